@@ -1,0 +1,57 @@
+"""hpcq: quantum circuits larger than the machine, cut, farmed over MPI ranks, put together again.
+
+``import hpcq`` loads neither MPI nor a simulator; the names below are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hpcq.errors import FarmError, HpcqError, InputError, MissingDependencyError
+from hpcq.version import __version__
+
+if TYPE_CHECKING:
+    from hpcq.cutting.cuts import Cuts
+    from hpcq.inputs.circuits import read_circuit
+    from hpcq.planning import Plan, plan
+    from hpcq.result import Result
+    from hpcq.running import run
+    from hpcq.store import load
+
+_HOME = {
+    "Cuts": "hpcq.cutting.cuts",
+    "Plan": "hpcq.planning",
+    "Result": "hpcq.result",
+    "load": "hpcq.store",
+    "plan": "hpcq.planning",
+    "read_circuit": "hpcq.inputs.circuits",
+    "run": "hpcq.running",
+}
+
+__all__ = [
+    "Cuts",
+    "FarmError",
+    "HpcqError",
+    "InputError",
+    "MissingDependencyError",
+    "Plan",
+    "Result",
+    "__version__",
+    "load",
+    "plan",
+    "read_circuit",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'hpcq' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

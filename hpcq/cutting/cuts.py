@@ -1,0 +1,220 @@
+"""Where a circuit is cut: the gates and the wires, as users write and save them.
+
+Positions count two-qubit gates only, so that they stay true whatever barriers, one-qubit
+gates and final measurements the circuit's file holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpcq.errors import InputError
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+CUTS_FORMAT = "hpcq-cuts"
+CUTS_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, order=True)
+class GateCut:
+    """A two-qubit gate that is cut.
+
+    Attributes:
+        gate: Its place among the two-qubit gates of the circuit, counted from 0 after gates on
+            more qubits were decomposed.
+        qubits: The two qubits it acts on, as a check; empty where the writer left them out.
+    """
+
+    gate: int
+    qubits: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, order=True)
+class WireCut:
+    """A wire that is cut right after a two-qubit gate.
+
+    Attributes:
+        qubit: The qubit whose wire is cut.
+        after: How many of the qubit's own two-qubit gates come before the cut; at least 1, and
+            fewer than the qubit has.
+    """
+
+    qubit: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """All cuts of one circuit, sorted and without repeats."""
+
+    gates: tuple[GateCut, ...] = ()
+    wires: tuple[WireCut, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the text that ``hpcq plan --save`` writes and ``--cuts`` reads."""
+        return json.dumps(
+            {
+                "format": CUTS_FORMAT,
+                "format_version": CUTS_FORMAT_VERSION,
+                "gate_cuts": [{"gate": g.gate, "qubits": list(g.qubits)} for g in self.gates],
+                "wire_cuts": [{"qubit": w.qubit, "after": w.after} for w in self.wires],
+            },
+            indent=1,
+        )
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "cuts") -> Cuts:
+        """Read the text that :meth:`to_json` writes.
+
+        Args:
+            text: A JSON object with ``gate_cuts`` and ``wire_cuts``.
+            source: What to call the text in error messages, usually the file's name.
+
+        Raises:
+            InputError: If the text is not of that form.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{source}: expected JSON, got: {str(error)[:100]}") from None
+        if not isinstance(data, Mapping):
+            raise InputError(f"{source}: expected a JSON object, got {type(data).__name__}")
+        if data.get("format", CUTS_FORMAT) != CUTS_FORMAT:
+            raise InputError(
+                f"{source}: format is {str(data['format'])[:40]!r}, expected {CUTS_FORMAT!r}"
+            )
+        version = data.get("format_version", CUTS_FORMAT_VERSION)
+        if version != CUTS_FORMAT_VERSION:
+            raise InputError(
+                f"{source}: format_version is {str(version)[:40]}, expected {CUTS_FORMAT_VERSION}"
+            )
+        unknown = set(data) - {"format", "format_version", "gate_cuts", "wire_cuts"}
+        if unknown:
+            raise InputError(
+                f"{source}: unknown key {min(map(str, unknown))[:40]!r}, expected gate_cuts and "
+                "wire_cuts"
+            )
+        gates = [
+            GateCut(
+                _integer(entry, "gate", where, source),
+                _integers(entry.get("qubits", []), f"{where}.qubits", source),
+            )
+            for where, entry in _entries(data, "gate_cuts", {"gate", "qubits"}, source)
+        ]
+        wires = [
+            WireCut(_integer(entry, "qubit", where, source), _integer(entry, "after", where, source))
+            for where, entry in _entries(data, "wire_cuts", {"qubit", "after"}, source)
+        ]
+        return cls(tuple(sorted(set(gates))), tuple(sorted(set(wires))))
+
+    def check(self, circuit: QuantumCircuit, source: str = "cuts") -> None:
+        """Make sure that every cut is at a place that the circuit has.
+
+        Args:
+            circuit: The normalised circuit.
+            source: What to call the cuts in error messages.
+
+        Raises:
+            InputError: Naming the first cut that has no place in the circuit.
+        """
+        pairs = two_qubit_gates(circuit)
+        if len({cut.gate for cut in self.gates}) < len(self.gates):
+            raise InputError(f"{source}: one gate is cut twice with different qubits")
+        for gate in self.gates:
+            if not 0 <= gate.gate < len(pairs):
+                raise InputError(
+                    f"{source}: gate cut at gate {gate.gate}, expected 0 to {len(pairs) - 1} "
+                    f"(the circuit has {len(pairs)} two-qubit gates)"
+                )
+            if gate.qubits and sorted(gate.qubits) != sorted(pairs[gate.gate]):
+                raise InputError(
+                    f"{source}: gate {gate.gate} is said to act on qubits {list(gate.qubits)}, "
+                    f"in the circuit it acts on {list(pairs[gate.gate])}"
+                )
+        count = [0] * circuit.num_qubits
+        for pair in pairs:
+            for qubit in pair:
+                count[qubit] += 1
+        for wire in self.wires:
+            if not 0 <= wire.qubit < circuit.num_qubits:
+                raise InputError(
+                    f"{source}: wire cut on qubit {wire.qubit}, expected 0 to "
+                    f"{circuit.num_qubits - 1}"
+                )
+            if not 1 <= wire.after < count[wire.qubit]:
+                raise InputError(
+                    f"{source}: wire cut on qubit {wire.qubit} after its two-qubit gate number "
+                    f"{wire.after}, expected 1 to {count[wire.qubit] - 1} "
+                    f"(the qubit has {count[wire.qubit]})"
+                )
+
+
+def cuts_from_partition(
+    circuit: QuantumCircuit, labels: str | Sequence[object], source: str = "partition"
+) -> Cuts:
+    """Cut every two-qubit gate between qubits of different labels.
+
+    Args:
+        circuit: The normalised circuit.
+        labels: One label a qubit, as ``"AAABBB"`` or a sequence of any hashable labels.
+        source: What to call the labels in error messages.
+
+    Raises:
+        InputError: If there are more or fewer labels than qubits.
+    """
+    if len(labels) != circuit.num_qubits:
+        shown = labels if isinstance(labels, str) else list(labels)
+        raise InputError(
+            f"{source}: {str(shown)[:40]!r} has {len(labels)} labels, expected one for each of "
+            f"the circuit's {circuit.num_qubits} qubits"
+        )
+    return Cuts(
+        gates=tuple(
+            GateCut(position, pair)
+            for position, pair in enumerate(two_qubit_gates(circuit))
+            if labels[pair[0]] != labels[pair[1]]
+        )
+    )
+
+
+def two_qubit_gates(circuit: QuantumCircuit) -> list[tuple[int, int]]:
+    """Return the qubit pairs of the two-qubit gates, in the circuit's order."""
+    index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
+    return [
+        (index[instruction.qubits[0]], index[instruction.qubits[1]])
+        for instruction in circuit.data
+        if len(instruction.qubits) == 2
+    ]
+
+
+def _entries(
+    data: Mapping[str, Any], key: str, known: set[str], source: str
+) -> list[tuple[str, Mapping[str, Any]]]:
+    entries = data.get(key, [])
+    if not isinstance(entries, list):
+        raise InputError(f"{source}: {key} is {str(entries)[:40]}, expected a list")
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, Mapping) or set(entry) - known:
+            raise InputError(
+                f"{source}: {key}[{position}] is {str(entry)[:60]}, expected an object with the "
+                f"keys {' and '.join(sorted(known))}"
+            )
+    return [(f"{key}[{position}]", entry) for position, entry in enumerate(entries)]
+
+
+def _integer(entry: Mapping[str, Any], key: str, where: str, source: str) -> int:
+    value = entry.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 1 << 62:
+        raise InputError(f"{source}: {where}.{key} is {str(value)[:40]}, expected an integer")
+    return value
+
+
+def _integers(values: object, where: str, source: str) -> tuple[int, ...]:
+    if not isinstance(values, list) or any(type(value) is not int for value in values):
+        raise InputError(f"{source}: {where} is {str(values)[:40]}, expected a list of two qubits")
+    return tuple(values)

@@ -1,0 +1,147 @@
+"""Qiskit Aer as the engine; the only module that imports it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.errors import EngineError, InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+Device = Literal["cpu", "gpu"]
+Precision = Literal["single", "double"]
+
+CURE = "install it with: pip install 'hpcq[cpu]' (or 'hpcq[gpu]' for NVIDIA cards)"
+
+
+@dataclass(frozen=True)
+class AerEngine:
+    """Statevectors from Aer, with threads and memory set and never left to its defaults.
+
+    Attributes:
+        threads: Threads of one simulation.
+        memory_bytes: Memory that one simulation may take.
+        precision: ``double`` (16 bytes an amplitude) or ``single`` (8).
+        device: ``cpu`` or ``gpu``.
+    """
+
+    threads: int
+    memory_bytes: int
+    precision: Precision = "double"
+    device: Device = "cpu"
+
+    def statevector(self, circuit: QuantumCircuit) -> NDArray[np.complexfloating]:
+        """Run a circuit from |0...0>.
+
+        Args:
+            circuit: Unitary gates on one or two qubits.
+
+        Returns:
+            Its 2**n amplitudes, complex64 or complex128, qubit 0 the lowest bit of the index.
+
+        Raises:
+            EngineError: If Aer refuses or fails; with Aer's own words.
+        """
+        if circuit.num_qubits == 0:
+            return np.ones(1, dtype=complex)
+        circuit = self._native(circuit)
+        circuit.save_statevector()
+        # The public `run` copies single-precision results to double precision; the raw output
+        # is Aer's own buffer, which keeps a simulation at 2**n amplitudes.
+        output = self._simulator._execute_circuits_job(
+            [circuit], None, {}, job_id="", format_result=False
+        )
+        if not output.get("success"):
+            reason = " ".join(str(output.get("status", "no reason given")).split())
+            raise EngineError(f"Aer failed on a circuit of {circuit.num_qubits} qubits: {reason}")
+        return np.asarray(output["results"][0]["data"]["statevector"])
+
+    @cached_property
+    def _simulator(self) -> Any:
+        aer = _import_aer()
+        return aer.AerSimulator(
+            method="statevector",
+            device=self.device.upper(),
+            precision=self.precision,
+            max_parallel_threads=self.threads,
+            max_parallel_experiments=1,
+            max_parallel_shots=1,
+            max_memory_mb=max(1, self.memory_bytes >> 20),
+        )
+
+    @cached_property
+    def _basis(self) -> frozenset[str]:
+        return frozenset(self._simulator.configuration().basis_gates)
+
+    def _native(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        """Return a copy with matrices for the gates that Aer doesn't know.
+
+        Aer 0.18 silently transposes a matrix that numpy marks read-only and stores by rows, so
+        every matrix is handed over as a writable copy stored by columns.
+        """
+        as_matrix = set(circuit.count_ops()) - self._basis | {"unitary"}
+        native = circuit.copy_empty_like()
+        for instruction in circuit.data:
+            if instruction.operation.name in as_matrix:
+                matrix = np.array(instruction.operation.to_matrix(), dtype=complex, order="F")
+                native.unitary(matrix, instruction.qubits)
+            else:
+                native.append(instruction, copy=False)
+        return native
+
+
+def choose_device(device: str) -> Device:
+    """Resolve ``auto`` to a device that works here.
+
+    Aer lists a GPU even where no card is present, so a simulation is tried.
+
+    Raises:
+        InputError: If a GPU is asked for and none answers.
+    """
+    if device == "cpu":
+        return "cpu"
+    works, reason = probe_gpu()
+    if works:
+        return "gpu"
+    if device == "gpu":
+        raise InputError(f"device: 'gpu' is asked for, but no GPU answers here ({reason})")
+    return "cpu"
+
+
+def probe_gpu() -> tuple[bool, str]:
+    """Say whether Aer runs on a GPU here, and if not, why."""
+    aer = _import_aer()
+    if "GPU" not in aer.AerSimulator().available_devices():
+        return False, "this qiskit-aer is built without GPU support"
+    from qiskit import QuantumCircuit
+
+    circuit = QuantumCircuit(1)
+    circuit.h(0)
+    try:
+        state = AerEngine(threads=1, memory_bytes=1 << 30, device="gpu").statevector(circuit)
+    except (EngineError, RuntimeError) as error:
+        return False, str(error)
+    return bool(np.allclose(state, np.sqrt(0.5))), "a known state came out wrong"
+
+
+def aer_version() -> str:
+    """Version of the installed Aer.
+
+    Raises:
+        MissingDependencyError: If there is none.
+    """
+    return str(_import_aer().__version__)
+
+
+def _import_aer() -> Any:
+    try:
+        import qiskit_aer
+    except ImportError as error:
+        raise MissingDependencyError(f"qiskit-aer is not usable here ({error}); {CURE}") from None
+    return qiskit_aer

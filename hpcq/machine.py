@@ -1,0 +1,118 @@
+"""What this machine gives a process: cores, memory, and how many ranks a launcher started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from hpcq.errors import InputError
+
+_WORLD_SIZES = (
+    "OMPI_COMM_WORLD_SIZE",
+    "PMI_SIZE",
+    "MV2_COMM_WORLD_SIZE",
+    "FLUX_JOB_SIZE",
+    "PALS_SIZE",
+    "JSM_NAMESPACE_SIZE",
+    "SLURM_STEP_NUM_TASKS",
+)
+_RANKS = (
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "PMIX_RANK",
+    "MV2_COMM_WORLD_RANK",
+    "FLUX_TASK_RANK",
+    "PALS_RANKID",
+    "JSM_NAMESPACE_RANK",
+)
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> bool:
+    """Say whether an MPI launcher started this process."""
+    return any(name in environment for name in (*_WORLD_SIZES, *_RANKS))
+
+
+def launched_size(environment: Mapping[str, str] = os.environ) -> int:
+    """Number of processes that the launcher says it started; 1 where it says nothing."""
+    for name in _WORLD_SIZES:
+        value = environment.get(name, "")
+        if value.isdigit():
+            return int(value)
+    return 1
+
+
+def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """This process's rank as far as the launcher's variables tell; 0 where they don't."""
+    for name in (*_RANKS, "SLURM_PROCID"):
+        value = environment.get(name, "")
+        if value.isdigit():
+            return int(value)
+    return 0
+
+
+def usable_cores() -> frozenset[int]:
+    """The cores that this process may run on (its binding), as the system numbers them."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def usable_memory() -> int:
+    """Bytes that new allocations on this node may take: free memory, or the cgroup's limit."""
+    available = _meminfo_available()
+    for limit, usage in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ):
+        try:
+            room = int(Path(limit).read_text()) - int(Path(usage).read_text())
+        except (OSError, ValueError):
+            continue
+        available = min(available, max(room, 1 << 28))
+    return available
+
+
+def _meminfo_available() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError):
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def parse_bytes(text: str, name: str = "memory") -> int:
+    """Read a size such as ``4G``, ``4GiB``, ``512M`` or ``1073741824``.
+
+    Raises:
+        InputError: If it is none.
+    """
+    body = text.strip().upper().removesuffix("B").removesuffix("I")
+    unit = body[-1:] if body[-1:] in "KMGT" else ""
+    number = body.removesuffix(unit) if unit else body
+    try:
+        size = float(number) * _UNITS[unit]
+        if not 1 <= size < 1 << 60:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"{name}: {text[:40]!r} is no size, expected a number of bytes such as 4G or 512M"
+        ) from None
+    return int(size)
+
+
+def format_bytes(size: float) -> str:
+    """Write a number of bytes for people, in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if size < 1024 or unit == "PiB":
+            break
+        size /= 1024
+    if size >= 1e6:
+        return f"{size:.1e} {unit}"
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"

@@ -1,0 +1,128 @@
+"""The work order: all that a rank must know to compute any task, sent once as bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from bisect import bisect_right
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq import cost as costs
+from hpcq.cutting.subcircuits import Port, Subcircuit
+from hpcq.planning import Plan
+from hpcq.variants.exact import ExactTensor, Simulate
+
+
+@dataclass(frozen=True, eq=False)
+class WorkOrder:
+    """The distinct tensors to compute; a task is an integer, decoded by strides.
+
+    Attributes:
+        tensors: The tensors.
+        precision: ``single`` or ``double``.
+        memory_bytes: Memory that a rank may use.
+        threads: Threads of one simulation.
+    """
+
+    tensors: tuple[ExactTensor, ...]
+    precision: str
+    memory_bytes: int
+    threads: int
+
+    @classmethod
+    def of(cls, plan: Plan) -> WorkOrder:
+        """Return a plan's work order."""
+        limits = plan.limits
+        return cls(plan.tensors, limits.precision, limits.memory_bytes, limits.threads)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """First task of each tensor, and the number of all tasks at the end."""
+        return list(accumulate((tensor.num_tasks for tensor in self.tensors), initial=0))
+
+    def decode(self, task: int) -> tuple[int, int]:
+        """Return the tensor that a task belongs to, and its number there."""
+        tensor = bisect_right(self._starts, task) - 1
+        return tensor, task - self._starts[tensor]
+
+    def tasks_of(self, tensor: int) -> range:
+        """Return the tasks that fill one tensor, in order."""
+        return range(self._starts[tensor], self._starts[tensor + 1])
+
+    def predicted_seconds(self) -> list[float]:
+        """Return the predicted seconds of every task."""
+        seconds = []
+        for tensor in self.tensors:
+            single, double = (
+                costs.task_seconds(tensor, diagonal, self.precision, self.threads)
+                for diagonal in (True, False)
+            )
+            for branch in range(tensor.num_branches):
+                seconds += [double] * branch + [single]
+        return seconds
+
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """Return the shape of every task's result."""
+        return [tensor.block_shape for tensor in self.tensors for _ in range(tensor.num_tasks)]
+
+    def worker(self, simulate: Simulate) -> Callable[[int], NDArray[np.complex128]]:
+        """Return the function that computes a task with the given engine."""
+
+        def work(task: int) -> NDArray[np.complex128]:
+            tensor, number = self.decode(task)
+            return self.tensors[tensor].compute(number, simulate)
+
+        return work
+
+    def to_bytes(self) -> bytes:
+        """Pack the order: a JSON line, then the subcircuits as QPY."""
+        from qiskit import qpy
+
+        header = {
+            "precision": self.precision,
+            "memory_bytes": self.memory_bytes,
+            "threads": self.threads,
+            "tensors": [
+                {
+                    "qubits": tensor.subcircuit.qubits,
+                    "ports": [
+                        [port.kind, port.wire, port.dimension] for port in tensor.subcircuit.ports
+                    ],
+                    "strings": tensor.strings,
+                    "sliced": tensor.sliced,
+                }
+                for tensor in self.tensors
+            ],
+        }
+        buffer = io.BytesIO()
+        buffer.write(json.dumps(header).encode() + b"\n")
+        qpy.dump([tensor.subcircuit.circuit for tensor in self.tensors], buffer)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> WorkOrder:
+        """Unpack what :meth:`to_bytes` packed."""
+        from qiskit import qpy
+
+        buffer = io.BytesIO(data)
+        header = json.loads(buffer.readline())
+        circuits = qpy.load(buffer)
+        tensors = tuple(
+            ExactTensor(
+                Subcircuit(
+                    circuit,
+                    tuple(entry["qubits"]),
+                    tuple(Port(kind, wire, size) for kind, wire, size in entry["ports"]),
+                ),
+                tuple(tuple((wire, p) for wire, p in string) for string in entry["strings"]),
+                tuple(entry["sliced"]),
+            )
+            for circuit, entry in zip(circuits, header["tensors"], strict=True)
+        )
+        return cls(tensors, header["precision"], header["memory_bytes"], header["threads"])

@@ -1,0 +1,248 @@
+"""The network of subcircuit tensors, and the order in which it is contracted.
+
+Parallel edges between two subcircuits are one bond of the network; a bond's index is the pair
+(k, l) of ket and bra indices of all its edges, so its size is the square of the product of their
+dimensions. The order comes from cotengra (Gray and Kourtis, Quantum 5, 410 (2021)).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.cutting.subcircuits import CutCircuit, Edge
+from hpcq.errors import InputError
+
+_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Bond:
+    """All edges between one pair of subcircuits.
+
+    Attributes:
+        subcircuits: The pair, ascending.
+        edges: Numbers of the edges.
+        size: Range of the bond's index.
+    """
+
+    subcircuits: tuple[int, int]
+    edges: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pairwise contraction.
+
+    Attributes:
+        left: Node that is consumed; nodes 0 to N - 1 are the tensors, each step adds one.
+        right: The other node that is consumed.
+        left_only: Bonds of the left node that stay.
+        shared: Bonds that are summed over.
+        right_only: Bonds of the right node that stay.
+    """
+
+    left: int
+    right: int
+    left_only: tuple[int, ...]
+    shared: tuple[int, ...]
+    right_only: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A contraction that is planned but not done.
+
+    Attributes:
+        bonds: The bonds.
+        loops: For each subcircuit its edges from itself to itself.
+        legs: For each subcircuit its bonds, in the order of its tensor's axes.
+        linked: The subcircuits that have bonds; the others are factors.
+        steps: The order of contraction; node i < len(linked) is the tensor of ``linked[i]``.
+        sliced: Bonds that are fixed to one value at a time, to save memory.
+    """
+
+    bonds: tuple[Bond, ...]
+    loops: tuple[tuple[int, ...], ...]
+    legs: tuple[tuple[int, ...], ...]
+    linked: tuple[int, ...]
+    steps: tuple[Step, ...]
+    sliced: tuple[int, ...]
+
+    @property
+    def num_slices(self) -> int:
+        """How many times the contraction is run."""
+        return math.prod([self.bonds[b].size for b in self.sliced])
+
+    @cached_property
+    def flops(self) -> tuple[float, ...]:
+        """Real floating-point operations of each step, for one row, all slices together."""
+        return tuple(
+            8.0
+            * self.num_slices
+            * self._size(step.left_only)
+            * self._size(step.shared)
+            * self._size(step.right_only)
+            for step in self.steps
+        )
+
+    @property
+    def largest_bytes(self) -> int:
+        """Bytes of the largest tensor of the contraction, for one row."""
+        sizes = [self._size(step.left_only) * self._size(step.right_only) for step in self.steps]
+        return _BYTES * int(max(sizes, default=1))
+
+    def slices(self) -> Iterator[dict[int, int]]:
+        """Yield the values of the sliced bonds, one slice after the other."""
+        for values in product(*(range(self.bonds[b].size) for b in self.sliced)):
+            yield dict(zip(self.sliced, values, strict=True))
+
+    def _size(self, bonds: Sequence[int]) -> int:
+        size = 1
+        for bond in bonds:
+            size *= 1 if bond in self.sliced else self.bonds[bond].size
+        return size
+
+
+def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
+    """Find the bonds and an order of contraction.
+
+    Args:
+        cut: The cut circuit.
+        memory_bytes: The most that one intermediate tensor may take; bonds are sliced until it
+            does.
+
+    Raises:
+        InputError: If no slicing brings it down to that.
+    """
+    pairs: dict[tuple[int, int], list[int]] = {}
+    loops: list[list[int]] = [[] for _ in cut.subcircuits]
+    for number, edge in enumerate(cut.edges):
+        first, second = sorted(end[0] for end in edge.ends)
+        if first == second:
+            loops[first].append(number)
+        else:
+            pairs.setdefault((first, second), []).append(number)
+    bonds = tuple(
+        Bond(pair, tuple(edges), math.prod([cut.edges[e].dimension**2 for e in edges]))
+        for pair, edges in sorted(pairs.items())
+    )
+    legs: list[list[int]] = [[] for _ in cut.subcircuits]
+    for number, bond in enumerate(bonds):
+        for subcircuit in bond.subcircuits:
+            legs[subcircuit].append(number)
+    linked = tuple(k for k, own in enumerate(legs) if own)
+    path, sliced = _find_order([tuple(legs[k]) for k in linked], bonds, memory_bytes)
+    return Network(
+        bonds,
+        tuple(map(tuple, loops)),
+        tuple(map(tuple, legs)),
+        linked,
+        _steps([legs[k] for k in linked], path),
+        sliced,
+    )
+
+
+def bond_tensor(
+    tensor: NDArray[np.complex128], subcircuit: int, cut: CutCircuit, network: Network
+) -> NDArray[np.complex128]:
+    """Turn a subcircuit's tensor into a tensor over its bonds.
+
+    Args:
+        tensor: Shape (strings, D, D) as :class:`hpcq.variants.exact.ExactTensor` gives it.
+        subcircuit: Number of the subcircuit.
+        cut: The cut circuit.
+        network: Its network.
+
+    Returns:
+        Shape (strings, size of each bond in ``network.legs``), edge weights put on the side of
+        each bond's first subcircuit and self-loops summed.
+    """
+    ports = cut.subcircuits[subcircuit].ports
+    dimensions = [port.dimension for port in ports]
+    at = {
+        (number, side): port
+        for number, edge in enumerate(cut.edges)
+        for side, (home, port) in enumerate(edge.ends)
+        if home == subcircuit
+    }
+    whole = tensor.reshape(-1, *dimensions, *dimensions)
+    labels = list(range(2 * len(ports)))
+    batch = len(labels)
+    factors: list[Any] = []
+    for edge in network.loops[subcircuit]:
+        first, second = at[edge, 0], at[edge, 1]
+        labels[second], labels[len(ports) + second] = first, len(ports) + first
+        factors += [_weights(cut.edges[edge]), [first, len(ports) + first]]
+    order: list[int] = []
+    sizes: list[int] = []
+    for number in network.legs[subcircuit]:
+        bond = network.bonds[number]
+        own = [at[edge, 0] if (edge, 0) in at else at[edge, 1] for edge in bond.edges]
+        order += own + [len(ports) + port for port in own]
+        sizes.append(bond.size)
+    summed = np.einsum(whole, [batch, *labels], *factors, [batch, *order])
+    result: NDArray[np.complex128] = np.array(summed.reshape(-1, *sizes), order="C")
+    for axis, number in enumerate(network.legs[subcircuit]):
+        if subcircuit == network.bonds[number].subcircuits[0]:
+            weights = _bond_weights(network.bonds[number], cut)
+            result *= weights.reshape([-1] + [1] * (len(sizes) - axis - 1))
+    return result
+
+
+def _weights(edge: Edge) -> NDArray[np.complex128]:
+    """``w_k conj(w_l)`` of an edge."""
+    weights = np.asarray(edge.weights, dtype=complex)
+    return np.outer(weights, weights.conj())
+
+
+def _bond_weights(bond: Bond, cut: CutCircuit) -> NDArray[np.complex128]:
+    """``w_k conj(w_l)`` of all edges of a bond, in the order of its index."""
+    weights = np.ones(1, dtype=complex)
+    for edge in bond.edges:
+        weights = np.kron(weights, np.asarray(cut.edges[edge].weights, dtype=complex))
+    return np.outer(weights, weights.conj()).reshape(-1)
+
+
+def _find_order(
+    legs: list[tuple[int, ...]], bonds: tuple[Bond, ...], memory_bytes: int
+) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
+    """Ask cotengra for the pairs to contract and, where memory is short, the bonds to slice."""
+    sizes = {number: bond.size for number, bond in enumerate(bonds)}
+    if len(legs) <= 2:
+        return ([(0, 1)] if legs else []), ()
+    import cotengra
+
+    tree: Any = cotengra.array_contract_tree(legs, (), size_dict=sizes, optimize="auto")
+    limit = max(1, memory_bytes // _BYTES)
+    if tree.max_size() > limit:
+        if max(map(int, sizes.values())) > limit:
+            raise InputError(
+                f"memory: {memory_bytes} bytes do not hold one bond of the contraction; fewer "
+                "cuts between two subcircuits (a larger --max-qubits) or more memory would do"
+            )
+        tree = tree.slice(target_size=limit, seed=0)
+    return list(tree.get_ssa_path()), tuple(sorted(tree.sliced_inds))
+
+
+def _steps(legs: list[list[int]], path: list[tuple[int, int]]) -> tuple[Step, ...]:
+    """Name the bonds that each contraction sums over and keeps."""
+    nodes = [list(own) for own in legs]
+    steps = []
+    for left, right in path:
+        shared = [b for b in nodes[left] if b in nodes[right]]
+        left_only = [b for b in nodes[left] if b not in shared]
+        right_only = [b for b in nodes[right] if b not in shared]
+        steps.append(
+            Step(left, right, tuple(left_only), tuple(shared), tuple(right_only))
+        )
+        nodes.append(left_only + right_only)
+    return tuple(steps)

@@ -1,0 +1,123 @@
+"""Plans and machines written out for people, and for programs as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hpcq.machine import format_bytes
+
+if TYPE_CHECKING:
+    from hpcq.planning import Plan
+    from hpcq.result import Result
+
+_SHOWN_SUBCIRCUITS = 24
+_SHOWN_CUTS = 24
+
+
+def plan_text(plan: Plan) -> str:
+    """Write a plan as a table: subcircuits, cuts, cost."""
+    cut, cost = plan.cut, plan.cost
+    lines = [
+        f"{cut.num_qubits} qubits, {len(cut.cuts.gates)} gate cuts, {len(cut.cuts.wires)} wire cuts"
+        f" → {len(cut.subcircuits)} subcircuits, {len(plan.tensors)} of them distinct",
+        "",
+        "subcircuit  qubits  ports  ancillas  branches  strings       state  equal to",
+    ]
+    first_use: dict[int, int] = {}
+    for number, (subcircuit, use) in enumerate(zip(cut.subcircuits, plan.uses, strict=True)):
+        tensor = plan.tensors[use]
+        first = first_use.setdefault(use, number)
+        if number < _SHOWN_SUBCIRCUITS:
+            state = format_bytes(_state_bytes(plan, use))
+            lines.append(
+                f"{number:>10}  {subcircuit.num_qubits:>6}  {len(subcircuit.ports):>5}"
+                f"  {tensor.simulated_qubits - subcircuit.num_qubits:>8}"
+                f"  {tensor.num_branches:>8}  {len(tensor.strings):>7}  {state:>10}"
+                f"  {first if first != number else '':>8}".rstrip()
+            )
+    if len(cut.subcircuits) > _SHOWN_SUBCIRCUITS:
+        lines.append(f"  ... and {len(cut.subcircuits) - _SHOWN_SUBCIRCUITS} more")
+    if cut.edges:
+        lines += ["", "cuts"]
+        for edge in cut.edges[:_SHOWN_CUTS]:
+            (a, _), (b, _) = edge.ends
+            lines.append(f"  {edge.cut}, dimension {edge.dimension}, subcircuits {a} and {b}")
+        if len(cut.edges) > _SHOWN_CUTS:
+            lines.append(f"  ... and {len(cut.edges) - _SHOWN_CUTS} more")
+    lines += [
+        "",
+        f"tasks              {plan.num_tasks}",
+        f"simulation         {cost.simulation_seconds:.3g} s on one rank,"
+        f" longest task {cost.longest_task_seconds:.3g} s",
+        f"contraction        {cost.contraction_seconds:.3g} s,"
+        f" {cost.contraction_flops:.3g} flops, {plan.network.num_slices} slices",
+        f"memory             {format_bytes(cost.task_bytes)} a rank,"
+        f" {format_bytes(cost.memory_bytes)} on rank 0"
+        f" (limit {format_bytes(plan.limits.memory_bytes)})",
+        f"sampling overhead  {cut.sampling_overhead:.3g} (for shots on a device; exact runs pay none)",
+    ]
+    if cost.cheaper_uncut:
+        seconds = min(cost.uncut_seconds, cost.uncut_mps_seconds)
+        lines.append(
+            f"note: an uncut {cost.cheaper_uncut} simulation should be quicker"
+            f" (about {seconds:.2g} s against {cost.predicted_seconds():.2g} s)"
+        )
+    return "\n".join(lines)
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan as plain JSON values."""
+    cut, cost = plan.cut, plan.cost
+    return {
+        "num_qubits": cut.num_qubits,
+        "num_gate_cuts": len(cut.cuts.gates),
+        "num_wire_cuts": len(cut.cuts.wires),
+        "sampling_overhead": cut.sampling_overhead,
+        "subcircuits": [
+            {
+                "num_qubits": subcircuit.num_qubits,
+                "ports": len(subcircuit.ports),
+                "qubits": list(subcircuit.qubits),
+                "port_dimensions": [port.dimension for port in subcircuit.ports],
+                "ancillas": plan.tensors[use].simulated_qubits - subcircuit.num_qubits,
+                "branches": plan.tensors[use].num_branches,
+                "strings": len(plan.tensors[use].strings),
+                "distinct": use,
+            }
+            for subcircuit, use in zip(cut.subcircuits, plan.uses, strict=True)
+        ],
+        "num_tasks": plan.num_tasks,
+        "predicted_seconds": cost.predicted_seconds(),
+        "simulation_seconds": cost.simulation_seconds,
+        "contraction_seconds": cost.contraction_seconds,
+        "contraction_flops": cost.contraction_flops,
+        "contraction_slices": plan.network.num_slices,
+        "memory_bytes": cost.memory_bytes,
+        "memory_bytes_per_rank": cost.task_bytes,
+        "cheaper_uncut": cost.cheaper_uncut,
+        "observables": [observable.name for observable in plan.observables],
+        "config": dict(plan.config),
+    }
+
+
+def _state_bytes(plan: Plan, use: int) -> int:
+    from hpcq.cost import item_bytes
+
+    return item_bytes(plan.limits.precision) * 2 ** plan.tensors[use].simulated_qubits
+
+
+def result_text(result: Result) -> str:
+    """Write a result with what matters of its history."""
+    seconds = result.provenance.get("seconds", {})
+    phases = ", ".join(f"{name} {value:.3g} s" for name, value in seconds.items())
+    return "\n".join(
+        [
+            str(result),
+            "",
+            f"status      {result.status}",
+            f"ranks       {result.provenance.get('ranks', '?')} on "
+            f"{', '.join(result.provenance.get('hosts', ['?']))}",
+            f"seconds     {phases}",
+            f"norm error  {result.provenance.get('norm_error', float('nan')):.2g}",
+        ]
+    )

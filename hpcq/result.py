@@ -1,0 +1,118 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.cutting.cuts import Cuts
+from hpcq.cutting.subcircuits import Subcircuit
+from hpcq.inputs.observables import Observable
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+    from hpcq.variants.products import Pauli
+
+
+@dataclass(frozen=True, eq=False)
+class Details:
+    """Everything from which the values of a result can be computed again.
+
+    Attributes:
+        circuit: The normalised circuit.
+        cuts: Where it was cut.
+        observables: What was asked for.
+        subcircuits: The pieces.
+        strings: For each subcircuit the Pauli strings of its tensor, on its wires.
+        tensors: For each subcircuit its tensor, shape (strings, D, D); equal subcircuits share
+            one array.
+    """
+
+    circuit: QuantumCircuit
+    cuts: Cuts
+    observables: tuple[Observable, ...]
+    subcircuits: tuple[Subcircuit, ...]
+    strings: tuple[tuple[Pauli, ...], ...]
+    tensors: tuple[NDArray[np.complex128], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Expectation values with their standard errors, and how they came about.
+
+    Attributes:
+        names: Name of each observable.
+        expectation_values: Shape (observables,).
+        standard_errors: Shape (observables,); 0 where exact.
+        status: ``complete``, or ``partial`` for a run that was stopped.
+        config: The resolved configuration, as plain JSON values.
+        provenance: Versions, hosts, ranks and seconds of each phase, as plain JSON values.
+        details: Circuit, cuts and tensors; None on ranks other than 0.
+    """
+
+    names: tuple[str, ...]
+    expectation_values: NDArray[np.float64]
+    standard_errors: NDArray[np.float64]
+    status: str
+    config: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    details: Details | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Write the result to an HDF5 file, all or nothing.
+
+        Raises:
+            InputError: If the file cannot be written.
+        """
+        from hpcq.store import save
+
+        save(self, Path(path))
+
+    def to_json(self) -> str:
+        """Return the values as one JSON object on one line."""
+        return json.dumps(
+            {
+                "observables": list(self.names),
+                "expectation_values": self.expectation_values.tolist(),
+                "standard_errors": self.standard_errors.tolist(),
+                "status": self.status,
+                "config": dict(self.config),
+                "provenance": dict(self.provenance),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Result:
+        """Read what :meth:`to_json` writes."""
+        data = json.loads(text)
+        return cls(
+            tuple(data["observables"]),
+            np.array(data["expectation_values"], dtype=float),
+            np.array(data["standard_errors"], dtype=float),
+            data["status"],
+            data["config"],
+            data["provenance"],
+        )
+
+    def __str__(self) -> str:
+        return values_text(self.names, self.expectation_values, self.standard_errors)
+
+
+def values_text(
+    names: Sequence[str], values: Sequence[float] | NDArray[Any], errors: Sequence[float] | NDArray[Any]
+) -> str:
+    """Write values as a table, one observable a line, exact ones without an error."""
+    shown = [name if len(name) <= 40 else name[:37] + "..." for name in names]
+    width = max(map(len, shown), default=0)
+    lines = []
+    for name, value, error in zip(shown, values, errors, strict=True):
+        uncertainty = f" ± {error:.2g}" if error else ""
+        lines.append(f"{name:<{width}}  {value:+.12f}{uncertainty}")
+    return "\n".join(lines)

@@ -1,0 +1,216 @@
+"""From a plan to a result: farm the tasks out, put the tensors together, contract."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.engines.aer import AerEngine, Device, choose_device
+from hpcq.errors import HpcqError, InputError
+from hpcq.farm.mpi import ending_the_job, open_farm
+from hpcq.order import WorkOrder
+from hpcq.planning import Plan
+from hpcq.reconstruction.expectation import contract
+from hpcq.reconstruction.network import bond_tensor
+from hpcq.result import Details, Result
+from hpcq.version import __version__
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
+
+    from hpcq.farm.serial import Farm, Progress
+
+_NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
+_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_JOB_NAME", "SLURM_JOB_NODELIST", "SLURM_CLUSTER_NAME")
+_PACKAGES = ("qiskit", "qiskit-aer", "qiskit-aer-gpu", "numpy", "h5py", "mpi4py", "cotengra", "kahypar")
+
+
+def run(plan: Plan | None, comm: Comm | None = None, *, device: str = "auto") -> Result:
+    """Run a plan.
+
+    Args:
+        plan: The plan; only rank 0's is used, the other ranks may pass None.
+        comm: An mpi4py communicator whose ranks share the work; every one of them calls this
+            function. If none is given: all ranks of the job if a launcher started one, else
+            this process alone.
+        device: ``cpu``, ``gpu``, or ``auto`` for a GPU where one works.
+
+    Returns:
+        The result, the same values on every rank; ranks other than 0 get no ``details``.
+
+    Raises:
+        InputError: On every rank, if the plan or the device is missing.
+        HpcqError: If the result fails its own check. Any other failure of one rank among
+            several ends the whole job.
+    """
+    farm = open_farm(comm)
+    with ending_the_job(farm):
+        return run_on_farm(from_rank_0(farm, lambda: _given(plan)), farm, device=device)
+
+
+def from_rank_0(farm: Farm, make: Callable[[], Plan]) -> Plan | None:
+    """Make a plan on rank 0; where it refuses the input, every rank raises the same error."""
+    if farm.rank > 0:
+        refusal = farm.share(b"")
+        if refusal:
+            raise InputError(refusal.decode())
+        return None
+    try:
+        plan = make()
+    except InputError as error:
+        farm.share(str(error).encode())
+        raise
+    farm.share(b"")
+    return plan
+
+
+def run_on_farm(
+    plan: Plan | None,
+    farm: Farm,
+    *,
+    device: str = "auto",
+    progress: Progress = lambda done, total: None,
+) -> Result:
+    """Run a plan, which only rank 0 has, on a farm; see :func:`run`."""
+    laps = _Laps()
+    order = _share_order(plan, farm)
+    engine = AerEngine(
+        order.threads, order.memory_bytes, order.precision, _device_of(farm, device)
+    )
+    where = farm.names(f"{socket.gethostname()} {engine.device}")
+    laps.end("share")
+    with _blas_threads(order.threads):
+        blocks = farm.run(
+            order.predicted_seconds(), order.shapes(), order.worker(engine.statevector), progress
+        )
+        laps.end("simulate")
+        if plan is None:
+            return Result.from_json(farm.share(b""))
+        tensors = [
+            tensor.assemble([blocks[task] for task in order.tasks_of(number)])
+            for number, tensor in enumerate(plan.tensors)
+        ]
+        blocks.clear()
+        values = _values(plan, tensors)
+    laps.end("contract")
+    expectation_values = plan.terms.sum_up(values)
+    result = Result(
+        names=tuple(observable.name for observable in plan.observables),
+        expectation_values=expectation_values,
+        standard_errors=np.zeros_like(expectation_values),
+        status="complete",
+        config={**plan.config, "device": device},
+        provenance={
+            "hosts": sorted({name.split()[0] for name in where}),
+            "devices": [name.split()[1] for name in where],
+            "ranks": farm.size,
+            "tasks": plan.num_tasks,
+            "seconds": laps.seconds,
+            "norm_error": float(abs(values[0] - 1)),
+            "versions": versions(),
+            "slurm": {name: os.environ[name] for name in _SLURM if name in os.environ},
+        },
+        details=Details(
+            plan.circuit,
+            plan.cut.cuts,
+            plan.observables,
+            plan.cut.subcircuits,
+            tuple(plan.tensors[use].strings for use in plan.uses),
+            tuple(tensors[use] for use in plan.uses),
+        ),
+    )
+    farm.share(result.to_json().encode())
+    return result
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of hpcq, Python and the packages that a result depends on."""
+    found = {"hpcq": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _given(plan: Plan | None) -> Plan:
+    if plan is None:
+        raise InputError("plan: it is None on rank 0, expected a plan there")
+    return plan
+
+
+def _share_order(plan: Plan | None, farm: Farm) -> WorkOrder:
+    if plan is None:
+        return WorkOrder.from_bytes(farm.share(b""))
+    order = WorkOrder.of(plan)
+    if farm.size > 1:
+        farm.share(order.to_bytes())
+    return order
+
+
+def _device_of(farm: Farm, device: str) -> Device:
+    """Choose this rank's device; where one rank cannot, all refuse."""
+    chosen: Device = "cpu"
+    refusal = None
+    try:
+        chosen = choose_device(device)
+    except InputError as error:
+        refusal = error
+    if not farm.smallest(0 if refusal else 1):
+        raise refusal or InputError(f"device: {device!r} is not there on another rank")
+    return chosen
+
+
+def _values(plan: Plan, tensors: list[NDArray[np.complex128]]) -> NDArray[np.float64]:
+    """Contract all terms, and check that the identity's value is 1 and no value is complex."""
+    bonds = []
+    for number, use in enumerate(plan.uses):
+        place = plan.strings[use]
+        own = tensors[use][[place[string] for string in plan.terms.strings[number]]]
+        bonds.append(bond_tensor(own, number, plan.cut, plan.network))
+    values = contract(bonds, plan.network, plan.terms, plan.limits.memory_bytes // 4)
+    tolerance = _NORM_TOLERANCE[plan.limits.precision]
+    error = max(float(abs(values[0] - 1)), float(np.max(np.abs(values.imag))))
+    if not error <= tolerance:
+        raise HpcqError(
+            f"the reconstructed state has norm {values[0]:.6g}, expected 1 to {tolerance:g}: the "
+            "result would be wrong and is not written; please report the circuit and its cuts"
+        )
+    return values.real
+
+
+class _blas_threads:
+    """Keeps numpy's matrix products to the rank's threads."""
+
+    def __init__(self, threads: int) -> None:
+        from threadpoolctl import threadpool_limits
+
+        self._limits = threadpool_limits(threads, user_api="blas")
+
+    def __enter__(self) -> None:
+        self._limits.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._limits.__exit__(*error)
+
+
+class _Laps:
+    """Seconds of each phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def end(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[phase] = round(now - self._last, 6)
+        self._last = now

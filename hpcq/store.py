@@ -1,0 +1,272 @@
+"""The HDF5 file of a result, and the only module that imports h5py.
+
+Arrays, JSON attributes and QPY bytes; never pickles. A file is written beside its name and moved
+there when it is whole and on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from hpcq.cutting.cuts import Cuts
+from hpcq.cutting.subcircuits import Port, Subcircuit
+from hpcq.errors import InputError
+from hpcq.inputs.observables import Observable, parse_observable
+from hpcq.result import Details, Result
+from hpcq.variants.products import Pauli
+from hpcq.version import __version__
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+FORMAT = "hpcq"
+FORMAT_VERSION = 1
+
+
+def save(result: Result, path: Path) -> None:
+    """Write a result to an HDF5 file, all or nothing.
+
+    Raises:
+        InputError: If the path cannot be written, or holds a file that is not hpcq's.
+    """
+    check_writable(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with h5py.File(aside, "w") as file:
+            _write(result, file)
+            file.flush()
+        _sync(aside)
+        os.replace(aside, path)
+        _sync(path.parent)
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())[:100]
+        raise InputError(f"output: cannot write {str(path)!r}: {reason}") from None
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Make sure, before any work is done, that a result can be written to a path.
+
+    Raises:
+        InputError: If it cannot, or if a file is there that hpcq did not write.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(f"output: {str(path)!r} is in no existing folder")
+    if path.is_dir():
+        raise InputError(f"output: {str(path)!r} is a folder, expected a file name")
+    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise InputError(f"output: {str(path)!r} is not writable")
+    if path.exists():
+        try:
+            with _open(path):
+                pass
+        except InputError:
+            raise InputError(
+                f"output: {str(path)!r} exists and is no hpcq result; it is left as it is, "
+                "expected another file name"
+            ) from None
+
+
+def load(path: str | Path) -> Result:
+    """Read a result with all its details.
+
+    Args:
+        path: A file that :meth:`hpcq.Result.save` or ``hpcq run -o`` wrote.
+
+    Raises:
+        InputError: If the file is missing, damaged or not hpcq's.
+    """
+    with _open(Path(path)) as file:
+        summary = _summary(file)
+        circuit = _circuit(file["circuit"])
+        observables = tuple(
+            Observable(
+                str(group.attrs["name"]),
+                tuple(
+                    (_pauli(_text(pauli), circuit.num_qubits), float(coefficient))
+                    for pauli, coefficient in zip(
+                        group["paulis"][()], group["coefficients"][()], strict=True
+                    )
+                ),
+            )
+            for group in _numbered(file["observables"])
+        )
+        subcircuits, strings, tensors = [], [], []
+        for group in _numbered(file["subcircuits"]):
+            ports = json.loads(group.attrs["ports"])
+            subcircuits.append(
+                Subcircuit(
+                    _circuit(group["qpy"]),
+                    tuple(int(qubit) for qubit in group.attrs["qubits"]),
+                    tuple(Port(p["kind"], p["wire"], p["dimension"]) for p in ports),
+                )
+            )
+            width = int(group.attrs["num_qubits"])
+            strings.append(tuple(_pauli(_text(s), width) for s in group["strings"][()]))
+            tensors.append(group["tensor"][()])
+        details = Details(
+            circuit,
+            Cuts.from_json(_text(file["cuts"][()])),
+            observables,
+            tuple(subcircuits),
+            tuple(strings),
+            tuple(tensors),
+        )
+        return Result(
+            summary.names,
+            summary.expectation_values,
+            summary.standard_errors,
+            summary.status,
+            summary.config,
+            summary.provenance,
+            details,
+        )
+
+
+def load_summary(path: str | Path) -> Result:
+    """Read a result without circuit and tensors; see :func:`load`."""
+    with _open(Path(path)) as file:
+        return _summary(file)
+
+
+def _write(result: Result, file: h5py.File) -> None:
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["hpcq_version"] = __version__
+    file.attrs["config"] = json.dumps(dict(result.config))
+    provenance = file.create_group("provenance")
+    for name, value in result.provenance.items():
+        plain = isinstance(value, (int, float, str))
+        provenance.attrs[name] = value if plain else json.dumps(value)
+    values = file.create_group("results")
+    values["expectation_values"] = np.asarray(result.expectation_values, dtype=float)
+    values["standard_errors"] = np.asarray(result.standard_errors, dtype=float)
+    names = file.create_group("observables")
+    if result.details is None:
+        for number, name in enumerate(result.names):
+            names.create_group(str(number)).attrs["name"] = name
+    else:
+        _write_details(result.details, file)
+    file.attrs["status"] = result.status
+
+
+def _write_details(details: Details, file: h5py.File) -> None:
+    qpy = _qpy(details.circuit)
+    file["circuit"] = np.frombuffer(qpy, dtype=np.uint8)
+    file["circuit"].attrs["num_qubits"] = details.circuit.num_qubits
+    file["circuit"].attrs["sha256"] = hashlib.sha256(qpy).hexdigest()
+    file["cuts"] = details.cuts.to_json()
+    for number, observable in enumerate(details.observables):
+        group = file["observables"].create_group(str(number))
+        group.attrs["name"] = observable.name
+        group["paulis"] = _texts([pauli for pauli, _ in observable.terms])
+        group["coefficients"] = np.array([c for _, c in observable.terms], dtype=float)
+    written: dict[int, h5py.Dataset] = {}
+    for number, subcircuit in enumerate(details.subcircuits):
+        group = file.create_group(f"subcircuits/{number}")
+        group.attrs["num_qubits"] = subcircuit.num_qubits
+        group.attrs["qubits"] = np.array(subcircuit.qubits, dtype=np.int64)
+        group.attrs["ports"] = json.dumps(
+            [{"kind": p.kind, "wire": p.wire, "dimension": p.dimension} for p in subcircuit.ports]
+        )
+        group["qpy"] = np.frombuffer(_qpy(subcircuit.circuit), dtype=np.uint8)
+        group["strings"] = _texts(details.strings[number])
+        tensor = details.tensors[number]
+        if id(tensor) in written:
+            group["tensor"] = written[id(tensor)]
+        else:
+            group["tensor"] = tensor
+            written[id(tensor)] = group["tensor"]
+
+
+def _summary(file: h5py.File) -> Result:
+    provenance: dict[str, Any] = {}
+    for name, value in file["provenance"].attrs.items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        if isinstance(plain, str) and plain[:1] in ("{", "["):
+            plain = json.loads(plain)
+        provenance[name] = plain
+    return Result(
+        tuple(str(group.attrs["name"]) for group in _numbered(file["observables"])),
+        file["results/expectation_values"][()],
+        file["results/standard_errors"][()],
+        str(file.attrs["status"]),
+        json.loads(file.attrs["config"]),
+        provenance,
+    )
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    """Open a file of hpcq's for reading; whatever is wrong with it becomes one line."""
+    try:
+        with h5py.File(path, "r") as file:
+            form, number = file.attrs.get("format"), file.attrs.get("format_version")
+            if form != FORMAT:
+                raise InputError(f"{path}: format is {form!r}, expected {FORMAT!r}")
+            if number != FORMAT_VERSION:
+                raise InputError(f"{path}: format_version is {number}, expected {FORMAT_VERSION}")
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: it is a folder, expected a file") from None
+    except PermissionError:
+        raise InputError(f"{path}: no permission to read it") from None
+    except InputError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(f"{path}: not a whole hpcq result ({reason})") from None
+
+
+def _numbered(group: h5py.Group) -> list[h5py.Group]:
+    return [group[str(number)] for number in range(len(group))]
+
+
+def _qpy(circuit: QuantumCircuit) -> bytes:
+    from qiskit import qpy
+
+    buffer = io.BytesIO()
+    qpy.dump(circuit, buffer)
+    return buffer.getvalue()
+
+
+def _circuit(dataset: h5py.Dataset) -> QuantumCircuit:
+    from qiskit import qpy
+
+    return qpy.load(io.BytesIO(dataset[()].tobytes()))[0]
+
+
+def _texts(strings: list[Pauli] | tuple[Pauli, ...]) -> Any:
+    texts = [" ".join(f"{p}{qubit}" for qubit, p in string) or "I" for string in strings]
+    return np.array(texts, dtype=h5py.string_dtype())
+
+
+def _pauli(text: str, num_qubits: int) -> Pauli:
+    return parse_observable(text, num_qubits).terms[0][0]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _sync(path: Path) -> None:
+    """Make sure that a file's or a folder's content is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

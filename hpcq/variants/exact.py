@@ -1,0 +1,229 @@
+"""Exact tensors: a subcircuit's ports opened as ancillas, or sliced where memory is short.
+
+With every port on qubits of its own, one simulation gives psi[p, rest], and the tensor of a
+Pauli string O is ``R[p, p'] = sum_rest (O psi)[p, rest] conj(psi[p', rest])``. A sliced port
+takes no ancilla: each of its values k is a simulation of its own (a branch), and the tensor is
+filled block by block from pairs of branches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.cutting.gates import PAULI_BASIS
+from hpcq.cutting.subcircuits import PORT_MARKERS, Port, Subcircuit
+from hpcq.variants.products import Pauli, pauli_products
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+Simulate = Callable[["QuantumCircuit"], NDArray[np.complexfloating]]
+"""Runs a circuit from |0...0> and returns its 2**n amplitudes, qubit 0 the lowest bit."""
+
+_PAULI_U_ANGLES = {
+    "I": (0.0, 0.0, 0.0),
+    "Z": (0.0, 0.0, np.pi),
+    "X": (np.pi, 0.0, np.pi),
+    "Y": (np.pi, np.pi / 2, np.pi / 2),
+}
+_MARKER_NAMES = frozenset(PORT_MARKERS.values())
+
+
+@dataclass(frozen=True, eq=False)
+class ExactTensor:
+    """How one subcircuit's tensors are computed.
+
+    Attributes:
+        subcircuit: The subcircuit.
+        strings: The Pauli strings on its wires (those without an output port) that are asked for.
+        sliced: Numbers of the input and gate ports that are sliced.
+    """
+
+    subcircuit: Subcircuit
+    strings: tuple[Pauli, ...]
+    sliced: tuple[int, ...] = ()
+
+    @cached_property
+    def open_ports(self) -> tuple[int, ...]:
+        """Numbers of the ports that are not sliced."""
+        return tuple(p for p in range(len(self.subcircuit.ports)) if p not in self.sliced)
+
+    @property
+    def num_branches(self) -> int:
+        """Number of combinations of values of the sliced ports."""
+        return math.prod(self._dimensions(self.sliced))
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of pairs of branches (i >= j; the others follow by conjugation)."""
+        return self.num_branches * (self.num_branches + 1) // 2
+
+    @property
+    def simulated_qubits(self) -> int:
+        """Width of one simulation: wires and the ancillas of the open ports."""
+        ports = self.subcircuit.ports
+        return self.subcircuit.num_qubits + sum(ports[p].ancillas for p in self.open_ports)
+
+    @property
+    def block_shape(self) -> tuple[int, int, int]:
+        """Shape of what one task returns: (strings, D, D) over the open ports' values."""
+        open_dimension = math.prod(self._dimensions(self.open_ports))
+        return (len(self.strings), open_dimension, open_dimension)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the tensors: (strings, D, D), D the combined index of all ports.
+
+        The first port is the slowest digit of the combined index; the second axis is the ket
+        index p, the third the bra index p'.
+        """
+        dimension = self.subcircuit.tensor_dimension
+        return (len(self.strings), dimension, dimension)
+
+    def compute(self, task: int, simulate: Simulate) -> NDArray[np.complex128]:
+        """Compute one block: the Pauli products of one pair of branches.
+
+        Args:
+            task: 0 to ``num_tasks - 1``.
+            simulate: The engine.
+
+        Returns:
+            Array of ``block_shape``.
+        """
+        i, j = _pair(task)
+        ket = self._states(i, simulate)
+        bra = ket if i == j else self._states(j, simulate)
+        scale = 2.0 ** sum(self.subcircuit.ports[p].ancillas for p in self.open_ports)
+        return scale * pauli_products(ket, bra, self._placed_strings)
+
+    def assemble(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
+        """Put the blocks of all tasks, in order, together into the tensors of ``shape``."""
+        if not self.sliced:
+            return blocks[0]
+        branches = self.num_branches
+        strings, size, _ = self.block_shape
+        whole = np.empty((strings, branches, size, branches, size), dtype=complex)
+        for task, block in enumerate(blocks):
+            i, j = _pair(task)
+            whole[:, i, :, j, :] = block
+            whole[:, j, :, i, :] = block.conj().swapaxes(1, 2)
+        order = self.sliced + self.open_ports
+        dimensions = self._dimensions(order)
+        back = np.argsort(order)
+        axes = [0, *(1 + back), *(1 + len(order) + back)]
+        return (
+            whole.reshape(strings, *dimensions, *dimensions).transpose(axes).reshape(self.shape)
+        )
+
+    def circuit(self, branch: int = 0) -> QuantumCircuit:
+        """Return the circuit that one branch simulates.
+
+        Its lowest qubits are the wires that end open, its highest those of the open ports, the
+        first port on top, so that the statevector is psi[p, rest] as it comes.
+        """
+        from qiskit import QuantumCircuit
+
+        subcircuit = self.subcircuit
+        values = dict(
+            zip(self.sliced, _digits(branch, self._dimensions(self.sliced)), strict=True)
+        )
+        circuit = QuantumCircuit(self.simulated_qubits)
+        wire = {q: self._place[w] for w, q in enumerate(subcircuit.circuit.qubits)}
+        for instruction in subcircuit.circuit.data:
+            qubits = [circuit.qubits[wire[q]] for q in instruction.qubits]
+            if instruction.name in _MARKER_NAMES:
+                number = int(instruction.params[0])
+                port = subcircuit.ports[number]
+                if number in values:
+                    _prepare_branch(circuit, port, self._place[port.wire], values[number])
+                else:
+                    _open(circuit, port, self._place[port.wire], self._port_qubits[number])
+            else:
+                circuit.append(instruction.operation, qubits, copy=False)
+        return circuit
+
+    @cached_property
+    def _port_qubits(self) -> dict[int, int]:
+        """Highest qubit of each open port."""
+        top = self.simulated_qubits
+        places = {}
+        for number in self.open_ports:
+            places[number] = top - 1
+            top -= self.subcircuit.ports[number].qubits
+        return places
+
+    @cached_property
+    def _place(self) -> dict[int, int]:
+        """Wire → qubit of the simulated circuit."""
+        outputs = {
+            port.wire: self._port_qubits[number]
+            for number, port in enumerate(self.subcircuit.ports)
+            if port.kind == "output"
+        }
+        rest = [w for w in range(self.subcircuit.num_qubits) if w not in outputs]
+        return {**{wire: place for place, wire in enumerate(rest)}, **outputs}
+
+    @cached_property
+    def _placed_strings(self) -> tuple[Pauli, ...]:
+        return tuple(
+            tuple((self._place[wire], pauli) for wire, pauli in string) for string in self.strings
+        )
+
+    def _states(self, branch: int, simulate: Simulate) -> NDArray[np.complexfloating]:
+        return simulate(self.circuit(branch)).reshape(self.block_shape[1], -1)
+
+    def _dimensions(self, ports: Sequence[int]) -> list[int]:
+        return [self.subcircuit.ports[p].dimension for p in ports]
+
+
+def _open(circuit: QuantumCircuit, port: Port, wire: int, top: int) -> None:
+    """Give a port its index qubits, so that their basis states are the port's values."""
+    if port.kind == "output":
+        return
+    if port.kind == "input":
+        circuit.h(top)
+        circuit.cx(top, wire)
+    elif port.dimension == 2:
+        circuit.h(top)
+        circuit.cz(top, wire)
+    else:
+        x, z = top, top - 1
+        circuit.h([x, z])
+        circuit.cz(z, wire)
+        circuit.cx(x, wire)
+        circuit.cp(np.pi / 2, x, z)
+
+
+def _prepare_branch(circuit: QuantumCircuit, port: Port, wire: int, value: int) -> None:
+    """Put one value of a sliced port into the circuit: |value>, or the Pauli P_value."""
+    if port.kind == "input":
+        if value:
+            circuit.x(wire)
+    elif value:
+        circuit.u(*_PAULI_U_ANGLES[PAULI_BASIS[value]], wire)
+
+
+def _pair(task: int) -> tuple[int, int]:
+    """Decode a task into a pair i >= j, row by row of the lower triangle."""
+    i = (int(np.sqrt(8 * task + 1)) - 1) // 2
+    while i * (i + 1) // 2 > task:
+        i -= 1
+    while (i + 1) * (i + 2) // 2 <= task:
+        i += 1
+    return i, task - i * (i + 1) // 2
+
+
+def _digits(number: int, dimensions: Sequence[int]) -> list[int]:
+    """Decode a number by strides, the first digit the slowest."""
+    digits = []
+    for dimension in reversed(dimensions):
+        number, digit = divmod(number, dimension)
+        digits.append(digit)
+    return digits[::-1]

@@ -1,0 +1,160 @@
+"""Pauli strings between states: ``(P psi) psi^dagger``, summed over all but the port index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pauli = tuple[tuple[int, str], ...]
+"""A Pauli string as (qubit, "X" | "Y" | "Z") pairs, qubits ascending; the identity is ``()``."""
+
+States = NDArray[np.complexfloating]
+Columns = NDArray[np.intp] | slice
+
+_BLOCK_BYTES = 1 << 20
+_GRAM_ROWS = 64
+_ALL = slice(None)
+
+
+def pauli_products(ket: States, bra: States, strings: Sequence[Pauli]) -> NDArray[np.complex128]:
+    """Multiply states with Pauli strings in between.
+
+    Where ket and bra are the same array, every product is Hermitian, and a string other than the
+    identity pairs its columns up or splits them into two halves of which one suffices: half the
+    work.
+
+    Args:
+        ket: States in the rows, shape (D, 2**n), entry j of a row the amplitude of the basis
+            state j, qubit 0 its lowest bit.
+        bra: States likewise, shape (D', 2**n).
+        strings: Pauli strings on the n qubits.
+
+    Returns:
+        ``sum_j (P ket)[p, j] conj(bra[p', j])``, shape (len(strings), D, D'). The states are
+        read in blocks of about a megabyte; nothing of their size is copied.
+    """
+    actions = [_Action.of(string) for string in strings]
+    if ket is bra:
+        return _hermitian_products(ket, actions)
+    products = np.zeros((len(strings), ket.shape[0], bra.shape[0]), dtype=complex)
+    for start, low in _blocks(ket):
+        right = bra[:, start : start + low].conj().T
+        for number, action in enumerate(actions):
+            products[number] += action.on_block(ket, start, low, _ALL) @ right
+    return products
+
+
+def _hermitian_products(states: States, actions: Sequence[_Action]) -> NDArray[np.complex128]:
+    rows = states.shape[0]
+    products = np.zeros((len(actions), rows, rows), dtype=complex)
+    whole = np.zeros((rows, rows), dtype=complex)
+    wanted = any(not action.x for action in actions)
+    halves: dict[tuple[int, int], Columns | None] = {}
+    for start, low in _blocks(states):
+        block = states[:, start : start + low]
+        if wanted:
+            whole += _gram(block)
+        for number, action in enumerate(actions):
+            if not action.x and not action.z:
+                continue
+            key = (number, action.side(start, low))
+            if key not in halves:
+                halves[key] = action.half(key[1], low)
+            columns = halves[key]
+            if columns is None:
+                continue
+            right = block[:, columns]
+            if action.x:
+                products[number] += action.on_block(states, start, low, columns) @ right.conj().T
+            else:
+                products[number] += _gram(right)
+    for number, action in enumerate(actions):
+        if action.x:
+            products[number] += products[number].conj().T
+        elif action.z:
+            products[number] *= 2
+            products[number] -= whole
+        else:
+            products[number] = whole
+    return products
+
+
+@dataclass(frozen=True)
+class _Action:
+    """``P = phase X^x Z^z``: ``(P psi)[j] = phase (-1)^|z & i| psi[i]`` with ``i = j xor x``."""
+
+    x: int
+    z: int
+    phase: complex
+
+    @classmethod
+    def of(cls, string: Pauli) -> _Action:
+        x = sum(1 << qubit for qubit, pauli in string if pauli != "Z")
+        z = sum(1 << qubit for qubit, pauli in string if pauli != "X")
+        return cls(x, z, 1j ** ((x & z).bit_count() % 4))
+
+    def on_block(self, states: States, start: int, low: int, columns: Columns) -> States:
+        """Return the columns ``start + columns`` of ``P psi``; blocks are ``low`` wide."""
+        source = start ^ (self.x & -low)
+        block = states[:, source : source + low]
+        factor = -self.phase if (self.z & source).bit_count() & 1 else self.phase
+        x, z = self.x % low, self.z % low
+        if not x and not z and isinstance(columns, slice):
+            return block[:, columns] if factor == 1 else factor * block[:, columns]
+        place = np.arange(low)[columns] ^ x
+        taken = block[:, place]
+        if z:
+            signs = 1 - 2 * (np.bitwise_count(place & z) & 1).astype(np.int8)
+            taken *= (factor * signs).astype(taken.dtype)
+        elif factor != 1:
+            taken *= factor
+        return taken
+
+    def side(self, start: int, low: int) -> int:
+        """Tell apart the blocks in which :meth:`half` differs."""
+        if self.x >= low:
+            return start >> (self.x.bit_length() - 1) & 1
+        return 0 if self.x else (self.z & start).bit_count() & 1
+
+    def half(self, side: int, low: int) -> Columns | None:
+        """Return the block's columns that belong to the half that suffices; None for none.
+
+        For x = 0 they have sign +1. Otherwise the highest bit of x is 0 in them, so that each is
+        one of a pair that P exchanges.
+        """
+        if self.x >= low:
+            return None if side else _ALL
+        place = np.arange(low)
+        if self.x:
+            pivot = 1 << (self.x.bit_length() - 1)
+            return np.flatnonzero(place & pivot == 0)
+        if not self.z % low:
+            return None if side else _ALL
+        return np.flatnonzero(np.bitwise_count(place & self.z) & 1 == side)
+
+
+def _blocks(states: States) -> Iterator[tuple[int, int]]:
+    """Yield start and width of column blocks; the width is the same power of two for all."""
+    rows, size = states.shape
+    columns = max(1 << 8, _BLOCK_BYTES // (rows * states.itemsize))
+    low = min(size, 1 << (columns.bit_length() - 1))
+    for start in range(0, size, low):
+        yield start, low
+
+
+def _gram(states: States) -> States:
+    """``psi psi^dagger`` from its lower triangle."""
+    rows = states.shape[0]
+    right = states.conj().T
+    if rows <= _GRAM_ROWS:
+        return states @ right
+    product = np.empty((rows, rows), dtype=states.dtype)
+    for start in range(0, rows, _GRAM_ROWS):
+        stop = min(rows, start + _GRAM_ROWS)
+        strip = states[start:stop] @ right[:, :stop]
+        product[start:stop, :stop] = strip
+        product[:start, start:stop] = strip[:, :start].conj().T
+    return product

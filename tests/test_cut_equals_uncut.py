@@ -1,0 +1,129 @@
+"""The main oracle: a cut circuit gives what the uncut one gives, to 1e-10."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from qiskit import QuantumCircuit
+from qiskit.circuit.library import UnitaryGate
+from qiskit.quantum_info import SparsePauliOp, random_unitary
+
+import hpcq
+from hpcq.cutting.cuts import Cuts, GateCut, WireCut
+from tests.strategies import angles, circuits, cuts_of, operators, standard_gates, uncut_value
+
+slow = settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def cut_values(
+    circuit: QuantumCircuit, observables: list[SparsePauliOp], **how: object
+) -> np.ndarray:
+    return hpcq.run(hpcq.plan(circuit, observables, threads=1, **how), device="cpu").expectation_values
+
+
+@slow
+@given(st.data())
+def test_random_cuts(data: st.DataObject) -> None:
+    circuit = data.draw(circuits())
+    asked = data.draw(st.lists(operators(circuit.num_qubits), min_size=1, max_size=3))
+    cuts = data.draw(cuts_of(circuit))
+    values = cut_values(circuit, asked, cuts=cuts)
+    assert values == pytest.approx([uncut_value(circuit, o) for o in asked], abs=1e-10)
+
+
+@slow
+@given(st.data())
+def test_random_partitions(data: st.DataObject) -> None:
+    circuit = data.draw(circuits(max_qubits=6, max_gates=8))
+    operator = data.draw(operators(circuit.num_qubits))
+    size = circuit.num_qubits
+    labels = data.draw(st.text("AB", min_size=size, max_size=size))
+    values = cut_values(circuit, [operator], partition=labels)
+    assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
+
+
+@settings(slow, max_examples=40)
+@given(st.data())
+def test_searched_cuts(data: st.DataObject) -> None:
+    circuit = data.draw(circuits(max_qubits=6, max_gates=8))
+    operator = data.draw(operators(circuit.num_qubits))
+    width = data.draw(st.integers(1, circuit.num_qubits))
+    plan = hpcq.plan(circuit, [operator], max_qubits=width, threads=1)
+    assert max(s.num_qubits for s in plan.cut.subcircuits) <= width
+    values = hpcq.run(plan, device="cpu").expectation_values
+    assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
+
+
+@pytest.mark.parametrize("gate", standard_gates(2), ids=lambda gate: gate.name)
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_every_two_qubit_gate_of_qiskit(gate: object, data: st.DataObject) -> None:
+    bound = type(gate)(*(data.draw(angles) for _ in gate.params)) if gate.params else gate
+    check_one_gate(bound, data.draw(st.integers(0, 10**6)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_su4_gates(seed: int) -> None:
+    check_one_gate(UnitaryGate(random_unitary(4, seed=seed)), seed)
+
+
+def check_one_gate(gate: object, seed: int) -> None:
+    """Cut one gate between entangled pairs of qubits, in both orders of its qubits."""
+    for qubits in ((1, 2), (2, 1)):
+        circuit = QuantumCircuit(4)
+        circuit.unitary(random_unitary(4, seed=seed), [0, 1])
+        circuit.unitary(random_unitary(4, seed=seed + 1), [2, 3])
+        circuit.append(gate, qubits)
+        circuit.unitary(random_unitary(4, seed=seed + 2), [0, 1])
+        circuit.unitary(random_unitary(4, seed=seed + 3), [2, 3])
+        operators = [SparsePauliOp(label) for label in ("ZXYZ", "IZII", "XIIY")]
+        plan = hpcq.plan(circuit, operators, cuts=Cuts(gates=(GateCut(2),)), threads=1)
+        values = hpcq.run(plan, device="cpu").expectation_values
+        assert len(plan.cut.subcircuits) == 2
+        assert values == pytest.approx([uncut_value(circuit, o) for o in operators], abs=1e-10)
+
+
+def test_a_qubit_that_comes_back_after_two_wire_cuts() -> None:
+    circuit = QuantumCircuit(3)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.crx(0.7, 1, 2)
+    circuit.ry(0.3, 1)
+    circuit.cry(1.1, 1, 0)
+    cuts = Cuts(wires=(WireCut(1, 1), WireCut(1, 2)))
+    plan = hpcq.plan(circuit, "Z0 + X1 Z2", cuts=cuts, threads=1)
+    assert sorted(s.num_qubits for s in plan.cut.subcircuits) == [2, 3]
+    value = hpcq.run(plan, device="cpu").expectation_values
+    operator = SparsePauliOp.from_list([("IIZ", 1.0), ("ZXI", 1.0)])
+    assert value == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
+
+
+def test_single_precision_is_near() -> None:
+    circuit = QuantumCircuit(6)
+    rng = np.random.default_rng(7)
+    for _ in range(3):
+        for qubit in range(6):
+            circuit.ry(rng.uniform(0, 6), qubit)
+        for qubit in range(5):
+            circuit.cz(qubit, qubit + 1)
+    operator = SparsePauliOp("ZZXIZZ")
+    value = cut_values(circuit, [operator], partition="AAABBB", precision="single")
+    assert value == pytest.approx([uncut_value(circuit, operator)], abs=1e-4)
+
+
+def test_hundreds_of_terms_in_one_run() -> None:
+    circuit = QuantumCircuit(8)
+    rng = np.random.default_rng(3)
+    for layer in range(3):
+        for qubit in range(8):
+            circuit.u(*rng.uniform(0, 6, 3), qubit)
+        for qubit in range(layer % 2, 7, 2):
+            circuit.cz(qubit, qubit + 1)
+    labels = {"".join(rng.choice(list("IXYZ"), 8)) for _ in range(300)}
+    operator = SparsePauliOp.from_list([(label, rng.normal()) for label in sorted(labels)])
+    value = cut_values(circuit, [operator], partition="AAABBCCC")
+    assert value == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)

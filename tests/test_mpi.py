@@ -1,0 +1,82 @@
+"""What happens under a real launcher; skipped only where there is none."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.launch import ROOT, hpcq, launcher, run
+
+pytestmark = pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+
+CIRCUIT = """OPENQASM 2.0; include "qelib1.inc"; qreg q[6];
+h q[0]; cx q[0],q[1]; cx q[1],q[2]; cz q[2],q[3]; ry(0.4) q[3]; cx q[3],q[4]; cx q[4],q[5];
+"""
+
+
+@pytest.fixture
+def circuit(tmp_path: Path) -> Path:
+    path = tmp_path / "circuit.qasm"
+    path.write_text(CIRCUIT)
+    return path
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_the_mpi_tests_pass(ranks: int) -> None:
+    done = run(
+        *(sys.executable, "-m", "mpi4py", "-m", "pytest", "-x", "--with-mpi", "-q"),
+        *("-p", "no:cacheprovider", ROOT / "tests" / "mpi"),
+        ranks=ranks,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("7 passed") == ranks, done.stdout
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_run_gives_the_same_bits_on_any_number_of_ranks(
+    ranks: int, circuit: Path, tmp_path: Path
+) -> None:
+    arguments = ("run", circuit, "--partition", "AAABBB", "--observable", "Z0 X4", "--json")
+    alone = hpcq(*arguments, "--memory", "1G", "--threads", "1")
+    output = tmp_path / "out.h5"
+    many = hpcq(
+        *arguments, "--memory", "1G", "--threads", "1", "-o", output, ranks=ranks
+    )
+    assert many.returncode == 0, many.stderr
+    one, more = json.loads(alone.stdout), json.loads(many.stdout)
+    assert one["expectation_values"] == more["expectation_values"]
+    assert more["provenance"]["ranks"] == ranks
+    shown = hpcq("show", output, "--json")
+    assert json.loads(shown.stdout)["expectation_values"] == more["expectation_values"]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_raising_rank_ends_the_job(ranks: int) -> None:
+    start = time.monotonic()
+    done = run(sys.executable, ROOT / "tests" / "mpi" / "raising_rank.py", ranks=ranks, seconds=60)
+    assert time.monotonic() - start < 30
+    assert done.returncode != 0
+    assert f"rank {ranks - 1} of {ranks} on {socket.gethostname()} failed" in done.stderr
+    assert "RuntimeError: the dog ate my amplitudes" in done.stderr
+
+
+def test_bad_input_is_one_line_from_rank_0(tmp_path: Path) -> None:
+    done = hpcq("run", tmp_path / "missing.qasm", ranks=3, seconds=60)
+    said = [line for line in done.stderr.splitlines() if line.startswith("hpcq: error:")]
+    assert len(said) == 1, done.stderr
+    assert "missing.qasm" in said[0]
+    assert "Traceback" not in done.stderr
+    assert done.returncode != 0
+
+
+def test_worlds_of_one_are_refused_with_the_cure(circuit: Path) -> None:
+    done = hpcq("run", circuit, seconds=60, SLURM_STEP_NUM_TASKS="4", SLURM_PROCID="0")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "4 processes" in line
+    assert "--mpi=pmi2" in line
