@@ -18,9 +18,10 @@ from hpcq.version import __version__
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-    from hpcq.planning import Limits, Plan
+    from hpcq.config import Limits
+    from hpcq.inputs.circuits import Reading
+    from hpcq.planning import Plan
 
-_SHARE_OF_MEMORY = 0.8
 _PROGRESS_SECONDS = 5.0
 
 
@@ -64,8 +65,14 @@ def _run(options: argparse.Namespace) -> int:
     from hpcq.inputs.circuits import start_reading
 
     # The file is read by a process of its own, started before MPI and while the libraries load.
+    # Whatever is wrong with it must wait until all ranks can hear of it.
     path = _circuit_path(options.circuit)
-    reading = start_reading(path) if launched_rank() == 0 else None
+    reading: Reading | InputError | None = None
+    if launched_rank() == 0:
+        try:
+            reading = start_reading(path)
+        except InputError as error:
+            reading = error
     from hpcq.farm.mpi import ending_the_job, open_farm
     from hpcq.running import from_rank_0, run_on_farm
 
@@ -75,6 +82,8 @@ def _run(options: argparse.Namespace) -> int:
         cores, memory = farm.smallest(cores), farm.smallest(memory)
 
         def make() -> Plan:
+            if isinstance(reading, InputError):
+                raise reading
             if options.output:
                 from hpcq.store import check_writable
 
@@ -101,7 +110,7 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _doctor(options: argparse.Namespace) -> int:
+def _doctor(_options: argparse.Namespace) -> int:
     from hpcq.doctor import examine
 
     findings = examine()
@@ -134,9 +143,9 @@ def _make_plan(circuit: QuantumCircuit, options: argparse.Namespace, limits: Lim
 
 
 def _limits(options: argparse.Namespace, cores: int, memory: int) -> Limits:
-    from hpcq.planning import Limits
+    from hpcq.config import SHARE_OF_MEMORY, Limits
 
-    wanted = int(_SHARE_OF_MEMORY * memory)
+    wanted = int(SHARE_OF_MEMORY * memory)
     if options.memory is not None:
         wanted = parse_bytes(options.memory)
     return Limits(wanted, options.threads or cores, options.precision)
@@ -248,9 +257,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_job(parser: argparse.ArgumentParser) -> None:
     """Add what `plan` and `run` share."""
-    parser.add_argument(
-        "circuit", metavar="CIRCUIT", help="OpenQASM 2 or 3, QPY, or example:NAME"
-    )
+    parser.add_argument("circuit", metavar="CIRCUIT", help="OpenQASM 2 or 3, QPY, or example:NAME")
     cut = parser.add_argument_group("where to cut (default: only where nothing joins the parts)")
     ways = cut.add_mutually_exclusive_group()
     ways.add_argument(

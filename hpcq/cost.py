@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpcq.config import Limits
 from hpcq.cutting.cuts import two_qubit_gates
 from hpcq.reconstruction.network import Network
 from hpcq.variants.exact import ExactTensor
@@ -74,16 +75,11 @@ class Cost:
         return best if ways[best] < self.predicted_seconds() else None
 
 
-def item_bytes(precision: str) -> int:
-    """Bytes of one amplitude."""
-    return 8 if precision == "single" else 16
-
-
-def task_seconds(tensor: ExactTensor, task_is_diagonal: bool, precision: str, threads: int) -> float:
-    """Predict one task: the simulation of one or two branches, and their Pauli products."""
+def task_seconds(tensor: ExactTensor, diagonal: bool, limits: Limits) -> float:
+    """Predict one task: one simulated branch (diagonal) or two, and their Pauli products."""
     width = tensor.simulated_qubits
     gates = len(tensor.subcircuit.circuit.data) + 2 * len(tensor.open_ports)
-    speed = _speed(width, precision, threads)
+    speed = _speed(width, limits)
     simulation = (
         SECONDS_PER_SIMULATION
         + gates * SECONDS_PER_GATE
@@ -91,17 +87,18 @@ def task_seconds(tensor: ExactTensor, task_is_diagonal: bool, precision: str, th
     )
     strings, dimension, _ = tensor.block_shape
     products = strings * (
-        2.0**width * (8.0 * dimension / FLOPS_PER_SECOND + SECONDS_PER_AMPLITUDE_STRING) / speed
+        2.0**width * (4.0 * dimension / FLOPS_PER_SECOND + SECONDS_PER_AMPLITUDE_STRING) / speed
         + SECONDS_PER_GATE
     )
-    return (1 if task_is_diagonal else 2) * simulation + products
+    return (1 if diagonal else 2) * simulation + products
 
 
-def task_bytes(tensor: ExactTensor, precision: str) -> int:
+def task_bytes(tensor: ExactTensor, limits: Limits) -> int:
     """Memory of one task: its states, and the products' results."""
     states = 1 if not tensor.sliced else 2
     strings, dimension, _ = tensor.block_shape
-    return states * item_bytes(precision) * 2**tensor.simulated_qubits + 32 * strings * dimension**2
+    size: int = states * limits.amplitude_bytes << tensor.simulated_qubits
+    return size + 32 * strings * dimension**2
 
 
 def stored_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int], network: Network) -> int:
@@ -112,19 +109,16 @@ def stored_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int], network: N
     return blocks + bonds + 3 * network.largest_bytes
 
 
-def uncut_seconds(circuit: QuantumCircuit, precision: str, memory_bytes: int, threads: int) -> float:
+def uncut_seconds(circuit: QuantumCircuit, limits: Limits) -> float:
     """Predict an uncut statevector simulation; infinite where its state does not fit."""
-    width = circuit.num_qubits
-    if width > 60 or item_bytes(precision) * 2**width > memory_bytes:
+    width: int = circuit.num_qubits
+    if limits.amplitude_bytes << width > limits.memory_bytes:
         return float("inf")
     gates = len(circuit.data)
     return (
         SECONDS_PER_SIMULATION
         + gates * SECONDS_PER_GATE
-        + 2.0**width
-        * gates
-        * SECONDS_PER_AMPLITUDE_GATE
-        / _speed(width, precision, threads)
+        + 2.0**width * gates * SECONDS_PER_AMPLITUDE_GATE / _speed(width, limits)
     )
 
 
@@ -147,11 +141,12 @@ def uncut_mps_seconds(circuit: QuantumCircuit, dimensions: Sequence[int]) -> flo
         across = bits[low:high]
         across += np.log2(dimension)
         np.minimum(across, ceiling[low:high], out=across)
-        seconds += 2 * float(np.sum(8.0**across)) * _MPS_SECONDS_PER_CUBE
+        with np.errstate(over="ignore"):
+            seconds += 2 * float(np.sum(8.0**across)) * _MPS_SECONDS_PER_CUBE
     return seconds
 
 
-def _speed(width: int, precision: str, threads: int) -> float:
+def _speed(width: int, limits: Limits) -> float:
     """How much faster than one thread in double precision; small states run on one thread."""
-    useful = threads if width >= 14 else 1
-    return useful * (_SINGLE_SPEEDUP if precision == "single" else 1.0)
+    useful: float = limits.threads if width >= 14 else 1
+    return useful * (_SINGLE_SPEEDUP if limits.precision == "single" else 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,6 +110,8 @@ def parse_bytes(text: str, name: str = "memory") -> int:
 
 def format_bytes(size: float) -> str:
     """Write a number of bytes for people, in binary units."""
+    if size >= 1 << 70:
+        return f"2^{math.log2(size):.0f} B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
         if size < 1024 or unit == "PiB":
             break

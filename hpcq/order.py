@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate
-from bisect import bisect_right
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq import cost as costs
+from hpcq.config import Limits
 from hpcq.cutting.subcircuits import Port, Subcircuit
 from hpcq.planning import Plan
 from hpcq.variants.exact import ExactTensor, Simulate
@@ -25,21 +26,16 @@ class WorkOrder:
 
     Attributes:
         tensors: The tensors.
-        precision: ``single`` or ``double``.
-        memory_bytes: Memory that a rank may use.
-        threads: Threads of one simulation.
+        limits: What a rank may use.
     """
 
     tensors: tuple[ExactTensor, ...]
-    precision: str
-    memory_bytes: int
-    threads: int
+    limits: Limits
 
     @classmethod
     def of(cls, plan: Plan) -> WorkOrder:
         """Return a plan's work order."""
-        limits = plan.limits
-        return cls(plan.tensors, limits.precision, limits.memory_bytes, limits.threads)
+        return cls(plan.tensors, plan.limits)
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -60,8 +56,7 @@ class WorkOrder:
         seconds = []
         for tensor in self.tensors:
             single, double = (
-                costs.task_seconds(tensor, diagonal, self.precision, self.threads)
-                for diagonal in (True, False)
+                costs.task_seconds(tensor, diagonal, self.limits) for diagonal in (True, False)
             )
             for branch in range(tensor.num_branches):
                 seconds += [double] * branch + [single]
@@ -85,9 +80,7 @@ class WorkOrder:
         from qiskit import qpy
 
         header = {
-            "precision": self.precision,
-            "memory_bytes": self.memory_bytes,
-            "threads": self.threads,
+            "limits": asdict(self.limits),
             "tensors": [
                 {
                     "qubits": tensor.subcircuit.qubits,
@@ -110,9 +103,9 @@ class WorkOrder:
         """Unpack what :meth:`to_bytes` packed."""
         from qiskit import qpy
 
-        buffer = io.BytesIO(data)
-        header = json.loads(buffer.readline())
-        circuits = qpy.load(buffer)
+        head, _, body = data.partition(b"\n")
+        header = json.loads(head)
+        circuits = qpy.load(io.BytesIO(body))
         tensors = tuple(
             ExactTensor(
                 Subcircuit(
@@ -125,4 +118,4 @@ class WorkOrder:
             )
             for circuit, entry in zip(circuits, header["tensors"], strict=True)
         )
-        return cls(tensors, header["precision"], header["memory_bytes"], header["threads"])
+        return cls(tensors, Limits(**header["limits"]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq import cost as costs
+from hpcq.config import SHARE_OF_MEMORY, Limits, Precision
 from hpcq.cost import Cost
 from hpcq.cutting.cuts import Cuts, cuts_from_partition, two_qubit_gates
 from hpcq.cutting.gates import pauli_sum
@@ -24,31 +25,7 @@ from hpcq.variants.exact import ExactTensor
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-_SHARE_OF_MEMORY = 0.8
 _CANDIDATES = 4
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one rank may use.
-
-    Attributes:
-        memory_bytes: Memory of the rank.
-        threads: Threads of one simulation.
-        precision: ``single`` or ``double``.
-    """
-
-    memory_bytes: int
-    threads: int = 1
-    precision: str = "double"
-
-    def __post_init__(self) -> None:
-        if self.memory_bytes < 1 << 20:
-            raise InputError(f"memory: {self.memory_bytes} bytes, expected at least 1M")
-        if self.threads < 1:
-            raise InputError(f"threads: {self.threads}, expected at least 1")
-        if self.precision not in ("single", "double"):
-            raise InputError(f"precision: {self.precision!r}, expected single or double")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +84,7 @@ def plan(
     seed: int = 0,
     memory: int | None = None,
     threads: int | None = None,
-    precision: str = "double",
+    precision: Precision = "double",
 ) -> Plan:
     """Plan the exact expectation values of a cut circuit.
 
@@ -151,7 +128,7 @@ def plan(
         cuts=cuts,
         seed=seed,
         limits=Limits(
-            int(_SHARE_OF_MEMORY * usable_memory()) if memory is None else memory,
+            int(SHARE_OF_MEMORY * usable_memory()) if memory is None else memory,
             len(usable_cores()) if threads is None else threads,
             precision,
         ),
@@ -168,7 +145,7 @@ def plan_normalised(
     seed: int,
     limits: Limits,
 ) -> Plan:
-    """Plan for a circuit that :func:`hpcq.inputs.normalise.normalise` returned; see :func:`plan`."""
+    """Plan for a circuit that is normalised already; see :func:`plan`."""
     given = {"max_qubits": max_qubits, "partition": partition, "cuts": cuts}
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
@@ -244,9 +221,7 @@ def _assemble(
             f"rank 0, which has {format_bytes(limits.memory_bytes)}; expected fewer cuts (a larger "
             "--max-qubits, or another partition) or more memory"
         )
-    return Plan(
-        circuit, observables, cut, tensors, uses, terms, network, limits, cost, config
-    )
+    return Plan(circuit, observables, cut, tensors, uses, terms, network, limits, cost, config)
 
 
 def _distinct_tensors(
@@ -275,14 +250,14 @@ def _fit(tensor: ExactTensor, limits: Limits, cut: CutCircuit) -> ExactTensor:
     """Slice ports, from the last one on, until a task fits into the rank's memory."""
     ports = tensor.subcircuit.ports
     sliceable = [number for number, port in enumerate(ports) if port.ancillas]
-    while costs.task_bytes(tensor, limits.precision) > limits.memory_bytes:
+    while costs.task_bytes(tensor, limits) > limits.memory_bytes:
         if not sliceable:
             number = next(k for k, s in enumerate(cut.subcircuits) if s is tensor.subcircuit)
             width = tensor.subcircuit.num_qubits
-            widest = limits.memory_bytes // (2 * costs.item_bytes(limits.precision))
+            widest = limits.memory_bytes // (2 * limits.amplitude_bytes)
             raise InputError(
                 f"memory: subcircuit {number} of {width} qubits and {len(ports)} ports needs "
-                f"{format_bytes(costs.task_bytes(tensor, limits.precision))} on a rank, which has "
+                f"{format_bytes(costs.task_bytes(tensor, limits))} on a rank, which has "
                 f"{format_bytes(limits.memory_bytes)}; expected --max-qubits "
                 f"{max(1, min(width - 1, widest.bit_length() - 1))} or less, or more memory"
             )
@@ -298,11 +273,10 @@ def _cost(
     terms: TermTable,
     limits: Limits,
 ) -> Cost:
-    precision, threads = limits.precision, limits.threads
     total = longest = 0.0
     for tensor in tensors:
-        single = costs.task_seconds(tensor, True, precision, threads)
-        double = costs.task_seconds(tensor, False, precision, threads)
+        single = costs.task_seconds(tensor, True, limits)
+        double = costs.task_seconds(tensor, False, limits)
         pairs = tensor.num_tasks - tensor.num_branches
         total += tensor.num_branches * single + pairs * double
         longest = max(longest, double if pairs else single)
@@ -319,9 +293,9 @@ def _cost(
         longest_task_seconds=longest,
         contraction_seconds=flops / costs.FLOPS_PER_SECOND + rows * costs.SECONDS_PER_ROW,
         contraction_flops=flops,
-        task_bytes=max(costs.task_bytes(tensor, precision) for tensor in tensors),
+        task_bytes=max(costs.task_bytes(tensor, limits) for tensor in tensors),
         tensor_bytes=costs.stored_bytes(tensors, uses, network),
-        uncut_seconds=costs.uncut_seconds(circuit, precision, limits.memory_bytes, threads),
+        uncut_seconds=costs.uncut_seconds(circuit, limits),
         uncut_mps_seconds=costs.uncut_mps_seconds(circuit, dimensions),
     )
 

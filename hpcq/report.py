@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from hpcq.machine import format_bytes
@@ -28,7 +29,7 @@ def plan_text(plan: Plan) -> str:
         tensor = plan.tensors[use]
         first = first_use.setdefault(use, number)
         if number < _SHOWN_SUBCIRCUITS:
-            state = format_bytes(_state_bytes(plan, use))
+            state = format_bytes(plan.limits.amplitude_bytes << tensor.simulated_qubits)
             lines.append(
                 f"{number:>10}  {subcircuit.num_qubits:>6}  {len(subcircuit.ports):>5}"
                 f"  {tensor.simulated_qubits - subcircuit.num_qubits:>8}"
@@ -54,7 +55,8 @@ def plan_text(plan: Plan) -> str:
         f"memory             {format_bytes(cost.task_bytes)} a rank,"
         f" {format_bytes(cost.memory_bytes)} on rank 0"
         f" (limit {format_bytes(plan.limits.memory_bytes)})",
-        f"sampling overhead  {cut.sampling_overhead:.3g} (for shots on a device; exact runs pay none)",
+        f"sampling overhead  {_power_of_ten(cut.log10_sampling_overhead)} "
+        " (for shots on a device; exact runs pay none)",
     ]
     if cost.cheaper_uncut:
         seconds = min(cost.uncut_seconds, cost.uncut_mps_seconds)
@@ -68,11 +70,13 @@ def plan_text(plan: Plan) -> str:
 def plan_json(plan: Plan) -> dict[str, Any]:
     """Return a plan as plain JSON values."""
     cut, cost = plan.cut, plan.cost
+    overhead = cut.sampling_overhead
     return {
         "num_qubits": cut.num_qubits,
         "num_gate_cuts": len(cut.cuts.gates),
         "num_wire_cuts": len(cut.cuts.wires),
-        "sampling_overhead": cut.sampling_overhead,
+        "sampling_overhead": overhead if math.isfinite(overhead) else None,
+        "log10_sampling_overhead": cut.log10_sampling_overhead,
         "subcircuits": [
             {
                 "num_qubits": subcircuit.num_qubits,
@@ -100,12 +104,6 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _state_bytes(plan: Plan, use: int) -> int:
-    from hpcq.cost import item_bytes
-
-    return item_bytes(plan.limits.precision) * 2 ** plan.tensors[use].simulated_qubits
-
-
 def result_text(result: Result) -> str:
     """Write a result with what matters of its history."""
     seconds = result.provenance.get("seconds", {})
@@ -121,3 +119,8 @@ def result_text(result: Result) -> str:
             f"norm error  {result.provenance.get('norm_error', float('nan')):.2g}",
         ]
     )
+
+
+def _power_of_ten(exponent: float) -> str:
+    """Write 10 to a power, however large."""
+    return f"{10**exponent:.3g}" if exponent < 300 else f"1e{exponent:.0f}"

@@ -106,7 +106,9 @@ class Result:
 
 
 def values_text(
-    names: Sequence[str], values: Sequence[float] | NDArray[Any], errors: Sequence[float] | NDArray[Any]
+    names: Sequence[str],
+    values: Sequence[float] | NDArray[Any],
+    errors: Sequence[float] | NDArray[Any],
 ) -> str:
     """Write values as a table, one observable a line, exact ones without an error."""
     shown = [name if len(name) <= 40 else name[:37] + "..." for name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import socket
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.engines.aer import AerEngine, Device, choose_device
-from hpcq.errors import HpcqError, InputError
+from hpcq.config import Device
+from hpcq.engines.aer import AerEngine, choose_device
+from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.farm.mpi import ending_the_job, open_farm
 from hpcq.order import WorkOrder
 from hpcq.planning import Plan
@@ -28,9 +30,28 @@ if TYPE_CHECKING:
 
     from hpcq.farm.serial import Farm, Progress
 
+_REFUSALS: dict[str, type[HpcqError]] = {
+    "input": InputError,
+    "dependency": MissingDependencyError,
+}
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
-_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_JOB_NAME", "SLURM_JOB_NODELIST", "SLURM_CLUSTER_NAME")
-_PACKAGES = ("qiskit", "qiskit-aer", "qiskit-aer-gpu", "numpy", "h5py", "mpi4py", "cotengra", "kahypar")
+_SLURM = (
+    "SLURM_JOB_ID",
+    "SLURM_STEP_ID",
+    "SLURM_JOB_NAME",
+    "SLURM_JOB_NODELIST",
+    "SLURM_CLUSTER_NAME",
+)
+_PACKAGES = (
+    "qiskit",
+    "qiskit-aer",
+    "qiskit-aer-gpu",
+    "numpy",
+    "h5py",
+    "mpi4py",
+    "cotengra",
+    "kahypar",
+)
 
 
 def run(plan: Plan | None, comm: Comm | None = None, *, device: str = "auto") -> Result:
@@ -57,16 +78,18 @@ def run(plan: Plan | None, comm: Comm | None = None, *, device: str = "auto") ->
 
 
 def from_rank_0(farm: Farm, make: Callable[[], Plan]) -> Plan | None:
-    """Make a plan on rank 0; where it refuses the input, every rank raises the same error."""
+    """Make a plan on rank 0; where that is refused, every rank raises the same error."""
     if farm.rank > 0:
         refusal = farm.share(b"")
         if refusal:
-            raise InputError(refusal.decode())
+            kind, message = json.loads(refusal)
+            raise _REFUSALS[kind](message)
         return None
     try:
         plan = make()
-    except InputError as error:
-        farm.share(str(error).encode())
+    except tuple(_REFUSALS.values()) as error:
+        kind = next(name for name, known in _REFUSALS.items() if isinstance(error, known))
+        farm.share(json.dumps([kind, str(error)]).encode())
         raise
     farm.share(b"")
     return plan
@@ -77,19 +100,20 @@ def run_on_farm(
     farm: Farm,
     *,
     device: str = "auto",
-    progress: Progress = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> Result:
     """Run a plan, which only rank 0 has, on a farm; see :func:`run`."""
     laps = _Laps()
     order = _share_order(plan, farm)
-    engine = AerEngine(
-        order.threads, order.memory_bytes, order.precision, _device_of(farm, device)
-    )
+    engine = AerEngine(order.limits, _device_of(farm, device))
     where = farm.names(f"{socket.gethostname()} {engine.device}")
     laps.end("share")
-    with _blas_threads(order.threads):
+    with _BlasThreads(order.limits.threads):
         blocks = farm.run(
-            order.predicted_seconds(), order.shapes(), order.worker(engine.statevector), progress
+            order.predicted_seconds(),
+            order.shapes(),
+            order.worker(engine.statevector),
+            progress or _silent,
         )
         laps.end("simulate")
         if plan is None:
@@ -131,6 +155,10 @@ def run_on_farm(
     return result
 
 
+def _silent(done: int, total: int) -> None:
+    """Say nothing of the progress."""
+
+
 def versions() -> dict[str, str]:
     """Return the versions of hpcq, Python and the packages that a result depends on."""
     found = {"hpcq": __version__, "python": platform.python_version()}
@@ -160,13 +188,13 @@ def _share_order(plan: Plan | None, farm: Farm) -> WorkOrder:
 def _device_of(farm: Farm, device: str) -> Device:
     """Choose this rank's device; where one rank cannot, all refuse."""
     chosen: Device = "cpu"
-    refusal = None
+    refusal: HpcqError | None = None
     try:
         chosen = choose_device(device)
-    except InputError as error:
+    except tuple(_REFUSALS.values()) as error:
         refusal = error
     if not farm.smallest(0 if refusal else 1):
-        raise refusal or InputError(f"device: {device!r} is not there on another rank")
+        raise refusal or InputError(f"device: {device!r} is not usable on another rank")
     return chosen
 
 
@@ -188,7 +216,7 @@ def _values(plan: Plan, tensors: list[NDArray[np.complex128]]) -> NDArray[np.flo
     return values.real
 
 
-class _blas_threads:
+class _BlasThreads:
     """Keeps numpy's matrix products to the rank's threads."""
 
     def __init__(self, threads: int) -> None:

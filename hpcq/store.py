@@ -46,7 +46,7 @@ def save(result: Result, path: Path) -> None:
             _write(result, file)
             file.flush()
         _sync(aside)
-        os.replace(aside, path)
+        aside.replace(path)
         _sync(path.parent)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())[:100]

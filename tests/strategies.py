@@ -48,7 +48,9 @@ def circuits(draw: st.DrawFn, max_qubits: int = 5, max_gates: int = 14) -> Quant
 
 
 @st.composite
-def cuts_of(draw: st.DrawFn, circuit: QuantumCircuit, max_gates: int = 3, max_wires: int = 2) -> Cuts:
+def cuts_of(
+    draw: st.DrawFn, circuit: QuantumCircuit, max_gates: int = 3, max_wires: int = 2
+) -> Cuts:
     """Random gate and wire cuts, separating or not."""
     pairs = two_qubit_gates(circuit)
     counts = np.bincount(np.ravel(pairs).astype(int), minlength=circuit.num_qubits) if pairs else []

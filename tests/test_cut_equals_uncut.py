@@ -14,15 +14,15 @@ import hpcq
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
 from tests.strategies import angles, circuits, cuts_of, operators, standard_gates, uncut_value
 
-slow = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+slow = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def cut_values(
     circuit: QuantumCircuit, observables: list[SparsePauliOp], **how: object
 ) -> np.ndarray:
-    return hpcq.run(hpcq.plan(circuit, observables, threads=1, **how), device="cpu").expectation_values
+    return hpcq.run(
+        hpcq.plan(circuit, observables, threads=1, **how), device="cpu"
+    ).expectation_values
 
 
 @slow

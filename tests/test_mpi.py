@@ -44,9 +44,7 @@ def test_a_run_gives_the_same_bits_on_any_number_of_ranks(
     arguments = ("run", circuit, "--partition", "AAABBB", "--observable", "Z0 X4", "--json")
     alone = hpcq(*arguments, "--memory", "1G", "--threads", "1")
     output = tmp_path / "out.h5"
-    many = hpcq(
-        *arguments, "--memory", "1G", "--threads", "1", "-o", output, ranks=ranks
-    )
+    many = hpcq(*arguments, "--memory", "1G", "--threads", "1", "-o", output, ranks=ranks)
     assert many.returncode == 0, many.stderr
     one, more = json.loads(alone.stdout), json.loads(many.stdout)
     assert one["expectation_values"] == more["expectation_values"]

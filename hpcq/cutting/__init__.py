@@ -1,0 +1,1 @@
+"""Where to cut, what a cut is, and the circuit taken apart."""

@@ -107,7 +107,9 @@ class Cuts:
             for where, entry in _entries(data, "gate_cuts", {"gate", "qubits"}, source)
         ]
         wires = [
-            WireCut(_integer(entry, "qubit", where, source), _integer(entry, "after", where, source))
+            WireCut(
+                _integer(entry, "qubit", where, source), _integer(entry, "after", where, source)
+            )
             for where, entry in _entries(data, "wire_cuts", {"qubit", "after"}, source)
         ]
         return cls(tuple(sorted(set(gates))), tuple(sorted(set(wires))))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qiskit.circuit import Gate
 
 PAULI_BASIS = "IZXY"
-"""The order of the port index k of a gate cut: k = 2 x + z stands for X and Z to the powers x, z."""
+"""The Paulis by the port index k of a gate cut: k = 2 x + z for X to the power x, Z to z."""
 
 _NEGLIGIBLE = 1e-12
 _HADAMARD = np.array([[1, 1], [1, -1]], dtype=complex) / np.sqrt(2)
@@ -83,7 +83,7 @@ def _pauli_sum(matrix: bytes) -> PauliSum:
         (pauli,) = significant
         local = _PAULI_MATRICES[pauli]
         after = [a @ local for a in after]
-        kept = (weights[pauli],)
+        kept: tuple[complex, ...] = (weights[pauli],)
     elif significant == {"I", "X"}:
         after = [a @ _HADAMARD for a in after]
         before = [_HADAMARD @ b for b in before]

@@ -117,9 +117,7 @@ def _proposals(graph: Graph, component: list[int], limit: int, seed: int) -> Ite
 def _kahypar(graph: Graph, component: list[int], parts: int, limit: int, seed: int) -> list[int]:
     from cotengra.pathfinders.path_kahypar import kahypar_subgraph_find_membership
 
-    edges = [
-        (a, b, bits) for a in component for b, bits in graph[a].items() if a < b and bits > 0
-    ]
+    edges = [(a, b, bits) for a in component for b, bits in graph[a].items() if a < b and bits > 0]
     inputs: dict[int, list[int]] = {qubit: [] for qubit in component}
     for number, (a, b, _) in enumerate(edges):
         inputs[a].append(number)
@@ -178,7 +176,9 @@ def _refine(graph: Graph, component: list[int], labels: list[int], limit: int) -
                     sizes[target] += 1
                     improved = True
                     break
-                if gain > 0 and (partner := _partner(graph, component, qubit, target, labels, place)):
+                if gain > 0 and (
+                    partner := _partner(graph, component, qubit, target, labels, place)
+                ):
                     labels[place[qubit]], labels[place[partner[0]]] = target, home
                     improved = True
                     break
@@ -186,7 +186,12 @@ def _refine(graph: Graph, component: list[int], labels: list[int], limit: int) -
 
 
 def _partner(
-    graph: Graph, component: list[int], qubit: int, target: int, labels: list[int], place: dict[int, int]
+    graph: Graph,
+    component: list[int],
+    qubit: int,
+    target: int,
+    labels: list[int],
+    place: dict[int, int],
 ) -> tuple[int] | None:
     """Find a qubit of the target part to swap with, so that the cut gets lighter."""
     home = labels[place[qubit]]

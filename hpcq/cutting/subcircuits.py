@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,8 +146,13 @@ class CutCircuit:
 
     @property
     def sampling_overhead(self) -> float:
-        """gamma squared of the whole cut: how many times more shots a device would need."""
+        """The factor gamma squared of all cuts: how many times more shots a device would need."""
         return math.prod(edge.sampling_overhead for edge in self.edges)
+
+    @property
+    def log10_sampling_overhead(self) -> float:
+        """Its decimal logarithm, finite for any number of cuts."""
+        return math.fsum(math.log10(edge.sampling_overhead) for edge in self.edges)
 
 
 def cut_circuit(circuit: QuantumCircuit, cuts: Cuts) -> CutCircuit:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.config import Device, Limits
 from hpcq.errors import EngineError, InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-
-Device = Literal["cpu", "gpu"]
-Precision = Literal["single", "double"]
 
 CURE = "install it with: pip install 'hpcq[cpu]' (or 'hpcq[gpu]' for NVIDIA cards)"
 
@@ -25,15 +23,11 @@ class AerEngine:
     """Statevectors from Aer, with threads and memory set and never left to its defaults.
 
     Attributes:
-        threads: Threads of one simulation.
-        memory_bytes: Memory that one simulation may take.
-        precision: ``double`` (16 bytes an amplitude) or ``single`` (8).
+        limits: Threads, memory and precision of one simulation.
         device: ``cpu`` or ``gpu``.
     """
 
-    threads: int
-    memory_bytes: int
-    precision: Precision = "double"
+    limits: Limits
     device: Device = "cpu"
 
     def statevector(self, circuit: QuantumCircuit) -> NDArray[np.complexfloating]:
@@ -68,11 +62,11 @@ class AerEngine:
         return aer.AerSimulator(
             method="statevector",
             device=self.device.upper(),
-            precision=self.precision,
-            max_parallel_threads=self.threads,
+            precision=self.limits.precision,
+            max_parallel_threads=self.limits.threads,
             max_parallel_experiments=1,
             max_parallel_shots=1,
-            max_memory_mb=max(1, self.memory_bytes >> 20),
+            max_memory_mb=self.limits.memory_bytes >> 20,
         )
 
     @cached_property
@@ -124,7 +118,7 @@ def probe_gpu() -> tuple[bool, str]:
     circuit = QuantumCircuit(1)
     circuit.h(0)
     try:
-        state = AerEngine(threads=1, memory_bytes=1 << 30, device="gpu").statevector(circuit)
+        state = AerEngine(Limits(1 << 30), "gpu").statevector(circuit)
     except (EngineError, RuntimeError) as error:
         return False, str(error)
     return bool(np.allclose(state, np.sqrt(0.5))), "a known state came out wrong"

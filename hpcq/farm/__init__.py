@@ -1,0 +1,1 @@
+"""Tasks as integers, spread over ranks; nothing here knows of quantum circuits."""

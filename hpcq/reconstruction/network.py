@@ -132,7 +132,7 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
         else:
             pairs.setdefault((first, second), []).append(number)
     bonds = tuple(
-        Bond(pair, tuple(edges), math.prod([cut.edges[e].dimension**2 for e in edges]))
+        Bond(pair, tuple(edges), math.prod([cut.edges[e].dimension ** 2 for e in edges]))
         for pair, edges in sorted(pairs.items())
     )
     legs: list[list[int]] = [[] for _ in cut.subcircuits]
@@ -189,7 +189,8 @@ def bond_tensor(
         own = [at[edge, 0] if (edge, 0) in at else at[edge, 1] for edge in bond.edges]
         order += own + [len(ports) + port for port in own]
         sizes.append(bond.size)
-    summed = np.einsum(whole, [batch, *labels], *factors, [batch, *order])
+    operands: list[Any] = [whole, [batch, *labels], *factors, [batch, *order]]
+    summed = np.einsum(*operands)
     result: NDArray[np.complex128] = np.array(summed.reshape(-1, *sizes), order="C")
     for axis, number in enumerate(network.legs[subcircuit]):
         if subcircuit == network.bonds[number].subcircuits[0]:
@@ -241,8 +242,6 @@ def _steps(legs: list[list[int]], path: list[tuple[int, int]]) -> tuple[Step, ..
         shared = [b for b in nodes[left] if b in nodes[right]]
         left_only = [b for b in nodes[left] if b not in shared]
         right_only = [b for b in nodes[right] if b not in shared]
-        steps.append(
-            Step(left, right, tuple(left_only), tuple(shared), tuple(right_only))
-        )
+        steps.append(Step(left, right, tuple(left_only), tuple(shared), tuple(right_only)))
         nodes.append(left_only + right_only)
     return tuple(steps)

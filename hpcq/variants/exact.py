@@ -118,9 +118,7 @@ class ExactTensor:
         dimensions = self._dimensions(order)
         back = np.argsort(order)
         axes = [0, *(1 + back), *(1 + len(order) + back)]
-        return (
-            whole.reshape(strings, *dimensions, *dimensions).transpose(axes).reshape(self.shape)
-        )
+        return whole.reshape(strings, *dimensions, *dimensions).transpose(axes).reshape(self.shape)
 
     def circuit(self, branch: int = 0) -> QuantumCircuit:
         """Return the circuit that one branch simulates.
@@ -131,9 +129,7 @@ class ExactTensor:
         from qiskit import QuantumCircuit
 
         subcircuit = self.subcircuit
-        values = dict(
-            zip(self.sliced, _digits(branch, self._dimensions(self.sliced)), strict=True)
-        )
+        values = dict(zip(self.sliced, _digits(branch, self._dimensions(self.sliced)), strict=True))
         circuit = QuantumCircuit(self.simulated_qubits)
         wire = {q: self._place[w] for w, q in enumerate(subcircuit.circuit.qubits)}
         for instruction in subcircuit.circuit.data:

@@ -41,9 +41,7 @@ def test_no_worker_is_refused() -> None:
         Scheduler([1.0], workers=[])
 
 
-@given(
-    st.lists(st.floats(0, 100), max_size=60), st.integers(1, 7), st.integers(0, 1000)
-)
+@given(st.lists(st.floats(0, 100), max_size=60), st.integers(1, 7), st.integers(0, 1000))
 def test_every_task_is_computed_once_in_any_order_of_answers(
     costs: list[float], workers: int, seed: int
 ) -> None:

@@ -1,5 +1,8 @@
 """A job whose last rank fails in the middle of the work, started by tests/test_mpi.py."""
 
+import time
+
+import numpy as np
 from mpi4py import MPI
 
 from hpcq.farm.mpi import MpiFarm, ending_the_job
@@ -8,11 +11,7 @@ farm = MpiFarm(MPI.COMM_WORLD)
 bad = farm.size - 1
 
 
-def work(task):  # noqa: ANN001, ANN201
-    import time
-
-    import numpy as np
-
+def work(_task: int) -> np.ndarray:
     if farm.rank == bad:
         raise RuntimeError("the dog ate my amplitudes")
     time.sleep(0.05)
@@ -20,4 +19,4 @@ def work(task):  # noqa: ANN001, ANN201
 
 
 with ending_the_job(farm):
-    farm.run([1.0] * 200, [(3,)] * 200, work, lambda done, total: None)
+    farm.run([1.0] * 200, [(3,)] * 200, work, lambda _done, _total: None)

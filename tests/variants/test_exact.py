@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit.quantum_info import Operator, SparsePauliOp
 
+from hpcq.config import Limits
 from hpcq.cutting.subcircuits import cut_circuit
 from hpcq.engines.aer import AerEngine
 from hpcq.variants.exact import ExactTensor, _pair
 from hpcq.variants.products import pauli_products
 from tests.strategies import circuits, cuts_of
 
-ENGINE = AerEngine(threads=1, memory_bytes=1 << 30)
+ENGINE = AerEngine(Limits(1 << 30))
 
 
 def tensor_of(exact: ExactTensor) -> np.ndarray:
@@ -47,9 +48,7 @@ def test_products_equal_the_operators_matrix(data: st.DataObject) -> None:
     strings = data.draw(
         st.lists(st.text("IXYZ", min_size=qubits, max_size=qubits), min_size=1, max_size=3)
     )
-    placed = [
-        tuple((q, p) for q, p in enumerate(reversed(text)) if p != "I") for text in strings
-    ]
+    placed = [tuple((q, p) for q, p in enumerate(reversed(text)) if p != "I") for text in strings]
     ket, bra = (
         rng.normal(size=(rows, 2**qubits)) + 1j * rng.normal(size=(rows, 2**qubits))
         for _ in range(2)

@@ -1,0 +1,221 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hpcq.cli import main
+from tests.launch import hpcq, run
+
+CIRCUIT = """OPENQASM 2.0; include "qelib1.inc"; qreg q[6]; creg c[6];
+h q[0]; cx q[0],q[1]; cx q[1],q[2]; cz q[2],q[3]; ry(0.4) q[3]; cx q[3],q[4]; cx q[4],q[5];
+measure q -> c;
+"""
+BASE = ("--partition", "AAABBB", "--memory", "1G", "--threads", "1")
+
+
+@pytest.fixture
+def circuit(tmp_path: Path) -> str:
+    path = tmp_path / "circuit.qasm"
+    path.write_text(CIRCUIT)
+    return str(path)
+
+
+def test_run_writes_what_show_prints(
+    circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    output = str(tmp_path / "out.h5")
+    asked = ("--observable", "Z0 Z2", "--observable", "X0 + 0.5 IIIIIZ")
+    assert main(["run", circuit, *BASE, *asked, "-o", output, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["observables"] == ["Z0 Z2", "X0 + 0.5 IIIIIZ"]
+    assert printed["expectation_values"] == pytest.approx([1.0, 0.0], abs=1e-12)
+    assert printed["standard_errors"] == [0.0, 0.0]
+    assert printed["status"] == "complete"
+    assert main(["show", output, "--json"]) == 0
+    assert (
+        json.loads(capsys.readouterr().out)["expectation_values"] == printed["expectation_values"]
+    )
+    assert main(["show", output]) == 0
+    assert "Z0 Z2" in capsys.readouterr().out
+
+
+def test_plan_prints_saves_and_its_cuts_run(
+    circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    saved = str(tmp_path / "cuts.json")
+    assert main(["plan", circuit, "--max-qubits", "3", "--json", "--save", saved]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["num_gate_cuts"] == 1
+    assert plan["num_wire_cuts"] == 0
+    assert plan["sampling_overhead"] == pytest.approx(9)
+    assert [s["num_qubits"] for s in plan["subcircuits"]] == [3, 3]
+    assert [s["ports"] for s in plan["subcircuits"]] == [1, 1]
+    assert plan["predicted_seconds"] > 0
+    assert plan["memory_bytes"] > 0
+    assert main(["run", circuit, "--cuts", saved, "--json"]) == 0
+    run_again = json.loads(capsys.readouterr().out)
+    assert len(run_again["observables"]) == 6
+    assert main(["plan", circuit, *BASE]) == 0
+    assert "subcircuit  qubits" in capsys.readouterr().out
+
+
+def test_wire_cuts_from_a_file(circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    cuts = tmp_path / "cuts.json"
+    cuts.write_text('{"wire_cuts": [{"qubit": 2, "after": 1}]}')
+    assert main(["run", circuit, "--cuts", str(cuts), "--observable", "X0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["expectation_values"] == pytest.approx(
+        [0], abs=1e-12
+    )
+    assert main(["plan", circuit, "--cuts", str(cuts), "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert [s["num_qubits"] for s in plan["subcircuits"]] == [3, 4]
+    assert plan["num_wire_cuts"] == 1
+
+
+BAD = {
+    "no command": ([], "required"),
+    "unknown command": (["fly"], "fly"),
+    "no circuit": (["run"], "CIRCUIT"),
+    "missing circuit": (["run", "nowhere.qasm"], "nowhere.qasm"),
+    "unknown example": (["run", "example:nothing"], "lattices"),
+    "short partition": (["run", "{c}", "--partition", "AAB"], "3 labels"),
+    "two ways to cut": (
+        ["run", "{c}", "--partition", "AAABBB", "--max-qubits", "3"],
+        "not allowed",
+    ),
+    "no width": (["run", "{c}", "--max-qubits", "0"], "'0'"),
+    "width is a word": (["plan", "{c}", "--max-qubits", "few"], "'few'"),
+    "missing cuts": (["run", "{c}", "--cuts", "nowhere.json"], "nowhere.json"),
+    "cuts are no JSON": (["run", "{c}", "--cuts", "{c}"], "expected JSON"),
+    "bad observable": (["run", "{c}", "--observable", "Q7"], "Q7"),
+    "qubit out of range": (["run", "{c}", "--observable", "Z6"], "Z6"),
+    "long label": (["run", "{c}", "--observable", "ZZZZZZZ"], "ZZZZZZZ"),
+    "infinite coefficient": (["run", "{c}", "--observable", "1e999 Z0"], "1e999"),
+    "missing observables": (["run", "{c}", "--observables", "nowhere.json"], "nowhere.json"),
+    "bad memory": (["run", "{c}", "--memory", "lots"], "'lots'"),
+    "too little memory": (["run", "{c}", "--memory", "3"], "at least 1M"),
+    "bad precision": (["run", "{c}", "--precision", "half"], "half"),
+    "bad seed": (["run", "{c}", "--seed", "-1"], "'-1'"),
+    "bad threads": (["run", "{c}", "--threads", "0"], "'0'"),
+    "bad device": (["run", "{c}", "--device", "tpu"], "tpu"),
+    "output in no folder": (["run", "{c}", "-o", "/nowhere/out.h5"], "/nowhere/out.h5"),
+    "output is no result": (["run", "{c}", "-o", "{c}"], "no hpcq result"),
+    "plan saved nowhere": (["plan", "{c}", "--save", "/nowhere/cuts.json"], "/nowhere/cuts.json"),
+    "show what is missing": (["show", "nowhere.h5"], "nowhere.h5"),
+    "show what is no result": (["show", "{c}"], "not a whole hpcq result"),
+    "abbreviated option": (["run", "{c}", "--part", "AAABBB"], "--part"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], named: str, circuit: str, capsys: pytest.CaptureFixture
+) -> None:
+    before = Path(circuit).read_bytes()
+    assert main([argument.replace("{c}", circuit) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("hpcq: error: ")
+    assert named in printed.err
+    assert Path(circuit).read_bytes() == before
+
+
+def test_no_gpu_is_said_in_one_line(circuit: str, capsys: pytest.CaptureFixture) -> None:
+    from hpcq.engines.aer import probe_gpu
+
+    if probe_gpu()[0]:
+        pytest.skip("a GPU answers here")
+    assert main(["run", circuit, "--device", "gpu"]) == 2
+    assert "no GPU answers" in capsys.readouterr().err
+
+
+def test_a_job_that_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> None:
+    wide = tmp_path / "wide.qasm"
+    wide.write_text(
+        'OPENQASM 2.0; include "qelib1.inc"; qreg q[40]; h q;'
+        + "".join(f"cx q[{i}],q[{i + 1}];" for i in range(39))
+    )
+    done = hpcq("plan", wide, "--memory", "1G")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "16.0 TiB" in line
+    assert "--max-qubits 25" in line
+    assert hpcq("plan", wide, "--memory", "1G", "--max-qubits", "25").returncode == 0
+
+
+def test_a_damaged_result_is_reported_and_left_alone(
+    circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    output = tmp_path / "out.h5"
+    assert main(["run", circuit, *BASE, "-o", str(output)]) == 0
+    damaged = output.read_bytes()[:3000]
+    output.write_bytes(damaged)
+    capsys.readouterr()
+    for command in (["show", str(output)], ["run", circuit, *BASE, "-o", str(output)]):
+        assert main(command) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert output.read_bytes() == damaged
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_the_file_alone_gives_the_values_again(circuit: str, tmp_path: Path) -> None:
+    """The contraction of the README, done with numpy and h5py only."""
+    output = tmp_path / "out.h5"
+    assert main(["run", circuit, *BASE, "--observable", "Z0 Z2", "-o", str(output)]) == 0
+    with h5py.File(output) as file:
+        assert file.attrs["format"] == "hpcq"
+        assert file.attrs["status"] == "complete"
+        left, right = (file[f"subcircuits/{k}/tensor"][()] for k in (0, 1))
+        strings = [s.decode() for s in file["subcircuits/0/strings"][()]]
+        weights = np.array(
+            [(1 + 1j) / 2, (1 - 1j) / 2]
+        )  # CZ = sum_k w_k Z^k (x) Z^k, up to S gates
+        edge = np.outer(weights, weights.conj())
+        value = np.sum(left[strings.index("Z0 Z2")] * edge * right[0])
+        assert value == pytest.approx(file["results/expectation_values"][0], abs=1e-12)
+
+
+def test_import_hpcq_loads_neither_mpi_nor_a_simulator() -> None:
+    code = (
+        "import hpcq, sys; "
+        "print([m for m in ('mpi4py', 'qiskit_aer', 'qiskit', 'numpy') if m in sys.modules])"
+    )
+    assert run(sys.executable, "-c", code).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("module", "cure"), [("qiskit_aer", "hpcq[cpu]"), ("mpi4py", "hpcq[mpich]")]
+)
+def test_a_missing_dependency_is_one_line_with_the_cure(
+    module: str, cure: str, circuit: str
+) -> None:
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; from hpcq.cli import main; sys.exit(main())"
+    )
+    launched = {"PMI_SIZE": "1", "PMI_RANK": "0"} if module == "mpi4py" else {}
+    done = run(sys.executable, "-c", code, "run", circuit, *BASE, **launched)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert cure in line
+
+
+def test_doctor_checks_known_answers(capsys: pytest.CaptureFixture) -> None:
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "gate cut of a GHZ state" in printed
+    assert "FAIL" not in printed
+
+
+def test_a_closed_pipe_is_no_traceback(circuit: str) -> None:
+    command = f"{sys.executable} -m hpcq plan {circuit} --partition AAABBB | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
