@@ -52,7 +52,7 @@ def _plan(options: argparse.Namespace) -> int:
     from hpcq.inputs.circuits import start_reading
     from hpcq.report import plan_json, plan_text
 
-    reading = start_reading(_circuit_path(options.circuit))
+    reading = start_reading(_circuit_path(options.circuit), seconds=options.read_seconds)
     limits = _limits(options, len(usable_cores()), usable_memory())
     plan = _make_plan(reading.result(), options, limits)
     if options.save:
@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
     reading: Reading | InputError | None = None
     if launched_rank() == 0:
         try:
-            reading = start_reading(path)
+            reading = start_reading(path, seconds=options.read_seconds)
         except InputError as error:
             reading = error
     from hpcq.farm.mpi import ending_the_job, open_farm
@@ -89,7 +89,11 @@ def _run(options: argparse.Namespace) -> int:
 
                 check_writable(Path(options.output))
             limits = _limits(options, cores, memory)
-            return _make_plan((reading or start_reading(path)).result(), options, limits)
+            return _make_plan(
+                (reading or start_reading(path, seconds=options.read_seconds)).result(),
+                options,
+                limits,
+            )
 
         plan = from_rank_0(farm, make)
         result = run_on_farm(plan, farm, device=options.device, progress=_Progress())
@@ -281,6 +285,13 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     means.add_argument("--threads", type=_positive, metavar="T", help="a rank; default: its cores")
     means.add_argument(
         "--memory", metavar="SIZE", help="a rank, such as 4G; default: most of what is free"
+    )
+    means.add_argument(
+        "--read-seconds",
+        type=_positive,
+        default=4,
+        metavar="S",
+        help="limit on reading CIRCUIT; default: 4",
     )
     means.add_argument(
         "--precision", choices=("single", "double"), default="double", help="default: double"

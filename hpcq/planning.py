@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from hpcq.cutting.cuts import Cuts, cuts_from_partition, two_qubit_gates
 from hpcq.cutting.gates import pauli_sum
 from hpcq.cutting.subcircuits import CutCircuit, Subcircuit, cut_circuit
 from hpcq.errors import InputError
+from hpcq.inputs.files import open_regular, printable_path
 from hpcq.inputs.observables import Observable, as_observables
 from hpcq.machine import format_bytes, usable_cores, usable_memory
 from hpcq.reconstruction.expectation import TermTable, predicted_flops, tabulate
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 _CANDIDATES = 4
+_MAX_CUTS_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,10 +310,14 @@ def _read_cuts(cuts: Cuts | Mapping[str, Any] | str | Path) -> Cuts:
         return Cuts.from_json(json.dumps(cuts))
     if isinstance(cuts, str) and cuts.lstrip().startswith("{"):
         return Cuts.from_json(cuts)
-    path = Path(cuts)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InputError(f"cuts: cannot read {str(path)!r}: {reason}") from None
-    return Cuts.from_json(text, source=str(path))
+    return Cuts.from_json(_read_text(Path(cuts)), source=str(cuts))
+
+
+def _read_text(path: Path) -> str:
+    """Read a file of cuts, whatever it may be."""
+    descriptor = open_regular(path, _MAX_CUTS_BYTES, "cuts as `hpcq plan --save` writes them")
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        try:
+            return file.read()
+        except (OSError, UnicodeDecodeError):
+            raise InputError(f"{printable_path(path)}: it is not UTF-8 text") from None

@@ -18,7 +18,7 @@ from hpcq.inputs.observables import Observable
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-    from hpcq.variants.products import Pauli
+    from hpcq.inputs.pauli_text import PauliString
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Details:
     cuts: Cuts
     observables: tuple[Observable, ...]
     subcircuits: tuple[Subcircuit, ...]
-    strings: tuple[tuple[Pauli, ...], ...]
+    strings: tuple[tuple[PauliString, ...], ...]
     tensors: tuple[NDArray[np.complex128], ...]
 
 

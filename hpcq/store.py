@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,9 @@ import numpy as np
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Port, Subcircuit
 from hpcq.errors import InputError
-from hpcq.inputs.observables import Observable, parse_observable
+from hpcq.inputs.observables import Observable
+from hpcq.inputs.pauli_text import PauliString, parse_string, render
 from hpcq.result import Details, Result
-from hpcq.variants.products import Pauli
 from hpcq.version import __version__
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def load(path: str | Path) -> Result:
             Observable(
                 str(group.attrs["name"]),
                 tuple(
-                    (_pauli(_text(pauli), circuit.num_qubits), float(coefficient))
+                    (parse_string(_text(pauli), circuit.num_qubits, "paulis"), float(coefficient))
                     for pauli, coefficient in zip(
                         group["paulis"][()], group["coefficients"][()], strict=True
                     )
@@ -114,7 +114,9 @@ def load(path: str | Path) -> Result:
                 )
             )
             width = int(group.attrs["num_qubits"])
-            strings.append(tuple(_pauli(_text(s), width) for s in group["strings"][()]))
+            strings.append(
+                tuple(parse_string(_text(s), width, "strings") for s in group["strings"][()])
+            )
             tensors.append(group["tensor"][()])
         details = Details(
             circuit,
@@ -171,7 +173,7 @@ def _write_details(details: Details, file: h5py.File) -> None:
     for number, observable in enumerate(details.observables):
         group = file["observables"].create_group(str(number))
         group.attrs["name"] = observable.name
-        group["paulis"] = _texts([pauli for pauli, _ in observable.terms])
+        group["paulis"] = _texts(pauli for pauli, _ in observable.terms)
         group["coefficients"] = np.array([c for _, c in observable.terms], dtype=float)
     written: dict[int, h5py.Dataset] = {}
     for number, subcircuit in enumerate(details.subcircuits):
@@ -250,13 +252,8 @@ def _circuit(dataset: h5py.Dataset) -> QuantumCircuit:
     return qpy.load(io.BytesIO(dataset[()].tobytes()))[0]
 
 
-def _texts(strings: list[Pauli] | tuple[Pauli, ...]) -> Any:
-    texts = [" ".join(f"{p}{qubit}" for qubit, p in string) or "I" for string in strings]
-    return np.array(texts, dtype=h5py.string_dtype())
-
-
-def _pauli(text: str, num_qubits: int) -> Pauli:
-    return parse_observable(text, num_qubits).terms[0][0]
+def _texts(strings: Iterable[PauliString]) -> Any:
+    return np.array([render(string) for string in strings], dtype=h5py.string_dtype())
 
 
 def _text(value: bytes | str) -> str:

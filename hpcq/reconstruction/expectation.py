@@ -20,7 +20,7 @@ from hpcq.reconstruction.network import Network, Step
 
 if TYPE_CHECKING:
     from hpcq.inputs.observables import Observable
-    from hpcq.variants.products import Pauli
+    from hpcq.inputs.pauli_text import PauliString
 
 Rows = NDArray[np.intp]
 
@@ -38,7 +38,7 @@ class TermTable:
 
     observables: tuple[tuple[tuple[int, float], ...], ...]
     picks: tuple[tuple[tuple[int, int], ...], ...]
-    strings: tuple[tuple[Pauli, ...], ...]
+    strings: tuple[tuple[PauliString, ...], ...]
 
     def choices(self, start: int, stop: int) -> Rows:
         """Return the string of every subcircuit, shape (stop - start, subcircuits)."""
@@ -65,8 +65,8 @@ def tabulate(observables: Sequence[Observable], cut: CutCircuit) -> TermTable:
         for number, subcircuit in enumerate(cut.subcircuits)
         for qubit, wire in subcircuit.open_wires.items()
     }
-    strings: list[dict[Pauli, int]] = [{(): 0} for _ in cut.subcircuits]
-    terms: dict[Pauli, int] = {(): 0}
+    strings: list[dict[PauliString, int]] = [{(): 0} for _ in cut.subcircuits]
+    terms: dict[PauliString, int] = {(): 0}
     picks: list[tuple[tuple[int, int], ...]] = [()]
     table = []
     for observable in observables:

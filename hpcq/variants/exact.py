@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from hpcq.cutting.gates import PAULI_BASIS
 from hpcq.cutting.subcircuits import PORT_MARKERS, Port, Subcircuit
-from hpcq.variants.products import Pauli, pauli_products
+from hpcq.inputs.pauli_text import PauliString
+from hpcq.variants.products import pauli_products
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -47,7 +48,7 @@ class ExactTensor:
     """
 
     subcircuit: Subcircuit
-    strings: tuple[Pauli, ...]
+    strings: tuple[PauliString, ...]
     sliced: tuple[int, ...] = ()
 
     @cached_property
@@ -167,7 +168,7 @@ class ExactTensor:
         return {**{wire: place for place, wire in enumerate(rest)}, **outputs}
 
     @cached_property
-    def _placed_strings(self) -> tuple[Pauli, ...]:
+    def _placed_strings(self) -> tuple[PauliString, ...]:
         return tuple(
             tuple((self._place[wire], pauli) for wire, pauli in string) for string in self.strings
         )

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Pauli = tuple[tuple[int, str], ...]
-"""A Pauli string as (qubit, "X" | "Y" | "Z") pairs, qubits ascending; the identity is ``()``."""
+from hpcq.inputs.pauli_text import PauliString
 
 States = NDArray[np.complexfloating]
 Columns = NDArray[np.intp] | slice
@@ -19,7 +18,9 @@ _GRAM_ROWS = 64
 _ALL = slice(None)
 
 
-def pauli_products(ket: States, bra: States, strings: Sequence[Pauli]) -> NDArray[np.complex128]:
+def pauli_products(
+    ket: States, bra: States, strings: Sequence[PauliString]
+) -> NDArray[np.complex128]:
     """Multiply states with Pauli strings in between.
 
     Where ket and bra are the same array, every product is Hermitian, and a string other than the
@@ -91,7 +92,7 @@ class _Action:
     phase: complex
 
     @classmethod
-    def of(cls, string: Pauli) -> _Action:
+    def of(cls, string: PauliString) -> _Action:
         x = sum(1 << qubit for qubit, pauli in string if pauli != "Z")
         z = sum(1 << qubit for qubit, pauli in string if pauli != "X")
         return cls(x, z, 1j ** ((x & z).bit_count() % 4))

@@ -1,0 +1,191 @@
+"""From the bytes of a circuit file to a circuit; runs only inside the sandbox.
+
+Qiskit's loaders do the reading. What they would trust is looked at first: register sizes,
+`include` statements, and the counts in a QPY header.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import struct
+import sys
+import warnings
+from typing import Any
+
+import qiskit
+from qiskit import QuantumCircuit, qasm2, qpy
+from qiskit.qpy.common import QPY_VERSION
+
+from hpcq.errors import HpcqError, InputError, MissingDependencyError
+from hpcq.inputs.normalise import MAX_QUBITS
+
+_INCLUDES = {2: "qelib1.inc", 3: "stdgates.inc"}
+# Comments and strings are tokens of their own, so that what they hold is not taken for code. An
+# unfinished comment or string reaches to the end, which keeps the search linear.
+_TOKENS = re.compile(
+    r"""
+      (?P<comment> //[^\r\n]* | /\* (?: .*? \*/ | .* ) )
+    | (?P<string>  "[^"]*"? | '[^']*'? )
+    | (?P<include> \binclude\b )
+    | \b(?: [qc]reg \s+ \w+ | qubit | bit ) \s* \[ \s* (?P<size> [0-9_]+ ) \s* \]
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_BLANK = re.compile(r"(?:\s+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_HEADER = re.compile(r"OPENQASM\s+([0-9]{1,9})(?:\.[0-9]{1,9})?\s*;")
+_OLD_QPY, _QPY = struct.Struct("!6s4BQ"), struct.Struct("!6s4BQc")
+
+
+def parse(data: bytes, name: str) -> tuple[QuantumCircuit, bool]:
+    """Return the circuit in `data`, and whether gate names are unique in it (OpenQASM 2).
+
+    Raises:
+        InputError: The bytes are not one circuit in a known format.
+        MissingDependencyError: OpenQASM 3 needs a package that is not installed.
+    """
+    if data.startswith(b"QISKIT"):
+        return _guarded("QPY", _parse_qpy, data, name), False
+    text = _text(data, name)
+    version = _version(text, name)
+    _check_text(text, version, name)
+    loader = _parse_qasm2 if version == 2 else _parse_qasm3
+    return _guarded(f"OpenQASM {version}", loader, text, name), version == 2
+
+
+def prepare(data: bytes) -> None:
+    """Import what `parse` needs for these bytes, so that it need not import anything itself."""
+    if re.search(rb"OPENQASM\s+3", data):
+        with contextlib.suppress(ImportError):  # _parse_qasm3 says so, should it come to that
+            import qiskit_qasm3_import  # noqa: F401  (too slow to import for the other formats)
+
+
+def one_line(text: object, limit: int = 200) -> str:
+    """Return printable text on one line, cut to `limit` characters."""
+    printable = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * limit])
+    line = " ".join(printable.split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def _guarded(kind: str, loader: Any, content: Any, name: str) -> QuantumCircuit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            circuit = loader(content, name)
+        except (HpcqError, MemoryError):
+            raise
+        except RecursionError:
+            raise InputError(f"{name}: expressions or blocks are nested too deeply") from None
+        except BaseException as error:  # PyO3 reports a panic in Rust as a BaseException
+            raise InputError(f"{name}: not a valid {kind} file: {_reason(error)}") from None
+    if not isinstance(circuit, QuantumCircuit):
+        raise InputError(f"{name}: holds a {type(circuit).__name__}, expected a circuit")
+    return circuit
+
+
+def _reason(error: BaseException) -> str:
+    """Say in a line what a loader did not like, with the place where it tells."""
+    for cause in (error.__cause__, error.__context__):
+        token = getattr(cause.args[0], "offendingToken", None) if cause and cause.args else None
+        if token is not None:
+            place = f"line {token.line}, column {token.column}"
+            return f"{place}: unexpected {one_line(token.text, 40)!r}"
+    message = _ESCAPES.sub("", str(getattr(error, "message", error)))
+    inner = re.search(r"Error: ([^\n]+)", message)  # the rest is a backtrace of the QPY reader
+    text = one_line(inner[1] if inner else message, 160)
+    text = re.sub(r"<input>:(\d+),(\d+):", r"line \1, column \2:", text)
+    return text or type(error).__name__
+
+
+def _text(data: bytes, name: str) -> str:
+    if data[:1] == b"\x80":
+        raise InputError(f"{name}: looks like a Python pickle, which is never loaded; use QPY")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name}: byte {error.start} is not UTF-8 text, expected OpenQASM or QPY"
+        ) from None
+    if "\0" in text:
+        raise InputError(f"{name}: holds null characters, expected OpenQASM text or QPY")
+    return text
+
+
+def _version(text: str, name: str) -> int:
+    blank = _BLANK.match(text)
+    header = _HEADER.match(text, blank.end() if blank else 0)
+    if header is None:
+        raise InputError(
+            f"{name}: does not start like a circuit file, "
+            "expected 'OPENQASM 2.0;', 'OPENQASM 3.0;' or QPY"
+        )
+    version = int(header[1])
+    if version not in _INCLUDES:
+        raise InputError(f"{name}: is OpenQASM {version}, expected version 2 or 3")
+    return version
+
+
+def _check_text(text: str, version: int, name: str) -> None:
+    total = 0
+    for token in _TOKENS.finditer(text):
+        if token["include"]:
+            included = _string_after(text, token.end())
+            if included != _INCLUDES[version]:
+                line = text.count("\n", 0, token.start()) + 1
+                raise InputError(
+                    f"{name}: line {line} includes {one_line(included, 60)!r}, "
+                    f"only '{_INCLUDES[version]}' may be included"
+                )
+        elif token["size"]:
+            digits = token["size"].replace("_", "")
+            total += int(digits or 0) if len(digits) < 10 else 10**10
+            if total > 2 * MAX_QUBITS:  # quantum and classical bits
+                line = text.count("\n", 0, token.start()) + 1
+                raise InputError(
+                    f"{name}: line {line} declares too large a register, "
+                    f"expected at most {MAX_QUBITS} qubits in all"
+                )
+
+
+def _string_after(text: str, start: int) -> str:
+    blank = _BLANK.match(text, start)
+    token = _TOKENS.match(text, blank.end() if blank else start)
+    return token["string"].strip("\"'") if token and token["string"] else ""
+
+
+def _parse_qasm2(text: str, _name: str) -> QuantumCircuit:
+    return qasm2.loads(
+        text,
+        include_path=(),
+        custom_instructions=qasm2.LEGACY_CUSTOM_INSTRUCTIONS,
+        custom_classical=qasm2.LEGACY_CUSTOM_CLASSICAL,
+    )
+
+
+def _parse_qasm3(text: str, name: str) -> QuantumCircuit:
+    from qiskit import qasm3
+
+    if sys.modules.get("qiskit_qasm3_import") is None:
+        raise MissingDependencyError(
+            f"{name}: OpenQASM 3 needs a package that is missing: pip install qiskit_qasm3_import"
+        )
+    return qasm3.loads(text)
+
+
+def _parse_qpy(data: bytes, name: str) -> QuantumCircuit:
+    version = data[6] if len(data) > 6 else 0
+    header = _OLD_QPY if version < 10 else _QPY
+    if len(data) < header.size:
+        raise InputError(f"{name}: the QPY file ends after {len(data)} bytes, inside its header")
+    if not 1 <= version <= QPY_VERSION:
+        raise InputError(
+            f"{name}: is QPY version {version}, "
+            f"but Qiskit {qiskit.__version__} reads versions 1 to {QPY_VERSION}"
+        )
+    num_programs = header.unpack_from(data)[5]
+    if num_programs != 1:
+        raise InputError(f"{name}: holds {num_programs} circuits, expected one")
+    circuit: QuantumCircuit = qpy.load(io.BytesIO(data))[0]
+    return circuit

@@ -1,0 +1,345 @@
+"""Observables: real sums of Pauli strings, from text, from JSON and from Qiskit objects.
+
+Importing this module imports neither Qiskit nor NumPy.
+"""
+
+from __future__ import annotations
+
+import cmath
+import json
+import math
+import os
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from hpcq.errors import InputError
+from hpcq.inputs.files import open_regular, printable_path
+from hpcq.inputs.pauli_text import PauliString, dense_label, parse_string, parse_sum, render
+
+__all__ = [
+    "Observable",
+    "as_observables",
+    "dense_label",
+    "parse_observable",
+    "read_observables",
+    "render",
+]
+
+MAX_FILE_BYTES = 64 << 20
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+_LETTERS = {(True, False): "X", (True, True): "Y", (False, True): "Z"}
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A real linear combination of Pauli strings.
+
+    Attributes:
+        name: What results are labelled with; one line.
+        terms: Pairs of a Pauli string and its coefficient. A string is a tuple of (qubit, letter)
+            with the qubits ascending and the letters X, Y or Z, `()` for the identity. No string
+            comes twice; see `from_terms`.
+
+    >>> Observable("energy", ((((0, "Z"), (5, "Z")), 1.0), ((), -0.5)))
+    Observable('energy': 1.0 * Z0 Z5 - 0.5 * I)
+    """
+
+    name: str
+    terms: tuple[tuple[PauliString, float], ...]
+
+    def __post_init__(self) -> None:
+        where = f"observable {_quoted(self.name)}"
+        if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
+            raise InputError(f"{where}: its name must be a printable, non-empty text")
+        if not isinstance(self.terms, tuple) or not self.terms:
+            raise InputError(f"{where}: has no terms, expected a tuple of at least one")
+        for term in self.terms:
+            _check_term(term, where)
+        if len({string for string, _ in self.terms}) != len(self.terms):
+            raise InputError(f"{where}: a Pauli string comes twice, expected merged terms")
+
+    @classmethod
+    def from_terms(cls, name: str, terms: Iterable[tuple[PauliString, float]]) -> Observable:
+        """Return an observable, adding up the coefficients of equal strings in their order."""
+        merged: dict[PauliString, float] = {}
+        for string, coefficient in terms:
+            merged[string] = merged.get(string, 0.0) + coefficient
+        return cls(name, tuple(merged.items()))
+
+    @property
+    def min_qubits(self) -> int:
+        """The number of qubits that a circuit needs at least for this observable."""
+        return max((string[-1][0] + 1 for string, _ in self.terms if string), default=0)
+
+    def __str__(self) -> str:
+        return " ".join(
+            f"{'-' if coefficient < 0 else '+'} {abs(coefficient)!r} * {render(string)}"
+            for string, coefficient in self.terms
+        ).removeprefix("+ ")
+
+    def __repr__(self) -> str:
+        text = str(self)
+        return f"Observable({self.name!r}: {text if len(text) <= 200 else text[:197] + '...'})"
+
+
+def parse_observable(text: str, num_qubits: int, name: str | None = None) -> Observable:
+    """Return the observable that a text like `'Z0 Z5 + 0.5 X2'` or `'ZIIX'` describes.
+
+    Args:
+        text: A sum of terms; see `hpcq.inputs.pauli_text` for the spellings.
+        num_qubits: Width of the circuit.
+        name: Defaults to the text itself.
+
+    Raises:
+        InputError: The text is no real sum of Pauli strings on that many qubits.
+
+    >>> parse_observable("Z0 Z5 - 0.5 X2", 6).terms
+    ((((0, 'Z'), (5, 'Z')), 1.0), (((2, 'X'),), -0.5))
+    >>> parse_observable("ZIIX", 4).terms
+    ((((0, 'X'), (3, 'Z')), 1.0),)
+    """
+    where = f"observable {_quoted(text)}"
+    if not isinstance(text, str):
+        raise InputError(f"{where}: got a {type(text).__name__}, expected a text")
+    terms = parse_sum(text, num_qubits, where)
+    return Observable.from_terms(" ".join(text.split()) if name is None else name, terms)
+
+
+def read_observables(path: str | os.PathLike[str], num_qubits: int) -> tuple[Observable, ...]:
+    """Read observables from a JSON file.
+
+    The file holds `[{"name": "energy", "terms": [["Z0 Z5", 1.0], ["IXII", 0.5]]}, ...]`.
+
+    Raises:
+        InputError: The file is not that; the line names the place, like `FILE: [2].terms[5]`.
+    """
+    name = printable_path(path)
+    content = _load_json(path, name)
+    if not isinstance(content, list) or not content:
+        raise InputError(f"{name}: got {_kind(content)}, expected a list of observables")
+    found = tuple(
+        _from_mapping(entry, num_qubits, f"{name}: [{index}]")
+        for index, entry in enumerate(content)
+    )
+    first: dict[str, int] = {}
+    for index, observable in enumerate(found):
+        if first.setdefault(observable.name, index) != index:
+            raise InputError(
+                f"{name}: [{index}].name: {_quoted(observable.name)} is already the name of "
+                f"[{first[observable.name]}]"
+            )
+    return found
+
+
+def as_observables(observables: Any, num_qubits: int) -> tuple[Observable, ...]:
+    """Return one or several observables, in any accepted form, as a tuple.
+
+    Args:
+        observables: A text, an `Observable`, a mapping like an entry of the JSON file, a Qiskit
+            `SparsePauliOp`, `SparseObservable` or `Pauli`, or a sequence of these.
+        num_qubits: Width of the circuit.
+
+    Raises:
+        InputError: Something in it is no real observable on that many qubits.
+    """
+    single = _convert(observables, num_qubits, 0)
+    if single is not None:
+        return (single,)
+    if not isinstance(observables, Iterable):
+        _refuse_kind("observables", observables)
+    found = []
+    for index, entry in enumerate(observables):
+        observable = _convert(entry, num_qubits, index)
+        if observable is None:
+            _refuse_kind(f"observables[{index}]", entry)
+        found.append(observable)
+    if not found:
+        raise InputError("observables is empty, expected at least one")
+    return tuple(found)
+
+
+def _convert(entry: Any, num_qubits: int, index: int) -> Observable | None:
+    if isinstance(entry, str):
+        return parse_observable(entry, num_qubits)
+    if isinstance(entry, Observable):
+        if entry.min_qubits > num_qubits:
+            raise InputError(
+                f"observable {_quoted(entry.name)}: acts on qubit {entry.min_qubits - 1}, "
+                f"but the circuit has {num_qubits} qubits"
+            )
+        return entry
+    if isinstance(entry, Mapping):
+        return _from_mapping(entry, num_qubits, f"observables[{index}]")
+    for kind in type(entry).__mro__:
+        if kind.__module__.partition(".")[0] == "qiskit" and kind.__name__ in _QISKIT_KINDS:
+            where = f"observables[{index}]"
+            if entry.num_qubits != num_qubits:
+                raise InputError(
+                    f"{where}: {kind.__name__} acts on {entry.num_qubits} qubits, "
+                    f"but the circuit has {num_qubits} qubits"
+                )
+            return Observable.from_terms(
+                f"observable {index}", _QISKIT_KINDS[kind.__name__](entry, where)
+            )
+    return None
+
+
+def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
+    if not isinstance(entry, Mapping):
+        raise InputError(f"{where}: got {_kind(entry)}, expected an object with name and terms")
+    if set(entry) != {"name", "terms"}:
+        keys = ", ".join(_quoted(key) for key in list(entry)[:5]) or "none"
+        raise InputError(f"{where}: has the keys {keys}, expected 'name' and 'terms'")
+    name, terms = entry["name"], entry["terms"]
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise InputError(f"{where}.name: got {_quoted(name)}, expected a printable text")
+    if not isinstance(terms, (list, tuple)) or not terms:
+        raise InputError(
+            f"{where}.terms: got {_kind(terms)}, expected [[Pauli string, number], ...]"
+        )
+    parsed = []
+    for index, term in enumerate(terms):
+        place = f"{where}.terms[{index}]"
+        if not isinstance(term, (list, tuple)) or len(term) != 2 or not isinstance(term[0], str):
+            raise InputError(f"{place}: got {_quoted(term)}, expected [Pauli string, number]")
+        string = parse_string(term[0], num_qubits, f"{place}: {_quoted(term[0])}")
+        parsed.append((string, _real(term[1], place)))
+    return Observable.from_terms(name, parsed)
+
+
+def _from_sparse_pauli_op(operator: Any, where: str) -> Iterator[tuple[PauliString, float]]:
+    strings = _pauli_rows(operator.paulis.x, operator.paulis.z)
+    for index, (string, coefficient) in enumerate(zip(strings, operator.coeffs, strict=True)):
+        yield string, _real(coefficient, f"{where}: coefficient {index}")
+
+
+def _from_pauli(pauli: Any, where: str) -> Iterator[tuple[PauliString, float]]:
+    sign = {0: 1.0, 2: -1.0}.get(int(pauli.phase))
+    if sign is None:
+        raise InputError(f"{where}: Pauli {_quoted(str(pauli))} must be real, its phase is not")
+    (string,) = _pauli_rows(pauli.x[None, :], pauli.z[None, :])
+    yield string, sign
+
+
+def _from_sparse_observable(operator: Any, where: str) -> Iterator[tuple[PauliString, float]]:
+    for index, (letters, qubits, coefficient) in enumerate(operator.to_sparse_list()):
+        place = f"{where}: term {index}"
+        if not set(letters) <= set("XYZ"):
+            raise InputError(
+                f"{place}: has projectors, expected Paulis; call its as_paulis() first"
+            )
+        string = tuple(sorted(zip(map(int, qubits), letters, strict=True)))
+        yield string, _real(coefficient, place)
+
+
+_QISKIT_KINDS = {
+    "SparsePauliOp": _from_sparse_pauli_op,
+    "Pauli": _from_pauli,
+    "SparseObservable": _from_sparse_observable,
+}
+
+
+def _pauli_rows(x: Any, z: Any) -> Iterator[PauliString]:
+    """Yield a Pauli string for each row of the symplectic arrays, bool (terms, qubits)."""
+    rows, qubits = (x | z).nonzero()
+    bits = zip(x[rows, qubits].tolist(), z[rows, qubits].tolist(), strict=True)
+    factors = list(zip(qubits.tolist(), map(_LETTERS.__getitem__, bits), strict=True))
+    ends = (x | z).sum(axis=1).cumsum().tolist()
+    start = 0
+    for end in ends:
+        yield tuple(factors[start:end])
+        start = end
+
+
+def _real(value: Any, where: str) -> float:
+    """Return a finite real coefficient as a float."""
+    if isinstance(value, (bool, str, bytes)) or value is None:
+        raise InputError(f"{where}: coefficient is {_quoted(value)}, expected a number")
+    try:
+        number = complex(value)
+    except Exception:  # whatever __complex__ of a foreign type raises, unbound parameters too
+        raise InputError(
+            f"{where}: coefficient is {_quoted(value)}, expected a finite real number"
+        ) from None
+    if not cmath.isfinite(number):
+        raise InputError(f"{where}: coefficient is {_quoted(value)}, expected a finite number")
+    if number.imag != 0:
+        raise InputError(f"{where}: coefficient is {_quoted(value)}, but coefficients must be real")
+    return number.real
+
+
+def _check_term(term: Any, where: str) -> None:
+    if not isinstance(term, tuple) or len(term) != 2 or not isinstance(term[0], tuple):
+        raise InputError(f"{where}: got the term {_quoted(term)}, expected (string, coefficient)")
+    string, coefficient = term
+    if type(coefficient) is not float or not math.isfinite(coefficient):
+        raise InputError(f"{where}: got the coefficient {_quoted(coefficient)}, expected a float")
+    last = -1
+    for factor in string:
+        if not (
+            isinstance(factor, tuple)
+            and len(factor) == 2
+            and isinstance(factor[0], int)
+            and factor[0] > last
+            and factor[1] in ("X", "Y", "Z")
+        ):
+            raise InputError(
+                f"{where}: got the Pauli string {_quoted(string)}, "
+                "expected (qubit, 'X', 'Y' or 'Z') pairs with ascending qubits"
+            )
+        last = factor[0]
+
+
+def _load_json(path: str | os.PathLike[str], name: str) -> Any:
+    descriptor = open_regular(path, MAX_FILE_BYTES, "observables as JSON")
+    with os.fdopen(descriptor, "rb") as source:
+        data = source.read(MAX_FILE_BYTES + 1)
+    try:
+        return json.loads(
+            data.decode("utf-8-sig"),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: byte {error.start} is not UTF-8, expected JSON") from None
+    except RecursionError:
+        raise InputError(f"{name}: is nested too deeply, expected a list of observables") from None
+    except ValueError as error:  # json.JSONDecodeError, or a number with thousands of digits
+        raise InputError(f"{name}: is not valid JSON: {_quoted(str(error))[1:-1]}") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {_quoted(key)} comes twice in one object")
+        found[key] = value
+    return found
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+def _refuse_kind(where: str, value: Any) -> NoReturn:
+    raise InputError(
+        f"{where}: got {_kind(value)}, expected a text, an Observable, a SparsePauliOp, "
+        "a SparseObservable or a Pauli"
+    )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (list, tuple, Mapping)) and not value:
+        return f"an empty {type(value).__name__}"
+    return f"an object of type {type(value).__name__}"
+
+
+def _quoted(value: Any) -> str:
+    text = _SHORT.repr(value)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,274 @@
+"""Observables from text, JSON and Qiskit objects."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from qiskit.circuit import Parameter
+from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp
+
+from hpcq.errors import InputError
+from hpcq.inputs.observables import (
+    Observable,
+    as_observables,
+    dense_label,
+    parse_observable,
+    read_observables,
+    render,
+)
+
+Z0, X2 = ((0, "Z"),), ((2, "X"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("Z0", ((Z0, 1.0),)),
+        ("-Z0", ((Z0, -1.0),)),
+        ("Z0 Z5 + 0.5 X2", ((((0, "Z"), (5, "Z")), 1.0), (X2, 0.5))),
+        ("Z5*Z0", ((((0, "Z"), (5, "Z")), 1.0),)),
+        ("X1Z2", ((((1, "X"), (2, "Z")), 1.0),)),
+        ("2*X1 X2 - 1e-3 Z3", ((((1, "X"), (2, "X")), 2.0), (((3, "Z"),), -1e-3))),
+        ("0.5X2", ((X2, 0.5),)),
+        ("Z0 + -.5 * X2", ((Z0, 1.0), (X2, -0.5))),
+        ("\N{MINUS SIGN}Z0", ((Z0, -1.0),)),
+        ("ZIIXII", ((((2, "X"), (5, "Z")), 1.0),)),
+        ("2 IIIIIZ - 3 IIIXII", ((Z0, 2.0), (X2, -3.0))),
+        ("I", (((), 1.0),)),
+        ("IIIIII", (((), 1.0),)),
+        ("1.5 + Z0 I3", (((), 1.5), (Z0, 1.0))),
+        ("Z0 + X2 + 3 Z0", ((Z0, 4.0), (X2, 1.0))),
+    ],
+)
+def test_text(text: str, terms: Any) -> None:
+    assert parse_observable(text, 6).terms == terms
+
+
+def test_a_lone_letter_is_a_label_of_one_qubit() -> None:
+    assert parse_observable("Z", 1).terms == ((Z0, 1.0),)
+    with pytest.raises(InputError, match="has 1 letters, but the circuit has 2 qubits"):
+        parse_observable("Z", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        ("   ", "empty"),
+        ("+", "missing or unfinished"),
+        ("Z0 +", "missing or unfinished"),
+        ("2 *", "missing or unfinished"),
+        ("* Z0", "misplaced"),
+        ("Z0 ** Z1", "misplaced"),
+        ("Z0 0.5", "misplaced number"),
+        ("Z0 Z0", "names qubit 0 twice"),
+        ("Z0 I0", "names qubit 0 twice"),
+        ("Z6", "qubit 6 is out of range, the circuit has 6 qubits"),
+        ("Z" + "9" * 5000, "out of range"),
+        ("A0", "unexpected 'A'"),
+        ("z0", "unexpected 'z'"),
+        ("ZIX", "has 3 letters, but the circuit has 6 qubits"),
+        ("ZIIXII Z0", "stands alone"),
+        ("Z0 ZIIXII", "stands alone"),
+        ("ZZ0", "mixes a label with a qubit number"),
+        ("1j Z0", "real"),
+        ("(1+2j) Z0", "unexpected '('"),
+        ("nan Z0", "unexpected 'n'"),
+        ("1e400 Z0", "not finite"),
+        ("1e308 Z0 + 1e308 Z0", "coefficient inf"),
+        ("Z0\x1b[31m", "unexpected '\\x1b'"),
+        ("Z\u0661", "has 1 letters"),
+    ],
+)
+def test_bad_text(text: str, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_observable(text, 6)
+    assert words in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+strings = st.dictionaries(st.integers(0, 7), st.sampled_from("XYZ")).map(
+    lambda factors: tuple(sorted(factors.items()))
+)
+sums = st.lists(st.tuples(strings, st.floats(-1e6, 1e6)), min_size=1, max_size=6)
+
+
+@given(sums)
+def test_both_spellings_come_back(terms: Any) -> None:
+    made = Observable.from_terms("made", terms)
+    assert parse_observable(str(made), 8, "made") == made
+    dense = " + ".join(f"{c!r} {dense_label(s, 8)}" for s, c in made.terms)
+    assert parse_observable(dense, 8, "made") == made
+    assert Observable("n", ((Z0, 1.0),)) == parse_observable(render(Z0), 8, "n")
+
+
+@given(sums)
+def test_qiskit_agrees(terms: Any) -> None:
+    made = Observable.from_terms("observable 0", terms)
+    labels = [(dense_label(s, 8), c) for s, c in made.terms]
+    assert as_observables(SparsePauliOp.from_list(labels), 8) == (made,)
+    (found,) = as_observables(SparseObservable.from_list(labels), 8)
+    assert dict(found.terms) == dict(made.terms)
+
+
+@given(st.text(alphabet="IXYZ0123456789.+-* eEj\n", max_size=30))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        found = parse_observable(text, 4, "any")
+    except InputError as error:
+        line = str(error)
+    else:
+        line = str(found)
+        assert parse_observable(line, 4, "any") == found
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("name", "terms", "words"),
+    [
+        ("", ((Z0, 1.0),), "name"),
+        ("two\nlines", ((Z0, 1.0),), "name"),
+        ("n", (), "no terms"),
+        ("n", ((Z0, 1),), "expected a float"),
+        ("n", ((Z0, math.nan),), "expected a float"),
+        ("n", ((Z0, 1.0), (Z0, 2.0)), "twice"),
+        ("n", ((((1, "Z"), (0, "Z")), 1.0),), "ascending"),
+        ("n", ((((0, "I"),), 1.0),), "ascending"),
+        ("n", ((((-1, "X"),), 1.0),), "ascending"),
+    ],
+)
+def test_observables_are_validated(name: str, terms: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Observable(name, terms)
+
+
+def test_accepted_objects() -> None:
+    entries = [
+        "Z0",
+        Observable("mine", ((Z0, 2.0),)),
+        {"name": "energy", "terms": [["Z0", 1], ["IIXZ", 0.5]]},
+        Pauli("-XIIY"),
+        SparsePauliOp(["ZIII", "IIII", "ZIII"], [1 + 0j, 2, 3]),
+        SparseObservable.from_list([("XIIY", 0.5)]),
+    ]
+    found = as_observables(entries, 4)
+    assert [o.name for o in found] == [
+        "Z0", "mine", "energy", "observable 3", "observable 4", "observable 5"
+    ]  # fmt: skip
+    assert found[2].terms == ((Z0, 1.0), (((0, "Z"), (1, "X")), 0.5))
+    assert found[3].terms == ((((0, "Y"), (3, "X")), -1.0),)
+    assert found[4].terms == ((((3, "Z"),), 4.0), ((), 2.0))
+    for entry, expected in zip(entries[:3], found[:3], strict=True):
+        assert as_observables(entry, 4) == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ([], "empty"),
+        (3, "type int"),
+        ([["Z0"]], r"observables\[0\]: got an object of type list"),
+        (SparsePauliOp("ZZ"), "acts on 2 qubits, but the circuit has 4 qubits"),
+        (SparsePauliOp("ZZII", [1j]), "must be real"),
+        (SparsePauliOp("ZZII", [math.nan]), "finite"),
+        (SparsePauliOp("ZZII", np.array([Parameter("a")])), "finite real number"),
+        (Pauli("iXIII"), "must be real"),
+        (SparseObservable.from_list([("0III", 1)]), "as_paulis"),
+        (Observable("far", ((((9, "Z"),), 1.0),)), "acts on qubit 9, but the circuit has 4 qubits"),
+        ({"name": "x"}, "'terms'"),
+    ],
+)
+def test_refused_objects(entry: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        as_observables(entry, 4)
+    assert "\n" not in str(caught.value)
+
+
+def test_many_terms_are_fast() -> None:
+    rng = np.random.default_rng(3)
+    count, width = 100_000, 40
+    labels = rng.choice(list("IXYZ"), size=(count, width), p=[0.9, 0.04, 0.03, 0.03])
+    operator = SparsePauliOp(["".join(row) for row in labels], np.arange(count, dtype=float))
+    start = time.perf_counter()
+    (found,) = as_observables(operator, width)
+    assert time.perf_counter() - start < 5.0
+    assert sum(c for _, c in found.terms) == pytest.approx(count * (count - 1) / 2)
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "observables.json"
+    path.write_text('[{"name": "energy", "terms": [["Z0 X3", 1.0], ["IXII", 0.5]]}]')
+    (found,) = read_observables(path, 4)
+    assert found == Observable("energy", ((((0, "Z"), (3, "X")), 1.0), (((2, "X"),), 0.5)))
+
+
+GOOD = {"name": "a", "terms": [["Z0", 1.0]]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"[", "not valid JSON"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"\xff\xfe[]", "not UTF-8"),
+        (b"{}", "expected a list of observables"),
+        (b"[]", "expected a list of observables"),
+        (b"[3]", "[0]: got an object of type int"),
+        (b'[{"name": "a", "name": "b", "terms": []}]', "'name' comes twice"),
+        (b'[{"name": "a", "terms": [["Z0", NaN]]}]', "NaN"),
+        (b'[{"name": "a", "terms": [["Z0", -Infinity]]}]', "Infinity"),
+        (b'[{"name": "a", "terms": [["Z0", 1e999]]}]', "[0].terms[0]: coefficient is inf"),
+        (b'[{"name": "a", "terms": [["Z0", ' + b"9" * 400 + b"]]}]", "[0].terms[0]: coefficient"),
+        (b'[{"name": "a", "terms": [["Z0", ' + b"9" * 9999 + b"]]}]", "not valid JSON"),
+        ([GOOD, GOOD], "[1].name: 'a' is already the name of [0]"),
+        ([GOOD, {"name": "b", "terms": [["Z0", 1], ["Z0", True]]}], "[1].terms[1]: coefficient"),
+        ([{"name": "b", "terms": [["Z9", 1]]}], "[0].terms[0]: 'Z9': qubit 9 is out of range"),
+        ([{"name": "b", "terms": [["2 Z0", 1]]}], "[0].terms[0]"),
+        ([{"name": "b", "terms": [["", 1]]}], "[0].terms[0]"),
+        ([{"name": "b", "terms": [["Z0", "1"]]}], "[0].terms[0]: coefficient is '1'"),
+        ([{"name": "b", "terms": [["Z0"]]}], "[0].terms[0]: got ['Z0']"),
+        ([{"name": "b", "terms": []}], "[0].terms: got an empty list"),
+        ([{"name": 7, "terms": [["Z0", 1]]}], "[0].name: got 7"),
+        ([{"name": "b\n", "terms": [["Z0", 1]]}], "[0].name"),
+        ([{"name": "b", "terms": [["Z0", 1]], "extra": 1}], "[0]: has the keys"),
+    ],
+)
+def test_bad_files(tmp_path: Path, content: Any, words: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(InputError) as caught:
+        read_observables(path, 4)
+    line = str(caught.value)
+    assert words in line
+    assert line.startswith(f"{path}: ")
+    assert line.isprintable()
+    assert len(line) < 600
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path, tmp_path / "missing", pipe, Path("/dev/zero")):
+        with pytest.raises(InputError, match=r"expected observables as JSON|cannot be opened"):
+            read_observables(path, 4)
+
+
+def test_the_module_imports_neither_qiskit_nor_numpy() -> None:
+    code = (
+        "import sys, hpcq.inputs.observables, hpcq.inputs.circuits\n"
+        "assert not {'qiskit', 'numpy'} & set(sys.modules), 'heavy import'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
