@@ -94,9 +94,7 @@ class Subcircuit:
             operation = instruction.operation
             digest.update(f"{operation.name}{[wire[q] for q in instruction.qubits]}".encode())
             for value in operation.params:
-                digest.update(
-                    value.tobytes() if isinstance(value, np.ndarray) else f"{value!r};".encode()
-                )
+                digest.update(np.asarray(value, dtype=complex).tobytes())
         return digest.hexdigest()
 
     @cached_property

@@ -222,7 +222,9 @@ def _find_order(
         return ([(0, 1)] if legs else []), ()
     import cotengra
 
-    tree: Any = cotengra.array_contract_tree(legs, (), size_dict=sizes, optimize="auto")
+    tree: Any = cotengra.array_contract_tree(
+        legs, (), size_dict=sizes, optimize="auto", canonicalize=False
+    )
     limit = max(1, memory_bytes // _BYTES)
     if tree.max_size() > limit:
         if max(map(int, sizes.values())) > limit:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+import hpcq
+from hpcq.engines.aer import AerEngine
+from hpcq.errors import InputError
+from hpcq.reconstruction.expectation import contract, predicted_flops
+from hpcq.reconstruction.network import bond_tensor, build_network
+from tests.strategies import uncut_value
+
+
+def lattice(rows: int, columns: int, seed: int) -> QuantumCircuit:
+    rng = np.random.default_rng(seed)
+    circuit = QuantumCircuit(rows * columns)
+    for qubit in range(rows * columns):
+        circuit.u(*rng.uniform(0, 6, 3), qubit)
+    for row, column in product(range(rows), range(columns)):
+        here = row * columns + column
+        if column + 1 < columns:
+            circuit.crx(rng.uniform(0, 6), here, here + 1)
+        if row + 1 < rows:
+            circuit.crz(rng.uniform(0, 6), here, here + columns)
+    return circuit
+
+
+@pytest.fixture(scope="module")
+def plan() -> hpcq.Plan:
+    """Every qubit of a 3 x 3 lattice is a subcircuit: a network with loops."""
+    return hpcq.plan(
+        lattice(3, 3, 1),
+        ["Z0 Z8", "X4 + 0.5 Y1 Y7 - 0.1 Z2", "I"],
+        partition="ABCDEFGHI",
+        threads=1,
+    )
+
+
+def values_of(plan: hpcq.Plan, memory_bytes: int, batch_bytes: int) -> np.ndarray:
+    engine = AerEngine(plan.limits)
+    network = build_network(plan.cut, memory_bytes)
+    bonds = []
+    for number, use in enumerate(plan.uses):
+        tensor = plan.tensors[use]
+        whole = tensor.assemble(
+            [tensor.compute(task, engine.statevector) for task in range(tensor.num_tasks)]
+        )
+        place = plan.strings[use]
+        own = whole[[place[string] for string in plan.terms.strings[number]]]
+        bonds.append(bond_tensor(own, number, plan.cut, network))
+    return plan.terms.sum_up(contract(bonds, network, plan.terms, batch_bytes).real)
+
+
+def test_slices_and_batches_give_the_same(plan: hpcq.Plan) -> None:
+    whole = build_network(plan.cut, 1 << 30)
+    assert whole.num_slices == 1
+    sliced = build_network(plan.cut, whole.largest_bytes // 16)
+    assert sliced.num_slices > 1
+    assert sliced.largest_bytes <= whole.largest_bytes // 16
+    operators = [
+        SparsePauliOp.from_sparse_list([("ZZ", [0, 8], 1)], 9),
+        SparsePauliOp.from_sparse_list([("X", [4], 1), ("YY", [1, 7], 0.5), ("Z", [2], -0.1)], 9),
+        SparsePauliOp("I" * 9),
+    ]
+    expected = [uncut_value(plan.circuit, operator) for operator in operators]
+    for memory_bytes in (1 << 30, whole.largest_bytes // 16):
+        for batch_bytes in (1 << 30, 1):
+            values = values_of(plan, memory_bytes, batch_bytes)
+            assert values == pytest.approx(expected, abs=1e-10)
+
+
+def test_memory_for_not_even_a_bond_is_refused(plan: hpcq.Plan) -> None:
+    with pytest.raises(InputError, match="one bond"):
+        build_network(plan.cut, 16)
+
+
+def test_a_chain_of_a_hundred_costs_a_hundred_links() -> None:
+    circuit = QuantumCircuit(200)
+    for qubit in range(199):
+        circuit.cz(qubit, qubit + 1)
+    labels = [qubit // 2 for qubit in range(200)]
+    plan = hpcq.plan(circuit, "Z0", partition=labels)
+    assert len(plan.network.steps) == 99
+    assert predicted_flops(plan.network, plan.terms) < 99 * 8 * 4**3 * 2
+
+
+def test_equal_subcircuits_are_simulated_once() -> None:
+    circuit = QuantumCircuit(40)
+    for qubit in range(40):
+        circuit.ry(0.4, qubit)
+    for qubit in range(0, 40, 2):
+        circuit.cx(qubit, qubit + 1)
+    for qubit in range(1, 39, 2):
+        circuit.cz(qubit, qubit + 1)
+    plan = hpcq.plan(circuit, "Z0 + Z20", partition=[q // 2 for q in range(40)], threads=1)
+    assert len(plan.cut.subcircuits) == 20
+    assert len(plan.tensors) == 3
+    alone = hpcq.plan(circuit, "Z20", partition=[q // 4 for q in range(40)], threads=1)
+    both = hpcq.run(plan, device="cpu").expectation_values
+    first = hpcq.plan(circuit, "Z0", partition=[q // 4 for q in range(40)], threads=1)
+    expected = sum(hpcq.run(p, device="cpu").expectation_values[0] for p in (alone, first))
+    assert both == pytest.approx([expected], abs=1e-10)
