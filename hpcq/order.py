@@ -71,7 +71,7 @@ class WorkOrder:
 
         def work(task: int) -> NDArray[np.complex128]:
             tensor, number = self.decode(task)
-            return self.tensors[tensor].compute(number, simulate)
+            return self.tensors[tensor].compute(number, simulate, self.limits.threads)
 
         return work
 

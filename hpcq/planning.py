@@ -20,8 +20,9 @@ from hpcq.errors import InputError
 from hpcq.inputs.files import open_regular, printable_path
 from hpcq.inputs.observables import Observable, as_observables
 from hpcq.machine import format_bytes, usable_cores, usable_memory
-from hpcq.reconstruction.expectation import TermTable, predicted_flops, tabulate
+from hpcq.reconstruction.expectation import predicted_flops
 from hpcq.reconstruction.network import Network, build_network
+from hpcq.reconstruction.terms import TermTable, tabulate
 from hpcq.variants.exact import ExactTensor
 
 if TYPE_CHECKING:

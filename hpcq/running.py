@@ -8,6 +8,7 @@ import platform
 import socket
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ _REFUSALS: dict[str, type[HpcqError]] = {
     "input": InputError,
     "dependency": MissingDependencyError,
 }
+_LARGE_CONTRACTION = 1e10
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
 _SLURM = (
     "SLURM_JOB_ID",
@@ -108,21 +110,23 @@ def run_on_farm(
     engine = AerEngine(order.limits, _device_of(farm, device))
     where = farm.names(f"{socket.gethostname()} {engine.device}")
     laps.end("share")
-    with _BlasThreads(order.limits.threads):
+    with _blas_threads(1):
         blocks = farm.run(
             order.predicted_seconds(),
             order.shapes(),
             order.worker(engine.statevector),
             progress or _silent,
         )
-        laps.end("simulate")
-        if plan is None:
-            return Result.from_json(farm.share(b""))
-        tensors = [
-            tensor.assemble([blocks[task] for task in order.tasks_of(number)])
-            for number, tensor in enumerate(plan.tensors)
-        ]
-        blocks.clear()
+    laps.end("simulate")
+    if plan is None:
+        return Result.from_json(farm.share(b""))
+    tensors = [
+        tensor.assemble([blocks[task] for task in order.tasks_of(number)])
+        for number, tensor in enumerate(plan.tensors)
+    ]
+    blocks.clear()
+    large = plan.cost.contraction_flops > _LARGE_CONTRACTION
+    with _blas_threads(plan.limits.threads if large else 1):
         values = _values(plan, tensors)
     laps.end("contract")
     expectation_values = plan.terms.sum_up(values)
@@ -216,19 +220,16 @@ def _values(plan: Plan, tensors: list[NDArray[np.complex128]]) -> NDArray[np.flo
     return values.real
 
 
-class _BlasThreads:
-    """Keeps numpy's matrix products to the rank's threads."""
+def _blas_threads(threads: int) -> AbstractContextManager[object]:
+    """Keep numpy's matrix products to so many threads.
 
-    def __init__(self, threads: int) -> None:
-        from threadpoolctl import threadpool_limits
+    More than one pays only where single products are large; many small ones on several threads
+    wait for each other, the longer the busier the machine is.
+    """
+    from threadpoolctl import threadpool_limits
 
-        self._limits = threadpool_limits(threads, user_api="blas")
-
-    def __enter__(self) -> None:
-        self._limits.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._limits.__exit__(*error)
+    limits: AbstractContextManager[object] = threadpool_limits(threads, user_api="blas")
+    return limits
 
 
 class _Laps:

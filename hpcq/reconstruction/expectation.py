@@ -1,8 +1,10 @@
 """Expectation values from subcircuit tensors: one contraction for all terms together.
 
-A term of an observable picks one Pauli string on every subcircuit. Along the contraction, terms
-that agree on all subcircuits met so far share one row, so that hundreds of terms with local
-support cost little more than one.
+A term of an observable is the identity on most subcircuits. Its home is the smallest node of the
+contraction that holds all the others; the rest of the network, its environment, is the same for
+all terms of that home. So the network is contracted once upwards, for the identity and for terms
+that are not at home yet, and once downwards for the environments, and every term is a product of
+its home's tensors and environment: thousands of local terms cost about three times what one does.
 """
 
 from __future__ import annotations
@@ -10,108 +12,36 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.reconstruction.network import Network, Step
+from hpcq.reconstruction.terms import TermTable
 
-if TYPE_CHECKING:
-    from hpcq.inputs.observables import Observable
-    from hpcq.inputs.pauli_text import PauliString
+Tensor = NDArray[np.complex128]
+Indices = NDArray[np.intp]
 
-Rows = NDArray[np.intp]
-
-
-@dataclass(frozen=True, eq=False)
-class TermTable:
-    """The distinct terms of all observables, taken apart over the subcircuits.
-
-    Attributes:
-        observables: For each observable its (term, coefficient) pairs.
-        picks: For each term the (subcircuit, string) pairs where it is not the identity;
-            term 0 is the identity, and so is string 0 of every subcircuit.
-        strings: For each subcircuit the distinct Pauli strings on its wires.
-    """
-
-    observables: tuple[tuple[tuple[int, float], ...], ...]
-    picks: tuple[tuple[tuple[int, int], ...], ...]
-    strings: tuple[tuple[PauliString, ...], ...]
-
-    def choices(self, start: int, stop: int) -> Rows:
-        """Return the string of every subcircuit, shape (stop - start, subcircuits)."""
-        table = np.zeros((stop - start, len(self.strings)), dtype=np.intp)
-        for row, pick in enumerate(self.picks[start:stop]):
-            for subcircuit, string in pick:
-                table[row, subcircuit] = string
-        return table
-
-    def sum_up(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Add the terms' values up to the observables', exactly rounded."""
-        return np.array(
-            [
-                math.fsum(coefficient * values[term] for term, coefficient in terms)
-                for terms in self.observables
-            ]
-        )
-
-
-def tabulate(observables: Sequence[Observable], cut: CutCircuit) -> TermTable:
-    """Take the terms of observables apart over the subcircuits of a cut circuit."""
-    home = {
-        qubit: (number, wire)
-        for number, subcircuit in enumerate(cut.subcircuits)
-        for qubit, wire in subcircuit.open_wires.items()
-    }
-    strings: list[dict[PauliString, int]] = [{(): 0} for _ in cut.subcircuits]
-    terms: dict[PauliString, int] = {(): 0}
-    picks: list[tuple[tuple[int, int], ...]] = [()]
-    table = []
-    for observable in observables:
-        numbered = []
-        for pauli, coefficient in observable.terms:
-            if pauli not in terms:
-                terms[pauli] = len(terms)
-                local: dict[int, list[tuple[int, str]]] = {}
-                for qubit, letter in pauli:
-                    number, wire = home[qubit]
-                    local.setdefault(number, []).append((wire, letter))
-                picks.append(
-                    tuple(
-                        (
-                            number,
-                            strings[number].setdefault(tuple(sorted(part)), len(strings[number])),
-                        )
-                        for number, part in sorted(local.items())
-                    )
-                )
-            numbered.append((terms[pauli], coefficient))
-        table.append(tuple(numbered))
-    return TermTable(tuple(table), tuple(picks), tuple(tuple(own) for own in strings))
+_TERMS_AT_ONCE = 4096
 
 
 def contract(
-    tensors: Sequence[NDArray[np.complex128]],
-    network: Network,
-    terms: TermTable,
-    memory_bytes: int,
-) -> NDArray[np.complex128]:
+    tensors: Sequence[Tensor], network: Network, terms: TermTable, memory_bytes: int
+) -> Tensor:
     """Contract the network for every term.
 
     Args:
         tensors: For each subcircuit its bond tensor, shape (strings, bond sizes).
         network: The order of contraction.
         terms: Which string of each tensor a term takes.
-        memory_bytes: Terms are taken in batches whose largest intermediate fits in about this.
+        memory_bytes: Terms are taken in batches whose intermediates fit in about this.
 
     Returns:
         The expectation value of every term, shape (terms,); the imaginary parts are rounding
         errors.
     """
     total = len(terms.picks)
-    batch = int(np.clip(memory_bytes // (4 * network.largest_bytes), 1, 4096))
+    batch = int(np.clip(memory_bytes // (4 * network.largest_bytes), 1, _TERMS_AT_ONCE))
     values = np.empty(total, dtype=complex)
     for start in range(0, total, batch):
         stop = min(total, start + batch)
@@ -121,8 +51,9 @@ def contract(
             if not network.legs[number]:
                 part *= tensor[choices[:, number]]
         if network.linked:
+            itinerary = _Itinerary(network, choices)
             part *= sum(
-                _contract_slice(tensors, network, choices, fixed) for fixed in network.slices()
+                _Sweep(itinerary, network, tensors, fixed).values() for fixed in network.slices()
             )
         values[start:stop] = part
     return values
@@ -130,99 +61,208 @@ def contract(
 
 def predicted_flops(network: Network, terms: TermTable) -> float:
     """Real floating-point operations of :func:`contract`, from a sample of the terms."""
-    sample = min(len(terms.picks), 512)
-    choices = terms.choices(0, sample)
-    rows = [np.unique(choices[:, k], return_inverse=True)[1] for k in network.linked]
+    if not network.linked:
+        return 0.0
+    sample = min(len(terms.picks), _TERMS_AT_ONCE)
+    itinerary = _Itinerary(network, terms.choices(0, sample))
+    first = len(network.linked)
     flops = 0.0
-    for step, cost in zip(network.steps, network.flops, strict=True):
-        pairs, index = _pairs(rows[step.left], rows[step.right])
-        rows.append(index)
-        flops += len(pairs) * cost
+    for number, (step, cost) in enumerate(zip(network.steps, network.flops, strict=True)):
+        ways_down = sum(child in itinerary.needed for child in (step.left, step.right))
+        at_home = itinerary.at_home[first + number]
+        distinct = min(len(np.unique(at_home.pairs[:, side])) for side in (0, 1))
+        flops += cost * (len(itinerary.pairs[number]) + ways_down + distinct)
     return flops * len(terms.picks) / sample
 
 
-def _contract_slice(
-    tensors: Sequence[NDArray[np.complex128]],
-    network: Network,
-    choices: Rows,
-    fixed: dict[int, int],
-) -> NDArray[np.complex128]:
-    nodes: list[NDArray[np.complex128] | None] = []
-    axes: list[tuple[int, ...]] = []
-    rows: list[Rows] = []
-    for number in network.linked:
-        legs = network.legs[number]
-        used, index = np.unique(choices[:, number], return_inverse=True)
-        pick = tuple(fixed.get(bond, slice(None)) for bond in legs)
-        nodes.append(tensors[number][used][(slice(None), *pick)])
-        axes.append(tuple(bond for bond in legs if bond not in fixed))
-        rows.append(index)
-    for step in network.steps:
-        left, right = nodes[step.left], nodes[step.right]
-        assert left is not None
-        assert right is not None
-        nodes[step.left] = nodes[step.right] = None
-        pairs, index = _pairs(rows[step.left], rows[step.right])
-        nodes.append(_merge(left, axes[step.left], right, axes[step.right], step, pairs))
-        kept = step.left_only + step.right_only
-        axes.append(tuple(bond for bond in kept if bond not in fixed))
-        rows.append(index)
-    last = nodes[-1]
-    assert last is not None
-    values: NDArray[np.complex128] = last.reshape(-1)[rows[-1]]
-    return values
+@dataclass(frozen=True)
+class _AtHome:
+    """The terms whose home a node is, and the rows of its two children that they take.
+
+    At a leaf, the pairs are its strings, twice.
+    """
+
+    terms: Indices
+    pairs: Indices
+    place: Indices
 
 
-def _pairs(left: Rows, right: Rows) -> tuple[Rows, Rows]:
-    """Return the distinct (left row, right row) pairs and each term's place among them."""
-    codes, index = np.unique(left * (int(right.max()) + 1) + right, return_inverse=True)
-    return np.stack(np.divmod(codes, int(right.max()) + 1), axis=1), index
+class _Itinerary:
+    """Which rows of which nodes a batch of terms needs, without any tensor.
+
+    Row 0 of every node is the identity's. A leaf's other rows are the strings, and a step's
+    other rows the pairs of its children's rows, that some term takes whose home is further up.
+
+    Attributes:
+        used: For each leaf the strings that are its rows.
+        pairs: For each step the pairs of its children's rows that are its rows.
+        at_home: For each node the terms that are at home there.
+        needed: The nodes whose environment is needed.
+    """
+
+    def __init__(self, network: Network, choices: Indices) -> None:
+        leaves = len(network.linked)
+        strings = [choices[:, number] for number in network.linked]
+        met = [(own > 0).astype(np.intp) for own in strings]
+        total = np.sum(met, axis=0)
+        homeless = np.ones(len(choices), dtype=bool)
+        rows: list[Indices] = []
+        self.used: list[Indices] = []
+        self.pairs: list[Indices] = []
+        self.at_home: list[_AtHome] = []
+        for own, count in zip(strings, met, strict=True):
+            arrived = homeless & (count == total) & (total > 0)
+            self.at_home.append(_at_home(arrived, own, own))
+            homeless &= ~arrived
+            travels = homeless & (count > 0)
+            used, place = _distinct(np.stack([own, own], axis=1), travels)
+            self.used.append(used[:, 0])
+            rows.append(place)
+        for number, step in enumerate(network.steps):
+            count = met[step.left] + met[step.right]
+            met.append(count)
+            last = number == len(network.steps) - 1
+            arrived = homeless if last else homeless & (count == total) & (total > 0)
+            left, right = rows[step.left], rows[step.right]
+            self.at_home.append(_at_home(arrived, left, right))
+            homeless = homeless & ~arrived
+            pairs, place = _distinct(np.stack([left, right], axis=1), homeless & (count > 0))
+            self.pairs.append(pairs)
+            rows.append(place)
+        self.needed = {node for node, own in enumerate(self.at_home) if len(own.terms)}
+        for number, step in enumerate(network.steps):
+            if step.left in self.needed or step.right in self.needed:
+                self.needed.add(leaves + number)
 
 
-def _merge(
-    left: NDArray[np.complex128],
-    left_axes: tuple[int, ...],
-    right: NDArray[np.complex128],
-    right_axes: tuple[int, ...],
-    step: Step,
-    pairs: Rows,
-) -> NDArray[np.complex128]:
+class _Sweep:
+    """One contraction, upwards and downwards, with some bonds fixed."""
+
+    def __init__(
+        self,
+        itinerary: _Itinerary,
+        network: Network,
+        tensors: Sequence[Tensor],
+        fixed: dict[int, int],
+    ) -> None:
+        self._itinerary = itinerary
+        self._network = network
+        self._fixed = fixed
+        self._leaves: list[Tensor] = []
+        self._nodes: list[Tensor] = []
+        self._axes: list[tuple[int, ...]] = []
+        for used, number in zip(itinerary.used, network.linked, strict=True):
+            legs = network.legs[number]
+            pick = tuple(fixed.get(bond, slice(None)) for bond in legs)
+            self._leaves.append(tensors[number][(slice(None), *pick)])
+            self._nodes.append(self._leaves[-1][used])
+            self._axes.append(self._free(legs))
+        for step, pairs in zip(network.steps, itinerary.pairs, strict=True):
+            left, right = self._laid_out(step)
+            merged = _merge(left, right, pairs)
+            axes = self._free(step.left_only + step.right_only)
+            self._nodes.append(merged.reshape(len(pairs), *self._sizes(axes)))
+            self._axes.append(axes)
+
+    def values(self) -> Tensor:
+        """Return the value of every term of the batch."""
+        itinerary, network = self._itinerary, self._network
+        leaves = len(self._leaves)
+        values = np.zeros(sum(len(own.terms) for own in itinerary.at_home), dtype=complex)
+        around: dict[int, Tensor] = {leaves + len(network.steps) - 1: np.ones((), dtype=complex)}
+        for number in reversed(range(len(network.steps))):
+            node = leaves + number
+            if node not in itinerary.needed:
+                continue
+            step = network.steps[number]
+            left, right = self._laid_out(step)
+            environment = around.pop(node).reshape(left.shape[1], right.shape[1])
+            own = itinerary.at_home[node]
+            values[own.terms] = _pair_values(environment, left, right, own.pairs)[own.place]
+            if step.left in itinerary.needed:
+                axes = self._free(step.left_only + step.shared)
+                around[step.left] = self._turned(environment @ right[0], axes, step.left)
+            if step.right in itinerary.needed:
+                axes = self._free(step.right_only + step.shared)
+                around[step.right] = self._turned(environment.T @ left[0], axes, step.right)
+        for node, environment in around.items():
+            own = itinerary.at_home[node]
+            tensor = self._leaves[node][own.pairs[:, 0]]
+            products = tensor.reshape(len(tensor), -1) @ environment.reshape(-1)
+            values[own.terms] = products[own.place]
+        return values
+
+    def _laid_out(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Lay the children of a step out as (rows, kept, summed)."""
+        return (
+            self._matrices(step.left, step.left_only, step.shared),
+            self._matrices(step.right, step.right_only, step.shared),
+        )
+
+    def _matrices(self, node: int, kept: tuple[int, ...], summed: tuple[int, ...]) -> Tensor:
+        tensor, axes = self._nodes[node], self._axes[node]
+        kept, summed = self._free(kept), self._free(summed)
+        laid = tensor.transpose(0, *(1 + axes.index(bond) for bond in kept + summed))
+        shape = (len(tensor), math.prod(self._sizes(kept)), math.prod(self._sizes(summed)))
+        return laid.reshape(shape)
+
+    def _turned(self, environment: Tensor, axes: tuple[int, ...], node: int) -> Tensor:
+        """Bring an environment into the order of its node's axes."""
+        shaped = environment.reshape(self._sizes(axes))
+        return shaped.transpose([axes.index(bond) for bond in self._axes[node]])
+
+    def _free(self, bonds: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(bond for bond in bonds if bond not in self._fixed)
+
+    def _sizes(self, bonds: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(self._network.bonds[bond].size for bond in bonds)
+
+
+def _distinct(pairs: Indices, chosen: NDArray[np.bool_]) -> tuple[Indices, Indices]:
+    """Return the distinct pairs of the chosen terms after (0, 0), and every term's place.
+
+    Terms that are not chosen get place 0.
+    """
+    base = int(pairs[:, 1].max(initial=0)) + 1
+    codes = np.where(chosen, pairs[:, 0] * base + pairs[:, 1], 0)
+    distinct, place = np.unique(np.append(codes, 0), return_inverse=True)
+    return np.stack(np.divmod(distinct, base), axis=1), place[:-1]
+
+
+def _at_home(arrived: NDArray[np.bool_], left: Indices, right: Indices) -> _AtHome:
+    terms = np.flatnonzero(arrived)
+    pairs, place = np.unique(
+        np.stack([left[terms], right[terms]], axis=1), axis=0, return_inverse=True
+    )
+    return _AtHome(terms, pairs, place.reshape(-1))
+
+
+def _merge(left: Tensor, right: Tensor, pairs: Indices) -> Tensor:
     """Contract two nodes for every pair of rows, as few and as large products as possible."""
-    a, a_kept = _matrices(left, left_axes, step.left_only, step.shared)
-    b, b_kept = _matrices(right, right_axes, step.right_only, step.shared)
-    rows_a, m, k = a.shape
-    rows_b, n, _ = b.shape
-    b = b.transpose(0, 2, 1)
-    if rows_b == 1:
-        merged = a.reshape(rows_a * m, k) @ b[0]
-        result = merged.reshape(rows_a, m, n)[pairs[:, 0]]
-    elif rows_a == 1:
-        result = (a[0] @ b)[pairs[:, 1]]
-    else:
-        result = np.empty((len(pairs), m, n), dtype=complex)
-        side = 0 if len(np.unique(pairs[:, 0])) <= len(np.unique(pairs[:, 1])) else 1
-        for row in np.unique(pairs[:, side]):
-            where = np.flatnonzero(pairs[:, side] == row)
-            others = pairs[where, 1 - side]
-            if side == 0:
-                result[where] = a[row] @ b[others]
-            else:
-                result[where] = (a[others].reshape(-1, k) @ b[row]).reshape(-1, m, n)
-    shaped: NDArray[np.complex128] = result.reshape(len(pairs), *a_kept, *b_kept)
-    return shaped
+    merged = np.empty((len(pairs), left.shape[1], right.shape[1]), dtype=complex)
+    side = 0 if len(np.unique(pairs[:, 0])) <= len(np.unique(pairs[:, 1])) else 1
+    for row in np.unique(pairs[:, side]):
+        where = np.flatnonzero(pairs[:, side] == row)
+        others = pairs[where, 1 - side]
+        if side == 0:
+            merged[where] = left[row] @ right[others].transpose(0, 2, 1)
+        else:
+            stacked = left[others].reshape(-1, left.shape[2]) @ right[row].T
+            merged[where] = stacked.reshape(len(where), left.shape[1], right.shape[1])
+    return merged
 
 
-def _matrices(
-    node: NDArray[np.complex128],
-    axes: tuple[int, ...],
-    kept: tuple[int, ...],
-    summed: tuple[int, ...],
-) -> tuple[NDArray[np.complex128], tuple[int, ...]]:
-    """Lay a node out as (rows, kept, summed); return it and the sizes of the kept axes."""
-    kept_at = [1 + axes.index(bond) for bond in kept if bond in axes]
-    summed_at = [1 + axes.index(bond) for bond in summed if bond in axes]
-    kept_sizes = tuple(node.shape[axis] for axis in kept_at)
-    summed_size = math.prod(node.shape[axis] for axis in summed_at)
-    laid = node.transpose(0, *kept_at, *summed_at)
-    shape = (node.shape[0], math.prod(kept_sizes), summed_size)
-    return laid.reshape(shape), kept_sizes
+def _pair_values(environment: Tensor, left: Tensor, right: Tensor, pairs: Indices) -> Tensor:
+    """Contract two nodes and their environment to a number for every pair of rows."""
+    values = np.empty(len(pairs), dtype=complex)
+    rows = [np.unique(pairs[:, side]) for side in (0, 1)]
+    side = 0 if len(rows[0]) <= len(rows[1]) else 1
+    for row in rows[side]:
+        where = np.flatnonzero(pairs[:, side] == row)
+        others = pairs[where, 1 - side]
+        if side == 0:
+            half, rest = environment.T @ left[row], right[others]
+        else:
+            half, rest = environment @ right[row], left[others]
+        values[where] = rest.reshape(len(others), -1) @ half.reshape(-1)
+    return values

@@ -88,12 +88,13 @@ class ExactTensor:
         dimension = self.subcircuit.tensor_dimension
         return (len(self.strings), dimension, dimension)
 
-    def compute(self, task: int, simulate: Simulate) -> NDArray[np.complex128]:
+    def compute(self, task: int, simulate: Simulate, threads: int = 1) -> NDArray[np.complex128]:
         """Compute one block: the Pauli products of one pair of branches.
 
         Args:
             task: 0 to ``num_tasks - 1``.
             simulate: The engine.
+            threads: Threads of the products.
 
         Returns:
             Array of ``block_shape``.
@@ -102,7 +103,7 @@ class ExactTensor:
         ket = self._states(i, simulate)
         bra = ket if i == j else self._states(j, simulate)
         scale = 2.0 ** sum(self.subcircuit.ports[p].ancillas for p in self.open_ports)
-        return scale * pauli_products(ket, bra, self._placed_strings)
+        return scale * pauli_products(ket, bra, self._placed_strings, threads)
 
     def assemble(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
         """Put the blocks of all tasks, in order, together into the tensors of ``shape``."""

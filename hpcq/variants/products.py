@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,12 @@ Columns = NDArray[np.intp] | slice
 
 _BLOCK_BYTES = 1 << 20
 _GRAM_ROWS = 64
+_WORTH_A_THREAD = 1 << 24
 _ALL = slice(None)
 
 
 def pauli_products(
-    ket: States, bra: States, strings: Sequence[PauliString]
+    ket: States, bra: States, strings: Sequence[PauliString], threads: int = 1
 ) -> NDArray[np.complex128]:
     """Multiply states with Pauli strings in between.
 
@@ -32,55 +35,62 @@ def pauli_products(
             state j, qubit 0 its lowest bit.
         bra: States likewise, shape (D', 2**n).
         strings: Pauli strings on the n qubits.
+        threads: Threads that share the strings; the result does not depend on them.
 
     Returns:
         ``sum_j (P ket)[p, j] conj(bra[p', j])``, shape (len(strings), D, D'). The states are
         read in blocks of about a megabyte; nothing of their size is copied.
     """
     actions = [_Action.of(string) for string in strings]
+    product: Callable[[_Action], NDArray[np.complex128]]
     if ket is bra:
-        return _hermitian_products(ket, actions)
-    products = np.zeros((len(strings), ket.shape[0], bra.shape[0]), dtype=complex)
+        whole = np.zeros((len(ket), len(ket)), dtype=complex)
+        if not all(action.x for action in actions):
+            for start, low in _blocks(ket):
+                whole += _gram(ket[:, start : start + low])
+        product = partial(_hermitian_product, ket, whole)
+    else:
+        product = partial(_product, ket, bra)
+    products = np.empty((len(strings), len(ket), len(bra)), dtype=complex)
+    if threads > 1 and len(actions) > 1 and ket.size * len(bra) > _WORTH_A_THREAD:
+        with ThreadPoolExecutor(threads) as pool:
+            for number, found in enumerate(pool.map(product, actions)):
+                products[number] = found
+    else:
+        for number, action in enumerate(actions):
+            products[number] = product(action)
+    return products
+
+
+def _product(ket: States, bra: States, action: _Action) -> NDArray[np.complex128]:
+    product = np.zeros((len(ket), len(bra)), dtype=complex)
     for start, low in _blocks(ket):
         right = bra[:, start : start + low].conj().T
-        for number, action in enumerate(actions):
-            products[number] += action.on_block(ket, start, low, _ALL) @ right
-    return products
+        product += action.on_block(ket, start, low, _ALL) @ right
+    return product
 
 
-def _hermitian_products(states: States, actions: Sequence[_Action]) -> NDArray[np.complex128]:
-    rows = states.shape[0]
-    products = np.zeros((len(actions), rows, rows), dtype=complex)
-    whole = np.zeros((rows, rows), dtype=complex)
-    wanted = any(not action.x for action in actions)
-    halves: dict[tuple[int, int], Columns | None] = {}
+def _hermitian_product(
+    states: States, whole: NDArray[np.complex128], action: _Action
+) -> NDArray[np.complex128]:
+    """Multiply states with themselves; ``whole`` is the identity's product."""
+    if not action.x and not action.z:
+        return whole
+    product = np.zeros((len(states), len(states)), dtype=complex)
+    halves: dict[int, Columns | None] = {}
     for start, low in _blocks(states):
-        block = states[:, start : start + low]
-        if wanted:
-            whole += _gram(block)
-        for number, action in enumerate(actions):
-            if not action.x and not action.z:
-                continue
-            key = (number, action.side(start, low))
-            if key not in halves:
-                halves[key] = action.half(key[1], low)
-            columns = halves[key]
-            if columns is None:
-                continue
-            right = block[:, columns]
-            if action.x:
-                products[number] += action.on_block(states, start, low, columns) @ right.conj().T
-            else:
-                products[number] += _gram(right)
-    for number, action in enumerate(actions):
+        side = action.side(start, low)
+        if side not in halves:
+            halves[side] = action.half(side, low)
+        columns = halves[side]
+        if columns is None:
+            continue
+        right = states[:, start : start + low][:, columns]
         if action.x:
-            products[number] += products[number].conj().T
-        elif action.z:
-            products[number] *= 2
-            products[number] -= whole
+            product += action.on_block(states, start, low, columns) @ right.conj().T
         else:
-            products[number] = whole
-    return products
+            product += _gram(right)
+    return product + product.conj().T if action.x else 2 * product - whole
 
 
 @dataclass(frozen=True)
