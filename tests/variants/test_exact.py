@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from qiskit.quantum_info import Operator, SparsePauliOp
 
@@ -24,7 +24,7 @@ def tensor_of(exact: ExactTensor) -> np.ndarray:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_slicing_ports_does_not_change_the_tensor(data: st.DataObject) -> None:
     circuit = data.draw(circuits(max_qubits=4, max_gates=8))
@@ -36,10 +36,11 @@ def test_slicing_ports_does_not_change_the_tensor(data: st.DataObject) -> None:
         sliceable = [p for p, port in enumerate(subcircuit.ports) if port.ancillas]
         chosen = data.draw(st.sets(st.sampled_from(sliceable))) if sliceable else ()
         sliced = replace(whole, sliced=tuple(sorted(chosen)))
+        assume(sliced.num_branches <= 8 and sliced.shape[1] <= 256)
         np.testing.assert_allclose(tensor_of(sliced), tensor_of(whole), atol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_products_equal_the_operators_matrix(data: st.DataObject) -> None:
     qubits = data.draw(st.integers(0, 10))
