@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -31,10 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 2: the input or the usage is wrong, with one line on stderr. 1: anything else.
     """
     first = launched_rank() == 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode loses no result
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+        if not first and options.command is not _run and options.command is not _doctor:
+            return 0  # what one process does, rank 0 does
         code: int = options.command(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except HpcqError as error:
         if first:
@@ -46,17 +52,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stderr.write(f"hpcq: error: cannot print: {error.strerror}\n")
+        return 1
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from hpcq.cutting.cuts import check_cuts_file
+    from hpcq.files import write_whole
     from hpcq.inputs.circuits import start_reading
     from hpcq.report import plan_json, plan_text
 
+    place = None if options.save is None else check_cuts_file(Path(options.save))
     reading = start_reading(_circuit_path(options.circuit), seconds=options.read_seconds)
     limits = _limits(options, len(usable_cores()), usable_memory())
     plan = _make_plan(reading.result(), options, limits)
-    if options.save:
-        _write_text(options.save, plan.cut.cuts.to_json() + "\n")
+    if place is not None:
+        write_whole(place, f"{plan.cut.cuts.to_json()}\n".encode(), "save")
     print(json.dumps(plan_json(plan)) if options.json else plan_text(plan))
     return 0
 
@@ -84,10 +99,10 @@ def _run(options: argparse.Namespace) -> int:
         def make() -> Plan:
             if isinstance(reading, InputError):
                 raise reading
-            if options.output:
-                from hpcq.store import check_writable
+            if options.output is not None:
+                from hpcq.store import check_output
 
-                check_writable(Path(options.output))
+                check_output(Path(options.output))
             limits = _limits(options, cores, memory)
             return _make_plan(
                 (reading or start_reading(path, seconds=options.read_seconds)).result(),
@@ -98,10 +113,15 @@ def _run(options: argparse.Namespace) -> int:
         plan = from_rank_0(farm, make)
         result = run_on_farm(plan, farm, device=options.device, progress=_Progress())
     if farm.rank == 0:
-        print(result.to_json() if options.json else result, flush=True)
-        if options.output:
-            result.save(options.output)
+        shown = result.to_json() if options.json else str(result)
+        if options.output is not None:
+            try:
+                result.save(options.output)
+            except HpcqError:
+                print(shown, flush=True)
+                raise
             sys.stderr.write(f"hpcq: wrote {options.output}\n")
+        print(shown)
     return 0
 
 
@@ -118,8 +138,8 @@ def _doctor(_options: argparse.Namespace) -> int:
     from hpcq.doctor import examine
 
     findings = examine()
-    for finding in findings:
-        print(finding)
+    if launched_rank() == 0:
+        print("\n".join(map(str, findings)))
     return 0 if all(finding.ok for finding in findings) else 1
 
 
@@ -130,11 +150,13 @@ def _make_plan(circuit: QuantumCircuit, options: argparse.Namespace, limits: Lim
     observables: list[Any] = [
         parse_observable(text, circuit.num_qubits) for text in options.observable
     ]
-    if options.observables:
+    if options.observables is not None:
         observables += read_observables(options.observables, circuit.num_qubits)
     partition = options.partition
     if partition is not None and "," in partition:
         partition = [label.strip() for label in partition.split(",")]
+        if not all(partition):
+            raise InputError(f"partition: {options.partition[:40]!r} has an empty label")
     return plan_normalised(
         circuit,
         observables or None,
@@ -167,12 +189,15 @@ def _circuit_path(circuit: str) -> Path:
     return folder / f"{name}.qasm"
 
 
-def _write_text(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"save: cannot write {path!r}: {reason}") from None
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Join ``--observable -Z0`` to one argument; argparse would take -Z0 for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--observable":
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 class _Progress:
@@ -199,13 +224,19 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{' '.join(message.split())} (see: {self.prog} --help)")
 
 
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty (an unset shell variable?)")
+    return text
+
+
 def _positive(text: str) -> int:
     try:
         value = int(text)
     except ValueError:
         value = 0
-    if not 1 <= value <= 1 << 31:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number of at least 1")
+    if not 1 <= value <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 to 1000000")
     return value
 
 
@@ -234,13 +265,15 @@ def _parser() -> argparse.ArgumentParser:
         "plan", help="show the cut and its cost; runs nothing", allow_abbrev=False
     )
     _add_job(plan)
-    plan.add_argument("--save", metavar="CUTS.json", help="write the cuts for --cuts")
+    plan.add_argument("--save", type=_text, metavar="CUTS.json", help="write the cuts for --cuts")
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.set_defaults(command=_plan)
 
     run = commands.add_parser("run", help="compute the expectation values", allow_abbrev=False)
     _add_job(run)
-    run.add_argument("-o", "--output", metavar="OUT.h5", help="write the result to an HDF5 file")
+    run.add_argument(
+        "-o", "--output", type=_text, metavar="OUT.h5", help="write the result to an HDF5 file"
+    )
     run.add_argument("--json", action="store_true", help="print one JSON object")
     run.add_argument(
         "--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: auto"
@@ -248,7 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     show = commands.add_parser("show", help="print a result file", allow_abbrev=False)
-    show.add_argument("file", metavar="OUT.h5")
+    show.add_argument("file", type=_text, metavar="OUT.h5")
     show.add_argument("--json", action="store_true", help="print one JSON object")
     show.set_defaults(command=_show)
 
@@ -261,30 +294,41 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_job(parser: argparse.ArgumentParser) -> None:
     """Add what `plan` and `run` share."""
-    parser.add_argument("circuit", metavar="CIRCUIT", help="OpenQASM 2 or 3, QPY, or example:NAME")
+    parser.add_argument(
+        "circuit", type=_text, metavar="CIRCUIT", help="OpenQASM 2 or 3, QPY, or example:NAME"
+    )
     cut = parser.add_argument_group("where to cut (default: only where nothing joins the parts)")
     ways = cut.add_mutually_exclusive_group()
     ways.add_argument(
         "--max-qubits", type=_positive, metavar="W", help="search; no subcircuit wider than W"
     )
     ways.add_argument(
-        "--partition", metavar="AAABBB", help="one label a qubit; or labels joined by commas"
+        "--partition",
+        type=_text,
+        metavar="AAABBB",
+        help="one label a qubit; or labels joined by commas",
     )
-    ways.add_argument("--cuts", metavar="CUTS.json", help="cuts that `hpcq plan --save` wrote")
+    ways.add_argument(
+        "--cuts", type=_text, metavar="CUTS.json", help="cuts that `hpcq plan --save` wrote"
+    )
     asked = parser.add_argument_group("what to compute (default: Z on every qubit)")
     asked.add_argument(
         "--observable",
+        type=_text,
         action="append",
         default=[],
         metavar="TEXT",
         help="'Z0 Z5 + 0.5 X2', or a label ZIIX (rightmost is qubit 0); repeatable",
     )
-    asked.add_argument("--observables", metavar="FILE.json", help="named observables")
+    asked.add_argument("--observables", type=_text, metavar="FILE.json", help="named observables")
     means = parser.add_argument_group("means")
     means.add_argument("--seed", type=_seed, default=0, metavar="S", help="default: 0")
     means.add_argument("--threads", type=_positive, metavar="T", help="a rank; default: its cores")
     means.add_argument(
-        "--memory", metavar="SIZE", help="a rank, such as 4G; default: most of what is free"
+        "--memory",
+        type=_text,
+        metavar="SIZE",
+        help="a rank, such as 4G; default: most of what is free",
     )
     means.add_argument(
         "--read-seconds",

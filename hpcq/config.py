@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,6 +11,7 @@ from hpcq.errors import InputError
 Device = Literal["cpu", "gpu"]
 Precision = Literal["single", "double"]
 
+_LEAST_MEMORY = 1 << 20
 SHARE_OF_MEMORY = 0.8
 """Share of the free memory that a rank takes where no limit is given."""
 
@@ -29,10 +31,8 @@ class Limits:
     precision: Precision = "double"
 
     def __post_init__(self) -> None:
-        if self.memory_bytes < 1 << 20:
-            raise InputError(f"memory: {self.memory_bytes} bytes, expected at least 1M")
-        if self.threads < 1:
-            raise InputError(f"threads: {self.threads}, expected at least 1")
+        whole_number(self.memory_bytes, "memory", _LEAST_MEMORY, "bytes (at least 1M)")
+        whole_number(self.threads, "threads", 1)
         if self.precision not in get_args(Precision):
             raise InputError(f"precision: {self.precision!r}, expected single or double")
 
@@ -40,3 +40,21 @@ class Limits:
     def amplitude_bytes(self) -> int:
         """Bytes of one amplitude of a state."""
         return 8 if self.precision == "single" else 16
+
+
+def whole_number(value: object, name: str, least: int, unit: str = "") -> int:
+    """Return a whole number of any type, or say what was expected.
+
+    Raises:
+        InputError: If it is none, or less than ``least``.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]
+        if number < least:
+            raise TypeError
+    except TypeError:
+        expected = f"a whole number of {unit}" if unit else f"a whole number of at least {least}"
+        raise InputError(f"{name}: {str(value)[:40]!r}, expected {expected}") from None
+    return number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq import cost as costs
-from hpcq.config import SHARE_OF_MEMORY, Limits, Precision
+from hpcq.config import SHARE_OF_MEMORY, Limits, Precision, whole_number
 from hpcq.cost import Cost
-from hpcq.cutting.cuts import Cuts, cuts_from_partition, two_qubit_gates
+from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts, two_qubit_gates
 from hpcq.cutting.gates import pauli_sum
 from hpcq.cutting.subcircuits import CutCircuit, Subcircuit, cut_circuit
 from hpcq.errors import InputError
-from hpcq.inputs.files import open_regular, printable_path
 from hpcq.inputs.observables import Observable, as_observables
 from hpcq.machine import format_bytes, usable_cores, usable_memory
 from hpcq.reconstruction.expectation import predicted_flops
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 _CANDIDATES = 4
-_MAX_CUTS_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +151,11 @@ def plan_normalised(
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
         raise InputError(f"{' and '.join(named)}: given together, expected at most one of them")
+    if max_qubits is not None:
+        max_qubits = whole_number(max_qubits, "max_qubits", 1)
+    if partition is not None and not isinstance(partition, Sequence):
+        raise InputError(f"partition: {_shown(partition)}, expected one label a qubit")
+    seed = whole_number(seed, "seed", 0)
     if observables is None:
         observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
     asked = as_observables(observables, circuit.num_qubits)
@@ -172,7 +174,7 @@ def plan_normalised(
     if partition is not None:
         chosen = cuts_from_partition(circuit, partition)
     elif cuts is not None:
-        chosen = _read_cuts(cuts)
+        chosen = _as_cuts(cuts)
         chosen.check(circuit)
     else:
         chosen = Cuts()
@@ -304,21 +306,18 @@ def _cost(
     )
 
 
-def _read_cuts(cuts: Cuts | Mapping[str, Any] | str | Path) -> Cuts:
+def _as_cuts(cuts: object) -> Cuts:
     if isinstance(cuts, Cuts):
         return cuts
     if isinstance(cuts, Mapping):
         return Cuts.from_json(json.dumps(cuts))
     if isinstance(cuts, str) and cuts.lstrip().startswith("{"):
         return Cuts.from_json(cuts)
-    return Cuts.from_json(_read_text(Path(cuts)), source=str(cuts))
+    if isinstance(cuts, (str, Path)):
+        return read_cuts(Path(cuts))
+    raise InputError(f"cuts: {_shown(cuts)}, expected Cuts, their JSON, or the path of its file")
 
 
-def _read_text(path: Path) -> str:
-    """Read a file of cuts, whatever it may be."""
-    descriptor = open_regular(path, _MAX_CUTS_BYTES, "cuts as `hpcq plan --save` writes them")
-    with os.fdopen(descriptor, encoding="utf-8") as file:
-        try:
-            return file.read()
-        except (OSError, UnicodeDecodeError):
-            raise InputError(f"{printable_path(path)}: it is not UTF-8 text") from None
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

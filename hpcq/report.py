@@ -19,8 +19,9 @@ def plan_text(plan: Plan) -> str:
     """Write a plan as a table: subcircuits, cuts, cost."""
     cut, cost = plan.cut, plan.cost
     lines = [
-        f"{cut.num_qubits} qubits, {len(cut.cuts.gates)} gate cuts, {len(cut.cuts.wires)} wire cuts"
-        f" → {len(cut.subcircuits)} subcircuits, {len(plan.tensors)} of them distinct",
+        f"{_count(cut.num_qubits, 'qubit')}, {_count(len(cut.cuts.gates), 'gate cut')},"
+        f" {_count(len(cut.cuts.wires), 'wire cut')} →"
+        f" {_count(len(cut.subcircuits), 'subcircuit')}, {len(plan.tensors)} distinct",
         "",
         "subcircuit  qubits  ports  ancillas  branches  strings       state  equal to",
     ]
@@ -124,3 +125,7 @@ def result_text(result: Result) -> str:
 def _power_of_ten(exponent: float) -> str:
     """Write 10 to a power, however large."""
     return f"{10**exponent:.3g}" if exponent < 300 else f"1e{exponent:.0f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -174,9 +174,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _given(plan: Plan | None) -> Plan:
-    if plan is None:
-        raise InputError("plan: it is None on rank 0, expected a plan there")
+def _given(plan: object) -> Plan:
+    if not isinstance(plan, Plan):
+        raise InputError(f"plan: it is a {type(plan).__name__} on rank 0, expected a plan there")
     return plan
 
 

@@ -1,7 +1,8 @@
 """The HDF5 file of a result, and the only module that imports h5py.
 
-Arrays, JSON attributes and QPY bytes; never pickles. A file is written beside its name and moved
-there when it is whole and on the disk.
+Arrays, JSON attributes and QPY bytes; never pickles. The file starts with a user block of 512
+bytes, which HDF5 skips: one line of text with the SHA-256 of all that follows. It is checked
+before HDF5 opens the file, so a damaged file is refused and never misread.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Port, Subcircuit
 from hpcq.errors import InputError
+from hpcq.files import check_writable, open_regular, printable_path, write_whole
 from hpcq.inputs.observables import Observable
 from hpcq.inputs.pauli_text import PauliString, parse_string, render
 from hpcq.result import Details, Result
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 FORMAT = "hpcq"
 FORMAT_VERSION = 1
+_USER_BLOCK = 512
+_SEAL = "hpcq result; SHA-256 of all bytes after the first 512: "
 
 
 def save(result: Result, path: Path) -> None:
@@ -39,44 +43,22 @@ def save(result: Result, path: Path) -> None:
     Raises:
         InputError: If the path cannot be written, or holds a file that is not hpcq's.
     """
-    check_writable(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(aside, "w") as file:
-            _write(result, file)
-            file.flush()
-        _sync(aside)
-        aside.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())[:100]
-        raise InputError(f"output: cannot write {str(path)!r}: {reason}") from None
-    finally:
-        aside.unlink(missing_ok=True)
+    place = check_output(path)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", userblock_size=_USER_BLOCK) as file:
+        _write(result, file)
+    content = buffer.getbuffer()
+    content[:_USER_BLOCK] = _seal(content[_USER_BLOCK:])
+    write_whole(place, content, "output")
 
 
-def check_writable(path: Path) -> None:
-    """Make sure, before any work is done, that a result can be written to a path.
+def check_output(path: Path) -> Path:
+    """Make sure, before any work is done, that a result can be written; return the path resolved.
 
     Raises:
         InputError: If it cannot, or if a file is there that hpcq did not write.
     """
-    folder = path.parent
-    if not folder.is_dir():
-        raise InputError(f"output: {str(path)!r} is in no existing folder")
-    if path.is_dir():
-        raise InputError(f"output: {str(path)!r} is a folder, expected a file name")
-    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise InputError(f"output: {str(path)!r} is not writable")
-    if path.exists():
-        try:
-            with _open(path):
-                pass
-        except InputError:
-            raise InputError(
-                f"output: {str(path)!r} exists and is no hpcq result; it is left as it is, "
-                "expected another file name"
-            ) from None
+    return check_writable(path, "output", _is_result, "whole hpcq result")
 
 
 def load(path: str | Path) -> Result:
@@ -213,25 +195,52 @@ def _summary(file: h5py.File) -> Result:
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
     """Open a file of hpcq's for reading; whatever is wrong with it becomes one line."""
+    descriptor = open_regular(path, 1 << 62, "an hpcq result")
+    with os.fdopen(descriptor, "rb") as raw:
+        _check_seal(raw, printable_path(path))
+        try:
+            with h5py.File(raw, "r") as file:
+                form, number = file.attrs.get("format"), file.attrs.get("format_version")
+                if form != FORMAT:
+                    raise InputError(f"{path}: format is {form!r}, expected {FORMAT!r}")
+                if number != FORMAT_VERSION:
+                    raise InputError(
+                        f"{path}: format_version is {number}, expected {FORMAT_VERSION}"
+                    )
+                yield file
+        except InputError:
+            raise
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise InputError(
+                f"{printable_path(path)}: not a whole hpcq result ({reason})"
+            ) from None
+
+
+def _seal(content: memoryview) -> bytes:
+    """Return the user block of a file: what the file is, and the SHA-256 of the rest."""
+    text = f"{_SEAL}{hashlib.sha256(content).hexdigest()}\n"
+    return text.encode().ljust(_USER_BLOCK, b"\0")
+
+
+def _check_seal(raw: io.BufferedReader, name: str) -> None:
+    found = raw.read(_USER_BLOCK)
+    if not found.startswith(_SEAL.encode()):
+        raise InputError(f"{name}: not a whole hpcq result (it does not start like one)")
+    digest = hashlib.file_digest(raw, "sha256").hexdigest()
+    if found != f"{_SEAL}{digest}\n".encode().ljust(_USER_BLOCK, b"\0"):
+        raise InputError(
+            f"{name}: not a whole hpcq result (it is damaged, or was changed since hpcq wrote it)"
+        )
+    raw.seek(0)
+
+
+def _is_result(path: Path) -> bool:
     try:
-        with h5py.File(path, "r") as file:
-            form, number = file.attrs.get("format"), file.attrs.get("format_version")
-            if form != FORMAT:
-                raise InputError(f"{path}: format is {form!r}, expected {FORMAT!r}")
-            if number != FORMAT_VERSION:
-                raise InputError(f"{path}: format_version is {number}, expected {FORMAT_VERSION}")
-            yield file
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: it is a folder, expected a file") from None
-    except PermissionError:
-        raise InputError(f"{path}: no permission to read it") from None
+        with _open(path):
+            return True
     except InputError:
-        raise
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise InputError(f"{path}: not a whole hpcq result ({reason})") from None
+        return False
 
 
 def _numbered(group: h5py.Group) -> list[h5py.Group]:
@@ -258,12 +267,3 @@ def _texts(strings: Iterable[PauliString]) -> Any:
 
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _sync(path: Path) -> None:
-    """Make sure that a file's or a folder's content is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

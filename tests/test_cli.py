@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,10 +108,17 @@ BAD = {
     "bad threads": (["run", "{c}", "--threads", "0"], "'0'"),
     "bad device": (["run", "{c}", "--device", "tpu"], "tpu"),
     "output in no folder": (["run", "{c}", "-o", "/nowhere/out.h5"], "/nowhere/out.h5"),
-    "output is no result": (["run", "{c}", "-o", "{c}"], "no hpcq result"),
+    "output is no result": (["run", "{c}", "-o", "{c}"], "no whole hpcq result"),
     "plan saved nowhere": (["plan", "{c}", "--save", "/nowhere/cuts.json"], "/nowhere/cuts.json"),
     "show what is missing": (["show", "nowhere.h5"], "nowhere.h5"),
     "show what is no result": (["show", "{c}"], "not a whole hpcq result"),
+    "plan saved over the circuit": (["plan", "{c}", "--save", "{c}"], "left as it is"),
+    "empty output": (["run", "{c}", "-o", ""], "it is empty"),
+    "empty observables": (["run", "{c}", "--observables", " "], "it is empty"),
+    "empty label": (["run", "{c}", "--partition", "A,,B,B,C,C"], "empty label"),
+    "long output name": (["run", "{c}", "-o", "x" * 300 + ".h5"], "too long"),
+    "output is a device": (["run", "{c}", "-o", "/dev/null"], "pipe or device"),
+    "show a device": (["show", "/dev/zero"], "device"),
     "abbreviated option": (["run", "{c}", "--part", "AAABBB"], "--part"),
 }
 
@@ -215,7 +223,26 @@ def test_doctor_checks_known_answers(capsys: pytest.CaptureFixture) -> None:
     assert "FAIL" not in printed
 
 
-def test_a_closed_pipe_is_no_traceback(circuit: str) -> None:
-    command = f"{sys.executable} -m hpcq plan {circuit} --partition AAABBB | true"
+@pytest.mark.parametrize("sink", ["| true", "> /dev/full"])
+def test_a_result_is_saved_whatever_becomes_of_the_printing(
+    sink: str, circuit: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.h5"
+    command = f"{sys.executable} -m hpcq run {circuit} --partition AAABBB -o {output} {sink}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+    assert main(["show", str(output)]) == 0
+
+
+def test_a_pipe_is_refused_and_not_waited_for(circuit: str, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.h5"
+    os.mkfifo(pipe)
+    for command in (["run", circuit, "-o", str(pipe)], ["show", str(pipe)]):
+        done = hpcq(*command, seconds=20)
+        assert done.returncode == 2
+        assert "pipe" in done.stderr
+
+
+def test_an_observable_may_start_with_a_minus(circuit: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["run", circuit, *BASE, "--observable", "-Z0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["observables"] == ["-Z0"]

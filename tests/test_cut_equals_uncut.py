@@ -128,3 +128,28 @@ def test_hundreds_of_terms_in_one_run() -> None:
     operator = SparsePauliOp.from_list([(label, rng.normal()) for label in sorted(labels)])
     value = cut_values(circuit, [operator], partition="AAABBCCC")
     assert value == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
+
+
+WRONG = {
+    "max_qubits": [2.5, "3", True, 0],
+    "partition": [3, {"A"}, "AB", ["A"] * 9],
+    "cuts": [5, [], b"{}", "nowhere.json", {"gate_cuts": 1}],
+    "observables": [3.0, "Q1", "Z9", [None]],
+    "memory": ["4G", float("nan"), -1, 3],
+    "threads": [0, 1.5, "x", True],
+    "seed": [-1, 1.5, None, "x"],
+    "precision": ["half", ""],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
+def test_a_wrong_argument_is_named(name: str, value: object) -> None:
+    circuit = QuantumCircuit(3)
+    circuit.cx(0, 1)
+    with pytest.raises(hpcq.InputError) as caught:
+        hpcq.plan(circuit, **{name: value})
+    assert "\n" not in str(caught.value)
+    if name != "observables" and value != "nowhere.json":
+        assert str(caught.value).startswith(name)

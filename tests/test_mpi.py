@@ -78,3 +78,9 @@ def test_worlds_of_one_are_refused_with_the_cure(circuit: Path) -> None:
     (line,) = done.stderr.splitlines()
     assert "4 processes" in line
     assert "--mpi=pmi2" in line
+
+
+def test_a_plan_is_printed_once(circuit: Path) -> None:
+    done = hpcq("plan", circuit, "--partition", "AAABBB", "--json", ranks=3, seconds=60)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["num_gate_cuts"] == 1

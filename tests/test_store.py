@@ -80,7 +80,7 @@ def test_a_write_that_fails_leaves_the_old_file(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hpcq.store._write_details", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(InputError, match="No space left on device"):
         result.save(output)
     assert output.read_bytes() == before
@@ -98,3 +98,27 @@ def test_a_foreign_file_is_neither_read_nor_overwritten(
     with pytest.raises(InputError, match="left as it is"):
         result.save(path)
     assert path.read_bytes() == content
+
+
+def test_no_damaged_byte_goes_unnoticed(result: hpcq.Result, tmp_path: Path) -> None:
+    path = tmp_path / "out.h5"
+    result.save(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in [*range(0, 600, 7), *rng.integers(0, len(whole), 60)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"out\.h5: .* whole hpcq result"):
+            hpcq.load(path)
+
+
+def test_a_link_is_followed_and_the_mode_is_kept(result: hpcq.Result, tmp_path: Path) -> None:
+    real, link = tmp_path / "real.h5", tmp_path / "link.h5"
+    result.save(real)
+    real.chmod(0o640)
+    link.symlink_to(real)
+    result.save(link)
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert hpcq.load(real).names == result.names

@@ -7,17 +7,22 @@ gates and final measurements the circuit's file holds.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.errors import InputError
+from hpcq.files import check_writable, open_regular, printable_path
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 CUTS_FORMAT = "hpcq-cuts"
 CUTS_FORMAT_VERSION = 1
+
+_MAX_FILE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, order=True)
@@ -182,6 +187,38 @@ def cuts_from_partition(
             if labels[pair[0]] != labels[pair[1]]
         )
     )
+
+
+def read_cuts(path: Path) -> Cuts:
+    """Read a file of cuts.
+
+    Raises:
+        InputError: If it is none.
+    """
+    descriptor = open_regular(path, _MAX_FILE_BYTES, "cuts as `hpcq plan --save` writes them")
+    with os.fdopen(descriptor, encoding="utf-8-sig") as file:
+        try:
+            text = file.read()
+        except (OSError, UnicodeDecodeError):
+            raise InputError(f"{printable_path(path)}: it is not UTF-8 text") from None
+    return Cuts.from_json(text, source=printable_path(path))
+
+
+def check_cuts_file(path: Path) -> Path:
+    """Make sure that cuts can be saved to a path; return it resolved.
+
+    Raises:
+        InputError: If they cannot, or if a file is there that holds no cuts.
+    """
+
+    def holds_cuts(place: Path) -> bool:
+        try:
+            read_cuts(place)
+        except InputError:
+            return False
+        return True
+
+    return check_writable(path, "save", holds_cuts, "file of cuts")
 
 
 def two_qubit_gates(circuit: QuantumCircuit) -> list[tuple[int, int]]:

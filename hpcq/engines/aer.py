@@ -96,8 +96,10 @@ def choose_device(device: str) -> Device:
     Aer lists a GPU even where no card is present, so a simulation is tried.
 
     Raises:
-        InputError: If a GPU is asked for and none answers.
+        InputError: If it is none of the three, or a GPU is asked for and none answers.
     """
+    if device not in ("auto", "cpu", "gpu"):
+        raise InputError(f"device: {device!r}, expected auto, cpu or gpu")
     if device == "cpu":
         return "cpu"
     works, reason = probe_gpu()

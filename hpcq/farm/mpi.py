@@ -100,7 +100,7 @@ class MpiFarm:
         helper = _Helper(work) if self.size <= _RANK_0_WORKS_UP_TO else None
         workers = [0, *others] if helper else others
         scheduler = Scheduler(costs, workers)
-        for worker in workers:
+        for worker in workers + workers:
             self._send_lease(scheduler, worker, helper)
         nap = _Nap()
         while not scheduler.complete:
@@ -112,8 +112,8 @@ class MpiFarm:
                 continue
             nap.reset()
             worker, task = arrived
-            if scheduler.finish(worker, task):
-                self._send_lease(scheduler, worker, helper)
+            scheduler.finish(worker, task)
+            self._send_lease(scheduler, worker, helper)
             progress(scheduler.num_finished, len(costs))
         for worker in others:
             self._comm.Send(np.empty(0, dtype=np.int64), dest=worker, tag=_LEASE)
@@ -168,7 +168,11 @@ class MpiFarm:
 
 
 class _Helper:
-    """Rank 0's own share of the work, in a thread that never calls MPI."""
+    """Rank 0's own share of the work, in a thread that never calls MPI.
+
+    Aer 0.18 keeps Python's lock while it simulates, so rank 0 schedules between its tasks only;
+    that is what the workers' second leases are for.
+    """
 
     def __init__(self, work: Work) -> None:
         self.leases: queue.SimpleQueue[tuple[int, ...] | None] = queue.SimpleQueue()

@@ -6,13 +6,16 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 _SHARE = 2.0
+_LEASES_AT_ONCE = 2
 
 
 class Scheduler:
     """Hands out tasks, largest first, and keeps account of them.
 
     Workers are any hashable names. A lease is a handful of tasks: one large task, or many small
-    ones together, so that neither messages nor the last straggler cost much.
+    ones together, so that neither messages nor the last straggler cost much. A worker may hold a
+    second lease while it computes the first, so that it need not wait for whoever schedules, as
+    long as that leaves it no more than its fair share of what is left.
 
     Args:
         costs: Predicted seconds of each task; tasks are numbered by place.
@@ -21,12 +24,11 @@ class Scheduler:
 
     Example:
         >>> scheduler = Scheduler([1.0, 5.0, 2.0], workers=["a", "b"], lease_seconds=1.0)
-        >>> scheduler.lease("a"), scheduler.lease("b"), scheduler.lease("b")
-        ((1,), (2,), ())
+        >>> scheduler.lease("a"), scheduler.lease("b"), scheduler.lease("a"), scheduler.lease("b")
+        ((1,), (2,), (), (0,))
         >>> scheduler.finish("b", 2)
-        True
-        >>> scheduler.lease("b")
-        (0,)
+        >>> scheduler.num_finished
+        1
     """
 
     def __init__(
@@ -35,10 +37,11 @@ class Scheduler:
         self._costs = list(costs)
         self._waiting = deque(sorted(range(len(self._costs)), key=lambda t: (-self._costs[t], t)))
         self._waiting_cost = sum(self._costs)
-        self._leased: dict[object, set[int]] = {worker: set() for worker in workers}
+        self._leases: dict[object, list[set[int]]] = {worker: [] for worker in workers}
+        self._leased_cost: dict[object, float] = dict.fromkeys(self._leases, 0.0)
         self._lease_seconds = lease_seconds
         self._finished: set[int] = set()
-        if not self._leased:
+        if not self._leases:
             raise ValueError("workers: none given, expected at least one")
 
     @property
@@ -52,33 +55,39 @@ class Scheduler:
         return len(self._finished)
 
     def lease(self, worker: object) -> tuple[int, ...]:
-        """Return the next tasks for a worker; none while it still has some or all are out."""
-        leased = self._leased[worker]
-        if leased or not self._waiting:
+        """Return the next tasks for a worker; none if it has enough, or all are out."""
+        leases = self._leases[worker]
+        if not self._waiting or len(leases) >= _LEASES_AT_ONCE:
             return ()
-        share = self._waiting_cost / (_SHARE * len(self._leased))
-        limit = min(self._lease_seconds, share)
-        tasks = [self._waiting.popleft()]
+        left = self._waiting_cost + sum(self._leased_cost.values())
+        fair = left / len(self._leases)
+        tasks = [self._waiting[0]]
         cost = self._costs[tasks[0]]
+        if leases and self._leased_cost[worker] + cost > fair:
+            return ()
+        self._waiting.popleft()
+        limit = min(self._lease_seconds, fair / _SHARE)
         while self._waiting and cost + self._costs[self._waiting[0]] <= limit:
             task = self._waiting.popleft()
             cost += self._costs[task]
             tasks.append(task)
         self._waiting_cost -= cost
-        leased.update(tasks)
+        self._leased_cost[worker] += cost
+        leases.append(set(tasks))
         return tuple(tasks)
 
-    def finish(self, worker: object, task: int) -> bool:
+    def finish(self, worker: object, task: int) -> None:
         """Note a result.
-
-        Returns:
-            Whether the worker has no task left and may be given a new lease.
 
         Raises:
             ValueError: If the task was not leased to that worker.
         """
-        if task not in self._leased[worker]:
+        for lease in self._leases[worker]:
+            if task in lease:
+                lease.remove(task)
+                break
+        else:
             raise ValueError(f"task: {task} is not leased to worker {worker!r}")
-        self._leased[worker].remove(task)
+        self._leases[worker] = [lease for lease in self._leases[worker] if lease]
+        self._leased_cost[worker] -= self._costs[task]
         self._finished.add(task)
-        return not self._leased[worker]

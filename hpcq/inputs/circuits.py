@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hpcq.errors import InputError, MissingDependencyError
-from hpcq.inputs.files import open_regular, printable_path
+from hpcq.files import open_regular, printable_path
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from hpcq.errors import InputError
-from hpcq.inputs.files import open_regular, printable_path
+from hpcq.files import open_regular, printable_path
 from hpcq.inputs.pauli_text import PauliString, dense_label, parse_string, parse_sum, render
 
 __all__ = [

@@ -9,18 +9,24 @@ from hypothesis import strategies as st
 from hpcq.farm.scheduler import Scheduler
 
 
-def test_largest_first_and_one_lease_a_worker() -> None:
+def test_largest_first() -> None:
     scheduler = Scheduler([1.0, 9.0, 3.0], workers=["a", "b"], lease_seconds=0.5)
     assert scheduler.lease("a") == (1,)
-    assert scheduler.lease("a") == ()
     assert scheduler.lease("b") == (2,)
-    assert scheduler.finish("b", 2)
+    assert not scheduler.complete
+    scheduler.finish("a", 1)
+    scheduler.finish("b", 2)
     assert scheduler.lease("b") == (0,)
     assert scheduler.lease("a") == ()
-    assert not scheduler.complete
-    assert scheduler.finish("a", 1)
-    assert scheduler.finish("b", 0)
+    scheduler.finish("b", 0)
     assert scheduler.complete
+
+
+def test_a_second_lease_only_up_to_the_fair_share() -> None:
+    scheduler = Scheduler([10.0, 1.0, 1.0], workers=["a", "b"], lease_seconds=0.5)
+    assert [scheduler.lease(worker) for worker in "abab"] == [(0,), (1,), (), (2,)]
+    many = Scheduler([1.0] * 12, workers=["a", "b"], lease_seconds=0.5)
+    assert [many.lease(worker) for worker in "ababab"] == [(0,), (1,), (2,), (3,), (), ()]
 
 
 def test_small_tasks_travel_together_but_leave_work_for_all() -> None:
@@ -48,12 +54,14 @@ def test_every_task_is_computed_once_in_any_order_of_answers(
     chance = random.Random(seed)
     scheduler = Scheduler(costs, workers=range(workers))
     out: dict[int, list[int]] = {w: list(scheduler.lease(w)) for w in range(workers)}
+    for worker in range(workers):
+        out[worker] += scheduler.lease(worker)
     computed: list[int] = []
     while not scheduler.complete:
         worker = chance.choice([w for w, tasks in out.items() if tasks])
         task = out[worker].pop(0)
         computed.append(task)
-        if scheduler.finish(worker, task):
-            out[worker] = list(scheduler.lease(worker))
+        scheduler.finish(worker, task)
+        out[worker] += scheduler.lease(worker)
     assert sorted(computed) == list(range(len(costs)))
     assert scheduler.num_finished == len(costs)

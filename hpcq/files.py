@@ -1,0 +1,154 @@
+"""Files: reading one that somebody else wrote, and writing one all or nothing.
+
+Reading never waits (for a pipe, say) and never takes more than agreed. Writing goes to a file
+aside, which takes the name when it is whole and on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hpcq.errors import InputError
+
+
+def open_regular(path: str | os.PathLike[str], max_bytes: int, expected: str) -> int:
+    """Open a regular file for reading and return its descriptor, which the caller closes.
+
+    Args:
+        path: The file.
+        max_bytes: Larger files are refused.
+        expected: What the file should have been, for the message.
+
+    Raises:
+        InputError: It does not exist, is unreadable, empty, too large, or no regular file.
+    """
+    name = printable_path(path)
+    if not name:
+        raise InputError(f"the path is empty, expected that of {expected}")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{name}: cannot be opened: {reason}") from None
+    found = os.fstat(descriptor)
+    problem = ""
+    if stat.S_ISDIR(found.st_mode):
+        problem = f"is a directory, expected {expected}"
+    elif not stat.S_ISREG(found.st_mode):
+        problem = f"is a pipe, socket or device, expected {expected} in a regular file"
+    elif found.st_size == 0:
+        problem = f"is empty, expected {expected}"
+    elif found.st_size > max_bytes:
+        problem = f"has {found.st_size} bytes, expected at most {max_bytes}"
+    if problem:
+        os.close(descriptor)
+        raise InputError(f"{name}: {problem}")
+    return descriptor
+
+
+def printable_path(path: str | os.PathLike[str]) -> str:
+    """Return a path fit for one line of a message."""
+    text = os.fsdecode(path)
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= 200 else "..." + shown[-197:]
+
+
+def check_writable(path: Path, option: str, ours: Callable[[Path], bool], what: str) -> Path:
+    """Make sure, before any work is done, that a file can be written.
+
+    Args:
+        path: The file; an existing one is overwritten only if it is ours.
+        option: What to call it in messages.
+        ours: Tells whether an existing regular file is of the kind that is to be written.
+        what: That kind in words.
+
+    Returns:
+        The path with all links followed.
+
+    Raises:
+        InputError: It cannot be written, or something is there that we did not write.
+    """
+    name = printable_path(path)
+    try:
+        place = path.resolve()
+        folder = place.parent
+        if not folder.is_dir():
+            raise InputError(f"{option}: {name!r} is in no existing folder")
+        if place.exists():
+            if not place.is_file():
+                raise InputError(f"{option}: {name!r} is a folder, pipe or device, expected a file")
+            if not os.access(place, os.R_OK | os.W_OK):
+                raise InputError(f"{option}: {name!r} may not be read and written")
+            if not ours(place):
+                raise InputError(
+                    f"{option}: {name!r} exists and is no {what}; it is left as it is, expected "
+                    "another file name"
+                )
+        else:
+            place.touch(exist_ok=False)  # the surest way to know that the name is possible
+            place.unlink()
+        handle, aside = _open_aside(folder)
+        os.close(handle)
+        aside.unlink()
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
+        raise InputError(f"{option}: cannot write {name!r}: {reason}") from None
+    return place
+
+
+def write_whole(place: Path, content: bytes | memoryview, option: str) -> None:
+    """Write a file all or nothing: it holds the old content or the new, never a part.
+
+    Args:
+        place: The file, as :func:`check_writable` returned it.
+        content: What it shall hold.
+        option: What to call it in messages.
+
+    Raises:
+        InputError: It cannot be written, for want of room, say.
+    """
+    aside = None
+    try:
+        handle, aside = _open_aside(place.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.chmod(stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o666 & ~_umask())
+        aside.replace(place)
+        aside = None
+    except OSError as error:
+        name = printable_path(place)
+        raise InputError(f"{option}: cannot write {name!r}: {error.strerror}") from None
+    finally:
+        if aside is not None:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+    with contextlib.suppress(OSError):  # the file is there; only its name may not outlive a crash
+        _sync_folder(place.parent)
+
+
+def _open_aside(folder: Path) -> tuple[int, Path]:
+    handle, name = tempfile.mkstemp(prefix=".hpcq-", suffix=".part", dir=folder)
+    return handle, Path(name)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
