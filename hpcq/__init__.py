@@ -12,16 +12,17 @@ from hpcq.errors import FarmError, HpcqError, InputError, MissingDependencyError
 from hpcq.version import __version__
 
 if TYPE_CHECKING:
+    from hpcq.assembly import Plan
     from hpcq.cutting.cuts import Cuts
     from hpcq.inputs.circuits import read_circuit
-    from hpcq.planning import Plan, plan
+    from hpcq.planning import plan
     from hpcq.result import Result
     from hpcq.running import run
     from hpcq.store import load
 
 _HOME = {
     "Cuts": "hpcq.cutting.cuts",
-    "Plan": "hpcq.planning",
+    "Plan": "hpcq.assembly",
     "Result": "hpcq.result",
     "load": "hpcq.store",
     "plan": "hpcq.planning",

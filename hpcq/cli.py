@@ -19,9 +19,9 @@ from hpcq.version import __version__
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
+    from hpcq.assembly import Plan
     from hpcq.config import Limits
     from hpcq.inputs.circuits import Reading
-    from hpcq.planning import Plan
 
 _PROGRESS_SECONDS = 5.0
 
@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
         except InputError as error:
             reading = error
     from hpcq.farm.mpi import ending_the_job, open_farm
-    from hpcq.running import from_rank_0, run_on_farm
+    from hpcq.running import check_plan, from_rank_0, run_on_farm
 
     farm = open_farm()
     with ending_the_job(farm):
@@ -104,11 +104,8 @@ def _run(options: argparse.Namespace) -> int:
 
                 check_output(Path(options.output))
             limits = _limits(options, cores, memory)
-            return _make_plan(
-                (reading or start_reading(path, seconds=options.read_seconds)).result(),
-                options,
-                limits,
-            )
+            circuit = (reading or start_reading(path, seconds=options.read_seconds)).result()
+            return check_plan(_make_plan(circuit, options, limits), farm.size)
 
         plan = from_rank_0(farm, make)
         result = run_on_farm(plan, farm, device=options.device, progress=_Progress())

@@ -25,8 +25,10 @@ SECONDS_PER_GATE = 1.5e-5
 SECONDS_PER_SIMULATION = 1.0e-3
 FLOPS_PER_SECOND = 1.0e10
 SECONDS_PER_AMPLITUDE_STRING = 3.0e-9
-SECONDS_PER_ROW = 2.0e-6
-_SINGLE_SPEEDUP = 1.6
+SECONDS_PER_ROW = 2.0e-5
+SECONDS_PER_STEP = 2.0e-4
+SECONDS_PER_BYTE = 1.5e-9
+LEAST_TASK_BYTES = 1 << 20
 _MPS_SECONDS_PER_CUBE = 5.0e-8
 
 
@@ -101,12 +103,24 @@ def task_bytes(tensor: ExactTensor, limits: Limits) -> int:
     return size + 32 * strings * dimension**2
 
 
-def stored_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int], network: Network) -> int:
-    """Memory on rank 0: blocks, tensors, bond tensors of every use, and the contraction."""
+def stored_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
+    """Memory of the tensors on rank 0: as blocks, assembled, and over the bonds of every use."""
     size = [16 * t.shape[0] * t.shape[1] * t.shape[2] for t in tensors]
     blocks = sum((2 if t.sliced else 1) * s for t, s in zip(tensors, size, strict=True))
-    bonds = sum(size[use] for use in uses)
-    return blocks + bonds + 3 * network.largest_bytes
+    bonds = [size[use] for use in uses]
+    return blocks + sum(bonds) + max(bonds, default=0)
+
+
+def contraction_seconds(network: Network, flops: float, stored: int, terms: int) -> float:
+    """Predict the contraction: arithmetic, memory traffic, and the overhead of many steps."""
+    traffic = stored + network.num_slices * network.sweep_bytes
+    steps = network.num_slices * (len(network.steps) + 1)
+    return (
+        flops / FLOPS_PER_SECOND
+        + traffic * SECONDS_PER_BYTE
+        + steps * SECONDS_PER_STEP
+        + terms * SECONDS_PER_ROW
+    )
 
 
 def uncut_seconds(circuit: QuantumCircuit, limits: Limits) -> float:
@@ -147,6 +161,5 @@ def uncut_mps_seconds(circuit: QuantumCircuit, dimensions: Sequence[int]) -> flo
 
 
 def _speed(width: int, limits: Limits) -> float:
-    """How much faster than one thread in double precision; small states run on one thread."""
-    useful: float = limits.threads if width >= 14 else 1
-    return useful * (_SINGLE_SPEEDUP if limits.precision == "single" else 1.0)
+    """How much faster than one thread; small states run on one, and single precision gains none."""
+    return limits.threads if width >= 14 else 1

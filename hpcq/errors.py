@@ -19,6 +19,10 @@ class InputError(HpcqError, ValueError):
     exit_code = 2
 
 
+class MemoryLimitError(InputError):
+    """What is asked for needs more memory than a rank has, however it is sliced."""
+
+
 class MissingDependencyError(HpcqError, ImportError):
     """A part that is installed by extra (Aer, MPI) is not there; the message has the cure."""
 

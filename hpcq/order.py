@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq import cost as costs
+from hpcq.assembly import Plan
 from hpcq.config import Limits
 from hpcq.cutting.subcircuits import Port, Subcircuit
-from hpcq.planning import Plan
 from hpcq.variants.exact import ExactTensor, Simulate
 
 

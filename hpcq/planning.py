@@ -1,78 +1,24 @@
-"""From a circuit to a plan: what is cut, what each task computes, and what it all costs."""
+"""From a circuit to a plan: where to cut, and whether that fits."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcq import cost as costs
+from hpcq.assembly import Job, Plan, assemble
 from hpcq.config import SHARE_OF_MEMORY, Limits, Precision, whole_number
-from hpcq.cost import Cost
-from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts, two_qubit_gates
-from hpcq.cutting.gates import pauli_sum
-from hpcq.cutting.subcircuits import CutCircuit, Subcircuit, cut_circuit
-from hpcq.errors import InputError
-from hpcq.inputs.observables import Observable, as_observables
-from hpcq.machine import format_bytes, usable_cores, usable_memory
-from hpcq.reconstruction.expectation import predicted_flops
-from hpcq.reconstruction.network import Network, build_network
-from hpcq.reconstruction.terms import TermTable, tabulate
-from hpcq.variants.exact import ExactTensor
+from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
+from hpcq.errors import InputError, MemoryLimitError
+from hpcq.inputs.observables import as_observables
+from hpcq.machine import usable_cores, usable_memory
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 _CANDIDATES = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """A run that is planned but not done.
-
-    Printing it shows the subcircuits and the cost.
-
-    Attributes:
-        circuit: The normalised circuit: unitary gates on one or two qubits.
-        observables: What is asked for.
-        cut: The subcircuits and the edges between them.
-        tensors: One computation for each distinct subcircuit.
-        uses: For each subcircuit the number of its computation in ``tensors``.
-        terms: The observables' terms taken apart over the subcircuits.
-        network: The order of contraction.
-        limits: What a rank may use.
-        cost: The predicted cost.
-        config: How the plan was asked for, as plain JSON values.
-    """
-
-    circuit: QuantumCircuit
-    observables: tuple[Observable, ...]
-    cut: CutCircuit
-    tensors: tuple[ExactTensor, ...]
-    uses: tuple[int, ...]
-    terms: TermTable
-    network: Network
-    limits: Limits
-    cost: Cost
-    config: Mapping[str, Any]
-
-    @property
-    def num_tasks(self) -> int:
-        """Number of tasks to farm out."""
-        return sum(tensor.num_tasks for tensor in self.tensors)
-
-    @cached_property
-    def strings(self) -> tuple[dict[Any, int], ...]:
-        """For each computation, the place of each Pauli string in its tensor."""
-        return tuple({s: i for i, s in enumerate(t.strings)} for t in self.tensors)
-
-    def __str__(self) -> str:
-        from hpcq.report import plan_text
-
-        return plan_text(self)
+_QUICK_SECONDS = 5.0
 
 
 def plan(
@@ -169,8 +115,9 @@ def plan_normalised(
         "threads": limits.threads,
         "precision": limits.precision,
     }
+    job = Job(circuit, asked, limits, config)
     if max_qubits is not None:
-        return _search(circuit, asked, max_qubits, seed, limits, config)
+        return _search(job, max_qubits, seed)
     if partition is not None:
         chosen = cuts_from_partition(circuit, partition)
     elif cuts is not None:
@@ -178,132 +125,50 @@ def plan_normalised(
         chosen.check(circuit)
     else:
         chosen = Cuts()
-    return _assemble(circuit, asked, chosen, limits, config)
+    try:
+        return assemble(job, chosen)
+    except MemoryLimitError as error:
+        raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
 
 
-def _search(
-    circuit: QuantumCircuit,
-    observables: tuple[Observable, ...],
-    max_qubits: int,
-    seed: int,
-    limits: Limits,
-    config: Mapping[str, Any],
-) -> Plan:
-    """Try the lightest proposals and keep the one that is predicted to be the quickest."""
+def _search(job: Job, max_qubits: int, seed: int) -> Plan:
+    """Try the lightest proposals and keep the one that is predicted to be the quickest.
+
+    Where none fits, or all would take long, narrower subcircuits are tried too: they meet fewer
+    others, so a plan may fit, or be quicker, only there.
+
+    Raises:
+        MemoryLimitError: If no proposal of any width does.
+    """
     from hpcq.cutting.search import candidate_cuts
 
     best: Plan | None = None
-    refusal: InputError | None = None
-    for cuts in candidate_cuts(circuit, max_qubits, seed)[:_CANDIDATES]:
-        try:
-            found = _assemble(circuit, observables, cuts, limits, config)
-        except InputError as error:
-            refusal = refusal or error
-            continue
-        if best is None or found.cost.predicted_seconds() < best.cost.predicted_seconds():
-            best = found
+    refusal: MemoryLimitError | None = None
+    width = min(max_qubits, job.circuit.num_qubits)
+    while width and (best is None or best.cost.predicted_seconds() > _QUICK_SECONDS):
+        for cuts in candidate_cuts(job.circuit, width, seed)[:_CANDIDATES]:
+            try:
+                found = assemble(job, cuts)
+            except MemoryLimitError as error:
+                refusal = refusal or error
+                continue
+            if best is None or found.cost.predicted_seconds() < best.cost.predicted_seconds():
+                best = found
+        width //= 2
     if best is None:
-        assert refusal is not None
-        raise refusal
+        raise refusal or MemoryLimitError(f"max_qubits: no cuts found for {max_qubits}")
     return best
 
 
-def _assemble(
-    circuit: QuantumCircuit,
-    observables: tuple[Observable, ...],
-    cuts: Cuts,
-    limits: Limits,
-    config: Mapping[str, Any],
-) -> Plan:
-    cut = cut_circuit(circuit, cuts)
-    terms = tabulate(observables, cut)
-    tensors, uses = _distinct_tensors(cut, terms)
-    tensors = tuple(_fit(tensor, limits, cut) for tensor in tensors)
-    network = build_network(cut, limits.memory_bytes // 4)
-    cost = _cost(circuit, tensors, uses, network, terms, limits)
-    if cost.tensor_bytes > limits.memory_bytes:
-        raise InputError(
-            f"memory: the tensors and their contraction need {format_bytes(cost.tensor_bytes)} on "
-            f"rank 0, which has {format_bytes(limits.memory_bytes)}; expected fewer cuts (a larger "
-            "--max-qubits, or another partition) or more memory"
-        )
-    return Plan(circuit, observables, cut, tensors, uses, terms, network, limits, cost, config)
-
-
-def _distinct_tensors(
-    cut: CutCircuit, terms: TermTable
-) -> tuple[tuple[ExactTensor, ...], tuple[int, ...]]:
-    """Join equal subcircuits, and what is asked of them, into one computation each."""
-    numbers: dict[str, int] = {}
-    subcircuits: list[Subcircuit] = []
-    strings: list[dict[Any, None]] = []
-    uses = []
-    for subcircuit, asked in zip(cut.subcircuits, terms.strings, strict=True):
-        number = numbers.setdefault(subcircuit.content, len(numbers))
-        if number == len(subcircuits):
-            subcircuits.append(subcircuit)
-            strings.append({})
-        strings[number].update(dict.fromkeys(asked))
-        uses.append(number)
-    tensors = tuple(
-        ExactTensor(subcircuit, tuple(asked))
-        for subcircuit, asked in zip(subcircuits, strings, strict=True)
-    )
-    return tensors, tuple(uses)
-
-
-def _fit(tensor: ExactTensor, limits: Limits, cut: CutCircuit) -> ExactTensor:
-    """Slice ports, from the last one on, until a task fits into the rank's memory."""
-    ports = tensor.subcircuit.ports
-    sliceable = [number for number, port in enumerate(ports) if port.ancillas]
-    while costs.task_bytes(tensor, limits) > limits.memory_bytes:
-        if not sliceable:
-            number = next(k for k, s in enumerate(cut.subcircuits) if s is tensor.subcircuit)
-            width = tensor.subcircuit.num_qubits
-            widest = limits.memory_bytes // (2 * limits.amplitude_bytes)
-            raise InputError(
-                f"memory: subcircuit {number} of {width} qubits and {len(ports)} ports needs "
-                f"{format_bytes(costs.task_bytes(tensor, limits))} on a rank, which has "
-                f"{format_bytes(limits.memory_bytes)}; expected --max-qubits "
-                f"{max(1, min(width - 1, widest.bit_length() - 1))} or less, or more memory"
-            )
-        tensor = replace(tensor, sliced=tuple(sorted((*tensor.sliced, sliceable.pop()))))
-    return tensor
-
-
-def _cost(
-    circuit: QuantumCircuit,
-    tensors: Sequence[ExactTensor],
-    uses: Sequence[int],
-    network: Network,
-    terms: TermTable,
-    limits: Limits,
-) -> Cost:
-    total = longest = 0.0
-    for tensor in tensors:
-        single = costs.task_seconds(tensor, True, limits)
-        double = costs.task_seconds(tensor, False, limits)
-        pairs = tensor.num_tasks - tensor.num_branches
-        total += tensor.num_branches * single + pairs * double
-        longest = max(longest, double if pairs else single)
-    flops = predicted_flops(network, terms)
-    rows = len(terms.picks) * (len(network.steps) + 1)
-    dimensions = [
-        pauli_sum(instruction.operation).dimension
-        for instruction in circuit.data
-        if len(instruction.qubits) == 2
-    ]
-    assert len(dimensions) == len(two_qubit_gates(circuit))
-    return Cost(
-        simulation_seconds=total,
-        longest_task_seconds=longest,
-        contraction_seconds=flops / costs.FLOPS_PER_SECOND + rows * costs.SECONDS_PER_ROW,
-        contraction_flops=flops,
-        task_bytes=max(costs.task_bytes(tensor, limits) for tensor in tensors),
-        tensor_bytes=costs.stored_bytes(tensors, uses, network),
-        uncut_seconds=costs.uncut_seconds(circuit, limits),
-        uncut_mps_seconds=costs.uncut_mps_seconds(circuit, dimensions),
-    )
+def _what_would(job: Job, seed: int) -> str:
+    """Say which width limit would do, having tried it."""
+    widest = job.limits.memory_bytes // (2 * job.limits.amplitude_bytes)
+    width = min(job.circuit.num_qubits - 1, widest.bit_length() - 1)
+    try:
+        found = _search(job, width, seed)
+    except InputError:
+        return ""
+    return f"; --max-qubits {max(s.num_qubits for s in found.cut.subcircuits)} would do"
 
 
 def _as_cuts(cuts: object) -> Cuts:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hpcq.machine import format_bytes
 
 if TYPE_CHECKING:
-    from hpcq.planning import Plan
+    from hpcq.assembly import Plan
     from hpcq.result import Result
 
 _SHOWN_SUBCIRCUITS = 24

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.subcircuits import Subcircuit
+from hpcq.cutting.subcircuits import Edge, Subcircuit
 from hpcq.inputs.observables import Observable
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Details:
         cuts: Where it was cut.
         observables: What was asked for.
         subcircuits: The pieces.
+        edges: The cuts as pairs of ports, with their weights.
         strings: For each subcircuit the Pauli strings of its tensor, on its wires.
         tensors: For each subcircuit its tensor, shape (strings, D, D); equal subcircuits share
             one array.
@@ -39,6 +40,7 @@ class Details:
     cuts: Cuts
     observables: tuple[Observable, ...]
     subcircuits: tuple[Subcircuit, ...]
+    edges: tuple[Edge, ...]
     strings: tuple[tuple[PauliString, ...], ...]
     tensors: tuple[NDArray[np.complex128], ...]
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.assembly import Plan
 from hpcq.config import Device
 from hpcq.engines.aer import AerEngine, choose_device
 from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.farm.mpi import ending_the_job, open_farm
 from hpcq.order import WorkOrder
-from hpcq.planning import Plan
 from hpcq.reconstruction.expectation import contract
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.result import Details, Result
@@ -36,6 +36,7 @@ _REFUSALS: dict[str, type[HpcqError]] = {
     "dependency": MissingDependencyError,
 }
 _LARGE_CONTRACTION = 1e10
+_SECONDS_OF_A_YEAR = 3.15e7
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
 _SLURM = (
     "SLURM_JOB_ID",
@@ -76,7 +77,9 @@ def run(plan: Plan | None, comm: Comm | None = None, *, device: str = "auto") ->
     """
     farm = open_farm(comm)
     with ending_the_job(farm):
-        return run_on_farm(from_rank_0(farm, lambda: _given(plan)), farm, device=device)
+        return run_on_farm(
+            from_rank_0(farm, lambda: check_plan(plan, farm.size)), farm, device=device
+        )
 
 
 def from_rank_0(farm: Farm, make: Callable[[], Plan]) -> Plan | None:
@@ -151,6 +154,7 @@ def run_on_farm(
             plan.cut.cuts,
             plan.observables,
             plan.cut.subcircuits,
+            plan.cut.edges,
             tuple(plan.tensors[use].strings for use in plan.uses),
             tuple(tensors[use] for use in plan.uses),
         ),
@@ -174,9 +178,20 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _given(plan: object) -> Plan:
+def check_plan(plan: object, ranks: int) -> Plan:
+    """Return a plan that can be run in a lifetime.
+
+    Raises:
+        InputError: If it is no plan, or is predicted to take a year or more.
+    """
     if not isinstance(plan, Plan):
         raise InputError(f"plan: it is a {type(plan).__name__} on rank 0, expected a plan there")
+    years = plan.cost.predicted_seconds(ranks) / _SECONDS_OF_A_YEAR
+    if years > 1:
+        raise InputError(
+            f"plan: predicted to take {years:.2g} years on {ranks} ranks; expected other cuts "
+            "(`hpcq plan` shows what they cost)"
+        )
     return plan
 
 

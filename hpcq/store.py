@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.subcircuits import Port, Subcircuit
+from hpcq.cutting.subcircuits import Edge, Port, Subcircuit
 from hpcq.errors import InputError
 from hpcq.files import check_writable, open_regular, printable_path, write_whole
 from hpcq.inputs.observables import Observable
@@ -105,6 +105,7 @@ def load(path: str | Path) -> Result:
             Cuts.from_json(_text(file["cuts"][()])),
             observables,
             tuple(subcircuits),
+            _edges(_text(file["edges"][()])),
             tuple(strings),
             tuple(tensors),
         )
@@ -152,6 +153,17 @@ def _write_details(details: Details, file: h5py.File) -> None:
     file["circuit"].attrs["num_qubits"] = details.circuit.num_qubits
     file["circuit"].attrs["sha256"] = hashlib.sha256(qpy).hexdigest()
     file["cuts"] = details.cuts.to_json()
+    file["edges"] = json.dumps(
+        [
+            {
+                "ends": edge.ends,
+                "weights": [[w.real, w.imag] for w in map(complex, edge.weights)],
+                "sampling_overhead": edge.sampling_overhead,
+                "cut": edge.cut,
+            }
+            for edge in details.edges
+        ]
+    )
     for number, observable in enumerate(details.observables):
         group = file["observables"].create_group(str(number))
         group.attrs["name"] = observable.name
@@ -263,6 +275,18 @@ def _circuit(dataset: h5py.Dataset) -> QuantumCircuit:
 
 def _texts(strings: Iterable[PauliString]) -> Any:
     return np.array([render(string) for string in strings], dtype=h5py.string_dtype())
+
+
+def _edges(text: str) -> tuple[Edge, ...]:
+    return tuple(
+        Edge(
+            ends=(tuple(edge["ends"][0]), tuple(edge["ends"][1])),
+            weights=tuple(complex(real, imag) for real, imag in edge["weights"]),
+            sampling_overhead=edge["sampling_overhead"],
+            cut=edge["cut"],
+        )
+        for edge in json.loads(text)
+    )
 
 
 def _text(value: bytes | str) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pytest
 
 from hpcq.cli import main
-from tests.launch import hpcq, run
+from tests.launch import ROOT, hpcq, run
 
 CIRCUIT = """OPENQASM 2.0; include "qelib1.inc"; qreg q[6]; creg c[6];
 h q[0]; cx q[0],q[1]; cx q[1],q[2]; cz q[2],q[3]; ry(0.4) q[3]; cx q[3],q[4]; cx q[4],q[5];
@@ -156,8 +156,23 @@ def test_a_job_that_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> Non
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "16.0 TiB" in line
-    assert "--max-qubits 25" in line
-    assert hpcq("plan", wide, "--memory", "1G", "--max-qubits", "25").returncode == 0
+    width = re.search(r"--max-qubits (\d+) would do", line)
+    assert width, line
+    assert hpcq("plan", wide, "--memory", "1G", "--max-qubits", width[1]).returncode == 0
+
+
+def test_a_job_of_a_thousand_years_is_not_started(tmp_path: Path) -> None:
+    knot = tmp_path / "knot.qasm"
+    pairs = [(a, b) for a in range(12) for b in range(a)]
+    knot.write_text(
+        'OPENQASM 2.0; include "qelib1.inc"; qreg q[12]; h q;'
+        + "".join(f"cx q[{a}],q[{b}];" for a, b in pairs)
+    )
+    command = (knot, "--partition", "ABCDEFGHIJKL", "--memory", "8G")
+    done = hpcq("run", *command)
+    assert done.returncode == 2
+    assert "years" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_damaged_result_is_reported_and_left_alone(
@@ -176,20 +191,23 @@ def test_a_damaged_result_is_reported_and_left_alone(
 
 
 def test_the_file_alone_gives_the_values_again(circuit: str, tmp_path: Path) -> None:
-    """The contraction of the README, done with numpy and h5py only."""
+    """The recipe of the README, done with numpy and h5py only."""
+    readme = (ROOT / "README.md").read_text()
+    (recipe,) = re.findall(r"```python\n(def recompute.*?)```", readme, re.DOTALL)
+    scope: dict = {}
+    exec(recipe, scope)
+    cuts = tmp_path / "cuts.json"
+    cuts.write_text(
+        '{"gate_cuts": [{"gate": 2}, {"gate": 4}], "wire_cuts": [{"qubit": 1, "after": 1}]}'
+    )
     output = tmp_path / "out.h5"
-    assert main(["run", circuit, *BASE, "--observable", "Z0 Z2", "-o", str(output)]) == 0
-    with h5py.File(output) as file:
-        assert file.attrs["format"] == "hpcq"
-        assert file.attrs["status"] == "complete"
-        left, right = (file[f"subcircuits/{k}/tensor"][()] for k in (0, 1))
-        strings = [s.decode() for s in file["subcircuits/0/strings"][()]]
-        weights = np.array(
-            [(1 + 1j) / 2, (1 - 1j) / 2]
-        )  # CZ = sum_k w_k Z^k (x) Z^k, up to S gates
-        edge = np.outer(weights, weights.conj())
-        value = np.sum(left[strings.index("Z0 Z2")] * edge * right[0])
-        assert value == pytest.approx(file["results/expectation_values"][0], abs=1e-12)
+    asked = ("--observable", "Z0 Z2", "--observable", "0.5 X3 Z5 - Y0 Y1 X2 + 2 I")
+    for way in (("--cuts", str(cuts)), BASE[:2]):
+        assert main(["run", circuit, *way, *asked, "-o", str(output)]) == 0
+        with h5py.File(output) as file:
+            assert file.attrs["status"] == "complete"
+            for number, value in enumerate(file["results/expectation_values"][()]):
+                assert scope["recompute"](file, number) == pytest.approx(value, abs=1e-12)
 
 
 def test_import_hpcq_loads_neither_mpi_nor_a_simulator() -> None:

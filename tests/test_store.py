@@ -39,6 +39,7 @@ def test_what_is_saved_is_loaded(result: hpcq.Result, tmp_path: Path) -> None:
     assert again.details.cuts == result.details.cuts
     assert again.details.observables == result.details.observables
     assert again.details.strings == result.details.strings
+    assert again.details.edges == result.details.edges
     for mine, other in zip(again.details.tensors, result.details.tensors, strict=True):
         np.testing.assert_array_equal(mine, other)
     for mine, other in zip(again.details.subcircuits, result.details.subcircuits, strict=True):

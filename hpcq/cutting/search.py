@@ -1,9 +1,11 @@
 """Find cuts so that no subcircuit is wider than a limit.
 
-The gate graph has the qubits as nodes and, between two qubits, an edge as heavy as the cut of all
-their gates would be. KaHyPar (Schlag et al., ACM J. Exp. Algorithmics 27 (2022)) partitions it,
-with as many parts as needed and a few more, and several seeds; single qubits then move wherever
-that makes the cut lighter.
+Two graphs are partitioned by KaHyPar (Schlag et al., ACM J. Exp. Algorithmics 27 (2022)), with as
+many parts as needed and a few more, and several seeds. In the graph of qubits, an edge is as heavy
+as the cut of all gates between two qubits would be, and single qubits then move wherever that
+makes the cut lighter. In the graph of gate ends, the two ends of a gate are joined by what its cut
+would weigh, and a wire joins the ends that follow each other on a qubit: its partitions mix gate
+and wire cuts. Weights are bits of the edges' dimensions.
 """
 
 from __future__ import annotations
@@ -12,18 +14,24 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from hpcq.cutting.cuts import Cuts, cuts_from_partition
+from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
 from hpcq.cutting.gates import pauli_sum
+from hpcq.cutting.subcircuits import cut_circuit
 from hpcq.errors import InputError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 Graph = dict[int, dict[int, float]]
-"""Qubit → its neighbours → bits of the edges' dimensions between them."""
+"""Node → its neighbours → weight of the edge between them."""
+
+Gates = list[tuple[int, int, float]]
+"""Two-qubit gates as (qubit, qubit, bits of the dimension of their cut)."""
 
 _MORE_PARTS = 2
 _SEEDS = 4
+_MOST_GATES = 2000
+"""Gates up to which the graph of gate ends is tried too."""
 
 
 def candidate_cuts(circuit: QuantumCircuit, max_qubits: int, seed: int = 0) -> list[Cuts]:
@@ -42,27 +50,81 @@ def candidate_cuts(circuit: QuantumCircuit, max_qubits: int, seed: int = 0) -> l
     """
     if max_qubits < 1:
         raise InputError(f"max_qubits: {max_qubits} is too small, expected at least 1")
-    graph = gate_graph(circuit)
-    parts = _components(graph)
-    proposals: dict[tuple[int, ...], float] = {}
-    for labels in _joint_proposals(graph, parts, max_qubits, seed):
-        canonical = _relabel(labels)
-        proposals[canonical] = _weight(graph, canonical)
-    ordered = sorted(proposals, key=lambda labels: (proposals[labels], labels))
-    return [cuts_from_partition(circuit, labels) for labels in ordered]
+    gates = _weighted_gates(circuit)
+    graph = _qubit_graph(circuit.num_qubits, gates)
+    proposals: dict[Cuts, float] = {}
+    for labels in _joint_proposals(graph, _components(graph), max_qubits, seed):
+        proposals[cuts_from_partition(circuit, labels)] = _weight(graph, labels)
+    if len(gates) <= _MOST_GATES and circuit.num_qubits > max_qubits:
+        for cuts, weight in _mixed_proposals(circuit, gates, max_qubits, seed):
+            proposals.setdefault(cuts, weight)
+    return sorted(proposals, key=lambda cuts: (proposals[cuts], len(cuts.wires), cuts.gates))
 
 
-def gate_graph(circuit: QuantumCircuit) -> Graph:
-    """Return the qubits' graph, an edge's weight the bits of all its gates' dimensions."""
+def _weighted_gates(circuit: QuantumCircuit) -> list[tuple[int, int, float]]:
+    """Return the two-qubit gates as (qubit, qubit, bits of the dimension of their cut)."""
     index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
-    graph: Graph = {qubit: {} for qubit in range(circuit.num_qubits)}
-    for instruction in circuit.data:
-        if len(instruction.qubits) == 2:
-            a, b = (index[qubit] for qubit in instruction.qubits)
-            bits = math.log2(pauli_sum(instruction.operation).dimension)
-            graph[a][b] = graph[a].get(b, 0.0) + bits
-            graph[b][a] = graph[b].get(a, 0.0) + bits
+    return [
+        (
+            index[instruction.qubits[0]],
+            index[instruction.qubits[1]],
+            math.log2(pauli_sum(instruction.operation).dimension),
+        )
+        for instruction in circuit.data
+        if len(instruction.qubits) == 2
+    ]
+
+
+def _qubit_graph(num_qubits: int, gates: Gates) -> Graph:
+    """Return the qubits' graph, an edge's weight the bits of all its gates' dimensions."""
+    graph: Graph = {qubit: {} for qubit in range(num_qubits)}
+    for a, b, bits in gates:
+        graph[a][b] = graph[a].get(b, 0.0) + bits
+        graph[b][a] = graph[b].get(a, 0.0) + bits
     return graph
+
+
+def _mixed_proposals(
+    circuit: QuantumCircuit, gates: Gates, limit: int, seed: int
+) -> Iterator[tuple[Cuts, float]]:
+    """Partition the gate ends; yield what is narrow enough, with its weight.
+
+    End 2 g + side belongs to gate g. A part's width is the number of its wires, which no balance
+    of ends can promise, so a partition may have to be thrown away.
+    """
+    graph: Graph = {end: {} for end in range(2 * len(gates))}
+    wires: list[tuple[int, int, WireCut]] = []
+    passed = [0] * circuit.num_qubits
+    last = [-1] * circuit.num_qubits
+    for number, (a, b, bits) in enumerate(gates):
+        _join(graph, 2 * number, 2 * number + 1, bits)
+        for side, qubit in enumerate((a, b)):
+            end = 2 * number + side
+            if last[qubit] >= 0:
+                _join(graph, last[qubit], end, 1.0)
+                wires.append((last[qubit], end, WireCut(qubit, passed[qubit])))
+            passed[qubit] += 1
+            last[qubit] = end
+    ends = sorted(graph)
+    fewest = max(2, -(-circuit.num_qubits // limit))
+    for parts in range(fewest, min(fewest + _MORE_PARTS, len(ends)) + 1):
+        for trial in range(_SEEDS):
+            labels = _kahypar(graph, ends, parts, -(-len(ends) // parts) * 5 // 4, seed + trial)
+            cuts = Cuts(
+                tuple(
+                    GateCut(number, (a, b))
+                    for number, (a, b, _) in enumerate(gates)
+                    if labels[2 * number] != labels[2 * number + 1]
+                ),
+                tuple(sorted(cut for end, after, cut in wires if labels[end] != labels[after])),
+            )
+            widest = max(s.num_qubits for s in cut_circuit(circuit, cuts).subcircuits)
+            if widest <= limit:
+                yield cuts, sum(gates[cut.gate][2] for cut in cuts.gates) + len(cuts.wires)
+
+
+def _join(graph: Graph, a: int, b: int, bits: float) -> None:
+    graph[a][b] = graph[b][a] = graph[a].get(b, 0.0) + bits
 
 
 def _components(graph: Graph) -> list[list[int]]:
@@ -221,12 +283,7 @@ def _sizes(labels: Iterable[int]) -> dict[int, int]:
     return sizes
 
 
-def _relabel(labels: list[int]) -> tuple[int, ...]:
-    names: dict[int, int] = {}
-    return tuple(names.setdefault(label, len(names)) for label in labels)
-
-
-def _weight(graph: Graph, labels: tuple[int, ...]) -> float:
+def _weight(graph: Graph, labels: list[int]) -> float:
     return sum(
         bits
         for a, neighbours in graph.items()

@@ -155,7 +155,8 @@ class _Sweep:
             legs = network.legs[number]
             pick = tuple(fixed.get(bond, slice(None)) for bond in legs)
             self._leaves.append(tensors[number][(slice(None), *pick)])
-            self._nodes.append(self._leaves[-1][used])
+            contiguous = np.array_equal(used, np.arange(len(used)))
+            self._nodes.append(self._leaves[-1][slice(len(used)) if contiguous else used])
             self._axes.append(self._free(legs))
         for step, pairs in zip(network.steps, itinerary.pairs, strict=True):
             left, right = self._laid_out(step)

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.cutting.subcircuits import CutCircuit, Edge
-from hpcq.errors import InputError
+from hpcq.errors import MemoryLimitError
+from hpcq.machine import format_bytes
 
 _BYTES = 16
+_RECONFIGURATIONS = 64
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,16 @@ class Network:
     @property
     def largest_bytes(self) -> int:
         """Bytes of the largest tensor of the contraction, for one row."""
+        sizes = (self._size(step.left_only + step.right_only) for step in self.steps)
+        return _BYTES * max(sizes, default=1)
+
+    @property
+    def sweep_bytes(self) -> int:
+        """Bytes of all tensors and environments of one slice's contraction, for one row."""
         sizes = [self._size(step.left_only) * self._size(step.right_only) for step in self.steps]
-        return _BYTES * int(max(sizes, default=1))
+        return 2 * _BYTES * int(sum(sizes)) + _BYTES * int(
+            sum(self._size(own) for own in self.legs)
+        )
 
     def slices(self) -> Iterator[dict[int, int]]:
         """Yield the values of the sliced bonds, one slice after the other."""
@@ -117,11 +127,10 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
 
     Args:
         cut: The cut circuit.
-        memory_bytes: The most that one intermediate tensor may take; bonds are sliced until it
-            does.
+        memory_bytes: The most that the contraction may take; bonds are sliced until it does.
 
     Raises:
-        InputError: If no slicing brings it down to that.
+        MemoryLimitError: If no slicing brings it down to that.
     """
     pairs: dict[tuple[int, int], list[int]] = {}
     loops: list[list[int]] = [[] for _ in cut.subcircuits]
@@ -140,15 +149,24 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
         for subcircuit in bond.subcircuits:
             legs[subcircuit].append(number)
     linked = tuple(k for k, own in enumerate(legs) if own)
-    path, sliced = _find_order([tuple(legs[k]) for k in linked], bonds, memory_bytes)
-    return Network(
-        bonds,
-        tuple(map(tuple, loops)),
-        tuple(map(tuple, legs)),
-        linked,
-        _steps([legs[k] for k in linked], path),
-        sliced,
-    )
+    order = _Order([tuple(legs[k]) for k in linked], bonds)
+    while True:
+        network = Network(
+            bonds,
+            tuple(map(tuple, loops)),
+            tuple(map(tuple, legs)),
+            linked,
+            _steps([legs[k] for k in linked], order.path()),
+            order.sliced(),
+        )
+        if network.sweep_bytes <= memory_bytes:
+            return network
+        if not order.slice_more():
+            raise MemoryLimitError(
+                f"memory: the contraction of {len(linked)} subcircuits needs "
+                f"{format_bytes(network.sweep_bytes)} on rank 0, {format_bytes(memory_bytes)} are "
+                "left for it; expected fewer cuts between two subcircuits, or more memory"
+            )
 
 
 def bond_tensor(
@@ -194,8 +212,10 @@ def bond_tensor(
     result: NDArray[np.complex128] = np.array(summed.reshape(-1, *sizes), order="C")
     for axis, number in enumerate(network.legs[subcircuit]):
         if subcircuit == network.bonds[number].subcircuits[0]:
-            weights = _bond_weights(network.bonds[number], cut)
-            result *= weights.reshape([-1] + [1] * (len(sizes) - axis - 1))
+            weights = _ket_weights(network.bonds[number], cut)
+            split = (-1, weights.size, weights.size, math.prod(sizes[axis + 1 :]))
+            result.reshape(split)[...] *= weights[:, None, None]
+            result.reshape(split)[...] *= weights.conj()[:, None]
     return result
 
 
@@ -205,35 +225,51 @@ def _weights(edge: Edge) -> NDArray[np.complex128]:
     return np.outer(weights, weights.conj())
 
 
-def _bond_weights(bond: Bond, cut: CutCircuit) -> NDArray[np.complex128]:
-    """``w_k conj(w_l)`` of all edges of a bond, in the order of its index."""
+def _ket_weights(bond: Bond, cut: CutCircuit) -> NDArray[np.complex128]:
+    """``w_k`` of all edges of a bond, in the order of its ket index."""
     weights = np.ones(1, dtype=complex)
     for edge in bond.edges:
         weights = np.kron(weights, np.asarray(cut.edges[edge].weights, dtype=complex))
-    return np.outer(weights, weights.conj()).reshape(-1)
+    return weights
 
 
-def _find_order(
-    legs: list[tuple[int, ...]], bonds: tuple[Bond, ...], memory_bytes: int
-) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
-    """Ask cotengra for the pairs to contract and, where memory is short, the bonds to slice."""
-    sizes = {number: bond.size for number, bond in enumerate(bonds)}
-    if len(legs) <= 2:
-        return ([(0, 1)] if legs else []), ()
-    import cotengra
+class _Order:
+    """cotengra's order of contraction, sliced as much as memory asks for.
 
-    tree: Any = cotengra.array_contract_tree(
-        legs, (), size_dict=sizes, optimize="auto", canonicalize=False
-    )
-    limit = max(1, memory_bytes // _BYTES)
-    if tree.max_size() > limit:
-        if max(map(int, sizes.values())) > limit:
-            raise InputError(
-                f"memory: {memory_bytes} bytes do not hold one bond of the contraction; fewer "
-                "cuts between two subcircuits (a larger --max-qubits) or more memory would do"
-            )
-        tree = tree.slice(target_size=limit, seed=0)
-    return list(tree.get_ssa_path()), tuple(sorted(tree.sliced_inds))
+    The search is seeded and runs in this process without a clock, so that every run finds the
+    same order; cotengra's "auto" is none of the three.
+    """
+
+    def __init__(self, legs: list[tuple[int, ...]], bonds: tuple[Bond, ...]) -> None:
+        self._tree: Any = None
+        self._few = [(0, 1)] if legs else []
+        if len(legs) <= 2:
+            return
+        import cotengra
+        from cotengra.pathfinders.path_basic import optimize_random_greedy_track_flops
+
+        sizes = {number: bond.size for number, bond in enumerate(bonds)}
+        trials = max(4, min(64, 16_384 // len(legs)))
+        path, _ = optimize_random_greedy_track_flops(
+            legs, (), sizes, ntrials=trials, seed=0, use_ssa=True
+        )
+        self._tree = cotengra.ContractionTree.from_path(legs, (), sizes, ssa_path=path)
+        self._tree.subtree_reconfigure_(minimize="flops", maxiter=_RECONFIGURATIONS, seed=0)
+
+    def path(self) -> list[tuple[int, int]]:
+        """Return the pairs to contract; each makes a new node with the next number."""
+        return self._few if self._tree is None else list(self._tree.get_ssa_path())
+
+    def sliced(self) -> tuple[int, ...]:
+        """Return the bonds to fix."""
+        return () if self._tree is None else tuple(sorted(self._tree.sliced_inds))
+
+    def slice_more(self) -> bool:
+        """Slice until the largest tensor is a quarter of what it was; False if none is left."""
+        if self._tree is None or self._tree.max_size() <= 1:
+            return False
+        self._tree = self._tree.slice(target_size=max(1, self._tree.max_size() // 4), seed=0)
+        return True
 
 
 def _steps(legs: list[list[int]], path: list[tuple[int, int]]) -> tuple[Step, ...]:

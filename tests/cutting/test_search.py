@@ -44,6 +44,15 @@ def test_clusters_are_found_whatever_the_qubits_order() -> None:
     assert {frozenset(pairs[cut.gate]) for cut in best.gates} == set(map(frozenset, links))
 
 
+def test_a_star_is_cut_through_the_wire_of_its_middle() -> None:
+    circuit = QuantumCircuit(21)
+    for qubit in range(1, 21):
+        circuit.cx(0, qubit)
+    best = candidate_cuts(circuit, 11)[0]
+    assert best.gates == ()
+    assert [wire.qubit for wire in best.wires] == [0]
+
+
 def test_the_same_seed_proposes_the_same() -> None:
     circuit = ising(nx.random_regular_graph(3, 30, 5))
     assert candidate_cuts(circuit, 12, seed=3) == candidate_cuts(circuit, 12, seed=3)

@@ -1,0 +1,211 @@
+"""From cuts to a plan: the distinct tensors, what is sliced to fit, and what it all costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from hpcq import cost as costs
+from hpcq.config import Limits
+from hpcq.cost import Cost
+from hpcq.cutting.cuts import Cuts
+from hpcq.cutting.gates import pauli_sum
+from hpcq.cutting.subcircuits import CutCircuit, Subcircuit, cut_circuit
+from hpcq.errors import MemoryLimitError
+from hpcq.inputs.observables import Observable
+from hpcq.machine import format_bytes
+from hpcq.reconstruction.expectation import predicted_flops
+from hpcq.reconstruction.network import Network, build_network
+from hpcq.reconstruction.terms import TermTable, tabulate
+from hpcq.variants.exact import ExactTensor
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is to be computed, wherever it will be cut.
+
+    Attributes:
+        circuit: The normalised circuit: unitary gates on one or two qubits.
+        observables: What is asked for.
+        limits: What a rank may use.
+        config: How the plan was asked for, as plain JSON values.
+    """
+
+    circuit: QuantumCircuit
+    observables: tuple[Observable, ...]
+    limits: Limits
+    config: Mapping[str, Any]
+
+    @cached_property
+    def uncut_seconds(self) -> tuple[float, float]:
+        """Predicted seconds of an uncut statevector and matrix-product-state simulation."""
+        dimensions = [
+            pauli_sum(instruction.operation).dimension
+            for instruction in self.circuit.data
+            if len(instruction.qubits) == 2
+        ]
+        return (
+            costs.uncut_seconds(self.circuit, self.limits),
+            costs.uncut_mps_seconds(self.circuit, dimensions),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run that is planned but not done.
+
+    Printing it shows the subcircuits and the cost.
+
+    Attributes:
+        circuit: The normalised circuit: unitary gates on one or two qubits.
+        observables: What is asked for.
+        cut: The subcircuits and the edges between them.
+        tensors: One computation for each distinct subcircuit.
+        uses: For each subcircuit the number of its computation in ``tensors``.
+        terms: The observables' terms taken apart over the subcircuits.
+        network: The order of contraction.
+        limits: What a rank may use.
+        cost: The predicted cost.
+        config: How the plan was asked for, as plain JSON values.
+    """
+
+    circuit: QuantumCircuit
+    observables: tuple[Observable, ...]
+    cut: CutCircuit
+    tensors: tuple[ExactTensor, ...]
+    uses: tuple[int, ...]
+    terms: TermTable
+    network: Network
+    limits: Limits
+    cost: Cost
+    config: Mapping[str, Any]
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of tasks to farm out."""
+        return sum(tensor.num_tasks for tensor in self.tensors)
+
+    @cached_property
+    def strings(self) -> tuple[dict[Any, int], ...]:
+        """For each computation, the place of each Pauli string in its tensor."""
+        return tuple({s: i for i, s in enumerate(t.strings)} for t in self.tensors)
+
+    def __str__(self) -> str:
+        from hpcq.report import plan_text
+
+        return plan_text(self)
+
+
+def assemble(job: Job, cuts: Cuts) -> Plan:
+    """Make the plan of a job that is cut at given places.
+
+    Raises:
+        MemoryLimitError: If it needs more memory than a rank has, whatever is sliced.
+    """
+    cut = cut_circuit(job.circuit, cuts)
+    terms = tabulate(job.observables, cut)
+    tensors, uses = _distinct_tensors(cut, terms)
+    limits = job.limits
+    # Whole numbers first: a hopeless plan is refused before anything is ordered or costed.
+    _check_stored(costs.stored_bytes(tensors, uses), limits)
+    network = build_network(cut, limits.memory_bytes // 2)
+    stored = costs.stored_bytes(tensors, uses) + network.sweep_bytes
+    _check_stored(stored, limits)
+    room = max(costs.LEAST_TASK_BYTES, limits.memory_bytes - stored)
+    tensors = tuple(_fit(tensor, replace(limits, memory_bytes=room), cut) for tensor in tensors)
+    cost = _cost(job, tensors, uses, network, terms)
+    _check_stored(cost.tensor_bytes, limits)
+    return Plan(
+        job.circuit,
+        job.observables,
+        cut,
+        tensors,
+        uses,
+        terms,
+        network,
+        limits,
+        cost,
+        job.config,
+    )
+
+
+def _check_stored(stored: int, limits: Limits) -> None:
+    if stored > limits.memory_bytes:
+        raise MemoryLimitError(
+            f"memory: the tensors and their contraction need {format_bytes(stored)} on rank 0, "
+            f"which has {format_bytes(limits.memory_bytes)}; expected fewer ports on each "
+            "subcircuit (other cuts), fewer observables, or more memory"
+        )
+
+
+def _distinct_tensors(
+    cut: CutCircuit, terms: TermTable
+) -> tuple[tuple[ExactTensor, ...], tuple[int, ...]]:
+    """Join equal subcircuits, and what is asked of them, into one computation each."""
+    numbers: dict[str, int] = {}
+    subcircuits: list[Subcircuit] = []
+    strings: list[dict[Any, None]] = []
+    uses = []
+    for subcircuit, asked in zip(cut.subcircuits, terms.strings, strict=True):
+        number = numbers.setdefault(subcircuit.content, len(numbers))
+        if number == len(subcircuits):
+            subcircuits.append(subcircuit)
+            strings.append({})
+        strings[number].update(dict.fromkeys(asked))
+        uses.append(number)
+    tensors = tuple(
+        ExactTensor(subcircuit, tuple(asked))
+        for subcircuit, asked in zip(subcircuits, strings, strict=True)
+    )
+    return tensors, tuple(uses)
+
+
+def _fit(tensor: ExactTensor, limits: Limits, cut: CutCircuit) -> ExactTensor:
+    """Slice ports, from the last one on, until a task fits into the rank's memory."""
+    ports = tensor.subcircuit.ports
+    sliceable = [number for number, port in enumerate(ports) if port.ancillas]
+    while costs.task_bytes(tensor, limits) > limits.memory_bytes:
+        if not sliceable:
+            number = next(k for k, s in enumerate(cut.subcircuits) if s is tensor.subcircuit)
+            raise MemoryLimitError(
+                f"memory: subcircuit {number} of {tensor.subcircuit.num_qubits} qubits and "
+                f"{len(ports)} ports needs {format_bytes(costs.task_bytes(tensor, limits))} on a "
+                f"rank, which has {format_bytes(limits.memory_bytes)} for it; expected narrower "
+                "subcircuits or more memory"
+            )
+        tensor = replace(tensor, sliced=tuple(sorted((*tensor.sliced, sliceable.pop()))))
+    return tensor
+
+
+def _cost(
+    job: Job,
+    tensors: Sequence[ExactTensor],
+    uses: Sequence[int],
+    network: Network,
+    terms: TermTable,
+) -> Cost:
+    total = longest = 0.0
+    for tensor in tensors:
+        single = costs.task_seconds(tensor, True, job.limits)
+        double = costs.task_seconds(tensor, False, job.limits)
+        pairs = tensor.num_tasks - tensor.num_branches
+        total += tensor.num_branches * single + pairs * double
+        longest = max(longest, double if pairs else single)
+    flops = predicted_flops(network, terms)
+    stored = costs.stored_bytes(tensors, uses)
+    statevector, mps = job.uncut_seconds
+    return Cost(
+        simulation_seconds=total,
+        longest_task_seconds=longest,
+        contraction_seconds=costs.contraction_seconds(network, flops, stored, len(terms.picks)),
+        contraction_flops=flops,
+        task_bytes=max(costs.task_bytes(tensor, job.limits) for tensor in tensors),
+        tensor_bytes=stored + network.sweep_bytes,
+        uncut_seconds=statevector,
+        uncut_mps_seconds=mps,
+    )
