@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,9 @@ def aer_version() -> str:
 
 
 def _import_aer() -> Any:
+    # OpenMP threads that spin while they wait cost a busy machine a factor of ten, and an idle
+    # one gains nothing by them; this is read when Aer is first loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import qiskit_aer
     except ImportError as error:
