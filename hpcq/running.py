@@ -222,7 +222,10 @@ def _values(plan: Plan, tensors: list[NDArray[np.complex128]]) -> NDArray[np.flo
     bonds = []
     for number, use in enumerate(plan.uses):
         place = plan.strings[use]
-        own = tensors[use][[place[string] for string in plan.terms.strings[number]]]
+        places = [place[string] for string in plan.terms.strings[number]]
+        own = tensors[use]
+        if places != list(range(len(own))):
+            own = own[places]
         bonds.append(bond_tensor(own, number, plan.cut, plan.network))
     values = contract(bonds, plan.network, plan.terms, plan.limits.memory_bytes // 4)
     tolerance = _NORM_TOLERANCE[plan.limits.precision]

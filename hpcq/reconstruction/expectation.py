@@ -188,9 +188,11 @@ class _Sweep:
                 around[step.right] = self._turned(environment.T @ left[0], axes, step.right)
         for node, environment in around.items():
             own = itinerary.at_home[node]
-            tensor = self._leaves[node][own.pairs[:, 0]]
-            products = tensor.reshape(len(tensor), -1) @ environment.reshape(-1)
-            values[own.terms] = products[own.place]
+            leaf, strings = self._leaves[node], own.pairs[:, 0]
+            if 2 * len(strings) < len(leaf):
+                leaf, strings = leaf[strings], np.arange(len(strings))
+            products = leaf.reshape(len(leaf), -1) @ environment.reshape(-1)
+            values[own.terms] = products[strings[own.place]]
         return values
 
     def _laid_out(self, step: Step) -> tuple[Tensor, Tensor]:

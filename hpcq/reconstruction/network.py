@@ -209,13 +209,14 @@ def bond_tensor(
         sizes.append(bond.size)
     operands: list[Any] = [whole, [batch, *labels], *factors, [batch, *order]]
     summed = np.einsum(*operands)
-    result: NDArray[np.complex128] = np.array(summed.reshape(-1, *sizes), order="C")
+    result = np.empty((len(tensor), *sizes), dtype=complex)
+    np.copyto(result.reshape(summed.shape), summed)
     for axis, number in enumerate(network.legs[subcircuit]):
         if subcircuit == network.bonds[number].subcircuits[0]:
             weights = _ket_weights(network.bonds[number], cut)
-            split = (-1, weights.size, weights.size, math.prod(sizes[axis + 1 :]))
-            result.reshape(split)[...] *= weights[:, None, None]
-            result.reshape(split)[...] *= weights.conj()[:, None]
+            split = result.reshape(-1, weights.size, weights.size, math.prod(sizes[axis + 1 :]))
+            for ket, weight in enumerate(weights):
+                split[:, ket] *= (weight * weights.conj())[:, None]
     return result
 
 

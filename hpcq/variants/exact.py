@@ -103,7 +103,9 @@ class ExactTensor:
         ket = self._states(i, simulate)
         bra = ket if i == j else self._states(j, simulate)
         scale = 2.0 ** sum(self.subcircuit.ports[p].ancillas for p in self.open_ports)
-        return scale * pauli_products(ket, bra, self._placed_strings, threads)
+        products = pauli_products(ket, bra, self._placed_strings, threads)
+        products *= scale
+        return products
 
     def assemble(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
         """Put the blocks of all tasks, in order, together into the tensors of ``shape``."""
