@@ -37,6 +37,7 @@ _REFUSALS: dict[str, type[HpcqError]] = {
 }
 _LARGE_CONTRACTION = 1e10
 _SECONDS_OF_A_YEAR = 3.15e7
+_MOST_TASKS = 5_000_000
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
 _SLURM = (
     "SLURM_JOB_ID",
@@ -182,7 +183,8 @@ def check_plan(plan: object, ranks: int) -> Plan:
     """Return a plan that can be run in a lifetime.
 
     Raises:
-        InputError: If it is no plan, or is predicted to take a year or more.
+        InputError: If it is no plan, is predicted to take a year or more, or has more tasks
+            than rank 0 can keep account of.
     """
     if not isinstance(plan, Plan):
         raise InputError(f"plan: it is a {type(plan).__name__} on rank 0, expected a plan there")
@@ -191,6 +193,11 @@ def check_plan(plan: object, ranks: int) -> Plan:
         raise InputError(
             f"plan: predicted to take {years:.2g} years on {ranks} ranks; expected other cuts "
             "(`hpcq plan` shows what they cost)"
+        )
+    if plan.num_tasks > _MOST_TASKS:
+        raise InputError(
+            f"plan: its slices make {plan.num_tasks} tasks, expected at most {_MOST_TASKS}; other "
+            "cuts or more memory would make fewer"
         )
     return plan
 

@@ -16,7 +16,7 @@ from hpcq.cutting.gates import PauliSum, pauli_sum
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-    from qiskit.circuit import Operation
+    from qiskit.circuit import CircuitInstruction
 
 PortKind = Literal["input", "output", "gate"]
 
@@ -180,8 +180,8 @@ class _Cutter:
         self.cut_gates = {cut.gate for cut in cuts.gates}
         self.cut_wires = {(cut.qubit, cut.after) for cut in cuts.wires}
         index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
-        self.steps: list[tuple[Operation, tuple[int, ...]]] = [
-            (instruction.operation, tuple(index[q] for q in instruction.qubits))
+        self.steps: list[tuple[CircuitInstruction, tuple[int, ...]]] = [
+            (instruction, tuple(index[q] for q in instruction.qubits))
             for instruction in circuit.data
         ]
 
@@ -201,9 +201,9 @@ class _Cutter:
             first, second = ((number[id(builder)], port) for builder, port in ends)
             edges.append(Edge((first, second), weights, overhead, cut))
 
-        for operation, segments, gate in self._walk():
+        for instruction, segments, gate in self._walk():
             if gate in self.cut_gates:
-                terms = pauli_sum(operation)
+                terms = pauli_sum(instruction.operation)
                 sides = [(home[segment], segment) for segment in segments]
                 ports = [
                     builder.add_gate_side(segment, terms, side)
@@ -215,10 +215,10 @@ class _Cutter:
                         zip((b for b, _ in sides), ports, strict=True),
                         terms.weights,
                         terms.sampling_overhead,
-                        f"gate {gate}: {operation.name} on qubits {pair}",
+                        f"gate {gate}: {instruction.name} on qubits {pair}",
                     )
             else:
-                home[segments[0]].add(operation, segments)
+                home[segments[0]].add(instruction, segments)
         segment_before: dict[int, int] = {}
         for qubit, after in sorted(self.cut_wires):
             before = (qubit, segment_before.get(qubit, 0))
@@ -240,17 +240,17 @@ class _Cutter:
             tuple(edges),
         )
 
-    def _walk(self) -> Iterable[tuple[Operation, tuple[tuple[int, int], ...], int | None]]:
+    def _walk(self) -> Iterable[tuple[CircuitInstruction, tuple[tuple[int, int], ...], int | None]]:
         """Yield every gate with its segments (qubit, number of cuts before) and its number."""
         passed = [0] * self.circuit.num_qubits
         segment = [0] * self.circuit.num_qubits
         number = -1
-        for operation, qubits in self.steps:
+        for instruction, qubits in self.steps:
             if len(qubits) == 1:
-                yield operation, ((qubits[0], segment[qubits[0]]),), None
+                yield instruction, ((qubits[0], segment[qubits[0]]),), None
                 continue
             number += 1
-            yield operation, tuple((q, segment[q]) for q in qubits), number
+            yield instruction, tuple((q, segment[q]) for q in qubits), number
             for qubit in qubits:
                 passed[qubit] += 1
                 if (qubit, passed[qubit]) in self.cut_wires:
@@ -287,15 +287,17 @@ class _Builder:
         self.segments = segments
         self.wire = {segment: wire for wire, segment in enumerate(segments)}
         self.circuit = QuantumCircuit(len(segments))
+        self._qubits = self.circuit.qubits
         self.ports: list[Port] = []
         self.inputs: dict[tuple[int, int], int] = {}
         for segment in segments:
             if segment[1] > 0:
                 self.inputs[segment] = self._add_port("input", segment, 2)
 
-    def add(self, operation: Operation, segments: tuple[tuple[int, int], ...]) -> None:
-        wires = [self.circuit.qubits[self.wire[segment]] for segment in segments]
-        self.circuit.append(operation, wires, copy=False)
+    def add(self, instruction: CircuitInstruction, segments: tuple[tuple[int, int], ...]) -> None:
+        """Add an uncut gate."""
+        wires = [self._qubits[self.wire[segment]] for segment in segments]
+        self.circuit._append(instruction.replace(qubits=wires))
 
     def add_gate_side(self, segment: tuple[int, int], terms: PauliSum, side: int) -> int:
         """Add one side of a cut gate; return its port, or -1 where it needs none."""

@@ -80,7 +80,10 @@ class AerEngine:
         Aer 0.18 silently transposes a matrix that numpy marks read-only and stores by rows, so
         every matrix is handed over as a writable copy stored by columns.
         """
-        as_matrix = set(circuit.count_ops()) - self._basis | {"unitary"}
+        used = set(circuit.count_ops())
+        as_matrix = used - self._basis | used & {"unitary"}
+        if not as_matrix:
+            return circuit.copy()
         native = circuit.copy_empty_like()
         for instruction in circuit.data:
             if instruction.operation.name in as_matrix:

@@ -265,10 +265,11 @@ def ending_the_job(farm: Farm) -> Iterator[None]:
     except BaseException:
         if not isinstance(farm, MpiFarm):
             raise
-        sys.stderr.write(
-            f"hpcq: rank {farm.rank} of {farm.size} on {socket.gethostname()} failed, "
-            f"ending the job\n{traceback.format_exc()}"
-        )
+        where = f"hpcq: rank {farm.rank} of {farm.size} on {socket.gethostname()}"
+        if isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            sys.stderr.write(f"{where} was interrupted, ending the job\n")
+        else:
+            sys.stderr.write(f"{where} failed, ending the job\n{traceback.format_exc()}")
         sys.stderr.flush()
         farm._comm.Abort(1)
         raise

@@ -135,9 +135,9 @@ class ExactTensor:
         subcircuit = self.subcircuit
         values = dict(zip(self.sliced, _digits(branch, self._dimensions(self.sliced)), strict=True))
         circuit = QuantumCircuit(self.simulated_qubits)
-        wire = {q: self._place[w] for w, q in enumerate(subcircuit.circuit.qubits)}
+        places = circuit.qubits
+        qubit = {q: places[self._place[w]] for w, q in enumerate(subcircuit.circuit.qubits)}
         for instruction in subcircuit.circuit.data:
-            qubits = [circuit.qubits[wire[q]] for q in instruction.qubits]
             if instruction.name in _MARKER_NAMES:
                 number = int(instruction.params[0])
                 port = subcircuit.ports[number]
@@ -146,7 +146,8 @@ class ExactTensor:
                 else:
                     _open(circuit, port, self._place[port.wire], self._port_qubits[number])
             else:
-                circuit.append(instruction.operation, qubits, copy=False)
+                # The checks of `append` would cost more than a small simulation.
+                circuit._append(instruction.replace(qubits=[qubit[q] for q in instruction.qubits]))
         return circuit
 
     @cached_property

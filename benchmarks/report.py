@@ -1,0 +1,94 @@
+"""What the benchmark prints: rows of a table, and the machine that they were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = (
+    "qiskit",
+    "qiskit-aer",
+    "numpy",
+    "cotengra",
+    "mpi4py",
+    "h5py",
+    "qiskit-addon-cutting",
+    "pennylane",
+    "pennylane-lightning",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        workload: Name of the workload.
+        hpcq: hpcq's own number.
+        compared: What it is compared with.
+        other: The other's number.
+        ratio: What the target is about, in words.
+        target: The promise, empty where there is none.
+        met: Whether it is kept; None where there is none, or nothing to judge it by.
+    """
+
+    workload: str
+    hpcq: str = ""
+    compared: str = ""
+    other: str = ""
+    ratio: str = ""
+    target: str = ""
+    met: bool | None = None
+
+    def cells(self) -> list[str]:
+        """Return the row as text."""
+        verdict = {True: "yes", False: "**NO**", None: "?" if self.target else ""}[self.met]
+        texts = list(asdict(self).values())[:-1]
+        return [*texts, verdict]
+
+
+def seconds(value: float) -> str:
+    return f"{value:.3g} s" if value >= 0.1 else f"{1000 * value:.3g} ms"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Lay the rows out in Markdown."""
+    head = ["workload", "hpcq", "compared with", "its number", "ratio", "target", "met"]
+    lines = [head, *(row.cells() for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
+        for line in lines
+    )
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine, without its name."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        model = found[0].split(":", 1)[1].strip() if found else model
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.system(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
