@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hpcq.errors import FarmError, HpcqError, InputError, MissingDependencyError
+from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.version import __version__
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _HOME = {
 
 __all__ = [
     "Cuts",
-    "FarmError",
     "HpcqError",
     "InputError",
     "MissingDependencyError",

@@ -36,9 +36,5 @@ class WorldOfOneError(InputError):
     """
 
 
-class FarmError(HpcqError):
-    """A task failed on some rank; the message carries rank, host and traceback."""
-
-
 class EngineError(HpcqError):
     """A simulator refused or failed a circuit that it should have run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from hpcq.cost import SECONDS_OF_A_YEAR
 from hpcq.machine import format_bytes
 
 if TYPE_CHECKING:
@@ -57,8 +58,11 @@ def plan_text(plan: Plan) -> str:
         f" {format_bytes(cost.memory_bytes)} on rank 0"
         f" (limit {format_bytes(plan.limits.memory_bytes)})",
         f"sampling overhead  {_power_of_ten(cut.log10_sampling_overhead)} "
-        " (for shots on a device; exact runs pay none)",
+        "(for shots on a device; exact runs pay none)",
     ]
+    years = cost.predicted_seconds() / SECONDS_OF_A_YEAR
+    if years > 1:
+        lines.append(f"warning: predicted to take {years:.2g} years, so `hpcq run` refuses it")
     if cost.cheaper_uncut:
         seconds = min(cost.uncut_seconds, cost.uncut_mps_seconds)
         lines.append(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hpcq.assembly import Plan
 from hpcq.config import Device
+from hpcq.cost import SECONDS_OF_A_YEAR
 from hpcq.engines.aer import AerEngine, choose_device
 from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.farm.mpi import ending_the_job, open_farm
@@ -36,7 +37,6 @@ _REFUSALS: dict[str, type[HpcqError]] = {
     "dependency": MissingDependencyError,
 }
 _LARGE_CONTRACTION = 1e10
-_SECONDS_OF_A_YEAR = 3.15e7
 _MOST_TASKS = 5_000_000
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
 _SLURM = (
@@ -188,7 +188,7 @@ def check_plan(plan: object, ranks: int) -> Plan:
     """
     if not isinstance(plan, Plan):
         raise InputError(f"plan: it is a {type(plan).__name__} on rank 0, expected a plan there")
-    years = plan.cost.predicted_seconds(ranks) / _SECONDS_OF_A_YEAR
+    years = plan.cost.predicted_seconds(ranks) / SECONDS_OF_A_YEAR
     if years > 1:
         raise InputError(
             f"plan: predicted to take {years:.2g} years on {ranks} ranks; expected other cuts "

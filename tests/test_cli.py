@@ -173,6 +173,9 @@ def test_a_job_of_a_thousand_years_is_not_started(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "years" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    shown = hpcq("plan", *command)
+    assert shown.returncode == 0
+    assert "warning: predicted to take" in shown.stdout
 
 
 def test_a_damaged_result_is_reported_and_left_alone(

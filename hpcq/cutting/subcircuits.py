@@ -76,11 +76,6 @@ class Subcircuit:
         return len(self.qubits)
 
     @property
-    def num_ancillas(self) -> int:
-        """Qubits beside the wires that one simulation with all ports open takes."""
-        return sum(port.ancillas for port in self.ports)
-
-    @property
     def tensor_dimension(self) -> int:
         """Range of the combined port index: the product of the ports' dimensions."""
         return math.prod(port.dimension for port in self.ports)
