@@ -21,12 +21,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from report import Row, machine, seconds, table, versions
+from report import Row, machine, seconds, table
 from workloads import PEERS, SMALL, WORKLOADS, Workload
+
+from hpcq.version import PACKAGES, versions
 
 Key = tuple[str, str]
 """A method, or ``hpcq``, and the name of a workload."""
 
+_PEER_PACKAGES = ("qiskit-addon-cutting", "pennylane", "pennylane-lightning")
 _MEASURE = Path(__file__).with_name("measure.py")
 _START_SECONDS = 15.0
 _LABELS = {
@@ -267,7 +270,11 @@ def main() -> int:
     parser.add_argument("--peers", action="store_true", help="also measure the peers' packages")
     parser.add_argument("--json", type=Path, metavar="OUT.json")
     options = parser.parse_args()
-    about = {"machine": machine(), "versions": versions(), "threads": options.threads}
+    about = {
+        "machine": machine(),
+        "versions": versions((*PACKAGES, *_PEER_PACKAGES)),
+        "threads": options.threads,
+    }
     bench = Bench(options.repeats, options.limit, options.threads)
     rows: list[Row] = []
     chosen = {w: keys_of(w, options.peers) for w in WORKLOADS if w.name in options.only}

@@ -6,21 +6,8 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-_PACKAGES = (
-    "qiskit",
-    "qiskit-aer",
-    "numpy",
-    "cotengra",
-    "mpi4py",
-    "h5py",
-    "qiskit-addon-cutting",
-    "pennylane",
-    "pennylane-lightning",
-)
 
 
 @dataclass(frozen=True)
@@ -82,13 +69,3 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "load": os.getloadavg()[0],
     }
-
-
-def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

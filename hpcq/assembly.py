@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hpcq import cost as costs
-from hpcq.config import Limits
+from hpcq.config import LEAST_MEMORY, Limits
 from hpcq.cost import Cost
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.gates import pauli_sum
+from hpcq.cutting.gates import weighted_gates
 from hpcq.cutting.subcircuits import CutCircuit, Subcircuit, cut_circuit
 from hpcq.errors import MemoryLimitError
 from hpcq.inputs.observables import Observable
@@ -44,14 +44,9 @@ class Job:
     @cached_property
     def uncut_seconds(self) -> tuple[float, float]:
         """Predicted seconds of an uncut statevector and matrix-product-state simulation."""
-        dimensions = [
-            pauli_sum(instruction.operation).dimension
-            for instruction in self.circuit.data
-            if len(instruction.qubits) == 2
-        ]
         return (
             costs.uncut_seconds(self.circuit, self.limits),
-            costs.uncut_mps_seconds(self.circuit, dimensions),
+            costs.uncut_mps_seconds(self.circuit, weighted_gates(self.circuit)),
         )
 
 
@@ -116,7 +111,7 @@ def assemble(job: Job, cuts: Cuts) -> Plan:
     network = build_network(cut, limits.memory_bytes // 2)
     stored = costs.stored_bytes(tensors, uses) + network.sweep_bytes
     _check_stored(stored, limits)
-    room = max(costs.LEAST_TASK_BYTES, limits.memory_bytes - stored)
+    room = max(LEAST_MEMORY, limits.memory_bytes - stored)
     tensors = tuple(_fit(tensor, replace(limits, memory_bytes=room), cut) for tensor in tensors)
     cost = _cost(job, tensors, uses, network, terms)
     _check_stored(cost.tensor_bytes, limits)

@@ -11,7 +11,7 @@ from hpcq.errors import InputError
 Device = Literal["cpu", "gpu"]
 Precision = Literal["single", "double"]
 
-_LEAST_MEMORY = 1 << 20
+LEAST_MEMORY = 1 << 20
 SHARE_OF_MEMORY = 0.8
 """Share of the free memory that a rank takes where no limit is given."""
 
@@ -31,7 +31,7 @@ class Limits:
     precision: Precision = "double"
 
     def __post_init__(self) -> None:
-        whole_number(self.memory_bytes, "memory", _LEAST_MEMORY, "bytes (at least 1M)")
+        whole_number(self.memory_bytes, "memory", LEAST_MEMORY, "bytes (at least 1M)")
         whole_number(self.threads, "threads", 1)
         if self.precision not in get_args(Precision):
             raise InputError(f"precision: {self.precision!r}, expected single or double")

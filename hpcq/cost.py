@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcq.config import Limits
-from hpcq.cutting.cuts import two_qubit_gates
+from hpcq.cutting.gates import WeightedGates
 from hpcq.reconstruction.network import Network
 from hpcq.variants.exact import ExactTensor
 
@@ -28,8 +28,7 @@ SECONDS_PER_AMPLITUDE_STRING = 3.0e-9
 SECONDS_PER_ROW = 2.0e-5
 SECONDS_PER_STEP = 2.0e-4
 SECONDS_PER_BYTE = 1.5e-9
-LEAST_TASK_BYTES = 1 << 20
-SECONDS_OF_A_YEAR = 3.15e7
+_SECONDS_OF_A_YEAR = 3.15e7
 _MPS_SECONDS_PER_CUBE = 5.0e-8
 
 
@@ -61,6 +60,10 @@ class Cost:
         """Predicted wall time on that many ranks."""
         farm = max(self.simulation_seconds / ranks, self.longest_task_seconds)
         return farm + self.contraction_seconds
+
+    def predicted_years(self, ranks: int = 1) -> float:
+        """The same in years; more than one is no plan to run."""
+        return self.predicted_seconds(ranks) / _SECONDS_OF_A_YEAR
 
     @property
     def memory_bytes(self) -> int:
@@ -137,7 +140,7 @@ def uncut_seconds(circuit: QuantumCircuit, limits: Limits) -> float:
     )
 
 
-def uncut_mps_seconds(circuit: QuantumCircuit, dimensions: Sequence[int]) -> float:
+def uncut_mps_seconds(circuit: QuantumCircuit, gates: WeightedGates) -> float:
     """Bound an uncut matrix-product-state simulation from above.
 
     Between neighbouring qubits the bond dimension is at most the product of the dimensions of
@@ -145,16 +148,16 @@ def uncut_mps_seconds(circuit: QuantumCircuit, dimensions: Sequence[int]) -> flo
 
     Args:
         circuit: The normalised circuit.
-        dimensions: The dimension (1, 2 or 4) of each of its two-qubit gates.
+        gates: Its two-qubit gates with the weights of their cuts.
     """
     width = circuit.num_qubits
     bits = np.zeros(max(width - 1, 0))
     ceiling = np.minimum(np.arange(1, width), np.arange(width - 1, 0, -1))
     seconds = len(circuit.data) * SECONDS_PER_GATE
-    for (a, b), dimension in zip(two_qubit_gates(circuit), dimensions, strict=True):
+    for a, b, weight in gates:
         low, high = min(a, b), max(a, b)
         across = bits[low:high]
-        across += np.log2(dimension)
+        across += weight
         np.minimum(across, ceiling[low:high], out=across)
         with np.errstate(over="ignore"):
             seconds += 2 * float(np.sum(8.0**across)) * _MPS_SECONDS_PER_CUBE

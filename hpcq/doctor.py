@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hpcq.errors import HpcqError
 from hpcq.machine import format_bytes, launched, usable_cores, usable_memory
+from hpcq.version import versions
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,6 @@ def _machine() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    from hpcq.running import versions
-
     yield Finding("versions", ", ".join(f"{name} {v}" for name, v in versions().items()))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from hpcq.cost import SECONDS_OF_A_YEAR
 from hpcq.machine import format_bytes
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def plan_text(plan: Plan) -> str:
         f"sampling overhead  {_power_of_ten(cut.log10_sampling_overhead)} "
         "(for shots on a device; exact runs pay none)",
     ]
-    years = cost.predicted_seconds() / SECONDS_OF_A_YEAR
+    years = cost.predicted_years()
     if years > 1:
         lines.append(f"warning: predicted to take {years:.2g} years, so `hpcq run` refuses it")
     if cost.cheaper_uncut:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +15,6 @@ from numpy.typing import NDArray
 
 from hpcq.assembly import Plan
 from hpcq.config import Device
-from hpcq.cost import SECONDS_OF_A_YEAR
 from hpcq.engines.aer import AerEngine, choose_device
 from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.farm.mpi import ending_the_job, open_farm
@@ -25,7 +22,7 @@ from hpcq.order import WorkOrder
 from hpcq.reconstruction.expectation import contract
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.result import Details, Result
-from hpcq.version import __version__
+from hpcq.version import versions
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -45,16 +42,6 @@ _SLURM = (
     "SLURM_JOB_NAME",
     "SLURM_JOB_NODELIST",
     "SLURM_CLUSTER_NAME",
-)
-_PACKAGES = (
-    "qiskit",
-    "qiskit-aer",
-    "qiskit-aer-gpu",
-    "numpy",
-    "h5py",
-    "mpi4py",
-    "cotengra",
-    "kahypar",
 )
 
 
@@ -168,17 +155,6 @@ def _silent(done: int, total: int) -> None:
     """Say nothing of the progress."""
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of hpcq, Python and the packages that a result depends on."""
-    found = {"hpcq": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def check_plan(plan: object, ranks: int) -> Plan:
     """Return a plan that can be run in a lifetime.
 
@@ -188,7 +164,7 @@ def check_plan(plan: object, ranks: int) -> Plan:
     """
     if not isinstance(plan, Plan):
         raise InputError(f"plan: it is a {type(plan).__name__} on rank 0, expected a plan there")
-    years = plan.cost.predicted_seconds(ranks) / SECONDS_OF_A_YEAR
+    years = plan.cost.predicted_years(ranks)
     if years > 1:
         raise InputError(
             f"plan: predicted to take {years:.2g} years on {ranks} ranks; expected other cuts "

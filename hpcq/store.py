@@ -48,7 +48,7 @@ def save(result: Result, path: Path) -> None:
     with h5py.File(buffer, "w", userblock_size=_USER_BLOCK) as file:
         _write(result, file)
     content = buffer.getbuffer()
-    content[:_USER_BLOCK] = _seal(content[_USER_BLOCK:])
+    content[:_USER_BLOCK] = _seal(hashlib.sha256(content[_USER_BLOCK:]).hexdigest())
     write_whole(place, content, "output")
 
 
@@ -229,18 +229,16 @@ def _open(path: Path) -> Iterator[h5py.File]:
             ) from None
 
 
-def _seal(content: memoryview) -> bytes:
+def _seal(digest: str) -> bytes:
     """Return the user block of a file: what the file is, and the SHA-256 of the rest."""
-    text = f"{_SEAL}{hashlib.sha256(content).hexdigest()}\n"
-    return text.encode().ljust(_USER_BLOCK, b"\0")
+    return f"{_SEAL}{digest}\n".encode().ljust(_USER_BLOCK, b"\0")
 
 
 def _check_seal(raw: io.BufferedReader, name: str) -> None:
     found = raw.read(_USER_BLOCK)
     if not found.startswith(_SEAL.encode()):
         raise InputError(f"{name}: not a whole hpcq result (it does not start like one)")
-    digest = hashlib.file_digest(raw, "sha256").hexdigest()
-    if found != f"{_SEAL}{digest}\n".encode().ljust(_USER_BLOCK, b"\0"):
+    if found != _seal(hashlib.file_digest(raw, "sha256").hexdigest()):
         raise InputError(
             f"{name}: not a whole hpcq result (it is damaged, or was changed since hpcq wrote it)"
         )

@@ -8,6 +8,7 @@ gate cut is an edge of dimension 2 or 4.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -15,11 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.cutting.cuts import two_qubit_gates
+
 if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
     from qiskit.circuit import Gate
 
 PAULI_BASIS = "IZXY"
 """The Paulis by the port index k of a gate cut: k = 2 x + z for X to the power x, Z to z."""
+
+WeightedGates = list[tuple[int, int, float]]
+"""Two-qubit gates as (qubit, qubit, bits of the dimension of their cut)."""
 
 _NEGLIGIBLE = 1e-12
 _HADAMARD = np.array([[1, 1], [1, -1]], dtype=complex) / np.sqrt(2)
@@ -66,6 +73,16 @@ def pauli_sum(gate: Gate) -> PauliSum:
     """
     matrix = np.asarray(gate.to_matrix(), dtype=complex)
     return _pauli_sum(matrix.tobytes())
+
+
+def weighted_gates(circuit: QuantumCircuit) -> WeightedGates:
+    """Return a circuit's two-qubit gates with the weights of their cuts, in order."""
+    bits = (
+        math.log2(pauli_sum(instruction.operation).dimension)
+        for instruction in circuit.data
+        if len(instruction.qubits) == 2
+    )
+    return [(a, b, weight) for (a, b), weight in zip(two_qubit_gates(circuit), bits, strict=True)]
 
 
 @lru_cache(maxsize=4096)

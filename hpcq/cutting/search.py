@@ -10,13 +10,12 @@ and wire cuts. Weights are bits of the edges' dimensions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
-from hpcq.cutting.gates import pauli_sum
-from hpcq.cutting.subcircuits import cut_circuit
+from hpcq.cutting.gates import WeightedGates, weighted_gates
+from hpcq.cutting.subcircuits import subcircuit_widths
 from hpcq.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 Graph = dict[int, dict[int, float]]
 """Node → its neighbours → weight of the edge between them."""
-
-Gates = list[tuple[int, int, float]]
-"""Two-qubit gates as (qubit, qubit, bits of the dimension of their cut)."""
 
 _MORE_PARTS = 2
 _SEEDS = 4
@@ -50,7 +46,7 @@ def candidate_cuts(circuit: QuantumCircuit, max_qubits: int, seed: int = 0) -> l
     """
     if max_qubits < 1:
         raise InputError(f"max_qubits: {max_qubits} is too small, expected at least 1")
-    gates = _weighted_gates(circuit)
+    gates = weighted_gates(circuit)
     graph = _qubit_graph(circuit.num_qubits, gates)
     proposals: dict[Cuts, float] = {}
     for labels in _joint_proposals(graph, _components(graph), max_qubits, seed):
@@ -61,31 +57,16 @@ def candidate_cuts(circuit: QuantumCircuit, max_qubits: int, seed: int = 0) -> l
     return sorted(proposals, key=lambda cuts: (proposals[cuts], len(cuts.wires), cuts.gates))
 
 
-def _weighted_gates(circuit: QuantumCircuit) -> list[tuple[int, int, float]]:
-    """Return the two-qubit gates as (qubit, qubit, bits of the dimension of their cut)."""
-    index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
-    return [
-        (
-            index[instruction.qubits[0]],
-            index[instruction.qubits[1]],
-            math.log2(pauli_sum(instruction.operation).dimension),
-        )
-        for instruction in circuit.data
-        if len(instruction.qubits) == 2
-    ]
-
-
-def _qubit_graph(num_qubits: int, gates: Gates) -> Graph:
+def _qubit_graph(num_qubits: int, gates: WeightedGates) -> Graph:
     """Return the qubits' graph, an edge's weight the bits of all its gates' dimensions."""
     graph: Graph = {qubit: {} for qubit in range(num_qubits)}
     for a, b, bits in gates:
-        graph[a][b] = graph[a].get(b, 0.0) + bits
-        graph[b][a] = graph[b].get(a, 0.0) + bits
+        _join(graph, a, b, bits)
     return graph
 
 
 def _mixed_proposals(
-    circuit: QuantumCircuit, gates: Gates, limit: int, seed: int
+    circuit: QuantumCircuit, gates: WeightedGates, limit: int, seed: int
 ) -> Iterator[tuple[Cuts, float]]:
     """Partition the gate ends; yield what is narrow enough, with its weight.
 
@@ -118,8 +99,7 @@ def _mixed_proposals(
                 ),
                 tuple(sorted(cut for end, after, cut in wires if labels[end] != labels[after])),
             )
-            widest = max(s.num_qubits for s in cut_circuit(circuit, cuts).subcircuits)
-            if widest <= limit:
+            if max(subcircuit_widths(circuit, cuts)) <= limit:
                 yield cuts, sum(gates[cut.gate][2] for cut in cuts.gates) + len(cuts.wires)
 
 
@@ -238,12 +218,12 @@ def _refine(graph: Graph, component: list[int], labels: list[int], limit: int) -
                     sizes[target] += 1
                     improved = True
                     break
-                if gain > 0 and (
-                    partner := _partner(graph, component, qubit, target, labels, place)
-                ):
-                    labels[place[qubit]], labels[place[partner[0]]] = target, home
-                    improved = True
-                    break
+                if gain > 0:
+                    partner = _partner(graph, component, qubit, target, labels, place, gain)
+                    if partner is not None:
+                        labels[place[qubit]], labels[place[partner]] = target, home
+                        improved = True
+                        break
     return labels
 
 
@@ -254,19 +234,17 @@ def _partner(
     target: int,
     labels: list[int],
     place: dict[int, int],
-) -> tuple[int] | None:
+    gain: float,
+) -> int | None:
     """Find a qubit of the target part to swap with, so that the cut gets lighter."""
     home = labels[place[qubit]]
-    gain = _attachment(graph, qubit, labels, place, target) - _attachment(
-        graph, qubit, labels, place, home
-    )
     for other in component:
         if labels[place[other]] == target:
             back = _attachment(graph, other, labels, place, home) - _attachment(
                 graph, other, labels, place, target
             )
             if gain + back - 2 * graph[qubit].get(other, 0.0) > 1e-9:
-                return (other,)
+                return other
     return None
 
 

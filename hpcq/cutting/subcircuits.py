@@ -137,6 +137,15 @@ class CutCircuit:
     subcircuits: tuple[Subcircuit, ...]
     edges: tuple[Edge, ...]
 
+    @cached_property
+    def ends(self) -> tuple[dict[tuple[int, int], int], ...]:
+        """For each subcircuit, the port where each end (edge, 0 or 1) meets it."""
+        ends: tuple[dict[tuple[int, int], int], ...] = tuple({} for _ in self.subcircuits)
+        for number, edge in enumerate(self.edges):
+            for side, (subcircuit, port) in enumerate(edge.ends):
+                ends[subcircuit][number, side] = port
+        return ends
+
     @property
     def sampling_overhead(self) -> float:
         """The factor gamma squared of all cuts: how many times more shots a device would need."""
@@ -161,6 +170,11 @@ def cut_circuit(circuit: QuantumCircuit, cuts: Cuts) -> CutCircuit:
     return _Cutter(circuit, cuts).result()
 
 
+def subcircuit_widths(circuit: QuantumCircuit, cuts: Cuts) -> list[int]:
+    """Return the subcircuits' numbers of qubits without building any; see :func:`cut_circuit`."""
+    return [len(segments) for segments in _Cutter(circuit, cuts).pieces()]
+
+
 _WIRE_OVERHEAD = 16.0
 """gamma squared of a cut wire without classical communication (Peng et al., Phys. Rev. Lett. 125,
 150504 (2020), and Brenner, Piveteau and Sutter, arXiv:2302.03366)."""
@@ -181,37 +195,20 @@ class _Cutter:
         ]
 
     def result(self) -> CutCircuit:
-        pieces = self._pieces()
-        builders = [_Builder(segments) for segments in pieces]
+        builders = [_Builder(number, segments) for number, segments in enumerate(self.pieces())]
         home = {segment: builder for builder in builders for segment in builder.segments}
         edges: list[Edge] = []
-        number = {id(builder): position for position, builder in enumerate(builders)}
-
-        def join(
-            ends: Iterable[tuple[_Builder, int]],
-            weights: tuple[complex, ...],
-            overhead: float,
-            cut: str,
-        ) -> None:
-            first, second = ((number[id(builder)], port) for builder, port in ends)
-            edges.append(Edge((first, second), weights, overhead, cut))
-
         for instruction, segments, gate in self._walk():
             if gate in self.cut_gates:
                 terms = pauli_sum(instruction.operation)
-                sides = [(home[segment], segment) for segment in segments]
-                ports = [
-                    builder.add_gate_side(segment, terms, side)
-                    for side, (builder, segment) in enumerate(sides)
-                ]
-                if terms.dimension > 1:
+                first, second = (
+                    home[segment].add_gate_side(segment, terms, side)
+                    for side, segment in enumerate(segments)
+                )
+                if first and second:
                     pair = ", ".join(str(qubit) for qubit, _ in segments)
-                    join(
-                        zip((b for b, _ in sides), ports, strict=True),
-                        terms.weights,
-                        terms.sampling_overhead,
-                        f"gate {gate}: {instruction.name} on qubits {pair}",
-                    )
+                    cut = f"gate {gate}: {instruction.name} on qubits {pair}"
+                    edges.append(Edge((first, second), terms.weights, terms.sampling_overhead, cut))
             else:
                 home[segments[0]].add(instruction, segments)
         segment_before: dict[int, int] = {}
@@ -219,15 +216,9 @@ class _Cutter:
             before = (qubit, segment_before.get(qubit, 0))
             segment_before[qubit] = before[1] + 1
             behind = (qubit, before[1] + 1)
-            join(
-                [
-                    (home[before], home[before].close(before)),
-                    (home[behind], home[behind].inputs[behind]),
-                ],
-                (1.0, 1.0),
-                _WIRE_OVERHEAD,
-                f"wire of qubit {qubit} after its two-qubit gate number {after}",
-            )
+            ends = (home[before].close(before), home[behind].inputs[behind])
+            cut = f"wire of qubit {qubit} after its two-qubit gate number {after}"
+            edges.append(Edge(ends, (1.0, 1.0), _WIRE_OVERHEAD, cut))
         return CutCircuit(
             self.circuit.num_qubits,
             self.cuts,
@@ -251,7 +242,7 @@ class _Cutter:
                 if (qubit, passed[qubit]) in self.cut_wires:
                     segment[qubit] += 1
 
-    def _pieces(self) -> list[list[tuple[int, int]]]:
+    def pieces(self) -> list[list[tuple[int, int]]]:
         """Group the segments that uncut gates join; groups and members in order."""
         parent = {(qubit, 0): (qubit, 0) for qubit in range(self.circuit.num_qubits)}
 
@@ -274,17 +265,18 @@ class _Cutter:
 
 
 class _Builder:
-    """Collects the gates and ports of one subcircuit."""
+    """Collects the gates and ports of one subcircuit; an end is (subcircuit, port)."""
 
-    def __init__(self, segments: list[tuple[int, int]]) -> None:
+    def __init__(self, number: int, segments: list[tuple[int, int]]) -> None:
         from qiskit import QuantumCircuit
 
+        self.number = number
         self.segments = segments
         self.wire = {segment: wire for wire, segment in enumerate(segments)}
         self.circuit = QuantumCircuit(len(segments))
         self._qubits = self.circuit.qubits
         self.ports: list[Port] = []
-        self.inputs: dict[tuple[int, int], int] = {}
+        self.inputs: dict[tuple[int, int], tuple[int, int]] = {}
         for segment in segments:
             if segment[1] > 0:
                 self.inputs[segment] = self._add_port("input", segment, 2)
@@ -294,16 +286,18 @@ class _Builder:
         wires = [self._qubits[self.wire[segment]] for segment in segments]
         self.circuit._append(instruction.replace(qubits=wires))
 
-    def add_gate_side(self, segment: tuple[int, int], terms: PauliSum, side: int) -> int:
-        """Add one side of a cut gate; return its port, or -1 where it needs none."""
+    def add_gate_side(
+        self, segment: tuple[int, int], terms: PauliSum, side: int
+    ) -> tuple[int, int] | None:
+        """Add one side of a cut gate; return its end, or None where it needs no port."""
         self._add_u(terms.before[side], segment)
-        port = -1
+        end = None
         if terms.dimension > 1:
-            port = self._add_port("gate", segment, terms.dimension)
+            end = self._add_port("gate", segment, terms.dimension)
         self._add_u(terms.after[side], segment)
-        return port
+        return end
 
-    def close(self, segment: tuple[int, int]) -> int:
+    def close(self, segment: tuple[int, int]) -> tuple[int, int]:
         return self._add_port("output", segment, 2)
 
     def result(self) -> Subcircuit:
@@ -317,10 +311,12 @@ class _Builder:
         if angles[0] or angles[1] + angles[2]:
             self.circuit.append(UGate(*angles), [self.wire[segment]], copy=False)
 
-    def _add_port(self, kind: PortKind, segment: tuple[int, int], dimension: int) -> int:
+    def _add_port(
+        self, kind: PortKind, segment: tuple[int, int], dimension: int
+    ) -> tuple[int, int]:
         from qiskit.circuit import Gate
 
         number = len(self.ports)
         self.ports.append(Port(kind, self.wire[segment], dimension))
         self.circuit.append(Gate(PORT_MARKERS[kind], 1, [number]), [self.wire[segment]])
-        return number
+        return self.number, number

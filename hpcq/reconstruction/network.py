@@ -99,21 +99,22 @@ class Network:
     @property
     def largest_bytes(self) -> int:
         """Bytes of the largest tensor of the contraction, for one row."""
-        sizes = (self._size(step.left_only + step.right_only) for step in self.steps)
-        return _BYTES * max(sizes, default=1)
+        return _BYTES * max(self._node_sizes(), default=1)
 
     @property
     def sweep_bytes(self) -> int:
         """Bytes of all tensors and environments of one slice's contraction, for one row."""
-        sizes = [self._size(step.left_only) * self._size(step.right_only) for step in self.steps]
-        return 2 * _BYTES * int(sum(sizes)) + _BYTES * int(
-            sum(self._size(own) for own in self.legs)
-        )
+        environments_of_leaves = sum(self._size(legs) for legs in self.legs)
+        return _BYTES * (2 * sum(self._node_sizes()) + environments_of_leaves)
 
     def slices(self) -> Iterator[dict[int, int]]:
         """Yield the values of the sliced bonds, one slice after the other."""
         for values in product(*(range(self.bonds[b].size) for b in self.sliced)):
             yield dict(zip(self.sliced, values, strict=True))
+
+    def _node_sizes(self) -> list[int]:
+        """Number of entries that each step makes, for one row."""
+        return [self._size(step.left_only + step.right_only) for step in self.steps]
 
     def _size(self, bonds: Sequence[int]) -> int:
         size = 1
@@ -186,12 +187,7 @@ def bond_tensor(
     """
     ports = cut.subcircuits[subcircuit].ports
     dimensions = [port.dimension for port in ports]
-    at = {
-        (number, side): port
-        for number, edge in enumerate(cut.edges)
-        for side, (home, port) in enumerate(edge.ends)
-        if home == subcircuit
-    }
+    at = cut.ends[subcircuit]
     whole = tensor.reshape(-1, *dimensions, *dimensions)
     labels = list(range(2 * len(ports)))
     batch = len(labels)
