@@ -26,9 +26,9 @@ def pauli_products(
 ) -> NDArray[np.complex128]:
     """Multiply states with Pauli strings in between.
 
-    Where ket and bra are the same array, every product is Hermitian, and a string other than the
-    identity pairs its columns up or splits them into two halves of which one suffices: half the
-    work.
+    Where ket and bra are the same array, a string P other than the identity halves the columns:
+    with its projector ``Q = (1 + P) / 2``, the product is ``2 psi Q psi^dagger - psi psi^dagger``,
+    and Q leaves half as many columns. What remains is Hermitian, so half of it is computed.
 
     Args:
         ket: States in the rows, shape (D, 2**n), entry j of a row the amplitude of the basis
@@ -42,41 +42,40 @@ def pauli_products(
         read in blocks of about a megabyte; nothing of their size is copied.
     """
     actions = [_Action.of(string) for string in strings]
-    product: Callable[[_Action], NDArray[np.complex128]]
+    products = np.zeros((len(strings), len(ket), len(bra)), dtype=complex)
+    fill: Callable[[_Action, NDArray[np.complex128]], None]
     if ket is bra:
         whole = np.zeros((len(ket), len(ket)), dtype=complex)
-        if not all(action.x for action in actions):
-            for start, low in _blocks(ket):
-                whole += _gram(ket[:, start : start + low])
-        product = partial(_hermitian_product, ket, whole)
+        for start, low in _blocks(ket):
+            whole += _gram(ket[:, start : start + low])
+        fill = partial(_fill_hermitian, ket, whole)
     else:
-        product = partial(_product, ket, bra)
-    products = np.empty((len(strings), len(ket), len(bra)), dtype=complex)
+        fill = partial(_fill, ket, bra)
     if threads > 1 and len(actions) > 1 and ket.size * len(bra) > _WORTH_A_THREAD:
         with ThreadPoolExecutor(threads) as pool:
-            for number, found in enumerate(pool.map(product, actions)):
-                products[number] = found
+            list(pool.map(fill, actions, products))
     else:
-        for number, action in enumerate(actions):
-            products[number] = product(action)
+        for action, product in zip(actions, products, strict=True):
+            fill(action, product)
     return products
 
 
-def _product(ket: States, bra: States, action: _Action) -> NDArray[np.complex128]:
-    product = np.zeros((len(ket), len(bra)), dtype=complex)
+def _fill(ket: States, bra: States, action: _Action, product: NDArray[np.complex128]) -> None:
     for start, low in _blocks(ket):
         right = bra[:, start : start + low].conj().T
         product += action.on_block(ket, start, low, _ALL) @ right
-    return product
 
 
-def _hermitian_product(
-    states: States, whole: NDArray[np.complex128], action: _Action
-) -> NDArray[np.complex128]:
+def _fill_hermitian(
+    states: States,
+    whole: NDArray[np.complex128],
+    action: _Action,
+    product: NDArray[np.complex128],
+) -> None:
     """Multiply states with themselves; ``whole`` is the identity's product."""
     if not action.x and not action.z:
-        return whole
-    product = np.zeros((len(states), len(states)), dtype=complex)
+        product += whole
+        return
     halves: dict[int, Columns | None] = {}
     for start, low in _blocks(states):
         side = action.side(start, low)
@@ -85,12 +84,12 @@ def _hermitian_product(
         columns = halves[side]
         if columns is None:
             continue
-        right = states[:, start : start + low][:, columns]
-        if action.x:
-            product += action.on_block(states, start, low, columns) @ right.conj().T
+        kept = states[:, start : start + low][:, columns]
+        if action.x:  # of each pair that P exchanges, one column psi + P psi stands for both
+            product += _gram(kept + action.on_block(states, start, low, columns))
         else:
-            product += _gram(right)
-    return product + product.conj().T if action.x else 2 * product - whole
+            product += 2 * _gram(kept)
+    product -= whole
 
 
 @dataclass(frozen=True)
