@@ -11,8 +11,9 @@ from hpcq import cost as costs
 from hpcq.config import LEAST_MEMORY, Limits
 from hpcq.cost import Cost
 from hpcq.cutting.cuts import Cuts
+from hpcq.cutting.cutter import cut_circuit
 from hpcq.cutting.gates import weighted_gates
-from hpcq.cutting.subcircuits import CutCircuit, Subcircuit, cut_circuit
+from hpcq.cutting.subcircuits import CutCircuit, Subcircuit
 from hpcq.errors import MemoryLimitError
 from hpcq.inputs.observables import Observable
 from hpcq.machine import format_bytes

@@ -85,7 +85,8 @@ class WorkOrder:
                 {
                     "qubits": tensor.subcircuit.qubits,
                     "ports": [
-                        [port.kind, port.wire, port.dimension] for port in tensor.subcircuit.ports
+                        [port.kind, port.wire, port.dimension, port.twin]
+                        for port in tensor.subcircuit.ports
                     ],
                     "strings": tensor.strings,
                     "sliced": tensor.sliced,
@@ -111,7 +112,7 @@ class WorkOrder:
                 Subcircuit(
                     circuit,
                     tuple(entry["qubits"]),
-                    tuple(Port(kind, wire, size) for kind, wire, size in entry["ports"]),
+                    tuple(Port(*port) for port in entry["ports"]),
                 ),
                 tuple(tuple((wire, p) for wire, p in string) for string in entry["strings"]),
                 tuple(entry["sliced"]),

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,8 @@ def load(path: str | Path) -> Result:
                 Subcircuit(
                     _circuit(group["qpy"]),
                     tuple(int(qubit) for qubit in group.attrs["qubits"]),
-                    tuple(Port(p["kind"], p["wire"], p["dimension"]) for p in ports),
+                    tuple(Port(**port) for port in ports),
+                    int(group.attrs.get("cone", 0)),
                 )
             )
             width = int(group.attrs["num_qubits"])
@@ -174,9 +176,8 @@ def _write_details(details: Details, file: h5py.File) -> None:
         group = file.create_group(f"subcircuits/{number}")
         group.attrs["num_qubits"] = subcircuit.num_qubits
         group.attrs["qubits"] = np.array(subcircuit.qubits, dtype=np.int64)
-        group.attrs["ports"] = json.dumps(
-            [{"kind": p.kind, "wire": p.wire, "dimension": p.dimension} for p in subcircuit.ports]
-        )
+        group.attrs["ports"] = json.dumps([asdict(port) for port in subcircuit.ports])
+        group.attrs["cone"] = subcircuit.cone
         group["qpy"] = np.frombuffer(_qpy(subcircuit.circuit), dtype=np.uint8)
         group["strings"] = _texts(details.strings[number])
         tensor = details.tensors[number]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PAULI_BASIS = "IZXY"
 """The Paulis by the port index k of a gate cut: k = 2 x + z for X to the power x, Z to z."""
 
+Vector = tuple[float, float, float]
+"""A Pauli operator's coefficients of X, Y and Z."""
+
 WeightedGates = list[tuple[int, int, float]]
 """Two-qubit gates as (qubit, qubit, bits of the dimension of their cut)."""
 
@@ -85,7 +88,31 @@ def weighted_gates(circuit: QuantumCircuit) -> WeightedGates:
     return [(a, b, weight) for (a, b), weight in zip(two_qubit_gates(circuit), bits, strict=True)]
 
 
-@lru_cache(maxsize=4096)
+def axis(angles: tuple[float, float, float], inverse: bool) -> Vector:
+    """Return U Z U^dagger of a ``UGate`` as a Pauli vector, or with ``inverse`` U^dagger Z U."""
+    theta, phi, lam = angles
+    if inverse:
+        theta, phi = -theta, -lam
+    return (
+        math.sin(theta) * math.cos(phi),
+        math.sin(theta) * math.sin(phi),
+        math.cos(theta),
+    )
+
+
+def turned(vector: Vector, gate: Gate) -> Vector:
+    """Return U P U^dagger of a one-qubit gate and a Pauli vector P, as a Pauli vector."""
+    ((a, b), (c, d)) = np.asarray(gate.to_matrix(), dtype=complex).tolist()
+    x, y, z = vector
+    # The columns of U P are (z a + (x + iy) b, ...) and ((x - iy) a - z b, ...).
+    up, down = z * a + complex(x, y) * b, complex(x, -y) * a - z * b
+    low_up, low_down = z * c + complex(x, y) * d, complex(x, -y) * c - z * d
+    corner = low_up * a.conjugate() + low_down * b.conjugate()
+    level = up * a.conjugate() + down * b.conjugate()
+    return (corner.real, corner.imag, level.real)
+
+
+@lru_cache(maxsize=1 << 15)
 def _pauli_sum(matrix: bytes) -> PauliSum:
     from qiskit.synthesis import TwoQubitWeylDecomposition
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
+from hpcq.cutting.cutter import pieces
 from hpcq.cutting.gates import WeightedGates, weighted_gates
-from hpcq.cutting.subcircuits import subcircuit_widths
 from hpcq.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _mixed_proposals(
                 ),
                 tuple(sorted(cut for end, after, cut in wires if labels[end] != labels[after])),
             )
-            if max(subcircuit_widths(circuit, cuts)) <= limit:
+            if max([len(p) for p in pieces(circuit, cuts)]) <= limit:
                 yield cuts, sum(gates[cut.gate][2] for cut in cuts.gates) + len(cuts.wires)
 
 

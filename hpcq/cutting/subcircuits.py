@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -12,20 +11,23 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.gates import PauliSum, pauli_sum
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-    from qiskit.circuit import CircuitInstruction
 
-PortKind = Literal["input", "output", "gate"]
+PortKind = Literal["input", "output", "gate", "control"]
 
 PORT_MARKERS: dict[PortKind, str] = {
     "input": "input_port",
     "output": "output_port",
     "gate": "gate_port",
+    "control": "control_port",
 }
-"""Name of the one-qubit placeholder that stands in a subcircuit's circuit for a port."""
+"""Name of the one-qubit placeholder that stands in a subcircuit's circuit for a port.
+
+Its first parameter is the port's number. A control port has one for each of its gates, whose second
+parameter is the angle of an RZZ gate between the absent control and the wire.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,19 +36,23 @@ class Port:
 
     Attributes:
         kind: ``output`` and ``input`` are the two ends of a cut wire, upstream and downstream;
-            ``gate`` is one side of a cut gate.
-        wire: The wire of the subcircuit that it sits on.
+            ``gate`` is one side of a cut gate; ``control`` stands for a qubit of another
+            subcircuit that acts here through several gates.
+        wire: The wire of the subcircuit that it sits on, or acts on first.
         dimension: Range of the index k (and of its bra twin): 2, or 4 for a general gate.
+        twin: An earlier gate port of the same run, if there is one: the two apply the same Pauli,
+            so the tensor depends on the sum of their indices only.
     """
 
     kind: PortKind
     wire: int
     dimension: int
+    twin: int | None = None
 
     @property
     def qubits(self) -> int:
         """Number of qubits that carry the index in a simulation."""
-        return self.dimension.bit_length() - 1
+        return 0 if self.twin is not None else self.dimension.bit_length() - 1
 
     @property
     def ancillas(self) -> int:
@@ -64,11 +70,13 @@ class Subcircuit:
         qubits: The qubit of the whole circuit that each wire is a piece of, ascending; a qubit
             whose wire is cut may appear more than once.
         ports: Its ports in the order in which they occur.
+        cone: The light cone that it belongs to; see :mod:`hpcq.simplify.cones`.
     """
 
     circuit: QuantumCircuit
     qubits: tuple[int, ...]
     ports: tuple[Port, ...]
+    cone: int = 0
 
     @property
     def num_qubits(self) -> int:
@@ -101,12 +109,14 @@ class Subcircuit:
 
 @dataclass(frozen=True)
 class Edge:
-    """A cut: two ports that share an index, with one weight for each of its values.
+    """A cut, or several that share it: two ports of one index, a weight for each of its values.
 
     Attributes:
-        ends: The two ports as (subcircuit, port); upstream first for a wire.
+        ends: The two ports as (subcircuit, port); upstream first for a wire, and the control's
+            side first for several gates.
         weights: ``w_k``; the joined pair of indices (k, l) carries ``w_k conj(w_l)``.
-        sampling_overhead: Its factor gamma squared in a quasi-probability run.
+        sampling_overhead: Its factor gamma squared in a quasi-probability run that cuts every
+            gate for itself.
         cut: The cut in words.
     """
 
@@ -126,10 +136,11 @@ class CutCircuit:
     """Subcircuits and the edges that join them.
 
     Attributes:
-        num_qubits: Qubits of the whole circuit.
+        num_qubits: Qubits of the circuit that was cut.
         cuts: Where it was cut.
         subcircuits: The pieces, by their first qubit.
-        edges: One for each cut, but for gates that turn out to act on each qubit alone.
+        edges: One for each cut or set of gates that share one, but for gates that turn out to act
+            on each qubit alone.
     """
 
     num_qubits: int
@@ -155,168 +166,3 @@ class CutCircuit:
     def log10_sampling_overhead(self) -> float:
         """Its decimal logarithm, finite for any number of cuts."""
         return math.fsum(math.log10(edge.sampling_overhead) for edge in self.edges)
-
-
-def cut_circuit(circuit: QuantumCircuit, cuts: Cuts) -> CutCircuit:
-    """Take a circuit apart.
-
-    Parts that no gate joins become separate subcircuits of their own, whether a cut made them
-    so or not.
-
-    Args:
-        circuit: The normalised circuit: unitary gates on one or two qubits.
-        cuts: Cuts at places that the circuit has (:meth:`hpcq.cutting.cuts.Cuts.check`).
-    """
-    return _Cutter(circuit, cuts).result()
-
-
-def subcircuit_widths(circuit: QuantumCircuit, cuts: Cuts) -> list[int]:
-    """Return the subcircuits' numbers of qubits without building any; see :func:`cut_circuit`."""
-    return [len(segments) for segments in _Cutter(circuit, cuts).pieces()]
-
-
-_WIRE_OVERHEAD = 16.0
-"""gamma squared of a cut wire without classical communication (Peng et al., Phys. Rev. Lett. 125,
-150504 (2020), and Brenner, Piveteau and Sutter, arXiv:2302.03366)."""
-
-
-class _Cutter:
-    """Two walks over the circuit: the first finds the pieces, the second fills them."""
-
-    def __init__(self, circuit: QuantumCircuit, cuts: Cuts) -> None:
-        self.circuit = circuit
-        self.cuts = cuts
-        self.cut_gates = {cut.gate for cut in cuts.gates}
-        self.cut_wires = {(cut.qubit, cut.after) for cut in cuts.wires}
-        index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
-        self.steps: list[tuple[CircuitInstruction, tuple[int, ...]]] = [
-            (instruction, tuple(index[q] for q in instruction.qubits))
-            for instruction in circuit.data
-        ]
-
-    def result(self) -> CutCircuit:
-        builders = [_Builder(number, segments) for number, segments in enumerate(self.pieces())]
-        home = {segment: builder for builder in builders for segment in builder.segments}
-        edges: list[Edge] = []
-        for instruction, segments, gate in self._walk():
-            if gate in self.cut_gates:
-                terms = pauli_sum(instruction.operation)
-                first, second = (
-                    home[segment].add_gate_side(segment, terms, side)
-                    for side, segment in enumerate(segments)
-                )
-                if first and second:
-                    pair = ", ".join(str(qubit) for qubit, _ in segments)
-                    cut = f"gate {gate}: {instruction.name} on qubits {pair}"
-                    edges.append(Edge((first, second), terms.weights, terms.sampling_overhead, cut))
-            else:
-                home[segments[0]].add(instruction, segments)
-        segment_before: dict[int, int] = {}
-        for qubit, after in sorted(self.cut_wires):
-            before = (qubit, segment_before.get(qubit, 0))
-            segment_before[qubit] = before[1] + 1
-            behind = (qubit, before[1] + 1)
-            ends = (home[before].close(before), home[behind].inputs[behind])
-            cut = f"wire of qubit {qubit} after its two-qubit gate number {after}"
-            edges.append(Edge(ends, (1.0, 1.0), _WIRE_OVERHEAD, cut))
-        return CutCircuit(
-            self.circuit.num_qubits,
-            self.cuts,
-            tuple(builder.result() for builder in builders),
-            tuple(edges),
-        )
-
-    def _walk(self) -> Iterable[tuple[CircuitInstruction, tuple[tuple[int, int], ...], int | None]]:
-        """Yield every gate with its segments (qubit, number of cuts before) and its number."""
-        passed = [0] * self.circuit.num_qubits
-        segment = [0] * self.circuit.num_qubits
-        number = -1
-        for instruction, qubits in self.steps:
-            if len(qubits) == 1:
-                yield instruction, ((qubits[0], segment[qubits[0]]),), None
-                continue
-            number += 1
-            yield instruction, tuple((q, segment[q]) for q in qubits), number
-            for qubit in qubits:
-                passed[qubit] += 1
-                if (qubit, passed[qubit]) in self.cut_wires:
-                    segment[qubit] += 1
-
-    def pieces(self) -> list[list[tuple[int, int]]]:
-        """Group the segments that uncut gates join; groups and members in order."""
-        parent = {(qubit, 0): (qubit, 0) for qubit in range(self.circuit.num_qubits)}
-
-        def find(segment: tuple[int, int]) -> tuple[int, int]:
-            while parent[segment] != segment:
-                parent[segment] = parent[parent[segment]]
-                segment = parent[segment]
-            return segment
-
-        for _, segments, gate in self._walk():
-            for segment in segments:
-                parent.setdefault(segment, segment)
-            if gate is not None and gate not in self.cut_gates:
-                roots = sorted(find(segment) for segment in segments)
-                parent[roots[1]] = roots[0]
-        groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for segment in sorted(parent):
-            groups.setdefault(find(segment), []).append(segment)
-        return sorted(groups.values())
-
-
-class _Builder:
-    """Collects the gates and ports of one subcircuit; an end is (subcircuit, port)."""
-
-    def __init__(self, number: int, segments: list[tuple[int, int]]) -> None:
-        from qiskit import QuantumCircuit
-
-        self.number = number
-        self.segments = segments
-        self.wire = {segment: wire for wire, segment in enumerate(segments)}
-        self.circuit = QuantumCircuit(len(segments))
-        self._qubits = self.circuit.qubits
-        self.ports: list[Port] = []
-        self.inputs: dict[tuple[int, int], tuple[int, int]] = {}
-        for segment in segments:
-            if segment[1] > 0:
-                self.inputs[segment] = self._add_port("input", segment, 2)
-
-    def add(self, instruction: CircuitInstruction, segments: tuple[tuple[int, int], ...]) -> None:
-        """Add an uncut gate."""
-        wires = [self._qubits[self.wire[segment]] for segment in segments]
-        self.circuit._append(instruction.replace(qubits=wires))
-
-    def add_gate_side(
-        self, segment: tuple[int, int], terms: PauliSum, side: int
-    ) -> tuple[int, int] | None:
-        """Add one side of a cut gate; return its end, or None where it needs no port."""
-        self._add_u(terms.before[side], segment)
-        end = None
-        if terms.dimension > 1:
-            end = self._add_port("gate", segment, terms.dimension)
-        self._add_u(terms.after[side], segment)
-        return end
-
-    def close(self, segment: tuple[int, int]) -> tuple[int, int]:
-        return self._add_port("output", segment, 2)
-
-    def result(self) -> Subcircuit:
-        return Subcircuit(
-            self.circuit, tuple(qubit for qubit, _ in self.segments), tuple(self.ports)
-        )
-
-    def _add_u(self, angles: tuple[float, float, float], segment: tuple[int, int]) -> None:
-        from qiskit.circuit.library import UGate
-
-        if angles[0] or angles[1] + angles[2]:
-            self.circuit.append(UGate(*angles), [self.wire[segment]], copy=False)
-
-    def _add_port(
-        self, kind: PortKind, segment: tuple[int, int], dimension: int
-    ) -> tuple[int, int]:
-        from qiskit.circuit import Gate
-
-        number = len(self.ports)
-        self.ports.append(Port(kind, self.wire[segment], dimension))
-        self.circuit.append(Gate(PORT_MARKERS[kind], 1, [number]), [self.wire[segment]])
-        return self.number, number

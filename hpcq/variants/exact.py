@@ -4,6 +4,10 @@ With every port on qubits of its own, one simulation gives psi[p, rest], and the
 Pauli string O is ``R[p, p'] = sum_rest (O psi)[p, rest] conj(psi[p', rest])``. A sliced port
 takes no ancilla: each of its values k is a simulation of its own (a branch), and the tensor is
 filled block by block from pairs of branches.
+
+A control port is opened as the absent control itself, in |+> and turned by H at the end, and sliced
+by the control's values z, with the same turn done on the tensor. A twin port has no qubit at all:
+its index adds to that of its twin.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from hpcq.variants.products import pauli_products
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+    from qiskit.circuit import Qubit
 
 Simulate = Callable[["QuantumCircuit"], NDArray[np.complexfloating]]
 """Runs a circuit from |0...0> and returns its 2**n amplitudes, qubit 0 the lowest bit."""
@@ -53,8 +58,11 @@ class ExactTensor:
 
     @cached_property
     def open_ports(self) -> tuple[int, ...]:
-        """Numbers of the ports that are not sliced."""
-        return tuple(p for p in range(len(self.subcircuit.ports)) if p not in self.sliced)
+        """Numbers of the ports that are not sliced and no twins."""
+        ports = self.subcircuit.ports
+        return tuple(
+            p for p, port in enumerate(ports) if port.twin is None and p not in self.sliced
+        )
 
     @property
     def num_branches(self) -> int:
@@ -102,15 +110,25 @@ class ExactTensor:
         i, j = _pair(task)
         ket = self._states(i, simulate)
         bra = ket if i == j else self._states(j, simulate)
-        scale = 2.0 ** sum(self.subcircuit.ports[p].ancillas for p in self.open_ports)
+        ports = [self.subcircuit.ports[p] for p in self.open_ports]
+        scale = 2.0 ** sum(port.ancillas for port in ports if port.kind != "control")
         products = pauli_products(ket, bra, self._placed_strings, threads)
         products *= scale
         return products
 
     def assemble(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
         """Put the blocks of all tasks, in order, together into the tensors of ``shape``."""
-        if not self.sliced:
-            return blocks[0]
+        own = self.open_ports
+        whole = blocks[0]
+        if self.sliced:
+            own = tuple(sorted(self.sliced + self.open_ports))
+            whole = self._joined(blocks)
+        if len(own) == len(self.subcircuit.ports):
+            return whole
+        return self._with_twins(whole, own)
+
+    def _joined(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
+        """Join the blocks of all pairs of branches to one tensor over all ports but twins."""
         branches = self.num_branches
         strings, size, _ = self.block_shape
         whole = np.empty((strings, branches, size, branches, size), dtype=complex)
@@ -120,9 +138,33 @@ class ExactTensor:
             whole[:, j, :, i, :] = block.conj().swapaxes(1, 2)
         order = self.sliced + self.open_ports
         dimensions = self._dimensions(order)
+        whole = whole.reshape(strings, *dimensions, *dimensions)
+        for place, number in enumerate(self.sliced):
+            if self.subcircuit.ports[number].kind == "control":
+                for axis in (1 + place, 1 + len(order) + place):
+                    zero, one = np.moveaxis(whole, axis, 0)
+                    whole = np.stack([(zero + one) / 2, (zero - one) / 2], axis)
         back = np.argsort(order)
         axes = [0, *(1 + back), *(1 + len(order) + back)]
-        return whole.reshape(strings, *dimensions, *dimensions).transpose(axes).reshape(self.shape)
+        return whole.transpose(axes).reshape(strings, branches * size, branches * size)
+
+    def _with_twins(
+        self, tensor: NDArray[np.complex128], own: Sequence[int]
+    ) -> NDArray[np.complex128]:
+        """Give every twin port its index: the tensor depends on the sum modulo 2."""
+        ports = self.subcircuit.ports
+        place = {number: digit for digit, number in enumerate(own)}
+        sizes = self._dimensions(own)
+        rows = np.zeros([port.dimension for port in ports], dtype=np.intp)
+        index = np.indices(rows.shape, sparse=True)
+        digits: list[NDArray[np.intp]] = [index[number] for number in own]
+        for number, port in enumerate(ports):
+            if port.twin is not None:
+                digits[place[port.twin]] = digits[place[port.twin]] ^ index[number]
+        for digit, size in zip(digits, sizes, strict=True):
+            rows = rows * size + digit
+        flat = rows.reshape(-1)
+        return tensor[:, flat[:, None], flat]
 
     def circuit(self, branch: int = 0) -> QuantumCircuit:
         """Return the circuit that one branch simulates.
@@ -137,17 +179,33 @@ class ExactTensor:
         circuit = QuantumCircuit(self.simulated_qubits)
         places = circuit.qubits
         qubit = {q: places[self._place[w]] for w, q in enumerate(subcircuit.circuit.qubits)}
+        controls = [
+            self._port_qubits[number]
+            for number in self.open_ports
+            if subcircuit.ports[number].kind == "control"
+        ]
+        if controls:
+            circuit.h(controls)
         for instruction in subcircuit.circuit.data:
             if instruction.name in _MARKER_NAMES:
                 number = int(instruction.params[0])
                 port = subcircuit.ports[number]
-                if number in values:
-                    _prepare_branch(circuit, port, self._place[port.wire], values[number])
+                wire = qubit[instruction.qubits[0]]
+                if port.kind == "control":
+                    angle = float(instruction.params[1])
+                    if number in values:
+                        circuit.rz(-angle if values[number] else angle, wire)
+                    else:
+                        circuit.rzz(angle, self._port_qubits[number], wire)
+                elif number in values:
+                    _prepare_branch(circuit, port, wire, values[number])
                 else:
-                    _open(circuit, port, self._place[port.wire], self._port_qubits[number])
+                    _open(circuit, port, wire, self._port_qubits[number])
             else:
                 # The checks of `append` would cost more than a small simulation.
                 circuit._append(instruction.replace(qubits=[qubit[q] for q in instruction.qubits]))
+        if controls:
+            circuit.h(controls)
         return circuit
 
     @cached_property
@@ -184,7 +242,7 @@ class ExactTensor:
         return [self.subcircuit.ports[p].dimension for p in ports]
 
 
-def _open(circuit: QuantumCircuit, port: Port, wire: int, top: int) -> None:
+def _open(circuit: QuantumCircuit, port: Port, wire: Qubit, top: int) -> None:
     """Give a port its index qubits, so that their basis states are the port's values."""
     if port.kind == "output":
         return
@@ -202,7 +260,7 @@ def _open(circuit: QuantumCircuit, port: Port, wire: int, top: int) -> None:
         circuit.cp(np.pi / 2, x, z)
 
 
-def _prepare_branch(circuit: QuantumCircuit, port: Port, wire: int, value: int) -> None:
+def _prepare_branch(circuit: QuantumCircuit, port: Port, wire: Qubit, value: int) -> None:
     """Put one value of a sliced port into the circuit: |value>, or the Pauli P_value."""
     if port.kind == "input":
         if value:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
-from hpcq.cutting.subcircuits import cut_circuit
+from hpcq.cutting.cutter import cut_circuit
 from hpcq.errors import InputError
 from tests.strategies import circuits, cuts_of
 

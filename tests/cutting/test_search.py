@@ -6,7 +6,7 @@ from qiskit import QuantumCircuit
 
 from hpcq.cutting.cuts import two_qubit_gates
 from hpcq.cutting.search import candidate_cuts
-from hpcq.cutting.subcircuits import cut_circuit
+from hpcq.cutting.cutter import cut_circuit
 from hpcq.errors import InputError
 
 

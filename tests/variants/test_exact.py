@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qiskit.quantum_info import Operator, SparsePauliOp
 
 from hpcq.config import Limits
-from hpcq.cutting.subcircuits import cut_circuit
+from hpcq.cutting.cutter import cut_circuit
 from hpcq.engines.aer import AerEngine
 from hpcq.variants.exact import ExactTensor, _pair
 from hpcq.variants.products import pauli_products

@@ -1,0 +1,113 @@
+"""A circuit as cutting sees it: its two-qubit gates as Pauli sums, and the runs they form.
+
+A **run** is a longest row of two-qubit gates on one wire that are all functions of one and the
+same Pauli there, such as the control side of CX gates, or a layer of RZZ gates; one-qubit gates
+in between may turn that Pauli. Gates of a run commute on the wire, so whatever is cut of them can
+share one port.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from hpcq.cutting.gates import PauliSum, Vector, axis, pauli_sum, turned
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import CircuitInstruction
+
+Run = tuple[int, int]
+"""A run, counted over all wires, and the sign with which a gate takes its Pauli."""
+
+_SAME_AXIS = 1e-12
+
+
+class Anatomy:
+    """What is known of a circuit before it is cut; all of it is worked out when first asked for.
+
+    Args:
+        circuit: The circuit: unitary gates on one or two qubits.
+    """
+
+    def __init__(self, circuit: QuantumCircuit) -> None:
+        self.circuit = circuit
+        index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
+        self.steps: list[tuple[CircuitInstruction, tuple[int, ...]]] = [
+            (instruction, tuple([index[q] for q in instruction.qubits]))
+            for instruction in circuit.data
+        ]
+
+    @property
+    def num_qubits(self) -> int:
+        """Number of qubits of the circuit."""
+        return int(self.circuit.num_qubits)
+
+    @cached_property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Qubits of each two-qubit gate."""
+        return [(qubits[0], qubits[1]) for _, qubits in self.steps if len(qubits) == 2]
+
+    @cached_property
+    def sums(self) -> list[PauliSum]:
+        """Pauli sum of each two-qubit gate."""
+        return [pauli_sum(step.operation) for step, qubits in self.steps if len(qubits) == 2]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Name of each two-qubit gate."""
+        return [step.name for step, qubits in self.steps if len(qubits) == 2]
+
+    @cached_property
+    def bits(self) -> list[float]:
+        """Bits of the dimension of each two-qubit gate's cut: 0, 1 or 2."""
+        return [math.log2(terms.dimension) for terms in self.sums]
+
+    @cached_property
+    def runs(self) -> list[tuple[Run, Run] | None]:
+        """The runs of each two-qubit gate on its two wires; None unless its dimension is 2."""
+        found: list[tuple[Run, Run] | None] = []
+        current: list[tuple[int, Vector] | None] = [None] * self.num_qubits
+        count = 0
+        for instruction, qubits in self.steps:
+            if len(qubits) == 1:
+                run = current[qubits[0]]
+                if run is not None:
+                    current[qubits[0]] = (run[0], turned(run[1], instruction.operation))
+                continue
+            terms = self.sums[len(found)]
+            if terms.dimension != 2:
+                if terms.dimension == 4:
+                    current[qubits[0]] = current[qubits[1]] = None
+                found.append(None)
+                continue
+            ends = []
+            for side, qubit in enumerate(qubits):
+                before, after = axis(terms.before[side], True), axis(terms.after[side], False)
+                run = current[qubit]
+                sign = 0 if run is None else _sign(run[1], before)
+                if run is None or not sign:
+                    run, sign = (count, before), 1
+                    count += 1
+                current[qubit] = (run[0], (sign * after[0], sign * after[1], sign * after[2]))
+                ends.append((run[0], sign))
+            found.append((ends[0], ends[1]))
+        return found
+
+
+def _sign(a: Vector, b: Vector) -> int:
+    """Return 1 or -1 if two unit vectors are equal or opposite, else 0."""
+    if math.dist(a, b) < _SAME_AXIS:
+        return 1
+    return -1 if math.dist(a, (-b[0], -b[1], -b[2])) < _SAME_AXIS else 0
+
+
+def count_gates(pairs: Sequence[tuple[int, int]], num_qubits: int) -> list[int]:
+    """Return each qubit's number of two-qubit gates."""
+    count = [0] * num_qubits
+    for pair in pairs:
+        for qubit in pair:
+            count[qubit] += 1
+    return count
