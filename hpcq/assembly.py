@@ -20,6 +20,7 @@ from hpcq.machine import format_bytes
 from hpcq.reconstruction.expectation import predicted_flops
 from hpcq.reconstruction.network import Network, build_network
 from hpcq.reconstruction.terms import TermTable, tabulate
+from hpcq.simplify.reduced import Reduced, Simplifier
 from hpcq.variants.exact import ExactTensor
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Job:
     config: Mapping[str, Any]
 
     @cached_property
+    def simplifier(self) -> Simplifier:
+        """The passes over the circuit for the observables' terms."""
+        return Simplifier(self.circuit, (t for o in self.observables for t, _ in o.terms))
+
+    @cached_property
     def uncut_seconds(self) -> tuple[float, float]:
         """Predicted seconds of an uncut statevector and matrix-product-state simulation."""
         return (
@@ -60,6 +66,7 @@ class Plan:
     Attributes:
         circuit: The normalised circuit: unitary gates on one or two qubits.
         observables: What is asked for.
+        reduced: What is left of the circuit to be cut.
         cut: The subcircuits and the edges between them.
         tensors: One computation for each distinct subcircuit.
         uses: For each subcircuit the number of its computation in ``tensors``.
@@ -72,6 +79,7 @@ class Plan:
 
     circuit: QuantumCircuit
     observables: tuple[Observable, ...]
+    reduced: Reduced
     cut: CutCircuit
     tensors: tuple[ExactTensor, ...]
     uses: tuple[int, ...]
@@ -80,6 +88,11 @@ class Plan:
     limits: Limits
     cost: Cost
     config: Mapping[str, Any]
+
+    @cached_property
+    def cuts(self) -> Cuts:
+        """The cuts, as places of the circuit that was given."""
+        return self.reduced.given_cuts(self.cut.cuts)
 
     @property
     def num_tasks(self) -> int:
@@ -97,14 +110,19 @@ class Plan:
         return plan_text(self)
 
 
-def assemble(job: Job, cuts: Cuts) -> Plan:
-    """Make the plan of a job that is cut at given places.
+def assemble(job: Job, reduced: Reduced, cuts: Cuts) -> Plan:
+    """Make the plan of a job.
+
+    Args:
+        job: The job.
+        reduced: What is left of its circuit to be cut.
+        cuts: Where that is cut.
 
     Raises:
         MemoryLimitError: If it needs more memory than a rank has, whatever is sliced.
     """
-    cut = cut_circuit(job.circuit, cuts)
-    terms = tabulate(job.observables, cut)
+    cut = cut_circuit(reduced.anatomy, cuts, reduced.labels)
+    terms = tabulate(job.observables, cut, reduced.cone_of)
     tensors, uses = _distinct_tensors(cut, terms)
     limits = job.limits
     # Whole numbers first: a hopeless plan is refused before anything is ordered or costed.
@@ -119,6 +137,7 @@ def assemble(job: Job, cuts: Cuts) -> Plan:
     return Plan(
         job.circuit,
         job.observables,
+        reduced,
         cut,
         tensors,
         uses,

@@ -71,7 +71,7 @@ def _plan(options: argparse.Namespace) -> int:
     limits = _limits(options, len(usable_cores()), usable_memory())
     plan = _make_plan(reading.result(), options, limits)
     if place is not None:
-        write_whole(place, f"{plan.cut.cuts.to_json()}\n".encode(), "save")
+        write_whole(place, f"{plan.cuts.to_json()}\n".encode(), "save")
     print(json.dumps(plan_json(plan)) if options.json else plan_text(plan))
     return 0
 

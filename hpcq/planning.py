@@ -13,6 +13,7 @@ from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
 from hpcq.errors import InputError, MemoryLimitError
 from hpcq.inputs.observables import as_observables
 from hpcq.machine import usable_cores, usable_memory
+from hpcq.simplify.reduced import Reduced
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -118,17 +119,28 @@ def plan_normalised(
     job = Job(circuit, asked, limits, config)
     if max_qubits is not None:
         return _search(job, max_qubits, seed)
+    reduced = job.simplifier.nothing()
     if partition is not None:
         chosen = cuts_from_partition(circuit, partition)
     elif cuts is not None:
-        chosen = _as_cuts(cuts)
-        chosen.check(circuit)
+        given_cuts = _as_cuts(cuts)
+        given_cuts.check(circuit)
+        reduced = _reduced_for(given_cuts, job)
+        chosen = reduced.own_cuts(given_cuts)
     else:
         chosen = Cuts()
     try:
-        return assemble(job, chosen)
+        return assemble(job, reduced, chosen)
     except MemoryLimitError as error:
         raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
+
+
+def _reduced_for(cuts: Cuts, job: Job) -> Reduced:
+    """Simplify the circuit as it was when the cuts were found."""
+    if not cuts.simplified:
+        return job.simplifier.nothing()
+    apart = job.simplifier.apart() if cuts.cones else None
+    return apart or job.simplifier.together()
 
 
 def _search(job: Job, max_qubits: int, seed: int) -> Plan:
@@ -145,10 +157,11 @@ def _search(job: Job, max_qubits: int, seed: int) -> Plan:
     best: Plan | None = None
     refusal: MemoryLimitError | None = None
     width = min(max_qubits, job.circuit.num_qubits)
+    reduced = job.simplifier.together()
     while width and (best is None or best.cost.predicted_seconds() > _QUICK_SECONDS):
-        for cuts in candidate_cuts(job.circuit, width, seed)[:_CANDIDATES]:
+        for cuts in candidate_cuts(reduced.circuit, width, seed)[:_CANDIDATES]:
             try:
-                found = assemble(job, cuts)
+                found = assemble(job, reduced, cuts)
             except MemoryLimitError as error:
                 refusal = refusal or error
                 continue

@@ -29,6 +29,7 @@ class Details:
         circuit: The normalised circuit.
         cuts: Where it was cut.
         observables: What was asked for.
+        cone_of: Light cone of each term; 0 where it says nothing.
         subcircuits: The pieces.
         edges: The cuts as pairs of ports, with their weights.
         strings: For each subcircuit the Pauli strings of its tensor, on its wires.
@@ -39,6 +40,7 @@ class Details:
     circuit: QuantumCircuit
     cuts: Cuts
     observables: tuple[Observable, ...]
+    cone_of: Mapping[PauliString, int]
     subcircuits: tuple[Subcircuit, ...]
     edges: tuple[Edge, ...]
     strings: tuple[tuple[PauliString, ...], ...]

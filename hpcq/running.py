@@ -139,8 +139,9 @@ def run_on_farm(
         },
         details=Details(
             plan.circuit,
-            plan.cut.cuts,
+            plan.cuts,
             plan.observables,
+            plan.reduced.cone_of,
             plan.cut.subcircuits,
             plan.cut.edges,
             tuple(plan.tensors[use].strings for use in plan.uses),

@@ -106,6 +106,7 @@ def load(path: str | Path) -> Result:
             circuit,
             Cuts.from_json(_text(file["cuts"][()])),
             observables,
+            _cones(file, observables),
             tuple(subcircuits),
             _edges(_text(file["edges"][()])),
             tuple(strings),
@@ -170,6 +171,8 @@ def _write_details(details: Details, file: h5py.File) -> None:
         group = file["observables"].create_group(str(number))
         group.attrs["name"] = observable.name
         group["paulis"] = _texts(pauli for pauli, _ in observable.terms)
+        cones = [details.cone_of.get(pauli, 0) for pauli, _ in observable.terms]
+        group["cones"] = np.array(cones, dtype=np.int64)
         group["coefficients"] = np.array([c for _, c in observable.terms], dtype=float)
     written: dict[int, h5py.Dataset] = {}
     for number, subcircuit in enumerate(details.subcircuits):
@@ -286,6 +289,16 @@ def _edges(text: str) -> tuple[Edge, ...]:
         )
         for edge in json.loads(text)
     )
+
+
+def _cones(file: h5py.File, observables: Iterable[Observable]) -> dict[PauliString, int]:
+    """Return the light cone of every term."""
+    cones = {}
+    for group, observable in zip(_numbered(file["observables"]), observables, strict=True):
+        if "cones" in group:
+            for (pauli, _), cone in zip(observable.terms, group["cones"][()], strict=True):
+                cones[pauli] = int(cone)
+    return cones
 
 
 def _text(value: bytes | str) -> str:

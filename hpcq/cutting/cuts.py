@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ CUTS_FORMAT = "hpcq-cuts"
 CUTS_FORMAT_VERSION = 1
 
 _MAX_FILE_BYTES = 64 << 20
+_PLACES = {"gate_cuts", "wire_cuts"}
 
 
 @dataclass(frozen=True, order=True)
@@ -55,22 +56,39 @@ class WireCut:
 
 @dataclass(frozen=True)
 class Cuts:
-    """All cuts of one circuit, sorted and without repeats."""
+    """All cuts of one circuit, sorted and without repeats.
+
+    Attributes:
+        gates: The gates that are cut.
+        wires: The wires that are cut.
+        simplified: Whether the circuit is simplified (:mod:`hpcq.simplify`) before it is cut; the
+            cuts are places of the circuit as it was given all the same.
+        cones: Where terms are computed on light cones of their own, the cuts of each.
+    """
 
     gates: tuple[GateCut, ...] = ()
     wires: tuple[WireCut, ...] = ()
+    simplified: bool = False
+    cones: tuple[Cuts, ...] = ()
 
     def to_json(self) -> str:
         """Return the text that ``hpcq plan --save`` writes and ``--cuts`` reads."""
-        return json.dumps(
-            {
-                "format": CUTS_FORMAT,
-                "format_version": CUTS_FORMAT_VERSION,
-                "gate_cuts": [{"gate": g.gate, "qubits": list(g.qubits)} for g in self.gates],
-                "wire_cuts": [{"qubit": w.qubit, "after": w.after} for w in self.wires],
-            },
-            indent=1,
-        )
+        head = {"format": CUTS_FORMAT, "format_version": CUTS_FORMAT_VERSION}
+        return json.dumps({**head, **self._as_json()}, indent=1)
+
+    def _as_json(self) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "gate_cuts": [
+                {"gate": g.gate, "qubits": list(g.qubits)} if g.qubits else {"gate": g.gate}
+                for g in self.gates
+            ],
+            "wire_cuts": [{"qubit": w.qubit, "after": w.after} for w in self.wires],
+        }
+        if self.simplified:
+            values["simplified"] = True
+        if self.cones:
+            values["cones"] = [cone._as_json() for cone in self.cones]
+        return values
 
     @classmethod
     def from_json(cls, text: str, source: str = "cuts") -> Cuts:
@@ -98,12 +116,25 @@ class Cuts:
             raise InputError(
                 f"{source}: format_version is {str(version)[:40]}, expected {CUTS_FORMAT_VERSION}"
             )
-        unknown = set(data) - {"format", "format_version", "gate_cuts", "wire_cuts"}
+        unknown = set(data) - {"format", "format_version", "simplified", "cones", *_PLACES}
         if unknown:
             raise InputError(
                 f"{source}: unknown key {min(map(str, unknown))[:40]!r}, expected gate_cuts and "
                 "wire_cuts"
             )
+        simplified = data.get("simplified", False)
+        if not isinstance(simplified, bool):
+            raise InputError(
+                f"{source}: simplified is {str(simplified)[:40]}, expected true or false"
+            )
+        cones = tuple(
+            cls._of_places(entry, f"{source}: {where}")
+            for where, entry in _entries(data, "cones", _PLACES, source)
+        )
+        return replace(cls._of_places(data, source), simplified=simplified, cones=cones)
+
+    @classmethod
+    def _of_places(cls, data: Mapping[str, Any], source: str) -> Cuts:
         gates = [
             GateCut(
                 _integer(entry, "gate", where, source),
@@ -129,6 +160,8 @@ class Cuts:
         Raises:
             InputError: Naming the first cut that has no place in the circuit.
         """
+        for number, cone in enumerate(self.cones):
+            cone.check(circuit, f"{source}: cones[{number}]")
         pairs = two_qubit_gates(circuit)
         if len({cut.gate for cut in self.gates}) < len(self.gates):
             raise InputError(f"{source}: one gate is cut twice with different qubits")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,10 +50,18 @@ class TermTable:
         )
 
 
-def tabulate(observables: Sequence[Observable], cut: CutCircuit) -> TermTable:
-    """Take the terms of observables apart over the subcircuits of a cut circuit."""
+def tabulate(
+    observables: Sequence[Observable], cut: CutCircuit, cone_of: Mapping[PauliString, int]
+) -> TermTable:
+    """Take the terms of observables apart over the subcircuits of a cut circuit.
+
+    Args:
+        observables: The observables.
+        cut: The cut circuit.
+        cone_of: The light cone that a term is computed on; 0 where it says nothing.
+    """
     home = {
-        qubit: (number, wire)
+        (subcircuit.cone, qubit): (number, wire)
         for number, subcircuit in enumerate(cut.subcircuits)
         for qubit, wire in subcircuit.open_wires.items()
     }
@@ -66,9 +74,10 @@ def tabulate(observables: Sequence[Observable], cut: CutCircuit) -> TermTable:
         for pauli, coefficient in observable.terms:
             if pauli not in terms:
                 terms[pauli] = len(terms)
+                cone = cone_of.get(pauli, 0)
                 local: dict[int, list[tuple[int, str]]] = {}
                 for qubit, letter in pauli:
-                    number, wire = home[qubit]
+                    number, wire = home[cone, qubit]
                     local.setdefault(number, []).append((wire, letter))
                 picks.append(
                     tuple(
