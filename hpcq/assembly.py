@@ -20,11 +20,15 @@ from hpcq.machine import format_bytes
 from hpcq.reconstruction.expectation import predicted_flops
 from hpcq.reconstruction.network import Network, build_network
 from hpcq.reconstruction.terms import TermTable, tabulate
+from hpcq.search.bound import Bound
 from hpcq.simplify.reduced import Reduced, Simplifier
 from hpcq.variants.exact import ExactTensor
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+
+
+_UNLIMITED = 1 << 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,8 @@ class Plan:
         limits: What a rank may use.
         cost: The predicted cost.
         config: How the plan was asked for, as plain JSON values.
+        fits: Whether it fits into the memory.
+        bound: What no cuts can go below, where that is known.
     """
 
     circuit: QuantumCircuit
@@ -88,11 +94,18 @@ class Plan:
     limits: Limits
     cost: Cost
     config: Mapping[str, Any]
+    fits: bool = True
+    bound: Bound | None = None
 
     @cached_property
     def cuts(self) -> Cuts:
         """The cuts, as places of the circuit that was given."""
         return self.reduced.given_cuts(self.cut.cuts)
+
+    @property
+    def width(self) -> int:
+        """Number of qubits of the widest subcircuit."""
+        return max((subcircuit.num_qubits for subcircuit in self.cut.subcircuits), default=0)
 
     @property
     def num_tasks(self) -> int:
@@ -110,13 +123,15 @@ class Plan:
         return plan_text(self)
 
 
-def assemble(job: Job, reduced: Reduced, cuts: Cuts) -> Plan:
+def assemble(job: Job, reduced: Reduced, cuts: Cuts, *, within_memory: bool = True) -> Plan:
     """Make the plan of a job.
 
     Args:
         job: The job.
         reduced: What is left of its circuit to be cut.
         cuts: Where that is cut.
+        within_memory: Whether to refuse what does not fit; otherwise it is planned as if it did,
+            for devices.
 
     Raises:
         MemoryLimitError: If it needs more memory than a rank has, whatever is sliced.
@@ -124,7 +139,7 @@ def assemble(job: Job, reduced: Reduced, cuts: Cuts) -> Plan:
     cut = cut_circuit(reduced.anatomy, cuts, reduced.labels)
     terms = tabulate(job.observables, cut, reduced.cone_of)
     tensors, uses = _distinct_tensors(cut, terms)
-    limits = job.limits
+    limits = job.limits if within_memory else replace(job.limits, memory_bytes=_UNLIMITED)
     # Whole numbers first: a hopeless plan is refused before anything is ordered or costed.
     _check_stored(costs.stored_bytes(tensors, uses), limits)
     network = build_network(cut, limits.memory_bytes // 2)
@@ -143,9 +158,10 @@ def assemble(job: Job, reduced: Reduced, cuts: Cuts) -> Plan:
         uses,
         terms,
         network,
-        limits,
+        job.limits,
         cost,
         job.config,
+        within_memory or cost.memory_bytes <= job.limits.memory_bytes,
     )
 
 

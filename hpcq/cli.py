@@ -1,4 +1,4 @@
-"""The command ``hpcq``: arguments, exit codes, and who prints what; nothing else."""
+"""The command ``hpcq``: what its commands do, exit codes, and who prints what; nothing else."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from hpcq.arguments import parse
 from hpcq.errors import HpcqError, InputError
-from hpcq.machine import launched_rank, parse_bytes, usable_cores, usable_memory
-from hpcq.version import __version__
+from hpcq.machine import launched_rank, parse_bytes
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
     from hpcq.assembly import Plan
     from hpcq.config import Limits
+    from hpcq.farm.serial import Farm
     from hpcq.inputs.circuits import Reading
 
 _PROGRESS_SECONDS = 5.0
@@ -35,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode loses no result
     try:
-        options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
-        if not first and options.command is not _run and options.command is not _doctor:
+        options = parse(sys.argv[1:] if arguments is None else arguments, _COMMANDS)
+        if not first and options.command is _show:
             return 0  # what one process does, rank 0 does
         code: int = options.command(options)
         if sys.stdout is not None:
@@ -62,53 +63,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     from hpcq.cutting.cuts import check_cuts_file
+    from hpcq.farm.mpi import ending_the_job, open_farm
     from hpcq.files import write_whole
-    from hpcq.inputs.circuits import start_reading
-    from hpcq.report import plan_json, plan_text
+    from hpcq.report import pareto_json, pareto_text, plan_json, plan_text
 
-    place = None if options.save is None else check_cuts_file(Path(options.save))
-    reading = start_reading(_circuit_path(options.circuit), seconds=options.read_seconds)
-    limits = _limits(options, len(usable_cores()), usable_memory())
-    plan = _make_plan(reading.result(), options, limits)
-    if place is not None:
-        write_whole(place, f"{plan.cuts.to_json()}\n".encode(), "save")
-    print(json.dumps(plan_json(plan)) if options.json else plan_text(plan))
+    places: dict[str, Path] = {}
+
+    def check() -> None:
+        if options.pareto and options.max_qubits is None:
+            raise InputError("pareto: it needs a width to start from, expected --max-qubits too")
+        if options.save is not None:
+            places["save"] = check_cuts_file(Path(options.save))
+
+    reading = _read_ahead(options)
+    farm = open_farm()
+    with ending_the_job(farm):
+        front = _planned(options, reading, farm, check)
+    if not front:
+        return 0
+    plan = front[0]
+    if "save" in places:
+        write_whole(places["save"], f"{plan.cuts.to_json()}\n".encode(), "save")
+    if options.json:
+        print(json.dumps({**plan_json(plan), **(pareto_json(front) if options.pareto else {})}))
+    else:
+        print(plan_text(plan) + (f"\n\n{pareto_text(front)}" if options.pareto else ""))
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
-    from hpcq.inputs.circuits import start_reading
-
-    # The file is read by a process of its own, started before MPI and while the libraries load.
-    # Whatever is wrong with it must wait until all ranks can hear of it.
-    path = _circuit_path(options.circuit)
-    reading: Reading | InputError | None = None
-    if launched_rank() == 0:
-        try:
-            reading = start_reading(path, seconds=options.read_seconds)
-        except InputError as error:
-            reading = error
+    reading = _read_ahead(options)
     from hpcq.farm.mpi import ending_the_job, open_farm
-    from hpcq.running import check_plan, from_rank_0, run_on_farm
+    from hpcq.running import run_on_farm
+
+    def check() -> None:
+        if options.output is not None:
+            from hpcq.store import check_output
+
+            check_output(Path(options.output))
 
     farm = open_farm()
     with ending_the_job(farm):
-        cores, memory = farm.local_share()
-        cores, memory = farm.smallest(cores), farm.smallest(memory)
-
-        def make() -> Plan:
-            if isinstance(reading, InputError):
-                raise reading
-            if options.output is not None:
-                from hpcq.store import check_output
-
-                check_output(Path(options.output))
-            limits = _limits(options, cores, memory)
-            circuit = (reading or start_reading(path, seconds=options.read_seconds)).result()
-            return check_plan(_make_plan(circuit, options, limits), farm.size)
-
-        plan = from_rank_0(farm, make)
-        result = run_on_farm(plan, farm, device=options.device, progress=_Progress())
+        plans = _planned(options, reading, farm, check)
+        result = run_on_farm(
+            plans[0] if plans else None, farm, device=options.device, progress=_Progress()
+        )
     if farm.rank == 0:
         shown = result.to_json() if options.json else str(result)
         if options.output is not None:
@@ -140,9 +139,55 @@ def _doctor(_options: argparse.Namespace) -> int:
     return 0 if all(finding.ok for finding in findings) else 1
 
 
-def _make_plan(circuit: QuantumCircuit, options: argparse.Namespace, limits: Limits) -> Plan:
+def _read_ahead(options: argparse.Namespace) -> Reading | InputError | None:
+    """Begin to read the circuit, on rank 0.
+
+    The file is read by a process of its own, started before MPI and while the libraries load.
+    Whatever is wrong with it must wait until all ranks can hear of it.
+    """
+    from hpcq.inputs.circuits import start_reading
+
+    if launched_rank() > 0:
+        return None
+    try:
+        return start_reading(_circuit_path(options.circuit), seconds=options.read_seconds)
+    except InputError as error:
+        return error
+
+
+def _planned(
+    options: argparse.Namespace,
+    reading: Reading | InputError | None,
+    farm: Farm,
+    check: Callable[[], None],
+) -> list[Plan]:
+    """Make the plan on rank 0, and with ``--pareto`` narrower ones; nothing on other ranks."""
+    from hpcq.planning import pareto_plans, plan_normalised
+    from hpcq.running import check_plan, from_rank_0
+
+    cores, memory = farm.local_share()
+    cores, memory = farm.smallest(cores), farm.smallest(memory)
+
+    def make() -> list[Plan]:
+        check()
+        begun = reading or _read_ahead(options)
+        if begun is None or isinstance(begun, InputError):
+            raise begun or InputError("launcher: rank 0 is another process than it said")
+        circuit = begun.result()
+        how = _how_to_plan(circuit, options, _limits(options, cores, memory))
+        if getattr(options, "pareto", False):
+            return pareto_plans(circuit, farm=farm, **how)
+        plan = plan_normalised(circuit, farm=farm, **how)
+        return [check_plan(plan, farm.size) if options.command is _run else plan]
+
+    return from_rank_0(farm, make) or []
+
+
+def _how_to_plan(
+    circuit: QuantumCircuit, options: argparse.Namespace, limits: Limits
+) -> dict[str, Any]:
+    """Return the arguments of :func:`hpcq.planning.plan_normalised`."""
     from hpcq.inputs.observables import parse_observable, read_observables
-    from hpcq.planning import plan_normalised
 
     observables: list[Any] = [
         parse_observable(text, circuit.num_qubits) for text in options.observable
@@ -154,15 +199,17 @@ def _make_plan(circuit: QuantumCircuit, options: argparse.Namespace, limits: Lim
         partition = [label.strip() for label in partition.split(",")]
         if not all(partition):
             raise InputError(f"partition: {options.partition[:40]!r} has an empty label")
-    return plan_normalised(
-        circuit,
-        observables or None,
-        max_qubits=options.max_qubits,
-        partition=partition,
-        cuts=Path(options.cuts) if options.cuts is not None else None,
-        seed=options.seed,
-        limits=limits,
-    )
+    return {
+        "observables": observables or None,
+        "max_qubits": options.max_qubits,
+        "partition": partition,
+        "cuts": Path(options.cuts) if options.cuts is not None else None,
+        "objective": options.objective,
+        "search_seconds": options.search_seconds,
+        "reuse_qubits": options.reuse_qubits,
+        "seed": options.seed,
+        "limits": limits,
+    }
 
 
 def _limits(options: argparse.Namespace, cores: int, memory: int) -> Limits:
@@ -186,17 +233,6 @@ def _circuit_path(circuit: str) -> Path:
     return folder / f"{name}.qasm"
 
 
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Join ``--observable -Z0`` to one argument; argparse would take -Z0 for an option."""
-    joined: list[str] = []
-    for argument in arguments:
-        if joined and joined[-1] == "--observable":
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
-
-
 class _Progress:
     """One plain line on stderr every few seconds."""
 
@@ -214,126 +250,4 @@ class _Progress:
         sys.stderr.flush()
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line, from one rank."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{' '.join(message.split())} (see: {self.prog} --help)")
-
-
-def _text(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty (an unset shell variable?)")
-    return text
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 1 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 to 1000000")
-    return value
-
-
-def _seed(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 0 to 2^63 - 1")
-    return value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="hpcq",
-        description="Cut a quantum circuit, farm the pieces over MPI ranks, and put the answer "
-        "together. `mpirun -n N hpcq run ...` and `srun hpcq run ...` are the same command on "
-        "more ranks.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"hpcq {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-
-    plan = commands.add_parser(
-        "plan", help="show the cut and its cost; runs nothing", allow_abbrev=False
-    )
-    _add_job(plan)
-    plan.add_argument("--save", type=_text, metavar="CUTS.json", help="write the cuts for --cuts")
-    plan.add_argument("--json", action="store_true", help="print one JSON object")
-    plan.set_defaults(command=_plan)
-
-    run = commands.add_parser("run", help="compute the expectation values", allow_abbrev=False)
-    _add_job(run)
-    run.add_argument(
-        "-o", "--output", type=_text, metavar="OUT.h5", help="write the result to an HDF5 file"
-    )
-    run.add_argument("--json", action="store_true", help="print one JSON object")
-    run.add_argument(
-        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: auto"
-    )
-    run.set_defaults(command=_run)
-
-    show = commands.add_parser("show", help="print a result file", allow_abbrev=False)
-    show.add_argument("file", type=_text, metavar="OUT.h5")
-    show.add_argument("--json", action="store_true", help="print one JSON object")
-    show.set_defaults(command=_show)
-
-    doctor = commands.add_parser(
-        "doctor", help="say what this machine offers, and check known answers", allow_abbrev=False
-    )
-    doctor.set_defaults(command=_doctor)
-    return parser
-
-
-def _add_job(parser: argparse.ArgumentParser) -> None:
-    """Add what `plan` and `run` share."""
-    parser.add_argument(
-        "circuit", type=_text, metavar="CIRCUIT", help="OpenQASM 2 or 3, QPY, or example:NAME"
-    )
-    cut = parser.add_argument_group("where to cut (default: only where nothing joins the parts)")
-    ways = cut.add_mutually_exclusive_group()
-    ways.add_argument(
-        "--max-qubits", type=_positive, metavar="W", help="search; no subcircuit wider than W"
-    )
-    ways.add_argument(
-        "--partition",
-        type=_text,
-        metavar="AAABBB",
-        help="one label a qubit; or labels joined by commas",
-    )
-    ways.add_argument(
-        "--cuts", type=_text, metavar="CUTS.json", help="cuts that `hpcq plan --save` wrote"
-    )
-    asked = parser.add_argument_group("what to compute (default: Z on every qubit)")
-    asked.add_argument(
-        "--observable",
-        type=_text,
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="'Z0 Z5 + 0.5 X2', or a label ZIIX (rightmost is qubit 0); repeatable",
-    )
-    asked.add_argument("--observables", type=_text, metavar="FILE.json", help="named observables")
-    means = parser.add_argument_group("means")
-    means.add_argument("--seed", type=_seed, default=0, metavar="S", help="default: 0")
-    means.add_argument("--threads", type=_positive, metavar="T", help="a rank; default: its cores")
-    means.add_argument(
-        "--memory",
-        type=_text,
-        metavar="SIZE",
-        help="a rank, such as 4G; default: most of what is free",
-    )
-    means.add_argument(
-        "--read-seconds",
-        type=_positive,
-        default=4,
-        metavar="S",
-        help="limit on reading CIRCUIT; default: 4",
-    )
-    means.add_argument(
-        "--precision", choices=("single", "double"), default="double", help="default: double"
-    )
+_COMMANDS = {"plan": _plan, "run": _run, "show": _show, "doctor": _doctor}

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from hpcq.assembly import Job, Plan, assemble
+from hpcq.choosing import SEARCH_SECONDS, Wish, choose
 from hpcq.config import SHARE_OF_MEMORY, Limits, Precision, whole_number
 from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
 from hpcq.errors import InputError, MemoryLimitError
+from hpcq.farm.serial import Farm
 from hpcq.inputs.observables import as_observables
 from hpcq.machine import usable_cores, usable_memory
+from hpcq.search.objective import Aim
 from hpcq.simplify.reduced import Reduced
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-_CANDIDATES = 4
-_QUICK_SECONDS = 5.0
+_QUICK_SEARCH = 1.0
+"""Seconds of search for a hint."""
+
+_NARROWER = 0.75
 
 
 def plan(
@@ -29,6 +34,9 @@ def plan(
     max_qubits: int | None = None,
     partition: str | Sequence[object] | None = None,
     cuts: Cuts | Mapping[str, Any] | str | Path | None = None,
+    objective: Aim = "seconds",
+    search_seconds: float = SEARCH_SECONDS,
+    reuse_qubits: bool = False,
     seed: int = 0,
     memory: int | None = None,
     threads: int | None = None,
@@ -46,6 +54,11 @@ def plan(
         cuts: Explicit cuts, as an object, the JSON that ``hpcq plan --save`` writes, or its
             file's path. At most one of the three may be given; with none, only parts that no
             gate joins are separated.
+        objective: What the search makes small: ``seconds`` of the exact run, or ``overhead``, the
+            factor gamma squared that a run with shots on devices pays.
+        search_seconds: About how long to search; the same number and seed find the same cuts.
+        reuse_qubits: Whether ``max_qubits`` are those of a device that can measure a qubit, reset
+            it and use it for another wire.
         seed: Seed of the search.
         memory: Bytes that a rank may use; by default most of what is free here.
         threads: Threads of one simulation; by default the cores that this process may use.
@@ -74,6 +87,9 @@ def plan(
         max_qubits=max_qubits,
         partition=partition,
         cuts=cuts,
+        objective=objective,
+        search_seconds=search_seconds,
+        reuse_qubits=reuse_qubits,
         seed=seed,
         limits=Limits(
             int(SHARE_OF_MEMORY * usable_memory()) if memory is None else memory,
@@ -92,8 +108,12 @@ def plan_normalised(
     cuts: Cuts | Mapping[str, Any] | str | Path | None,
     seed: int,
     limits: Limits,
+    objective: Aim = "seconds",
+    search_seconds: float = SEARCH_SECONDS,
+    reuse_qubits: bool = False,
+    farm: Farm | None = None,
 ) -> Plan:
-    """Plan for a circuit that is normalised already; see :func:`plan`."""
+    """Plan for a circuit that is normalised already, searching on a farm; see :func:`plan`."""
     given = {"max_qubits": max_qubits, "partition": partition, "cuts": cuts}
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
@@ -103,6 +123,9 @@ def plan_normalised(
     if partition is not None and not isinstance(partition, Sequence):
         raise InputError(f"partition: {_shown(partition)}, expected one label a qubit")
     seed = whole_number(seed, "seed", 0)
+    if objective not in get_args(Aim):
+        raise InputError(f"objective: {_shown(objective)}, expected seconds or overhead")
+    search_seconds = _positive(search_seconds, "search_seconds")
     if observables is None:
         observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
     asked = as_observables(observables, circuit.num_qubits)
@@ -111,6 +134,9 @@ def plan_normalised(
         "max_qubits": max_qubits,
         "partition": partition if partition is None else [str(label) for label in partition],
         "cuts": "given" if cuts is not None else None,
+        "objective": objective,
+        "search_seconds": search_seconds,
+        "reuse_qubits": reuse_qubits,
         "seed": seed,
         "memory_bytes": limits.memory_bytes,
         "threads": limits.threads,
@@ -118,7 +144,8 @@ def plan_normalised(
     }
     job = Job(circuit, asked, limits, config)
     if max_qubits is not None:
-        return _search(job, max_qubits, seed)
+        wish = Wish(max_qubits, objective, search_seconds, seed, reuse_qubits)
+        return choose(job, wish, farm)
     reduced = job.simplifier.nothing()
     if partition is not None:
         chosen = cuts_from_partition(circuit, partition)
@@ -135,6 +162,32 @@ def plan_normalised(
         raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
 
 
+def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> list[Plan]:
+    """Plan for a width limit and for narrower ones.
+
+    Args:
+        circuit: The normalised circuit.
+        max_qubits: The width limit.
+        how: The other arguments of :func:`plan_normalised`.
+
+    Returns:
+        The plan for the limit, then those that are narrower than all before and fit.
+
+    Raises:
+        InputError: As :func:`plan_normalised` does for the limit itself.
+    """
+    plans = [plan_normalised(circuit, max_qubits=max_qubits, **how)]
+    width = plans[0].width
+    while (width := min(width - 1, int(width * _NARROWER))) > 0:
+        try:
+            found = plan_normalised(circuit, max_qubits=width, **how)
+        except InputError:
+            break
+        plans.append(found)
+        width = found.width
+    return plans
+
+
 def _reduced_for(cuts: Cuts, job: Job) -> Reduced:
     """Simplify the circuit as it was when the cuts were found."""
     if not cuts.simplified:
@@ -143,45 +196,15 @@ def _reduced_for(cuts: Cuts, job: Job) -> Reduced:
     return apart or job.simplifier.together()
 
 
-def _search(job: Job, max_qubits: int, seed: int) -> Plan:
-    """Try the lightest proposals and keep the one that is predicted to be the quickest.
-
-    Where none fits, or all would take long, narrower subcircuits are tried too: they meet fewer
-    others, so a plan may fit, or be quicker, only there.
-
-    Raises:
-        MemoryLimitError: If no proposal of any width does.
-    """
-    from hpcq.cutting.search import candidate_cuts
-
-    best: Plan | None = None
-    refusal: MemoryLimitError | None = None
-    width = min(max_qubits, job.circuit.num_qubits)
-    reduced = job.simplifier.together()
-    while width and (best is None or best.cost.predicted_seconds() > _QUICK_SECONDS):
-        for cuts in candidate_cuts(reduced.circuit, width, seed)[:_CANDIDATES]:
-            try:
-                found = assemble(job, reduced, cuts)
-            except MemoryLimitError as error:
-                refusal = refusal or error
-                continue
-            if best is None or found.cost.predicted_seconds() < best.cost.predicted_seconds():
-                best = found
-        width //= 2
-    if best is None:
-        raise refusal or MemoryLimitError(f"max_qubits: no cuts found for {max_qubits}")
-    return best
-
-
 def _what_would(job: Job, seed: int) -> str:
     """Say which width limit would do, having tried it."""
-    widest = job.limits.memory_bytes // (2 * job.limits.amplitude_bytes)
-    width = min(job.circuit.num_qubits - 1, widest.bit_length() - 1)
+    amplitudes = job.limits.memory_bytes // (2 * job.limits.amplitude_bytes)
+    width = max(1, min(job.circuit.num_qubits - 1, amplitudes.bit_length() - 1))
     try:
-        found = _search(job, width, seed)
+        found = choose(job, Wish(width, seconds=_QUICK_SEARCH, seed=seed))
     except InputError:
         return ""
-    return f"; --max-qubits {max(s.num_qubits for s in found.cut.subcircuits)} would do"
+    return f"; --max-qubits {found.width} would do"
 
 
 def _as_cuts(cuts: object) -> Cuts:
@@ -194,6 +217,12 @@ def _as_cuts(cuts: object) -> Cuts:
     if isinstance(cuts, (str, Path)):
         return read_cuts(Path(cuts))
     raise InputError(f"cuts: {_shown(cuts)}, expected Cuts, their JSON, or the path of its file")
+
+
+def _positive(value: object, name: str) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e6:
+        return float(value)
+    raise InputError(f"{name}: {_shown(value)}, expected a number of seconds greater than 0")
 
 
 def _shown(value: object) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpcq.machine import format_bytes
@@ -105,6 +107,37 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "cheaper_uncut": cost.cheaper_uncut,
         "observables": [observable.name for observable in plan.observables],
         "config": dict(plan.config),
+    }
+
+
+def pareto_text(front: Sequence[Plan]) -> str:
+    """Write the plans that no other beats in both width and cost, as a table."""
+    lines = ["width  subcircuits  gate cuts  wire cuts  predicted seconds  sampling overhead"]
+    for plan in front:
+        cuts = plan.cut.cuts
+        lines.append(
+            f"{plan.width:>5}  {len(plan.cut.subcircuits):>11}  {len(cuts.gates):>9}"
+            f"  {len(cuts.wires):>9}  {plan.cost.predicted_seconds():>17.3g}"
+            f"  {_power_of_ten(plan.cut.log10_sampling_overhead):>17}"
+        )
+    return "\n".join(lines)
+
+
+def pareto_json(front: Sequence[Plan]) -> dict[str, Any]:
+    """Return the same as plain JSON values."""
+    return {
+        "pareto": [
+            {
+                "width": plan.width,
+                "num_subcircuits": len(plan.cut.subcircuits),
+                "num_gate_cuts": len(plan.cut.cuts.gates),
+                "num_wire_cuts": len(plan.cut.cuts.wires),
+                "predicted_seconds": plan.cost.predicted_seconds(),
+                "log10_sampling_overhead": plan.cut.log10_sampling_overhead,
+                "cuts": json.loads(plan.cuts.to_json()),
+            }
+            for plan in front
+        ]
     }
 
 

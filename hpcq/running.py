@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,12 @@ from hpcq.config import Device
 from hpcq.engines.aer import AerEngine, choose_device
 from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.farm.mpi import ending_the_job, open_farm
+from hpcq.machine import format_bytes
 from hpcq.order import WorkOrder
 from hpcq.reconstruction.expectation import contract
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.result import Details, Result
+from hpcq.search.order import MARK, take_part
 from hpcq.version import versions
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ _REFUSALS: dict[str, type[HpcqError]] = {
     "input": InputError,
     "dependency": MissingDependencyError,
 }
+Made = TypeVar("Made")
+
 _LARGE_CONTRACTION = 1e10
 _MOST_TASKS = 5_000_000
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
@@ -70,22 +74,26 @@ def run(plan: Plan | None, comm: Comm | None = None, *, device: str = "auto") ->
         )
 
 
-def from_rank_0(farm: Farm, make: Callable[[], Plan]) -> Plan | None:
-    """Make a plan on rank 0; where that is refused, every rank raises the same error."""
+def from_rank_0(farm: Farm, make: Callable[[], Made]) -> Made | None:
+    """Plan on rank 0, which may share out its search for cuts.
+
+    Where that is refused, every rank raises the same error.
+    """
     if farm.rank > 0:
-        refusal = farm.share(b"")
+        while (refusal := farm.share(b"")).startswith(MARK):
+            take_part(farm, refusal)
         if refusal:
             kind, message = json.loads(refusal)
             raise _REFUSALS[kind](message)
         return None
     try:
-        plan = make()
+        made = make()
     except tuple(_REFUSALS.values()) as error:
         kind = next(name for name, known in _REFUSALS.items() if isinstance(error, known))
         farm.share(json.dumps([kind, str(error)]).encode())
         raise
     farm.share(b"")
-    return plan
+    return made
 
 
 def run_on_farm(
@@ -161,10 +169,16 @@ def check_plan(plan: object, ranks: int) -> Plan:
 
     Raises:
         InputError: If it is no plan, is predicted to take a year or more, or has more tasks
-            than rank 0 can keep account of.
+            than rank 0 can keep account of, or needs more memory than there is.
     """
     if not isinstance(plan, Plan):
         raise InputError(f"plan: it is a {type(plan).__name__} on rank 0, expected a plan there")
+    if not plan.fits:
+        raise InputError(
+            f"plan: its exact run needs {format_bytes(plan.cost.memory_bytes)} on rank 0, which "
+            f"has {format_bytes(plan.limits.memory_bytes)}; expected cuts found for the exact run "
+            "(objective seconds), or more memory"
+        )
     years = plan.cost.predicted_years(ranks)
     if years > 1:
         raise InputError(

@@ -66,6 +66,11 @@ class Anatomy:
         return [math.log2(terms.dimension) for terms in self.sums]
 
     @cached_property
+    def overheads(self) -> list[float]:
+        """log2 of the factor gamma squared of each two-qubit gate's cut."""
+        return [math.log2(terms.sampling_overhead) for terms in self.sums]
+
+    @cached_property
     def runs(self) -> list[tuple[Run, Run] | None]:
         """The runs of each two-qubit gate on its two wires; None unless its dimension is 2."""
         found: list[tuple[Run, Run] | None] = []

@@ -59,6 +59,23 @@ def pieces(circuit: QuantumCircuit | Anatomy, cuts: Cuts) -> list[list[Segment]]
     return _Cutter(anatomy, cuts, ()).pieces()
 
 
+def gates_of_pieces(anatomy: Anatomy, cuts: Cuts) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Return each subcircuit's number of wires and the wires of its uncut gates, in order."""
+    cutter = _Cutter(anatomy, cuts, ())
+    found = cutter.pieces()
+    home = {
+        segment: (number, wire)
+        for number, piece in enumerate(found)
+        for wire, segment in enumerate(piece)
+    }
+    gates: list[list[tuple[int, int]]] = [[] for _ in found]
+    for _, segments, gate in cutter._walk():
+        if gate is not None and gate not in cutter.cut_gates:
+            (piece, a), (_, b) = home[segments[0]], home[segments[1]]
+            gates[piece].append((a, b))
+    return [(len(piece), own) for piece, own in zip(found, gates, strict=True)]
+
+
 class _Cutter:
     """Two walks over the circuit: the first finds the pieces, the second fills them."""
 

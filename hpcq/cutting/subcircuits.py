@@ -159,10 +159,22 @@ class CutCircuit:
 
     @property
     def sampling_overhead(self) -> float:
-        """The factor gamma squared of all cuts: how many times more shots a device would need."""
-        return math.prod(edge.sampling_overhead for edge in self.edges)
+        """The factor gamma squared of all cuts: how many times more shots a device would need.
+
+        Light cones are run one by one, so it is that of the worst of them.
+        """
+        return max(math.prod(own) for own in self._overheads)
 
     @property
     def log10_sampling_overhead(self) -> float:
         """Its decimal logarithm, finite for any number of cuts."""
-        return math.fsum(math.log10(edge.sampling_overhead) for edge in self.edges)
+        return max(math.fsum(map(math.log10, own)) for own in self._overheads)
+
+    @cached_property
+    def _overheads(self) -> list[list[float]]:
+        """The edges' factors, by light cone."""
+        factors: dict[int, list[float]] = {0: []}
+        for edge in self.edges:
+            cone = self.subcircuits[edge.ends[0][0]].cone
+            factors.setdefault(cone, []).append(edge.sampling_overhead)
+        return list(factors.values())

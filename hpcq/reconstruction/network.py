@@ -8,7 +8,7 @@ dimensions. The order comes from cotengra (Gray and Kourtis, Quantum 5, 410 (202
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -23,6 +23,8 @@ from hpcq.machine import format_bytes
 
 _BYTES = 16
 _RECONFIGURATIONS = 64
+_TRIALS = 64
+_QUICK = 8
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,24 @@ def _ket_weights(bond: Bond, cut: CutCircuit) -> NDArray[np.complex128]:
     return weights
 
 
+def contraction_path(tensors: int, sizes: Mapping[tuple[int, int], int]) -> list[tuple[int, int]]:
+    """Find an order of contraction.
+
+    Args:
+        tensors: Number of tensors.
+        sizes: Size of the bond between each pair of them that has one.
+
+    Returns:
+        The pairs to contract; each makes a new node with the next number.
+    """
+    bonds = tuple(Bond(pair, (), size) for pair, size in sorted(sizes.items()))
+    legs: list[list[int]] = [[] for _ in range(tensors)]
+    for number, bond in enumerate(bonds):
+        for tensor in bond.subcircuits:
+            legs[tensor].append(number)
+    return _Order([tuple(own) for own in legs], bonds, _QUICK).path()
+
+
 class _Order:
     """cotengra's order of contraction, sliced as much as memory asks for.
 
@@ -237,16 +257,18 @@ class _Order:
     same order; cotengra's "auto" is none of the three.
     """
 
-    def __init__(self, legs: list[tuple[int, ...]], bonds: tuple[Bond, ...]) -> None:
+    def __init__(
+        self, legs: list[tuple[int, ...]], bonds: tuple[Bond, ...], most_trials: int = _TRIALS
+    ) -> None:
         self._tree: Any = None
-        self._few = [(0, 1)] if legs else []
+        self._few = [(0, 1)] if len(legs) == 2 else []
         if len(legs) <= 2:
             return
         import cotengra
         from cotengra.pathfinders.path_basic import optimize_random_greedy_track_flops
 
         sizes = {number: bond.size for number, bond in enumerate(bonds)}
-        trials = max(4, min(64, 16_384 // len(legs)))
+        trials = max(4, min(most_trials, 16_384 // len(legs)))
         path, _ = optimize_random_greedy_track_flops(
             legs, (), sizes, ntrials=trials, seed=0, use_ssa=True
         )

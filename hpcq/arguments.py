@@ -1,0 +1,202 @@
+"""The arguments of the command ``hpcq``, and what each of them may be; nothing else."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+from hpcq.errors import InputError
+from hpcq.version import __version__
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def parse(arguments: Sequence[str], commands: Mapping[str, Command]) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        arguments: The words after ``hpcq``.
+        commands: What to call for each command.
+
+    Returns:
+        The options; ``command`` is what to call.
+
+    Raises:
+        InputError: If they are no command line of hpcq's.
+    """
+    return _parser(commands).parse_args(_joined(arguments))
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Join ``--observable -Z0`` to one argument; argparse would take -Z0 for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--observable":
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line, from one rank."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{' '.join(message.split())} (see: {self.prog} --help)")
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty (an unset shell variable?)")
+    return text
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if not 1 <= value <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 to 1000000")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number of seconds greater than 0")
+    return value
+
+
+def _seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 0 to 2^63 - 1")
+    return value
+
+
+def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="hpcq",
+        description="Cut a quantum circuit, farm the pieces over MPI ranks, and put the answer "
+        "together. `mpirun -n N hpcq run ...` and `srun hpcq run ...` are the same command on "
+        "more ranks.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"hpcq {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    plan = commands.add_parser(
+        "plan", help="show the cut and its cost; runs nothing", allow_abbrev=False
+    )
+    _add_job(plan)
+    plan.add_argument("--save", type=_text, metavar="CUTS.json", help="write the cuts for --cuts")
+    plan.add_argument(
+        "--draw", type=_text, metavar="FILE", help="draw the cuts, as .png, .svg or .txt"
+    )
+    plan.add_argument(
+        "--pareto",
+        action="store_true",
+        help="show what narrower subcircuits cost too (with --max-qubits)",
+    )
+    plan.add_argument("--json", action="store_true", help="print one JSON object")
+    plan.set_defaults(command=known["plan"])
+
+    run = commands.add_parser("run", help="compute the expectation values", allow_abbrev=False)
+    _add_job(run)
+    run.add_argument(
+        "-o", "--output", type=_text, metavar="OUT.h5", help="write the result to an HDF5 file"
+    )
+    run.add_argument("--json", action="store_true", help="print one JSON object")
+    run.add_argument(
+        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: auto"
+    )
+    run.set_defaults(command=known["run"])
+
+    show = commands.add_parser("show", help="print a result file", allow_abbrev=False)
+    show.add_argument("file", type=_text, metavar="OUT.h5")
+    show.add_argument("--json", action="store_true", help="print one JSON object")
+    show.set_defaults(command=known["show"])
+
+    doctor = commands.add_parser(
+        "doctor", help="say what this machine offers, and check known answers", allow_abbrev=False
+    )
+    doctor.set_defaults(command=known["doctor"])
+    return parser
+
+
+def _add_job(parser: argparse.ArgumentParser) -> None:
+    """Add what `plan` and `run` share."""
+    parser.add_argument(
+        "circuit", type=_text, metavar="CIRCUIT", help="OpenQASM 2 or 3, QPY, or example:NAME"
+    )
+    cut = parser.add_argument_group("where to cut (default: only where nothing joins the parts)")
+    ways = cut.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--max-qubits", type=_positive, metavar="W", help="search; no subcircuit wider than W"
+    )
+    ways.add_argument(
+        "--partition",
+        type=_text,
+        metavar="AAABBB",
+        help="one label a qubit; or labels joined by commas",
+    )
+    ways.add_argument(
+        "--cuts", type=_text, metavar="CUTS.json", help="cuts that `hpcq plan --save` wrote"
+    )
+    search = parser.add_argument_group("how to search (with --max-qubits)")
+    search.add_argument(
+        "--objective",
+        choices=("seconds", "overhead"),
+        default="seconds",
+        help="what to make small: seconds of the exact run, or gamma squared, the overhead of "
+        "shots on devices; default: seconds",
+    )
+    search.add_argument(
+        "--search-seconds",
+        type=_seconds,
+        default=3.0,
+        metavar="S",
+        help="about how long; the same number and seed find the same cuts; default: 3",
+    )
+    search.add_argument(
+        "--reuse-qubits",
+        action="store_true",
+        help="W counts qubits of a device that can measure, reset and reuse them",
+    )
+    asked = parser.add_argument_group("what to compute (default: Z on every qubit)")
+    asked.add_argument(
+        "--observable",
+        type=_text,
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="'Z0 Z5 + 0.5 X2', or a label ZIIX (rightmost is qubit 0); repeatable",
+    )
+    asked.add_argument("--observables", type=_text, metavar="FILE.json", help="named observables")
+    means = parser.add_argument_group("means")
+    means.add_argument("--seed", type=_seed, default=0, metavar="S", help="default: 0")
+    means.add_argument("--threads", type=_positive, metavar="T", help="a rank; default: its cores")
+    means.add_argument(
+        "--memory",
+        type=_text,
+        metavar="SIZE",
+        help="a rank, such as 4G; default: most of what is free",
+    )
+    means.add_argument(
+        "--read-seconds",
+        type=_positive,
+        default=4,
+        metavar="S",
+        help="limit on reading CIRCUIT; default: 4",
+    )
+    means.add_argument(
+        "--precision", choices=("single", "double"), default="double", help="default: double"
+    )

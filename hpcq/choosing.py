@@ -1,0 +1,182 @@
+"""From proposals of the search to the plan that is best by its own predicted cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from hpcq.assembly import Job, Plan, assemble
+from hpcq.cutting.cuts import Cuts
+from hpcq.cutting.cutter import pieces
+from hpcq.cutting.reuse import device_qubits
+from hpcq.errors import MemoryLimitError
+from hpcq.farm.serial import Farm, SerialFarm
+from hpcq.search.bound import lower_bound
+from hpcq.search.ends import end_graphs
+from hpcq.search.lanes import weigh
+from hpcq.search.objective import Aim, Objective
+from hpcq.search.portfolio import propose
+from hpcq.simplify.reduced import Reduced
+
+SEARCH_SECONDS = 3.0
+"""About how long to search where nothing else is said."""
+
+_SMALL = 0.05
+"""Predicted seconds of a whole circuit below which light cones are not looked for."""
+
+_QUICK = 1.0
+"""Predicted seconds of a plan with light cones below which nothing else is looked for."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How to search.
+
+    Attributes:
+        max_qubits: The most qubits a device has for a subcircuit.
+        aim: What plans are chosen by.
+        seconds: About how long to search.
+        seed: Seed of the search.
+        reuse: Whether a device can measure a qubit, reset it and use it again.
+    """
+
+    max_qubits: int
+    aim: Aim = "seconds"
+    seconds: float = SEARCH_SECONDS
+    seed: int = 0
+    reuse: bool = False
+
+
+def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
+    """Search, and return the best plan that fits.
+
+    Args:
+        job: The job.
+        wish: How to search.
+        farm: Ranks to search on; called on rank 0 only.
+
+    Raises:
+        MemoryLimitError: If no plan fits into the memory; with the smallest width that was found
+            to work, if any was.
+    """
+    farm = farm or SerialFarm()
+    refusals: list[MemoryLimitError] = []
+    plans = list(_plans(job, wish, farm, refusals))
+    if plans:
+        return min(plans, key=_score(wish.aim))
+    for width in _wider(wish.max_qubits, job.circuit.num_qubits):
+        trial = replace(wish, max_qubits=width, seconds=wish.seconds / 4)
+        if any(True for _ in _plans(job, trial, farm, [])):
+            raise MemoryLimitError(
+                f"max_qubits: {wish.max_qubits} is too small ({refusals[0]}); {width} is the "
+                "smallest that was found to work"
+            )
+    raise refusals[0]
+
+
+def _plans(job: Job, wish: Wish, farm: Farm, refusals: list[MemoryLimitError]) -> Iterator[Plan]:
+    """Yield the best plan with one light cone for all terms, and with several."""
+    together = job.simplifier.together()
+    apart = None if _is_small(job, wish, together) else job.simplifier.apart()
+    for reduced in (apart, together):
+        if reduced is None:
+            continue
+        found = list(_fitting(job, wish, reduced, farm, refusals))
+        if found:
+            best = min(found, key=_score(wish.aim))
+            yield best
+            if reduced is apart and _is_good(best, wish.aim):
+                return
+
+
+def _fitting(
+    job: Job, wish: Wish, reduced: Reduced, farm: Farm, refusals: list[MemoryLimitError]
+) -> Iterator[Plan]:
+    """Yield plans of one reduced circuit that are narrow enough and fit into the memory."""
+    strings = _strings(reduced)
+    for width in _widths(wish, reduced):
+        objective = Objective(wish.aim, width, job.limits)
+        proposals = propose(
+            reduced.anatomy,
+            strings,
+            objective,
+            seconds=wish.seconds,
+            seed=wish.seed,
+            farm=farm,
+        )
+        narrow = [cuts for cuts in proposals.cuts if _is_narrow(reduced, cuts, wish)]
+        for cuts in narrow:
+            try:
+                yield replace(
+                    assemble(job, reduced, cuts, within_memory=wish.aim == "seconds"),
+                    bound=None
+                    if wish.reuse
+                    else lower_bound(reduced.anatomy, reduced.labels, wish.max_qubits),
+                )
+            except MemoryLimitError as error:
+                refusals.append(error)
+        if narrow and wish.aim == "overhead":
+            return
+
+
+def _widths(wish: Wish, reduced: Reduced) -> list[int]:
+    """Numbers of wires to search with; with reuse, a device runs more wires than it has qubits."""
+    widest = max(1, len(reduced.labels))
+    if not wish.reuse:
+        return [min(wish.max_qubits, widest)]
+    factors = (widest / wish.max_qubits, 3.0, 2.0, 1.5, 1.0)
+    widths = {min(widest, int(factor * wish.max_qubits)) for factor in factors}
+    return sorted(widths, reverse=True)
+
+
+def _is_narrow(reduced: Reduced, cuts: Cuts, wish: Wish) -> bool:
+    if wish.reuse:
+        widths = device_qubits(reduced.anatomy, cuts)
+    else:
+        widths = [len(piece) for piece in pieces(reduced.anatomy, cuts)]
+    return max(widths, default=0) <= wish.max_qubits
+
+
+def _is_small(job: Job, wish: Wish, reduced: Reduced) -> bool:
+    """Say whether the whole circuit is so quick that there is nothing to gain."""
+    objective = Objective("seconds", wish.max_qubits, job.limits)
+    found = [
+        weigh(graph, objective, [0] * graph.num_ends)
+        for graph in end_graphs(reduced.anatomy, _strings(reduced))
+    ]
+    return all(own.fits for own in found) and sum(own.seconds for own in found) < _SMALL
+
+
+def _is_good(plan: Plan, aim: Aim) -> bool:
+    if aim == "overhead":
+        return plan.cut.log10_sampling_overhead == 0
+    return plan.cost.predicted_seconds() < _QUICK
+
+
+def _score(aim: Aim) -> Callable[[Plan], tuple[float, ...]]:
+    if aim == "overhead":
+        return lambda plan: (
+            round(plan.cut.log10_sampling_overhead, 9),
+            plan.cost.predicted_seconds(),
+        )
+    return lambda plan: (plan.cost.predicted_seconds(),)
+
+
+def _strings(reduced: Reduced) -> list[float]:
+    """Estimate how many Pauli strings are asked for on each qubit of the reduced circuit.
+
+    A term counts as one string, spread over its qubits.
+    """
+    place = {label: qubit for qubit, label in enumerate(reduced.labels)}
+    strings = [0.0] * len(reduced.labels)
+    for term, cone in reduced.cone_of.items():
+        for qubit, _ in term:
+            strings[place[cone, qubit]] += 1 / len(term)
+    return strings
+
+
+def _wider(width: int, widest: int) -> Iterator[int]:
+    """Yield larger widths to try, the smallest first."""
+    while width < widest:
+        width = min(widest, max(width + 1, width * 5 // 4))
+        yield width

@@ -1,0 +1,123 @@
+"""The portfolio: independent attempts, each a start and a fixed amount of annealing.
+
+How many attempts there are and how long each is follows from the budget alone, never from the
+clock or the number of ranks, so that a seed gives the same cuts everywhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hpcq.search.anneal import anneal
+from hpcq.search.ends import EndGraph
+from hpcq.search.objective import Objective
+from hpcq.search.partition import Partition
+from hpcq.search.starts import Start, start
+
+_STEPS_PER_SECOND = 200_000
+"""Steps of annealing that count as a second of the budget."""
+
+_STEPS_PER_END = 1000
+"""More steps than this for each end bring nothing."""
+
+_HOT = 1.0
+_ROUNDS = 3
+"""The order of contraction is found anew so often."""
+
+_NARROW = 5
+"""The narrowest start has so many qubits a part."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One attempt.
+
+    Attributes:
+        kind: How it starts.
+        parts: Into how many parts.
+        steps: Steps of annealing.
+        seed: Seed of all its choices.
+    """
+
+    kind: Start
+    parts: int
+    steps: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an attempt found.
+
+    Attributes:
+        labels: The part of each end.
+        fits: Whether no part is too wide.
+        bits: log2 of the factor gamma squared.
+        seconds: Predicted seconds, those of the contraction included.
+    """
+
+    labels: tuple[int, ...]
+    fits: bool
+    bits: float
+    seconds: float
+
+
+def lanes(graph: EndGraph, objective: Objective, seconds: float, seed: int) -> list[Lane]:
+    """Return the attempts that a budget allows for one graph."""
+    wires = graph.num_wires
+    fewest = -(-wires // objective.width)
+    plain = list(
+        _overhead_starts(fewest) if objective.aim == "overhead" else _starts(fewest, wires)
+    )
+    share = int(seconds * _STEPS_PER_SECOND / max(1, len(plain)))
+    share = min(share, _STEPS_PER_END * graph.num_ends)
+    return [
+        Lane(kind, min(parts, wires), share, seed + number)
+        for number, (kind, parts) in enumerate(plain)
+    ]
+
+
+def run_lane(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
+    """Do one attempt and return the labels it found."""
+    rng = random.Random(lane.seed)
+    labels = start(graph, lane.kind, lane.parts, objective.aim, lane.seed)
+    rounds = 1 if objective.aim == "overhead" else _ROUNDS
+    for done in range(rounds):
+        partition = Partition(graph, labels, objective)
+        if objective.aim == "seconds":
+            partition.plant()
+        labels = anneal(partition, lane.steps // rounds, rng, _HOT / (1 + done))
+    return labels
+
+
+def weigh(graph: EndGraph, objective: Objective, labels: list[int]) -> Found:
+    """Say what a partition costs."""
+    partition = Partition(graph, labels, objective)
+    partition.plant()
+    return Found(tuple(labels), partition.fits, partition.overhead, partition.seconds)
+
+
+def _starts(fewest: int, wires: int) -> Iterator[tuple[Start, int]]:
+    """Yield starts of few wide parts up to many narrow ones."""
+    most = max(fewest, wires // _NARROW)
+    counts = sorted({round(fewest * (most / fewest) ** (step / 5)) for step in range(6)})
+    for parts in counts:
+        yield ("qubits" if parts > 1 else "whole"), parts
+    for parts in {max(2, count) for count in counts[1:5:2]}:
+        yield "ends", parts
+    yield "rows", max(2, fewest)
+    yield "slices", max(2, counts[len(counts) // 2])
+
+
+def _overhead_starts(fewest: int) -> Iterator[tuple[Start, int]]:
+    if fewest == 1:
+        yield "whole", 1
+        return
+    for parts in (fewest, fewest, fewest, fewest + 1):
+        yield "qubits", parts
+    yield "ends", fewest
+    yield "ends", fewest + 1
+    yield "rows", fewest
+    yield "slices", fewest

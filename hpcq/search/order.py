@@ -1,0 +1,95 @@
+"""All attempts of a search, as integers to farm out, and as bytes that go to every rank once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.config import Limits
+from hpcq.farm.serial import Farm, SerialFarm
+from hpcq.search.ends import EndGraph
+from hpcq.search.lanes import Lane, run_lane
+from hpcq.search.objective import Objective
+
+MARK = b"search "
+"""What a search order's bytes start with."""
+
+_WORTH_SHARING = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class SearchOrder:
+    """Attempts to cut some graphs; a task is one attempt.
+
+    Attributes:
+        graphs: The graphs.
+        lanes: For each graph its attempts.
+        objective: What to look for.
+    """
+
+    graphs: tuple[EndGraph, ...]
+    lanes: tuple[tuple[Lane, ...], ...]
+    objective: Objective
+
+    def labels(self, farm: Farm) -> list[list[list[int]]]:
+        """Do all attempts on a farm's ranks, and return for each graph the labels found.
+
+        Called on rank 0; the other ranks are in :func:`take_part`.
+        """
+        tasks = self._tasks()
+        effort = [float(lane.steps + graph.num_ends) for graph, lane in tasks]
+        if farm.size > 1 and sum(effort) > _WORTH_SHARING:
+            farm.share(MARK + self.to_bytes())
+        else:
+            farm = SerialFarm()
+        shapes = [(graph.num_ends,) for graph, _ in tasks]
+        found = iter(farm.run(effort, shapes, self.compute, _quiet))
+        return [[[int(x.real) for x in next(found)] for _ in own] for own in self.lanes]
+
+    def compute(self, task: int) -> NDArray[np.complex128]:
+        """Do one attempt; the labels come as complex numbers, which is what the farm carries."""
+        graph, lane = self._tasks()[task]
+        return np.array(run_lane(graph, self.objective, lane), dtype=complex)
+
+    def _tasks(self) -> list[tuple[EndGraph, Lane]]:
+        return [
+            (graph, lane)
+            for graph, own in zip(self.graphs, self.lanes, strict=True)
+            for lane in own
+        ]
+
+    def to_bytes(self) -> bytes:
+        """Pack the order as JSON."""
+        return json.dumps(
+            {
+                "graphs": [asdict(graph) for graph in self.graphs],
+                "lanes": [[asdict(lane) for lane in own] for own in self.lanes],
+                "objective": asdict(self.objective),
+            }
+        ).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> SearchOrder:
+        """Unpack what :meth:`to_bytes` packed."""
+        values: dict[str, Any] = json.loads(data)
+        objective = values["objective"]
+        objective["limits"] = Limits(**objective["limits"])
+        return cls(
+            tuple(EndGraph(**graph) for graph in values["graphs"]),
+            tuple(tuple(Lane(**lane) for lane in own) for own in values["lanes"]),
+            Objective(**objective),
+        )
+
+
+def take_part(farm: Farm, payload: bytes) -> None:
+    """Do a share of the attempts that rank 0 has sent, on a rank other than 0."""
+    order = SearchOrder.from_bytes(payload.removeprefix(MARK))
+    farm.run([], [], order.compute, _quiet)
+
+
+def _quiet(done: int, total: int) -> None:
+    """Say nothing of the progress."""

@@ -1,0 +1,79 @@
+"""Partitions to start from.
+
+KaHyPar (Schlag et al., ACM J. Exp. Algorithmics 27 (2022)) cuts the graph of qubits, where an
+edge is as heavy as the cut of all gates between two qubits, or the graph of gate ends, which mixes
+gate and wire cuts. Rows of qubits, and rows cut into slices of time, suit circuits that are laid
+out on a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from hpcq.search.ends import WIRE_BITS, EndGraph
+from hpcq.search.objective import Aim
+
+Start = Literal["whole", "qubits", "ends", "rows", "slices"]
+
+_UNITS = 8
+"""Weights are rounded to eighths of a bit."""
+
+_HEAVIEST = 500
+
+
+def start(graph: EndGraph, kind: Start, parts: int, aim: Aim, seed: int) -> list[int]:
+    """Return labels of the ends.
+
+    Args:
+        graph: The ends.
+        kind: How to find them; ``whole`` is one part.
+        parts: Number of parts.
+        aim: What an edge weighs: bits of its dimension, or of its factor gamma squared.
+        seed: Seed of KaHyPar.
+    """
+    size = -(-graph.num_wires // parts)
+    if kind == "whole" or parts == 1:
+        return [0] * graph.num_ends
+    if kind == "rows":
+        return graph.from_wires([wire // size for wire in range(graph.num_wires)])
+    if kind == "slices":
+        deepest = 1 + max(graph.place)
+        return [
+            2 * (wire // (2 * size)) + (2 * place >= deepest)
+            for wire, place in zip(graph.wire, graph.place, strict=True)
+        ]
+    weights: dict[tuple[int, int], float] = {}
+    for gate, bits in enumerate(graph.bits):
+        ends = (2 * gate, 2 * gate + 1)
+        pair = ends if kind == "ends" else tuple(sorted(graph.wire[end] for end in ends))
+        weight = graph.overhead[gate] if aim == "overhead" else float(bits)
+        weights[pair[0], pair[1]] = weights.get((pair[0], pair[1]), 0.0) + weight
+    if kind == "qubits":
+        return graph.from_wires(_kahypar(graph.num_wires, weights.items(), parts, 0.0, seed))
+    wire = WIRE_BITS if aim == "overhead" else 1.0
+    for end, before in enumerate(graph.before):
+        if before >= 0:
+            weights[before, end] = wire
+    return _kahypar(graph.num_ends, weights.items(), parts, 0.25, seed)
+
+
+def _kahypar(
+    nodes: int,
+    edges: Iterable[tuple[tuple[int, int], float]],
+    parts: int,
+    imbalance: float,
+    seed: int,
+) -> list[int]:
+    from cotengra.pathfinders.path_kahypar import kahypar_subgraph_find_membership
+
+    inputs: list[list[int]] = [[] for _ in range(nodes)]
+    sizes = {}
+    for number, ((a, b), weight) in enumerate(edges):
+        inputs[a].append(number)
+        inputs[b].append(number)
+        sizes[number] = 2 ** min(max(1, round(_UNITS * weight)), _HEAVIEST)
+    labels: list[int] = kahypar_subgraph_find_membership(
+        inputs, [], sizes, parts=parts, imbalance=imbalance, seed=seed
+    )
+    return labels
