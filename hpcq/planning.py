@@ -13,6 +13,7 @@ from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
 from hpcq.errors import InputError, MemoryLimitError
 from hpcq.inputs.observables import as_observables
 from hpcq.machine import usable_cores, usable_memory
+from hpcq.speeds import read_speeds
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -115,7 +116,7 @@ def plan_normalised(
         "threads": limits.threads,
         "precision": limits.precision,
     }
-    job = Job(circuit, asked, limits, config)
+    job = Job(circuit, asked, limits, config, read_speeds(limits))
     if max_qubits is not None:
         return _search(job, max_qubits, seed)
     if partition is not None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.gates import PauliSum, pauli_sum
+from hpcq.cutting.load import Load
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -91,6 +92,11 @@ class Subcircuit:
             for value in operation.params:
                 digest.update(np.asarray(value, dtype=complex).tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def load(self) -> Load:
+        """How much work its gates are to simulate."""
+        return Load.of(self.circuit)
 
     @cached_property
     def open_wires(self) -> dict[int, int]:
