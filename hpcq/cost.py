@@ -98,14 +98,17 @@ def task_seconds(tensor: ExactTensor, diagonal: bool, limits: Limits, speeds: Sp
 
 
 def _simulation_seconds(width: int, load: Load, limits: Limits, speeds: Speeds) -> float:
-    """Predict one simulation; small states run gate by gate on one thread."""
+    """Predict one simulation; small states run gate by gate on one thread.
+
+    A state is filled twice: when it is made, and when it is copied out.
+    """
     unfused = 2.0 ** min(width, _WIDEST_UNFUSED) * load.gates * speeds.amplitude_gate
     fused = 2.0**width * load.passes * speeds.amplitude_pass
     return (
         speeds.simulation
         + load.gates * speeds.gate
         + (unfused if width <= _WIDEST_UNFUSED else max(unfused, fused))
-        + 2.0**width * limits.amplitude_bytes * speeds.byte
+        + 2.0**width * 2 * limits.amplitude_bytes * speeds.byte
     )
 
 

@@ -94,9 +94,9 @@ def predicted_work(network: Network, terms: TermTable, memory_bytes: int) -> Wor
         pairs, at_home = itinerary.pairs[number], itinerary.at_home[first + number].pairs
         ways_down = (step.left in needed) * left + (step.right in needed) * right
         down = (step.left in needed) + (step.right in needed)
-        # What is computed: rows, environments, halves of terms. What is copied to be laid out.
+        # Computed: rows (then put in place), environments, halves of terms. Copied: the layout.
         flops += each * (len(pairs) + down + _groups(at_home))
-        entries += len(pairs) * left * right + shared * ways_down
+        entries += 2 * len(pairs) * left * right + shared * ways_down
         laid_out = shared * (rows[step.left] * left + rows[step.right] * right)
         entries += laid_out * (1 + (first + number in needed))
         entries += len(at_home) * shared * min(left, right)
