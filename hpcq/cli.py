@@ -131,10 +131,11 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _doctor(_options: argparse.Namespace) -> int:
-    from hpcq.doctor import examine
+def _doctor(options: argparse.Namespace) -> int:
+    from hpcq.doctor import calibrate, examine
 
-    findings = examine()
+    findings = calibrate(options.threads) if options.calibrate else []
+    findings += examine()
     if launched_rank() == 0:
         print("\n".join(map(str, findings)))
     return 0 if all(finding.ok for finding in findings) else 1
@@ -284,6 +285,14 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser(
         "doctor", help="say what this machine offers, and check known answers", allow_abbrev=False
+    )
+    doctor.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="first measure how fast this machine is, for the seconds that plans predict",
+    )
+    doctor.add_argument(
+        "--threads", type=_positive, metavar="T", help="with --calibrate; default: a rank's cores"
     )
     doctor.set_defaults(command=_doctor)
     return parser

@@ -56,7 +56,7 @@ class Speeds:
     gate: float = 1.4e-5
     amplitude_gate: float = 2.0e-9
     amplitude_pass: float = 6.0e-9
-    byte: float = 4.5e-10
+    byte: float = 3.0e-10
     string: float = 1.2e-5
     amplitude_string: float = 2.5e-9
     flop: float = 2.5e-11
@@ -151,14 +151,21 @@ def write_speeds(limits: Limits, speeds: Speeds) -> Path:
 
 
 def calibration_file() -> Path | None:
-    """Return the file that keeps the speeds; None where the environment wants none."""
+    """Return the file that keeps the speeds; None where the environment wants none.
+
+    Raises:
+        InputError: If there is no home folder to keep it in.
+    """
     named = os.environ.get(VARIABLE, "")
     if named == "none":
         return None
     if named:
         return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
+    try:
+        folder = Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        raise InputError(f"no home folder is known, expected one, or {VARIABLE}") from None
     return folder / "hpcq" / "calibration.json"
 
 
