@@ -26,6 +26,15 @@ _FACTOR = 2.0
 _SHARE = 0.8
 _RUNS = 3
 _LONG_SECONDS = 5.0
+_COLUMNS = {
+    "case": 16,
+    "predicted": 10,
+    "measured": 10,
+    "ratio": 6,
+    "within 2": 8,
+    "simulation predicted": 20,
+    "measured ": 10,
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Outcome:
         phases: Where that run spent them.
         predicted_contraction: How many of the predicted seconds are the contraction's.
         plan_seconds: What planning took; it is not part of the prediction.
-        calibrated: Whether the constants were measured on this machine.
+        calibrated: Whether the seconds rest on measurements of this machine.
     """
 
     name: str
@@ -78,7 +87,7 @@ def measure(case: Case, threads: int) -> Outcome:
         best,
         cost.contraction_seconds,
         planned,
-        getattr(cost, "calibrated", False),
+        cost.calibrated,
     )
 
 
@@ -88,17 +97,16 @@ def total(phases: dict[str, float]) -> float:
 
 def line(outcome: Outcome) -> str:
     cells = [
-        outcome.name.ljust(18),
-        seconds(outcome.predicted).rjust(10),
-        seconds(outcome.measured).rjust(10),
-        f"{outcome.ratio:.2f}".rjust(8),
-        ("yes" if outcome.good else "**NO**").ljust(8),
-        seconds(outcome.predicted - outcome.predicted_contraction).rjust(10),
-        seconds(outcome.phases["simulate"]).rjust(10),
-        seconds(outcome.predicted_contraction).rjust(10),
-        seconds(outcome.phases["contract"]).rjust(10),
+        outcome.name,
+        seconds(outcome.predicted),
+        seconds(outcome.measured),
+        f"{outcome.ratio:.2f}",
+        "yes" if outcome.good else "**NO**",
+        seconds(outcome.predicted - outcome.predicted_contraction),
+        seconds(outcome.phases["simulate"]),
     ]
-    return f"| {' | '.join(cells)} |"
+    widths = _COLUMNS.values()
+    return f"| {' | '.join(c.ljust(w) for c, w in zip(cells, widths, strict=True))} |"
 
 
 def main() -> int:
@@ -109,14 +117,11 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="OUT.json")
     options = parser.parse_args()
     about = {"machine": machine(), "versions": versions(), "threads": options.threads}
-    print(f"{about['machine']}\n{about['versions']}\nthreads: {options.threads}\n")
-    measure(CASES[0], options.threads)
-    print(
-        "| case               |  predicted |   measured |    ratio | within 2 |"
-        " simulation: predicted, measured | contraction: predicted, measured |\n"
-        "| ------------------ | ---------- | ---------- | -------- | -------- |"
-        " ---------- | ---------- | ---------- | ---------- |"
-    )
+    warm = measure(CASES[0], options.threads)
+    about["calibrated"] = warm.calibrated
+    print("\n".join(f"{name}: {value}" for name, value in about.items()), end="\n\n")
+    head = [name.ljust(width) for name, width in _COLUMNS.items()]
+    print(f"| {' | '.join(head)} |\n| {' | '.join('-' * len(cell) for cell in head)} |")
     outcomes = []
     for case in CASES:
         if case.name in options.only:
