@@ -128,6 +128,14 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor", help="say what this machine offers, and check known answers", allow_abbrev=False
     )
+    doctor.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="first measure how fast this machine is, for the seconds that plans predict",
+    )
+    doctor.add_argument(
+        "--threads", type=_positive, metavar="T", help="with --calibrate; default: a rank's cores"
+    )
     doctor.set_defaults(command=known["doctor"])
     return parser
 

@@ -17,11 +17,12 @@ from hpcq.cutting.subcircuits import CutCircuit, Subcircuit
 from hpcq.errors import MemoryLimitError
 from hpcq.inputs.observables import Observable
 from hpcq.machine import format_bytes
-from hpcq.reconstruction.expectation import predicted_flops
+from hpcq.reconstruction.expectation import predicted_work
 from hpcq.reconstruction.network import Network, build_network
 from hpcq.reconstruction.terms import TermTable, tabulate
 from hpcq.search.bound import Bound
 from hpcq.simplify.reduced import Reduced, Simplifier
+from hpcq.speeds import Speeds
 from hpcq.variants.exact import ExactTensor
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ class Job:
         observables: What is asked for.
         limits: What a rank may use.
         config: How the plan was asked for, as plain JSON values.
+        speeds: How fast this machine is.
     """
 
     circuit: QuantumCircuit
     observables: tuple[Observable, ...]
     limits: Limits
     config: Mapping[str, Any]
+    speeds: Speeds
 
     @cached_property
     def simplifier(self) -> Simplifier:
@@ -56,8 +59,8 @@ class Job:
     def uncut_seconds(self) -> tuple[float, float]:
         """Predicted seconds of an uncut statevector and matrix-product-state simulation."""
         return (
-            costs.uncut_seconds(self.circuit, self.limits),
-            costs.uncut_mps_seconds(self.circuit, weighted_gates(self.circuit)),
+            costs.uncut_seconds(self.circuit, self.limits, self.speeds),
+            costs.uncut_mps_seconds(self.circuit, weighted_gates(self.circuit), self.speeds),
         )
 
 
@@ -222,21 +225,22 @@ def _cost(
 ) -> Cost:
     total = longest = 0.0
     for tensor in tensors:
-        single = costs.task_seconds(tensor, True, job.limits)
-        double = costs.task_seconds(tensor, False, job.limits)
+        single = costs.task_seconds(tensor, True, job.limits, job.speeds)
+        double = costs.task_seconds(tensor, False, job.limits, job.speeds)
         pairs = tensor.num_tasks - tensor.num_branches
         total += tensor.num_branches * single + pairs * double
         longest = max(longest, double if pairs else single)
-    flops = predicted_flops(network, terms)
+    work = predicted_work(network, terms, job.limits.memory_bytes // 4)
     stored = costs.stored_bytes(tensors, uses)
     statevector, mps = job.uncut_seconds
     return Cost(
         simulation_seconds=total,
         longest_task_seconds=longest,
-        contraction_seconds=costs.contraction_seconds(network, flops, stored, len(terms.picks)),
-        contraction_flops=flops,
+        contraction_seconds=costs.contraction_seconds(work, stored, len(terms.picks), job.speeds),
+        contraction_flops=work.flops,
         task_bytes=max(costs.task_bytes(tensor, job.limits) for tensor in tensors),
         tensor_bytes=stored + network.sweep_bytes,
         uncut_seconds=statevector,
         uncut_mps_seconds=mps,
+        speeds=job.speeds,
     )

@@ -95,7 +95,7 @@ def _fitting(
     """Yield plans of one reduced circuit that are narrow enough and fit into the memory."""
     strings = _strings(reduced)
     for width in _widths(wish, reduced):
-        objective = Objective(wish.aim, width, job.limits)
+        objective = Objective(wish.aim, width, job.limits, job.speeds)
         proposals = propose(
             reduced.anatomy,
             strings,
@@ -139,7 +139,7 @@ def _is_narrow(reduced: Reduced, cuts: Cuts, wish: Wish) -> bool:
 
 def _is_small(job: Job, wish: Wish, reduced: Reduced) -> bool:
     """Say whether the whole circuit is so quick that there is nothing to gain."""
-    objective = Objective("seconds", wish.max_qubits, job.limits)
+    objective = Objective("seconds", wish.max_qubits, job.limits, job.speeds)
     found = [
         weigh(graph, objective, [0] * graph.num_ends)
         for graph in end_graphs(reduced.anatomy, _strings(reduced))

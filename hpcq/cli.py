@@ -130,10 +130,11 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _doctor(_options: argparse.Namespace) -> int:
-    from hpcq.doctor import examine
+def _doctor(options: argparse.Namespace) -> int:
+    from hpcq.doctor import calibrate, examine
 
-    findings = examine()
+    findings = calibrate(options.threads) if options.calibrate else []
+    findings += examine()
     if launched_rank() == 0:
         print("\n".join(map(str, findings)))
     return 0 if all(finding.ok for finding in findings) else 1

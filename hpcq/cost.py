@@ -1,7 +1,7 @@
 """What a plan costs in seconds and bytes, and what an uncut simulation would.
 
-The constants are orders of magnitude of one core of a current machine; they order tasks and warn
-of absurd plans, and are no promise.
+Seconds are those of one rank's run, from the speeds of :mod:`hpcq.speeds`: real within a factor
+of two where the machine is calibrated, orders of magnitude where it is not.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ import numpy as np
 
 from hpcq.config import Limits
 from hpcq.cutting.gates import WeightedGates
-from hpcq.reconstruction.network import Network
+from hpcq.cutting.load import Load
+from hpcq.reconstruction.expectation import Work
+from hpcq.speeds import Speeds
 from hpcq.variants.exact import ExactTensor
+from hpcq.variants.products import worth_threads
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-SECONDS_PER_AMPLITUDE_GATE = 1.3e-9
-SECONDS_PER_GATE = 1.5e-5
-SECONDS_PER_SIMULATION = 1.0e-3
-FLOPS_PER_SECOND = 1.0e10
-SECONDS_PER_AMPLITUDE_STRING = 3.0e-9
-SECONDS_PER_ROW = 2.0e-5
-SECONDS_PER_STEP = 2.0e-4
-SECONDS_PER_BYTE = 1.5e-9
+LARGE_CONTRACTION = 1e10
+"""Floating-point operations above which the contraction takes all threads."""
+
+_BYTES = 16
+_WIDEST_UNFUSED = 14
+_HALVED_ABOVE = 64
+_STEEP = 900
 _SECONDS_OF_A_YEAR = 3.15e7
 _MPS_SECONDS_PER_CUBE = 5.0e-8
 
@@ -45,6 +47,7 @@ class Cost:
         tensor_bytes: Memory of all tensors and of the contraction, on rank 0.
         uncut_seconds: An uncut statevector simulation; infinite where it does not fit.
         uncut_mps_seconds: Upper bound for an uncut matrix-product-state simulation.
+        speeds: The constants behind the seconds.
     """
 
     simulation_seconds: float
@@ -55,6 +58,12 @@ class Cost:
     tensor_bytes: int
     uncut_seconds: float
     uncut_mps_seconds: float
+    speeds: Speeds
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the seconds rest on measurements of this machine."""
+        return self.speeds.calibrated
 
     def predicted_seconds(self, ranks: int = 1) -> float:
         """Predicted wall time on that many ranks."""
@@ -81,22 +90,49 @@ class Cost:
         return best if ways[best] < self.predicted_seconds() else None
 
 
-def task_seconds(tensor: ExactTensor, diagonal: bool, limits: Limits) -> float:
+def task_seconds(tensor: ExactTensor, diagonal: bool, limits: Limits, speeds: Speeds) -> float:
     """Predict one task: one simulated branch (diagonal) or two, and their Pauli products."""
-    width = tensor.simulated_qubits
-    gates = len(tensor.subcircuit.circuit.data) + 2 * len(tensor.open_ports)
-    speed = _speed(width, limits)
-    simulation = (
-        SECONDS_PER_SIMULATION
-        + gates * SECONDS_PER_GATE
-        + 2.0**width * gates * SECONDS_PER_AMPLITUDE_GATE / speed
+    ports, load = len(tensor.open_ports), tensor.subcircuit.load
+    opened = Load(load.gates + 2 * ports, load.passes + ports)
+    simulation = _simulation_seconds(tensor.simulated_qubits, opened, limits, speeds)
+    return (1 if diagonal else 2) * simulation + _products_seconds(tensor, diagonal, speeds)
+
+
+def _simulation_seconds(width: int, load: Load, limits: Limits, speeds: Speeds) -> float:
+    """Predict one simulation; small states run gate by gate on one thread.
+
+    A state is filled twice: when it is made, and when it is copied out.
+    """
+    unfused = power(min(width, _WIDEST_UNFUSED)) * load.gates * speeds.amplitude_gate
+    fused = power(width) * load.passes * speeds.amplitude_pass
+    return (
+        speeds.simulation
+        + load.gates * speeds.gate
+        + (unfused if width <= _WIDEST_UNFUSED else max(unfused, fused))
+        + power(width) * 2 * limits.amplitude_bytes * speeds.byte
     )
-    strings, dimension, _ = tensor.block_shape
-    products = strings * (
-        2.0**width * (4.0 * dimension / FLOPS_PER_SECOND + SECONDS_PER_AMPLITUDE_STRING) / speed
-        + SECONDS_PER_GATE
+
+
+def _products_seconds(tensor: ExactTensor, diagonal: bool, speeds: Speeds) -> float:
+    """Predict the Pauli products of one task; see :func:`hpcq.variants.products`.
+
+    Of a state with itself, only half the columns of all strings but the identity are multiplied,
+    and of a product with many rows only half the entries.
+    """
+    strings, rows, _ = tensor.block_shape
+    amplitudes = power(tensor.simulated_qubits)
+    flops = 8.0 * rows * amplitudes
+    if diagonal and rows > _HALVED_ABOVE:
+        flops /= 2
+    whole = flops * speeds.flop
+    part = (
+        speeds.string
+        + amplitudes * speeds.amplitude_string
+        + rows**2 * _BYTES * speeds.byte
+        + (whole / 2 if diagonal else whole)
     )
-    return (1 if diagonal else 2) * simulation + products
+    threads = min(speeds.threads, strings) if worth_threads(amplitudes, rows) else 1
+    return (whole if diagonal else 0) + strings * part / threads
 
 
 def task_bytes(tensor: ExactTensor, limits: Limits) -> int:
@@ -115,32 +151,35 @@ def stored_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
     return blocks + sum(bonds) + max(bonds, default=0)
 
 
-def contraction_seconds(network: Network, flops: float, stored: int, terms: int) -> float:
-    """Predict the contraction: arithmetic, memory traffic, and the overhead of many steps."""
-    traffic = stored + network.num_slices * network.sweep_bytes
-    steps = network.num_slices * (len(network.steps) + 1)
+def contraction_seconds(work: Work, stored: int, terms: int, speeds: Speeds) -> float:
+    """Predict a run but for its tasks: setting it up, putting the tensors together, contracting.
+
+    Args:
+        work: The contraction's.
+        stored: Bytes of the tensors; see :func:`stored_bytes`.
+        terms: Number of terms.
+        speeds: The machine's.
+    """
+    threads = speeds.threads if work.flops > LARGE_CONTRACTION else 1
     return (
-        flops / FLOPS_PER_SECOND
-        + traffic * SECONDS_PER_BYTE
-        + steps * SECONDS_PER_STEP
-        + terms * SECONDS_PER_ROW
+        speeds.run
+        + (stored + _BYTES * work.entries) * speeds.byte
+        + work.flops * speeds.flop / threads
+        + work.steps * speeds.step
+        + work.products * speeds.string
+        + terms * speeds.term
     )
 
 
-def uncut_seconds(circuit: QuantumCircuit, limits: Limits) -> float:
+def uncut_seconds(circuit: QuantumCircuit, limits: Limits, speeds: Speeds) -> float:
     """Predict an uncut statevector simulation; infinite where its state does not fit."""
     width: int = circuit.num_qubits
     if limits.amplitude_bytes << width > limits.memory_bytes:
         return float("inf")
-    gates = len(circuit.data)
-    return (
-        SECONDS_PER_SIMULATION
-        + gates * SECONDS_PER_GATE
-        + 2.0**width * gates * SECONDS_PER_AMPLITUDE_GATE / _speed(width, limits)
-    )
+    return _simulation_seconds(width, Load.of(circuit), limits, speeds)
 
 
-def uncut_mps_seconds(circuit: QuantumCircuit, gates: WeightedGates) -> float:
+def uncut_mps_seconds(circuit: QuantumCircuit, gates: WeightedGates, speeds: Speeds) -> float:
     """Bound an uncut matrix-product-state simulation from above.
 
     Between neighbouring qubits the bond dimension is at most the product of the dimensions of
@@ -149,11 +188,12 @@ def uncut_mps_seconds(circuit: QuantumCircuit, gates: WeightedGates) -> float:
     Args:
         circuit: The normalised circuit.
         gates: Its two-qubit gates with the weights of their cuts.
+        speeds: The machine's.
     """
     width = circuit.num_qubits
     bits = np.zeros(max(width - 1, 0))
     ceiling = np.minimum(np.arange(1, width), np.arange(width - 1, 0, -1))
-    seconds = len(circuit.data) * SECONDS_PER_GATE
+    seconds = len(circuit.data) * speeds.gate
     for a, b, weight in gates:
         low, high = min(a, b), max(a, b)
         across = bits[low:high]
@@ -164,6 +204,8 @@ def uncut_mps_seconds(circuit: QuantumCircuit, gates: WeightedGates) -> float:
     return seconds
 
 
-def _speed(width: int, limits: Limits) -> float:
-    """How much faster than one thread; small states run on one, and single precision gains none."""
-    return limits.threads if width >= 14 else 1
+def power(bits: float) -> float:
+    """Two to a power, and ever larger, though no longer so fast, where that would overflow."""
+    if bits < _STEEP:
+        return float(2.0**bits)
+    return float(2.0**_STEEP * (1 + bits - _STEEP))

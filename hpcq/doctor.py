@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import get_args
 
+from hpcq.config import LEAST_MEMORY, Limits, Precision
 from hpcq.errors import HpcqError
+from hpcq.files import printable_path
 from hpcq.machine import format_bytes, launched, usable_cores, usable_memory
+from hpcq.speeds import Speeds, look_up, write_speeds
 from hpcq.version import versions
 
 
@@ -33,6 +37,60 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything, in the order of the data's way."""
     return [finding for look in _LOOKS for finding in look()]
+
+
+def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
+    """Measure this machine's speeds in both precisions and keep them, on rank 0.
+
+    Args:
+        threads: Threads of one simulation; by default the cores that fall to a rank.
+        budget: See :func:`hpcq.calibration.measure_speeds`.
+
+    Raises:
+        HpcqError: If there is no Aer, or the file cannot be written.
+    """
+    from hpcq.farm.mpi import ending_the_job, open_farm
+
+    farm = open_farm()
+    cores = farm.smallest(farm.local_share()[0])
+    findings = []
+    with ending_the_job(farm):
+        if farm.rank == 0:
+            from hpcq.calibration import measure_speeds
+
+            load = os.getloadavg()[0]
+            busy = f" (load {load:.1f}: repeat it on an idle machine)" if load > 0.5 else ""
+            for precision in get_args(Precision):
+                limits = Limits(LEAST_MEMORY, threads or cores, precision)
+                speeds = measure_speeds(limits, budget)
+                place = write_speeds(limits, speeds)
+                findings.append(Finding("measured", f"{_described(limits)}: {_listed(speeds)}"))
+            findings.append(Finding("saved", f"{printable_path(place)}{busy}"))
+        farm.share(b"")  # the others wait for it
+    return findings
+
+
+def _described(limits: Limits) -> str:
+    threads = "1 thread" if limits.threads == 1 else f"{limits.threads} threads"
+    return f"{threads}, {limits.precision} precision"
+
+
+def _listed(speeds: Speeds) -> str:
+    """List what was measured; seconds in a unit that fits."""
+    texts = [f"threads {speeds.threads:.2g} times as fast as one"]
+    for field in fields(Speeds):
+        value = getattr(speeds, field.name)
+        if field.name not in ("threads", "calibrated"):
+            texts.append(f"{field.name} {value:.2g} s")
+    return ", ".join(texts)
+
+
+def _speeds() -> Iterator[Finding]:
+    for precision in get_args(Precision):
+        limits = Limits(LEAST_MEMORY, len(usable_cores()), precision)
+        speeds, source = look_up(limits)
+        cure = "" if speeds.calibrated else " (hpcq doctor --calibrate measures them)"
+        yield Finding("speeds", f"{_described(limits)}: {source}{cure}")
 
 
 def _machine() -> Iterator[Finding]:
@@ -120,5 +178,6 @@ _LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _mpi,
     _aer,
     _slurm,
+    _speeds,
     _known_answers,
 )

@@ -17,6 +17,7 @@ from hpcq import cost as costs
 from hpcq.assembly import Plan
 from hpcq.config import Limits
 from hpcq.cutting.subcircuits import Port, Subcircuit
+from hpcq.speeds import Speeds
 from hpcq.variants.exact import ExactTensor, Simulate
 
 
@@ -27,15 +28,17 @@ class WorkOrder:
     Attributes:
         tensors: The tensors.
         limits: What a rank may use.
+        speeds: How fast rank 0's machine is.
     """
 
     tensors: tuple[ExactTensor, ...]
     limits: Limits
+    speeds: Speeds
 
     @classmethod
     def of(cls, plan: Plan) -> WorkOrder:
         """Return a plan's work order."""
-        return cls(plan.tensors, plan.limits)
+        return cls(plan.tensors, plan.limits, plan.cost.speeds)
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -56,7 +59,8 @@ class WorkOrder:
         seconds = []
         for tensor in self.tensors:
             single, double = (
-                costs.task_seconds(tensor, diagonal, self.limits) for diagonal in (True, False)
+                costs.task_seconds(tensor, diagonal, self.limits, self.speeds)
+                for diagonal in (True, False)
             )
             for branch in range(tensor.num_branches):
                 seconds += [double] * branch + [single]
@@ -81,6 +85,7 @@ class WorkOrder:
 
         header = {
             "limits": asdict(self.limits),
+            "speeds": asdict(self.speeds),
             "tensors": [
                 {
                     "qubits": tensor.subcircuit.qubits,
@@ -119,4 +124,4 @@ class WorkOrder:
             )
             for circuit, entry in zip(circuits, header["tensors"], strict=True)
         )
-        return cls(tensors, Limits(**header["limits"]))
+        return cls(tensors, Limits(**header["limits"]), Speeds(**header["speeds"]))

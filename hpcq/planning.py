@@ -17,6 +17,7 @@ from hpcq.inputs.observables import as_observables
 from hpcq.machine import usable_cores, usable_memory
 from hpcq.search.objective import Aim
 from hpcq.simplify.reduced import Reduced
+from hpcq.speeds import read_speeds
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -142,7 +143,7 @@ def plan_normalised(
         "threads": limits.threads,
         "precision": limits.precision,
     }
-    job = Job(circuit, asked, limits, config)
+    job = Job(circuit, asked, limits, config, read_speeds(limits))
     if max_qubits is not None:
         wish = Wish(max_qubits, objective, search_seconds, seed, reuse_qubits)
         return choose(job, wish, farm)

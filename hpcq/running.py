@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hpcq.assembly import Plan
 from hpcq.config import Device
+from hpcq.cost import LARGE_CONTRACTION
 from hpcq.engines.aer import AerEngine, choose_device
 from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.farm.mpi import ending_the_job, open_farm
@@ -37,7 +38,6 @@ _REFUSALS: dict[str, type[HpcqError]] = {
 }
 Made = TypeVar("Made")
 
-_LARGE_CONTRACTION = 1e10
 _MOST_TASKS = 5_000_000
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
 _SLURM = (
@@ -124,7 +124,7 @@ def run_on_farm(
         for number, tensor in enumerate(plan.tensors)
     ]
     blocks.clear()
-    large = plan.cost.contraction_flops > _LARGE_CONTRACTION
+    large = plan.cost.contraction_flops > LARGE_CONTRACTION
     with _blas_threads(plan.limits.threads if large else 1):
         values = _values(plan, tensors)
     laps.end("contract")

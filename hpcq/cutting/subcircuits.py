@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hpcq.cutting.cuts import Cuts
+from hpcq.cutting.load import Load
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -99,6 +100,11 @@ class Subcircuit:
             for value in operation.params:
                 digest.update(np.asarray(value, dtype=complex).tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def load(self) -> Load:
+        """How much work its gates are to simulate."""
+        return Load.of(self.circuit)
 
     @cached_property
     def open_wires(self) -> dict[int, int]:

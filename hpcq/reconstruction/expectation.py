@@ -41,7 +41,7 @@ def contract(
         errors.
     """
     total = len(terms.picks)
-    batch = int(np.clip(memory_bytes // (4 * network.largest_bytes), 1, _TERMS_AT_ONCE))
+    batch = _batch(network, memory_bytes)
     values = np.empty(total, dtype=complex)
     for start in range(0, total, batch):
         stop = min(total, start + batch)
@@ -59,20 +59,66 @@ def contract(
     return values
 
 
-def predicted_flops(network: Network, terms: TermTable) -> float:
-    """Real floating-point operations of :func:`contract`, from a sample of the terms."""
+@dataclass(frozen=True)
+class Work:
+    """What a contraction amounts to.
+
+    Attributes:
+        flops: Real floating-point operations.
+        entries: Numbers that are computed or copied.
+        steps: Contractions of two nodes, and tensors brought into shape.
+        products: Matrix products within these, however small.
+    """
+
+    flops: float
+    entries: float
+    steps: float
+    products: float
+
+
+def predicted_work(network: Network, terms: TermTable, memory_bytes: int) -> Work:
+    """Predict what :func:`contract` does, from its first batch of terms."""
     if not network.linked:
-        return 0.0
-    sample = min(len(terms.picks), _TERMS_AT_ONCE)
+        return Work(0.0, 0.0, len(network.legs), 0.0)
+    total = len(terms.picks)
+    sample = min(total, _batch(network, memory_bytes))
     itinerary = _Itinerary(network, terms.choices(0, sample))
-    first = len(network.linked)
-    flops = 0.0
-    for number, (step, cost) in enumerate(zip(network.steps, network.flops, strict=True)):
-        ways_down = sum(child in itinerary.needed for child in (step.left, step.right))
-        at_home = itinerary.at_home[first + number]
-        distinct = min(len(np.unique(at_home.pairs[:, side])) for side in (0, 1))
-        flops += cost * (len(itinerary.pairs[number]) + ways_down + distinct)
-    return flops * len(terms.picks) / sample
+    needed, first = itinerary.needed, len(network.linked)
+    flops, entries, products = 0.0, 0.0, 0
+    rows = [len(used) for used in itinerary.used] + [len(own) for own in itinerary.pairs]
+    for leaf, number in enumerate(network.linked):
+        entries += len(itinerary.at_home[leaf].pairs) * network.size(network.legs[number])
+        products += leaf in needed
+    for number, (step, each) in enumerate(zip(network.steps, network.flops, strict=True)):
+        left, shared, right = map(network.size, (step.left_only, step.shared, step.right_only))
+        pairs, at_home = itinerary.pairs[number], itinerary.at_home[first + number].pairs
+        ways_down = (step.left in needed) * left + (step.right in needed) * right
+        down = (step.left in needed) + (step.right in needed)
+        # Computed: rows (then put in place), environments, halves of terms. Copied: the layout.
+        flops += each * (len(pairs) + down + _groups(at_home))
+        entries += 2 * len(pairs) * left * right + shared * ways_down
+        laid_out = shared * (rows[step.left] * left + rows[step.right] * right)
+        entries += laid_out * (1 + (first + number in needed))
+        entries += len(at_home) * shared * min(left, right)
+        products += _groups(pairs) + down + 2 * _groups(at_home)
+    batches = total / sample
+    sweeps = network.num_slices * batches
+    return Work(
+        flops * batches,
+        entries * sweeps,
+        len(network.steps) * sweeps + len(network.legs),
+        products * sweeps,
+    )
+
+
+def _batch(network: Network, memory_bytes: int) -> int:
+    """Number of terms whose intermediates fit into the memory."""
+    return int(np.clip(memory_bytes // (4 * network.largest_bytes), 1, _TERMS_AT_ONCE))
+
+
+def _groups(pairs: Indices) -> int:
+    """Number of products in which the pairs of rows can be taken."""
+    return min(len(np.unique(pairs[:, side])) for side in (0, 1))
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,9 @@ class Network:
         return tuple(
             8.0
             * self.num_slices
-            * self._size(step.left_only)
-            * self._size(step.shared)
-            * self._size(step.right_only)
+            * self.size(step.left_only)
+            * self.size(step.shared)
+            * self.size(step.right_only)
             for step in self.steps
         )
 
@@ -106,7 +106,7 @@ class Network:
     @property
     def sweep_bytes(self) -> int:
         """Bytes of all tensors and environments of one slice's contraction, for one row."""
-        environments_of_leaves = sum(self._size(legs) for legs in self.legs)
+        environments_of_leaves = sum(self.size(legs) for legs in self.legs)
         return _BYTES * (2 * sum(self._node_sizes()) + environments_of_leaves)
 
     def slices(self) -> Iterator[dict[int, int]]:
@@ -114,15 +114,16 @@ class Network:
         for values in product(*(range(self.bonds[b].size) for b in self.sliced)):
             yield dict(zip(self.sliced, values, strict=True))
 
-    def _node_sizes(self) -> list[int]:
-        """Number of entries that each step makes, for one row."""
-        return [self._size(step.left_only + step.right_only) for step in self.steps]
-
-    def _size(self, bonds: Sequence[int]) -> int:
+    def size(self, bonds: Sequence[int]) -> int:
+        """Range of some bonds' combined index; one that is sliced has one value at a time."""
         size = 1
         for bond in bonds:
             size *= 1 if bond in self.sliced else self.bonds[bond].size
         return size
+
+    def _node_sizes(self) -> list[int]:
+        """Number of entries that each step makes, for one row."""
+        return [self.size(step.left_only + step.right_only) for step in self.steps]
 
 
 def build_network(cut: CutCircuit, memory_bytes: int) -> Network:

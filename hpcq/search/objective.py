@@ -8,13 +8,20 @@ from typing import Literal
 
 from hpcq import cost as costs
 from hpcq.config import Limits
+from hpcq.speeds import Speeds
 
 Aim = Literal["seconds", "overhead"]
 """What plans are chosen by: predicted seconds of the exact run, or the factor gamma squared by
 which a run with shots needs more of them."""
 
-_STEEP = 900
-_SECONDS_PER_ENTRY = 4e-8
+_UNFUSED = 14
+_FUSED = 0.4
+"""Of Aer's gates, about so many are left as passes over the state once they are fused."""
+
+_BYTES = 64
+"""An entry of a tensor is kept as a block, joined, and over its bonds."""
+
+_STORED = math.log2(_BYTES)
 _SWEEPS = 3.0
 """A contraction for many terms goes up once and down once, and takes some steps twice."""
 
@@ -27,12 +34,14 @@ class Objective:
         aim: What counts.
         width: The most qubits a subcircuit may have.
         limits: What a rank may use.
+        speeds: How fast it is.
         excess: Bits that a qubit beyond the width costs during the search.
     """
 
     aim: Aim
     width: int
     limits: Limits
+    speeds: Speeds
     excess: float = 1.0
 
     def part_seconds(
@@ -47,35 +56,28 @@ class Objective:
             gates: Number of its gates.
             strings: Number of Pauli strings asked for on it, besides the identity.
         """
-        width = qubits + ancillas
-        entries = (1 + strings) * power(2 * ports)
-        room = self.limits.memory_bytes
-        beyond = max(0.0, width + 4 - math.log2(room)) + max(
-            0.0, math.log2(entries) + 5 - math.log2(room)
+        speeds, width = self.speeds, qubits + ancillas
+        entries = (1 + strings) * costs.power(2 * ports)
+        room = math.log2(self.limits.memory_bytes)
+        state = math.log2(2 * self.limits.amplitude_bytes)
+        beyond = max(0.0, width + state - room) + max(0.0, math.log2(entries) + _STORED - room)
+        unfused = costs.power(min(width, _UNFUSED)) * gates * speeds.amplitude_gate
+        fused = (
+            costs.power(width) * _FUSED * gates * speeds.amplitude_pass if width > _UNFUSED else 0.0
         )
-        speed = self.limits.threads if width >= 14 else 1
         simulation = (
-            costs.SECONDS_PER_SIMULATION
-            + gates * costs.SECONDS_PER_GATE
-            + power(width) * gates * costs.SECONDS_PER_AMPLITUDE_GATE / speed
+            speeds.simulation
+            + gates * speeds.gate
+            + max(unfused, fused)
+            + costs.power(width) * 2 * self.limits.amplitude_bytes * speeds.byte
         )
-        products = (
-            (1 + strings)
-            * (
-                power(width + ports) * 4.0 / costs.FLOPS_PER_SECOND
-                + power(width) * costs.SECONDS_PER_AMPLITUDE_STRING
-            )
-            / speed
-        )
-        return (simulation + products) * power(2 * beyond) + entries * _SECONDS_PER_ENTRY
+        whole = 8.0 * costs.power(width + ports) * speeds.flop
+        string = speeds.string + costs.power(width) * speeds.amplitude_string + whole / 2
+        threads = speeds.threads if width > _UNFUSED else 1.0
+        products = whole + strings * string / threads
+        return (simulation + products) * costs.power(2 * beyond) + entries * _BYTES * speeds.byte
 
     def contraction_seconds(self, flops: float, parts: int) -> float:
         """Predict the seconds of the contraction."""
-        return flops * _SWEEPS / costs.FLOPS_PER_SECOND + parts * costs.SECONDS_PER_STEP
-
-
-def power(bits: float) -> float:
-    """Two to a power, and ever larger, though no longer so fast, where that would overflow."""
-    if bits < _STEEP:
-        return float(2.0**bits)
-    return float(2.0**_STEEP * (1 + bits - _STEEP))
+        threads = self.speeds.threads if flops > costs.LARGE_CONTRACTION else 1.0
+        return flops * _SWEEPS * self.speeds.flop / threads + parts * self.speeds.step

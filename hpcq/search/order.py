@@ -14,6 +14,7 @@ from hpcq.farm.serial import Farm, SerialFarm
 from hpcq.search.ends import EndGraph
 from hpcq.search.lanes import Lane, run_lane
 from hpcq.search.objective import Objective
+from hpcq.speeds import Speeds
 
 MARK = b"search "
 """What a search order's bytes start with."""
@@ -78,6 +79,7 @@ class SearchOrder:
         values: dict[str, Any] = json.loads(data)
         objective = values["objective"]
         objective["limits"] = Limits(**objective["limits"])
+        objective["speeds"] = Speeds(**objective["speeds"])
         return cls(
             tuple(EndGraph(**graph) for graph in values["graphs"]),
             tuple(tuple(Lane(**lane) for lane in own) for own in values["lanes"]),

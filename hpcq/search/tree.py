@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from hpcq.cost import power
 from hpcq.reconstruction.network import contraction_path
-from hpcq.search.objective import power
 
 
 class Tree:

@@ -51,13 +51,18 @@ def pauli_products(
         fill = partial(_fill_hermitian, ket, whole)
     else:
         fill = partial(_fill, ket, bra)
-    if threads > 1 and len(actions) > 1 and ket.size * len(bra) > _WORTH_A_THREAD:
+    if threads > 1 and len(actions) > 1 and worth_threads(ket.size, len(bra)):
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(fill, actions, products))
     else:
         for action, product in zip(actions, products, strict=True):
             fill(action, product)
     return products
+
+
+def worth_threads(amplitudes: float, rows: int) -> bool:
+    """Say whether states are so large that threads share the strings."""
+    return amplitudes * rows > _WORTH_A_THREAD
 
 
 def _fill(ket: States, bra: States, action: _Action, product: NDArray[np.complex128]) -> None:

@@ -10,7 +10,7 @@ from qiskit.quantum_info import SparsePauliOp
 import hpcq
 from hpcq.engines.aer import AerEngine
 from hpcq.errors import InputError
-from hpcq.reconstruction.expectation import contract, predicted_flops
+from hpcq.reconstruction.expectation import contract, predicted_work
 from hpcq.reconstruction.network import bond_tensor, build_network
 from tests.strategies import uncut_value
 
@@ -86,7 +86,7 @@ def test_a_chain_of_a_hundred_costs_a_hundred_links() -> None:
     labels = [qubit // 2 for qubit in range(200)]
     plan = hpcq.plan(circuit, "Z0", partition=labels)
     assert len(plan.network.steps) == 99
-    assert predicted_flops(plan.network, plan.terms) < 99 * 8 * 4**3 * 2
+    assert predicted_work(plan.network, plan.terms, 1 << 30).flops < 99 * 8 * 4**3 * 2
 
 
 def test_equal_subcircuits_are_simulated_once() -> None:
