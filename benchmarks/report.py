@@ -46,12 +46,17 @@ def seconds(value: float) -> str:
 def table(rows: Sequence[Row]) -> str:
     """Lay the rows out in Markdown."""
     head = ["workload", "hpcq", "compared with", "its number", "ratio", "target", "met"]
-    lines = [head, *(row.cells() for row in rows)]
+    return grid([head, *(row.cells() for row in rows)])
+
+
+def grid(lines: Sequence[Sequence[str]]) -> str:
+    """Lay lines out in Markdown, the first one as the head."""
+    head, *body = lines
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    lines.insert(1, ["-" * width for width in widths])
+    ruled = [head, ["-" * width for width in widths], *body]
     return "\n".join(
         f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
-        for line in lines
+        for line in ruled
     )
 
 
