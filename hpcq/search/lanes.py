@@ -6,6 +6,7 @@ clock or the number of ranks, so that a seed gives the same cuts everywhere.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +20,12 @@ from hpcq.search.starts import Start, start
 _STEPS_PER_SECOND = 200_000
 """Steps of annealing that count as a second of the budget."""
 
-_STEPS_PER_END = 1000
+_STEPS_PER_END = 500
 """More steps than this for each end bring nothing."""
+
+_LEAST_SECONDS = 0.1
+_WORTH = 2.0
+"""The search takes at most so many times what the run would take without it."""
 
 _HOT = 1.0
 _ROUNDS = 3
@@ -68,6 +73,8 @@ def lanes(graph: EndGraph, objective: Objective, seconds: float, seed: int) -> l
     """Return the attempts that a budget allows for one graph."""
     wires = graph.num_wires
     fewest = -(-wires // objective.width)
+    if objective.aim == "seconds":
+        seconds = min(seconds, _LEAST_SECONDS + _WORTH * _first_guess(graph, objective, seed))
     plain = list(
         _overhead_starts(fewest) if objective.aim == "overhead" else _starts(fewest, wires)
     )
@@ -77,6 +84,15 @@ def lanes(graph: EndGraph, objective: Objective, seconds: float, seed: int) -> l
         Lane(kind, min(parts, wires), share, seed + number)
         for number, (kind, parts) in enumerate(plain)
     ]
+
+
+def _first_guess(graph: EndGraph, objective: Objective, seed: int) -> float:
+    """Predict the seconds of the run as if the first partitions were the last."""
+    fewest = -(-graph.num_wires // objective.width)
+    counts = {fewest, 2 * fewest, max(fewest, graph.num_wires // 8)}
+    labels = (start(graph, "qubits", parts, objective.aim, seed) for parts in sorted(counts))
+    found = [weigh(graph, objective, own) for own in labels]
+    return min((own.seconds for own in found if own.fits), default=math.inf)
 
 
 def run_lane(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:

@@ -59,7 +59,7 @@ class Partition:
     def plant(self) -> None:
         """Find an order of contraction for the parts as they are now, and count its cost."""
         bonds = {pair: bits for pair, bits in self.bonds.items() if bits}
-        self._tree = Tree(sorted(self._parts), bonds)
+        self._tree = Tree(sorted(self._seconds), bonds, self.empty)
         self._settle()
 
     @property
@@ -193,4 +193,4 @@ class Partition:
         self._changed.clear()
         if self._tree is not None:
             self._tree.settle()
-            self.seconds += self.objective.contraction_seconds(self._tree.flops, len(self._parts))
+            self.seconds += self.objective.contraction_seconds(self._tree.flops, len(self._seconds))

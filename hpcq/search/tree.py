@@ -18,18 +18,31 @@ class Tree:
     Args:
         labels: The parts.
         bonds: The bits between each pair of parts.
+        empty: Parts without ends as yet; they come last.
     """
 
-    def __init__(self, labels: Sequence[int], bonds: Mapping[tuple[int, int], int]) -> None:
-        self._leaf = {label: leaf for leaf, label in enumerate(labels)}
+    def __init__(
+        self,
+        labels: Sequence[int],
+        bonds: Mapping[tuple[int, int], int],
+        empty: Sequence[int] = (),
+    ) -> None:
+        self._leaf = {label: leaf for leaf, label in enumerate((*labels, *empty))}
         sizes = {(self._leaf[a], self._leaf[b]): 4**bits for (a, b), bits in bonds.items() if bits}
-        path = contraction_path(len(labels), sizes)
-        count = len(labels) + len(path)
+        leaves, full = len(self._leaf), len(labels)
+        shift = leaves - full
+        path = [
+            (a + shift * (a >= full), b + shift * (b >= full))
+            for a, b in contraction_path(full, sizes)
+        ]
+        for leaf in range(full, leaves):
+            path.append((leaf, leaves + len(path) - 1 if path else leaf - 1))
+        count = leaves + len(path)
         self._parent = [-1] * count
         self._children: list[tuple[int, int]] = [(-1, -1)] * count
         self._legs = [0] * count
         self._flops = [0.0] * count
-        for node, (left, right) in enumerate(path, len(labels)):
+        for node, (left, right) in enumerate(path, leaves):
             self._parent[left] = self._parent[right] = node
             self._children[node] = (left, right)
         self._depth = [0] * count
@@ -64,5 +77,6 @@ class Tree:
             left, right = self._children[node] if node >= 0 else (-1, -1)
             if left >= 0:
                 # Every bond of the three is a leg of two of them.
-                self._flops[node] = power(legs[left] + legs[right] + legs[node])
+                bits = legs[left] + legs[right] + legs[node]
+                self._flops[node] = power(bits) if bits else 0.0
         self._dirty.clear()
