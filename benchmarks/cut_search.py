@@ -29,6 +29,7 @@ Found = dict[str, Any]
 
 OVERHEAD = "hpcq, overhead"
 SECONDS = "hpcq, seconds"
+ASKED = "hpcq, few qubits"
 FIND_CUTS = "find_cuts"
 QCUT = "QCut"
 
@@ -37,6 +38,7 @@ _START_SECONDS = 15.0
 _HPCQ_SECONDS = 300.0
 _RESTARTS = 2000
 _DIFFERENCE = 1e-6
+_MEMORY_GIB = 16
 _NO_LIMIT = 1 << 500
 """Bytes: even the tensors of a hundred cut gates are costed, not refused."""
 
@@ -87,8 +89,8 @@ PROMISES: dict[str, Promise] = {
     "regular-100-b": Promise(OVERHEAD, 12, 5.0, 2),
     "grid-1": Promise(OVERHEAD, 5),
     "grid-2": Promise(OVERHEAD, 10),
-    "eagle-3": Promise(SECONDS, limit=20.0),
-    "wall-1000": Promise(SECONDS, limit=60.0),
+    "eagle-3": Promise(ASKED, limit=20.0),
+    "wall-1000": Promise(ASKED, limit=60.0),
 }
 
 
@@ -100,7 +102,7 @@ class Search:
         seed: Seed of every search.
         search_seconds: What hpcq's search may take; None for its default.
         peer_seconds: Seconds after which another package's search is killed.
-        memory_gib: What a plan may use; None for no limit.
+        memory_gib: What a plan may use; the others' cuts are costed without a limit.
         threads: What a plan is costed for.
         qcut_python: The interpreter that has QCut.
     """
@@ -108,7 +110,7 @@ class Search:
     seed: int
     search_seconds: float | None
     peer_seconds: float
-    memory_gib: int | None
+    memory_gib: int
     threads: int
     qcut_python: str = field(repr=False)
 
@@ -129,15 +131,19 @@ class Search:
                 for instruction in circuit.data
             ],
             "max_qubits": case.max_qubits,
-            "observables": case.observables,
+            "observables": "X" * circuit.num_qubits,
+            "few": case.observables,
             "seed": self.seed,
-            "memory": _NO_LIMIT if self.memory_gib is None else self.memory_gib << 30,
+            "memory": self.memory_gib << 30,
             "threads": self.threads,
         }
 
-    def own(self, job: Found, objective: str) -> Found:
+    def own(self, job: Found, finder: str) -> Found:
         """Search with hpcq."""
-        options = {"objective": objective.split()[-1], "search_seconds": self.search_seconds}
+        objective = "overhead" if finder == OVERHEAD else "seconds"
+        options = {"objective": objective, "search_seconds": self.search_seconds}
+        if finder == ASKED:
+            options["observables"] = job["few"]
         return child("hpcq", job | options, _HPCQ_SECONDS)
 
     def peer(self, job: Found, name: str) -> Found:
@@ -148,7 +154,7 @@ class Search:
             found = child("find_cuts", job, self.peer_seconds)
         if "failure" in found:
             return found
-        cost = child("cost", job | {"cuts": found["cuts"]}, _HPCQ_SECONDS)
+        cost = child("cost", job | {"cuts": found["cuts"], "memory": _NO_LIMIT}, _HPCQ_SECONDS)
         if "failure" in cost:
             cuts = found["cuts"]
             counts = {"gate_cuts": len(cuts["gate_cuts"]), "wire_cuts": len(cuts["wire_cuts"])}
@@ -263,7 +269,7 @@ def main() -> int:
     parser.add_argument("--search-seconds", type=float, help="what hpcq's search may take")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--memory-gib", type=int, help="of a plan; by default without limit")
+    parser.add_argument("--memory-gib", type=int, default=_MEMORY_GIB, help="of a plan")
     parser.add_argument("--json", type=Path, metavar="OUT.json")
     options = parser.parse_args()
     peers = []
@@ -294,7 +300,7 @@ def main() -> int:
             continue
         note(case.name)
         job = search.job(case)
-        found = {objective: search.own(job, objective) for objective in (OVERHEAD, SECONDS)}
+        found = {finder: search.own(job, finder) for finder in (OVERHEAD, SECONDS, ASKED)}
         found |= {peer: search.peer(job, peer) for peer in peers}
         lines += [cells(case, finder, report) for finder, report in found.items()]
         if case.name in PROMISES and case.edges is not None and case.name.startswith("regular"):

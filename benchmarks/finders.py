@@ -8,7 +8,6 @@ with ``seconds`` and ``cuts`` in hpcq's numbering, as :meth:`hpcq.Cuts.to_json` 
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import sys
@@ -37,16 +36,15 @@ def hpcq_search(job: Report) -> Report:
     """Search with hpcq."""
     import hpcq
 
-    known = inspect.signature(hpcq.plan).parameters
     wanted = {name: job.get(name) for name in ("objective", "search_seconds", "memory", "threads")}
-    options = {name: wanted[name] for name in wanted if name in known and wanted[name] is not None}
+    options = {name: value for name, value in wanted.items() if value is not None}
     circuit = build(job)
     start = time.perf_counter()
     plan = hpcq.plan(
         circuit, job["observables"], max_qubits=job["max_qubits"], seed=job["seed"], **options
     )
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "cuts": json.loads(plan.cut.cuts.to_json())} | costed(plan)
+    return {"seconds": seconds, "cuts": json.loads(plan.cuts.to_json())} | costed(plan)
 
 
 def hpcq_cost(job: Report) -> Report:

@@ -105,6 +105,13 @@ class Plan:
         """The cuts, as places of the circuit that was given."""
         return self.reduced.given_cuts(self.cut.cuts)
 
+    @cached_property
+    def tensor_seconds(self) -> tuple[float, ...]:
+        """Predicted seconds of each computation in ``tensors``, on one rank."""
+        return tuple(
+            costs.tensor_seconds(tensor, self.limits, self.cost.speeds) for tensor in self.tensors
+        )
+
     @property
     def width(self) -> int:
         """Number of qubits of the widest subcircuit."""
@@ -225,11 +232,9 @@ def _cost(
 ) -> Cost:
     total = longest = 0.0
     for tensor in tensors:
-        single = costs.task_seconds(tensor, True, job.limits, job.speeds)
-        double = costs.task_seconds(tensor, False, job.limits, job.speeds)
-        pairs = tensor.num_tasks - tensor.num_branches
-        total += tensor.num_branches * single + pairs * double
-        longest = max(longest, double if pairs else single)
+        total += costs.tensor_seconds(tensor, job.limits, job.speeds)
+        alone = tensor.num_tasks == tensor.num_branches
+        longest = max(longest, costs.task_seconds(tensor, alone, job.limits, job.speeds))
     work = predicted_work(network, terms, job.limits.memory_bytes // 4)
     stored = costs.stored_bytes(tensors, uses)
     statevector, mps = job.uncut_seconds

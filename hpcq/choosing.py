@@ -63,7 +63,7 @@ def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
     refusals: list[MemoryLimitError] = []
     plans = list(_plans(job, wish, farm, refusals))
     if plans:
-        return min(plans, key=_score(wish.aim))
+        return min(plans, key=score_by(wish.aim))
     for width in _wider(wish.max_qubits, job.circuit.num_qubits):
         trial = replace(wish, max_qubits=width, seconds=wish.seconds / 4)
         if any(True for _ in _plans(job, trial, farm, [])):
@@ -83,7 +83,7 @@ def _plans(job: Job, wish: Wish, farm: Farm, refusals: list[MemoryLimitError]) -
             continue
         found = list(_fitting(job, wish, reduced, farm, refusals))
         if found:
-            best = min(found, key=_score(wish.aim))
+            best = min(found, key=score_by(wish.aim))
             yield best
             if reduced is apart and _is_good(best, wish.aim):
                 return
@@ -153,7 +153,8 @@ def _is_good(plan: Plan, aim: Aim) -> bool:
     return plan.cost.predicted_seconds() < _QUICK
 
 
-def _score(aim: Aim) -> Callable[[Plan], tuple[float, ...]]:
+def score_by(aim: Aim) -> Callable[[Plan], tuple[float, ...]]:
+    """Return what plans are compared by; less is better."""
     if aim == "overhead":
         return lambda plan: (
             round(plan.cut.log10_sampling_overhead, 9),

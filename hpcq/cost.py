@@ -98,6 +98,13 @@ def task_seconds(tensor: ExactTensor, diagonal: bool, limits: Limits, speeds: Sp
     return (1 if diagonal else 2) * simulation + _products_seconds(tensor, diagonal, speeds)
 
 
+def tensor_seconds(tensor: ExactTensor, limits: Limits, speeds: Speeds) -> float:
+    """Predict all tasks of one tensor, one after the other."""
+    pairs = tensor.num_tasks - tensor.num_branches
+    seconds = tensor.num_branches * task_seconds(tensor, True, limits, speeds)
+    return seconds + pairs * task_seconds(tensor, False, limits, speeds) if pairs else seconds
+
+
 def _simulation_seconds(width: int, load: Load, limits: Limits, speeds: Speeds) -> float:
     """Predict one simulation; small states run gate by gate on one thread.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from hpcq.assembly import Job, Plan, assemble
-from hpcq.choosing import SEARCH_SECONDS, Wish, choose
+from hpcq.choosing import SEARCH_SECONDS, Wish, choose, score_by
 from hpcq.config import SHARE_OF_MEMORY, Limits, Precision, whole_number
 from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
 from hpcq.errors import InputError, MemoryLimitError
@@ -172,7 +172,8 @@ def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> lis
         how: The other arguments of :func:`plan_normalised`.
 
     Returns:
-        The plan for the limit, then those that are narrower than all before and fit.
+        The best plan within the limit, then narrower ones that cost more; a plan that another
+        beats in both is left out.
 
     Raises:
         InputError: As :func:`plan_normalised` does for the limit itself.
@@ -186,7 +187,12 @@ def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> lis
             break
         plans.append(found)
         width = found.width
-    return plans
+    score = score_by(plans[0].config["objective"])
+    front: list[Plan] = []
+    for found in reversed(plans):
+        if not front or score(found) < score(front[0]):
+            front.insert(0, found)
+    return front
 
 
 def _reduced_for(cuts: Cuts, job: Job) -> Reduced:

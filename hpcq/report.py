@@ -15,32 +15,22 @@ if TYPE_CHECKING:
 
 _SHOWN_SUBCIRCUITS = 24
 _SHOWN_CUTS = 24
+_DOMINANT = 0.5
 
 
 def plan_text(plan: Plan) -> str:
     """Write a plan as a table: subcircuits, cuts, cost."""
-    cut, cost = plan.cut, plan.cost
+    cut = plan.cut
     lines = [
-        f"{_count(cut.num_qubits, 'qubit')}, {_count(len(cut.cuts.gates), 'gate cut')},"
+        f"{_count(plan.circuit.num_qubits, 'qubit')},"
+        f" {_count(len(cut.cuts.gates), 'gate cut')},"
         f" {_count(len(cut.cuts.wires), 'wire cut')} →"
         f" {_count(len(cut.subcircuits), 'subcircuit')}, {len(plan.tensors)} distinct",
+        *plan.reduced.effects,
+        *_sharing(plan),
         "",
-        "subcircuit  qubits  ports  ancillas  branches  strings       state  equal to",
+        *_subcircuit_table(plan),
     ]
-    first_use: dict[int, int] = {}
-    for number, (subcircuit, use) in enumerate(zip(cut.subcircuits, plan.uses, strict=True)):
-        tensor = plan.tensors[use]
-        first = first_use.setdefault(use, number)
-        if number < _SHOWN_SUBCIRCUITS:
-            state = format_bytes(plan.limits.amplitude_bytes << tensor.simulated_qubits)
-            lines.append(
-                f"{number:>10}  {subcircuit.num_qubits:>6}  {len(subcircuit.ports):>5}"
-                f"  {tensor.simulated_qubits - subcircuit.num_qubits:>8}"
-                f"  {tensor.num_branches:>8}  {len(tensor.strings):>7}  {state:>10}"
-                f"  {first if first != number else '':>8}".rstrip()
-            )
-    if len(cut.subcircuits) > _SHOWN_SUBCIRCUITS:
-        lines.append(f"  ... and {len(cut.subcircuits) - _SHOWN_SUBCIRCUITS} more")
     if cut.edges:
         lines += ["", "cuts"]
         for edge in cut.edges[:_SHOWN_CUTS]:
@@ -48,21 +38,82 @@ def plan_text(plan: Plan) -> str:
             lines.append(f"  {edge.cut}, dimension {edge.dimension}, subcircuits {a} and {b}")
         if len(cut.edges) > _SHOWN_CUTS:
             lines.append(f"  ... and {len(cut.edges) - _SHOWN_CUTS} more")
-    lines += [
-        "",
-        f"tasks              {plan.num_tasks}",
+    return "\n".join([*lines, "", *_cost_lines(plan), *_warnings(plan)])
+
+
+def _sharing(plan: Plan) -> list[str]:
+    """Say how many cut gates share an edge, and how many ports an ancilla."""
+    cuts = len(plan.cut.cuts.gates) + len(plan.cut.cuts.wires)
+    ports = [port for subcircuit in plan.cut.subcircuits for port in subcircuit.ports]
+    shared = sum(port.twin is not None for port in ports)
+    lines = []
+    if len(plan.cut.edges) < cuts:
+        lines.append(f"shared ports: {cuts} cuts make {len(plan.cut.edges)} edges")
+    if shared:
+        lines.append(f"shared ancillas: {shared} of {len(ports)} ports have none of their own")
+    return lines
+
+
+def _subcircuit_table(plan: Plan) -> list[str]:
+    lines = [
+        "subcircuit  qubits  ports  ancillas  branches  strings  variants"
+        "       state    seconds  equal to"
+    ]
+    first_use: dict[int, int] = {}
+    for number, (subcircuit, use) in enumerate(zip(plan.cut.subcircuits, plan.uses, strict=True)):
+        tensor = plan.tensors[use]
+        first = first_use.setdefault(use, number)
+        if number < _SHOWN_SUBCIRCUITS:
+            state = format_bytes(plan.limits.amplitude_bytes << tensor.simulated_qubits)
+            equal = first if first != number else ""
+            lines.append(
+                f"{number:>10}  {subcircuit.num_qubits:>6}  {len(subcircuit.ports):>5}"
+                f"  {tensor.simulated_qubits - subcircuit.num_qubits:>8}"
+                f"  {_large(tensor.num_branches):>8}  {len(tensor.strings):>7}"
+                f"  {_large(subcircuit.variants):>8}  {state:>10}"
+                f"  {plan.tensor_seconds[use]:>9.2g}  {equal:>8}".rstrip()
+            )
+    if len(plan.cut.subcircuits) > _SHOWN_SUBCIRCUITS:
+        lines.append(f"  ... and {len(plan.cut.subcircuits) - _SHOWN_SUBCIRCUITS} more")
+    return lines
+
+
+def _cost_lines(plan: Plan) -> list[str]:
+    cost = plan.cost
+    basis = "measured" if cost.calibrated else "usual; `hpcq doctor --calibrate` measures"
+    lines = [
+        f"tasks              {_large(plan.num_tasks)}",
         f"simulation         {cost.simulation_seconds:.3g} s on one rank,"
         f" longest task {cost.longest_task_seconds:.3g} s",
         f"contraction        {cost.contraction_seconds:.3g} s,"
         f" {cost.contraction_flops:.3g} flops, {plan.network.num_slices} slices",
+        f"predicted          {cost.predicted_seconds():.3g} s on one rank, most of it in"
+        f" {dominates(plan)} (speeds of this machine: {basis})",
         f"memory             {format_bytes(cost.task_bytes)} a rank,"
         f" {format_bytes(cost.memory_bytes)} on rank 0"
         f" (limit {format_bytes(plan.limits.memory_bytes)})",
-        f"sampling overhead  {_power_of_ten(cut.log10_sampling_overhead)} "
-        "(for shots on a device; exact runs pay none)",
+        f"sampling overhead  {_power_of_ten(plan.cut.log10_sampling_overhead)} "
+        "(gamma squared, for shots on a device; exact runs pay none)",
     ]
+    if plan.bound is not None:
+        least = _power_of_ten(plan.bound.overhead * math.log10(2))
+        lines.append(
+            f"lower bound        {_count(plan.bound.cuts, 'cut')}, sampling overhead {least};"
+            " none is known for the seconds"
+        )
+    elif plan.config.get("max_qubits") is not None:
+        lines.append("lower bound        none is known with reused qubits")
+    return lines
+
+
+def _warnings(plan: Plan) -> list[str]:
+    cost, lines = plan.cost, []
     years = cost.predicted_years()
-    if years > 1:
+    if not plan.fits:
+        lines.append(
+            "warning: the exact run does not fit into the memory, so `hpcq run` refuses it"
+        )
+    elif years > 1:
         lines.append(f"warning: predicted to take {years:.2g} years, so `hpcq run` refuses it")
     if cost.cheaper_uncut:
         seconds = min(cost.uncut_seconds, cost.uncut_mps_seconds)
@@ -70,15 +121,27 @@ def plan_text(plan: Plan) -> str:
             f"note: an uncut {cost.cheaper_uncut} simulation should be quicker"
             f" (about {seconds:.2g} s against {cost.predicted_seconds():.2g} s)"
         )
-    return "\n".join(lines)
+    return lines
+
+
+def dominates(plan: Plan) -> str:
+    """Name what takes most of a plan's predicted time."""
+    if plan.cost.contraction_seconds > plan.cost.simulation_seconds:
+        return "the contraction"
+    largest = max(range(len(plan.tensors)), key=lambda number: plan.tensor_seconds[number])
+    share = plan.tensor_seconds[largest] / plan.cost.simulation_seconds
+    if share < _DOMINANT:
+        return "the simulations"
+    return f"subcircuit {plan.uses.index(largest)}"
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
     """Return a plan as plain JSON values."""
     cut, cost = plan.cut, plan.cost
     overhead = cut.sampling_overhead
+    bound = plan.bound
     return {
-        "num_qubits": cut.num_qubits,
+        "num_qubits": plan.circuit.num_qubits,
         "num_gate_cuts": len(cut.cuts.gates),
         "num_wire_cuts": len(cut.cuts.wires),
         "sampling_overhead": overhead if math.isfinite(overhead) else None,
@@ -92,12 +155,24 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "ancillas": plan.tensors[use].simulated_qubits - subcircuit.num_qubits,
                 "branches": plan.tensors[use].num_branches,
                 "strings": len(plan.tensors[use].strings),
+                "variants": subcircuit.variants,
+                "seconds": plan.tensor_seconds[use],
                 "distinct": use,
+                "light_cone": subcircuit.cone,
             }
             for subcircuit, use in zip(cut.subcircuits, plan.uses, strict=True)
         ],
+        "num_edges": len(cut.edges),
+        "num_light_cones": plan.reduced.num_cones,
+        "passes": [*plan.reduced.effects, *_sharing(plan)],
         "num_tasks": plan.num_tasks,
         "predicted_seconds": cost.predicted_seconds(),
+        "calibrated": cost.calibrated,
+        "dominates": dominates(plan),
+        "lower_bound": None
+        if bound is None
+        else {"cuts": bound.cuts, "log10_sampling_overhead": bound.overhead * math.log10(2)},
+        "fits_memory": plan.fits,
         "simulation_seconds": cost.simulation_seconds,
         "contraction_seconds": cost.contraction_seconds,
         "contraction_flops": cost.contraction_flops,
@@ -155,6 +230,13 @@ def result_text(result: Result) -> str:
             f"seconds     {phases}",
             f"norm error  {result.provenance.get('norm_error', float('nan')):.2g}",
         ]
+    )
+
+
+def _large(number: int) -> str:
+    """Write a count in at most eight letters."""
+    return (
+        str(number) if number < 10**8 else f"{float(number):.1e}" if number < 10**300 else "> 1e300"
     )
 
 

@@ -89,6 +89,18 @@ class Subcircuit:
         """Range of the combined port index: the product of the ports' dimensions."""
         return math.prod(port.dimension for port in self.ports)
 
+    @property
+    def variants(self) -> int:
+        """Number of circuits that a device would run to learn the tensor of one Pauli string.
+
+        An output port is measured in 3 bases, an input port prepared in 4 states; either side of
+        a cut gate of dimension d takes d squared settings.
+        """
+        settings = {"output": 3, "input": 4}
+        return math.prod(
+            settings.get(port.kind, port.dimension**2) for port in self.ports if port.twin is None
+        )
+
     @cached_property
     def content(self) -> str:
         """SHA-256 of gates, wires and ports: equal for subcircuits that do the same."""

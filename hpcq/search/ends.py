@@ -105,6 +105,22 @@ class EndGraph:
         ]
         return math.fsum(gates + wires)
 
+    def separated(self, labels: Sequence[int]) -> list[int]:
+        """Return labels of their own for pieces of a part that nothing joins."""
+        found = [-1] * self.num_ends
+        for first in range(self.num_ends):
+            if found[first] >= 0:
+                continue
+            found[first] = first
+            todo = [first]
+            while todo:
+                end = todo.pop()
+                for other in (end ^ 1, self.before[end], self.after[end]):
+                    if other >= 0 and found[other] < 0 and labels[other] == labels[end]:
+                        found[other] = first
+                        todo.append(other)
+        return found
+
     def from_wires(self, labels: Sequence[int]) -> list[int]:
         """Return the labels of the ends where each wire has one label."""
         return [labels[wire] for wire in self.wire]

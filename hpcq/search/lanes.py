@@ -6,10 +6,9 @@ clock or the number of ranks, so that a seed gives the same cuts everywhere.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpcq.search.anneal import anneal
 from hpcq.search.ends import EndGraph
@@ -27,9 +26,14 @@ _LEAST_SECONDS = 0.1
 _WORTH = 2.0
 """The search takes at most so many times what the run would take without it."""
 
-_HOT = 1.0
-_ROUNDS = 3
-"""The order of contraction is found anew so often."""
+_MOST_TRIES = 8
+_TRIED_ENDS = 2000
+_NEXT_SEED = 1001
+"""Small graphs are partitioned several times for each lane, with seeds so far apart."""
+
+_ROUNDS = ((1.0, 2.0), (2.0, 1.0), (4.0, 0.5))
+"""Rounds of annealing: how many times the lane's price a qubit too many costs, and the temperature
+to start with, in bits. The order of contraction is found anew for each."""
 
 _NARROW = 5
 """The narrowest start has so many qubits a part."""
@@ -43,12 +47,14 @@ class Lane:
         kind: How it starts.
         parts: Into how many parts.
         steps: Steps of annealing.
+        excess: Bits that a qubit too many costs at first.
         seed: Seed of all its choices.
     """
 
     kind: Start
     parts: int
     steps: int
+    excess: float
     seed: int
 
 
@@ -61,58 +67,79 @@ class Found:
         fits: Whether no part is too wide.
         bits: log2 of the factor gamma squared.
         seconds: Predicted seconds, those of the contraction included.
+        beyond: Bits by which the tensors are too large for the memory.
     """
 
     labels: tuple[int, ...]
     fits: bool
     bits: float
     seconds: float
+    beyond: float
 
 
 def lanes(graph: EndGraph, objective: Objective, seconds: float, seed: int) -> list[Lane]:
     """Return the attempts that a budget allows for one graph."""
     wires = graph.num_wires
     fewest = -(-wires // objective.width)
+    guess = _first_guess(graph, objective, seed)
     if objective.aim == "seconds":
-        seconds = min(seconds, _LEAST_SECONDS + _WORTH * _first_guess(graph, objective, seed))
+        seconds = min(seconds, _LEAST_SECONDS + _WORTH * guess.seconds)
+    # No cut at all must not look better than cuts that fit.
+    excess = max(1.0, guess.bits / max(1, wires - objective.width))
     plain = list(
         _overhead_starts(fewest) if objective.aim == "overhead" else _starts(fewest, wires)
     )
     share = int(seconds * _STEPS_PER_SECOND / max(1, len(plain)))
     share = min(share, _STEPS_PER_END * graph.num_ends)
     return [
-        Lane(kind, min(parts, wires), share, seed + number)
+        Lane(kind, min(parts, wires), share, excess, seed + number)
         for number, (kind, parts) in enumerate(plain)
     ]
 
 
-def _first_guess(graph: EndGraph, objective: Objective, seed: int) -> float:
-    """Predict the seconds of the run as if the first partitions were the last."""
+def _first_guess(graph: EndGraph, objective: Objective, seed: int) -> Found:
+    """Return the best of the first partitions."""
     fewest = -(-graph.num_wires // objective.width)
     counts = {fewest, 2 * fewest, max(fewest, graph.num_wires // 8)}
-    labels = (start(graph, "qubits", parts, objective.aim, seed) for parts in sorted(counts))
-    found = [weigh(graph, objective, own) for own in labels]
-    return min((own.seconds for own in found if own.fits), default=math.inf)
+    labels = [start(graph, "rows", fewest, objective.aim, seed)]
+    labels += [start(graph, "qubits", parts, objective.aim, seed) for parts in sorted(counts)]
+    found = (weigh(graph, objective, own) for own in labels)
+    return min(found, key=lambda own: (not own.fits, own.seconds))
 
 
 def run_lane(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
     """Do one attempt and return the labels it found."""
     rng = random.Random(lane.seed)
-    labels = start(graph, lane.kind, lane.parts, objective.aim, lane.seed)
-    rounds = 1 if objective.aim == "overhead" else _ROUNDS
-    for done in range(rounds):
-        partition = Partition(graph, labels, objective)
+    labels = _best_start(graph, objective, lane)
+    for times, hot in _ROUNDS:
+        goal = replace(objective, excess=times * lane.excess)
+        partition = Partition(graph, labels, goal)
         if objective.aim == "seconds":
             partition.plant()
-        labels = anneal(partition, lane.steps // rounds, rng, _HOT / (1 + done))
-    return labels
+        labels = anneal(partition, lane.steps // len(_ROUNDS), rng, hot)
+    return graph.separated(labels)
+
+
+def _best_start(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
+    """Return the best of a few starts, each with a seed of its own."""
+    tries = max(1, min(_MOST_TRIES, _TRIED_ENDS // graph.num_ends))
+    if lane.kind not in ("qubits", "ends"):
+        tries = 1
+    found = []
+    for trial in range(tries):
+        seed = lane.seed + _NEXT_SEED * trial
+        labels = start(graph, lane.kind, lane.parts, objective.aim, seed)
+        partition = Partition(graph, labels, objective)
+        found.append((partition.excess, partition.energy, labels))
+    return min(found)[2]
 
 
 def weigh(graph: EndGraph, objective: Objective, labels: list[int]) -> Found:
     """Say what a partition costs."""
     partition = Partition(graph, labels, objective)
     partition.plant()
-    return Found(tuple(labels), partition.fits, partition.overhead, partition.seconds)
+    beyond = objective.storing_bits(partition.stored)
+    return Found(tuple(labels), partition.fits, partition.overhead, partition.seconds, beyond)
 
 
 def _starts(fewest: int, wires: int) -> Iterator[tuple[Start, int]]:
@@ -133,7 +160,7 @@ def _overhead_starts(fewest: int) -> Iterator[tuple[Start, int]]:
         return
     for parts in (fewest, fewest, fewest, fewest + 1):
         yield "qubits", parts
-    yield "ends", fewest
-    yield "ends", fewest + 1
+    for parts in (fewest, fewest + 1, fewest + 2, 2 * fewest):
+        yield "ends", parts
     yield "rows", fewest
     yield "slices", fewest

@@ -21,7 +21,8 @@ _FUSED = 0.4
 _BYTES = 64
 """An entry of a tensor is kept as a block, joined, and over its bonds."""
 
-_STORED = math.log2(_BYTES)
+_STORING = 4.0
+"""Bits for each bit that the tensors are larger than the memory."""
 _SWEEPS = 3.0
 """A contraction for many terms goes up once and down once, and takes some steps twice."""
 
@@ -57,10 +58,9 @@ class Objective:
             strings: Number of Pauli strings asked for on it, besides the identity.
         """
         speeds, width = self.speeds, qubits + ancillas
-        entries = (1 + strings) * costs.power(2 * ports)
         room = math.log2(self.limits.memory_bytes)
         state = math.log2(2 * self.limits.amplitude_bytes)
-        beyond = max(0.0, width + state - room) + max(0.0, math.log2(entries) + _STORED - room)
+        beyond = max(0.0, width + state - room)
         unfused = costs.power(min(width, _UNFUSED)) * gates * speeds.amplitude_gate
         fused = (
             costs.power(width) * _FUSED * gates * speeds.amplitude_pass if width > _UNFUSED else 0.0
@@ -75,7 +75,15 @@ class Objective:
         string = speeds.string + costs.power(width) * speeds.amplitude_string + whole / 2
         threads = speeds.threads if width > _UNFUSED else 1.0
         products = whole + strings * string / threads
-        return (simulation + products) * costs.power(2 * beyond) + entries * _BYTES * speeds.byte
+        return (simulation + products) * costs.power(2 * beyond)
+
+    def stored(self, ports: int, strings: float) -> float:
+        """Return about how many bytes rank 0 keeps of one subcircuit's tensor."""
+        return (1 + strings) * costs.power(2 * ports) * _BYTES
+
+    def storing_bits(self, stored: float) -> float:
+        """Return what keeping all tensors costs beyond the seconds: nothing while they fit."""
+        return _STORING * max(0.0, math.log2(stored / self.limits.memory_bytes))
 
     def contraction_seconds(self, flops: float, parts: int) -> float:
         """Predict the seconds of the contraction."""

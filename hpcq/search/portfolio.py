@@ -93,7 +93,11 @@ def propose(
 def _without_search(graph: EndGraph, objective: Objective) -> list[Found] | None:
     """Return what is worth knowing of a part that needs no search; None if it does."""
     whole = weigh(graph, objective, [0] * graph.num_ends)
-    if whole.fits and (objective.aim == "overhead" or whole.seconds < _WORTH_CUTTING):
+    if (
+        whole.fits
+        and not whole.beyond
+        and (objective.aim == "overhead" or whole.seconds < _WORTH_CUTTING)
+    ):
         return [whole]
     every = all_partitions(graph, objective.width)
     if every is None:
@@ -110,7 +114,7 @@ def _best_first(found: Iterable[Found], objective: Objective) -> list[Found]:
     """Sort what was found: what fits, then what the objective asks for."""
     if objective.aim == "overhead":
         return sorted(found, key=lambda own: (not own.fits, round(own.bits, 9), own.seconds))
-    return sorted(found, key=lambda own: (not own.fits, own.seconds))
+    return sorted(found, key=lambda own: (not own.fits, own.beyond, own.seconds))
 
 
 def _together(graphs: Sequence[EndGraph], ways: Sequence[Sequence[Found]]) -> tuple[Cuts, ...]:

@@ -47,11 +47,12 @@ def start(graph: EndGraph, kind: Start, parts: int, aim: Aim, seed: int) -> list
     for gate, bits in enumerate(graph.bits):
         ends = (2 * gate, 2 * gate + 1)
         pair = ends if kind == "ends" else tuple(sorted(graph.wire[end] for end in ends))
-        weight = graph.overhead[gate] if aim == "overhead" else float(bits)
+        by_overhead = aim == "overhead" and seed % 2 == 0
+        weight = graph.overhead[gate] if by_overhead else float(bits)
         weights[pair[0], pair[1]] = weights.get((pair[0], pair[1]), 0.0) + weight
     if kind == "qubits":
         return graph.from_wires(_kahypar(graph.num_wires, weights.items(), parts, 0.0, seed))
-    wire = WIRE_BITS if aim == "overhead" else 1.0
+    wire = WIRE_BITS if aim == "overhead" and seed % 2 == 0 else 1.0
     for end, before in enumerate(graph.before):
         if before >= 0:
             weights[before, end] = wire

@@ -101,10 +101,10 @@ def test_a_partition_knows_its_cost_after_any_moves(data: st.DataObject) -> None
             for one in (partition, fresh):
                 one.plant()
             assert partition.seconds == pytest.approx(fresh.seconds, rel=1e-9)
-            cut = cut_circuit(circuit, graph.cuts(partition.labels))
-            widths = [s.num_qubits for s in cut.subcircuits]
-            assert fresh.fits <= (max(widths) <= 2)
             if graph.num_wires == circuit.num_qubits:
+                cut = cut_circuit(circuit, graph.cuts(partition.labels))
+                widths = [s.num_qubits for s in cut.subcircuits]
+                assert fresh.fits <= (max(widths) <= 2)
                 assert sum(math.log2(e.sampling_overhead) for e in cut.edges) == pytest.approx(
                     fresh.overhead, abs=1e-6
                 )
