@@ -35,7 +35,7 @@ _ROUNDS = ((1.0, 2.0), (2.0, 1.0), (4.0, 0.5))
 """Rounds of annealing: how many times the lane's price a qubit too many costs, and the temperature
 to start with, in bits. The order of contraction is found anew for each."""
 
-_NARROW = 5
+_NARROW = 4
 """The narrowest start has so many qubits a part."""
 
 
@@ -145,7 +145,7 @@ def weigh(graph: EndGraph, objective: Objective, labels: list[int]) -> Found:
 def _starts(fewest: int, wires: int) -> Iterator[tuple[Start, int]]:
     """Yield starts of few wide parts up to many narrow ones."""
     most = max(fewest, wires // _NARROW)
-    counts = sorted({round(fewest * (most / fewest) ** (step / 5)) for step in range(6)})
+    counts = sorted({round(fewest * (most / fewest) ** (step / 6)) for step in range(7)})
     for parts in counts:
         yield ("qubits" if parts > 1 else "whole"), parts
     for parts in {max(2, count) for count in counts[1:5:2]}:
