@@ -175,6 +175,14 @@ def subcircuit_widths(circuit: QuantumCircuit, cuts: Cuts) -> list[int]:
     return [len(segments) for segments in _Cutter(circuit, cuts).pieces()]
 
 
+def pieces(circuit: QuantumCircuit, cuts: Cuts) -> list[list[tuple[int, int]]]:
+    """Return each subcircuit's segments (qubit, wire cuts before) without building any.
+
+    Piece k is subcircuit k of :func:`cut_circuit`.
+    """
+    return _Cutter(circuit, cuts).pieces()
+
+
 _WIRE_OVERHEAD = 16.0
 """gamma squared of a cut wire without classical communication (Peng et al., Phys. Rev. Lett. 125,
 150504 (2020), and Brenner, Piveteau and Sutter, arXiv:2302.03366)."""
