@@ -74,6 +74,10 @@ def _plan(options: argparse.Namespace) -> int:
             raise InputError("pareto: it needs a width to start from, expected --max-qubits too")
         if options.save is not None:
             places["save"] = check_cuts_file(Path(options.save))
+        if options.draw is not None:
+            from hpcq.drawing import check_drawing
+
+            places["draw"] = check_drawing(Path(options.draw))
 
     reading = _read_ahead(options)
     farm = open_farm()
@@ -84,6 +88,10 @@ def _plan(options: argparse.Namespace) -> int:
     plan = front[0]
     if "save" in places:
         write_whole(places["save"], f"{plan.cuts.to_json()}\n".encode(), "save")
+    if "draw" in places:
+        from hpcq.drawing import draw_plan
+
+        draw_plan(plan, places["draw"])
     if options.json:
         print(json.dumps({**plan_json(plan), **(pareto_json(front) if options.pareto else {})}))
     else:
