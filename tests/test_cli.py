@@ -81,6 +81,42 @@ def test_wire_cuts_from_a_file(circuit: str, tmp_path: Path, capsys: pytest.Capt
     assert plan["num_wire_cuts"] == 1
 
 
+def test_plan_draws_and_shows_the_front(
+    circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    drawing = tmp_path / "cuts.txt"
+    base = ["plan", circuit, "--max-qubits", "4", "--observable", "XXXXXX"]
+    assert main([*base, "--draw", str(drawing), "--pareto", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    front = plan["pareto"]
+    assert [p["width"] for p in front] == sorted({p["width"] for p in front}, reverse=True)
+    costs = [p["predicted_seconds"] for p in front]
+    assert costs == sorted(costs)
+    assert costs[0] == plan["predicted_seconds"]
+    assert "✂" in drawing.read_text()
+    assert main([*base, "--pareto"]) == 0
+    assert "predicted seconds  sampling overhead" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("objective", ["seconds", "overhead"])
+def test_saved_cuts_make_the_same_plan(
+    objective: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    saved = str(tmp_path / "cuts.json")
+    base = ["plan", "example:lattices", "--memory", "4G", "--threads", "1", "--json"]
+    for observable in ("X" * 48, "Z7 Z36"):
+        asked = [*base, "--observable", observable]
+        how = ["--max-qubits", "14", "--objective", objective, "--save", saved]
+        assert main([*asked, *how]) == 0
+        plan = json.loads(capsys.readouterr().out)
+        if not plan["fits_memory"]:
+            continue
+        assert main([*asked, "--cuts", saved]) == 0
+        again = json.loads(capsys.readouterr().out)
+        for key in ("num_gate_cuts", "num_wire_cuts", "predicted_seconds", "subcircuits"):
+            assert again[key] == plan[key]
+
+
 BAD = {
     "no command": ([], "required"),
     "unknown command": (["fly"], "fly"),
@@ -110,6 +146,13 @@ BAD = {
     "output in no folder": (["run", "{c}", "-o", "/nowhere/out.h5"], "/nowhere/out.h5"),
     "output is no result": (["run", "{c}", "-o", "{c}"], "no whole hpcq result"),
     "plan saved nowhere": (["plan", "{c}", "--save", "/nowhere/cuts.json"], "/nowhere/cuts.json"),
+    "bad objective": (["plan", "{c}", "--max-qubits", "3", "--objective", "cost"], "cost"),
+    "no time to search": (["plan", "{c}", "--max-qubits", "3", "--search-seconds", "0"], "'0'"),
+    "endless search": (["plan", "{c}", "--max-qubits", "3", "--search-seconds", "inf"], "'inf'"),
+    "front of nothing": (["plan", "{c}", "--pareto"], "expected --max-qubits too"),
+    "drawing of no kind": (["plan", "{c}", "--draw", "cuts.pdf"], "cuts.pdf"),
+    "drawing over the circuit": (["plan", "{c}", "--draw", "{c}"], "expected a name that ends in"),
+    "drawing in no folder": (["plan", "{c}", "--draw", "/nowhere/c.txt"], "/nowhere/c.txt"),
     "show what is missing": (["show", "nowhere.h5"], "nowhere.h5"),
     "show what is no result": (["show", "{c}"], "not a whole hpcq result"),
     "plan saved over the circuit": (["plan", "{c}", "--save", "{c}"], "left as it is"),
@@ -193,8 +236,11 @@ def test_a_damaged_result_is_reported_and_left_alone(
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
-def test_the_file_alone_gives_the_values_again(circuit: str, tmp_path: Path) -> None:
+def test_the_file_alone_gives_the_values_again(
+    circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The recipe of the README, done with numpy and h5py only."""
+    monkeypatch.setattr("hpcq.choosing._SMALL", 0.0)  # light cones of their own for terms
     readme = (ROOT / "README.md").read_text()
     (recipe,) = re.findall(r"```python\n(def recompute.*?)```", readme, re.DOTALL)
     scope: dict = {}
@@ -205,7 +251,7 @@ def test_the_file_alone_gives_the_values_again(circuit: str, tmp_path: Path) -> 
     )
     output = tmp_path / "out.h5"
     asked = ("--observable", "Z0 Z2", "--observable", "0.5 X3 Z5 - Y0 Y1 X2 + 2 I")
-    for way in (("--cuts", str(cuts)), BASE[:2]):
+    for way in (("--cuts", str(cuts)), BASE[:2], ("--max-qubits", "3")):
         assert main(["run", circuit, *way, *asked, "-o", str(output)]) == 0
         with h5py.File(output) as file:
             assert file.attrs["status"] == "complete"

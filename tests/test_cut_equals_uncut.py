@@ -67,6 +67,46 @@ def test_searched_cuts(data: st.DataObject) -> None:
     assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
 
 
+@pytest.mark.parametrize("width", [2, 3, 12])
+@pytest.mark.parametrize("seed", range(4))
+def test_terms_on_light_cones_of_their_own(
+    seed: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpcq.choosing._SMALL", 0.0)
+    monkeypatch.setattr("hpcq.simplify.cones._SECONDS_PER_CIRCUIT", 0.0)
+    rng = np.random.default_rng(seed)
+    circuit = QuantumCircuit(12)
+    for layer in range(2):
+        for qubit in range(12):
+            circuit.u(*rng.uniform(0, 6, 3), qubit)
+        for qubit in range(layer % 2, 11, 2):
+            circuit.append(data_gate(rng), (qubit, qubit + 1))
+    terms = [("Z", [q]) for q in range(12)] + [("XY", [q, q + 1]) for q in range(11)]
+    operators = [
+        SparsePauliOp.from_sparse_list(
+            [(label, where, rng.normal()) for label, where in terms], num_qubits=12
+        ),
+        SparsePauliOp.from_sparse_list([("ZZ", [0, 11], 1.0), ("", [], 0.5)], num_qubits=12),
+    ]
+    plan = hpcq.plan(circuit, operators, max_qubits=width, threads=1, memory=1 << 32)
+    assert plan.reduced.num_cones > 1
+    assert plan.width <= width
+    values = hpcq.run(plan, device="cpu").expectation_values
+    expected = [uncut_value(circuit, operator) for operator in operators]
+    assert values == pytest.approx(expected, abs=1e-10)
+    again = hpcq.plan(circuit, operators, cuts=plan.cuts, threads=1, memory=1 << 32)
+    assert again.cut.cuts == plan.cut.cuts
+    assert hpcq.run(again, device="cpu").expectation_values == pytest.approx(expected, abs=1e-10)
+
+
+def data_gate(rng: np.random.Generator) -> object:
+    name = rng.choice(["cx", "swap", "iswap", "rzz", "unitary"])
+    if name == "unitary":
+        return UnitaryGate(random_unitary(4, seed=int(rng.integers(1000))))
+    gate = {gate.name: gate for gate in standard_gates(2)}[name]
+    return type(gate)(*rng.uniform(0, 6, len(gate.params))) if gate.params else gate
+
+
 @pytest.mark.parametrize("gate", standard_gates(2), ids=lambda gate: gate.name)
 @settings(max_examples=5)
 @given(data=st.data())
@@ -139,6 +179,8 @@ def test_hundreds_of_terms_in_one_run() -> None:
 
 
 WRONG = {
+    "objective": ["cost", 3, None],
+    "search_seconds": [0, -1, "3", float("nan"), float("inf"), True],
     "max_qubits": [2.5, "3", True, 0],
     "partition": [3, {"A"}, "AB", ["A"] * 9],
     "cuts": [5, [], b"{}", "nowhere.json", {"gate_cuts": 1}],

@@ -9,7 +9,7 @@ share one port.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -30,10 +30,19 @@ class Anatomy:
 
     Args:
         circuit: The circuit: unitary gates on one or two qubits.
+        numbers: What to call each two-qubit gate; its number if nothing is said.
+        places: What to call the places on the wires, (qubit, gates before); likewise.
     """
 
-    def __init__(self, circuit: QuantumCircuit) -> None:
+    def __init__(
+        self,
+        circuit: QuantumCircuit,
+        numbers: Sequence[str] | None = None,
+        places: Mapping[tuple[int, int], tuple[int, int]] | None = None,
+    ) -> None:
         self.circuit = circuit
+        self._numbers = numbers
+        self._places = places or {}
         index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
         self.steps: list[tuple[CircuitInstruction, tuple[int, ...]]] = [
             (instruction, tuple([index[q] for q in instruction.qubits]))
@@ -57,8 +66,14 @@ class Anatomy:
 
     @cached_property
     def names(self) -> list[str]:
-        """Name of each two-qubit gate."""
-        return [step.name for step, qubits in self.steps if len(qubits) == 2]
+        """Number and kind of each two-qubit gate, in words."""
+        kinds = [step.name for step, qubits in self.steps if len(qubits) == 2]
+        numbers = self._numbers or [str(number) for number in range(len(kinds))]
+        return [f"{number}: {kind}" for number, kind in zip(numbers, kinds, strict=True)]
+
+    def place(self, qubit: int, after: int) -> tuple[int, int]:
+        """Return what to call a place on a wire."""
+        return self._places.get((qubit, after), (qubit, after))
 
     @cached_property
     def bits(self) -> list[float]:

@@ -225,8 +225,8 @@ class _Cutter:
                 self.home[before].add_port("output", before, 2, mark=True),
                 self.home[behind].inputs[behind],
             )
-            _, label = self.labels[qubit]
-            cut = f"wire of qubit {label} after its two-qubit gate number {after}"
+            of, place = self.anatomy.place(qubit, after)
+            cut = f"wire of qubit {of} after its two-qubit gate number {place}"
             self.edges.append(Edge(ends, (1.0, 1.0), WIRE_OVERHEAD, cut))
 
     def _add_edge(
@@ -237,7 +237,7 @@ class _Cutter:
         for gate in gates:
             overhead *= self.anatomy.sums[gate].sampling_overhead
             a, b = (self.labels[qubit][1] for qubit in self.anatomy.pairs[gate])
-            words.append(f"{gate}: {self.anatomy.names[gate]} on qubits {a}, {b}")
+            words.append(f"{self.anatomy.names[gate]} on qubits {a}, {b}")
         noun = "gate" if len(gates) == 1 else f"{len(gates)} gates through one port"
         self.edges.append(Edge(ends, weights, overhead, f"{noun} {'; '.join(words)}"))
 

@@ -49,8 +49,16 @@ class Reduced:
 
     @cached_property
     def anatomy(self) -> Anatomy:
-        """What cutting has to know of the circuit."""
-        return Anatomy(self.circuit)
+        """What cutting has to know of the circuit, its places called as in the given one."""
+        if self.wires is None:
+            return Anatomy(self.circuit)
+        passed = [0] * len(self.labels)
+        places = {}
+        for step in self.pairs:
+            for qubit, place in zip(step.qubits, step.ends, strict=True):
+                passed[qubit] += 1
+                places[qubit, passed[qubit]] = place
+        return Anatomy(self.circuit, ["+".join(map(str, s.origin)) for s in self.pairs], places)
 
     @property
     def num_cones(self) -> int:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Place = tuple[int, int]
 """Right after a qubit's n-th two-qubit gate, as (qubit, n), both of the circuit as it was given."""
 
+_NOTHING = 1e-15
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -91,5 +93,5 @@ def local_steps(step: Step, terms: PauliSum) -> list[Step]:
         Step(UGate(*angles), (qubit,))
         for side, qubit in enumerate(step.qubits)
         for angles in (terms.before[side], terms.after[side])
-        if any(angles)
+        if abs(angles[0]) > _NOTHING or abs(angles[1] + angles[2]) > _NOTHING
     ]

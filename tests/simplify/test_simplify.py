@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
-from qiskit.circuit.library import QFT, iSwapGate
+from qiskit.circuit.library import iSwapGate
 from qiskit.quantum_info import SparsePauliOp
+from qiskit.synthesis import synth_qft_full
 
 from hpcq.cutting.anatomy import Anatomy
 from hpcq.inputs.observables import as_observables
@@ -179,5 +180,5 @@ def test_runs_follow_the_axis_through_rotations() -> None:
     first = runs[0][0][0]
     assert runs[1][0][0] == runs[2][1][0] == first
     assert runs[3][0][0] != first
-    fourier = Anatomy(QFT(6, do_swaps=False).decompose())
+    fourier = Anatomy(synth_qft_full(6, do_swaps=False))
     assert len({run for gate in fourier.runs for run, _ in gate[:1]}) <= 6
