@@ -144,7 +144,11 @@ class Search:
         options = {"objective": objective, "search_seconds": self.search_seconds}
         if finder == ASKED:
             options["observables"] = job["few"]
-        return child("hpcq", job | options, _HPCQ_SECONDS)
+        found = child("hpcq", job | options, _HPCQ_SECONDS)
+        if "MemoryLimitError" in found.get("failure", ""):
+            options["memory"] = _NO_LIMIT
+            found = child("hpcq", job | options, _HPCQ_SECONDS) | {"beyond_memory": True}
+        return found
 
     def peer(self, job: Found, name: str) -> Found:
         """Search with another package, and have hpcq cost what it found."""
@@ -188,7 +192,8 @@ def cells(case: Case, finder: str, found: Found) -> list[str]:
     """Lay out what was found; a width beyond the limit is marked."""
     if "failure" in found:
         return [case.name, finder, found["failure"], *[""] * 6]
-    shown = [case.name, finder, str(found["gate_cuts"]), str(found["wire_cuts"])]
+    name = f"{finder} (!)" if found.get("beyond_memory") else finder
+    shown = [case.name, name, str(found["gate_cuts"]), str(found["wire_cuts"])]
     if "not_costed" in found:
         return [*shown, "", "", "", found["not_costed"], seconds(found["seconds"])]
     wide = " (!)" if found["widest"] > case.max_qubits else ""
