@@ -179,6 +179,13 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="W counts qubits of a device that can measure, reset and reuse them",
     )
+    search.add_argument(
+        "--ranks",
+        type=_positive,
+        default=1,
+        metavar="R",
+        help="how many ranks to plan for; the run may have any number; default: 1",
+    )
     asked = parser.add_argument_group("what to compute (default: Z on every qubit)")
     asked.add_argument(
         "--observable",

@@ -113,6 +113,11 @@ class Plan:
         )
 
     @property
+    def predicted_seconds(self) -> float:
+        """Predicted wall time on the ranks that it is planned for."""
+        return self.cost.predicted_seconds(self.config["ranks"])
+
+    @property
     def width(self) -> int:
         """Number of qubits of the widest subcircuit."""
         return max((subcircuit.num_qubits for subcircuit in self.cut.subcircuits), default=0)

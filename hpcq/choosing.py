@@ -38,6 +38,7 @@ class Wish:
         seconds: About how long to search.
         seed: Seed of the search.
         reuse: Whether a device can measure a qubit, reset it and use it again.
+        ranks: How many ranks share the run.
     """
 
     max_qubits: int
@@ -45,6 +46,7 @@ class Wish:
     seconds: float = SEARCH_SECONDS
     seed: int = 0
     reuse: bool = False
+    ranks: int = 1
 
 
 def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
@@ -63,7 +65,7 @@ def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
     refusals: list[MemoryLimitError] = []
     plans = list(_plans(job, wish, farm, refusals))
     if plans:
-        return min(plans, key=score_by(wish.aim))
+        return min(plans, key=score_by(wish.aim, wish.ranks))
     for width in _wider(wish.max_qubits, job.circuit.num_qubits):
         trial = replace(wish, max_qubits=width, seconds=wish.seconds / 4)
         if any(True for _ in _plans(job, trial, farm, [])):
@@ -83,7 +85,7 @@ def _plans(job: Job, wish: Wish, farm: Farm, refusals: list[MemoryLimitError]) -
             continue
         found = list(_fitting(job, wish, reduced, farm, refusals))
         if found:
-            best = min(found, key=score_by(wish.aim))
+            best = min(found, key=score_by(wish.aim, wish.ranks))
             yield best
             if reduced is apart and _is_good(best, wish.aim):
                 return
@@ -95,7 +97,7 @@ def _fitting(
     """Yield plans of one reduced circuit that are narrow enough and fit into the memory."""
     strings = _strings(reduced)
     for width in _widths(wish, reduced):
-        objective = Objective(wish.aim, width, job.limits, job.speeds)
+        objective = Objective(wish.aim, width, job.limits, job.speeds, wish.ranks)
         proposals = propose(
             reduced.anatomy,
             strings,
@@ -139,7 +141,7 @@ def _is_narrow(reduced: Reduced, cuts: Cuts, wish: Wish) -> bool:
 
 def _is_small(job: Job, wish: Wish, reduced: Reduced) -> bool:
     """Say whether the whole circuit is so quick that there is nothing to gain."""
-    objective = Objective("seconds", wish.max_qubits, job.limits, job.speeds)
+    objective = Objective("seconds", wish.max_qubits, job.limits, job.speeds, wish.ranks)
     found = [
         weigh(graph, objective, [0] * graph.num_ends)
         for graph in end_graphs(reduced.anatomy, _strings(reduced))
@@ -153,14 +155,14 @@ def _is_good(plan: Plan, aim: Aim) -> bool:
     return plan.cost.predicted_seconds() < _QUICK
 
 
-def score_by(aim: Aim) -> Callable[[Plan], tuple[float, ...]]:
+def score_by(aim: Aim, ranks: int) -> Callable[[Plan], tuple[float, ...]]:
     """Return what plans are compared by; less is better."""
     if aim == "overhead":
         return lambda plan: (
             round(plan.cut.log10_sampling_overhead, 9),
-            plan.cost.predicted_seconds(),
+            plan.cost.predicted_seconds(ranks),
         )
-    return lambda plan: (plan.cost.predicted_seconds(),)
+    return lambda plan: (plan.cost.predicted_seconds(ranks),)
 
 
 def _strings(reduced: Reduced) -> list[float]:

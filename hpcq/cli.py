@@ -216,6 +216,7 @@ def _how_to_plan(
         "objective": options.objective,
         "search_seconds": options.search_seconds,
         "reuse_qubits": options.reuse_qubits,
+        "ranks": options.ranks,
         "seed": options.seed,
         "limits": limits,
     }

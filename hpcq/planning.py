@@ -38,6 +38,7 @@ def plan(
     objective: Aim = "seconds",
     search_seconds: float = SEARCH_SECONDS,
     reuse_qubits: bool = False,
+    ranks: int = 1,
     seed: int = 0,
     memory: int | None = None,
     threads: int | None = None,
@@ -60,6 +61,7 @@ def plan(
         search_seconds: About how long to search; the same number and seed find the same cuts.
         reuse_qubits: Whether ``max_qubits`` are those of a device that can measure a qubit, reset
             it and use it for another wire.
+        ranks: How many MPI ranks the run is planned for; it may run on any number.
         seed: Seed of the search.
         memory: Bytes that a rank may use; by default most of what is free here.
         threads: Threads of one simulation; by default the cores that this process may use.
@@ -91,6 +93,7 @@ def plan(
         objective=objective,
         search_seconds=search_seconds,
         reuse_qubits=reuse_qubits,
+        ranks=ranks,
         seed=seed,
         limits=Limits(
             int(SHARE_OF_MEMORY * usable_memory()) if memory is None else memory,
@@ -112,6 +115,7 @@ def plan_normalised(
     objective: Aim = "seconds",
     search_seconds: float = SEARCH_SECONDS,
     reuse_qubits: bool = False,
+    ranks: int = 1,
     farm: Farm | None = None,
 ) -> Plan:
     """Plan for a circuit that is normalised already, searching on a farm; see :func:`plan`."""
@@ -124,6 +128,7 @@ def plan_normalised(
     if partition is not None and not isinstance(partition, Sequence):
         raise InputError(f"partition: {_shown(partition)}, expected one label a qubit")
     seed = whole_number(seed, "seed", 0)
+    ranks = whole_number(ranks, "ranks", 1)
     if objective not in get_args(Aim):
         raise InputError(f"objective: {_shown(objective)}, expected seconds or overhead")
     search_seconds = _positive(search_seconds, "search_seconds")
@@ -138,6 +143,7 @@ def plan_normalised(
         "objective": objective,
         "search_seconds": search_seconds,
         "reuse_qubits": reuse_qubits,
+        "ranks": ranks,
         "seed": seed,
         "memory_bytes": limits.memory_bytes,
         "threads": limits.threads,
@@ -145,7 +151,7 @@ def plan_normalised(
     }
     job = Job(circuit, asked, limits, config, read_speeds(limits))
     if max_qubits is not None:
-        wish = Wish(max_qubits, objective, search_seconds, seed, reuse_qubits)
+        wish = Wish(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
         return choose(job, wish, farm)
     reduced = job.simplifier.nothing()
     if partition is not None:
@@ -187,7 +193,7 @@ def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> lis
             break
         plans.append(found)
         width = found.width
-    score = score_by(plans[0].config["objective"])
+    score = score_by(plans[0].config["objective"], plans[0].config["ranks"])
     front: list[Plan] = []
     for found in reversed(plans):
         if not front or score(found) < score(front[0]):

@@ -80,6 +80,7 @@ def _subcircuit_table(plan: Plan) -> list[str]:
 
 def _cost_lines(plan: Plan) -> list[str]:
     cost = plan.cost
+    ranks = plan.config["ranks"]
     basis = "measured" if cost.calibrated else "usual; `hpcq doctor --calibrate` measures"
     lines = [
         f"tasks              {_large(plan.num_tasks)}",
@@ -87,7 +88,8 @@ def _cost_lines(plan: Plan) -> list[str]:
         f" longest task {cost.longest_task_seconds:.3g} s",
         f"contraction        {cost.contraction_seconds:.3g} s,"
         f" {cost.contraction_flops:.3g} flops, {plan.network.num_slices} slices",
-        f"predicted          {cost.predicted_seconds():.3g} s on one rank, most of it in"
+        f"predicted          {plan.predicted_seconds:.3g} s on {_count(ranks, 'rank')},"
+        f" most of it in"
         f" {dominates(plan)} (speeds of this machine: {basis})",
         f"memory             {format_bytes(cost.task_bytes)} a rank,"
         f" {format_bytes(cost.memory_bytes)} on rank 0"
@@ -166,7 +168,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "num_light_cones": plan.reduced.num_cones,
         "passes": [*plan.reduced.effects, *_sharing(plan)],
         "num_tasks": plan.num_tasks,
-        "predicted_seconds": cost.predicted_seconds(),
+        "predicted_seconds": plan.predicted_seconds,
         "calibrated": cost.calibrated,
         "dominates": dominates(plan),
         "lower_bound": None
@@ -192,7 +194,7 @@ def pareto_text(front: Sequence[Plan]) -> str:
         cuts = plan.cut.cuts
         lines.append(
             f"{plan.width:>5}  {len(plan.cut.subcircuits):>11}  {len(cuts.gates):>9}"
-            f"  {len(cuts.wires):>9}  {plan.cost.predicted_seconds():>17.3g}"
+            f"  {len(cuts.wires):>9}  {plan.predicted_seconds:>17.3g}"
             f"  {_power_of_ten(plan.cut.log10_sampling_overhead):>17}"
         )
     return "\n".join(lines)
@@ -207,7 +209,7 @@ def pareto_json(front: Sequence[Plan]) -> dict[str, Any]:
                 "num_subcircuits": len(plan.cut.subcircuits),
                 "num_gate_cuts": len(plan.cut.cuts.gates),
                 "num_wire_cuts": len(plan.cut.cuts.wires),
-                "predicted_seconds": plan.cost.predicted_seconds(),
+                "predicted_seconds": plan.predicted_seconds,
                 "log10_sampling_overhead": plan.cut.log10_sampling_overhead,
                 "cuts": json.loads(plan.cuts.to_json()),
             }

@@ -84,3 +84,22 @@ def test_a_plan_is_printed_once(circuit: Path) -> None:
     done = hpcq("plan", circuit, "--partition", "AAABBB", "--json", ranks=3, seconds=60)
     assert done.returncode == 0
     assert json.loads(done.stdout)["num_gate_cuts"] == 1
+
+
+def test_a_shared_search_finds_the_same_cuts(tmp_path: Path) -> None:
+    """The attempts are spread over the ranks, and the answer is the same bit for bit."""
+    lattice = tmp_path / "lattice.qasm"
+    pairs = [(5 * r + c, 5 * r + c + 1) for r in range(6) for c in range(4)]
+    pairs += [(5 * r + c, 5 * r + c + 5) for r in range(5) for c in range(5)]
+    layer = "".join(f"rzz(0.3) q[{a}],q[{b}];" for a, b in pairs)
+    lattice.write_text(
+        f'OPENQASM 2.0; include "qelib1.inc"; qreg q[30]; h q; {layer} rx(0.4) q; {layer}'
+    )
+    how = ("--max-qubits", "12", "--observable", "X" * 30, "--memory", "1G", "--threads", "1")
+    how += ("--search-seconds", "0.7")
+    plans = [hpcq("plan", lattice, *how, "--json", ranks=ranks) for ranks in (0, 3)]
+    assert [plan.returncode for plan in plans] == [0, 0], plans
+    assert len({plan.stdout for plan in plans}) == 1
+    runs = [hpcq("run", lattice, *how, "--json", ranks=ranks) for ranks in (0, 2)]
+    values = {tuple(json.loads(done.stdout)["expectation_values"]) for done in runs}
+    assert len(values) == 1

@@ -36,6 +36,7 @@ class Objective:
         width: The most qubits a subcircuit may have.
         limits: What a rank may use.
         speeds: How fast it is.
+        ranks: How many there are.
         excess: Bits that a qubit beyond the width costs during the search.
     """
 
@@ -43,6 +44,7 @@ class Objective:
     width: int
     limits: Limits
     speeds: Speeds
+    ranks: int = 1
     excess: float = 1.0
 
     def part_seconds(

@@ -193,7 +193,11 @@ class Partition:
             self._stored[label] = self.objective.stored(part[_PORTS], part[_STRINGS])
         self._touched.clear()
         self.stored = sum(self._stored.values())
-        self.seconds = sum(self._seconds.values()) + self.stored * self.objective.speeds.byte
+        ranks = self.objective.ranks
+        makespan = sum(self._seconds.values()) / ranks
+        if ranks > 1 and self._seconds:
+            makespan = max(makespan, *self._seconds.values())
+        self.seconds = makespan + self.stored * self.objective.speeds.byte
         for pair, bits in self._changed.items():
             if bits:
                 self.bonds[pair] = self.bonds.get(pair, 0) + bits
