@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 
-_UNLIMITED = 1 << 1000
+_UNLIMITED = 1 << 100_000
 
 
 @dataclass(frozen=True, eq=False)

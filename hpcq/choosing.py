@@ -27,6 +27,10 @@ _SMALL = 0.05
 _QUICK = 1.0
 """Predicted seconds of a plan with light cones below which nothing else is looked for."""
 
+_MOST_TRIES = 12
+_TRIED_GATES = 10_000
+"""Where nothing fits, so many wider limits are tried, fewer the larger the circuit is."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -66,14 +70,16 @@ def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
     plans = list(_plans(job, wish, farm, refusals))
     if plans:
         return min(plans, key=score_by(wish.aim, wish.ranks))
-    for width in _wider(wish.max_qubits, job.circuit.num_qubits):
+    reason = refusals[0] if refusals else MemoryLimitError("no cuts found")
+    tries = min(_MOST_TRIES, _TRIED_GATES // (1 + len(job.simplifier.together().pairs)))
+    for width in _wider(wish.max_qubits, job.circuit.num_qubits, tries):
         trial = replace(wish, max_qubits=width, seconds=wish.seconds / 4)
         if any(True for _ in _plans(job, trial, farm, [])):
             raise MemoryLimitError(
-                f"max_qubits: {wish.max_qubits} is too small ({refusals[0]}); {width} is the "
-                "smallest that was found to work"
+                f"max_qubits: {wish.max_qubits} is too small ({reason}); {width} is the smallest "
+                "that was found to work"
             )
-    raise refusals[0]
+    raise reason
 
 
 def _plans(job: Job, wish: Wish, farm: Farm, refusals: list[MemoryLimitError]) -> Iterator[Plan]:
@@ -178,8 +184,10 @@ def _strings(reduced: Reduced) -> list[float]:
     return strings
 
 
-def _wider(width: int, widest: int) -> Iterator[int]:
+def _wider(width: int, widest: int, tries: int) -> Iterator[int]:
     """Yield larger widths to try, the smallest first."""
-    while width < widest:
+    for _ in range(tries):
+        if width >= widest:
+            return
         width = min(widest, max(width + 1, width * 5 // 4))
         yield width

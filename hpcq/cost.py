@@ -16,6 +16,7 @@ from hpcq.config import Limits
 from hpcq.cutting.gates import WeightedGates
 from hpcq.cutting.load import Load
 from hpcq.reconstruction.expectation import Work
+from hpcq.reconstruction.network import as_float
 from hpcq.speeds import Speeds
 from hpcq.variants.exact import ExactTensor
 from hpcq.variants.products import worth_threads
@@ -126,7 +127,8 @@ def _products_seconds(tensor: ExactTensor, diagonal: bool, speeds: Speeds) -> fl
     Of a state with itself, only half the columns of all strings but the identity are multiplied,
     and of a product with many rows only half the entries.
     """
-    strings, rows, _ = tensor.block_shape
+    strings, dimension, _ = tensor.block_shape
+    rows = as_float(dimension)
     amplitudes = power(tensor.simulated_qubits)
     flops = 8.0 * rows * amplitudes
     if diagonal and rows > _HALVED_ABOVE:
@@ -138,7 +140,7 @@ def _products_seconds(tensor: ExactTensor, diagonal: bool, speeds: Speeds) -> fl
         + rows**2 * _BYTES * speeds.byte
         + (whole / 2 if diagonal else whole)
     )
-    threads = min(speeds.threads, strings) if worth_threads(amplitudes, rows) else 1
+    threads = min(speeds.threads, strings) if worth_threads(amplitudes, dimension) else 1
     return (whole if diagonal else 0) + strings * part / threads
 
 
@@ -170,7 +172,7 @@ def contraction_seconds(work: Work, stored: int, terms: int, speeds: Speeds) -> 
     threads = speeds.threads if work.flops > LARGE_CONTRACTION else 1
     return (
         speeds.run
-        + (stored + _BYTES * work.entries) * speeds.byte
+        + (as_float(stored) + _BYTES * work.entries) * speeds.byte
         + work.flops * speeds.flop / threads
         + work.steps * speeds.step
         + work.products * speeds.string

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.reconstruction.network import Network, Step
+from hpcq.reconstruction.network import Network, Step, as_float
 from hpcq.reconstruction.terms import TermTable
 
 Tensor = NDArray[np.complex128]
@@ -87,10 +87,11 @@ def predicted_work(network: Network, terms: TermTable, memory_bytes: int) -> Wor
     flops, entries, products = 0.0, 0.0, 0
     rows = [len(used) for used in itinerary.used] + [len(own) for own in itinerary.pairs]
     for leaf, number in enumerate(network.linked):
-        entries += len(itinerary.at_home[leaf].pairs) * network.size(network.legs[number])
+        entries += len(itinerary.at_home[leaf].pairs) * as_float(network.size(network.legs[number]))
         products += leaf in needed
     for number, (step, each) in enumerate(zip(network.steps, network.flops, strict=True)):
-        left, shared, right = map(network.size, (step.left_only, step.shared, step.right_only))
+        legs = (step.left_only, step.shared, step.right_only)
+        left, shared, right = (as_float(network.size(own)) for own in legs)
         pairs, at_home = itinerary.pairs[number], itinerary.at_home[first + number].pairs
         ways_down = (step.left in needed) * left + (step.right in needed) * right
         down = (step.left in needed) + (step.right in needed)

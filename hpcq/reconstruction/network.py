@@ -25,6 +25,8 @@ _BYTES = 16
 _RECONFIGURATIONS = 64
 _TRIALS = 64
 _QUICK = 8
+_MOST_BITS = 900.0
+_HUGE = 900
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,13 @@ class Network:
     def flops(self) -> tuple[float, ...]:
         """Real floating-point operations of each step, for one row, all slices together."""
         return tuple(
-            8.0
-            * self.num_slices
-            * self.size(step.left_only)
-            * self.size(step.shared)
-            * self.size(step.right_only)
+            as_float(
+                8
+                * self.num_slices
+                * self.size(step.left_only)
+                * self.size(step.shared)
+                * self.size(step.right_only)
+            )
             for step in self.steps
         )
 
@@ -251,6 +255,11 @@ def contraction_path(tensors: int, sizes: Mapping[tuple[int, int], int]) -> list
     return _Order([tuple(own) for own in legs], bonds, _QUICK).path()
 
 
+def as_float(number: int) -> float:
+    """Return a whole number as a float; a huge one as one that may still be multiplied."""
+    return float(min(number, 1 << _HUGE))
+
+
 class _Order:
     """cotengra's order of contraction, sliced as much as memory asks for.
 
@@ -265,11 +274,19 @@ class _Order:
         self._few = [(0, 1)] if len(legs) == 2 else []
         if len(legs) <= 2:
             return
+
+        bits = [math.log2(bond.size) for bond in bonds]
+        trials = max(4, min(most_trials, 16_384 // len(legs)))
+        try:
+            self._search(legs, bits, trials)
+        except OverflowError:  # cotengra computes with floats; the order of sizes is enough
+            self._search(legs, [own * _MOST_BITS / math.fsum(bits) for own in bits], trials)
+
+    def _search(self, legs: list[tuple[int, ...]], bits: Sequence[float], trials: int) -> None:
         import cotengra
         from cotengra.pathfinders.path_basic import optimize_random_greedy_track_flops
 
-        sizes = {number: bond.size for number, bond in enumerate(bonds)}
-        trials = max(4, min(most_trials, 16_384 // len(legs)))
+        sizes = {number: max(2, round(2**own)) for number, own in enumerate(bits)}
         path, _ = optimize_random_greedy_track_flops(
             legs, (), sizes, ntrials=trials, seed=0, use_ssa=True
         )

@@ -7,7 +7,7 @@ clock or the number of ranks, so that a seed gives the same cuts everywhere.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hpcq.search.anneal import anneal
@@ -30,6 +30,10 @@ _MOST_TRIES = 8
 _TRIED_ENDS = 2000
 _NEXT_SEED = 1001
 """Small graphs are partitioned several times for each lane, with seeds so far apart."""
+
+_MANY_ENDS = 25_000
+_FEW_LANES = 3
+"""Of larger graphs, so many attempts are made, each in one round."""
 
 _ROUNDS = ((1.0, 2.0), (2.0, 1.0), (4.0, 0.5))
 """Rounds of annealing: how many times the lane's price a qubit too many costs, and the temperature
@@ -89,12 +93,20 @@ def lanes(graph: EndGraph, objective: Objective, seconds: float, seed: int) -> l
     plain = list(
         _overhead_starts(fewest) if objective.aim == "overhead" else _starts(fewest, wires)
     )
+    if graph.num_ends > _MANY_ENDS:
+        plain = _for_many_ends(plain)
     share = int(seconds * _STEPS_PER_SECOND / max(1, len(plain)))
     share = min(share, _STEPS_PER_END * graph.num_ends)
     return [
         Lane(kind, min(parts, wires), share, excess, seed + number)
         for number, (kind, parts) in enumerate(plain)
     ]
+
+
+def _for_many_ends(plain: Sequence[tuple[Start, int]]) -> list[tuple[Start, int]]:
+    """Leave the starts that are quickly made, and few of those."""
+    quick = [own for own in plain if own[0] in ("qubits", "rows", "whole")]
+    return quick[:: max(1, len(quick) // _FEW_LANES)][-_FEW_LANES:]
 
 
 def _first_guess(graph: EndGraph, objective: Objective, seed: int) -> Found:
@@ -111,12 +123,13 @@ def run_lane(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
     """Do one attempt and return the labels it found."""
     rng = random.Random(lane.seed)
     labels = _best_start(graph, objective, lane)
-    for times, hot in _ROUNDS:
+    rounds = _ROUNDS if graph.num_ends <= _MANY_ENDS else _ROUNDS[-1:]
+    for times, hot in rounds:
         goal = replace(objective, excess=times * lane.excess)
         partition = Partition(graph, labels, goal)
         if objective.aim == "seconds":
             partition.plant()
-        labels = anneal(partition, lane.steps // len(_ROUNDS), rng, hot)
+        labels = anneal(partition, lane.steps // len(rounds), rng, hot)
     return graph.separated(labels)
 
 
