@@ -1,8 +1,9 @@
 """The network of subcircuit tensors, and the order in which it is contracted.
 
-Parallel edges between two subcircuits are one bond of the network; a bond's index is the pair
-(k, l) of ket and bra indices of all its edges, so its size is the square of the product of their
-dimensions. The order comes from cotengra (Gray and Kourtis, Quantum 5, 410 (2021)).
+Parallel edges between two subcircuits are one bond of the network, unless it has to be sliced; a
+bond's index is the pair (k, l) of ket and bra indices of all its edges, so its size is the square
+of the product of their dimensions. The order comes from cotengra (Gray and Kourtis, Quantum 5, 410
+(2021)).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _HUGE = 900
 
 @dataclass(frozen=True)
 class Bond:
-    """All edges between one pair of subcircuits.
+    """Edges between one pair of subcircuits, all of them or one.
 
     Attributes:
         subcircuits: The pair, ascending.
@@ -148,9 +149,31 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
             loops[first].append(number)
         else:
             pairs.setdefault((first, second), []).append(number)
+    together = [(pair, tuple(edges)) for pair, edges in sorted(pairs.items())]
+    network = next(_networks(cut, together, loops))
+    if network.sweep_bytes <= memory_bytes:
+        return network
+    # Sliced edge by edge, where a whole bond would make far more slices than memory asks for.
+    single = [(pair, (edge,)) for pair, edges in together for edge in edges]
+    for network in _networks(cut, single, loops):
+        if network.sweep_bytes <= memory_bytes:
+            return network
+    raise MemoryLimitError(
+        f"memory: the contraction of {len(network.linked)} subcircuits needs "
+        f"{format_bytes(network.sweep_bytes)} on rank 0, {format_bytes(memory_bytes)} are "
+        "left for it; expected fewer cuts between two subcircuits, or more memory"
+    )
+
+
+def _networks(
+    cut: CutCircuit,
+    parts: Sequence[tuple[tuple[int, int], tuple[int, ...]]],
+    loops: Sequence[Sequence[int]],
+) -> Iterator[Network]:
+    """Yield the network of given bonds (subcircuits, edges), sliced more each time."""
     bonds = tuple(
-        Bond(pair, tuple(edges), math.prod([cut.edges[e].dimension ** 2 for e in edges]))
-        for pair, edges in sorted(pairs.items())
+        Bond(pair, edges, math.prod([cut.edges[e].dimension ** 2 for e in edges]))
+        for pair, edges in parts
     )
     legs: list[list[int]] = [[] for _ in cut.subcircuits]
     for number, bond in enumerate(bonds):
@@ -159,7 +182,7 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
     linked = tuple(k for k, own in enumerate(legs) if own)
     order = _Order([tuple(legs[k]) for k in linked], bonds)
     while True:
-        network = Network(
+        yield Network(
             bonds,
             tuple(map(tuple, loops)),
             tuple(map(tuple, legs)),
@@ -167,14 +190,8 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
             _steps([legs[k] for k in linked], order.path()),
             order.sliced(),
         )
-        if network.sweep_bytes <= memory_bytes:
-            return network
         if not order.slice_more():
-            raise MemoryLimitError(
-                f"memory: the contraction of {len(linked)} subcircuits needs "
-                f"{format_bytes(network.sweep_bytes)} on rank 0, {format_bytes(memory_bytes)} are "
-                "left for it; expected fewer cuts between two subcircuits, or more memory"
-            )
+            return
 
 
 def bond_tensor(

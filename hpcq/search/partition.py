@@ -206,4 +206,5 @@ class Partition:
         self._changed.clear()
         if self._tree is not None:
             self._tree.settle()
+            self.stored += self._tree.bytes
             self.seconds += self.objective.contraction_seconds(self._tree.flops, len(self._seconds))

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from hpcq.cost import power
 from hpcq.reconstruction.network import contraction_path
 
+_BYTES = 16
+
 
 class Tree:
     """A contraction tree over parts, kept up to date bond by bond.
@@ -42,6 +44,7 @@ class Tree:
         self._children: list[tuple[int, int]] = [(-1, -1)] * count
         self._legs = [0] * count
         self._flops = [0.0] * count
+        self._entries = [0.0] * count
         for node, (left, right) in enumerate(path, leaves):
             self._parent[left] = self._parent[right] = node
             self._children[node] = (left, right)
@@ -59,6 +62,11 @@ class Tree:
         """Real floating-point operations of one contraction."""
         return 8.0 * sum(self._flops)
 
+    @property
+    def bytes(self) -> float:
+        """Bytes of all tensors of one contraction, up and down."""
+        return _BYTES * 2 * sum(self._entries)
+
     def change(self, a: int, b: int, bits: int) -> None:
         """Add bits to the bond of two parts."""
         left, right = self._leaf[a], self._leaf[b]
@@ -75,6 +83,9 @@ class Tree:
         legs, parent = self._legs, self._parent
         for node in {parent[node] for node in self._dirty} | self._dirty:
             left, right = self._children[node] if node >= 0 else (-1, -1)
+            if node >= 0:
+                bits = self._legs[node]
+                self._entries[node] = power(2 * bits) if bits else 0.0
             if left >= 0:
                 # Every bond of the three is a leg of two of them.
                 bits = legs[left] + legs[right] + legs[node]
