@@ -74,6 +74,23 @@ def test_slices_and_batches_give_the_same(plan: hpcq.Plan) -> None:
             assert values == pytest.approx(expected, abs=1e-10)
 
 
+def test_parallel_edges_are_sliced_one_by_one() -> None:
+    circuit = QuantumCircuit(6)
+    for layer in range(2):
+        circuit.u(0.3 + layer, 0.4, 0.5, range(6))
+        circuit.rzz(0.7, [0, 1, 2, 3], [2, 3, 4, 5])
+        circuit.cx(range(0, 6, 2), range(1, 6, 2))
+    plan = hpcq.plan(circuit, "Z0 X5", partition="AABBCC", threads=1, memory=1 << 30)
+    assert [len(bond.edges) for bond in plan.network.bonds] == [4, 4]
+    whole = plan.network.sweep_bytes
+    sliced = build_network(plan.cut, whole // 3)
+    assert all(len(bond.edges) == 1 for bond in sliced.bonds)
+    assert 1 < sliced.num_slices <= 64
+    assert values_of(plan, whole // 3, 1 << 30) == pytest.approx(
+        values_of(plan, 1 << 30, 1 << 30), abs=1e-12
+    )
+
+
 def test_memory_for_not_even_a_bond_is_refused(plan: hpcq.Plan) -> None:
     with pytest.raises(InputError, match=r"needs .* on rank 0"):
         build_network(plan.cut, 16)
