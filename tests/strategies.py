@@ -13,6 +13,9 @@ from qiskit.quantum_info import SparsePauliOp, Statevector, random_unitary
 
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, two_qubit_gates
 
+_ALONE = ("h", "x", "rz", "rx")
+_PAIRS = ("cx", "cz", "swap", "iswap", "rzz", "cp", "product")
+
 angles = st.floats(-7, 7, allow_nan=False)
 
 
@@ -44,6 +47,26 @@ def circuits(draw: st.DrawFn, max_qubits: int = 5, max_gates: int = 14) -> Quant
         size = draw(st.sampled_from((1, 2, 2))) if num_qubits > 1 else 1
         qubits = draw(st.permutations(range(num_qubits)))[:size]
         circuit.append(draw(gates(size)), qubits)
+    return circuit
+
+
+@st.composite
+def structured(draw: st.DrawFn, max_qubits: int = 5, max_gates: int = 14) -> QuantumCircuit:
+    """A circuit of a few kinds of gates, so that rows, runs, swaps and cones are common."""
+    num_qubits = draw(st.integers(2, max_qubits))
+    circuit = QuantumCircuit(num_qubits)
+    for qubit in range(num_qubits):
+        circuit.u(*(draw(angles) for _ in range(3)), qubit)
+    for _ in range(draw(st.integers(0, max_gates))):
+        name = draw(st.sampled_from((*_ALONE, *_PAIRS)))
+        a, b = draw(st.permutations(range(num_qubits)))[:2]
+        if name == "product":
+            seed = draw(st.integers(0, 99))
+            local = [random_unitary(2, seed=seed + side).data for side in (0, 1)]
+            circuit.unitary(np.kron(*local), (a, b))
+            continue
+        numbers = [draw(angles)] if name.startswith("r") or name == "cp" else []
+        getattr(circuit, name)(*numbers, *((a,) if name in _ALONE else (a, b)))
     return circuit
 
 

@@ -12,7 +12,15 @@ from qiskit.quantum_info import SparsePauliOp, random_unitary
 
 import hpcq
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
-from tests.strategies import angles, circuits, cuts_of, operators, standard_gates, uncut_value
+from tests.strategies import (
+    angles,
+    circuits,
+    cuts_of,
+    operators,
+    standard_gates,
+    structured,
+    uncut_value,
+)
 
 many = settings(max_examples=120)
 
@@ -55,10 +63,20 @@ def test_random_partitions(data: st.DataObject) -> None:
     assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
 
 
+@many
+@given(st.data())
+def test_gates_that_share_ports(data: st.DataObject) -> None:
+    circuit = data.draw(structured(max_gates=12))
+    operator = data.draw(operators(circuit.num_qubits))
+    labels = data.draw(st.text("ABC", min_size=circuit.num_qubits, max_size=circuit.num_qubits))
+    values = cut_values(circuit, [operator], partition=labels)
+    assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
+
+
 @settings(many, max_examples=40)
 @given(st.data())
 def test_searched_cuts(data: st.DataObject) -> None:
-    circuit = data.draw(circuits(max_qubits=6, max_gates=8))
+    circuit = data.draw(st.one_of(circuits(max_qubits=6, max_gates=8), structured(max_gates=8)))
     operator = data.draw(operators(circuit.num_qubits))
     width = data.draw(st.integers(1, circuit.num_qubits))
     plan = small_plan(circuit, [operator], max_qubits=width)

@@ -99,8 +99,12 @@ class Anatomy:
                 continue
             terms = self.sums[len(found)]
             if terms.dimension != 2:
-                if terms.dimension == 4:
-                    current[qubits[0]] = current[qubits[1]] = None
+                for side, qubit in enumerate(qubits):
+                    run = current[qubit]
+                    if terms.dimension == 4 or run is None:
+                        current[qubit] = None
+                    else:
+                        current[qubit] = (run[0], _turned_alone(run[1], terms, side))
                 found.append(None)
                 continue
             ends = []
@@ -115,6 +119,15 @@ class Anatomy:
                 ends.append((run[0], sign))
             found.append((ends[0], ends[1]))
         return found
+
+
+def _turned_alone(vector: Vector, terms: PauliSum, side: int) -> Vector:
+    """Turn a Pauli vector as a gate does that acts on each of its qubits alone."""
+    from qiskit.circuit.library import UGate
+
+    for angles in (terms.before[side], terms.after[side]):
+        vector = turned(vector, UGate(*angles))
+    return vector
 
 
 def _sign(a: Vector, b: Vector) -> int:

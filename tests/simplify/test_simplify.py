@@ -18,26 +18,9 @@ from hpcq.simplify.merge import merge_rows
 from hpcq.simplify.reduced import Reduced, Simplifier
 from hpcq.simplify.steps import circuit_of, steps_of
 from hpcq.simplify.swaps import relabel_swaps
-from tests.strategies import angles, circuits, cuts_of, operators, uncut_value
+from tests.strategies import circuits, cuts_of, operators, structured, uncut_value
 
 many = settings(max_examples=100)
-NAMED = ("cx", "cz", "swap", "iswap", "rzz", "cp", "h", "rz", "rx", "x")
-
-
-@st.composite
-def structured(draw: st.DrawFn, max_qubits: int = 5, max_gates: int = 14) -> QuantumCircuit:
-    """A circuit of a few kinds of gates, so that rows, runs, swaps and cones are common."""
-    num_qubits = draw(st.integers(2, max_qubits))
-    circuit = QuantumCircuit(num_qubits)
-    for qubit in range(num_qubits):
-        circuit.u(*(draw(angles) for _ in range(3)), qubit)
-    for _ in range(draw(st.integers(0, max_gates))):
-        name = draw(st.sampled_from(NAMED))
-        a, b = draw(st.permutations(range(num_qubits)))[:2]
-        qubits = (a,) if name in ("h", "rz", "rx", "x") else (a, b)
-        numbers = [draw(angles)] if name in ("rzz", "cp", "rz", "rx") else []
-        getattr(circuit, name)(*numbers, *qubits)
-    return circuit
 
 
 def terms_of(operator: SparsePauliOp) -> list:
