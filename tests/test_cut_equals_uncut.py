@@ -73,6 +73,21 @@ def test_gates_that_share_ports(data: st.DataObject) -> None:
     assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_product_gate_between_gates_that_could_share_a_port(seed: int) -> None:
+    circuit = QuantumCircuit(3)
+    circuit.ry(0.7, range(3))
+    circuit.cz(0, 1)
+    circuit.cp(0.9, 0, 2)
+    local = [random_unitary(2, seed=seed + side).data for side in (0, 1)]
+    circuit.unitary(np.kron(*local), (0, 1))
+    circuit.cz(0, 1)
+    circuit.cp(0.4, 2, 0)
+    operator = SparsePauliOp("XYZ")
+    values = cut_values(circuit, [operator], partition="ABB")
+    assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
+
+
 @settings(many, max_examples=40)
 @given(st.data())
 def test_searched_cuts(data: st.DataObject) -> None:
