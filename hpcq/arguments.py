@@ -97,14 +97,16 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
         "plan", help="show the cut and its cost; runs nothing", allow_abbrev=False
     )
     _add_job(plan)
-    plan.add_argument("--save", type=_text, metavar="CUTS.json", help="write the cuts for --cuts")
+    plan.add_argument(
+        "--save", type=_text, metavar="CUTS.json", help="write the plan's cuts for --cuts"
+    )
     plan.add_argument(
         "--draw", type=_text, metavar="FILE", help="draw the cuts, as .png, .svg or .txt"
     )
     plan.add_argument(
         "--pareto",
         action="store_true",
-        help="show what narrower subcircuits cost too (with --max-qubits)",
+        help="show what narrower subcircuits cost too (with --max-qubits; a search for each width)",
     )
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.set_defaults(command=known["plan"])
@@ -163,20 +165,19 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--objective",
         choices=("seconds", "overhead"),
-        default="seconds",
         help="what to make small: seconds of the exact run, or gamma squared, the overhead of "
         "shots on devices; default: seconds",
     )
     search.add_argument(
         "--search-seconds",
         type=_seconds,
-        default=3.0,
         metavar="S",
-        help="about how long; the same number and seed find the same cuts; default: 3",
+        help="about how long to search; the same number and seed find the same cuts; default: 3",
     )
     search.add_argument(
         "--reuse-qubits",
         action="store_true",
+        default=None,
         help="W counts qubits of a device that can measure, reset and reuse them",
     )
     search.add_argument(
@@ -197,7 +198,9 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     )
     asked.add_argument("--observables", type=_text, metavar="FILE.json", help="named observables")
     means = parser.add_argument_group("means")
-    means.add_argument("--seed", type=_seed, default=0, metavar="S", help="default: 0")
+    means.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of the search; default: 0"
+    )
     means.add_argument("--threads", type=_positive, metavar="T", help="a rank; default: its cores")
     means.add_argument(
         "--memory",

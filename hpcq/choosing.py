@@ -28,7 +28,8 @@ _QUICK = 1.0
 """Predicted seconds of a plan with light cones below which nothing else is looked for."""
 
 _MOST_TRIES = 12
-_TRIED_GATES = 10_000
+_TRIED_CUTS = 200_000
+_TRIED_GATES = 4_000
 """Where nothing fits, so many wider limits are tried, fewer the larger the circuit is."""
 
 
@@ -113,6 +114,8 @@ def _fitting(
             farm=farm,
         )
         narrow = [cuts for cuts in proposals.cuts if _is_narrow(reduced, cuts, wish)]
+        if wish.reuse:
+            narrow = list(dict.fromkeys(_without_needless(reduced, cuts, wish) for cuts in narrow))
         for cuts in narrow:
             try:
                 yield replace(
@@ -143,6 +146,19 @@ def _is_narrow(reduced: Reduced, cuts: Cuts, wish: Wish) -> bool:
     else:
         widths = [len(piece) for piece in pieces(reduced.anatomy, cuts)]
     return max(widths, default=0) <= wish.max_qubits
+
+
+def _without_needless(reduced: Reduced, cuts: Cuts, wish: Wish) -> Cuts:
+    """Leave out the cuts that a device with reused qubits can do without, one by one."""
+    every = (*cuts.wires, *cuts.gates)
+    for cut in every if len(every) * len(reduced.pairs) < _TRIED_CUTS else ():
+        fewer = Cuts(
+            tuple(own for own in cuts.gates if own != cut),
+            tuple(own for own in cuts.wires if own != cut),
+        )
+        if _is_narrow(reduced, fewer, wish):
+            cuts = fewer
+    return cuts
 
 
 def _is_small(job: Job, wish: Wish, reduced: Reduced) -> bool:

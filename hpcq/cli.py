@@ -78,6 +78,8 @@ def _plan(options: argparse.Namespace) -> int:
             from hpcq.drawing import check_drawing
 
             places["draw"] = check_drawing(Path(options.draw))
+        if len(set(places.values())) < len(places):
+            raise InputError(f"draw: {options.draw[:80]!r} is where --save goes too")
 
     reading = _read_ahead(options)
     farm = open_farm()
@@ -208,14 +210,19 @@ def _how_to_plan(
         partition = [label.strip() for label in partition.split(",")]
         if not all(partition):
             raise InputError(f"partition: {options.partition[:40]!r} has an empty label")
+    search = {
+        name: getattr(options, name)
+        for name in ("objective", "search_seconds", "reuse_qubits")
+        if getattr(options, name) is not None
+    }
+    if search and options.max_qubits is None:
+        raise InputError(f"{min(search)}: it is for a search, expected --max-qubits with it")
     return {
         "observables": observables or None,
         "max_qubits": options.max_qubits,
         "partition": partition,
         "cuts": Path(options.cuts) if options.cuts is not None else None,
-        "objective": options.objective,
-        "search_seconds": options.search_seconds,
-        "reuse_qubits": options.reuse_qubits,
+        **search,
         "ranks": options.ranks,
         "seed": options.seed,
         "limits": limits,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -161,6 +162,12 @@ def plan_normalised(
         given_cuts.check(circuit)
         reduced = _reduced_for(given_cuts, job)
         chosen = reduced.own_cuts(given_cuts)
+        if given_cuts.cones and len(given_cuts.cones) != reduced.num_cones:
+            note = (
+                f"cuts: they are for {len(given_cuts.cones)} light cones, these observables have "
+                f"{reduced.num_cones}; so every cut applies to all"
+            )
+            reduced = replace(reduced, effects=(*reduced.effects, note))
     else:
         chosen = Cuts()
     try:
@@ -184,15 +191,17 @@ def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> lis
     Raises:
         InputError: As :func:`plan_normalised` does for the limit itself.
     """
+    # With reused qubits a plan has more wires than the device has qubits.
+    reuse = how.get("reuse_qubits", False)
     plans = [plan_normalised(circuit, max_qubits=max_qubits, **how)]
-    width = plans[0].width
+    width = plans[0].width if not reuse else min(max_qubits, circuit.num_qubits)
     while (width := min(width - 1, int(width * _NARROWER))) > 0:
         try:
             found = plan_normalised(circuit, max_qubits=width, **how)
         except InputError:
             break
         plans.append(found)
-        width = found.width
+        width = found.width if not reuse else width
     score = score_by(plans[0].config["objective"], plans[0].config["ranks"])
     front: list[Plan] = []
     for found in reversed(plans):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hpcq.cutting.reuse import device_qubits
 from hpcq.machine import format_bytes
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def plan_text(plan: Plan) -> str:
         *_subcircuit_table(plan),
     ]
     if cut.edges:
-        lines += ["", "cuts"]
+        lines += ["", "cuts (gates by their numbers in the circuit; 4+5 is one gate made of two)"]
         for edge in cut.edges[:_SHOWN_CUTS]:
             (a, _), (b, _) = edge.ends
             lines.append(f"  {edge.cut}, dimension {edge.dimension}, subcircuits {a} and {b}")
@@ -87,7 +88,7 @@ def _cost_lines(plan: Plan) -> list[str]:
         f"simulation         {cost.simulation_seconds:.3g} s on one rank,"
         f" longest task {cost.longest_task_seconds:.3g} s",
         f"contraction        {cost.contraction_seconds:.3g} s,"
-        f" {cost.contraction_flops:.3g} flops, {plan.network.num_slices} slices",
+        f" {cost.contraction_flops:.3g} flops, {_count(plan.network.num_slices, 'slice')}",
         f"predicted          {plan.predicted_seconds:.3g} s on {_count(ranks, 'rank')},"
         f" most of it in"
         f" {dominates(plan)} (speeds of this machine: {basis})",
@@ -105,6 +106,9 @@ def _cost_lines(plan: Plan) -> list[str]:
         )
     elif plan.config.get("max_qubits") is not None:
         lines.append("lower bound        none is known with reused qubits")
+    if plan.config.get("reuse_qubits"):
+        needed = max(device_qubits(plan.reduced.anatomy, plan.cut.cuts), default=0)
+        lines.append(f"device             {_count(needed, 'qubit')} with reuse are enough")
     return lines
 
 

@@ -138,8 +138,12 @@ def write_speeds(limits: Limits, speeds: Speeds) -> Path:
     del entry["calibrated"]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        known = _read(place) if place.exists() else {}
+        known = _read(place) if os.path.lexists(place) else {}
     except (InputError, ValueError, RecursionError):
+        if not _was_ours(place):
+            raise InputError(
+                f"{printable_path(place)}: it is there and is no calibration; it is left as it is"
+            ) from None
         known = {}  # damaged: start afresh
     except OSError as error:
         raise InputError(f"calibration: cannot write {place.parent}: {error.strerror}") from None
@@ -196,6 +200,17 @@ def _aer_version() -> str:
         except PackageNotFoundError:
             continue
     return "none"
+
+
+def _was_ours(place: Path) -> bool:
+    """Say whether a file that is no good was a calibration once: it is empty, or says so."""
+    try:
+        if place.is_file() and place.stat().st_size == 0:
+            return True
+        with os.fdopen(open_regular(place, 1 << 62, "a calibration"), "rb") as file:
+            return _FORMAT.encode() in file.read(4096)
+    except (InputError, OSError):
+        return False
 
 
 def _read(place: Path) -> dict[str, Any]:

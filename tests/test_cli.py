@@ -149,6 +149,12 @@ BAD = {
     "bad objective": (["plan", "{c}", "--max-qubits", "3", "--objective", "cost"], "cost"),
     "no time to search": (["plan", "{c}", "--max-qubits", "3", "--search-seconds", "0"], "'0'"),
     "endless search": (["plan", "{c}", "--max-qubits", "3", "--search-seconds", "inf"], "'inf'"),
+    "objective of no search": (["plan", "{c}", "--objective", "overhead"], "with it"),
+    "reuse of no search": (["run", "{c}", "--partition", "AAABBB", "--reuse-qubits"], "with it"),
+    "drawing over the cuts": (
+        ["plan", "{c}", "--draw", "{c}.txt", "--save", "{c}.txt"],
+        "where --save goes too",
+    ),
     "front of nothing": (["plan", "{c}", "--pareto"], "expected --max-qubits too"),
     "drawing of no kind": (["plan", "{c}", "--draw", "cuts.pdf"], "cuts.pdf"),
     "drawing over the circuit": (["plan", "{c}", "--draw", "{c}"], "expected a name that ends in"),

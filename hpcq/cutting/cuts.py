@@ -112,7 +112,7 @@ class Cuts:
                 f"{source}: format is {str(data['format'])[:40]!r}, expected {CUTS_FORMAT!r}"
             )
         version = data.get("format_version", CUTS_FORMAT_VERSION)
-        if version != CUTS_FORMAT_VERSION:
+        if isinstance(version, bool) or version != CUTS_FORMAT_VERSION:
             raise InputError(
                 f"{source}: format_version is {str(version)[:40]}, expected {CUTS_FORMAT_VERSION}"
             )
@@ -127,6 +127,8 @@ class Cuts:
             raise InputError(
                 f"{source}: simplified is {str(simplified)[:40]}, expected true or false"
             )
+        if "cones" in data and not simplified:
+            raise InputError(f"{source}: it has cones, expected simplified to be true with them")
         cones = tuple(
             cls._of_places(entry, f"{source}: {where}")
             for where, entry in _entries(data, "cones", _PLACES, source)

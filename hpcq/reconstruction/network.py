@@ -24,6 +24,9 @@ from hpcq.machine import format_bytes
 
 _BYTES = 16
 _RECONFIGURATIONS = 64
+_SPARSE = 12
+"""Bonds a tensor up to which the order is improved; beyond, that takes minutes and helps little."""
+
 _TRIALS = 64
 _QUICK = 8
 _MOST_BITS = 900.0
@@ -308,7 +311,8 @@ class _Order:
             legs, (), sizes, ntrials=trials, seed=0, use_ssa=True
         )
         self._tree = cotengra.ContractionTree.from_path(legs, (), sizes, ssa_path=path)
-        self._tree.subtree_reconfigure_(minimize="flops", maxiter=_RECONFIGURATIONS, seed=0)
+        if len(sizes) <= _SPARSE * len(legs):
+            self._tree.subtree_reconfigure_(minimize="flops", maxiter=_RECONFIGURATIONS, seed=0)
 
     def path(self) -> list[tuple[int, int]]:
         """Return the pairs to contract; each makes a new node with the next number."""
