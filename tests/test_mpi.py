@@ -95,7 +95,7 @@ def test_a_shared_search_finds_the_same_cuts(tmp_path: Path) -> None:
     lattice.write_text(
         f'OPENQASM 2.0; include "qelib1.inc"; qreg q[30]; h q; {layer} rx(0.4) q; {layer}'
     )
-    how = ("--max-qubits", "12", "--observable", "X" * 30, "--memory", "1G", "--threads", "1")
+    how = ("--max-qubits", "15", "--observable", "X" * 30, "--memory", "4G", "--threads", "1")
     how += ("--search-seconds", "0.7")
     plans = [hpcq("plan", lattice, *how, "--json", ranks=ranks) for ranks in (0, 3)]
     assert [plan.returncode for plan in plans] == [0, 0], plans
