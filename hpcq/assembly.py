@@ -145,8 +145,7 @@ def assemble(job: Job, reduced: Reduced, cuts: Cuts, *, within_memory: bool = Tr
         job: The job.
         reduced: What is left of its circuit to be cut.
         cuts: Where that is cut.
-        within_memory: Whether to refuse what does not fit; otherwise it is planned as if it did,
-            for devices.
+        within_memory: Whether to refuse what does not fit; otherwise it is planned as if it did.
 
     Raises:
         MemoryLimitError: If it needs more memory than a rank has, whatever is sliced.
@@ -176,7 +175,7 @@ def assemble(job: Job, reduced: Reduced, cuts: Cuts, *, within_memory: bool = Tr
         job.limits,
         cost,
         job.config,
-        within_memory or cost.memory_bytes <= job.limits.memory_bytes,
+        within_memory,
     )
 
 

@@ -116,16 +116,17 @@ def _fitting(
         narrow = [cuts for cuts in proposals.cuts if _is_narrow(reduced, cuts, wish)]
         if wish.reuse:
             narrow = list(dict.fromkeys(_without_needless(reduced, cuts, wish) for cuts in narrow))
+        bound = None
+        if not wish.reuse:
+            bound = lower_bound(reduced.anatomy, reduced.labels, wish.max_qubits)
         for cuts in narrow:
             try:
-                yield replace(
-                    assemble(job, reduced, cuts, within_memory=wish.aim == "seconds"),
-                    bound=None
-                    if wish.reuse
-                    else lower_bound(reduced.anatomy, reduced.labels, wish.max_qubits),
-                )
+                yield replace(assemble(job, reduced, cuts), bound=bound)
             except MemoryLimitError as error:
                 refusals.append(error)
+                if wish.aim == "overhead":  # for devices, which do without an exact run
+                    found = assemble(job, reduced, cuts, within_memory=False)
+                    yield replace(found, bound=bound)
         if narrow and wish.aim == "overhead":
             return
 
