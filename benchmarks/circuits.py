@@ -91,16 +91,25 @@ def heavy_hex_edges(rows: int, columns: int) -> Edges:
     return edges
 
 
-def qaoa(num_qubits: int, edges: Edges, layers: int = 1) -> QuantumCircuit:
-    """Alternate RZZ on every edge and RX on every qubit, from the uniform superposition."""
+def qaoa(
+    num_qubits: int,
+    edges: Edges,
+    layers: int = 1,
+    costs: tuple[float, float] = (0.8, 0.1),
+    mixers: tuple[float, float] = (0.6, -0.1),
+) -> QuantumCircuit:
+    """Alternate RZZ on every edge and RX on every qubit, from the uniform superposition.
+
+    The angles are those of the first layer, and by how much they change from layer to layer.
+    """
     from qiskit import QuantumCircuit
 
     circuit = QuantumCircuit(num_qubits)
     circuit.h(range(num_qubits))
     for layer in range(layers):
         for a, b in edges:
-            circuit.rzz(0.8 + 0.1 * layer, a, b)
-        circuit.rx(0.6 - 0.1 * layer, range(num_qubits))
+            circuit.rzz(costs[0] + costs[1] * layer, a, b)
+        circuit.rx(mixers[0] + mixers[1] * layer, range(num_qubits))
     return circuit
 
 

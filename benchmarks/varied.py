@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 from math import pi
 from typing import TYPE_CHECKING, Any
 
-from workloads import SMALL, Blocks, Terms, ising, z_string
+from circuits import grid_edges, qaoa
+from workloads import (
+    BLOCKS_12,
+    BLOCKS_24,
+    BLOCKS_40,
+    BLOCKS_100,
+    SMALL,
+    Blocks,
+    Terms,
+    ising,
+    z_string,
+)
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -77,15 +88,6 @@ def _trotter(num_qubits: int, pairs: Pairs, steps: int) -> QuantumCircuit:
     return circuit
 
 
-def _grid(rows: int, columns: int) -> list[tuple[int, int]]:
-    """Return the neighbours on a grid, numbered row by row."""
-    right = [
-        (r * columns + c, r * columns + c + 1) for r in range(rows) for c in range(columns - 1)
-    ]
-    down = [(q, q + columns) for q in range((rows - 1) * columns)]
-    return right + down
-
-
 def _regular(num_qubits: int) -> list[tuple[int, int]]:
     """Return the edges of a random cubic graph that is a ring with chords to near places."""
     rng = random.Random(11)
@@ -95,18 +97,6 @@ def _regular(num_qubits: int) -> list[tuple[int, int]]:
         places = rng.sample(range(start, start + 8), 8)
         chords += list(zip(places[::2], places[1::2], strict=True))
     return ring + chords
-
-
-def _qaoa(num_qubits: int, pairs: Pairs, rounds: int) -> QuantumCircuit:
-    from qiskit import QuantumCircuit
-
-    circuit = QuantumCircuit(num_qubits)
-    circuit.h(range(num_qubits))
-    for number in range(rounds):
-        for a, b in pairs:
-            circuit.rzz(0.3 + 0.2 * number, a, b)
-        circuit.rx(0.9 - 0.3 * number, range(num_qubits))
-    return circuit
 
 
 def _qft(num_qubits: int, reach: int) -> QuantumCircuit:
@@ -183,15 +173,11 @@ def _random_terms(num_qubits: int, count: int, weight: int) -> Terms:
     )
 
 
-_12 = Blocks(blocks=2, width=6, layers=8, links=4, pairing="random", seed=2)
-_24 = Blocks(blocks=3, width=8, layers=12, links=3, pairing="line", seed=1)
-_40 = Blocks(blocks=4, width=10, layers=12, links=4, pairing="random", seed=3)
-_100 = Blocks(blocks=10, width=10, layers=12, links=3, pairing="random", seed=4)
 _300 = Blocks(blocks=300, width=3, layers=4, links=1, pairing="line", seed=7)
 _32 = Blocks(blocks=2, width=16, layers=16, links=4, pairing="random", seed=15)
 _38 = Blocks(blocks=2, width=19, layers=16, links=3, pairing="random", seed=16)
 _21 = Blocks(blocks=1, width=21, layers=12, links=0, pairing="random", seed=17)
-_GRID, _TALL = _grid(4, 6), _grid(3, 12)
+_GRID, _TALL = grid_edges(4, 6), grid_edges(3, 12)
 _CUBIC = _regular(24)
 _RELAY = {
     "format": "hpcq-cuts",
@@ -204,21 +190,27 @@ CASES: tuple[Case, ...] = (
     Case("ghz-6", 6, lambda: _ghz(6), z_string(6, 2), {"partition": "AAABBB"}),
     Case("ghz-60", 60, lambda: _ghz(60), z_string(60, 2), {"partition": _halves(60, 10)}),
     _blocks("small", SMALL, z_string(10, 4)),
-    _blocks("12-qubits", _12, z_string(12, 6)),
-    _blocks("24-qubits", _24, z_string(24, 12)),
-    _blocks("40-qubits-energy", _40, ising(40)),
-    _blocks("100-qubits", _100, z_string(100, 12)),
+    _blocks("12-qubits", BLOCKS_12, z_string(12, 6)),
+    _blocks("24-qubits", BLOCKS_24, z_string(24, 12)),
+    _blocks("40-qubits-energy", BLOCKS_40, ising(40)),
+    _blocks("100-qubits", BLOCKS_100, z_string(100, 12)),
     _blocks("300-subcircuits", _300, z_string(900, 12)),
     _blocks("sliced", _32, ising(32), memory=16 << 20),
     _blocks("dense-single", _38, z_string(38, 12), precision="single"),
     _blocks("uncut-21", _21, ising(21)),
-    _blocks("many-terms", _12, _random_terms(12, 2500, 4)),
+    _blocks("many-terms", BLOCKS_12, _random_terms(12, 2500, 4)),
     Case("su4", 20, lambda: _su4(20, 8, 10), z_string(20, 5), {"partition": _halves(20)}),
     Case("relay", 22, lambda: _relay(12, 8), ising(22), {"cuts": _RELAY}),
-    Case("chain", 60, lambda: _trotter(60, _grid(1, 60), 4), ising(60), {"max_qubits": 8}),
+    Case("chain", 60, lambda: _trotter(60, grid_edges(1, 60), 4), ising(60), {"max_qubits": 8}),
     Case("grid", 24, lambda: _trotter(24, _GRID, 1), ising(24), {"max_qubits": 12}),
     Case("tall-grid", 36, lambda: _trotter(36, _TALL, 2), ising(36), {"max_qubits": 12}),
-    Case("qaoa", 24, lambda: _qaoa(24, _CUBIC, 2), ising(24), {"max_qubits": 16}),
+    Case(
+        "qaoa",
+        24,
+        lambda: qaoa(24, _CUBIC, 2, (0.3, 0.2), (0.9, -0.3)),
+        ising(24),
+        {"max_qubits": 16},
+    ),
     Case("qft", 28, lambda: _qft(28, 3), z_string(28, 3), {"partition": _halves(28)}),
     Case("all-linked", 20, lambda: _all_linked(5, 4, 2), ising(20), {"partition": _halves(20, 5)}),
 )

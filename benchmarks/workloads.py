@@ -179,10 +179,10 @@ def ising(num_qubits: int) -> Terms:
     return (*bonds, *fields)
 
 
-_24 = Blocks(blocks=3, width=8, layers=12, links=3, pairing="line", seed=1)
-_12 = Blocks(blocks=2, width=6, layers=8, links=4, pairing="random", seed=2)
-_40 = Blocks(blocks=4, width=10, layers=12, links=4, pairing="random", seed=3)
-_100 = Blocks(blocks=10, width=10, layers=12, links=3, pairing="random", seed=4)
+BLOCKS_24 = Blocks(blocks=3, width=8, layers=12, links=3, pairing="line", seed=1)
+BLOCKS_12 = Blocks(blocks=2, width=6, layers=8, links=4, pairing="random", seed=2)
+BLOCKS_40 = Blocks(blocks=4, width=10, layers=12, links=4, pairing="random", seed=3)
+BLOCKS_100 = Blocks(blocks=10, width=10, layers=12, links=3, pairing="random", seed=4)
 _DENSE = Blocks(blocks=2, width=20, layers=20, links=3, pairing="random", seed=6)
 _MANY = Blocks(blocks=100, width=3, layers=4, links=1, pairing="line", seed=7)
 _WEAK = Blocks(blocks=3, width=8, layers=4, links=2, pairing="line", seed=8)
@@ -191,34 +191,34 @@ SMALL = Blocks(blocks=2, width=5, layers=6, links=2, pairing="random", seed=9)
 WORKLOADS: tuple[Workload, ...] = (
     Workload(
         "24-qubits",
-        _24,
+        BLOCKS_24,
         z_string(24, 12),
         ("statevector", "mps"),
         Target("at least 150 times faster than uncut Aer statevector", 150, "statevector", True),
     ),
     Workload(
         "12-qubits",
-        _12,
+        BLOCKS_12,
         z_string(12, 6),
         ("statevector", "addon", "pennylane"),
         Target("at least 300 times faster than qiskit-addon-cutting, exact", 300, "addon", True),
     ),
     Workload(
         "40-qubits",
-        _40,
+        BLOCKS_40,
         z_string(40, 12),
         ("mps",),
         Target("at most 0.5 s", 0.5),
     ),
     Workload(
         "40-qubits-energy",
-        _40,
+        BLOCKS_40,
         ising(40),
         target=Target("at most 2 times one string", 2, "40-qubits"),
     ),
     Workload(
         "100-qubits",
-        _100,
+        BLOCKS_100,
         z_string(100, 12),
         ("mps",),
         Target("at most 3 s", 3),
@@ -227,7 +227,7 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
     Workload(
         "100-qubits-energy",
-        _100,
+        BLOCKS_100,
         ising(100),
         target=Target("at most 2 times one string", 2, "100-qubits"),
         memory_gib=1,

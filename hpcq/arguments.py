@@ -52,14 +52,23 @@ def _text(text: str) -> str:
     return text
 
 
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 1 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 to 1000000")
-    return value
+def _whole(least: int, most: int, shown: str) -> Callable[[str], int]:
+    """Return the reader of a whole number between two limits."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from {shown}")
+        return value
+
+    return read
+
+
+_positive = _whole(1, 1_000_000, "1 to 1000000")
+_seed = _whole(0, (1 << 63) - 1, "0 to 2^63 - 1")
 
 
 def _seconds(text: str) -> float:
@@ -69,16 +78,6 @@ def _seconds(text: str) -> float:
         value = 0.0
     if not 0 < value < 1e6:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number of seconds greater than 0")
-    return value
-
-
-def _seed(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 0 to 2^63 - 1")
     return value
 
 

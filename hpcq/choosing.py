@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hpcq.assembly import Job, Plan, assemble
@@ -12,7 +12,7 @@ from hpcq.cutting.reuse import device_qubits
 from hpcq.errors import MemoryLimitError
 from hpcq.farm.serial import Farm, SerialFarm
 from hpcq.search.bound import lower_bound
-from hpcq.search.ends import end_graphs
+from hpcq.search.ends import EndGraph, end_graphs
 from hpcq.search.lanes import weigh
 from hpcq.search.objective import Aim, Objective
 from hpcq.search.portfolio import propose
@@ -72,7 +72,7 @@ def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
     if plans:
         return min(plans, key=score_by(wish.aim, wish.ranks))
     reason = refusals[0] if refusals else MemoryLimitError("no cuts found")
-    tries = min(_MOST_TRIES, _TRIED_GATES // (1 + len(job.simplifier.together().pairs)))
+    tries = min(_MOST_TRIES, _TRIED_GATES // (1 + len(job.simplifier.together.pairs)))
     for width in _wider(wish.max_qubits, job.circuit.num_qubits, tries):
         trial = replace(wish, max_qubits=width, seconds=wish.seconds / 4)
         if any(True for _ in _plans(job, trial, farm, [])):
@@ -85,12 +85,15 @@ def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
 
 def _plans(job: Job, wish: Wish, farm: Farm, refusals: list[MemoryLimitError]) -> Iterator[Plan]:
     """Yield the best plan with one light cone for all terms, and with several."""
-    together = job.simplifier.together()
-    apart = None if _is_small(job, wish, together) else job.simplifier.apart()
+    together = job.simplifier.together
+    graphs = _graphs(together)
+    small = _is_small(graphs, _objective(job, replace(wish, aim="seconds"), wish.max_qubits))
+    apart = None if small else job.simplifier.apart
     for reduced in (apart, together):
         if reduced is None:
             continue
-        found = list(_fitting(job, wish, reduced, farm, refusals))
+        parts = graphs if reduced is together else _graphs(reduced)
+        found = list(_fitting(job, wish, reduced, parts, farm, refusals))
         if found:
             best = min(found, key=score_by(wish.aim, wish.ranks))
             yield best
@@ -99,26 +102,21 @@ def _plans(job: Job, wish: Wish, farm: Farm, refusals: list[MemoryLimitError]) -
 
 
 def _fitting(
-    job: Job, wish: Wish, reduced: Reduced, farm: Farm, refusals: list[MemoryLimitError]
+    job: Job,
+    wish: Wish,
+    reduced: Reduced,
+    graphs: Sequence[EndGraph],
+    farm: Farm,
+    refusals: list[MemoryLimitError],
 ) -> Iterator[Plan]:
     """Yield plans of one reduced circuit that are narrow enough and fit into the memory."""
-    strings = _strings(reduced)
+    bound = None if wish.reuse else lower_bound(graphs, reduced.labels, wish.max_qubits)
     for width in _widths(wish, reduced):
-        objective = Objective(wish.aim, width, job.limits, job.speeds, wish.ranks)
-        proposals = propose(
-            reduced.anatomy,
-            strings,
-            objective,
-            seconds=wish.seconds,
-            seed=wish.seed,
-            farm=farm,
-        )
-        narrow = [cuts for cuts in proposals.cuts if _is_narrow(reduced, cuts, wish)]
+        objective = _objective(job, wish, width)
+        proposals = propose(graphs, objective, seconds=wish.seconds, seed=wish.seed, farm=farm)
+        narrow = [cuts for cuts in proposals if _is_narrow(reduced, cuts, wish)]
         if wish.reuse:
             narrow = list(dict.fromkeys(_without_needless(reduced, cuts, wish) for cuts in narrow))
-        bound = None
-        if not wish.reuse:
-            bound = lower_bound(reduced.anatomy, reduced.labels, wish.max_qubits)
         for cuts in narrow:
             try:
                 yield replace(assemble(job, reduced, cuts), bound=bound)
@@ -162,13 +160,18 @@ def _without_needless(reduced: Reduced, cuts: Cuts, wish: Wish) -> Cuts:
     return cuts
 
 
-def _is_small(job: Job, wish: Wish, reduced: Reduced) -> bool:
+def _objective(job: Job, wish: Wish, width: int) -> Objective:
+    return Objective(wish.aim, width, job.limits, job.speeds, wish.ranks)
+
+
+def _graphs(reduced: Reduced) -> list[EndGraph]:
+    """Return the connected parts of a reduced circuit."""
+    return list(end_graphs(reduced.anatomy, _strings(reduced)))
+
+
+def _is_small(graphs: Sequence[EndGraph], objective: Objective) -> bool:
     """Say whether the whole circuit is so quick that there is nothing to gain."""
-    objective = Objective("seconds", wish.max_qubits, job.limits, job.speeds, wish.ranks)
-    found = [
-        weigh(graph, objective, [0] * graph.num_ends)
-        for graph in end_graphs(reduced.anatomy, _strings(reduced))
-    ]
+    found = [weigh(graph, objective, [0] * graph.num_ends) for graph in graphs]
     return all(own.fits for own in found) and sum(own.seconds for own in found) < _SMALL
 
 

@@ -154,7 +154,7 @@ def plan_normalised(
     if max_qubits is not None:
         wish = Wish(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
         return choose(job, wish, farm)
-    reduced = job.simplifier.nothing()
+    reduced = job.simplifier.nothing
     if partition is not None:
         chosen = cuts_from_partition(circuit, partition)
     elif cuts is not None:
@@ -213,9 +213,9 @@ def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> lis
 def _reduced_for(cuts: Cuts, job: Job) -> Reduced:
     """Simplify the circuit as it was when the cuts were found."""
     if not cuts.simplified:
-        return job.simplifier.nothing()
-    apart = job.simplifier.apart() if cuts.cones else None
-    return apart or job.simplifier.together()
+        return job.simplifier.nothing
+    apart = job.simplifier.apart if cuts.cones else None
+    return apart or job.simplifier.together
 
 
 def _what_would(job: Job, seed: int) -> str:

@@ -19,6 +19,7 @@ from hpcq.cost import LARGE_CONTRACTION
 from hpcq.engines.aer import AerEngine, choose_device
 from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.farm.mpi import ending_the_job, open_farm
+from hpcq.farm.serial import silent
 from hpcq.machine import format_bytes
 from hpcq.order import WorkOrder
 from hpcq.reconstruction.expectation import contract
@@ -114,7 +115,7 @@ def run_on_farm(
             order.predicted_seconds(),
             order.shapes(),
             order.worker(engine.statevector),
-            progress or _silent,
+            progress or silent,
         )
     laps.end("simulate")
     if plan is None:
@@ -158,10 +159,6 @@ def run_on_farm(
     )
     farm.share(result.to_json().encode())
     return result
-
-
-def _silent(done: int, total: int) -> None:
-    """Say nothing of the progress."""
 
 
 def check_plan(plan: object, ranks: int) -> Plan:

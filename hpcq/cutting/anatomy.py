@@ -135,12 +135,3 @@ def _sign(a: Vector, b: Vector) -> int:
     if math.dist(a, b) < _SAME_AXIS:
         return 1
     return -1 if math.dist(a, (-b[0], -b[1], -b[2])) < _SAME_AXIS else 0
-
-
-def count_gates(pairs: Sequence[tuple[int, int]], num_qubits: int) -> list[int]:
-    """Return each qubit's number of two-qubit gates."""
-    count = [0] * num_qubits
-    for pair in pairs:
-        for qubit in pair:
-            count[qubit] += 1
-    return count

@@ -321,8 +321,3 @@ class _Builder:
 
     def result(self) -> Subcircuit:
         return Subcircuit(self.circuit, self.labels, tuple(self.ports), self.cone)
-
-
-def _inverse(angles: tuple[float, float, float]) -> tuple[float, float, float]:
-    theta, phi, lam = angles
-    return -theta, -lam, -phi

@@ -18,6 +18,10 @@ Progress = Callable[[int, int], None]
 """Is told how many tasks are finished, and of how many."""
 
 
+def silent(done: int, total: int) -> None:
+    """Progress that nobody is shown."""
+
+
 class Farm(Protocol):
     """Ranks that compute tasks for rank 0.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpcq.cutting.anatomy import Anatomy
-from hpcq.search.ends import WIRE_BITS, end_graphs
+from hpcq.search.ends import WIRE_BITS, EndGraph
 
 
 @dataclass(frozen=True)
@@ -22,20 +21,20 @@ class Bound:
     overhead: float
 
 
-def lower_bound(anatomy: Anatomy, labels: Sequence[tuple[int, int]], width: int) -> Bound:
+def lower_bound(graphs: Sequence[EndGraph], labels: Sequence[tuple[int, int]], width: int) -> Bound:
     """Bound the cuts of a circuit into subcircuits of at most ``width`` wires.
 
     A connected part of n qubits becomes at least n / width subcircuits, and it takes a cut to
     separate each but the first. The factor gamma squared is that of the worst light cone.
 
     Args:
-        anatomy: The circuit.
+        graphs: The connected parts of the circuit.
         labels: Light cone of each of its qubits, as ``(cone, qubit)``.
         width: The most wires of a subcircuit.
     """
     cuts = 0
     overhead: dict[int, float] = {}
-    for graph in end_graphs(anatomy, [0.0] * anatomy.num_qubits):
+    for graph in graphs:
         fewest = -(-graph.num_wires // width) - 1
         cuts += fewest
         cheapest = min(WIRE_BITS, *graph.overhead)

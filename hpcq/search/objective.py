@@ -23,6 +23,7 @@ _BYTES = 64
 
 _STORING = 4.0
 """Bits for each bit that the tensors are larger than the memory."""
+
 _SWEEPS = 3.0
 """A contraction for many terms goes up once and down once, and takes some steps twice."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.config import Limits
-from hpcq.farm.serial import Farm, SerialFarm
+from hpcq.farm.serial import Farm, SerialFarm, silent
 from hpcq.search.ends import EndGraph
 from hpcq.search.lanes import Lane, run_lane
 from hpcq.search.objective import Objective
@@ -41,21 +42,21 @@ class SearchOrder:
 
         Called on rank 0; the other ranks are in :func:`take_part`.
         """
-        tasks = self._tasks()
-        effort = [float(lane.steps + graph.num_ends) for graph, lane in tasks]
+        effort = [float(lane.steps + graph.num_ends) for graph, lane in self._tasks]
         if farm.size > 1 and sum(effort) > _WORTH_SHARING:
             farm.share(MARK + self.to_bytes())
         else:
             farm = SerialFarm()
-        shapes = [(graph.num_ends,) for graph, _ in tasks]
-        found = iter(farm.run(effort, shapes, self.compute, _quiet))
+        shapes = [(graph.num_ends,) for graph, _ in self._tasks]
+        found = iter(farm.run(effort, shapes, self.compute, silent))
         return [[[int(x.real) for x in next(found)] for _ in own] for own in self.lanes]
 
     def compute(self, task: int) -> NDArray[np.complex128]:
         """Do one attempt; the labels come as complex numbers, which is what the farm carries."""
-        graph, lane = self._tasks()[task]
+        graph, lane = self._tasks[task]
         return np.array(run_lane(graph, self.objective, lane), dtype=complex)
 
+    @cached_property
     def _tasks(self) -> list[tuple[EndGraph, Lane]]:
         return [
             (graph, lane)
@@ -90,8 +91,4 @@ class SearchOrder:
 def take_part(farm: Farm, payload: bytes) -> None:
     """Do a share of the attempts that rank 0 has sent, on a rank other than 0."""
     order = SearchOrder.from_bytes(payload.removeprefix(MARK))
-    farm.run([], [], order.compute, _quiet)
-
-
-def _quiet(done: int, total: int) -> None:
-    """Say nothing of the progress."""
+    farm.run([], [], order.compute, silent)

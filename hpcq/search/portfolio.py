@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from hpcq.cutting.anatomy import Anatomy
 from hpcq.cutting.cuts import Cuts
 from hpcq.farm.serial import Farm
-from hpcq.search.ends import EndGraph, end_graphs
+from hpcq.search.ends import EndGraph
 from hpcq.search.exhaustive import all_partitions
 from hpcq.search.lanes import Found, lanes, weigh
 from hpcq.search.objective import Objective
@@ -28,33 +26,18 @@ _WORTH_CUTTING = 0.02
 """Predicted seconds below which a part that is narrow enough is left whole."""
 
 
-@dataclass(frozen=True)
-class Proposals:
-    """What a search has found.
-
-    Attributes:
-        cuts: Proposals, the best of them first as far as the search can tell.
-        proven: Whether every way to cut was looked at.
-    """
-
-    cuts: tuple[Cuts, ...]
-    proven: bool
-
-
 def propose(
-    anatomy: Anatomy,
-    strings: Sequence[float],
+    graphs: Sequence[EndGraph],
     objective: Objective,
     *,
     seconds: float,
     seed: int,
     farm: Farm,
-) -> Proposals:
+) -> tuple[Cuts, ...]:
     """Propose cuts of a circuit.
 
     Args:
-        anatomy: The circuit.
-        strings: How many Pauli strings are asked for on each qubit.
+        graphs: Its connected parts.
         objective: What to look for.
         seconds: About how long to search on one core; it is turned into a fixed amount of work, so
             that the proposals depend on the seed alone.
@@ -62,9 +45,9 @@ def propose(
         farm: Ranks to spread the attempts over; the proposals are the same on any number.
 
     Returns:
-        The proposals; parts that could not be made narrow enough are as narrow as was found.
+        The proposals, the best of them first as far as the search can tell; parts that could not
+        be made narrow enough are as narrow as was found.
     """
-    graphs = list(end_graphs(anatomy, strings))
     ways: dict[object, list[Found]] = {}
     searched: dict[object, EndGraph] = {}
     for graph in graphs:
@@ -85,9 +68,7 @@ def propose(
         distinct = {graph.cuts(own): own for own in labels}.values()
         weighed = (weigh(graph, objective, own) for own in distinct)
         ways[graph.likeness] = _best_first(weighed, objective)[:_KEPT]
-    return Proposals(
-        _together(graphs, [ways[graph.likeness] for graph in graphs]), proven=not searched
-    )
+    return _together(graphs, [ways[graph.likeness] for graph in graphs])
 
 
 def _without_search(graph: EndGraph, objective: Objective) -> list[Found] | None:

@@ -80,12 +80,12 @@ class Tree:
 
     def settle(self) -> None:
         """Work out the operations of the nodes whose legs have changed."""
-        legs, parent = self._legs, self._parent
-        for node in {parent[node] for node in self._dirty} | self._dirty:
-            left, right = self._children[node] if node >= 0 else (-1, -1)
-            if node >= 0:
-                bits = self._legs[node]
-                self._entries[node] = power(2 * bits) if bits else 0.0
+        legs = self._legs
+        for node in self._dirty:
+            self._entries[node] = power(2 * legs[node]) if legs[node] else 0.0
+        # Whatever has legs has a parent.
+        for node in self._dirty | {self._parent[node] for node in self._dirty}:
+            left, right = self._children[node]
             if left >= 0:
                 # Every bond of the three is a leg of two of them.
                 bits = legs[left] + legs[right] + legs[node]

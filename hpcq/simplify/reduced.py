@@ -133,18 +133,21 @@ class Simplifier:
         self._given = circuit
         self._terms = sorted(set(terms) - {()})
 
+    @cached_property
     def nothing(self) -> Reduced:
-        """Return the circuit as it is."""
+        """The circuit as it is."""
         labels = tuple((0, qubit) for qubit in range(self._given.num_qubits))
         return Reduced(self._given, self._given, labels, {}, (), None, ())
 
+    @cached_property
     def together(self) -> Reduced:
-        """Apply all passes, with one light cone for all terms."""
+        """What all passes leave, with one light cone for all terms."""
         circuit, wires, effects = self._local
         return self._reduced([circuit.cone(self._terms)], wires, effects)
 
+    @cached_property
     def apart(self) -> Reduced | None:
-        """Apply all passes, with several light cones; None where one for all is better."""
+        """What all passes leave, with several light cones; None where one for all is better."""
         circuit, wires, effects = self._local
         cones = cone_for_each(circuit, self._terms)
         return self._reduced(cones, wires, effects) if cones else None

@@ -49,14 +49,13 @@ def aim_for(aim: str, width: int) -> Objective:
 
 def proposals(circuit: QuantumCircuit, width: int, aim: str = "seconds", seed: int = 0) -> list:
     found = propose(
-        Anatomy(circuit),
-        [1.0] * circuit.num_qubits,
+        list(end_graphs(Anatomy(circuit), [1.0] * circuit.num_qubits)),
         aim_for(aim, width),
         seconds=0.2,
         seed=seed,
         farm=SerialFarm(),
     )
-    return list(found.cuts)
+    return list(found)
 
 
 @pytest.mark.parametrize("aim", ["seconds", "overhead"])

@@ -45,8 +45,8 @@ def value_of(reduced: Reduced, operator: SparsePauliOp) -> float:
 
 def ways(circuit: QuantumCircuit, operator: SparsePauliOp) -> list[Reduced]:
     simplifier = Simplifier(circuit, terms_of(operator))
-    apart = simplifier.apart()
-    found = [simplifier.nothing(), simplifier.together()]
+    apart = simplifier.apart
+    found = [simplifier.nothing, simplifier.together]
     if apart is not None and len(apart.labels) <= 16:
         found.append(apart)
     return found
@@ -145,7 +145,7 @@ def test_terms_get_light_cones_of_their_own_where_that_pays() -> None:
 
 
 def test_an_observable_without_qubits_needs_no_gate() -> None:
-    reduced = Simplifier(layered(4, 2), [()]).together()
+    reduced = Simplifier(layered(4, 2), [()]).together
     assert reduced.circuit.num_qubits == 1
     assert reduced.pairs == ()
 
