@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,7 +14,8 @@ from numpy.typing import NDArray
 from hpcq import cost as costs
 from hpcq.assembly import Plan
 from hpcq.config import Limits
-from hpcq.cutting.subcircuits import Port, Subcircuit
+from hpcq.cutting.packing import pack, unpack
+from hpcq.inputs.pauli_text import as_strings
 from hpcq.speeds import Speeds
 from hpcq.variants.exact import ExactTensor, Simulate
 
@@ -66,10 +65,6 @@ class WorkOrder:
                 seconds += [double] * branch + [single]
         return seconds
 
-    def shapes(self) -> list[tuple[int, int, int]]:
-        """Return the shape of every task's result."""
-        return [tensor.block_shape for tensor in self.tensors for _ in range(tensor.num_tasks)]
-
     def worker(self, simulate: Simulate) -> Callable[[int], NDArray[np.complex128]]:
         """Return the function that computes a task with the given engine."""
 
@@ -80,48 +75,23 @@ class WorkOrder:
         return work
 
     def to_bytes(self) -> bytes:
-        """Pack the order: a JSON line, then the subcircuits as QPY."""
-        from qiskit import qpy
-
+        """Pack the order."""
         header = {
             "limits": asdict(self.limits),
             "speeds": asdict(self.speeds),
-            "tensors": [
-                {
-                    "qubits": tensor.subcircuit.qubits,
-                    "ports": [
-                        [port.kind, port.wire, port.dimension, port.twin]
-                        for port in tensor.subcircuit.ports
-                    ],
-                    "strings": tensor.strings,
-                    "sliced": tensor.sliced,
-                }
-                for tensor in self.tensors
-            ],
+            "strings": [tensor.strings for tensor in self.tensors],
+            "sliced": [tensor.sliced for tensor in self.tensors],
         }
-        buffer = io.BytesIO()
-        buffer.write(json.dumps(header).encode() + b"\n")
-        qpy.dump([tensor.subcircuit.circuit for tensor in self.tensors], buffer)
-        return buffer.getvalue()
+        return pack(header, [tensor.subcircuit for tensor in self.tensors])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> WorkOrder:
         """Unpack what :meth:`to_bytes` packed."""
-        from qiskit import qpy
-
-        head, _, body = data.partition(b"\n")
-        header = json.loads(head)
-        circuits = qpy.load(io.BytesIO(body))
+        header, subcircuits = unpack(data)
         tensors = tuple(
-            ExactTensor(
-                Subcircuit(
-                    circuit,
-                    tuple(entry["qubits"]),
-                    tuple(Port(*port) for port in entry["ports"]),
-                ),
-                tuple(tuple((wire, p) for wire, p in string) for string in entry["strings"]),
-                tuple(entry["sliced"]),
+            ExactTensor(subcircuit, as_strings(strings), tuple(sliced))
+            for subcircuit, strings, sliced in zip(
+                subcircuits, header["strings"], header["sliced"], strict=True
             )
-            for circuit, entry in zip(circuits, header["tensors"], strict=True)
         )
         return cls(tensors, Limits(**header["limits"]), Speeds(**header["speeds"]))

@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
 from hpcq.errors import InputError, MissingDependencyError, WorldOfOneError
 from hpcq.farm.scheduler import Scheduler
-from hpcq.farm.serial import Farm, Progress, SerialFarm, Work
+from hpcq.farm.serial import Array, Farm, Progress, SerialFarm, Work
 from hpcq.machine import launched, launched_size, usable_cores, usable_memory
 
 if TYPE_CHECKING:
@@ -85,26 +85,22 @@ class MpiFarm:
         return max(1, int(share + 1e-9)), memory
 
     def run(
-        self,
-        costs: Sequence[float],
-        shapes: Sequence[tuple[int, ...]],
-        work: Work,
-        progress: Progress,
-    ) -> list[NDArray[np.complex128]]:
+        self, costs: Sequence[float], dtype: DTypeLike, work: Work, progress: Progress
+    ) -> list[Array]:
         """Compute all tasks; see :class:`hpcq.farm.serial.Farm`."""
         if self.rank > 0:
-            self._serve(work)
+            self._serve(dtype, work)
             return []
-        results: list[NDArray[np.complex128]] = [np.empty(0, dtype=complex)] * len(costs)
+        results: list[Array] = [np.empty(0, dtype)] * len(costs)
         others = list(range(1, self.size))
-        helper = _Helper(work) if self.size <= _RANK_0_WORKS_UP_TO else None
+        helper = _Helper(dtype, work) if self.size <= _RANK_0_WORKS_UP_TO else None
         workers = [0, *others] if helper else others
         scheduler = Scheduler(costs, workers)
         for worker in workers + workers:
             self._send_lease(scheduler, worker, helper)
         nap = _Nap()
         while not scheduler.complete:
-            arrived = self._receive(results, shapes)
+            arrived = self._receive(results, dtype)
             if arrived is None and helper:
                 arrived = helper.collect(results)
             if arrived is None:
@@ -130,9 +126,7 @@ class MpiFarm:
         else:
             self._comm.Send(np.array(tasks, dtype=np.int64), dest=worker, tag=_LEASE)
 
-    def _receive(
-        self, results: list[NDArray[np.complex128]], shapes: Sequence[tuple[int, ...]]
-    ) -> tuple[int, int] | None:
+    def _receive(self, results: list[Array], dtype: DTypeLike) -> tuple[int, int] | None:
         """Take one result from another rank, if one has arrived: (worker, task)."""
         from mpi4py import MPI
 
@@ -140,14 +134,14 @@ class MpiFarm:
         if not self._comm.Iprobe(MPI.ANY_SOURCE, _HEADER, status):
             return None
         worker = status.Get_source()
-        header = np.empty(1, dtype=np.int64)
+        header = np.empty(2, dtype=np.int64)
         self._comm.Recv(header, source=worker, tag=_HEADER)
-        task = int(header[0])
-        results[task] = np.empty(shapes[task], dtype=complex)
+        task, size = map(int, header)
+        results[task] = np.empty(size, dtype)
         self._comm.Recv(results[task], source=worker, tag=_RESULT)
         return worker, task
 
-    def _serve(self, work: Work) -> None:
+    def _serve(self, dtype: DTypeLike, work: Work) -> None:
         """Compute leases until an empty one comes."""
         from mpi4py import MPI
 
@@ -162,8 +156,9 @@ class MpiFarm:
             if not len(tasks):
                 return
             for task in tasks:
-                result = np.ascontiguousarray(work(int(task)), dtype=complex)
-                self._comm.Send(np.array([task], dtype=np.int64), dest=0, tag=_HEADER)
+                result = np.ascontiguousarray(work(int(task)), dtype)
+                header = np.array([task, result.size], dtype=np.int64)
+                self._comm.Send(header, dest=0, tag=_HEADER)
                 self._comm.Send(result, dest=0, tag=_RESULT)
 
 
@@ -174,13 +169,13 @@ class _Helper:
     that is what the workers' second leases are for.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, dtype: DTypeLike, work: Work) -> None:
         self.leases: queue.SimpleQueue[tuple[int, ...] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        self._work = work
+        self._dtype, self._work = dtype, work
         threading.Thread(target=self._loop, name="hpcq-work", daemon=True).start()
 
-    def collect(self, results: list[NDArray[np.complex128]]) -> tuple[int, int] | None:
+    def collect(self, results: list[Array]) -> tuple[int, int] | None:
         """Take one result, if one is ready: (worker 0, task)."""
         try:
             task, result = self._results.get_nowait()
@@ -188,7 +183,7 @@ class _Helper:
             return None
         if isinstance(result, BaseException):
             raise result
-        results[task] = result
+        results[task] = np.asarray(result, self._dtype).reshape(-1)
         return 0, task
 
     def _loop(self) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from hpcq.farm.scheduler import Scheduler
 from hpcq.machine import usable_cores, usable_memory
 
-Work = Callable[[int], NDArray[np.complex128]]
-"""Computes one task and returns a contiguous array."""
+Array = NDArray[Any]
+
+Work = Callable[[int], Array]
+"""Computes one task and returns an array."""
 
 Progress = Callable[[int, int], None]
 """Is told how many tasks are finished, and of how many."""
@@ -46,22 +48,18 @@ class Farm(Protocol):
         """Return the cores and the bytes of memory that fall to this rank on its node."""
 
     def run(
-        self,
-        costs: Sequence[float],
-        shapes: Sequence[tuple[int, ...]],
-        work: Work,
-        progress: Progress,
-    ) -> list[NDArray[np.complex128]]:
+        self, costs: Sequence[float], dtype: DTypeLike, work: Work, progress: Progress
+    ) -> list[Array]:
         """Compute all tasks.
 
         Args:
             costs: Predicted seconds of each task.
-            shapes: Shape of each task's array.
+            dtype: Type of the numbers that a task gives.
             work: Computes a task; called on any rank.
             progress: Called on rank 0 now and then.
 
         Returns:
-            The arrays by task on rank 0; an empty list elsewhere.
+            The tasks' arrays, each of any length and flat, on rank 0; an empty list elsewhere.
         """
 
 
@@ -88,18 +86,14 @@ class SerialFarm:
         return len(usable_cores()), usable_memory()
 
     def run(
-        self,
-        costs: Sequence[float],
-        shapes: Sequence[tuple[int, ...]],  # noqa: ARG002 - nothing has to be received
-        work: Work,
-        progress: Progress,
-    ) -> list[NDArray[np.complex128]]:
+        self, costs: Sequence[float], dtype: DTypeLike, work: Work, progress: Progress
+    ) -> list[Array]:
         """Compute all tasks, largest first."""
-        results: list[NDArray[np.complex128]] = [np.empty(0, dtype=complex)] * len(costs)
+        results: list[Array] = [np.empty(0, dtype)] * len(costs)
         scheduler = Scheduler(costs, [self.rank])
         while not scheduler.complete:
             for task in scheduler.lease(self.rank):
-                results[task] = work(task)
+                results[task] = np.asarray(work(task), dtype).reshape(-1)
                 scheduler.finish(self.rank, task)
                 progress(scheduler.num_finished, len(costs))
         return results

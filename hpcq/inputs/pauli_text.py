@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
 from hpcq.errors import InputError
 
@@ -31,6 +32,11 @@ _TOKEN = re.compile(
 )
 _MINUS_SIGNS = str.maketrans({"\N{MINUS SIGN}": "-"})
 _EXPECTED = "expected a sum like 'Z0 Z5 + 0.5 X2' or a label like 'ZIIX'"
+
+
+def as_strings(values: Iterable[Iterable[Sequence[Any]]]) -> tuple[PauliString, ...]:
+    """Return Pauli strings that were lists for a while, as in JSON."""
+    return tuple(tuple((qubit, letter) for qubit, letter in string) for string in values)
 
 
 def render(string: PauliString) -> str:

@@ -47,14 +47,13 @@ class SearchOrder:
             farm.share(MARK + self.to_bytes())
         else:
             farm = SerialFarm()
-        shapes = [(graph.num_ends,) for graph, _ in self._tasks]
-        found = iter(farm.run(effort, shapes, self.compute, silent))
-        return [[[int(x.real) for x in next(found)] for _ in own] for own in self.lanes]
+        found = iter(farm.run(effort, np.int64, self.compute, silent))
+        return [[next(found).tolist() for _ in own] for own in self.lanes]
 
-    def compute(self, task: int) -> NDArray[np.complex128]:
-        """Do one attempt; the labels come as complex numbers, which is what the farm carries."""
+    def compute(self, task: int) -> NDArray[np.int64]:
+        """Do one attempt and return the labels."""
         graph, lane = self._tasks[task]
-        return np.array(run_lane(graph, self.objective, lane), dtype=complex)
+        return np.array(run_lane(graph, self.objective, lane), dtype=np.int64)
 
     @cached_property
     def _tasks(self) -> list[tuple[EndGraph, Lane]]:
@@ -91,4 +90,4 @@ class SearchOrder:
 def take_part(farm: Farm, payload: bytes) -> None:
     """Do a share of the attempts that rank 0 has sent, on a rank other than 0."""
     order = SearchOrder.from_bytes(payload.removeprefix(MARK))
-    farm.run([], [], order.compute, silent)
+    farm.run([], np.int64, order.compute, silent)

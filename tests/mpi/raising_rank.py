@@ -19,4 +19,4 @@ def work(_task: int) -> np.ndarray:
 
 
 with ending_the_job(farm):
-    farm.run([1.0] * 200, [(3,)] * 200, work, lambda _done, _total: None)
+    farm.run([1.0] * 200, complex, work, lambda _done, _total: None)

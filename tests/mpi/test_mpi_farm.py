@@ -22,7 +22,7 @@ def test_every_task_comes_back_in_its_place(tasks: int) -> None:
     seen: list[int] = []
     results = farm.run(
         [0.001 * task for task in range(tasks)],
-        [(2, task + 1) for task in range(tasks)],
+        complex,
         work,
         lambda done, _: seen.append(done),
     )
@@ -32,7 +32,7 @@ def test_every_task_comes_back_in_its_place(tasks: int) -> None:
         assert seen == list(range(1, tasks + 1))
         assert len(results) == tasks
         for task, result in enumerate(results):
-            np.testing.assert_array_equal(result, work(task))
+            np.testing.assert_array_equal(result, work(task).reshape(-1))
 
 
 def test_bytes_and_the_smallest_number_reach_every_rank() -> None:
