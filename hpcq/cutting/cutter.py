@@ -37,6 +37,8 @@ def cut_circuit(
     circuit: QuantumCircuit | Anatomy,
     cuts: Cuts,
     labels: Sequence[tuple[int, int]] | None = None,
+    *,
+    twins: bool = True,
 ) -> CutCircuit:
     """Take a circuit apart.
 
@@ -48,9 +50,11 @@ def cut_circuit(
         cuts: Cuts at places that the circuit has (:meth:`hpcq.cutting.cuts.Cuts.check`).
         labels: For each of its qubits the light cone that it belongs to, and the qubit of the
             whole circuit that it is; by default the qubits are the whole circuit's.
+        twins: Whether gate ports of one run that belong to different edges share an ancilla.
     """
     anatomy = circuit if isinstance(circuit, Anatomy) else Anatomy(circuit)
-    return _Cutter(anatomy, cuts, labels or [(0, q) for q in range(anatomy.num_qubits)]).result()
+    labels = labels or [(0, q) for q in range(anatomy.num_qubits)]
+    return _Cutter(anatomy, cuts, labels, twins=twins).result()
 
 
 def pieces(circuit: QuantumCircuit | Anatomy, cuts: Cuts) -> list[list[Segment]]:
@@ -79,7 +83,15 @@ def gates_of_pieces(anatomy: Anatomy, cuts: Cuts) -> list[tuple[int, list[tuple[
 class _Cutter:
     """Two walks over the circuit: the first finds the pieces, the second fills them."""
 
-    def __init__(self, anatomy: Anatomy, cuts: Cuts, labels: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        cuts: Cuts,
+        labels: Sequence[tuple[int, int]],
+        *,
+        twins: bool = True,
+    ) -> None:
+        self.twins = twins
         self.anatomy = anatomy
         self.cuts = cuts
         self.labels = labels
@@ -178,13 +190,13 @@ class _Cutter:
     def _cut(self, gate: int, segments: tuple[Segment, ...]) -> None:
         """Cut one gate: a gate port on either side."""
         terms = self.anatomy.sums[gate]
-        runs = self.anatomy.runs[gate]
         ends, sign = [], 1
         for side, segment in enumerate(segments):
             builder = self.home[segment]
             builder.add_u(terms.before[side], segment)
             if terms.dimension > 1:
-                number, own = builder.gate_port(segment, terms.dimension, runs and runs[side])
+                run = self._run(gate, side, gate)
+                number, own = builder.gate_port(segment, terms.dimension, run)
                 ends.append((builder.number, number))
                 sign *= own
             builder.add_u(terms.after[side], segment)
@@ -198,22 +210,33 @@ class _Cutter:
         self, gate: int, members: list[int], owner: int, segments: Sequence[Segment]
     ) -> None:
         """Cut one gate of several that share an edge; the first of them makes its two ports."""
-        runs, terms = self.anatomy.runs[gate], self.anatomy.sums[gate]
-        assert runs is not None, "only gates of dimension 2 share edges"
+        terms, run = self.anatomy.sums[gate], self._run(gate, owner, members[0])
+        assert run is not None, "only gates of dimension 2 share edges"
         mine, other = self.home[segments[owner]], self.home[segments[1 - owner]]
         mine.add_u(terms.before[owner], segments[owner])
         if gate == members[0]:
-            number, _ = mine.gate_port(segments[owner], 2, runs[owner])
+            number, _ = mine.gate_port(segments[owner], 2, run)
             control = other.add_port("control", segments[1 - owner], 2)
             self.controls[gate] = control[1]
             self._add_edge(((mine.number, number), control), (1.0, 1.0), members)
         mine.add_u(terms.after[owner], segments[owner])
         identity, pauli = terms.weights
-        pauli *= mine.sign(segments[owner], runs[owner])
+        pauli *= mine.sign(segments[owner], run)
         angle = cmath.phase((identity - pauli) / (identity + pauli))
         other.add_u(terms.before[1 - owner], segments[1 - owner])
         other.add_marker("control", self.controls[members[0]], segments[1 - owner], angle)
         other.add_u(terms.after[1 - owner], segments[1 - owner])
+
+    def _run(self, gate: int, side: int, group: int) -> tuple[tuple[int, int], int] | None:
+        """Return the run that a side of a gate is in, and the sign of the gate's Pauli there.
+
+        Without twins, every group of gates that share an edge is a run of its own.
+        """
+        runs = self.anatomy.runs[gate]
+        if runs is None:
+            return None
+        run, sign = runs[side]
+        return (run, -1 if self.twins else group), sign
 
     def _cut_wires(self) -> None:
         segment_before: dict[int, int] = {}
@@ -257,7 +280,7 @@ class _Builder:
         self.circuit = QuantumCircuit(len(segments))
         self._qubits = self.circuit.qubits
         self.ports: list[Port] = []
-        self._mains: dict[tuple[int, Segment], tuple[int, int]] = {}
+        self._mains: dict[tuple[tuple[int, int], Segment], tuple[int, int]] = {}
         self.inputs: dict[Segment, End] = {}
         for segment in segments:
             if segment[1] > 0:
@@ -276,7 +299,7 @@ class _Builder:
             self.circuit.append(UGate(*angles), [self.wire[segment]], copy=False)
 
     def gate_port(
-        self, segment: Segment, dimension: int, run: tuple[int, int] | None
+        self, segment: Segment, dimension: int, run: tuple[tuple[int, int], int] | None
     ) -> tuple[int, int]:
         """Add one side of a cut gate.
 
@@ -293,7 +316,7 @@ class _Builder:
             self._mains[run[0], segment] = (number, run[1])
         return number, 1
 
-    def sign(self, segment: Segment, run: tuple[int, int]) -> int:
+    def sign(self, segment: Segment, run: tuple[tuple[int, int], int]) -> int:
         """Return the sign of a gate's Pauli against that of its run's first port."""
         return self._mains[run[0], segment][1] * run[1]
 

@@ -136,8 +136,8 @@ def _pauli_sum(matrix: bytes) -> PauliSum:
         kept = tuple(weights[p] for p in PAULI_BASIS)
     return PauliSum(
         weights=kept,
-        before=(_u_angles(before[0]), _u_angles(before[1])),
-        after=(_u_angles(after[0]), _u_angles(after[1])),
+        before=(u_angles(before[0]), u_angles(before[1])),
+        after=(u_angles(after[0]), u_angles(after[1])),
     )
 
 
@@ -161,7 +161,7 @@ def _interaction_weights(a: float, b: float, c: float) -> dict[str, complex]:
     }
 
 
-def _u_angles(unitary: NDArray[np.complex128]) -> tuple[float, float, float]:
+def u_angles(unitary: NDArray[np.complex128]) -> tuple[float, float, float]:
     """Angles of the ``UGate`` equal to a one-qubit unitary up to a phase."""
     theta = 2 * np.arctan2(abs(unitary[1, 0]), abs(unitary[0, 0]))
     if abs(unitary[0, 0]) > abs(unitary[1, 0]):
