@@ -1,0 +1,348 @@
+"""Shots from a device: any backend or sampler of Qiskit, a real quantum computer included."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import importlib.util
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.engines.sampling import Row, check_rows, sorted_row
+from hpcq.errors import EngineError, InputError
+from hpcq.variants.sampled import Template
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+RUNTIME_CURE = "pip install 'hpcq[runtime]'"
+GENERIC_QUBITS = (2, 64)
+
+_EXPECTED = "fake_NAME (such as fake_brisbane), generic:N, or the name of a backend of your account"
+_ON_AER = ("qiskit_ibm_runtime.fake_provider", "qiskit.providers.fake_provider", "qiskit_aer")
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceShots:
+    """Shots from a device, with real measurements in the middle of circuits.
+
+    Attributes:
+        device: A ``BackendV2`` or any ``SamplerV2``.
+        name: Its name.
+    """
+
+    device: Any
+    name: str
+
+    def __post_init__(self) -> None:
+        from qiskit.primitives import BaseSamplerV2
+        from qiskit.providers import BackendV2
+
+        if not isinstance(self.device, BackendV2 | BaseSamplerV2):
+            kind = type(self.device).__name__
+            raise InputError(f"device: {kind}, expected a BackendV2 or a SamplerV2 of Qiskit")
+
+    @property
+    def deferred(self) -> bool:
+        """Whether templates come with deferred measurements: never."""
+        return False
+
+    @property
+    def backend(self) -> Any:
+        """The backend, or none where a sampler has none."""
+        from qiskit.providers import BackendV2
+
+        if isinstance(self.device, BackendV2):
+            return self.device
+        for name in ("backend", "_backend", "mode"):
+            found = getattr(self.device, name, None)
+            found = found() if callable(found) else found
+            if isinstance(found, BackendV2):
+                return found
+        return None
+
+    def prepare(self, template: Template) -> QuantumCircuit:
+        """Compile a template for the device.
+
+        Raises:
+            InputError: If the device has too few qubits, or cannot measure in the middle of a
+                circuit where the template does.
+        """
+        from qiskit.primitives import StatevectorSampler
+
+        if isinstance(self.device, StatevectorSampler) and _measures_midway(template.circuit):
+            raise InputError(
+                f"device: {self.name} cannot measure in the middle of a circuit, which cut gates "
+                "need; expected another sampler, or cuts of wires only"
+            )
+        backend = self.backend
+        circuit = template.circuit.copy()
+        if backend is not None:
+            circuit = transpile(circuit, backend, "device")
+        circuit.name = "hpcq"
+        # Circuits sort parameters by name; the template's order is that of a row.
+        circuit.metadata = {"parameters": [p.name for p in template.parameters]}
+        return circuit
+
+    def sample(
+        self,
+        prepared: QuantumCircuit,
+        rows: NDArray[np.float64],
+        shots: NDArray[np.int64],
+        seed: int,
+    ) -> list[Row]:
+        """Run some rows; see :meth:`hpcq.engines.sampling.ShotEngine.sample`.
+
+        A real device gets one job. A simulator that takes a seed would start from it again for
+        every number of shots, if not for every row, so these are jobs of their own there.
+
+        Raises:
+            EngineError: If the device refuses or fails; with its own words.
+        """
+        names = prepared.metadata["parameters"]
+        rows, shots = check_rows(rows, shots, len(names))
+        if not len(rows):
+            return []
+        column = {name: place for place, name in enumerate(names)}
+        values = rows[:, [column[p.name] for p in prepared.parameters]]
+        groups = [np.flatnonzero(shots == number) for number in np.unique(shots)]
+        if self._reseeds == "run":
+            jobs = [[group] for group in groups]
+        elif self._reseeds == "row":
+            jobs = [[np.array([row])] for row in range(len(rows))]
+        else:
+            jobs = [groups]
+        seeds = np.random.SeedSequence(seed).generate_state(len(jobs), np.uint64) >> 33
+        answer: dict[int, Row] = {}
+        for job, own_seed in zip(jobs, seeds, strict=True):
+            pubs = [(prepared, values[group], int(shots[group[0]])) for group in job]
+            results = self._run(self._sampler(int(own_seed)), pubs)
+            for group, result in zip(job, results, strict=True):
+                for place, row in enumerate(group):
+                    answer[int(row)] = _counts(prepared, result.data, place)
+        return [answer[row] for row in range(len(rows))]
+
+    @property
+    def _reseeds(self) -> Literal["row", "run", ""]:
+        """When a simulator starts from its seed: for each row, each run of Aer, or not at all."""
+        from qiskit.primitives import BackendSamplerV2
+        from qiskit.providers import BackendV2
+
+        backend, device = self.backend, self.device
+        known = isinstance(device, BackendV2 | BackendSamplerV2)
+        known |= type(device).__module__.startswith(("qiskit_aer", "qiskit_ibm_runtime"))
+        if backend is None or not known or _is_real(backend):
+            return ""
+        if type(backend).__module__.startswith(_ON_AER) and importlib.util.find_spec("qiskit_aer"):
+            return "run"
+        return "row" if hasattr(backend.options, "seed_simulator") else ""
+
+    def _sampler(self, seed: int) -> Any:
+        """Return a sampler with a seed, if it can have one; the user's own is left as it is."""
+        from qiskit.primitives import BackendSamplerV2, StatevectorSampler
+        from qiskit.providers import BackendV2
+
+        device, backend, reseeds = self.device, self.backend, self._reseeds
+        if isinstance(device, StatevectorSampler):
+            sampler = copy.copy(device)
+            # It starts from a number for every row, but not from a generator.
+            sampler._seed = np.random.default_rng(seed)
+            return sampler
+        if type(device).__module__.startswith("qiskit_aer.primitives"):
+            sampler = copy.copy(device)
+            sampler._seed = seed
+            return sampler
+        if reseeds:
+            options: dict[str, Any] = {}
+            if isinstance(device, BackendSamplerV2):
+                options |= asdict(device.options)
+            if reseeds == "run":
+                # Aer's counts depend on how many threads share the shots.
+                run_options = options.get("run_options") or {}
+                options["run_options"] = {"max_parallel_shots": 1, **run_options}
+            return BackendSamplerV2(backend=backend, options={**options, "seed_simulator": seed})
+        if not isinstance(device, BackendV2):
+            return device
+        if _is_real(device):
+            runtime = _runtime("device", self.name)
+            return getattr(runtime, "SamplerV2", runtime.Sampler)(mode=device)
+        return BackendSamplerV2(backend=device)
+
+    def _run(self, sampler: Any, pubs: Sequence[tuple[Any, ...]]) -> Any:
+        """Run one job to its end."""
+        job = None
+        try:
+            job = sampler.run(pubs)
+            return job.result()
+        except Exception as error:  # services fail in ways of their own
+            reason = " ".join(str(error).split())[:500] or type(error).__name__
+            raise EngineError(f"{self.name} failed{_job_words(job)}: {reason}") from error
+
+
+def transpile(
+    circuit: QuantumCircuit,
+    device: Any,
+    argument: str,
+    couplings: Sequence[tuple[int, int]] = (),
+) -> QuantumCircuit:
+    """Compile a circuit, the same way every time.
+
+    Args:
+        circuit: The circuit; parameters stay as they are.
+        device: A backend, or names of gates.
+        argument: What to call the device in messages.
+        couplings: For names of gates, the pairs of qubits that may interact; all if none.
+
+    Raises:
+        InputError: If the circuit does not fit.
+    """
+    from qiskit.circuit import CircuitInstruction
+    from qiskit.circuit.library import UnitaryGate
+    from qiskit.exceptions import QiskitError
+    from qiskit.transpiler import generate_preset_pass_manager
+
+    most = getattr(device, "num_qubits", None)
+    if most is not None and circuit.num_qubits > most:
+        raise InputError(
+            f"{argument}: {device.name} has {most} qubits, but a subcircuit needs "
+            f"{circuit.num_qubits}; expected a larger device, or cuts into narrower subcircuits"
+        )
+    if isinstance(device, tuple):
+        options: dict[str, Any] = {"basis_gates": [*device]}
+        if couplings:
+            options["coupling_map"] = [list(pair) for pair in couplings]
+    else:
+        options = {"backend": device}
+    try:
+        manager = generate_preset_pass_manager(optimization_level=1, seed_transpiler=0, **options)
+        compiled = manager.run(circuit)
+    except QiskitError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{argument}: a subcircuit cannot be compiled for it: {reason}") from None
+    # Aer silently transposes matrices that are read-only and stored by rows.
+    for place, instruction in enumerate(compiled.data):
+        if instruction.operation.name == "unitary":
+            gate = UnitaryGate(np.array(instruction.operation.to_matrix(), order="F"))
+            compiled.data[place] = CircuitInstruction(gate, instruction.qubits)
+    return compiled
+
+
+def open_backend(name: str) -> Any:
+    """Open a backend by its name.
+
+    Args:
+        name: ``fake_NAME`` for a fake backend of qiskit-ibm-runtime, ``generic:N`` for a made-up
+            one of N qubits, or that of a real one of the saved IBM Quantum account.
+
+    Raises:
+        InputError: If there is none; the line says why.
+    """
+    if re.fullmatch(r"fake\w*", name, re.IGNORECASE | re.ASCII):
+        return fake_backend(name, "device")
+    if name.lower().startswith("generic:"):
+        number = name.partition(":")[2]
+        least, most = GENERIC_QUBITS
+        if not re.fullmatch(r"[0-9]{1,4}", number) or not least <= int(number) <= most:
+            raise InputError(
+                f"device: {name[:40]!r}, expected generic:N with N from {least} to {most}"
+            )
+        from qiskit.providers.fake_provider import GenericBackendV2
+
+        return GenericBackendV2(num_qubits=int(number), seed=0)
+    runtime = _runtime("device", name)
+    try:
+        return runtime.QiskitRuntimeService().backend(name)
+    except Exception as error:  # accounts, networks and services fail in ways of their own
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(
+            f"device: {name[:60]!r} cannot be opened: {reason}; expected {_EXPECTED}"
+        ) from None
+
+
+def fake_backend(name: str, argument: str) -> Any:
+    """Return a fake backend of qiskit-ibm-runtime.
+
+    Args:
+        name: Its name or that of its class, in any case, such as ``fake_brisbane``.
+        argument: What to call it in messages.
+
+    Raises:
+        InputError: If there is none of that name, or qiskit-ibm-runtime is missing.
+    """
+    from qiskit.providers import BackendV2
+
+    kinds = {
+        _plain(title): kind
+        for title, kind in vars(_runtime(argument, name, ".fake_provider")).items()
+        if isinstance(kind, type) and issubclass(kind, BackendV2)
+    }
+    kind = kinds.get(_plain(name))
+    if kind is None:
+        raise InputError(
+            f"{argument}: {name[:60]!r} is no fake backend, expected one such as fake_brisbane; "
+            f"qiskit-ibm-runtime has {len(kinds)} of them"
+        )
+    return kind()
+
+
+def _is_real(backend: Any) -> bool:
+    """Whether a backend is one of the IBM Quantum Platform."""
+    module = type(backend).__module__
+    return module.startswith("qiskit_ibm_runtime") and not module.startswith(_ON_AER)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"(v2|backend)$", "", name.lower().replace("_", ""))
+
+
+def _runtime(argument: str, name: str, part: str = "") -> Any:
+    """Import qiskit-ibm-runtime, or a part of it."""
+    try:
+        return importlib.import_module("qiskit_ibm_runtime" + part)
+    except ImportError as error:
+        raise InputError(
+            f"{argument}: {name[:60]!r} needs qiskit-ibm-runtime, which is not usable here "
+            f"({error}); install it with: {RUNTIME_CURE}"
+        ) from None
+
+
+def _measures_midway(circuit: QuantumCircuit) -> bool:
+    last = {q: place for place, i in enumerate(circuit.data) for q in i.qubits}
+    return any(
+        i.operation.name == "measure" and last[i.qubits[0]] != place
+        for place, i in enumerate(circuit.data)
+    )
+
+
+def _job_words(job: Any) -> str:
+    """Say which job it was and how it ended, as far as it tells."""
+    words = ""
+    for what, ask in (("job", "job_id"), ("status", "status")):
+        try:
+            words += f", {what} {getattr(job, ask)()}" if job is not None else ""
+        except Exception:  # the job's failure is what counts
+            continue
+    return words
+
+
+def _counts(circuit: QuantumCircuit, data: Any, place: int) -> Row:
+    """Return the counts of a row, the bits of all registers put where the circuit has them."""
+    joined: NDArray[np.uint64] | None = None
+    for register in circuit.cregs:
+        array = data[register.name].array[place]  # (shots, bytes), the first byte highest
+        padded = np.zeros((len(array), 8), dtype=np.uint8)
+        padded[:, 8 - array.shape[1] :] = array
+        value = padded.view(">u8")[:, 0].astype(np.uint64)
+        if joined is None:
+            joined = np.zeros(len(value), dtype=np.uint64)
+        bits = np.array([circuit.find_bit(bit).index for bit in register], dtype=np.uint64)
+        for own, bit in enumerate(bits):
+            joined |= ((value >> np.uint64(own)) & np.uint64(1)) << bit
+    assert joined is not None
+    outcomes, times = np.unique(joined, return_counts=True)
+    return sorted_row(outcomes, times.astype(np.int64))

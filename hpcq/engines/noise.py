@@ -1,0 +1,321 @@
+"""Noise of simulated devices, in Aer's dictionary form.
+
+The form is that of ``NoiseModel.to_dict(serializable=True)``, where a complex number is a pair;
+beside the ``errors``, ``basis_gates`` may name the gates that circuits are compiled to.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hpcq.engines.aer import _import_aer
+from hpcq.engines.devices import fake_backend
+from hpcq.errors import InputError
+from hpcq.files import open_regular, printable_path
+
+MAX_FILE_BYTES = 64 << 20
+MOST_GATE_QUBITS = 4
+MOST_QUBITS = 1 << 16
+
+_EXPECTED = "a JSON file of Aer's noise model, or the name of a fake backend such as fake_brisbane"
+_ONE_QUBIT = frozenset({"u", "u3", "sx", "rx", "ry"})
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise that a simulation adds to a circuit's gates and measurements.
+
+    Attributes:
+        name: Its name.
+        text: Aer's dictionary form as JSON.
+        backend: Name of the fake backend whose couplings circuits shall respect. Without one they
+            respect the pairs of qubits that have two-qubit errors, if only such pairs have them.
+    """
+
+    name: str
+    text: str
+    backend: str | None = None
+
+    def to_json(self) -> str:
+        """Return it as one text, for a message."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Noise:
+        """Return what :meth:`to_json` was called on."""
+        return cls(**json.loads(text))
+
+    @cached_property
+    def errors(self) -> tuple[dict[str, Any], ...]:
+        """Its errors."""
+        return tuple(json.loads(self.text)["errors"])
+
+    @cached_property
+    def basis_gates(self) -> tuple[str, ...]:
+        """The gates to compile to: those named, or else the noisy ones and what they lack.
+
+        No gate between qubits is added to noisy ones, for it would be a way around the noise.
+        """
+        from qiskit.circuit import Gate
+        from qiskit.circuit.library import get_standard_gate_name_mapping
+
+        standard = get_standard_gate_name_mapping().items()
+        known = {name for name, gate in standard if isinstance(gate, Gate)}
+        known &= set(_import_aer().AerSimulator().configuration().basis_gates)
+        named = json.loads(self.text).get("basis_gates")
+        if named is not None:
+            return tuple(sorted(known.intersection(named)))
+        noisy = {name for error in self.errors for name in error.get("operations", ())}
+        pairs = {n for e in self.errors if _arity(e) == 2 for n in e.get("operations", ())}
+        gates = (noisy & known) - {"id"} | {"rz"}
+        if not pairs & gates:
+            gates.add("cx")
+        if not gates & _ONE_QUBIT:
+            gates.add("sx")
+        return tuple(sorted(gates))
+
+    @cached_property
+    def couplings(self) -> tuple[tuple[int, int], ...]:
+        """The pairs of qubits with two-qubit errors; none if any pair has such errors."""
+        pairs: set[tuple[int, int]] = set()
+        for error in self.errors:
+            if error["type"] == "qerror" and _arity(error) == 2:
+                if error.get("gate_qubits") is None:
+                    return ()
+                pairs |= {(a, b) for a, b in error["gate_qubits"]}
+        return tuple(sorted(pairs))
+
+    @cached_property
+    def disturbs_measured(self) -> bool:
+        """Whether measurements change the state by more than measuring it."""
+        return any(
+            error["type"] == "qerror" and "measure" in error["operations"] for error in self.errors
+        )
+
+    def model(self) -> Any:
+        """Return Aer's ``NoiseModel``.
+
+        Raises:
+            InputError: If it cannot be made.
+        """
+        return _build(json.loads(self.text), self.name)
+
+    def part(
+        self, qubits: Mapping[int, int], copies: Mapping[int, int], operations: Iterable[str]
+    ) -> Any:
+        """Return the noise of a circuit on some of the qubits, for a run of Aer.
+
+        Args:
+            qubits: The circuit's qubit for each qubit of the model that it uses.
+            copies: Further qubits of the circuit, each with the qubit of the model whose readout
+                error it has too.
+            operations: Names of the circuit's operations.
+
+        Returns:
+            A ``NoiseModel`` to be handed to Aer only.
+        """
+        used = set(operations)
+        errors = []
+        for error in self.errors:
+            readout = error["type"] == "roerror"
+            own = dict(error)
+            if not readout:
+                own["operations"] = [name for name in error["operations"] if name in used]
+                if not own["operations"]:
+                    continue
+            places = error.get("gate_qubits")
+            if places is not None:
+                kept = [[qubits[q] for q in place] for place in places if qubits.keys() >= {*place}]
+                if readout:
+                    kept += [[c] for c, q in copies.items() for place in places if [q] == place]
+                if not kept:
+                    continue
+                own["gate_qubits"] = kept
+            errors.append(own)
+        model = _import_aer().noise.NoiseModel(basis_gates=list(self.basis_gates))
+        # Aer turns a model into its dictionary at every run, a millisecond for every error.
+        model.to_dict = lambda serializable=False: {"errors": errors}  # noqa: ARG005
+        return model
+
+
+def read_noise(text: str) -> Noise:
+    """Read noise from a file, or take that of a fake backend.
+
+    Args:
+        text: The path of a JSON file, or a name such as ``fake_brisbane`` or ``FakeBrisbane``.
+
+    Raises:
+        InputError: It is neither; the line says why.
+        MissingDependencyError: If Aer is missing.
+    """
+    if re.fullmatch(r"fake\w*", text, re.IGNORECASE | re.ASCII):
+        return _backend_noise(text)
+    try:
+        descriptor = open_regular(text, MAX_FILE_BYTES, _EXPECTED)
+    except InputError as error:
+        more = "" if "expected" in str(error) else f"; expected {_EXPECTED}"
+        raise InputError(f"noise: {error}{more}") from None
+    name = printable_path(text)
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            content = json.loads(file.read().decode("utf-8"), parse_constant=_refuse)
+        _check(content)
+    except (ValueError, RecursionError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"noise: {name}: {reason}; expected {_EXPECTED}") from None
+    _build(content, name)
+    return Noise(name, json.dumps(content))
+
+
+def as_noise(noise: object) -> Noise:
+    """Return noise given in any form.
+
+    Args:
+        noise: A :class:`Noise`, a ``NoiseModel`` of Aer, or a text for :func:`read_noise`.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    if isinstance(noise, Noise):
+        return noise
+    if isinstance(noise, str | os.PathLike):
+        return read_noise(os.fspath(noise))
+    if not isinstance(noise, _import_aer().noise.NoiseModel):
+        raise InputError(f"noise: {type(noise).__name__}, expected a NoiseModel or {_EXPECTED}")
+    return Noise("custom", _text_of(noise))
+
+
+def _text_of(model: Any) -> str:
+    content = model.to_dict(serializable=True)
+    for error in content["errors"]:
+        error.pop("id", None)  # random, while equal noise shall have equal text
+    return json.dumps({**content, "basis_gates": sorted(model.basis_gates)})
+
+
+def _backend_noise(text: str) -> Noise:
+    backend = fake_backend(text, "noise")
+    model = _import_aer().noise.NoiseModel.from_backend(backend)
+    return Noise(backend.name, _text_of(model), backend.name)
+
+
+def _arity(error: Mapping[str, Any]) -> int:
+    """Return the number of qubits of the gates that an error comes with."""
+    if error.get("gate_qubits"):
+        return len(error["gate_qubits"][0])
+    lists = error.get("instructions", ())
+    return 1 + max((q for each in lists for i in each for q in i["qubits"]), default=0)
+
+
+def _build(content: dict[str, Any], name: str) -> Any:
+    """Make a ``NoiseModel``, whatever the content."""
+    errors = []
+    for error in content["errors"]:
+        own = dict(error)
+        if "instructions" in error:
+            own["instructions"] = [
+                [
+                    {**i, "params": _matrices(i)} if i["name"] in ("kraus", "unitary") else i
+                    for i in each
+                ]
+                for each in error["instructions"]
+            ]
+        errors.append(own)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecated, and without a successor
+            return _import_aer().noise.NoiseModel.from_dict({"errors": errors})
+    except Exception as error:  # Aer trips over bad content in many ways
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"noise: {name}: Aer refuses it ({type(error).__name__}: {reason}); "
+            f"expected {_EXPECTED}"
+        ) from None
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"it has a number {constant}")
+
+
+def _check(content: object) -> None:
+    """Make sure of everything that Aer would not, or that would cost it the memory."""
+    if not isinstance(content, dict) or not isinstance(content.get("errors"), list):
+        raise ValueError("it is no dictionary with a list of 'errors'")
+    basis = content.get("basis_gates")
+    if basis is not None and not _are(basis, str):
+        raise ValueError("basis_gates is no list of names")
+    for number, error in enumerate(content["errors"]):
+        try:
+            _check_error(error)
+        except (TypeError, KeyError, ValueError) as problem:
+            what = f"lacks {problem}" if isinstance(problem, KeyError) else f"is wrong: {problem}"
+            raise ValueError(f"error {number} {what}") from None
+
+
+def _check_error(error: Any) -> None:
+    if not isinstance(error, dict) or error["type"] not in ("qerror", "roerror"):
+        raise ValueError("its type is neither qerror nor roerror")
+    places = error.get("gate_qubits")
+    if places is not None:
+        if not isinstance(places, list) or not places:
+            raise ValueError("gate_qubits is no list of lists of qubits")
+        for place in places:
+            _check_qubits(place, MOST_QUBITS)
+        if len({len(place) for place in places}) > 1:
+            raise ValueError("gate_qubits has gates on different numbers of qubits")
+    probabilities = np.asarray(error["probabilities"])
+    if probabilities.dtype.kind not in "fiu" or not probabilities.size:
+        raise ValueError("probabilities are no numbers")
+    if not np.all((probabilities >= 0) & (probabilities <= 1 + 1e-9)):
+        raise ValueError("a probability is not between 0 and 1")
+    if error["type"] == "roerror":
+        return
+    if not _are(error["operations"], str):
+        raise ValueError("operations is no list of names")
+    lists = error["instructions"]
+    if not isinstance(lists, list) or probabilities.shape != (len(lists),):
+        raise ValueError("it has not one probability for each list of instructions")
+    for each in lists:
+        for instruction in each:
+            if not isinstance(instruction["name"], str):
+                raise ValueError("a name is no text")
+            _check_qubits(instruction["qubits"], MOST_GATE_QUBITS)
+            if instruction["name"] in ("kraus", "unitary"):
+                _check_matrices(instruction)
+
+
+def _check_qubits(place: Any, most: int) -> None:
+    fine = _are(place, int) and all(not isinstance(q, bool) and 0 <= q < most for q in place)
+    if not fine or len({*place}) < len(place) or len(place) > MOST_GATE_QUBITS:
+        raise ValueError(f"qubits {str(place)[:40]}, expected different numbers below {most}")
+
+
+def _check_matrices(instruction: Mapping[str, Any]) -> None:
+    size = 1 << len(instruction["qubits"])
+    matrices = _matrices(instruction)
+    if any(matrix.shape != (size, size) for matrix in matrices) or not matrices:
+        raise ValueError(f"{instruction['name']} matrices are not of shape {size} x {size}")
+    total = sum(matrix.conj().T @ matrix for matrix in matrices)
+    if not np.allclose(total, np.eye(size), rtol=0, atol=1e-6):
+        raise ValueError(f"{instruction['name']} matrices do not keep the trace")
+
+
+def _matrices(instruction: Mapping[str, Any]) -> list[Any]:
+    """Return complex matrices from those of pairs."""
+    matrices = [np.asarray(matrix, dtype=float) for matrix in instruction["params"]]
+    if not all(m.ndim == 3 and m.shape[2] == 2 and math.isfinite(m.sum()) for m in matrices):
+        raise ValueError(f"{instruction['name']} has no matrices of pairs of numbers")
+    return [m[..., 0] + 1j * m[..., 1] for m in matrices]
+
+
+def _are(values: object, kind: type) -> bool:
+    return isinstance(values, list) and bool(values) and all(isinstance(v, kind) for v in values)
