@@ -28,6 +28,7 @@ from hpcq.variants.exact import ExactTensor
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
+    from hpcq.shots.sampling import Sampling
 
 _UNLIMITED = 1 << 100_000
 
@@ -84,6 +85,7 @@ class Plan:
         config: How the plan was asked for, as plain JSON values.
         fits: Whether it fits into the memory.
         bound: What no cuts can go below, where that is known.
+        sampling: What a run with shots does; None for an exact run.
     """
 
     circuit: QuantumCircuit
@@ -99,6 +101,7 @@ class Plan:
     config: Mapping[str, Any]
     fits: bool = True
     bound: Bound | None = None
+    sampling: Sampling | None = None
 
     @cached_property
     def cuts(self) -> Cuts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,6 +17,7 @@ from hpcq.farm.serial import Farm
 from hpcq.inputs.observables import as_observables
 from hpcq.machine import usable_cores, usable_memory
 from hpcq.search.objective import Aim
+from hpcq.shots.sampling import MAX_VARIANTS, Budget, sampling_of
 from hpcq.simplify.reduced import Reduced
 from hpcq.speeds import read_speeds
 
@@ -36,7 +37,10 @@ def plan(
     max_qubits: int | None = None,
     partition: str | Sequence[object] | None = None,
     cuts: Cuts | Mapping[str, Any] | str | Path | None = None,
-    objective: Aim = "seconds",
+    shots: int | None = None,
+    standard_error: float | None = None,
+    max_variants: int | None = None,
+    objective: Aim | None = None,
     search_seconds: float = SEARCH_SECONDS,
     reuse_qubits: bool = False,
     ranks: int = 1,
@@ -45,7 +49,7 @@ def plan(
     threads: int | None = None,
     precision: Precision = "double",
 ) -> Plan:
-    """Plan the exact expectation values of a cut circuit.
+    """Plan the expectation values of a cut circuit, exact or with shots.
 
     Args:
         circuit: A circuit of unitary gates with numbers as parameters; final measurements are
@@ -57,13 +61,18 @@ def plan(
         cuts: Explicit cuts, as an object, the JSON that ``hpcq plan --save`` writes, or its
             file's path. At most one of the three may be given; with none, only parts that no
             gate joins are separated.
-        objective: What the search makes small: ``seconds`` of the exact run, or ``overhead``, the
-            factor gamma squared that a run with shots on devices pays.
+        shots: Shots of all variants together, for a run as on devices, with error bars. If neither
+            they nor a standard error are given, the run is exact.
+        standard_error: Go on until no observable has a larger one; with shots, at most so many.
+        max_variants: Variants of one subcircuit beyond which joint samples are drawn instead of
+            running them all; by default 4096.
+        objective: What the search makes small: ``seconds`` of the exact run, its default, or
+            ``overhead``, the factor gamma squared that a run with shots pays, that one's default.
         search_seconds: About how long to search; the same number and seed find the same cuts.
         reuse_qubits: Whether ``max_qubits`` are those of a device that can measure a qubit, reset
             it and use it for another wire.
         ranks: How many MPI ranks the run is planned for; it may run on any number.
-        seed: Seed of the search.
+        seed: Seed of the search, and of shots.
         memory: Bytes that a rank may use; by default most of what is free here.
         threads: Threads of one simulation; by default the cores that this process may use.
         precision: ``double`` (16 bytes an amplitude) or ``single`` (8).
@@ -91,6 +100,7 @@ def plan(
         max_qubits=max_qubits,
         partition=partition,
         cuts=cuts,
+        budget=budget_of(shots, standard_error, max_variants),
         objective=objective,
         search_seconds=search_seconds,
         reuse_qubits=reuse_qubits,
@@ -113,13 +123,35 @@ def plan_normalised(
     cuts: Cuts | Mapping[str, Any] | str | Path | None,
     seed: int,
     limits: Limits,
-    objective: Aim = "seconds",
+    budget: Budget | None = None,
+    objective: Aim | None = None,
     search_seconds: float = SEARCH_SECONDS,
     reuse_qubits: bool = False,
     ranks: int = 1,
     farm: Farm | None = None,
+    exact: bool = True,
 ) -> Plan:
     """Plan for a circuit that is normalised already, searching on a farm; see :func:`plan`."""
+    if budget is not None:
+        found = plan_normalised(
+            circuit,
+            observables,
+            max_qubits=max_qubits,
+            partition=partition,
+            cuts=cuts,
+            seed=seed,
+            limits=limits,
+            objective=objective or "overhead",
+            search_seconds=search_seconds,
+            reuse_qubits=reuse_qubits,
+            ranks=ranks,
+            farm=farm,
+            exact=False,
+        )
+        config = {"mode": "shots", **asdict(budget)}
+        sampling = sampling_of(found, budget)
+        return replace(found, config={**found.config, **config}, sampling=sampling)
+    objective = objective or "seconds"
     given = {"max_qubits": max_qubits, "partition": partition, "cuts": cuts}
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
@@ -171,9 +203,24 @@ def plan_normalised(
     else:
         chosen = Cuts()
     try:
-        return assemble(job, reduced, chosen)
+        return assemble(job, reduced, chosen, within_memory=exact)
     except MemoryLimitError as error:
         raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
+
+
+def budget_of(
+    shots: int | None, standard_error: float | None, max_variants: int | None
+) -> Budget | None:
+    """Return what a run with shots may spend; None for an exact run.
+
+    Raises:
+        InputError: If a value is wrong.
+    """
+    if shots is None and standard_error is None:
+        if max_variants is not None:
+            raise InputError("max_variants: it is for a run with shots, expected shots with it")
+        return None
+    return Budget(shots, standard_error, MAX_VARIANTS if max_variants is None else max_variants)
 
 
 def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> list[Plan]:

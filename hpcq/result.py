@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
     from hpcq.inputs.pauli_text import PauliString
+    from hpcq.shots.record import Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class Details:
         edges: The cuts as pairs of ports, with their weights.
         strings: For each subcircuit the Pauli strings of its tensor, on its wires.
         tensors: For each subcircuit its tensor, shape (strings, D, D); equal subcircuits share
-            one array.
+            one array; None where a run with shots has none.
+        record: The shots; None for an exact run.
     """
 
     circuit: QuantumCircuit
@@ -44,7 +46,8 @@ class Details:
     subcircuits: tuple[Subcircuit, ...]
     edges: tuple[Edge, ...]
     strings: tuple[tuple[PauliString, ...], ...]
-    tensors: tuple[NDArray[np.complex128], ...]
+    tensors: tuple[NDArray[np.complex128] | None, ...]
+    record: Record | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,150 @@
+"""A round's variants as tasks: which rows of which template, with how many shots.
+
+The tasks follow from the round alone, never from clocks or the number of ranks, and each has a seed
+of its own, so that a run repeats bit for bit wherever it is done.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.variants.sampled import SampledTensor
+
+Numbers = NDArray[np.int64]
+
+_SECONDS_A_ROW = 1e-4
+_SECONDS_A_SHOT = 8e-7
+_SECONDS_A_NOISY_SHOT = 1e-4
+_SECONDS_AN_AMPLITUDE = 1e-9
+_LONGEST = 1.0
+_SHORTEST = 0.02
+_PIECES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Variants of one source that are measured in a round.
+
+    Attributes:
+        rows: Each variant's settings, then its basis; shape (variants, ports + 1).
+        shots: Their shots, shape (variants,); 0 where a variant is left out.
+    """
+
+    rows: NDArray[np.int16]
+    shots: Numbers
+
+    @classmethod
+    def of_all(cls, tensor: SampledTensor, shots: Numbers) -> Batch:
+        """Return the batch of all variants of a source, in their order."""
+        rows = np.indices(tensor.shape, dtype=np.int16).reshape(len(tensor.shape), -1).T
+        return cls(np.ascontiguousarray(rows), shots)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Rows that one rank runs at a time.
+
+    Attributes:
+        source: The source.
+        measured: Places of the gate ports that are measured: the template.
+        rows: Numbers of the rows in the source's batch.
+        shots: Their shots in this task.
+        seconds: What it is likely to take on a usual machine.
+    """
+
+    source: int
+    measured: tuple[int, ...]
+    rows: Numbers
+    shots: Numbers
+    seconds: float
+
+
+def make_tasks(
+    tensors: Sequence[SampledTensor], batches: Sequence[Batch], *, noisy: bool, whole: bool
+) -> list[Task]:
+    """Divide the batches of all sources into tasks.
+
+    Args:
+        tensors: The sources.
+        batches: A batch of each of them.
+        noisy: Whether every shot may be a simulation of its own.
+        whole: Whether a template's rows stay in one task, for devices with a queue of jobs.
+    """
+    groups: list[tuple[int, tuple[int, ...], Numbers, NDArray[np.float64]]] = []
+    for source, (tensor, batch) in enumerate(zip(tensors, batches, strict=True)):
+        templates: dict[tuple[int, ...], list[int]] = {}
+        for row in np.flatnonzero(batch.shots).tolist():
+            measured = tensor.measured(batch.rows[row, :-1].tolist())
+            templates.setdefault(measured, []).append(row)
+        for measured, own in sorted(templates.items()):
+            # Rows with as many shots run together, so they are put side by side.
+            rows = np.array(sorted(own, key=lambda row: (-batch.shots[row], row)))
+            seconds = _seconds(tensor, measured, batch.shots[rows], noisy=noisy)
+            groups.append((source, measured, rows, seconds))
+    total = sum(float(seconds.sum()) for *_, seconds in groups)
+    longest = float("inf") if whole else min(_LONGEST, max(_SHORTEST, total / _PIECES))
+    tasks = []
+    for source, measured, rows, seconds in groups:
+        shots = batches[source].shots[rows]
+        for some, part, cost in _pieces(rows, shots, seconds, longest):
+            tasks.append(Task(source, measured, some, part, cost))
+    return tasks
+
+
+def _pieces(
+    rows: Numbers, shots: Numbers, seconds: NDArray[np.float64], longest: float
+) -> list[tuple[Numbers, Numbers, float]]:
+    """Divide rows into pieces that take about as long as allowed; a long row into several."""
+    pieces = []
+    first = 0
+    while first < len(rows):
+        last, cost = first + 1, float(seconds[first])
+        while last < len(rows) and cost + seconds[last] <= longest:
+            cost += float(seconds[last])
+            last += 1
+        parts = 1
+        if last == first + 1 and cost > longest:
+            parts = int(min(np.ceil(cost / longest), shots[first]))
+        for part in range(parts):
+            # The shots of a divided row add up to all of them.
+            own = shots[first:last] * (part + 1) // parts - shots[first:last] * part // parts
+            pieces.append((rows[first:last], own, cost / parts))
+        first = last
+    return pieces
+
+
+def _seconds(
+    tensor: SampledTensor, measured: tuple[int, ...], shots: Numbers, *, noisy: bool
+) -> NDArray[np.float64]:
+    """Return what rows of one template are likely to take on a usual machine."""
+    gates = tensor.subcircuit.circuit.size() + len(tensor.ports) + len(tensor.wires)
+    width = min(tensor.num_qubits + len(measured), 60)
+    states = gates * 2.0**width * _SECONDS_AN_AMPLITUDE
+    ideal = _SECONDS_A_ROW + states + shots * _SECONDS_A_SHOT
+    if not noisy:
+        return np.asarray(ideal)
+    matrix = gates * 4.0**width * _SECONDS_AN_AMPLITUDE + shots * _SECONDS_A_SHOT
+    noise = np.minimum(matrix, shots * (_SECONDS_A_NOISY_SHOT + states))
+    return np.asarray(_SECONDS_A_ROW + noise)
+
+
+def pack_batches(number: int, batches: Sequence[Batch]) -> bytes:
+    """Pack a round, with its number, as bytes for every rank."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([number, len(batches)], dtype=np.int64))
+    for batch in batches:
+        np.save(buffer, batch.rows)
+        np.save(buffer, batch.shots)
+    return buffer.getvalue()
+
+
+def unpack_batches(data: bytes) -> tuple[int, list[Batch]]:
+    """Return what :func:`pack_batches` packed."""
+    buffer = io.BytesIO(data)
+    number, length = np.load(buffer).tolist()
+    return number, [Batch(np.load(buffer), np.load(buffer)) for _ in range(length)]

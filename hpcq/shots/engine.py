@@ -1,0 +1,68 @@
+"""The engine that measures: Aer, with noise or without, or a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hpcq.config import Device, Limits
+from hpcq.engines.aer_shots import AerShots
+from hpcq.engines.devices import DeviceShots, open_backend
+from hpcq.engines.noise import Noise, as_noise, read_noise
+from hpcq.engines.sampling import ShotEngine
+from hpcq.errors import InputError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which engine is wanted, as words that can be sent.
+
+    Attributes:
+        noise: Noise of the simulation, as :meth:`hpcq.engines.noise.Noise.to_json` writes it.
+        backend: Name of the device; None for Aer.
+        own: Whether each rank brings the device along as an object.
+    """
+
+    noise: str | None = None
+    backend: str | None = None
+    own: bool = False
+
+    @classmethod
+    def of(cls, noise: object, backend: object) -> Wanted:
+        """Read what the user asks for.
+
+        Args:
+            noise: Name, path, Aer's NoiseModel, or None.
+            backend: Name, a BackendV2 or SamplerV2, or None.
+
+        Raises:
+            InputError: If it is not to be had.
+        """
+        if noise is not None and backend is not None:
+            raise InputError("noise: given with a backend, expected only one of them")
+        if noise is not None:
+            read = read_noise(noise) if isinstance(noise, str) else as_noise(noise)
+            return cls(noise=read.to_json())
+        if backend is None:
+            return cls()
+        if isinstance(backend, str):
+            return cls(backend=backend)
+        name = getattr(backend, "name", None)
+        return cls(backend=str(name or type(backend).__name__), own=True)
+
+    def open(self, limits: Limits, device: Device, given: Any = None) -> ShotEngine:
+        """Open the engine on this rank.
+
+        Args:
+            limits: What the rank may use.
+            device: Where Aer runs.
+            given: The device as an object, if the rank brings it along.
+        """
+        if self.backend is None:
+            noise = None if self.noise is None else Noise.from_json(self.noise)
+            return AerShots(limits, device, noise)
+        if not self.own:
+            return DeviceShots(open_backend(self.backend), self.backend)
+        if given is None:
+            raise InputError("backend: rank 0 has one, expected one on every rank")
+        return DeviceShots(given, self.backend)

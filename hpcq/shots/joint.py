@@ -1,0 +1,397 @@
+"""Joint samples: variants of all subcircuits drawn together, where there are too many to run all.
+
+Every edge is a sum of pairs of readings, one at either end, with a weight. A joint sample picks a
+pair at every edge, with a probability in proportion to the weight, and so one variant of every
+subcircuit; its value is the product of their signs, times gamma, the sum of the weights' absolute
+values, for every edge. The mean over samples is unbiased (Mitarai and Fujii, New J. Phys. 23,
+023021 (2021)), and its variance at most gamma squared over their number. A variant that is drawn
+more than once is run once, with shots for all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.cutting.subcircuits import CutCircuit, Edge
+from hpcq.reconstruction.parts import Parts
+from hpcq.shots.batches import Batch
+from hpcq.shots.counts import Counts
+from hpcq.shots.reading import parity
+from hpcq.shots.sources import Sources
+from hpcq.variants.sampled import SampledTensor
+from hpcq.variants.settings import menu_of
+
+Reals = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The pairs of readings that an edge is a sum of.
+
+    Attributes:
+        weights: Their weights, shape (readings of the first end, readings of the second).
+    """
+
+    weights: Reals
+
+    @classmethod
+    def of(cls, edge: Edge, cut: CutCircuit) -> Pairs:
+        """Find the pairs of an edge, by the recipes that make gamma smallest."""
+        menus = [menu_of(cut.subcircuits[k].ports[port]) for k, port in edge.ends]
+        ket = np.asarray(edge.weights, dtype=complex)
+        both = np.outer(ket, ket.conj()).reshape(-1, 1)
+        ways = [
+            (first.T @ (both * second)).real
+            for first, second in product(menus[0].recipes, menus[1].recipes)
+        ]
+        return cls(min(ways, key=lambda own: round(float(np.abs(own).sum()), 9)))
+
+    @property
+    def gamma(self) -> float:
+        """Sum of the weights' absolute values."""
+        return float(np.abs(self.weights).sum())
+
+    def draw(self, samples: int, rng: np.random.Generator) -> tuple[Indices, Indices, Reals]:
+        """Draw pairs.
+
+        Returns:
+            The readings at either end, and the factor gamma with the pair's sign, each of shape
+            (samples,).
+        """
+        flat = self.weights.reshape(-1)
+        drawn = rng.choice(flat.size, size=samples, p=np.abs(flat) / np.abs(flat).sum())
+        first, second = np.unravel_index(drawn, self.weights.shape)
+        return first, second, self.gamma * np.sign(flat[drawn])
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The joint samples of a round.
+
+    Attributes:
+        factors: For each part the product of its edges' factors, shape (samples,).
+        readings: For each subcircuit the reading at each port, shape (samples, ports).
+    """
+
+    factors: tuple[Reals, ...]
+    readings: tuple[Indices, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class JointRound:
+    """What a round measured.
+
+    Attributes:
+        weight: Its weight in the average over rounds.
+        drawn: The joint samples.
+        rows: For each source the variants that were run, as batches have them.
+        counts: Their counts.
+    """
+
+    weight: float
+    drawn: Drawn
+    rows: tuple[NDArray[np.int16], ...]
+    counts: tuple[Counts, ...]
+
+    @property
+    def shots(self) -> int:
+        """Number of shots of all variants together."""
+        return int(sum(int(own.shots.sum()) for own in self.counts))
+
+
+class JointEstimator:
+    """Draws joint samples, and says what follows from them.
+
+    Args:
+        cut: The cut circuit, in which no port has a twin.
+        parts: The terms, taken apart.
+        sources: One for each subcircuit that some term sees.
+        rounds: Rounds that were measured already.
+    """
+
+    def __init__(
+        self,
+        cut: CutCircuit,
+        parts: Parts,
+        sources: Sources,
+        rounds: Sequence[JointRound] = (),
+    ) -> None:
+        self.cut = cut
+        self.parts = parts
+        self.sources = sources
+        self.rounds: list[JointRound] = []
+        self._found: list[tuple[list[Reals], dict[int, Reals]]] = []
+        for own in rounds:
+            self.add(own)
+
+    @cached_property
+    def pairs(self) -> tuple[Pairs, ...]:
+        """The pairs of readings of every edge."""
+        return tuple(Pairs.of(edge, self.cut) for edge in self.cut.edges)
+
+    @property
+    def shots(self) -> int:
+        """Number of shots of all rounds together."""
+        return sum(own.shots for own in self.rounds)
+
+    @property
+    def bases(self) -> int:
+        """Number of variants of one joint sample."""
+        return sum(len(tensor.bases) for tensor in self.sources.tensors)
+
+    def draw(self, samples: int, rng: np.random.Generator) -> Drawn:
+        """Draw joint samples of every part."""
+        readings = [
+            np.zeros((samples, len(piece.ports)), dtype=np.intp) for piece in self.cut.subcircuits
+        ]
+        part_of = {k: number for number, own in enumerate(self.parts.groups) for k in own}
+        factors = [np.ones(samples) for _ in self.parts.groups]
+        for edge, pairs in zip(self.cut.edges, self.pairs, strict=True):
+            (a, p), (b, q) = edge.ends
+            if a in part_of:
+                readings[a][:, p], readings[b][:, q], factor = pairs.draw(samples, rng)
+                factors[part_of[a]] *= factor
+        return Drawn(tuple(factors), tuple(readings))
+
+    def batches(self, drawn: Drawn, shots: int) -> list[Batch]:
+        """Return the distinct variants of joint samples, with shots in proportion to how often.
+
+        Args:
+            drawn: The samples.
+            shots: Shots of all of them together; at least one for each variant of each sample.
+        """
+        found = []
+        for number, use in enumerate(self.sources.uses):
+            if use is not None:
+                found.append(_distinct(self.sources.tensors[use], drawn.readings[number]))
+        total = sum(int(times.sum()) for _, times in found)
+        batches = []
+        spent = seen = 0
+        for rows, times in found:
+            # Rounded so that all of them add up to the shots.
+            ends = seen + np.cumsum(times)
+            seen = int(ends[-1]) if len(ends) else seen
+            upto = [shots * end // total for end in ends.tolist()] if total else []
+            own = np.diff([spent, *upto])
+            spent = upto[-1] if upto else spent
+            batches.append(Batch(rows, own.astype(np.int64)))
+        return batches
+
+    def add(self, measured: JointRound) -> None:
+        """Take a round in."""
+        means: dict[int, Reals] = {}
+        for number, use in enumerate(self.sources.uses):
+            if use is not None:
+                tensor, readings = self.sources.tensors[use], measured.drawn.readings[number]
+                means[number] = _Means(tensor, measured.rows[use], measured.counts[use]).of(
+                    readings
+                )
+        values = [
+            factors[:, None] * math.prod(_columns(means, group, choices))
+            for group, choices, factors in zip(
+                self.parts.groups, self.parts.choices, measured.drawn.factors, strict=True
+            )
+        ]
+        self.rounds.append(measured)
+        self._found.append((values, means))
+
+    def values(self) -> Reals:
+        """Return the estimate of every observable."""
+        return self.parts.combine(self._part_values())
+
+    def errors(self) -> Reals:
+        """Return the standard error of every observable.
+
+        The spread of the samples counts what each one's own shots add; to that comes what samples
+        have in common because they share shots.
+        """
+        variances = np.zeros(self.parts.num_observables)
+        total = sum(own.weight for own in self.rounds)
+        adjoints = self.parts.adjoints(self._part_values(), np.arange(self.parts.num_observables))
+        for measured, (values, means) in zip(self.rounds, self._found, strict=True):
+            weight = measured.weight / total
+            for number, (places, adjoint) in enumerate(adjoints):
+                samples, choices = len(values[number]), self.parts.choices[number]
+                factors = measured.drawn.factors[number]
+                columns = _columns(means, self.parts.groups[number], choices)
+                each = values[number] @ adjoint.T
+                spread = each.var(axis=0, ddof=1) if samples > 1 else each[0] ** 2
+                own = spread / samples
+                for place, subcircuit in enumerate(self.parts.groups[number]):
+                    use = self.sources.uses[subcircuit]
+                    assert use is not None, "every subcircuit of a part is sampled"
+                    tensor = self.sources.tensors[use]
+                    shots = _Means(tensor, measured.rows[use], measured.counts[use])
+                    others = _others(columns, place) * factors[:, None]
+                    readings = measured.drawn.readings[subcircuit]
+                    shared = shots.shared(readings, choices[:, place], others, adjoint)
+                    own = own + shared / samples**2
+                variances[places] += weight**2 * np.maximum(own, 0.0)
+        return np.sqrt(variances)
+
+    def _part_values(self) -> list[Reals]:
+        total = sum(own.weight for own in self.rounds)
+        return [
+            np.sum(
+                [
+                    measured.weight / total * values[number].mean(axis=0)
+                    for measured, (values, _) in zip(self.rounds, self._found, strict=True)
+                ],
+                axis=0,
+            )
+            for number in range(len(self.parts.groups))
+        ]
+
+
+class _Means:
+    """Means of the signs that joint samples ask one source for.
+
+    Args:
+        tensor: The source.
+        rows: The variants that were run.
+        counts: Their counts.
+    """
+
+    def __init__(self, tensor: SampledTensor, rows: NDArray[np.int16], counts: Counts) -> None:
+        self.tensor = tensor
+        self.counts = counts
+        self.place = {tuple(row): i for i, row in enumerate(rows.tolist())}
+
+    def of(self, readings: Indices) -> Reals:
+        """Return the mean for every sample and string, shape (samples, strings)."""
+        found = np.ones((len(readings), len(self.tensor.strings)))
+        for settings, samples, masks in self._variants(readings):
+            shares = self._shares(settings)
+            for string, mask in enumerate(self.tensor.string_masks):
+                bits = masks | mask
+                noisy = bits != 0
+                if noisy.any():
+                    mean = np.zeros(len(samples))
+                    for basis, share in shares[string]:
+                        outcomes, times = self.counts.of(self.place[*settings, basis])
+                        signs = parity(outcomes, bits)
+                        mean += share * ((times / times.sum()) @ signs)
+                    found[samples, string] = np.where(noisy, mean, 1.0)
+        return found
+
+    def shared(self, readings: Indices, strings: Indices, others: Reals, adjoint: Reals) -> Reals:
+        """Return what samples that share shots add to the variance of their sum.
+
+        Args:
+            readings: The samples' readings.
+            strings: This subcircuit's string in every row of the part.
+            others: Product of the other subcircuits' means and the factor, shape (samples, rows).
+            adjoint: Derivatives of the observables by the rows.
+        """
+        total = np.zeros(len(adjoint))
+        for settings, samples, masks in self._variants(readings):
+            if len(samples) < 2:
+                continue
+            shares = self._shares(settings)
+            for basis in range(len(self.tensor.bases)):
+                read = [
+                    (row, dict(shares[string]).get(basis, 0.0))
+                    for row, string in enumerate(strings.tolist())
+                ]
+                row_share = np.array([share for _, share in read])
+                if not row_share.any() or (*settings, basis) not in self.place:
+                    continue
+                outcomes, times = self.counts.of(self.place[*settings, basis])
+                shots = float(times.sum())
+                if shots == 0:
+                    continue
+                chances = times / shots
+                bits = masks[:, None] | self.tensor.string_masks[strings][None, :]
+                signs = parity(outcomes, bits.reshape(-1)).reshape(len(outcomes), *bits.shape)
+                parts = signs * (others[samples] * row_share)[None]
+                score = np.einsum("dsr,or->dso", parts, adjoint)
+                alone = np.sum(_variance(score, chances), axis=0)
+                total += (_variance(score.sum(axis=1), chances) - alone) / shots
+        return total
+
+    def _variants(
+        self, readings: Indices
+    ) -> list[tuple[tuple[int, ...], Indices, NDArray[np.uint64]]]:
+        """Return the distinct settings, the samples that have them, and their masks of signs."""
+        settings, masks = _decode(self.tensor, readings)
+        distinct, place = np.unique(settings, axis=0, return_inverse=True)
+        place = place.reshape(-1)
+        order = np.argsort(place, kind="stable")
+        groups = np.split(order, np.flatnonzero(np.diff(place[order])) + 1)
+        return [
+            (tuple(own), group, masks[group])
+            for own, group in zip(distinct.tolist(), groups, strict=True)
+        ]
+
+    def _shares(self, settings: tuple[int, ...]) -> list[list[tuple[int, float]]]:
+        """Return for each string the bases that it is read in, and their weights."""
+        shots = [
+            float(self.counts.shots[self.place[*settings, b]])
+            if (*settings, b) in self.place
+            else 0.0
+            for b in range(len(self.tensor.bases))
+        ]
+        found = []
+        for string in range(len(self.tensor.strings)):
+            bases = [b for b, own in enumerate(self.tensor.readable) if string in own and shots[b]]
+            total = sum(shots[b] for b in bases)
+            found.append([(b, shots[b] / total) for b in bases])
+        return found
+
+
+def _decode(
+    tensor: SampledTensor, readings: Indices
+) -> tuple[NDArray[np.int16], NDArray[np.uint64]]:
+    """Return the settings and the masks of the ports' signs of every sample."""
+    settings = np.zeros(readings.shape, dtype=np.int16)
+    masks = np.zeros(len(readings), dtype=np.uint64)
+    for place, (menu, bit) in enumerate(zip(tensor.menus, tensor.port_bits, strict=True)):
+        table = np.array(menu.readings)
+        settings[:, place] = table[readings[:, place], 0]
+        if bit is not None:
+            masks |= (table[readings[:, place], 1].astype(np.uint64)) << np.uint64(bit)
+    return settings, masks
+
+
+def _distinct(
+    tensor: SampledTensor, readings: Indices
+) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """Return the distinct variants of joint samples that measure anything, and how often."""
+    settings, _ = _decode(tensor, readings)
+    distinct, times = np.unique(settings, axis=0, return_counts=True)
+    rows, weights = [], []
+    for own, number in zip(distinct.tolist(), times.tolist(), strict=True):
+        for basis in range(len(tensor.bases)):
+            if tensor.bits(own, basis):
+                rows.append([*own, basis])
+                weights.append(number)
+    width = len(tensor.ports) + 1
+    return np.array(rows, dtype=np.int16).reshape(-1, width), np.array(weights, dtype=np.int64)
+
+
+def _columns(means: Mapping[int, Reals], group: Sequence[int], choices: Indices) -> list[Reals]:
+    """Return each subcircuit's mean for every sample and row of a part."""
+    return [means[k][:, choices[:, place]] for place, k in enumerate(group)]
+
+
+def _others(columns: Sequence[Reals], place: int) -> Reals:
+    """Multiply all but one."""
+    found = np.ones_like(columns[0])
+    for number, own in enumerate(columns):
+        if number != place:
+            found = found * own
+    return found
+
+
+def _variance(scores: Reals, chances: Reals) -> Reals:
+    """Return the variance of one shot's scores, whose first axis is the outcome."""
+    mean = np.tensordot(chances, scores, axes=1)
+    return np.asarray(np.tensordot(chances, (scores - mean) ** 2, axes=1))

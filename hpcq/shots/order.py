@@ -1,0 +1,99 @@
+"""The work order of a sampled run: what a rank must know to measure any variant, sent once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.config import Limits
+from hpcq.cutting.packing import pack, unpack
+from hpcq.engines.sampling import ShotEngine
+from hpcq.inputs.pauli_text import as_strings
+from hpcq.shots import counts
+from hpcq.shots.batches import Batch, Task, make_tasks
+from hpcq.shots.engine import Wanted
+from hpcq.variants.sampled import SampledTensor, Template
+
+MARK = b"shots "
+"""What the bytes of a sampled run's work order start with."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShotOrder:
+    """The sources to measure; what is measured of them comes round by round.
+
+    Attributes:
+        tensors: The sources.
+        limits: What a rank may use.
+        seed: Root of all seeds.
+        wanted: Which engine runs them.
+    """
+
+    tensors: tuple[SampledTensor, ...]
+    limits: Limits
+    seed: int
+    wanted: Wanted
+    _prepared: dict[tuple[int, tuple[int, ...]], tuple[Template, Any]] = field(
+        default_factory=dict, init=False
+    )
+
+    def tasks(self, batches: Sequence[Batch]) -> list[Task]:
+        """Divide a round into tasks."""
+        noisy, whole = self.wanted.noise is not None, self.wanted.backend is not None
+        return make_tasks(self.tensors, batches, noisy=noisy, whole=whole)
+
+    def prepared(
+        self, source: int, measured: tuple[int, ...], engine: ShotEngine
+    ) -> tuple[Template, Any]:
+        """Return a template, and what the engine made of it."""
+        key = (source, measured)
+        if key not in self._prepared:
+            template = self.tensors[source].template(measured, deferred=engine.deferred)
+            self._prepared[key] = (template, engine.prepare(template))
+        return self._prepared[key]
+
+    def worker(
+        self, number: int, batches: Sequence[Batch], tasks: Sequence[Task], engine: ShotEngine
+    ) -> Callable[[int], NDArray[np.uint64]]:
+        """Return the function that does a task of round ``number``."""
+
+        def work(place: int) -> NDArray[np.uint64]:
+            task = tasks[place]
+            tensor = self.tensors[task.source]
+            template, prepared = self.prepared(task.source, task.measured, engine)
+            rows = np.empty((len(task.rows), len(template.columns)))
+            for row, own in enumerate(batches[task.source].rows[task.rows].tolist()):
+                table = tensor.angles(own[:-1], own[-1])
+                rows[row] = [table[column] for column in template.columns]
+            seeds = np.random.SeedSequence(self.seed, spawn_key=(number, place))
+            seed = int(seeds.generate_state(1, np.uint64)[0] >> 1)
+            return counts.pack(engine.sample(prepared, rows, task.shots, seed))
+
+        return work
+
+    def to_bytes(self) -> bytes:
+        """Pack the order."""
+        header = {
+            "limits": asdict(self.limits),
+            "seed": self.seed,
+            "wanted": asdict(self.wanted),
+            "strings": [tensor.strings for tensor in self.tensors],
+            "lean": [tensor.lean for tensor in self.tensors],
+        }
+        return MARK + pack(header, [tensor.subcircuit for tensor in self.tensors])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ShotOrder:
+        """Unpack what :meth:`to_bytes` packed."""
+        header, subcircuits = unpack(data.removeprefix(MARK))
+        tensors = tuple(
+            SampledTensor(subcircuit, as_strings(strings), lean)
+            for subcircuit, strings, lean in zip(
+                subcircuits, header["strings"], header["lean"], strict=True
+            )
+        )
+        return cls(tensors, Limits(**header["limits"]), header["seed"], Wanted(**header["wanted"]))

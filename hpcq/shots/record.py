@@ -1,0 +1,153 @@
+"""What a run with shots leaves behind: enough to compute its values again, and to go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.errors import InputError
+from hpcq.shots.estimate import Estimator, Round
+from hpcq.shots.joint import JointRound
+from hpcq.shots.sampling import Mode, Sampling
+from hpcq.variants.sampled import SampledTensor
+
+if TYPE_CHECKING:
+    from hpcq.assembly import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """The rounds of a run and of those that it went on from.
+
+    Attributes:
+        mode: How variants were chosen.
+        identity: What must be the same for a run to go on, as SHA-256 or plain words.
+        sources: The distinct subcircuits that were measured.
+        uses: For each subcircuit its source; None where no term sees it.
+        parts: For each subcircuit the number of the part that it belongs to; None likewise.
+        rounds: What was measured.
+    """
+
+    mode: Mode
+    identity: Mapping[str, str]
+    sources: tuple[SampledTensor, ...]
+    uses: tuple[int | None, ...]
+    parts: tuple[int | None, ...]
+    rounds: Sequence[Round] | Sequence[JointRound]
+
+    @classmethod
+    def of(cls, sampling: Sampling, identity: Mapping[str, str], rounds: Sequence[Any]) -> Record:
+        """Return the record of a run."""
+        part_of = {k: p for p, group in enumerate(sampling.parts.groups) for k in group}
+        uses = sampling.sources.uses
+        return cls(
+            sampling.mode,
+            identity,
+            sampling.sources.tensors,
+            uses,
+            tuple(part_of.get(number) for number in range(len(uses))),
+            tuple(rounds),
+        )
+
+    def check(self, identity: Mapping[str, str], name: str) -> None:
+        """Make sure that a run can go on from here.
+
+        Raises:
+            InputError: If it cannot; with what differs.
+        """
+        known = {**self.identity}
+        differ = sorted(key for key in {*known, *identity} if known.get(key) != identity.get(key))
+        if differ:
+            raise InputError(
+                f"{name}: it holds shots of another run ({', '.join(differ)} differ), expected "
+                "the same run, to which shots are added, or another file"
+            )
+
+
+def identity_of(plan: Plan, engine: Mapping[str, str | None]) -> dict[str, str]:
+    """Return what must be the same for a run to go on from another.
+
+    Args:
+        plan: The plan.
+        engine: Noise and backend.
+    """
+    sampling = plan.sampling
+    assert sampling is not None, "it is a plan with shots"
+    subcircuits = [own.content for own in sampling.cut.subcircuits]
+    observables = [
+        [own.name, [[list(map(list, term)), c] for term, c in own.terms]]
+        for own in plan.observables
+    ]
+    return {
+        "circuit": _digest(_content(plan)),
+        "cuts": _digest([subcircuits, [str(edge.ends) for edge in sampling.cut.edges]]),
+        "observables": _digest(observables),
+        "mode": sampling.mode,
+        "settings": "few" if any(own.lean for own in sampling.sources.tensors) else "all",
+        "seed": str(plan.config["seed"]),
+        "noise": _digest(engine["noise"]) if engine["noise"] else "none",
+        "backend": engine["backend"] or "aer",
+    }
+
+
+def full_tensor(tensor: SampledTensor, found: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Return a tensor as exact runs have it: shape (strings, D, D), twins with their own index."""
+    ports = tensor.subcircuit.ports
+    place = {number: i for i, number in enumerate(tensor.mains)}
+    sizes = [port.dimension for port in tensor.ports]
+    split = found.reshape(len(found), *(d for size in sizes for d in (size, size)))
+    kets = [1 + 2 * i for i in range(len(sizes))]
+    matrix = split.transpose(0, *kets, *(1 + k for k in kets))
+    matrix = matrix.reshape(len(found), int(np.prod(sizes)), -1)
+    index = np.indices([port.dimension for port in ports], sparse=True)
+    digits: list[Any] = [index[number] for number in tensor.mains]
+    for number, port in enumerate(ports):
+        if port.twin is not None:
+            digits[place[port.twin]] = digits[place[port.twin]] ^ index[number]
+    rows = np.zeros([port.dimension for port in ports], dtype=np.intp)
+    for digit, size in zip(digits, sizes, strict=True):
+        rows = rows * size + digit
+    flat = rows.reshape(-1)
+    return matrix[:, flat[:, None], flat]
+
+
+def tensors_of(
+    sampling: Sampling, rounds: Sequence[Any]
+) -> tuple[NDArray[np.complex128] | None, ...]:
+    """Return every subcircuit's estimated tensor; None where there is none."""
+    if sampling.mode == "joint" or sampling.reconstruction is None:
+        return tuple(None for _ in sampling.cut.subcircuits)
+    estimator = Estimator(sampling.sources, sampling.reconstruction, list(rounds))
+    own = [
+        full_tensor(tensor, found)
+        for tensor, found in zip(sampling.sources.tensors, estimator.tensors(), strict=True)
+    ]
+    return tuple(
+        None if use is None else own[use][places]
+        for use, places in zip(sampling.sources.uses, sampling.sources.places, strict=True)
+    )
+
+
+def _content(plan: Plan) -> list[Any]:
+    """Return the circuit's gates as plain values."""
+    wire = {qubit: index for index, qubit in enumerate(plan.circuit.qubits)}
+    return [
+        [own.operation.name, [wire[q] for q in own.qubits], [_plain(v) for v in own.params]]
+        for own in plan.circuit.data
+    ]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (int, float, str)):
+        return value
+    return repr(np.asarray(value, dtype=complex).tolist())
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

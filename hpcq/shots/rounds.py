@@ -1,0 +1,284 @@
+"""What the next round measures: shots in rounds, each planned from the ones before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.shots.allocation import by_spread, evenly
+from hpcq.shots.batches import Batch
+from hpcq.shots.counts import Counts
+from hpcq.shots.estimate import Estimator, Round
+from hpcq.shots.joint import Drawn, JointEstimator, JointRound
+from hpcq.shots.reading import Recipes, fewest_shots, first_recipes
+from hpcq.shots.sampling import Budget, Sampling
+
+_PILOT = 0.1
+_PILOT_SHOTS = 16
+_LARGEST_PILOT = 0.3
+_PILOT_WEIGHT = 0.6
+"""Weight of an evenly spread round's shots against others: those are likely better spread."""
+
+_SECOND = 1 / 3
+_FEWEST = 4
+_PRECISION_PILOT = 32
+_GROWTH = 4.0
+_MARGIN = 1.05
+_SHARPNESS = 4
+_JOINT_PILOT = 256
+_JOINT_SHOTS = 4
+_JOINT_ROUNDS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A round to be done.
+
+    Attributes:
+        batches: For each source the variants to run.
+        weight: Its weight in the average over rounds.
+        plan: What the estimator needs to know beside the counts.
+    """
+
+    batches: tuple[Batch, ...]
+    weight: float
+    plan: Any
+
+
+class Schedule(Protocol):
+    """Decides round after round what to measure, and keeps what came of it.
+
+    Attributes:
+        budget: What may be spent.
+        rounds: The rounds so far, those of earlier runs first.
+    """
+
+    budget: Budget
+
+    @property
+    def rounds(self) -> Sequence[Round] | Sequence[JointRound]:
+        """The rounds so far, those of earlier runs first."""
+
+    @property
+    def shots(self) -> int:
+        """Shots of all rounds."""
+
+    def next(self) -> Step | None:
+        """Return the next round; None when the budget is spent or the precision reached."""
+
+    def take(self, step: Step, counts: Sequence[Counts]) -> None:
+        """Take in what a round measured."""
+
+    def values(self) -> NDArray[np.float64]:
+        """Return the estimate of every observable."""
+
+    def errors(self) -> NDArray[np.float64]:
+        """Return the standard error of every observable."""
+
+
+def make_schedule(sampling: Sampling, seed: int, rounds: Sequence[Any] = ()) -> Schedule:
+    """Begin, or go on where earlier rounds ended.
+
+    Args:
+        sampling: What to sample.
+        seed: Seed of joint samples.
+        rounds: Rounds of earlier runs.
+    """
+    if sampling.mode == "joint":
+        return JointSchedule(sampling, seed, rounds)
+    return EnumeratedSchedule(sampling, rounds)
+
+
+class _Base:
+    """What both kinds of schedules share: the account of shots.
+
+    Args:
+        budget: What may be spent from now on.
+        estimator: What is known.
+    """
+
+    def __init__(self, budget: Budget, estimator: Estimator | JointEstimator) -> None:
+        self.budget = budget
+        self._known = estimator
+        self._before = estimator.shots
+
+    @property
+    def rounds(self) -> Sequence[Any]:
+        """The rounds so far, those of earlier runs first."""
+        return self._known.rounds
+
+    @property
+    def shots(self) -> int:
+        """Shots of all rounds."""
+        return self._known.shots
+
+    def values(self) -> NDArray[np.float64]:
+        """Return the estimate of every observable."""
+        return self._known.values()
+
+    def errors(self) -> NDArray[np.float64]:
+        """Return the standard error of every observable."""
+        return self._errors
+
+    @cached_property
+    def _errors(self) -> NDArray[np.float64]:
+        return self._known.errors()
+
+    @property
+    def _left(self) -> int | None:
+        """Shots that are left; None for any number."""
+        if self.budget.shots is None:
+            return None
+        return self.budget.shots - (self._known.shots - self._before)
+
+    def _toward_precision(self, least: int, pilot: int) -> int:
+        """Return the shots of the next round toward a precision."""
+        precision = self.budget.precision
+        assert precision is not None, "it is asked for"
+        done = self._known.shots
+        if not self._known.rounds:
+            size = pilot
+        else:
+            worst = float(self.errors().max(initial=0))
+            if worst <= precision:
+                return 0
+            missing = done * ((worst / precision) ** 2 - 1)
+            size = int(max(least, done // 8, min(_MARGIN * missing, _GROWTH * done)))
+        left = self._left
+        if left is None:
+            return size
+        size = left if left - size < least else size
+        return size if size >= least else 0
+
+
+class EnumeratedSchedule(_Base):
+    """Rounds that run every variant, better and better spread.
+
+    Args:
+        sampling: What to sample.
+        rounds: Rounds of earlier runs.
+    """
+
+    def __init__(self, sampling: Sampling, rounds: Sequence[Round] = ()) -> None:
+        assert sampling.reconstruction is not None, "the mode is enumerated"
+        self._estimator = Estimator(sampling.sources, sampling.reconstruction, list(rounds))
+        super().__init__(sampling.budget, self._estimator)
+        self._tensors = sampling.sources.tensors
+        self._least = fewest_shots(self._tensors)
+
+    def next(self) -> Step | None:
+        """Return the next round; None when the budget is spent or the precision reached."""
+        size = self._size()
+        if size == 0 and (self._estimator.rounds or self._least):
+            return None
+        readers = self._estimator.readers
+        recipes = tuple(first_recipes(tensor) for tensor in self._tensors)
+        if not self._estimator.rounds:
+            return self._step(_PILOT_WEIGHT * size, recipes, evenly(self._needed(recipes), size))
+        importance = self._importance()
+        recipes = self._estimator.choose_recipes(importance)
+        needed = self._needed(recipes)
+        if needed.sum() > size:
+            recipes = tuple(first_recipes(reader.tensor) for reader in readers)
+            return self._step(size, recipes, evenly(self._needed(recipes), size))
+        spreads = self._estimator.spreads(recipes, importance)
+        return self._step(size, recipes, by_spread(np.concatenate(spreads), needed, size))
+
+    def take(self, step: Step, counts: Sequence[Counts]) -> None:
+        """Take in what a round measured."""
+        self._estimator.add(Round(step.weight, step.plan, tuple(counts)))
+        self.__dict__.pop("_errors", None)
+
+    def _size(self) -> int:
+        """Number of shots of the next round."""
+        if self.budget.precision is not None:
+            return self._toward_precision(self._least, _PRECISION_PILOT * self._least)
+        left = self._left or 0
+        if left < self._least:
+            return 0
+        if not self._estimator.rounds:
+            if left < _FEWEST * self._least:
+                return left
+            pilot = max(_PILOT * left, min(_LARGEST_PILOT * left, _PILOT_SHOTS * self._least))
+            return max(self._least, int(pilot))
+        second = int(_SECOND * left)
+        if len(self._estimator.rounds) == 1 and second >= _FEWEST * self._least:
+            return second
+        return left
+
+    def _importance(self) -> NDArray[np.float64]:
+        errors = self.errors()
+        worst = float(errors.max(initial=0))
+        if self.budget.precision is None or worst == 0:
+            return np.ones(len(errors))
+        return np.asarray((errors / worst) ** _SHARPNESS)
+
+    def _needed(self, recipes: Sequence[Recipes]) -> NDArray[np.bool_]:
+        """Say which variants of all sources need shots."""
+        needed = [
+            reader.used(own) & reader.informative
+            for reader, own in zip(self._estimator.readers, recipes, strict=True)
+        ]
+        return np.concatenate([np.empty(0, dtype=bool), *needed])
+
+    def _step(self, weight: float, recipes: tuple[Recipes, ...], shots: NDArray[np.int64]) -> Step:
+        ends = np.cumsum([tensor.num_variants for tensor in self._tensors])
+        batches = [
+            Batch.of_all(tensor, own)
+            for tensor, own in zip(self._tensors, np.split(shots, ends[:-1]), strict=False)
+        ]
+        return Step(tuple(batches), max(float(weight), 1.0), recipes)
+
+
+class JointSchedule(_Base):
+    """Rounds of joint samples.
+
+    Args:
+        sampling: What to sample.
+        seed: Seed of the samples.
+        rounds: Rounds of earlier runs.
+    """
+
+    def __init__(self, sampling: Sampling, seed: int, rounds: Sequence[JointRound] = ()) -> None:
+        self._estimator = JointEstimator(sampling.cut, sampling.parts, sampling.sources, rounds)
+        super().__init__(sampling.budget, self._estimator)
+        self._seed = seed
+        self._most = max(
+            2,
+            sampling.budget.max_variants
+            // max((len(tensor.bases) for tensor in sampling.sources.tensors), default=1),
+        )
+
+    def next(self) -> Step | None:
+        """Return the next round; None when the budget is spent or the precision reached."""
+        each = max(1, self._estimator.bases)
+        if self.budget.precision is not None:
+            size = self._toward_precision(2 * each, _JOINT_PILOT * each)
+            size = min(size, self._most * each * _JOINT_SHOTS)
+        else:
+            left = self._left or 0
+            rounds = math.ceil(left / (self._most * each * _JOINT_SHOTS))
+            rounds = max(1, min(rounds, _JOINT_ROUNDS))
+            size = math.ceil(left / rounds) if left >= 2 * each else 0
+            size = left if left - size < 2 * each else size
+        if size < 2 * each:
+            return None
+        samples = min(self._most, size // each)
+        key = (len(self._estimator.rounds),)
+        rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=key))
+        drawn = self._estimator.draw(samples, rng)
+        batches = self._estimator.batches(drawn, size)
+        return Step(tuple(batches), float(size), drawn)
+
+    def take(self, step: Step, counts: Sequence[Counts]) -> None:
+        """Take in what a round measured."""
+        assert isinstance(step.plan, Drawn), "it is a step of this schedule"
+        rows = tuple(batch.rows for batch in step.batches)
+        self._estimator.add(JointRound(step.weight, step.plan, rows, tuple(counts)))
+        self.__dict__.pop("_errors", None)

@@ -1,0 +1,152 @@
+"""What a run with shots samples, and how: the part of a plan that exact runs don't have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from hpcq.config import whole_number
+from hpcq.cutting.cutter import cut_circuit
+from hpcq.cutting.subcircuits import CutCircuit
+from hpcq.errors import InputError, MemoryLimitError
+from hpcq.reconstruction.gradients import Reconstruction
+from hpcq.reconstruction.parts import Parts
+from hpcq.shots.joint import Pairs
+from hpcq.shots.reading import fewest_shots
+from hpcq.shots.sources import Sources
+
+if TYPE_CHECKING:
+    from hpcq.assembly import Plan
+    from hpcq.reconstruction.terms import TermTable
+
+Mode = Literal["enumerated", "joint"]
+
+MAX_VARIANTS = 4096
+"""Variants of one subcircuit beyond which joint samples are drawn, where nothing else is said."""
+
+_MOST_FLOPS = 1e13
+_SHOTS_A_VARIANT = 4
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend, or has to reach.
+
+    Attributes:
+        shots: Number of shots of all variants together; with a precision, the most.
+        precision: Largest standard error of any observable.
+        max_variants: Variants of one subcircuit beyond which not all are run.
+    """
+
+    shots: int | None
+    precision: float | None = None
+    max_variants: int = MAX_VARIANTS
+
+    def __post_init__(self) -> None:
+        if self.shots is not None:
+            whole_number(self.shots, "shots", 1)
+        whole_number(self.max_variants, "max_variants", 1)
+        precision = self.precision
+        if precision is not None and not (
+            isinstance(precision, (int, float)) and 0 < precision < math.inf
+        ):
+            raise InputError(
+                f"precision: {str(precision)[:40]!r}, expected single, double, or a standard "
+                "error greater than 0"
+            )
+        if self.shots is None and precision is None:
+            raise InputError("shots: neither they nor a precision are given, expected one of them")
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """What to sample.
+
+    Attributes:
+        mode: ``enumerated`` runs every variant, ``joint`` draws variants of all subcircuits
+            together by their weight.
+        cut: The subcircuits and edges.
+        parts: The terms, taken apart.
+        reconstruction: The contraction; None where samples are joint.
+        sources: The distinct subcircuits.
+        budget: What may be spent.
+    """
+
+    mode: Mode
+    cut: CutCircuit
+    parts: Parts
+    reconstruction: Reconstruction | None
+    sources: Sources
+    budget: Budget
+
+    @property
+    def num_variants(self) -> int:
+        """Number of variants of all sources."""
+        return sum(tensor.num_variants for tensor in self.sources.tensors)
+
+    @cached_property
+    def gammas(self) -> tuple[float, ...]:
+        """For each part the sum of absolute weights of its joint samples.
+
+        Its square is by how much more shots the part takes than a circuit that is not cut.
+        """
+        part_of = {k: number for number, group in enumerate(self.parts.groups) for k in group}
+        found = [1.0] * len(self.parts.groups)
+        for edge in self.cut.edges:
+            number = part_of.get(edge.ends[0][0])
+            if number is not None:
+                found[number] *= Pairs.of(edge, self.cut).gamma
+        return tuple(found)
+
+
+def sampling_of(plan: Plan, budget: Budget) -> Sampling:
+    """Decide how to sample a cut circuit.
+
+    Raises:
+        InputError: If the shots are too few for any way.
+    """
+    parts = Parts.of(plan.cut, plan.terms)
+    reconstruction = _contraction(plan, parts)
+    if reconstruction is not None:
+        for lean, each in ((False, _SHOTS_A_VARIANT), (True, 1)):
+            sources = Sources.of(plan.cut, plan.terms, parts.subcircuits, lean=lean)
+            most = max((tensor.num_variants for tensor in sources.tensors), default=0)
+            if most > budget.max_variants:
+                continue
+            least = fewest_shots(sources.tensors)
+            if budget.shots is None or each * least <= budget.shots:
+                _check(sources)
+                return Sampling("enumerated", plan.cut, parts, reconstruction, sources, budget)
+    return _joint(plan, plan.terms, budget)
+
+
+def _contraction(plan: Plan, parts: Parts) -> Reconstruction | None:
+    """Plan the contraction; None if it is too much work."""
+    try:
+        found = Reconstruction.of(plan.cut, parts, plan.limits.memory_bytes // 2)
+    except MemoryLimitError:
+        return None
+    return found if found.flops <= _MOST_FLOPS else None
+
+
+def _joint(plan: Plan, terms: TermTable, budget: Budget) -> Sampling:
+    """Draw joint samples, for which every edge has ports of its own."""
+    reduced = plan.reduced
+    cut = cut_circuit(reduced.anatomy, plan.cut.cuts, reduced.labels, twins=False)
+    parts = Parts.of(cut, terms)
+    sources = Sources.of(cut, terms, parts.subcircuits, lean=False, shared=False)
+    _check(sources)
+    least = sum(len(tensor.bases) for tensor in sources.tensors)
+    if budget.shots is not None and budget.shots < 2 * least:
+        raise InputError(
+            f"shots: {budget.shots}, expected at least {2 * least}: two for each subcircuit and "
+            "measurement basis"
+        )
+    return Sampling("joint", cut, parts, None, sources, budget)
+
+
+def _check(sources: Sources) -> None:
+    for tensor in sources.tensors:
+        tensor.check()
