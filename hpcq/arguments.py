@@ -25,7 +25,9 @@ def parse(arguments: Sequence[str], commands: Mapping[str, Command]) -> argparse
     Raises:
         InputError: If they are no command line of hpcq's.
     """
-    return _parser(commands).parse_args(_joined(arguments))
+    options = _parser(commands).parse_args(_joined(arguments))
+    _sort_out_precision(options)
+    return options
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -68,6 +70,7 @@ def _whole(least: int, most: int, shown: str) -> Callable[[str], int]:
 
 
 _positive = _whole(1, 1_000_000, "1 to 1000000")
+_shots = _whole(1, 10**15, "1 to 10^15")
 _seed = _whole(0, (1 << 63) - 1, "0 to 2^63 - 1")
 
 
@@ -79,6 +82,36 @@ def _seconds(text: str) -> float:
     if not 0 < value < 1e6:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number of seconds greater than 0")
     return value
+
+
+def _precision(text: str) -> str | float:
+    if text in ("single", "double"):
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r}, expected single, double, or a standard error greater than 0"
+        )
+    return value
+
+
+def _sort_out_precision(options: argparse.Namespace) -> None:
+    """Tell the precision of numbers from that of answers; both have the same option."""
+    if not hasattr(options, "precision"):
+        return
+    given = options.precision
+    words = [own for own in given if isinstance(own, str)]
+    errors = [own for own in given if isinstance(own, float)]
+    if len(words) > 1 or len(errors) > 1:
+        raise InputError(
+            f"precision: given as {' and '.join(map(str, given))}, expected single or double at "
+            "most once, and a standard error at most once"
+        )
+    options.precision = words[0] if words else "double"
+    options.standard_error = errors[0] if errors else None
 
 
 def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
@@ -118,6 +151,19 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
     run.add_argument("--json", action="store_true", help="print one JSON object")
     run.add_argument(
         "--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: auto"
+    )
+    engine = run.add_argument_group("what measures the shots (default: Aer without noise)")
+    engine.add_argument(
+        "--noise",
+        type=_text,
+        metavar="NOISE",
+        help="Aer noise model as a JSON file, or of a fake backend such as fake_brisbane",
+    )
+    engine.add_argument(
+        "--backend",
+        type=_text,
+        metavar="NAME",
+        help="a device: generic:N, fake_brisbane and others, or one of Qiskit Runtime's",
     )
     run.set_defaults(command=known["run"])
 
@@ -165,7 +211,7 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
         "--objective",
         choices=("seconds", "overhead"),
         help="what to make small: seconds of the exact run, or gamma squared, the overhead of "
-        "shots on devices; default: seconds",
+        "shots; default: seconds, with shots overhead",
     )
     search.add_argument(
         "--search-seconds",
@@ -196,9 +242,22 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
         help="'Z0 Z5 + 0.5 X2', or a label ZIIX (rightmost is qubit 0); repeatable",
     )
     asked.add_argument("--observables", type=_text, metavar="FILE.json", help="named observables")
+    shots = parser.add_argument_group("shots, as on devices (default: exact)")
+    shots.add_argument(
+        "--shots",
+        type=_shots,
+        metavar="N",
+        help="of all variants together; with --precision EPS, the most",
+    )
+    shots.add_argument(
+        "--max-variants",
+        type=_positive,
+        metavar="V",
+        help="variants of one subcircuit above which joint samples are drawn; default: 4096",
+    )
     means = parser.add_argument_group("means")
     means.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of the search; default: 0"
+        "--seed", type=_seed, default=0, metavar="N", help="of search and shots; default: 0"
     )
     means.add_argument("--threads", type=_positive, metavar="T", help="a rank; default: its cores")
     means.add_argument(
@@ -215,5 +274,11 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
         help="limit on reading CIRCUIT; default: 4",
     )
     means.add_argument(
-        "--precision", choices=("single", "double"), default="double", help="default: double"
+        "--precision",
+        type=_precision,
+        action="append",
+        default=[],
+        metavar="EPS|single|double",
+        help="EPS: shots until no standard error is larger; single, double: numbers of the "
+        "simulation, default: double; may be given once for each",
     )

@@ -20,6 +20,7 @@ from hpcq.cost import task_seconds
 from hpcq.cutting.subcircuits import Subcircuit
 from hpcq.engines.aer import AerEngine
 from hpcq.farm.serial import SerialFarm
+from hpcq.options import RunOptions
 from hpcq.planning import plan
 from hpcq.reconstruction.expectation import contract, predicted_work
 from hpcq.reconstruction.network import bond_tensor
@@ -131,7 +132,7 @@ class _Bench:
         phases: list[float] = []
 
         def once() -> None:
-            result = run_on_farm(tiny, SerialFarm(), device="cpu")
+            result = run_on_farm(tiny, SerialFarm(), RunOptions("cpu"))
             phases.append(sum(result.provenance["seconds"].values()))
 
         self._quickest(once)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hpcq.config import Limits
     from hpcq.farm.serial import Farm
     from hpcq.inputs.circuits import Reading
+    from hpcq.result import Result
+    from hpcq.shots.sampling import Budget
 
 _PROGRESS_SECONDS = 5.0
 
@@ -104,20 +106,24 @@ def _plan(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     reading = _read_ahead(options)
     from hpcq.farm.mpi import ending_the_job, open_farm
+    from hpcq.options import RunOptions
     from hpcq.running import run_on_farm
 
-    def check() -> None:
-        if options.output is not None:
-            from hpcq.store import check_output
+    options.previous = None
 
-            check_output(Path(options.output))
+    def check() -> None:
+        if _budget(options) is None and (options.noise or options.backend):
+            raise InputError("noise, backend: they are for shots, expected --shots or --precision")
+        if options.output is not None:
+            options.previous = _previous(options)
 
     farm = open_farm()
     with ending_the_job(farm):
         plans = _planned(options, reading, farm, check)
-        result = run_on_farm(
-            plans[0] if plans else None, farm, device=options.device, progress=_Progress()
+        how = RunOptions(
+            options.device, options.noise, options.backend, options.previous, _Progress(), _note
         )
+        result = run_on_farm(plans[0] if plans else None, farm, how)
     if farm.rank == 0:
         shown = result.to_json() if options.json else str(result)
         if options.output is not None:
@@ -129,6 +135,40 @@ def _run(options: argparse.Namespace) -> int:
             sys.stderr.write(f"hpcq: wrote {options.output}\n")
         print(shown)
     return 0
+
+
+def _previous(options: argparse.Namespace) -> Result | None:
+    """Return what the output file holds already, if shots are to be added to it.
+
+    Raises:
+        InputError: If the file cannot be written, or holds what must not be lost.
+    """
+    from hpcq.store import check_output, load, load_summary
+
+    path = check_output(Path(options.output))
+    if not path.exists():
+        return None
+    mode = load_summary(path).config.get("mode", "exact")
+    wanted = "exact" if _budget(options) is None else "shots"
+    if mode != wanted:
+        held, asked = ("shots", "an exact run") if mode == "shots" else ("an exact result", "shots")
+        raise InputError(
+            f"output: {options.output[:80]!r} holds {held}, which {asked} would replace; expected "
+            "another file"
+        )
+    return load(path) if mode == "shots" else None
+
+
+def _budget(options: argparse.Namespace) -> Budget | None:
+    from hpcq.planning import budget_of
+
+    return budget_of(options.shots, options.standard_error, options.max_variants)
+
+
+def _note(line: str) -> None:
+    """Print a line of a run's progress."""
+    sys.stderr.write(f"hpcq: {line}\n")
+    sys.stderr.flush()
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -174,7 +214,8 @@ def _planned(
 ) -> list[Plan]:
     """Make the plan on rank 0, and with ``--pareto`` narrower ones; nothing on other ranks."""
     from hpcq.planning import pareto_plans, plan_normalised
-    from hpcq.running import check_plan, from_rank_0
+    from hpcq.running import check_plan
+    from hpcq.together import from_rank_0
 
     cores, memory = farm.local_share()
     cores, memory = farm.smallest(cores), farm.smallest(memory)
@@ -219,6 +260,7 @@ def _how_to_plan(
         raise InputError(f"{min(search)}: it is for a search, expected --max-qubits with it")
     return {
         "observables": observables or None,
+        "budget": _budget(options),
         "max_qubits": options.max_qubits,
         "partition": partition,
         "cuts": Path(options.cuts) if options.cuts is not None else None,

@@ -148,6 +148,7 @@ def _known_answers() -> Iterator[Finding]:
 
     from hpcq.cutting.cuts import Cuts, GateCut, WireCut
     from hpcq.farm.serial import SerialFarm
+    from hpcq.options import RunOptions
     from hpcq.planning import plan
     from hpcq.running import run_on_farm
 
@@ -160,7 +161,7 @@ def _known_answers() -> Iterator[Finding]:
     for name, cuts in ways.items():
         try:
             result = run_on_farm(
-                plan(circuit, list(expected), cuts=cuts, threads=1), SerialFarm(), device="cpu"
+                plan(circuit, list(expected), cuts=cuts, threads=1), SerialFarm(), RunOptions("cpu")
             )
         except HpcqError as error:
             yield Finding("answers", f"{name} cut: {error}", ok=False)

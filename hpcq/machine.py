@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hpcq.errors import InputError
@@ -119,3 +120,15 @@ def format_bytes(size: float) -> str:
     if size >= 1e6:
         return f"{size:.1e} {unit}"
     return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+
+
+def blas_threads(threads: int) -> AbstractContextManager[object]:
+    """Keep numpy's matrix products to so many threads.
+
+    More than one pays only where single products are large; many small ones on several threads
+    wait for each other, the longer the busier the machine is.
+    """
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(threads, user_api="blas")
+    return limits

@@ -13,6 +13,7 @@ from hpcq.machine import format_bytes
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
     from hpcq.result import Result
+    from hpcq.shots.sampling import Sampling
 
 _SHOWN_SUBCIRCUITS = 24
 _SHOWN_CUTS = 24
@@ -39,6 +40,8 @@ def plan_text(plan: Plan) -> str:
             lines.append(f"  {edge.cut}, dimension {edge.dimension}, subcircuits {a} and {b}")
         if len(cut.edges) > _SHOWN_CUTS:
             lines.append(f"  ... and {len(cut.edges) - _SHOWN_CUTS} more")
+    if plan.sampling is not None:
+        return "\n".join([*lines, "", *_sampling_lines(plan.sampling)])
     return "\n".join([*lines, "", *_cost_lines(plan), *_warnings(plan)])
 
 
@@ -110,6 +113,53 @@ def _cost_lines(plan: Plan) -> list[str]:
         needed = max(device_qubits(plan.reduced.anatomy, plan.cut.cuts), default=0)
         lines.append(f"device             {_count(needed, 'qubit')} with reuse are enough")
     return lines
+
+
+def _sampling_lines(sampling: Sampling) -> list[str]:
+    """Say how a run with shots goes, and what error to expect of it."""
+    budget, tensors = sampling.budget, sampling.sources.tensors
+    most = max((tensor.num_variants for tensor in tensors), default=0)
+    ways = {
+        "enumerated": "every variant is run",
+        "joint": f"joint samples, at most {budget.max_variants} variants of a subcircuit a round",
+    }
+    gamma = max(sampling.gammas, default=1.0)
+    lines = [
+        f"sampling           {sampling.mode}: {ways[sampling.mode]}",
+        f"variants           {_large(sampling.num_variants)} of {len(tensors)} distinct "
+        f"subcircuits, at most {_large(most)} of one",
+        f"overhead           gamma squared {_power_of_ten(2 * math.log10(gamma))}: a Pauli string "
+        "takes at most about so many times the shots of the uncut circuit",
+        f"qubits             {max((t.num_qubits for t in tensors), default=0)} on a device, "
+        f"{max((t.simulated_qubits for t in tensors), default=0)} in a simulation",
+    ]
+    if budget.shots is not None:
+        error = gamma / math.sqrt(budget.shots)
+        lines.append(
+            f"shots              {budget.shots}; standard error of a Pauli string at most about "
+            f"{error:.2g}, often far less"
+        )
+    if budget.precision is not None:
+        shots = (gamma / budget.precision) ** 2
+        lines.append(
+            f"precision          {budget.precision:g}; for a Pauli string at most about "
+            f"{shots:.2g} shots, often far fewer"
+        )
+    return lines
+
+
+def _sampling_json(sampling: Sampling) -> dict[str, Any]:
+    """Return the same as plain JSON values."""
+    return {
+        "mode": sampling.mode,
+        "num_variants": sampling.num_variants,
+        "variants": [tensor.num_variants for tensor in sampling.sources.tensors],
+        "sources": list(sampling.sources.uses),
+        "gamma_squared": [gamma**2 for gamma in sampling.gammas],
+        "shots": sampling.budget.shots,
+        "precision": sampling.budget.precision,
+        "max_variants": sampling.budget.max_variants,
+    }
 
 
 def _warnings(plan: Plan) -> list[str]:
@@ -186,6 +236,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "memory_bytes": cost.memory_bytes,
         "memory_bytes_per_rank": cost.task_bytes,
         "cheaper_uncut": cost.cheaper_uncut,
+        "sampling": None if plan.sampling is None else _sampling_json(plan.sampling),
         "observables": [observable.name for observable in plan.observables],
         "config": dict(plan.config),
     }
@@ -226,17 +277,22 @@ def result_text(result: Result) -> str:
     """Write a result with what matters of its history."""
     seconds = result.provenance.get("seconds", {})
     phases = ", ".join(f"{name} {value:.3g} s" for name, value in seconds.items())
-    return "\n".join(
-        [
-            str(result),
-            "",
-            f"status      {result.status}",
-            f"ranks       {result.provenance.get('ranks', '?')} on "
-            f"{', '.join(result.provenance.get('hosts', ['?']))}",
-            f"seconds     {phases}",
-            f"norm error  {result.provenance.get('norm_error', float('nan')):.2g}",
+    lines = [
+        str(result),
+        "",
+        f"status      {result.status}",
+        f"ranks       {result.provenance.get('ranks', '?')} on "
+        f"{', '.join(result.provenance.get('hosts', ['?']))}",
+        f"seconds     {phases}",
+    ]
+    if "shots" in result.provenance:
+        lines += [
+            f"shots       {result.provenance['shots']} in {result.provenance['rounds']} rounds",
+            f"measured by {', '.join(sorted(set(result.provenance['devices'])))}",
         ]
-    )
+    else:
+        lines.append(f"norm error  {result.provenance.get('norm_error', float('nan')):.2g}")
+    return "\n".join(lines)
 
 
 def _large(number: int) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.errors import InputError
+from hpcq.shots.engine import Wanted
 from hpcq.shots.estimate import Estimator, Round
 from hpcq.shots.joint import JointRound
 from hpcq.shots.sampling import Mode, Sampling
@@ -39,7 +40,7 @@ class Record:
     sources: tuple[SampledTensor, ...]
     uses: tuple[int | None, ...]
     parts: tuple[int | None, ...]
-    rounds: Sequence[Round] | Sequence[JointRound]
+    rounds: Sequence[Round | JointRound]
 
     @classmethod
     def of(cls, sampling: Sampling, identity: Mapping[str, str], rounds: Sequence[Any]) -> Record:
@@ -55,7 +56,7 @@ class Record:
             tuple(rounds),
         )
 
-    def check(self, identity: Mapping[str, str], name: str) -> None:
+    def check(self, identity: Mapping[str, str]) -> None:
         """Make sure that a run can go on from here.
 
         Raises:
@@ -65,20 +66,13 @@ class Record:
         differ = sorted(key for key in {*known, *identity} if known.get(key) != identity.get(key))
         if differ:
             raise InputError(
-                f"{name}: it holds shots of another run ({', '.join(differ)} differ), expected "
-                "the same run, to which shots are added, or another file"
+                f"shots: those at hand are of another run ({', '.join(differ)} differ), expected "
+                "the same run, to which they are added, or another file"
             )
 
 
-def identity_of(plan: Plan, engine: Mapping[str, str | None]) -> dict[str, str]:
-    """Return what must be the same for a run to go on from another.
-
-    Args:
-        plan: The plan.
-        engine: Noise and backend.
-    """
-    sampling = plan.sampling
-    assert sampling is not None, "it is a plan with shots"
+def identity_of(plan: Plan, sampling: Sampling, wanted: Wanted) -> dict[str, str]:
+    """Return what must be the same for a run to go on from another."""
     subcircuits = [own.content for own in sampling.cut.subcircuits]
     observables = [
         [own.name, [[list(map(list, term)), c] for term, c in own.terms]]
@@ -91,8 +85,8 @@ def identity_of(plan: Plan, engine: Mapping[str, str | None]) -> dict[str, str]:
         "mode": sampling.mode,
         "settings": "few" if any(own.lean for own in sampling.sources.tensors) else "all",
         "seed": str(plan.config["seed"]),
-        "noise": _digest(engine["noise"]) if engine["noise"] else "none",
-        "backend": engine["backend"] or "aer",
+        "noise": _digest(wanted.noise) if wanted.noise else "none",
+        "backend": wanted.backend or "aer",
     }
 
 

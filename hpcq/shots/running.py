@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,45 +12,160 @@ import numpy as np
 from hpcq.assembly import Plan
 from hpcq.engines.sampling import ShotEngine
 from hpcq.errors import HpcqError, InputError
-from hpcq.machine import format_bytes
+from hpcq.machine import blas_threads, format_bytes
+from hpcq.options import Note, RunOptions
+from hpcq.provenance import Laps, provenance_of
+from hpcq.result import Details, Result
 from hpcq.shots.batches import Batch, pack_batches, unpack_batches
 from hpcq.shots.counts import Counts, unpack
 from hpcq.shots.engine import Wanted
 from hpcq.shots.order import ShotOrder
-from hpcq.shots.record import Record
+from hpcq.shots.record import Record, identity_of, tensors_of
 from hpcq.shots.rounds import Schedule, Step, make_schedule
+from hpcq.shots.sampling import Sampling
+from hpcq.together import device_of, on_every_rank
 
 if TYPE_CHECKING:
     from hpcq.farm.serial import Farm, Progress
 
-Note = Callable[[str], None]
-"""Is told now and then how the run goes, in one line."""
-
 _HOPELESS_SHOTS = 1e13
 
 
-def order_of(plan: Plan, wanted: Wanted) -> ShotOrder:
-    """Return a plan's work order.
+@dataclass(frozen=True, eq=False)
+class PreparedShots:
+    """A run with shots that is about to begin.
+
+    Attributes:
+        plan: The plan.
+        sampling: Its shots.
+        order: The work order.
+        schedule: The rounds.
+        identity: What must be the same for a run to go on from this one.
+    """
+
+    plan: Plan
+    sampling: Sampling
+    order: ShotOrder
+    schedule: Schedule
+    identity: dict[str, str]
+
+    @property
+    def payload(self) -> bytes:
+        """The work order as bytes for every rank."""
+        return self.order.to_bytes()
+
+
+def prepare_shots(plan: Plan, options: RunOptions) -> PreparedShots:
+    """Prepare a run, or go on from an earlier one.
 
     Raises:
-        InputError: If its widest simulation does not fit into the memory.
+        InputError: If noise or backend are not to be had, the earlier run is another, the shots
+            are too few to add a round, or a simulation does not fit into the memory.
     """
     sampling = plan.sampling
     assert sampling is not None, "it is a plan with shots"
+    wanted = Wanted.of(options.noise, options.backend)
+    order = ShotOrder(sampling.sources.tensors, plan.limits, plan.config["seed"], wanted)
     if wanted.backend is None:
-        for number, tensor in enumerate(sampling.sources.tensors):
-            size = plan.limits.amplitude_bytes << tensor.simulated_qubits
-            if size > plan.limits.memory_bytes:
-                raise InputError(
-                    f"memory: subcircuit {sampling.sources.uses.index(number)} and its ancillas "
-                    f"are {tensor.simulated_qubits} qubits, which need {format_bytes(size)}; a "
-                    f"rank has {format_bytes(plan.limits.memory_bytes)}, expected narrower "
-                    "subcircuits or more memory"
-                )
-    return ShotOrder(sampling.sources.tensors, plan.limits, plan.config["seed"], wanted)
+        _check_memory(plan, sampling)
+    identity = identity_of(plan, sampling, wanted)
+    previous = options.previous
+    record = previous.details.record if previous is not None and previous.details else None
+    if record is not None:
+        record.check(identity)
+    schedule = make_schedule(sampling, plan.config["seed"], record.rounds if record else ())
+    if sampling.budget.precision is None and schedule.next() is None:
+        raise InputError(
+            f"shots: {sampling.budget.shots}, expected at least one for each of the "
+            f"{sampling.num_variants} variants"
+        )
+    return PreparedShots(plan, sampling, order, schedule, identity)
 
 
-def try_templates(order: ShotOrder, engine: ShotEngine) -> None:
+def run_shots(
+    prepared: object, payload: bytes, farm: Farm, options: RunOptions, laps: Laps
+) -> Result:
+    """Run a plan with shots.
+
+    Args:
+        prepared: What :func:`prepare_shots` returned on rank 0.
+        payload: The work order that rank 0 shared.
+        farm: The ranks.
+        options: How to run.
+        laps: Seconds so far.
+    """
+    here = prepared if isinstance(prepared, PreparedShots) else None
+    order = here.order if here else ShotOrder.from_bytes(payload)
+    engine = _open(order, farm, options)
+    where = farm.names(f"{socket.gethostname()} {engine.name}")
+    laps.end("share")
+    with blas_threads(1):
+        if here is None:
+            follow(order, farm, engine, options.progress)
+            return Result.from_json(farm.share(b""))
+        measure(order, here.schedule, farm, engine, options.progress, options.note)
+        laps.end("measure")
+        result = _result(here, farm, where, options, laps)
+    farm.share(result.to_json().encode())
+    return result
+
+
+def _result(
+    prepared: PreparedShots, farm: Farm, where: Sequence[str], options: RunOptions, laps: Laps
+) -> Result:
+    plan, sampling, schedule = prepared.plan, prepared.sampling, prepared.schedule
+    engine = {"noise": _shown(options.noise), "backend": _shown(options.backend)}
+    return Result(
+        names=tuple(observable.name for observable in plan.observables),
+        expectation_values=schedule.values(),
+        standard_errors=schedule.errors(),
+        status="complete",
+        config={**plan.config, "device": options.device, **engine},
+        provenance={
+            **provenance_of(farm, where, laps),
+            "shots": schedule.shots,
+            "rounds": len(schedule.rounds),
+        },
+        details=Details(
+            plan.circuit,
+            plan.cuts,
+            plan.observables,
+            plan.reduced.cone_of,
+            sampling.cut.subcircuits,
+            sampling.cut.edges,
+            sampling.parts.terms.strings,
+            tensors_of(sampling, schedule.rounds),
+            Record.of(sampling, prepared.identity, schedule.rounds),
+        ),
+    )
+
+
+def _open(order: ShotOrder, farm: Farm, options: RunOptions) -> ShotEngine:
+    """Open this rank's engine; where one rank cannot, all refuse."""
+    device = "cpu" if order.wanted.backend is not None else device_of(farm, options.device)
+
+    def make() -> ShotEngine:
+        engine = order.wanted.open(order.limits, device, options.backend)
+        if farm.rank == 0:
+            _try_templates(order, engine)
+        return engine
+
+    return on_every_rank(farm, make, "backend: it is not usable on another rank")
+
+
+def _check_memory(plan: Plan, sampling: Sampling) -> None:
+    for number, tensor in enumerate(sampling.sources.tensors):
+        size = plan.limits.amplitude_bytes << tensor.simulated_qubits
+        if size > plan.limits.memory_bytes:
+            raise InputError(
+                f"memory: subcircuit {sampling.sources.uses.index(number)} and its ancillas are "
+                f"{tensor.simulated_qubits} qubits, which need {format_bytes(size)}; a rank has "
+                f"{format_bytes(plan.limits.memory_bytes)}, expected narrower subcircuits or "
+                "more memory"
+            )
+
+
+def _try_templates(order: ShotOrder, engine: ShotEngine) -> None:
     """Prepare a template of every source, so that what cannot run is refused before anything has.
 
     Raises:
@@ -87,26 +204,6 @@ def follow(order: ShotOrder, farm: Farm, engine: ShotEngine, progress: Progress)
     while payload := farm.share(b""):
         number, batches = unpack_batches(payload)
         _farm_out(order, number, batches, farm, engine, progress)
-
-
-def begin(plan: Plan, previous: Record | None, identity: dict[str, str], name: str) -> Schedule:
-    """Begin a run, or go on from an earlier one.
-
-    Raises:
-        InputError: If the earlier one is another, or the shots are too few to add a round.
-    """
-    sampling = plan.sampling
-    assert sampling is not None, "it is a plan with shots"
-    if previous is not None:
-        previous.check(identity, name)
-    rounds = () if previous is None else previous.rounds
-    schedule = make_schedule(sampling, plan.config["seed"], rounds)
-    if sampling.budget.precision is None and schedule.next() is None:
-        raise InputError(
-            f"shots: {sampling.budget.shots}, expected at least one for each of the "
-            f"{sampling.num_variants} variants"
-        )
-    return schedule
 
 
 def _measured(
@@ -172,3 +269,10 @@ def _check_hope(schedule: Schedule) -> None:
             f"precision: {schedule.budget.precision:g} would take about {missing:.2g} more shots; "
             "expected a larger one, other cuts, or a limit by --shots"
         )
+
+
+def _shown(value: object) -> str | None:
+    """Return how a noise model or a backend is named in a file."""
+    if value is None or isinstance(value, str):
+        return value
+    return str(getattr(value, "name", None) or type(value).__name__)

@@ -57,6 +57,7 @@ def test_the_answer_is_the_same_bit_for_bit_as_alone() -> None:
 
     import hpcq
     from hpcq.farm.serial import SerialFarm
+    from hpcq.options import RunOptions
     from hpcq.running import run_on_farm
 
     rng = np.random.default_rng(5)
@@ -68,7 +69,7 @@ def test_the_answer_is_the_same_bit_for_bit_as_alone() -> None:
             circuit.cz(qubit, qubit + 1)
     plan = hpcq.plan(circuit, ["Z0 Z8", "X4 + 0.5 Y1 Y7"], partition="AAABBBCCC", threads=1)
     together = hpcq.run(plan if MPI.COMM_WORLD.rank == 0 else None, MPI.COMM_WORLD, device="cpu")
-    alone = run_on_farm(plan, SerialFarm(), device="cpu")
+    alone = run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
     np.testing.assert_array_equal(together.expectation_values, alone.expectation_values)
     assert (together.details is None) == (MPI.COMM_WORLD.rank > 0)
 
@@ -78,7 +79,7 @@ def test_a_plan_refused_on_rank_0_is_refused_everywhere() -> None:
 
     from hpcq.errors import InputError
     from hpcq.farm.mpi import MpiFarm
-    from hpcq.running import from_rank_0
+    from hpcq.together import from_rank_0
 
     def make() -> None:
         raise InputError("partition: wrong")

@@ -1,18 +1,11 @@
-"""The HDF5 file of a result, and the only module that imports h5py.
-
-Arrays, JSON attributes and QPY bytes; never pickles. The file starts with a user block of 512
-bytes, which HDF5 skips: one line of text with the SHA-256 of all that follows. It is checked
-before HDF5 opens the file, so a damaged file is refused and never misread.
-"""
+"""The HDF5 file of a result: arrays, JSON attributes and QPY bytes; never pickles."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,20 +15,17 @@ import numpy as np
 
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Edge, Port, Subcircuit
-from hpcq.errors import InputError
-from hpcq.files import check_writable, open_regular, printable_path, write_whole
+from hpcq.files import check_writable
 from hpcq.inputs.observables import Observable
-from hpcq.inputs.pauli_text import PauliString, parse_string, render
+from hpcq.inputs.pauli_text import PauliString, parse_string
 from hpcq.result import Details, Result
+from hpcq.store.files import FORMAT, FORMAT_VERSION, is_result, open_sealed, write_sealed
+from hpcq.store.records import read_record, write_record
+from hpcq.store.texts import numbered, text, texts
 from hpcq.version import __version__
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-
-FORMAT = "hpcq"
-FORMAT_VERSION = 1
-_USER_BLOCK = 512
-_SEAL = "hpcq result; SHA-256 of all bytes after the first 512: "
 
 
 def save(result: Result, path: Path) -> None:
@@ -44,13 +34,7 @@ def save(result: Result, path: Path) -> None:
     Raises:
         InputError: If the path cannot be written, or holds a file that is not hpcq's.
     """
-    place = check_output(path)
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w", userblock_size=_USER_BLOCK) as file:
-        _write(result, file)
-    content = buffer.getbuffer()
-    content[:_USER_BLOCK] = _seal(hashlib.sha256(content[_USER_BLOCK:]).hexdigest())
-    write_whole(place, content, "output")
+    write_sealed(check_output(path), lambda file: _write(result, file))
 
 
 def check_output(path: Path) -> Path:
@@ -59,7 +43,7 @@ def check_output(path: Path) -> Path:
     Raises:
         InputError: If it cannot, or if a file is there that hpcq did not write.
     """
-    return check_writable(path, "output", _is_result, "whole hpcq result")
+    return check_writable(path, "output", is_result, "whole hpcq result")
 
 
 def load(path: str | Path) -> Result:
@@ -71,23 +55,23 @@ def load(path: str | Path) -> Result:
     Raises:
         InputError: If the file is missing, damaged or not hpcq's.
     """
-    with _open(Path(path)) as file:
+    with open_sealed(Path(path)) as file:
         summary = _summary(file)
         circuit = _circuit(file["circuit"])
         observables = tuple(
             Observable(
                 str(group.attrs["name"]),
                 tuple(
-                    (parse_string(_text(pauli), circuit.num_qubits, "paulis"), float(coefficient))
+                    (parse_string(text(pauli), circuit.num_qubits, "paulis"), float(coefficient))
                     for pauli, coefficient in zip(
                         group["paulis"][()], group["coefficients"][()], strict=True
                     )
                 ),
             )
-            for group in _numbered(file["observables"])
+            for group in numbered(file["observables"])
         )
         subcircuits, strings, tensors = [], [], []
-        for group in _numbered(file["subcircuits"]):
+        for group in numbered(file["subcircuits"]):
             ports = json.loads(group.attrs["ports"])
             subcircuits.append(
                 Subcircuit(
@@ -99,18 +83,19 @@ def load(path: str | Path) -> Result:
             )
             width = int(group.attrs["num_qubits"])
             strings.append(
-                tuple(parse_string(_text(s), width, "strings") for s in group["strings"][()])
+                tuple(parse_string(text(s), width, "strings") for s in group["strings"][()])
             )
-            tensors.append(group["tensor"][()])
+            tensors.append(group["tensor"][()] if "tensor" in group else None)
         details = Details(
             circuit,
-            Cuts.from_json(_text(file["cuts"][()])),
+            Cuts.from_json(text(file["cuts"][()])),
             observables,
             _cones(file, observables),
             tuple(subcircuits),
-            _edges(_text(file["edges"][()])),
+            _edges(text(file["edges"][()])),
             tuple(strings),
             tuple(tensors),
+            read_record(file, subcircuits) if "sampling" in file else None,
         )
         return Result(
             summary.names,
@@ -125,7 +110,7 @@ def load(path: str | Path) -> Result:
 
 def load_summary(path: str | Path) -> Result:
     """Read a result without circuit and tensors; see :func:`load`."""
-    with _open(Path(path)) as file:
+    with open_sealed(Path(path)) as file:
         return _summary(file)
 
 
@@ -170,7 +155,7 @@ def _write_details(details: Details, file: h5py.File) -> None:
     for number, observable in enumerate(details.observables):
         group = file["observables"].create_group(str(number))
         group.attrs["name"] = observable.name
-        group["paulis"] = _texts(pauli for pauli, _ in observable.terms)
+        group["paulis"] = texts(pauli for pauli, _ in observable.terms)
         cones = [details.cone_of.get(pauli, 0) for pauli, _ in observable.terms]
         group["cones"] = np.array(cones, dtype=np.int64)
         group["coefficients"] = np.array([c for _, c in observable.terms], dtype=float)
@@ -182,13 +167,17 @@ def _write_details(details: Details, file: h5py.File) -> None:
         group.attrs["ports"] = json.dumps([asdict(port) for port in subcircuit.ports])
         group.attrs["cone"] = subcircuit.cone
         group["qpy"] = np.frombuffer(_qpy(subcircuit.circuit), dtype=np.uint8)
-        group["strings"] = _texts(details.strings[number])
+        group["strings"] = texts(details.strings[number])
         tensor = details.tensors[number]
+        if tensor is None:
+            continue
         if id(tensor) in written:
             group["tensor"] = written[id(tensor)]
         else:
             group["tensor"] = tensor
             written[id(tensor)] = group["tensor"]
+    if details.record is not None:
+        write_record(details.record, file)
 
 
 def _summary(file: h5py.File) -> Result:
@@ -199,66 +188,13 @@ def _summary(file: h5py.File) -> Result:
             plain = json.loads(plain)
         provenance[name] = plain
     return Result(
-        tuple(str(group.attrs["name"]) for group in _numbered(file["observables"])),
+        tuple(str(group.attrs["name"]) for group in numbered(file["observables"])),
         file["results/expectation_values"][()],
         file["results/standard_errors"][()],
         str(file.attrs["status"]),
         json.loads(file.attrs["config"]),
         provenance,
     )
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    """Open a file of hpcq's for reading; whatever is wrong with it becomes one line."""
-    descriptor = open_regular(path, 1 << 62, "an hpcq result")
-    with os.fdopen(descriptor, "rb") as raw:
-        _check_seal(raw, printable_path(path))
-        try:
-            with h5py.File(raw, "r") as file:
-                form, number = file.attrs.get("format"), file.attrs.get("format_version")
-                if form != FORMAT:
-                    raise InputError(f"{path}: format is {form!r}, expected {FORMAT!r}")
-                if number != FORMAT_VERSION:
-                    raise InputError(
-                        f"{path}: format_version is {number}, expected {FORMAT_VERSION}"
-                    )
-                yield file
-        except InputError:
-            raise
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:100]
-            raise InputError(
-                f"{printable_path(path)}: not a whole hpcq result ({reason})"
-            ) from None
-
-
-def _seal(digest: str) -> bytes:
-    """Return the user block of a file: what the file is, and the SHA-256 of the rest."""
-    return f"{_SEAL}{digest}\n".encode().ljust(_USER_BLOCK, b"\0")
-
-
-def _check_seal(raw: io.BufferedReader, name: str) -> None:
-    found = raw.read(_USER_BLOCK)
-    if not found.startswith(_SEAL.encode()):
-        raise InputError(f"{name}: not a whole hpcq result (it does not start like one)")
-    if found != _seal(hashlib.file_digest(raw, "sha256").hexdigest()):
-        raise InputError(
-            f"{name}: not a whole hpcq result (it is damaged, or was changed since hpcq wrote it)"
-        )
-    raw.seek(0)
-
-
-def _is_result(path: Path) -> bool:
-    try:
-        with _open(path):
-            return True
-    except InputError:
-        return False
-
-
-def _numbered(group: h5py.Group) -> list[h5py.Group]:
-    return [group[str(number)] for number in range(len(group))]
 
 
 def _qpy(circuit: QuantumCircuit) -> bytes:
@@ -273,10 +209,6 @@ def _circuit(dataset: h5py.Dataset) -> QuantumCircuit:
     from qiskit import qpy
 
     return qpy.load(io.BytesIO(dataset[()].tobytes()))[0]
-
-
-def _texts(strings: Iterable[PauliString]) -> Any:
-    return np.array([render(string) for string in strings], dtype=h5py.string_dtype())
 
 
 def _edges(text: str) -> tuple[Edge, ...]:
@@ -294,12 +226,8 @@ def _edges(text: str) -> tuple[Edge, ...]:
 def _cones(file: h5py.File, observables: Iterable[Observable]) -> dict[PauliString, int]:
     """Return the light cone of every term."""
     cones = {}
-    for group, observable in zip(_numbered(file["observables"]), observables, strict=True):
+    for group, observable in zip(numbered(file["observables"]), observables, strict=True):
         if "cones" in group:
             for (pauli, _), cone in zip(observable.terms, group["cones"][()], strict=True):
                 cones[pauli] = int(cone)
     return cones
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,90 @@
+"""HDF5 files of hpcq's: opened for reading only if whole, and sealed when written.
+
+A file starts with a user block of 512 bytes, which HDF5 skips: one line of text with the SHA-256 of
+all that follows. It is checked before HDF5 opens the file, so a damaged file is refused and never
+misread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from hpcq.errors import InputError
+from hpcq.files import open_regular, printable_path, write_whole
+
+FORMAT = "hpcq"
+FORMAT_VERSION = 1
+_USER_BLOCK = 512
+_SEAL = "hpcq result; SHA-256 of all bytes after the first 512: "
+
+
+def write_sealed(place: Path, fill: Callable[[h5py.File], None]) -> None:
+    """Write a file, all or nothing.
+
+    Args:
+        place: Where to.
+        fill: Writes the content.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", userblock_size=_USER_BLOCK) as file:
+        fill(file)
+    content = buffer.getbuffer()
+    content[:_USER_BLOCK] = _seal(hashlib.sha256(content[_USER_BLOCK:]).hexdigest())
+    write_whole(place, content, "output")
+
+
+@contextmanager
+def open_sealed(path: Path) -> Iterator[h5py.File]:
+    """Open a file of hpcq's for reading; whatever is wrong with it becomes one line."""
+    descriptor = open_regular(path, 1 << 62, "an hpcq result")
+    with os.fdopen(descriptor, "rb") as raw:
+        _check_seal(raw, printable_path(path))
+        try:
+            with h5py.File(raw, "r") as file:
+                form, number = file.attrs.get("format"), file.attrs.get("format_version")
+                if form != FORMAT:
+                    raise InputError(f"{path}: format is {form!r}, expected {FORMAT!r}")
+                if number != FORMAT_VERSION:
+                    raise InputError(
+                        f"{path}: format_version is {number}, expected {FORMAT_VERSION}"
+                    )
+                yield file
+        except InputError:
+            raise
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise InputError(
+                f"{printable_path(path)}: not a whole hpcq result ({reason})"
+            ) from None
+
+
+def _seal(digest: str) -> bytes:
+    """Return the user block of a file: what the file is, and the SHA-256 of the rest."""
+    return f"{_SEAL}{digest}\n".encode().ljust(_USER_BLOCK, b"\0")
+
+
+def _check_seal(raw: io.BufferedReader, name: str) -> None:
+    found = raw.read(_USER_BLOCK)
+    if not found.startswith(_SEAL.encode()):
+        raise InputError(f"{name}: not a whole hpcq result (it does not start like one)")
+    if found != _seal(hashlib.file_digest(raw, "sha256").hexdigest()):
+        raise InputError(
+            f"{name}: not a whole hpcq result (it is damaged, or was changed since hpcq wrote it)"
+        )
+    raw.seek(0)
+
+
+def is_result(path: Path) -> bool:
+    """Say whether a file is a whole result of hpcq's."""
+    try:
+        with open_sealed(path):
+            return True
+    except InputError:
+        return False

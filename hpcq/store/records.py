@@ -1,0 +1,157 @@
+"""The shots of a run in its HDF5 file: counts of every variant, round by round."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.cutting.subcircuits import Subcircuit
+from hpcq.inputs.pauli_text import parse_string
+from hpcq.shots.batches import Batch
+from hpcq.shots.counts import Counts
+from hpcq.shots.estimate import Round
+from hpcq.shots.joint import Drawn, JointRound
+from hpcq.shots.record import Record
+from hpcq.store.texts import numbered, text, texts
+from hpcq.variants.sampled import SampledTensor
+
+_NONE = -1
+
+
+def write_record(record: Record, file: h5py.File) -> None:
+    """Write the shots of a run."""
+    group = file.create_group("sampling")
+    group.attrs["mode"] = record.mode
+    group.attrs["identity"] = json.dumps(dict(record.identity))
+    for number, (use, part) in enumerate(zip(record.uses, record.parts, strict=True)):
+        piece = file[f"subcircuits/{number}"]
+        piece.attrs["source"] = _NONE if use is None else use
+        piece.attrs["part"] = _NONE if part is None else part
+    for number, tensor in enumerate(record.sources):
+        _write_source(tensor, group.create_group(f"sources/{number}"), record.mode == "enumerated")
+    group.require_group("sources")
+    rounds = group.create_group("rounds")
+    for number, measured in enumerate(record.rounds):
+        own = rounds.create_group(str(number))
+        own.attrs["weight"] = measured.weight
+        own.attrs["shots"] = measured.shots
+        for source, counts in enumerate(measured.counts):
+            _write_counts(counts, own.create_group(f"sources/{source}"))
+        if isinstance(measured, Round):
+            for source, (tensor, recipes) in enumerate(
+                zip(record.sources, measured.recipes, strict=True)
+            ):
+                place = own[f"sources/{source}"]
+                place.attrs["recipes"] = np.array(recipes, dtype=np.int64)
+                for port, (menu, recipe) in enumerate(zip(tensor.menus, recipes, strict=True)):
+                    place[f"recipe_{port}"] = menu.recipes[recipe]
+        else:
+            for source, rows in enumerate(measured.rows):
+                own[f"sources/{source}/variants"] = rows
+            for part, factors in enumerate(measured.drawn.factors):
+                own[f"factors/{part}"] = factors
+            for subcircuit, readings in enumerate(measured.drawn.readings):
+                own[f"readings/{subcircuit}"] = readings.astype(np.int16)
+
+
+def read_record(file: h5py.File, subcircuits: Sequence[Subcircuit]) -> Record:
+    """Read the shots of a run."""
+    group = file["sampling"]
+    pieces = [file[f"subcircuits/{number}"] for number in range(len(subcircuits))]
+    uses = [_or_none(piece.attrs["source"]) for piece in pieces]
+    sources = tuple(
+        SampledTensor(
+            subcircuits[uses.index(number)],
+            tuple(
+                parse_string(text(own), int(source.attrs["num_qubits"]), "strings")
+                for own in source["strings"][()]
+            ),
+            bool(source.attrs["lean"]),
+        )
+        for number, source in enumerate(numbered(group["sources"]))
+    )
+    mode = str(group.attrs["mode"])
+    rounds: list[Any] = []
+    for own in numbered(group["rounds"]):
+        weight = float(own.attrs["weight"])
+        places = [own[f"sources/{number}"] for number in range(len(sources))]
+        counts = tuple(map(_read_counts, places))
+        if mode == "enumerated":
+            recipes = tuple(tuple(map(int, place.attrs["recipes"])) for place in places)
+            rounds.append(Round(weight, recipes, counts))
+        else:
+            drawn = Drawn(
+                tuple(own[f"factors/{part}"][()] for part in range(len(own.get("factors", ())))),
+                tuple(
+                    own[f"readings/{number}"][()].astype(np.intp)
+                    for number in range(len(subcircuits))
+                ),
+            )
+            rows = tuple(place["variants"][()] for place in places)
+            rounds.append(JointRound(weight, drawn, rows, counts))
+    return Record(
+        "enumerated" if mode == "enumerated" else "joint",
+        json.loads(group.attrs["identity"]),
+        sources,
+        tuple(uses),
+        tuple(_or_none(piece.attrs["part"]) for piece in pieces),
+        tuple(rounds),
+    )
+
+
+def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None:
+    """Write what the variants of a source are, and which bits its entries are the signs of."""
+    group.attrs["num_qubits"] = tensor.subcircuit.num_qubits
+    group.attrs["lean"] = tensor.lean
+    group.attrs["ports"] = json.dumps(
+        [
+            {
+                "port": number,
+                "kind": port.kind,
+                "dimension": port.dimension,
+                "settings": [setting.name for setting in menu.settings],
+                "readings": [[own, bit if signed else None] for own, signed in menu.readings],
+            }
+            for number, port, menu, bit in zip(
+                tensor.mains, tensor.ports, tensor.menus, tensor.port_bits, strict=True
+            )
+        ]
+    )
+    group["strings"] = texts(tensor.strings)
+    group["masks"] = tensor.string_masks
+    group["bases"] = texts(tuple(sorted(basis.items())) for basis in tensor.bases)
+    reads = np.zeros((len(tensor.bases), len(tensor.strings)), dtype=bool)
+    for basis, strings in enumerate(tensor.readable):
+        reads[basis, list(strings)] = True
+    group["reads"] = reads
+    if every:
+        group["variants"] = Batch.of_all(tensor, np.zeros(0, dtype=np.int64)).rows
+
+
+def _write_counts(counts: Counts, group: h5py.Group) -> None:
+    group["shots"] = counts.shots
+    group["starts"] = counts.starts
+    group["outcomes"] = _narrow(counts.outcomes)
+    group["times"] = _narrow(counts.times)
+
+
+def _read_counts(group: h5py.Group) -> Counts:
+    return Counts(
+        group["outcomes"][()].astype(np.uint64),
+        group["times"][()].astype(np.int64),
+        group["starts"][()].astype(np.int64),
+    )
+
+
+def _narrow(numbers: NDArray[Any]) -> NDArray[Any]:
+    """Return whole numbers in as few bytes as hold them."""
+    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
+
+
+def _or_none(number: Any) -> int | None:
+    return None if number == _NONE else int(number)

@@ -1,0 +1,26 @@
+"""Small things that all parts of a file are written with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hpcq.inputs.pauli_text import PauliString, render
+
+
+def numbered(group: h5py.Group) -> list[h5py.Group]:
+    """Return the groups 0, 1, 2, ... of a group."""
+    return [group[str(number)] for number in range(len(group))]
+
+
+def texts(strings: Iterable[PauliString]) -> Any:
+    """Return Pauli strings as an array of texts."""
+    return np.array([render(string) for string in strings], dtype=h5py.string_dtype())
+
+
+def text(value: bytes | str) -> str:
+    """Return a text that was read."""
+    return value.decode() if isinstance(value, bytes) else str(value)
