@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -148,9 +148,14 @@ def plan_normalised(
             farm=farm,
             exact=False,
         )
-        config = {"mode": "shots", **asdict(budget)}
-        sampling = sampling_of(found, budget)
-        return replace(found, config={**found.config, **config}, sampling=sampling)
+        config = {
+            **found.config,
+            "mode": "shots",
+            "shots": budget.shots,
+            "standard_error": budget.precision,
+            "max_variants": budget.max_variants,
+        }
+        return replace(found, config=config, sampling=sampling_of(found, budget))
     objective = objective or "seconds"
     given = {"max_qubits": max_qubits, "partition": partition, "cuts": cuts}
     named = [name for name, value in given.items() if value is not None]

@@ -212,7 +212,7 @@ def test_hundreds_of_terms_in_one_run() -> None:
 
 
 WRONG = {
-    "objective": ["cost", 3, None],
+    "objective": ["cost", 3, 0.5],
     "search_seconds": [0, -1, "3", float("nan"), float("inf"), True],
     "max_qubits": [2.5, "3", True, 0],
     "partition": [3, {"A"}, "AB", ["A"] * 9],

@@ -10,6 +10,7 @@ control port, an ancilla in place of the run's qubit, on the other side.
 from __future__ import annotations
 
 import cmath
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ def cut_circuit(
     labels: Sequence[tuple[int, int]] | None = None,
     *,
     twins: bool = True,
+    shared_above: float = 0.0,
 ) -> CutCircuit:
     """Take a circuit apart.
 
@@ -51,10 +53,12 @@ def cut_circuit(
         labels: For each of its qubits the light cone that it belongs to, and the qubit of the
             whole circuit that it is; by default the qubits are the whole circuit's.
         twins: Whether gate ports of one run that belong to different edges share an ancilla.
+        shared_above: The factor gamma squared of gates, cut one by one, above which those that
+            can share an edge do.
     """
     anatomy = circuit if isinstance(circuit, Anatomy) else Anatomy(circuit)
     labels = labels or [(0, q) for q in range(anatomy.num_qubits)]
-    return _Cutter(anatomy, cuts, labels, twins=twins).result()
+    return _Cutter(anatomy, cuts, labels, twins=twins, shared_above=shared_above).result()
 
 
 def pieces(circuit: QuantumCircuit | Anatomy, cuts: Cuts) -> list[list[Segment]]:
@@ -90,8 +94,10 @@ class _Cutter:
         labels: Sequence[tuple[int, int]],
         *,
         twins: bool = True,
+        shared_above: float = 0.0,
     ) -> None:
         self.twins = twins
+        self.shared_above = shared_above
         self.anatomy = anatomy
         self.cuts = cuts
         self.labels = labels
@@ -183,7 +189,8 @@ class _Cutter:
                 members.setdefault((side, gates[gate][side]), []).append(gate)
             for gate, side in owners.items():
                 shared = members[side, gates[gate][side]]
-                if len(shared) > 1:
+                overhead = math.prod(self.anatomy.sums[own].sampling_overhead for own in shared)
+                if len(shared) > 1 and overhead > self.shared_above:
                     groups[gate] = (shared, side ^ flipped[gate])
         return groups
 

@@ -15,7 +15,13 @@ from hpcq.errors import InputError
 from hpcq.shots.engine import Wanted
 from hpcq.shots.estimate import Estimator, Round
 from hpcq.shots.joint import JointRound
-from hpcq.shots.sampling import Mode, Sampling
+from hpcq.shots.sampling import (
+    Budget,
+    Mode,
+    Sampling,
+    enumerated_sampling_of,
+    joint_sampling_of,
+)
 from hpcq.variants.sampled import SampledTensor
 
 if TYPE_CHECKING:
@@ -56,6 +62,13 @@ class Record:
             tuple(rounds),
         )
 
+    def sampling(self, plan: Plan, budget: Budget) -> Sampling | None:
+        """Return what further shots of the same kind sample; None if nothing can be."""
+        if self.mode == "joint":
+            return joint_sampling_of(plan, budget)
+        lean = any(tensor.lean for tensor in self.sources)
+        return enumerated_sampling_of(plan, budget, lean=lean)
+
     def check(self, identity: Mapping[str, str]) -> None:
         """Make sure that a run can go on from here.
 
@@ -73,17 +86,15 @@ class Record:
 
 def identity_of(plan: Plan, sampling: Sampling, wanted: Wanted) -> dict[str, str]:
     """Return what must be the same for a run to go on from another."""
-    subcircuits = [own.content for own in sampling.cut.subcircuits]
+    cut = sampling.cut
     observables = [
         [own.name, [[list(map(list, term)), c] for term, c in own.terms]]
         for own in plan.observables
     ]
     return {
         "circuit": _digest(_content(plan)),
-        "cuts": _digest([subcircuits, [str(edge.ends) for edge in sampling.cut.edges]]),
+        "cuts": _digest([[own.content for own in cut.subcircuits], [e.ends for e in cut.edges]]),
         "observables": _digest(observables),
-        "mode": sampling.mode,
-        "settings": "few" if any(own.lean for own in sampling.sources.tensors) else "all",
         "seed": str(plan.config["seed"]),
         "noise": _digest(wanted.noise) if wanted.noise else "none",
         "backend": wanted.backend or "aer",

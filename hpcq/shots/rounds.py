@@ -69,6 +69,10 @@ class Schedule(Protocol):
     def shots(self) -> int:
         """Shots of all rounds."""
 
+    @property
+    def fewest(self) -> int:
+        """Fewest shots of a round."""
+
     def next(self) -> Step | None:
         """Return the next round; None when the budget is spent or the precision reached."""
 
@@ -187,8 +191,15 @@ class EnumeratedSchedule(_Base):
         if needed.sum() > size:
             recipes = tuple(first_recipes(reader.tensor) for reader in readers)
             return self._step(size, recipes, evenly(self._needed(recipes), size))
-        spreads = self._estimator.spreads(recipes, importance)
-        return self._step(size, recipes, by_spread(np.concatenate(spreads), needed, size))
+        spreads = np.concatenate(self._estimator.spreads(recipes, importance))
+        if self.budget.precision is not None:
+            size = max(min(size, self._enough(spreads, importance)), int(needed.sum()))
+        return self._step(size, recipes, by_spread(spreads, needed, size))
+
+    @property
+    def fewest(self) -> int:
+        """Fewest shots of a round."""
+        return self._least
 
     def take(self, step: Step, counts: Sequence[Counts]) -> None:
         """Take in what a round measured."""
@@ -200,7 +211,7 @@ class EnumeratedSchedule(_Base):
         if self.budget.precision is not None:
             return self._toward_precision(self._least, _PRECISION_PILOT * self._least)
         left = self._left or 0
-        if left < self._least:
+        if left < self._least or self._least == 0:
             return 0
         if not self._estimator.rounds:
             if left < _FEWEST * self._least:
@@ -211,6 +222,27 @@ class EnumeratedSchedule(_Base):
         if len(self._estimator.rounds) == 1 and second >= _FEWEST * self._least:
             return second
         return left
+
+    def _enough(self, spreads: NDArray[np.float64], importance: NDArray[np.float64]) -> int:
+        """Return the shots of a round after which the precision should be reached.
+
+        With a share w of earlier rounds in the average, the variance is w^2 times theirs and
+        (1 - w)^2 times that of the round, whose shots go where they help most.
+        """
+        assert self.budget.precision is not None, "it is asked for"
+        each = float(np.sqrt(spreads).sum()) ** 2
+        before = float(importance @ self.errors() ** 2)
+        weight = sum(own.weight for own in self._estimator.rounds)
+        wanted = self.budget.precision**2 * float(importance.sum()) / _MARGIN**2
+        low, high = 1.0, 1e18
+        for _ in range(80):
+            shots = math.sqrt(low * high)
+            share = weight / (weight + shots)
+            if share**2 * before + (1 - share) ** 2 * each / shots > wanted:
+                low = shots
+            else:
+                high = shots
+        return math.ceil(high)
 
     def _importance(self) -> NDArray[np.float64]:
         errors = self.errors()
@@ -275,6 +307,11 @@ class JointSchedule(_Base):
         drawn = self._estimator.draw(samples, rng)
         batches = self._estimator.batches(drawn, size)
         return Step(tuple(batches), float(size), drawn)
+
+    @property
+    def fewest(self) -> int:
+        """Fewest shots of a round."""
+        return 2 * max(1, self._estimator.bases)
 
     def take(self, step: Step, counts: Sequence[Counts]) -> None:
         """Take in what a round measured."""

@@ -65,19 +65,22 @@ def prepare_shots(plan: Plan, options: RunOptions) -> PreparedShots:
     sampling = plan.sampling
     assert sampling is not None, "it is a plan with shots"
     wanted = Wanted.of(options.noise, options.backend)
-    order = ShotOrder(sampling.sources.tensors, plan.limits, plan.config["seed"], wanted)
-    if wanted.backend is None:
-        _check_memory(plan, sampling)
-    identity = identity_of(plan, sampling, wanted)
     previous = options.previous
     record = previous.details.record if previous is not None and previous.details else None
     if record is not None:
+        sampling = record.sampling(plan, sampling.budget) or sampling
+    identity = identity_of(plan, sampling, wanted)
+    if record is not None:
         record.check(identity)
-    schedule = make_schedule(sampling, plan.config["seed"], record.rounds if record else ())
+    seed = plan.config["seed"]
+    order = ShotOrder(sampling.sources.tensors, plan.limits, seed, wanted)
+    if wanted.backend is None:
+        _check_memory(plan, sampling)
+    schedule = make_schedule(sampling, seed, record.rounds if record else ())
     if sampling.budget.precision is None and schedule.next() is None:
         raise InputError(
-            f"shots: {sampling.budget.shots}, expected at least one for each of the "
-            f"{sampling.num_variants} variants"
+            f"shots: {sampling.budget.shots}, expected at least {schedule.fewest}: one for each "
+            "variant"
         )
     return PreparedShots(plan, sampling, order, schedule, identity)
 

@@ -19,15 +19,18 @@ from hpcq.shots.sources import Sources
 
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
-    from hpcq.reconstruction.terms import TermTable
 
 Mode = Literal["enumerated", "joint"]
 
 MAX_VARIANTS = 4096
 """Variants of one subcircuit beyond which joint samples are drawn, where nothing else is said."""
 
+_SHARED = 16.0
+"""gamma squared of an edge that gates share, however many and however strong they are."""
+
 _MOST_FLOPS = 1e13
 _SHOTS_A_VARIANT = 4
+_LEAST_SHOTS_A_VARIANT = 2
 
 
 @dataclass(frozen=True)
@@ -107,34 +110,53 @@ def sampling_of(plan: Plan, budget: Budget) -> Sampling:
     Raises:
         InputError: If the shots are too few for any way.
     """
-    parts = Parts.of(plan.cut, plan.terms)
-    reconstruction = _contraction(plan, parts)
-    if reconstruction is not None:
-        for lean, each in ((False, _SHOTS_A_VARIANT), (True, 1)):
-            sources = Sources.of(plan.cut, plan.terms, parts.subcircuits, lean=lean)
-            most = max((tensor.num_variants for tensor in sources.tensors), default=0)
-            if most > budget.max_variants:
-                continue
-            least = fewest_shots(sources.tensors)
-            if budget.shots is None or each * least <= budget.shots:
-                _check(sources)
-                return Sampling("enumerated", plan.cut, parts, reconstruction, sources, budget)
-    return _joint(plan, plan.terms, budget)
+    for lean, each in ((False, _SHOTS_A_VARIANT), (True, _LEAST_SHOTS_A_VARIANT)):
+        found = enumerated_sampling_of(plan, budget, lean=lean)
+        if found is None:
+            break
+        tensors = found.sources.tensors
+        if max((tensor.num_variants for tensor in tensors), default=0) > budget.max_variants:
+            continue
+        if budget.shots is None or each * fewest_shots(tensors) <= budget.shots:
+            return found
+    return joint_sampling_of(plan, budget)
 
 
-def _contraction(plan: Plan, parts: Parts) -> Reconstruction | None:
-    """Plan the contraction; None if it is too much work."""
+def enumerated_sampling_of(plan: Plan, budget: Budget, *, lean: bool) -> Sampling | None:
+    """Run every variant; None if the contraction is too much work.
+
+    Args:
+        plan: The plan.
+        budget: What may be spent.
+        lean: Whether the ports' menus are those with few settings.
+
+    Raises:
+        InputError: If an outcome has too many bits.
+    """
+    reduced, terms = plan.reduced, plan.terms
+    cut = cut_circuit(reduced.anatomy, plan.cut.cuts, reduced.labels, shared_above=_SHARED)
+    parts = Parts.of(cut, terms)
     try:
-        found = Reconstruction.of(plan.cut, parts, plan.limits.memory_bytes // 2)
+        found = Reconstruction.of(cut, parts, plan.limits.memory_bytes // 2)
     except MemoryLimitError:
         return None
-    return found if found.flops <= _MOST_FLOPS else None
+    if found.flops > _MOST_FLOPS:
+        return None
+    sources = Sources.of(cut, terms, parts.subcircuits, lean=lean)
+    _check(sources)
+    return Sampling("enumerated", cut, parts, found, sources, budget)
 
 
-def _joint(plan: Plan, terms: TermTable, budget: Budget) -> Sampling:
-    """Draw joint samples, for which every edge has ports of its own."""
-    reduced = plan.reduced
-    cut = cut_circuit(reduced.anatomy, plan.cut.cuts, reduced.labels, twins=False)
+def joint_sampling_of(plan: Plan, budget: Budget) -> Sampling:
+    """Draw joint samples, for which every edge has ports of its own.
+
+    Raises:
+        InputError: If the shots are too few.
+    """
+    reduced, terms = plan.reduced, plan.terms
+    cut = cut_circuit(
+        reduced.anatomy, plan.cut.cuts, reduced.labels, twins=False, shared_above=_SHARED
+    )
     parts = Parts.of(cut, terms)
     sources = Sources.of(cut, terms, parts.subcircuits, lean=False, shared=False)
     _check(sources)

@@ -1,0 +1,84 @@
+"""A device made of the variants' exact distributions: quick to measure, and with a known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import Statevector
+
+from hpcq.shots.batches import Batch
+from hpcq.shots.counts import Counts
+from hpcq.shots.estimate import Estimator, Round
+from hpcq.shots.reading import first_recipes
+from hpcq.shots.rounds import Schedule, make_schedule
+from hpcq.shots.sampling import Sampling
+from hpcq.variants.sampled import SampledTensor
+
+
+def distributions(tensor: SampledTensor) -> Counts:
+    """Return every variant's true distribution, from the statevector of its template's row."""
+    rows = []
+    for variant in range(tensor.num_variants):
+        settings, basis = tensor.decode(variant)
+        template = tensor.template(tensor.measured(settings), deferred=True)
+        table = tensor.angles(settings, basis)
+        values = [table[column] for column in template.columns]
+        bound = template.circuit.assign_parameters(
+            dict(zip(template.parameters, values, strict=True))
+        )
+        state = QuantumCircuit(bound.num_qubits)
+        places = []
+        for instruction in bound.data:
+            qubits = [bound.find_bit(qubit).index for qubit in instruction.qubits]
+            if instruction.name == "measure":
+                places.append((qubits[0], bound.find_bit(instruction.clbits[0]).index))
+            else:
+                state.append(instruction.operation, qubits)
+        chances = np.abs(Statevector(state).data) ** 2
+        index = np.arange(len(chances), dtype=np.uint64)
+        outcomes = np.zeros(len(chances), dtype=np.uint64)
+        for qubit, bit in places:
+            outcomes |= (index >> np.uint64(qubit) & np.uint64(1)) << np.uint64(bit)
+        rows.append((variant, outcomes & np.uint64(tensor.bits(settings, basis)), chances))
+    return Counts.gather(tensor.num_variants, rows)
+
+
+class Device:
+    """Measures the variants of a plan's sources by drawing from their distributions."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self.sampling = sampling
+        self.exact = [distributions(tensor) for tensor in sampling.sources.tensors]
+
+    def truth(self) -> np.ndarray:
+        """Return the observables' values with shots without number."""
+        assert self.sampling.reconstruction is not None
+        recipes = tuple(first_recipes(tensor) for tensor in self.sampling.sources.tensors)
+        known = Round(1.0, recipes, tuple(self.exact))
+        estimator = Estimator(self.sampling.sources, self.sampling.reconstruction, [known])
+        return estimator.values()
+
+    def measure(self, batches: Sequence[Batch], rng: np.random.Generator) -> list[Counts]:
+        """Draw the shots of a round."""
+        found = []
+        for tensor, exact, batch in zip(
+            self.sampling.sources.tensors, self.exact, batches, strict=True
+        ):
+            rows = []
+            for row in np.flatnonzero(batch.shots):
+                variant = np.ravel_multi_index(batch.rows[row].astype(int), tensor.shape)
+                outcomes, chances = exact.of(int(variant))
+                times = rng.multinomial(batch.shots[row], chances / chances.sum())
+                rows.append((int(row), outcomes[times > 0], times[times > 0]))
+            found.append(Counts.gather(len(batch.rows), rows))
+        return found
+
+    def run(self, seed: int) -> Schedule:
+        """Run the plan's schedule to its end."""
+        rng = np.random.default_rng(seed)
+        schedule = make_schedule(self.sampling, seed)
+        while (step := schedule.next()) is not None:
+            schedule.take(step, self.measure(step.batches, rng))
+        return schedule

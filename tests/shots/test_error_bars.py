@@ -1,0 +1,187 @@
+"""Error bars that can be trusted, shots that go where they help, budgets that are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+
+import hpcq
+from hpcq.shots.allocation import by_spread, evenly
+from hpcq.shots.estimate import Estimator, Round
+from hpcq.shots.reading import first_recipes
+from hpcq.shots.rounds import EnumeratedSchedule
+from hpcq.shots.sampling import Budget, Sampling, joint_sampling_of, sampling_of
+from tests.shots.distributions import Device
+
+WIRE = {"gate_cuts": [], "wire_cuts": [{"qubit": 1, "after": 1}]}
+
+
+def blocks(count: int, width: int, links: int, seed: int) -> QuantumCircuit:
+    """Blocks in a row, neighbours joined by CZ gates, random rotations in between."""
+    rng = np.random.default_rng(seed)
+    circuit = QuantumCircuit(count * width)
+    for layer in range(links + 1):
+        for qubit in range(count * width):
+            circuit.u(*rng.uniform(0, 6, 3), qubit)
+        for block in range(count):
+            for qubit in range(block * width, (block + 1) * width - 1):
+                circuit.cz(qubit, qubit + 1)
+        for block in range(1, count):
+            if layer < links:
+                circuit.cz(block * width - 1, block * width)
+    return circuit
+
+
+@dataclass(frozen=True)
+class Case:
+    circuit: QuantumCircuit
+    observables: list[str]
+    how: dict[str, object]
+    shots: int
+    joint: bool = False
+
+    def sampling(self, **budget: object) -> Sampling:
+        plan = hpcq.plan(self.circuit, self.observables, threads=1, **self.how)
+        own = Budget(**{"shots": self.shots, **budget})
+        return joint_sampling_of(plan, own) if self.joint else sampling_of(plan, own)
+
+
+TWO = blocks(2, 2, 1, 1)
+CASES = {
+    "gate": Case(TWO, ["Z0 Z3"], {"partition": "AABB"}, 4000),
+    "gates": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"partition": "AABB"}, 10_000),
+    "wire": Case(blocks(1, 3, 1, 3), ["Z0 Z2"], {"cuts": WIRE}, 4000),
+    "terms": Case(
+        blocks(3, 2, 1, 4),
+        ["Z0 Z1 + Z2 Z3 + Z4 Z5 + 0.5 X0 + 0.5 X1 + 0.5 X2 + 0.5 X3 + 0.5 X4 + 0.5 X5"],
+        {"partition": "AABBCC"},
+        20_000,
+    ),
+    "joint": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"partition": "AABB"}, 8000, True),
+}
+RUNS = 200
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_intervals_cover_the_truth(name: str) -> None:
+    """Of 200 seeded runs; four standard deviations of the share on either side are allowed."""
+    case = CASES[name]
+    device = Device(case.sampling())
+    plan = hpcq.plan(case.circuit, case.observables, threads=1, **case.how)
+    truth = hpcq.run(plan, device="cpu").expectation_values
+    runs = [device.run(seed) for seed in range(RUNS)]
+    values = np.array([run.values() for run in runs])
+    errors = np.array([run.errors() for run in runs])
+    away = np.abs(values - truth) / errors
+    for sigmas, share in ((1, 0.683), (2, 0.954)):
+        spread = np.sqrt(share * (1 - share) / RUNS)
+        np.testing.assert_allclose((away < sigmas).mean(axis=0), share, atol=4 * spread)
+    bias = (values.mean(axis=0) - truth) / (values.std(axis=0) / np.sqrt(RUNS))
+    assert np.abs(bias).max() < 4
+    np.testing.assert_allclose(np.sqrt((errors**2).mean(axis=0)) / values.std(axis=0), 1, atol=0.2)
+    assert {run.shots for run in runs} == {case.shots}
+
+
+def test_shots_go_where_they_help() -> None:
+    """A weak link: evenly spread shots give at least twice the variance."""
+    circuit = QuantumCircuit(4)
+    rng = np.random.default_rng(5)
+    for qubit in range(4):
+        circuit.u(*rng.uniform(0, 6, 3), qubit)
+    circuit.cx(0, 1)
+    circuit.cx(2, 3)
+    circuit.rzz(0.1, 1, 2)
+    for qubit in range(4):
+        circuit.u(*rng.uniform(0, 6, 3), qubit)
+    sampling = Case(circuit, ["Z0 Z3"], {"partition": "AABB"}, 4000).sampling()
+    device = Device(sampling)
+    adaptive = np.array([device.run(seed).values() for seed in range(150)])
+    evened = []
+    recipes = tuple(first_recipes(tensor) for tensor in sampling.sources.tensors)
+    for seed in range(150):
+        schedule = EnumeratedSchedule(sampling)
+        step = schedule._step(1.0, recipes, evenly(schedule._needed(recipes), 4000))
+        counts = device.measure(step.batches, np.random.default_rng(seed))
+        known = Round(1.0, recipes, tuple(counts))
+        assert sampling.reconstruction is not None
+        evened.append(Estimator(sampling.sources, sampling.reconstruction, [known]).values())
+    assert np.var(evened) > 2 * adaptive.var()
+
+
+def test_a_precision_is_reached_and_not_far_surpassed() -> None:
+    sampling = CASES["gates"].sampling(shots=None, precision=0.02)
+    run = Device(sampling).run(3)
+    worst = run.errors().max()
+    assert 0.012 < worst <= 0.02
+    assert len(run.rounds) > 1
+
+
+def test_a_precision_never_takes_more_than_the_shots() -> None:
+    sampling = CASES["gates"].sampling(shots=5000, precision=1e-4)
+    run = Device(sampling).run(3)
+    assert run.shots == 5000
+    assert run.errors().max() > 1e-4
+
+
+@pytest.mark.parametrize("shots", [50, 51, 199, 1000, 12_345])
+def test_exactly_the_shots_asked_for_are_spent(shots: int) -> None:
+    run = Device(CASES["gates"].sampling(shots=shots)).run(1)
+    assert run.shots == shots
+    assert np.isfinite(run.errors()).all()
+
+
+def test_too_few_shots_for_all_variants_are_spent_on_fewer_settings_or_joint_samples() -> None:
+    assert not CASES["gates"].sampling(shots=1000).sources.tensors[0].lean
+    assert CASES["gates"].sampling(shots=150).sources.tensors[0].lean
+    assert CASES["gates"].sampling(shots=20).mode == "joint"
+    with pytest.raises(hpcq.InputError, match="shots: 3, expected at least"):
+        CASES["gates"].sampling(shots=3)
+
+
+def test_more_variants_than_allowed_are_drawn_jointly() -> None:
+    assert CASES["gates"].sampling(max_variants=100).mode == "enumerated"
+    sampling = CASES["gates"].sampling(max_variants=6)
+    assert sampling.mode == "joint"
+    run = Device(sampling).run(1)
+    for own in run.rounds:
+        assert max(len(rows) for rows in own.rows) <= 6
+
+
+def test_what_is_certain_takes_no_shots() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    run = hpcq.run(hpcq.plan(circuit, ["I", "2 I"], shots=10, threads=1), device="cpu")
+    assert run.expectation_values.tolist() == [1.0, 2.0]
+    assert run.standard_errors.tolist() == [0.0, 0.0]
+    assert run.provenance["shots"] == 0
+
+
+@pytest.mark.parametrize("total", [5, 17, 1000, 10**6])
+def test_shots_are_spread_by_standard_deviation(total: int) -> None:
+    spreads = np.array([0.0, 1.0, 16.0, 4.0, 0.0, 9.0])
+    needed = np.array([False, True, True, True, True, True])
+    shots = by_spread(spreads, needed, total)
+    assert shots.sum() == total
+    assert shots[0] == 0
+    assert (shots[needed] >= 1).all()
+    if total >= 1000:
+        assert shots[2] > shots[5] > shots[1] > shots[4]
+
+
+def test_equal_subcircuits_share_shots_only_across_light_cones() -> None:
+    chain = QuantumCircuit(4)
+    chain.ry(0.4, range(4))
+    chain.cz(0, 1)
+    chain.cz(1, 2)
+    chain.cz(2, 3)
+    alone = hpcq.plan(chain, ["Y0", "Y3"], partition="ABCD", shots=1000, threads=1)
+    assert alone.sampling is not None
+    uses = [use for use in alone.sampling.sources.uses if use is not None]
+    assert len(set(uses)) == len(uses)
+    cones = hpcq.plan(chain, ["Y0", "Y3"], max_qubits=1, shots=1000, threads=1)
+    assert cones.sampling is not None
+    if cones.reduced.num_cones > 1:
+        assert len(cones.sampling.sources.tensors) < len(cones.cut.subcircuits)

@@ -1,0 +1,68 @@
+"""Recipes undo what the settings of a port do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit.circuit.library import UGate
+from qiskit.quantum_info import Pauli
+
+from hpcq.cutting.gates import PAULI_BASIS
+from hpcq.cutting.subcircuits import PortKind
+from hpcq.variants.settings import Menu, menu
+
+PAULIS = {p: Pauli(p).to_matrix() for p in "IXYZ"}
+ENDS = (np.diag([1, 0]), np.diag([0, 1]))
+KINDS: list[tuple[PortKind, int]] = [
+    ("output", 2),
+    ("control", 2),
+    ("input", 2),
+    ("gate", 2),
+    ("gate", 4),
+]
+
+
+def effects(kind: PortKind, dimension: int, found: Menu) -> np.ndarray:
+    """Each reading as a linear function of the index pairs, by linear algebra alone."""
+    rows = []
+    for number, signed in found.readings:
+        setting = found.settings[number]
+        before = np.array(UGate(*setting.before).to_matrix())
+        after = np.array(UGate(*setting.after).to_matrix())
+        if kind == "input":
+            state = (after @ before)[:, 0]
+            rows.append(np.outer(state, state.conj()).reshape(-1))
+        elif kind == "gate":
+            row = np.zeros(dimension**2, dtype=complex)
+            for bit, end in enumerate(ENDS if setting.measured else (np.eye(2) / 1,)):
+                kraus = after @ end @ before
+                parts = np.array([np.trace(PAULIS[p] @ kraus) / 2 for p in PAULI_BASIS])
+                assert np.allclose(parts[dimension:], 0)
+                own = parts[:dimension]
+                row += (-1) ** (bit * signed) * np.outer(own, own.conj()).reshape(-1)
+            rows.append(row)
+        else:
+            sign = ENDS[0] - ENDS[1] if signed else np.eye(2)
+            rows.append((before.conj().T @ sign @ before).T.reshape(-1))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize(("kind", "dimension"), KINDS)
+def test_every_recipe_gives_the_index_pairs(kind: PortKind, dimension: int, lean: bool) -> None:
+    found = menu(kind, dimension, lean)
+    for recipe in found.recipes:
+        made = recipe @ effects(kind, dimension, found)
+        np.testing.assert_allclose(made, np.eye(dimension**2), atol=1e-12)
+
+
+def test_three_four_and_five_settings_do_for_a_controlled_gate() -> None:
+    found = menu("gate", 2)
+    assert {int(found.used(number).sum()) for number in range(len(found.recipes))} == {3, 4, 5}
+    assert len(menu("gate", 2, lean=True).settings) == 3
+
+
+def test_the_first_recipe_uses_every_setting() -> None:
+    for kind, dimension in KINDS:
+        for lean in (False, True):
+            assert menu(kind, dimension, lean).used(0).all()
