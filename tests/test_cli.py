@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from hpcq.cli import main
@@ -263,6 +264,34 @@ def test_the_file_alone_gives_the_values_again(
             assert file.attrs["status"] == "complete"
             for number, value in enumerate(file["results/expectation_values"][()]):
                 assert scope["recompute"](file, number) == pytest.approx(value, abs=1e-12)
+
+
+def test_the_counts_alone_give_the_values_again(
+    circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipes of the README, done with numpy and h5py only, on a file that was refined."""
+    monkeypatch.setattr("hpcq.choosing._SMALL", 0.0)  # light cones of their own for terms
+    readme = (ROOT / "README.md").read_text()
+    scope: dict = {}
+    for name in ("recompute", "tensor_from_counts"):
+        (recipe,) = re.findall(rf"```python\n(def {name}.*?)```", readme, re.DOTALL)
+        exec(recipe, scope)
+    cuts = tmp_path / "cuts.json"
+    cuts.write_text(
+        '{"gate_cuts": [{"gate": 2}, {"gate": 4}], "wire_cuts": [{"qubit": 1, "after": 1}]}'
+    )
+    asked = ("--observable", "Z0 Z2", "--observable", "0.5 X3 Z5 - Y0 Y1 X2 + 2 I")
+    for place, way in enumerate((("--cuts", str(cuts)), BASE[:2], ("--max-qubits", "3"))):
+        output = tmp_path / f"{place}.h5"
+        for _ in range(2):
+            assert main(["run", circuit, *way, *asked, "--shots", "3000", "-o", str(output)]) == 0
+        with h5py.File(output) as file:
+            for k, piece in enumerate(file["subcircuits"].values()):
+                if piece.attrs["source"] >= 0:
+                    tensor = scope["tensor_from_counts"](file, k)
+                    np.testing.assert_allclose(tensor, piece["tensor"][()], atol=1e-9)
+            for number, value in enumerate(file["results/expectation_values"][()]):
+                assert scope["recompute"](file, number) == pytest.approx(value, abs=1e-9)
 
 
 def test_import_hpcq_loads_neither_mpi_nor_a_simulator() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -192,12 +193,14 @@ def measure(
 ) -> None:
     """Measure round after round on rank 0; the other ranks are in :func:`follow`."""
     begun = len(schedule.rounds)
+    before, start = schedule.shots, time.perf_counter()
     while (step := schedule.next()) is not None:
         number = len(schedule.rounds)
         if farm.size > 1:
             farm.share(pack_batches(number, step.batches))
         schedule.take(step, _measured(order, number, step, farm, engine, progress))
-        note(_said(schedule, len(schedule.rounds) - begun))
+        pace = (time.perf_counter() - start) / max(1, schedule.shots - before)
+        note(_said(schedule, len(schedule.rounds) - begun, pace))
         _check_hope(schedule)
     farm.share(b"")
 
@@ -245,13 +248,14 @@ def _farm_out(
     return farm.run([task.seconds for task in tasks], np.uint64, work, progress)
 
 
-def _said(schedule: Schedule, rounds: int) -> str:
-    """Say in one line how a run stands."""
+def _said(schedule: Schedule, rounds: int, pace: float) -> str:
+    """Say in one line how a run stands, and what is likely to be missing, at a pace a shot."""
     worst = float(schedule.errors().max(initial=0))
     line = f"round {rounds}: {schedule.shots} shots, standard error {worst:.3g}"
     precision = schedule.budget.precision
     if precision is not None and worst > precision:
-        line += f"; {precision:g} takes about {_missing(schedule):.3g} more"
+        missing = _missing(schedule)
+        line += f"; {precision:g} takes at most about {missing:.3g} more, {pace * missing:.2g} s"
     return line
 
 
