@@ -118,10 +118,8 @@ class ExactDevice:
         found = []
         for source, tensor in enumerate(self.order.tensors):
             batch = Batch.of_all(tensor, np.ones(tensor.num_variants, dtype=np.int64))
-            ways = [self.distribution(source, row) for row in batch.rows.tolist()]
-            found.append(
-                Counts.gather(len(ways), [(row, *own) for row, own in enumerate(ways)])  # type: ignore[arg-type]
-            )
+            rows = [(i, *self.distribution(source, own)) for i, own in enumerate(batch.rows.tolist())]
+            found.append(Counts.gather(len(rows), rows))
         return tuple(found)
 
     def distribution(self, source: int, row: Sequence[int]) -> Distribution:
@@ -158,7 +156,7 @@ class ExactDevice:
         for place, bit in enumerate(bits):
             outcomes |= ((index >> np.uint64(place)) & np.uint64(1)) << np.uint64(bit)
         mask = np.uint64(tensor.bits(settings, basis))
-        outcomes, chances = merge([(outcomes & mask, chances.reshape(-1))])  # type: ignore[list-item]
+        outcomes, chances = merge([(outcomes & mask, chances.reshape(-1))])
         return outcomes, chances / chances.sum()
 
     @cached_property
@@ -346,7 +344,7 @@ COVERAGE = {
     ),
     "joint": Case(
         "joint samples of three cut gates",
-        entangled(6, [*linked(2, 3, 3)], 9),
+        entangled(6, linked(2, 3, 3), 9),
         [("ZZ", (0, 5), 1.0), ("X", (2,), 0.5)],
         {"partition": "AAABBB"},
         20000,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import importlib.util
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.engines.backends import runtime_module, transpile
 from hpcq.engines.sampling import Row, check_rows, sorted_row
 from hpcq.errors import EngineError, InputError
 from hpcq.variants.sampled import Template
@@ -20,10 +19,6 @@ from hpcq.variants.sampled import Template
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-RUNTIME_CURE = "pip install 'hpcq[runtime]'"
-GENERIC_QUBITS = (2, 64)
-
-_EXPECTED = "fake_NAME (such as fake_brisbane), generic:N, or the name of a backend of your account"
 _ON_AER = ("qiskit_ibm_runtime.fake_provider", "qiskit.providers.fake_provider", "qiskit_aer")
 
 
@@ -45,7 +40,7 @@ class DeviceShots:
 
         if not isinstance(self.device, BackendV2 | BaseSamplerV2):
             kind = type(self.device).__name__
-            raise InputError(f"device: {kind}, expected a BackendV2 or a SamplerV2 of Qiskit")
+            raise InputError(f"backend: {kind}, expected a BackendV2 or a SamplerV2 of Qiskit")
 
     @property
     def deferred(self) -> bool:
@@ -77,13 +72,13 @@ class DeviceShots:
 
         if isinstance(self.device, StatevectorSampler) and _measures_midway(template.circuit):
             raise InputError(
-                f"device: {self.name} cannot measure in the middle of a circuit, which cut gates "
+                f"backend: {self.name} cannot measure in the middle of a circuit, which cut gates "
                 "need; expected another sampler, or cuts of wires only"
             )
         backend = self.backend
         circuit = template.circuit.copy()
         if backend is not None:
-            circuit = transpile(circuit, backend, "device")
+            circuit = transpile(circuit, backend, "backend")
         circuit.name = "hpcq"
         # Circuits sort parameters by name; the template's order is that of a row.
         circuit.metadata = {"parameters": [p.name for p in template.parameters]}
@@ -169,7 +164,7 @@ class DeviceShots:
         if not isinstance(device, BackendV2):
             return device
         if _is_real(device):
-            runtime = _runtime("device", self.name)
+            runtime = runtime_module("backend", self.name)
             return getattr(runtime, "SamplerV2", runtime.Sampler)(mode=device)
         return BackendSamplerV2(backend=device)
 
@@ -184,131 +179,10 @@ class DeviceShots:
             raise EngineError(f"{self.name} failed{_job_words(job)}: {reason}") from error
 
 
-def transpile(
-    circuit: QuantumCircuit,
-    device: Any,
-    argument: str,
-    couplings: Sequence[tuple[int, int]] = (),
-) -> QuantumCircuit:
-    """Compile a circuit, the same way every time.
-
-    Args:
-        circuit: The circuit; parameters stay as they are.
-        device: A backend, or names of gates.
-        argument: What to call the device in messages.
-        couplings: For names of gates, the pairs of qubits that may interact; all if none.
-
-    Raises:
-        InputError: If the circuit does not fit.
-    """
-    from qiskit.circuit import CircuitInstruction
-    from qiskit.circuit.library import UnitaryGate
-    from qiskit.exceptions import QiskitError
-    from qiskit.transpiler import generate_preset_pass_manager
-
-    most = getattr(device, "num_qubits", None)
-    if most is not None and circuit.num_qubits > most:
-        raise InputError(
-            f"{argument}: {device.name} has {most} qubits, but a subcircuit needs "
-            f"{circuit.num_qubits}; expected a larger device, or cuts into narrower subcircuits"
-        )
-    if isinstance(device, tuple):
-        options: dict[str, Any] = {"basis_gates": [*device]}
-        if couplings:
-            options["coupling_map"] = [list(pair) for pair in couplings]
-    else:
-        options = {"backend": device}
-    try:
-        manager = generate_preset_pass_manager(optimization_level=1, seed_transpiler=0, **options)
-        compiled = manager.run(circuit)
-    except QiskitError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{argument}: a subcircuit cannot be compiled for it: {reason}") from None
-    # Aer silently transposes matrices that are read-only and stored by rows.
-    for place, instruction in enumerate(compiled.data):
-        if instruction.operation.name == "unitary":
-            gate = UnitaryGate(np.array(instruction.operation.to_matrix(), order="F"))
-            compiled.data[place] = CircuitInstruction(gate, instruction.qubits)
-    return compiled
-
-
-def open_backend(name: str) -> Any:
-    """Open a backend by its name.
-
-    Args:
-        name: ``fake_NAME`` for a fake backend of qiskit-ibm-runtime, ``generic:N`` for a made-up
-            one of N qubits, or that of a real one of the saved IBM Quantum account.
-
-    Raises:
-        InputError: If there is none; the line says why.
-    """
-    if re.fullmatch(r"fake\w*", name, re.IGNORECASE | re.ASCII):
-        return fake_backend(name, "device")
-    if name.lower().startswith("generic:"):
-        number = name.partition(":")[2]
-        least, most = GENERIC_QUBITS
-        if not re.fullmatch(r"[0-9]{1,4}", number) or not least <= int(number) <= most:
-            raise InputError(
-                f"device: {name[:40]!r}, expected generic:N with N from {least} to {most}"
-            )
-        from qiskit.providers.fake_provider import GenericBackendV2
-
-        return GenericBackendV2(num_qubits=int(number), seed=0)
-    runtime = _runtime("device", name)
-    try:
-        return runtime.QiskitRuntimeService().backend(name)
-    except Exception as error:  # accounts, networks and services fail in ways of their own
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(
-            f"device: {name[:60]!r} cannot be opened: {reason}; expected {_EXPECTED}"
-        ) from None
-
-
-def fake_backend(name: str, argument: str) -> Any:
-    """Return a fake backend of qiskit-ibm-runtime.
-
-    Args:
-        name: Its name or that of its class, in any case, such as ``fake_brisbane``.
-        argument: What to call it in messages.
-
-    Raises:
-        InputError: If there is none of that name, or qiskit-ibm-runtime is missing.
-    """
-    from qiskit.providers import BackendV2
-
-    kinds = {
-        _plain(title): kind
-        for title, kind in vars(_runtime(argument, name, ".fake_provider")).items()
-        if isinstance(kind, type) and issubclass(kind, BackendV2)
-    }
-    kind = kinds.get(_plain(name))
-    if kind is None:
-        raise InputError(
-            f"{argument}: {name[:60]!r} is no fake backend, expected one such as fake_brisbane; "
-            f"qiskit-ibm-runtime has {len(kinds)} of them"
-        )
-    return kind()
-
-
 def _is_real(backend: Any) -> bool:
     """Whether a backend is one of the IBM Quantum Platform."""
     module = type(backend).__module__
     return module.startswith("qiskit_ibm_runtime") and not module.startswith(_ON_AER)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"(v2|backend)$", "", name.lower().replace("_", ""))
-
-
-def _runtime(argument: str, name: str, part: str = "") -> Any:
-    """Import qiskit-ibm-runtime, or a part of it."""
-    try:
-        return importlib.import_module("qiskit_ibm_runtime" + part)
-    except ImportError as error:
-        raise InputError(
-            f"{argument}: {name[:60]!r} needs qiskit-ibm-runtime, which is not usable here "
-            f"({error}); install it with: {RUNTIME_CURE}"
-        ) from None
 
 
 def _measures_midway(circuit: QuantumCircuit) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hpcq.engines.aer import _import_aer
-from hpcq.engines.devices import fake_backend
+from hpcq.engines.backends import fake_backend
 from hpcq.errors import InputError
 from hpcq.files import open_regular, printable_path
 

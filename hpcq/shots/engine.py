@@ -7,7 +7,8 @@ from typing import Any
 
 from hpcq.config import Device, Limits
 from hpcq.engines.aer_shots import AerShots
-from hpcq.engines.devices import DeviceShots, open_backend
+from hpcq.engines.backends import open_backend
+from hpcq.engines.devices import DeviceShots
 from hpcq.engines.noise import Noise, as_noise, read_noise
 from hpcq.engines.sampling import ShotEngine
 from hpcq.errors import InputError

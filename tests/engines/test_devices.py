@@ -13,7 +13,8 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 from qiskit_aer.primitives import SamplerV2
 
-from hpcq.engines.devices import DeviceShots, open_backend
+from hpcq.engines.backends import open_backend
+from hpcq.engines.devices import DeviceShots
 from hpcq.errors import EngineError, InputError
 from hpcq.variants.sampled import Template
 from tests.engines.test_aer_shots import (
@@ -129,7 +130,7 @@ def test_what_a_device_cannot_do() -> None:
     wide.measure(0, 0)
     with pytest.raises(InputError, match="has 2 qubits, but a subcircuit needs 3"):
         DeviceShots(open_backend("generic:2"), "small").prepare(Template(wide, (), ()))
-    with pytest.raises(InputError, match="device: int, expected a BackendV2 or a SamplerV2"):
+    with pytest.raises(InputError, match="backend: int, expected a BackendV2 or a SamplerV2"):
         DeviceShots(3, "three")
 
 
@@ -233,6 +234,6 @@ def test_an_account_that_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(runtime, "QiskitRuntimeService", refuse)
     with pytest.raises(
-        InputError, match=r"\Adevice: 'ibm_x' cannot be opened: no account is saved; expec.*\Z"
+        InputError, match=r"\Abackend: 'ibm_x' cannot be opened: no account is saved; expec.*\Z"
     ):
         open_backend("ibm_x")
