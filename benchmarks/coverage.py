@@ -118,7 +118,9 @@ class ExactDevice:
         found = []
         for source, tensor in enumerate(self.order.tensors):
             batch = Batch.of_all(tensor, np.ones(tensor.num_variants, dtype=np.int64))
-            rows = [(i, *self.distribution(source, own)) for i, own in enumerate(batch.rows.tolist())]
+            rows = [
+                (i, *self.distribution(source, own)) for i, own in enumerate(batch.rows.tolist())
+            ]
             found.append(Counts.gather(len(rows), rows))
         return tuple(found)
 
@@ -366,6 +368,13 @@ COVERAGE = {
         None,
         {"standard_error": 0.03},
     ),
+    "few": Case(
+        "five subcircuits in a row, 12 shots a variant",
+        entangled(15, linked(5, 3, 1), 22),
+        [("ZZZZZ", (0, 4, 8, 11, 14), 1.0)],
+        {"partition": "AAABBBCCCDDDEEE"},
+        1020,
+    ),
 }
 """Circuits whose error bars are held against their spread."""
 
@@ -422,6 +431,20 @@ ALLOCATION = {
         [("ZZ", (0, 2), 1.0)],
         cuts([], [(1, 1)]),
         4000,
+    ),
+    "few-one-cz": Case(
+        "two equal halves, a cut CZ, 16 shots a variant",
+        entangled(4, linked(2, 2, 1), 1),
+        [("ZZ", (0, 3), 1.0)],
+        TWO,
+        160,
+    ),
+    "few-two-cz": Case(
+        "two equal halves, two cut CZ, 12 shots a variant",
+        entangled(4, linked(2, 2, 2), 2),
+        [("ZZ", (0, 3), 1.0)],
+        TWO,
+        600,
     ),
 }
 """Circuits on which adaptive rounds are compared with one even round."""

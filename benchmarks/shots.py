@@ -35,9 +35,9 @@ Pair = tuple[int, int] | tuple[int, int, float]
 """Two qubits, to be joined by a CZ, or by an RZZ of an angle."""
 
 COVERAGE = ("wire", "gates", "both", "general", "hamiltonian", "control", "joint", "noisy")
-COVERAGE += ("precision",)
+COVERAGE += ("precision", "few")
 ALLOCATION = ("weak-gates", "weak-general", "coefficients", "subcircuits")
-ALLOCATION += ("one-cz", "two-cz", "one-wire")
+ALLOCATION += ("one-cz", "two-cz", "one-wire", "few-one-cz", "few-two-cz")
 
 _HERE = Path(__file__)
 _COVERAGE = _HERE.with_name("coverage.py")
@@ -135,7 +135,7 @@ def addon() -> Report:
     experiments, weights = generate_cutting_experiments(
         problem.subcircuits, problem.subobservables, num_samples=np.inf
     )
-    sampler = SamplerV2(seed=1)
+    sampler = SamplerV2()
     results = {
         label: sampler.run(own, shots=_ADDON_SHOTS).result() for label, own in experiments.items()
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcq.cutting.reuse import device_qubits
 from hpcq.machine import format_bytes
+from hpcq.shots.batches import predicted_seconds
 
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _SHOWN_SUBCIRCUITS = 24
 _SHOWN_CUTS = 24
 _DOMINANT = 0.5
+_ROUNDS = 3
 
 
 def plan_text(plan: Plan) -> str:
@@ -139,6 +141,11 @@ def _sampling_lines(sampling: Sampling) -> list[str]:
             f"shots              {budget.shots}; standard error of a Pauli string at most about "
             f"{error:.2g}, often far less"
         )
+        if sampling.mode == "enumerated":
+            lines.append(
+                f"predicted          {predicted_seconds(tensors, budget.shots, _ROUNDS):.2g} s of "
+                "ideal simulation on one rank"
+            )
     if budget.precision is not None:
         shots = (gamma / budget.precision) ** 2
         lines.append(

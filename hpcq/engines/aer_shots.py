@@ -22,7 +22,7 @@ from hpcq.engines.aer import _import_aer
 from hpcq.engines.backends import fake_backend, transpile
 from hpcq.engines.compiled import compact, defer
 from hpcq.engines.noise import Noise
-from hpcq.engines.sampling import Row, check_rows, sorted_row
+from hpcq.engines.sampling import Row, Run, check_rows, sorted_row
 from hpcq.errors import EngineError, InputError
 from hpcq.variants.sampled import Template
 
@@ -109,10 +109,22 @@ class AerShots:
             ways = tuple(self._noisy_ways(self._compiled(template.circuit), self.noise))
         return Prepared(template.parameters, ways)
 
+    def measure(self, runs: Sequence[Run], seed: int) -> list[list[Row]]:
+        """Run rows of some templates; see :meth:`hpcq.engines.sampling.ShotEngine.measure`.
+
+        Raises:
+            EngineError: If Aer refuses or fails; with Aer's own words.
+        """
+        seeds = np.random.SeedSequence(seed).generate_state(len(runs), np.uint64) >> 1
+        return [
+            self.sample(run.prepared, run.rows, run.shots, int(own))
+            for run, own in zip(runs, seeds, strict=True)
+        ]
+
     def sample(
         self, prepared: Prepared, rows: NDArray[np.float64], shots: NDArray[np.int64], seed: int
     ) -> list[Row]:
-        """Run some rows; see :meth:`hpcq.engines.sampling.ShotEngine.sample`.
+        """Run some rows of one template.
 
         Rows whose shots differ little are run with the most of them, and a random part of the
         outcomes is taken, which is cheaper than more runs.

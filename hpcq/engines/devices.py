@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.engines.backends import runtime_module, transpile
-from hpcq.engines.sampling import Row, check_rows, sorted_row
+from hpcq.engines.sampling import Row, Run, check_rows, sorted_row
 from hpcq.errors import EngineError, InputError
 from hpcq.variants.sampled import Template
 
@@ -20,6 +20,29 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 _ON_AER = ("qiskit_ibm_runtime.fake_provider", "qiskit.providers.fake_provider", "qiskit_aer")
+
+
+@dataclass(frozen=True, eq=False)
+class _Pub:
+    """Rows of one run that have as many shots."""
+
+    number: int
+    run: Run
+    rows: NDArray[np.intp]
+
+    def values(self) -> tuple[QuantumCircuit, NDArray[np.float64], int]:
+        """Return circuit, parameter values and shots, as samplers want them."""
+        circuit, run = self.run.prepared, self.run
+        names = circuit.metadata["parameters"]
+        rows, shots = check_rows(run.rows, run.shots, len(names))
+        column = {name: place for place, name in enumerate(names)}
+        columns = [column[parameter.name] for parameter in circuit.parameters]
+        return circuit, rows[self.rows][:, columns], int(shots[self.rows[0]])
+
+
+def _groups(run: Run) -> list[NDArray[np.intp]]:
+    """Return the rows that have as many shots together."""
+    return [np.flatnonzero(run.shots == number) for number in np.unique(run.shots)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +107,8 @@ class DeviceShots:
         circuit.metadata = {"parameters": [p.name for p in template.parameters]}
         return circuit
 
-    def sample(
-        self,
-        prepared: QuantumCircuit,
-        rows: NDArray[np.float64],
-        shots: NDArray[np.int64],
-        seed: int,
-    ) -> list[Row]:
-        """Run some rows; see :meth:`hpcq.engines.sampling.ShotEngine.sample`.
+    def measure(self, runs: Sequence[Run], seed: int) -> list[list[Row]]:
+        """Run rows of some templates; see :meth:`hpcq.engines.sampling.ShotEngine.measure`.
 
         A real device gets one job. A simulator that takes a seed would start from it again for
         every number of shots, if not for every row, so these are jobs of their own there.
@@ -99,28 +116,22 @@ class DeviceShots:
         Raises:
             EngineError: If the device refuses or fails; with its own words.
         """
-        names = prepared.metadata["parameters"]
-        rows, shots = check_rows(rows, shots, len(names))
-        if not len(rows):
-            return []
-        column = {name: place for place, name in enumerate(names)}
-        values = rows[:, [column[p.name] for p in prepared.parameters]]
-        groups = [np.flatnonzero(shots == number) for number in np.unique(shots)]
+        pubs = [_Pub(number, run, rows) for number, run in enumerate(runs) for rows in _groups(run)]
         if self._reseeds == "run":
-            jobs = [[group] for group in groups]
+            jobs = [[pub] for pub in pubs]
         elif self._reseeds == "row":
-            jobs = [[np.array([row])] for row in range(len(rows))]
+            jobs = [[_Pub(p.number, p.run, np.array([row]))] for p in pubs for row in p.rows]
         else:
-            jobs = [groups]
+            jobs = [pubs] if pubs else []
         seeds = np.random.SeedSequence(seed).generate_state(len(jobs), np.uint64) >> 33
-        answer: dict[int, Row] = {}
+        answers: list[dict[int, Row]] = [{} for _ in runs]
         for job, own_seed in zip(jobs, seeds, strict=True):
-            pubs = [(prepared, values[group], int(shots[group[0]])) for group in job]
-            results = self._run(self._sampler(int(own_seed)), pubs)
-            for group, result in zip(job, results, strict=True):
-                for place, row in enumerate(group):
-                    answer[int(row)] = _counts(prepared, result.data, place)
-        return [answer[row] for row in range(len(rows))]
+            results = self._run(self._sampler(int(own_seed)), [pub.values() for pub in job])
+            for pub, result in zip(job, results, strict=True):
+                for place, row in enumerate(pub.rows):
+                    own = _counts(pub.run.prepared, result.data, place)
+                    answers[pub.number][int(row)] = own
+        return [[own[row] for row in range(len(own))] for own in answers]
 
     @property
     def _reseeds(self) -> Literal["row", "run", ""]:

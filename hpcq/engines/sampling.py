@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +14,21 @@ from hpcq.variants.sampled import Template
 
 Row = tuple[NDArray[np.uint64], NDArray[np.int64]]
 """Distinct outcomes, ascending, and how often each came; bit b is classical bit b."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Some rows of a template, to be measured.
+
+    Attributes:
+        prepared: What :meth:`ShotEngine.prepare` returned for the template.
+        rows: Values of the parameters, shape (rows, parameters).
+        shots: Shots of each row, at least 1, shape (rows,).
+    """
+
+    prepared: Any
+    rows: NDArray[np.float64]
+    shots: NDArray[np.int64]
 
 
 class ShotEngine(Protocol):
@@ -35,20 +52,16 @@ class ShotEngine(Protocol):
             InputError: If the device or the noise is not fit for it.
         """
 
-    def sample(
-        self, prepared: Any, rows: NDArray[np.float64], shots: NDArray[np.int64], seed: int
-    ) -> list[Row]:
-        """Run some rows of a template.
+    def measure(self, runs: Sequence[Run], seed: int) -> list[list[Row]]:
+        """Run rows of some templates, on a device with a queue as one job.
 
         Args:
-            prepared: What :meth:`prepare` returned.
-            rows: Values of the parameters, shape (rows, parameters).
-            shots: Shots of each row, at least 1, shape (rows,).
+            runs: The templates and their rows.
             seed: Of up to 63 bits. On simulators the same seed and arguments give the same
                 counts. Each row has randomness of its own.
 
         Returns:
-            Each row's outcomes and their numbers, which add up to the row's shots.
+            For each run each row's outcomes and their numbers, which add up to its shots.
 
         Raises:
             EngineError: If the engine refuses or fails.

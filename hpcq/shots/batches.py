@@ -46,15 +46,15 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """Rows that one rank runs at a time.
+class Piece:
+    """Rows of one template.
 
     Attributes:
         source: The source.
         measured: Places of the gate ports that are measured: the template.
         rows: Numbers of the rows in the source's batch.
-        shots: Their shots in this task.
-        seconds: What it is likely to take on a usual machine.
+        shots: Their shots.
+        seconds: What they are likely to take on a usual machine.
     """
 
     source: int
@@ -62,6 +62,10 @@ class Task:
     rows: Numbers
     shots: Numbers
     seconds: float
+
+
+Task = tuple[Piece, ...]
+"""What one rank runs at a time."""
 
 
 def make_tasks(
@@ -73,7 +77,7 @@ def make_tasks(
         tensors: The sources.
         batches: A batch of each of them.
         noisy: Whether every shot may be a simulation of its own.
-        whole: Whether a template's rows stay in one task, for devices with a queue of jobs.
+        whole: Whether all of them are one task, for devices with a queue of jobs.
     """
     groups: list[tuple[int, tuple[int, ...], Numbers, NDArray[np.float64]]] = []
     for source, (tensor, batch) in enumerate(zip(tensors, batches, strict=True)):
@@ -88,12 +92,27 @@ def make_tasks(
             groups.append((source, measured, rows, seconds))
     total = sum(float(seconds.sum()) for *_, seconds in groups)
     longest = float("inf") if whole else min(_LONGEST, max(_SHORTEST, total / _PIECES))
-    tasks = []
-    for source, measured, rows, seconds in groups:
-        shots = batches[source].shots[rows]
-        for some, part, cost in _pieces(rows, shots, seconds, longest):
-            tasks.append(Task(source, measured, some, part, cost))
-    return tasks
+    pieces = [
+        Piece(source, measured, *piece)
+        for source, measured, rows, seconds in groups
+        for piece in _pieces(rows, batches[source].shots[rows], seconds, longest)
+    ]
+    if whole:
+        return [tuple(pieces)] if pieces else []
+    return [(piece,) for piece in pieces]
+
+
+def predicted_seconds(tensors: Sequence[SampledTensor], shots: int, rounds: int) -> float:
+    """Predict an ideal run of every variant on one rank of a usual machine.
+
+    Args:
+        tensors: The sources.
+        shots: Shots of all variants together.
+        rounds: Number of rounds.
+    """
+    once = np.zeros(1, dtype=np.int64)
+    rows = [float(_seconds(t, (), once, noisy=False)[0]) * t.num_variants for t in tensors]
+    return rounds * sum(rows) + shots * _SECONDS_A_SHOT
 
 
 def _pieces(

@@ -74,6 +74,14 @@ def merge(parts: Sequence[tuple[Outcomes, Numbers]]) -> tuple[Outcomes, Numbers]
     return outcomes, total
 
 
+def masked(outcomes: Outcomes, times: Numbers, mask: int) -> tuple[Outcomes, Numbers]:
+    """Return counts of the bits of a mask only; the others just tell equal outcomes apart."""
+    kept = outcomes & np.uint64(mask)
+    if np.array_equal(kept, outcomes):
+        return outcomes, times
+    return merge([(kept, times)])
+
+
 def pack(rows: Sequence[tuple[Outcomes, Numbers]]) -> NDArray[np.uint64]:
     """Pack the rows of one task into one array that travels as a buffer."""
     lengths = [len(rows), *(len(outcomes) for outcomes, _ in rows)]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from hpcq.config import Limits
 from hpcq.cutting.packing import pack, unpack
-from hpcq.engines.sampling import ShotEngine
+from hpcq.engines.sampling import Run, ShotEngine
 from hpcq.inputs.pauli_text import as_strings
 from hpcq.shots import counts
-from hpcq.shots.batches import Batch, Task, make_tasks
+from hpcq.shots.batches import Batch, Piece, Task, make_tasks
 from hpcq.shots.engine import Wanted
 from hpcq.variants.sampled import SampledTensor, Template
 
@@ -62,18 +62,33 @@ class ShotOrder:
         """Return the function that does a task of round ``number``."""
 
         def work(place: int) -> NDArray[np.uint64]:
-            task = tasks[place]
-            tensor = self.tensors[task.source]
-            template, prepared = self.prepared(task.source, task.measured, engine)
-            rows = np.empty((len(task.rows), len(template.columns)))
-            for row, own in enumerate(batches[task.source].rows[task.rows].tolist()):
-                table = tensor.angles(own[:-1], own[-1])
-                rows[row] = [table[column] for column in template.columns]
             seeds = np.random.SeedSequence(self.seed, spawn_key=(number, place))
             seed = int(seeds.generate_state(1, np.uint64)[0] >> 1)
-            return counts.pack(engine.sample(prepared, rows, task.shots, seed))
+            task = tasks[place]
+            variants = [batches[piece.source].rows[piece.rows].tolist() for piece in task]
+            runs = [
+                self._run(piece, own, engine) for piece, own in zip(task, variants, strict=True)
+            ]
+            return counts.pack(
+                [
+                    counts.masked(*row, self.tensors[piece.source].bits(own[:-1], own[-1]))
+                    for piece, rows, measured in zip(
+                        task, variants, engine.measure(runs, seed), strict=True
+                    )
+                    for own, row in zip(rows, measured, strict=True)
+                ]
+            )
 
         return work
+
+    def _run(self, piece: Piece, variants: Sequence[Sequence[int]], engine: ShotEngine) -> Run:
+        """Return what the engine is to measure for a piece of a task."""
+        template, prepared = self.prepared(piece.source, piece.measured, engine)
+        rows = np.empty((len(variants), len(template.columns)))
+        for row, own in enumerate(variants):
+            table = self.tensors[piece.source].angles(own[:-1], own[-1])
+            rows[row] = [table[column] for column in template.columns]
+        return Run(prepared, rows, piece.shots)
 
     def to_bytes(self) -> bytes:
         """Pack the order."""

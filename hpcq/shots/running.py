@@ -226,12 +226,9 @@ def _measured(
     results = _farm_out(order, number, batches, farm, engine, progress)
     rows: list[list[Any]] = [[] for _ in batches]
     for task, result in zip(tasks, results, strict=True):
-        for row, (outcomes, times) in zip(task.rows.tolist(), unpack(result), strict=True):
-            batch = batches[task.source]
-            settings = batch.rows[row].tolist()
-            # Bits that no entry depends on only tell equal outcomes apart.
-            mask = order.tensors[task.source].bits(settings[:-1], settings[-1])
-            rows[task.source].append((row, outcomes & np.uint64(mask), times))
+        places = [(piece.source, row) for piece in task for row in piece.rows.tolist()]
+        for (source, row), (outcomes, times) in zip(places, unpack(result), strict=True):
+            rows[source].append((row, outcomes, times))
     return [Counts.gather(len(batch.rows), own) for batch, own in zip(batches, rows, strict=True)]
 
 
@@ -245,7 +242,8 @@ def _farm_out(
 ) -> list[Any]:
     tasks = order.tasks(batches)
     work = order.worker(number, batches, tasks, engine)
-    return farm.run([task.seconds for task in tasks], np.uint64, work, progress)
+    seconds = [sum(piece.seconds for piece in task) for task in tasks]
+    return farm.run(seconds, np.uint64, work, progress)
 
 
 def _said(schedule: Schedule, rounds: int, pace: float) -> str:

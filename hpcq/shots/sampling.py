@@ -16,6 +16,7 @@ from hpcq.reconstruction.parts import Parts
 from hpcq.shots.joint import Pairs
 from hpcq.shots.reading import fewest_shots
 from hpcq.shots.sources import Sources
+from hpcq.variants.sampled import SampledTensor
 
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
@@ -29,6 +30,8 @@ _SHARED = 16.0
 """gamma squared of an edge that gates share, however many and however strong they are."""
 
 _MOST_FLOPS = 1e13
+_BYTES = 16
+_COPIES = 4
 _SHOTS_A_VARIANT = 4
 _LEAST_SHOTS_A_VARIANT = 2
 
@@ -143,6 +146,8 @@ def enumerated_sampling_of(plan: Plan, budget: Budget, *, lean: bool) -> Samplin
     if found.flops > _MOST_FLOPS:
         return None
     sources = Sources.of(cut, terms, parts.subcircuits, lean=lean)
+    if sum(map(_table_bytes, sources.tensors)) > plan.limits.memory_bytes:
+        return None
     _check(sources)
     return Sampling("enumerated", cut, parts, found, sources, budget)
 
@@ -167,6 +172,12 @@ def joint_sampling_of(plan: Plan, budget: Budget) -> Sampling:
             "measurement basis"
         )
     return Sampling("joint", cut, parts, None, sources, budget)
+
+
+def _table_bytes(tensor: SampledTensor) -> int:
+    """Memory of the readings of a source, their tensor and gradient."""
+    entries = math.prod(len(menu.readings) for menu in tensor.menus)
+    return _COPIES * _BYTES * len(tensor.strings) * entries
 
 
 def _check(sources: Sources) -> None:

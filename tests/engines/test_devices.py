@@ -15,6 +15,7 @@ from qiskit_aer.primitives import SamplerV2
 
 from hpcq.engines.backends import open_backend
 from hpcq.engines.devices import DeviceShots
+from hpcq.engines.sampling import Row, Run
 from hpcq.errors import EngineError, InputError
 from hpcq.variants.sampled import Template
 from tests.engines.test_aer_shots import (
@@ -40,6 +41,13 @@ IDEAL = {
 }
 
 
+def sample(
+    engine: DeviceShots, prepared: Any, rows: np.ndarray, shots: np.ndarray, seed: int
+) -> list[Row]:
+    """Measure rows of one template."""
+    return engine.measure([Run(prepared, rows, shots)], seed)[0]
+
+
 @pytest.mark.parametrize("make", IDEAL.values(), ids=IDEAL.keys())
 def test_real_measurements_on_ideal_devices(make: Any) -> None:
     engine = DeviceShots(make(), "it")
@@ -51,8 +59,8 @@ def test_real_measurements_on_ideal_devices(make: Any) -> None:
     ):
         rows, shots = np.repeat(rows, 2, axis=0), np.array([3000, 500, 500, 3000])[: 2 * len(rows)]
         prepared = engine.prepare(template)
-        counts = engine.sample(prepared, rows, shots, 2**62 + 1)
-        assert same(counts, engine.sample(prepared, rows, shots, 2**62 + 1))
+        counts = sample(engine, prepared, rows, shots, 2**62 + 1)
+        assert same(counts, sample(engine, prepared, rows, shots, 2**62 + 1))
         for row, own, number in zip(counts, rows, shots, strict=True):
             assert row[1].sum() == number
             assert fits(row, ideal(reference, own))
@@ -63,7 +71,7 @@ def test_noise_of_a_device_and_its_readout() -> None:
     engine = DeviceShots(backend, "generic")
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=False)[-1]
     prepared = engine.prepare(template)
-    counts = engine.sample(prepared, rows, np.full(len(rows), 3000), 1)
+    counts = sample(engine, prepared, rows, np.full(len(rows), 3000), 1)
     model = NoiseModel.from_backend(backend)
     for row, own in zip(counts, rows, strict=True):
         values = dict(zip(template.parameters, own, strict=True))
@@ -88,12 +96,12 @@ def test_rows_have_randomness_of_their_own(make: Any) -> None:
     circuit.measure([0, 1], [1, 0])
     prepared = engine.prepare(Template(circuit, (p,), ()))
     rows, shots = np.full((4, 1), np.pi / 2), np.array([20000, 20000, 20001, 20002])
-    counts = engine.sample(prepared, rows, shots, 1)
+    counts = sample(engine, prepared, rows, shots, 1)
     tables = [times for _, times in counts]
     distances = [np.abs(tables[a] - tables[b]).sum() for a in range(4) for b in range(a)]
     assert min(distances) > 3
-    assert same(counts, engine.sample(prepared, rows, shots, 1))
-    assert not same(counts, engine.sample(prepared, rows, shots, 2))
+    assert same(counts, sample(engine, prepared, rows, shots, 1))
+    assert not same(counts, sample(engine, prepared, rows, shots, 2))
     assert getattr(device, "_seed", None) is None
 
 
@@ -109,15 +117,15 @@ def test_parameters_registers_and_bits_keep_their_places() -> None:
     for device in (SamplerV2(), StatevectorSampler(), open_backend("generic:2")):
         engine = DeviceShots(device, "it")
         rows = np.array([[np.pi, 0.0], [0.0, np.pi]])
-        counts = engine.sample(engine.prepare(template), rows, np.array([100, 200]), 1)
+        counts = sample(engine, engine.prepare(template), rows, np.array([100, 200]), 1)
         commonest = [int(outcomes[times.argmax()]) for outcomes, times in counts]
         assert commonest == [2, 1 << 39]
     bare = QuantumCircuit(1, 1)
     bare.x(0)
     bare.measure(0, 0)
     engine = DeviceShots(StatevectorSampler(), "it")
-    counts = engine.sample(
-        engine.prepare(Template(bare, (), ())), np.empty((2, 0)), np.array([3, 4]), 1
+    counts = sample(
+        engine, engine.prepare(Template(bare, (), ())), np.empty((2, 0)), np.array([3, 4]), 1
     )
     assert [(o.tolist(), t.tolist()) for o, t in counts] == [([1], [3]), ([1], [4])]
 
@@ -162,7 +170,7 @@ def test_a_failed_job_is_named_and_was_the_only_one() -> None:
     prepared = engine.prepare(Template(circuit, (), ()))
     words = "machine failed, job abc123, status ERROR: the fridge is warm"
     with pytest.raises(EngineError, match=words):
-        engine.sample(prepared, np.empty((3, 0)), np.array([5, 9, 5]), 1)
+        sample(engine, prepared, np.empty((3, 0)), np.array([5, 9, 5]), 1)
     assert OneJobSampler.jobs == (2,)
 
 
@@ -185,7 +193,7 @@ def test_backends_of_the_runtime() -> None:
         engine = DeviceShots(device, "manila")
         assert engine.backend is backend
         prepared = engine.prepare(template)
-        found.append(engine.sample(prepared, rows, np.full(len(rows), 2000), 1))
+        found.append(sample(engine, prepared, rows, np.full(len(rows), 2000), 1))
         for row, own in zip(found[-1], rows, strict=True):
             values = dict(zip(template.parameters, own, strict=True))
             assert fits(row, noisy(prepared.assign_parameters(values), model))
@@ -220,7 +228,7 @@ def test_real_backends_get_one_job_of_the_runtimes_sampler(
     circuit.measure(0, 0)
     prepared = engine.prepare(Template(circuit, (p,), ()))
     rows = np.array([[0.0], [np.pi], [0.0]])
-    counts = engine.sample(prepared, rows, np.array([5, 9, 5]), 1)
+    counts = sample(engine, prepared, rows, np.array([5, 9, 5]), 1)
     assert [(o.tolist(), t.tolist()) for o, t in counts] == [([0], [5]), ([1], [9]), ([0], [5])]
     assert modes == [backend]
     assert pubs_of == [[((2, 1), 5), ((1, 1), 9)]]

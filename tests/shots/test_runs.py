@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit, qasm2
-from qiskit.primitives import BackendSamplerV2
+from qiskit.primitives import BackendSamplerV2, BaseSamplerV2
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
@@ -211,3 +211,34 @@ def test_any_backend_measures(wrapped: bool) -> None:
     expected = hpcq.run(exact, device="cpu").expectation_values
     assert abs(result.expectation_values - expected) < 5 * result.standard_errors + 0.05
     assert result.provenance["shots"] == 600
+
+
+def test_a_device_gets_one_job_a_round_and_each_template_is_transpiled_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from hpcq.engines import devices
+
+    jobs: list[int] = []
+    compiled: list[QuantumCircuit] = []
+    transpile = devices.transpile
+
+    class Queue(BaseSamplerV2):
+        """A device with a queue: a sampler that knows its backend."""
+
+        _backend = GenericBackendV2(4, seed=1)
+
+        def run(self, pubs, *, shots=None):  # noqa: ARG002 - each has its own
+            jobs.append(len(pubs))
+            return BackendSamplerV2(backend=self._backend).run(pubs)
+
+    def count(circuit: QuantumCircuit, *rest: object) -> QuantumCircuit:
+        compiled.append(circuit)
+        return transpile(circuit, *rest)
+
+    monkeypatch.setattr(devices, "transpile", count)
+    plan = hpcq.plan(chain(), ["Z0 Z5", "X2 X3"], partition="AAABBB", shots=4000, threads=1)
+    result = hpcq.run(plan, backend=Queue())
+    assert len(jobs) == result.provenance["rounds"] == 3
+    assert min(jobs) >= 4
+    assert len(compiled) == 4  # with and without the measurement at the cut gate, on either side
+    assert max(circuit.num_qubits for circuit in compiled) == 3
