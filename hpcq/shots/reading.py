@@ -37,6 +37,7 @@ class Reader:
         self.sizes = tuple(len(menu.readings) for menu in tensor.menus)
         strides = np.cumprod([1, *self.sizes[::-1]])[-2::-1]
         self._strides: list[int] = strides.tolist() if self.sizes else []
+        self._known: dict[int, tuple[list[int], NDArray[np.intp], NDArray[np.uint64]]] = {}
 
     @cached_property
     def informative(self) -> NDArray[np.bool_]:
@@ -165,11 +166,15 @@ class Reader:
 
     def _entries(self, variant: int) -> tuple[list[int], NDArray[np.intp], NDArray[np.uint64]]:
         """Return the strings that a variant reads, and its readings' places and masks."""
+        if variant in self._known:
+            return self._known[variant]
         settings, basis = self.tensor.decode(variant)
         ways = list(self.tensor.readings(settings))
         columns = np.array([np.dot(own, self._strides) for _, own in ways], dtype=np.intp)
         masks = np.array([mask for mask, _ in ways], dtype=np.uint64)
-        return list(self.tensor.readable[basis]), columns, masks
+        found = (list(self.tensor.readable[basis]), columns, masks)
+        self._known[variant] = found
+        return found
 
     def _signs(
         self, outcomes: Outcomes, strings: list[int], masks: NDArray[np.uint64]

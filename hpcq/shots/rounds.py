@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +15,8 @@ from hpcq.shots.counts import Counts
 from hpcq.shots.estimate import Estimator, Round
 from hpcq.shots.joint import Drawn, JointEstimator, JointRound
 from hpcq.shots.reading import Recipes, fewest_shots, first_recipes
-from hpcq.shots.sampling import Budget, Sampling
+from hpcq.shots.sampling import Sampling
+from hpcq.shots.schedule import MARGIN, Account, Schedule, Step
 
 _PILOT = 0.1
 _PILOT_SHOTS = 16
@@ -25,65 +24,16 @@ _LARGEST_PILOT = 0.3
 _PILOT_WEIGHT = 0.6
 """Weight of an evenly spread round's shots against others: those are likely better spread."""
 
+_WORTH_A_PILOT = 64
+"""Shots a variant below which all are spread evenly: a pilot would know too little."""
+
 _SECOND = 1 / 3
 _FEWEST = 4
 _PRECISION_PILOT = 32
-_GROWTH = 4.0
-_MARGIN = 1.05
 _SHARPNESS = 4
 _JOINT_PILOT = 256
 _JOINT_SHOTS = 4
 _JOINT_ROUNDS = 16
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """A round to be done.
-
-    Attributes:
-        batches: For each source the variants to run.
-        weight: Its weight in the average over rounds.
-        plan: What the estimator needs to know beside the counts.
-    """
-
-    batches: tuple[Batch, ...]
-    weight: float
-    plan: Any
-
-
-class Schedule(Protocol):
-    """Decides round after round what to measure, and keeps what came of it.
-
-    Attributes:
-        budget: What may be spent.
-        rounds: The rounds so far, those of earlier runs first.
-    """
-
-    budget: Budget
-
-    @property
-    def rounds(self) -> Sequence[Round] | Sequence[JointRound]:
-        """The rounds so far, those of earlier runs first."""
-
-    @property
-    def shots(self) -> int:
-        """Shots of all rounds."""
-
-    @property
-    def fewest(self) -> int:
-        """Fewest shots of a round."""
-
-    def next(self) -> Step | None:
-        """Return the next round; None when the budget is spent or the precision reached."""
-
-    def take(self, step: Step, counts: Sequence[Counts]) -> None:
-        """Take in what a round measured."""
-
-    def values(self) -> NDArray[np.float64]:
-        """Return the estimate of every observable."""
-
-    def errors(self) -> NDArray[np.float64]:
-        """Return the standard error of every observable."""
 
 
 def make_schedule(sampling: Sampling, seed: int, rounds: Sequence[Any] = ()) -> Schedule:
@@ -99,69 +49,7 @@ def make_schedule(sampling: Sampling, seed: int, rounds: Sequence[Any] = ()) -> 
     return EnumeratedSchedule(sampling, rounds)
 
 
-class _Base:
-    """What both kinds of schedules share: the account of shots.
-
-    Args:
-        budget: What may be spent from now on.
-        estimator: What is known.
-    """
-
-    def __init__(self, budget: Budget, estimator: Estimator | JointEstimator) -> None:
-        self.budget = budget
-        self._known = estimator
-        self._before = estimator.shots
-
-    @property
-    def rounds(self) -> Sequence[Any]:
-        """The rounds so far, those of earlier runs first."""
-        return self._known.rounds
-
-    @property
-    def shots(self) -> int:
-        """Shots of all rounds."""
-        return self._known.shots
-
-    def values(self) -> NDArray[np.float64]:
-        """Return the estimate of every observable."""
-        return self._known.values()
-
-    def errors(self) -> NDArray[np.float64]:
-        """Return the standard error of every observable."""
-        return self._errors
-
-    @cached_property
-    def _errors(self) -> NDArray[np.float64]:
-        return self._known.errors()
-
-    @property
-    def _left(self) -> int | None:
-        """Shots that are left; None for any number."""
-        if self.budget.shots is None:
-            return None
-        return self.budget.shots - (self._known.shots - self._before)
-
-    def _toward_precision(self, least: int, pilot: int) -> int:
-        """Return the shots of the next round toward a precision."""
-        precision = self.budget.precision
-        assert precision is not None, "it is asked for"
-        done = self._known.shots
-        if not self._known.rounds:
-            size = pilot
-        else:
-            worst = float(self.errors().max(initial=0))
-            if worst <= precision:
-                return 0
-            missing = done * ((worst / precision) ** 2 - 1)
-            size = int(max(least, done // 8, min(_MARGIN * missing, _GROWTH * done)))
-        left = self._left
-        if left is None:
-            return size
-        size = left if left - size < least else size
-        return size if size >= least else 0
-
-
-class EnumeratedSchedule(_Base):
+class EnumeratedSchedule(Account):
     """Rounds that run every variant, better and better spread.
 
     Args:
@@ -204,7 +92,7 @@ class EnumeratedSchedule(_Base):
     def take(self, step: Step, counts: Sequence[Counts]) -> None:
         """Take in what a round measured."""
         self._estimator.add(Round(step.weight, step.plan, tuple(counts)))
-        self.__dict__.pop("_errors", None)
+        self._forget()
 
     def _size(self) -> int:
         """Number of shots of the next round."""
@@ -214,7 +102,7 @@ class EnumeratedSchedule(_Base):
         if left < self._least or self._least == 0:
             return 0
         if not self._estimator.rounds:
-            if left < _FEWEST * self._least:
+            if left < _WORTH_A_PILOT * self._least:
                 return left
             pilot = max(_PILOT * left, min(_LARGEST_PILOT * left, _PILOT_SHOTS * self._least))
             return max(self._least, int(pilot))
@@ -233,7 +121,7 @@ class EnumeratedSchedule(_Base):
         each = float(np.sqrt(spreads).sum()) ** 2
         before = float(importance @ self.errors() ** 2)
         weight = sum(own.weight for own in self._estimator.rounds)
-        wanted = self.budget.precision**2 * float(importance.sum()) / _MARGIN**2
+        wanted = self.budget.precision**2 * float(importance.sum()) / MARGIN**2
         low, high = 1.0, 1e18
         for _ in range(80):
             shots = math.sqrt(low * high)
@@ -245,7 +133,7 @@ class EnumeratedSchedule(_Base):
         return math.ceil(high)
 
     def _importance(self) -> NDArray[np.float64]:
-        errors = self.errors()
+        errors = self.rough_errors()
         worst = float(errors.max(initial=0))
         if self.budget.precision is None or worst == 0:
             return np.ones(len(errors))
@@ -268,7 +156,7 @@ class EnumeratedSchedule(_Base):
         return Step(tuple(batches), max(float(weight), 1.0), recipes)
 
 
-class JointSchedule(_Base):
+class JointSchedule(Account):
     """Rounds of joint samples.
 
     Args:
@@ -318,4 +206,4 @@ class JointSchedule(_Base):
         assert isinstance(step.plan, Drawn), "it is a step of this schedule"
         rows = tuple(batch.rows for batch in step.batches)
         self._estimator.add(JointRound(step.weight, step.plan, rows, tuple(counts)))
-        self.__dict__.pop("_errors", None)
+        self._forget()

@@ -22,8 +22,9 @@ from hpcq.shots.counts import Counts, unpack
 from hpcq.shots.engine import Wanted
 from hpcq.shots.order import ShotOrder
 from hpcq.shots.record import Record, identity_of, tensors_of
-from hpcq.shots.rounds import Schedule, Step, make_schedule
+from hpcq.shots.rounds import make_schedule
 from hpcq.shots.sampling import Sampling
+from hpcq.shots.schedule import Schedule, Step
 from hpcq.together import device_of, on_every_rank
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def _farm_out(
 
 def _said(schedule: Schedule, rounds: int, pace: float) -> str:
     """Say in one line how a run stands, and what is likely to be missing, at a pace a shot."""
-    worst = float(schedule.errors().max(initial=0))
+    worst = float(schedule.rough_errors().max(initial=0))
     line = f"round {rounds}: {schedule.shots} shots, standard error {worst:.3g}"
     precision = schedule.budget.precision
     if precision is not None and worst > precision:
@@ -262,7 +263,7 @@ def _missing(schedule: Schedule) -> float:
     precision = schedule.budget.precision
     if precision is None:
         return 0.0
-    worst = float(schedule.errors().max(initial=0))
+    worst = float(schedule.rough_errors().max(initial=0))
     return max(0.0, schedule.shots * ((worst / precision) ** 2 - 1))
 
 

@@ -7,7 +7,7 @@ of an estimate is no estimate of the square.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +83,7 @@ class Sources:
         )
         return cls(tensors, tuple(uses), places)
 
-    def spread(self, tensors: list[NDArray[np.complex128]]) -> list[NDArray[np.complex128]]:
+    def spread(self, tensors: Sequence[NDArray[np.complex128]]) -> list[NDArray[np.complex128]]:
         """Return every subcircuit's tensor; an empty one where no term sees it."""
         nothing = np.empty(0, dtype=complex)
         return [

@@ -12,8 +12,9 @@ from hpcq.shots.batches import Batch
 from hpcq.shots.counts import Counts
 from hpcq.shots.estimate import Estimator, Round
 from hpcq.shots.reading import first_recipes
-from hpcq.shots.rounds import Schedule, make_schedule
+from hpcq.shots.rounds import make_schedule
 from hpcq.shots.sampling import Sampling
+from hpcq.shots.schedule import Schedule
 from hpcq.variants.sampled import SampledTensor
 
 

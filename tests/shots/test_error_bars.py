@@ -53,6 +53,7 @@ TWO = blocks(2, 2, 1, 1)
 CASES = {
     "gate": Case(TWO, ["Z0 Z3"], {"partition": "AABB"}, 4000),
     "gates": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"partition": "AABB"}, 10_000),
+    "few": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"partition": "AABB"}, 600),
     "wire": Case(blocks(1, 3, 1, 3), ["Z0 Z2"], {"cuts": WIRE}, 4000),
     "terms": Case(
         blocks(3, 2, 1, 4),
@@ -109,6 +110,20 @@ def test_shots_go_where_they_help() -> None:
         assert sampling.reconstruction is not None
         evened.append(Estimator(sampling.sources, sampling.reconstruction, [known]).values())
     assert np.var(evened) > 2 * adaptive.var()
+
+
+def test_where_the_gradient_vanishes_errors_are_at_most_half_too_large() -> None:
+    """A GHZ state: most of what shots could tell is certain, products of errors remain."""
+    circuit = QuantumCircuit(4)
+    circuit.h(0)
+    for qubit in range(3):
+        circuit.cx(qubit, qubit + 1)
+    device = Device(Case(circuit, ["Z0 Z3"], {"partition": "AABB"}, 2000).sampling())
+    runs = [device.run(seed) for seed in range(100)]
+    away = np.array([run.values()[0] - 1 for run in runs])
+    bars = np.array([run.errors()[0] for run in runs])
+    assert 0.8 < np.sqrt(np.mean(bars**2)) / away.std() < 1.6
+    assert np.mean(np.abs(away) < 2 * bars) > 0.9
 
 
 def test_a_precision_is_reached_and_not_far_surpassed() -> None:
