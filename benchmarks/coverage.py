@@ -134,7 +134,9 @@ class ExactDevice:
     def _compute(self, source: int, row: Sequence[int]) -> Distribution:
         tensor = self.order.tensors[source]
         *settings, basis = row
-        template, prepared = self.order.prepared(source, tensor.measured(settings), self._engine)
+        template, prepared = self.order.prepared(
+            source, tensor.measured(settings), self._engine, deferred=self._engine.deferred
+        )
         way = prepared.ways[-1]  # with noise, that of a density matrix
         circuit = way.circuit.copy_empty_like()
         wires = {}

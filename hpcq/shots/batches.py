@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.variants.sampled import SampledTensor
+from hpcq.variants.sampled import SampledTensor, defers
 
 Numbers = NDArray[np.int64]
 
@@ -144,7 +144,8 @@ def _seconds(
     gates = tensor.subcircuit.circuit.size() + len(tensor.ports) + len(tensor.wires)
     width = min(tensor.num_qubits + len(measured), 60)
     states = gates * 2.0**width * _SECONDS_AN_AMPLITUDE
-    ideal = _SECONDS_A_ROW + states + shots * _SECONDS_A_SHOT
+    times = [1 if defers(measured, own) else own / 2.0 ** len(measured) for own in shots.tolist()]
+    ideal = _SECONDS_A_ROW + states * np.array(times) + shots * _SECONDS_A_SHOT
     if not noisy:
         return np.asarray(ideal)
     matrix = gates * 4.0**width * _SECONDS_AN_AMPLITUDE + shots * _SECONDS_A_SHOT

@@ -16,7 +16,7 @@ from hpcq.inputs.pauli_text import as_strings
 from hpcq.shots import counts
 from hpcq.shots.batches import Batch, Piece, Task, make_tasks
 from hpcq.shots.engine import Wanted
-from hpcq.variants.sampled import SampledTensor, Template
+from hpcq.variants.sampled import SampledTensor, Template, defers
 
 MARK = b"shots "
 """What the bytes of a sampled run's work order start with."""
@@ -37,7 +37,7 @@ class ShotOrder:
     limits: Limits
     seed: int
     wanted: Wanted
-    _prepared: dict[tuple[int, tuple[int, ...]], tuple[Template, Any]] = field(
+    _prepared: dict[tuple[int, tuple[int, ...], bool], tuple[Template, Any]] = field(
         default_factory=dict, init=False
     )
 
@@ -47,12 +47,13 @@ class ShotOrder:
         return make_tasks(self.tensors, batches, noisy=noisy, whole=whole)
 
     def prepared(
-        self, source: int, measured: tuple[int, ...], engine: ShotEngine
+        self, source: int, measured: tuple[int, ...], engine: ShotEngine, *, deferred: bool
     ) -> tuple[Template, Any]:
         """Return a template, and what the engine made of it."""
-        key = (source, measured)
+        deferred = deferred and bool(measured)
+        key = (source, measured, deferred)
         if key not in self._prepared:
-            template = self.tensors[source].template(measured, deferred=engine.deferred)
+            template = self.tensors[source].template(measured, deferred=deferred)
             self._prepared[key] = (template, engine.prepare(template))
         return self._prepared[key]
 
@@ -83,7 +84,8 @@ class ShotOrder:
 
     def _run(self, piece: Piece, variants: Sequence[Sequence[int]], engine: ShotEngine) -> Run:
         """Return what the engine is to measure for a piece of a task."""
-        template, prepared = self.prepared(piece.source, piece.measured, engine)
+        deferred = engine.deferred and defers(piece.measured, int(piece.shots.max()))
+        template, prepared = self.prepared(piece.source, piece.measured, engine, deferred=deferred)
         rows = np.empty((len(variants), len(template.columns)))
         for row, own in enumerate(variants):
             table = self.tensors[piece.source].angles(own[:-1], own[-1])

@@ -181,7 +181,7 @@ def _try_templates(order: ShotOrder, engine: ShotEngine) -> None:
     for source, tensor in enumerate(order.tensors):
         if tensor.num_bits:
             every = [p for p, port in enumerate(tensor.ports) if port.kind == "gate"]
-            order.prepared(source, tuple(every), engine)
+            order.prepared(source, tuple(every), engine, deferred=engine.deferred)
 
 
 def measure(

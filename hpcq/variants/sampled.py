@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from qiskit.circuit import Parameter, Qubit
 
 MOST_BITS = 63
+MOST_DEFERRED = 5
+"""Measurements of a variant that are deferred at most; each doubles the state."""
+
 DEFERRED = "deferred_measurement"
 """Label of the ideal gate that stands for a measurement in the middle of a circuit."""
 
@@ -115,7 +118,8 @@ class SampledTensor:
     @property
     def simulated_qubits(self) -> int:
         """Qubits of the widest simulation, with its deferred measurements."""
-        return self.num_qubits + sum(port.kind == "gate" for port in self.ports)
+        gates = sum(port.kind == "gate" for port in self.ports)
+        return self.num_qubits + min(gates, MOST_DEFERRED)
 
     @cached_property
     def wires(self) -> tuple[int, ...]:
@@ -210,6 +214,18 @@ class SampledTensor:
         for place, wire in enumerate(self.wires):
             table[len(self.ports) + place, :3] = BASIS_ANGLES[self.bases[basis].get(wire, "Z")]
         return table
+
+
+def defers(measured: Sequence[int], shots: int) -> bool:
+    """Say whether a simulator should defer a variant's measurements in the middle.
+
+    Deferred, they double the state each; as they stand, every shot is a simulation of its own.
+
+    Args:
+        measured: Places of the gate ports that are measured.
+        shots: Shots of the variant.
+    """
+    return len(measured) <= MOST_DEFERRED and 1 << len(measured) <= shots
 
 
 class _Builder:
