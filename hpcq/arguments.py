@@ -70,7 +70,7 @@ def _whole(least: int, most: int, shown: str) -> Callable[[str], int]:
 
 
 _positive = _whole(1, 1_000_000, "1 to 1000000")
-_shots = _whole(1, 10**15, "1 to 10^15")
+_shots = _whole(1, 10**13, "1 to 10^13")
 _seed = _whole(0, (1 << 63) - 1, "0 to 2^63 - 1")
 
 

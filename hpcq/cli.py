@@ -128,13 +128,27 @@ def _run(options: argparse.Namespace) -> int:
         shown = result.to_json() if options.json else str(result)
         if options.output is not None:
             try:
-                result.save(options.output)
+                output = _save(result, Path(options.output), options.previous)
             except HpcqError:
                 print(shown, flush=True)
                 raise
-            sys.stderr.write(f"hpcq: wrote {options.output}\n")
+            sys.stderr.write(f"hpcq: wrote {output}\n")
         print(shown)
     return 0
+
+
+def _save(result: Result, path: Path, previous: Result | None) -> Path:
+    """Save a result; beside the file if another run has added shots to that meanwhile."""
+    from hpcq.store import load_summary
+
+    if previous is not None and path.exists():
+        now = load_summary(path).provenance.get("shots")
+        if now != previous.provenance.get("shots"):
+            sys.stderr.write(f"hpcq: {path} was changed by another run meanwhile and is kept\n")
+            beside = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in range(1, 10**6))
+            path = next(own for own in beside if not own.exists())
+    result.save(path)
+    return path
 
 
 def _previous(options: argparse.Namespace) -> Result | None:

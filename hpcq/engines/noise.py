@@ -281,6 +281,7 @@ def _check_error(error: Any) -> None:
         return
     if not _are(error["operations"], str):
         raise ValueError("operations is no list of names")
+    _check_width(error)
     lists = error["instructions"]
     if not isinstance(lists, list) or probabilities.shape != (len(lists),):
         raise ValueError("it has not one probability for each list of instructions")
@@ -291,6 +292,18 @@ def _check_error(error: Any) -> None:
             _check_qubits(instruction["qubits"], MOST_GATE_QUBITS)
             if instruction["name"] in ("kraus", "unitary"):
                 _check_matrices(instruction)
+
+
+def _check_width(error: Mapping[str, Any]) -> None:
+    """Make sure that an error acts on no more qubits than its gates."""
+    from qiskit.circuit.library import get_standard_gate_name_mapping
+
+    known = get_standard_gate_name_mapping()
+    lists = error["instructions"]
+    width = 1 + max((q for each in lists for i in each for q in i["qubits"]), default=-1)
+    for name in error["operations"]:
+        if name in known and known[name].num_qubits < width:
+            raise ValueError(f"it acts on {width} qubits, its gate {name} has fewer")
 
 
 def _check_qubits(place: Any, most: int) -> None:

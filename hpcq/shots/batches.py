@@ -24,6 +24,7 @@ _SECONDS_AN_AMPLITUDE = 1e-9
 _LONGEST = 1.0
 _SHORTEST = 0.02
 _PIECES = 64
+_MOST_PIECES = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,9 @@ def make_tasks(
             seconds = _seconds(tensor, measured, batch.shots[rows], noisy=noisy)
             groups.append((source, measured, rows, seconds))
     total = sum(float(seconds.sum()) for *_, seconds in groups)
-    longest = float("inf") if whole else min(_LONGEST, max(_SHORTEST, total / _PIECES))
+    longest = max(min(_LONGEST, max(_SHORTEST, total / _PIECES)), total / _MOST_PIECES)
+    if whole:
+        longest = float("inf")
     pieces = [
         Piece(source, measured, *piece)
         for source, measured, rows, seconds in groups

@@ -7,14 +7,16 @@ before it, and so has a product of errors of different subcircuits, by the last 
 
 The value is linear in each tensor, so its standard error follows from its gradients (the delta
 method): each variant adds the variance of its scores over its number of shots. The gradients are
-known with errors too. What k subcircuits' errors together add to the variance is then counted k
-times: with errors whose squares are t times as large, it would be k t^(k - 1) times, whose
-integral over t from 0 to 1 is the 1 that it should be. So errors as large again are drawn, which
-gives t = 2, and what grows between is taken off in that proportion.
+known with errors too. What k subcircuits' errors together add to the variance comes out k t^(k - 1)
+times as large with gradients at points whose errors' squares are t times as large, and the integral
+of that over t from 0 to 1 is the 1 that it should be. So errors are drawn, which give t = 2 and 4,
+and the variance at t = 2 is reduced by what the growth to t = 4 says. Being an average over points,
+it does not vanish where the gradient happens to vanish at one of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,8 +33,11 @@ from hpcq.shots.sources import Sources
 _BATCH_BYTES = 256 << 20
 _SWEEPS = 2
 _DRAWS = 4
+_SUPPOSED = 4.0
+"""Supposed shots of a variant; where all its shots agree, its mean is off by about 2 over them."""
+
 _LINEAR = 0.03
-"""Growth of the variance with noisier gradients below which one draw says enough."""
+"""Change of the variance with noisier gradients below which it is taken as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,20 +115,21 @@ class Estimator:
         Args:
             quick: Whether products of errors may be counted too often, which is never too little.
         """
-        variances = self._plugged_in(self.tensors())
-        if quick or not variances.any():
+        here = self.tensors()
+        variances = self._plugged_in(here)
+        if quick or not self.shots:
             return np.sqrt(variances)
-        noisier = np.zeros_like(variances)
+        twice, fourfold = np.zeros_like(variances), np.zeros_like(variances)
         rng = np.random.default_rng(0)
         for draw in range(_DRAWS):
-            moved = [
-                own + noise for own, noise in zip(self.tensors(), self._noise(rng), strict=True)
-            ]
-            noisier += (self._plugged_in(moved) - noisier) / (draw + 1)
-            ratio = np.divide(noisier, variances, out=np.ones_like(noisier), where=variances > 0)
-            if draw == 0 and np.all(ratio < 1 + _LINEAR):
-                break
-        return np.sqrt(variances * _share(np.maximum(ratio, 1.0)))
+            noise = self._noise(rng)
+            for total, size in ((twice, 1.0), (fourfold, math.sqrt(3.0))):
+                moved = [own + size * error for own, error in zip(here, noise, strict=True)]
+                total += (self._plugged_in(moved) - total) / (draw + 1)
+            if draw == 0 and np.all(np.abs(twice - variances) <= _LINEAR * variances):
+                return np.sqrt(variances)
+        ratio = np.divide(fourfold, twice, out=np.ones_like(twice), where=twice > 0)
+        return np.sqrt(twice * _share(np.maximum(ratio, 1.0)))
 
     def _plugged_in(self, tensors: Sequence[Tensor]) -> Reals:
         """Return every observable's variance by its gradients at some tensors."""
@@ -139,9 +145,10 @@ class Estimator:
             for variant in np.flatnonzero(reader.informative & (shots.sum(axis=0) > 0)).tolist():
                 outcomes, times = self._pooled(source, variant)
                 scores = reader.scores(variant, outcomes, ways)
-                for number, own in enumerate(scores):
+                for number, (own, way) in enumerate(zip(scores, ways, strict=True)):
                     if shots[number, variant]:
-                        part = _variance(own, times) / shots[number, variant]
+                        square = reader.square(variant, *way)
+                        part = _variance(own, times, square, _SUPPOSED) / shots[number, variant]
                         variances[some] += weights[number] ** 2 * part
         return variances
 
@@ -185,14 +192,8 @@ class Estimator:
             for variant in np.flatnonzero(used).tolist():
                 outcomes, times = self._pooled(source, variant)
                 square = reader.square(variant, found, shares)
-                shots = float(times.sum())
-                own = np.zeros(len(some))
-                if shots:
-                    (scores,) = reader.scores(variant, outcomes, [(found, shares)])
-                    own = _variance(scores, times, biased=True)
-                # One more shot is supposed, of which nothing is known: an outcome that was not
-                # seen yet may be rare, not impossible.
-                own = (shots * own + square) / (shots + 1)
+                (scores,) = reader.scores(variant, outcomes, [(found, shares)])
+                own = _variance(scores, times, square, 1.0)
                 spreads[source][variant] += float(own @ importance[some])
         return spreads
 
@@ -271,22 +272,31 @@ class Estimator:
 
 
 def _share(ratio: Reals) -> Reals:
-    """Return the part of a variance that is not counted twice.
+    """Return the part of the variance at t = 2 that is the true one's.
 
     Args:
-        ratio: How many times it is as large with gradients whose errors' squares are doubled: 1
-            if those don't matter, 2^(k - 1) where k subcircuits' errors always come together.
+        ratio: How many times it is as large at t = 4: 1 if errors of gradients don't matter,
+            2^(k - 1) where k subcircuits' errors always come together.
     """
-    linear = 1 - (np.minimum(ratio, 2.0) - 1) / 2  # one and two together, in any proportion
-    return np.where(ratio <= 2, linear, 1 / (1 + np.log2(ratio)))
+    linear = 1.75 - 0.75 * np.minimum(ratio, 2.0)  # one and two together, in any proportion
+    return np.where(ratio <= 2, linear, 1 / (ratio * (1 + np.log2(ratio))))
 
 
-def _variance(scores: Reals, times: NDArray[np.int64] | Reals, *, biased: bool = False) -> Reals:
-    """Return the variance of the scores of one shot; of a single shot, its square."""
+def _variance(scores: Reals, times: Reals, square: Reals, supposed: float) -> Reals:
+    """Estimate the variance of the score of one shot.
+
+    A few more shots are supposed, of which nothing is known: outcomes that did not come may be
+    rare, they are not impossible, and what is measured a few times is never certain.
+
+    Args:
+        scores: Score of each outcome, shape (outcomes, observables).
+        times: How often each came.
+        square: Mean square of the scores if all outcomes were as likely, shape (observables,).
+        supposed: Number of supposed shots.
+    """
     shots = float(times.sum())
-    chances = times / shots
-    mean = chances @ scores
-    if shots == 1:
-        return np.asarray(mean**2)
-    variance = np.maximum(chances @ (scores - mean) ** 2, 0)
-    return np.asarray(variance if biased else variance * shots / (shots - 1))
+    if not shots:
+        return square
+    mean = times @ scores / shots
+    spread = np.maximum(times @ (scores - mean) ** 2, 0)
+    return np.asarray((spread + supposed * square) / (shots - 1 + supposed))

@@ -125,6 +125,7 @@ class JointEstimator:
         self.sources = sources
         self.rounds: list[JointRound] = []
         self._found: list[tuple[list[Reals], dict[int, Reals]]] = []
+        self._variances: dict[tuple[int, int], tuple[Reals, Reals]] = {}
         for own in rounds:
             self.add(own)
 
@@ -210,26 +211,37 @@ class JointEstimator:
         variances = np.zeros(self.parts.num_observables)
         total = sum(own.weight for own in self.rounds)
         adjoints = self.parts.adjoints(self._part_values(), np.arange(self.parts.num_observables))
-        for measured, (values, means) in zip(self.rounds, self._found, strict=True):
-            weight = measured.weight / total
+        for place, measured in enumerate(self.rounds):
             for number, (places, adjoint) in enumerate(adjoints):
-                samples, choices = len(values[number]), self.parts.choices[number]
-                factors = measured.drawn.factors[number]
-                columns = _columns(means, self.parts.groups[number], choices)
-                each = values[number] @ adjoint.T
-                spread = each.var(axis=0, ddof=1) if samples > 1 else each[0] ** 2
-                own = spread / samples
-                for place, subcircuit in enumerate(self.parts.groups[number]):
-                    use = self.sources.uses[subcircuit]
-                    assert use is not None, "every subcircuit of a part is sampled"
-                    tensor = self.sources.tensors[use]
-                    shots = Means(tensor, measured.rows[use], measured.counts[use])
-                    others = _others(columns, place) * factors[:, None]
-                    readings = measured.drawn.readings[subcircuit]
-                    shared = shots.shared(readings, choices[:, place], others, adjoint)
-                    own = own + shared / samples**2
-                variances[places] += weight**2 * np.maximum(own, 0.0)
+                if len(places):
+                    own = self._round_variance(place, number, adjoint)
+                    variances[places] += (measured.weight / total) ** 2 * own
         return np.sqrt(variances)
+
+    def _round_variance(self, place: int, number: int, adjoint: Reals) -> Reals:
+        """Return the variance of a round's estimate of some observables in one part."""
+        known = self._variances.get((place, number))
+        if known is not None and np.array_equal(known[0], adjoint):
+            return known[1]
+        measured, (values, means) = self.rounds[place], self._found[place]
+        group, choices = self.parts.groups[number], self.parts.choices[number]
+        factors = measured.drawn.factors[number]
+        each = values[number] @ adjoint.T
+        samples = len(each)
+        # One more sample is supposed, as large as any can be: a few that agree prove nothing.
+        largest = factors[0] ** 2 * np.sum(adjoint**2, axis=1)
+        own = (np.sum((each - each.mean(axis=0)) ** 2, axis=0) + largest) / samples**2
+        columns = _columns(means, group, choices)
+        for index, subcircuit in enumerate(group):
+            use = self.sources.uses[subcircuit]
+            assert use is not None, "every subcircuit of a part is sampled"
+            shots = Means(self.sources.tensors[use], measured.rows[use], measured.counts[use])
+            others = _others(columns, index) * factors[:, None]
+            readings = measured.drawn.readings[subcircuit]
+            own = own + shots.shared(readings, choices[:, index], others, adjoint) / samples**2
+        found = np.asarray(np.maximum(own, largest / samples**2))
+        self._variances[place, number] = (adjoint, found)
+        return found
 
     def _part_values(self) -> list[Reals]:
         total = sum(own.weight for own in self.rounds)

@@ -67,8 +67,7 @@ def prepare_shots(plan: Plan, options: RunOptions) -> PreparedShots:
     sampling = plan.sampling
     assert sampling is not None, "it is a plan with shots"
     wanted = Wanted.of(options.noise, options.backend)
-    previous = options.previous
-    record = previous.details.record if previous is not None and previous.details else None
+    record = _record(options.previous)
     if record is not None:
         sampling = record.sampling(plan, sampling.budget) or sampling
     identity = identity_of(plan, sampling, wanted)
@@ -85,6 +84,19 @@ def prepare_shots(plan: Plan, options: RunOptions) -> PreparedShots:
             "variant"
         )
     return PreparedShots(plan, sampling, order, schedule, identity)
+
+
+def _record(previous: object) -> Record | None:
+    """Return the shots of an earlier run."""
+    if previous is None:
+        return None
+    details = previous.details if isinstance(previous, Result) else None
+    if details is None or details.record is None:
+        raise InputError(
+            f"previous: a {type(previous).__name__} without shots, expected the result of a run "
+            "with shots, with its details, as hpcq.run and hpcq.load return it"
+        )
+    return details.record
 
 
 def run_shots(

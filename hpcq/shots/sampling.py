@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +27,9 @@ Mode = Literal["enumerated", "joint"]
 MAX_VARIANTS = 4096
 """Variants of one subcircuit beyond which joint samples are drawn, where nothing else is said."""
 
+_MOST_SHOTS = 10**13
+_LEAST_PRECISION = 1e-100
+_COEFFICIENTS = (1e-100, 1e100)
 _SHARED = 16.0
 """gamma squared of an edge that gates share, however many and however strong they are."""
 
@@ -52,16 +56,21 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.shots is not None:
-            whole_number(self.shots, "shots", 1)
-        whole_number(self.max_variants, "max_variants", 1)
+            shots = whole_number(self.shots, "shots", 1)
+            if shots > _MOST_SHOTS:
+                raise InputError(f"shots: {str(shots)[:40]}, expected at most {_MOST_SHOTS}")
+            object.__setattr__(self, "shots", shots)
+        most = whole_number(self.max_variants, "max_variants", 1)
+        object.__setattr__(self, "max_variants", most)
         precision = self.precision
-        if precision is not None and not (
-            isinstance(precision, (int, float)) and 0 < precision < math.inf
-        ):
-            raise InputError(
-                f"precision: {str(precision)[:40]!r}, expected single, double, or a standard "
-                "error greater than 0"
-            )
+        if precision is not None:
+            number = not isinstance(precision, bool) and isinstance(precision, numbers.Real)
+            if not number or not _LEAST_PRECISION <= float(precision) < math.inf:
+                raise InputError(
+                    f"precision: {str(precision)[:40]!r}, expected single, double, or a standard "
+                    f"error of at least {_LEAST_PRECISION:g}"
+                )
+            object.__setattr__(self, "precision", float(precision))
         if self.shots is None and precision is None:
             raise InputError("shots: neither they nor a precision are given, expected one of them")
 
@@ -113,6 +122,7 @@ def sampling_of(plan: Plan, budget: Budget) -> Sampling:
     Raises:
         InputError: If the shots are too few for any way.
     """
+    _check_coefficients(plan)
     for lean, each in ((False, _SHOTS_A_VARIANT), (True, _LEAST_SHOTS_A_VARIANT)):
         found = enumerated_sampling_of(plan, budget, lean=lean)
         if found is None:
@@ -172,6 +182,18 @@ def joint_sampling_of(plan: Plan, budget: Budget) -> Sampling:
             "measurement basis"
         )
     return Sampling("joint", cut, parts, None, sources, budget)
+
+
+def _check_coefficients(plan: Plan) -> None:
+    """Make sure that variances, which have the coefficients' squares, are numbers."""
+    least, most = _COEFFICIENTS
+    for observable in plan.observables:
+        for _, coefficient in observable.terms:
+            if coefficient and not least <= abs(coefficient) <= most:
+                raise InputError(
+                    f"observables: a coefficient is {coefficient:g}, expected {least:g} to "
+                    f"{most:g} in size for a run with shots"
+                )
 
 
 def _table_bytes(tensor: SampledTensor) -> int:

@@ -200,3 +200,62 @@ def test_equal_subcircuits_share_shots_only_across_light_cones() -> None:
     assert cones.sampling is not None
     if cones.reduced.num_cones > 1:
         assert len(cones.sampling.sources.tensors) < len(cones.cut.subcircuits)
+
+
+@pytest.mark.parametrize("budget", [{"shots": 100}, {"precision": 0.01}])
+def test_shots_that_agree_prove_nothing(budget: dict[str, float]) -> None:
+    """cos(0.1) is nearly 1: 32 shots mostly say 1, and then the error must not be 0."""
+    circuit = QuantumCircuit(1)
+    circuit.ry(0.1, 0)
+    device = Device(Case(circuit, ["Z0"], {}, 1).sampling(**{"shots": None, **budget}))
+    for seed in range(20):
+        run = device.run(seed)
+        assert abs(run.values()[0] - np.cos(0.1)) < 5 * run.errors()[0]
+
+
+def test_a_product_of_two_zeros_is_not_certain() -> None:
+    circuit = QuantumCircuit(8)
+    circuit.ry(np.arccos(0.3), range(8))
+    term = " ".join(f"Z{qubit}" for qubit in range(8))
+    device = Device(Case(circuit, [term], {}, 400).sampling())
+    assert all(device.run(seed).errors()[0] > 0 for seed in range(150, 170))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_joint_samples_that_agree_prove_nothing(seed: int) -> None:
+    sampling = joint_sampling_of(
+        hpcq.plan(TWO, "Z0 Z3", partition="AABB", threads=1), Budget(8, max_variants=2)
+    )
+    assert Device(sampling).run(seed).errors()[0] > 0.1
+
+
+WRONG = [
+    {"shots": 10**14},
+    {"shots": True},
+    {"standard_error": True},
+    {"standard_error": float("nan")},
+    {"standard_error": 0},
+    {"shots": 100, "max_variants": 0},
+    {"shots": 100, "observables": "1e160 Z0"},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_budget_is_named(wrong: dict[str, object]) -> None:
+    arguments = {"observables": "Z0", **wrong}
+    with pytest.raises(hpcq.InputError) as caught:
+        hpcq.plan(TWO, **arguments)
+    assert str(caught.value).startswith(("shots", "precision", "max_variants", "observables"))
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    plan = hpcq.plan(TWO, "Z0", shots=np.int64(100), standard_error=np.float32(0.5))
+    assert hpcq.run(plan, device="cpu").to_json()
+
+
+@pytest.mark.parametrize("previous", ["out.h5", 3, "exact"])
+def test_only_a_result_with_shots_can_be_refined(previous: object) -> None:
+    if previous == "exact":
+        previous = hpcq.run(hpcq.plan(TWO, "Z0"), device="cpu")
+    with pytest.raises(hpcq.InputError, match="previous: "):
+        hpcq.run(hpcq.plan(TWO, "Z0", shots=100), previous=previous)
