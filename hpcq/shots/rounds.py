@@ -24,8 +24,11 @@ _LARGEST_PILOT = 0.3
 _PILOT_WEIGHT = 0.6
 """Weight of an evenly spread round's shots against others: those are likely better spread."""
 
-_WORTH_A_PILOT = 64
+_WORTH_A_PILOT = 8
 """Shots a variant below which all are spread evenly: a pilot would know too little."""
+
+_ENOUGH = 64
+"""Shots a variant from which each variant's own spread is known well enough to go by it."""
 
 _SECOND = 1 / 3
 _FEWEST = 4
@@ -69,16 +72,18 @@ class EnumeratedSchedule(Account):
         size = self._size()
         if size == 0 and (self._estimator.rounds or self._least):
             return None
-        readers = self._estimator.readers
+        few = self._are_few
         recipes = tuple(first_recipes(tensor) for tensor in self._tensors)
         if not self._estimator.rounds:
-            return self._step(_PILOT_WEIGHT * size, recipes, evenly(self._needed(recipes), size))
+            weight = size if few else _PILOT_WEIGHT * size
+            return self._step(weight, recipes, evenly(self._needed(recipes), size))
         importance = self._importance()
+        if few:
+            found = self._estimator.spreads(recipes, importance)
+            even = np.concatenate([np.full(len(own), np.sqrt(own).mean() ** 2) for own in found])
+            return self._step(size, recipes, by_spread(even, self._needed(recipes), size))
         recipes = self._estimator.choose_recipes(importance)
         needed = self._needed(recipes)
-        if needed.sum() > size:
-            recipes = tuple(first_recipes(reader.tensor) for reader in readers)
-            return self._step(size, recipes, evenly(self._needed(recipes), size))
         spreads = np.concatenate(self._estimator.spreads(recipes, importance))
         if self.budget.precision is not None:
             size = max(min(size, self._enough(spreads, importance)), int(needed.sum()))
@@ -104,12 +109,28 @@ class EnumeratedSchedule(Account):
         if not self._estimator.rounds:
             if left < _WORTH_A_PILOT * self._least:
                 return left
+            if self._are_few:
+                return max(self._least, int(_LARGEST_PILOT * left))
             pilot = max(_PILOT * left, min(_LARGEST_PILOT * left, _PILOT_SHOTS * self._least))
             return max(self._least, int(pilot))
         second = int(_SECOND * left)
-        if len(self._estimator.rounds) == 1 and second >= _FEWEST * self._least:
+        if (
+            not self._are_few
+            and len(self._estimator.rounds) == 1
+            and second >= _FEWEST * self._least
+        ):
             return second
         return left
+
+    @property
+    def _are_few(self) -> bool:
+        """Whether shots are too few to tell the variants of a subcircuit apart.
+
+        Then their spreads are as unsure as large, and only those of whole subcircuits count.
+        """
+        if self.budget.precision is not None:
+            return False
+        return self._estimator.shots + (self._left or 0) < _ENOUGH * self._least
 
     def _enough(self, spreads: NDArray[np.float64], importance: NDArray[np.float64]) -> int:
         """Return the shots of a round after which the precision should be reached.
