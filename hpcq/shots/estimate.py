@@ -7,16 +7,14 @@ before it, and so has a product of errors of different subcircuits, by the last 
 
 The value is linear in each tensor, so its standard error follows from its gradients (the delta
 method): each variant adds the variance of its scores over its number of shots. The gradients are
-known with errors too. What k subcircuits' errors together add to the variance comes out k t^(k - 1)
-times as large with gradients at points whose errors' squares are t times as large, and the integral
-of that over t from 0 to 1 is the 1 that it should be. So errors are drawn, which give t = 2 and 4,
-and the variance at t = 2 is reduced by what the growth to t = 4 says. Being an average over points,
-it does not vanish where the gradient happens to vanish at one of them.
+known with errors too. What k subcircuits' errors together add to the variance is then counted k
+times: with errors whose squares are t times as large, it would be k t^(k - 1) times, whose integral
+over t from 0 to 1 is the 1 that it should be. So errors as large again are drawn, which give t = 2,
+and what grows between is taken off in that proportion.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,17 +117,17 @@ class Estimator:
         variances = self._plugged_in(here)
         if quick or not self.shots:
             return np.sqrt(variances)
-        twice, fourfold = np.zeros_like(variances), np.zeros_like(variances)
+        twice = np.zeros_like(variances)
         rng = np.random.default_rng(0)
         for draw in range(_DRAWS):
-            noise = self._noise(rng)
-            for total, size in ((twice, 1.0), (fourfold, math.sqrt(3.0))):
-                moved = [own + size * error for own, error in zip(here, noise, strict=True)]
-                total += (self._plugged_in(moved) - total) / (draw + 1)
+            moved = [own + error for own, error in zip(here, self._noise(rng), strict=True)]
+            twice += (self._plugged_in(moved) - twice) / (draw + 1)
             if draw == 0 and np.all(np.abs(twice - variances) <= _LINEAR * variances):
-                return np.sqrt(variances)
-        ratio = np.divide(fourfold, twice, out=np.ones_like(twice), where=twice > 0)
-        return np.sqrt(twice * _share(np.maximum(ratio, 1.0)))
+                break
+        # Where the gradient happens to vanish here, it is taken from nearby.
+        base = np.where(variances > 0, variances, twice)
+        ratio = np.divide(twice, base, out=np.ones_like(base), where=base > 0)
+        return np.sqrt(base * _share(np.maximum(ratio, 1.0)))
 
     def _plugged_in(self, tensors: Sequence[Tensor]) -> Reals:
         """Return every observable's variance by its gradients at some tensors."""
@@ -272,14 +270,14 @@ class Estimator:
 
 
 def _share(ratio: Reals) -> Reals:
-    """Return the part of the variance at t = 2 that is the true one's.
+    """Return the part of a variance that is not counted twice.
 
     Args:
-        ratio: How many times it is as large at t = 4: 1 if errors of gradients don't matter,
-            2^(k - 1) where k subcircuits' errors always come together.
+        ratio: How many times it is as large with gradients whose errors' squares are doubled: 1
+            if those don't matter, 2^(k - 1) where k subcircuits' errors always come together.
     """
-    linear = 1.75 - 0.75 * np.minimum(ratio, 2.0)  # one and two together, in any proportion
-    return np.where(ratio <= 2, linear, 1 / (ratio * (1 + np.log2(ratio))))
+    linear = 1 - (np.minimum(ratio, 2.0) - 1) / 2  # one and two together, in any proportion
+    return np.where(ratio <= 2, linear, 1 / (1 + np.log2(ratio)))
 
 
 def _variance(scores: Reals, times: Reals, square: Reals, supposed: float) -> Reals:

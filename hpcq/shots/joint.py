@@ -27,6 +27,8 @@ from hpcq.shots.joint_means import Indices, Means, Reals, distinct_variants
 from hpcq.shots.sources import Sources
 from hpcq.variants.settings import menu_of
 
+_FEW = 8
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -228,9 +230,11 @@ class JointEstimator:
         factors = measured.drawn.factors[number]
         each = values[number] @ adjoint.T
         samples = len(each)
-        # One more sample is supposed, as large as any can be: a few that agree prove nothing.
+        # Of a few samples, or some that agree, one more is supposed, as large as any can be.
+        spread = np.sum((each - each.mean(axis=0)) ** 2, axis=0)
         largest = factors[0] ** 2 * np.sum(adjoint**2, axis=1)
-        own = (np.sum((each - each.mean(axis=0)) ** 2, axis=0) + largest) / samples**2
+        alone = np.where((samples < _FEW) | (spread == 0), spread + largest, spread) / samples**2
+        own = alone
         columns = _columns(means, group, choices)
         for index, subcircuit in enumerate(group):
             use = self.sources.uses[subcircuit]
@@ -239,7 +243,7 @@ class JointEstimator:
             others = _others(columns, index) * factors[:, None]
             readings = measured.drawn.readings[subcircuit]
             own = own + shots.shared(readings, choices[:, index], others, adjoint) / samples**2
-        found = np.asarray(np.maximum(own, largest / samples**2))
+        found = np.asarray(np.maximum(own, alone / _FEW))
         self._variances[place, number] = (adjoint, found)
         return found
 
