@@ -84,6 +84,28 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _duration(text: str) -> float:
+    """Read seconds, or a time as SLURM writes it."""
+    days, _, clock = text.rpartition("-")
+    parts = clock.split(":")
+    try:
+        numbers = [int(own) for own in parts] if len(parts) > 1 or days else [float(text)]
+        if days:
+            numbers += [0] * (3 - len(numbers))
+        if len(numbers) > 3 or min(numbers) < 0:
+            raise ValueError
+        value = int(days or 0) * 86400 + sum(
+            own * 60**place for place, own in enumerate(reversed(numbers))
+        )
+    except ValueError:
+        value = 0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no time, expected seconds or [D-]HH:MM:SS"
+        )
+    return float(value)
+
+
 def _precision(text: str) -> str | float:
     if text in ("single", "double"):
         return text
@@ -165,12 +187,41 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
         metavar="NAME",
         help="a device: generic:N, fake_brisbane and others, or one of Qiskit Runtime's",
     )
+    going = run.add_argument_group("long runs (with -o; the same command goes on where one ended)")
+    going.add_argument(
+        "--checkpoint-seconds",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="write OUT.h5 at most this often while the run goes on; default: 60",
+    )
+    going.add_argument(
+        "--time-limit",
+        type=_duration,
+        metavar="TIME",
+        help="stop in time, all saved, exit code 75: seconds, or [D-]HH:MM:SS as in SLURM; "
+        "the end of a SLURM allocation counts anyway",
+    )
+    going.add_argument(
+        "--stop-signal",
+        type=_text,
+        default="USR1",
+        metavar="NAME",
+        help="signal that asks to save and stop within 10 s; default: USR1; TERM and INT do too",
+    )
     run.set_defaults(command=known["run"])
 
     show = commands.add_parser("show", help="print a result file", allow_abbrev=False)
     show.add_argument("file", type=_text, metavar="OUT.h5")
     show.add_argument("--json", action="store_true", help="print one JSON object")
     show.set_defaults(command=known["show"])
+
+    status = commands.add_parser(
+        "status", help="say how a run stands, while it goes on or after", allow_abbrev=False
+    )
+    status.add_argument("file", type=_text, metavar="OUT.h5")
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    status.set_defaults(command=known["status"])
 
     doctor = commands.add_parser(
         "doctor", help="say what this machine offers, and check known answers", allow_abbrev=False

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +27,19 @@ if TYPE_CHECKING:
     from hpcq.result import Result
     from hpcq.shots.sampling import Budget
 
-_PROGRESS_SECONDS = 5.0
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0: done. 2: the input or the usage is wrong, with one line on stderr. 1: anything else.
+    0: done. 2: the input or the usage is wrong, with one line on stderr. 75: stopped early, all
+    that was done is saved, run the same command again to go on. 1: anything else.
     """
     first = launched_rank() == 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode loses no result
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments, _COMMANDS)
-        if not first and options.command is _show:
+        if not first and options.command in (_show, _status):
             return 0  # what one process does, rank 0 does
         code: int = options.command(options)
         if sys.stdout is not None:
@@ -104,73 +104,57 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    begun = time.monotonic()
     reading = _read_ahead(options)
     from hpcq.farm.mpi import ending_the_job, open_farm
+    from hpcq.keeping import Keeper
     from hpcq.options import RunOptions
     from hpcq.running import run_on_farm
+    from hpcq.stopping import StopSigns
+    from hpcq.watching import Watchman
 
+    keepers: list[Keeper] = []
     options.previous = None
 
     def check() -> None:
         if _budget(options) is None and (options.noise or options.backend):
             raise InputError("noise, backend: they are for shots, expected --shots or --precision")
         if options.output is not None:
-            options.previous = _previous(options)
+            keepers.append(Keeper.of(options.output, options.checkpoint_seconds))
+            mode = "exact" if _budget(options) is None else "shots"
+            options.previous = keepers[0].found(mode)
 
-    farm = open_farm()
-    with ending_the_job(farm):
-        plans = _planned(options, reading, farm, check)
-        how = RunOptions(
-            options.device, options.noise, options.backend, options.previous, _Progress(), _note
-        )
-        result = run_on_farm(plans[0] if plans else None, farm, how)
-    if farm.rank == 0:
+    def finish(result: Result) -> None:
         shown = result.to_json() if options.json else str(result)
-        if options.output is not None:
+        for keeper in keepers:
             try:
-                output = _save(result, Path(options.output), options.previous)
+                keeper.finish(result)
             except HpcqError:
                 print(shown, flush=True)
                 raise
-            sys.stderr.write(f"hpcq: wrote {output}\n")
-        print(shown)
-    return 0
+            sys.stderr.write(f"hpcq: wrote {keeper.path}\n")
+        print(shown, flush=True)
 
-
-def _save(result: Result, path: Path, previous: Result | None) -> Path:
-    """Save a result; beside the file if another run has added shots to that meanwhile."""
-    from hpcq.store import load_summary
-
-    if previous is not None and path.exists():
-        now = load_summary(path).provenance.get("shots")
-        if now != previous.provenance.get("shots"):
-            sys.stderr.write(f"hpcq: {path} was changed by another run meanwhile and is kept\n")
-            beside = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in range(1, 10**6))
-            path = next(own for own in beside if not own.exists())
-    result.save(path)
-    return path
-
-
-def _previous(options: argparse.Namespace) -> Result | None:
-    """Return what the output file holds already, if shots are to be added to it.
-
-    Raises:
-        InputError: If the file cannot be written, or holds what must not be lost.
-    """
-    from hpcq.store import check_output, load, load_summary
-
-    path = check_output(Path(options.output))
-    if not path.exists():
-        return None
-    mode = load_summary(path).config.get("mode", "exact")
-    wanted = "exact" if _budget(options) is None else "shots"
-    if mode != wanted:
-        held, asked = ("shots", "an exact run") if mode == "shots" else ("an exact result", "shots")
-        raise InputError(
-            f"output: {options.output[:80]!r} holds {held}, which {asked} would replace; expected "
-            "another file"
+    farm = open_farm()
+    limit = options.time_limit
+    left = None if limit is None else max(0.0, limit - (time.monotonic() - begun))
+    with ending_the_job(farm), StopSigns(left, options.stop_signal) as signs:
+        plans = _planned(options, reading, farm, check)
+        keeper = keepers[0] if keepers else None
+        watch = Watchman(signs, keeper, sys.stderr if farm.rank == 0 else None)
+        how = RunOptions(
+            options.device,
+            options.noise,
+            options.backend,
+            options.previous,
+            keeper,
+            watch,
+            finish,
         )
-    return load(path) if mode == "shots" else None
+        result = run_on_farm(plans[0] if plans else None, farm, how)
+        if farm.rank == 0 and options.previous is result:
+            print(result.to_json() if options.json else str(result))
+    return 0
 
 
 def _budget(options: argparse.Namespace) -> Budget | None:
@@ -179,18 +163,20 @@ def _budget(options: argparse.Namespace) -> Budget | None:
     return budget_of(options.shots, options.standard_error, options.max_variants)
 
 
-def _note(line: str) -> None:
-    """Print a line of a run's progress."""
-    sys.stderr.write(f"hpcq: {line}\n")
-    sys.stderr.flush()
-
-
 def _show(options: argparse.Namespace) -> int:
     from hpcq.report import result_text
     from hpcq.store import load_summary
 
     result = load_summary(options.file)
     print(result.to_json() if options.json else result_text(result))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from hpcq.status import status_of, status_text
+
+    status = status_of(Path(options.file))
+    print(json.dumps(status) if options.json else status_text(status))
     return 0
 
 
@@ -227,7 +213,7 @@ def _planned(
     check: Callable[[], None],
 ) -> list[Plan]:
     """Make the plan on rank 0, and with ``--pareto`` narrower ones; nothing on other ranks."""
-    from hpcq.planning import pareto_plans, plan_normalised
+    from hpcq.planning import pareto_plans, plan_normalised, with_limits
     from hpcq.running import check_plan
     from hpcq.together import from_rank_0
 
@@ -240,11 +226,17 @@ def _planned(
         if begun is None or isinstance(begun, InputError):
             raise begun or InputError("launcher: rank 0 is another process than it said")
         circuit = begun.result()
-        how = _how_to_plan(circuit, options, _limits(options, cores, memory))
+        limits = _limits(options, cores, memory)
+        held = getattr(options, "previous", None)
+        planned = limits if held is None else _limits_of(held, options, limits)
+        how = _how_to_plan(circuit, options, planned)
         if getattr(options, "pareto", False):
             return pareto_plans(circuit, farm=farm, **how)
-        plan = plan_normalised(circuit, farm=farm, **how)
-        return [check_plan(plan, farm.size) if options.command is _run else plan]
+        speeds = None if held is None else held.config.get("speeds")
+        plan = plan_normalised(circuit, farm=farm, speeds=speeds, **how)
+        if options.command is not _run:
+            return [plan]
+        return [check_plan(with_limits(plan, limits), farm.size)]
 
     return from_rank_0(farm, make) or []
 
@@ -286,12 +278,22 @@ def _how_to_plan(
 
 
 def _limits(options: argparse.Namespace, cores: int, memory: int) -> Limits:
-    from hpcq.config import SHARE_OF_MEMORY, Limits
+    from hpcq.config import SHARE_OF_MEMORY, Limits, rounded_memory
 
-    wanted = int(SHARE_OF_MEMORY * memory)
+    wanted = rounded_memory(int(SHARE_OF_MEMORY * memory))
     if options.memory is not None:
         wanted = parse_bytes(options.memory)
     return Limits(wanted, options.threads or cores, options.precision)
+
+
+def _limits_of(held: Result, options: argparse.Namespace, limits: Limits) -> Limits:
+    """Return the limits that an earlier start was planned with, as far as they are not given."""
+    memory = held.config.get("memory_bytes", limits.memory_bytes)
+    return replace(
+        limits,
+        memory_bytes=limits.memory_bytes if options.memory is not None else memory,
+        threads=options.threads or held.config.get("threads", limits.threads),
+    )
 
 
 def _circuit_path(circuit: str) -> Path:
@@ -306,21 +308,4 @@ def _circuit_path(circuit: str) -> Path:
     return folder / f"{name}.qasm"
 
 
-class _Progress:
-    """One plain line on stderr every few seconds."""
-
-    def __init__(self) -> None:
-        self._start = self._last = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self._last < _PROGRESS_SECONDS:
-            return
-        self._last = now
-        rate = done / (now - self._start)
-        left = (total - done) / rate if rate else float("inf")
-        sys.stderr.write(f"hpcq: {done}/{total} tasks, {rate:.3g} a second, {left:.0f} s left\n")
-        sys.stderr.flush()
-
-
-_COMMANDS = {"plan": _plan, "run": _run, "show": _show, "doctor": _doctor}
+_COMMANDS = {"plan": _plan, "run": _run, "show": _show, "status": _status, "doctor": _doctor}

@@ -42,6 +42,15 @@ class Limits:
         return 8 if self.precision == "single" else 16
 
 
+def rounded_memory(size: int) -> int:
+    """Round an amount of memory down to a power of two, or one and a half of one.
+
+    What is free changes from run to run, and what is planned for it should not.
+    """
+    power = 1 << (max(size, LEAST_MEMORY).bit_length() - 1)
+    return power + power // 2 if power + power // 2 <= size else power
+
+
 def whole_number(value: object, name: str, least: int, unit: str = "") -> int:
     """Return a whole number of any type, or say what was expected.
 

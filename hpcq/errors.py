@@ -7,6 +7,8 @@ class HpcqError(Exception):
     """Base of all errors that hpcq raises on purpose."""
 
     exit_code = 1
+    together = False
+    """Whether all ranks raise it together, so that none is left waiting."""
 
 
 class InputError(HpcqError, ValueError):
@@ -17,6 +19,7 @@ class InputError(HpcqError, ValueError):
     """
 
     exit_code = 2
+    together = True
 
 
 class MemoryLimitError(InputError):
@@ -26,7 +29,7 @@ class MemoryLimitError(InputError):
 class MissingDependencyError(HpcqError, ImportError):
     """A part that is installed by extra (Aer, MPI) is not there; the message has the cure."""
 
-    exit_code = 1
+    together = True
 
 
 class WorldOfOneError(InputError):
@@ -38,3 +41,19 @@ class WorldOfOneError(InputError):
 
 class EngineError(HpcqError):
     """A simulator refused or failed a circuit that it should have run."""
+
+
+class StoppedError(HpcqError):
+    """The run was asked to stop and has; what was finished is in the file, if there is one.
+
+    Run the same command again to go on.
+    """
+
+    exit_code = 75
+    together = True
+
+
+class TasksFailedError(HpcqError):
+    """Some tasks could not be done; the message names them, and the others are in the file."""
+
+    together = True

@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hpcq.errors import InputError
@@ -114,12 +114,27 @@ def write_whole(place: Path, content: bytes | memoryview, option: str) -> None:
     Raises:
         InputError: It cannot be written, for want of room, say.
     """
+    with written_aside(place, option) as aside:
+        aside.write_bytes(content)
+
+
+@contextlib.contextmanager
+def written_aside(place: Path, option: str) -> Iterator[Path]:
+    """Give a path to write to, which takes a file's place when it is whole and on the disk.
+
+    Args:
+        place: The file, as :func:`check_writable` returned it.
+        option: What to call it in messages.
+
+    Raises:
+        InputError: It cannot be written; the file is as it was.
+    """
     aside = None
     try:
         handle, aside = _open_aside(place.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+        os.close(handle)
+        yield aside
+        with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.chmod(stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o666 & ~_umask())
         aside.replace(place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -15,9 +14,13 @@ from hpcq import cost as costs
 from hpcq.assembly import Plan
 from hpcq.config import Limits
 from hpcq.cutting.packing import pack, unpack
+from hpcq.farm.tasks import Tasks, Work
 from hpcq.inputs.pauli_text import as_strings
 from hpcq.speeds import Speeds
 from hpcq.variants.exact import ExactTensor, Simulate
+
+MARK = b"exact "
+"""What the bytes of an exact run's work order start with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +31,19 @@ class WorkOrder:
         tensors: The tensors.
         limits: What a rank may use.
         speeds: How fast rank 0's machine is.
+        names: Number of the first subcircuit that each tensor is that of.
     """
 
     tensors: tuple[ExactTensor, ...]
     limits: Limits
     speeds: Speeds
+    names: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, plan: Plan) -> WorkOrder:
         """Return a plan's work order."""
-        return cls(plan.tensors, plan.limits, plan.cost.speeds)
+        names = tuple(plan.uses.index(number) for number in range(len(plan.tensors)))
+        return cls(plan.tensors, plan.limits, plan.cost.speeds, names)
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -53,41 +59,67 @@ class WorkOrder:
         """Return the tasks that fill one tensor, in order."""
         return range(self._starts[tensor], self._starts[tensor + 1])
 
-    def predicted_seconds(self) -> list[float]:
+    def tasks(self) -> Tasks:
+        """Return all tasks, for the farm."""
+        return Tasks(
+            self.predicted_seconds(),
+            np.complex128,
+            owner=lambda tasks: np.searchsorted(self._starts, tasks, "right") - 1,
+            describe=self.describe,
+        )
+
+    def predicted_seconds(self) -> NDArray[np.float64]:
         """Return the predicted seconds of every task."""
-        seconds = []
-        for tensor in self.tensors:
+        seconds = np.empty(self._starts[-1])
+        for number, tensor in enumerate(self.tensors):
             single, double = (
                 costs.task_seconds(tensor, diagonal, self.limits, self.speeds)
                 for diagonal in (True, False)
             )
-            for branch in range(tensor.num_branches):
-                seconds += [double] * branch + [single]
+            first, last = self._starts[number : number + 2]
+            seconds[first:last] = double
+            branches = np.arange(tensor.num_branches)
+            seconds[first + branches * (branches + 3) // 2] = single
         return seconds
 
-    def worker(self, simulate: Simulate) -> Callable[[int], NDArray[np.complex128]]:
-        """Return the function that computes a task with the given engine."""
+    def describe(self, task: int) -> str:
+        """Return in words what a task is."""
+        tensor, number = self.decode(task)
+        return f"subcircuit {self.names[tensor]}, {self.tensors[tensor].describe(number)}"
 
-        def work(task: int) -> NDArray[np.complex128]:
-            tensor, number = self.decode(task)
-            return self.tensors[tensor].compute(number, simulate, self.limits.threads)
+    def worker(self, simulate: Simulate) -> Work:
+        """Return the function that computes a task with the given engine."""
+        last: dict[tuple[int, int], NDArray[np.complexfloating]] = {}
+
+        def work(task: int, _ticket: bytes = b"") -> NDArray[np.complex128]:
+            number, own = self.decode(task)
+            tensor = self.tensors[number]
+            ket, bra = tensor.branches(own)
+            if (number, ket) not in last:
+                last.clear()
+                last[number, ket] = tensor.states(ket, simulate)
+            left = last[number, ket]
+            right = left if ket == bra else tensor.states(bra, simulate)
+            if not tensor.sliced:
+                last.clear()
+            return tensor.products(left, right, self.limits.threads)
 
         return work
 
     def to_bytes(self) -> bytes:
-        """Pack the order."""
+        """Pack the order, less what only rank 0 needs."""
         header = {
             "limits": asdict(self.limits),
             "speeds": asdict(self.speeds),
             "strings": [tensor.strings for tensor in self.tensors],
             "sliced": [tensor.sliced for tensor in self.tensors],
         }
-        return pack(header, [tensor.subcircuit for tensor in self.tensors])
+        return MARK + pack(header, [tensor.subcircuit for tensor in self.tensors])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> WorkOrder:
         """Unpack what :meth:`to_bytes` packed."""
-        header, subcircuits = unpack(data)
+        header, subcircuits = unpack(data.removeprefix(MARK))
         tensors = tuple(
             ExactTensor(subcircuit, as_strings(strings), tuple(sliced))
             for subcircuit, strings, sliced in zip(

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from hpcq.assembly import Job, Plan, assemble
 from hpcq.choosing import SEARCH_SECONDS, Wish, choose, score_by
-from hpcq.config import SHARE_OF_MEMORY, Limits, Precision, whole_number
+from hpcq.config import SHARE_OF_MEMORY, Limits, Precision, rounded_memory, whole_number
 from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
 from hpcq.errors import InputError, MemoryLimitError
 from hpcq.farm.serial import Farm
 from hpcq.inputs.observables import as_observables
-from hpcq.machine import usable_cores, usable_memory
+from hpcq.machine import format_bytes, usable_cores, usable_memory
 from hpcq.search.objective import Aim
 from hpcq.shots.sampling import MAX_VARIANTS, Budget, sampling_of
 from hpcq.simplify.reduced import Reduced
-from hpcq.speeds import read_speeds
+from hpcq.speeds import Speeds, read_speeds
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -107,7 +107,7 @@ def plan(
         ranks=ranks,
         seed=seed,
         limits=Limits(
-            int(SHARE_OF_MEMORY * usable_memory()) if memory is None else memory,
+            rounded_memory(int(SHARE_OF_MEMORY * usable_memory())) if memory is None else memory,
             len(usable_cores()) if threads is None else threads,
             precision,
         ),
@@ -129,6 +129,7 @@ def plan_normalised(
     reuse_qubits: bool = False,
     ranks: int = 1,
     farm: Farm | None = None,
+    speeds: Mapping[str, Any] | None = None,
     exact: bool = True,
 ) -> Plan:
     """Plan for a circuit that is normalised already, searching on a farm; see :func:`plan`."""
@@ -146,6 +147,7 @@ def plan_normalised(
             reuse_qubits=reuse_qubits,
             ranks=ranks,
             farm=farm,
+            speeds=speeds,
             exact=False,
         )
         config = {
@@ -187,7 +189,9 @@ def plan_normalised(
         "threads": limits.threads,
         "precision": limits.precision,
     }
-    job = Job(circuit, asked, limits, config, read_speeds(limits))
+    known = read_speeds(limits) if speeds is None else Speeds(**speeds)
+    config["speeds"] = asdict(known)
+    job = Job(circuit, asked, limits, config, known)
     if max_qubits is not None:
         wish = Wish(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
         return choose(job, wish, farm)
@@ -211,6 +215,22 @@ def plan_normalised(
         return assemble(job, reduced, chosen, within_memory=exact)
     except MemoryLimitError as error:
         raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
+
+
+def with_limits(plan: Plan, limits: Limits) -> Plan:
+    """Return a plan for ranks that have these limits; what is computed stays the same.
+
+    Raises:
+        MemoryLimitError: If it needs more memory than they have.
+    """
+    if plan.sampling is None and plan.fits and plan.cost.memory_bytes > limits.memory_bytes:
+        raise MemoryLimitError(
+            f"memory: the run was begun with a plan that needs "
+            f"{format_bytes(plan.cost.memory_bytes)} on a rank, which has "
+            f"{format_bytes(limits.memory_bytes)} here; expected fewer ranks a node, or more memory"
+        )
+    threads = replace(plan.limits, threads=limits.threads)
+    return replace(plan, limits=threads)
 
 
 def budget_of(

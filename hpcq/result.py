@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,39 @@ from hpcq.inputs.observables import Observable
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
+    from hpcq.farm.tasks import Finished
     from hpcq.inputs.pauli_text import PauliString
     from hpcq.shots.record import Record
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Tasks of a run, of which some are finished.
+
+    Attributes:
+        name: What they are for, in words.
+        finished: The results so far.
+    """
+
+    name: str
+    finished: Finished
+
+
+@dataclass(frozen=True, eq=False)
+class Unfinished:
+    """What a run that was stopped has done.
+
+    Attributes:
+        stages: Its tasks, stage by stage.
+        rounds_before: For a run with shots, how many rounds were there before it began.
+    """
+
+    stages: tuple[Stage, ...]
+    rounds_before: int = 0
+
+    def stage(self, name: str) -> Finished | None:
+        """Return the results of a stage, if there are any."""
+        return next((own.finished for own in self.stages if own.name == name), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +68,10 @@ class Details:
         tensors: For each subcircuit its tensor, shape (strings, D, D); equal subcircuits share
             one array; None where a run with shots has none.
         record: The shots; None for an exact run.
+        identity: What must be the same for a run to go on from this one.
+        unfinished: What is done of a run that was stopped; None for a whole one.
+        timelines: What ranks did and when, an array for each time that the run was started; its
+            columns are rank, begin and end (in seconds), tasks, and the subcircuit of the first.
     """
 
     circuit: QuantumCircuit
@@ -48,6 +83,9 @@ class Details:
     strings: tuple[tuple[PauliString, ...], ...]
     tensors: tuple[NDArray[np.complex128] | None, ...]
     record: Record | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
+    unfinished: Unfinished | None = None
+    timelines: tuple[NDArray[np.float64], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,29 +1,35 @@
-"""From a plan to a result: farm the tasks out, put the tensors together, contract."""
+"""From a plan to a result: on one rank or many, exact or with shots."""
 
 from __future__ import annotations
 
+import json
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hpcq.assembly import Plan
-from hpcq.cost import LARGE_CONTRACTION
+from hpcq.config import Device, Limits
+from hpcq.contraction_order import MARK as MARK_OF_CONTRACTION
+from hpcq.contraction_order import open_contraction
 from hpcq.engines.aer import AerEngine
 from hpcq.errors import HpcqError, InputError
+from hpcq.exact_run import ExactRun, prepare_exact
 from hpcq.farm.mpi import ending_the_job, open_farm
+from hpcq.farm.tasks import Work
+from hpcq.keeping import USUAL_SECONDS, Keeper
 from hpcq.machine import blas_threads, format_bytes
 from hpcq.options import RunOptions
+from hpcq.order import MARK as MARK_OF_EXACT
 from hpcq.order import WorkOrder
-from hpcq.provenance import Laps, provenance_of
-from hpcq.reconstruction.expectation import contract
-from hpcq.reconstruction.network import bond_tensor
-from hpcq.result import Details, Result
-from hpcq.shots.order import MARK as MARK_OF_SHOTS
-from hpcq.shots.running import PreparedShots, prepare_shots, run_shots
-from hpcq.together import device_of, from_rank_0
+from hpcq.provenance import Account, Laps
+from hpcq.result import Result
+from hpcq.shots.engine import Wanted
+from hpcq.shots.order import ShotOrder
+from hpcq.shots.running import ShotsRun, prepare_shots, try_templates
+from hpcq.stopping import USUAL_SIGNAL, StopSigns
+from hpcq.together import closing_of, device_of, from_rank_0, on_every_rank, result_of
+from hpcq.watching import Watchman
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -31,7 +37,6 @@ if TYPE_CHECKING:
     from hpcq.farm.serial import Farm
 
 _MOST_TASKS = 5_000_000
-_NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
 
 
 def run(
@@ -42,6 +47,10 @@ def run(
     noise: object = None,
     backend: object = None,
     previous: Result | None = None,
+    output: str | Path | None = None,
+    checkpoint_seconds: float = USUAL_SECONDS,
+    time_limit: float | None = None,
+    stop_signal: str = USUAL_SIGNAL,
 ) -> Result:
     """Run a plan.
 
@@ -56,102 +65,166 @@ def run(
         backend: For a plan with shots: a BackendV2 or a SamplerV2, on every rank, or a name; by
             default Aer.
         previous: For a plan with shots: a result of the same plan, to which shots are added.
+        output: A file that is written while the run goes on, and at its end. If it holds what an
+            earlier run of the same plan did, this one goes on from there. Only rank 0's is used.
+        checkpoint_seconds: How often to write it, at most.
+        time_limit: Seconds after which to stop, all saved; the end of a SLURM allocation is
+            watched anyway.
+        stop_signal: The signal that asks to stop within seconds; SIGTERM does so at once.
 
     Returns:
         The result, the same values on every rank; ranks other than 0 get no ``details``.
 
     Raises:
         InputError: On every rank, if the plan or another argument is missing or wrong.
-        HpcqError: If the result fails its own check. Any other failure of one rank among
-            several ends the whole job.
+        StoppedError: On every rank, if the run was stopped and all that was done is in the output.
+        HpcqError: If tasks fail, or the result fails its own check. Any other failure of one
+            rank among several ends the whole job.
     """
     farm = open_farm(comm)
-    options = RunOptions(device, noise, backend, previous)
-    with ending_the_job(farm):
-        checked = from_rank_0(farm, lambda: check_plan(plan, farm.size))
+    with ending_the_job(farm), StopSigns(time_limit, stop_signal) as signs:
+        prepared = from_rank_0(
+            farm, lambda: _kept(plan, farm.size, previous, output, checkpoint_seconds)
+        )
+        checked, before, keeper = prepared or (None, None, None)
+        options = RunOptions(device, noise, backend, before, keeper, Watchman(signs, keeper))
+        if keeper is not None:
+            options = replace(options, finish=keeper.finish)
         return run_on_farm(checked, farm, options)
+
+
+def _kept(
+    plan: Plan | None,
+    ranks: int,
+    previous: Result | None,
+    output: str | Path | None,
+    checkpoint_seconds: float,
+) -> tuple[Plan, Result | None, Keeper | None]:
+    """Check a plan, and look at what the output file holds."""
+    checked = check_plan(plan, ranks)
+    if output is None:
+        return checked, previous, None
+    if previous is not None:
+        raise InputError("previous: given with an output, expected only one of them")
+    keeper = Keeper.of(output, checkpoint_seconds)
+    return checked, keeper.found(checked.config["mode"]), keeper
+
+
+@dataclass(frozen=True, eq=False)
+class _Opener:
+    """Makes the work of what rank 0 shares, on this rank or in a process of its own.
+
+    Attributes:
+        limits: What the rank may use.
+        device: Where Aer runs.
+        wanted: What measures shots; None for an exact run.
+        engine: The engine that is open; left out where the opener is sent to a process.
+    """
+
+    limits: Limits
+    device: Device
+    wanted: Wanted | None
+    engine: Any
+
+    def __call__(self, payload: bytes) -> Work:
+        """Make the work."""
+        if payload.startswith(MARK_OF_CONTRACTION):
+            return open_contraction(payload)
+        engine = self.engine or _engine(self.limits, self.device, self.wanted, None)
+        if payload.startswith(MARK_OF_EXACT):
+            return WorkOrder.from_bytes(payload).worker(engine.statevector)
+        return ShotOrder.from_bytes(payload).worker(engine)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Opener, (self.limits, self.device, self.wanted, None)
 
 
 def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None) -> Result:
     """Run a plan, which only rank 0 has, on a farm; see :func:`run`."""
     options = options or RunOptions()
     laps = Laps()
-    prepared = from_rank_0(farm, lambda: _prepared(plan, options))
-    payload = farm.share(prepared.payload if prepared is not None else b"")
-    if payload.startswith(MARK_OF_SHOTS):
-        return run_shots(prepared, payload, farm, options, laps)
-    if plan is None:
-        _compute(WorkOrder.from_bytes(payload), farm, options)
-        return Result.from_json(farm.share(b""))
-    order = WorkOrder.of(plan)
+    prepared = from_rank_0(farm, lambda: _prepare(plan, options))
+    if farm.share(b"finished" if prepared and prepared.finished else b""):
+        return _shared(prepared, farm, options)
+    limits, wanted = _shared_means(prepared, farm)
+    opener = _open(limits, wanted, farm, options, prepared)
+    name = opener.engine.name if wanted is not None else opener.device
+    where = farm.names(f"{socket.gethostname()} {name}")
     laps.end("share")
-    blocks, where = _compute(order, farm, options)
-    laps.end("simulate")
-    tensors = [
-        tensor.assemble([blocks[t].reshape(tensor.block_shape) for t in order.tasks_of(number)])
-        for number, tensor in enumerate(plan.tensors)
-    ]
-    blocks.clear()
-    large = plan.cost.contraction_flops > LARGE_CONTRACTION
-    with blas_threads(plan.limits.threads if large else 1):
-        values = _values(plan, tensors)
-    laps.end("contract")
-    expectation_values = plan.terms.sum_up(values)
-    result = Result(
-        names=tuple(observable.name for observable in plan.observables),
-        expectation_values=expectation_values,
-        standard_errors=np.zeros_like(expectation_values),
-        status="complete",
-        config={**plan.config, "device": options.device},
-        provenance={
-            **provenance_of(farm, where, laps),
-            "tasks": plan.num_tasks,
-            "norm_error": float(abs(values[0] - 1)),
-        },
-        details=Details(
-            plan.circuit,
-            plan.cuts,
-            plan.observables,
-            plan.reduced.cone_of,
-            plan.cut.subcircuits,
-            plan.cut.edges,
-            tuple(plan.tensors[use].strings for use in plan.uses),
-            tuple(tensors[use] for use in plan.uses),
-        ),
-    )
+    with blas_threads(1):
+        if prepared is None:
+            return result_of(farm.follow(opener))
+        failure: HpcqError | None = None
+        with farm.lead(opener) as lead:
+            account = Account(farm, where, limits.threads, laps, lead.ledger, options.previous)
+            try:
+                result = prepared.compute(lead, farm, account, opener.engine)
+                options.finish(result)
+                lead.closing = result.to_json().encode()
+            except HpcqError as error:
+                failure = error
+                lead.closing = closing_of(error)
+        if failure is not None:
+            failure.together = True
+            raise failure
+        return result
+
+
+def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOptions) -> Result:
+    """Return a result that is finished already."""
+    if prepared is None:
+        return Result.from_json(farm.share(b""))
+    result = prepared.finished
+    assert result is not None, "it is finished"
+    options.watch.say("the output is complete already, nothing is left to do")
     farm.share(result.to_json().encode())
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Exact:
-    """An exact run that is about to begin."""
+def _shared_means(prepared: ExactRun | ShotsRun | None, farm: Farm) -> tuple[Limits, Wanted | None]:
+    """Tell every rank what it may use, and what measures."""
+    content = b""
+    if prepared is not None:
+        wanted = prepared.order.wanted if isinstance(prepared, ShotsRun) else None
+        means = asdict(prepared.order.limits), None if wanted is None else asdict(wanted)
+        content = json.dumps(means).encode()
+    limits, words = json.loads(farm.share(content))
+    return Limits(**limits), None if words is None else Wanted(**words)
 
-    payload: bytes
+
+def _open(
+    limits: Limits,
+    wanted: Wanted | None,
+    farm: Farm,
+    options: RunOptions,
+    prepared: ExactRun | ShotsRun | None,
+) -> _Opener:
+    """Open this rank's engine; where one rank cannot, all refuse."""
+    real = wanted is not None and wanted.backend is not None
+    device: Device = "cpu" if real else device_of(farm, options.device)
+
+    def make() -> Any:
+        engine = _engine(limits, device, wanted, options.backend)
+        if isinstance(prepared, ShotsRun):
+            try_templates(prepared.order, engine)
+        return engine
+
+    engine = on_every_rank(farm, make, "backend: it is not usable on another rank")
+    return _Opener(limits, device, wanted, engine)
 
 
-def _prepared(plan: Plan | None, options: RunOptions) -> _Exact | PreparedShots:
+def _engine(limits: Limits, device: Device, wanted: Wanted | None, given: Any) -> Any:
+    if wanted is None:
+        return AerEngine(limits, device)
+    return wanted.open(limits, device, given)
+
+
+def _prepare(plan: Plan | None, options: RunOptions) -> ExactRun | ShotsRun:
     """Prepare a run on rank 0, so that whatever is wrong with it is refused on all ranks."""
     plan = check_plan(plan, 1) if plan is None else plan
     if plan.sampling is not None:
         return prepare_shots(plan, options)
-    if options.for_shots:
-        raise InputError(
-            f"{', '.join(options.for_shots)}: given for an exact run, expected a plan with shots"
-        )
-    return _Exact(WorkOrder.of(plan).to_bytes())
-
-
-def _compute(
-    order: WorkOrder, farm: Farm, options: RunOptions
-) -> tuple[list[NDArray[Any]], list[str]]:
-    """Compute all blocks of an exact run; return them, and where they were computed."""
-    engine = AerEngine(order.limits, device_of(farm, options.device))
-    where = farm.names(f"{socket.gethostname()} {engine.device}")
-    with blas_threads(1):
-        work = order.worker(engine.statevector)
-        blocks = farm.run(order.predicted_seconds(), np.complex128, work, options.progress)
-    return blocks, where
+    return prepare_exact(plan, options)
 
 
 def check_plan(plan: object, ranks: int) -> Plan:
@@ -183,24 +256,3 @@ def check_plan(plan: object, ranks: int) -> Plan:
             "cuts or more memory would make fewer"
         )
     return plan
-
-
-def _values(plan: Plan, tensors: list[NDArray[np.complex128]]) -> NDArray[np.float64]:
-    """Contract all terms, and check that the identity's value is 1 and no value is complex."""
-    bonds = []
-    for number, use in enumerate(plan.uses):
-        place = plan.strings[use]
-        places = [place[string] for string in plan.terms.strings[number]]
-        own = tensors[use]
-        if places != list(range(len(own))):
-            own = own[places]
-        bonds.append(bond_tensor(own, number, plan.cut, plan.network))
-    values = contract(bonds, plan.network, plan.terms, plan.limits.memory_bytes // 4)
-    tolerance = _NORM_TOLERANCE[plan.limits.precision]
-    error = max(float(abs(values[0] - 1)), float(np.max(np.abs(values.imag))))
-    if not error <= tolerance:
-        raise HpcqError(
-            f"the reconstructed state has norm {values[0]:.6g}, expected 1 to {tolerance:g}: the "
-            "result would be wrong and is not written; please report the circuit and its cuts"
-        )
-    return values.real

@@ -8,17 +8,38 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hpcq.config import Device
 from hpcq.engines.aer import choose_device
-from hpcq.errors import HpcqError, InputError, MissingDependencyError
+from hpcq.errors import (
+    HpcqError,
+    InputError,
+    MissingDependencyError,
+    StoppedError,
+    TasksFailedError,
+)
+from hpcq.files import printable_path
+from hpcq.result import Result
 from hpcq.search.order import MARK, take_part
 
 if TYPE_CHECKING:
     from hpcq.farm.serial import Farm
+    from hpcq.farm.tasks import Outcome
+    from hpcq.keeping import Keeper
+
+ENDS: dict[str, type[HpcqError]] = {
+    "input": InputError,
+    "dependency": MissingDependencyError,
+    "stopped": StoppedError,
+    "failed": TasksFailedError,
+}
+"""The errors that all ranks raise together at the end of a run, by a name for each."""
 
 REFUSALS: dict[str, type[HpcqError]] = {
     "input": InputError,
     "dependency": MissingDependencyError,
 }
 """The errors that all ranks raise together, by a name for each."""
+
+_SHOWN = 3
+"""Failures that a message names."""
 
 Made = TypeVar("Made")
 
@@ -30,7 +51,7 @@ def from_rank_0(farm: Farm, make: Callable[[], Made]) -> Made | None:
     """
     if farm.rank > 0:
         while (refusal := farm.share(b"")).startswith(MARK):
-            take_part(farm, refusal)
+            take_part(farm)
         if refusal:
             kind, message = json.loads(refusal)
             raise REFUSALS[kind](message)
@@ -68,3 +89,52 @@ def device_of(farm: Farm, device: str) -> Device:
     """Choose this rank's device; where one rank cannot, all refuse."""
     refusal = f"device: {device!r} is not usable on another rank"
     return on_every_rank(farm, lambda: choose_device(device), refusal)
+
+
+def check_outcome(outcome: Outcome, keeper: Keeper | None, partial: Callable[[], Result]) -> None:
+    """Make sure that all tasks are done; otherwise save what is.
+
+    Args:
+        outcome: How the tasks ended.
+        keeper: Keeps the output, if there is one.
+        partial: Makes the result to save.
+
+    Raises:
+        StoppedError: If the run was stopped, and all that is done is saved.
+        TasksFailedError: If tasks failed.
+        HpcqError: If the run was stopped and nothing is saved.
+    """
+    if outcome.complete:
+        return
+    done = f"{outcome.finished.num_done} of {len(outcome.finished)} tasks"
+    if keeper is not None:
+        path = printable_path(keeper.save(partial()))
+        keeper.forget_status()
+        rest = f"{done} are saved in {path}; run the same command again to go on"
+    else:
+        rest = f"{done} were done and are lost, because there is no --output"
+    if outcome.failures:
+        shown = "; ".join(map(str, outcome.failures[:_SHOWN]))
+        more = len(outcome.failures) - _SHOWN
+        shown += f"; and {more} more" if more > 0 else ""
+        raise TasksFailedError(f"{shown}. {rest}")
+    kind = HpcqError if keeper is None else StoppedError
+    raise kind(f"stopped, because {outcome.stopped}: {rest}")
+
+
+def closing_of(error: HpcqError) -> bytes:
+    """Return what the other ranks are told where rank 0 ends with an error."""
+    kinds = [kind for kind, known in ENDS.items() if isinstance(error, known)]
+    return json.dumps([kinds[0] if kinds else "failed", str(error)]).encode()
+
+
+def result_of(closing: bytes) -> Result:
+    """Return the result that rank 0 told at the end, or raise its error.
+
+    Raises:
+        HpcqError: If rank 0 did.
+    """
+    if closing.startswith(b"["):
+        kind, message = json.loads(closing)
+        raise ENDS[kind](message)
+    return Result.from_json(closing)

@@ -1,27 +1,28 @@
 """The farm over MPI ranks: integers out, arrays back by buffer.
 
-Only the main thread of a rank calls MPI. Whoever waits, polls with growing naps, so that a
-waiting rank leaves its core alone and still hears signals.
+Only the main thread of a rank calls MPI. Whoever waits, polls with growing naps, so that a waiting
+rank leaves its core alone and still hears signals. While the farm works there are no collective
+calls: a rank that is lost can be done without, where MPI allows that (ULFM).
 """
 
 from __future__ import annotations
 
-import queue
+import os
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from hpcq.errors import InputError, MissingDependencyError, WorldOfOneError
-from hpcq.farm.scheduler import Scheduler
-from hpcq.farm.serial import Array, Farm, Progress, SerialFarm, Work
+from hpcq.errors import HpcqError, MissingDependencyError, WorldOfOneError
+from hpcq.farm import wire
+from hpcq.farm.serial import Farm, Lead, SerialFarm
+from hpcq.farm.tasks import Batch, Lease, Opener, Work
+from hpcq.farm.worker import OwnWorker
 from hpcq.machine import launched, launched_size, usable_cores, usable_memory
 
 if TYPE_CHECKING:
@@ -32,10 +33,16 @@ CURE = (
     "mpi4py, built with its own MPI)"
 )
 
-_LEASE, _HEADER, _RESULT = 1, 2, 3
+_OPEN, _LEASE, _END, _HEADER, _DATA = range(1, 6)
 _SHORTEST_NAP, _LONGEST_NAP = 20e-6, 5e-3
 _RANK_0_WORKS_UP_TO = 16
-"""Ranks up to which rank 0 simulates too; beyond, it only schedules."""
+"""Ranks up to which rank 0 computes too; beyond, it only schedules."""
+
+_LOOK_SECONDS = 0.1
+_GOODBYE_SECONDS = 60.0
+_SLAB = 1 << 30
+_FAULT_TOLERANT = "OMPI_MCA_mpi_ft_enable"
+_BYE = Batch(-1, *(np.empty(0, dtype=np.int64),) * 2, np.empty(0), np.empty(0))
 
 
 class MpiFarm:
@@ -49,6 +56,10 @@ class MpiFarm:
         self._comm = comm.Dup()
         self.rank: int = self._comm.Get_rank()
         self.size: int = self._comm.Get_size()
+        self._hosts: list[str] = []
+        self._lost: dict[int, str] = {}
+        self._outbox: list[tuple[Any, Any]] = []
+        self._survives = survives_losses()
 
     def share(self, payload: bytes) -> bytes:
         """Broadcast rank 0's bytes."""
@@ -57,7 +68,8 @@ class MpiFarm:
         data = np.empty(int(length[0]), dtype=np.uint8)
         if self.rank == 0:
             data[:] = np.frombuffer(payload, dtype=np.uint8)
-        _wait(self._comm.Ibcast(data, root=0))
+        for start in range(0, len(data), _SLAB):
+            _wait(self._comm.Ibcast(data[start : start + _SLAB], root=0))
         return payload if self.rank == 0 else data.tobytes()
 
     def smallest(self, value: int) -> int:
@@ -70,7 +82,9 @@ class MpiFarm:
 
     def names(self, name: str) -> list[str]:
         """Gather every rank's name on rank 0."""
-        return self._comm.gather(name, root=0) or []
+        names = self._comm.gather(name, root=0) or []
+        self._hosts = [own.split()[0] for own in names]
+        return names
 
     def local_share(self) -> tuple[int, int]:
         """Share cores that several ranks of the node may use, and the node's memory."""
@@ -84,122 +98,258 @@ class MpiFarm:
         share = sum(1 / sum(core in other for other in bindings) for core in own)
         return max(1, int(share + 1e-9)), memory
 
-    def run(
-        self, costs: Sequence[float], dtype: DTypeLike, work: Work, progress: Progress
-    ) -> list[Array]:
-        """Compute all tasks; see :class:`hpcq.farm.serial.Farm`."""
-        if self.rank > 0:
-            self._serve(dtype, work)
-            return []
-        results: list[Array] = [np.empty(0, dtype)] * len(costs)
-        others = list(range(1, self.size))
-        helper = _Helper(dtype, work) if self.size <= _RANK_0_WORKS_UP_TO else None
-        workers = [0, *others] if helper else others
-        scheduler = Scheduler(costs, workers)
-        for worker in workers + workers:
-            self._send_lease(scheduler, worker, helper)
-        nap = _Nap()
-        while not scheduler.complete:
-            arrived = self._receive(results, dtype)
-            if arrived is None and helper:
-                arrived = helper.collect(results)
-            if arrived is None:
-                nap()
-                continue
-            nap.reset()
-            worker, task = arrived
-            scheduler.finish(worker, task)
-            self._send_lease(scheduler, worker, helper)
-            progress(scheduler.num_finished, len(costs))
-        for worker in others:
-            self._comm.Send(np.empty(0, dtype=np.int64), dest=worker, tag=_LEASE)
-        if helper:
-            helper.leases.put(None)
-        return results
-
-    def _send_lease(self, scheduler: Scheduler, worker: int, helper: _Helper | None) -> None:
-        tasks = scheduler.lease(worker)
-        if not tasks:
-            return
-        if worker == 0 and helper:
-            helper.leases.put(tasks)
-        else:
-            self._comm.Send(np.array(tasks, dtype=np.int64), dest=worker, tag=_LEASE)
-
-    def _receive(self, results: list[Array], dtype: DTypeLike) -> tuple[int, int] | None:
-        """Take one result from another rank, if one has arrived: (worker, task)."""
+    def local_place(self) -> tuple[int, int]:
+        """Return this rank's place among the ranks of its node that compute."""
         from mpi4py import MPI
 
-        status = MPI.Status()
-        if not self._comm.Iprobe(MPI.ANY_SOURCE, _HEADER, status):
-            return None
-        worker = status.Get_source()
-        header = np.empty(2, dtype=np.int64)
-        self._comm.Recv(header, source=worker, tag=_HEADER)
-        task, size = map(int, header)
-        results[task] = np.empty(size, dtype)
-        self._comm.Recv(results[task], source=worker, tag=_RESULT)
-        return worker, task
+        node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+        computing: list[bool] = node.allgather(self.rank > 0 or self.rank_0_works)
+        place = sum(computing[: node.Get_rank()])
+        node.Free()
+        return place, sum(computing)
 
-    def _serve(self, dtype: DTypeLike, work: Work) -> None:
-        """Compute leases until an empty one comes."""
-        from mpi4py import MPI
+    @property
+    def rank_0_works(self) -> bool:
+        """Whether rank 0 computes too."""
+        return self.size <= _RANK_0_WORKS_UP_TO
 
-        status = MPI.Status()
-        nap = _Nap()
-        while True:
-            while not self._comm.Iprobe(0, _LEASE, status):
-                nap()
-            nap.reset()
-            tasks = np.empty(status.Get_count(MPI.INT64_T), dtype=np.int64)
-            self._comm.Recv(tasks, source=0, tag=_LEASE)
-            if not len(tasks):
-                return
-            for task in tasks:
-                result = np.ascontiguousarray(work(int(task)), dtype)
-                header = np.array([task, result.size], dtype=np.int64)
-                self._comm.Send(header, dest=0, tag=_HEADER)
-                self._comm.Send(result, dest=0, tag=_RESULT)
+    @property
+    def has_losses(self) -> bool:
+        """Whether a rank has been lost, so that collective calls are over."""
+        return bool(self._lost)
 
-
-class _Helper:
-    """Rank 0's own share of the work, in a thread that never calls MPI.
-
-    Aer 0.18 keeps Python's lock while it simulates, so rank 0 schedules between its tasks only;
-    that is what the workers' second leases are for.
-    """
-
-    def __init__(self, dtype: DTypeLike, work: Work) -> None:
-        self.leases: queue.SimpleQueue[tuple[int, ...] | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        self._dtype, self._work = dtype, work
-        threading.Thread(target=self._loop, name="hpcq-work", daemon=True).start()
-
-    def collect(self, results: list[Array]) -> tuple[int, int] | None:
-        """Take one result, if one is ready: (worker 0, task)."""
+    @contextmanager
+    def lead(self, opener: Opener) -> Iterator[Lead]:
+        """Lead the other ranks; see :class:`hpcq.farm.serial.Farm`."""
+        own = OwnWorker(opener) if self.rank_0_works else None
+        transport = _Ranks(self, own, opener)
+        lead = Lead(transport)
         try:
-            task, result = self._results.get_nowait()
-        except queue.Empty:
-            return None
-        if isinstance(result, BaseException):
-            raise result
-        results[task] = np.asarray(result, self._dtype).reshape(-1)
-        return 0, task
+            yield lead
+        finally:
+            transport.close()
+        self._dismiss(lead.closing)
 
-    def _loop(self) -> None:
-        while (tasks := self.leases.get()) is not None:
-            for task in tasks:
-                try:
-                    self._results.put((task, self._work(task)))
-                except BaseException as error:  # it is raised again in the main thread
-                    self._results.put((task, error))
-                    return
+    def follow(self, opener: Opener) -> bytes:
+        """Compute what rank 0 leases; see :class:`hpcq.farm.serial.Farm`."""
+        own = OwnWorker(opener)
+        nap = _Nap()
+        try:
+            while True:
+                busy = self._push()
+                found = self._hear(0, (_OPEN, _LEASE, _END))
+                if found is not None:
+                    tag, message = found
+                    if tag == _END:
+                        self._post(_BYE)
+                        self._flush()
+                        return message
+                    if tag == _OPEN:
+                        own.open(self.share(b""), apart=bool(message[0]))
+                    elif own.worker is not None:
+                        own.worker.put(wire.read_lease(message))
+                batch = own.worker.collect() if own.worker is not None else None
+                if batch is not None:
+                    self._post(batch)
+                if found is None and batch is None and not busy:
+                    nap()
+                else:
+                    nap.reset()
+        finally:
+            own.close()
+
+    # ------------------------------------------------------------------ messages
+
+    def _say(self, worker: int, tag: int, message: bytes | np.ndarray) -> None:
+        """Send bytes without waiting; they are kept until they are on their way."""
+        buffer = np.frombuffer(message, dtype=np.uint8)
+        with self._losing(worker):
+            self._outbox.append((self._comm.Isend(buffer, dest=worker, tag=tag), buffer))
+
+    def _say_all(self, tag: int, message: bytes) -> None:
+        for worker in range(1, self.size):
+            if worker not in self._lost:
+                self._say(worker, tag, message)
+        self._flush()
+
+    def _dismiss(self, closing: bytes) -> None:
+        """Tell all ranks that it is over, and take what they still send until they say goodbye."""
+        self._say_all(_END, closing)
+        missing = set(range(1, self.size)) - self._lost.keys()
+        nap, last = _Nap(), time.monotonic()
+        while missing:
+            found = self._receive_batch()
+            if found is None:
+                nap()
+                self._look_for_losses()
+                missing -= self._lost.keys()
+                if time.monotonic() - last > _GOODBYE_SECONDS:
+                    names = ", ".join(map(str, sorted(missing)))
+                    sys.stderr.write(
+                        f"hpcq: ranks {names} do not answer; all is done without them\n"
+                    )
+                    sys.stderr.flush()
+                    self._comm.Abort(0)
+            else:
+                nap.reset()
+                if found[1].run == _BYE.run:
+                    missing.discard(found[0])
+
+    def _post(self, batch: Batch) -> None:
+        """Send results to rank 0: a header, and the numbers in slabs."""
+        self._say(0, _HEADER, wire.batch_header(batch))
+        data = np.ascontiguousarray(batch.data).view(np.uint8)
+        for start in range(0, len(data), _SLAB):
+            self._say(0, _DATA, data[start : start + _SLAB])
+
+    def _push(self) -> bool:
+        """Drop messages that have left; return whether any has."""
+        if not self._outbox:
+            return False
+        kept = []
+        for request, buffer in self._outbox:
+            gone = True
+            with suppress(*self._mpi_errors()):  # whoever should have it is lost
+                gone = request.Test()
+            if not gone:
+                kept.append((request, buffer))
+        left = len(kept) < len(self._outbox)
+        self._outbox = kept
+        return left
+
+    def _flush(self) -> None:
+        nap = _Nap()
+        while self._outbox:
+            if not self._push():
+                nap()
+
+    def _hear(self, source: int, tags: tuple[int, ...]) -> tuple[int, bytes] | None:
+        """Return the next message of some tags, if there is one."""
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        for tag in (MPI.ANY_TAG,) if len(tags) > 1 else tags:
+            if self._comm.Iprobe(source, tag, status):
+                buffer = np.empty(status.Get_count(MPI.BYTE), dtype=np.uint8)
+                self._comm.Recv(buffer, source=status.Get_source(), tag=status.Get_tag())
+                return status.Get_tag(), buffer.tobytes()
+        return None
+
+    def _receive_batch(self) -> tuple[int, Batch] | None:
+        """Take the next results of another rank, if there are any."""
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        found: list[tuple[int, Batch]] = []
+        with self._losing(None):
+            if not self._comm.Iprobe(MPI.ANY_SOURCE, _HEADER, status):
+                return None
+            worker = status.Get_source()
+            header = np.empty(status.Get_count(MPI.BYTE), dtype=np.uint8)
+            self._comm.Recv(header, source=worker, tag=_HEADER)
+            batch = wire.read_batch(header)
+            data = batch.data.view(np.uint8)
+            for start in range(0, len(data), _SLAB):
+                self._comm.Recv(data[start : start + _SLAB], source=worker, tag=_DATA)
+            found.append((worker, batch))
+        return found[0] if found else None
+
+    # ------------------------------------------------------------------ losses
+
+    @staticmethod
+    def _mpi_errors() -> tuple[type[BaseException], ...]:
+        from mpi4py import MPI
+
+        return (MPI.Exception,)
+
+    @contextmanager
+    def _losing(self, worker: int | None) -> Iterator[None]:
+        """Take an error of MPI for the loss of a rank, where that can be outlived."""
+        try:
+            yield
+        except self._mpi_errors() as error:
+            if not self._survives:
+                raise
+            if worker is not None:
+                self._lost.setdefault(worker, str(error))
+            self._look_for_losses()
+
+    def _look_for_losses(self) -> None:
+        """Ask MPI who has failed, and tell it that we know."""
+        if not self._survives:
+            return
+        failed = self._comm.Get_failed()
+        if failed.size > len(self._lost):
+            for worker in failed.Translate_ranks(None, self._comm.Get_group()):
+                self._lost.setdefault(int(worker), "MPI reports it failed")
+            self._comm.Ack_failed(failed.size)
+
+
+class _Ranks:
+    """The way to all ranks that compute."""
+
+    def __init__(self, farm: MpiFarm, own: OwnWorker | None, opener: Opener) -> None:
+        self._farm, self._own, self._opener = farm, own, opener
+        self.workers: Sequence[int] = range(0 if own else 1, farm.size)
+        self._nap = _Nap()
+        self._looked = 0.0
+
+    def open(self, payload: bytes, apart: bool, work: Work | None) -> None:
+        """Open work on all ranks; once one is lost, on rank 0 alone, as sharing takes all."""
+        if self._farm.has_losses:
+            self.workers = [0]
+            self._own = self._own or OwnWorker(self._opener)
+        else:
+            self._farm._say_all(_OPEN, bytes([apart]))
+            self._farm.share(payload)
+        if self._own:
+            self._own.open(payload, apart=apart, work=work)
+
+    def send(self, worker: int, lease: Lease) -> None:
+        """Send a lease."""
+        if worker == 0 and self._own and self._own.worker:
+            self._own.worker.put(lease)
+        else:
+            self._farm._say(worker, _LEASE, wire.lease(lease))
+
+    def receive(self, wait: float) -> tuple[int, Batch] | None:
+        """Return results of any rank; without any, nap a little."""
+        farm, self._nap.longest = self._farm, wait
+        farm._push()
+        found = farm._receive_batch()
+        if found is None and self._own and self._own.worker:
+            batch = self._own.worker.collect()
+            found = None if batch is None else (0, batch)
+        if found is None:
+            self._nap()
+        else:
+            self._nap.reset()
+        return found
+
+    def close(self) -> None:
+        """End the own worker."""
+        if self._own:
+            self._own.close()
+
+    def lost(self) -> dict[int, str]:
+        """Return the ranks that are gone."""
+        now = time.monotonic()
+        if now - self._looked > _LOOK_SECONDS:
+            self._looked = now
+            self._farm._look_for_losses()
+        return self._farm._lost
+
+    def host(self, worker: int) -> str:
+        """Return a rank's host."""
+        hosts = self._farm._hosts
+        return hosts[worker] if worker < len(hosts) else "?"
 
 
 class _Nap:
     """Sleeps a little longer each time, so that waiting costs next to nothing."""
 
     def __init__(self) -> None:
+        self.longest = _LONGEST_NAP
         self.reset()
 
     def reset(self) -> None:
@@ -207,7 +357,12 @@ class _Nap:
 
     def __call__(self) -> None:
         time.sleep(self._seconds)
-        self._seconds = min(self._seconds * 1.5, _LONGEST_NAP)
+        self._seconds = min(self._seconds * 1.5, self.longest)
+
+
+def survives_losses() -> bool:
+    """Whether MPI goes on when a rank is lost: Open MPI under ``mpirun --with-ft ulfm``."""
+    return os.environ.get(_FAULT_TOLERANT, "").lower() in ("1", "true", "yes")
 
 
 def _wait(request: Any) -> None:
@@ -249,19 +404,17 @@ def open_farm(comm: Comm | None = None) -> Farm:
 def ending_the_job(farm: Farm) -> Iterator[None]:
     """End the whole job if this rank fails, saying where and how.
 
-    Bad input and missing dependencies pass: all ranks refuse them together. Anything else on one
-    rank would leave the others waiting, so it is printed with rank, host and traceback, and the
-    job is aborted.
+    What all ranks raise together passes: bad input, say, or a stop. Anything else on one rank
+    would leave the others waiting, so it is printed with rank, host and traceback, and the job is
+    aborted.
     """
     try:
         yield
-    except (InputError, MissingDependencyError):
-        raise
-    except BaseException:
-        if not isinstance(farm, MpiFarm):
+    except BaseException as error:
+        if not isinstance(farm, MpiFarm) or (isinstance(error, HpcqError) and error.together):
             raise
         where = f"hpcq: rank {farm.rank} of {farm.size} on {socket.gethostname()}"
-        if isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt):
             sys.stderr.write(f"{where} was interrupted, ending the job\n")
         else:
             sys.stderr.write(f"{where} failed, ending the job\n{traceback.format_exc()}")

@@ -1,27 +1,65 @@
-"""A farm of one: the same interface as the MPI farm, without MPI."""
+"""What every farm offers, and a farm of one, without MPI."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
-
-from hpcq.farm.scheduler import Scheduler
+from hpcq.farm.conduct import Transport, Unwatched, Watch, conduct
+from hpcq.farm.ledger import Ledger
+from hpcq.farm.tasks import Batch, Finished, Lease, Opener, Outcome, Tasks, Work
+from hpcq.farm.worker import OwnWorker, here
 from hpcq.machine import usable_cores, usable_memory
 
-Array = NDArray[Any]
 
-Work = Callable[[int], Array]
-"""Computes one task and returns an array."""
+class Lead:
+    """Rank 0's hold on the workers: it opens work for them, and runs tasks.
 
-Progress = Callable[[int, int], None]
-"""Is told how many tasks are finished, and of how many."""
+    Attributes:
+        ledger: Account of all runs.
+        closing: What the other ranks are told at the end.
+    """
 
+    def __init__(self, transport: Transport) -> None:
+        self.ledger = Ledger()
+        self.closing = b""
+        self._transport = transport
+        self._runs = 0
+        self._since = time.monotonic()
 
-def silent(done: int, total: int) -> None:
-    """Progress that nobody is shown."""
+    def open(self, payload: bytes, *, apart: bool, own: Work | None = None) -> None:
+        """Open work on every rank.
+
+        Args:
+            payload: What the ranks' openers make the work of.
+            apart: Whether ranks compute in processes of their own: worth it where tasks are long.
+            own: The work, for this rank's thread; otherwise its opener makes it too.
+        """
+        self._transport.open(payload, apart, own)
+
+    @property
+    def whole(self) -> bool:
+        """Whether no rank is lost, so that work can be opened on all."""
+        return not self._transport.lost()
+
+    def run(
+        self, tasks: Tasks, finished: Finished | None = None, watch: Watch | None = None
+    ) -> Outcome:
+        """Have tasks computed; see :func:`hpcq.farm.conduct.conduct`."""
+        if finished is None:
+            finished = Finished(len(tasks.costs), tasks.dtype)
+        self._runs += 1
+        return conduct(
+            self._runs,
+            tasks,
+            finished,
+            self._transport,
+            self.ledger,
+            self._since,
+            watch or Unwatched(),
+        )
 
 
 class Farm(Protocol):
@@ -47,20 +85,20 @@ class Farm(Protocol):
     def local_share(self) -> tuple[int, int]:
         """Return the cores and the bytes of memory that fall to this rank on its node."""
 
-    def run(
-        self, costs: Sequence[float], dtype: DTypeLike, work: Work, progress: Progress
-    ) -> list[Array]:
-        """Compute all tasks.
+    def local_place(self) -> tuple[int, int]:
+        """Return this rank's place among those of its node, and their number."""
+
+    def lead(self, opener: Opener) -> AbstractContextManager[Lead]:
+        """Lead the other ranks, on rank 0, as long as the context lasts.
 
         Args:
-            costs: Predicted seconds of each task.
-            dtype: Type of the numbers that a task gives.
-            work: Computes a task; called on any rank.
-            progress: Called on rank 0 now and then.
+            opener: Makes rank 0's own work.
 
-        Returns:
-            The tasks' arrays, each of any length and flat, on rank 0; an empty list elsewhere.
+        At the end the others' :meth:`follow` returns the lead's ``closing``.
         """
+
+    def follow(self, opener: Opener) -> bytes:
+        """Compute what rank 0 leases, on another rank; return what it says at the end."""
 
 
 class SerialFarm:
@@ -85,15 +123,52 @@ class SerialFarm:
         """Return all usable cores and memory."""
         return len(usable_cores()), usable_memory()
 
-    def run(
-        self, costs: Sequence[float], dtype: DTypeLike, work: Work, progress: Progress
-    ) -> list[Array]:
-        """Compute all tasks, largest first."""
-        results: list[Array] = [np.empty(0, dtype)] * len(costs)
-        scheduler = Scheduler(costs, [self.rank])
-        while not scheduler.complete:
-            for task in scheduler.lease(self.rank):
-                results[task] = np.asarray(work(task), dtype).reshape(-1)
-                scheduler.finish(self.rank, task)
-                progress(scheduler.num_finished, len(costs))
-        return results
+    def local_place(self) -> tuple[int, int]:
+        """Return the only place."""
+        return 0, 1
+
+    @contextmanager
+    def lead(self, opener: Opener) -> Iterator[Lead]:
+        """Lead nobody but oneself."""
+        own = OwnWorker(opener)
+        try:
+            yield Lead(_Alone(own))
+        finally:
+            own.close()
+
+    def follow(self, opener: Opener) -> bytes:
+        """Follow nobody: there is no other rank."""
+        raise AssertionError(f"rank 0 leads, and does not follow {opener}")
+
+
+class _Alone:
+    """The way to oneself."""
+
+    def __init__(self, own: OwnWorker) -> None:
+        self.workers: Sequence[int] = (0,)
+        self._own = own
+
+    def open(self, payload: bytes, apart: bool, work: Work | None) -> None:
+        """Open work on the own worker."""
+        self._own.open(payload, apart=apart, work=work)
+
+    def send(self, worker: int, lease: Lease) -> None:
+        """Put a lease on the own worker."""
+        assert worker == 0, "there is no other"
+        assert self._own.worker is not None, "work is opened first"
+        self._own.worker.put(lease)
+
+    def receive(self, wait: float) -> tuple[int, Batch] | None:
+        """Return the own worker's results."""
+        assert self._own.worker is not None, "work is opened first"
+        batch = self._own.worker.collect(wait)
+        return None if batch is None else (0, batch)
+
+    def lost(self) -> dict[int, str]:
+        """Return nobody."""
+        return {}
+
+    def host(self, worker: int) -> str:
+        """Return this host."""
+        assert worker == 0, "there is no other"
+        return here()

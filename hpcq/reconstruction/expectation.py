@@ -10,25 +10,122 @@ its home's tensors and environment: thousands of local terms cost about three ti
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.reconstruction.network import Network, Step, as_float
+from hpcq.reconstruction.product import product
 from hpcq.reconstruction.terms import TermTable
 
 Tensor = NDArray[np.complex128]
 Indices = NDArray[np.intp]
 
 _TERMS_AT_ONCE = 4096
+_MOST_PARTS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Contraction:
+    """A contraction for every term, in parts that can be done apart and in any order.
+
+    A part is a batch of terms in some slices of the network. What the parts are follows from the
+    plan alone, and their sums are taken in order, so that the values are the same bit for bit
+    wherever the parts are done.
+
+    Attributes:
+        network: The order of contraction.
+        terms: Which string of each tensor a term takes.
+        batch: Number of terms that are taken at once.
+    """
+
+    network: Network
+    terms: TermTable
+    batch: int
+
+    @classmethod
+    def within(cls, network: Network, terms: TermTable, memory_bytes: int) -> Contraction:
+        """Return a contraction whose batches' intermediates fit in about so many bytes."""
+        return cls(network, terms, _batch(network, memory_bytes))
+
+    @property
+    def num_parts(self) -> int:
+        """Number of parts."""
+        return self._num_batches * self._num_groups
+
+    @cached_property
+    def _num_batches(self) -> int:
+        return -(-len(self.terms.picks) // self.batch)
+
+    @cached_property
+    def _num_groups(self) -> int:
+        """Number of groups of slices; each group's slices are done one after the other."""
+        if not self.network.linked:
+            return 1
+        return min(self.network.num_slices, max(1, _MOST_PARTS // self._num_batches))
+
+    def part(self, number: int, tensors: Sequence[Tensor]) -> Tensor:
+        """Do one part.
+
+        Args:
+            number: 0 to ``num_parts - 1``.
+            tensors: For each subcircuit its bond tensor, shape (strings, bond sizes).
+
+        Returns:
+            What it adds to the values of its batch of terms.
+        """
+        batch, group = divmod(number, self._num_groups)
+        choices = self._choices(batch)
+        if not self.network.linked:
+            return np.ones(len(choices), dtype=complex)
+        itinerary = self._itinerary(batch, choices)
+        total = self.network.num_slices
+        first, last = (own * total // self._num_groups for own in (group, group + 1))
+        values = np.zeros(len(choices), dtype=complex)
+        for fixed in islice(self.network.slices(), first, last):
+            values += _Sweep(itinerary, self.network, tensors, fixed).values()
+        return values
+
+    def sum_up(self, parts: Iterable[Tensor], tensors: Sequence[Tensor]) -> Tensor:
+        """Return the value of every term from all parts in order, shape (terms,).
+
+        The imaginary parts are rounding errors.
+        """
+        values = []
+        everything = iter(parts)
+        for batch in range(self._num_batches):
+            own = sum(islice(everything, self._num_groups))
+            choices = self._choices(batch)
+            for number, tensor in enumerate(tensors):
+                if not self.network.legs[number]:
+                    own = own * tensor[choices[:, number]]
+            values.append(own)
+        return np.concatenate(values)
+
+    def _choices(self, batch: int) -> Indices:
+        start = batch * self.batch
+        return self.terms.choices(start, min(len(self.terms.picks), start + self.batch))
+
+    def _itinerary(self, batch: int, choices: Indices) -> _Itinerary:
+        """Return the itinerary of a batch; that of the last one is kept."""
+        if batch not in self._known:
+            self._known.clear()
+            self._known[batch] = _Itinerary(self.network, choices)
+        return self._known[batch]
+
+    @cached_property
+    def _known(self) -> dict[int, _Itinerary]:
+        return {}
 
 
 def contract(
     tensors: Sequence[Tensor], network: Network, terms: TermTable, memory_bytes: int
 ) -> Tensor:
-    """Contract the network for every term.
+    """Contract the network for every term, here and now.
 
     Args:
         tensors: For each subcircuit its bond tensor, shape (strings, bond sizes).
@@ -40,23 +137,9 @@ def contract(
         The expectation value of every term, shape (terms,); the imaginary parts are rounding
         errors.
     """
-    total = len(terms.picks)
-    batch = _batch(network, memory_bytes)
-    values = np.empty(total, dtype=complex)
-    for start in range(0, total, batch):
-        stop = min(total, start + batch)
-        choices = terms.choices(start, stop)
-        part = np.ones(stop - start, dtype=complex)
-        for number, tensor in enumerate(tensors):
-            if not network.legs[number]:
-                part *= tensor[choices[:, number]]
-        if network.linked:
-            itinerary = _Itinerary(network, choices)
-            part *= sum(
-                _Sweep(itinerary, network, tensors, fixed).values() for fixed in network.slices()
-            )
-        values[start:stop] = part
-    return values
+    contraction = Contraction.within(network, terms, memory_bytes)
+    parts = (contraction.part(number, tensors) for number in range(contraction.num_parts))
+    return contraction.sum_up(parts, tensors)
 
 
 @dataclass(frozen=True)
@@ -229,10 +312,10 @@ class _Sweep:
             values[own.terms] = _pair_values(environment, left, right, own.pairs)[own.place]
             if step.left in itinerary.needed:
                 axes = self._free(step.left_only + step.shared)
-                around[step.left] = self._turned(environment @ right[0], axes, step.left)
+                around[step.left] = self._turned(product(environment, right[0]), axes, step.left)
             if step.right in itinerary.needed:
                 axes = self._free(step.right_only + step.shared)
-                around[step.right] = self._turned(environment.T @ left[0], axes, step.right)
+                around[step.right] = self._turned(product(environment.T, left[0]), axes, step.right)
         for node, environment in around.items():
             own = itinerary.at_home[node]
             leaf, strings = self._leaves[node], own.pairs[:, 0]
@@ -295,9 +378,9 @@ def _merge(left: Tensor, right: Tensor, pairs: Indices) -> Tensor:
         where = np.flatnonzero(pairs[:, side] == row)
         others = pairs[where, 1 - side]
         if side == 0:
-            merged[where] = left[row] @ right[others].transpose(0, 2, 1)
+            merged[where] = product(left[row], right[others].transpose(0, 2, 1))
         else:
-            stacked = left[others].reshape(-1, left.shape[2]) @ right[row].T
+            stacked = product(left[others].reshape(-1, left.shape[2]), right[row].T)
             merged[where] = stacked.reshape(len(where), left.shape[1], right.shape[1])
     return merged
 
@@ -311,8 +394,8 @@ def _pair_values(environment: Tensor, left: Tensor, right: Tensor, pairs: Indice
         where = np.flatnonzero(pairs[:, side] == row)
         others = pairs[where, 1 - side]
         if side == 0:
-            half, rest = environment.T @ left[row], right[others]
+            half, rest = product(environment.T, left[row]), right[others]
         else:
-            half, rest = environment @ right[row], left[others]
+            half, rest = product(environment, right[row]), left[others]
         values[where] = rest.reshape(len(others), -1) @ half.reshape(-1)
     return values

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.config import Limits
-from hpcq.farm.serial import Farm, SerialFarm, silent
+from hpcq.errors import HpcqError
+from hpcq.farm.serial import Farm
+from hpcq.farm.tasks import Tasks, Work
 from hpcq.search.ends import EndGraph
 from hpcq.search.lanes import Lane, run_lane
 from hpcq.search.objective import Objective
 from hpcq.speeds import Speeds
 
 MARK = b"search "
-"""What a search order's bytes start with."""
+"""What the ranks are told before a search."""
 
 _WORTH_SHARING = 100_000
 
@@ -43,14 +46,22 @@ class SearchOrder:
         Called on rank 0; the other ranks are in :func:`take_part`.
         """
         effort = [float(lane.steps + graph.num_ends) for graph, lane in self._tasks]
-        if farm.size > 1 and sum(effort) > _WORTH_SHARING:
-            farm.share(MARK + self.to_bytes())
-        else:
-            farm = SerialFarm()
-        found = iter(farm.run(effort, np.int64, self.compute, silent))
-        return [[next(found).tolist() for _ in own] for own in self.lanes]
+        if farm.size == 1 or sum(effort) <= _WORTH_SHARING:
+            return [[self.compute(task).tolist() for task in own] for own in self._numbered()]
+        farm.share(MARK)
+        with farm.lead(_opened) as lead:
+            lead.open(self.to_bytes(), apart=False)
+            outcome = lead.run(Tasks(np.array(effort), np.int64, describe="attempt {}".format))
+        if not outcome.complete:
+            raise HpcqError(f"search: {'; '.join(map(str, outcome.failures))}")
+        return [[outcome.finished[task].tolist() for task in own] for own in self._numbered()]
 
-    def compute(self, task: int) -> NDArray[np.int64]:
+    def _numbered(self) -> list[range]:
+        """Return the tasks of each graph."""
+        ends = list(accumulate((len(own) for own in self.lanes), initial=0))
+        return [range(*span) for span in pairwise(ends)]
+
+    def compute(self, task: int, _ticket: bytes = b"") -> NDArray[np.int64]:
         """Do one attempt and return the labels."""
         graph, lane = self._tasks[task]
         return np.array(run_lane(graph, self.objective, lane), dtype=np.int64)
@@ -87,7 +98,10 @@ class SearchOrder:
         )
 
 
-def take_part(farm: Farm, payload: bytes) -> None:
-    """Do a share of the attempts that rank 0 has sent, on a rank other than 0."""
-    order = SearchOrder.from_bytes(payload.removeprefix(MARK))
-    farm.run([], np.int64, order.compute, silent)
+def take_part(farm: Farm) -> None:
+    """Do a share of the attempts that rank 0 leases, on a rank other than 0."""
+    farm.follow(_opened)
+
+
+def _opened(payload: bytes) -> Work:
+    return SearchOrder.from_bytes(payload).compute

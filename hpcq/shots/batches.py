@@ -6,9 +6,9 @@ of its own, so that a run repeats bit for bit wherever it is done.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,23 @@ class Piece:
 
 Task = tuple[Piece, ...]
 """What one rank runs at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Portion:
+    """A piece as the rank that runs it knows it.
+
+    Attributes:
+        source: The source.
+        measured: Places of the gate ports that are measured: the template.
+        variants: Each variant's settings, then its basis; shape (variants, ports + 1).
+        shots: Their shots.
+    """
+
+    source: int
+    measured: tuple[int, ...]
+    variants: NDArray[np.int16]
+    shots: Numbers
 
 
 def make_tasks(
@@ -156,18 +173,42 @@ def _seconds(
     return np.asarray(_SECONDS_A_ROW + noise)
 
 
-def pack_batches(number: int, batches: Sequence[Batch]) -> bytes:
-    """Pack a round, with its number, as bytes for every rank."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.array([number, len(batches)], dtype=np.int64))
-    for batch in batches:
-        np.save(buffer, batch.rows)
-        np.save(buffer, batch.shots)
-    return buffer.getvalue()
+def pack_task(number: int, place: int, task: Task, batches: Sequence[Batch]) -> bytes:
+    """Return all that a rank must know of a task beside the sources.
+
+    Args:
+        number: Number of the round.
+        place: Number of the task in the round.
+        task: The task.
+        batches: The round's batches.
+    """
+    whole: list[Numbers] = [np.array([number, place, len(task)], dtype=np.int64)]
+    rows: list[NDArray[np.int16]] = []
+    for piece in task:
+        variants = batches[piece.source].rows[piece.rows]
+        head = [piece.source, len(piece.measured), *variants.shape, *piece.measured]
+        whole += [np.array(head, dtype=np.int64), piece.shots.astype(np.int64)]
+        rows.append(np.ascontiguousarray(variants, dtype=np.int16))
+    return b"".join([*(own.tobytes() for own in whole), *(own.tobytes() for own in rows)])
 
 
-def unpack_batches(data: bytes) -> tuple[int, list[Batch]]:
-    """Return what :func:`pack_batches` packed."""
-    buffer = io.BytesIO(data)
-    number, length = np.load(buffer).tolist()
-    return number, [Batch(np.load(buffer), np.load(buffer)) for _ in range(length)]
+def unpack_task(data: bytes) -> tuple[int, int, list[Portion]]:
+    """Return what :func:`pack_task` packed: round, place and portions."""
+    place = 0
+
+    def take(count: int, dtype: type[np.integer[Any]] = np.int64) -> NDArray[Any]:
+        nonlocal place
+        found = np.frombuffer(data, dtype, count, place)
+        place += found.nbytes
+        return found
+
+    number, own, pieces = take(3).tolist()
+    heads = []
+    for _ in range(pieces):
+        source, measured, rows, columns = take(4).tolist()
+        heads.append((source, tuple(take(measured).tolist()), rows, columns, take(rows)))
+    portions = [
+        Portion(source, measured, take(rows * columns, np.int16).reshape(rows, columns), shots)
+        for source, measured, rows, columns, shots in heads
+    ]
+    return number, own, portions

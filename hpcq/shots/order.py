@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from hpcq.config import Limits
 from hpcq.cutting.packing import pack, unpack
 from hpcq.engines.sampling import Run, ShotEngine
+from hpcq.farm.tasks import Tasks, Work
 from hpcq.inputs.pauli_text import as_strings
 from hpcq.shots import counts
-from hpcq.shots.batches import Batch, Piece, Task, make_tasks
+from hpcq.shots.batches import Batch, Portion, Task, make_tasks, pack_task, unpack_task
 from hpcq.shots.engine import Wanted
 from hpcq.variants.sampled import SampledTensor, Template, defers
 
@@ -31,12 +32,14 @@ class ShotOrder:
         limits: What a rank may use.
         seed: Root of all seeds.
         wanted: Which engine runs them.
+        names: Number of the first subcircuit that each source is; known on rank 0.
     """
 
     tensors: tuple[SampledTensor, ...]
     limits: Limits
     seed: int
     wanted: Wanted
+    names: tuple[int, ...] = ()
     _prepared: dict[tuple[int, tuple[int, ...], bool], tuple[Template, Any]] = field(
         default_factory=dict, init=False
     )
@@ -57,24 +60,41 @@ class ShotOrder:
             self._prepared[key] = (template, engine.prepare(template))
         return self._prepared[key]
 
-    def worker(
-        self, number: int, batches: Sequence[Batch], tasks: Sequence[Task], engine: ShotEngine
-    ) -> Callable[[int], NDArray[np.uint64]]:
-        """Return the function that does a task of round ``number``."""
+    def farmed(self, number: int, batches: Sequence[Batch], tasks: Sequence[Task]) -> Tasks:
+        """Return the tasks of round ``number``, for the farm."""
+        sources = np.array([task[0].source for task in tasks], dtype=np.int64)
 
-        def work(place: int) -> NDArray[np.uint64]:
+        def describe(place: int) -> str:
+            return f"round {number + 1}, " + " and ".join(
+                f"subcircuit {self.names[piece.source]}, variants {_span(piece.rows)}"
+                for piece in tasks[place]
+            )
+
+        return Tasks(
+            np.array([sum(piece.seconds for piece in task) for task in tasks]),
+            np.uint64,
+            ticket=lambda place: pack_task(number, place, tasks[place], batches),
+            owner=lambda places: sources[places],
+            describe=describe,
+        )
+
+    def worker(self, engine: ShotEngine) -> Work:
+        """Return the function that does a task with the given engine."""
+
+        def work(_task: int, ticket: bytes) -> NDArray[np.uint64]:
+            number, place, portions = unpack_task(ticket)
             seeds = np.random.SeedSequence(self.seed, spawn_key=(number, place))
             seed = int(seeds.generate_state(1, np.uint64)[0] >> 1)
-            task = tasks[place]
-            variants = [batches[piece.source].rows[piece.rows].tolist() for piece in task]
+            variants = [portion.variants.tolist() for portion in portions]
             runs = [
-                self._run(piece, own, engine) for piece, own in zip(task, variants, strict=True)
+                self._run(portion, own, engine)
+                for portion, own in zip(portions, variants, strict=True)
             ]
             return counts.pack(
                 [
-                    counts.masked(*row, self.tensors[piece.source].bits(own[:-1], own[-1]))
-                    for piece, rows, measured in zip(
-                        task, variants, engine.measure(runs, seed), strict=True
+                    counts.masked(*row, self.tensors[portion.source].bits(own[:-1], own[-1]))
+                    for portion, rows, measured in zip(
+                        portions, variants, engine.measure(runs, seed), strict=True
                     )
                     for own, row in zip(rows, measured, strict=True)
                 ]
@@ -82,15 +102,16 @@ class ShotOrder:
 
         return work
 
-    def _run(self, piece: Piece, variants: Sequence[Sequence[int]], engine: ShotEngine) -> Run:
-        """Return what the engine is to measure for a piece of a task."""
-        deferred = engine.deferred and defers(piece.measured, int(piece.shots.max()))
-        template, prepared = self.prepared(piece.source, piece.measured, engine, deferred=deferred)
+    def _run(self, portion: Portion, variants: Sequence[Sequence[int]], engine: ShotEngine) -> Run:
+        """Return what the engine is to measure for a portion of a task."""
+        source, measured = portion.source, portion.measured
+        deferred = engine.deferred and defers(measured, int(portion.shots.max()))
+        template, prepared = self.prepared(source, measured, engine, deferred=deferred)
         rows = np.empty((len(variants), len(template.columns)))
         for row, own in enumerate(variants):
-            table = self.tensors[piece.source].angles(own[:-1], own[-1])
+            table = self.tensors[source].angles(own[:-1], own[-1])
             rows[row] = [table[column] for column in template.columns]
-        return Run(prepared, rows, piece.shots)
+        return Run(prepared, rows, portion.shots)
 
     def to_bytes(self) -> bytes:
         """Pack the order."""
@@ -114,3 +135,9 @@ class ShotOrder:
             )
         )
         return cls(tensors, Limits(**header["limits"]), header["seed"], Wanted(**header["wanted"]))
+
+
+def _span(rows: NDArray[np.int64]) -> str:
+    """Name some variants by the first and the last."""
+    low, high = int(rows.min()), int(rows.max())
+    return str(low) if low == high else f"{low} to {high}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.errors import InputError
+from hpcq.identity import digest, identity_of
 from hpcq.shots.engine import Wanted
 from hpcq.shots.estimate import Estimator, Round
 from hpcq.shots.joint import JointRound
@@ -69,34 +67,13 @@ class Record:
         lean = any(tensor.lean for tensor in self.sources)
         return enumerated_sampling_of(plan, budget, lean=lean)
 
-    def check(self, identity: Mapping[str, str]) -> None:
-        """Make sure that a run can go on from here.
 
-        Raises:
-            InputError: If it cannot; with what differs.
-        """
-        known = {**self.identity}
-        differ = sorted(key for key in {*known, *identity} if known.get(key) != identity.get(key))
-        if differ:
-            raise InputError(
-                f"shots: those at hand are of another run ({', '.join(differ)} differ), expected "
-                "the same run, to which they are added, or another file"
-            )
-
-
-def identity_of(plan: Plan, sampling: Sampling, wanted: Wanted) -> dict[str, str]:
-    """Return what must be the same for a run to go on from another."""
-    cut = sampling.cut
-    observables = [
-        [own.name, [[list(map(list, term)), c] for term, c in own.terms]]
-        for own in plan.observables
-    ]
+def shots_identity(plan: Plan, sampling: Sampling, wanted: Wanted) -> dict[str, str]:
+    """Return what a run with shots is known by."""
     return {
-        "circuit": _digest(_content(plan)),
-        "cuts": _digest([[own.content for own in cut.subcircuits], [e.ends for e in cut.edges]]),
-        "observables": _digest(observables),
+        **identity_of(plan, sampling.cut),
         "seed": str(plan.config["seed"]),
-        "noise": _digest(wanted.noise) if wanted.noise else "none",
+        "noise": digest(wanted.noise) if wanted.noise else "none",
         "backend": wanted.backend or "aer",
     }
 
@@ -137,22 +114,3 @@ def tensors_of(
         None if use is None else own[use][places]
         for use, places in zip(sampling.sources.uses, sampling.sources.places, strict=True)
     )
-
-
-def _content(plan: Plan) -> list[Any]:
-    """Return the circuit's gates as plain values."""
-    wire = {qubit: index for index, qubit in enumerate(plan.circuit.qubits)}
-    return [
-        [own.operation.name, [wire[q] for q in own.qubits], [_plain(v) for v in own.params]]
-        for own in plan.circuit.data
-    ]
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, (int, float, str)):
-        return value
-    return repr(np.asarray(value, dtype=complex).tolist())
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,51 +12,149 @@ import numpy as np
 from hpcq.assembly import Plan
 from hpcq.engines.sampling import ShotEngine
 from hpcq.errors import HpcqError, InputError
-from hpcq.machine import blas_threads, format_bytes
-from hpcq.options import Note, RunOptions
-from hpcq.provenance import Laps, provenance_of
-from hpcq.result import Details, Result
-from hpcq.shots.batches import Batch, pack_batches, unpack_batches
+from hpcq.farm.tasks import Finished
+from hpcq.farm.worker import in_process
+from hpcq.identity import check_same
+from hpcq.machine import format_bytes
+from hpcq.options import RunOptions
+from hpcq.provenance import Account
+from hpcq.result import Details, Result, Stage, Unfinished
+from hpcq.shots.batches import Task
 from hpcq.shots.counts import Counts, unpack
 from hpcq.shots.engine import Wanted
 from hpcq.shots.order import ShotOrder
-from hpcq.shots.record import Record, identity_of, tensors_of
+from hpcq.shots.record import Record, shots_identity, tensors_of
 from hpcq.shots.rounds import make_schedule
 from hpcq.shots.sampling import Sampling
 from hpcq.shots.schedule import Schedule, Step
-from hpcq.together import device_of, on_every_rank
+from hpcq.together import check_outcome
 
 if TYPE_CHECKING:
-    from hpcq.farm.serial import Farm, Progress
+    from hpcq.farm.serial import Farm, Lead
 
 _HOPELESS_SHOTS = 1e13
+_APART_SECONDS = 2.0
+"""Predicted seconds of a round on each rank from which ranks measure in processes of their own."""
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedShots:
+class ShotsRun:
     """A run with shots that is about to begin.
 
     Attributes:
         plan: The plan.
         sampling: Its shots.
         order: The work order.
+        options: How to run.
         schedule: The rounds.
         identity: What must be the same for a run to go on from this one.
+        before: Rounds that were there before the run was first started.
+        done: What an earlier start has done of the round that comes next.
     """
 
     plan: Plan
     sampling: Sampling
     order: ShotOrder
+    options: RunOptions
     schedule: Schedule
     identity: dict[str, str]
+    before: int
+    done: Unfinished
 
-    @property
-    def payload(self) -> bytes:
-        """The work order as bytes for every rank."""
-        return self.order.to_bytes()
+    finished = None
+
+    def compute(self, lead: Lead, farm: Farm, account: Account, engine: ShotEngine) -> Result:
+        """Measure round after round on rank 0.
+
+        Raises:
+            HpcqError: If it is stopped, tasks fail, or the precision is out of reach.
+        """
+        watch, schedule = self.options.watch, self.schedule
+        work, payload = self.order.worker(engine), b""
+        apart: bool | None = None
+        begun, before, start = len(schedule.rounds), schedule.shots, time.perf_counter()
+        while (step := schedule.next()) is not None:
+            tasks = self.order.tasks(step.batches)
+            seconds = sum(piece.seconds for task in tasks for piece in task) / farm.size
+            device = self.order.wanted.backend is not None
+            long = apart or (not device and seconds > _APART_SECONDS)
+            if long != apart and (apart is None or lead.whole):
+                if not payload and (farm.size > 1 or in_process(apart=long)):
+                    payload = self.order.to_bytes()
+                lead.open(payload, apart=long, own=work)
+                apart = long
+            counts = self._measured(step, tasks, lead, account)
+            schedule.take(step, counts)
+            rounds = len(schedule.rounds) - begun
+            pace = (time.perf_counter() - start) / max(1, schedule.shots - before)
+            watch.say(_said(schedule, rounds, pace))
+            _check_hope(schedule)
+        account.end("measure")
+        return self._result("complete", account)
+
+    def _measured(
+        self, step: Step, tasks: list[Task], lead: Lead, account: Account
+    ) -> list[Counts]:
+        """Measure one round."""
+        number = len(self.schedule.rounds)
+        farmed = self.order.farmed(number, step.batches, tasks)
+        name = f"round {number}"
+        done = self.done.stage(name)
+        if done is None or len(done) != len(tasks):
+            done = Finished(len(tasks), farmed.dtype)
+
+        def partial() -> Result:
+            account.end("measure")
+            return self._result("partial", account, (Stage(name, done),))
+
+        self.options.watch.begin(f"round {number + 1}", partial)
+        outcome = lead.run(farmed, done, self.options.watch)
+        self.options.watch.end_line()
+        account.end("measure")
+        check_outcome(outcome, self.options.keeper, partial)
+        return _gathered(step, tasks, done)
+
+    def _result(
+        self, status: str, account: Account, stages: tuple[Stage, ...] | None = None
+    ) -> Result:
+        """Return what is known, with all counts."""
+        plan, sampling, schedule = self.plan, self.sampling, self.schedule
+        options = self.options
+        values = errors = np.full(len(plan.observables), np.nan)
+        tensors: tuple[Any, ...] = (None,) * len(sampling.cut.subcircuits)
+        if schedule.rounds or stages is None:
+            values, tensors = schedule.values(), tensors_of(sampling, schedule.rounds)
+            errors = schedule.errors() if stages is None else schedule.rough_errors()
+        engine = {"noise": _shown(options.noise), "backend": _shown(options.backend)}
+        return Result(
+            names=tuple(observable.name for observable in plan.observables),
+            expectation_values=values,
+            standard_errors=errors,
+            status=status,
+            config={**plan.config, "device": options.device, **engine},
+            provenance={
+                **account.provenance(),
+                "shots": schedule.shots,
+                "rounds": len(schedule.rounds),
+            },
+            details=Details(
+                plan.circuit,
+                plan.cuts,
+                plan.observables,
+                plan.reduced.cone_of,
+                sampling.cut.subcircuits,
+                sampling.cut.edges,
+                sampling.parts.terms.strings,
+                tensors,
+                Record.of(sampling, self.identity, schedule.rounds),
+                self.identity,
+                None if stages is None else Unfinished(stages, self.before),
+                account.timelines(),
+            ),
+        )
 
 
-def prepare_shots(plan: Plan, options: RunOptions) -> PreparedShots:
+def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
     """Prepare a run, or go on from an earlier one.
 
     Raises:
@@ -68,22 +165,36 @@ def prepare_shots(plan: Plan, options: RunOptions) -> PreparedShots:
     assert sampling is not None, "it is a plan with shots"
     wanted = Wanted.of(options.noise, options.backend)
     record = _record(options.previous)
+    unfinished = _unfinished(options.previous)
     if record is not None:
         sampling = record.sampling(plan, sampling.budget) or sampling
-    identity = identity_of(plan, sampling, wanted)
+    identity = shots_identity(plan, sampling, wanted)
     if record is not None:
-        record.check(identity)
+        check_same(record.identity, identity, "shots")
+    if unfinished is not None:
+        _check_budget(options.previous, plan)
     seed = plan.config["seed"]
-    order = ShotOrder(sampling.sources.tensors, plan.limits, seed, wanted)
+    uses = sampling.sources.uses
+    names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))
+    order = ShotOrder(sampling.sources.tensors, plan.limits, seed, wanted, names)
     if wanted.backend is None:
         _check_memory(plan, sampling)
-    schedule = make_schedule(sampling, seed, record.rounds if record else ())
-    if sampling.budget.precision is None and schedule.next() is None:
+    rounds = tuple(record.rounds) if record else ()
+    before = len(rounds) if unfinished is None else unfinished.rounds_before
+    schedule = make_schedule(sampling, seed, rounds[:before])
+    for own in rounds[before:]:
+        # The rounds of the start that was stopped are decided on once more, from what was known.
+        step = schedule.next()
+        assert step is not None, "a round was measured, so there was one"
+        schedule.take(step, own.counts)
+    new = unfinished is None and sampling.budget.precision is None
+    if new and schedule.next() is None:
         raise InputError(
             f"shots: {sampling.budget.shots}, expected at least {schedule.fewest}: one for each "
             "variant"
         )
-    return PreparedShots(plan, sampling, order, schedule, identity)
+    done = unfinished or Unfinished(())
+    return ShotsRun(plan, sampling, order, options, schedule, identity, before, done)
 
 
 def _record(previous: object) -> Record | None:
@@ -99,90 +210,26 @@ def _record(previous: object) -> Record | None:
     return details.record
 
 
-def run_shots(
-    prepared: object, payload: bytes, farm: Farm, options: RunOptions, laps: Laps
-) -> Result:
-    """Run a plan with shots.
-
-    Args:
-        prepared: What :func:`prepare_shots` returned on rank 0.
-        payload: The work order that rank 0 shared.
-        farm: The ranks.
-        options: How to run.
-        laps: Seconds so far.
-    """
-    here = prepared if isinstance(prepared, PreparedShots) else None
-    order = here.order if here else ShotOrder.from_bytes(payload)
-    engine = _open(order, farm, options)
-    where = farm.names(f"{socket.gethostname()} {engine.name}")
-    laps.end("share")
-    with blas_threads(1):
-        if here is None:
-            follow(order, farm, engine, options.progress)
-            return Result.from_json(farm.share(b""))
-        measure(order, here.schedule, farm, engine, options.progress, options.note)
-        laps.end("measure")
-        result = _result(here, farm, where, options, laps)
-    farm.share(result.to_json().encode())
-    return result
+def _unfinished(previous: Result | None) -> Unfinished | None:
+    return None if previous is None or previous.details is None else previous.details.unfinished
 
 
-def _result(
-    prepared: PreparedShots, farm: Farm, where: Sequence[str], options: RunOptions, laps: Laps
-) -> Result:
-    plan, sampling, schedule = prepared.plan, prepared.sampling, prepared.schedule
-    engine = {"noise": _shown(options.noise), "backend": _shown(options.backend)}
-    return Result(
-        names=tuple(observable.name for observable in plan.observables),
-        expectation_values=schedule.values(),
-        standard_errors=schedule.errors(),
-        status="complete",
-        config={**plan.config, "device": options.device, **engine},
-        provenance={
-            **provenance_of(farm, where, laps),
-            "shots": schedule.shots,
-            "rounds": len(schedule.rounds),
-        },
-        details=Details(
-            plan.circuit,
-            plan.cuts,
-            plan.observables,
-            plan.reduced.cone_of,
-            sampling.cut.subcircuits,
-            sampling.cut.edges,
-            sampling.parts.terms.strings,
-            tensors_of(sampling, schedule.rounds),
-            Record.of(sampling, prepared.identity, schedule.rounds),
-        ),
-    )
+def _check_budget(previous: Result | None, plan: Plan) -> None:
+    """Make sure that an unfinished run is finished before more is asked for."""
+    assert previous is not None, "it is unfinished"
+    differ = [
+        f"{name} was {previous.config.get(name)}"
+        for name in ("shots", "standard_error", "max_variants")
+        if previous.config.get(name) != plan.config[name]
+    ]
+    if differ:
+        raise InputError(
+            f"output: an unfinished run of other shots ({', '.join(differ)}), expected the same, "
+            "to finish it first, or another file"
+        )
 
 
-def _open(order: ShotOrder, farm: Farm, options: RunOptions) -> ShotEngine:
-    """Open this rank's engine; where one rank cannot, all refuse."""
-    device = "cpu" if order.wanted.backend is not None else device_of(farm, options.device)
-
-    def make() -> ShotEngine:
-        engine = order.wanted.open(order.limits, device, options.backend)
-        if farm.rank == 0:
-            _try_templates(order, engine)
-        return engine
-
-    return on_every_rank(farm, make, "backend: it is not usable on another rank")
-
-
-def _check_memory(plan: Plan, sampling: Sampling) -> None:
-    for number, tensor in enumerate(sampling.sources.tensors):
-        size = plan.limits.amplitude_bytes << tensor.simulated_qubits
-        if size > plan.limits.memory_bytes:
-            raise InputError(
-                f"memory: subcircuit {sampling.sources.uses.index(number)} and its ancillas are "
-                f"{tensor.simulated_qubits} qubits, which need {format_bytes(size)}; a rank has "
-                f"{format_bytes(plan.limits.memory_bytes)}, expected narrower subcircuits or "
-                "more memory"
-            )
-
-
-def _try_templates(order: ShotOrder, engine: ShotEngine) -> None:
+def try_templates(order: ShotOrder, engine: ShotEngine) -> None:
     """Prepare a template of every source, so that what cannot run is refused before anything has.
 
     Raises:
@@ -196,67 +243,28 @@ def _try_templates(order: ShotOrder, engine: ShotEngine) -> None:
             order.prepared(source, tuple(every), engine, deferred=engine.deferred)
 
 
-def measure(
-    order: ShotOrder,
-    schedule: Schedule,
-    farm: Farm,
-    engine: ShotEngine,
-    progress: Progress,
-    note: Note,
-) -> None:
-    """Measure round after round on rank 0; the other ranks are in :func:`follow`."""
-    begun = len(schedule.rounds)
-    before, start = schedule.shots, time.perf_counter()
-    while (step := schedule.next()) is not None:
-        number = len(schedule.rounds)
-        if farm.size > 1:
-            farm.share(pack_batches(number, step.batches))
-        schedule.take(step, _measured(order, number, step, farm, engine, progress))
-        pace = (time.perf_counter() - start) / max(1, schedule.shots - before)
-        note(_said(schedule, len(schedule.rounds) - begun, pace))
-        _check_hope(schedule)
-    farm.share(b"")
-
-
-def follow(order: ShotOrder, farm: Farm, engine: ShotEngine, progress: Progress) -> None:
-    """Measure what rank 0 shares, on a rank other than 0."""
-    while payload := farm.share(b""):
-        number, batches = unpack_batches(payload)
-        _farm_out(order, number, batches, farm, engine, progress)
-
-
-def _measured(
-    order: ShotOrder,
-    number: int,
-    step: Step,
-    farm: Farm,
-    engine: ShotEngine,
-    progress: Progress,
-) -> list[Counts]:
-    """Measure one round."""
-    batches = list(step.batches)
-    tasks = order.tasks(batches)
-    results = _farm_out(order, number, batches, farm, engine, progress)
-    rows: list[list[Any]] = [[] for _ in batches]
+def _gathered(step: Step, tasks: Sequence[Task], results: Finished) -> list[Counts]:
+    """Put the counts of all tasks of a round together."""
+    rows: list[list[Any]] = [[] for _ in step.batches]
     for task, result in zip(tasks, results, strict=True):
         places = [(piece.source, row) for piece in task for row in piece.rows.tolist()]
         for (source, row), (outcomes, times) in zip(places, unpack(result), strict=True):
             rows[source].append((row, outcomes, times))
-    return [Counts.gather(len(batch.rows), own) for batch, own in zip(batches, rows, strict=True)]
+    return [
+        Counts.gather(len(batch.rows), own) for batch, own in zip(step.batches, rows, strict=True)
+    ]
 
 
-def _farm_out(
-    order: ShotOrder,
-    number: int,
-    batches: Sequence[Batch],
-    farm: Farm,
-    engine: ShotEngine,
-    progress: Progress,
-) -> list[Any]:
-    tasks = order.tasks(batches)
-    work = order.worker(number, batches, tasks, engine)
-    seconds = [sum(piece.seconds for piece in task) for task in tasks]
-    return farm.run(seconds, np.uint64, work, progress)
+def _check_memory(plan: Plan, sampling: Sampling) -> None:
+    for number, tensor in enumerate(sampling.sources.tensors):
+        size = plan.limits.amplitude_bytes << tensor.simulated_qubits
+        if size > plan.limits.memory_bytes:
+            raise InputError(
+                f"memory: subcircuit {sampling.sources.uses.index(number)} and its ancillas are "
+                f"{tensor.simulated_qubits} qubits, which need {format_bytes(size)}; a rank has "
+                f"{format_bytes(plan.limits.memory_bytes)}, expected narrower subcircuits or "
+                "more memory"
+            )
 
 
 def _said(schedule: Schedule, rounds: int, pace: float) -> str:

@@ -1,5 +1,7 @@
 """Results as HDF5 files; the only package that imports h5py."""
 
+from hpcq.store.files import seal_of
+from hpcq.store.progress import read_progress
 from hpcq.store.results import check_output, load, load_summary, save
 
-__all__ = ["check_output", "load", "load_summary", "save"]
+__all__ = ["check_output", "load", "load_summary", "read_progress", "save", "seal_of"]

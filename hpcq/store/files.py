@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 
 from hpcq.errors import InputError
-from hpcq.files import open_regular, printable_path, write_whole
+from hpcq.files import open_regular, printable_path, written_aside
 
 FORMAT = "hpcq"
 FORMAT_VERSION = 1
@@ -32,12 +32,17 @@ def write_sealed(place: Path, fill: Callable[[h5py.File], None]) -> None:
         place: Where to.
         fill: Writes the content.
     """
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w", userblock_size=_USER_BLOCK) as file:
-        fill(file)
-    content = buffer.getbuffer()
-    content[:_USER_BLOCK] = _seal(hashlib.sha256(content[_USER_BLOCK:]).hexdigest())
-    write_whole(place, content, "output")
+    with written_aside(place, "output") as aside:
+        try:
+            with h5py.File(aside, "w", userblock_size=_USER_BLOCK) as file:
+                fill(file)
+        except (RuntimeError, ValueError) as error:  # HDF5's words for a full disk, among others
+            raise OSError(0, " ".join(str(error).split())[:100]) from None
+        with aside.open("r+b") as raw:
+            raw.seek(_USER_BLOCK)
+            seal = _seal(hashlib.file_digest(raw, "sha256").hexdigest())
+            raw.seek(0)
+            raw.write(seal)
 
 
 @contextmanager
@@ -79,6 +84,15 @@ def _check_seal(raw: io.BufferedReader, name: str) -> None:
             f"{name}: not a whole hpcq result (it is damaged, or was changed since hpcq wrote it)"
         )
     raw.seek(0)
+
+
+def seal_of(path: Path) -> bytes:
+    """Return what tells a file from every other version of it; nothing if there is none."""
+    try:
+        with path.open("rb") as raw:
+            return raw.read(_USER_BLOCK)
+    except OSError:
+        return b""
 
 
 def is_result(path: Path) -> bool:

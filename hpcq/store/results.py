@@ -20,6 +20,7 @@ from hpcq.inputs.observables import Observable
 from hpcq.inputs.pauli_text import PauliString, parse_string
 from hpcq.result import Details, Result
 from hpcq.store.files import FORMAT, FORMAT_VERSION, is_result, open_sealed, write_sealed
+from hpcq.store.progress import read_unfinished, write_unfinished
 from hpcq.store.records import read_record, write_record
 from hpcq.store.texts import numbered, text, texts
 from hpcq.version import __version__
@@ -71,7 +72,7 @@ def load(path: str | Path) -> Result:
             for group in numbered(file["observables"])
         )
         subcircuits, strings, tensors = [], [], []
-        for group in numbered(file["subcircuits"]):
+        for group in numbered(file.get("subcircuits", {})):
             ports = json.loads(group.attrs["ports"])
             subcircuits.append(
                 Subcircuit(
@@ -96,6 +97,9 @@ def load(path: str | Path) -> Result:
             tuple(strings),
             tuple(tensors),
             read_record(file, subcircuits) if "sampling" in file else None,
+            json.loads(file.attrs.get("identity", "{}")),
+            read_unfinished(file) if "unfinished" in file else None,
+            tuple(own[()] for own in numbered(file["timelines"])) if "timelines" in file else (),
         )
         return Result(
             summary.names,
@@ -141,6 +145,7 @@ def _write_details(details: Details, file: h5py.File) -> None:
     file["circuit"].attrs["num_qubits"] = details.circuit.num_qubits
     file["circuit"].attrs["sha256"] = hashlib.sha256(qpy).hexdigest()
     file["cuts"] = details.cuts.to_json()
+    file.attrs["identity"] = json.dumps(dict(details.identity))
     file["edges"] = json.dumps(
         [
             {
@@ -178,6 +183,11 @@ def _write_details(details: Details, file: h5py.File) -> None:
             written[id(tensor)] = group["tensor"]
     if details.record is not None:
         write_record(details.record, file)
+    if details.unfinished is not None:
+        write_unfinished(details.unfinished, file)
+    for number, timeline in enumerate(details.timelines):
+        file[f"timelines/{number}"] = timeline
+        file[f"timelines/{number}"].attrs["columns"] = ["rank", "begin", "end", "tasks", "owner"]
 
 
 def _summary(file: h5py.File) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import h5py
@@ -11,7 +11,7 @@ import numpy as np
 from hpcq.inputs.pauli_text import PauliString, render
 
 
-def numbered(group: h5py.Group) -> list[h5py.Group]:
+def numbered(group: h5py.Group | Mapping[str, h5py.Group]) -> list[h5py.Group]:
     """Return the groups 0, 1, 2, ... of a group."""
     return [group[str(number)] for number in range(len(group))]
 

@@ -107,14 +107,41 @@ class ExactTensor:
         Returns:
             Array of ``block_shape``.
         """
-        i, j = _pair(task)
-        ket = self._states(i, simulate)
-        bra = ket if i == j else self._states(j, simulate)
+        i, j = self.branches(task)
+        ket = self.states(i, simulate)
+        return self.products(ket, ket if i == j else self.states(j, simulate), threads)
+
+    def branches(self, task: int) -> tuple[int, int]:
+        """Return the pair of branches i >= j that a task multiplies."""
+        return _pair(task)
+
+    def states(self, branch: int, simulate: Simulate) -> NDArray[np.complexfloating]:
+        """Simulate one branch; shape (values of the open ports, all else)."""
+        return simulate(self.circuit(branch)).reshape(self.block_shape[1], -1)
+
+    def products(
+        self,
+        ket: NDArray[np.complexfloating],
+        bra: NDArray[np.complexfloating],
+        threads: int = 1,
+    ) -> NDArray[np.complex128]:
+        """Multiply the states of two branches for every string; they may be the same array."""
         ports = [self.subcircuit.ports[p] for p in self.open_ports]
         scale = 2.0 ** sum(port.ancillas for port in ports if port.kind != "control")
         products = pauli_products(ket, bra, self._placed_strings, threads)
         products *= scale
         return products
+
+    def describe(self, task: int) -> str:
+        """Return in words which variants a task computes."""
+        if not self.sliced:
+            return "all variants"
+        pair = " with ".join(str(self.branch_values(own)) for own in dict.fromkeys(_pair(task)))
+        return f"values of ports {list(self.sliced)}: {pair}"
+
+    def branch_values(self, branch: int) -> list[int]:
+        """Return the values of the sliced ports in a branch."""
+        return _digits(branch, self._dimensions(self.sliced))
 
     def assemble(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
         """Put the blocks of all tasks, in order, together into the tensors of ``shape``."""
@@ -175,7 +202,7 @@ class ExactTensor:
         from qiskit import QuantumCircuit
 
         subcircuit = self.subcircuit
-        values = dict(zip(self.sliced, _digits(branch, self._dimensions(self.sliced)), strict=True))
+        values = dict(zip(self.sliced, self.branch_values(branch), strict=True))
         circuit = QuantumCircuit(self.simulated_qubits)
         places = circuit.qubits
         qubit = {q: places[self._place[w]] for w, q in enumerate(subcircuit.circuit.qubits)}
@@ -234,9 +261,6 @@ class ExactTensor:
         return tuple(
             tuple((self._place[wire], pauli) for wire, pauli in string) for string in self.strings
         )
-
-    def _states(self, branch: int, simulate: Simulate) -> NDArray[np.complexfloating]:
-        return simulate(self.circuit(branch)).reshape(self.block_shape[1], -1)
 
     def _dimensions(self, ports: Sequence[int]) -> list[int]:
         return [self.subcircuit.ports[p].dimension for p in ports]

@@ -1,0 +1,196 @@
+"""What a farm is given and what comes back: tasks are integers, results flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+Numbers = NDArray[np.int64]
+Seconds = NDArray[np.float64]
+
+Work = Callable[[int, bytes], Array]
+"""Computes one task, whose ticket says what the integer alone does not."""
+
+Opener = Callable[[bytes], Work]
+"""Makes the work of what rank 0 shares. Where it is done in a process of its own, it is pickled."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tasks:
+    """Tasks to be done.
+
+    Attributes:
+        costs: Predicted seconds of each task, in any unit: what matters is which is longer.
+        dtype: Type of the numbers that a task gives.
+        ticket: Returns what goes with a task to whoever computes it; None for nothing.
+        owner: Returns for many tasks what each belongs to, such as a subcircuit; for the account.
+        describe: Returns in words what a task is, for messages.
+    """
+
+    costs: Seconds
+    dtype: DTypeLike
+    ticket: Callable[[int], bytes] | None = None
+    owner: Callable[[Numbers], Numbers] = np.zeros_like
+    describe: Callable[[int], str] = "task {}".format
+
+
+@dataclass(frozen=True, eq=False)
+class Lease:
+    """Tasks that one worker is to compute, in this order.
+
+    Attributes:
+        run: Number of the farm's run; answers to an earlier one are out of date.
+        tasks: The tasks.
+        dtype: Type of the numbers that they give.
+        tickets: What goes with each; empty for nothing.
+    """
+
+    run: int
+    tasks: Numbers
+    dtype: str
+    tickets: tuple[bytes, ...] = ()
+
+    def without(self, tasks: set[int]) -> Lease:
+        """Return the lease without some of its tasks."""
+        kept = [place for place, task in enumerate(self.tasks.tolist()) if task not in tasks]
+        tickets = tuple(self.tickets[place] for place in kept) if self.tickets else ()
+        return Lease(self.run, self.tasks[kept], self.dtype, tickets)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Results of some tasks, or why one of them failed.
+
+    Attributes:
+        run: Number of the farm's run.
+        tasks: The tasks.
+        sizes: How many numbers each gave.
+        seconds: How long each took.
+        data: All their numbers, one task after the other.
+        error: Why the only task failed; empty for results.
+    """
+
+    run: int
+    tasks: Numbers
+    sizes: Numbers
+    seconds: Seconds
+    data: Array
+    error: str = ""
+
+    @classmethod
+    def failed(cls, run: int, task: int, seconds: float, error: str) -> Batch:
+        """Return the failure of a task."""
+        nothing = np.zeros(1, dtype=np.int64)
+        return cls(run, np.array([task]), nothing, np.array([seconds]), np.empty(0), error)
+
+
+class Finished:
+    """Results of tasks in the order in which they came, found by task.
+
+    They stay in the batches that they came in: no more than 20 bytes are kept for each task.
+
+    Args:
+        total: Number of tasks.
+        dtype: Type of the numbers.
+
+    Example:
+        >>> finished = Finished(3, float)
+        >>> one = Batch(0, np.array([2, 0]), np.array([1, 2]), np.zeros(2), np.array([5.0, 6, 7]))
+        >>> finished.add(one).tolist()
+        [2, 0]
+        >>> finished[0], finished.num_done, finished.add(one).tolist()
+        (array([6., 7.]), 2, [])
+    """
+
+    def __init__(self, total: int, dtype: DTypeLike) -> None:
+        self.dtype = np.dtype(dtype)
+        self.batches: list[Batch] = []
+        self.num_done = 0
+        self._batch = np.full(total, -1, dtype=np.int32)
+        self._start = np.zeros(total, dtype=np.int64)
+        self._size = np.zeros(total, dtype=np.int64)
+
+    def __len__(self) -> int:
+        """Return the number of tasks, finished or not."""
+        return len(self._batch)
+
+    @property
+    def done(self) -> NDArray[np.bool_]:
+        """Which tasks are finished, shape (tasks,)."""
+        return np.asarray(self._batch >= 0)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all results."""
+        return sum(batch.data.nbytes for batch in self.batches)
+
+    def add(self, batch: Batch) -> Numbers:
+        """Take in results, and return which of them are new; the first answer counts."""
+        starts = np.cumsum(batch.sizes) - batch.sizes
+        new = self._batch[batch.tasks] < 0
+        if not new.any():
+            return batch.tasks[new]
+        fresh = batch.tasks[new]
+        self._batch[fresh] = len(self.batches)
+        self._start[fresh] = starts[new]
+        self._size[fresh] = batch.sizes[new]
+        self.batches.append(batch)
+        self.num_done += len(fresh)
+        return fresh
+
+    def __getitem__(self, task: int) -> Array:
+        """Return the numbers that a finished task gave."""
+        number = int(self._batch[task])
+        if number < 0:
+            raise KeyError(task)
+        start = int(self._start[task])
+        return self.batches[number].data[start : start + int(self._size[task])]
+
+    def __iter__(self) -> Iterator[Array]:
+        """Yield the numbers of every task, in order."""
+        return (self[task] for task in range(len(self)))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that could not be done.
+
+    Attributes:
+        task: The task.
+        what: The task in words.
+        reasons: Why, for every attempt: rank, host and error.
+    """
+
+    task: int
+    what: str
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.what} failed: {'; then '.join(self.reasons)}"
+
+
+@dataclass(eq=False)
+class Outcome:
+    """How a run of the farm ended.
+
+    Attributes:
+        finished: The results.
+        stopped: Why it was stopped before the end; empty if it was not.
+        failures: Tasks that were given up.
+        lost: Workers that were lost on the way, and why.
+    """
+
+    finished: Finished
+    stopped: str = ""
+    failures: Sequence[Failure] = ()
+    lost: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all tasks are finished."""
+        return self.finished.num_done == len(self.finished)

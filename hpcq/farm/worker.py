@@ -1,0 +1,202 @@
+"""What computes a rank's leases: a thread of the rank, or a process of its own.
+
+Aer keeps Python's lock while it simulates. A rank that should hear messages and signals meanwhile,
+and outlive a simulation that the system kills for its memory, computes in another process.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from hpcq.farm.tasks import Array, Batch, Lease, Opener, Work
+
+FLUSH_SECONDS = 0.2
+_FLUSH_BYTES = 8 << 20
+_VARIABLE = "HPCQ_WORKERS"
+"""Environment variable: ``thread`` or ``process``, where the farm should not choose."""
+
+
+class Worker(Protocol):
+    """Computes leases one after the other, beside the rank's main thread."""
+
+    def open(self, opener: Opener, payload: bytes) -> None:
+        """Make ready for work; whatever was leased before is dropped."""
+
+    def put(self, lease: Lease) -> None:
+        """Take a lease; those of earlier runs are dropped."""
+
+    def collect(self, wait: float = 0.0) -> Batch | None:
+        """Return a batch of results if one is ready, or is so within some seconds."""
+
+    def close(self) -> None:
+        """Drop everything."""
+
+
+class ThreadWorker:
+    """Computes in a thread: starts at once, and shares the rank's memory."""
+
+    def __init__(self) -> None:
+        self._leases: queue.SimpleQueue[tuple[Work, Lease] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+        self._run = -1
+        self._work: Work | None = None
+        threading.Thread(target=self._loop, name="hpcq-work", daemon=True).start()
+
+    def open(self, opener: Opener, payload: bytes) -> None:
+        """Make ready for work."""
+        self._run = -1
+        self._work = opener(payload)
+
+    def put(self, lease: Lease) -> None:
+        """Take a lease."""
+        assert self._work is not None, "it is opened first"
+        self._run = lease.run
+        self._leases.put((self._work, lease))
+
+    def collect(self, wait: float = 0.0) -> Batch | None:
+        """Return a batch of results if one is ready."""
+        try:
+            return self._results.get(timeout=wait) if wait > 0 else self._results.get_nowait()
+        except queue.Empty:
+            return None
+
+    def close(self) -> None:
+        """Drop everything; a task that has begun is finished for nothing."""
+        self._run = -1
+        self._leases.put(None)
+
+    def _loop(self) -> None:
+        while (given := self._leases.get()) is not None:
+            work, lease = given
+            compute(lease, work, self._results.put, partial(self._outdated, lease.run))
+
+    def _outdated(self, run: int) -> bool:
+        return run != self._run
+
+
+def compute(
+    lease: Lease, work: Work, emit: Callable[[Batch], None], outdated: Callable[[], bool]
+) -> None:
+    """Compute a lease.
+
+    Args:
+        lease: The lease.
+        work: Computes a task.
+        emit: Is given results now and then, and failures.
+        outdated: Whether nobody waits for the lease any more.
+    """
+    tasks: list[int] = []
+    arrays: list[Array] = []
+    seconds: list[float] = []
+    size = 0
+    clock = time.perf_counter
+    last = flushed = clock()
+
+    def flush() -> None:
+        nonlocal size, flushed
+        if tasks:
+            data = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+            sizes = np.array([len(array) for array in arrays], dtype=np.int64)
+            numbers = np.array(tasks, dtype=np.int64)
+            emit(Batch(lease.run, numbers, sizes, np.array(seconds), data))
+        tasks.clear()
+        arrays.clear()
+        seconds.clear()
+        size, flushed = 0, clock()
+
+    tickets = lease.tickets
+    for place, task in enumerate(lease.tasks.tolist()):
+        if outdated():
+            return
+        try:
+            result = work(task, tickets[place] if tickets else b"")
+        except Exception as error:
+            flush()
+            emit(Batch.failed(lease.run, task, clock() - last, said(error)))
+            last = clock()
+            continue
+        array = np.ascontiguousarray(result, lease.dtype).reshape(-1)
+        now = clock()
+        tasks.append(task)
+        arrays.append(array)
+        seconds.append(now - last)
+        size += array.nbytes
+        last = now
+        if now - flushed > FLUSH_SECONDS or size > _FLUSH_BYTES:
+            flush()
+            last = clock()
+    flush()
+
+
+def said(error: BaseException) -> str:
+    """Return an error with the lines of code that it came from."""
+    lines = traceback.format_exception(error)
+    return f"{type(error).__name__}: {error}\n{''.join(lines)}"
+
+
+def here() -> str:
+    """Return this host's name."""
+    return socket.gethostname()
+
+
+def in_process(*, apart: bool) -> bool:
+    """Say whether a worker gets a process of its own; the environment may overrule."""
+    wanted = os.environ.get(_VARIABLE, "")
+    return wanted == "process" or (apart and wanted != "thread")
+
+
+def make_worker(*, process: bool) -> Worker:
+    """Return a worker, in a process of its own or not."""
+    if process:
+        from hpcq.farm.process import ProcessWorker
+
+        return ProcessWorker()
+    return ThreadWorker()
+
+
+class OwnWorker:
+    """A rank's worker, whichever kind the work that is open wants.
+
+    Args:
+        opener: Makes the work.
+    """
+
+    def __init__(self, opener: Opener) -> None:
+        self.worker: Worker | None = None
+        self._opener = opener
+        self._process = False
+
+    def open(self, payload: bytes, *, apart: bool, work: Work | None = None) -> None:
+        """Open work on it.
+
+        Args:
+            payload: What the opener makes the work of.
+            apart: Whether it is long enough for a process of its own.
+            work: The work, where this process has it already.
+        """
+        process = in_process(apart=apart)
+        if self.worker is not None and self._process != process:
+            self.close()
+        if self.worker is None:
+            self.worker, self._process = make_worker(process=process), process
+        if work is None or process:
+            self.worker.open(self._opener, payload)
+        else:
+            known = work
+            self.worker.open(lambda _: known, payload)
+
+    def close(self) -> None:
+        """End it."""
+        if self.worker is not None:
+            self.worker.close()
+            self.worker = None

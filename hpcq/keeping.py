@@ -1,0 +1,161 @@
+"""The output of a run: written now and then while it goes on, and never over another run's."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcq.errors import HpcqError, InputError
+from hpcq.farm.worker import here
+from hpcq.files import printable_path
+from hpcq.machine import launched_size
+
+if TYPE_CHECKING:
+    from hpcq.result import Result
+
+USUAL_SECONDS = 60.0
+_SHARE = 50.0
+"""How many times longer than it took to write a file, it is until the next time, at least."""
+
+_STATUS_SECONDS = 2.0
+
+
+class Keeper:
+    """Keeps one run's output file up to date.
+
+    The file is what the run found, or what it wrote last. If it is neither, another run has been
+    at work on it meanwhile: it is left alone, and this one goes on beside it.
+
+    Args:
+        path: The file, as :func:`hpcq.store.check_output` returned it.
+        seconds: How often to write it while the run goes on.
+    """
+
+    def __init__(self, path: Path, seconds: float = USUAL_SECONDS) -> None:
+        from hpcq.store import seal_of
+
+        self.path = path
+        self.took = 0.0
+        self._seconds = seconds
+        self._last = self._told = time.monotonic()
+        self._seal = seal_of(path)
+
+    @classmethod
+    def of(cls, path: str | Path, seconds: float = USUAL_SECONDS) -> Keeper:
+        """Return the keeper of a file.
+
+        Raises:
+            InputError: If it cannot be written, or something is there that hpcq did not write.
+        """
+        from hpcq.store import check_output
+
+        return cls(check_output(Path(path)), seconds)
+
+    def found(self, mode: str) -> Result | None:
+        """Return what the file holds already, if a run may go on from it.
+
+        Args:
+            mode: ``exact`` or ``shots``.
+
+        Raises:
+            InputError: If it holds what must not be lost.
+        """
+        from hpcq.store import load, load_summary
+
+        if not self.path.exists():
+            return None
+        held = load_summary(self.path).config.get("mode", "exact")
+        if held != mode:
+            words = {"exact": "an exact result", "shots": "shots"}
+            wish = {"exact": "an exact run", "shots": "shots"}
+            raise InputError(
+                f"output: {printable_path(self.path)!r} holds {words[held]}, which {wish[mode]} "
+                "would replace; expected another file"
+            )
+        return load(self.path)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write: then, or when that has taken 2 percent of the time."""
+        wait = max(self._seconds, _SHARE * self.took)
+        return time.monotonic() - self._last >= wait
+
+    def save(self, result: Result) -> Path:
+        """Write the file, and return where to."""
+        from hpcq.store import seal_of
+
+        begun = time.monotonic()
+        if seal_of(self.path) != self._seal:
+            sys.stderr.write(
+                f"hpcq: {self.path} was changed by another run meanwhile and is kept\n"
+            )
+            self.forget_status()
+            beside = (
+                self.path.with_name(f"{self.path.stem}.{n}{self.path.suffix}")
+                for n in range(1, 10**6)
+            )
+            self.path = next(own for own in beside if not own.exists())
+        result.save(self.path)
+        self._seal = seal_of(self.path)
+        self._last = time.monotonic()
+        self.took = self._last - begun
+        return self.path
+
+    def finish(self, result: Result) -> None:
+        """Write the whole result; see :meth:`save`."""
+        self.save(result)
+        self.forget_status()
+
+    def try_to_save(self, make: Callable[[], Result]) -> None:
+        """Write the file while the run goes on; if that fails, say so and go on."""
+        try:
+            self.save(make())
+        except HpcqError as error:
+            self._last = time.monotonic()
+            sys.stderr.write(f"hpcq: warning: not saved: {error}\n")
+
+    # -------------------------------------------------------------- the status beside it
+
+    def tell(self, status: Mapping[str, Any], *, now: bool = False) -> None:
+        """Write beside the file how the run stands, every few seconds."""
+        if not now and time.monotonic() - self._told < _STATUS_SECONDS:
+            return
+        self._told = time.monotonic()
+        place = status_file(self.path)
+        content = {
+            **status,
+            "time": time.time(),
+            "host": here(),
+            "pid": os.getpid(),
+            "ranks_started": launched_size(),
+            "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        }
+        with suppress(OSError):
+            aside = place.with_name(f"{place.name}.{os.getpid()}")
+            aside.write_text(json.dumps(content))
+            aside.replace(place)
+
+    def forget_status(self) -> None:
+        """Remove what was written beside the file."""
+        with suppress(OSError):
+            status_file(self.path).unlink()
+
+
+def status_file(path: Path) -> Path:
+    """Return the file beside an output that says how the run stands."""
+    return path.with_name(f".{path.name}.status")
+
+
+def read_status(path: Path) -> dict[str, Any] | None:
+    """Read how the run that writes a file stands; None if nothing says so."""
+    try:
+        found = json.loads(status_file(path).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("time"), float) else None

@@ -1,0 +1,95 @@
+"""How a run stands, by its output file and what it last said beside it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from hpcq.errors import InputError
+from hpcq.farm.worker import here
+from hpcq.files import printable_path
+from hpcq.keeping import read_status
+from hpcq.store import load_summary, read_progress
+from hpcq.watching import duration
+
+_SILENT_SECONDS = 30.0
+"""Without a word for so long, a run on another host is taken to be over."""
+
+
+def status_of(path: Path) -> dict[str, Any]:
+    """Return how the run that writes a file stands, as plain values.
+
+    Returns:
+        At least ``state``: ``RUNNING``, ``DONE``, ``STOPPED`` (saved, and goes on with the same
+        command) or ``LOST`` (ended before anything was saved).
+
+    Raises:
+        InputError: If nothing is known of such a run, or the file is damaged.
+    """
+    told = read_status(path)
+    status: dict[str, Any] = {"output": printable_path(path)}
+    saved = None
+    if path.exists():
+        saved = load_summary(path)
+        status |= {"saved": path.stat().st_mtime, "provenance": dict(saved.provenance)}
+        status |= {"stages": read_progress(path)}
+    if told is not None and _is_alive(told):
+        return {"state": "RUNNING", **status, **told}
+    if saved is not None and saved.status == "complete":
+        return {"state": "DONE", **status}
+    if saved is not None:
+        return {"state": "STOPPED", **status}
+    if told is not None:
+        return {"state": "LOST", **status, **told}
+    raise InputError(f"{printable_path(path)}: no such file, and no run says it writes it")
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """Write a status for people."""
+    now = time.time()
+    lines = [f"state       {status['state']}{_MEANINGS[status['state']]}"]
+    if status["state"] in ("RUNNING", "LOST"):
+        job = f", SLURM job {status['slurm_job']}" if status.get("slurm_job") else ""
+        lines += [
+            f"{status['phase']:<11} {status['done']} of {status['total']} tasks, "
+            f"{status['rate']:.3g} a second, {duration(status['seconds_left'])} left",
+            f"ranks       {status['ranks']}, {100 * status['idle']:.0f}% idle, "
+            f"{status['failed']} tasks failed",
+            f"last word   {duration(now - status['time'])} ago from {status['host']}{job}",
+        ]
+    if "saved" in status:
+        lines.append(f"saved       {duration(now - status['saved'])} ago in {status['output']}")
+        for stage in status["stages"]:
+            lines.append(f"  {stage['name']}: {stage['done']} of {stage['total']} tasks")
+        starts = status["provenance"].get("starts", [])
+        account = status["provenance"].get("account", {})
+        if account:
+            lines.append(
+                f"account     {len(starts)} start{'s' * (len(starts) > 1)}, "
+                f"{account['core_seconds']:.4g} core-seconds, {account['busy_seconds']:.4g} "
+                f"rank-seconds busy, {account['idle_seconds']:.4g} idle"
+            )
+    return "\n".join(lines)
+
+
+_MEANINGS = {
+    "RUNNING": "",
+    "DONE": "",
+    "STOPPED": " (what is done is saved; the same command goes on)",
+    "LOST": " (it ended before anything was saved)",
+}
+
+
+def _is_alive(told: dict[str, Any]) -> bool:
+    """Say whether a run that told its status is still there."""
+    if told.get("host") == here():
+        try:
+            os.kill(int(told["pid"]), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+    return bool(time.time() - told["time"] < _SILENT_SECONDS)

@@ -1,0 +1,65 @@
+"""What is done of a run that is not finished, in its HDF5 file: results of tasks as they came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hpcq.farm.tasks import Batch, Finished
+from hpcq.result import Stage, Unfinished
+from hpcq.store.files import open_sealed
+from hpcq.store.texts import numbered
+
+
+def write_unfinished(unfinished: Unfinished, file: h5py.File) -> None:
+    """Write what is done, batch by batch, so that nothing is held twice."""
+    group = file.create_group("unfinished")
+    group.attrs["rounds_before"] = unfinished.rounds_before
+    stages = group.create_group("stages")
+    for number, stage in enumerate(unfinished.stages):
+        own, finished = stages.create_group(str(number)), stage.finished
+        own.attrs["name"] = stage.name
+        own.attrs["total"] = len(finished)
+        own.attrs["done"] = finished.num_done
+        own.attrs["dtype"] = finished.dtype.str
+        batches = finished.batches
+        whole = [np.empty(0, dtype=np.int64)]
+        own["tasks"] = np.concatenate([*whole, *(batch.tasks for batch in batches)])
+        own["sizes"] = np.concatenate([*whole, *(batch.sizes for batch in batches)])
+        entries = sum(len(batch.data) for batch in batches)
+        data = own.create_dataset("data", (entries,), finished.dtype)
+        start = 0
+        for batch in batches:
+            data[start : start + len(batch.data)] = batch.data
+            start += len(batch.data)
+
+
+def read_progress(path: Path) -> list[dict[str, Any]]:
+    """Return the name, the total and the number done of each stage of an unfinished run."""
+    with open_sealed(path) as file:
+        if "unfinished" not in file:
+            return []
+        return [
+            {
+                "name": str(own.attrs["name"]),
+                "total": int(own.attrs["total"]),
+                "done": int(own.attrs["done"]),
+            }
+            for own in numbered(file["unfinished/stages"])
+        ]
+
+
+def read_unfinished(file: h5py.File) -> Unfinished:
+    """Read what is done."""
+    group = file["unfinished"]
+    stages = []
+    for own in numbered(group["stages"]):
+        finished = Finished(int(own.attrs["total"]), str(own.attrs["dtype"]))
+        tasks, sizes = own["tasks"][()], own["sizes"][()]
+        if len(tasks):
+            finished.add(Batch(0, tasks, sizes, np.zeros(len(tasks)), own["data"][()]))
+        stages.append(Stage(str(own.attrs["name"]), finished))
+    return Unfinished(tuple(stages), int(group.attrs["rounds_before"]))
