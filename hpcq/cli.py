@@ -215,10 +215,9 @@ def _planned(
     """Make the plan on rank 0, and with ``--pareto`` narrower ones; nothing on other ranks."""
     from hpcq.planning import pareto_plans, plan_normalised, with_limits
     from hpcq.running import check_plan
-    from hpcq.together import from_rank_0
+    from hpcq.together import from_rank_0, room_of
 
-    cores, memory = farm.local_share()
-    cores, memory = farm.smallest(cores), farm.smallest(memory)
+    cores, memory = room_of(farm, getattr(options, "device", "auto"))
 
     def make() -> list[Plan]:
         check()

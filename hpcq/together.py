@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from hpcq.config import Device
 from hpcq.engines.aer import choose_device
+from hpcq.engines.gpus import (
+    card_memory,
+    is_gpu_build,
+    pick_card,
+    ranks_sharing,
+    take_card,
+    visible_cards,
+)
 from hpcq.errors import (
     HpcqError,
     InputError,
@@ -37,6 +46,9 @@ REFUSALS: dict[str, type[HpcqError]] = {
     "dependency": MissingDependencyError,
 }
 """The errors that all ranks raise together, by a name for each."""
+
+_SEEN = "HPCQ_CARDS_SEEN"
+"""Environment variable of this process and its children: cards there were before one was taken."""
 
 _SHOWN = 3
 """Failures that a message names."""
@@ -86,9 +98,44 @@ def on_every_rank(farm: Farm, make: Callable[[], Made], refusal: str) -> Made:
 
 
 def device_of(farm: Farm, device: str) -> Device:
-    """Choose this rank's device; where one rank cannot, all refuse."""
+    """Choose this rank's device; where one rank cannot, all refuse.
+
+    Each rank of a node takes the next of its cards, before Aer is loaded; a rank that only
+    schedules takes none.
+    """
+    place = _card_place(farm, device)
+    if place is None and device in ("auto", "gpu"):
+        device = "cpu"
     refusal = f"device: {device!r} is not usable on another rank"
     return on_every_rank(farm, lambda: choose_device(device), refusal)
+
+
+def room_of(farm: Farm, device: str) -> tuple[int, int]:
+    """Return the cores and the bytes of memory that every rank has, on its card too."""
+    cores, memory = farm.local_share()
+    place = _card_place(farm, device)
+    if place is not None and device != "cpu" and is_gpu_build():
+        card = pick_card(0, visible_cards())
+        size = None if card is None else card_memory(card)
+        if size is not None:
+            memory = min(memory, size // ranks_sharing(place[1], place[2]))
+    return farm.smallest(cores), farm.smallest(memory)
+
+
+def _card_place(farm: Farm, device: str) -> tuple[int, int, int] | None:
+    """Take a card; return this rank's place, the ranks that compute here, and their cards."""
+    place, ranks = farm.local_place()
+    if not farm.computes:
+        if device != "cpu":
+            take_card(None)
+        return None
+    cards = len(visible_cards())
+    if device != "cpu" and cards and _SEEN not in os.environ:
+        os.environ[_SEEN] = str(cards)  # before all but one are hidden
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        take_card(place)
+    bound = "SLURM_GPUS_PER_TASK" in os.environ
+    return place, (1 if bound else ranks), int(os.environ.get(_SEEN, "1"))
 
 
 def check_outcome(outcome: Outcome, keeper: Keeper | None, partial: Callable[[], Result]) -> None:

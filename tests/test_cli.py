@@ -256,9 +256,9 @@ def test_the_file_alone_gives_the_values_again(
     cuts.write_text(
         '{"gate_cuts": [{"gate": 2}, {"gate": 4}], "wire_cuts": [{"qubit": 1, "after": 1}]}'
     )
-    output = tmp_path / "out.h5"
     asked = ("--observable", "Z0 Z2", "--observable", "0.5 X3 Z5 - Y0 Y1 X2 + 2 I")
-    for way in (("--cuts", str(cuts)), BASE[:2], ("--max-qubits", "3")):
+    for number, way in enumerate((("--cuts", str(cuts)), BASE[:2], ("--max-qubits", "3"))):
+        output = tmp_path / f"out{number}.h5"
         assert main(["run", circuit, *way, *asked, "-o", str(output)]) == 0
         with h5py.File(output) as file:
             assert file.attrs["status"] == "complete"

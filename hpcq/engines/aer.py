@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.config import Device, Limits
+from hpcq.engines.gpus import check_aer_build
 from hpcq.errors import EngineError, InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def _import_aer() -> Any:
     # OpenMP threads that spin while they wait cost a busy machine a factor of ten, and an idle
     # one gains nothing by them; this is read when Aer is first loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    check_aer_build()
     try:
         import qiskit_aer
     except ImportError as error:

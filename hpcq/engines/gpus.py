@@ -8,6 +8,7 @@ import struct
 import subprocess
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -161,3 +162,9 @@ def _links_mpi(library: Path) -> bool:
             return any(map(_MPI.match, needed))
     except (OSError, ValueError, struct.error, StopIteration):
         return False
+
+
+def is_gpu_build() -> bool:
+    """Whether the installed Aer is built for GPUs, by the name of its package."""
+    names = {own.name.lower().replace("_", "-") for own in distributions()}
+    return any(name.startswith("qiskit-aer-gpu") for name in names)

@@ -244,7 +244,9 @@ def conduct(
         standing.idle = idle / max(standing.seconds * standing.ranks, 1e-9)
         standing.seconds_left = scheduler.seconds_left()
         standing.failed = len(outcome.failures)
-        stop = watch(standing) or stop
+        asked = watch(standing)
+        if asked is not None and (stop is None or asked.until < stop.until):
+            stop = asked
         if len(outcome.failures) >= _MOST_FAILURES:
             stop = Stop("too many tasks failed", now)
         if stop is None and scheduler.quiet and scheduler.until is not None:

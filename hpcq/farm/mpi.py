@@ -103,10 +103,15 @@ class MpiFarm:
         from mpi4py import MPI
 
         node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
-        computing: list[bool] = node.allgather(self.rank > 0 or self.rank_0_works)
+        computing: list[bool] = node.allgather(self.computes)
         place = sum(computing[: node.Get_rank()])
         node.Free()
         return place, sum(computing)
+
+    @property
+    def computes(self) -> bool:
+        """Whether this rank computes, and does not only schedule."""
+        return self.rank > 0 or self.rank_0_works
 
     @property
     def rank_0_works(self) -> bool:

@@ -297,8 +297,10 @@ class Scheduler:
             self._next = min(max(stop, start + 1), start + _MOST_TASKS, self._end)
             return self._order[start : self._next]
         stop = self._end
+        if float(self.costs[self._order[stop - 1]]) > room:
+            return _NONE
         start = int(np.searchsorted(self._sums, self._sums[stop] - limit))
-        self._end = max(start, self._next, stop - _MOST_TASKS)
+        self._end = max(min(start, stop - 1), self._next, stop - _MOST_TASKS)
         return self._order[self._end : stop]
 
     def _hold(self, own: _Worker, tasks: Numbers, now: float) -> None:

@@ -73,6 +73,10 @@ class Farm(Protocol):
     rank: int
     size: int
 
+    @property
+    def computes(self) -> bool:
+        """Whether this rank computes, and does not only schedule."""
+
     def share(self, payload: bytes) -> bytes:
         """Give rank 0's payload to every rank, once."""
 
@@ -106,6 +110,7 @@ class SerialFarm:
 
     rank = 0
     size = 1
+    computes = True
 
     def share(self, payload: bytes) -> bytes:
         """Return the payload."""

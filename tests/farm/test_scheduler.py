@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,37 +10,53 @@ from hypothesis import strategies as st
 from hpcq.farm.scheduler import Scheduler
 
 
+def leased(scheduler: Scheduler, worker: int, now: float = 0.0) -> list[int]:
+    return scheduler.lease(worker, now).tolist()
+
+
+def finish(scheduler: Scheduler, worker: int, *tasks: int, seconds: float, now: float) -> None:
+    scheduler.finish(worker, np.array(tasks), seconds, now)
+
+
 def test_largest_first() -> None:
-    scheduler = Scheduler([1.0, 9.0, 3.0], workers=["a", "b"], lease_seconds=0.5)
-    assert scheduler.lease("a") == (1,)
-    assert scheduler.lease("b") == (2,)
+    scheduler = Scheduler([1.0, 9.0, 3.0], workers=[7, 8], lease_seconds=0.5)
+    assert leased(scheduler, 7) == [1]
+    assert leased(scheduler, 8) == [2]
     assert not scheduler.complete
-    scheduler.finish("a", 1)
-    scheduler.finish("b", 2)
-    assert scheduler.lease("b") == (0,)
-    assert scheduler.lease("a") == ()
-    scheduler.finish("b", 0)
+    finish(scheduler, 7, 1, seconds=9, now=9)
+    finish(scheduler, 8, 2, seconds=3, now=9)
+    assert leased(scheduler, 8, 9) == [0]
+    assert leased(scheduler, 7, 9) == []
+    finish(scheduler, 8, 0, seconds=1, now=10)
     assert scheduler.complete
 
 
 def test_a_second_lease_only_up_to_the_fair_share() -> None:
-    scheduler = Scheduler([10.0, 1.0, 1.0], workers=["a", "b"], lease_seconds=0.5)
-    assert [scheduler.lease(worker) for worker in "abab"] == [(0,), (1,), (), (2,)]
-    many = Scheduler([1.0] * 12, workers=["a", "b"], lease_seconds=0.5)
-    assert [many.lease(worker) for worker in "ababab"] == [(0,), (1,), (2,), (3,), (), ()]
+    scheduler = Scheduler([10.0, 1.0, 1.0], workers=[0, 1], lease_seconds=0.5)
+    assert [leased(scheduler, worker) for worker in (0, 1, 0, 1)] == [[0], [1], [], [2]]
+    many = Scheduler([1.0] * 12, workers=[0, 1], lease_seconds=0.5)
+    assert [leased(many, worker) for worker in (0, 1) * 3] == [[0], [1], [2], [3], [], []]
+
+
+def test_leases_grow_to_what_was_asked_for_once_the_pace_is_known() -> None:
+    scheduler = Scheduler(np.full(100_000, 1.0), workers=range(4), lease_seconds=2.0)
+    first = leased(scheduler, 0)
+    assert len(first) == 1, "nothing is known, so nothing is risked"
+    finish(scheduler, 0, *first, seconds=0.001, now=0.001)
+    assert 1900 <= len(leased(scheduler, 0, 0.001)) <= 2000, "each takes 1 ms, not 1 s"
 
 
 def test_small_tasks_travel_together_but_leave_work_for_all() -> None:
-    scheduler = Scheduler([0.001] * 1000, workers=range(4))
-    lease = scheduler.lease(0)
+    scheduler = Scheduler([0.00001] * 1000, workers=range(4))
+    lease = leased(scheduler, 0)
     assert 1 < len(lease) <= 250
 
 
 def test_a_task_of_another_worker_is_refused() -> None:
-    scheduler = Scheduler([1.0, 1.0], workers=["a", "b"])
-    scheduler.lease("a")
-    with pytest.raises(ValueError, match="task: 0 is not leased to worker 'b'"):
-        scheduler.finish("b", 0)
+    scheduler = Scheduler([1.0, 1.0], workers=[0, 1])
+    leased(scheduler, 0)
+    with pytest.raises(ValueError, match="task: 0 is not leased to worker 1"):
+        finish(scheduler, 1, 0, seconds=1, now=1)
 
 
 def test_no_worker_is_refused() -> None:
@@ -47,21 +64,105 @@ def test_no_worker_is_refused() -> None:
         Scheduler([1.0], workers=[])
 
 
-@given(st.lists(st.floats(0, 100), max_size=60), st.integers(1, 7), st.integers(0, 1000))
-def test_every_task_is_computed_once_in_any_order_of_answers(
-    costs: list[float], workers: int, seed: int
+def test_what_is_done_is_not_done_again() -> None:
+    done = np.array([True, False, True])
+    scheduler = Scheduler([1.0, 1.0, 1.0], workers=[0], done=done)
+    assert scheduler.num_finished == 2
+    assert leased(scheduler, 0) == [1]
+
+
+def test_a_failed_task_is_tried_on_another_worker_then_set_aside() -> None:
+    scheduler = Scheduler([1.0, 1.0], workers=[0, 1])
+    assert leased(scheduler, 0) == [0]
+    assert leased(scheduler, 1) == [1]
+    assert not scheduler.fail(0, 0, 1.0)
+    assert leased(scheduler, 0, 1.0) == [], "it failed here"
+    finish(scheduler, 1, 1, seconds=1, now=1)
+    assert leased(scheduler, 1, 1.0) == [0]
+    assert scheduler.fail(1, 0, 2.0)
+    assert scheduler.aside == {0}
+    assert scheduler.complete
+
+
+def test_a_lost_worker_s_tasks_go_to_others() -> None:
+    scheduler = Scheduler([1.0] * 4, workers=[0, 1])
+    had = leased(scheduler, 0) + leased(scheduler, 0)
+    scheduler.lose(0)
+    scheduler.lose(0)
+    got: list[int] = []
+    while tasks := leased(scheduler, 1, 1.0):
+        finish(scheduler, 1, *tasks, seconds=1, now=1)
+        got += tasks
+    assert set(had) <= set(got)
+    assert scheduler.complete
+    assert scheduler.workers == [1]
+
+
+def test_a_straggler_s_task_is_copied_and_the_first_answer_counts() -> None:
+    scheduler = Scheduler([1.0] * 3, workers=[0, 1])
+    assert leased(scheduler, 0) == [0]
+    assert leased(scheduler, 1) == [1]
+    finish(scheduler, 1, 1, seconds=1, now=1)
+    assert leased(scheduler, 1, 1.0) == [2]
+    finish(scheduler, 1, 2, seconds=1, now=2)
+    assert scheduler.rescue(2.0) == [], "worker 0 is only one second late, a copy takes as long"
+    ((helper, tasks),) = scheduler.rescue(3.5)
+    assert (helper, tasks.tolist()) == (1, [0])
+    assert scheduler.rescue(9.0) == [], "one copy is enough"
+    finish(scheduler, 1, 0, seconds=1, now=4.5)
+    assert scheduler.complete
+    finish(scheduler, 0, 0, seconds=9, now=9)
+    assert scheduler.num_finished == 3
+
+
+def test_no_task_begins_that_does_not_end_in_time() -> None:
+    scheduler = Scheduler([10.0, 4.0, 1.0], workers=[0])
+    scheduler.until = 6.0
+    assert leased(scheduler, 0) == [2], "the smallest ones fit best"
+    finish(scheduler, 0, 2, seconds=1, now=1)
+    assert leased(scheduler, 0, 1.0) == [1]
+    finish(scheduler, 0, 1, seconds=4, now=5)
+    assert leased(scheduler, 0, 5.0) == []
+    assert scheduler.quiet
+    assert not scheduler.complete
+
+
+@given(
+    st.lists(st.floats(0, 100), max_size=60),
+    st.integers(1, 7),
+    st.integers(0, 1000),
+    st.sampled_from(["well", "fails", "dies", "late"]),
+)
+def test_every_task_is_finished_whatever_happens(
+    costs: list[float], workers: int, seed: int, mood: str
 ) -> None:
     chance = random.Random(seed)
     scheduler = Scheduler(costs, workers=range(workers))
-    out: dict[int, list[int]] = {w: list(scheduler.lease(w)) for w in range(workers)}
-    for worker in range(workers):
-        out[worker] += scheduler.lease(worker)
-    computed: list[int] = []
+    out: dict[int, list[int]] = {w: [] for w in range(workers)}
+    now, answers = 0.0, []
     while not scheduler.complete:
-        worker = chance.choice([w for w, tasks in out.items() if tasks])
+        now += chance.uniform(0, 5)
+        for worker in scheduler.workers:
+            while tasks := leased(scheduler, worker, now):
+                out[worker] += tasks
+        if mood == "late":
+            for worker, tasks in scheduler.rescue(now):
+                out[worker] += tasks.tolist()
+        if mood == "dies" and len(scheduler.workers) > 1 and chance.random() < 0.2:
+            dead = chance.choice(scheduler.workers)
+            scheduler.lose(dead)
+            out[dead].clear()
+        busy = [w for w, tasks in out.items() if tasks]
+        if not busy:
+            continue
+        worker = chance.choice(busy)
         task = out[worker].pop(0)
-        computed.append(task)
-        scheduler.finish(worker, task)
-        out[worker] += scheduler.lease(worker)
-    assert sorted(computed) == list(range(len(costs)))
-    assert scheduler.num_finished == len(costs)
+        if mood == "fails" and chance.random() < 0.3:
+            scheduler.fail(worker, task, now)
+            continue
+        answers.append(task)
+        finish(scheduler, worker, task, seconds=costs[task], now=now)
+    assert set(answers) | scheduler.aside == set(range(len(costs)))
+    assert scheduler.num_finished == len(set(answers))
+    if mood in ("well", "dies"):
+        assert len(answers) == len(costs)

@@ -5,34 +5,74 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpcq.farm.tasks import Outcome, Tasks
+from tests.farm.works import named, plain
+
 pytestmark = pytest.mark.mpi(min_size=2)
 
 
-def work(task: int) -> np.ndarray:
-    return np.full((2, task + 1), task * 1j)
-
-
-@pytest.mark.parametrize("tasks", [0, 1, 2, 57])
-def test_every_task_comes_back_in_its_place(tasks: int) -> None:
+def run(kind: str, tasks: int, *, apart: bool) -> Outcome | bytes:
+    """Run tasks on all ranks; rank 0 gets the outcome, the others what it says at the end."""
     from mpi4py import MPI
 
     from hpcq.farm.mpi import MpiFarm
 
     farm = MpiFarm(MPI.COMM_WORLD)
-    seen: list[int] = []
-    results = farm.run(
-        [0.001 * task for task in range(tasks)],
-        complex,
-        work,
-        lambda done, _: seen.append(done),
-    )
+    farm.names(f"host{farm.rank} test")
     if farm.rank:
-        assert results == []
-    else:
-        assert seen == list(range(1, tasks + 1))
-        assert len(results) == tasks
-        for task, result in enumerate(results):
-            np.testing.assert_array_equal(result, work(task).reshape(-1))
+        return farm.follow(named)
+    with farm.lead(named) as lead:
+        lead.open(kind.encode(), apart=apart)
+        lead.run(Tasks(np.ones(tasks), float))
+        lead.open(kind.encode(), apart=apart)
+        outcome = lead.run(Tasks(np.linspace(0, 1, tasks), float))
+        lead.closing = b"done"
+    return outcome
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("tasks", [0, 1, 2, 57])
+def test_every_task_comes_back_in_its_place(tasks: int, apart: bool) -> None:
+    outcome = run("plain", tasks, apart=apart)
+    if isinstance(outcome, bytes):
+        assert outcome == b"done"
+        return
+    assert outcome.complete
+    for task, found in enumerate(outcome.finished):
+        np.testing.assert_array_equal(found, plain(task, b""))
+
+
+@pytest.mark.parametrize("kind", ["failing", "dying"])
+def test_a_task_that_fails_on_two_ranks_is_set_aside(kind: str) -> None:
+    outcome = run(kind, 40, apart=True)
+    if isinstance(outcome, bytes):
+        return
+    assert outcome.finished.done.tolist() == [task != 3 for task in range(40)]
+    (failure,) = outcome.failures
+    where = {reason.split(":")[0] for reason in failure.reasons}
+    assert len(where) == 2, "on two ranks, each named with its host"
+    assert all(own.split()[3].startswith("host") for own in where)
+
+
+def test_large_results_come_whole() -> None:
+    outcome = run("large", 3, apart=False)
+    if not isinstance(outcome, bytes):
+        assert [len(own) for own in outcome.finished] == [3_000_000] * 3
+        assert [own[-1] for own in outcome.finished] == [0.0, 1.0, 2.0]
+
+
+def test_each_rank_of_a_node_takes_a_card() -> None:
+    from mpi4py import MPI
+
+    from hpcq.engines.gpus import pick_card
+    from hpcq.farm.mpi import MpiFarm
+
+    comm = MPI.COMM_WORLD
+    place, ranks = MpiFarm(comm).local_place()
+    assert comm.allgather(place) == list(range(comm.size))
+    assert ranks == comm.size
+    cards = comm.allgather(pick_card(place, ("4", "7")))
+    assert cards == (["4", "7"] * comm.size)[: comm.size]
 
 
 def test_bytes_and_the_smallest_number_reach_every_rank() -> None:

@@ -1,0 +1,106 @@
+"""What a farm does, on one rank, in a thread and in a process of its own."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from hpcq.farm.conduct import Standing, Stop, Unwatched
+from hpcq.farm.serial import SerialFarm
+from hpcq.farm.tasks import Batch, Finished, Outcome, Tasks
+from tests.farm.works import named, plain
+
+BOTH = pytest.mark.parametrize("apart", [False, True])
+
+
+def run(kind: str, tasks: int, *, apart: bool, **how: object) -> Outcome:
+    with SerialFarm().lead(named) as lead:
+        lead.open(kind.encode(), apart=apart)
+        return lead.run(Tasks(np.ones(tasks), float), **how)  # type: ignore[arg-type]
+
+
+@BOTH
+@pytest.mark.parametrize("tasks", [0, 1, 40])
+def test_every_task_comes_back_in_its_place(tasks: int, apart: bool) -> None:
+    outcome = run("plain", tasks, apart=apart)
+    assert outcome.complete
+    assert not outcome.stopped
+    for task, found in enumerate(outcome.finished):
+        np.testing.assert_array_equal(found, plain(task, b""))
+
+
+@BOTH
+def test_tickets_go_with_their_tasks(apart: bool) -> None:
+    tasks = Tasks(np.ones(9), float, ticket=lambda task: b"x" * task)
+    with SerialFarm().lead(named) as lead:
+        lead.open(b"plain", apart=apart)
+        found = [float(own[0]) for own in lead.run(tasks).finished]
+    assert found == [2.0 * task for task in range(9)]
+
+
+@BOTH
+def test_a_task_that_fails_twice_is_set_aside_and_named(apart: bool) -> None:
+    outcome = run("failing", 9, apart=apart)
+    assert outcome.finished.done.tolist() == [task != 3 for task in range(9)]
+    (failure,) = outcome.failures
+    assert failure.task == 3
+    assert len(failure.reasons) == 2
+    assert "RuntimeError: the dog ate my amplitudes" in str(failure)
+
+
+def test_a_process_that_is_killed_fails_its_task_only() -> None:
+    outcome = run("dying", 9, apart=True)
+    assert outcome.finished.done.tolist() == [task != 3 for task in range(9)]
+    assert "ended by SIGKILL (out of memory?)" in str(outcome.failures[0])
+
+
+@BOTH
+def test_several_runs_and_several_works_on_one_lead(apart: bool) -> None:
+    with SerialFarm().lead(named) as lead:
+        for kind in ("plain", "slow", "plain"):
+            lead.open(kind.encode(), apart=apart)
+            for _ in range(2):
+                assert lead.run(Tasks(np.ones(3), float)).complete
+        assert lead.ledger.busy[0] == pytest.approx(0.6, abs=0.2)
+        assert lead.ledger.table()[:, 3].sum() == 18
+
+
+def test_what_is_there_is_not_done_again() -> None:
+    done = Finished(5, float)
+    one = np.ones(1)
+    done.add(Batch(0, np.array([1, 3]), np.array([1, 1]), np.zeros(2), np.array([-1.0, -3.0])))
+    outcome = run("plain", 5, apart=False, finished=done)
+    assert outcome.complete
+    assert outcome.finished[3] == -3 * one
+    assert outcome.finished[4][0] == 4
+
+
+class Impatient(Unwatched):
+    """Stops a run after a while."""
+
+    def __init__(self, after: float, grace: float) -> None:
+        self.after, self.grace = after, grace
+
+    def __call__(self, standing: Standing) -> Stop | None:
+        late = standing.seconds > self.after
+        return Stop("enough", time.monotonic() + self.grace) if late else None
+
+
+@BOTH
+def test_a_stop_keeps_what_is_finished(apart: bool) -> None:
+    begun = time.monotonic()
+    outcome = run("slow", 100, apart=apart, watch=Impatient(1.0, 0.3))
+    assert time.monotonic() - begun < 5
+    assert outcome.stopped == "enough"
+    assert not outcome.complete
+    assert 1 <= outcome.finished.num_done < 40
+
+
+def test_a_deadline_lets_tasks_finish() -> None:
+    watch = Unwatched()
+    watch.deadline = time.monotonic() + 1.5  # type: ignore[assignment]
+    outcome = run("slow", 100, apart=False, watch=watch)
+    assert "no task fits" in outcome.stopped
+    assert 1 <= outcome.finished.num_done <= 16
