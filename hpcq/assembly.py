@@ -182,6 +182,13 @@ def assemble(job: Job, reduced: Reduced, cuts: Cuts, *, within_memory: bool = Tr
     )
 
 
+def costed(plan: Plan, job: Job) -> Plan:
+    """Return a plan with the cost that it has at a job's speeds."""
+    if job.speeds == plan.cost.speeds:
+        return plan
+    return replace(plan, cost=_cost(job, plan.tensors, plan.uses, plan.network, plan.terms))
+
+
 def _check_stored(stored: int, limits: Limits) -> None:
     if stored > limits.memory_bytes:
         raise MemoryLimitError(

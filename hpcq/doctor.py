@@ -60,8 +60,9 @@ def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
 
             load = os.getloadavg()[0]
             busy = f" (load {load:.1f}: repeat it on an idle machine)" if load > 0.5 else ""
-            for precision in get_args(Precision):
-                limits = Limits(LEAST_MEMORY, threads or cores, precision)
+            kinds = [(p, t) for p in get_args(Precision) for t in sorted({1, threads or cores})]
+            for precision, number in kinds:
+                limits = Limits(LEAST_MEMORY, number, precision)
                 speeds = measure_speeds(limits, budget)
                 place = write_speeds(limits, speeds)
                 findings.append(Finding("measured", f"{_described(limits)}: {_listed(speeds)}"))

@@ -100,7 +100,9 @@ class ExactRun:
     ) -> NDArray[np.complex128]:
         """Contract: here, or if that takes long, on all ranks."""
         plan, watch = self.plan, self.options.watch
-        contraction = Contraction.within(plan.network, plan.terms, plan.limits.memory_bytes // 4)
+        contraction = Contraction.within(
+            plan.network, plan.terms, plan.limits.memory_bytes // 4
+        ).spread(plan.cost.contraction_flops)
         if plan.cost.contraction_seconds < _LONG_CONTRACTION:
             parts = (contraction.part(n, bonds) for n in range(contraction.num_parts))
             values = contraction.sum_up(parts, bonds)

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from hpcq.assembly import Job, Plan, assemble
+from hpcq.assembly import Job, Plan, assemble, costed
 from hpcq.choosing import SEARCH_SECONDS, Wish, choose, score_by
 from hpcq.config import SHARE_OF_MEMORY, Limits, Precision, rounded_memory, whole_number
 from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
@@ -189,12 +189,14 @@ def plan_normalised(
         "threads": limits.threads,
         "precision": limits.precision,
     }
-    known = read_speeds(limits) if speeds is None else Speeds(**speeds)
-    config["speeds"] = asdict(known)
-    job = Job(circuit, asked, limits, config, known)
+    # Decisions go by one thread's speeds, so that plans don't depend on how many ranks share a node.
+    single = read_speeds(replace(limits, threads=1)) if speeds is None else Speeds(**speeds)
+    config["speeds"] = asdict(single)
+    job = Job(circuit, asked, limits, config, single)
+    here = replace(job, speeds=read_speeds(limits))
     if max_qubits is not None:
         wish = Wish(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
-        return choose(job, wish, farm)
+        return costed(choose(job, wish, farm), here)
     reduced = job.simplifier.nothing
     if partition is not None:
         chosen = cuts_from_partition(circuit, partition)
@@ -212,7 +214,7 @@ def plan_normalised(
     else:
         chosen = Cuts()
     try:
-        return assemble(job, reduced, chosen, within_memory=exact)
+        return costed(assemble(job, reduced, chosen, within_memory=exact), here)
     except MemoryLimitError as error:
         raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
@@ -27,6 +27,12 @@ Indices = NDArray[np.intp]
 
 _TERMS_AT_ONCE = 4096
 _MOST_PARTS = 4096
+_WORTH_SPREADING = 1e11
+"""Floating-point operations from which a contraction is divided for several ranks."""
+
+_ENOUGH_PARTS = 16
+_LEAST_BATCH = 8
+_SPREADING_COSTS = 1.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,20 @@ class Contraction:
     def within(cls, network: Network, terms: TermTable, memory_bytes: int) -> Contraction:
         """Return a contraction whose batches' intermediates fit in about so many bytes."""
         return cls(network, terms, _batch(network, memory_bytes))
+
+    def spread(self, flops: float) -> Contraction:
+        """Return the contraction in smaller batches, if it is long and that costs hardly more.
+
+        Args:
+            flops: What it takes as it is.
+        """
+        total = len(self.terms.picks)
+        batch = -(-total // _ENOUGH_PARTS)
+        if flops < _WORTH_SPREADING or self.num_parts >= _ENOUGH_PARTS or batch < _LEAST_BATCH:
+            return self
+        smaller = replace(self, batch=batch)
+        cost = _work(self.network, self.terms, batch).flops
+        return smaller if cost <= _SPREADING_COSTS * flops else self
 
     @property
     def num_parts(self) -> int:
@@ -161,10 +181,14 @@ class Work:
 
 def predicted_work(network: Network, terms: TermTable, memory_bytes: int) -> Work:
     """Predict what :func:`contract` does, from its first batch of terms."""
+    return _work(network, terms, _batch(network, memory_bytes))
+
+
+def _work(network: Network, terms: TermTable, batch: int) -> Work:
     if not network.linked:
         return Work(0.0, 0.0, len(network.legs), 0.0)
     total = len(terms.picks)
-    sample = min(total, _batch(network, memory_bytes))
+    sample = min(total, batch)
     itinerary = _Itinerary(network, terms.choices(0, sample))
     needed, first = itinerary.needed, len(network.linked)
     flops, entries, products = 0.0, 0.0, 0

@@ -30,6 +30,11 @@ _SPARSE = 12
 _TRIALS = 64
 _QUICK = 8
 _MOST_BITS = 900.0
+_WORTH_SPREADING = 2e10
+"""Floating-point operations of one row from which a contraction is sliced for several ranks."""
+
+_SPREADING_COSTS = 1.05
+_ENOUGH_SLICES = 16
 _HUGE = 900
 
 
@@ -154,10 +159,13 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
             pairs.setdefault((first, second), []).append(number)
     together = [(pair, tuple(edges)) for pair, edges in sorted(pairs.items())]
     network = next(_networks(cut, together, loops))
-    if network.sweep_bytes <= memory_bytes:
+    fits = network.sweep_bytes <= memory_bytes
+    if fits and sum(network.flops) < _WORTH_SPREADING:
         return network
     # Sliced edge by edge, where a whole bond would make far more slices than memory asks for.
     single = [(pair, (edge,)) for pair, edges in together for edge in edges]
+    if fits:
+        return _spread(network, _networks(cut, single, loops))
     for network in _networks(cut, single, loops):
         if network.sweep_bytes <= memory_bytes:
             return network
@@ -166,6 +174,18 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
         f"{format_bytes(network.sweep_bytes)} on rank 0, {format_bytes(memory_bytes)} are "
         "left for it; expected fewer cuts between two subcircuits, or more memory"
     )
+
+
+def _spread(network: Network, others: Iterator[Network]) -> Network:
+    """Return a network with slices for many ranks, if it takes hardly more operations."""
+    most = _SPREADING_COSTS * sum(network.flops)
+    for other in others:
+        if sum(other.flops) > most:
+            break
+        network = other
+        if network.num_slices >= _ENOUGH_SLICES:
+            break
+    return network
 
 
 def _networks(

@@ -98,7 +98,7 @@ class ShotsRun:
         """Measure one round."""
         number = len(self.schedule.rounds)
         farmed = self.order.farmed(number, step.batches, tasks)
-        name = f"round {number}"
+        name = f"round {number + 1}"
         done = self.done.stage(name)
         if done is None or len(done) != len(tasks):
             done = Finished(len(tasks), farmed.dtype)
@@ -107,7 +107,7 @@ class ShotsRun:
             account.end("measure")
             return self._result("partial", account, (Stage(name, done),))
 
-        self.options.watch.begin(f"round {number + 1}", partial)
+        self.options.watch.begin(name, partial)
         outcome = lead.run(farmed, done, self.options.watch)
         self.options.watch.end_line()
         account.end("measure")
