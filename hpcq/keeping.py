@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -43,7 +44,7 @@ class Keeper:
         self.path = path
         self.took = 0.0
         self._seconds = seconds
-        self._last = self._told = time.monotonic()
+        self._last, self._told = time.monotonic(), -math.inf
         self._seal = seal_of(path)
 
     @classmethod

@@ -189,7 +189,7 @@ def plan_normalised(
         "threads": limits.threads,
         "precision": limits.precision,
     }
-    # Decisions go by one thread's speeds, so that plans don't depend on how many ranks share a node.
+    # Decisions go by one thread's speeds: plans must not depend on how many ranks share a node.
     single = read_speeds(replace(limits, threads=1)) if speeds is None else Speeds(**speeds)
     config["speeds"] = asdict(single)
     job = Job(circuit, asked, limits, config, single)

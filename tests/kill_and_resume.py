@@ -51,10 +51,12 @@ def write_circuit(folder: Path, layers: int = 16, qubits: int = 14) -> list[str]
 class Job:
     """A run under the launcher, known by a token in its environment."""
 
-    def __init__(self, arguments: list[str], ranks: int, folder: Path, workers: str) -> None:
+    def __init__(
+        self, arguments: list[str], ranks: int, folder: Path, workers: str, *more: str
+    ) -> None:
         self.token = uuid.uuid4().hex
         self.log = folder / f"log-{self.token}"
-        prefix = [str(launcher()), "-n", str(ranks)]
+        prefix = [str(launcher()), "-n", str(ranks), *more]
         if is_open_mpi():
             prefix += ["--oversubscribe", "--bind-to", "none"]
         how = {_TOKEN: self.token, "HPCQ_CALIBRATION": "none", "HPCQ_WORKERS": workers}

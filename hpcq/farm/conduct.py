@@ -219,6 +219,7 @@ def conduct(
     stop: Stop | None = None
     started = looked = rescued = time.monotonic()
     idle = 0.0
+    scheduler.until = watch.deadline
     own.fill()
     while not scheduler.complete:
         scheduler.until = watch.deadline

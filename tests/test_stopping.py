@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from hpcq.errors import InputError
+from hpcq.stopping import StopSigns, read_signal
+
+
+@pytest.mark.parametrize("name", ["USR1", "SIGUSR1", "usr1"])
+def test_a_signal_is_known_by_its_name(name: str) -> None:
+    assert read_signal(name) == signal.SIGUSR1
+
+
+@pytest.mark.parametrize("name", ["KILL", "STOP", "FOO", "", "SIG", "_DFL"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="stop_signal"):
+        read_signal(name)
+
+
+@pytest.mark.parametrize(("own", "least", "most"), [("USR1", 4, 9), ("TERM", 0.5, 4)])
+def test_a_signal_asks_to_stop_soon_or_at_once(own: str, least: float, most: float) -> None:
+    before = signal.getsignal(read_signal(own))
+    with StopSigns(environment={}) as signs:
+        assert signs.stop is None
+        assert signs.deadline is None
+        os.kill(os.getpid(), read_signal(own))
+        assert signs.stop is not None
+        assert own in signs.stop.reason
+        assert least < signs.stop.until - time.monotonic() < most
+    assert signal.getsignal(read_signal(own)) == before
+
+
+def test_a_second_interrupt_interrupts() -> None:
+    with StopSigns(environment={}):
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_another_stop_signal_may_be_named() -> None:
+    with StopSigns(stop_signal="USR2", environment={}) as signs:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert signs.stop is not None
+
+
+def test_the_earlier_of_limit_and_allocation_counts() -> None:
+    end = {"SLURM_JOB_END_TIME": str(int(time.time()) + 500)}
+    both = StopSigns(1000.0, environment=end).deadline
+    assert both is not None
+    assert 460 < both - time.monotonic() < 500, "there must be time left to save"
+    limit = StopSigns(100.0, environment=end)
+    assert limit.deadline is not None
+    early = limit.deadline
+    limit.saving_takes(20.0)
+    assert limit.deadline < early - 30
+    over = StopSigns(1.0, environment={})
+    assert over.stop is not None
+    assert "time limit" in over.stop.reason
+    assert StopSigns(environment={"SLURM_JOB_END_TIME": "soon"}).deadline is None
