@@ -252,12 +252,18 @@ def _cost(
     work = predicted_work(network, terms, job.limits.memory_bytes // 4)
     stored = costs.stored_bytes(tensors, uses)
     statevector, mps = job.uncut_seconds
+    seconds = costs.contraction_seconds(work, stored, len(terms.picks), job.speeds)
+    contraction_bytes = 0
+    if work.flops >= costs.LONG_CONTRACTION:
+        # Every rank then has all tensors over their bonds, for a while twice, and its sweep.
+        contraction_bytes = 2 * costs.bond_bytes(tensors, uses) + network.sweep_bytes
     return Cost(
         simulation_seconds=total,
         longest_task_seconds=longest,
-        contraction_seconds=costs.contraction_seconds(work, stored, len(terms.picks), job.speeds),
+        contraction_seconds=seconds,
         contraction_flops=work.flops,
         task_bytes=max(costs.task_bytes(tensor, job.limits) for tensor in tensors),
+        contraction_bytes=contraction_bytes,
         tensor_bytes=stored + network.sweep_bytes,
         uncut_seconds=statevector,
         uncut_mps_seconds=mps,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -18,6 +18,8 @@ from hpcq.reconstruction.terms import TermTable
 
 MARK = b"contract "
 """What the bytes of a contraction's order start with."""
+
+_LENGTH = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,22 +53,25 @@ class ContractionOrder:
             "network": asdict(network),
             "picks": terms.picks,
             "batch": self.contraction.batch,
-            "tensors": len(self.tensors),
             "threads": self.threads,
+            "shapes": [tensor.shape for tensor in self.tensors],
         }
-        buffer = io.BytesIO()
-        np.save(buffer, np.frombuffer(json.dumps(header).encode(), dtype=np.uint8))
-        for tensor in self.tensors:
-            np.save(buffer, tensor)
-        return MARK + buffer.getvalue()
+        words = json.dumps(header).encode()
+        length = len(words).to_bytes(_LENGTH, "little")
+        arrays = (np.ascontiguousarray(tensor).data.cast("B") for tensor in self.tensors)
+        return b"".join([MARK, length, words, *arrays])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ContractionOrder:
-        """Unpack what :meth:`to_bytes` packed."""
-        buffer = io.BytesIO(data)
-        buffer.seek(len(MARK))
-        header = json.loads(np.load(buffer).tobytes())
-        tensors = [np.load(buffer) for _ in range(header["tensors"])]
+        """Unpack what :meth:`to_bytes` packed; the tensors stay where they are."""
+        start = len(MARK) + _LENGTH
+        stop = start + int.from_bytes(data[len(MARK) : start], "little")
+        header = json.loads(data[start:stop])
+        tensors = []
+        for shape in header["shapes"]:
+            size = math.prod(shape)
+            tensors.append(np.frombuffer(data, np.complex128, size, stop).reshape(shape))
+            stop += 16 * size
         network = header["network"]
         return cls(
             Contraction(
@@ -91,7 +96,7 @@ class ContractionOrder:
                 TermTable(
                     (),
                     tuple(tuple((k, s) for k, s in pick) for pick in header["picks"]),
-                    ((),) * header["tensors"],
+                    ((),) * len(tensors),
                 ),
                 header["batch"],
             ),

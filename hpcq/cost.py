@@ -6,6 +6,7 @@ of two where the machine is calibrated, orders of magnitude where it is not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 LARGE_CONTRACTION = 1e10
 """Floating-point operations above which the contraction takes all threads."""
 
+LONG_CONTRACTION = 3e10
+"""Floating-point operations from which all ranks contract; about a second of one core."""
+
 _BYTES = 16
 _WIDEST_UNFUSED = 14
 _HALVED_ABOVE = 64
@@ -45,6 +49,7 @@ class Cost:
         contraction_seconds: The contraction on rank 0.
         contraction_flops: Its real floating-point operations.
         task_bytes: Memory of the largest task, on whichever rank has it.
+        contraction_bytes: Memory of the contraction on every rank; 0 where rank 0 does it alone.
         tensor_bytes: Memory of all tensors and of the contraction, on rank 0.
         uncut_seconds: An uncut statevector simulation; infinite where it does not fit.
         uncut_mps_seconds: Upper bound for an uncut matrix-product-state simulation.
@@ -56,6 +61,7 @@ class Cost:
     contraction_seconds: float
     contraction_flops: float
     task_bytes: int
+    contraction_bytes: int
     tensor_bytes: int
     uncut_seconds: float
     uncut_mps_seconds: float
@@ -79,6 +85,11 @@ class Cost:
     def memory_bytes(self) -> int:
         """The most memory that a rank needs: rank 0, which keeps the tensors and works too."""
         return self.task_bytes + self.tensor_bytes
+
+    @property
+    def rank_bytes(self) -> int:
+        """The most memory that a rank other than 0 needs."""
+        return max(self.task_bytes, self.contraction_bytes)
 
     @property
     def cheaper_uncut(self) -> str | None:
@@ -158,6 +169,11 @@ def stored_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
     blocks = sum((2 if t.sliced else 1) * s for t, s in zip(tensors, size, strict=True))
     bonds = [size[use] for use in uses]
     return blocks + sum(bonds) + max(bonds, default=0)
+
+
+def bond_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
+    """Memory of the tensors over their bonds."""
+    return sum(16 * math.prod(tensors[use].shape) for use in uses)
 
 
 def contraction_seconds(work: Work, stored: int, terms: int, speeds: Speeds) -> float:

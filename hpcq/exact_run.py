@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.assembly import Plan
-from hpcq.contraction_order import ContractionOrder
+from hpcq.contraction_order import ContractionOrder, open_contraction
+from hpcq.cost import LONG_CONTRACTION
 from hpcq.engines.aer import AerEngine
 from hpcq.errors import HpcqError, InputError
+from hpcq.farm.serial import SerialFarm
 from hpcq.farm.tasks import Finished
 from hpcq.farm.worker import in_process
 from hpcq.identity import check_same, exact_identity
@@ -29,9 +32,6 @@ if TYPE_CHECKING:
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
 _APART_SECONDS = 2.0
 """Predicted seconds of simulation on each rank from which ranks simulate in own processes."""
-
-_LONG_CONTRACTION = 1.0
-"""Predicted seconds from which a contraction is done in parts by all ranks."""
 
 _SIMULATE, _CONTRACT = "simulate", "contract"
 
@@ -103,7 +103,7 @@ class ExactRun:
         contraction = Contraction.within(
             plan.network, plan.terms, plan.limits.memory_bytes // 4
         ).spread(plan.cost.contraction_flops)
-        if plan.cost.contraction_seconds < _LONG_CONTRACTION:
+        if plan.cost.contraction_flops < LONG_CONTRACTION:
             parts = (contraction.part(n, bonds) for n in range(contraction.num_parts))
             values = contraction.sum_up(parts, bonds)
             account.end(_CONTRACT)
@@ -120,12 +120,21 @@ class ExactRun:
         watch.begin(_CONTRACT, partial)
         if self.options.keeper is not None:
             self.options.keeper.try_to_save(partial)
-        needed = farm.size > 1 or in_process(apart=False)
-        lead.open(order.to_bytes() if needed else b"", apart=False, own=order.work)
-        outcome = lead.run(tasks, done, watch)
+        with self._contractors(lead, farm) as contractors:
+            needed = contractors is lead and farm.size > 1
+            payload = order.to_bytes() if needed or in_process(apart=False) else b""
+            contractors.open(payload, apart=False, own=order.work)
+            outcome = contractors.run(tasks, done, watch)
         account.end(_CONTRACT)
         check_outcome(outcome, self.options.keeper, partial)
         return contraction.sum_up(done, bonds)
+
+    def _contractors(self, lead: Lead, farm: Farm) -> AbstractContextManager[Lead]:
+        """Return who contracts: all ranks, or this one alone where others lack the memory."""
+        fits = self.plan.cost.contraction_bytes <= self.plan.limits.memory_bytes
+        if fits or farm.size == 1:
+            return nullcontext(lead)
+        return SerialFarm().lead(open_contraction)
 
     def _tensors(self, blocks: Finished) -> list[NDArray[np.complex128]]:
         """Put the blocks of every tensor together."""

@@ -97,7 +97,7 @@ def _cost_lines(plan: Plan) -> list[str]:
         f"predicted          {plan.predicted_seconds:.3g} s on {_count(ranks, 'rank')},"
         f" most of it in"
         f" {dominates(plan)} (speeds of this machine: {basis})",
-        f"memory             {format_bytes(cost.task_bytes)} a rank,"
+        f"memory             {format_bytes(cost.rank_bytes)} a rank,"
         f" {format_bytes(cost.memory_bytes)} on rank 0"
         f" (limit {format_bytes(plan.limits.memory_bytes)})",
         f"sampling overhead  {_power_of_ten(plan.cut.log10_sampling_overhead)} "
@@ -241,7 +241,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "contraction_flops": cost.contraction_flops,
         "contraction_slices": plan.network.num_slices,
         "memory_bytes": cost.memory_bytes,
-        "memory_bytes_per_rank": cost.task_bytes,
+        "memory_bytes_per_rank": cost.rank_bytes,
         "cheaper_uncut": cost.cheaper_uncut,
         "sampling": None if plan.sampling is None else _sampling_json(plan.sampling),
         "observables": [observable.name for observable in plan.observables],
