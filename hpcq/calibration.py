@@ -20,7 +20,7 @@ from hpcq.cost import task_seconds
 from hpcq.cutting.subcircuits import Subcircuit
 from hpcq.engines.aer import AerEngine
 from hpcq.farm.serial import SerialFarm
-from hpcq.options import RunOptions
+from hpcq.job.options import RunOptions
 from hpcq.planning import plan
 from hpcq.reconstruction.expectation import contract, predicted_work
 from hpcq.reconstruction.network import bond_tensor

@@ -107,11 +107,11 @@ def _run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     reading = _read_ahead(options)
     from hpcq.farm.mpi import ending_the_job, open_farm
-    from hpcq.keeping import Keeper
-    from hpcq.options import RunOptions
+    from hpcq.job.keeping import Keeper
+    from hpcq.job.options import RunOptions
+    from hpcq.job.stopping import StopSigns
+    from hpcq.job.watching import Watchman
     from hpcq.running import run_on_farm
-    from hpcq.stopping import StopSigns
-    from hpcq.watching import Watchman
 
     keepers: list[Keeper] = []
     options.previous = None
@@ -173,7 +173,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from hpcq.status import status_of, status_text
+    from hpcq.job.status import status_of, status_text
 
     status = status_of(Path(options.file))
     print(json.dumps(status) if options.json else status_text(status))
@@ -213,9 +213,9 @@ def _planned(
     check: Callable[[], None],
 ) -> list[Plan]:
     """Make the plan on rank 0, and with ``--pareto`` narrower ones; nothing on other ranks."""
+    from hpcq.job.together import from_rank_0, room_of
     from hpcq.planning import pareto_plans, plan_normalised, with_limits
     from hpcq.running import check_plan
-    from hpcq.together import from_rank_0, room_of
 
     cores, memory = room_of(farm, getattr(options, "device", "auto"))
 

@@ -149,7 +149,7 @@ def _known_answers() -> Iterator[Finding]:
 
     from hpcq.cutting.cuts import Cuts, GateCut, WireCut
     from hpcq.farm.serial import SerialFarm
-    from hpcq.options import RunOptions
+    from hpcq.job.options import RunOptions
     from hpcq.planning import plan
     from hpcq.running import run_on_farm
 

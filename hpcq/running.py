@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 from hpcq.assembly import Plan
 from hpcq.config import Device, Limits
-from hpcq.contraction_order import MARK as MARK_OF_CONTRACTION
-from hpcq.contraction_order import open_contraction
 from hpcq.engines.aer import AerEngine
 from hpcq.errors import HpcqError, InputError
-from hpcq.exact_run import ExactRun, prepare_exact
+from hpcq.exact.contraction import MARK as MARK_OF_CONTRACTION
+from hpcq.exact.contraction import open_contraction
+from hpcq.exact.order import MARK as MARK_OF_EXACT
+from hpcq.exact.order import WorkOrder
+from hpcq.exact.running import ExactRun, prepare_exact
 from hpcq.farm.mpi import ending_the_job, open_farm
 from hpcq.farm.tasks import Work
-from hpcq.keeping import USUAL_SECONDS, Keeper
+from hpcq.job.keeping import USUAL_SECONDS, Keeper
+from hpcq.job.options import RunOptions
+from hpcq.job.provenance import Account, Laps
+from hpcq.job.stopping import USUAL_SIGNAL, StopSigns
+from hpcq.job.together import closing_of, device_of, from_rank_0, on_every_rank, result_of
+from hpcq.job.watching import Watchman
 from hpcq.machine import blas_threads, format_bytes
-from hpcq.options import RunOptions
-from hpcq.order import MARK as MARK_OF_EXACT
-from hpcq.order import WorkOrder
-from hpcq.provenance import Account, Laps
 from hpcq.result import Result
 from hpcq.shots.engine import Wanted
 from hpcq.shots.order import ShotOrder
 from hpcq.shots.running import ShotsRun, prepare_shots, try_templates
-from hpcq.stopping import USUAL_SIGNAL, StopSigns
-from hpcq.together import closing_of, device_of, from_rank_0, on_every_rank, result_of
-from hpcq.watching import Watchman
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm

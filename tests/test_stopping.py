@@ -7,7 +7,7 @@ import time
 import pytest
 
 from hpcq.errors import InputError
-from hpcq.stopping import StopSigns, read_signal
+from hpcq.job.stopping import StopSigns, read_signal
 
 
 @pytest.mark.parametrize("name", ["USR1", "SIGUSR1", "usr1"])

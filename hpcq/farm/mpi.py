@@ -20,9 +20,9 @@ import numpy as np
 
 from hpcq.errors import HpcqError, MissingDependencyError, WorldOfOneError
 from hpcq.farm import wire
+from hpcq.farm.own import OwnWorker
 from hpcq.farm.serial import Farm, Lead, SerialFarm
 from hpcq.farm.tasks import Batch, Lease, Opener, Work
-from hpcq.farm.worker import OwnWorker
 from hpcq.machine import launched, launched_size, usable_cores, usable_memory
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from hpcq.farm.conduct import Transport, Unwatched, Watch, conduct
 from hpcq.farm.ledger import Ledger
+from hpcq.farm.own import OwnWorker
 from hpcq.farm.tasks import Batch, Finished, Lease, Opener, Outcome, Tasks, Work
-from hpcq.farm.worker import OwnWorker, here
+from hpcq.farm.worker import here
 from hpcq.machine import usable_cores, usable_memory
 
 

@@ -6,7 +6,6 @@ and outlive a simulation that the system kills for its memory, computes in anoth
 
 from __future__ import annotations
 
-import os
 import queue
 import socket
 import threading
@@ -22,8 +21,6 @@ from hpcq.farm.tasks import Array, Batch, Lease, Opener, Work
 
 FLUSH_SECONDS = 0.2
 _FLUSH_BYTES = 8 << 20
-_VARIABLE = "HPCQ_WORKERS"
-"""Environment variable: ``thread`` or ``process``, where the farm should not choose."""
 
 
 class Worker(Protocol):
@@ -147,56 +144,3 @@ def said(error: BaseException) -> str:
 def here() -> str:
     """Return this host's name."""
     return socket.gethostname()
-
-
-def in_process(*, apart: bool) -> bool:
-    """Say whether a worker gets a process of its own; the environment may overrule."""
-    wanted = os.environ.get(_VARIABLE, "")
-    return wanted == "process" or (apart and wanted != "thread")
-
-
-def make_worker(*, process: bool) -> Worker:
-    """Return a worker, in a process of its own or not."""
-    if process:
-        from hpcq.farm.process import ProcessWorker
-
-        return ProcessWorker()
-    return ThreadWorker()
-
-
-class OwnWorker:
-    """A rank's worker, whichever kind the work that is open wants.
-
-    Args:
-        opener: Makes the work.
-    """
-
-    def __init__(self, opener: Opener) -> None:
-        self.worker: Worker | None = None
-        self._opener = opener
-        self._process = False
-
-    def open(self, payload: bytes, *, apart: bool, work: Work | None = None) -> None:
-        """Open work on it.
-
-        Args:
-            payload: What the opener makes the work of.
-            apart: Whether it is long enough for a process of its own.
-            work: The work, where this process has it already.
-        """
-        process = in_process(apart=apart)
-        if self.worker is not None and self._process != process:
-            self.close()
-        if self.worker is None:
-            self.worker, self._process = make_worker(process=process), process
-        if work is None or process:
-            self.worker.open(self._opener, payload)
-        else:
-            known = work
-            self.worker.open(lambda _: known, payload)
-
-    def close(self) -> None:
-        """End it."""
-        if self.worker is not None:
-            self.worker.close()
-            self.worker = None

@@ -12,12 +12,13 @@ import numpy as np
 from hpcq.assembly import Plan
 from hpcq.engines.sampling import ShotEngine
 from hpcq.errors import HpcqError, InputError
+from hpcq.farm.own import in_process
 from hpcq.farm.tasks import Finished
-from hpcq.farm.worker import in_process
 from hpcq.identity import check_same
+from hpcq.job.options import RunOptions
+from hpcq.job.provenance import Account
+from hpcq.job.together import check_outcome
 from hpcq.machine import format_bytes
-from hpcq.options import RunOptions
-from hpcq.provenance import Account
 from hpcq.result import Details, Result, Stage, Unfinished
 from hpcq.shots.batches import Task
 from hpcq.shots.counts import Counts, unpack
@@ -27,7 +28,6 @@ from hpcq.shots.record import Record, shots_identity, tensors_of
 from hpcq.shots.rounds import make_schedule
 from hpcq.shots.sampling import Sampling
 from hpcq.shots.schedule import Schedule, Step
-from hpcq.together import check_outcome
 
 if TYPE_CHECKING:
     from hpcq.farm.serial import Farm, Lead

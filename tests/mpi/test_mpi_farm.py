@@ -97,7 +97,7 @@ def test_the_answer_is_the_same_bit_for_bit_as_alone() -> None:
 
     import hpcq
     from hpcq.farm.serial import SerialFarm
-    from hpcq.options import RunOptions
+    from hpcq.job.options import RunOptions
     from hpcq.running import run_on_farm
 
     rng = np.random.default_rng(5)
@@ -119,7 +119,7 @@ def test_a_plan_refused_on_rank_0_is_refused_everywhere() -> None:
 
     from hpcq.errors import InputError
     from hpcq.farm.mpi import MpiFarm
-    from hpcq.together import from_rank_0
+    from hpcq.job.together import from_rank_0
 
     def make() -> None:
         raise InputError("partition: wrong")

@@ -8,11 +8,11 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 import hpcq
-from hpcq import exact_run
-from hpcq.contraction_order import ContractionOrder
 from hpcq.cost import Cost
+from hpcq.exact import running as exact_run
+from hpcq.exact.contraction import ContractionOrder
 from hpcq.farm.serial import SerialFarm
-from hpcq.options import RunOptions
+from hpcq.job.options import RunOptions
 from hpcq.reconstruction import expectation, network
 from hpcq.reconstruction.product import product, product_threads
 from hpcq.running import run_on_farm

@@ -31,7 +31,7 @@ from hpcq.search.order import MARK, take_part
 if TYPE_CHECKING:
     from hpcq.farm.serial import Farm
     from hpcq.farm.tasks import Outcome
-    from hpcq.keeping import Keeper
+    from hpcq.job.keeping import Keeper
 
 ENDS: dict[str, type[HpcqError]] = {
     "input": InputError,

@@ -10,9 +10,9 @@ from typing import Any
 from hpcq.errors import InputError
 from hpcq.farm.worker import here
 from hpcq.files import printable_path
-from hpcq.keeping import read_status
+from hpcq.job.keeping import read_status
+from hpcq.job.watching import duration
 from hpcq.store import load_summary, read_progress
-from hpcq.watching import duration
 
 _SILENT_SECONDS = 30.0
 """Without a word for so long, a run on another host is taken to be over."""

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hpcq.stopping import StopSigns
-from hpcq.watching import Watchman
+from hpcq.job.stopping import StopSigns
+from hpcq.job.watching import Watchman
 
 if TYPE_CHECKING:
-    from hpcq.keeping import Keeper
+    from hpcq.job.keeping import Keeper
     from hpcq.result import Result
 
 

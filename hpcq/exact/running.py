@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.assembly import Plan
-from hpcq.contraction_order import ContractionOrder, open_contraction
 from hpcq.cost import LONG_CONTRACTION
 from hpcq.engines.aer import AerEngine
 from hpcq.errors import HpcqError, InputError
+from hpcq.exact.contraction import ContractionOrder, open_contraction
+from hpcq.exact.order import WorkOrder
+from hpcq.farm.own import in_process
 from hpcq.farm.serial import SerialFarm
 from hpcq.farm.tasks import Finished
-from hpcq.farm.worker import in_process
 from hpcq.identity import check_same, exact_identity
-from hpcq.options import RunOptions
-from hpcq.order import WorkOrder
-from hpcq.provenance import Account
+from hpcq.job.options import RunOptions
+from hpcq.job.provenance import Account
+from hpcq.job.together import check_outcome
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.result import Details, Result, Stage, Unfinished
-from hpcq.together import check_outcome
 
 if TYPE_CHECKING:
     from hpcq.farm.serial import Farm, Lead

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpcq.farm.conduct import Standing, Stop
-from hpcq.stopping import StopSigns
+from hpcq.job.stopping import StopSigns
 
 if TYPE_CHECKING:
-    from hpcq.keeping import Keeper
+    from hpcq.job.keeping import Keeper
     from hpcq.result import Result
 
 _LINE_SECONDS = 5.0

@@ -1,0 +1,1 @@
+"""Exact runs: what is farmed out, and what comes of it."""
