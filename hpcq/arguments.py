@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from hpcq.errors import InputError
+from hpcq.machine import read_duration
 from hpcq.version import __version__
 
 Command = Callable[[argparse.Namespace], int]
@@ -85,25 +86,12 @@ def _seconds(text: str) -> float:
 
 
 def _duration(text: str) -> float:
-    """Read seconds, or a time as SLURM writes it."""
-    days, _, clock = text.rpartition("-")
-    parts = clock.split(":")
-    try:
-        numbers = [int(own) for own in parts] if len(parts) > 1 or days else [float(text)]
-        if days:
-            numbers += [0] * (3 - len(numbers))
-        if len(numbers) > 3 or min(numbers) < 0:
-            raise ValueError
-        value = int(days or 0) * 86400 + sum(
-            own * 60**place for place, own in enumerate(reversed(numbers))
-        )
-    except ValueError:
-        value = 0
-    if not 0 < value < 1e9:
+    value = read_duration(text)
+    if value is None:
         raise argparse.ArgumentTypeError(
             f"{text[:40]!r} is no time, expected seconds or [D-]HH:MM:SS"
         )
-    return float(value)
+    return value
 
 
 def _precision(text: str) -> str | float:

@@ -138,7 +138,7 @@ def _run(options: argparse.Namespace) -> int:
     farm = open_farm()
     limit = options.time_limit
     left = None if limit is None else max(0.0, limit - (time.monotonic() - begun))
-    with ending_the_job(farm), StopSigns(left, options.stop_signal) as signs:
+    with ending_the_job(farm), StopSigns(left, options.stop_signal, asks=farm.rank == 0) as signs:
         plans = _planned(options, reading, farm, check)
         keeper = keepers[0] if keepers else None
         watch = Watchman(signs, keeper, sys.stderr if farm.rank == 0 else None)

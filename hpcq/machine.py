@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -107,6 +109,43 @@ def parse_bytes(text: str, name: str = "memory") -> int:
             f"{name}: {text[:40]!r} is no size, expected a number of bytes such as 4G or 512M"
         ) from None
     return int(size)
+
+
+def read_duration(text: str) -> float | None:
+    """Read seconds, or a time as SLURM writes it ([D-]HH:MM:SS, MM:SS); None if it is neither."""
+    days, _, clock = text.strip().rpartition("-")
+    parts = clock.split(":")
+    try:
+        numbers = [int(own) for own in parts] if len(parts) > 1 or days else [float(text)]
+        if days:
+            numbers += [0] * (3 - len(numbers))
+        if len(numbers) > 3 or min(numbers) < 0:
+            return None
+        value = int(days or 0) * 86400 + sum(
+            own * 60**place for place, own in enumerate(reversed(numbers))
+        )
+    except ValueError:
+        return None
+    return float(value) if 0 < value < 1e9 else None
+
+
+def slurm_seconds_left(environment: Mapping[str, str] = os.environ) -> float | None:
+    """Seconds until the SLURM allocation ends; None where there is none, or nobody knows.
+
+    SLURM before 23.02 does not tell by a variable, so it is asked.
+    """
+    end = environment.get("SLURM_JOB_END_TIME", "")
+    if end.isdigit():
+        return int(end) - time.time()
+    job = environment.get("SLURM_JOB_ID", "")
+    if not job.isdigit():
+        return None
+    command = ["squeue", "--noheader", "--format=%L", f"--jobs={job}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return read_duration(done.stdout)
 
 
 def format_bytes(size: float) -> str:

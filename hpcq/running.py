@@ -82,7 +82,8 @@ def run(
             rank among several ends the whole job.
     """
     farm = open_farm(comm)
-    with ending_the_job(farm), StopSigns(time_limit, stop_signal) as signs:
+    signs = StopSigns(time_limit, stop_signal, asks=farm.rank == 0)
+    with ending_the_job(farm), signs:
         prepared = from_rank_0(
             farm, lambda: _kept(plan, farm.size, previous, output, checkpoint_seconds)
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from hpcq.errors import InputError
 from hpcq.farm.conduct import Stop
+from hpcq.machine import slurm_seconds_left
 
 USUAL_SIGNAL = "SIGUSR1"
 _HURRY = (signal.SIGTERM, signal.SIGINT)
@@ -20,7 +21,6 @@ _GRACE_SECONDS = 6.0
 
 _HURRY_SECONDS = 2.0
 _MARGIN_SECONDS = 10.0
-_SLURM_END = "SLURM_JOB_END_TIME"
 
 
 def read_signal(name: str) -> signal.Signals:
@@ -49,7 +49,8 @@ class StopSigns:
     Args:
         seconds: Time limit from now on; None for none.
         stop_signal: Name of the signal that asks to stop.
-        environment: Where SLURM says when the allocation ends.
+        environment: Where SLURM says when the allocation ends, or which it is.
+        asks: Whether to look for that end; only rank 0 needs to know.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class StopSigns:
         seconds: float | None = None,
         stop_signal: str = USUAL_SIGNAL,
         environment: Mapping[str, str] = os.environ,
+        *,
+        asks: bool = True,
     ) -> None:
         self._signal = read_signal(stop_signal)
         self._stop: Stop | None = None
@@ -64,9 +67,9 @@ class StopSigns:
         self._save_seconds = 0.0
         now = time.monotonic()
         ends = [] if seconds is None else [(now + seconds, f"the time limit of {seconds:g} s")]
-        end = environment.get(_SLURM_END, "")
-        if end.isdigit():
-            ends.append((now + int(end) - time.time(), "the end of the SLURM allocation"))
+        left = slurm_seconds_left(environment) if asks else None
+        if left is not None:
+            ends.append((now + left, "the end of the SLURM allocation"))
         self._end, self._why = min(ends, default=(float("inf"), ""))
 
     def __enter__(self) -> StopSigns:
