@@ -143,6 +143,18 @@ class Finished:
         self.num_done += len(fresh)
         return fresh
 
+    def kept(self) -> Iterator[Batch]:
+        """Yield the batches without results that came too late."""
+        for number, batch in enumerate(self.batches):
+            counts = self._batch[batch.tasks] == number
+            if counts.all():
+                yield batch
+                continue
+            tasks = batch.tasks[counts]
+            arrays = [self[task] for task in tasks.tolist()]
+            sizes, seconds = batch.sizes[counts], batch.seconds[counts]
+            yield Batch(batch.run, tasks, sizes, seconds, np.concatenate(arrays))
+
     def __getitem__(self, task: int) -> Array:
         """Return the numbers that a finished task gave."""
         number = int(self._batch[task])

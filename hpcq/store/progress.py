@@ -25,7 +25,7 @@ def write_unfinished(unfinished: Unfinished, file: h5py.File) -> None:
         own.attrs["total"] = len(finished)
         own.attrs["done"] = finished.num_done
         own.attrs["dtype"] = finished.dtype.str
-        batches = finished.batches
+        batches = list(finished.kept())
         whole = [np.empty(0, dtype=np.int64)]
         own["tasks"] = np.concatenate([*whole, *(batch.tasks for batch in batches)])
         own["sizes"] = np.concatenate([*whole, *(batch.sizes for batch in batches)])

@@ -77,6 +77,24 @@ def test_what_is_there_is_not_done_again() -> None:
     assert outcome.finished[4][0] == 4
 
 
+def test_results_that_came_too_late_do_not_count() -> None:
+    def batch(*tasks: int) -> Batch:
+        numbers = np.array(tasks)
+        return Batch(0, numbers, numbers, np.zeros(len(tasks)), np.repeat(10.0 * numbers, numbers))
+
+    finished = Finished(4, float)
+    assert finished.add(batch(1, 2)).tolist() == [1, 2]
+    assert finished.add(batch(2, 3, 1, 0)).tolist() == [3, 0]
+    assert finished.add(batch(3)).tolist() == []
+    assert finished.num_done == 4
+    again = Finished(4, float)
+    for own in finished.kept():
+        assert len(again.add(own)) == len(own.tasks)
+    assert again.num_done == 4
+    for task in range(4):
+        np.testing.assert_array_equal(again[task], np.full(task, 10.0 * task))
+
+
 class Impatient(Unwatched):
     """Stops a run after a while."""
 
