@@ -81,7 +81,9 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number of seconds greater than 0")
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no number of seconds between 0 and a million"
+        )
     return value
 
 

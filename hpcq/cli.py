@@ -106,7 +106,7 @@ def _plan(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     reading = _read_ahead(options)
-    from hpcq.farm.mpi import ending_the_job, open_farm
+    from hpcq.farm.mpi import end_before, ending_the_job, open_farm
     from hpcq.job.keeping import Keeper
     from hpcq.job.options import RunOptions
     from hpcq.job.stopping import StopSigns
@@ -124,24 +124,22 @@ def _run(options: argparse.Namespace) -> int:
             mode = "exact" if _budget(options) is None else "shots"
             options.previous = keepers[0].found(mode)
 
+    found: list[Result] = []
+
     def finish(result: Result) -> None:
-        shown = result.to_json() if options.json else str(result)
+        found.append(result)
         for keeper in keepers:
-            try:
-                keeper.finish(result)
-            except HpcqError:
-                print(shown, flush=True)
-                raise
-            sys.stderr.write(f"hpcq: wrote {keeper.path}\n")
-        print(shown, flush=True)
+            keeper.finish(result)
+            watch.say(f"wrote {keeper.path}")
 
     farm = open_farm()
-    limit = options.time_limit
-    left = None if limit is None else max(0.0, limit - (time.monotonic() - begun))
-    with ending_the_job(farm), StopSigns(left, options.stop_signal, asks=farm.rank == 0) as signs:
-        plans = _planned(options, reading, farm, check)
+    first = farm.rank == 0
+    signs = StopSigns(options.time_limit, options.stop_signal, since=begun, asks=first)
+    with ending_the_job(farm), signs:
+        with signs.giving_up(lambda reason: end_before(farm, reason)):
+            plans = _planned(options, reading, farm, check)
         keeper = keepers[0] if keepers else None
-        watch = Watchman(signs, keeper, sys.stderr if farm.rank == 0 else None)
+        watch = Watchman(signs, keeper, sys.stderr if first else None)
         how = RunOptions(
             options.device,
             options.noise,
@@ -151,9 +149,17 @@ def _run(options: argparse.Namespace) -> int:
             watch,
             finish,
         )
-        result = run_on_farm(plans[0] if plans else None, farm, how)
-        if farm.rank == 0 and options.previous is result:
-            print(result.to_json() if options.json else str(result))
+        failure: HpcqError | None = None
+        try:
+            found.append(run_on_farm(plans[0] if plans else None, farm, how))
+        except HpcqError as error:
+            if not error.together:
+                raise
+            failure = error
+    if first and found:  # also one that could not be saved
+        print(found[0].to_json() if options.json else str(found[0]), flush=True)
+    if failure is not None:
+        raise failure
     return 0
 
 

@@ -53,6 +53,10 @@ class StoppedError(HpcqError):
     together = True
 
 
+class NotWrittenError(HpcqError):
+    """A file could not be written, for want of room, say; it is as it was before."""
+
+
 class TasksFailedError(HpcqError):
     """Some tasks could not be done; the message names them, and the others are in the file."""
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hpcq.errors import InputError
+from hpcq.errors import InputError, NotWrittenError
 
 
 def open_regular(path: str | os.PathLike[str], max_bytes: int, expected: str) -> int:
@@ -112,7 +113,7 @@ def write_whole(place: Path, content: bytes | memoryview, option: str) -> None:
         option: What to call it in messages.
 
     Raises:
-        InputError: It cannot be written, for want of room, say.
+        NotWrittenError: It cannot be written, for want of room, say.
     """
     with written_aside(place, option) as aside:
         aside.write_bytes(content)
@@ -127,9 +128,10 @@ def written_aside(place: Path, option: str) -> Iterator[Path]:
         option: What to call it in messages.
 
     Raises:
-        InputError: It cannot be written; the file is as it was.
+        NotWrittenError: It cannot be written; the file is as it was.
     """
     aside = None
+    _sweep(place.parent)
     try:
         handle, aside = _open_aside(place.parent)
         os.close(handle)
@@ -141,7 +143,7 @@ def written_aside(place: Path, option: str) -> Iterator[Path]:
         aside = None
     except OSError as error:
         name = printable_path(place)
-        raise InputError(f"{option}: cannot write {name!r}: {error.strerror}") from None
+        raise NotWrittenError(f"{option}: cannot write {name!r}: {error.strerror}") from None
     finally:
         if aside is not None:
             with contextlib.suppress(OSError):
@@ -151,8 +153,22 @@ def written_aside(place: Path, option: str) -> Iterator[Path]:
 
 
 def _open_aside(folder: Path) -> tuple[int, Path]:
-    handle, name = tempfile.mkstemp(prefix=".hpcq-", suffix=".part", dir=folder)
+    prefix = f".hpcq-{socket.gethostname()}-{os.getpid()}-"
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=folder)
     return handle, Path(name)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this host that were killed have left behind."""
+    with contextlib.suppress(OSError):
+        for left in folder.glob(f".hpcq-{socket.gethostname()}-*.part"):
+            pid = left.name.rsplit("-", 2)[1]
+            if (
+                pid.isdecimal()
+                and not Path(f"/proc/{pid}").exists()
+                and Path("/proc/self").exists()
+            ):
+                left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

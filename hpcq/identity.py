@@ -19,6 +19,9 @@ Identity = Mapping[str, str]
 """What must be the same for a run to go on from another: a SHA-256 or plain words for each part."""
 
 
+_NAMES = {"slices": "slices, which follow from --memory,"}
+
+
 def identity_of(plan: Plan, cut: CutCircuit) -> dict[str, str]:
     """Return what every run is known by: circuit, cuts and observables."""
     observables = [
@@ -57,8 +60,8 @@ def check_same(known: Identity, wanted: Identity, what: str) -> None:
     differ = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
     if differ:
         raise InputError(
-            f"output: {what} of another run ({', '.join(differ)} differ), expected the same run, "
-            "or another file"
+            f"output: {what} of another run ({', '.join(_NAMES.get(own, own) for own in differ)} "
+            "differ), expected the same run, or another file"
         )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import re
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -111,6 +114,13 @@ def parse_bytes(text: str, name: str = "memory") -> int:
     return int(size)
 
 
+def complain(line: str) -> None:
+    """Write a line to stderr, if anybody still hears it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
 def read_duration(text: str) -> float | None:
     """Read seconds, or a time as SLURM writes it ([D-]HH:MM:SS, MM:SS); None if it is neither."""
     days, _, clock = text.strip().rpartition("-")
@@ -135,10 +145,10 @@ def slurm_seconds_left(environment: Mapping[str, str] = os.environ) -> float | N
     SLURM before 23.02 does not tell by a variable, so it is asked.
     """
     end = environment.get("SLURM_JOB_END_TIME", "")
-    if end.isdigit():
+    if re.fullmatch("[0-9]{1,12}", end):
         return int(end) - time.time()
     job = environment.get("SLURM_JOB_ID", "")
-    if not job.isdigit():
+    if not re.fullmatch("[0-9]+", job):
         return None
     command = ["squeue", "--noheader", "--format=%L", f"--jobs={job}"]
     try:

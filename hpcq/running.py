@@ -17,7 +17,7 @@ from hpcq.exact.contraction import open_contraction
 from hpcq.exact.order import MARK as MARK_OF_EXACT
 from hpcq.exact.order import WorkOrder
 from hpcq.exact.running import ExactRun, prepare_exact
-from hpcq.farm.mpi import ending_the_job, open_farm
+from hpcq.farm.mpi import end_before, ending_the_job, open_farm
 from hpcq.farm.tasks import Work
 from hpcq.job.keeping import USUAL_SECONDS, Keeper
 from hpcq.job.options import RunOptions
@@ -84,9 +84,10 @@ def run(
     farm = open_farm(comm)
     signs = StopSigns(time_limit, stop_signal, asks=farm.rank == 0)
     with ending_the_job(farm), signs:
-        prepared = from_rank_0(
-            farm, lambda: _kept(plan, farm.size, previous, output, checkpoint_seconds)
-        )
+        with signs.giving_up(lambda reason: end_before(farm, reason)):
+            prepared = from_rank_0(
+                farm, lambda: _kept(plan, farm.size, previous, output, checkpoint_seconds)
+            )
         checked, before, keeper = prepared or (None, None, None)
         options = RunOptions(device, noise, backend, before, keeper, Watchman(signs, keeper))
         if keeper is not None:
@@ -164,7 +165,7 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
                 lead.closing = result.to_json().encode()
             except HpcqError as error:
                 failure = error
-                lead.closing = closing_of(error)
+                lead.closing, lead.exit_code = closing_of(error), error.exit_code
         if failure is not None:
             failure.together = True
             raise failure

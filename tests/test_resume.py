@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -18,7 +22,8 @@ from qiskit import QuantumCircuit
 import hpcq
 from hpcq.cli import main
 from hpcq.errors import InputError, StoppedError
-from tests.kill_and_resume import trials, write_circuit
+from hpcq.store import read_progress
+from tests.kill_and_resume import Job, trials, write_circuit
 from tests.launch import environment, launcher
 from tests.launch import hpcq as run_hpcq
 
@@ -53,6 +58,11 @@ def wait_for(condition: object, seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+def has_saved(output: Path) -> Callable[[], bool]:
+    """Return whether a file holds finished tasks by now."""
+    return lambda: output.exists() and read_progress(output)[0]["done"] > 0
+
+
 def status(output: Path) -> dict:
     return json.loads(run_hpcq("status", output, "--json").stdout)
 
@@ -73,7 +83,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     output = tmp_path / "out.h5"
     own = (*job, "-o", output, "--checkpoint-seconds", "0.1")
     running = start(*own, HPCQ_WORKERS=workers)
-    wait_for(output.exists)
+    wait_for(has_saved(output))
     begun = time.monotonic()
     running.send_signal(getattr(signal, f"SIG{name}"))
     _, said = running.communicate(timeout=30)
@@ -110,14 +120,14 @@ def test_status_while_a_run_goes_on(job: list[str], tmp_path: Path) -> None:
 
 def test_a_time_limit_stops_before_it_is_over(job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    done = run_hpcq("run", *job, "-o", output, "--time-limit", "00:00:11")
+    done = run_hpcq("run", *job, "-o", output, "--time-limit", "00:00:03")
     assert done.returncode == 75, done.stderr
     assert "time" in done.stderr
     assert output.exists()
 
 
 def test_stopped_without_an_output_nothing_is_kept(job: list[str]) -> None:
-    done = run_hpcq("run", *job, "--time-limit", "1")
+    done = run_hpcq("run", *job, "--time-limit", "1.5")
     assert done.returncode == 1
     assert "there is no --output" in done.stderr
 
@@ -147,7 +157,7 @@ def stopped(job: list[str], tmp_path: Path) -> Path:
     """A file of a run that was stopped."""
     output = tmp_path / "out.h5"
     running = start(*job, "-o", output, "--checkpoint-seconds", "0.1")
-    wait_for(output.exists)
+    wait_for(has_saved(output))
     running.terminate()
     assert running.wait(30) == 75
     return output
@@ -184,6 +194,79 @@ def test_damaged_and_foreign_files_are_left_alone(job: list[str], stopped: Path)
         assert stopped.read_bytes() == content
 
 
+@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+def test_a_rank_that_does_not_answer_does_not_hold_a_stop_up(
+    job: list[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.h5"
+    how = [*job, "-o", str(output), "--checkpoint-seconds", "0.1"]
+    running = Job(how, 2, tmp_path, "process")
+    wait_for(output.exists)
+    pids = {rank: pid for pid, rank in running.members().items() if rank is not None}
+    os.kill(pids[1], signal.SIGSTOP)
+    begun = time.monotonic()
+    os.kill(pids[0], signal.SIGTERM)
+    assert running.process.wait(30) == 75
+    assert time.monotonic() - begun < 10
+    assert "ranks that do not answer: 1" in running.log.read_text()
+    running.gone()
+
+
+def test_nobody_needs_to_listen(job: list[str], values: list[float], tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    command = [sys.executable, "-m", "hpcq", "run", *job, "-o", str(output), "--json"]
+    quoted = " ".join(map(shlex.quote, command))
+    for how in (f"{quoted} 2>&-", f"{quoted} 2> >(head -c 1 >/dev/null)"):
+        output.unlink(missing_ok=True)
+        done = subprocess.run(
+            ["bash", "-c", how], capture_output=True, text=True, env=environment(), check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["expectation_values"] == values
+        assert status(output)["state"] == "DONE"
+
+
+def test_an_output_that_is_gone_is_written_again(
+    job: list[str], values: list[float], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.h5"
+    running = start(*job, "-o", output, "--checkpoint-seconds", "0.1", "--json")
+    wait_for(output.exists)
+    output.unlink()
+    found, _ = running.communicate(timeout=60)
+    assert json.loads(found)["expectation_values"] == values
+    assert [path.name for path in tmp_path.iterdir()] == ["out.h5"]
+
+
+def test_an_output_that_another_run_changed_is_kept(job: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    running = start(*job, "-o", output, "--checkpoint-seconds", "0.1")
+    wait_for(output.exists)
+    output.write_text("my thesis")
+    running.terminate()
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 75
+    assert output.read_text() == "my thesis"
+    assert "with --output" in said
+    assert hpcq.load(tmp_path / "out.1.h5").status == "partial"
+
+
+def test_a_full_disk_loses_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    output = tmp_path / "out.h5"
+    how = ["example:lattices", "--max-qubits", "18", "--observable", "Z0"]
+    assert main(["run", *how, "-o", str(output)]) == 1
+    told = capfd.readouterr()
+    assert "Z0  -0.19" in told.out
+    assert "No space left" in told.err
+    assert not list(tmp_path.iterdir())
+
+
 def two_halves(seed: int = 3) -> QuantumCircuit:
     rng = np.random.default_rng(seed)
     circuit = QuantumCircuit(6)
@@ -199,7 +282,7 @@ def test_python_keeps_a_file_too(tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     plan = hpcq.plan(two_halves(), "Z0 Z5", partition="AAABBB")
     with pytest.raises(StoppedError, match="0 of 2 tasks are saved"):
-        hpcq.run(plan, output=output, time_limit=1.0)
+        hpcq.run(plan, output=output, time_limit=1e-3)
     held = hpcq.load(output)
     assert held.status == "partial"
     assert np.isnan(held.expectation_values).all()
@@ -216,7 +299,7 @@ def test_an_unfinished_run_of_other_shots_is_finished_first(tmp_path: Path) -> N
     output = tmp_path / "out.h5"
     plan = hpcq.plan(two_halves(), "Z0 Z5", partition="AAABBB", shots=10_000)
     with pytest.raises(StoppedError):
-        hpcq.run(plan, output=output, time_limit=1.0)
+        hpcq.run(plan, output=output, time_limit=1e-3)
     more = hpcq.plan(two_halves(), "Z0 Z5", partition="AAABBB", shots=20_000)
     with pytest.raises(InputError, match="shots was 10000"):
         hpcq.run(more, output=output)
@@ -230,7 +313,7 @@ def test_what_it_cost_is_added_up(tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     plan = hpcq.plan(two_halves(), "Z0 Z5", partition="AAABBB")
     with pytest.raises(StoppedError):
-        hpcq.run(plan, output=output, time_limit=1.0)
+        hpcq.run(plan, output=output, time_limit=1e-3)
     hpcq.run(plan, output=output)
     result = hpcq.load(output)
     account, starts = result.provenance["account"], result.provenance["starts"]

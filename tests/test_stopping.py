@@ -21,7 +21,9 @@ def test_other_names_are_refused(name: str) -> None:
         read_signal(name)
 
 
-@pytest.mark.parametrize(("own", "least", "most"), [("USR1", 4, 9), ("TERM", 0.5, 4)])
+@pytest.mark.parametrize(
+    ("own", "least", "most"), [("USR1", 4, 9), ("TERM", -1, 0.1), ("HUP", -1, 0.1)]
+)
 def test_a_signal_asks_to_stop_soon_or_at_once(own: str, least: float, most: float) -> None:
     before = signal.getsignal(read_signal(own))
     with StopSigns(environment={}) as signs:
@@ -36,6 +38,7 @@ def test_a_signal_asks_to_stop_soon_or_at_once(own: str, least: float, most: flo
 
 def test_a_second_interrupt_interrupts() -> None:
     with StopSigns(environment={}):
+        os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
@@ -57,7 +60,26 @@ def test_the_earlier_of_limit_and_allocation_counts() -> None:
     early = limit.deadline
     limit.saving_takes(20.0)
     assert limit.deadline < early - 30
-    over = StopSigns(1.0, environment={})
+    over = StopSigns(0.3, environment={})
     assert over.stop is not None
     assert "time limit" in over.stop.reason
     assert StopSigns(environment={"SLURM_JOB_END_TIME": "soon"}).deadline is None
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "00:10", True])
+def test_what_is_no_time_limit_is_refused(seconds: object) -> None:
+    with pytest.raises(InputError, match="time_limit"):
+        StopSigns(seconds)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", ["²", "9" * 400, "-5", ""])
+def test_what_slurm_does_not_say_is_not_heard(end: str) -> None:
+    assert StopSigns(environment={"SLURM_JOB_END_TIME": end}).deadline is None
+
+
+def test_before_the_work_begins_a_signal_ends_the_run() -> None:
+    said: list[str] = []
+    with StopSigns(environment={}) as signs:
+        with signs.giving_up(said.append):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert said == ["SIGTERM was received"]

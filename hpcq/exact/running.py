@@ -110,8 +110,10 @@ class ExactRun:
             return values
         order = ContractionOrder(contraction, bonds, plan.limits.threads)
         tasks = order.tasks()
-        done = self.done.stage(_CONTRACT) or Finished(len(tasks.costs), tasks.dtype)
-        stages.append(Stage(_CONTRACT, done))
+        # With other memory the parts may be others; then those that are done are of no use.
+        name = f"{_CONTRACT}, {contraction.num_parts} parts of {contraction.batch} terms"
+        done = self.done.stage(name) or Finished(len(tasks.costs), tasks.dtype)
+        stages.append(Stage(name, done))
 
         def partial() -> Result:
             account.end(_CONTRACT)

@@ -212,6 +212,8 @@ def conduct(
     Returns:
         The outcome: all results, unless it was stopped, or tasks failed.
     """
+    if len(finished) != len(tasks.costs):
+        raise ValueError(f"finished: for {len(finished)} tasks, expected {len(tasks.costs)}")
     outcome = Outcome(finished)
     scheduler = Scheduler(tasks.costs, transport.workers, done=finished.done)
     own = _Conductor(run, tasks, outcome, transport, ledger, scheduler, watch)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -18,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcq.errors import HpcqError, MissingDependencyError, WorldOfOneError
+from hpcq.errors import HpcqError, MissingDependencyError, StoppedError, WorldOfOneError
 from hpcq.farm import wire
 from hpcq.farm.own import OwnWorker
 from hpcq.farm.serial import Farm, Lead, SerialFarm
 from hpcq.farm.tasks import Batch, Lease, Opener, Work
-from hpcq.machine import launched, launched_size, usable_cores, usable_memory
+from hpcq.machine import complain, launched, launched_size, usable_cores, usable_memory
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -39,7 +38,7 @@ _RANK_0_WORKS_UP_TO = 16
 """Ranks up to which rank 0 computes too; beyond, it only schedules."""
 
 _LOOK_SECONDS = 0.1
-_GOODBYE_SECONDS = 60.0
+_GOODBYE_SECONDS, _STOP_SECONDS = 30.0, 3.0
 _SLAB = 1 << 30
 _FAULT_TOLERANT = "OMPI_MCA_mpi_ft_enable"
 _BYE = Batch(-1, *(np.empty(0, dtype=np.int64),) * 2, np.empty(0), np.empty(0))
@@ -133,10 +132,19 @@ class MpiFarm:
             yield lead
         finally:
             transport.close()
-        self._dismiss(lead.closing)
+        self._dismiss(lead.closing, lead.exit_code)
 
     def follow(self, opener: Opener) -> bytes:
         """Compute what rank 0 leases; see :class:`hpcq.farm.serial.Farm`."""
+        try:
+            return self._follow(opener)
+        except self._mpi_errors():
+            if not self._survives:
+                raise
+            complain(f"hpcq: rank {self.rank}: rank 0 is lost, and the job with it")
+            os._exit(1)
+
+    def _follow(self, opener: Opener) -> bytes:
         own = OwnWorker(opener)
         nap = _Nap()
         try:
@@ -177,8 +185,12 @@ class MpiFarm:
                 self._say(worker, tag, message)
         self._flush()
 
-    def _dismiss(self, closing: bytes) -> None:
-        """Tell all ranks that it is over, and take what they still send until they say goodbye."""
+    def _dismiss(self, closing: bytes, exit_code: int) -> None:
+        """Tell all ranks that it is over, and take what they still send until they say goodbye.
+
+        If one does not, the job ends without its word, with the exit code that it would have.
+        """
+        patience = _STOP_SECONDS if exit_code else _GOODBYE_SECONDS
         self._say_all(_END, closing)
         missing = set(range(1, self.size)) - self._lost.keys()
         nap, last = _Nap(), time.monotonic()
@@ -188,17 +200,18 @@ class MpiFarm:
                 nap()
                 self._look_for_losses()
                 missing -= self._lost.keys()
-                if time.monotonic() - last > _GOODBYE_SECONDS:
+                if time.monotonic() - last > patience:
                     names = ", ".join(map(str, sorted(missing)))
-                    sys.stderr.write(
-                        f"hpcq: ranks {names} do not answer; all is done without them\n"
-                    )
-                    sys.stderr.flush()
-                    self._comm.Abort(0)
+                    complain(f"hpcq: ranks that do not answer: {names}; ending without them")
+                    self.end_job(exit_code)
             else:
                 nap.reset()
                 if found[1].run == _BYE.run:
                     missing.discard(found[0])
+
+    def end_job(self, exit_code: int) -> None:
+        """End all ranks at once."""
+        self._comm.Abort(exit_code)
 
     def _post(self, batch: Batch) -> None:
         """Send results to rank 0: a header, and the numbers in slabs."""
@@ -405,6 +418,20 @@ def open_farm(comm: Comm | None = None) -> Farm:
     return MpiFarm(comm) if comm.Get_size() > 1 else SerialFarm()
 
 
+def end_before(farm: Farm, reason: str) -> None:
+    """End the job before the farm has done anything, saying why.
+
+    Raises:
+        StoppedError: On a farm of one.
+    """
+    text = f"stopped, because {reason}, before anything was computed; nothing is lost"
+    if not isinstance(farm, MpiFarm):
+        raise StoppedError(text)
+    if farm.rank == 0:
+        complain(f"hpcq: error: {text}")
+    farm.end_job(StoppedError.exit_code)
+
+
 @contextmanager
 def ending_the_job(farm: Farm) -> Iterator[None]:
     """End the whole job if this rank fails, saying where and how.
@@ -420,9 +447,8 @@ def ending_the_job(farm: Farm) -> Iterator[None]:
             raise
         where = f"hpcq: rank {farm.rank} of {farm.size} on {socket.gethostname()}"
         if isinstance(error, KeyboardInterrupt):
-            sys.stderr.write(f"{where} was interrupted, ending the job\n")
+            complain(f"{where} was interrupted, ending the job")
         else:
-            sys.stderr.write(f"{where} failed, ending the job\n{traceback.format_exc()}")
-        sys.stderr.flush()
-        farm._comm.Abort(1)
+            complain(f"{where} failed, ending the job\n{traceback.format_exc()}")
+        farm.end_job(1)
         raise

@@ -248,15 +248,16 @@ class Scheduler:
         Returns:
             Workers and tasks; nothing while tasks wait for a worker, or nothing can be won.
         """
-        if self.waiting or self.stopped or self.until is not None or not self.num_idle:
+        if self.waiting or self.stopped or not self.num_idle:
             return []
+        room = float("inf") if self.until is None else self.until - now
         idle = [name for name, own in self._workers.items() if not own.leases]
         slow = [(-self._remaining(own, now), name) for name, own in self._workers.items()]
         heapify(slow)
         found = []
         while idle and slow and slow[0][0] < -_WORTH:
             remaining, name = heappop(slow)
-            tasks = self._copies(self._workers[name], self._workers[idle[-1]], -remaining)
+            tasks = self._copies(self._workers[name], self._workers[idle[-1]], -remaining, room)
             if tasks:
                 self._copied.update(tasks)
                 found.append((idle.pop(), np.array(tasks)))
@@ -350,7 +351,7 @@ class Scheduler:
         current = float(self.costs[tasks[0]]) * pace
         return float(self.costs[tasks].sum()) * pace - current + abs(current - elapsed)
 
-    def _copies(self, slow: _Worker, helper: _Worker, remaining: float) -> list[int]:
+    def _copies(self, slow: _Worker, helper: _Worker, remaining: float, room: float) -> list[int]:
         """Return tasks from the end of what a worker has that a helper would finish earlier."""
         pace, seconds = self._pace_of(helper), _WORTH
         found: list[int] = []
@@ -358,7 +359,7 @@ class Scheduler:
             if task in self._copied:
                 continue
             seconds += float(self.costs[task]) * pace
-            if seconds > (remaining / 2 if found else remaining):
+            if seconds > min(remaining / 2 if found else remaining, room):
                 break
             found.append(task)
         return found[::-1]

@@ -21,11 +21,13 @@ class Lead:
     Attributes:
         ledger: Account of all runs.
         closing: What the other ranks are told at the end.
+        exit_code: What the job ends with.
     """
 
     def __init__(self, transport: Transport) -> None:
         self.ledger = Ledger()
         self.closing = b""
+        self.exit_code = 0
         self._transport = transport
         self._runs = 0
         self._since = time.monotonic()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.worker import here
 from hpcq.files import printable_path
-from hpcq.machine import launched_size
+from hpcq.machine import complain, launched_size
 
 if TYPE_CHECKING:
     from hpcq.result import Result
@@ -41,7 +40,7 @@ class Keeper:
     def __init__(self, path: Path, seconds: float = USUAL_SECONDS) -> None:
         from hpcq.store import seal_of
 
-        self.path = path
+        self.path = self.begun = path
         self.took = 0.0
         self._seconds = seconds
         self._last, self._told = time.monotonic(), -math.inf
@@ -89,20 +88,21 @@ class Keeper:
 
     def save(self, result: Result) -> Path:
         """Write the file, and return where to."""
-        from hpcq.store import seal_of
+        from hpcq.store import rewrite, seal_of
 
         begun = time.monotonic()
-        if seal_of(self.path) != self._seal:
-            sys.stderr.write(
-                f"hpcq: {self.path} was changed by another run meanwhile and is kept\n"
-            )
-            self.forget_status()
+        if os.path.lexists(self.path) and seal_of(self.path) != self._seal:
             beside = (
                 self.path.with_name(f"{self.path.stem}.{n}{self.path.suffix}")
                 for n in range(1, 10**6)
             )
-            self.path = next(own for own in beside if not own.exists())
-        result.save(self.path)
+            other = next(own for own in beside if not os.path.lexists(own))
+            complain(
+                f"hpcq: {printable_path(self.path)} was changed by another run meanwhile and is "
+                f"kept; this one goes on with --output {printable_path(other)}"
+            )
+            self.path = other
+        rewrite(result, self.path)
         self._seal = seal_of(self.path)
         self._last = time.monotonic()
         self.took = self._last - begun
@@ -110,8 +110,10 @@ class Keeper:
 
     def finish(self, result: Result) -> None:
         """Write the whole result; see :meth:`save`."""
-        self.save(result)
-        self.forget_status()
+        try:
+            self.save(result)
+        finally:
+            self.forget_status()
 
     def try_to_save(self, make: Callable[[], Result]) -> None:
         """Write the file while the run goes on; if that fails, say so and go on."""
@@ -119,7 +121,7 @@ class Keeper:
             self.save(make())
         except HpcqError as error:
             self._last = time.monotonic()
-            sys.stderr.write(f"hpcq: warning: not saved: {error}\n")
+            complain(f"hpcq: warning: not saved: {' '.join(str(error).split())}")
 
     # -------------------------------------------------------------- the status beside it
 

@@ -28,6 +28,7 @@ def status_of(path: Path) -> dict[str, Any]:
     Raises:
         InputError: If nothing is known of such a run, or the file is damaged.
     """
+    path = resolved(path)
     told = read_status(path)
     status: dict[str, Any] = {"output": printable_path(path)}
     saved = None
@@ -72,6 +73,14 @@ def status_text(status: dict[str, Any]) -> str:
                 f"rank-seconds busy, {account['idle_seconds']:.4g} idle"
             )
     return "\n".join(lines)
+
+
+def resolved(path: Path) -> Path:
+    """Follow links, as a run does."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path
 
 
 _MEANINGS = {

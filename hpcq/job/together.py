@@ -155,9 +155,11 @@ def check_outcome(outcome: Outcome, keeper: Keeper | None, partial: Callable[[],
         return
     done = f"{outcome.finished.num_done} of {len(outcome.finished)} tasks"
     if keeper is not None:
-        path = printable_path(keeper.save(partial()))
+        saved = keeper.save(partial())
         keeper.forget_status()
-        rest = f"{done} are saved in {path}; run the same command again to go on"
+        again = "" if saved == keeper.begun else f" with --output {printable_path(saved)}"
+        rest = f"{done} are saved in {printable_path(saved)}; run the same command again"
+        rest += f"{again} to go on"
     else:
         rest = f"{done} were done and are lost, because there is no --output"
     if outcome.failures:

@@ -70,16 +70,23 @@ class Watchman:
 
     def say(self, line: str) -> None:
         """Say something in a line of its own."""
-        if self._stream is not None:
-            self.end_line()
-            self._stream.write(f"hpcq: {line}\n")
-            self._stream.flush()
+        self.end_line()
+        self._write(f"hpcq: {line}\n")
 
     def end_line(self) -> None:
         """End the line of a bar."""
-        if self._shown and self._stream is not None:
-            self._stream.write("\n")
+        if self._shown:
+            self._write("\n")
         self._shown = False
+
+    def _write(self, text: str) -> None:
+        """Write, as long as anybody listens."""
+        try:
+            if self._stream is not None:
+                self._stream.write(text)
+                self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = None
 
     def status(self, standing: Standing) -> dict[str, Any]:
         """Return how a run stands, as plain values."""
@@ -111,11 +118,10 @@ class Watchman:
         )
         if self._terminal:
             filled = _BAR * done // max(1, total)
-            self._stream.write(f"\r\x1b[K[{'=' * filled:<{_BAR}}] {line}")
+            self._write(f"\r\x1b[K[{'=' * filled:<{_BAR}}] {line}")
             self._shown = True
         else:
-            self._stream.write(f"hpcq: {line}\n")
-        self._stream.flush()
+            self._write(f"hpcq: {line}\n")
 
 
 def duration(seconds: float) -> str:

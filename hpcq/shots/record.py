@@ -73,6 +73,7 @@ def shots_identity(plan: Plan, sampling: Sampling, wanted: Wanted) -> dict[str, 
     return {
         **identity_of(plan, sampling.cut),
         "seed": str(plan.config["seed"]),
+        "precision": plan.limits.precision,
         "noise": digest(wanted.noise) if wanted.noise else "none",
         "backend": wanted.backend or "aer",
     }

@@ -2,6 +2,6 @@
 
 from hpcq.store.files import seal_of
 from hpcq.store.progress import read_progress
-from hpcq.store.results import check_output, load, load_summary, save
+from hpcq.store.results import check_output, load, load_summary, rewrite, save
 
-__all__ = ["check_output", "load", "load_summary", "read_progress", "save", "seal_of"]
+__all__ = ["check_output", "load", "load_summary", "read_progress", "rewrite", "save", "seal_of"]

@@ -7,9 +7,11 @@ misread.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,22 +24,33 @@ from hpcq.files import open_regular, printable_path, written_aside
 FORMAT = "hpcq"
 FORMAT_VERSION = 1
 _USER_BLOCK = 512
+_IN_MEMORY = 1 << 28
+_ROOM = 1.2
 _SEAL = "hpcq result; SHA-256 of all bytes after the first 512: "
 
 
-def write_sealed(place: Path, fill: Callable[[h5py.File], None]) -> None:
+def write_sealed(place: Path, fill: Callable[[h5py.File], None], size: int) -> None:
     """Write a file, all or nothing.
+
+    HDF5 does not survive a full disk, so it writes to memory; a large file, for which there may be
+    no memory, only where there is room on the disk.
 
     Args:
         place: Where to.
         fill: Writes the content.
+        size: About how many bytes that is.
     """
     with written_aside(place, "output") as aside:
-        try:
+        if size < _IN_MEMORY:
+            buffer = io.BytesIO()
+            with h5py.File(buffer, "w", userblock_size=_USER_BLOCK) as file:
+                fill(file)
+            aside.write_bytes(buffer.getbuffer())
+        elif shutil.disk_usage(aside).free < _ROOM * size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        else:
             with h5py.File(aside, "w", userblock_size=_USER_BLOCK) as file:
                 fill(file)
-        except (RuntimeError, ValueError) as error:  # HDF5's words for a full disk, among others
-            raise OSError(0, " ".join(str(error).split())[:100]) from None
         with aside.open("r+b") as raw:
             raw.seek(_USER_BLOCK)
             seal = _seal(hashlib.file_digest(raw, "sha256").hexdigest())

@@ -34,8 +34,18 @@ def save(result: Result, path: Path) -> None:
 
     Raises:
         InputError: If the path cannot be written, or holds a file that is not hpcq's.
+        NotWrittenError: If the disk is full, say; the file is as it was.
     """
-    write_sealed(check_output(path), lambda file: _write(result, file))
+    rewrite(result, check_output(path))
+
+
+def rewrite(result: Result, place: Path) -> None:
+    """Write a result over a file that was checked before.
+
+    Raises:
+        NotWrittenError: If it cannot be written; the file is as it was.
+    """
+    write_sealed(place, lambda file: _write(result, file), _size(result))
 
 
 def check_output(path: Path) -> Path:
@@ -116,6 +126,21 @@ def load_summary(path: str | Path) -> Result:
     """Read a result without circuit and tensors; see :func:`load`."""
     with open_sealed(Path(path)) as file:
         return _summary(file)
+
+
+def _size(result: Result) -> int:
+    """Return about how many bytes a result takes, less what is small anyway."""
+    details = result.details
+    if details is None:
+        return 0
+    tensors = {id(own): own.nbytes for own in details.tensors if own is not None}
+    counts = [] if details.record is None else [c for r in details.record.rounds for c in r.counts]
+    stages = () if details.unfinished is None else details.unfinished.stages
+    return (
+        sum(tensors.values())
+        + sum(own.outcomes.nbytes + own.times.nbytes for own in counts)
+        + sum(own.finished.num_bytes + 16 * len(own.finished) for own in stages)
+    )
 
 
 def _write(result: Result, file: h5py.File) -> None:
