@@ -8,7 +8,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 import hpcq
-from hpcq.errors import InputError
+from hpcq.errors import InputError, NotWrittenError
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(NotWrittenError, match="No space left on device"):
         result.save(output)
     assert output.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5"]

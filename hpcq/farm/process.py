@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import mmap
 import os
 import queue
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import traceback
-from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -27,12 +28,13 @@ from hpcq.farm.worker import compute, said
 
 _LAUNCHERS = ("PMI", "OMPI_", "PMIX", "MPI_LOCAL", "HYDI", "PALS_", "FLUX_")
 _START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from hpcq.farm.process import main; main(int(sys.argv[1]), int(sys.argv[3]))"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from hpcq.farm.process import main; main(*map(int, sys.argv[2:]))"
 )
 _DEATHS = 3
 _PDEATHSIG = 1
 _OUTDATED = -1
+_NOTE = struct.Struct("qq")
 
 
 class ProcessWorker:
@@ -87,24 +89,23 @@ class ProcessWorker:
         self._leases = [lease for lease in self._leases if len(lease.tasks)]
 
     def _buried(self, reason: str) -> Batch | None:
-        """Start afresh after a death; the task at hand has failed."""
+        """Start afresh after a death; the task at hand has failed.
+
+        What it had computed and not yet sent is computed again.
+        """
+        assert self._child is not None, "it was one that died"
+        run, task = self._child.at
         self._end_child()
         self._deaths += 1
-        if not self._leases:
-            if self._deaths >= _DEATHS:
-                raise RuntimeError(f"the worker process {reason}, {self._deaths} times")
-            self._start()
-            return None
-        first = self._leases[0]
-        task = int(first.tasks[0])
-        batch = Batch.failed(first.run, task, 0.0, f"its process {reason}")
-        self._leases[0] = first.without({task})
-        self._leases = [lease for lease in self._leases if len(lease.tasks)]
+        failed = [own for own in self._leases if own.run == run and task in own.tasks]
+        if not failed and self._deaths >= _DEATHS:
+            raise RuntimeError(f"the worker process {reason}, {self._deaths} times")
+        self._leases = [own.without({task}) if own in failed else own for own in self._leases]
+        self._leases = [own for own in self._leases if len(own.tasks)]
         self._start()
         for lease in self._leases:
-            assert self._child is not None
             self._child.send(lease)
-        return batch
+        return Batch.failed(run, task, 0.0, f"its process {reason}") if failed else None
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -117,25 +118,58 @@ class ProcessWorker:
         self._child.send(self._opened)
 
 
+class _Desk:
+    """A bit of memory shared with the process: the run and the task that it is at.
+
+    Args:
+        descriptor: Of the memory; None for new one.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = os.memfd_create("hpcq-desk") if descriptor is None else descriptor
+        if descriptor is None:
+            os.ftruncate(self.descriptor, _NOTE.size)
+        self._memory = mmap.mmap(self.descriptor, _NOTE.size)
+        if descriptor is None:
+            self.note(-1, -1)
+
+    def note(self, run: int, task: int) -> None:
+        """Write a note."""
+        _NOTE.pack_into(self._memory, 0, run, task)
+
+    def read(self) -> tuple[int, int]:
+        """Return the last note."""
+        run, task = _NOTE.unpack_from(self._memory, 0)
+        return run, task
+
+
 class _Child:
     """The process, with a thread to write to it and one to listen."""
 
     def __init__(self) -> None:
+        self._desk = _Desk()
         ours, theirs = socket.socketpair()
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_LAUNCHERS)}
-        command = [sys.executable, "-c", _START, str(theirs.fileno()), json.dumps(sys.path)]
+        means = [theirs.fileno(), self._desk.descriptor]
+        command = [sys.executable, "-c", _START, json.dumps(sys.path), *map(str, means)]
         with theirs:
             self._process = subprocess.Popen(
                 [*command, str(os.getpid())],
-                pass_fds=[theirs.fileno()],
+                pass_fds=means,
                 stdin=subprocess.DEVNULL,
                 env=environment,
             )
+        os.close(self._desk.descriptor)
         self._connection = Connection(ours.detach())
         self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for loop in (self._write, self._listen):
             threading.Thread(target=loop, name="hpcq-pipe", daemon=True).start()
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """The run and the task that it is, or was, at."""
+        return self._desk.read()
 
     def send(self, message: Any) -> None:
         """Send a message; never waits."""
@@ -175,7 +209,7 @@ class _Child:
             self._connection.close()
 
 
-def main(descriptor: int, parent: int) -> None:
+def main(descriptor: int, memory: int, parent: int) -> None:
     """Be the process: compute what the parent sends until it says no more."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
@@ -202,6 +236,11 @@ def main(descriptor: int, parent: int) -> None:
             traceback.print_exc()
             os._exit(1)
 
+    def wanted(run: int, task: int) -> bool:
+        desk.note(run, task)
+        return run == newest[0]
+
+    desk = _Desk(memory)
     threading.Thread(target=listen, name="hpcq-pipe", daemon=True).start()
     work: Work | None = None
     while True:
@@ -211,11 +250,7 @@ def main(descriptor: int, parent: int) -> None:
             work = _opened(opener, payload)
             continue
         assert work is not None, "it is opened first"
-        compute(message, work, connection.send, partial(_differs, newest, message.run))
-
-
-def _differs(newest: list[int], run: int) -> bool:
-    return newest[0] != run
+        compute(message, work, connection.send, wanted)
 
 
 def _opened(opener: Opener, payload: bytes) -> Any:

@@ -12,7 +12,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -75,14 +74,14 @@ class ThreadWorker:
     def _loop(self) -> None:
         while (given := self._leases.get()) is not None:
             work, lease = given
-            compute(lease, work, self._results.put, partial(self._outdated, lease.run))
+            compute(lease, work, self._results.put, self._wanted)
 
-    def _outdated(self, run: int) -> bool:
-        return run != self._run
+    def _wanted(self, run: int, _task: int) -> bool:
+        return run == self._run
 
 
 def compute(
-    lease: Lease, work: Work, emit: Callable[[Batch], None], outdated: Callable[[], bool]
+    lease: Lease, work: Work, emit: Callable[[Batch], None], wanted: Callable[[int, int], bool]
 ) -> None:
     """Compute a lease.
 
@@ -90,7 +89,7 @@ def compute(
         lease: The lease.
         work: Computes a task.
         emit: Is given results now and then, and failures.
-        outdated: Whether nobody waits for the lease any more.
+        wanted: Is told the run and the task that begins; says whether anybody waits for it.
     """
     tasks: list[int] = []
     arrays: list[Array] = []
@@ -113,7 +112,7 @@ def compute(
 
     tickets = lease.tickets
     for place, task in enumerate(lease.tasks.tolist()):
-        if outdated():
+        if not wanted(lease.run, task):
             return
         try:
             result = work(task, tickets[place] if tickets else b"")

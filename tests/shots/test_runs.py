@@ -247,19 +247,19 @@ def test_a_device_gets_one_job_a_round_and_each_template_is_transpiled_once(
 def test_two_runs_on_one_file_lose_no_shots(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hpcq.result import Result
+    from hpcq.job.keeping import Keeper
 
     output = tmp_path / "out.h5"
     arguments = ["run", circuit, *BASE, "--shots", "4000", "-o", str(output)]
     assert main(arguments) == 0
-    to_json = Result.to_json
+    finish = Keeper.finish
 
-    def meanwhile(self: Result) -> str:
-        monkeypatch.setattr(Result, "to_json", to_json)
+    def meanwhile(self: Keeper, result: hpcq.Result) -> None:
+        monkeypatch.setattr(Keeper, "finish", finish)
         assert main(arguments) == 0
-        return to_json(self)
+        finish(self, result)
 
-    monkeypatch.setattr(Result, "to_json", meanwhile)
+    monkeypatch.setattr(Keeper, "finish", meanwhile)
     assert main([*arguments, "--json"]) == 0
     files = [hpcq.load(path).provenance["shots"] for path in sorted(tmp_path.glob("out*.h5"))]
     assert files == [8000, 8000]
