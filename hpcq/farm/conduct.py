@@ -11,10 +11,23 @@ import numpy as np
 
 from hpcq.farm.ledger import Ledger
 from hpcq.farm.scheduler import Scheduler
-from hpcq.farm.tasks import Batch, Failure, Finished, Lease, Numbers, Outcome, Tasks, Work
+from hpcq.farm.tasks import (
+    FLUSH_SECONDS,
+    Batch,
+    Failure,
+    Finished,
+    Lease,
+    Numbers,
+    Outcome,
+    Tasks,
+    Work,
+)
 
 _TICK_SECONDS = 0.05
 _RESCUE_SECONDS = 0.25
+_RESCUE_SHARE = 10.0
+"""How many times longer than it took to look for slow workers, it is until the next time."""
+
 _WAIT_SECONDS = 5e-3
 _MOST_FAILURES = 20
 """Tasks that are given up before the whole run is."""
@@ -151,7 +164,10 @@ class _Conductor:
 
     def bury(self) -> None:
         """Give the tasks of lost workers to others."""
-        for worker, reason in self.transport.lost().items():
+        lost = self.transport.lost()
+        if len(lost) == len(self.outcome.lost):
+            return
+        for worker, reason in lost.items():
             if worker not in self.outcome.lost:
                 self.outcome.lost[worker] = reason
                 where = f"rank {worker} on {self.transport.host(worker)}"
@@ -159,7 +175,7 @@ class _Conductor:
                 what = f" at {self.tasks.describe(had[0])}" if had else ""
                 self.watch.say(f"{where} is lost{what} ({reason}); the others go on")
                 self.scheduler.lose(worker)
-                self.fill()
+        self.fill()
 
     def fill(self) -> None:
         """Give every worker all the leases that it may hold."""
@@ -173,7 +189,8 @@ class _Conductor:
         ticket = self.tasks.ticket
         tickets = () if ticket is None else tuple(map(ticket, tasks.tolist()))
         dtype = np.dtype(self.tasks.dtype).str
-        self.transport.send(worker, Lease(self.run, tasks, dtype, tickets))
+        flush = max(FLUSH_SECONDS, self.scheduler.turn)
+        self.transport.send(worker, Lease(self.run, tasks, dtype, tickets, flush))
         return True
 
     def _failed(self, worker: int, batch: Batch, now: float) -> None:
@@ -220,7 +237,7 @@ def conduct(
     standing = Standing(finished, len(finished), finished.num_done)
     stop: Stop | None = None
     started = looked = rescued = time.monotonic()
-    idle = 0.0
+    idle, pause = 0.0, _RESCUE_SECONDS
     scheduler.until = watch.deadline
     own.fill()
     while not scheduler.complete:
@@ -239,9 +256,10 @@ def conduct(
         if not scheduler.workers:
             outcome.stopped = "no rank is left to compute"
             break
-        if now - rescued > _RESCUE_SECONDS:
-            rescued = now
+        if arrived is None and now - rescued > pause:  # otherwise answers may be waiting
             own.rescue()
+            rescued = time.monotonic()
+            pause = max(_RESCUE_SECONDS, _RESCUE_SHARE * (rescued - now))
         standing.seconds = now - started
         standing.ranks = len(scheduler.workers)
         standing.idle = idle / max(standing.seconds * standing.ranks, 1e-9)

@@ -13,7 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from hpcq.farm.tasks import Numbers
 
 LEASE_SECONDS = 2.0
-"""How long a lease of several tasks should take."""
+"""How long a lease of several tasks should take, where workers are few."""
+
+_TURN_SECONDS = 2e-4
+"""How often each worker may be heard: with N workers, every N times this."""
+
+_LEAST_TURNS = 0.25
 
 _AT_ONCE = 2
 _SHARE = 2.0
@@ -27,6 +32,14 @@ _MEMORY = 16.0
 _ATTEMPTS = 2
 _WORTH = 0.05
 """Seconds that a second copy of a task must save."""
+
+_LATE = 0.5
+"""The share of the time that a task has taken so far that it is thought to take still."""
+
+_COPIES_SECONDS = 0.5
+"""How long copies of several tasks for one worker may take, where workers are few."""
+
+_MOST_COPIES = 2
 
 
 @dataclass(eq=False)
@@ -61,12 +74,14 @@ class _Worker:
         leases: Its leases.
         since: When it last showed a sign of life.
         cost: Cost of what it has.
+        charge: Cost of what is missing of that and no other was given since.
         pace: How fast it is.
     """
 
     leases: deque[_Held] = field(default_factory=deque)
     since: float = 0.0
     cost: float = 0.0
+    charge: float = 0.0
     pace: _Pace = field(default_factory=_Pace)
 
     def tasks(self) -> list[int]:
@@ -85,10 +100,14 @@ class Scheduler:
 
     All times are of the caller's clock, in seconds.
 
+    Attributes:
+        turn: Seconds after which each worker may be heard again, so that whoever schedules keeps
+            up with them.
+
     Args:
         costs: Predicted seconds of each task, or any other measure; tasks are numbered by place.
         workers: The workers.
-        lease_seconds: How long a lease of several tasks should take.
+        lease_seconds: How long a lease of several tasks should take; longer with many workers.
         done: Which tasks are finished already.
 
     Example:
@@ -113,12 +132,13 @@ class Scheduler:
         self._order = left[np.argsort(-self.costs[left], kind="stable")]
         self._sums = np.concatenate([[0.0], np.cumsum(self.costs[self._order])])
         self._next, self._end = 0, len(self._order)
-        self._returned: list[int] = []
+        self._returned: deque[int] = deque()
         self._returned_cost = self._held_cost = 0.0
         self._workers = {worker: _Worker() for worker in workers}
-        self._lease_seconds = lease_seconds
+        self.turn = _TURN_SECONDS * len(self._workers)
+        self._lease_seconds = max(lease_seconds, self.turn)
         self._failed_on: dict[int, list[int]] = {}
-        self._copied: set[int] = set()
+        self._holders: dict[int, list[int]] = {}
         self._pace = _Pace()
         self.num_finished = int(self._done.sum())
         self.num_busy = 0
@@ -196,13 +216,16 @@ class Scheduler:
         cost = float(self.costs[tasks].sum())
         own = self._workers.get(worker)
         if own is not None:
-            self._release(worker, own, tasks.tolist())
+            self._release(worker, own, tasks)
             own.since = now
             own.pace.learn(cost, seconds, _MEMORY * self._lease_seconds)
             memory = _MEMORY * self._lease_seconds * len(self._workers)
             self._pace.learn(cost, seconds, memory)
         fresh = tasks[~self._done[tasks]]
         self._done[fresh] = True
+        for task in fresh.tolist() if self._holders else ():
+            if others := self._holders.pop(task, None):
+                self._workers[others[-1]].charge -= float(self.costs[task])
         self.num_finished += len(fresh)
         for task in self.aside.intersection(fresh.tolist()) if self.aside else ():
             self.aside.remove(task)
@@ -211,7 +234,7 @@ class Scheduler:
         """Note that a task failed; return whether it is given up."""
         own = self._workers.get(worker)
         if own is not None:
-            self._release(worker, own, [task])
+            self._release(worker, own, np.array([task]))
             own.since = now
         if self._done[task] or task in self.aside:
             return False
@@ -220,7 +243,7 @@ class Scheduler:
         if len(failed_on) >= _ATTEMPTS:
             self.aside.add(task)
             return True
-        if not self._is_out(task):
+        if task not in self._holders:
             self._give_back(task)
         return False
 
@@ -233,8 +256,9 @@ class Scheduler:
         for lease in own.leases:
             self._held_cost -= lease.cost
             for task in lease.tasks:
-                self._copied.discard(task)
-                if not self._done[task] and task not in self.aside and not self._is_out(task):
+                self._unhold(worker, task)
+                missing = not self._done[task] and task not in self.aside
+                if missing and task not in self._holders:
                     self._give_back(task)
 
     @property
@@ -250,19 +274,30 @@ class Scheduler:
         """
         if self.waiting or self.stopped or not self.num_idle:
             return []
-        room = float("inf") if self.until is None else self.until - now
         idle = [name for name, own in self._workers.items() if not own.leases]
-        slow = [(-self._remaining(own, now), name) for name, own in self._workers.items()]
+        idle.sort(key=lambda name: -self._pace_of(self._workers[name]))
+        slow = [
+            (-remaining, name)
+            for name, own in self._workers.items()
+            if own.leases and (remaining := self._remaining(own, now)) > _WORTH
+        ]
+        share = -sum(seconds for seconds, _ in slow) / len(idle)
+        share = min(share, max(_COPIES_SECONDS, _LEAST_TURNS * self.turn))
         heapify(slow)
         found = []
-        while idle and slow and slow[0][0] < -_WORTH:
+        while idle and slow:
             remaining, name = heappop(slow)
-            tasks = self._copies(self._workers[name], self._workers[idle[-1]], -remaining, room)
+            own, helper = self._workers[name], idle[-1]
+            several = min(-remaining / 2, share)
+            tasks = self._worth_copying(name, helper, (-remaining, several), now)
             if tasks:
-                self._copied.update(tasks)
                 found.append((idle.pop(), np.array(tasks)))
-                self._hold(self._workers[found[-1][0]], found[-1][1], now)
-                heappush(slow, (-self._remaining(self._workers[name], now), name))
+                self._hold(self._workers[helper], found[-1][1], now)
+                for task in tasks:
+                    own.charge -= float(self.costs[task])
+                    self._holders.setdefault(task, [name]).append(helper)
+                if (remaining := self._remaining(own, now)) > _WORTH:
+                    heappush(slow, (-remaining, name))
         return found
 
     def outstanding(self, worker: int) -> list[int]:
@@ -271,24 +306,44 @@ class Scheduler:
         return [] if own is None else own.tasks()
 
     def _back(self, name: int, own: _Worker, fair: float, room: float) -> Numbers:
-        """Take one task that came back, best one that failed elsewhere."""
-        alone = len(self._workers) == 1
-        for place, task in enumerate(self._returned):
-            cost = float(self.costs[task])
-            if cost > room or (own.leases and own.cost + cost > fair):
-                continue
-            if alone or name not in self._failed_on.get(task, ()):
-                del self._returned[place]
+        """Take tasks that came back; one alone if it failed, best elsewhere."""
+        alone, limit = len(self._workers) == 1, self._limit(own, fair, room)
+        if own.leases:
+            room = min(room, fair - own.cost)
+        found: list[int] = []
+        passed: list[int] = []
+        total = 0.0
+        while self._returned and total < min(limit, room) and len(found) < _MOST_TASKS:
+            task = self._returned.popleft()
+            cost, failed_on = float(self.costs[task]), self._failed_on.get(task, ())
+            if self._done[task]:
                 self._returned_cost -= cost
-                return np.array([task])
-        return _NONE
+                continue
+            most = min(limit, room) if found else room
+            if total + cost > most or (failed_on and (found or (name in failed_on and not alone))):
+                passed.append(task)
+                continue
+            found.append(task)
+            total += cost
+            if failed_on:
+                break
+        self._returned.extendleft(reversed(passed))
+        self._returned_cost -= total
+        return np.array(found, dtype=np.int64)
+
+    def _limit(self, own: _Worker, fair: float, room: float) -> float:
+        """Return the most that several tasks in one lease may cost."""
+        most, least = _FIRST_SECONDS, min(_FIRST_SECONDS, _LEAST_TURNS * self.turn)
+        if self._pace.cost:
+            pace = self._pace_of(own)
+            most, least = self._lease_seconds / pace, _LEAST_TURNS * self.turn / pace
+        return min(most, max(fair / _SHARE, least), room)
 
     def _ahead(self, own: _Worker, fair: float, room: float) -> Numbers:
         """Take the next tasks: the largest ones, or where none of these fits, the smallest."""
         if self._next >= self._end:
             return _NONE
-        limit = self._lease_seconds / self._pace_of(own) if self._pace.cost else _FIRST_SECONDS
-        limit = min(limit, fair / _SHARE, room)
+        limit = self._limit(own, fair, room)
         first = float(self.costs[self._order[self._next]])
         if own.leases and own.cost + first > fair:
             return _NONE
@@ -311,11 +366,17 @@ class Scheduler:
             self.num_busy += 1
         own.leases.append(_Held(dict.fromkeys(tasks.tolist()), cost))
         own.cost += cost
+        own.charge += cost
         self._held_cost += cost
 
-    def _release(self, worker: int, own: _Worker, tasks: list[int]) -> None:
+    def _release(self, worker: int, own: _Worker, tasks: Numbers) -> None:
         """Take tasks off a worker's leases."""
-        left = set(tasks)
+        left = set(tasks.tolist())
+        charged = tasks[~self._done[tasks]]
+        if self._holders:
+            chosen = [self._in_charge(worker, task) for task in charged.tolist()]
+            charged = charged[np.array(chosen, dtype=bool)]
+        own.charge -= float(self.costs[charged].sum())
         for lease in own.leases:
             here = left & lease.tasks.keys()
             for task in here:
@@ -330,44 +391,67 @@ class Scheduler:
                 break
         if left:
             raise ValueError(f"task: {min(left)} is not leased to worker {worker!r}")
+        for task in tasks.tolist() if self._holders else ():
+            self._unhold(worker, task)
         while own.leases and not own.leases[0].tasks:
             own.leases.popleft()
         if not own.leases:
-            own.cost = 0.0
+            own.cost = own.charge = 0.0
             self.num_busy -= 1
 
     def _pace_of(self, own: _Worker) -> float:
         return max(own.pace.seconds / own.pace.cost if own.pace.cost else self.pace, 1e-12)
 
     def _remaining(self, own: _Worker, now: float) -> float:
-        """Estimate how long a worker is still busy with what nobody else has.
-
-        A task that is late is taken to go on for as long as it is late.
-        """
-        tasks = [task for task in own.tasks() if task not in self._copied]
-        if not tasks:
-            return 0.0
+        """Estimate how long a worker is still busy, if it has what no other was given since."""
         pace, elapsed = self._pace_of(own), now - own.since
-        current = float(self.costs[tasks[0]]) * pace
-        return float(self.costs[tasks].sum()) * pace - current + abs(current - elapsed)
+        if own.charge <= 0:
+            return 0.0
+        current = float(self.costs[next(iter(own.leases[0].tasks))])
+        rest = max(0.0, own.charge - current) * pace
+        return rest + max(current * pace - elapsed, _LATE * elapsed)
 
-    def _copies(self, slow: _Worker, helper: _Worker, remaining: float, room: float) -> list[int]:
-        """Return tasks from the end of what a worker has that a helper would finish earlier."""
-        pace, seconds = self._pace_of(helper), _WORTH
+    def _worth_copying(
+        self, name: int, helper: int, within: tuple[float, float], now: float
+    ) -> list[int]:
+        """Return tasks from the end of what a worker has that a helper would finish in time.
+
+        Args:
+            name: The worker.
+            helper: The helper.
+            within: How long one task may take there, and several.
+            now: The time.
+        """
+        pace, seconds = self._pace_of(self._workers[helper]), _WORTH
+        leases = reversed(self._workers[name].leases)
+        room = float("inf") if self.until is None else self.until - now
         found: list[int] = []
-        for task in reversed(slow.tasks()):
-            if task in self._copied:
+        for task in (task for lease in leases for task in reversed(lease.tasks)):
+            often = len(self._holders.get(task, ())) > _MOST_COPIES
+            if often or not self._in_charge(name, task) or helper in self._failed_on.get(task, ()):
                 continue
             seconds += float(self.costs[task]) * pace
-            if seconds > min(remaining / 2 if found else remaining, room):
+            if seconds > min(within[bool(found)], room):
                 break
             found.append(task)
         return found[::-1]
 
-    def _is_out(self, task: int) -> bool:
-        return any(
-            task in lease.tasks for worker in self._workers.values() for lease in worker.leases
-        )
+    def _in_charge(self, worker: int, task: int) -> bool:
+        """Whether a task that a worker has is missing and no other was given it since."""
+        holders = self._holders.get(task)
+        return (holders is None or holders[-1] == worker) and not self._done[task]
+
+    def _unhold(self, worker: int, task: int) -> None:
+        """Note that one of several workers does not have a task any more."""
+        holders = self._holders.get(task, [])
+        if worker not in holders:
+            return
+        last = holders[-1]
+        holders.remove(worker)
+        if not holders:
+            del self._holders[task]
+        elif last == worker and not self._done[task]:
+            self._workers[holders[-1]].charge += float(self.costs[task])
 
     def _give_back(self, task: int) -> None:
         self._returned.append(task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,14 @@ Work = Callable[[int, bytes], Array]
 
 Opener = Callable[[bytes], Work]
 """Makes the work of what rank 0 shares. Where it is done in a process of its own, it is pickled."""
+
+
+FLUSH_SECONDS = 0.2
+"""How often a worker sends results, where workers are few."""
+
+_SMALL_BYTES = 1 << 14
+_JOINED = 256
+"""How many small batches in a row are joined: an array of its own for each number takes more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +56,20 @@ class Lease:
         tasks: The tasks.
         dtype: Type of the numbers that they give.
         tickets: What goes with each; empty for nothing.
+        flush_seconds: After which results are sent, once there are any.
     """
 
     run: int
     tasks: Numbers
     dtype: str
     tickets: tuple[bytes, ...] = ()
+    flush_seconds: float = FLUSH_SECONDS
 
     def without(self, tasks: set[int]) -> Lease:
         """Return the lease without some of its tasks."""
         kept = [place for place, task in enumerate(self.tasks.tolist()) if task not in tasks]
         tickets = tuple(self.tickets[place] for place in kept) if self.tickets else ()
-        return Lease(self.run, self.tasks[kept], self.dtype, tickets)
+        return replace(self, tasks=self.tasks[kept], tickets=tickets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +98,29 @@ class Batch:
         nothing = np.zeros(1, dtype=np.int64)
         return cls(run, np.array([task]), nothing, np.array([seconds]), np.empty(0), error)
 
+    def only(self, chosen: NDArray[np.bool_]) -> Batch:
+        """Return the results of some of the tasks."""
+        data = self.data[np.repeat(chosen, self.sizes)]
+        sizes, seconds = self.sizes[chosen], self.seconds[chosen]
+        return Batch(self.run, self.tasks[chosen], sizes, seconds, data)
+
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """Return the results of several batches in one."""
+        return cls(
+            batches[0].run,
+            np.concatenate([own.tasks for own in batches]),
+            np.concatenate([own.sizes for own in batches]),
+            np.concatenate([own.seconds for own in batches]),
+            np.concatenate([own.data for own in batches]),
+        )
+
 
 class Finished:
     """Results of tasks in the order in which they came, found by task.
 
-    They stay in the batches that they came in: no more than 20 bytes are kept for each task.
+    They stay in the batches that they came in, the small ones joined: beside them, no more than 20
+    bytes are kept for each task.
 
     Args:
         total: Number of tasks.
@@ -111,6 +139,7 @@ class Finished:
         self.dtype = np.dtype(dtype)
         self.batches: list[Batch] = []
         self.num_done = 0
+        self._small = 0
         self._batch = np.full(total, -1, dtype=np.int32)
         self._start = np.zeros(total, dtype=np.int64)
         self._size = np.zeros(total, dtype=np.int64)
@@ -131,17 +160,26 @@ class Finished:
 
     def add(self, batch: Batch) -> Numbers:
         """Take in results, and return which of them are new; the first answer counts."""
-        starts = np.cumsum(batch.sizes) - batch.sizes
         new = self._batch[batch.tasks] < 0
-        if not new.any():
-            return batch.tasks[new]
-        fresh = batch.tasks[new]
-        self._batch[fresh] = len(self.batches)
-        self._start[fresh] = starts[new]
-        self._size[fresh] = batch.sizes[new]
+        if not new.all():
+            if not new.any():
+                return batch.tasks[new]
+            batch = batch.only(new)
+        self._place(batch)
+        self.num_done += len(batch.tasks)
+        self._small = self._small + 1 if batch.data.nbytes < _SMALL_BYTES else 0
+        if self._small == _JOINED:
+            small, self._small = self.batches[-_JOINED:], 0
+            del self.batches[-_JOINED:]
+            self._place(Batch.joined(small))
+        return batch.tasks
+
+    def _place(self, batch: Batch) -> None:
+        """Note where the results of a batch's tasks are."""
+        self._batch[batch.tasks] = len(self.batches)
+        self._start[batch.tasks] = np.cumsum(batch.sizes) - batch.sizes
+        self._size[batch.tasks] = batch.sizes
         self.batches.append(batch)
-        self.num_done += len(fresh)
-        return fresh
 
     def kept(self) -> Iterator[Batch]:
         """Yield the batches without results that came too late."""

@@ -9,14 +9,16 @@ from hpcq.farm.tasks import Batch, Lease
 
 Bytes = NDArray[np.uint8]
 
-_LEASE_NUMBERS = 4
+_LEASE_NUMBERS = 5
 _BATCH_NUMBERS = 4
 
 
 def lease(lease: Lease) -> bytes:
     """Return a lease as bytes."""
     dtype = lease.dtype.encode()
-    head = np.array([lease.run, len(lease.tasks), len(dtype), len(lease.tickets)], dtype=np.int64)
+    flush = round(lease.flush_seconds * 1e6)
+    numbers = [lease.run, len(lease.tasks), len(dtype), len(lease.tickets), flush]
+    head = np.array(numbers, dtype=np.int64)
     lengths = np.array([len(ticket) for ticket in lease.tickets], dtype=np.int64)
     tasks = np.ascontiguousarray(lease.tasks, dtype=np.int64)
     parts = [head.tobytes(), tasks.tobytes(), lengths.tobytes(), dtype, *lease.tickets]
@@ -25,7 +27,7 @@ def lease(lease: Lease) -> bytes:
 
 def read_lease(message: bytes) -> Lease:
     """Return the lease that :func:`lease` wrote."""
-    run, tasks, dtype, tickets = np.frombuffer(message, np.int64, _LEASE_NUMBERS).tolist()
+    run, tasks, dtype, tickets, flush = np.frombuffer(message, np.int64, _LEASE_NUMBERS).tolist()
     place = 8 * _LEASE_NUMBERS
     numbers = np.frombuffer(message, np.int64, tasks, place).copy()
     place += 8 * tasks
@@ -37,7 +39,7 @@ def read_lease(message: bytes) -> Lease:
     for length in lengths:
         own.append(message[place : place + length])
         place += length
-    return Lease(run, numbers, name, tuple(own))
+    return Lease(run, numbers, name, tuple(own), flush / 1e6)
 
 
 def batch_header(batch: Batch) -> Bytes:

@@ -18,8 +18,8 @@ import numpy as np
 
 from hpcq.farm.tasks import Array, Batch, Lease, Opener, Work
 
-FLUSH_SECONDS = 0.2
 _FLUSH_BYTES = 8 << 20
+_FLUSH_TASKS = 1 << 13
 
 
 class Worker(Protocol):
@@ -128,7 +128,8 @@ def compute(
         seconds.append(now - last)
         size += array.nbytes
         last = now
-        if now - flushed > FLUSH_SECONDS or size > _FLUSH_BYTES:
+        full = size > _FLUSH_BYTES or len(tasks) >= _FLUSH_TASKS
+        if full or now - flushed > lease.flush_seconds:
             flush()
             last = clock()
     flush()

@@ -1,0 +1,216 @@
+"""The farm: efficiency on thousands of ranks (simulated), throughput, idle ranks, memory.
+
+    python benchmarks/farm.py simulate [--ranks 1000 10000] [--only uniform small]
+    python benchmarks/farm.py saturate [--ranks 5000 10000 20000]
+    python benchmarks/farm.py throughput [--ranks 3]
+    python benchmarks/farm.py idle
+    python benchmarks/farm.py memory
+
+Each prints a table, and with ``--json FILE`` writes all numbers. The exit code is 1 if a target is
+missed. All need ``mpirun``; without it the first two suppose what MPI takes for a message, which
+they measure otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from farm_cases import saturating, simulated, simulation_table
+from report import grid, machine
+from simulated_farm import Messages
+
+from hpcq.farm import wire
+from hpcq.farm.scheduler import Scheduler
+from hpcq.farm.tasks import Batch, Finished
+
+Record = dict[str, Any]
+
+_TASKS = 1_000_000
+_SINGLE_TASKS = 20_000
+_RATE = 100_000.0
+_IDLE_SHARE = 0.05
+_MEMORY_TASKS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+_BATCH_SIZES = (1, 1_000)
+_LIMIT_SECONDS = 300.0
+_START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from farm_ranks import main; main(sys.argv[2:])"
+)
+
+
+def launcher() -> str | None:
+    """Return the launcher that is installed beside this Python, or on the path."""
+    beside = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    return shutil.which("mpirun", path=beside)
+
+
+def on_ranks(ranks: int, what: str, *numbers: int) -> Record:
+    """Have real ranks do something, and return what rank 0 found; see ``farm_ranks.py``.
+
+    Raises:
+        RuntimeError: If that fails.
+    """
+    own = launcher()
+    if own is None:
+        raise RuntimeError("mpirun: not found; pip install 'hpcq[mpich]'")
+    folder = str(Path(__file__).absolute().parent)
+    python = [sys.executable, "-c", _START, folder, what, *map(str, numbers)]
+    command = [own, "-n", str(ranks), *python]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=_LIMIT_SECONDS)
+    found = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not found:
+        raise RuntimeError(f"{what} on {ranks} ranks: exit code {done.returncode}")
+    report: Record = json.loads(found[-1])
+    return report
+
+
+def measured_messages() -> Messages:
+    """Measure what MPI takes for messages between two ranks, or suppose it."""
+    if launcher() is None:
+        sys.stderr.write("no mpirun: what MPI takes is supposed\n")
+        return Messages()
+    report = on_ranks(2, "messages")
+    one, many, more = report["one"], report["many"], report["more"]
+    each = {own: max(0.0, many[own] - one[own]) / more for own in one}
+    messages = Messages(one["receive"], one["send"], each["receive"], each["send"])
+    sys.stderr.write(f"on rank 0 MPI takes, in seconds: {messages}\n")
+    return messages
+
+
+def throughput(options: argparse.Namespace) -> list[Record]:
+    """Count trivial tasks a second, in leases as they are and in leases of one task."""
+    records = []
+    for name, tasks, most in (("leases as they are", _TASKS, 0), ("one a lease", _SINGLE_TASKS, 1)):
+        found = [on_ranks(options.ranks, "throughput", tasks, most) for _ in range(options.repeats)]
+        rates = [own["tasks"] / own["seconds"] for own in found]
+        batches = median(own["batches"] for own in found)
+        shown = f"{spread(rates, ',.0f')} tasks a second, in {batches:,.0f} batches"
+        record = {"what": f"{tasks} trivial tasks, {name}", "shown": shown, "values": rates}
+        if not most:
+            record |= {"target": f"at least {_RATE:,.0f}", "met": max(rates) >= _RATE}
+        records.append(record)
+    return records
+
+
+def idle(options: argparse.Namespace) -> list[Record]:
+    """Measure the share of a core that ranks take that do not compute themselves."""
+    found = [on_ranks(options.ranks, "idle") for _ in range(options.repeats)]
+    records = []
+    for rank in range(options.ranks):
+        shares, children = ([own[who][rank] for own in found] for who in ("main", "child"))
+        what = f"rank {rank}, which waits" if rank else "rank 0, whose child computes"
+        shown = f"{spread(shares, '.2%')} of a core, the child {spread(children, '.2%')}"
+        most = max(shares if rank == 0 else map(sum, zip(shares, children, strict=True)))
+        goal = f"less than {_IDLE_SHARE:.0%}"
+        record = {"what": what, "shown": shown, "values": shares, "children": children}
+        records.append(record | {"target": goal, "met": most < _IDLE_SHARE})
+    return records
+
+
+def memory(options: argparse.Namespace) -> list[Record]:
+    """Measure the peak memory of rank 0 and of the others, for ever more trivial tasks."""
+    leading: list[Record] = []
+    following: list[Record] = []
+    for tasks in _MEMORY_TASKS:
+        found = [on_ranks(options.ranks, "memory", tasks) for _ in range(options.repeats)]
+        peaks = [[float(peak) / 2**20 for peak in own["peak_bytes"]] for own in found]
+        for rank, records in ((0, leading), (1, following)):
+            values = [own[rank] for own in peaks]
+            what = f"rank {rank}, {tasks} tasks"
+            record = {"what": what, "shown": f"peak {spread(values, '.1f')} MiB", "values": values}
+            records.append(record)
+    # A worker has at most a lease or two, which grow to some size and then no more.
+    first, last = (median(records["values"]) for records in following[-2:])
+    following[-1] |= {"target": f"within 10 % of {first:.1f} MiB", "met": last <= 1.1 * first}
+    first, last = (median(records["values"]) for records in (leading[0], leading[-1]))
+    each = 2**20 * (last - first) / (_MEMORY_TASKS[-1] - _MEMORY_TASKS[0])
+    records = [*leading, *following, {"what": "rank 0", "shown": f"{each:.0f} bytes a task"}]
+    for size in _BATCH_SIZES:
+        scheduler, finished = account_bytes(_TASKS // 10, size)
+        shown = f"{scheduler:.0f} + {finished:.0f} bytes a task"
+        records.append({"what": f"Scheduler + Finished, batches of {size}", "shown": shown})
+    return records
+
+
+def account_bytes(tasks: int, size: int) -> tuple[float, float]:
+    """Return what the scheduler and the results take on rank 0 for a task that gives one number."""
+    costs = np.ones(tasks)
+    ones, seconds = np.ones(size, dtype=np.int64), np.ones(size)
+    tracemalloc.start()
+    _kept = Scheduler(costs, range(3))
+    between = tracemalloc.get_traced_memory()[0]
+    finished = Finished(tasks, float)
+    for start in range(0, tasks, size):
+        batch = Batch(0, np.arange(start, start + size), ones, seconds, seconds)
+        arrived = wire.read_batch(wire.batch_header(batch))
+        arrived.data[:] = seconds
+        finished.add(arrived)
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return between / tasks, (after - between) / tasks
+
+
+def spread(values: Sequence[float], style: str) -> str:
+    """Write the median, and the least and the largest value."""
+    low, middle, high = (format(f(values), style) for f in (min, median, max))
+    return f"{middle} ({low} to {high})" if len(values) > 1 else middle
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("simulate", "saturate"):
+        own = commands.add_parser(name)
+        usual = [1_000, 10_000] if name == "simulate" else [5_000, 10_000, 20_000]
+        own.add_argument("--ranks", type=int, nargs="+", default=usual)
+        own.add_argument("--json", type=Path)
+        if name == "simulate":
+            own.add_argument("--chunks", type=int, default=_TASKS)
+            own.add_argument("--only", nargs="+", default=[], help="beginnings of names of cases")
+    for name in ("throughput", "idle", "memory"):
+        own = commands.add_parser(name)
+        own.add_argument("--ranks", type=int, default=3)
+        own.add_argument("--repeats", type=int, default=3)
+        own.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    about = machine()
+    if options.command == "simulate":
+        messages = measured_messages()
+        records = list(simulated(options.ranks, options.chunks, options.only, messages))
+    elif options.command == "saturate":
+        records = list(saturating(options.ranks, measured_messages()))
+    else:
+        real = {"throughput": throughput, "idle": idle, "memory": memory}
+        records = real[options.command](options)
+    if options.command in ("simulate", "saturate"):
+        print(simulation_table(records))
+    else:
+        print(table(records))
+    print(f"\n{about['cpu']}, {about['cores']} cores, load before: {about['load']:.2f}")
+    if options.json:
+        found = {"machine": about, "records": records}
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 1 if any(own.get("met") is False for own in records) else 0
+
+
+def table(records: Sequence[Record]) -> str:
+    """Lay out in Markdown what real ranks took."""
+    lines = [["what", "measured", "target", "met"]]
+    for own in records:
+        met = {True: "yes", False: "**NO**", None: ""}[own.get("met")]
+        lines.append([own["what"], own["shown"], own.get("target", ""), met])
+    return grid(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
