@@ -34,6 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 2: the input or the usage is wrong, with one line on stderr. 75: stopped early, all
     that was done is saved, run the same command again to go on. 1: anything else.
     """
+    code = _main(arguments)
+    farm = sys.modules.get("hpcq.farm.mpi")
+    if farm is not None:
+        farm.leave(code)
+    return code
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     first = launched_rank() == 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode loses no result

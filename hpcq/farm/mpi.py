@@ -7,8 +7,10 @@ calls: a rank that is lost can be done without, where MPI allows that (ULFM).
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -41,6 +43,7 @@ _LOOK_SECONDS = 0.1
 _GOODBYE_SECONDS, _STOP_SECONDS = 30.0, 3.0
 _SLAB = 1 << 30
 _FAULT_TOLERANT = "OMPI_MCA_mpi_ft_enable"
+_losses: list[bool] = []
 _BYE = Batch(-1, *(np.empty(0, dtype=np.int64),) * 2, np.empty(0), np.empty(0))
 
 
@@ -156,7 +159,9 @@ class MpiFarm:
                     if tag == _END:
                         self._post(_BYE)
                         self._flush()
-                        return message
+                        if message[0]:
+                            _never_finalize()
+                        return message[1:]
                     if tag == _OPEN:
                         own.open(self.share(b""), apart=bool(message[0]))
                     elif own.worker is not None:
@@ -191,7 +196,7 @@ class MpiFarm:
         If one does not, the job ends without its word, with the exit code that it would have.
         """
         patience = _STOP_SECONDS if exit_code else _GOODBYE_SECONDS
-        self._say_all(_END, closing)
+        self._say_all(_END, bytes([self.has_losses]) + closing)
         missing = set(range(1, self.size)) - self._lost.keys()
         nap, last = _Nap(), time.monotonic()
         while missing:
@@ -300,6 +305,7 @@ class MpiFarm:
         if failed.size > len(self._lost):
             for worker in failed.Translate_ranks(None, self._comm.Get_group()):
                 self._lost.setdefault(int(worker), "MPI reports it failed")
+            _never_finalize()
             self._comm.Ack_failed(failed.size)
 
 
@@ -381,6 +387,22 @@ class _Nap:
 def survives_losses() -> bool:
     """Whether MPI goes on when a rank is lost: Open MPI under ``mpirun --with-ft ulfm``."""
     return os.environ.get(_FAULT_TOLERANT, "").lower() in ("1", "true", "yes")
+
+
+def _never_finalize() -> None:
+    """See to it that this process ends without MPI_Finalize, which hangs once a rank is lost."""
+    if not _losses:
+        _losses.append(True)
+        atexit.register(lambda: leave(int(hasattr(sys, "last_value"))))
+
+
+def leave(exit_code: int) -> None:
+    """End this process here and now if a rank was lost; otherwise do nothing."""
+    if _losses:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(exit_code)
 
 
 def _wait(request: Any) -> None:
