@@ -113,6 +113,7 @@ def test_status_while_a_run_goes_on(job: list[str], tmp_path: Path) -> None:
     assert told["state"] == "RUNNING"
     assert told["phase"] == "simulate"
     assert told["total"] == 272
+    wait_for(has_saved(output))
     running.kill()
     running.wait()
     assert status(output)["state"] == "STOPPED"
