@@ -104,17 +104,29 @@ class Cost:
 
 def task_seconds(tensor: ExactTensor, diagonal: bool, limits: Limits, speeds: Speeds) -> float:
     """Predict one task: one simulated branch (diagonal) or two, and their Pauli products."""
-    ports, load = len(tensor.open_ports), tensor.subcircuit.load
-    opened = Load(load.gates + 2 * ports, load.passes + ports)
-    simulation = _simulation_seconds(tensor.simulated_qubits, opened, limits, speeds)
+    simulation = _branch_seconds(tensor, limits, speeds)
     return (1 if diagonal else 2) * simulation + _products_seconds(tensor, diagonal, speeds)
 
 
 def tensor_seconds(tensor: ExactTensor, limits: Limits, speeds: Speeds) -> float:
-    """Predict all tasks of one tensor, one after the other."""
+    """Predict all tasks of one tensor, one after the other.
+
+    The first branch of a pair is kept for the next pair, so that there are as many simulations as
+    tasks.
+    """
     pairs = tensor.num_tasks - tensor.num_branches
     seconds = tensor.num_branches * task_seconds(tensor, True, limits, speeds)
-    return seconds + pairs * task_seconds(tensor, False, limits, speeds) if pairs else seconds
+    if pairs:
+        product = _products_seconds(tensor, False, speeds)
+        seconds += pairs * (_branch_seconds(tensor, limits, speeds) + product)
+    return seconds
+
+
+def _branch_seconds(tensor: ExactTensor, limits: Limits, speeds: Speeds) -> float:
+    """Predict the simulation of one branch."""
+    ports, load = len(tensor.open_ports), tensor.subcircuit.load
+    opened = Load(load.gates + 2 * ports, load.passes + ports)
+    return _simulation_seconds(tensor.simulated_qubits, opened, limits, speeds)
 
 
 def _simulation_seconds(width: int, load: Load, limits: Limits, speeds: Speeds) -> float:

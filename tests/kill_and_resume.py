@@ -30,8 +30,8 @@ _LIMIT = 10.0
 _LONGEST = 120.0
 
 
-def write_circuit(folder: Path, layers: int = 16, qubits: int = 14) -> list[str]:
-    """Write a circuit of two halves, each of 136 tasks of two simulations; return the arguments."""
+def write_circuit(folder: Path, layers: int = 32, qubits: int = 14) -> list[str]:
+    """Write a circuit of two halves, each of 136 tasks; return the arguments."""
     rng = random.Random(7)
     lines = [f'OPENQASM 2.0; include "qelib1.inc"; qreg q[{2 * qubits}];']
     for layer in range(layers):

@@ -14,7 +14,7 @@ from hpcq import cost as costs
 from hpcq.assembly import Plan
 from hpcq.config import Limits
 from hpcq.cutting.packing import pack, unpack
-from hpcq.farm.tasks import Tasks, Work
+from hpcq.farm.tasks import Numbers, Tasks, Work
 from hpcq.inputs.pauli_text import as_strings
 from hpcq.speeds import Speeds
 from hpcq.variants.exact import ExactTensor, Simulate
@@ -64,23 +64,27 @@ class WorkOrder:
         return Tasks(
             self.predicted_seconds(),
             np.complex128,
+            kin=self._rows() if any(tensor.sliced for tensor in self.tensors) else None,
             owner=lambda tasks: np.searchsorted(self._starts, tasks, "right") - 1,
             describe=self.describe,
         )
 
     def predicted_seconds(self) -> NDArray[np.float64]:
-        """Return the predicted seconds of every task."""
-        seconds = np.empty(self._starts[-1])
-        for number, tensor in enumerate(self.tensors):
-            single, double = (
-                costs.task_seconds(tensor, diagonal, self.limits, self.speeds)
-                for diagonal in (True, False)
-            )
-            first, last = self._starts[number : number + 2]
-            seconds[first:last] = double
-            branches = np.arange(tensor.num_branches)
-            seconds[first + branches * (branches + 3) // 2] = single
-        return seconds
+        """Return the predicted seconds of every task: of each tensor, the mean."""
+        seconds = [
+            costs.tensor_seconds(tensor, self.limits, self.speeds) / tensor.num_tasks
+            for tensor in self.tensors
+        ]
+        return np.repeat(seconds, [tensor.num_tasks for tensor in self.tensors])
+
+    def _rows(self) -> Numbers:
+        """Return a number for each task, the same for those with the same first branch.
+
+        A worker keeps that branch's state from one task to the next.
+        """
+        lengths = [np.arange(1, tensor.num_branches + 1) for tensor in self.tensors]
+        every = np.concatenate(lengths)
+        return np.repeat(np.arange(len(every)), every)
 
     def describe(self, task: int) -> str:
         """Return in words what a task is."""

@@ -232,7 +232,7 @@ def conduct(
     if len(finished) != len(tasks.costs):
         raise ValueError(f"finished: for {len(finished)} tasks, expected {len(tasks.costs)}")
     outcome = Outcome(finished)
-    scheduler = Scheduler(tasks.costs, transport.workers, done=finished.done)
+    scheduler = Scheduler(tasks.costs, transport.workers, done=finished.done, kin=tasks.kin)
     own = _Conductor(run, tasks, outcome, transport, ledger, scheduler, watch)
     standing = Standing(finished, len(finished), finished.num_done)
     stop: Stop | None = None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpcq.farm.tasks import Numbers
+from hpcq.farm.waiting import Room, Waiting
 
 LEASE_SECONDS = 2.0
 """How long a lease of several tasks should take, where workers are few."""
@@ -109,6 +110,8 @@ class Scheduler:
         workers: The workers.
         lease_seconds: How long a lease of several tasks should take; longer with many workers.
         done: Which tasks are finished already.
+        kin: A number for each task, the same for neighbours that one worker should compute one
+            after the other, because that is quicker; None if none are.
 
     Example:
         >>> scheduler = Scheduler([1.0, 5.0, 2.0], workers=[0, 1])
@@ -125,13 +128,11 @@ class Scheduler:
         workers: Iterable[int],
         lease_seconds: float = LEASE_SECONDS,
         done: NDArray[np.bool_] | None = None,
+        kin: Numbers | None = None,
     ) -> None:
         self.costs = np.maximum(np.asarray(costs, dtype=float), 1e-9)
         self._done = np.zeros(len(self.costs), dtype=bool) if done is None else done.copy()
-        left = np.flatnonzero(~self._done)
-        self._order = left[np.argsort(-self.costs[left], kind="stable")]
-        self._sums = np.concatenate([[0.0], np.cumsum(self.costs[self._order])])
-        self._next, self._end = 0, len(self._order)
+        self._waiting = Waiting(self.costs, self._done, kin)
         self._returned: deque[int] = deque()
         self._returned_cost = self._held_cost = 0.0
         self._workers = {worker: _Worker() for worker in workers}
@@ -161,7 +162,7 @@ class Scheduler:
     @property
     def waiting(self) -> bool:
         """Whether tasks wait for a worker."""
-        return bool(self._returned) or self._next < self._end
+        return bool(self._returned) or bool(self._waiting)
 
     @property
     def quiet(self) -> bool:
@@ -171,11 +172,7 @@ class Scheduler:
     @property
     def cost_left(self) -> float:
         """Cost of all tasks that are not finished, copies counted twice."""
-        return self._waiting_cost + self._held_cost
-
-    @property
-    def _waiting_cost(self) -> float:
-        return float(self._sums[self._end] - self._sums[self._next]) + self._returned_cost
+        return self._waiting.cost + self._returned_cost + self._held_cost
 
     @property
     def pace(self) -> float:
@@ -196,7 +193,9 @@ class Scheduler:
         room -= own.cost
         tasks = self._back(worker, own, fair, room)
         if not len(tasks):
-            tasks = self._ahead(own, fair, room)
+            spare = fair - own.cost if own.leases else float("inf")
+            limit = self._limit(own, fair, room)
+            tasks = self._waiting.take(worker, Room(limit, _MOST_TASKS, room, spare, fair))
         if len(tasks):
             self._hold(own, tasks, now)
         return tasks
@@ -338,26 +337,6 @@ class Scheduler:
             pace = self._pace_of(own)
             most, least = self._lease_seconds / pace, _LEAST_TURNS * self.turn / pace
         return min(most, max(fair / _SHARE, least), room)
-
-    def _ahead(self, own: _Worker, fair: float, room: float) -> Numbers:
-        """Take the next tasks: the largest ones, or where none of these fits, the smallest."""
-        if self._next >= self._end:
-            return _NONE
-        limit = self._limit(own, fair, room)
-        first = float(self.costs[self._order[self._next]])
-        if own.leases and own.cost + first > fair:
-            return _NONE
-        if first <= room:
-            start = self._next
-            stop = int(np.searchsorted(self._sums, self._sums[start] + limit, "right")) - 1
-            self._next = min(max(stop, start + 1), start + _MOST_TASKS, self._end)
-            return self._order[start : self._next]
-        stop = self._end
-        if float(self.costs[self._order[stop - 1]]) > room:
-            return _NONE
-        start = int(np.searchsorted(self._sums, self._sums[stop] - limit))
-        self._end = max(min(start, stop - 1), self._next, stop - _MOST_TASKS)
-        return self._order[self._end : stop]
 
     def _hold(self, own: _Worker, tasks: Numbers, now: float) -> None:
         cost = float(self.costs[tasks].sum())

@@ -36,6 +36,8 @@ class Tasks:
         costs: Predicted seconds of each task, in any unit: what matters is which is longer.
         dtype: Type of the numbers that a task gives.
         ticket: Returns what goes with a task to whoever computes it; None for nothing.
+        kin: A number for each task, the same for neighbours that are quicker one after the other
+            on one worker, and cost the same; None if none are.
         owner: Returns for many tasks what each belongs to, such as a subcircuit; for the account.
         describe: Returns in words what a task is, for messages.
     """
@@ -43,6 +45,7 @@ class Tasks:
     costs: Seconds
     dtype: DTypeLike
     ticket: Callable[[int], bytes] | None = None
+    kin: Numbers | None = None
     owner: Callable[[Numbers], Numbers] = np.zeros_like
     describe: Callable[[int], str] = "task {}".format
 
