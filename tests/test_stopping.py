@@ -25,6 +25,7 @@ def test_other_names_are_refused(name: str) -> None:
     ("own", "least", "most"), [("USR1", 4, 9), ("TERM", -1, 0.1), ("HUP", -1, 0.1)]
 )
 def test_a_signal_asks_to_stop_soon_or_at_once(own: str, least: float, most: float) -> None:
+    nohup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
     before = signal.getsignal(read_signal(own))
     with StopSigns(environment={}) as signs:
         assert signs.stop is None
@@ -34,6 +35,7 @@ def test_a_signal_asks_to_stop_soon_or_at_once(own: str, least: float, most: flo
         assert own in signs.stop.reason
         assert least < signs.stop.until - time.monotonic() < most
     assert signal.getsignal(read_signal(own)) == before
+    signal.signal(signal.SIGHUP, nohup)
 
 
 def test_a_second_interrupt_interrupts() -> None:
