@@ -199,6 +199,18 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
         metavar="NAME",
         help="signal that asks to save and stop within 10 s; default: USR1; TERM and INT do too",
     )
+    going.add_argument(
+        "--shared",
+        action="store_true",
+        help="other jobs may be at work on the same OUT.h5: each does what nobody has begun",
+    )
+    going.add_argument(
+        "--claim-seconds",
+        type=_seconds,
+        default=120.0,
+        metavar="S",
+        help="with --shared: a job that is silent for so long is taken to be gone; default: 120",
+    )
     run.set_defaults(command=known["run"])
 
     show = commands.add_parser("show", help="print a result file", allow_abbrev=False)

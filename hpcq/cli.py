@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hpcq.config import Limits
     from hpcq.farm.serial import Farm
     from hpcq.inputs.circuits import Reading
+    from hpcq.job.keeping import Keeper
     from hpcq.result import Result
     from hpcq.shots.sampling import Budget
 
@@ -115,22 +116,24 @@ def _run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     reading = _read_ahead(options)
     from hpcq.farm.mpi import end_before, ending_the_job, open_farm
-    from hpcq.job.keeping import Keeper
     from hpcq.job.options import RunOptions
     from hpcq.job.stopping import StopSigns
     from hpcq.job.watching import Watchman
-    from hpcq.running import run_on_farm
+    from hpcq.running import keeper_for, run_on_farm
 
     keepers: list[Keeper] = []
-    options.previous = None
+    options.previous = options.known = None
 
     def check() -> None:
         if _budget(options) is None and (options.noise or options.backend):
             raise InputError("noise, backend: they are for shots, expected --shots or --precision")
-        if options.output is not None:
-            keepers.append(Keeper.of(options.output, options.checkpoint_seconds))
+        claim_seconds = options.claim_seconds if options.shared else None
+        keeper = keeper_for(options.output, options.checkpoint_seconds, claim_seconds)
+        if keeper is not None:
+            keepers.append(keeper)
             mode = "exact" if _budget(options) is None else "shots"
-            options.previous = keepers[0].found(mode)
+            options.previous = keeper.found(mode)
+            options.known = keeper.settings(options.previous)
 
     found: list[Result] = []
 
@@ -145,7 +148,14 @@ def _run(options: argparse.Namespace) -> int:
     signs = StopSigns(options.time_limit, options.stop_signal, since=begun, asks=first)
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
-            plans = _planned(options, reading, farm, check)
+            try:
+                plans = _planned(options, reading, farm, check)
+            except HpcqError:
+                for own in keepers:
+                    own.withdraw()
+                raise
+        for plan, own in zip(plans, keepers, strict=False):
+            own.settle(plan.config)
         keeper = keepers[0] if keepers else None
         watch = Watchman(signs, keeper, sys.stderr if first else None)
         how = RunOptions(
@@ -240,12 +250,12 @@ def _planned(
             raise begun or InputError("launcher: rank 0 is another process than it said")
         circuit = begun.result()
         limits = _limits(options, cores, memory)
-        held = getattr(options, "previous", None)
-        planned = limits if held is None else _limits_of(held, options, limits)
+        known = getattr(options, "known", None)
+        planned = limits if known is None else _limits_of(known, options, limits)
         how = _how_to_plan(circuit, options, planned)
         if getattr(options, "pareto", False):
             return pareto_plans(circuit, farm=farm, **how)
-        speeds = None if held is None else held.config.get("speeds")
+        speeds = None if known is None else known.get("speeds")
         plan = plan_normalised(circuit, farm=farm, speeds=speeds, **how)
         if options.command is not _run:
             return [plan]
@@ -299,13 +309,13 @@ def _limits(options: argparse.Namespace, cores: int, memory: int) -> Limits:
     return Limits(wanted, options.threads or cores, options.precision)
 
 
-def _limits_of(held: Result, options: argparse.Namespace, limits: Limits) -> Limits:
+def _limits_of(known: Mapping[str, Any], options: argparse.Namespace, limits: Limits) -> Limits:
     """Return the limits that an earlier start was planned with, as far as they are not given."""
-    memory = held.config.get("memory_bytes", limits.memory_bytes)
+    memory = known.get("memory_bytes", limits.memory_bytes)
     return replace(
         limits,
         memory_bytes=limits.memory_bytes if options.memory is not None else memory,
-        threads=options.threads or held.config.get("threads", limits.threads),
+        threads=options.threads or known.get("threads", limits.threads),
     )
 
 

@@ -91,8 +91,8 @@ def check_writable(path: Path, option: str, ours: Callable[[Path], bool], what: 
                     "another file name"
                 )
         else:
-            place.touch(exist_ok=False)  # the surest way to know that the name is possible
-            place.unlink()
+            with contextlib.suppress(FileNotFoundError):
+                place.lstat()  # says whether the name is possible, and takes nobody's file
         handle, aside = _open_aside(folder)
         os.close(handle)
         aside.unlink()

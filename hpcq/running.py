@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.assembly import Plan
 from hpcq.config import Device, Limits
+from hpcq.elastic.folder import CLAIM_SECONDS, FolderGoneError
+from hpcq.elastic.keeping import SharedKeeper
 from hpcq.engines.aer import AerEngine
 from hpcq.errors import HpcqError, InputError
 from hpcq.exact.contraction import MARK as MARK_OF_CONTRACTION
@@ -30,11 +33,12 @@ from hpcq.result import Result
 from hpcq.shots.engine import Wanted
 from hpcq.shots.order import ShotOrder
 from hpcq.shots.running import ShotsRun, prepare_shots, try_templates
+from hpcq.store import load
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
-    from hpcq.farm.serial import Farm
+    from hpcq.farm.serial import Farm, Lead
 
 _MOST_TASKS = 5_000_000
 
@@ -51,6 +55,8 @@ def run(
     checkpoint_seconds: float = USUAL_SECONDS,
     time_limit: float | None = None,
     stop_signal: str = USUAL_SIGNAL,
+    shared: bool = False,
+    claim_seconds: float = CLAIM_SECONDS,
 ) -> Result:
     """Run a plan.
 
@@ -71,6 +77,9 @@ def run(
         time_limit: Seconds after which to stop, all saved; the end of a SLURM allocation is
             watched anyway.
         stop_signal: The signal that asks to stop within seconds; SIGTERM does so at once.
+        shared: Whether other jobs may be at work on the same output at the same time: each does
+            what the others have not begun.
+        claim_seconds: Where it is shared, how long a job may be silent before others take over.
 
     Returns:
         The result, the same values on every rank; ranks other than 0 get no ``details``.
@@ -82,12 +91,14 @@ def run(
             rank among several ends the whole job.
     """
     farm = open_farm(comm)
+
+    def keeper_of() -> Keeper | None:
+        return keeper_for(output, checkpoint_seconds, claim_seconds if shared else None)
+
     signs = StopSigns(time_limit, stop_signal, asks=farm.rank == 0)
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
-            prepared = from_rank_0(
-                farm, lambda: _kept(plan, farm.size, previous, output, checkpoint_seconds)
-            )
+            prepared = from_rank_0(farm, lambda: _kept(plan, farm.size, previous, keeper_of))
         checked, before, keeper = prepared or (None, None, None)
         options = RunOptions(device, noise, backend, before, keeper, Watchman(signs, keeper))
         if keeper is not None:
@@ -95,20 +106,41 @@ def run(
         return run_on_farm(checked, farm, options)
 
 
+def keeper_for(
+    output: str | Path | None, checkpoint_seconds: float, claim_seconds: float | None
+) -> Keeper | None:
+    """Return who keeps an output; None if there is none.
+
+    Args:
+        output: The file.
+        checkpoint_seconds: How often to write.
+        claim_seconds: How long other jobs may be silent; None if there are none.
+
+    Raises:
+        InputError: If it cannot be written, or must not be.
+    """
+    if output is None:
+        if claim_seconds is not None:
+            raise InputError("shared: given without an output, expected one that jobs can share")
+        return None
+    if claim_seconds is None:
+        return Keeper.of(output, checkpoint_seconds)
+    return SharedKeeper.of(output, checkpoint_seconds, claim_seconds)
+
+
 def _kept(
     plan: Plan | None,
     ranks: int,
     previous: Result | None,
-    output: str | Path | None,
-    checkpoint_seconds: float,
+    keeper_of: Callable[[], Keeper | None],
 ) -> tuple[Plan, Result | None, Keeper | None]:
     """Check a plan, and look at what the output file holds."""
     checked = check_plan(plan, ranks)
-    if output is None:
+    keeper = keeper_of()
+    if keeper is None:
         return checked, previous, None
     if previous is not None:
         raise InputError("previous: given with an output, expected only one of them")
-    keeper = Keeper.of(output, checkpoint_seconds)
     return checked, keeper.found(checked.config["mode"]), keeper
 
 
@@ -158,9 +190,12 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
             return result_of(farm.follow(opener))
         failure: HpcqError | None = None
         with farm.lead(opener) as lead:
+            keeper = options.keeper
+            if isinstance(keeper, SharedKeeper):
+                lead.partners = keeper.partner
             account = Account(farm, where, limits.threads, laps, lead.ledger, options.previous)
             try:
-                result = prepared.compute(lead, farm, account, opener.engine)
+                result = _computed(prepared, lead, farm, account, opener.engine)
                 options.finish(result)
                 lead.closing = result.to_json().encode()
             except HpcqError as error:
@@ -172,6 +207,23 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
         return result
 
 
+def _computed(
+    prepared: ExactRun | ShotsRun, lead: Lead, farm: Farm, account: Account, engine: Any
+) -> Result:
+    """Do a run, or return what another job has written of it meanwhile."""
+    keeper = prepared.options.keeper
+    try:
+        return prepared.compute(lead, farm, account, engine)
+    except FolderGoneError:
+        if not isinstance(keeper, SharedKeeper) or not keeper.is_complete():
+            raise
+        return load(keeper.path)
+    except HpcqError:
+        if keeper is not None:
+            keeper.forget_status()
+        raise
+
+
 def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOptions) -> Result:
     """Return a result that is finished already."""
     if prepared is None:
@@ -180,6 +232,8 @@ def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOption
     assert result is not None, "it is finished"
     options.watch.say("the output is complete already, nothing is left to do")
     farm.share(result.to_json().encode())
+    if options.keeper is not None and options.keeper.shared:
+        options.keeper.finish(result)
     return result
 
 
@@ -224,9 +278,14 @@ def _engine(limits: Limits, device: Device, wanted: Wanted | None, given: Any) -
 def _prepare(plan: Plan | None, options: RunOptions) -> ExactRun | ShotsRun:
     """Prepare a run on rank 0, so that whatever is wrong with it is refused on all ranks."""
     plan = check_plan(plan, 1) if plan is None else plan
-    if plan.sampling is not None:
-        return prepare_shots(plan, options)
-    return prepare_exact(plan, options)
+    prepare = prepare_exact if plan.sampling is None else prepare_shots
+    try:
+        return prepare(plan, options)
+    except FolderGoneError:
+        if options.keeper is None:
+            raise
+        found = options.keeper.found(plan.config["mode"])
+        return prepare(plan, replace(options, previous=found))
 
 
 def check_plan(plan: object, ranks: int) -> Plan:

@@ -82,7 +82,7 @@ class ExactRun:
         needed = farm.size > 1 or in_process(apart=apart)
         payload = self.order.to_bytes() if needed else b""
         lead.open(payload, apart=apart, own=self.order.worker(engine.statevector))
-        outcome = lead.run(tasks, simulated, watch)
+        outcome = lead.run(tasks, simulated, watch, _SIMULATE)
         account.end(_SIMULATE)
         check_outcome(outcome, self.options.keeper, partial)
         tensors = self._tensors(simulated)
@@ -126,7 +126,7 @@ class ExactRun:
             needed = contractors is lead and farm.size > 1
             payload = order.to_bytes() if needed or in_process(apart=False) else b""
             contractors.open(payload, apart=False, own=order.work)
-            outcome = contractors.run(tasks, done, watch)
+            outcome = contractors.run(tasks, done, watch, name)
         account.end(_CONTRACT)
         check_outcome(outcome, self.options.keeper, partial)
         return contraction.sum_up(done, bonds)
@@ -243,6 +243,8 @@ def prepare_exact(plan: Plan, options: RunOptions) -> ExactRun:
             f"{', '.join(options.for_shots)}: given for an exact run, expected a plan with shots"
         )
     identity = exact_identity(plan) if options.keeper is not None or options.previous else {}
+    if options.keeper is not None:
+        options.keeper.agree(identity)
     previous = options.previous.details if options.previous is not None else None
     done = Unfinished(())
     if previous is not None:

@@ -102,6 +102,22 @@ class Unwatched:
         """Not hear."""
 
 
+class Partner(Protocol):
+    """Shares the tasks of a run with other jobs; see :mod:`hpcq.elastic.sharing`."""
+
+    def note(self, batch: Batch) -> None:
+        """Note what this job has found."""
+
+    def meet(self, scheduler: Scheduler, *, stopping: bool) -> bool:
+        """Take in what others found, and claim more; return whether there is more to do."""
+
+    def seconds_left(self, scheduler: Scheduler) -> float:
+        """Estimate how long all tasks that are missing take all jobs."""
+
+    def end(self, *, complete: bool) -> None:
+        """End: all is done, or this job stops."""
+
+
 class Transport(Protocol):
     """The way to the workers.
 
@@ -138,6 +154,7 @@ class _Conductor:
     ledger: Ledger
     scheduler: Scheduler
     watch: Watch
+    partner: Partner | None = None
     reasons: dict[int, list[str]] = field(default_factory=dict)
 
     def lease(self, worker: int) -> bool:
@@ -159,6 +176,8 @@ class _Conductor:
             self._failed(worker, batch, now)
             return
         self.outcome.finished.add(batch)
+        if self.partner is not None:
+            self.partner.note(batch)
         self.scheduler.finish(worker, batch.tasks, float(batch.seconds.sum()), now)
         self.ledger.note(worker, batch, self.tasks.owner(batch.tasks), now - since)
 
@@ -214,6 +233,7 @@ def conduct(
     ledger: Ledger,
     since: float,
     watch: Watch,
+    partner: Partner | None = None,
 ) -> Outcome:
     """Have tasks computed.
 
@@ -225,6 +245,7 @@ def conduct(
         ledger: Keeps account.
         since: When the ledger was opened.
         watch: Looks on.
+        partner: Says which tasks are for this job; None for all.
 
     Returns:
         The outcome: all results, unless it was stopped, or tasks failed.
@@ -232,8 +253,14 @@ def conduct(
     if len(finished) != len(tasks.costs):
         raise ValueError(f"finished: for {len(finished)} tasks, expected {len(tasks.costs)}")
     outcome = Outcome(finished)
-    scheduler = Scheduler(tasks.costs, transport.workers, done=finished.done, kin=tasks.kin)
-    own = _Conductor(run, tasks, outcome, transport, ledger, scheduler, watch)
+    scheduler = Scheduler(
+        tasks.costs,
+        transport.workers,
+        done=finished.done,
+        kin=tasks.kin,
+        admitted=partner is None,
+    )
+    own = _Conductor(run, tasks, outcome, transport, ledger, scheduler, watch, partner)
     standing = Standing(finished, len(finished), finished.num_done)
     stop: Stop | None = None
     started = looked = rescued = time.monotonic()
@@ -260,17 +287,22 @@ def conduct(
             own.rescue()
             rescued = time.monotonic()
             pause = max(_RESCUE_SECONDS, _RESCUE_SHARE * (rescued - now))
+        if partner is not None and partner.meet(scheduler, stopping=stop is not None):
+            own.fill()
         standing.seconds = now - started
         standing.ranks = len(scheduler.workers)
         standing.idle = idle / max(standing.seconds * standing.ranks, 1e-9)
-        standing.seconds_left = scheduler.seconds_left()
+        standing.seconds_left = (
+            scheduler.seconds_left() if partner is None else partner.seconds_left(scheduler)
+        )
         standing.failed = len(outcome.failures)
         asked = watch(standing)
         if asked is not None and (stop is None or asked.until < stop.until):
             stop = asked
         if len(outcome.failures) >= _MOST_FAILURES:
             stop = Stop("too many tasks failed", now)
-        if stop is None and scheduler.quiet and scheduler.until is not None:
+        stuck = scheduler.quiet and scheduler.waiting
+        if stop is None and stuck and scheduler.until is not None:
             stop = Stop("no task fits into the time that is left", now)
         if stop is not None:
             scheduler.stopped = True
@@ -279,4 +311,6 @@ def conduct(
                 break
     else:
         outcome.stopped = ""
+    if partner is not None:
+        partner.end(complete=outcome.complete)
     return outcome

@@ -112,6 +112,7 @@ class Scheduler:
         done: Which tasks are finished already.
         kin: A number for each task, the same for neighbours that one worker should compute one
             after the other, because that is quicker; None if none are.
+        admitted: Whether all tasks may be handed out; otherwise those that :meth:`admit` names.
 
     Example:
         >>> scheduler = Scheduler([1.0, 5.0, 2.0], workers=[0, 1])
@@ -129,10 +130,13 @@ class Scheduler:
         lease_seconds: float = LEASE_SECONDS,
         done: NDArray[np.bool_] | None = None,
         kin: Numbers | None = None,
+        *,
+        admitted: bool = True,
     ) -> None:
         self.costs = np.maximum(np.asarray(costs, dtype=float), 1e-9)
         self._done = np.zeros(len(self.costs), dtype=bool) if done is None else done.copy()
-        self._waiting = Waiting(self.costs, self._done, kin)
+        self._kin = kin
+        self._queues = [Waiting(self.costs, self._done, kin)] if admitted else []
         self._returned: deque[int] = deque()
         self._returned_cost = self._held_cost = 0.0
         self._workers = {worker: _Worker() for worker in workers}
@@ -162,7 +166,7 @@ class Scheduler:
     @property
     def waiting(self) -> bool:
         """Whether tasks wait for a worker."""
-        return bool(self._returned) or bool(self._waiting)
+        return bool(self._returned) or any(self._queues)
 
     @property
     def quiet(self) -> bool:
@@ -172,7 +176,16 @@ class Scheduler:
     @property
     def cost_left(self) -> float:
         """Cost of all tasks that are not finished, copies counted twice."""
-        return self._waiting.cost + self._returned_cost + self._held_cost
+        return self._waiting_cost + self._held_cost
+
+    @property
+    def _waiting_cost(self) -> float:
+        return sum(queue.cost for queue in self._queues) + self._returned_cost
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Estimate how long what waits for a worker keeps all of them busy."""
+        return self.pace * self._waiting_cost / max(1, len(self._workers))
 
     @property
     def pace(self) -> float:
@@ -195,10 +208,24 @@ class Scheduler:
         if not len(tasks):
             spare = fair - own.cost if own.leases else float("inf")
             limit = self._limit(own, fair, room)
-            tasks = self._waiting.take(worker, Room(limit, _MOST_TASKS, room, spare, fair))
+            tasks = self._ahead(worker, Room(limit, _MOST_TASKS, room, spare, fair))
         if len(tasks):
             self._hold(own, tasks, now)
         return tasks
+
+    def admit(self, tasks: Numbers) -> None:
+        """Hand out these tasks too."""
+        others = np.ones(len(self.costs), dtype=bool)
+        others[tasks] = False
+        if queue := Waiting(self.costs, others, self._kin):
+            self._queues.append(queue)
+
+    def elsewhere(self, tasks: Numbers) -> None:
+        """Note tasks that somebody else has finished."""
+        fresh = tasks[~self._done[tasks]]
+        self._done[fresh] = True
+        self.num_finished += len(fresh)
+        self.aside.difference_update(fresh.tolist())
 
     def finish(self, worker: int, tasks: Numbers, seconds: float, now: float) -> None:
         """Note results.
@@ -337,6 +364,15 @@ class Scheduler:
             pace = self._pace_of(own)
             most, least = self._lease_seconds / pace, _LEAST_TURNS * self.turn / pace
         return min(most, max(fair / _SHARE, least), room)
+
+    def _ahead(self, worker: int, room: Room) -> Numbers:
+        """Take tasks of those that were admitted first, as long as some wait."""
+        for queue in self._queues:
+            tasks = queue.take(worker, room)
+            if len(tasks):
+                self._queues = [own for own in self._queues if own]
+                return tasks
+        return _NONE
 
     def _hold(self, own: _Worker, tasks: Numbers, now: float) -> None:
         cost = float(self.costs[tasks].sum())

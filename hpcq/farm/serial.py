@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from hpcq.farm.conduct import Transport, Unwatched, Watch, conduct
+from hpcq.farm.conduct import Partner, Transport, Unwatched, Watch, conduct
 from hpcq.farm.ledger import Ledger
 from hpcq.farm.own import OwnWorker
 from hpcq.farm.tasks import Batch, Finished, Lease, Opener, Outcome, Tasks, Work
@@ -22,12 +22,14 @@ class Lead:
         ledger: Account of all runs.
         closing: What the other ranks are told at the end.
         exit_code: What the job ends with.
+        partners: Returns by whom the tasks of a stage are shared with other jobs; None for nobody.
     """
 
     def __init__(self, transport: Transport) -> None:
         self.ledger = Ledger()
         self.closing = b""
         self.exit_code = 0
+        self.partners: Callable[[str, Tasks, Finished], Partner] | None = None
         self._transport = transport
         self._runs = 0
         self._since = time.monotonic()
@@ -48,9 +50,20 @@ class Lead:
         return not self._transport.lost()
 
     def run(
-        self, tasks: Tasks, finished: Finished | None = None, watch: Watch | None = None
+        self,
+        tasks: Tasks,
+        finished: Finished | None = None,
+        watch: Watch | None = None,
+        stage: str = "",
     ) -> Outcome:
-        """Have tasks computed; see :func:`hpcq.farm.conduct.conduct`."""
+        """Have tasks computed; see :func:`hpcq.farm.conduct.conduct`.
+
+        Args:
+            tasks: The tasks.
+            finished: Results of those that are finished already.
+            watch: Looks on.
+            stage: What other jobs that share the tasks know them by.
+        """
         if finished is None:
             finished = Finished(len(tasks.costs), tasks.dtype)
         self._runs += 1
@@ -62,6 +75,7 @@ class Lead:
             self.ledger,
             self._since,
             watch or Unwatched(),
+            None if self.partners is None else self.partners(stage, tasks, finished),
         )
 
 

@@ -156,6 +156,10 @@ class Finished:
         """Which tasks are finished, shape (tasks,)."""
         return np.asarray(self._batch >= 0)
 
+    def done_between(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Which of some tasks are finished."""
+        return np.asarray(self._batch[start:stop] >= 0)
+
     @property
     def num_bytes(self) -> int:
         """Bytes of all results."""

@@ -23,7 +23,8 @@ USUAL_SECONDS = 60.0
 _SHARE = 50.0
 """How many times longer than it took to write a file, it is until the next time, at least."""
 
-_STATUS_SECONDS = 2.0
+STATUS_SECONDS = 2.0
+"""How often a run says how it stands."""
 
 
 class Keeper:
@@ -36,6 +37,9 @@ class Keeper:
         path: The file, as :func:`hpcq.store.check_output` returned it.
         seconds: How often to write it while the run goes on.
     """
+
+    shared = False
+    """Whether other jobs are at work on the same result."""
 
     def __init__(self, path: Path, seconds: float = USUAL_SECONDS) -> None:
         from hpcq.store import seal_of
@@ -55,7 +59,13 @@ class Keeper:
         """
         from hpcq.store import check_output
 
-        return cls(check_output(Path(path)), seconds)
+        place = check_output(Path(path))
+        if shared_folder(place).is_dir():
+            raise InputError(
+                f"output: {printable_path(place)!r} is shared by several jobs, which keep "
+                f"{shared_folder(place).name!r}; expected --shared, or another file"
+            )
+        return cls(place, seconds)
 
     def found(self, mode: str) -> Result | None:
         """Return what the file holds already, if a run may go on from it.
@@ -79,6 +89,19 @@ class Keeper:
                 "would replace; expected another file"
             )
         return load(self.path)
+
+    def settings(self, previous: Result | None) -> Mapping[str, Any] | None:
+        """Return what an earlier start, or another job, planned with; None if there was none."""
+        return None if previous is None else previous.config
+
+    def settle(self, config: Mapping[str, Any]) -> None:
+        """Hear what is planned with."""
+
+    def agree(self, identity: Mapping[str, str]) -> None:
+        """Hear which run it is."""
+
+    def withdraw(self) -> None:
+        """Leave nothing of a run that does not begin."""
 
     @property
     def due(self) -> bool:
@@ -127,27 +150,36 @@ class Keeper:
 
     def tell(self, status: Mapping[str, Any], *, now: bool = False) -> None:
         """Write beside the file how the run stands, every few seconds."""
-        if not now and time.monotonic() - self._told < _STATUS_SECONDS:
+        if not now and time.monotonic() - self._told < STATUS_SECONDS:
             return
         self._told = time.monotonic()
         place = status_file(self.path)
-        content = {
-            **status,
+        content = {**status, **self.origin()}
+        with suppress(OSError):
+            aside = place.with_name(f"{place.name}.{os.getpid()}")
+            aside.write_text(json.dumps(content))
+            aside.replace(place)
+
+    @staticmethod
+    def origin() -> dict[str, Any]:
+        """Return who says so, and when."""
+        return {
             "time": time.time(),
             "host": here(),
             "pid": os.getpid(),
             "ranks_started": launched_size(),
             "slurm_job": os.environ.get("SLURM_JOB_ID"),
         }
-        with suppress(OSError):
-            aside = place.with_name(f"{place.name}.{os.getpid()}")
-            aside.write_text(json.dumps(content))
-            aside.replace(place)
 
     def forget_status(self) -> None:
         """Remove what was written beside the file."""
         with suppress(OSError):
             status_file(self.path).unlink()
+
+
+def shared_folder(path: Path) -> Path:
+    """Return the folder beside an output in which several jobs keep what they have done."""
+    return path.with_name(f"{path.name}.parts")
 
 
 def status_file(path: Path) -> Path:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hpcq.errors import InputError
 from hpcq.farm.worker import here
 from hpcq.files import printable_path
-from hpcq.job.keeping import read_status
+from hpcq.job.keeping import read_status, shared_folder
 from hpcq.job.watching import duration
 from hpcq.store import load_summary, read_progress
 
@@ -36,15 +38,30 @@ def status_of(path: Path) -> dict[str, Any]:
         saved = load_summary(path)
         status |= {"saved": path.stat().st_mtime, "provenance": dict(saved.provenance)}
         status |= {"stages": read_progress(path)}
+    members = list(members_of(shared_folder(path)))
+    if members:
+        status["members"] = members
+        alive = [own for own in members if _is_alive(own)]
+        told = max(alive or members, key=lambda own: (own.get("done", 0), own["time"]))
     if told is not None and _is_alive(told):
         return {"state": "RUNNING", **status, **told}
     if saved is not None and saved.status == "complete":
         return {"state": "DONE", **status}
-    if saved is not None:
+    if saved is not None or any(shared_folder(path).glob("part.*")):
         return {"state": "STOPPED", **status}
     if told is not None:
         return {"state": "LOST", **status, **told}
     raise InputError(f"{printable_path(path)}: no such file, and no run says it writes it")
+
+
+def members_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield what jobs that share a result last said of how they stand."""
+    for file in sorted(folder.glob("member.*")):
+        try:
+            said = json.loads(file.read_text())
+            yield {**said["standing"], "left": bool(said.get("left"))}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
 
 
 def status_text(status: dict[str, Any]) -> str:
@@ -60,6 +77,9 @@ def status_text(status: dict[str, Any]) -> str:
             f"{status['failed']} tasks failed",
             f"last word   {duration(now - status['time'])} ago from {status['host']}{job}",
         ]
+    if "members" in status:
+        alive = sum(_is_alive(own) for own in status["members"])
+        lines.append(f"shared      by {len(status['members'])} jobs, {alive} at work now")
     if "saved" in status:
         lines.append(f"saved       {duration(now - status['saved'])} ago in {status['output']}")
         for stage in status["stages"]:
@@ -93,6 +113,8 @@ _MEANINGS = {
 
 def _is_alive(told: dict[str, Any]) -> bool:
     """Say whether a run that told its status is still there."""
+    if told.get("left"):
+        return False
     if told.get("host") == here():
         try:
             os.kill(int(told["pid"]), 0)

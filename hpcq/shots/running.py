@@ -61,7 +61,13 @@ class ShotsRun:
     before: int
     done: Unfinished
 
-    finished = None
+    @property
+    def finished(self) -> Result | None:
+        """The result, where jobs share one and it is there: then none adds shots of its own."""
+        previous, keeper = self.options.previous, self.options.keeper
+        if previous is None or keeper is None or not keeper.shared:
+            return None
+        return previous if previous.status == "complete" else None
 
     def compute(self, lead: Lead, farm: Farm, account: Account, engine: ShotEngine) -> Result:
         """Measure round after round on rank 0.
@@ -108,7 +114,7 @@ class ShotsRun:
             return self._result("partial", account, (Stage(name, done),))
 
         self.options.watch.begin(name, partial)
-        outcome = lead.run(farmed, done, self.options.watch)
+        outcome = lead.run(farmed, done, self.options.watch, name)
         self.options.watch.end_line()
         account.end("measure")
         check_outcome(outcome, self.options.keeper, partial)
@@ -171,8 +177,12 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
     identity = shots_identity(plan, sampling, wanted)
     if record is not None:
         check_same(record.identity, identity, "shots")
-    if unfinished is not None:
+    keeper = options.keeper
+    over = keeper is not None and keeper.shared and record is not None
+    if unfinished is not None or over:
         _check_budget(options.previous, plan)
+    if keeper is not None:
+        keeper.agree(identity)
     seed = plan.config["seed"]
     uses = sampling.sources.uses
     names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))
@@ -187,7 +197,7 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
         step = schedule.next()
         assert step is not None, "a round was measured, so there was one"
         schedule.take(step, own.counts)
-    new = unfinished is None and sampling.budget.precision is None
+    new = unfinished is None and not over and sampling.budget.precision is None
     if new and schedule.next() is None:
         raise InputError(
             f"shots: {sampling.budget.shots}, expected at least {schedule.fewest}: one for each "

@@ -1,0 +1,187 @@
+"""The output of a run that several jobs share: parts while they work, one file at the end."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcq.elastic.folder import CLAIM_SECONDS, FolderGoneError, SharedFolder
+from hpcq.elastic.sharing import FLUSH_SECONDS, Sharing
+from hpcq.errors import HpcqError, InputError
+from hpcq.farm.tasks import Finished, Tasks
+from hpcq.identity import Identity, check_same
+from hpcq.job.keeping import STATUS_SECONDS, USUAL_SECONDS, Keeper, shared_folder
+from hpcq.machine import launched_size
+from hpcq.store import check_output, load_summary
+
+if TYPE_CHECKING:
+    from hpcq.result import Result
+
+_POLL_SECONDS = 0.2
+_PLAN, _RESULT = "plan", "result"
+_BEGINNING = {
+    "phase": "plan",
+    "done": 0,
+    "total": 0,
+    "rate": 0.0,
+    "seconds_left": 0.0,
+    "idle": 0.0,
+    "ranks": launched_size(),
+    "failed": 0,
+}
+
+
+class SharedKeeper(Keeper):
+    """Keeps the output of one of several jobs that share a run.
+
+    What is done goes to a folder beside the file. The first that has all of it writes the file,
+    and removes the folder.
+
+    Args:
+        path: The file, as :func:`hpcq.store.check_output` returned it.
+        seconds: How often to write for the others.
+        claim_seconds: How long a job may be silent before others take over its tasks.
+    """
+
+    shared = True
+
+    def __init__(
+        self, path: Path, seconds: float = USUAL_SECONDS, claim_seconds: float = CLAIM_SECONDS
+    ) -> None:
+        super().__init__(path, seconds)
+        self._flush_seconds = min(seconds, FLUSH_SECONDS)
+        self.folder = SharedFolder(shared_folder(path), claim_seconds)
+        self._plans = False
+        self._told = -math.inf
+        self.folder.tell({"slurm_job": os.environ.get("SLURM_JOB_ID")})
+        self.tell(_BEGINNING, now=True)
+
+    @classmethod
+    def of(
+        cls,
+        path: str | Path,
+        seconds: float = USUAL_SECONDS,
+        claim_seconds: float = CLAIM_SECONDS,
+    ) -> SharedKeeper:
+        """Return the keeper of a file; see :meth:`hpcq.job.keeping.Keeper.of`."""
+        return cls(check_output(Path(path)), seconds, claim_seconds)
+
+    def found(self, mode: str) -> Result | None:
+        """Return what the file holds already."""
+        try:
+            return super().found(mode)
+        except HpcqError:
+            self.withdraw()
+            raise
+
+    def withdraw(self) -> None:
+        """Leave as if this job had never been there."""
+        self.folder.withdraw()
+
+    # ------------------------------------------------------------------- one plan for all
+
+    def settings(self, previous: Result | None) -> Mapping[str, Any] | None:
+        """Return what the others plan with, also if they are about to begin; None if none do."""
+        if previous is not None:
+            return previous.config
+        while (known := self.folder.recall(_PLAN)) is None:
+            try:
+                if self.folder.take(_PLAN):
+                    self._plans = True
+                    return None
+                self.folder.tell()
+            except OSError:
+                if self._is_over():
+                    return load_summary(self.path).config
+            time.sleep(_POLL_SECONDS)
+        return known
+
+    def settle(self, config: Mapping[str, Any]) -> None:
+        """Say what to plan with, if this job is the first."""
+        if self._plans:
+            names = ("memory_bytes", "threads", "speeds")
+            with suppress(OSError):
+                self.folder.remember(_PLAN, {name: config.get(name) for name in names})
+
+    def agree(self, identity: Identity) -> None:
+        """Make sure that all jobs are at work on the same run.
+
+        Raises:
+            InputError: If another one is at work on another.
+            FolderGoneError: If the others are done.
+        """
+        try:
+            self.folder.tell({"identity": dict(identity)}, now=True)
+            for name, said in self.folder.members().items():
+                if name != self.folder.name and "identity" in said:
+                    check_same(said["identity"], identity, "a shared result")
+        except InputError:
+            self.withdraw()
+            raise
+        except OSError:
+            if self._is_over():
+                raise FolderGoneError(self.folder.path) from None
+
+    def partner(self, stage: str, tasks: Tasks, finished: Finished) -> Sharing:
+        """Return who shares the tasks of a stage with the others."""
+        return Sharing(self.folder, stage, tasks, finished, self._flush_seconds)
+
+    # ------------------------------------------------------------------------- the output
+
+    @property
+    def due(self) -> bool:
+        """Never: what is done is written for the others, not into the file."""
+        return False
+
+    def save(self, result: Result) -> Path:
+        """Write the file, if it is whole."""
+        return super().save(result) if result.status == "complete" else self.path
+
+    def finish(self, result: Result) -> None:
+        """Write the whole result, or wait until another job has."""
+        while not self.is_complete():
+            if not self.folder.path.is_dir():
+                self.folder.join()  # the file was removed together with the folder
+            if self.folder.take(_RESULT):
+                super().finish(replace(result, provenance={**result.provenance, **self._members()}))
+                break
+            self.folder.tell()
+            time.sleep(_POLL_SECONDS)
+        self.folder.remove()
+
+    def _members(self) -> dict[str, Any]:
+        """Return what every job has done."""
+        kept = ("host", "slurm_job", "tasks", "busy_seconds")
+        members = self.folder.members().values()
+        return {"members": [{name: own.get(name) for name in kept} for own in members]}
+
+    def _is_over(self) -> bool:
+        """After the folder was found gone: say whether the others are done; if not, begin anew."""
+        over = self.is_complete()
+        self.folder.join()
+        return over
+
+    def is_complete(self) -> bool:
+        """Say whether the file holds a whole result."""
+        if not self.path.exists():
+            return False
+        with suppress(HpcqError):
+            return load_summary(self.path).status == "complete"
+        return False
+
+    def tell(self, status: Mapping[str, Any], *, now: bool = False) -> None:
+        """Say how this job stands, which is a sign of life too."""
+        if now or time.monotonic() - self._told >= STATUS_SECONDS:
+            self._told = time.monotonic()
+            with suppress(OSError):
+                self.folder.tell({"standing": {**status, **self.origin()}}, now=True)
+
+    def forget_status(self) -> None:
+        """Give up what is claimed and not done."""
+        self.folder.leave()
