@@ -13,6 +13,8 @@ from hpcq.version import __version__
 
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
+    from hpcq.batch.job import Job
+    from hpcq.batch.python import submit
     from hpcq.cutting.cuts import Cuts
     from hpcq.inputs.circuits import read_circuit
     from hpcq.planning import plan
@@ -22,18 +24,21 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Cuts": "hpcq.cutting.cuts",
+    "Job": "hpcq.batch.job",
     "Plan": "hpcq.assembly",
     "Result": "hpcq.result",
     "load": "hpcq.store",
     "plan": "hpcq.planning",
     "read_circuit": "hpcq.inputs.circuits",
     "run": "hpcq.running",
+    "submit": "hpcq.batch.python",
 }
 
 __all__ = [
     "Cuts",
     "HpcqError",
     "InputError",
+    "Job",
     "MissingDependencyError",
     "Plan",
     "Result",
@@ -42,6 +47,7 @@ __all__ = [
     "plan",
     "read_circuit",
     "run",
+    "submit",
 ]
 
 

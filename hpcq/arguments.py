@@ -27,8 +27,39 @@ def parse(arguments: Sequence[str], commands: Mapping[str, Command]) -> argparse
         InputError: If they are no command line of hpcq's.
     """
     options = _parser(commands).parse_args(_joined(arguments))
+    options.arguments = list(arguments)
     _sort_out_precision(options)
     return options
+
+
+def run_words(arguments: Sequence[str]) -> list[str]:
+    """Return those words of a command line of ``submit`` that are for ``run``.
+
+    Args:
+        arguments: The words after ``hpcq``.
+
+    Returns:
+        Options only, each one word; not the circuit, and not the output.
+    """
+    of_run = _Parser(add_help=False, allow_abbrev=False)
+    _add_job(of_run)
+    _add_run(of_run)
+    of_submit = _Parser(add_help=False, allow_abbrev=False)
+    _add_submit(of_submit)
+    known = {name: own for own in of_run._actions for name in own.option_strings}
+    others = {name: own for own in of_submit._actions for name in own.option_strings}
+    words: list[str] = []
+    rest = iter(_joined(arguments)[1:])
+    for word in rest:
+        name, equals, value = word.partition("=")
+        action = known.get(name) or others.get(name)
+        if action is None:
+            continue
+        if action.nargs != 0 and not equals:
+            value = next(rest, "")
+        if name in known and action.dest not in ("output", "json"):
+            words.append(name if action.nargs == 0 else f"{name}={value}")
+    return words
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -157,6 +188,60 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="compute the expectation values", allow_abbrev=False)
     _add_job(run)
+    _add_run(run)
+    run.set_defaults(command=known["run"])
+
+    submit = commands.add_parser(
+        "submit", help="run as a SLURM job, or in the background", allow_abbrev=False
+    )
+    _add_job(submit)
+    _add_run(submit)
+    _add_submit(submit)
+    submit.set_defaults(command=known["submit"])
+
+    show = commands.add_parser("show", help="print a result file", allow_abbrev=False)
+    show.add_argument("file", type=_text, metavar="OUT.h5")
+    show.add_argument("--json", action="store_true", help="print one JSON object")
+    show.set_defaults(command=known["show"])
+
+    status = commands.add_parser(
+        "status", help="say how a run stands, while it goes on or after", allow_abbrev=False
+    )
+    status.add_argument("job", type=_text, metavar="JOB|OUT.h5")
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    status.set_defaults(command=known["status"])
+
+    logs = commands.add_parser("logs", help="print what a job has said", allow_abbrev=False)
+    logs.add_argument("job", type=_text, metavar="JOB|OUT.h5")
+    logs.set_defaults(command=known["logs"])
+
+    cancel = commands.add_parser("cancel", help="end a job, all saved", allow_abbrev=False)
+    cancel.add_argument("job", type=_text, metavar="JOB|OUT.h5")
+    cancel.set_defaults(command=known["cancel"])
+
+    result = commands.add_parser("result", help="print a job's result", allow_abbrev=False)
+    result.add_argument("job", type=_text, metavar="JOB|OUT.h5")
+    result.add_argument("--wait", action="store_true", help="until the job is over")
+    result.add_argument("--json", action="store_true", help="print one JSON object")
+    result.set_defaults(command=known["result"])
+
+    doctor = commands.add_parser(
+        "doctor", help="say what this machine offers, and check known answers", allow_abbrev=False
+    )
+    doctor.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="first measure how fast this machine is, for the seconds that plans predict",
+    )
+    doctor.add_argument(
+        "--threads", type=_positive, metavar="T", help="with --calibrate; default: a rank's cores"
+    )
+    doctor.set_defaults(command=known["doctor"])
+    return parser
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    """Add what `run` and `submit` share, beside the job."""
     run.add_argument(
         "-o", "--output", type=_text, metavar="OUT.h5", help="write the result to an HDF5 file"
     )
@@ -211,33 +296,67 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
         metavar="S",
         help="with --shared: a job that is silent for so long is taken to be gone; default: 120",
     )
-    run.set_defaults(command=known["run"])
 
-    show = commands.add_parser("show", help="print a result file", allow_abbrev=False)
-    show.add_argument("file", type=_text, metavar="OUT.h5")
-    show.add_argument("--json", action="store_true", help="print one JSON object")
-    show.set_defaults(command=known["show"])
 
-    status = commands.add_parser(
-        "status", help="say how a run stands, while it goes on or after", allow_abbrev=False
+def _add_submit(parser: argparse.ArgumentParser) -> None:
+    """Add what a job asks for."""
+    size = parser.add_argument_group("how large (default: by what the plan is predicted to take)")
+    size.add_argument("--nodes", type=_text, metavar="N", help="or a range, such as 1-8")
+    size.add_argument("--ranks-per-node", type=_positive, metavar="R")
+    size.add_argument(
+        "--cpus-per-rank", type=_positive, metavar="C", help="threads of each; default: 1"
     )
-    status.add_argument("file", type=_text, metavar="OUT.h5")
-    status.add_argument("--json", action="store_true", help="print one JSON object")
-    status.set_defaults(command=known["status"])
-
-    doctor = commands.add_parser(
-        "doctor", help="say what this machine offers, and check known answers", allow_abbrev=False
+    size.add_argument(
+        "--gpus-per-node",
+        type=_positive,
+        metavar="G",
+        help="one rank for each, and one to schedule",
     )
-    doctor.add_argument(
-        "--calibrate",
+    size.add_argument("--time", type=_text, metavar="TIME", help="minutes or [D-]HH:MM:SS")
+    site = parser.add_argument_group("where (best in the site's file; see the README)")
+    for name in ("account", "slurm-partition", "qos", "constraint", "reservation"):
+        site.add_argument(f"--{name}", type=_text, metavar="NAME")
+    site.add_argument("--mpi", type=_text, metavar="TYPE", help="srun's --mpi; default: found out")
+    site.add_argument(
+        "--module", type=_text, action="append", default=[], metavar="NAME", help="repeatable"
+    )
+    site.add_argument(
+        "--setup",
+        type=_text,
+        action="append",
+        default=[],
+        metavar="LINE",
+        help="line of shell to begin the job with; repeatable",
+    )
+    site.add_argument(
+        "--sbatch",
+        type=_text,
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="any other option of sbatch, as --sbatch=--exclusive; repeatable",
+    )
+    site.add_argument("--container", type=_text, metavar="IMAGE", help="run in Apptainer")
+    life = parser.add_argument_group("how long")
+    life.add_argument("--job-name", type=_text, metavar="NAME", help="default: that of OUT.h5")
+    life.add_argument(
+        "--until-done",
         action="store_true",
-        help="first measure how fast this machine is, for the seconds that plans predict",
+        help="after a stop in time, the job puts itself back into the queue, and goes on",
     )
-    doctor.add_argument(
-        "--threads", type=_positive, metavar="T", help="with --calibrate; default: a rank's cores"
+    life.add_argument(
+        "--restarts", type=_positive, metavar="N", help="with --until-done: at most; default: 20"
     )
-    doctor.set_defaults(command=known["doctor"])
-    return parser
+    life.add_argument(
+        "--array",
+        type=_positive,
+        default=1,
+        metavar="K",
+        help="K jobs of this size share the result; they come and go as SLURM has room",
+    )
+    what = parser.add_argument_group("what to do with the job")
+    what.add_argument("--local", action="store_true", help="in the background of this machine")
+    what.add_argument("--dry-run", action="store_true", help="print the job script, and no more")
 
 
 def _add_job(parser: argparse.ArgumentParser) -> None:

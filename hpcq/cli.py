@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcq.arguments import parse
+from hpcq.arguments import parse, run_words
 from hpcq.errors import HpcqError, InputError
 from hpcq.machine import launched_rank, parse_bytes
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
     from hpcq.assembly import Plan
+    from hpcq.batch.job import Job
     from hpcq.config import Limits
     from hpcq.farm.serial import Farm
     from hpcq.inputs.circuits import Reading
@@ -47,8 +48,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode loses no result
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments, _COMMANDS)
-        if not first and options.command in (_show, _status):
+        options = parse(sys.argv[1:] if arguments is None else arguments, COMMANDS)
+        if not first and options.command in _FOR_ONE:
             return 0  # what one process does, rank 0 does
         code: int = options.command(options)
         if sys.stdout is not None:
@@ -196,11 +197,89 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _status(options: argparse.Namespace) -> int:
-    from hpcq.job.status import status_of, status_text
+def _submit(options: argparse.Namespace) -> int:
+    from hpcq.files import printable_path
 
-    status = status_of(Path(options.file))
+    job, script = submitted(options)
+    if job is None:
+        print(script, end="")
+    elif options.json:
+        print(json.dumps({"job": job.id, "output": str(job.output), "script": script}))
+    else:
+        print(f"job {job.id} writes {printable_path(job.output)}; `hpcq status {job.id}`")
+    return 0
+
+
+def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
+    """Submit what a command line of ``submit`` says.
+
+    Returns:
+        The job, None for a dry run, and its script.
+
+    Raises:
+        HpcqError: If anything is wrong with it, or SLURM refuses it.
+    """
+    from hpcq.batch.submit import prepare, start_here, submit
+    from hpcq.farm.serial import SerialFarm
+
+    reading = _read_ahead(options)
+
+    def plan(whole: bool) -> Plan | None:
+        if whole:
+            return _planned(options, reading, SerialFarm(), lambda: None)[0]
+        if reading is None or isinstance(reading, InputError):
+            raise reading or InputError("launcher: `hpcq submit` is for one process")
+        _how_to_plan(reading.result(), options, _limits(options, 1, 1 << 30))
+        return None
+
+    order = prepare(options, run_words(options.arguments), plan)
+    if options.dry_run:
+        return None, order.script
+    job = (start_here if options.local else submit)(order)
+    return job, order.script
+
+
+def _status(options: argparse.Namespace) -> int:
+    from hpcq.batch.job import Job
+    from hpcq.batch.record import find, record_file
+    from hpcq.batch.report import job_text
+    from hpcq.job.status import resolved, status_of, status_text
+
+    place = resolved(Path(options.job))
+    if record_file(place).exists() or not (place.exists() or place.suffix):
+        job = Job(find(options.job))
+        stands = job.status()
+        shown = {**stands.file, "state": stands.state, "reason": stands.reason, "job": job.id}
+        print(json.dumps(shown) if options.json else job_text(job, stands))
+        return 0
+    status = status_of(place)
     print(json.dumps(status) if options.json else status_text(status))
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from hpcq.batch.job import Job
+
+    said = Job.of(options.job).logs()
+    print(said, end="" if said.endswith("\n") else "\n")
+    return 0
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    from hpcq.batch.job import Job
+
+    job = Job.of(options.job)
+    job.cancel()
+    print(f"job {job.id} is canceled; `hpcq status {job.id}`")
+    return 0
+
+
+def _result(options: argparse.Namespace) -> int:
+    from hpcq.batch.job import Job
+    from hpcq.report import result_text
+
+    result = Job.of(options.job).result(wait=options.wait)
+    print(result.to_json() if options.json else result_text(result))
     return 0
 
 
@@ -331,4 +410,20 @@ def _circuit_path(circuit: str) -> Path:
     return folder / f"{name}.qasm"
 
 
-_COMMANDS = {"plan": _plan, "run": _run, "show": _show, "status": _status, "doctor": _doctor}
+def parse_submit(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read a command line of ``submit``."""
+    return parse(["submit", *arguments], COMMANDS)
+
+
+_FOR_ONE = (_show, _submit, _status, _logs, _cancel, _result)
+COMMANDS = {
+    "plan": _plan,
+    "run": _run,
+    "show": _show,
+    "submit": _submit,
+    "status": _status,
+    "logs": _logs,
+    "cancel": _cancel,
+    "result": _result,
+    "doctor": _doctor,
+}

@@ -1,0 +1,218 @@
+"""A job that was submitted: how it stands, what it says, how it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcq.batch import local, slurm
+from hpcq.batch.record import Record, find, note_cancel
+from hpcq.errors import HpcqError, InputError
+from hpcq.files import printable_path
+
+if TYPE_CHECKING:
+    from hpcq.result import Result
+
+STATES = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELED", "STOPPED")
+"""All states of a job. STOPPED: what is done is saved, and the same command goes on."""
+
+_STOPPED_CODE = 75
+_FIRST_POLL, _MOST_POLL = 0.2, 15.0
+_TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """How a job stands.
+
+    Attributes:
+        state: One of :data:`STATES`.
+        reason: Why it waits, stopped, or failed; empty if there is nothing to say.
+        file: What its output, and what is beside it, say; see :func:`hpcq.job.status.status_of`.
+        tasks: What SLURM says of the job, or of each task of an array.
+    """
+
+    state: str
+    reason: str = ""
+    file: dict[str, Any] = field(default_factory=dict)
+    tasks: tuple[slurm.Task, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more happens by itself."""
+        waiting = any(task.waits or task.runs for task in self.tasks)
+        return self.state in ("DONE", "ERROR", "CANCELED") or (
+            self.state == "STOPPED" and not waiting
+        )
+
+    def __str__(self) -> str:
+        return f"{self.state} ({self.reason})" if self.reason else self.state
+
+
+class Job:
+    """A job that was submitted, on SLURM or in the background of this machine.
+
+    Example:
+        >>> job = hpcq.submit("circuit.qasm", output="out.h5", nodes=2)  # doctest: +SKIP
+        >>> job.status().state  # doctest: +SKIP
+        'QUEUED'
+        >>> job.result(wait=True).expectation_values  # doctest: +SKIP
+        array([0.25])
+    """
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    @classmethod
+    def of(cls, where: str | Path) -> Job:
+        """Return the job with a number, or the last one submitted for an output.
+
+        Raises:
+            InputError: If nothing is known of it.
+        """
+        return cls(find(str(where)))
+
+    @property
+    def id(self) -> str:
+        """Its number in SLURM, or ``local-`` and the number of a process."""
+        return self._record.job
+
+    @property
+    def output(self) -> Path:
+        """The HDF5 file that it writes."""
+        return Path(self._record.output)
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r}, output={printable_path(self.output)!r})"
+
+    def status(self) -> JobStatus:
+        """Ask how the job stands.
+
+        Raises:
+            SlurmError: If SLURM does not answer.
+        """
+        record = self._record
+        told = self._told()
+        if record.local:
+            runs = local.lives(record.job, record.born, record.host)
+            code = None if runs else local.exit_code(self.output)
+            return self._judged(told, (), runs=runs, codes=[code])
+        tasks = tuple(slurm.tasks_of(record.job))
+        return self._judged(
+            told, tasks, runs=any(own.runs for own in tasks), codes=[own.code for own in tasks]
+        )
+
+    def logs(self) -> str:
+        """Return what the job has said so far, on all its starts."""
+        return "".join(own.read_text(errors="replace") for own in self.log_files())
+
+    def log_files(self) -> list[Path]:
+        """Return the files with what it said; one for each task of an array."""
+        place = Path(self._record.log)
+        name = place.name.replace("%%", "%")
+        for sign in ("%j", "%A"):
+            name = name.replace(sign, self.id)
+        if "%a" not in name:
+            return [own for own in [place.with_name(name)] if own.is_file()]
+        start, _, end = name.partition("%a")
+        found = [
+            own
+            for own in place.parent.iterdir()
+            if own.name.startswith(start) and own.name.endswith(end)
+        ]
+        return sorted(found)
+
+    def cancel(self) -> None:
+        """End the job; what is done is saved, and the same command goes on."""
+        if self._record.local:
+            if local.lives(self.id, self._record.born, self._record.host):
+                local.stop(self.id)
+        else:
+            slurm.cancel(self.id)
+        self._record = note_cancel(self._record)
+
+    def result(self, *, wait: bool = False, timeout: float | None = None) -> Result:
+        """Return the result.
+
+        Args:
+            wait: Whether to wait until the job is over.
+            timeout: How many seconds to wait at most.
+
+        Raises:
+            HpcqError: If there is none: the job is not over, or ended without.
+        """
+        from hpcq.store import load
+
+        begun, pause = time.monotonic(), _FIRST_POLL
+        status = self.status()
+        while wait and not status.over:
+            if timeout is not None and time.monotonic() - begun >= timeout:
+                raise HpcqError(f"job {self.id}: {status} after {timeout:g} s")
+            time.sleep(pause)
+            pause = min(2 * pause, _MOST_POLL)
+            status = self.status()
+        if status.state != "DONE":
+            raise HpcqError(f"job {self.id}: {status}, it has no result")
+        return load(self.output)
+
+    def _told(self) -> dict[str, Any]:
+        """Return what the output says, if it belongs to this submission."""
+        from hpcq.job.status import status_of
+
+        try:
+            told = status_of(self.output)
+        except InputError:
+            return {}
+        old = told["state"] == "DONE" and told["saved"] < self._record.submitted
+        return {**told, "old": old}
+
+    def _judged(
+        self,
+        told: dict[str, Any],
+        tasks: tuple[slurm.Task, ...],
+        *,
+        runs: bool,
+        codes: Sequence[int | None],
+    ) -> JobStatus:
+        """Put together what the file and the system say."""
+        waits = [own for own in tasks if own.waits]
+        done = told.get("state") == "DONE" and not (told["old"] and (runs or waits))
+        saved = "saved" in told or "members" in told
+        if done:
+            return JobStatus("DONE", "", told, tasks)
+        if runs:
+            return JobStatus("RUNNING", "", told, tasks)
+        if waits and self._record.canceled is None:
+            again = saved or any(own.restarts for own in waits)
+            reason = waits[0].reason
+            if again:
+                reason = f"goes on by itself, waits for {reason or 'its turn'}"
+            return JobStatus("STOPPED" if again else "QUEUED", reason, told, tasks)
+        ended = [own for own in tasks if own.state not in ("COMPLETED", "FAILED")]
+        canceled = self._record.canceled is not None or any(
+            own.state == "CANCELLED" for own in ended
+        )
+        rest = "what is done is saved" if saved else "nothing was saved"
+        if canceled:
+            return JobStatus("CANCELED", rest, told, tasks)
+        failed = [code for code in codes if code not in (None, 0, _STOPPED_CODE)]
+        if saved and (not failed or ended):
+            why = ended[0].state.lower().replace("_", " ") if ended else ""
+            return JobStatus("STOPPED", "; ".join(filter(None, [why, rest])), told, tasks)
+        words = [f"exit code {failed[0]}"] if failed else []
+        words += [own.state.lower().replace("_", " ") for own in ended[:1]]
+        return JobStatus("ERROR", ", ".join([*words, self._last_words() or rest]), told, tasks)
+
+    def _last_words(self) -> str:
+        """Return the last line of the log that says what is wrong."""
+        for place in reversed(self.log_files()):
+            with place.open("rb") as log:
+                log.seek(max(0, place.stat().st_size - _TAIL_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()
+            said = [line for line in lines if "error" in line.lower()]
+            if said:
+                return said[-1].strip()[:300]
+        return ""

@@ -1,0 +1,101 @@
+"""Runs in the background of this machine, with the same life as jobs of SLURM."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpcq.errors import InputError
+from hpcq.farm.worker import here
+
+_KEEPS_THE_CODE = """trap : TERM INT USR1 HUP
+code=0
+"$@" || code=$?
+echo "$code" > "$0"
+"""
+"""A shell that outlives the signals to its run, and writes down how that ended."""
+
+
+def start(words: Sequence[str], ranks: int, log: Path, output: Path) -> tuple[str, str]:
+    """Start ``hpcq run`` in a session of its own.
+
+    Args:
+        words: The words after ``hpcq run``.
+        ranks: How many ranks; more than one take ``mpirun``.
+        log: Where it writes what it says.
+        output: Its output.
+
+    Returns:
+        The job's name, and when the process was born.
+
+    Raises:
+        InputError: If there is no ``mpirun``.
+    """
+    launcher: list[str] = []
+    if ranks > 1:
+        beside = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+        found = shutil.which("mpirun", path=beside)
+        if found is None:
+            raise InputError(f"ranks: {ranks} on this machine take mpirun, which is not there")
+        launcher = [found, "-n", str(ranks)]
+    code_file(output).unlink(missing_ok=True)
+    run = [*launcher, sys.executable, "-m", "hpcq", "run", *words]
+    with log.open("ab") as said:
+        process = subprocess.Popen(
+            ["sh", "-c", _KEEPS_THE_CODE, str(code_file(output)), *run],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+    return f"local-{process.pid}", born(process.pid)
+
+
+def code_file(output: Path) -> Path:
+    """Return the file that says how the last run in the background ended."""
+    return output.with_name(f".{output.name}.code")
+
+
+def exit_code(output: Path) -> int | None:
+    """Return how the last run in the background ended; None if nothing says so."""
+    try:
+        return int(code_file(output).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def born(pid: int) -> str:
+    """Return when a process was born, as the system counts; empty if there is none."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if after_name[0] in "ZX" else after_name[19]
+
+
+def lives(job: str, since: str, host: str) -> bool:
+    """Say whether a run is still there.
+
+    Raises:
+        InputError: If it is on another machine.
+    """
+    if host != here():
+        raise InputError(f"job: {job} is a process on {host}, expected to be asked there")
+    return bool(since) and born(_pid(job)) == since
+
+
+def stop(job: str) -> None:
+    """Ask a run, and all ranks of it, to save and end."""
+    try:
+        os.killpg(_pid(job), signal.SIGTERM)
+    except ProcessLookupError:
+        return
+
+
+def _pid(job: str) -> int:
+    return int(job.removeprefix("local-"))

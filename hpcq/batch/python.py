@@ -1,0 +1,101 @@
+"""Submitting from Python: the same jobs, and the same words, as on the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcq.batch.job import Job
+from hpcq.errors import InputError
+from hpcq.files import write_whole
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+
+def submit(
+    circuit: QuantumCircuit | str | PathLike[str],
+    observables: Any = None,
+    *,
+    output: str | PathLike[str],
+    local: bool = False,
+    **options: Any,
+) -> Job:
+    """Submit a run to SLURM, or leave it in the background of this machine.
+
+    Args:
+        circuit: A circuit, or the path of one; a circuit is kept beside the output.
+        observables: One or several, as :func:`hpcq.plan` takes them; those that are no text are
+            kept beside the output. By default Z on every qubit.
+        output: The HDF5 file to write.
+        local: Whether to stay on this machine.
+        options: Any other option of ``hpcq submit``, with ``_`` for ``-``: ``nodes="1-8"``,
+            ``until_done=True``, ``max_qubits=20``. True is an option without a value, a list one
+            that is repeated.
+
+    Returns:
+        The job.
+
+    Raises:
+        InputError: If anything is wrong with it; nothing is submitted then.
+        SlurmError: If SLURM refuses it, or is not there.
+
+    Example:
+        >>> job = hpcq.submit("circuit.qasm", "Z0 Z5", output="out.h5", nodes=4)  # doctest: +SKIP
+        >>> job.result(wait=True).expectation_values  # doctest: +SKIP
+        array([0.25])
+    """
+    from hpcq.cli import parse_submit, submitted
+
+    place = Path(output)
+    words = [_path(circuit, place), f"--output={place}", *_asked(circuit, observables, place)]
+    for name, value in {**options, "local": local}.items():
+        option = f"--{name.replace('_', '-')}"
+        for own in value if isinstance(value, (list, tuple)) else [value]:
+            if own is True:
+                words.append(option)
+            elif own is not None and own is not False:
+                words.append(f"{option}={own}")
+    job, _ = submitted(parse_submit(words))
+    if job is None:
+        raise InputError("dry_run: given from Python, expected `hpcq submit --dry-run` instead")
+    return job
+
+
+def _path(circuit: Any, output: Path) -> str:
+    """Return the path of a circuit; one that is none yet is written."""
+    if isinstance(circuit, (str, PathLike)):
+        return str(circuit)
+    from qiskit import qpy
+
+    buffer = io.BytesIO()
+    qpy.dump(circuit, buffer)
+    place = output.absolute().with_name(f".{output.name}.qpy")
+    write_whole(place, buffer.getvalue(), "circuit")
+    return str(place)
+
+
+def _asked(circuit: Any, observables: Any, output: Path) -> list[str]:
+    """Return the options for observables; what is no text is written to a file."""
+    if observables is None:
+        return []
+    several = observables if isinstance(observables, Sequence) else [observables]
+    several = [observables] if isinstance(observables, str) else list(several)
+    if all(isinstance(own, str) for own in several):
+        return [f"--observable={own}" for own in several]
+    from hpcq.inputs.circuits import read_circuit
+    from hpcq.inputs.observables import as_observables, render
+
+    if isinstance(circuit, (str, PathLike)):
+        circuit = read_circuit(circuit)
+    content = [
+        {"name": own.name, "terms": [[render(term), value] for term, value in own.terms]}
+        for own in as_observables(several, circuit.num_qubits)
+    ]
+    place = output.absolute().with_name(f".{output.name}.observables.json")
+    write_whole(place, json.dumps(content).encode(), "observables")
+    return [f"--observables={place}"]

@@ -1,0 +1,134 @@
+"""What was submitted for an output: a small file beside it, and a way from a job's number to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hpcq.errors import InputError
+from hpcq.files import printable_path, write_whole
+
+_FORMAT = "hpcq job 1"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One submission.
+
+    Attributes:
+        job: Number of the SLURM job, or ``local-`` and that of a process.
+        output: The file that it writes.
+        log: Where it writes what it says; SLURM's patterns stay in.
+        command: The words after ``hpcq run``.
+        script: The job script; empty for a process.
+        submitted: When, in seconds since 1970.
+        canceled: When it was canceled; None if it was not.
+        born: When a process was born, as the system counts; it tells it from a later one.
+        host: Where a process runs.
+    """
+
+    job: str
+    output: str
+    log: str
+    command: tuple[str, ...]
+    script: str = ""
+    submitted: float = field(default_factory=time.time)
+    canceled: float | None = None
+    born: str = ""
+    host: str = ""
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a process, and no SLURM job."""
+        return self.job.startswith("local-")
+
+
+def record_file(output: Path) -> Path:
+    """Return the file beside an output that says what was submitted for it."""
+    return output.with_name(f".{output.name}.jobs")
+
+
+def keep(record: Record) -> None:
+    """Add a submission to those of its output.
+
+    Raises:
+        HpcqError: If that cannot be written.
+    """
+    output = Path(record.output)
+    known = [own for own in records_of(output) if own.job != record.job]
+    content = {"format": _FORMAT, "jobs": [asdict(own) for own in (*known, record)]}
+    write_whole(record_file(output), f"{json.dumps(content, indent=1)}\n".encode(), "record")
+    with suppress(OSError):
+        place = _index() / record.job
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(record.output)
+
+
+def note_cancel(record: Record) -> Record:
+    """Note that a job was canceled."""
+    canceled = replace(record, canceled=time.time())
+    keep(canceled)
+    return canceled
+
+
+def records_of(output: Path) -> list[Record]:
+    """Return all submissions for an output, the last one at the end.
+
+    Raises:
+        InputError: If the file that says so is damaged.
+    """
+    place = record_file(output)
+    try:
+        content = json.loads(place.read_text())
+        if content["format"] != _FORMAT:
+            raise ValueError
+        return [_read(own) for own in content["jobs"]]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"{printable_path(place)}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{printable_path(place)}: it is no record of hpcq's") from None
+
+
+def find(where: str) -> Record:
+    """Return the last submission of an output, or that with a number.
+
+    Args:
+        where: An output file, or a job's number.
+
+    Raises:
+        InputError: If nothing is known of it.
+    """
+    if where.split("_")[0].isdecimal() or where.startswith("local-"):
+        job = where.split("_")[0]
+        with suppress(OSError):
+            output = Path((_index() / job).read_text())
+            for record in records_of(output):
+                if record.job == job:
+                    return record
+        raise InputError(f"job: {where[:40]!r} is none that `hpcq submit` submitted from here")
+    records = records_of(Path(where).absolute())
+    if not records:
+        raise InputError(
+            f"job: nothing was submitted for {printable_path(where)!r}, expected a job's number or "
+            "an output that `hpcq submit` knows"
+        )
+    return records[-1]
+
+
+def _read(content: dict[str, Any]) -> Record:
+    command: Sequence[str] = content["command"]
+    return Record(**{**content, "command": tuple(command)})
+
+
+def _index() -> Path:
+    """Return the folder that leads from numbers to outputs."""
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "hpcq" / "jobs"

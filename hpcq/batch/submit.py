@@ -1,0 +1,242 @@
+"""From the command line to a job in the queue: how large it is, its script, and its record."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcq.batch import local, slurm
+from hpcq.batch.job import Job
+from hpcq.batch.record import Record, keep, records_of
+from hpcq.batch.request import (
+    Request,
+    job_name,
+    read_nodes,
+    read_option,
+    read_time,
+    read_word,
+    shown_time,
+)
+from hpcq.batch.script import render, template
+from hpcq.config import rounded_memory
+from hpcq.errors import InputError
+from hpcq.farm.worker import here
+from hpcq.files import printable_path
+from hpcq.job.keeping import shared_folder
+from hpcq.machine import parse_bytes, usable_cores, usable_memory
+from hpcq.store import check_output
+
+if TYPE_CHECKING:
+    from hpcq.assembly import Plan
+
+_RESTARTS = 20
+_LIBRARIES = 640 << 20
+"""Memory of a rank's processes before they compute anything."""
+
+_SPARE = 1.25
+_WORTH_A_RANK = 60.0
+"""Predicted seconds of work that are worth a rank of their own."""
+
+_SHARE_OF_NODE = 0.9
+_LEAST_SECONDS, _USUAL_SECONDS, _MOST_SECONDS = 600.0, 3600.0, 86400.0
+_PATIENCE = {True: 3.0, False: 10.0}
+"""How many times longer than predicted a job may take, where the machine is calibrated or not."""
+
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./%@:,=+-")
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job that is ready to be submitted.
+
+    Attributes:
+        circuit: Its circuit, as named.
+        output: The file that it writes.
+        words: The options of ``hpcq run``.
+        request: What it asks for.
+        script: The job script.
+        log: Pattern of its log's path.
+        sbatch: Options of sbatch that no script can hold.
+    """
+
+    circuit: str
+    output: Path
+    words: tuple[str, ...]
+    request: Request
+    script: str
+    log: str
+    sbatch: tuple[str, ...]
+
+
+def prepare(
+    options: argparse.Namespace, words: Sequence[str], plan: Callable[[bool], Plan | None]
+) -> Order:
+    """Check and complete what was asked for.
+
+    Args:
+        options: The command line of ``submit``.
+        words: Those of it that are for ``run``.
+        plan: Checks the circuit and all else, and makes the plan if it is told to.
+
+    Raises:
+        InputError: If anything is wrong with it.
+    """
+    output = _output(options)
+    request, found = _asked(options), [*words]
+    request = replace(request, job_name=request.job_name or job_name(output))
+    request = _sized(options, request, plan)
+    given = {word.partition("=")[0] for word in words}
+    if "--threads" not in given:
+        found.append(f"--threads={request.cpus_per_rank}")
+    if "--memory" not in given:
+        found.append(f"--memory={options.memory}")
+    if request.array > 1 and "--shared" not in given:
+        found.append("--shared")
+    log = str(output.parent).replace("%", "%%") + f"/{request.job_name}"
+    log += "-%A_%a.log" if request.array > 1 else "-%j.log"
+    circuit = options.circuit if not options.circuit.startswith("-") else f"./{options.circuit}"
+    directives = request.directives(log)
+    sbatch: tuple[str, ...] = ()
+    if not set(log) <= _PLAIN:  # a line of a script cannot hold it
+        directives["output"], sbatch = None, (f"--output={log}",)
+    name = "gpus" if request.gpus_per_node else "many-nodes"
+    variables = {"circuit": circuit, "output": str(output), "restarts": str(request.restarts)}
+    if options.container is not None:
+        name, variables["image"] = "apptainer", options.container
+    setup = [f"module load {_quoted_module(own)}" for own in options.module]
+    if options.mpi is not None:
+        setup.append(f"export HPCQ_SRUN_MPI={read_word('mpi', options.mpi)[1]}")
+    setup += options.setup
+    script = ""
+    if not options.local:
+        script = render(template(name), directives, variables, found, setup)
+    return Order(circuit, output, tuple(found), request, script, log, sbatch)
+
+
+def submit(order: Order) -> Job:
+    """Put a job into the queue.
+
+    Raises:
+        SlurmError: If SLURM refuses it.
+    """
+    number = slurm.submit(order.script, order.sbatch)
+    record = Record(number, str(order.output), order.log, order.words, order.script)
+    keep(record)
+    return Job(record)
+
+
+def start_here(order: Order) -> Job:
+    """Start a job in the background of this machine.
+
+    Raises:
+        InputError: If it takes more ranks than can be launched.
+    """
+    ranks = order.request.nodes[0] * order.request.ranks_per_node
+    log = order.output.with_name(f"{order.request.job_name}-local.log")
+    words = [order.circuit, f"--output={order.output}", *order.words]
+    job, born = local.start(words, ranks, log, order.output)
+    shown = str(log).replace("%", "%%")
+    record = Record(job, str(order.output), shown, order.words, born=born, host=here())
+    keep(record)
+    return Job(record)
+
+
+def _output(options: argparse.Namespace) -> Path:
+    """Return the file to write, which no other job is about to write."""
+    stem = Path(options.circuit.removeprefix("example:")).stem
+    output = check_output(Path(options.output or f"{stem}.h5"))
+    shares = options.shared or options.array > 1
+    if shared_folder(output).is_dir() and not shares:
+        raise InputError(
+            f"output: {printable_path(output)!r} is shared by several jobs, expected --array or "
+            "--shared, or another file"
+        )
+    for record in records_of(output)[-1:]:
+        status = Job(record).status()
+        if not status.over and not shares and not options.dry_run:
+            raise InputError(
+                f"output: {printable_path(output)!r} is what job {record.job} writes, which is "
+                f"{status.state}; expected another file, or `hpcq cancel {record.job}` first"
+            )
+    return output
+
+
+def _asked(options: argparse.Namespace) -> Request:
+    """Return what was asked for, as far as it was said."""
+    words = [
+        read_word(name, value)
+        for name in ("account", "partition", "qos", "constraint", "reservation")
+        if (value := getattr(options, "slurm_partition" if name == "partition" else name))
+    ]
+    words += [read_option(own) for own in options.sbatch]
+    if options.restarts is not None and not options.until_done:
+        raise InputError(f"restarts: {options.restarts}, expected --until-done with it")
+    name = "" if options.job_name is None else read_word("job-name", options.job_name)[1]
+    return Request(
+        cpus_per_rank=options.cpus_per_rank or options.threads or 1,
+        gpus_per_node=options.gpus_per_node or 0,
+        time=None if options.time is None else read_time(options.time),
+        words=tuple(words),
+        array=options.array,
+        restarts=(options.restarts or _RESTARTS) if options.until_done else 0,
+        job_name=name.replace("/", "-"),
+    )
+
+
+def _sized(
+    options: argparse.Namespace, request: Request, plan: Callable[[bool], Plan | None]
+) -> Request:
+    """Decide how large a job is, where that was not said.
+
+    ``options.memory`` and ``options.threads`` become what the job's ranks plan with, so that the
+    plan is the same here and there.
+    """
+    nodes = None if options.nodes is None else read_nodes(options.nodes)
+    ranks: int | None = options.ranks_per_node or options.gpus_per_node
+    partition = dict(request.words).get("partition")
+    node = None if options.local else slurm.nodes_of(partition)
+    if node is None:
+        node = slurm.Node("", len(usable_cores()), usable_memory(), None, 1)
+    full = max(1, node.cores // request.cpus_per_rank)
+    given = options.memory
+    if given is None:
+        share = int(_SHARE_OF_NODE * node.memory) // (ranks or full)
+        options.memory = str(rounded_memory(max(share - _LIBRARIES, 64 << 20)))
+    limit = parse_bytes(options.memory)
+    options.threads = options.threads or request.cpus_per_rank
+    timed = request.time is not None or options.local
+    known = None not in (nodes, ranks) and given is not None and timed
+    made = plan(not known)
+    bytes_needed, seconds = float(limit), None
+    if made is not None and made.sampling is None:
+        cost = made.cost
+        bytes_needed = min(limit, _SPARE * cost.memory_bytes) if given is None else limit
+        wanted = min(made.num_tasks, math.ceil(cost.simulation_seconds / _WORTH_A_RANK))
+        if ranks is None:
+            per_node = math.ceil(wanted / nodes[0]) if nodes else wanted
+            ranks = max(1, min(full, per_node))
+        if nodes is None:
+            count = max(1, min(node.count, math.ceil(wanted / ranks)))
+            nodes = count, count
+        at_work = nodes[0] * ranks * request.array
+        seconds = _PATIENCE[cost.calibrated] * cost.predicted_seconds(at_work)
+    time = request.time
+    if time is None:
+        most = min(_MOST_SECONDS, node.seconds or _MOST_SECONDS)
+        wish = _USUAL_SECONDS if seconds is None else max(_LEAST_SECONDS, seconds)
+        time = shown_time(min(wish, most))
+    return replace(
+        request,
+        nodes=nodes or (1, 1),
+        ranks_per_node=ranks or full,
+        rank_bytes=int(bytes_needed) + _LIBRARIES,
+        time=time,
+    )
+
+
+def _quoted_module(text: str) -> str:
+    return read_word("module", text)[1]
