@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from hpcq import settings
 from hpcq.errors import InputError
 from hpcq.machine import read_duration
 from hpcq.version import __version__
@@ -14,7 +15,7 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def parse(arguments: Sequence[str], commands: Mapping[str, Command]) -> argparse.Namespace:
-    """Read the command line.
+    """Read the command line, and for a job the settings that it leaves to files and variables.
 
     Args:
         arguments: The words after ``hpcq``.
@@ -24,9 +25,11 @@ def parse(arguments: Sequence[str], commands: Mapping[str, Command]) -> argparse
         The options; ``command`` is what to call.
 
     Raises:
-        InputError: If they are no command line of hpcq's.
+        InputError: If they are no command line of hpcq's, or a setting is wrong.
     """
-    options = _parser(commands).parse_args(_joined(arguments))
+    parser, words = _parser(commands), _joined(arguments)
+    options = parser.parse_args(words)
+    settings.fill(options, words, parser, _sort_out_precision)
     _sort_out_precision(options)
     return options
 
@@ -114,7 +117,7 @@ def _sort_out_precision(options: argparse.Namespace) -> None:
     """Tell the precision of numbers from that of answers; both have the same option."""
     if not hasattr(options, "precision"):
         return
-    given = options.precision
+    given = options.precision or []
     words = [own for own in given if isinstance(own, str)]
     errors = [own for own in given if isinstance(own, float)]
     if len(words) > 1 or len(errors) > 1:
@@ -231,7 +234,10 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
 def _add_job(parser: argparse.ArgumentParser) -> None:
     """Add what `plan` and `run` share."""
     parser.add_argument(
-        "circuit", type=_text, metavar="CIRCUIT", help="OpenQASM 2 or 3, QPY, or example:NAME"
+        "circuit",
+        type=_text,
+        metavar="CIRCUIT",
+        help="OpenQASM 2 or 3, QPY, example:NAME, or a job.toml that names one and has options",
     )
     cut = parser.add_argument_group("where to cut (default: only where nothing joins the parts)")
     ways = cut.add_mutually_exclusive_group()
