@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from hpcq import settings
 from hpcq.errors import InputError
 from hpcq.machine import read_duration
 from hpcq.version import __version__
@@ -14,7 +15,7 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def parse(arguments: Sequence[str], commands: Mapping[str, Command]) -> argparse.Namespace:
-    """Read the command line.
+    """Read the command line, and for a job the settings that it leaves to files and variables.
 
     Args:
         arguments: The words after ``hpcq``.
@@ -24,41 +25,41 @@ def parse(arguments: Sequence[str], commands: Mapping[str, Command]) -> argparse
         The options; ``command`` is what to call.
 
     Raises:
-        InputError: If they are no command line of hpcq's.
+        InputError: If they are no command line of hpcq's, or a setting is wrong.
     """
-    options = _parser(commands).parse_args(_joined(arguments))
-    options.arguments = list(arguments)
+    parser, words = _parser(commands), _joined(arguments)
+    options = parser.parse_args(words)
+    settings.fill(options, words, parser, _sort_out_precision)
     _sort_out_precision(options)
     return options
 
 
-def run_words(arguments: Sequence[str]) -> list[str]:
-    """Return those words of a command line of ``submit`` that are for ``run``.
+def run_words(options: argparse.Namespace) -> list[str]:
+    """Return the options of ``run`` that ``submit`` was given, as words of a command line.
 
     Args:
-        arguments: The words after ``hpcq``.
+        options: Those of ``submit``.
 
     Returns:
         Options only, each one word; not the circuit, and not the output.
     """
-    of_run = _Parser(add_help=False, allow_abbrev=False)
-    _add_job(of_run)
-    _add_run(of_run)
-    of_submit = _Parser(add_help=False, allow_abbrev=False)
-    _add_submit(of_submit)
-    known = {name: own for own in of_run._actions for name in own.option_strings}
-    others = {name: own for own in of_submit._actions for name in own.option_strings}
+    run = _Parser(add_help=False, allow_abbrev=False)
+    _add_job(run)
+    _add_run(run)
     words: list[str] = []
-    rest = iter(_joined(arguments)[1:])
-    for word in rest:
-        name, equals, value = word.partition("=")
-        action = known.get(name) or others.get(name)
-        if action is None:
+    for action in run._actions:  # argparse tells nobody else what there is
+        value = getattr(options, action.dest)
+        if action.dest in ("circuit", "output", "json"):
             continue
-        if action.nargs != 0 and not equals:
-            value = next(rest, "")
-        if name in known and action.dest not in ("output", "json"):
-            words.append(name if action.nargs == 0 else f"{name}={value}")
+        if action.dest == "precision":
+            exact = [] if options.standard_error is None else [repr(options.standard_error)]
+            value = [own for own in (options.precision, *exact) if own != "double"]
+        name = max(action.option_strings, key=len)
+        if action.nargs == 0:
+            words += [name] if value else []
+        elif value != action.default:
+            several = value if isinstance(value, list) else [value]
+            words += [f"{name}={own}" for own in several]
     return words
 
 
@@ -145,7 +146,7 @@ def _sort_out_precision(options: argparse.Namespace) -> None:
     """Tell the precision of numbers from that of answers; both have the same option."""
     if not hasattr(options, "precision"):
         return
-    given = options.precision
+    given = options.precision or []
     words = [own for own in given if isinstance(own, str)]
     errors = [own for own in given if isinstance(own, float)]
     if len(words) > 1 or len(errors) > 1:
@@ -362,7 +363,10 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
 def _add_job(parser: argparse.ArgumentParser) -> None:
     """Add what `plan` and `run` share."""
     parser.add_argument(
-        "circuit", type=_text, metavar="CIRCUIT", help="OpenQASM 2 or 3, QPY, or example:NAME"
+        "circuit",
+        type=_text,
+        metavar="CIRCUIT",
+        help="OpenQASM 2 or 3, QPY, example:NAME, or a job.toml that names one and has options",
     )
     cut = parser.add_argument_group("where to cut (default: only where nothing joins the parts)")
     ways = cut.add_mutually_exclusive_group()

@@ -232,7 +232,7 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
         _how_to_plan(reading.result(), options, _limits(options, 1, 1 << 30))
         return None
 
-    order = prepare(options, run_words(options.arguments), plan)
+    order = prepare(options, run_words(options), plan)
     if options.dry_run:
         return None, order.script
     job = (start_here if options.local else submit)(order)

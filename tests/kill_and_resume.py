@@ -25,7 +25,7 @@ if __name__ == "__main__":
 from tests.launch import environment, is_open_mpi, launcher
 
 RANKS = (1, 2, 3, 5)
-_TOKEN = "HPCQ_TEST_TOKEN"
+_TOKEN = "KILL_AND_RESUME_TOKEN"
 _LIMIT = 10.0
 _LONGEST = 120.0
 

@@ -52,6 +52,7 @@ def start(words: Sequence[str], ranks: int, log: Path, output: Path) -> tuple[st
             stdout=said,
             stderr=said,
             start_new_session=True,
+            env={**os.environ, "HPCQ_SITE": "none"},  # what it says is in the words already
         )
     return f"local-{process.pid}", born(process.pid)
 

@@ -107,7 +107,8 @@ def prepare(
     variables = {"circuit": circuit, "output": str(output), "restarts": str(request.restarts)}
     if options.container is not None:
         name, variables["image"] = "apptainer", options.container
-    setup = [f"module load {_quoted_module(own)}" for own in options.module]
+    setup = ["export HPCQ_SITE=none  # what it says is in here already"]
+    setup += [f"module load {_quoted_module(own)}" for own in options.module]
     if options.mpi is not None:
         setup.append(f"export HPCQ_SRUN_MPI={read_word('mpi', options.mpi)[1]}")
     setup += options.setup
