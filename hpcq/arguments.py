@@ -237,6 +237,11 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
     doctor.add_argument(
         "--threads", type=_positive, metavar="T", help="with --calibrate; default: a rank's cores"
     )
+    doctor.add_argument(
+        "--srun-mpi",
+        action="store_true",
+        help="print only the word for srun's --mpi, for job scripts",
+    )
     doctor.set_defaults(command=known["doctor"])
     return parser
 

@@ -26,8 +26,15 @@ SITE_VARIABLE = "HPCQ_SITE"
 
 _OTHERS = (
     SITE_VARIABLE,
-    *("HPCQ_AER_MPI", "HPCQ_CALIBRATION", "HPCQ_CARDS_SEEN", "HPCQ_WORKERS"),
-    *("HPCQ_FIRST_RANKS", "HPCQ_OUTPUT", "HPCQ_RESTARTS", "HPCQ_SECONDS", "HPCQ_SRUN_MPI"),
+    *("HPCQ_AER_MPI", "HPCQ_CALIBRATION", "HPCQ_CARDS_SEEN", "HPCQ_RANK_0", "HPCQ_WORKERS"),
+    *(
+        "HPCQ_FIRST_RANKS",
+        "HPCQ_IMAGE",
+        "HPCQ_OUTPUT",
+        "HPCQ_REQUEUES",
+        "HPCQ_SECONDS",
+        "HPCQ_SRUN_MPI",
+    ),
 )
 """Variables that are no options: hpcq's own, and those of its job scripts."""
 

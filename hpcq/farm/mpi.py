@@ -39,6 +39,9 @@ _SHORTEST_NAP, _LONGEST_NAP = 20e-6, 5e-3
 _RANK_0_WORKS_UP_TO = 16
 """Ranks up to which rank 0 computes too; beyond, it only schedules."""
 
+_RANK_0 = "HPCQ_RANK_0"
+"""Environment variable: ``schedules`` keeps rank 0 from computing, so that it takes no GPU."""
+
 _LOOK_SECONDS = 0.1
 _GOODBYE_SECONDS, _STOP_SECONDS = 30.0, 3.0
 _SLAB = 1 << 30
@@ -118,7 +121,8 @@ class MpiFarm:
     @property
     def rank_0_works(self) -> bool:
         """Whether rank 0 computes too."""
-        return self.size <= _RANK_0_WORKS_UP_TO
+        only = os.environ.get(_RANK_0) == "schedules" and self.size > 1
+        return self.size <= _RANK_0_WORKS_UP_TO and not only
 
     @property
     def has_losses(self) -> bool:
