@@ -58,7 +58,8 @@ def fill(
 
     Args:
         options: What the parser made of the words; changed in place. A circuit ``*.toml`` is a
-            job file, and gives way to the circuit that is named there.
+            job file, and gives way to the circuit that is named there; ``arguments`` becomes a
+            command line that says the same with flags alone.
         words: The command line.
         parser: The parser, of all commands.
         check: Called with the options of each layer alone; raises InputError if they clash.
@@ -85,8 +86,23 @@ def fill(
     site = _site_file(environment)
     if site is not None:
         layers[_SITE] = _of_file(site, _SITE, own, known, check)
-    for name, value in _merged(layers, _rivals(own)).items():
-        setattr(options, name, value)
+    found = _merged(layers, _rivals(own))
+    vars(options).update(found)
+    options.arguments = [command, options.circuit, *_said(found, own)]
+
+
+def _said(found: Layer, parser: argparse.ArgumentParser) -> list[str]:
+    """Return words that say all that was found, with no help of files and variables."""
+    words = []
+    for option, action in _long_options(parser).items():
+        value = found.get(action.dest)
+        if action.nargs == 0:
+            words += [f"--{option}"] if value else []
+        elif value is not None:
+            words += [
+                f"--{option}={own}" for own in (value if isinstance(value, list) else [value])
+            ]
+    return words
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

@@ -138,6 +138,15 @@ def test_only_a_default_of_a_search_may_lack_one(resolve: Resolve) -> None:
     assert resolve("--objective", "overhead").objective == "overhead"
 
 
+def test_what_was_resolved_can_be_said_with_flags_alone(resolve: Resolve) -> None:
+    job = "max-qubits = 3\nprecision = ['single', 0.1]\ntime-limit = 01:00:00\nobservable = ['-Z0', 'X1']"
+    options = resolve("--shots", "9", job=job, HPCQ_REUSE_QUBITS="1", HPCQ_BACKEND="-a $b")
+    words = ["--max-qubits=3", "--reuse-qubits", "--observable=-Z0", "--observable=X1", "--shots=9"]
+    words += ["--precision=0.1", "--precision=single", "--backend=-a $b", "--time-limit=3600.0"]
+    assert options.arguments[:2] == ["run", "c.qasm"]
+    assert sorted(options.arguments[2:]) == sorted(words)
+
+
 def test_precision_is_two_settings(resolve: Resolve) -> None:
     def of(*flags: str, **more: str) -> tuple[str, float | None]:
         options = resolve(*flags, **more)
@@ -481,6 +490,8 @@ def test_the_highest_layer_wins_whatever_is_given(
     for name, value in (vars(plain) | expected).items():
         if name != "circuit":
             assert getattr(options, name) == value
+    again = vars(parser.parse_args(options.arguments))
+    assert again == {name: value for name, value in vars(options).items() if name != "arguments"}
 
 
 def test_a_job_runs_and_its_file_holds_what_was_resolved(
