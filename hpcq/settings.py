@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcq.errors import InputError
 from hpcq.files import open_regular, printable_path
 from hpcq.machine import complain, launched_rank
+
+if TYPE_CHECKING:
+    from hpcq.farm.serial import Farm
 
 PREFIX = "HPCQ_"
 SITE_VARIABLE = "HPCQ_SITE"
@@ -89,6 +93,20 @@ def fill(
     found = _merged(layers, _rivals(own))
     vars(options).update(found)
     options.arguments = [command, options.circuit, *_said(found, own)]
+
+
+def agree(options: argparse.Namespace, farm: Farm) -> None:
+    """Have every rank take rank 0's options: its files and variables may not be there elsewhere.
+
+    Raises:
+        InputError: On every rank, if rank 0 found a setting wrong.
+    """
+    mine = {name: own for name, own in vars(options).items() if name not in ("command", "refusal")}
+    told = farm.share(json.dumps([str(options.refusal or ""), mine]).encode())
+    refusal, heard = json.loads(told)
+    if refusal:
+        raise InputError(refusal)
+    vars(options).update(heard)
 
 
 def _said(found: Layer, parser: argparse.ArgumentParser) -> list[str]:
