@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import NoReturn
 
 from hpcq import settings
 from hpcq.errors import InputError
-from hpcq.machine import read_duration
+from hpcq.machine import launched_rank, read_duration
 from hpcq.version import __version__
 
 Command = Callable[[argparse.Namespace], int]
 
 
-def parse(arguments: Sequence[str], commands: Mapping[str, Command]) -> argparse.Namespace:
+def parse(
+    arguments: Sequence[str], commands: Mapping[str, Command], together: Container[Command] = ()
+) -> argparse.Namespace:
     """Read the command line, and for a job the settings that it leaves to files and variables.
 
     Args:
         arguments: The words after ``hpcq``.
         commands: What to call for each command.
+        together: Those of them that several ranks carry out. Files and variables are then for
+            rank 0 alone, and what is wrong with them has to wait until all ranks can hear of it,
+            from :func:`hpcq.settings.agree`.
 
     Returns:
-        The options; ``command`` is what to call.
+        The options; ``command`` is what to call, ``refusal`` the error that has to wait.
 
     Raises:
         InputError: If they are no command line of hpcq's, or a setting is wrong.
     """
     parser, words = _parser(commands), _joined(arguments)
     options = parser.parse_args(words)
-    settings.fill(options, words, parser, _sort_out_precision)
+    options.refusal = None
+    waits = options.command in together
+    if not waits or launched_rank() == 0:
+        try:
+            settings.fill(options, words, parser, _sort_out_precision)
+        except InputError as error:
+            if not waits:
+                raise
+            options.refusal = error
     _sort_out_precision(options)
     return options
 

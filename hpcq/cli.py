@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpcq.arguments import parse, run_words
 from hpcq.errors import HpcqError, InputError
-from hpcq.machine import launched_rank, parse_bytes
+from hpcq.machine import launched, launched_rank, parse_bytes
+from hpcq.settings import agree
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -48,7 +49,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode loses no result
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments, COMMANDS)
+        together = (_plan, _run) if launched() else ()
+        options = parse(sys.argv[1:] if arguments is None else arguments, COMMANDS, together)
         if not first and options.command in _FOR_ONE:
             return 0  # what one process does, rank 0 does
         code: int = options.command(options)
@@ -96,6 +98,7 @@ def _plan(options: argparse.Namespace) -> int:
     reading = _read_ahead(options)
     farm = open_farm()
     with ending_the_job(farm):
+        agree(options, farm)
         front = _planned(options, reading, farm, check)
     if not front:
         return 0
@@ -146,6 +149,8 @@ def _run(options: argparse.Namespace) -> int:
 
     farm = open_farm()
     first = farm.rank == 0
+    with ending_the_job(farm):
+        agree(options, farm)
     signs = StopSigns(options.time_limit, options.stop_signal, since=begun, asks=first)
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
@@ -306,7 +311,7 @@ def _read_ahead(options: argparse.Namespace) -> Reading | InputError | None:
     """
     from hpcq.inputs.circuits import start_reading
 
-    if launched_rank() > 0:
+    if launched_rank() > 0 or options.refusal is not None:
         return None
     try:
         return start_reading(_circuit_path(options.circuit), seconds=options.read_seconds)

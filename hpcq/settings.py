@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcq.errors import InputError
 from hpcq.files import open_regular, printable_path
 from hpcq.machine import complain, launched_rank
+
+if TYPE_CHECKING:
+    from hpcq.farm.serial import Farm
 
 PREFIX = "HPCQ_"
 SITE_VARIABLE = "HPCQ_SITE"
@@ -65,7 +69,8 @@ def fill(
 
     Args:
         options: What the parser made of the words; changed in place. A circuit ``*.toml`` is a
-            job file, and gives way to the circuit that is named there.
+            job file, and gives way to the circuit that is named there; ``arguments`` becomes a
+            command line that says the same with flags alone.
         words: The command line.
         parser: The parser, of all commands.
         check: Called with the options of each layer alone; raises InputError if they clash.
@@ -92,8 +97,37 @@ def fill(
     site = _site_file(environment)
     if site is not None:
         layers[_SITE] = _of_file(site, _SITE, own, known, check)
-    for name, value in _merged(layers, _rivals(own)).items():
-        setattr(options, name, value)
+    found = _merged(layers, _rivals(own))
+    vars(options).update(found)
+    options.arguments = [command, options.circuit, *_said(found, own)]
+
+
+def agree(options: argparse.Namespace, farm: Farm) -> None:
+    """Have every rank take rank 0's options: its files and variables may not be there elsewhere.
+
+    Raises:
+        InputError: On every rank, if rank 0 found a setting wrong.
+    """
+    mine = {name: own for name, own in vars(options).items() if name not in ("command", "refusal")}
+    told = farm.share(json.dumps([str(options.refusal or ""), mine]).encode())
+    refusal, heard = json.loads(told)
+    if refusal:
+        raise InputError(refusal)
+    vars(options).update(heard)
+
+
+def _said(found: Layer, parser: argparse.ArgumentParser) -> list[str]:
+    """Return words that say all that was found, with no help of files and variables."""
+    words = []
+    for option, action in _long_options(parser).items():
+        value = found.get(action.dest)
+        if action.nargs == 0:
+            words += [f"--{option}"] if value else []
+        elif value is not None:
+            words += [
+                f"--{option}={own}" for own in (value if isinstance(value, list) else [value])
+            ]
+    return words
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hpcq import arguments, cli, settings
 from hpcq.cli import main
 from hpcq.errors import InputError
-from tests.launch import ROOT, hpcq, launcher, run
+from tests.launch import ROOT, launcher, run
 
 COMMANDS = dict.fromkeys(cli.COMMANDS, lambda _: 0)
 Resolve = Callable[..., argparse.Namespace]
@@ -136,6 +136,16 @@ def test_only_a_default_of_a_search_may_lack_one(resolve: Resolve) -> None:
     assert resolve("--max-qubits", "3", site="search-seconds = 9").search_seconds == 9
     assert resolve(job="objective = 'overhead'").objective == "overhead"  # and cli.py complains
     assert resolve("--objective", "overhead").objective == "overhead"
+
+
+def test_what_was_resolved_can_be_said_with_flags_alone(resolve: Resolve) -> None:
+    job = "max-qubits = 3\nprecision = ['single', 0.1]\ntime-limit = 01:00:00\n"
+    job += "observable = ['-Z0', 'X1']"
+    options = resolve("--shots", "9", job=job, HPCQ_REUSE_QUBITS="1", HPCQ_BACKEND="-a $b")
+    words = ["--max-qubits=3", "--reuse-qubits", "--observable=-Z0", "--observable=X1", "--shots=9"]
+    words += ["--precision=0.1", "--precision=single", "--backend=-a $b", "--time-limit=3600.0"]
+    assert options.arguments[:2] == ["run", "c.qasm"]
+    assert sorted(options.arguments[2:]) == sorted(words)
 
 
 def test_precision_is_two_settings(resolve: Resolve) -> None:
@@ -479,6 +489,8 @@ def test_the_highest_layer_wins_whatever_is_given(
     for name, value in (vars(plain) | expected).items():
         if name != "circuit":
             assert getattr(options, name) == value
+    again = vars(parser.parse_args(options.arguments))
+    assert again == {name: value for name, value in vars(options).items() if name != "arguments"}
 
 
 def test_a_job_runs_and_its_file_holds_what_was_resolved(
@@ -504,15 +516,30 @@ def test_a_job_runs_and_its_file_holds_what_was_resolved(
 
 
 @pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
-def test_every_rank_reads_the_same_and_one_speaks(tmp_path: Path) -> None:
-    (tmp_path / "job.toml").write_text("circuit = 'example:lattices'\nmax-qubits = 8")
-    job = str(tmp_path / "job.toml")
-    done = hpcq("run", job, "--json", ranks=2, HPCQ_OTHER="1")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("HPCQ_OTHER") == 1
-    assert len(json.loads(done.stdout)["observables"]) == 48
-    done = hpcq("run", job, ranks=2, HPCQ_SEED="x")
-    assert done.stderr.count("HPCQ_SEED: ") == 1
+def test_rank_0_reads_the_settings_for_all(tmp_path: Path) -> None:
+    """The others may be on nodes that lack its files and variables."""
+    (tmp_path / "job.toml").write_text("circuit = 'example:lattices'\nmax-qubits = 8\nseed = 5")
+    job = f"exec {sys.executable} -m hpcq run {tmp_path}/job.toml --json"
+    ranks = 'rank="${PMI_RANK:-$OMPI_COMM_WORLD_RANK}"\n[ "$rank" = '
+
+    def said(*lines: str, **variables: str) -> tuple[int, str, list[str]]:
+        done = run("bash", "-c", "\n".join(lines), ranks=2, seconds=60, **variables)
+        ours = [line for line in done.stderr.splitlines() if line.startswith("hpcq: ")]
+        return done.returncode, done.stdout, ours
+
+    code, printed, (warning,) = said(job, HPCQ_OTHER="1")
+    assert code == 0
+    assert "HPCQ_OTHER" in warning
+    assert len(json.loads(printed)["observables"]) == 48
+    elsewhere = "export HPCQ_SITE=nowhere.toml HPCQ_SEED=x HPCQ_STOP_SIGNAL=TERM HPCQ_OTHER=1"
+    code, again, nothing = said(f"{ranks} 0 ] || {elsewhere}", job.replace("exec ", ""))
+    assert (code, nothing) == (0, [])
+    assert json.loads(again)["expectation_values"] == json.loads(printed)["expectation_values"]
+    for wrong in ("HPCQ_SITE=nowhere.toml", "HPCQ_SEED=x"):  # on rank 0 alone
+        _, printed, (line,) = said(f"{ranks} 1 ] || export {wrong}", job)
+        assert printed == ""
+        assert line.startswith("hpcq: error: ")
+        assert wrong.split("=")[1] in line
 
 
 def test_the_examples_of_the_readme_are_true(tmp_path: Path, resolve: Resolve) -> None:
