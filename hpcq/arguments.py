@@ -56,24 +56,21 @@ def run_words(options: argparse.Namespace) -> list[str]:
     Returns:
         Options only, each one word; not the circuit, and not the output.
     """
+    known = _run_options() - {"--output", "--json"}
+    return [word for word in options.arguments[2:] if word.partition("=")[0] in known]
+
+
+def run_variables() -> frozenset[str]:
+    """Return the names of all variables that are options of ``run``."""
+    names = (option.removeprefix("--") for option in _run_options())
+    return frozenset(settings.PREFIX + name.upper().replace("-", "_") for name in names)
+
+
+def _run_options() -> set[str]:
     run = _Parser(add_help=False, allow_abbrev=False)
     _add_job(run)
     _add_run(run)
-    words: list[str] = []
-    for action in run._actions:  # argparse tells nobody else what there is
-        value = getattr(options, action.dest)
-        if action.dest in ("circuit", "output", "json"):
-            continue
-        if action.dest == "precision":
-            exact = [] if options.standard_error is None else [repr(options.standard_error)]
-            value = [own for own in (options.precision, *exact) if own != "double"]
-        name = max(action.option_strings, key=len)
-        if action.nargs == 0:
-            words += [name] if value else []
-        elif value != action.default:
-            several = value if isinstance(value, list) else [value]
-            words += [f"{name}={own}" for own in several]
-    return words
+    return {name for action in run._actions for name in action.option_strings if name[:2] == "--"}
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:

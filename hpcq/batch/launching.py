@@ -32,15 +32,18 @@ def word_for(library: str, offered: str | None) -> str:
         >>> word_for("Open MPI v5.0.11, package: ...", "MPI plugin types are... pmi2 pmix pmix_v4")
         'pmix'
     """
-    words: tuple[str, ...] = next((own for name, own in _WORDS.items() if name.upper() in library.upper()), ())
+    words: tuple[str, ...] = ()
+    for name, own in reversed(_WORDS.items()):
+        if name.upper() in library.upper():
+            words = own
     if offered is None:
         return words[0] if words else ""
     known: list[str] = re.findall(r"\w+", offered)
     for word in words:
         versions = sorted((own for own in known if own.startswith(f"{word}_v")), reverse=True)
-        for own in (word, *versions):
-            if own in known:
-                return own
+        for found in (word, *versions):
+            if found in known:
+                return found
     return ""
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hpcq.arguments import run_variables
 from hpcq.errors import InputError
 from hpcq.farm.worker import here
 
@@ -52,9 +53,16 @@ def start(words: Sequence[str], ranks: int, log: Path, output: Path) -> tuple[st
             stdout=said,
             stderr=said,
             start_new_session=True,
-            env={**os.environ, "HPCQ_SITE": "none"},  # what it says is in the words already
+            env=_environment(),
         )
     return f"local-{process.pid}", born(process.pid)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without what is in the words already."""
+    said = run_variables()
+    kept = {name: value for name, value in os.environ.items() if name not in said}
+    return {**kept, "HPCQ_SITE": "none"}
 
 
 def code_file(output: Path) -> Path:

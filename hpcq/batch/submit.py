@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcq.arguments import run_variables
 from hpcq.batch import local, slurm
 from hpcq.batch.job import Job
 from hpcq.batch.record import Record, keep, records_of
@@ -107,7 +109,9 @@ def prepare(
     variables = {"circuit": circuit, "output": str(output), "restarts": str(request.restarts)}
     if options.container is not None:
         name, variables["image"] = "apptainer", options.container
-    setup = ["export HPCQ_SITE=none  # what it says is in here already"]
+    setup = ["export HPCQ_SITE=none # what it says, and what variables say, is in here already"]
+    if variables_set := sorted(run_variables() & {*os.environ}):
+        setup.append(f"unset {' '.join(variables_set)}")
     setup += [f"module load {_quoted_module(own)}" for own in options.module]
     if options.mpi is not None:
         setup.append(f"export HPCQ_SRUN_MPI={read_word('mpi', options.mpi)[1]}")
