@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hpcq.errors import HpcqError
@@ -23,20 +22,11 @@ def template(name: str) -> str:
     Raises:
         HpcqError: If it is not there.
     """
-    for folder in _folders():
-        place = folder / f"{name}.sbatch"
-        if place.is_file():
-            return place.read_text()
-    raise HpcqError(f"jobscripts: there is no {name}.sbatch beside the package")
-
-
-def _folders() -> Iterable[Path]:
-    found = find_spec("hpcq.jobscripts")
-    if found is not None:
-        yield from map(Path, found.submodule_search_locations or ())
-    package = Path(__file__).parent.parent
-    yield package / "jobscripts"
-    yield package.parent / "jobscripts"
+    place = Path(__file__).parent.parent / "jobscripts" / f"{name}.sbatch"
+    try:
+        return place.read_text()
+    except OSError:
+        raise HpcqError(f"jobscripts: there is no {name}.sbatch in the package") from None
 
 
 def render(

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,9 +94,7 @@ class MpiFarm:
 
     def local_share(self) -> tuple[int, int]:
         """Share cores that several ranks of the node may use, and the node's memory."""
-        from mpi4py import MPI
-
-        node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+        node = self._ranks_here()
         bindings: list[frozenset[int]] = node.allgather(usable_cores())
         memory = min(node.allgather(usable_memory())) // len(bindings)
         own = bindings[node.Get_rank()]
@@ -105,13 +104,22 @@ class MpiFarm:
 
     def local_place(self) -> tuple[int, int]:
         """Return this rank's place among the ranks of its node that compute."""
-        from mpi4py import MPI
-
-        node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+        node = self._ranks_here()
         computing: list[bool] = node.allgather(self.computes)
         place = sum(computing[: node.Get_rank()])
         node.Free()
         return place, sum(computing)
+
+    def _ranks_here(self) -> Comm:
+        """Return a communicator of the ranks of this node.
+
+        MPI's own (COMM_TYPE_SHARED) is one rank each where MPICH's ranks are placed arbitrarily.
+        """
+        kernel = b""
+        with suppress(OSError):
+            kernel = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+        nodes = self._comm.allgather((socket.gethostname(), kernel))
+        return self._comm.Split(nodes.index(nodes[self.rank]), self.rank)
 
     @property
     def computes(self) -> bool:
