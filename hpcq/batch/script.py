@@ -50,9 +50,8 @@ def render(
     what.append(" ".join(["set --", *map(shlex.quote, words)]))
     bin_folder = shlex.quote(str(Path(sys.executable).parent))
     where = [*setup, f'export PATH={bin_folder}:"$PATH"']
-    text = _replaced(text, _WHAT, what)
-    text = _replaced(text, _WHERE, where)
-    return _with_directives(text, directives)
+    text = _replaced(_with_directives(text, directives), _WHERE, where)
+    return _replaced(text, _WHAT, what)
 
 
 def _replaced(text: str, mark: str, lines: Sequence[str]) -> str:
@@ -69,7 +68,7 @@ def _with_directives(text: str, directives: Mapping[str, str | None]) -> str:
     left = dict(directives)
     lines: list[str] = []
     last = 0
-    for line in text.splitlines():
+    for line in text.split("\n")[:-1]:
         found = _DIRECTIVE.match(line)
         if found is None:
             lines.append(line)

@@ -172,7 +172,13 @@ def _ask(command: Sequence[str], text: str | None = None) -> str:
     """
     try:
         done = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=_SECONDS, check=False
+            command,
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            timeout=_SECONDS,
+            check=False,
         )
     except FileNotFoundError:
         raise SlurmError(

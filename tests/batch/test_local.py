@@ -1,0 +1,150 @@
+"""Jobs in the background of this machine: the same life as SLURM's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+import hpcq
+from hpcq.batch.record import records_of
+from hpcq.cli import main
+from hpcq.errors import HpcqError, InputError
+from tests.kill_and_resume import write_circuit
+from tests.launch import hpcq as run_hpcq
+from tests.launch import launcher
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(hpcq.__file__).parent.parent))
+    yield
+    for place in tmp_path.glob(".*.jobs"):
+        with suppress(InputError):
+            for record in records_of(tmp_path / place.name[1 : -len(".jobs")]):
+                hpcq.Job(record).cancel()
+
+
+@pytest.fixture
+def long_job(tmp_path: Path) -> list[str]:
+    return write_circuit(tmp_path, layers=24)
+
+
+def submit(*words: str | Path) -> str:
+    done = run_hpcq("submit", *words, "--local", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["job"]
+
+
+def test_from_the_beginning_to_the_end(long_job: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "a $(touch x) b.h5"
+    job = submit(*long_job, "-o", output)
+    assert hpcq.Job.of(job).status().state == "RUNNING"
+    again = run_hpcq("submit", *long_job, "-o", output, "--local")
+    assert again.returncode == 2
+    assert f"is what job {job} writes" in again.stderr
+    time.sleep(2)
+    told = json.loads(run_hpcq("status", job, "--json").stdout)
+    assert told["state"] == "RUNNING"
+    assert run_hpcq("cancel", job).returncode == 0
+    canceled = hpcq.Job.of(job)
+    end = time.monotonic() + 10
+    while canceled.status().state == "RUNNING" and time.monotonic() < end:
+        time.sleep(0.1)
+    assert str(canceled.status()) == "CANCELED (what is done is saved)"
+    assert "run the same command again" in canceled.logs()
+    with pytest.raises(HpcqError, match="it has no result"):
+        canceled.result(wait=True)
+    if launcher() is not None:
+        submit(*long_job, "-o", output, "--ranks-per-node", "2")
+    else:
+        submit(*long_job, "-o", output)
+    done = run_hpcq("result", output, "--wait", "--json")
+    plain = run_hpcq("run", *long_job, "--json")
+    values = json.loads(plain.stdout)["expectation_values"]
+    assert json.loads(done.stdout)["expectation_values"] == values
+    assert hpcq.Job.of(output).status().state == "DONE"
+    assert len(records_of(output)) == 2
+    assert not (tmp_path / "x").exists()
+
+
+def test_from_python(tmp_path: Path) -> None:
+    circuit = QuantumCircuit(4)
+    circuit.h(0)
+    for qubit in range(3):
+        circuit.cx(qubit, qubit + 1)
+    asked = [SparsePauliOp.from_list([("ZZII", 0.5), ("IIXX", 2.0)]), "Z0 Z3"]
+    output = tmp_path / "out.h5"
+    job = hpcq.submit(circuit, asked, output=output, local=True, max_qubits=3, seed=3)
+    result = job.result(wait=True, timeout=60)
+    assert result.expectation_values == pytest.approx([0.5, 1.0])
+    assert result.config["seed"] == 3
+    assert job.status().state == "DONE"
+    assert job.output == output
+    with pytest.raises(InputError, match="qubit 9"):
+        hpcq.submit(circuit, "Z9", output=tmp_path / "other.h5", local=True)
+    with pytest.raises(InputError, match="--max-quits"):
+        hpcq.submit(circuit, "Z0", output=tmp_path / "other.h5", local=True, max_quits=3)
+    assert not (tmp_path / ".other.h5.jobs").exists()
+
+
+def test_what_fails_says_why(tmp_path: Path) -> None:
+    arguments = write_circuit(tmp_path, layers=24)
+    output = tmp_path / "out.h5"
+    job = hpcq.Job.of(submit(*arguments, "-o", output, "--memory", "1M", "--noise", "nothing.json"))
+    with pytest.raises(HpcqError, match="ERROR"):
+        job.result(wait=True, timeout=60)
+    assert job.status().state == "ERROR"
+    assert "noise" in job.status().reason
+
+
+def test_a_job_that_was_killed_is_no_success(long_job: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    job = submit(*long_job, "-o", output, "--checkpoint-seconds", "0.2")
+    end = time.monotonic() + 20
+    while not output.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    told = json.loads(run_hpcq("status", output, "--json").stdout)
+    os.killpg(int(job.removeprefix("local-")), signal.SIGKILL)
+    time.sleep(0.3)
+    assert told["state"] == "RUNNING"
+    assert hpcq.Job.of(job).status().state == "STOPPED"
+
+
+@pytest.mark.parametrize("where", ["77", "local-1", "nothing.h5", "1_3"])
+def test_what_nobody_submitted(where: str) -> None:
+    done = run_hpcq("result", where)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "job: " in done.stderr
+
+
+def test_without_slurm_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = write_circuit(tmp_path, layers=2)
+    monkeypatch.setattr("hpcq.batch.slurm.subprocess.run", _not_there)
+    assert main(["submit", *arguments, "-o", str(tmp_path / "o.h5")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected a login node of a SLURM cluster, or --local" in line
+
+
+def _not_there(command: list[str], **_: object) -> None:
+    raise FileNotFoundError(command[0])
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"format": "x", "jobs": []}', "[1]", "\0"])
+def test_a_damaged_record(content: str, tmp_path: Path) -> None:
+    (tmp_path / ".out.h5.jobs").write_text(content)
+    done = run_hpcq("status", tmp_path / "out.h5")
+    assert done.returncode == 2
+    assert "no record" in done.stderr
