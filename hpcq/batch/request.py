@@ -46,6 +46,16 @@ class Request:
     restarts: int = 0
     job_name: str = "hpcq"
 
+    def __str__(self) -> str:
+        least, most = self.nodes
+        shown = str(least) if least == most else f"{least}-{most}"
+        gpus = f", {self.gpus_per_node} GPUs" if self.gpus_per_node else ""
+        where = "".join(f", {name} {value}" for name, value in self.words)
+        return (
+            f"{shown} nodes of {self.ranks_per_node} ranks of {self.cpus_per_rank} cores"
+            f"{gpus}, time {self.time}{where}"
+        )
+
     @property
     def _is_short(self) -> bool:
         """Whether a warning before the end would come too soon; a run sees the end itself."""

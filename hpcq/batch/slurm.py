@@ -80,6 +80,17 @@ def submit(script: str, options: Sequence[str] = ()) -> str:
     return said.strip().splitlines()[-1].split(";")[0]
 
 
+def refusal(script: str, options: Sequence[str] = ()) -> str:
+    """Return why a job could never begin; empty if it could, or nobody knows."""
+    try:
+        _ask(["sbatch", "--test-only", *options], script)
+    except SlurmError as error:
+        said = str(error).removeprefix("slurm: ")
+        hopeless = ("configuration is not available", "nvalid", "more processors", "imit")
+        return said if any(own in said for own in hopeless) else ""
+    return ""
+
+
 def cancel(job: str) -> None:
     """Cancel a job; one that is over already is no error."""
     _ask(["scancel", job])

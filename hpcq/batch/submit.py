@@ -87,8 +87,9 @@ def prepare(
     Raises:
         InputError: If anything is wrong with it.
     """
-    output = _output(options)
     request, found = _asked(options), [*words]
+    modules = [f"module load {read_word('module', own)[1]}" for own in options.module]
+    output = _output(options)
     request = replace(request, job_name=request.job_name or job_name(output))
     request = _sized(options, request, plan)
     given = {word.partition("=")[0] for word in words}
@@ -112,7 +113,7 @@ def prepare(
     setup = ["export HPCQ_SITE=none # what it says, and what variables say, is in here already"]
     if variables_set := sorted(run_variables() & {*os.environ}):
         setup.append(f"unset {' '.join(variables_set)}")
-    setup += [f"module load {_quoted_module(own)}" for own in options.module]
+    setup += modules
     if options.mpi is not None:
         setup.append(f"export HPCQ_SRUN_MPI={read_word('mpi', options.mpi)[1]}")
     setup += options.setup
@@ -126,8 +127,11 @@ def submit(order: Order) -> Job:
     """Put a job into the queue.
 
     Raises:
+        InputError: If it could never begin.
         SlurmError: If SLURM refuses it.
     """
+    if refusal := slurm.refusal(order.script, order.sbatch):
+        raise InputError(f"submit: {order.request} cannot begin: {refusal}")
     number = slurm.submit(order.script, order.sbatch)
     record = Record(number, str(order.output), order.log, order.words, order.script)
     keep(record)
@@ -241,7 +245,3 @@ def _sized(
         rank_bytes=int(bytes_needed) + _LIBRARIES,
         time=time,
     )
-
-
-def _quoted_module(text: str) -> str:
-    return read_word("module", text)[1]
