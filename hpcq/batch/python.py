@@ -49,7 +49,9 @@ def submit(
         >>> job.result(wait=True).expectation_values  # doctest: +SKIP
         array([0.25])
     """
-    from hpcq.cli import parse_submit, submitted
+    from hpcq.arguments import parse
+    from hpcq.batch.commands import submitted
+    from hpcq.cli import COMMANDS
 
     place = Path(output)
     words = [_path(circuit, place), f"--output={place}", *_asked(circuit, observables, place)]
@@ -60,7 +62,7 @@ def submit(
                 words.append(option)
             elif own is not None and own is not False:
                 words.append(f"{option}={own}")
-    job, _ = submitted(parse_submit(words))
+    job, _ = submitted(parse(["submit", *words], COMMANDS))
     if job is None:
         raise InputError("dry_run: given from Python, expected `hpcq submit --dry-run` instead")
     return job

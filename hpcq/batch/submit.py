@@ -123,7 +123,7 @@ def prepare(
     return Order(circuit, output, tuple(found), request, script, log, sbatch)
 
 
-def submit(order: Order) -> Job:
+def put_into_the_queue(order: Order) -> Job:
     """Put a job into the queue.
 
     Raises:

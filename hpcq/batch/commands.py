@@ -1,0 +1,97 @@
+"""The commands for jobs: submit, status, logs, cancel, result; who prints what."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcq.arguments import run_words
+from hpcq.asked import how_to_plan, limits_for, planned, read_ahead
+from hpcq.batch.job import Job
+from hpcq.batch.record import find, record_file
+from hpcq.batch.report import job_text
+from hpcq.batch.submit import prepare, put_into_the_queue, start_here
+from hpcq.errors import InputError
+from hpcq.farm.serial import SerialFarm
+from hpcq.files import printable_path
+from hpcq.job.status import resolved, status_of, status_text
+from hpcq.report import result_text
+
+if TYPE_CHECKING:
+    from hpcq.assembly import Plan
+
+
+def submit(options: argparse.Namespace) -> int:
+    """Submit a job, or show its script."""
+    job, script = submitted(options)
+    if job is None:
+        print(script, end="")
+    elif options.json:
+        print(json.dumps({"job": job.id, "output": str(job.output), "script": script}))
+    else:
+        print(f"job {job.id} writes {printable_path(job.output)}; `hpcq status {job.id}`")
+    return 0
+
+
+def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
+    """Submit what a command line of ``submit`` says.
+
+    Returns:
+        The job, None for a dry run, and its script.
+
+    Raises:
+        HpcqError: If anything is wrong with it, or SLURM refuses it.
+    """
+    reading = read_ahead(options)
+
+    def plan(whole: bool) -> Plan | None:
+        if whole:
+            return planned(options, reading, SerialFarm(), lambda: None)[0]
+        if reading is None or isinstance(reading, InputError):
+            raise reading or InputError("launcher: `hpcq submit` is for one process")
+        how_to_plan(reading.result(), options, limits_for(options, 1, 1 << 30))
+        return None
+
+    order = prepare(options, run_words(options), plan)
+    if options.dry_run:
+        return None, order.script
+    job = (start_here if options.local else put_into_the_queue)(order)
+    return job, order.script
+
+
+def status(options: argparse.Namespace) -> int:
+    """Say how a job, or a run, stands."""
+    place = resolved(Path(options.job))
+    if record_file(place).exists() or not (place.exists() or place.suffix):
+        job = Job(find(options.job))
+        stands = job.status()
+        shown = {**stands.file, "state": stands.state, "reason": stands.reason, "job": job.id}
+        print(json.dumps(shown) if options.json else job_text(job, stands))
+        return 0
+    status = status_of(place)
+    print(json.dumps(status) if options.json else status_text(status))
+    return 0
+
+
+def logs(options: argparse.Namespace) -> int:
+    """Print what a job has said."""
+    said = Job.of(options.job).logs()
+    print(said, end="" if said.endswith("\n") else "\n")
+    return 0
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """End a job."""
+    job = Job.of(options.job)
+    job.cancel()
+    print(f"job {job.id} is canceled; `hpcq status {job.id}`")
+    return 0
+
+
+def result(options: argparse.Namespace) -> int:
+    """Print a job's result."""
+    result = Job.of(options.job).result(wait=options.wait)
+    print(result.to_json() if options.json else result_text(result))
+    return 0
