@@ -279,13 +279,13 @@ def _prepare(plan: Plan | None, options: RunOptions) -> ExactRun | ShotsRun:
     """Prepare a run on rank 0, so that whatever is wrong with it is refused on all ranks."""
     plan = check_plan(plan, 1) if plan is None else plan
     prepare = prepare_exact if plan.sampling is None else prepare_shots
-    try:
-        return prepare(plan, options)
-    except FolderGoneError:
-        if options.keeper is None:
-            raise
-        found = options.keeper.found(plan.config["mode"])
-        return prepare(plan, replace(options, previous=found))
+    while True:
+        try:
+            return prepare(plan, options)
+        except FolderGoneError:
+            if options.keeper is None:
+                raise
+            options = replace(options, previous=options.keeper.found(plan.config["mode"]))
 
 
 def check_plan(plan: object, ranks: int) -> Plan:

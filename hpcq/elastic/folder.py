@@ -30,6 +30,7 @@ _BEATS = 8.0
 """How many times a job says that it lives, before others may think that it does not."""
 
 _LOOK_SECONDS = 1.0
+_TRIES = 5
 
 
 class FolderGoneError(HpcqError):
@@ -82,12 +83,17 @@ class SharedFolder:
 
     def join(self) -> None:
         """Make the folder, and say that this job is there."""
-        try:
-            self.path.mkdir(exist_ok=True)
-            self.tell(now=True)
-        except OSError as error:
-            shown = printable_path(self.path)
-            raise HpcqError(f"shared: cannot write {shown!r}: {error.strerror}") from None
+        for left in reversed(range(_TRIES)):
+            try:
+                self.path.mkdir(exist_ok=True)
+                self.tell(now=True)
+                return
+            except FileNotFoundError:  # the last one to leave has removed it again
+                if not left:
+                    raise FolderGoneError(self.path) from None
+            except OSError as error:
+                shown = printable_path(self.path)
+                raise HpcqError(f"shared: cannot write {shown!r}: {error.strerror}") from None
 
     # --------------------------------------------------------------------- who is there
 
@@ -209,8 +215,18 @@ class SharedFolder:
         return self._read(name)
 
     def remove(self) -> None:
-        """Remove the folder: all is done."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the folder, from one moment to the next: all is done."""
+        aside = self.path.with_name(f".{self.path.name}.{self.name}")
+        with contextlib.suppress(OSError):
+            self.path.replace(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def close(self) -> None:
+        """Leave when all is done; the last one removes the folder."""
+        with contextlib.suppress(OSError):
+            (self.path / f"member.{self.name}").unlink()
+            if not self.names("member."):
+                self.remove()
 
     def withdraw(self) -> None:
         """Leave as if this job had never been there; an empty folder is removed."""

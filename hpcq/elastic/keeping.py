@@ -146,14 +146,19 @@ class SharedKeeper(Keeper):
     def finish(self, result: Result) -> None:
         """Write the whole result, or wait until another job has."""
         while not self.is_complete():
-            if not self.folder.path.is_dir():
-                self.folder.join()  # the file was removed together with the folder
-            if self.folder.take(_RESULT):
-                super().finish(replace(result, provenance={**result.provenance, **self._members()}))
-                break
-            self.folder.tell()
+            try:
+                mine = self.folder.take(_RESULT)
+                self.folder.tell()
+            except FileNotFoundError:
+                self.folder.join()  # it is gone, and the file too
+                continue
+            if mine:
+                whole = replace(result, provenance={**result.provenance, **self._members()})
+                super().finish(whole)
+                self.folder.remove()
+                return
             time.sleep(_POLL_SECONDS)
-        self.folder.remove()
+        self.folder.close()
 
     def _members(self) -> dict[str, Any]:
         """Return what every job has done."""
