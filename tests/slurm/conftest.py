@@ -6,15 +6,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.kill_and_resume import write_circuit
-from tests.launch import ROOT, environment
+from tests.kill_and_resume import value_of, write_circuit
+from tests.launch import ROOT, environment, hpcq
 
 _SCRIPT = Path(__file__).parent / "cluster"
 _NAME = "hpcq-tests"
@@ -178,17 +177,11 @@ def circuit(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def long_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
-    """Arguments of a run of 272 tasks that takes a while, and its result without interruptions."""
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], tuple[str, ...]]:
+    """Arguments of a run of 272 tasks that takes a while, and its values, bit for bit."""
     folder = tmp_path_factory.mktemp("long")
-    arguments = write_circuit(folder, layers=96, qubits=15)
+    arguments = write_circuit(folder, layers=40)
     output = folder / "reference.h5"
-    done = subprocess.run(
-        [sys.executable, "-m", "hpcq", "run", *arguments, "-o", str(output)],
-        capture_output=True,
-        text=True,
-        env=environment(HPCQ_SITE="none"),
-        check=False,
-    )
+    done = hpcq("run", *arguments, "-o", output, ranks=2, HPCQ_SITE="none")
     assert done.returncode == 0, done.stderr
-    return arguments, output
+    return arguments, value_of(output)

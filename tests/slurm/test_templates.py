@@ -214,9 +214,10 @@ def test_scaling_is_measured(cluster: Cluster, tmp_path: Path) -> None:
     jobs = [
         cluster.submit(
             edited(name, tmp_path),
-            sbatch_options=["--ntasks-per-node=1", "--oversubscribe"],
+            *("--depth", "1"),
+            sbatch_options=["--ntasks-per-node=1"],
             cwd=tmp_path,
-            env={"HPCQ_SECONDS": "0.5"},
+            env={"HPCQ_SECONDS": "1"},
         )
         for name in SCALING
     ]
