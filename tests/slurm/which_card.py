@@ -1,0 +1,13 @@
+"""Says which card this rank takes, as a run on GPUs does, and computes nothing."""
+
+import os
+import socket
+import sys
+
+from hpcq.farm.mpi import open_farm
+from hpcq.job.together import _card_place
+
+farm = open_farm()
+_card_place(farm, "gpu")
+shown = os.environ.get("CUDA_VISIBLE_DEVICES") or "-"
+sys.stdout.write(f"card {farm.rank} {socket.gethostname()} {shown}\n")
