@@ -134,13 +134,29 @@ def _aer() -> Iterator[Finding]:
 
 
 def _slurm() -> Iterator[Finding]:
-    if "SLURM_JOB_ID" in os.environ:
-        job = os.environ["SLURM_JOB_ID"]
-        nodes = os.environ.get("SLURM_JOB_NODELIST", "?")
-        yield Finding("slurm", f"inside job {job} on {nodes}")
-    else:
+    from hpcq.batch.examination import ending, placing, ranks_of
+    from hpcq.batch.launching import srun_mpi
+    from hpcq.farm.mpi import open_farm
+
+    if "SLURM_JOB_ID" not in os.environ:
         found = shutil.which("sbatch")
         yield Finding("slurm", f"sbatch at {found}" if found else "none")
+        return
+    job, nodes = os.environ["SLURM_JOB_ID"], os.environ.get("SLURM_JOB_NODELIST", "?")
+    word = srun_mpi() if not launched() else ""
+    how = f"; start ranks by srun --mpi={word}" if word else ""
+    yield Finding("slurm", f"inside job {job} on {nodes}{how}")
+    if launched():
+        for name, text in placing(ranks_of(open_farm()), os.environ):
+            yield Finding(name, text)
+    yield Finding("time", ending(os.environ))
+
+
+def _files() -> Iterator[Finding]:
+    from hpcq.batch.examination import here
+
+    text, ok = here()
+    yield Finding("files", text, ok=ok)
 
 
 def _known_answers() -> Iterator[Finding]:
@@ -180,6 +196,7 @@ _LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _mpi,
     _aer,
     _slurm,
+    _files,
     _speeds,
     _known_answers,
 )
