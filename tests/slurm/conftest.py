@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -152,10 +153,13 @@ def _cluster() -> Iterator[Cluster]:
     conf, reason = _conf()
     if reason:
         pytest.skip(reason)
-    found = Cluster(conf)
-    yield found
-    if found.jobs:
-        found.cancel(*found.jobs)
+    with (conf.parent / "lock").open("w") as lock:  # nodes are killed: not in another's tests
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = Cluster(conf)
+        found.heal()
+        yield found
+        if found.jobs:
+            found.cancel(*found.jobs)
 
 
 @pytest.fixture

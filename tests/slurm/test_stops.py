@@ -107,7 +107,7 @@ def test_a_job_that_may_not_come_back_ends_with_75(
 def test_a_preempted_job_goes_on(cluster: Cluster, long_run: LongRun, tmp_path: Path) -> None:
     arguments, expected = long_run
     output = tmp_path / "circuit.h5"
-    how = ["--partition=scavenger", "--nodes=1-2", "--ntasks-per-node=1"]
+    how = ["--partition=scavenger", "--nodes=1-2", "--cpus-per-task=2"]
     job = cluster.submit("preemptible", *arguments, *OFTEN, sbatch_options=how, cwd=tmp_path)
     cluster.until(lambda: done_tasks(output) > 0, job=job)
     urgent = tmp_path / "urgent.sh"
@@ -149,7 +149,7 @@ def test_a_job_goes_on_after_a_node_is_lost(
     """The job script runs on c1, and a rank alone on c2."""
     arguments, expected = long_run
     output = tmp_path / "circuit.h5"
-    how = ["--nodes=1-2", "--ntasks-per-node=1", "--requeue"]
+    how = ["--nodes=1-2", "--cpus-per-task=2"]
     job = cluster.submit("preemptible", *arguments, *OFTEN, sbatch_options=how, cwd=tmp_path)
     cluster.until(lambda: done_tasks(output) > 0, job=job)
     assert cluster.info(job)["NumNodes"] == "2"

@@ -24,6 +24,7 @@ RUNS = (
     "elastic",
     "apptainer",
 )
+RANKS = {"one-node": 4, "many-nodes": 8, "until-done": 8, "preemptible": 8}
 SCALING = ("scaling-strong", "scaling-weak")
 TAIL = "# ---- until the run has ended (the same in all templates) ----\n"
 CUT = ("--partition", "AAABBB", "--observable", "Z0 Z5", "--observable", "X0 X1 X2 X3 X4 X5")
@@ -79,14 +80,14 @@ def test_all_end_in_the_same_way() -> None:
     assert all("kill -USR1" in tail for tail in tails)
 
 
-@pytest.mark.parametrize("name", ["one-node", "many-nodes", "until-done", "preemptible"])
+@pytest.mark.parametrize("name", RANKS)
 def test_one_edit_is_enough(name: str, cluster: Cluster, circuit: Path, tmp_path: Path) -> None:
     job = cluster.submit(edited(name, tmp_path), circuit, *CUT, cwd=tmp_path)
     said = cluster.finish(job)
     assert values(tmp_path / "ghz.h5") == pytest.approx([1, 1], abs=1e-9)
     assert "state       DONE" in said
     shown = json.loads(hpcq("show", tmp_path / "ghz.h5", "--json").stdout)
-    assert shown["provenance"]["ranks"] == int(cluster.info(job)["NumTasks"])
+    assert shown["provenance"]["ranks"] == RANKS[name]
     assert str(job) in json.dumps(shown["provenance"])
 
 
