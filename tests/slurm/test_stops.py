@@ -146,7 +146,7 @@ def _host_of(entry: Path) -> str:
 def test_a_job_goes_on_after_a_node_is_lost(
     lost: str, cluster: Cluster, long_run: LongRun, tmp_path: Path
 ) -> None:
-    """The job script runs on c1, and a rank alone on c2."""
+    """The job script and rank 0 are on c1, which may do the rest before SLURM misses c2."""
     arguments, expected = long_run
     output = tmp_path / "circuit.h5"
     how = ["--nodes=1-2", "--cpus-per-task=2"]
@@ -156,12 +156,13 @@ def test_a_job_goes_on_after_a_node_is_lost(
     try:
         for pid in members(lost):
             os.kill(pid, signal.SIGKILL)
-        cluster.until(lambda: cluster.info(job)["Restarts"] == "1", seconds=45, job=job)
-        cluster.finish(job)
+        cluster.finish(job, seconds=120)
     finally:
         cluster.heal()
     assert value_of(output) == expected
-    assert starts(output) == 2
+    if lost == "c1":
+        assert cluster.info(job)["Restarts"] == "1"
+        assert starts(output) == 2
 
 
 def test_a_time_limit_of_slurm_is_outlived(cluster: Cluster, timed: tuple[str, Path]) -> None:
