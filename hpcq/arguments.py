@@ -236,6 +236,11 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
     doctor.add_argument(
         "--threads", type=_positive, metavar="T", help="with --calibrate; default: a rank's cores"
     )
+    doctor.add_argument(
+        "--srun-mpi",
+        action="store_true",
+        help="print what srun's --mpi must be for mpi4py's MPI, and no more; empty: nothing fits",
+    )
     doctor.set_defaults(command=known["doctor"])
     return parser
 
