@@ -109,8 +109,8 @@ def _known_cards(cards: Sequence[str], environment: Environment) -> list[str]:
         own = environment.get("SLURM_LOCALID", "") if "SLURM_GPUS_PER_TASK" in environment else ""
         return [f"{own}/{card}" if own else card for card in cards]
     said = launching.answer(["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"])
-    known = dict(enumerate(line.strip() for line in said.splitlines()))
-    return [known.get(int(card), card) if card.isdecimal() else card for card in cards]
+    known = {str(index): line.strip() for index, line in enumerate(said.splitlines())}
+    return [known.get(card, card) for card in cards]
 
 
 def _outside() -> Finding:
