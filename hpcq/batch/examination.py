@@ -175,7 +175,8 @@ def _binding(places: Sequence[Place], environment: Environment) -> Finding:
     cure = f"srun {_ASKED_CORES} (not inherited from sbatch since SLURM 22.05)"
     if not _under_srun(places, environment):
         cure = "mpirun --bind-to none (Open MPI), -bind-to none (MPICH)"
-    text += f"; rank {short[0]} only on {_ranges(least.cores)}"
+    if short[0]:
+        text += f"; rank {short[0]} only on {_ranges(least.cores)}"
     return Finding("binding", text, advice=f"expected {cure}")
 
 
@@ -186,7 +187,8 @@ def _threads(places: Sequence[Place], environment: Environment) -> Finding:
     threads = min(place.threads for place in places)
     union = {core for place in own for core in place.cores}
     ranks = "1 rank" if len(own) == 1 else f"{len(own)} ranks"
-    text = f"{threads} each for {ranks} on {host}, of {len(union)} cores"
+    cores = "1 core" if len(union) == 1 else f"{len(union)} cores"
+    text = f"{threads} each for {ranks} on {host}, of {cores}"
     asked = _number(environment, "SLURM_CPUS_PER_TASK")
     granted = min(_number(environment, "SLURM_CPUS_ON_NODE") or 0, os.cpu_count() or 1)
     if not launched(environment):
@@ -240,10 +242,10 @@ def _time(environment: Environment) -> Finding:
     left = slurm_seconds_left(environment)
     if left is None:
         return Finding("time", "no end of the job is known: `hpcq run --time-limit` sets one")
-    text = f"{max(left, 0.0):.0f} s left, and hpcq stops in time"
+    text = f"{max(left, 0.0):.0f} s left"
     if left < _SHORT_SECONDS:
         return Finding("time", text, advice="hardly enough to begin: expected a longer --time")
-    return Finding("time", text)
+    return Finding("time", f"{text}; hpcq stops before, all saved")
 
 
 def _files(places: Sequence[Place], own: Sequence[str]) -> Finding:
