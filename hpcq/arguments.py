@@ -250,7 +250,7 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
     doctor.add_argument(
         "--srun-mpi",
         action="store_true",
-        help="print only the word for srun's --mpi, for job scripts",
+        help="print what srun's --mpi must be for mpi4py's MPI, and no more; empty: nothing fits",
     )
     doctor.set_defaults(command=known["doctor"])
     return parser

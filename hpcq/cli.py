@@ -190,9 +190,10 @@ def _show(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     if options.srun_mpi:
-        from hpcq.batch.launching import srun_mpi
+        from hpcq.batch.launching import found_srun_mpi
 
-        print(srun_mpi())
+        if launched_rank() == 0:
+            print(found_srun_mpi())
         return 0
     from hpcq.doctor import calibrate, examine
 

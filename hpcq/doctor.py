@@ -24,14 +24,17 @@ class Finding:
         name: What.
         text: What was found.
         ok: False if hpcq cannot do its main job because of it.
+        advice: What to change, where hpcq does work, but not as it could.
     """
 
     name: str
     text: str
     ok: bool = True
+    advice: str = ""
 
     def __str__(self) -> str:
-        return f"{'ok  ' if self.ok else 'FAIL'}  {self.name:<8}  {self.text}"
+        mark = "FAIL" if not self.ok else "warn" if self.advice else "ok  "
+        return f"{mark}  {self.name:<8}  {self.text}{self.advice and f'; {self.advice}'}"
 
 
 def examine() -> list[Finding]:
@@ -114,7 +117,11 @@ def _mpi() -> Iterator[Finding]:
         return
     text = f"mpi4py {mpi4py.__version__}, launcher {launcher or 'not found'}"
     if launched():
-        farm = open_farm()
+        try:
+            farm = open_farm()
+        except HpcqError as error:
+            yield Finding("mpi", str(error), ok=False)
+            return
         from mpi4py import MPI
 
         library = MPI.Get_library_version().split("\n")[0].strip("\x00")
@@ -133,30 +140,10 @@ def _aer() -> Iterator[Finding]:
         yield Finding("aer", str(error), ok=False)
 
 
-def _slurm() -> Iterator[Finding]:
-    from hpcq.batch.examination import ending, placing, ranks_of
-    from hpcq.batch.launching import srun_mpi
-    from hpcq.farm.mpi import open_farm
+def _batch() -> Iterator[Finding]:
+    from hpcq.batch.examination import examine_batch
 
-    if "SLURM_JOB_ID" not in os.environ:
-        found = shutil.which("sbatch")
-        yield Finding("slurm", f"sbatch at {found}" if found else "none")
-        return
-    job, nodes = os.environ["SLURM_JOB_ID"], os.environ.get("SLURM_JOB_NODELIST", "?")
-    word = srun_mpi() if not launched() else ""
-    how = f"; start ranks by srun --mpi={word}" if word else ""
-    yield Finding("slurm", f"inside job {job} on {nodes}{how}")
-    if launched():
-        for name, text in placing(ranks_of(open_farm()), os.environ):
-            yield Finding(name, text)
-    yield Finding("time", ending(os.environ))
-
-
-def _files() -> Iterator[Finding]:
-    from hpcq.batch.examination import here
-
-    text, ok = here()
-    yield Finding("files", text, ok=ok)
+    yield from examine_batch()
 
 
 def _known_answers() -> Iterator[Finding]:
@@ -195,8 +182,7 @@ _LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _packages,
     _mpi,
     _aer,
-    _slurm,
-    _files,
+    _batch,
     _speeds,
     _known_answers,
 )

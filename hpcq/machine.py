@@ -45,7 +45,7 @@ def launched_size(environment: Mapping[str, str] = os.environ) -> int:
     """Number of processes that the launcher says it started; 1 where it says nothing."""
     for name in _WORLD_SIZES:
         value = environment.get(name, "")
-        if value.isdigit():
+        if re.fullmatch("[0-9]{1,9}", value):
             return int(value)
     return 1
 
@@ -54,7 +54,7 @@ def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
     """This process's rank as far as the launcher's variables tell; 0 where they don't."""
     for name in (*_RANKS, "SLURM_PROCID"):
         value = environment.get(name, "")
-        if value.isdigit():
+        if re.fullmatch("[0-9]{1,9}", value):
             return int(value)
     return 0
 

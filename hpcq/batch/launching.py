@@ -1,70 +1,118 @@
-"""How srun must be told to start the MPI that mpi4py is built with."""
+"""Which ``--mpi`` srun needs for the MPI that mpi4py is built with; MPI is not started for it."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import sys
+from collections.abc import Sequence
 
-_SECONDS = 10.0
-_WORDS = {
-    "Open MPI": ("pmix",),
-    "CRAY MPICH": ("cray_shasta", "pmi2"),
-    "MPICH": ("pmi2",),
-    "Intel": ("pmi2",),
-    "MVAPICH": ("pmi2",),
-}
-"""Words for srun's --mpi by what a library calls itself, the best one first."""
+_SECONDS = 5.0
+_VERSION = (
+    "import sys, mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
+    "sys.stdout.write(MPI.Get_library_version())"
+)
+_FLAVOURS = (
+    ("Cray MPICH", "CRAY MPICH"),
+    ("Intel MPI", r"Intel\(R\) MPI"),
+    ("MVAPICH", "MVAPICH"),
+    ("MPICH", "MPICH"),
+    ("Open MPI", "Open MPI"),
+)
+"""MPIs by what their version text says; those that are made from MPICH come before it."""
 
 
-def srun_mpi() -> str:
-    """Return the word for srun's ``--mpi`` on this machine; empty where nobody knows."""
-    return word_for(_library(), _offered())
+def flavour(version: str) -> tuple[str, str]:
+    """Read which MPI it is, and its version, out of ``MPI_Get_library_version``'s text.
+
+    Both are empty where the text is of no MPI that is known here.
+
+    >>> flavour("Open MPI v5.0.11, package: Open MPI user@host Distribution")
+    ('Open MPI', '5.0.11')
+    """
+    for name, pattern in _FLAVOURS:
+        found = re.search(pattern, version, re.IGNORECASE)
+        if found:
+            number = re.search(r"[0-9]+(\.[0-9a-z]+)+|[0-9]{4}", version[found.end() :])
+            return name, number[0] if number else ""
+    return "", ""
 
 
-def word_for(library: str, offered: str | None) -> str:
-    """Return the word for srun's ``--mpi``.
+def plugins(listed: str) -> frozenset[str]:
+    r"""Read what ``srun --mpi=list`` lists.
+
+    >>> sorted(plugins("MPI plugin types are...\n\tnone\n\tpmi2"))
+    ['none', 'pmi2']
+    """
+    names: set[str] = set()
+    for line in listed.splitlines():
+        line = line.strip().removeprefix("srun:").strip()
+        before, colon, after = line.rpartition(":")
+        if "..." not in line and (not colon or before.endswith("versions available")):
+            names.update(word for word in re.split(r"[\s,]+", after) if word)
+    return frozenset(names)
+
+
+def srun_mpi(version: str, listed: str) -> str:
+    """Return the word for srun's ``--mpi``; empty where nothing fits.
 
     Args:
-        library: What the MPI library calls itself; empty if there is none.
-        offered: What ``srun --mpi=list`` says; None where there is no srun to ask.
+        version: The text of ``MPI_Get_library_version``.
+        listed: What ``srun --mpi=list`` said; empty where that is not known.
 
-    Example:
-        >>> word_for("Open MPI v5.0.11, package: ...", "MPI plugin types are... pmi2 pmix pmix_v4")
-        'pmix'
+    >>> srun_mpi("MPICH Version: 5.0.2", "")
+    'pmi2'
     """
-    words: tuple[str, ...] = ()
-    for name, own in reversed(_WORDS.items()):
-        if name.upper() in library.upper():
-            words = own
-    if offered is None:
-        return words[0] if words else ""
-    known: list[str] = re.findall(r"\w+", offered)
-    for word in words:
-        versions = sorted((own for own in known if own.startswith(f"{word}_v")), reverse=True)
-        for found in (word, *versions):
-            if found in known:
-                return found
-    return ""
+    name = flavour(version)[0]
+    known = plugins(listed)
+    if name == "Open MPI":
+        numbers = [int(own[6:]) for own in known if re.fullmatch("pmix_v[0-9]{1,3}", own)]
+        fits = ["pmix", *(f"pmix_v{number}" for number in sorted(numbers, reverse=True))]
+    elif name == "Cray MPICH":
+        fits = ["cray_shasta", "pmi2"] if known else ["pmi2"]
+    else:
+        fits = ["pmi2"] if name else []
+    return next((own for own in fits if own in known or not known), "")
 
 
-def _library() -> str:
-    """Ask mpi4py for its MPI, without starting it."""
-    try:
-        import mpi4py
+def library_version() -> str:
+    """Ask mpi4py's MPI for its version text, without MPI_Init; empty where there is none.
 
-        mpi4py.rc.initialize = False
-        from mpi4py import MPI
-
-        return str(MPI.Get_library_version())
-    except (ImportError, RuntimeError, OSError):
-        return ""
+    A process of its own asks: some MPIs abort, or print, where they are loaded out of place.
+    """
+    return answer([sys.executable, "-P", "-c", _VERSION], 2 * _SECONDS)
 
 
-def _offered() -> str | None:
+def listed_plugins() -> str:
+    """Ask srun what it lists; older ones say it on stderr. Empty where there is no srun."""
+    return answer(["srun", "--mpi=list"], errors=True)
+
+
+def found_srun_mpi() -> str:
+    """Return the word for srun's ``--mpi`` here; empty where nothing fits."""
+    version = library_version()
+    return srun_mpi(version, listed_plugins()) if version else ""
+
+
+def answer(command: Sequence[str], seconds: float = _SECONDS, *, errors: bool = False) -> str:
+    """Return what a command says; nothing if it is not there, fails, or takes too long.
+
+    Args:
+        command: Its words.
+        seconds: How long it may take.
+        errors: Whether what it says on stderr counts too.
+    """
     try:
         done = subprocess.run(
-            ["srun", "--mpi=list"], capture_output=True, text=True, timeout=_SECONDS, check=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if errors else subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=True,
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout + done.stderr
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ""
+    return done.stdout
