@@ -22,6 +22,8 @@ STATES = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELED", "STOPPED")
 _STOPPED_CODE = 75
 _FIRST_POLL, _MOST_POLL = 0.2, 15.0
 _TAIL_BYTES = 4096
+_LAUNCHERS = ("srun:", "slurmstepd:")
+"""What only says that a rank failed, and not why, and may say so before or after the rank."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,7 @@ class Job:
                 log.seek(max(0, place.stat().st_size - _TAIL_BYTES))
                 lines = log.read().decode(errors="replace").splitlines()
             said = [line for line in lines if "error" in line.lower()]
+            ours = [line for line in said if not line.startswith(_LAUNCHERS)]
             if said:
-                return said[-1].strip()[:300]
+                return (ours or said)[-1].strip()[:300]
         return ""

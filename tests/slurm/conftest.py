@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -169,6 +172,63 @@ def cluster(_cluster: Cluster) -> Iterator[Cluster]:
     yield _cluster
     if _cluster.jobs[before:]:
         _cluster.cancel(*_cluster.jobs[before:])
+
+
+class Commands:
+    """Commands of hpcq, called in one folder by one user.
+
+    Args:
+        cluster: Where the jobs go.
+        folder: Where the commands are called.
+        user: Whose they are; this process's by default.
+        program: What hpcq is started with.
+        env: More of the environment.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        folder: Path,
+        user: str | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "hpcq"),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._folder = folder
+        self._user = user
+        self._program = program
+        self._env = dict(env or {"XDG_STATE_HOME": str(folder / "state")})
+
+    def __call__(self, *words: str | Path, code: int = 0) -> Any:
+        """Return what a command printed; a failing one has one line to say."""
+        done = self._cluster.run(
+            *self._program, *words, cwd=self._folder, env=self._env, user=self._user
+        )
+        assert done.returncode == code, done.stderr + done.stdout
+        if code:
+            assert done.stderr.count("\n") == 1, done.stderr
+            return done.stderr
+        if words[0] == "submit" and "--json" in words:
+            self._cluster.jobs.append(json.loads(done.stdout)["job"])
+        return json.loads(done.stdout) if "--json" in words else done.stdout
+
+    def submit(self, *words: str | Path) -> str:
+        """Submit a job and return its number."""
+        job: str = self("submit", *words, "--json")["job"]
+        return job
+
+    def until(self, job: str, *states: str, seconds: float = 90) -> dict[str, Any]:
+        """Wait until a job is in one of some states, and return how it stands."""
+        end = time.monotonic() + seconds
+        while (stands := self("status", job, "--json"))["state"] not in states:
+            assert time.monotonic() < end, f"{stands} after {seconds} s\n{self('logs', job)}"
+        return stands  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def command(cluster: Cluster, tmp_path: Path) -> Commands:
+    """Runs hpcq in the test's folder."""
+    return Commands(cluster, tmp_path)
 
 
 @pytest.fixture

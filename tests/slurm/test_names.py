@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.launch import ROOT
-from tests.slurm.conftest import Cluster
+from tests.slurm.conftest import Cluster, Commands
 from tests.slurm.test_templates import CUT, values
 
 NASTY = "a b'c\"d$(touch harm)`touch harm`;touch harm&*é\\.qasm"
@@ -142,3 +143,58 @@ def test_two_users_jobs_in_one_folder_do_not_mix(
     assert cluster.wait(again) == "FAILED"
     assert cluster.info(again)["ExitCode"] == "2:0"
     assert values(folder / "of root.h5") == pytest.approx([1], abs=1e-9)
+
+
+def test_submitted_names_do_nothing_but_name_files(
+    cluster: Cluster, circuit: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "it's\n$(touch harm) %j"
+    folder.mkdir()
+    shutil.copy(circuit, folder / NASTY)
+    asked = folder / "`touch harm`;'touch harm' %j.json"
+    asked.write_text(json.dumps([{"name": "$(touch harm)", "terms": [["Z0 Z5", 1.0]]}]))
+    command = Commands(cluster, folder)
+    words = (NASTY, "--partition", "AAABBB", "--nodes=1", "--ranks-per-node=1", "--time=10")
+    for more in (
+        ("--observable", "$(touch harm)"),
+        ("--job-name", "$(touch harm)"),
+        ("--account", "`touch harm`"),
+        ("--sbatch=--comment=$(touch harm)",),
+        ("--time", "$(touch harm)"),
+    ):
+        command("submit", *words, *more, code=2)
+    job = command.submit(*words, "--observables", asked, "-o", f"{NASTY}.h5")
+    command.until(job, "DONE")
+    assert values(folder / f"{NASTY}.h5") == pytest.approx([1], abs=1e-9)
+    assert "wrote" in command("logs", f"{NASTY}.h5")
+    assert not [*tmp_path.rglob("harm")]
+    assert {own.parent for own in tmp_path.rglob("*.log")} == {folder}
+
+
+def test_two_users_submit_in_one_folder(
+    cluster: Cluster, circuit: Path, guest: tuple[str, Path, dict[str, str]]
+) -> None:
+    user, folder, env = guest
+    shutil.copy(circuit, folder / "ghz.qasm")
+    (folder / "ghz.qasm").chmod(0o644)
+    homes = {own: {**env, "XDG_STATE_HOME": f"{folder}/state of {own}"} for own in ("root", user)}
+    commands = {own: Commands(cluster, folder, own, ["hpcq"], homes[own]) for own in homes}
+    asked = {"root": ("--observable", "Z0 Z5"), user: ("--observable", "Z0")}
+    words = ("ghz.qasm", "--partition", "AAABBB", "--nodes=1", "--ranks-per-node=1", "--time=10")
+    jobs = {
+        own: commands[own].submit(*words, *asked[own], "-o", f"of {own}.h5") for own in commands
+    }
+    for own, other in (("root", user), (user, "root")):
+        assert "submitted from here" in commands[own]("status", jobs[other], code=2)
+    for own, expected in (("root", 1.0), (user, 0.0)):
+        assert commands[own].until(jobs[own], "DONE")["job"] == jobs[own]
+        assert values(folder / f"of {own}.h5") == pytest.approx([expected], abs=1e-9)
+        assert (folder / f"of {own}.h5").owner() == own
+        assert (folder / f".of {own}.h5.jobs").owner() == own
+    assert "may not be" in commands[user]("submit", *words, "-o", "of root.h5", code=2)
+    held = commands["root"].submit(*words, "-o", "held.h5", "--sbatch=--hold")
+    before = (folder / ".held.h5.jobs").read_bytes()
+    assert "denied" in commands[user]("cancel", "held.h5", code=1)
+    assert "is what job" in commands[user]("submit", *words, "-o", "held.h5", code=2)
+    assert (folder / ".held.h5.jobs").read_bytes() == before
+    assert commands["root"]("status", held, "--json")["state"] == "QUEUED"

@@ -1,0 +1,30 @@
+"""What a job's log says of its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpcq.batch.job import Job
+from hpcq.batch.record import Record
+
+OURS = "hpcq: error: circuit.qasm: cannot be opened"
+SRUN = "srun: error: c1: task 0: Exited with exit code 2"
+KILLED = "slurmstepd: error: Detected 1 oom-kill event(s)"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([OURS, SRUN], OURS),
+        ([SRUN, OURS, KILLED], OURS),
+        (["ValueError: 3", SRUN], "ValueError: 3"),
+        ([SRUN, KILLED], KILLED),
+        (["hpcq: simulate: 3/4 tasks"], ""),
+    ],
+)
+def test_the_reason_is_the_runs_own_word(lines: list[str], expected: str, tmp_path: Path) -> None:
+    (tmp_path / "out-7.log").write_text("\n".join(lines))
+    record = Record("7", str(tmp_path / "out.h5"), str(tmp_path / "out-%j.log"), ())
+    assert Job(record)._last_words() == expected
