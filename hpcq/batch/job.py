@@ -113,8 +113,9 @@ class Job:
 
     def log_files(self) -> list[Path]:
         """Return the files with what it said; one for each task of an array."""
-        place = Path(self._record.log)
-        name = place.name.replace("%%", "%")
+        written = Path(self._record.log)
+        name = written.name.replace("%%", "%")
+        place = Path(str(written.parent).replace("%%", "%")) / name
         for sign in ("%j", "%A"):
             name = name.replace(sign, self.id)
         if "%a" not in name:

@@ -101,6 +101,11 @@ def prepare(
         found.append("--shared")
     log = str(output.parent).replace("%", "%%") + f"/{request.job_name}"
     log += "-%A_%a.log" if request.array > 1 else "-%j.log"
+    if "\\" in log and not options.local:
+        raise InputError(
+            f"output: {printable_path(output.parent)!r} has a backslash, and SLURM would write the "
+            "log elsewhere; expected another folder"
+        )
     circuit = options.circuit if not options.circuit.startswith("-") else f"./{options.circuit}"
     directives = request.directives(log)
     sbatch: tuple[str, ...] = ()

@@ -28,3 +28,14 @@ def test_the_reason_is_the_runs_own_word(lines: list[str], expected: str, tmp_pa
     (tmp_path / "out-7.log").write_text("\n".join(lines))
     record = Record("7", str(tmp_path / "out.h5"), str(tmp_path / "out-%j.log"), ())
     assert Job(record)._last_words() == expected
+
+
+def test_logs_are_found_in_folders_with_signs_of_slurm(tmp_path: Path) -> None:
+    folder = tmp_path / "50% %j\n100%%"
+    folder.mkdir()
+    pattern = str(folder).replace("%", "%%")
+    for name in ("out-7.log", "out-7_0.log", "out-7_1.log"):
+        (folder / name).write_text(name)
+    for end, expected in (("%j", "out-7.log"), ("%A_%a", "out-7_0.logout-7_1.log")):
+        record = Record("7", str(folder / "out.h5"), f"{pattern}/out-{end}.log", ())
+        assert Job(record).logs() == expected

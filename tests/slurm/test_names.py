@@ -163,6 +163,8 @@ def test_submitted_names_do_nothing_but_name_files(
         ("--time", "$(touch harm)"),
     ):
         command("submit", *words, *more, code=2)
+    (folder / "back\\slash").mkdir()
+    assert "backslash" in command("submit", *words, "-o", "back\\slash/out.h5", code=2)
     job = command.submit(*words, "--observables", asked, "-o", f"{NASTY}.h5")
     command.until(job, "DONE")
     assert values(folder / f"{NASTY}.h5") == pytest.approx([1], abs=1e-9)
