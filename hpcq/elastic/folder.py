@@ -115,9 +115,16 @@ class SharedFolder:
         said = {**self._words, "beat": self._beats, "host": here(), "pid": os.getpid()}
         self._write(f"member.{self.name}", json.dumps(said))
 
-    def count(self, tasks: int, seconds: float) -> None:
-        """Note what this job has computed, for its next sign of life."""
+    def count(self, tasks: int, again: int, seconds: float) -> None:
+        """Note what this job has computed, for its next sign of life.
+
+        Args:
+            tasks: How many tasks it was the first to finish.
+            again: How many others it computed, such as copies of tasks of slow ranks.
+            seconds: How long both took.
+        """
         self._words["tasks"] = self._words.get("tasks", 0) + tasks
+        self._words["again"] = self._words.get("again", 0) + again
         self._words["busy_seconds"] = round(self._words.get("busy_seconds", 0.0) + seconds, 6)
 
     def leave(self) -> None:

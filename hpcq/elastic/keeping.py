@@ -162,7 +162,7 @@ class SharedKeeper(Keeper):
 
     def _members(self) -> dict[str, Any]:
         """Return what every job has done."""
-        kept = ("host", "slurm_job", "tasks", "busy_seconds")
+        kept = ("host", "slurm_job", "tasks", "again", "busy_seconds")
         members = self.folder.members().values()
         return {"members": [{name: own.get(name) for name in kept} for own in members]}
 

@@ -75,10 +75,12 @@ class Sharing:
         self._estimated, self._missing_cost = -float("inf"), 0.0
         self._flushed = time.monotonic()
 
-    def note(self, batch: Batch) -> None:
-        """Note what this job has found."""
-        self._mine.append(batch)
-        self._folder.count(len(batch.tasks), float(batch.seconds.sum()))
+    def note(self, batch: Batch, new: Numbers) -> None:
+        """Note what this job has found, and which of its tasks nobody had found before."""
+        again = len(batch.tasks) - len(new)
+        self._folder.count(len(new), again, float(batch.seconds.sum()))
+        if len(new):
+            self._mine.append(batch.only(np.isin(batch.tasks, new)) if again else batch)
 
     def meet(self, scheduler: Scheduler, *, stopping: bool = False) -> bool:
         """Look at what others do, and claim more for this job where it runs short.

@@ -105,8 +105,8 @@ class Unwatched:
 class Partner(Protocol):
     """Shares the tasks of a run with other jobs; see :mod:`hpcq.elastic.sharing`."""
 
-    def note(self, batch: Batch) -> None:
-        """Note what this job has found."""
+    def note(self, batch: Batch, new: Numbers) -> None:
+        """Note what this job has found, and which of its tasks nobody had found before."""
 
     def meet(self, scheduler: Scheduler, *, stopping: bool) -> bool:
         """Take in what others found, and claim more; return whether there is more to do."""
@@ -175,9 +175,9 @@ class _Conductor:
         if batch.error:
             self._failed(worker, batch, now)
             return
-        self.outcome.finished.add(batch)
+        new = self.outcome.finished.add(batch)
         if self.partner is not None:
-            self.partner.note(batch)
+            self.partner.note(batch, new)
         self.scheduler.finish(worker, batch.tasks, float(batch.seconds.sum()), now)
         self.ledger.note(worker, batch, self.tasks.owner(batch.tasks), now - since)
 

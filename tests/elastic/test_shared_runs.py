@@ -51,8 +51,8 @@ def ended(running: subprocess.Popen[str]) -> dict:
     return json.loads(out)
 
 
-def tasks_done(output: Path) -> int:
-    return sum(own["tasks"] or 0 for own in hpcq.load(output).provenance["members"])
+def tasks_done(output: Path, key: str = "tasks") -> int:
+    return sum(own[key] or 0 for own in hpcq.load(output).provenance["members"])
 
 
 def test_four_jobs_do_each_task_once(job: list[str], values: list[float], tmp_path: Path) -> None:
@@ -63,6 +63,7 @@ def test_four_jobs_do_each_task_once(job: list[str], values: list[float], tmp_pa
     assert all(own["expectation_values"] == values for own in found)
     assert hpcq.load(output).expectation_values.tolist() == values
     assert tasks_done(output) == 272
+    assert tasks_done(output, "again") == 0
     assert [own.name for own in tmp_path.iterdir()] == ["out.h5"]
     again = run_hpcq("run", *job, "-o", output, "--shared")
     assert again.returncode == 0
