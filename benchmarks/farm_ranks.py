@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 import hpcq.farm.scheduler
-from hpcq.farm.mpi import _LEASE, MpiFarm, _Ranks, ending_the_job, open_farm
+from hpcq.farm.mpi import _LEASE, MpiFarm, _Ranks
 from hpcq.farm.tasks import Array, Batch, Lease, Tasks, Work
+from hpcq.farm.world import ending_the_job, open_farm
 
 Report = dict[str, Any]
 

@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -50,6 +51,10 @@ def _main(arguments: Sequence[str] | None) -> int:
             sys.stdout.flush()
         return code
     except HpcqError as error:
+        if launched():
+            # The ranks end together. A launcher that sees one fail sends SIGTERM to the others,
+            # and theirs would be the exit code that it passes on.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if first:
             sys.stderr.write(f"hpcq: error: {' '.join(str(error).split())}\n")
         return error.exit_code
@@ -69,7 +74,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     from hpcq.cutting.cuts import check_cuts_file
-    from hpcq.farm.mpi import ending_the_job, open_farm
+    from hpcq.farm.world import ending_the_job, open_farm
     from hpcq.files import write_whole
     from hpcq.report import pareto_json, pareto_text, plan_json, plan_text
 
@@ -111,7 +116,7 @@ def _plan(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     reading = asked.read_ahead(options)
-    from hpcq.farm.mpi import end_before, ending_the_job, open_farm
+    from hpcq.farm.world import end_before, ending_the_job, open_farm
     from hpcq.job.options import RunOptions
     from hpcq.job.stopping import StopSigns
     from hpcq.job.watching import Watchman

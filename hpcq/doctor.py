@@ -52,7 +52,7 @@ def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
     Raises:
         HpcqError: If there is no Aer, or the file cannot be written.
     """
-    from hpcq.farm.mpi import ending_the_job, open_farm
+    from hpcq.farm.world import ending_the_job, open_farm
 
     farm = open_farm()
     cores = farm.smallest(farm.local_share()[0])
@@ -107,7 +107,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _mpi() -> Iterator[Finding]:
-    from hpcq.farm.mpi import CURE, open_farm
+    from hpcq.farm.world import CURE, open_farm
 
     launcher = shutil.which("mpirun") or shutil.which("mpiexec") or shutil.which("srun")
     try:

@@ -20,8 +20,8 @@ from hpcq.exact.contraction import open_contraction
 from hpcq.exact.order import MARK as MARK_OF_EXACT
 from hpcq.exact.order import WorkOrder
 from hpcq.exact.running import ExactRun, prepare_exact
-from hpcq.farm.mpi import end_before, ending_the_job, open_farm
 from hpcq.farm.tasks import Work
+from hpcq.farm.world import end_before, ending_the_job, open_farm
 from hpcq.job.keeping import USUAL_SECONDS, Keeper
 from hpcq.job.options import RunOptions
 from hpcq.job.provenance import Account, Laps

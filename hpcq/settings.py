@@ -30,7 +30,14 @@ SITE_VARIABLE = "HPCQ_SITE"
 
 _OTHERS = (
     SITE_VARIABLE,
-    *("HPCQ_AER_MPI", "HPCQ_CALIBRATION", "HPCQ_CARDS_SEEN", "HPCQ_RANK_0", "HPCQ_WORKERS"),
+    *(
+        "HPCQ_AER_MPI",
+        "HPCQ_CALIBRATION",
+        "HPCQ_CARDS_SEEN",
+        "HPCQ_RANK_0",
+        "HPCQ_START_SECONDS",
+        "HPCQ_WORKERS",
+    ),
     *(
         "HPCQ_FIRST_RANKS",
         "HPCQ_IMAGE",

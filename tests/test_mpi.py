@@ -53,6 +53,17 @@ def test_a_run_gives_the_same_bits_on_any_number_of_ranks(
     assert json.loads(shown.stdout)["expectation_values"] == more["expectation_values"]
 
 
+def test_a_start_without_all_ranks_ends(circuit: Path) -> None:
+    """MPI_Init waits for ever for a rank that does not come."""
+    words = ("run", circuit, "--partition", "AAABBB", "--observable", "Z0")
+    late = (":", "-n", "1", "sleep", "60")
+    start = time.monotonic()
+    done = hpcq(*words, *late, ranks=1, HPCQ_START_SECONDS="2")
+    assert time.monotonic() - start < 30
+    assert done.returncode != 0
+    assert "in open_farm" in done.stderr
+
+
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_a_raising_rank_ends_the_job(ranks: int) -> None:
     start = time.monotonic()

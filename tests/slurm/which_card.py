@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 
-from hpcq.farm.mpi import open_farm
+from hpcq.farm.world import open_farm
 from hpcq.job.together import _card_place
 
 farm = open_farm()
