@@ -61,6 +61,30 @@ class Request:
         """Whether a warning before the end would come too soon; a run sees the end itself."""
         return self.time is not None and _seconds(self.time) < _SHORT_SECONDS
 
+    @property
+    def _tasks_per_node(self) -> int:
+        """SLURM's tasks of each node: the ranks, and one more to schedule where there are GPUs."""
+        return self.ranks_per_node + bool(self.gpus_per_node)
+
+    @property
+    def _is_vague(self) -> bool:
+        """Whether SLURM must not know the tasks.
+
+        Of a job that comes back it notices how many tasks the first start had, and waits for as
+        many nodes at the next one.
+        """
+        return self.restarts > 0 and self.nodes[0] < self.nodes[1]
+
+    def setup(self) -> list[str]:
+        """Return lines of shell that say what :meth:`directives` leave open."""
+        if not self._is_vague:
+            return []
+        return [
+            "unset SLURM_NTASKS SLURM_NPROCS SLURM_TRES_PER_TASK # a node's cores are one task's",
+            f"export SLURM_NTASKS_PER_NODE={self._tasks_per_node} "
+            f"SLURM_CPUS_PER_TASK={self.cpus_per_rank}",
+        ]
+
     def directives(self, log: str) -> dict[str, str | None]:
         """Return the options of sbatch by name.
 
@@ -68,12 +92,14 @@ class Request:
             log: Pattern of the log's path.
         """
         least, most = self.nodes
-        ranks = self.ranks_per_node + bool(self.gpus_per_node)
+        tasks, cores = str(self._tasks_per_node), self.cpus_per_rank
+        if self._is_vague:
+            cores *= self._tasks_per_node
         found: dict[str, str | None] = {
             "job-name": self.job_name,
             "nodes": str(least) if least == most else f"{least}-{most}",
-            "ntasks-per-node": str(ranks),
-            "cpus-per-task": str(self.cpus_per_rank),
+            "ntasks-per-node": None if self._is_vague else tasks,
+            "cpus-per-task": str(cores),
             "output": log,
             "open-mode": "append",
             "signal": None if self._is_short else f"B:USR1@{_WARNING_SECONDS}",

@@ -118,7 +118,7 @@ def prepare(
     setup = ["export HPCQ_SITE=none # what it says, and what variables say, is in here already"]
     if variables_set := sorted(run_variables() & {*os.environ}):
         setup.append(f"unset {' '.join(variables_set)}")
-    setup += modules
+    setup += [*modules, *request.setup()]
     if options.mpi is not None:
         setup.append(f"export HPCQ_SRUN_MPI={read_word('mpi', options.mpi)[1]}")
     setup += options.setup

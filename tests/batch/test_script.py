@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,15 +78,28 @@ def test_names_that_shells_would_read(name: str, tmp_path: Path) -> None:
 
 
 def test_options_of_sbatch_replace_those_of_the_template() -> None:
-    request = Request((1, 8), 4, 2, 0, 3 << 30, "20", (("account", "me"),), 3, 5, "name")
+    request = Request((8, 8), 4, 2, 0, 3 << 30, "20", (("account", "me"),), 3, 5, "name")
     script = render(template("many-nodes"), request.directives("x-%A_%a.log"), {}, [])
     found = [line for line in script.splitlines() if line.startswith("#SBATCH")]
-    for wanted in ("nodes=1-8", "ntasks-per-node=4", "cpus-per-task=2", "mem-per-cpu=1536M"):
+    for wanted in ("nodes=8", "ntasks-per-node=4", "cpus-per-task=2", "mem-per-cpu=1536M"):
         assert found.count(f"#SBATCH --{wanted}") == 1
     for wanted in ("time=20", "account=me", "array=0-2", "job-name=name", "requeue"):
         assert found.count(f"#SBATCH --{wanted}") == 1
     assert len({line.partition("=")[0] for line in found}) == len(found)
     assert "##SBATCH --account" not in script
+    assert request.setup() == []
+
+
+@pytest.mark.parametrize(("gpus", "tasks"), [(0, 4), (3, 5)])
+def test_slurm_does_not_know_the_ranks_of_what_comes_back_on_any_nodes(
+    gpus: int, tasks: int
+) -> None:
+    request = Request((1, 8), 4, 2, gpus, 3 << 30, restarts=5)
+    asked = request.directives("log")
+    assert asked["ntasks-per-node"] is None
+    assert (asked["cpus-per-task"], asked["mem-per-cpu"]) == (str(tasks * 2), "1536M")
+    assert f"export SLURM_NTASKS_PER_NODE={tasks} SLURM_CPUS_PER_TASK=2" in request.setup()
+    assert replace(request, restarts=0).directives("log")["ntasks-per-node"] == str(tasks)
 
 
 def test_a_short_job_is_not_warned_too_soon() -> None:
