@@ -139,6 +139,8 @@ def _conf() -> tuple[Path, str]:
         return Path(), "SLURM is not installed; tests/slurm/cluster up"
     script = subprocess.run([_SCRIPT, "conf"], capture_output=True, text=True, check=True)
     conf = Path(script.stdout.strip())
+    if not conf.exists():
+        return conf, "the cluster of the tests is not up; tests/slurm/cluster up"
     how = {**os.environ, "SLURM_CONF": str(conf)}
     try:
         said = subprocess.run(
