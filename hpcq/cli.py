@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcq import asked
-from hpcq.arguments import parse
+from hpcq.command import asked
+from hpcq.command.arguments import parse
+from hpcq.command.settings import agree
 from hpcq.errors import HpcqError, InputError
 from hpcq.machine import launched, launched_rank
-from hpcq.settings import agree
 
 if TYPE_CHECKING:
     from hpcq.job.keeping import Keeper

@@ -124,6 +124,8 @@ BAD = {
     "no circuit": (["run"], "CIRCUIT"),
     "missing circuit": (["run", "nowhere.qasm"], "nowhere.qasm"),
     "unknown example": (["run", "example:nothing"], "lattices"),
+    "dashes for a value": (["run", "{c}", "--memory=--"], "--memory: '--'"),
+    "dashes for a file": (["run", "{c}", "-o--"], "--output: '--'"),
     "short partition": (["run", "{c}", "--partition", "AAB"], "3 labels"),
     "two ways to cut": (
         ["run", "{c}", "--partition", "AAABBB", "--max-qubits", "3"],

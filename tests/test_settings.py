@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcq import arguments, cli, settings
+from hpcq import cli
 from hpcq.cli import main
+from hpcq.command import arguments, flags, settings, sources
+from hpcq.command.values import sort_out_precision
 from hpcq.errors import InputError
 from tests.launch import ROOT, launcher, run
 
@@ -29,7 +31,7 @@ def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("HPCQ_") and name != "HPCQ_CALIBRATION":
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(settings, "_EVERYBODY", tmp_path / "etc" / "site.toml")
+    monkeypatch.setattr(sources, "_EVERYBODY", tmp_path / "etc" / "site.toml")
     monkeypatch.chdir(tmp_path)
 
 
@@ -350,10 +352,10 @@ def test_every_variable_that_the_code_reads_is_known() -> None:
         name
         for path in files
         for name in re.findall(r"HPCQ_[A-Z_]+[A-Z]\b", path.read_text())
-        if path.name != "settings.py"
+        if path.name != "sources.py"
     }
     assert names
-    assert names <= set(settings._OTHERS)
+    assert names <= set(sources._OTHERS)
 
 
 def test_the_site_file_is_the_first_that_there_is(
@@ -392,10 +394,10 @@ def test_a_bad_site_file_is_named(site: str, said: str, resolve: Resolve, tmp_pa
 
 def test_another_command_brings_its_options(tmp_path: Path) -> None:
     """What `submit` will need: SLURM's partition, modules, a flag to switch off, a container."""
-    parser = arguments._parser(COMMANDS)
+    parser = flags.all_commands(COMMANDS)
     (commands,) = (own for own in parser._actions if isinstance(own, argparse._SubParsersAction))
     more = commands.add_parser("dispatch", allow_abbrev=False)
-    arguments._add_job(more)
+    flags.add_job(more)
     more.add_argument("--account")
     more.add_argument("--slurm-partition")
     more.add_argument("--module", action="append", default=[])
@@ -408,7 +410,7 @@ def test_another_command_brings_its_options(tmp_path: Path) -> None:
         words = [command, "job.toml", *flags]
         options = parser.parse_args(words)
         variables["HPCQ_SITE"] = str(tmp_path / "site.toml")
-        settings.fill(options, words, parser, arguments._sort_out_precision, variables)
+        settings.fill(options, words, parser, sort_out_precision, variables)
         return options
 
     site = (
@@ -435,14 +437,20 @@ def test_another_command_brings_its_options(tmp_path: Path) -> None:
         resolved("run", site, "exclusive = 'x'")
 
 
+def _is_value(text: str) -> bool:
+    return text.strip() not in ("", "--")
+
+
 LAYERS = ("flags", "environment", "job", "site")
 VALUES = {
     "seed": st.integers(0, 99),
     "threads": st.integers(1, 99),
     "max-variants": st.integers(1, 99),
     "checkpoint-seconds": st.floats(0.5, 99),
-    "memory": st.text("0123456789KMGT -'\"$=", min_size=1).filter(str.strip),
-    "stop-signal": st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1),
+    "memory": st.text("0123456789KMGT -'\"$=", min_size=1).filter(_is_value),
+    "stop-signal": st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1).filter(
+        _is_value
+    ),
     "device": st.sampled_from(["cpu", "gpu", "auto"]),
     "observable": st.lists(st.sampled_from(["Z0", "-X1", "Y0 Y1"]), min_size=1, max_size=3),
     "json": st.just(True),
@@ -482,9 +490,9 @@ def test_the_highest_layer_wins_whatever_is_given(
         )
     for layer, lines in files.items():
         (folder / f"{layer}.toml").write_text("\n".join(lines))
-    parser = arguments._parser(COMMANDS)
+    parser = flags.all_commands(COMMANDS)
     options, plain = parser.parse_args(words), parser.parse_args(words[:2])
-    settings.fill(options, words, parser, arguments._sort_out_precision, variables)
+    settings.fill(options, words, parser, sort_out_precision, variables)
     assert options.circuit == str(folder / "c.qasm")
     for name, value in (vars(plain) | expected).items():
         if name != "circuit":
@@ -554,7 +562,7 @@ def test_the_examples_of_the_readme_are_true(tmp_path: Path, resolve: Resolve) -
 
 def test_arguments_are_light_to_import() -> None:
     code = (
-        "import hpcq.arguments, sys; print([m for m in ('tomllib', 'difflib', 'datetime', 'numpy') "
-        "if m in sys.modules])"
+        "import hpcq.command.arguments, sys; "
+        "print([m for m in ('tomllib', 'difflib', 'datetime', 'numpy') if m in sys.modules])"
     )
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"

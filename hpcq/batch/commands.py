@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcq.arguments import run_words
-from hpcq.asked import how_to_plan, limits_for, planned, read_ahead
 from hpcq.batch.job import Job
 from hpcq.batch.record import find, record_file
 from hpcq.batch.report import job_text
 from hpcq.batch.submit import prepare, put_into_the_queue, start_here
+from hpcq.command.arguments import run_words
+from hpcq.command.asked import how_to_plan, limits_for, planned, read_ahead
 from hpcq.errors import InputError
 from hpcq.farm.serial import SerialFarm
 from hpcq.files import printable_path

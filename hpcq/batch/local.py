@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpcq.arguments import run_variables
+from hpcq.command.arguments import run_variables
 from hpcq.errors import InputError
 from hpcq.farm.worker import here
 

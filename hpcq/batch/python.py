@@ -49,9 +49,9 @@ def submit(
         >>> job.result(wait=True).expectation_values  # doctest: +SKIP
         array([0.25])
     """
-    from hpcq.arguments import parse
     from hpcq.batch.commands import submitted
     from hpcq.cli import COMMANDS
+    from hpcq.command.arguments import parse
 
     place = Path(output)
     words = [_path(circuit, place), f"--output={place}", *_asked(circuit, observables, place)]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcq.arguments import run_variables
 from hpcq.batch import local, slurm
 from hpcq.batch.job import Job
 from hpcq.batch.record import Record, keep, records_of
@@ -24,6 +23,7 @@ from hpcq.batch.request import (
     shown_time,
 )
 from hpcq.batch.script import render, template
+from hpcq.command.arguments import run_variables
 from hpcq.config import rounded_memory
 from hpcq.errors import InputError
 from hpcq.farm.worker import here

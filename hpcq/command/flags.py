@@ -1,175 +1,39 @@
-"""The arguments of the command ``hpcq``, and what each of them may be; nothing else."""
+"""The flags of every command; what they mean is said where they are used."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Container, Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
-from hpcq import settings
+from hpcq.command import values
 from hpcq.errors import InputError
-from hpcq.machine import launched_rank, read_duration
 from hpcq.version import __version__
 
 Command = Callable[[argparse.Namespace], int]
 
 
-def parse(
-    arguments: Sequence[str], commands: Mapping[str, Command], together: Container[Command] = ()
-) -> argparse.Namespace:
-    """Read the command line, and for a job the settings that it leaves to files and variables.
-
-    Args:
-        arguments: The words after ``hpcq``.
-        commands: What to call for each command.
-        together: Those of them that several ranks carry out. Files and variables are then for
-            rank 0 alone, and what is wrong with them has to wait until all ranks can hear of it,
-            from :func:`hpcq.settings.agree`.
-
-    Returns:
-        The options; ``command`` is what to call, ``refusal`` the error that has to wait.
-
-    Raises:
-        InputError: If they are no command line of hpcq's, or a setting is wrong.
-    """
-    parser, words = _parser(commands), _joined(arguments)
-    options = parser.parse_args(words)
-    options.refusal = None
-    waits = options.command in together
-    if not waits or launched_rank() == 0:
-        try:
-            settings.fill(options, words, parser, _sort_out_precision)
-        except InputError as error:
-            if not waits:
-                raise
-            options.refusal = error
-    _sort_out_precision(options)
-    return options
-
-
-def run_words(options: argparse.Namespace) -> list[str]:
-    """Return the options of ``run`` that ``submit`` was given, as words of a command line.
-
-    Args:
-        options: Those of ``submit``.
-
-    Returns:
-        Options only, each one word; not the circuit, and not the output.
-    """
-    known = _run_options() - {"--output", "--json"}
-    return [word for word in options.arguments[2:] if word.partition("=")[0] in known]
-
-
-def run_variables() -> frozenset[str]:
-    """Return the names of all variables that are options of ``run``."""
-    names = (option.removeprefix("--") for option in _run_options())
-    return frozenset(settings.PREFIX + name.upper().replace("-", "_") for name in names)
-
-
-def _run_options() -> set[str]:
-    run = _Parser(add_help=False, allow_abbrev=False)
-    _add_job(run)
-    _add_run(run)
-    return {name for action in run._actions for name in action.option_strings if name[:2] == "--"}
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Join ``--observable -Z0`` to one argument; argparse would take -Z0 for an option."""
-    joined: list[str] = []
-    for argument in arguments:
-        if joined and joined[-1] == "--observable":
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
-
-
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line, from one rank."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print and exit with."""
         raise InputError(f"{' '.join(message.split())} (see: {self.prog} --help)")
 
-
-def _text(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty (an unset shell variable?)")
-    return text
-
-
-def _whole(least: int, most: int, shown: str) -> Callable[[str], int]:
-    """Return the reader of a whole number between two limits."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from {shown}")
-        return value
-
-    return read
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        # Until Python 3.13 argparse takes --memory=-- for a list without an entry.
+        if action.option_strings and arg_strings == ["--"]:
+            raise argparse.ArgumentError(action, "'--', expected a value")
+        return super()._get_values(action, arg_strings)
 
 
-_positive = _whole(1, 1_000_000, "1 to 1000000")
-_shots = _whole(1, 10**13, "1 to 10^13")
-_seed = _whole(0, (1 << 63) - 1, "0 to 2^63 - 1")
+def all_commands(known: Mapping[str, Command]) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line.
 
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is no number of seconds between 0 and a million"
-        )
-    return value
-
-
-def _duration(text: str) -> float:
-    value = read_duration(text)
-    if value is None:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is no time, expected seconds or [D-]HH:MM:SS"
-        )
-    return value
-
-
-def _precision(text: str) -> str | float:
-    if text in ("single", "double"):
-        return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r}, expected single, double, or a standard error greater than 0"
-        )
-    return value
-
-
-def _sort_out_precision(options: argparse.Namespace) -> None:
-    """Tell the precision of numbers from that of answers; both have the same option."""
-    if not hasattr(options, "precision"):
-        return
-    given = options.precision or []
-    words = [own for own in given if isinstance(own, str)]
-    errors = [own for own in given if isinstance(own, float)]
-    if len(words) > 1 or len(errors) > 1:
-        raise InputError(
-            f"precision: given as {' and '.join(map(str, given))}, expected single or double at "
-            "most once, and a standard error at most once"
-        )
-    options.precision = words[0] if words else "double"
-    options.standard_error = errors[0] if errors else None
-
-
-def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
-    parser = _Parser(
+    Args:
+        known: What to call for each command; it becomes the option ``command``.
+    """
+    parser = Parser(
         prog="hpcq",
         description="Cut a quantum circuit, farm the pieces over MPI ranks, and put the answer "
         "together. `mpirun -n N hpcq run ...` and `srun hpcq run ...` are the same command on "
@@ -177,17 +41,20 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hpcq {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
 
     plan = commands.add_parser(
         "plan", help="show the cut and its cost; runs nothing", allow_abbrev=False
     )
-    _add_job(plan)
+    add_job(plan)
     plan.add_argument(
-        "--save", type=_text, metavar="CUTS.json", help="write the plan's cuts for --cuts"
+        "--save",
+        type=values.some_text,
+        metavar="CUTS.json",
+        help="write the plan's cuts for --cuts",
     )
     plan.add_argument(
-        "--draw", type=_text, metavar="FILE", help="draw the cuts, as .png, .svg or .txt"
+        "--draw", type=values.some_text, metavar="FILE", help="draw the cuts, as .png, .svg or .txt"
     )
     plan.add_argument(
         "--pareto",
@@ -198,40 +65,40 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
     plan.set_defaults(command=known["plan"])
 
     run = commands.add_parser("run", help="compute the expectation values", allow_abbrev=False)
-    _add_job(run)
-    _add_run(run)
+    add_job(run)
+    add_run(run)
     run.set_defaults(command=known["run"])
 
     submit = commands.add_parser(
         "submit", help="run as a SLURM job, or in the background", allow_abbrev=False
     )
-    _add_job(submit)
-    _add_run(submit)
+    add_job(submit)
+    add_run(submit)
     _add_submit(submit)
     submit.set_defaults(command=known["submit"])
 
     show = commands.add_parser("show", help="print a result file", allow_abbrev=False)
-    show.add_argument("file", type=_text, metavar="OUT.h5")
+    show.add_argument("file", type=values.some_text, metavar="OUT.h5")
     show.add_argument("--json", action="store_true", help="print one JSON object")
     show.set_defaults(command=known["show"])
 
     status = commands.add_parser(
         "status", help="say how a run stands, while it goes on or after", allow_abbrev=False
     )
-    status.add_argument("job", type=_text, metavar="JOB|OUT.h5")
+    status.add_argument("job", type=values.some_text, metavar="JOB|OUT.h5")
     status.add_argument("--json", action="store_true", help="print one JSON object")
     status.set_defaults(command=known["status"])
 
     logs = commands.add_parser("logs", help="print what a job has said", allow_abbrev=False)
-    logs.add_argument("job", type=_text, metavar="JOB|OUT.h5")
+    logs.add_argument("job", type=values.some_text, metavar="JOB|OUT.h5")
     logs.set_defaults(command=known["logs"])
 
     cancel = commands.add_parser("cancel", help="end a job, all saved", allow_abbrev=False)
-    cancel.add_argument("job", type=_text, metavar="JOB|OUT.h5")
+    cancel.add_argument("job", type=values.some_text, metavar="JOB|OUT.h5")
     cancel.set_defaults(command=known["cancel"])
 
     result = commands.add_parser("result", help="print a job's result", allow_abbrev=False)
-    result.add_argument("job", type=_text, metavar="JOB|OUT.h5")
+    result.add_argument("job", type=values.some_text, metavar="JOB|OUT.h5")
     result.add_argument("--wait", action="store_true", help="until the job is over")
     result.add_argument("--json", action="store_true", help="print one JSON object")
     result.set_defaults(command=known["result"])
@@ -245,7 +112,10 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
         help="first measure how fast this machine is, for the seconds that plans predict",
     )
     doctor.add_argument(
-        "--threads", type=_positive, metavar="T", help="with --calibrate; default: a rank's cores"
+        "--threads",
+        type=values.positive,
+        metavar="T",
+        help="with --calibrate; default: a rank's cores",
     )
     doctor.add_argument(
         "--srun-mpi",
@@ -256,10 +126,14 @@ def _parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(run: argparse.ArgumentParser) -> None:
+def add_run(run: argparse.ArgumentParser) -> None:
     """Add what `run` and `submit` share, beside the job."""
     run.add_argument(
-        "-o", "--output", type=_text, metavar="OUT.h5", help="write the result to an HDF5 file"
+        "-o",
+        "--output",
+        type=values.some_text,
+        metavar="OUT.h5",
+        help="write the result to an HDF5 file",
     )
     run.add_argument("--json", action="store_true", help="print one JSON object")
     run.add_argument(
@@ -268,34 +142,34 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     engine = run.add_argument_group("what measures the shots (default: Aer without noise)")
     engine.add_argument(
         "--noise",
-        type=_text,
+        type=values.some_text,
         metavar="NOISE",
         help="Aer noise model as a JSON file, or of a fake backend such as fake_brisbane",
     )
     engine.add_argument(
         "--backend",
-        type=_text,
+        type=values.some_text,
         metavar="NAME",
         help="a device: generic:N, fake_brisbane and others, or one of Qiskit Runtime's",
     )
     going = run.add_argument_group("long runs (with -o; the same command goes on where one ended)")
     going.add_argument(
         "--checkpoint-seconds",
-        type=_seconds,
+        type=values.seconds,
         default=60.0,
         metavar="S",
         help="write OUT.h5 at most this often while the run goes on; default: 60",
     )
     going.add_argument(
         "--time-limit",
-        type=_duration,
+        type=values.duration,
         metavar="TIME",
         help="stop in time, all saved, exit code 75: seconds, or [D-]HH:MM:SS as in SLURM; "
         "the end of a SLURM allocation counts anyway",
     )
     going.add_argument(
         "--stop-signal",
-        type=_text,
+        type=values.some_text,
         default="USR1",
         metavar="NAME",
         help="signal that asks to save and stop within 10 s; default: USR1; TERM and INT do too",
@@ -307,7 +181,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     )
     going.add_argument(
         "--claim-seconds",
-        type=_seconds,
+        type=values.seconds,
         default=120.0,
         metavar="S",
         help="with --shared: a job that is silent for so long is taken to be gone; default: 120",
@@ -317,28 +191,37 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 def _add_submit(parser: argparse.ArgumentParser) -> None:
     """Add what a job asks for."""
     size = parser.add_argument_group("how large (default: by what the plan is predicted to take)")
-    size.add_argument("--nodes", type=_text, metavar="N", help="or a range, such as 1-8")
-    size.add_argument("--ranks-per-node", type=_positive, metavar="R")
+    size.add_argument("--nodes", type=values.some_text, metavar="N", help="or a range, such as 1-8")
+    size.add_argument("--ranks-per-node", type=values.positive, metavar="R")
     size.add_argument(
-        "--cpus-per-rank", type=_positive, metavar="C", help="threads of each; default: 1"
+        "--cpus-per-rank", type=values.positive, metavar="C", help="threads of each; default: 1"
     )
     size.add_argument(
         "--gpus-per-node",
-        type=_positive,
+        type=values.positive,
         metavar="G",
         help="one rank for each, and one to schedule",
     )
-    size.add_argument("--time", type=_text, metavar="TIME", help="minutes or [D-]HH:MM:SS")
+    size.add_argument(
+        "--time", type=values.some_text, metavar="TIME", help="minutes or [D-]HH:MM:SS"
+    )
     site = parser.add_argument_group("where (best in the site's file; see the README)")
     for name in ("account", "slurm-partition", "qos", "constraint", "reservation"):
-        site.add_argument(f"--{name}", type=_text, metavar="NAME")
-    site.add_argument("--mpi", type=_text, metavar="TYPE", help="srun's --mpi; default: found out")
+        site.add_argument(f"--{name}", type=values.some_text, metavar="NAME")
     site.add_argument(
-        "--module", type=_text, action="append", default=[], metavar="NAME", help="repeatable"
+        "--mpi", type=values.some_text, metavar="TYPE", help="srun's --mpi; default: found out"
+    )
+    site.add_argument(
+        "--module",
+        type=values.some_text,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="repeatable",
     )
     site.add_argument(
         "--setup",
-        type=_text,
+        type=values.some_text,
         action="append",
         default=[],
         metavar="LINE",
@@ -346,26 +229,33 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
     )
     site.add_argument(
         "--sbatch",
-        type=_text,
+        type=values.some_text,
         action="append",
         default=[],
         metavar="OPTION",
         help="any other option of sbatch, as --sbatch=--exclusive; repeatable",
     )
-    site.add_argument("--container", type=_text, metavar="IMAGE", help="run in Apptainer")
+    site.add_argument(
+        "--container", type=values.some_text, metavar="IMAGE", help="run in Apptainer"
+    )
     life = parser.add_argument_group("how long")
-    life.add_argument("--job-name", type=_text, metavar="NAME", help="default: that of OUT.h5")
+    life.add_argument(
+        "--job-name", type=values.some_text, metavar="NAME", help="default: that of OUT.h5"
+    )
     life.add_argument(
         "--until-done",
         action="store_true",
         help="after a stop in time, the job puts itself back into the queue, and goes on",
     )
     life.add_argument(
-        "--restarts", type=_positive, metavar="N", help="with --until-done: at most; default: 20"
+        "--restarts",
+        type=values.positive,
+        metavar="N",
+        help="with --until-done: at most; default: 20",
     )
     life.add_argument(
         "--array",
-        type=_positive,
+        type=values.positive,
         default=1,
         metavar="K",
         help="K jobs of this size share the result; they come and go as SLURM has room",
@@ -375,27 +265,30 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--dry-run", action="store_true", help="print the job script, and no more")
 
 
-def _add_job(parser: argparse.ArgumentParser) -> None:
+def add_job(parser: argparse.ArgumentParser) -> None:
     """Add what `plan` and `run` share."""
     parser.add_argument(
         "circuit",
-        type=_text,
+        type=values.some_text,
         metavar="CIRCUIT",
         help="OpenQASM 2 or 3, QPY, example:NAME, or a job.toml that names one and has options",
     )
     cut = parser.add_argument_group("where to cut (default: only where nothing joins the parts)")
     ways = cut.add_mutually_exclusive_group()
     ways.add_argument(
-        "--max-qubits", type=_positive, metavar="W", help="search; no subcircuit wider than W"
+        "--max-qubits", type=values.positive, metavar="W", help="search; no subcircuit wider than W"
     )
     ways.add_argument(
         "--partition",
-        type=_text,
+        type=values.some_text,
         metavar="AAABBB",
         help="one label a qubit; or labels joined by commas",
     )
     ways.add_argument(
-        "--cuts", type=_text, metavar="CUTS.json", help="cuts that `hpcq plan --save` wrote"
+        "--cuts",
+        type=values.some_text,
+        metavar="CUTS.json",
+        help="cuts that `hpcq plan --save` wrote",
     )
     search = parser.add_argument_group("how to search (with --max-qubits)")
     search.add_argument(
@@ -406,7 +299,7 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     )
     search.add_argument(
         "--search-seconds",
-        type=_seconds,
+        type=values.seconds,
         metavar="S",
         help="about how long to search; the same number and seed find the same cuts; default: 3",
     )
@@ -418,7 +311,7 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     )
     search.add_argument(
         "--ranks",
-        type=_positive,
+        type=values.positive,
         default=1,
         metavar="R",
         help="how many ranks to plan for; the run may have any number; default: 1",
@@ -426,47 +319,51 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     asked = parser.add_argument_group("what to compute (default: Z on every qubit)")
     asked.add_argument(
         "--observable",
-        type=_text,
+        type=values.some_text,
         action="append",
         default=[],
         metavar="TEXT",
         help="'Z0 Z5 + 0.5 X2', or a label ZIIX (rightmost is qubit 0); repeatable",
     )
-    asked.add_argument("--observables", type=_text, metavar="FILE.json", help="named observables")
+    asked.add_argument(
+        "--observables", type=values.some_text, metavar="FILE.json", help="named observables"
+    )
     shots = parser.add_argument_group("shots, as on devices (default: exact)")
     shots.add_argument(
         "--shots",
-        type=_shots,
+        type=values.shots,
         metavar="N",
         help="of all variants together; with --precision EPS, the most",
     )
     shots.add_argument(
         "--max-variants",
-        type=_positive,
+        type=values.positive,
         metavar="V",
         help="variants of one subcircuit above which joint samples are drawn; default: 4096",
     )
     means = parser.add_argument_group("means")
     means.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of search and shots; default: 0"
+        "--seed", type=values.seed, default=0, metavar="N", help="of search and shots; default: 0"
     )
-    means.add_argument("--threads", type=_positive, metavar="T", help="a rank; default: its cores")
+    means.add_argument(
+        "--threads", type=values.positive, metavar="T", help="a rank; default: its cores"
+    )
     means.add_argument(
         "--memory",
-        type=_text,
+        type=values.some_text,
         metavar="SIZE",
         help="a rank, such as 4G; default: most of what is free",
     )
     means.add_argument(
         "--read-seconds",
-        type=_positive,
+        type=values.positive,
         default=4,
         metavar="S",
         help="limit on reading CIRCUIT; default: 4",
     )
     means.add_argument(
         "--precision",
-        type=_precision,
+        type=values.precision,
         action="append",
         default=[],
         metavar="EPS|single|double",

@@ -150,7 +150,7 @@ def circuit_path(circuit: str) -> Path:
     """Return the file of a circuit, or of an example that the package brings along."""
     if not circuit.startswith("example:"):
         return Path(circuit)
-    folder = Path(__file__).parent / "examples"
+    folder = Path(__file__).parents[1] / "examples"
     name = circuit.removeprefix("example:")
     known = sorted(path.stem for path in folder.glob("*.qasm"))
     if name not in known:

@@ -1,28 +1,18 @@
-"""Settings: what a site file, a job file and the environment say, where flags don't.
-
-Each of them becomes words of the command line, ``--max-qubits=20`` say, which the command's own
-parser reads, so that a value is checked in one place wherever it comes from. The layers are laid
-over each other by option: a higher one replaces all that a lower one says of it. What options
-there are is asked of the parsers; none of those named here could be left out, or be required.
-"""
+"""Where settings come from: variables of the environment, a job file, and a file of the site."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpcq.errors import InputError
 from hpcq.files import open_regular, printable_path
 from hpcq.machine import complain, launched_rank
-
-if TYPE_CHECKING:
-    from hpcq.farm.serial import Farm
 
 PREFIX = "HPCQ_"
 SITE_VARIABLE = "HPCQ_SITE"
@@ -54,172 +44,14 @@ _TABLES = ("run", "slurm")
 _MAX_FILE_BYTES = 256 << 10
 
 _PATHS = frozenset({"circuit", "container", "cuts", "draw", "observables", "output", "save"})
-_TOGETHER = ("observable", "observables")
-_OF_A_SEARCH = ("objective", "search_seconds", "reuse_qubits", "pareto")
-_OFF = object()
+OFF = object()
 """Value of a flag that a layer switches off, back to its default."""
-
-_FLAGS, _ENVIRONMENT, _JOB, _SITE = range(4)
 
 Check = Callable[[argparse.Namespace], None]
 Layer = dict[str, Any]
 
 
-def fill(
-    options: argparse.Namespace,
-    words: Sequence[str],
-    parser: argparse.ArgumentParser,
-    check: Check,
-    environment: Mapping[str, str] = os.environ,
-) -> None:
-    """Set the options that flags leave open, if the command is one that takes a circuit.
-
-    Args:
-        options: What the parser made of the words; changed in place. A circuit ``*.toml`` is a
-            job file, and gives way to the circuit that is named there; ``arguments`` becomes a
-            command line that says the same with flags alone.
-        words: The command line.
-        parser: The parser, of all commands.
-        check: Called with the options of each layer alone; raises InputError if they clash.
-        environment: The variables.
-
-    Raises:
-        InputError: The site file, job file or a variable is wrong; the message says which.
-    """
-    commands = _commands(parser)
-    if not hasattr(options, "circuit"):
-        return
-    command = next(word for word in words if word in commands)
-    own = commands[command]
-    known = {
-        option: action
-        for each in (*commands.values(), own)  # the last one counts
-        for option, action in _long_options(each).items()
-    }
-    layers = {_FLAGS: _read(own, words[words.index(command) + 1 :], check)}
-    layers[_ENVIRONMENT] = _of_environment(environment, own, known, check)
-    if options.circuit.endswith(".toml"):
-        layers[_JOB] = _of_file(Path(options.circuit), _JOB, own, known, check)
-        options.circuit = layers[_JOB].pop("circuit")
-    site = _site_file(environment)
-    if site is not None:
-        layers[_SITE] = _of_file(site, _SITE, own, known, check)
-    found = _merged(layers, _rivals(own))
-    vars(options).update(found)
-    options.arguments = [command, options.circuit, *_said(found, own)]
-
-
-def agree(options: argparse.Namespace, farm: Farm) -> None:
-    """Have every rank take rank 0's options: its files and variables may not be there elsewhere.
-
-    Raises:
-        InputError: On every rank, if rank 0 found a setting wrong.
-    """
-    mine = {name: own for name, own in vars(options).items() if name not in ("command", "refusal")}
-    told = farm.share(json.dumps([str(options.refusal or ""), mine]).encode())
-    refusal, heard = json.loads(told)
-    if refusal:
-        raise InputError(refusal)
-    vars(options).update(heard)
-
-
-def _said(found: Layer, parser: argparse.ArgumentParser) -> list[str]:
-    """Return words that say all that was found, with no help of files and variables."""
-    words = []
-    for option, action in _long_options(parser).items():
-        value = found.get(action.dest)
-        if action.nargs == 0:
-            words += [f"--{option}"] if value else []
-        elif value is not None:
-            words += [
-                f"--{option}={own}" for own in (value if isinstance(value, list) else [value])
-            ]
-    return words
-
-
-def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Return the parsers of the commands that take a circuit."""
-    return {
-        name: own
-        for action in parser._actions  # argparse tells nobody else what there is
-        if isinstance(action, argparse._SubParsersAction)
-        for name, own in action.choices.items()
-        if any(each.dest == "circuit" for each in own._actions)
-    }
-
-
-def _long_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    """Return what a command's options do, by name without the dashes."""
-    return {
-        option[2:]: action
-        for option, action in parser._option_string_actions.items()
-        if option.startswith("--") and action.dest != "help"
-    }
-
-
-def _read(
-    parser: argparse.ArgumentParser, words: Sequence[str], check: Check, source: str = ""
-) -> Layer:
-    """Return what words of a command line say, and no defaults.
-
-    Raises:
-        InputError: If they are wrong, or contradict each other; the message begins with the source.
-    """
-    blank = argparse.Namespace(**{action.dest: None for action in parser._actions})
-    try:
-        parser.parse_known_args(words, blank)
-        given = {
-            action.dest: getattr(blank, action.dest)
-            for action in parser._actions
-            if action.option_strings and getattr(blank, action.dest) is not None
-        }
-        check(blank)
-    except InputError as error:
-        raise InputError(f"{source}: {error}" if source else str(error)) from None
-    return given
-
-
-def _merged(layers: Mapping[int, Layer], rivals: Mapping[str, frozenset[str]]) -> Layer:
-    """Lay layers over each other.
-
-    Args:
-        layers: Each by its place, 0 the highest.
-        rivals: For an option, those that a higher layer replaces by giving this one.
-
-    Returns:
-        The values that are not the defaults.
-    """
-    found: Layer = {}
-    origin: dict[str, int] = {}
-    settled: dict[str, int] = {}
-    for place, layer in sorted(layers.items()):
-        for name, value in layer.items():
-            if name == "precision":  # of numbers and of answers; either may come from elsewhere
-                held = found.get(name, [])
-                found[name] = held + [x for x in value if type(x) not in map(type, held)]
-            elif name not in settled:
-                found[name] = value
-                origin[name] = place
-        for name, value in layer.items():
-            for each in {name} if value is _OFF else rivals.get(name, {name}):
-                settled.setdefault(each, place)
-    if "max_qubits" not in found:  # no search: only who asked for one has to be told
-        for name in _OF_A_SEARCH:
-            place = origin.get(name, _FLAGS)
-            if place in (_ENVIRONMENT, _SITE) or settled.get("max_qubits", place) < place:
-                found.pop(name, None)
-    return {name: value for name, value in found.items() if value is not _OFF}
-
-
-def _rivals(parser: argparse.ArgumentParser) -> dict[str, frozenset[str]]:
-    groups = [
-        frozenset(action.dest for action in group._group_actions)
-        for group in parser._mutually_exclusive_groups
-    ]
-    return {name: group for group in (*groups, frozenset(_TOGETHER)) for name in group}
-
-
-def _of_environment(
+def of_environment(
     environment: Mapping[str, str],
     parser: argparse.ArgumentParser,
     known: Mapping[str, argparse.Action],
@@ -227,7 +59,7 @@ def _of_environment(
 ) -> Layer:
     """Return what variables say; one that nobody knows gets a line on stderr."""
     names = {PREFIX + option.upper().replace("-", "_"): option for option in known}
-    own = _long_options(parser)
+    own = long_options(parser)
     layer: Layer = {}
     words: list[str] = []
     for variable, value in sorted(environment.items()):
@@ -249,20 +81,13 @@ def _of_environment(
                         "0, false, no, or off"
                     )
             more = _words(option, given, own[option], variable)
-            layer.update(_read(parser, ["-", *more], check, variable) or {own[option].dest: _OFF})
+            layer.update(read(parser, ["-", *more], check, variable) or {own[option].dest: OFF})
             words += more
-    _read(parser, ["-", *words], check, "environment")
+    read(parser, ["-", *words], check, "environment")
     return layer
 
 
-def _truth(text: str) -> bool | None:
-    word = text.strip().lower()
-    if word in ("1", "true", "yes", "on"):
-        return True
-    return False if word in ("0", "false", "no", "off") else None
-
-
-def _site_file(environment: Mapping[str, str]) -> Path | None:
+def site_file(environment: Mapping[str, str]) -> Path | None:
     """Return the file with the defaults of this site, if there is one."""
     named = environment.get(SITE_VARIABLE, "")
     if named:
@@ -279,12 +104,13 @@ def _site_file(environment: Mapping[str, str]) -> Path | None:
     return None
 
 
-def _of_file(
+def of_file(
     path: Path,
-    kind: int,
     parser: argparse.ArgumentParser,
     known: Mapping[str, argparse.Action],
     check: Check,
+    *,
+    site: bool,
 ) -> Layer:
     """Return what a job file or site file says.
 
@@ -292,12 +118,12 @@ def _of_file(
     option ``--slurm-KEY`` first.
     """
     name = printable_path(path)
-    own = _long_options(parser)
+    own = long_options(parser)
     found: Layer = {}
     layer: Layer = {}
     words: list[str] = []
-    for key, value, table in _entries(_content(path, kind), name):
-        slurm = kind == _SITE or table == "slurm"
+    for key, value, table in _entries(_content(path, site), name):
+        slurm = site or table == "slurm"
         options = set(known) - {"partition"} if slurm else {*known, "circuit"}
         option = key.replace("_", "-")
         if slurm and f"slurm-{option}" in options:
@@ -318,18 +144,56 @@ def _of_file(
         if option in own:
             words += more
             if not more:
-                layer[action.dest] = _OFF if action.nargs == 0 else []
-    if kind == _JOB and "circuit" not in layer:
+                layer[action.dest] = OFF if action.nargs == 0 else []
+    if not site and "circuit" not in layer:
         raise InputError(f'{name}: it names no circuit, expected circuit = "FILE"')
-    return layer | _read(parser, ["-", *words], check, name)
+    return layer | read(parser, ["-", *words], check, name)
 
 
-def _content(path: Path, kind: int) -> dict[str, Any]:
+def read(
+    parser: argparse.ArgumentParser, words: Sequence[str], check: Check, source: str = ""
+) -> Layer:
+    """Return what words of a command line say, and no defaults.
+
+    Raises:
+        InputError: If they are wrong, or contradict each other; the message begins with the source.
+    """
+    blank = argparse.Namespace(**{action.dest: None for action in parser._actions})
+    try:
+        parser.parse_known_args(words, blank)
+        given = {
+            action.dest: getattr(blank, action.dest)
+            for action in parser._actions
+            if action.option_strings and getattr(blank, action.dest) is not None
+        }
+        check(blank)
+    except InputError as error:
+        raise InputError(f"{source}: {error}" if source else str(error)) from None
+    return given
+
+
+def long_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """Return what a command's options do, by name without the dashes."""
+    return {
+        option[2:]: action
+        for option, action in parser._option_string_actions.items()
+        if option.startswith("--") and action.dest != "help"
+    }
+
+
+def _truth(text: str) -> bool | None:
+    word = text.strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    return False if word in ("0", "false", "no", "off") else None
+
+
+def _content(path: Path, site: bool) -> dict[str, Any]:
     """Read a TOML file."""
     import tomllib
 
     name = printable_path(path)
-    what = "settings as TOML" if kind == _SITE else "a job as TOML"
+    what = "settings as TOML" if site else "a job as TOML"
     try:
         with os.fdopen(open_regular(path, _MAX_FILE_BYTES, what), "rb") as file:
             data = file.read()

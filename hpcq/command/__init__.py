@@ -1,0 +1,1 @@
+"""The command line: words and settings become options, and options a plan."""
