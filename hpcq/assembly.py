@@ -17,9 +17,9 @@ from hpcq.cutting.subcircuits import CutCircuit, Subcircuit
 from hpcq.errors import MemoryLimitError
 from hpcq.inputs.observables import Observable
 from hpcq.machine import format_bytes
-from hpcq.reconstruction.expectation import predicted_work
 from hpcq.reconstruction.network import Network, build_network
 from hpcq.reconstruction.terms import TermTable, tabulate
+from hpcq.reconstruction.work import predicted_work
 from hpcq.search.bound import Bound
 from hpcq.simplify.reduced import Reduced, Simplifier
 from hpcq.speeds import Speeds

@@ -22,8 +22,9 @@ from hpcq.engines.aer import AerEngine
 from hpcq.farm.serial import SerialFarm
 from hpcq.job.options import RunOptions
 from hpcq.planning import plan
-from hpcq.reconstruction.expectation import contract, predicted_work
+from hpcq.reconstruction.expectation import contract
 from hpcq.reconstruction.network import bond_tensor
+from hpcq.reconstruction.work import predicted_work
 from hpcq.running import run_on_farm
 from hpcq.speeds import Speeds
 from hpcq.variants.exact import ExactTensor

@@ -16,8 +16,8 @@ import numpy as np
 from hpcq.config import Limits
 from hpcq.cutting.gates import WeightedGates
 from hpcq.cutting.load import Load
-from hpcq.reconstruction.expectation import Work
 from hpcq.reconstruction.network import as_float
+from hpcq.reconstruction.work import Work
 from hpcq.speeds import Speeds
 from hpcq.variants.exact import ExactTensor
 from hpcq.variants.products import worth_threads

@@ -16,7 +16,7 @@ from hpcq.cutting.load import Load
 from hpcq.cutting.subcircuits import Port, Subcircuit
 from hpcq.doctor import calibrate
 from hpcq.errors import InputError
-from hpcq.reconstruction.expectation import Work
+from hpcq.reconstruction.work import Work
 from hpcq.speeds import VARIABLE, Speeds, look_up, read_speeds, write_speeds
 from hpcq.variants.exact import ExactTensor
 

@@ -10,8 +10,9 @@ from qiskit.quantum_info import SparsePauliOp
 import hpcq
 from hpcq.engines.aer import AerEngine
 from hpcq.errors import InputError
-from hpcq.reconstruction.expectation import contract, predicted_work
+from hpcq.reconstruction.expectation import contract
 from hpcq.reconstruction.network import bond_tensor, build_network
+from hpcq.reconstruction.work import predicted_work
 from tests.strategies import uncut_value
 
 
