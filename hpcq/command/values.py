@@ -38,11 +38,8 @@ seed = whole(0, (1 << 63) - 1, "0 to 2^63 - 1")
 
 def seconds(text: str) -> float:
     """Return a number of seconds greater than 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
+    value = _number(text)
+    if value is None:
         raise argparse.ArgumentTypeError(
             f"{text[:40]!r} is no number of seconds between 0 and a million"
         )
@@ -63,15 +60,21 @@ def precision(text: str) -> str | float:
     """Return single or double, the precision of numbers, or a standard error, that of answers."""
     if text in ("single", "double"):
         return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
+    value = _number(text)
+    if value is None:
         raise argparse.ArgumentTypeError(
             f"{text[:40]!r}, expected single, double, or a standard error greater than 0"
         )
     return value
+
+
+def _number(text: str) -> float | None:
+    """Return a number greater than 0 and less than a million; None if it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 < value < 1e6 else None
 
 
 def sort_out_precision(options: argparse.Namespace) -> None:
