@@ -195,12 +195,12 @@ def _show(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     if options.srun_mpi:
-        from hpcq.batch.launching import found_srun_mpi
+        from hpcq.doctor.launching import found_srun_mpi
 
         if launched_rank() == 0:
             print(found_srun_mpi())
         return 0
-    from hpcq.doctor import calibrate, examine
+    from hpcq.doctor.examine import calibrate, examine
 
     findings = calibrate(options.threads) if options.calibrate else []
     findings += examine()

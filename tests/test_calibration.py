@@ -14,7 +14,7 @@ from hpcq.cli import main
 from hpcq.config import Limits
 from hpcq.cutting.load import Load
 from hpcq.cutting.subcircuits import Port, Subcircuit
-from hpcq.doctor import calibrate
+from hpcq.doctor.examine import calibrate
 from hpcq.errors import InputError
 from hpcq.reconstruction.work import Work
 from hpcq.speeds import VARIABLE, Speeds, look_up, read_speeds, write_speeds
@@ -170,9 +170,9 @@ def test_measuring_gives_credible_speeds():
 
 def test_doctor_calibrate_writes_what_doctor_then_finds(place, monkeypatch, capsys):
     monkeypatch.setattr(
-        "hpcq.doctor.calibrate", lambda threads: calibrate(threads or 1, budget=0.0)
+        "hpcq.doctor.examine.calibrate", lambda threads: calibrate(threads or 1, budget=0.0)
     )
-    monkeypatch.setattr("hpcq.doctor.usable_cores", lambda: frozenset({0}))
+    monkeypatch.setattr("hpcq.doctor.examine.usable_cores", lambda: frozenset({0}))
     assert main(["doctor"]) == 0
     assert "not calibrated (hpcq doctor --calibrate" in capsys.readouterr().out
     assert main(["doctor", "--calibrate"]) == 0

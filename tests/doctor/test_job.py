@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpcq.batch import examination, launching, trying
-from hpcq.batch.examination import Place, examine_batch
-from hpcq.doctor import Finding
-from tests.batch.test_launching import MPICH, NEW, OPEN_MPI, executable
+from hpcq.doctor import job, launching, trying
+from hpcq.doctor.finding import Finding
+from hpcq.doctor.job import Place, examine_batch
+from tests.doctor.test_launching import MPICH, NEW, OPEN_MPI, executable
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_END_TIME": "99999999999"}
 
@@ -40,7 +40,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     executable(folder / "sbatch", "echo slurm 23.02.7")
     executable(folder / "sinfo", "echo short; echo 'long*'")
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(examination, "sys", type("sys", (), {"modules": {}}))
+    monkeypatch.setattr(job, "sys", type("sys", (), {"modules": {}}))
     monkeypatch.setattr(launching, "library_version", lambda: MPICH)
     monkeypatch.chdir(tmp_path)
     return folder
@@ -49,7 +49,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def examined(
     monkeypatch: pytest.MonkeyPatch, places: Sequence[Place], **variables: str
 ) -> dict[str, Finding]:
-    monkeypatch.setattr(examination, "_gathered", lambda *_: (list(places), ()))
+    monkeypatch.setattr(job, "_gathered", lambda *_: (list(places), ()))
     found = examine_batch({**JOB, **variables})
     assert all("\n" not in str(own) for own in found)
     return {own.name: own for own in found}
@@ -149,7 +149,7 @@ def test_ranks_that_share_cores_and_idle_cores_are_warned_of(
 def test_ranks_and_cards_that_do_not_match_are_warned_of(
     cards: list[tuple[str, ...]], on_node: int, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examination, "is_gpu_build", lambda: True)
+    monkeypatch.setattr(job, "is_gpu_build", lambda: True)
     places = [place(cards=own) for own in cards]
     found = examined(monkeypatch, places, **step(len(cards), SLURM_GPUS_ON_NODE=str(on_node)))
     assert found["cards"].advice.startswith(advice)
@@ -163,7 +163,7 @@ def test_cards_are_not_mentioned_where_there_are_none(monkeypatch: pytest.Monkey
 
 def test_the_same_number_of_two_ranks_may_be_two_cards(slurm: Path) -> None:
     executable(slurm / "nvidia-smi", "echo GPU-a; echo GPU-b")
-    assert examination._known_cards(("1", "0", "7", "GPU-x"), {}) == [
+    assert job._known_cards(("1", "0", "7", "GPU-x"), {}) == [
         "GPU-b",
         "GPU-a",
         "7",

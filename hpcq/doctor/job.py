@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from hpcq.batch import launching, trying
-from hpcq.doctor import Finding
+from hpcq.doctor import launching, trying
+from hpcq.doctor.finding import Finding
 from hpcq.engines.gpus import is_gpu_build, visible_cards
 from hpcq.errors import HpcqError
 from hpcq.farm.serial import Farm, SerialFarm

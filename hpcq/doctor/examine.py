@@ -5,36 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import get_args
 
 from hpcq.config import LEAST_MEMORY, Limits, Precision
+from hpcq.doctor.finding import Finding
 from hpcq.errors import HpcqError
 from hpcq.files import printable_path
 from hpcq.machine import format_bytes, launched, usable_cores, usable_memory
 from hpcq.speeds import Speeds, look_up, write_speeds
 from hpcq.version import versions
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        name: What.
-        text: What was found.
-        ok: False if hpcq cannot do its main job because of it.
-        advice: What to change, where hpcq does work, but not as it could.
-    """
-
-    name: str
-    text: str
-    ok: bool = True
-    advice: str = ""
-
-    def __str__(self) -> str:
-        mark = "FAIL" if not self.ok else "warn" if self.advice else "ok  "
-        return f"{mark}  {self.name:<8}  {self.text}{self.advice and f'; {self.advice}'}"
 
 
 def examine() -> list[Finding]:
@@ -141,7 +121,7 @@ def _aer() -> Iterator[Finding]:
 
 
 def _batch() -> Iterator[Finding]:
-    from hpcq.batch.examination import examine_batch
+    from hpcq.doctor.job import examine_batch
 
     yield from examine_batch()
 
