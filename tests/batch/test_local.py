@@ -98,7 +98,7 @@ def test_from_python(tmp_path: Path) -> None:
 
 
 def test_what_fails_says_why(tmp_path: Path) -> None:
-    arguments = write_circuit(tmp_path, layers=24)
+    arguments = write_circuit(tmp_path, layers=2)
     output = tmp_path / "out.h5"
     job = hpcq.Job.of(submit(*arguments, "-o", output, "--memory", "1M", "--noise", "nothing.json"))
     with pytest.raises(HpcqError, match="ERROR"):
