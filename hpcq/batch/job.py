@@ -21,6 +21,9 @@ STATES = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELED", "STOPPED")
 
 _STOPPED_CODE = 75
 _FIRST_POLL, _MOST_POLL = 0.2, 15.0
+_PATIENCE = 1800.0
+"""Seconds of silence after which nobody waits for SLURM any more."""
+
 _TAIL_BYTES = 4096
 _LAUNCHERS = ("srun:", "slurmstepd:")
 """What only says that a rank failed, and not why, and may say so before or after the rank."""
@@ -149,17 +152,28 @@ class Job:
         """
         from hpcq.store import load
 
-        begun, pause = time.monotonic(), _FIRST_POLL
+        begun = heard = time.monotonic()
+        pause = _FIRST_POLL
         status = self.status()
         while wait and not status.over:
             if timeout is not None and time.monotonic() - begun >= timeout:
                 raise HpcqError(f"job {self.id}: {status} after {timeout:g} s")
             time.sleep(pause)
             pause = min(2 * pause, _MOST_POLL)
-            status = self.status()
+            status, heard = self._status_or(status, heard)
         if status.state != "DONE":
             raise HpcqError(f"job {self.id}: {status}, it has no result")
         return load(self.output)
+
+    def _status_or(self, last: JobStatus, heard: float) -> tuple[JobStatus, float]:
+        """Return the status and the time; those given while SLURM does not answer for a while."""
+        now = time.monotonic()
+        try:
+            return self.status(), now
+        except slurm.SlurmError:
+            if now - heard > _PATIENCE:
+                raise
+            return last, heard
 
     def _told(self) -> dict[str, Any]:
         """Return what the output says, if it belongs to this submission."""

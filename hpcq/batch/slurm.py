@@ -12,6 +12,8 @@ from hpcq.errors import HpcqError
 from hpcq.machine import read_duration
 
 _SECONDS = 60.0
+_SUBMITTED = re.compile(r"^([0-9]+)(?:;.*)?\s*\Z", re.MULTILINE)
+_NODES = re.compile(r"([^|]*)\|([0-9]+)\+?\|([0-9]+)\+?\|([^|]*)\|([0-9]+)")
 _LIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING")
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED")
 
@@ -77,7 +79,11 @@ def submit(script: str, options: Sequence[str] = ()) -> str:
         SlurmError: If that is refused.
     """
     said = _ask(["sbatch", "--parsable", *options], script)
-    return said.strip().splitlines()[-1].split(";")[0]
+    found = _SUBMITTED.search(said)
+    if found is None:
+        shown = " ".join(said.split())[:200]
+        raise SlurmError(f"slurm: sbatch said {shown!r}, expected the number of a job")
+    return found[1]
 
 
 def refusal(script: str, options: Sequence[str] = ()) -> str:
@@ -112,14 +118,12 @@ def nodes_of(partition: str | None) -> Node | None:
     named = [] if partition is None else [f"--partition={partition}"]
     said = _ask(["sinfo", "--noheader", "--exact", "--format=%P|%c|%m|%l|%D", *named])
     found: dict[str, Node] = {}
-    for line in said.splitlines():
-        name, cores, memory, limit, count = line.strip().split("|")
+    for line in map(_NODES.fullmatch, map(str.strip, said.splitlines())):
+        if line is None:
+            continue  # a site's greeting
+        name, cores, memory, limit, count = line.groups()
         own = Node(
-            name.rstrip("*"),
-            int(cores.rstrip("+")),
-            int(memory.rstrip("+")) << 20,
-            read_duration(limit),
-            int(count),
+            name.rstrip("*"), int(cores), int(memory) << 20, read_duration(limit), int(count)
         )
         if partition is not None or name.endswith("*"):
             known = found.setdefault(own.partition, own)
@@ -169,6 +173,8 @@ def _accounted(job: str) -> list[Task]:
         return []
     found = []
     for line in said.splitlines():
+        if line.count("|") != 2:
+            continue
         name, state, code = line.split("|")
         word = state.split()[0] if state else "UNKNOWN"
         found.append(Task(name, word, code=_code({"ExitCode": code}, word)))

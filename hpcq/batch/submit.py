@@ -25,7 +25,7 @@ from hpcq.batch.request import (
 from hpcq.batch.script import render, template
 from hpcq.command.arguments import run_variables
 from hpcq.config import rounded_memory
-from hpcq.errors import InputError
+from hpcq.errors import HpcqError, InputError
 from hpcq.farm.worker import here
 from hpcq.files import printable_path
 from hpcq.job.keeping import shared_folder
@@ -134,12 +134,16 @@ def put_into_the_queue(order: Order) -> Job:
     Raises:
         InputError: If it could never begin.
         SlurmError: If SLURM refuses it.
+        HpcqError: If it is in the queue, and its record cannot be written.
     """
     if refusal := slurm.refusal(order.script, order.sbatch):
         raise InputError(f"submit: {order.request} cannot begin: {refusal}")
     number = slurm.submit(order.script, order.sbatch)
     record = Record(number, str(order.output), order.log, order.words, order.script)
-    keep(record)
+    try:
+        keep(record)
+    except HpcqError as error:
+        raise HpcqError(f"job {number} is in the queue, but not known here: {error}") from None
     return Job(record)
 
 
