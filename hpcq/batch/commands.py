@@ -67,7 +67,8 @@ def status(options: argparse.Namespace) -> int:
     if record_file(place).exists() or not (place.exists() or place.suffix):
         job = Job(find(options.job))
         stands = job.status()
-        shown = {**stands.file, "state": stands.state, "reason": stands.reason, "job": job.id}
+        told = {key: own for key, own in stands.file.items() if key != "old"}
+        shown = {**told, "state": stands.state, "reason": stands.reason, "job": job.id}
         print(json.dumps(shown) if options.json else job_text(job, stands))
         return 0
     status = status_of(place)
@@ -85,8 +86,11 @@ def logs(options: argparse.Namespace) -> int:
 def cancel(options: argparse.Namespace) -> int:
     """End a job."""
     job = Job.of(options.job)
-    job.cancel()
-    print(f"job {job.id} is canceled; `hpcq status {job.id}`")
+    before = job.cancel()
+    if before.over:
+        print(f"job {job.id} was over already: {before}")
+    else:
+        print(f"job {job.id} is canceled; `hpcq status {job.id}`")
     return 0
 
 

@@ -131,14 +131,28 @@ class Job:
         ]
         return sorted(found)
 
-    def cancel(self) -> None:
-        """End the job; what is done is saved, and the same command goes on."""
-        if self._record.local:
-            if local.lives(self.id, self._record.born, self._record.host):
-                local.stop(self.id)
-        else:
+    def cancel(self) -> JobStatus:
+        """End the job; what is done is saved, and the same command goes on.
+
+        Returns:
+            How it stood; if it was over, it still is what it was.
+
+        Raises:
+            SlurmError: If SLURM does not answer, or refuses it.
+        """
+        status = self.status()
+        if self._record.local or any(own.waits or own.runs for own in status.tasks):
+            self.end()
+        if not status.over:
+            self._record = note_cancel(self._record)
+        return status
+
+    def end(self) -> None:
+        """Ask the system to end the job, and no more; see :meth:`cancel`."""
+        if not self._record.local:
             slurm.cancel(self.id)
-        self._record = note_cancel(self._record)
+        elif local.lives(self.id, self._record.born, self._record.host):
+            local.stop(self.id)
 
     def result(self, *, wait: bool = False, timeout: float | None = None) -> Result:
         """Return the result.
@@ -183,8 +197,8 @@ class Job:
             told = status_of(self.output)
         except InputError:
             return {}
-        old = told["state"] == "DONE" and told["saved"] < self._record.submitted
-        return {**told, "old": old}
+        last = max(told.get("saved", 0.0), told.get("time", 0.0))
+        return {**told, "old": last < self._record.submitted}
 
     def _judged(
         self,
@@ -196,22 +210,27 @@ class Job:
     ) -> JobStatus:
         """Put together what the file and the system say."""
         waits = [own for own in tasks if own.waits]
-        done = told.get("state") == "DONE" and not (told["old"] and (runs or waits))
-        saved = "saved" in told or "members" in told
+        ended = [own for own in tasks if own.state not in ("COMPLETED", "FAILED")]
+        canceled = self._record.canceled is not None or any(
+            own.state == "CANCELLED" for own in ended
+        )
+        done = told.get("state") == "DONE"
+        saved = not done and ("saved" in told or "members" in told)
+        if done and told["old"]:
+            # It was done before: so the job is if it found that out, and not if it failed.
+            well = all(code == 0 for code in codes) if codes else not self._last_words()
+            done = well and not (ended or canceled)
+            told = told if done else {}
         if done:
             return JobStatus("DONE", "", told, tasks)
         if runs:
             return JobStatus("RUNNING", "", told, tasks)
         if waits and self._record.canceled is None:
-            again = saved or any(own.restarts for own in waits)
+            again = (saved and not told["old"]) or any(own.restarts for own in waits)
             reason = waits[0].reason
             if again:
                 reason = f"goes on by itself, waits for {reason or 'its turn'}"
             return JobStatus("STOPPED" if again else "QUEUED", reason, told, tasks)
-        ended = [own for own in tasks if own.state not in ("COMPLETED", "FAILED")]
-        canceled = self._record.canceled is not None or any(
-            own.state == "CANCELLED" for own in ended
-        )
         rest = "what is done is saved" if saved else "nothing was saved"
         if canceled:
             return JobStatus("CANCELED", rest, told, tasks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.batch.job import Job
-from hpcq.errors import InputError
+from hpcq.errors import HpcqError, InputError
 from hpcq.files import write_whole
 
 if TYPE_CHECKING:
@@ -54,7 +55,12 @@ def submit(
     from hpcq.command.arguments import parse
 
     place = Path(output)
-    words = [_path(circuit, place), f"--output={place}", *_asked(circuit, observables, place)]
+    kept = _Kept(place.absolute())
+    words = [
+        _path(circuit, kept),
+        f"--output={place}",
+        *_asked(circuit, observables, kept),
+    ]
     for name, value in {**options, "local": local}.items():
         option = f"--{name.replace('_', '-')}"
         for own in value if isinstance(value, (list, tuple)) else [value]:
@@ -62,13 +68,42 @@ def submit(
                 words.append(option)
             elif own is not None and own is not False:
                 words.append(f"{option}={own}")
-    job, _ = submitted(parse(["submit", *words], COMMANDS))
-    if job is None:
-        raise InputError("dry_run: given from Python, expected `hpcq submit --dry-run` instead")
+    try:
+        job, _ = submitted(parse(["submit", *words], COMMANDS))
+        if job is None:
+            raise InputError("dry_run: given from Python, expected `hpcq submit --dry-run` instead")
+    except HpcqError:
+        kept.withdraw()
+        raise
     return job
 
 
-def _path(circuit: Any, output: Path) -> str:
+class _Kept:
+    """Files beside an output that say what to run, each named after what it says.
+
+    So those of a job that waits are never changed by another one that is submitted meanwhile.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._new: list[Path] = []
+
+    def write(self, content: bytes, suffix: str, what: str) -> str:
+        """Write a file, unless it is there, and return its path."""
+        name = f".{self._output.name}.{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
+        place = self._output.with_name(name)
+        if not place.exists():
+            write_whole(place, content, what)
+            self._new.append(place)
+        return str(place)
+
+    def withdraw(self) -> None:
+        """Remove what this submission wrote: nothing was submitted."""
+        for place in self._new:
+            place.unlink(missing_ok=True)
+
+
+def _path(circuit: Any, kept: _Kept) -> str:
     """Return the path of a circuit; one that is none yet is written."""
     if isinstance(circuit, (str, PathLike)):
         return str(circuit)
@@ -76,12 +111,10 @@ def _path(circuit: Any, output: Path) -> str:
 
     buffer = io.BytesIO()
     qpy.dump(circuit, buffer)
-    place = output.absolute().with_name(f".{output.name}.qpy")
-    write_whole(place, buffer.getvalue(), "circuit")
-    return str(place)
+    return kept.write(buffer.getvalue(), ".qpy", "circuit")
 
 
-def _asked(circuit: Any, observables: Any, output: Path) -> list[str]:
+def _asked(circuit: Any, observables: Any, kept: _Kept) -> list[str]:
     """Return the options for observables; what is no text is written to a file."""
     if observables is None:
         return []
@@ -98,6 +131,5 @@ def _asked(circuit: Any, observables: Any, output: Path) -> list[str]:
         {"name": own.name, "terms": [[render(term), value] for term, value in own.terms]}
         for own in as_observables(several, circuit.num_qubits)
     ]
-    place = output.absolute().with_name(f".{output.name}.observables.json")
-    write_whole(place, json.dumps(content).encode(), "observables")
+    place = kept.write(json.dumps(content).encode(), ".observables.json", "observables")
     return [f"--observables={place}"]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hpcq.errors import InputError
+from hpcq.farm.worker import here
 from hpcq.files import printable_path, write_whole
 
 _FORMAT = "hpcq job 1"
+_NUMBER = re.compile("([0-9]+|local-[0-9]+)(_[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,16 @@ class Record:
     canceled: float | None = None
     born: str = ""
     host: str = ""
+
+    @property
+    def shares(self) -> bool:
+        """Whether it lets other jobs work on the same result."""
+        return "--shared" in self.command
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is a process on another machine, of which nothing is seen here."""
+        return self.local and self.host != here()
 
     @property
     def local(self) -> bool:
@@ -73,8 +87,30 @@ def keep(record: Record) -> None:
 def note_cancel(record: Record) -> Record:
     """Note that a job was canceled."""
     canceled = replace(record, canceled=time.time())
-    keep(canceled)
+    with locked(Path(record.output)):
+        keep(canceled)
     return canceled
+
+
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Let nobody else look at the submissions of an output and add one meanwhile."""
+    place = record_file(output).with_suffix(".lock")
+    handle = None
+    with suppress(OSError):  # a file system without locks: it is only for who submits at once
+        while handle is None:
+            handle = os.open(place, os.O_CREAT | os.O_RDONLY, 0o666)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _is_at(handle, place):  # whoever had it has removed it
+                os.close(handle)
+                handle = None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            place.unlink()
+        if handle is not None:
+            os.close(handle)
 
 
 def records_of(output: Path) -> list[Record]:
@@ -106,8 +142,9 @@ def find(where: str) -> Record:
     Raises:
         InputError: If nothing is known of it.
     """
-    if where.split("_")[0].isdecimal() or where.startswith("local-"):
-        job = where.split("_")[0]
+    number = _NUMBER.fullmatch(where)
+    if number is not None:
+        job = number[1]
         with suppress(OSError):
             output = Path((_index() / job).read_text())
             for record in records_of(output):
@@ -121,6 +158,13 @@ def find(where: str) -> Record:
             "an output that `hpcq submit` knows"
         )
     return records[-1]
+
+
+def _is_at(handle: int, place: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), place.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _read(content: dict[str, Any]) -> Record:

@@ -12,7 +12,7 @@ from hpcq.errors import InputError
 
 _WORD = re.compile(r"[A-Za-z0-9_.,:+=/@&|*\[\]()-]+")
 _NODES = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
-_TIME = re.compile(r"[0-9]{1,6}|[0-9]+:[0-9]+(:[0-9]+)?|[0-9]+-[0-9]+(:[0-9]+){0,2}")
+_TIME = re.compile(r"#|#:#(:#)?|#-#(:#){0,2}".replace("#", "[0-9]{1,6}"))
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _WARNING_SECONDS = 120
 _SHORT_SECONDS = 600.0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hpcq.batch import local, slurm
 from hpcq.batch.job import Job
-from hpcq.batch.record import Record, keep, records_of
+from hpcq.batch.record import Record, keep, locked, records_of
 from hpcq.batch.request import (
     Request,
     job_name,
@@ -28,9 +28,10 @@ from hpcq.config import rounded_memory
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.worker import here
 from hpcq.files import printable_path
-from hpcq.job.keeping import shared_folder
+from hpcq.identity import check_same, identity_of
+from hpcq.job.keeping import Keeper, shared_folder
 from hpcq.machine import parse_bytes, usable_cores, usable_memory
-from hpcq.store import check_output
+from hpcq.store import check_output, identity_in
 
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
@@ -47,6 +48,12 @@ _SHARE_OF_NODE = 0.9
 _LEAST_SECONDS, _USUAL_SECONDS, _MOST_SECONDS = 600.0, 3600.0, 86400.0
 _PATIENCE = {True: 3.0, False: 10.0}
 """How many times longer than predicted a job may take, where the machine is calibrated or not."""
+
+_LOOKED_AT = 10
+"""How many of the last jobs of an output are asked whether they are over."""
+
+_SURE = ("circuit", "observables")
+"""What is the same in every plan of a run, whatever is measured of the machine meanwhile."""
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./%@:,=+-")
 
@@ -91,7 +98,14 @@ def prepare(
     modules = [f"module load {read_word('module', own)[1]}" for own in options.module]
     output = _output(options)
     request = replace(request, job_name=request.job_name or job_name(output))
-    request = _sized(options, request, plan)
+
+    def checked(whole: bool) -> Plan | None:
+        made = plan(whole)
+        if made is not None:
+            _check_held(made, output)
+        return made
+
+    request = _sized(options, request, checked)
     given = {word.partition("=")[0] for word in words}
     if "--threads" not in given:
         found.append(f"--threads={request.cpus_per_rank}")
@@ -134,17 +148,24 @@ def put_into_the_queue(order: Order) -> Job:
     Raises:
         InputError: If it could never begin.
         SlurmError: If SLURM refuses it.
-        HpcqError: If it is in the queue, and its record cannot be written.
+        HpcqError: If its record cannot be written; it is canceled then.
     """
     if refusal := slurm.refusal(order.script, order.sbatch):
         raise InputError(f"submit: {order.request} cannot begin: {refusal}")
-    number = slurm.submit(order.script, order.sbatch)
-    record = Record(number, str(order.output), order.log, order.words, order.script)
+    with locked(order.output):
+        _check_free(order.output, shares="--shared" in order.words)
+        number = slurm.submit(order.script, order.sbatch)
+        return Job(_kept(Record(number, str(order.output), order.log, order.words, order.script)))
+
+
+def _kept(record: Record) -> Record:
+    """Keep the record of a job that was just submitted; without one the job is canceled again."""
     try:
         keep(record)
     except HpcqError as error:
-        raise HpcqError(f"job {number} is in the queue, but not known here: {error}") from None
-    return Job(record)
+        Job(record).end()
+        raise HpcqError(f"job {record.job} was canceled again: {error}") from None
+    return record
 
 
 def start_here(order: Order) -> Job:
@@ -156,11 +177,12 @@ def start_here(order: Order) -> Job:
     ranks = order.request.nodes[0] * order.request.ranks_per_node
     log = order.output.with_name(f"{order.request.job_name}-local.log")
     words = [order.circuit, f"--output={order.output}", *order.words]
-    job, born = local.start(words, ranks, log, order.output)
     shown = str(log).replace("%", "%%")
-    record = Record(job, str(order.output), shown, order.words, born=born, host=here())
-    keep(record)
-    return Job(record)
+    with locked(order.output):
+        _check_free(order.output, shares="--shared" in order.words)
+        job, born = local.start(words, ranks, log, order.output)
+        kept = Record(job, str(order.output), shown, order.words, born=born, host=here())
+        return Job(_kept(kept))
 
 
 def _output(options: argparse.Namespace) -> Path:
@@ -173,14 +195,39 @@ def _output(options: argparse.Namespace) -> Path:
             f"output: {printable_path(output)!r} is shared by several jobs, expected --array or "
             "--shared, or another file"
         )
-    for record in records_of(output)[-1:]:
+    if not options.dry_run:
+        _check_free(output, shares=shares)
+    return output
+
+
+def _check_free(output: Path, *, shares: bool) -> None:
+    """Make sure that no other job writes an output, or is about to, unless all share it.
+
+    Raises:
+        InputError: If one does.
+    """
+    for record in records_of(output)[-_LOOKED_AT:]:
+        if (record.shares and shares) or record.elsewhere:
+            continue
         status = Job(record).status()
-        if not status.over and not shares and not options.dry_run:
+        if not status.over:
             raise InputError(
                 f"output: {printable_path(output)!r} is what job {record.job} writes, which is "
                 f"{status.state}; expected another file, or `hpcq cancel {record.job}` first"
             )
-    return output
+
+
+def _check_held(plan: Plan, output: Path) -> None:
+    """Make sure that an output holds nothing yet, or what the same run may go on from.
+
+    Raises:
+        InputError: If a job would find something else there.
+    """
+    Keeper(output).check("exact" if plan.sampling is None else "shots")
+    held, wanted = identity_in(output), identity_of(plan, plan.cut)
+    sure = [key for key in _SURE if key in held]
+    known, new = ({key: own[key] for key in sure} for own in (held, wanted))
+    check_same(known, new, "a result")
 
 
 def _asked(options: argparse.Namespace) -> Request:

@@ -76,10 +76,24 @@ class Keeper:
         Raises:
             InputError: If it holds what must not be lost.
         """
-        from hpcq.store import load, load_summary
+        from hpcq.store import load
+
+        self.check(mode)
+        return load(self.path) if self.path.exists() else None
+
+    def check(self, mode: str) -> None:
+        """Make sure that the file may be replaced by a run that goes on from it.
+
+        Args:
+            mode: ``exact`` or ``shots``.
+
+        Raises:
+            InputError: If it holds what must not be lost.
+        """
+        from hpcq.store import load_summary
 
         if not self.path.exists():
-            return None
+            return
         held = load_summary(self.path).config.get("mode", "exact")
         if held != mode:
             words = {"exact": "an exact result", "shots": "shots"}
@@ -88,7 +102,6 @@ class Keeper:
                 f"output: {printable_path(self.path)!r} holds {words[held]}, which {wish[mode]} "
                 "would replace; expected another file"
             )
-        return load(self.path)
 
     def settings(self, previous: Result | None) -> Mapping[str, Any] | None:
         """Return what an earlier start, or another job, planned with; None if there was none."""

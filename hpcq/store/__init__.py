@@ -2,6 +2,15 @@
 
 from hpcq.store.files import seal_of
 from hpcq.store.progress import read_progress
-from hpcq.store.results import check_output, load, load_summary, rewrite, save
+from hpcq.store.results import check_output, identity_in, load, load_summary, rewrite, save
 
-__all__ = ["check_output", "load", "load_summary", "read_progress", "rewrite", "save", "seal_of"]
+__all__ = [
+    "check_output",
+    "identity_in",
+    "load",
+    "load_summary",
+    "read_progress",
+    "rewrite",
+    "save",
+    "seal_of",
+]

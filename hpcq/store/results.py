@@ -128,6 +128,18 @@ def load_summary(path: str | Path) -> Result:
         return _summary(file)
 
 
+def identity_in(path: Path) -> dict[str, str]:
+    """Return what the run of a file is known by; nothing if there is no file.
+
+    Raises:
+        InputError: If it is damaged, or no file of hpcq's.
+    """
+    if not path.exists():
+        return {}
+    with open_sealed(path) as file:
+        return dict(json.loads(file.attrs.get("identity", "{}")))
+
+
 def _size(result: Result) -> int:
     """Return about how many bytes a result takes, less what is small anyway."""
     details = result.details

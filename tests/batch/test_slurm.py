@@ -1,22 +1,28 @@
-"""What SLURM's commands may answer, by stand-ins for them."""
+"""What SLURM may answer, and what becomes of a job then, by stand-ins for its commands."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
 from hpcq.batch import job, slurm
-from hpcq.batch.record import Record
-from hpcq.batch.request import Request
+from hpcq.batch.record import Record, keep, locked
+from hpcq.batch.request import Request, read_time
 from hpcq.batch.submit import Order, put_into_the_queue
-from hpcq.errors import HpcqError
+from hpcq.cli import main
+from hpcq.errors import HpcqError, InputError
 from tests.doctor.test_launching import executable
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -74,9 +80,161 @@ def test_who_waits_for_a_result_outlasts_a_silence(
         own.result(wait=True)
 
 
-def test_a_job_without_a_record_is_named(commands: Path, tmp_path: Path) -> None:
+def test_a_job_without_a_record_is_canceled_again(commands: Path, tmp_path: Path) -> None:
     executable(commands / "sbatch", "echo 42")
+    executable(commands / "scancel", f'echo "$@" > {tmp_path}/canceled')
     nowhere = tmp_path / "gone" / "out.h5"
     order = Order("c.qasm", nowhere, (), Request(), "#!/bin/sh", "%j.log", ())
-    with pytest.raises(HpcqError, match="job 42 is in the queue, but"):
+    with pytest.raises(HpcqError, match=r"job 42 was canceled again: .*gone"):
         put_into_the_queue(order)
+    assert (tmp_path / "canceled").read_text() == "42\n"
+
+
+TASK = 'echo "JobId=7 JobState={state} Reason={reason} ExitCode={code}:0"'
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result that was there before the job."""
+    output = tmp_path_factory.mktemp("finished") / "out.h5"
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cz(0, 1)
+    hpcq.run(hpcq.plan(circuit, "Z0", partition="AB"), output=output)
+    return output
+
+
+@pytest.mark.parametrize(
+    ("task", "expected", "words"),
+    [
+        ({"state": "PENDING", "reason": "JobHeldUser"}, "QUEUED", "JobHeldUser"),
+        ({"state": "RUNNING"}, "RUNNING", ""),
+        ({"state": "COMPLETED"}, "DONE", ""),
+        ({"state": "FAILED", "code": "2"}, "ERROR", "exit code 2"),
+        ({"state": "CANCELLED"}, "CANCELED", "nothing was saved"),
+        ({"state": "TIMEOUT"}, "ERROR", "timeout"),
+    ],
+)
+def test_the_result_of_an_earlier_job_is_not_that_of_this_one(
+    task: dict[str, str], expected: str, words: str, finished: Path, commands: Path
+) -> None:
+    executable(commands / "scontrol", TASK.format(**{"reason": "None", "code": "0"} | task))
+    own = hpcq.Job(Record("7", str(finished), str(finished.parent / "%j.log"), ()))
+    status = own.status()
+    assert (status.state, words in status.reason) == (expected, True)
+    if expected == "DONE":
+        assert own.result().status == "complete"
+    elif status.over:
+        with pytest.raises(HpcqError, match=f"job 7: {expected}"):
+            own.result()
+
+
+@pytest.mark.parametrize(("said", "expected"), [("", "DONE"), ("hpcq: error: no", "ERROR")])
+def test_of_a_forgotten_job_its_log_tells(
+    said: str, expected: str, finished: Path, commands: Path
+) -> None:
+    executable(commands / "scontrol", "echo 'Invalid job id specified' >&2; exit 1")
+    executable(commands / "sacct", "exit 1")
+    (finished.parent / "7.log").write_text(said)
+    own = hpcq.Job(Record("7", str(finished), str(finished.parent / "%j.log"), ()))
+    assert own.status().state == expected
+
+
+@pytest.mark.parametrize(("name", "job"), [("178_scan.h5", "180"), ("local-x.h5", "181")])
+def test_an_output_is_no_number(name: str, job: str, tmp_path: Path) -> None:
+    keep(Record("178", str(tmp_path / "victim.h5"), "%j.log", ()))
+    keep(Record(job, str(tmp_path / name), "%j.log", ()))
+    with contextlib.chdir(tmp_path):
+        assert hpcq.Job.of(name).id == job
+    assert hpcq.Job.of("178").id == hpcq.Job.of("178_0").id == "178"
+
+
+def test_what_is_over_is_not_canceled(
+    tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture
+) -> None:
+    executable(commands / "scontrol", TASK.format(state="COMPLETED", reason="None", code="3"))
+    executable(commands / "scancel", f"touch {tmp_path}/canceled")
+    keep(Record("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
+    assert main(["cancel", "7"]) == 0
+    assert "job 7 was over already: ERROR" in capsys.readouterr().out
+    assert not (tmp_path / "canceled").exists()
+    assert hpcq.Job.of("7").status().state == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("live", "shared", "words"),
+    [(0, (False,), ()), (0, (False, True), ("--array", "2")), (1, (True, False), ())],
+)
+def test_no_two_jobs_write_one_output(
+    live: int,
+    shared: tuple[bool, ...],
+    words: tuple[str, ...],
+    tmp_path: Path,
+    commands: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Whichever of its jobs still waits; only those that all share it may."""
+    output = tmp_path / "out.h5"
+    for number, own in enumerate(shared):
+        state = "PENDING" if number == live else "COMPLETED"
+        (tmp_path / f"state{number}").write_text(state)
+        keep(Record(str(number), str(output), "%j.log", ("--shared",) if own else ()))
+    executable(
+        commands / "scontrol",
+        f'for job; do :; done; echo "JobId=$job JobState=$(cat {tmp_path}/state$job)"',
+    )
+    asked = ["example:lattices", "--max-qubits", "18", "-o", str(output), "--local", *words]
+    assert main(["submit", *asked]) == 2
+    assert f"is what job {live} writes, which is QUEUED" in capsys.readouterr().err
+
+
+def test_a_refused_submission_leaves_the_circuit_of_another(tmp_path: Path, commands: Path) -> None:
+    executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
+    executable(commands / "sbatch", "echo 7")
+    executable(commands / "scontrol", TASK.format(state="PENDING", reason="None", code="0"))
+    first, second = QuantumCircuit(2), QuantumCircuit(2)
+    second.x(0)
+    output = tmp_path / "out.h5"
+    hpcq.submit(first, SparsePauliOp("ZZ"), output=output, partition="AB")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert {path.suffix for path in before} == {".qpy", ".json", ".jobs"}
+    with pytest.raises(InputError, match="is what job 7 writes, which is QUEUED"):
+        hpcq.submit(second, SparsePauliOp("XX"), output=output, partition="AB")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_the_result_of_another_run_is_found_before_a_job_is(
+    finished: Path, commands: Path, capsys: pytest.CaptureFixture
+) -> None:
+    executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
+    before = finished.read_bytes()
+    asked = ["submit", "example:lattices", "--max-qubits", "18", "-o", str(finished)]
+    assert main(asked) == 2
+    assert "another run (circuit, observables differ)" in capsys.readouterr().err
+    assert main([*asked, "--shots", "10000"]) == 2
+    assert "holds an exact result" in capsys.readouterr().err
+    assert finished.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "-1", "1:" + "9" * 5000, "1-" + "1" * 7])
+def test_endless_times_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="expected minutes"):
+        read_time(text)
+
+
+def test_who_submits_at_once_waits_for_the_other(tmp_path: Path) -> None:
+    output, order = tmp_path / "out.h5", []
+
+    def submit(name: str) -> None:
+        with locked(output):
+            order.append(name)
+            time.sleep(0.01)
+            order.append(name)
+
+    threads = [threading.Thread(target=submit, args=(str(n),)) for n in range(8)]
+    for own in threads:
+        own.start()
+    for own in threads:
+        own.join()
+    assert order[::2] == order[1::2]
+    assert not list(tmp_path.iterdir())
