@@ -17,6 +17,7 @@ from hpcq.errors import InputError
 from hpcq.farm.serial import SerialFarm
 from hpcq.files import printable_path
 from hpcq.job.status import resolved, status_of, status_text
+from hpcq.machine import complain
 from hpcq.report import result_text
 
 if TYPE_CHECKING:
@@ -78,8 +79,12 @@ def status(options: argparse.Namespace) -> int:
 
 def logs(options: argparse.Namespace) -> int:
     """Print what a job has said."""
-    said = Job.of(options.job).logs()
-    print(said, end="" if said.endswith("\n") else "\n")
+    job = Job.of(options.job)
+    said = job.logs()
+    if said:
+        print(said, end="" if said.endswith("\n") else "\n")
+    else:
+        complain(f"hpcq: job {job.id} has said nothing yet")
     return 0
 
 

@@ -105,7 +105,12 @@ class Job:
             runs = local.lives(record.job, record.born, record.host)
             code = None if runs else local.exit_code(self.output)
             return self._judged(told, (), runs=runs, codes=[code])
-        tasks = tuple(slurm.tasks_of(record.job))
+        try:
+            tasks = tuple(slurm.tasks_of(record.job))
+        except slurm.SlurmError:
+            if told.get("state") == "DONE" and not told["old"]:
+                return JobStatus("DONE", "", told)
+            raise
         return self._judged(
             told, tasks, runs=any(own.runs for own in tasks), codes=[own.code for own in tasks]
         )

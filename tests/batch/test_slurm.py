@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,7 @@ def test_a_job_without_a_record_is_canceled_again(commands: Path, tmp_path: Path
     assert (tmp_path / "canceled").read_text() == "42\n"
 
 
+RECORD = Record("7", "out.h5", "%j.log", ())
 TASK = 'echo "JobId=7 JobState={state} Reason={reason} ExitCode={code}:0"'
 
 
@@ -203,6 +205,26 @@ def test_a_refused_submission_leaves_the_circuit_of_another(tmp_path: Path, comm
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
+def test_a_result_is_there_without_slurm(
+    finished: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    keep(replace(RECORD, output=str(finished), submitted=0.0))
+    assert main(["result", str(finished), "--json"]) == 0
+    assert main(["status", str(finished)]) == 0
+    assert capsys.readouterr().out.count("DONE") == 1
+    keep(replace(RECORD, output=str(finished), submitted=time.time()))
+    assert main(["status", str(finished)]) == 1  # that was there before the job: who knows
+    assert "no scontrol" in capsys.readouterr().err
+
+
+def test_a_job_that_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    keep(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
+    assert main(["logs", "7"]) == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "hpcq: job 7 has said nothing yet\n")
+
+
 def test_the_result_of_another_run_is_found_before_a_job_is(
     finished: Path, commands: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -237,4 +259,4 @@ def test_who_submits_at_once_waits_for_the_other(tmp_path: Path) -> None:
     for own in threads:
         own.join()
     assert order[::2] == order[1::2]
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob(".*"))
