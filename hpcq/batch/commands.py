@@ -65,7 +65,11 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
 def status(options: argparse.Namespace) -> int:
     """Say how a job, or a run, stands."""
     place = resolved(Path(options.job))
-    if record_file(place).exists() or not (place.exists() or place.suffix):
+    try:
+        is_job = record_file(place).exists() or not (place.exists() or place.suffix)
+    except OSError as error:
+        raise InputError(f"job: {printable_path(place)!r}: {error.strerror}") from None
+    if is_job:
         job = Job(find(options.job))
         stands = job.status()
         told = {key: own for key, own in stands.file.items() if key != "old"}

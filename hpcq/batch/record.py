@@ -64,7 +64,13 @@ class Record:
 
 
 def record_file(output: Path) -> Path:
-    """Return the file beside an output that says what was submitted for it."""
+    """Return the file beside an output that says what was submitted for it.
+
+    Raises:
+        InputError: If the output's path has no name, as that of / has none.
+    """
+    if not output.name:
+        raise InputError(f"job: {printable_path(output)!r}, expected a job's number, or an output")
     return output.with_name(f".{output.name}.jobs")
 
 

@@ -218,6 +218,16 @@ def test_a_result_is_there_without_slurm(
     assert "no scontrol" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["status", "logs", "cancel", "result"])
+@pytest.mark.parametrize("name", ["/", "..", "9" * 300, "a" * 5000, "a\nb", "-1", "0_", "local-"])
+def test_what_is_no_job_is_one_line(command: str, name: str, capsys: pytest.CaptureFixture) -> None:
+    assert main([command, name]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert told.err.startswith("hpcq: error: ")
+
+
 def test_a_job_that_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     keep(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
     assert main(["logs", "7"]) == 0
