@@ -15,10 +15,10 @@ from hpcq.elastic.folder import CLAIM_SECONDS, FolderGoneError, SharedFolder
 from hpcq.elastic.sharing import FLUSH_SECONDS, Sharing
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.tasks import Finished, Tasks
-from hpcq.identity import Identity, check_same
+from hpcq.identity import Identity, check_same, digest
 from hpcq.job.keeping import STATUS_SECONDS, USUAL_SECONDS, Keeper, shared_folder
 from hpcq.machine import launched_size
-from hpcq.store import check_output, load_summary
+from hpcq.store import check_output, identity_in, load_summary
 
 if TYPE_CHECKING:
     from hpcq.result import Result
@@ -58,6 +58,7 @@ class SharedKeeper(Keeper):
         self._flush_seconds = min(seconds, FLUSH_SECONDS)
         self.folder = SharedFolder(shared_folder(path), claim_seconds)
         self._plans = False
+        self._identity: Identity = {}
         self._told = -math.inf
         self.folder.tell({"slurm_job": os.environ.get("SLURM_JOB_ID")})
         self.tell(_BEGINNING, now=True)
@@ -116,8 +117,9 @@ class SharedKeeper(Keeper):
             InputError: If another one is at work on another.
             FolderGoneError: If the others are done.
         """
+        self._identity = dict(identity)
         try:
-            self.folder.tell({"identity": dict(identity)}, now=True)
+            self.folder.tell({"identity": self._identity}, now=True)
             for name, said in self.folder.members().items():
                 if name != self.folder.name and "identity" in said:
                     check_same(said["identity"], identity, "a shared result")
@@ -130,7 +132,15 @@ class SharedKeeper(Keeper):
 
     def partner(self, stage: str, tasks: Tasks, finished: Finished) -> Sharing:
         """Return who shares the tasks of a stage with the others."""
-        return Sharing(self.folder, stage, tasks, finished, self._flush_seconds)
+        return Sharing(self.folder, f"{self._run} {stage}", tasks, finished, self._flush_seconds)
+
+    @property
+    def _run(self) -> str:
+        """What all names in the folder hold that are for this run alone.
+
+        If somebody removes the folder and another run makes it anew, nothing of the two mixes.
+        """
+        return digest(sorted(self._identity.items()))[:12]
 
     # ------------------------------------------------------------------------- the output
 
@@ -147,7 +157,7 @@ class SharedKeeper(Keeper):
         """Write the whole result, or wait until another job has."""
         while not self.is_complete():
             try:
-                mine = self.folder.take(_RESULT)
+                mine = self.folder.take(f"{_RESULT}.{self._run}")
                 self.folder.tell()
             except FileNotFoundError:
                 self.folder.join()  # it is gone, and the file too
@@ -173,11 +183,13 @@ class SharedKeeper(Keeper):
         return over
 
     def is_complete(self) -> bool:
-        """Say whether the file holds a whole result."""
+        """Say whether the file holds a whole result, as far as is known yet that of this run."""
         if not self.path.exists():
             return False
         with suppress(HpcqError):
-            return load_summary(self.path).status == "complete"
+            held = identity_in(self.path)
+            same = all(held[key] == own for key, own in self._identity.items() if key in held)
+            return same and load_summary(self.path).status == "complete"
         return False
 
     def tell(self, status: Mapping[str, Any], *, now: bool = False) -> None:

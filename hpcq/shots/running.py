@@ -32,6 +32,7 @@ from hpcq.shots.schedule import Schedule, Step
 if TYPE_CHECKING:
     from hpcq.farm.serial import Farm, Lead
 
+_BUDGET = ("shots", "standard_error", "max_variants")
 _HOPELESS_SHOTS = 1e13
 _APART_SECONDS = 2.0
 """Predicted seconds of a round on each rank from which ranks measure in processes of their own."""
@@ -182,7 +183,7 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
     if unfinished is not None or over:
         _check_budget(options.previous, plan)
     if keeper is not None:
-        keeper.agree(identity)
+        keeper.agree({**identity, **{name: str(plan.config[name]) for name in _BUDGET}})
     seed = plan.config["seed"]
     uses = sampling.sources.uses
     names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))
@@ -229,7 +230,7 @@ def _check_budget(previous: Result | None, plan: Plan) -> None:
     assert previous is not None, "it is unfinished"
     differ = [
         f"{name} was {previous.config.get(name)}"
-        for name in ("shots", "standard_error", "max_variants")
+        for name in _BUDGET
         if previous.config.get(name) != plan.config[name]
     ]
     if differ:

@@ -118,6 +118,10 @@ def test_shots_are_shared_too(tmp_path: Path) -> None:
     assert run_hpcq("run", *shots, "-o", alone).returncode == 0
     wanted = hpcq.load(alone)
     jobs = [start(*shots, "-o", shared) for _ in range(3)]
+    wait_for((tmp_path / "shared.h5.parts").exists)
+    more = run_hpcq("run", *asked, "--shots", "300000", "-o", shared, "--shared")
+    assert more.returncode == 2
+    assert "shots" in more.stderr
     found = [ended(own) for own in jobs]
     assert all(own["expectation_values"] == wanted.expectation_values.tolist() for own in found)
     assert hpcq.load(shared).standard_errors.tolist() == wanted.standard_errors.tolist()

@@ -1,0 +1,75 @@
+"""Two runs in one folder, which somebody removed meanwhile, do not mix."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from qiskit import QuantumCircuit
+
+import hpcq
+from hpcq.elastic.keeping import SharedKeeper
+from hpcq.elastic.sharing import Sharing
+from hpcq.farm.scheduler import Scheduler
+from hpcq.farm.tasks import Batch, Finished, Tasks
+
+TASKS = Tasks(np.full(4, 60.0), float)
+
+
+class Member:
+    """A job that has begun to share a run, in this process."""
+
+    def __init__(self, output: Path, circuit: str) -> None:
+        self.keeper = SharedKeeper(output)
+        self.keeper.agree({"circuit": circuit})
+        self.finished = Finished(4, float)
+        self.scheduler = Scheduler(TASKS.costs, [0], admitted=False)
+        self.sharing: Sharing = self.keeper.partner("simulate", TASKS, self.finished)
+
+    def find(self, task: int) -> None:
+        tasks = np.array([task])
+        self.sharing.note(Batch(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
+        self.sharing.flush()
+
+    def looked(self) -> tuple[list[int], list[int]]:
+        """Return which tasks it knows to be done, and which it is handed out."""
+        self.sharing.meet(self.scheduler)
+        return np.flatnonzero(self.finished.done).tolist(), self.scheduler.lease(0, 0.0).tolist()
+
+
+def test_parts_and_claims_are_those_of_one_run(tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    old = Member(output, "old")
+    old.find(0)
+    assert old.looked() == ([], [0])  # what it found itself the farm has noted
+    shutil.rmtree(tmp_path / "out.h5.parts")
+    new = Member(output, "new")
+    old.find(1)
+    new.find(2)
+    assert new.looked() == ([], [0])
+    friend = SharedKeeper(output)
+    friend._identity = {"circuit": "new"}
+    seen = Finished(4, float)
+    friend.partner("simulate", TASKS, seen).meet(Scheduler(TASKS.costs, [0], admitted=False))
+    assert np.flatnonzero(seen.done).tolist() == [2]
+
+
+def test_the_result_of_another_run_is_not_waited_for(tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    circuit = QuantumCircuit(2)
+    circuit.cz(0, 1)
+    first = tmp_path / "first.h5"
+    result = hpcq.run(hpcq.plan(circuit, "Z0", partition="AB"), output=first)
+    assert result.details is not None
+    mine, other = SharedKeeper(output), SharedKeeper(tmp_path / "other.h5")
+    mine.agree(result.details.identity)
+    other.agree({**result.details.identity, "observables": "others"})
+    assert not mine.is_complete()
+    shutil.copy(first, output)
+    shutil.copy(first, tmp_path / "other.h5")
+    assert mine.is_complete()
+    assert not other.is_complete()
+    other.finish(result)
+    assert hpcq.load(tmp_path / "other.1.h5").status == "complete"
+    assert (tmp_path / "other.h5").read_bytes() == first.read_bytes()
