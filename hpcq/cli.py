@@ -126,8 +126,7 @@ def _run(options: argparse.Namespace) -> int:
     options.previous = options.known = None
 
     def check() -> None:
-        if asked.budget_for(options) is None and (options.noise or options.backend):
-            raise InputError("noise, backend: they are for shots, expected --shots or --precision")
+        asked.measuring(options)
         claim_seconds = options.claim_seconds if options.shared else None
         keeper = keeper_for(options.output, options.checkpoint_seconds, claim_seconds)
         if keeper is not None:

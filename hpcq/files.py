@@ -17,6 +17,14 @@ from pathlib import Path
 from hpcq.errors import InputError, NotWrittenError
 
 
+def resolved(path: Path) -> Path:
+    """Follow links, as a run does."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path
+
+
 def open_regular(path: str | os.PathLike[str], max_bytes: int, expected: str) -> int:
     """Open a regular file for reading and return its descriptor, which the caller closes.
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcq.batch.job import Job
-from hpcq.batch.record import find, record_file
+from hpcq.batch.record import find, records_of
 from hpcq.batch.report import job_text
 from hpcq.batch.submit import prepare, put_into_the_queue, start_here
 from hpcq.command.arguments import run_words
-from hpcq.command.asked import how_to_plan, limits_for, planned, read_ahead
+from hpcq.command.asked import how_to_plan, limits_for, measuring, planned, read_ahead
 from hpcq.errors import InputError
 from hpcq.farm.serial import SerialFarm
-from hpcq.files import printable_path
-from hpcq.job.status import resolved, status_of, status_text
+from hpcq.files import printable_path, resolved
+from hpcq.job.status import status_of, status_text
 from hpcq.machine import complain
 from hpcq.report import result_text
 
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
+
+
+_THIS_JOB = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID")
 
 
 def submit(options: argparse.Namespace) -> int:
@@ -48,6 +52,7 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
     reading = read_ahead(options)
 
     def plan(whole: bool) -> Plan | None:
+        measuring(options)
         if whole:
             return planned(options, reading, SerialFarm(), lambda: None)[0]
         if reading is None or isinstance(reading, InputError):
@@ -66,17 +71,19 @@ def status(options: argparse.Namespace) -> int:
     """Say how a job, or a run, stands."""
     place = resolved(Path(options.job))
     try:
-        is_job = record_file(place).exists() or not (place.exists() or place.suffix)
+        is_job = bool(records_of(place)) or not (place.exists() or place.suffix)
     except OSError as error:
         raise InputError(f"job: {printable_path(place)!r}: {error.strerror}") from None
-    if is_job:
-        job = Job(find(options.job))
+    job = Job(find(options.job)) if is_job else None
+    if job is not None and job.id not in map(os.environ.get, _THIS_JOB):
         stands = job.status()
-        told = {key: own for key, own in stands.file.items() if key != "old"}
+        hidden = ("old", "later", "damage")  # the reason says so
+        told = {key: own for key, own in stands.file.items() if key not in hidden}
         shown = {**told, "state": stands.state, "reason": stands.reason, "job": job.id}
         print(json.dumps(shown) if options.json else job_text(job, stands))
         return 0
-    status = status_of(place)
+    # From within the job, which is running of course, what counts is what the run itself says.
+    status = status_of(place if job is None else job.output)
     print(json.dumps(status) if options.json else status_text(status))
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.batch import local, slurm
-from hpcq.batch.record import Record, find, note_cancel
+from hpcq.batch.record import Record, find, note_cancel, records_of
 from hpcq.errors import HpcqError, InputError
 from hpcq.files import printable_path
 
@@ -180,7 +181,7 @@ class Job:
             time.sleep(pause)
             pause = min(2 * pause, _MOST_POLL)
             status, heard = self._status_or(status, heard)
-        if status.state != "DONE":
+        if status.state != "DONE" or "later" in status.file:
             raise HpcqError(f"job {self.id}: {status}, it has no result")
         return load(self.output)
 
@@ -200,10 +201,17 @@ class Job:
 
         try:
             told = status_of(self.output)
-        except InputError:
-            return {}
+        except InputError as error:
+            return {"damage": str(error)} if os.path.lexists(self.output) else {}
         last = max(told.get("saved", 0.0), told.get("time", 0.0))
+        if later := [own.job for own in self._later() if last >= own.submitted]:
+            return {"later": later[-1]}
         return {**told, "old": last < self._record.submitted}
+
+    def _later(self) -> list[Record]:
+        """Return the submissions of the same output after this one that do not share it."""
+        known = [own for own in records_of(self.output) if own.submitted > self._record.submitted]
+        return [own for own in known if not (own.shares and self._record.shares)]
 
     def _judged(
         self,
@@ -236,16 +244,23 @@ class Job:
             if again:
                 reason = f"goes on by itself, waits for {reason or 'its turn'}"
             return JobStatus("STOPPED" if again else "QUEUED", reason, told, tasks)
-        rest = "what is done is saved" if saved else "nothing was saved"
+        rest = "what is done is saved" if saved else told.get("damage", "nothing was saved")
+        if "later" in told:
+            rest = f"its output is that of job {told['later']} since"
         if canceled:
             return JobStatus("CANCELED", rest, told, tasks)
         failed = [code for code in codes if code not in (None, 0, _STOPPED_CODE)]
+        if "later" in told and not failed:
+            well = bool(codes) and not any(codes) and not ended
+            return JobStatus("DONE" if well else "STOPPED", rest, told, tasks)
         if saved and (not failed or ended):
             why = ended[0].state.lower().replace("_", " ") if ended else ""
             return JobStatus("STOPPED", "; ".join(filter(None, [why, rest])), told, tasks)
         words = [f"exit code {failed[0]}"] if failed else []
         words += [own.state.lower().replace("_", " ") for own in ended[:1]]
-        return JobStatus("ERROR", ", ".join([*words, self._last_words() or rest]), told, tasks)
+        if "damage" not in told:
+            rest = self._last_words() or rest
+        return JobStatus("ERROR", ", ".join([*words, rest]), told, tasks)
 
     def _last_words(self) -> str:
         """Return the last line of the log that says what is wrong."""

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,17 +23,12 @@ echo "$code" > "$0"
 """A shell that outlives the signals to its run, and writes down how that ended."""
 
 
-def start(words: Sequence[str], ranks: int, log: Path, output: Path) -> tuple[str, str]:
-    """Start ``hpcq run`` in a session of its own.
+def command_of(words: Sequence[str], ranks: int) -> list[str]:
+    """Return the command of a run.
 
     Args:
         words: The words after ``hpcq run``.
         ranks: How many ranks; more than one take ``mpirun``.
-        log: Where it writes what it says.
-        output: Its output.
-
-    Returns:
-        The job's name, and when the process was born.
 
     Raises:
         InputError: If there is no ``mpirun``.
@@ -44,18 +40,34 @@ def start(words: Sequence[str], ranks: int, log: Path, output: Path) -> tuple[st
         if found is None:
             raise InputError(f"ranks: {ranks} on this machine take mpirun, which is not there")
         launcher = [found, "-n", str(ranks)]
+    return [*launcher, sys.executable, "-m", "hpcq", "run", *words]
+
+
+def start(command: Sequence[str], log: Path, output: Path) -> tuple[str, str]:
+    """Start a run in a session of its own.
+
+    Args:
+        command: The command.
+        log: Where it writes what it says; ``%j`` becomes the job's name.
+        output: Its output.
+
+    Returns:
+        The job's name, and when the process was born.
+    """
     code_file(output).unlink(missing_ok=True)
-    run = [*launcher, sys.executable, "-m", "hpcq", "run", *words]
-    with log.open("ab") as said:
+    aside = log.with_name(f".{uuid.uuid4().hex}.log")
+    with aside.open("ab") as said:
         process = subprocess.Popen(
-            ["sh", "-c", _KEEPS_THE_CODE, str(code_file(output)), *run],
+            ["sh", "-c", _KEEPS_THE_CODE, str(code_file(output)), *command],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
             start_new_session=True,
             env=_environment(),
         )
-    return f"local-{process.pid}", born(process.pid)
+    name = f"local-{process.pid}"
+    aside.replace(log.with_name(log.name.replace("%j", name)))
+    return name, born(process.pid)
 
 
 def _environment() -> dict[str, str]:

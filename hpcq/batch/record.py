@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import Any
 
 from hpcq.errors import InputError
 from hpcq.farm.worker import here
-from hpcq.files import printable_path, write_whole
+from hpcq.files import open_regular, printable_path, resolved, write_whole
 
 _FORMAT = "hpcq job 1"
+_MAX_BYTES = 64 << 20
 _NUMBER = re.compile("([0-9]+|local-[0-9]+)(_[0-9]+)?")
 
 
@@ -122,21 +123,24 @@ def locked(output: Path) -> Iterator[None]:
 def records_of(output: Path) -> list[Record]:
     """Return all submissions for an output, the last one at the end.
 
+    Those of a file that was moved or copied here, with all that lies beside it, are none of them.
+
     Raises:
         InputError: If the file that says so is damaged.
     """
     place = record_file(output)
+    if not os.path.lexists(place):
+        return []
+    with os.fdopen(open_regular(place, _MAX_BYTES, "a record of hpcq's"), "rb") as file:
+        data = file.read()
     try:
-        content = json.loads(place.read_text())
+        content = json.loads(data)
         if content["format"] != _FORMAT:
             raise ValueError
-        return [_read(own) for own in content["jobs"]]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise InputError(f"{printable_path(place)}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+        records = [_read(own) for own in content["jobs"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{printable_path(place)}: it is no record of hpcq's") from None
+    return [own for own in records if own.output == str(output)]
 
 
 def find(where: str) -> Record:
@@ -151,13 +155,15 @@ def find(where: str) -> Record:
     number = _NUMBER.fullmatch(where)
     if number is not None:
         job = number[1]
+        if number[2]:
+            raise InputError(f"job: {where[:40]!r} is one task of an array, expected {job}")
         with suppress(OSError):
             output = Path((_index() / job).read_text())
             for record in records_of(output):
                 if record.job == job:
                     return record
         raise InputError(f"job: {where[:40]!r} is none that `hpcq submit` submitted from here")
-    records = records_of(Path(where).absolute())
+    records = records_of(resolved(Path(where)))
     if not records:
         raise InputError(
             f"job: nothing was submitted for {printable_path(where)!r}, expected a job's number or "
@@ -174,8 +180,14 @@ def _is_at(handle: int, place: Path) -> bool:
 
 
 def _read(content: dict[str, Any]) -> Record:
-    command: Sequence[str] = content["command"]
-    return Record(**{**content, "command": tuple(command)})
+    record = Record(**{**content, "command": tuple(content["command"])})
+    texts = (*record.command, record.job, record.output, record.log, record.script)
+    times = (record.submitted, record.canceled or 0.0)
+    plain = all(isinstance(own, str) for own in (*texts, record.born, record.host))
+    plain &= all(isinstance(own, (int, float)) for own in times)
+    if not plain or not _NUMBER.fullmatch(record.job) or not Path(record.log).name:
+        raise ValueError
+    return record
 
 
 def _index() -> Path:

@@ -21,6 +21,6 @@ def job_text(job: Job, status: JobStatus) -> str:
     if len(status.tasks) > 1:
         counts = Counter(own.state for own in status.tasks)
         lines.append(f"array       {', '.join(f'{n} {state}' for state, n in counts.items())}")
-    if status.file:
+    if "state" in status.file:
         lines += status_text(status.file).splitlines()[1:]
     return "\n".join(lines)

@@ -59,7 +59,7 @@ class Request:
     @property
     def _is_short(self) -> bool:
         """Whether a warning before the end would come too soon; a run sees the end itself."""
-        return self.time is not None and _seconds(self.time) < _SHORT_SECONDS
+        return self.time is not None and seconds_of(self.time) < _SHORT_SECONDS
 
     @property
     def _tasks_per_node(self) -> int:
@@ -145,7 +145,7 @@ def read_time(text: str) -> str:
     return text.strip()
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
     """Return the seconds of a time in SLURM's words."""
     if text.isdecimal():
         return 60.0 * int(text)

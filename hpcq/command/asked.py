@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hpcq.config import Limits
     from hpcq.farm.serial import Farm
     from hpcq.inputs.circuits import Reading
+    from hpcq.shots.engine import Wanted
     from hpcq.shots.sampling import Budget
 
 
@@ -122,6 +123,19 @@ def budget_for(options: argparse.Namespace) -> Budget | None:
     from hpcq.planning import budget_of
 
     return budget_of(options.shots, options.standard_error, options.max_variants)
+
+
+def measuring(options: argparse.Namespace) -> Wanted:
+    """Return what is to measure the shots, if there are any.
+
+    Raises:
+        InputError: If there are none, and noise or a backend is given; or there is no such noise.
+    """
+    from hpcq.shots.engine import Wanted
+
+    if budget_for(options) is None and (options.noise or options.backend):
+        raise InputError("noise, backend: they are for shots, expected --shots or --precision")
+    return Wanted.of(options.noise, options.backend)
 
 
 def limits_for(options: argparse.Namespace, cores: int, memory: int) -> Limits:

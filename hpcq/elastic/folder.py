@@ -188,7 +188,7 @@ class SharedFolder:
         """Say whether a claim is that of a job that lives."""
         file = f"claim.{name}.{generation}"
         try:
-            owner = (self.path / file).read_text()
+            owner = (self.path / file).read_text(errors="replace")
         except OSError:
             return False
         if owner:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpcq.errors import InputError
 from hpcq.farm.worker import here
-from hpcq.files import printable_path
+from hpcq.files import printable_path, resolved
 from hpcq.job.keeping import read_status, shared_folder
 from hpcq.job.watching import duration
 from hpcq.store import load_summary, read_progress
@@ -93,14 +93,6 @@ def status_text(status: dict[str, Any]) -> str:
                 f"rank-seconds busy, {account['idle_seconds']:.4g} idle"
             )
     return "\n".join(lines)
-
-
-def resolved(path: Path) -> Path:
-    """Follow links, as a run does."""
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):
-        return path
 
 
 _MEANINGS = {

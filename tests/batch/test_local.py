@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -77,6 +78,40 @@ def test_from_the_beginning_to_the_end(long_job: list[str], tmp_path: Path) -> N
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    "more", [("--array", "2"), ("--until-done",), ("--gpus-per-node", "1"), ("--container", "x")]
+)
+def test_what_only_slurm_does_is_refused(more: tuple[str, ...], tmp_path: Path) -> None:
+    done = run_hpcq("submit", "example:lattices", "-o", tmp_path / "out.h5", "--local", *more)
+    assert done.returncode == 2
+    assert f"local: given with {more[0]}, expected" in done.stderr
+
+
+def test_the_command_is_shown(tmp_path: Path) -> None:
+    output = tmp_path / "a b.h5"
+    words = ("--local", "--dry-run", "--time", "1:30", "--max-qubits", "18")
+    done = run_hpcq("submit", "example:lattices", "-o", output, *words)
+    assert done.returncode == 0, done.stderr
+    command = shlex.split(done.stdout)
+    assert command[1:6] == ["-m", "hpcq", "run", "example:lattices", f"--output={output}"]
+    assert "--time-limit=90" in command
+    assert not output.exists()
+    assert not list(tmp_path.glob(".*.jobs"))
+
+
+def test_each_start_has_a_log_of_its_own(tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    words = ("example:lattices", "--max-qubits", "18", "-o", output, "--observable", "Z0")
+    shots = ("--shots", "100000")
+    bad = hpcq.Job.of(submit(*words, *shots, "--backend", "generic:0"))
+    with pytest.raises(HpcqError, match="ERROR"):
+        bad.result(wait=True, timeout=60)
+    good = hpcq.Job.of(submit(*words, *shots))
+    good.result(wait=True, timeout=60)
+    assert "generic:0" in bad.logs()
+    assert "generic:0" not in good.logs()
+
+
 def test_from_python(tmp_path: Path) -> None:
     circuit = QuantumCircuit(4)
     circuit.h(0)
@@ -100,11 +135,15 @@ def test_from_python(tmp_path: Path) -> None:
 def test_what_fails_says_why(tmp_path: Path) -> None:
     arguments = write_circuit(tmp_path, layers=2)
     output = tmp_path / "out.h5"
-    job = hpcq.Job.of(submit(*arguments, "-o", output, "--memory", "1M", "--noise", "nothing.json"))
+    how = ("--shots", "10000", "--backend", "generic:0")
+    job = hpcq.Job.of(submit(*arguments, "-o", output, *how))
     with pytest.raises(HpcqError, match="ERROR"):
         job.result(wait=True, timeout=60)
     assert job.status().state == "ERROR"
-    assert "noise" in job.status().reason
+    assert "backend" in job.status().reason
+    wrong = run_hpcq("submit", *arguments, "-o", output, "--local", "--noise", "nothing.json")
+    assert wrong.returncode == 2
+    assert "noise" in wrong.stderr
 
 
 def test_a_job_that_was_killed_is_no_success(long_job: list[str], tmp_path: Path) -> None:
@@ -147,4 +186,4 @@ def test_a_damaged_record(content: str, tmp_path: Path) -> None:
     (tmp_path / ".out.h5.jobs").write_text(content)
     done = run_hpcq("status", tmp_path / "out.h5")
     assert done.returncode == 2
-    assert "no record" in done.stderr
+    assert ".out.h5.jobs: is " in done.stderr or "no record" in done.stderr

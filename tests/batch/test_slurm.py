@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -15,7 +17,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
 from hpcq.batch import job, slurm
-from hpcq.batch.record import Record, keep, locked
+from hpcq.batch.record import Record, keep, locked, record_file
 from hpcq.batch.request import Request, read_time
 from hpcq.batch.submit import Order, put_into_the_queue
 from hpcq.cli import main
@@ -148,7 +150,9 @@ def test_an_output_is_no_number(name: str, job: str, tmp_path: Path) -> None:
     keep(Record(job, str(tmp_path / name), "%j.log", ()))
     with contextlib.chdir(tmp_path):
         assert hpcq.Job.of(name).id == job
-    assert hpcq.Job.of("178").id == hpcq.Job.of("178_0").id == "178"
+    assert hpcq.Job.of("178").id == "178"
+    with pytest.raises(InputError, match="one task of an array, expected 178"):
+        hpcq.Job.of("178_0")
 
 
 def test_what_is_over_is_not_canceled(
@@ -185,7 +189,8 @@ def test_no_two_jobs_write_one_output(
         commands / "scontrol",
         f'for job; do :; done; echo "JobId=$job JobState=$(cat {tmp_path}/state$job)"',
     )
-    asked = ["example:lattices", "--max-qubits", "18", "-o", str(output), "--local", *words]
+    executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
+    asked = ["example:lattices", "--max-qubits", "18", "-o", str(output), *words]
     assert main(["submit", *asked]) == 2
     assert f"is what job {live} writes, which is QUEUED" in capsys.readouterr().err
 
@@ -226,6 +231,103 @@ def test_what_is_no_job_is_one_line(command: str, name: str, capsys: pytest.Capt
     assert told.out == ""
     assert told.err.count("\n") == 1
     assert told.err.startswith("hpcq: error: ")
+
+
+def test_links_lead_to_the_output(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    link = tmp_path / "link.h5"
+    link.symlink_to("far/out.h5")
+    keep(replace(RECORD, output=str(tmp_path / "far" / "out.h5")))
+    assert hpcq.Job.of(link).id == "7"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("job", 5), ("job", "local-z"), ("log", ""), ("submitted", "z"), ("command", [3])],
+)
+def test_a_damaged_record_is_named(name: str, value: object, tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    place = record_file(output)
+    keep(replace(RECORD, output=str(output)))
+    content = json.loads(place.read_text())
+    content["jobs"][0][name] = value
+    for text in (json.dumps(content), "[" * 100_000, "", "{}", '{"format": "hpcq job 1"}'):
+        place.write_text(text)
+        with pytest.raises(InputError, match=r"\.out\.h5\.jobs: "):
+            hpcq.Job.of(output)
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(InputError, match="pipe"):
+        hpcq.Job.of(output)
+
+
+def test_a_moved_folder_has_no_jobs(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """What lies there is not what the job writes, which must not be canceled in its place."""
+    (tmp_path / "one").mkdir()
+    shutil.copy(finished, tmp_path / "one" / "out.h5")
+    keep(replace(RECORD, output=str(tmp_path / "one" / "out.h5")))
+    (tmp_path / "one").rename(tmp_path / "two")
+    moved = str(tmp_path / "two" / "out.h5")
+    for command in ("cancel", "result", "logs"):
+        assert main([command, moved]) == 2
+        assert "nothing was submitted for" in capsys.readouterr().err
+    assert main(["status", moved]) == 0
+    assert "DONE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (("COMPLETED", "0"), "DONE"),
+        (("FAILED", "75"), "STOPPED"),
+        (("FAILED", "2"), "ERROR"),
+        (("CANCELLED", "0"), "CANCELED"),
+    ],
+)
+def test_what_a_later_job_wrote_is_not_shown(
+    task: tuple[str, str], expected: str, finished: Path, tmp_path: Path, commands: Path
+) -> None:
+    output = tmp_path / "out.h5"
+    keep(replace(RECORD, output=str(output), submitted=1.0))
+    keep(replace(RECORD, output=str(output), submitted=2.0, job="8"))
+    shutil.copy(finished, output)
+    executable(commands / "scontrol", TASK.format(state=task[0], reason="None", code=task[1]))
+    own = hpcq.Job.of("7")
+    assert own.status().state == expected
+    with pytest.raises(HpcqError, match="it has no result"):
+        own.result()
+    if expected != "ERROR":
+        assert "that of job 8 since" in own.status().reason
+
+
+def test_within_its_job_the_file_tells(
+    tmp_path: Path,
+    commands: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """A job that asks whether anything is saved is told of the run, and not of itself."""
+    executable(commands / "scontrol", TASK.format(state="RUNNING", reason="None", code="0"))
+    output = tmp_path / "out.h5"
+    keep(replace(RECORD, output=str(output)))
+    assert main(["status", str(output)]) == 0
+    assert "RUNNING" in capsys.readouterr().out
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert main(["status", str(output)]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"my thesis"])
+def test_a_damaged_output_is_named(content: bytes, tmp_path: Path, commands: Path) -> None:
+    executable(commands / "scontrol", TASK.format(state="COMPLETED", reason="None", code="0"))
+    output = tmp_path / "out.h5"
+    keep(replace(RECORD, output=str(output), log=str(tmp_path / "%j.log")))
+    output.write_bytes(content)
+    status = hpcq.Job.of(output).status()
+    assert status.state == "ERROR"
+    assert "out.h5" in status.reason
 
 
 def test_a_job_that_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

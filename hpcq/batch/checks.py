@@ -1,0 +1,96 @@
+"""What an output must be for a job to be submitted for it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcq.batch.job import Job
+from hpcq.batch.record import records_of
+from hpcq.errors import InputError
+from hpcq.files import printable_path
+from hpcq.identity import check_same, identity_of
+from hpcq.job.keeping import Keeper, shared_folder
+from hpcq.store import check_output, identity_in
+
+if TYPE_CHECKING:
+    from hpcq.assembly import Plan
+
+_LOOKED_AT = 10
+"""How many of the last jobs of an output are asked whether they are over."""
+
+_SURE = ("circuit", "observables")
+"""What is the same in every plan of a run, whatever is measured of the machine meanwhile."""
+
+
+def free_output(options: argparse.Namespace) -> Path:
+    """Return the file to write, which no other job is about to write.
+
+    Args:
+        options: The command line of ``submit``.
+
+    Raises:
+        InputError: If there is none such.
+    """
+    stem = Path(options.circuit.removeprefix("example:")).stem
+    output = check_output(Path(options.output or f"{stem}.h5"))
+    shares = options.shared or options.array > 1
+    if shared_folder(output).is_dir() and not shares:
+        raise InputError(
+            f"output: {printable_path(output)!r} is shared by several jobs, expected --array or "
+            "--shared, or another file"
+        )
+    if not options.dry_run:
+        check_free(output, shares=shares)
+    return output
+
+
+def check_free(output: Path, *, shares: bool) -> None:
+    """Make sure that no other job writes an output, or is about to, unless all share it.
+
+    Args:
+        output: The output.
+        shares: Whether the job to be submitted shares it.
+
+    Raises:
+        InputError: If one does.
+    """
+    for record in records_of(output)[-_LOOKED_AT:]:
+        if (record.shares and shares) or record.elsewhere:
+            continue
+        status = Job(record).status()
+        if not status.over:
+            raise InputError(
+                f"output: {printable_path(output)!r} is what job {record.job} writes, which is "
+                f"{status.state}; expected another file, or `hpcq cancel {record.job}` first"
+            )
+
+
+def check_held(plan: Plan, output: Path) -> None:
+    """Make sure that an output holds nothing yet, or what the same run may go on from.
+
+    Raises:
+        InputError: If a job would find something else there.
+    """
+    Keeper(output).check("exact" if plan.sampling is None else "shots")
+    held, wanted = identity_in(output), identity_of(plan, plan.cut)
+    sure = [key for key in _SURE if key in held]
+    known, new = ({key: own[key] for key in sure} for own in (held, wanted))
+    check_same(known, new, "a result")
+
+
+def check_local(options: argparse.Namespace) -> None:
+    """Refuse what only SLURM does; what only it has to know, such as an account, is left out.
+
+    Raises:
+        InputError: If anything of it is asked for.
+    """
+    asked = {
+        "array": options.array > 1,
+        "until-done": options.until_done,
+        "gpus-per-node": options.gpus_per_node is not None,
+        "container": options.container is not None,
+    }
+    for name in (name for name, given in asked.items() if given):
+        raise InputError(f"local: given with --{name}, expected that for a job of SLURM alone")
