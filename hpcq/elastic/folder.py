@@ -226,7 +226,10 @@ class SharedFolder:
         aside = self.path.with_name(f".{self.path.name}.{self.name}")
         with contextlib.suppress(OSError):
             self.path.replace(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+            place = aside.resolve()
+            if aside.is_symlink():  # somebody wants the parts elsewhere
+                aside.unlink()
+            shutil.rmtree(place, ignore_errors=True)
 
     def close(self) -> None:
         """Leave when all is done; the last one removes the folder."""

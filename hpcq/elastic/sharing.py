@@ -30,6 +30,7 @@ _LOOK_SECONDS = 1.0
 """How often to look for what others have done."""
 
 _ESTIMATE_SECONDS = 5.0
+_WARN_SECONDS = 30.0
 _LOOK_SHARE = 20.0
 """How many times longer than it took to look, it is until the next time, at least."""
 
@@ -74,6 +75,7 @@ class Sharing:
         self._next_look, self._more = -float("inf"), True
         self._estimated, self._missing_cost = -float("inf"), 0.0
         self._flushed = time.monotonic()
+        self._warned = -float("inf")
 
     def note(self, batch: Batch, new: Numbers) -> None:
         """Note what this job has found, and which of its tasks nobody had found before."""
@@ -131,14 +133,17 @@ class Sharing:
             self.flush()
         except (OSError, NotWrittenError) as error:
             if not complete:
-                raise
+                words = " ".join(str(error).split())
+                raise NotWrittenError(f"shared: not all that is done is saved: {words}") from None
             self._excuse(error)
 
     def _excuse(self, error: Exception) -> None:
         """Go on without the others for a while, unless the folder is gone."""
         if not self._folder.path.is_dir():
             raise FolderGoneError(self._folder.path) from None
-        complain(f"hpcq: warning: shared: {' '.join(str(error).split())}; tried again")
+        if time.monotonic() - self._warned >= _WARN_SECONDS:
+            self._warned = time.monotonic()
+            complain(f"hpcq: warning: shared: {' '.join(str(error).split())}; tried again")
 
     def flush(self) -> None:
         """Write what this job has found for the others."""

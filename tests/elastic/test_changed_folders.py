@@ -1,4 +1,4 @@
-"""Two runs in one folder, which somebody removed meanwhile, do not mix."""
+"""Folders that others changed: removed meanwhile, taken by another run, full, or links."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from qiskit import QuantumCircuit
 
 import hpcq
 from hpcq.elastic.keeping import SharedKeeper
 from hpcq.elastic.sharing import Sharing
+from hpcq.errors import NotWrittenError
 from hpcq.farm.scheduler import Scheduler
 from hpcq.farm.tasks import Batch, Finished, Tasks
 
@@ -53,6 +55,29 @@ def test_parts_and_claims_are_those_of_one_run(tmp_path: Path) -> None:
     seen = Finished(4, float)
     friend.partner("simulate", TASKS, seen).meet(Scheduler(TASKS.costs, [0], admitted=False))
     assert np.flatnonzero(seen.done).tolist() == [2]
+
+
+def test_what_cannot_be_saved_is_one_line(tmp_path: Path) -> None:
+    member = Member(tmp_path / "out.h5", "one")
+    folder = tmp_path / "out.h5.parts"
+    tasks = np.array([0])
+    member.sharing.note(Batch(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
+    member.sharing._folder.path = folder / "member.nobody" / "nowhere"
+    (folder / "member.nobody").touch()
+    with pytest.raises(NotWrittenError, match="shared: not all that is done is saved: "):
+        member.sharing.end(complete=False)
+    member.sharing._folder.path = folder
+    member.sharing.end(complete=False)
+    assert len(list(folder.glob("part.*"))) == 1
+
+
+def test_a_link_to_a_folder_goes_too(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "out.h5.parts").symlink_to("scratch")
+    member = Member(tmp_path / "out.h5", "one")
+    member.find(0)
+    member.keeper.folder.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_result_of_another_run_is_not_waited_for(tmp_path: Path) -> None:
