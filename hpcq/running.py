@@ -177,11 +177,16 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
     """Run a plan, which only rank 0 has, on a farm; see :func:`run`."""
     options = options or RunOptions()
     laps = Laps()
-    prepared = from_rank_0(farm, lambda: _prepare(plan, options))
-    if farm.share(b"finished" if prepared and prepared.finished else b""):
-        return _shared(prepared, farm, options)
-    limits, wanted = _shared_means(prepared, farm)
-    opener = _open(limits, wanted, farm, options, prepared)
+    try:
+        prepared = from_rank_0(farm, lambda: _prepare(plan, options))
+        if farm.share(b"finished" if prepared and prepared.finished else b""):
+            return _shared(prepared, farm, options)
+        limits, wanted = _shared_means(prepared, farm)
+        opener = _open(limits, wanted, farm, options, prepared)
+    except HpcqError:
+        if options.keeper is not None:
+            options.keeper.withdraw()
+        raise
     name = opener.engine.name if wanted is not None else opener.device
     where = farm.names(f"{socket.gethostname()} {name}")
     laps.end("share")

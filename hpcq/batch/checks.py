@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from hpcq.store import check_output, identity_in
 
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
+
+_MOST_BYTES = 200
+"""Of an output's name: there are files beside it whose names are longer."""
 
 _LOOKED_AT = 10
 """How many of the last jobs of an output are asked whether they are over."""
@@ -34,7 +38,7 @@ def free_output(options: argparse.Namespace) -> Path:
         InputError: If there is none such.
     """
     stem = Path(options.circuit.removeprefix("example:")).stem
-    output = check_output(Path(options.output or f"{stem}.h5"))
+    output = writable_output(Path(options.output or f"{stem}.h5"))
     shares = options.shared or options.array > 1
     if shared_folder(output).is_dir() and not shares:
         raise InputError(
@@ -43,6 +47,22 @@ def free_output(options: argparse.Namespace) -> Path:
         )
     if not options.dry_run:
         check_free(output, shares=shares)
+    return output
+
+
+def writable_output(path: Path) -> Path:
+    """Make sure that an output, and what is kept beside it, can be written; return it resolved.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    output = check_output(path)
+    length = len(os.fsencode(output.name))
+    if length > _MOST_BYTES:
+        raise InputError(
+            f"output: {printable_path(output.name)[:40]!r}... is a name of {length} bytes, "
+            f"expected at most {_MOST_BYTES}"
+        )
     return output
 
 

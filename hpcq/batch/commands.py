@@ -18,6 +18,7 @@ from hpcq.errors import InputError
 from hpcq.farm.serial import SerialFarm
 from hpcq.files import printable_path, resolved
 from hpcq.job.status import status_of, status_text
+from hpcq.job.stopping import read_signal
 from hpcq.machine import complain
 from hpcq.report import result_text
 
@@ -53,6 +54,7 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
 
     def plan(whole: bool) -> Plan | None:
         measuring(options)
+        read_signal(options.stop_signal)
         if whole:
             return planned(options, reading, SerialFarm(), lambda: None)[0]
         if reading is None or isinstance(reading, InputError):

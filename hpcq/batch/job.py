@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ _PATIENCE = 1800.0
 """Seconds of silence after which nobody waits for SLURM any more."""
 
 _TAIL_BYTES = 4096
+_BAD = ("error", "not found", "denied", "no such")
 _LAUNCHERS = ("srun:", "slurmstepd:")
 """What only says that a rank failed, and not why, and may say so before or after the rank."""
 
@@ -117,8 +119,15 @@ class Job:
         )
 
     def logs(self) -> str:
-        """Return what the job has said so far, on all its starts."""
-        return "".join(own.read_text(errors="replace") for own in self.log_files())
+        """Return what the job has said so far, on all its starts.
+
+        Raises:
+            InputError: If that cannot be read.
+        """
+        try:
+            return "".join(own.read_text(errors="replace") for own in self.log_files())
+        except OSError as error:
+            raise InputError(f"{printable_path(error.filename)}: {error.strerror}") from None
 
     def log_files(self) -> list[Path]:
         """Return the files with what it said; one for each task of an array."""
@@ -150,7 +159,8 @@ class Job:
         if self._record.local or any(own.waits or own.runs for own in status.tasks):
             self.end()
         if not status.over:
-            self._record = note_cancel(self._record)
+            with suppress(HpcqError):  # it is canceled anyway, and SLURM says so
+                self._record = note_cancel(self._record)
         return status
 
     def end(self) -> None:
@@ -168,10 +178,13 @@ class Job:
             timeout: How many seconds to wait at most.
 
         Raises:
+            InputError: If the timeout is no number of seconds.
             HpcqError: If there is none: the job is not over, or ended without.
         """
         from hpcq.store import load
 
+        if timeout is not None and not timeout >= 0:
+            raise InputError(f"timeout: {timeout!r}, expected a number of seconds, or None")
         begun = heard = time.monotonic()
         pause = _FIRST_POLL
         status = self.status()
@@ -265,10 +278,11 @@ class Job:
     def _last_words(self) -> str:
         """Return the last line of the log that says what is wrong."""
         for place in reversed(self.log_files()):
-            with place.open("rb") as log:
+            lines: list[str] = []
+            with suppress(OSError), place.open("rb") as log:
                 log.seek(max(0, place.stat().st_size - _TAIL_BYTES))
                 lines = log.read().decode(errors="replace").splitlines()
-            said = [line for line in lines if "error" in line.lower()]
+            said = [line for line in lines if any(own in line.lower() for own in _BAD)]
             ours = [line for line in said if not line.startswith(_LAUNCHERS)]
             if said:
                 return (ours or said)[-1].strip()[:300]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpcq.batch.checks import writable_output
 from hpcq.batch.job import Job
 from hpcq.errors import HpcqError, InputError
 from hpcq.files import write_whole
@@ -54,28 +56,24 @@ def submit(
     from hpcq.cli import COMMANDS
     from hpcq.command.arguments import parse
 
-    place = Path(output)
-    kept = _Kept(place.absolute())
-    words = [
-        _path(circuit, kept),
-        f"--output={place}",
-        *_asked(circuit, observables, kept),
-    ]
-    for name, value in {**options, "local": local}.items():
-        option = f"--{name.replace('_', '-')}"
-        for own in value if isinstance(value, (list, tuple)) else [value]:
-            if own is True:
-                words.append(option)
-            elif own is not None and own is not False:
-                words.append(f"{option}={own}")
+    if not isinstance(output, (str, PathLike)) or isinstance(os.fspath(output), bytes):
+        raise InputError(f"output: {output!r}, expected a path as text")
+    place = writable_output(Path(output))
+    words = [f"--output={place}", *_words({**options, "local": local})]
+    kept = _Kept(place)
+    words[:0] = [_path(circuit, kept)]
     try:
+        words += _asked(circuit, observables, kept)
         job, _ = submitted(parse(["submit", *words], COMMANDS))
         if job is None:
             raise InputError("dry_run: given from Python, expected `hpcq submit --dry-run` instead")
-    except HpcqError:
+    except (HpcqError, SystemExit):
         kept.withdraw()
         raise
     return job
+
+
+_REPEATABLE = ("module", "observable", "precision", "sbatch", "setup")
 
 
 class _Kept:
@@ -103,11 +101,39 @@ class _Kept:
             place.unlink(missing_ok=True)
 
 
+def _words(options: dict[str, Any]) -> list[str]:
+    """Return options as words of the command line.
+
+    Raises:
+        InputError: If one has several values where one is expected.
+    """
+    words = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "help":
+            raise InputError("help: it is no option from Python, expected help(hpcq.submit)")
+        if isinstance(value, (list, tuple)) and name not in _REPEATABLE:
+            raise InputError(f"{name}: {value!r}, expected one value")
+        for own in value if isinstance(value, (list, tuple)) else [value]:
+            if own is True:
+                words.append(option)
+            elif own is not None and own is not False:
+                words.append(f"{option}={own}")
+    return words
+
+
 def _path(circuit: Any, kept: _Kept) -> str:
     """Return the path of a circuit; one that is none yet is written."""
-    if isinstance(circuit, (str, PathLike)):
-        return str(circuit)
-    from qiskit import qpy
+    if isinstance(circuit, str) or (
+        isinstance(circuit, PathLike) and isinstance(os.fspath(circuit), str)
+    ):
+        path = os.fspath(circuit)
+        return f"./{path}" if path.startswith("-") else path
+    from qiskit import QuantumCircuit, qpy
+
+    if not isinstance(circuit, QuantumCircuit):
+        shown = repr(circuit)[:40]
+        raise InputError(f"circuit: {shown}, expected a QuantumCircuit, or the path of one")
 
     buffer = io.BytesIO()
     qpy.dump(circuit, buffer)

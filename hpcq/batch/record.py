@@ -16,6 +16,7 @@ from typing import Any
 from hpcq.errors import InputError
 from hpcq.farm.worker import here
 from hpcq.files import open_regular, printable_path, resolved, write_whole
+from hpcq.machine import complain
 
 _FORMAT = "hpcq job 1"
 _MAX_BYTES = 64 << 20
@@ -85,10 +86,15 @@ def keep(record: Record) -> None:
     known = [own for own in records_of(output) if own.job != record.job]
     content = {"format": _FORMAT, "jobs": [asdict(own) for own in (*known, record)]}
     write_whole(record_file(output), f"{json.dumps(content, indent=1)}\n".encode(), "record")
-    with suppress(OSError):
-        place = _index() / record.job
+    place = _index() / record.job
+    try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(record.output)
+        place.write_bytes(os.fsencode(record.output))
+    except OSError as error:
+        complain(
+            f"hpcq: warning: {printable_path(place)}: {error.strerror}, so that the job is known "
+            "by its output here, and not by its number"
+        )
 
 
 def note_cancel(record: Record) -> Record:
@@ -158,7 +164,7 @@ def find(where: str) -> Record:
         if number[2]:
             raise InputError(f"job: {where[:40]!r} is one task of an array, expected {job}")
         with suppress(OSError):
-            output = Path((_index() / job).read_text())
+            output = Path(os.fsdecode((_index() / job).read_bytes()))
             for record in records_of(output):
                 if record.job == job:
                     return record

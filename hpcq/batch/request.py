@@ -14,6 +14,12 @@ _WORD = re.compile(r"[A-Za-z0-9_.,:+=/@&|*\[\]()-]+")
 _NODES = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
 _TIME = re.compile(r"#|#:#(:#)?|#-#(:#){0,2}".replace("#", "[0-9]{1,6}"))
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+_OURS = (
+    *("array", "chdir", "job-name", "open-mode", "output", "parsable", "signal", "wait", "wrap"),
+    *("help", "test-only", "usage", "version"),
+)
+"""Options of sbatch with which hpcq would not know the job, or its files."""
+
 _WARNING_SECONDS = 120
 _SHORT_SECONDS = 600.0
 
@@ -184,7 +190,7 @@ def read_option(text: str) -> tuple[str, str]:
     name, equals, value = text.strip().removeprefix("--").partition("=")
     if not re.fullmatch("[a-z][a-z-]*", name) or (equals and not _WORD.fullmatch(value)):
         raise InputError(f"sbatch: {text[:60]!r}, expected one option such as --exclusive")
-    if name in ("output", "open-mode", "signal", "array", "job-name", "parsable", "wrap"):
+    if name in _OURS:
         raise InputError(f"sbatch: {text[:60]!r} is for hpcq to say, expected another option")
     return name, value
 

@@ -12,7 +12,8 @@ from hpcq.errors import HpcqError
 from hpcq.machine import read_duration
 
 _SECONDS = 60.0
-_SUBMITTED = re.compile(r"^([0-9]+)(?:;.*)?\s*\Z", re.MULTILINE)
+_SUBMITTED = re.compile(r"^([0-9]+)(?:;.*)?$", re.MULTILINE)
+_JOB = re.compile(r"(^|\s)JobId=[0-9]")
 _NODES = re.compile(r"([^|]*)\|([0-9]+)\+?\|([0-9]+)\+?\|([^|]*)\|([0-9]+)")
 _LIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING")
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED")
@@ -79,11 +80,11 @@ def submit(script: str, options: Sequence[str] = ()) -> str:
         SlurmError: If that is refused.
     """
     said = _ask(["sbatch", "--parsable", *options], script)
-    found = _SUBMITTED.search(said)
-    if found is None:
+    found = _SUBMITTED.findall(said)
+    if not found:
         shown = " ".join(said.split())[:200]
         raise SlurmError(f"slurm: sbatch said {shown!r}, expected the number of a job")
-    return found[1]
+    return str(found[-1])
 
 
 def refusal(script: str, options: Sequence[str] = ()) -> str:
@@ -110,7 +111,11 @@ def tasks_of(job: str) -> list[Task]:
         if "Invalid job id" not in str(error):
             raise
         return _accounted(job)
-    return [_task(block) for block in re.split(r"\n\s*\n", said) if "JobId=" in block]
+    found = [_task(block) for block in re.split(r"\n\s*\n", said) if _JOB.search(block)]
+    if not found:
+        shown = " ".join(said.split())[:200]
+        raise SlurmError(f"slurm: scontrol said {shown!r}, expected job {job}")
+    return found
 
 
 def nodes_of(partition: str | None) -> Node | None:
@@ -145,13 +150,13 @@ def _task(block: str) -> Task:
     if "ArrayTaskId" in values:
         name = f"{values['ArrayJobId']}_{values['ArrayTaskId']}"
     state = values.get("JobState", "UNKNOWN")
-    reason = values.get("Reason", "")
+    reason, restarts = values.get("Reason", ""), values.get("Restarts", "")
     return Task(
         name,
         state,
         "" if reason == "None" else reason,
         _code(values, state),
-        int(values.get("Restarts", "0")),
+        int(restarts) if restarts.isdecimal() else 0,
         values.get("NodeList", "").replace("(null)", ""),
     )
 

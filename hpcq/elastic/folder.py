@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcq.errors import HpcqError
+from hpcq.errors import HpcqError, InputError
 from hpcq.farm.worker import here
 from hpcq.files import printable_path
 
@@ -67,6 +67,7 @@ class SharedFolder:
         claim_seconds: How long a job may be silent.
 
     Raises:
+        InputError: If something else is there.
         HpcqError: If it cannot be written.
     """
 
@@ -93,6 +94,8 @@ class SharedFolder:
                     raise FolderGoneError(self.path) from None
             except OSError as error:
                 shown = printable_path(self.path)
+                if isinstance(error, (FileExistsError, NotADirectoryError)):
+                    raise InputError(f"shared: {shown!r} is no folder, expected one") from None
                 raise HpcqError(f"shared: cannot write {shown!r}: {error.strerror}") from None
 
     # --------------------------------------------------------------------- who is there
@@ -239,10 +242,11 @@ class SharedFolder:
                 self.remove()
 
     def withdraw(self) -> None:
-        """Leave as if this job had never been there; an empty folder is removed."""
+        """Leave as if this job had never been there; if nobody else is, or was, nothing is left."""
         with contextlib.suppress(OSError):
             (self.path / f"member.{self.name}").unlink()
-            self.path.rmdir()
+            if not self.names("member.") and not self.names("part."):
+                self.remove()
 
     def _write(self, name: str, text: str) -> None:
         aside = self.path / f".{name}.{self.name}"

@@ -33,6 +33,10 @@ def status_of(path: Path) -> dict[str, Any]:
     path = resolved(path)
     told = read_status(path)
     status: dict[str, Any] = {"output": printable_path(path)}
+    try:
+        path.exists()
+    except OSError as error:
+        raise InputError(f"{printable_path(path)}: {error.strerror}") from None
     saved = None
     if path.exists():
         saved = load_summary(path)

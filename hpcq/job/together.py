@@ -25,6 +25,7 @@ from hpcq.errors import (
     TasksFailedError,
 )
 from hpcq.files import printable_path
+from hpcq.job.keeping import shared_folder
 from hpcq.result import Result
 from hpcq.search.order import MARK, take_part
 
@@ -158,7 +159,8 @@ def check_outcome(outcome: Outcome, keeper: Keeper | None, partial: Callable[[],
         saved = keeper.save(partial())
         keeper.forget_status()
         again = "" if saved == keeper.begun else f" with --output {printable_path(saved)}"
-        rest = f"{done} are saved in {printable_path(saved)}; run the same command again"
+        where = shared_folder(saved) if keeper.shared else saved
+        rest = f"{done} are saved in {printable_path(where)}; run the same command again"
         rest += f"{again} to go on"
     else:
         rest = f"{done} were done and are lost, because there is no --output"

@@ -132,6 +132,36 @@ def test_from_python(tmp_path: Path) -> None:
     assert not (tmp_path / ".other.h5.jobs").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"circuit": None}, "circuit: None"),
+        ({"circuit": b"a.qasm"}, "circuit: b'a.qasm'"),
+        ({"circuit": "--help"}, "--help: cannot be opened"),
+        ({"output": None}, "output: None"),
+        ({"output": b"x.h5"}, "output: b'x.h5'"),
+        ({"output": "/"}, "output: '/'"),
+        ({"output": "a\0b.h5"}, "output: "),
+        ({"output": "nowhere/x.h5"}, "output: "),
+        ({"output": "y" * 240 + ".h5"}, "output: "),
+        ({"nodes": [1, 2]}, r"nodes: \[1, 2\]"),
+        ({"help": True}, "help"),
+        ({"stop_signal": "KILL"}, "stop_signal: 'KILL'"),
+    ],
+)
+def test_bad_arguments_are_named(
+    arguments: dict[str, object],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    right = {"circuit": QuantumCircuit(2), "output": "x.h5", "local": True}
+    with pytest.raises(InputError, match=named):
+        hpcq.submit(**{**right, **arguments})
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_fails_says_why(tmp_path: Path) -> None:
     arguments = write_circuit(tmp_path, layers=2)
     output = tmp_path / "out.h5"

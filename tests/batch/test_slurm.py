@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from qiskit import QuantumCircuit
@@ -18,7 +19,7 @@ from qiskit.quantum_info import SparsePauliOp
 import hpcq
 from hpcq.batch import job, slurm
 from hpcq.batch.record import Record, keep, locked, record_file
-from hpcq.batch.request import Request, read_time
+from hpcq.batch.request import Request, read_option, read_time
 from hpcq.batch.submit import Order, put_into_the_queue
 from hpcq.cli import main
 from hpcq.errors import HpcqError, InputError
@@ -34,7 +35,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("said", ["42", "42;cluster", "Welcome to the 7 seas\n42"])
+@pytest.mark.parametrize("said", ["42", "42;cluster", "Welcome to the 7 seas\n42", "42\nthank you"])
 def test_the_number_is_found(said: str, commands: Path) -> None:
     executable(commands / "sbatch", f"echo '{said}'")
     assert slurm.submit("#!/bin/sh") == "42"
@@ -98,14 +99,20 @@ TASK = 'echo "JobId=7 JobState={state} Reason={reason} ExitCode={code}:0"'
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A result that was there before the job."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("finished") / "out.h5"
     circuit = QuantumCircuit(2)
     circuit.h(0)
     circuit.cz(0, 1)
     hpcq.run(hpcq.plan(circuit, "Z0", partition="AB"), output=output)
     return output
+
+
+@pytest.fixture
+def finished(whole: Path, tmp_path: Path) -> Path:
+    """A result that was there before the job."""
+    (tmp_path / "finished").mkdir()
+    return Path(shutil.copy(whole, tmp_path / "finished" / "out.h5"))
 
 
 @pytest.mark.parametrize(
@@ -328,6 +335,51 @@ def test_a_damaged_output_is_named(content: bytes, tmp_path: Path, commands: Pat
     status = hpcq.Job.of(output).status()
     assert status.state == "ERROR"
     assert "out.h5" in status.reason
+
+
+def test_what_must_not_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, commands: Path
+) -> None:
+    opened = Path.open
+
+    def denied(path: Path, *how: Any, **more: Any) -> IO[Any]:
+        if path.suffix == ".log":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *how, **more)
+
+    executable(commands / "scontrol", TASK.format(state="FAILED", reason="None", code="1"))
+    (tmp_path / "7.log").write_text("error")
+    keep(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
+    monkeypatch.setattr(Path, "open", denied)
+    assert main(["logs", "7"]) == 2
+    assert "7.log: Permission denied" in capsys.readouterr().err
+    assert main(["status", "7"]) == 0
+    assert "ERROR" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("said", ["", "rubbish", "JobId= JobState=RUNNING"])
+def test_rubbish_is_no_answer(said: str, commands: Path) -> None:
+    executable(commands / "scontrol", f"echo '{said}'")
+    with pytest.raises(slurm.SlurmError, match=r"scontrol said '.*', expected job 7"):
+        slurm.tasks_of("7")
+
+
+@pytest.mark.parametrize("option", ["--wait", "--test-only", "--chdir=/", "--help", "--wrap=x"])
+def test_options_that_hide_the_job_are_refused(option: str) -> None:
+    with pytest.raises(InputError, match="is for hpcq to say"):
+        read_option(option)
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), -1])
+def test_a_wrong_timeout_is_named(timeout: float) -> None:
+    with pytest.raises(InputError, match="timeout: "):
+        hpcq.Job(RECORD).result(wait=True, timeout=timeout)
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    output = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.h5")
+    keep(replace(RECORD, output=output))
+    assert hpcq.Job.of("7").output == Path(output)
 
 
 def test_a_job_that_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import hpcq
+from hpcq.cli import main
 from tests.kill_and_resume import write_circuit
 from tests.launch import environment, launcher
 from tests.launch import hpcq as run_hpcq
@@ -125,6 +126,25 @@ def test_shots_are_shared_too(tmp_path: Path) -> None:
     found = [ended(own) for own in jobs]
     assert all(own["expectation_values"] == wanted.expectation_values.tolist() for own in found)
     assert hpcq.load(shared).standard_errors.tolist() == wanted.standard_errors.tolist()
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--precision", "single"), ("--observable", "X1"), ("--device", "gpu")]
+)
+def test_who_is_refused_leaves_nothing(
+    wrong: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Or the right command would be refused afterwards."""
+    output = tmp_path / "out.h5"
+    asked = ["run", "example:lattices", "--max-qubits", "18", "-o", str(output)]
+    assert main([*asked, "--observable", "Z0"]) == 0
+    if "gpu" in wrong:
+        output.unlink()
+    assert main([*asked, "--observable", "Z0", "--shared", *wrong]) == 2
+    assert not (tmp_path / "out.h5.parts").exists()
+    assert main([*asked, "--observable", "Z0"]) == 0
+    assert main([*asked, "--observable", "Z0", "--shared"]) == 0
+    capsys.readouterr()
 
 
 def test_without_an_output_it_is_refused(job: list[str]) -> None:
