@@ -189,15 +189,21 @@ class SharedFolder:
 
     def is_held(self, name: str, generation: int) -> bool:
         """Say whether a claim is that of a job that lives."""
-        file = f"claim.{name}.{generation}"
-        try:
-            owner = (self.path / file).read_text(errors="replace")
-        except OSError:
+        owner = self.owner(name, generation)
+        if owner is None:
             return False
         if owner:
             return self.lives(owner)
+        file = f"claim.{name}.{generation}"
         now = time.monotonic()  # whoever wrote no name may be about to
         return now - self._nameless.setdefault(file, now) < self.claim_seconds
+
+    def owner(self, name: str, generation: int) -> str | None:
+        """Return whose a claim is; empty if it does not say yet, None if there is none."""
+        try:
+            return self._text(f"claim.{name}.{generation}")
+        except OSError:
+            return None
 
     def take(self, name: str) -> bool:
         """Claim something, also if it was that of a job that is gone."""
@@ -253,9 +259,15 @@ class SharedFolder:
         aside.write_text(text)
         aside.replace(self.path / name)
 
+    def _text(self, name: str) -> str:
+        """Return what a file says; a pipe, which nobody writes to, says nothing."""
+        handle = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            found = json.loads((self.path / name).read_text())
+            found = json.loads(self._text(name))
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None

@@ -121,8 +121,9 @@ class SharedKeeper(Keeper):
         try:
             self.folder.tell({"identity": self._identity}, now=True)
             for name, said in self.folder.members().items():
-                if name != self.folder.name and "identity" in said:
-                    check_same(said["identity"], identity, "a shared result")
+                known = said.get("identity")
+                if name != self.folder.name and isinstance(known, dict):
+                    check_same(known, identity, "a shared result")
         except InputError:
             self.withdraw()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def write_part(place: Path, batch: Batch) -> None:
 def read_part(place: Path) -> Batch | None:
     """Read them; None if they are damaged, or gone."""
     try:
-        content = place.read_bytes()
+        with os.fdopen(os.open(place, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            content = file.read()
     except OSError:
         return None
     seal = content[len(_MARK) : len(_MARK) + _SEAL_BYTES]

@@ -69,6 +69,7 @@ class Sharing:
         self._claims = f"{digest([stage, starts.tolist()])[:12]}."
         self._open = self._by_size()
         self._read: set[str] = set()
+        self._doubtful: set[str] = set()
         self._mine: list[Batch] = []
         self._own: set[int] = set()
         self._written = 0
@@ -165,6 +166,7 @@ class Sharing:
             batch = read_part(self._folder.path / name)
             if batch is None:
                 complain(f"hpcq: warning: {name} is damaged; its tasks are done again")
+                self._doubtful.add(name.removeprefix(self._parts).rpartition(".")[0])
                 continue
             if batch.data.dtype == self._finished.dtype:
                 scheduler.elsewhere(self._finished.add(batch))
@@ -181,7 +183,7 @@ class Sharing:
         more = False
         for block in [*free, *left]:
             name, generation = places[block], claimed.get(places[block], -1) + 1
-            if generation and (block in self._own or self._folder.is_held(name, generation - 1)):
+            if generation and (block in self._own or self._is_held(name, generation - 1)):
                 continue
             if self._folder.claim(name, generation):
                 if generation:
@@ -192,6 +194,11 @@ class Sharing:
                 if scheduler.waiting_seconds >= _AHEAD_SECONDS:
                     break
         return more
+
+    def _is_held(self, name: str, generation: int) -> bool:
+        """Say whether a block is that of a job that lives, and whose parts can be read."""
+        held = self._folder.is_held(name, generation)
+        return held and self._folder.owner(name, generation) not in self._doubtful
 
     def _missing(self, block: int) -> Numbers:
         start, stop = self._blocks[block]

@@ -136,13 +136,15 @@ class EnumeratedSchedule(Account):
         """Return the shots of a round after which the precision should be reached.
 
         With a share w of earlier rounds in the average, the variance is w^2 times theirs and
-        (1 - w)^2 times that of the round, whose shots go where they help most.
+        (1 - w)^2 times that of the round, whose shots go where they help most. The variances of all
+        observables together must fall as far as that of the worst one has to.
         """
         assert self.budget.precision is not None, "it is asked for"
         each = float(np.sqrt(spreads).sum()) ** 2
-        before = float(importance @ self.errors() ** 2)
+        errors = self.errors()
+        before = float(importance @ errors**2)
         weight = sum(own.weight for own in self._estimator.rounds)
-        wanted = self.budget.precision**2 * float(importance.sum()) / MARGIN**2
+        wanted = before * (self.budget.precision / float(errors.max()) / MARGIN) ** 2
         low, high = 1.0, 1e18
         for _ in range(80):
             shots = math.sqrt(low * high)

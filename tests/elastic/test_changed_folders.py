@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from os import mkfifo
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,16 @@ class Member:
         self.sharing.note(Batch(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
         self.sharing.flush()
 
+    def all_handed_out(self) -> list[int]:
+        """Claim as long as anything can be claimed; return the tasks."""
+        found: list[int] = []
+        for _ in range(8):
+            self.sharing._next_look, self.sharing._more = -float("inf"), True
+            scheduler = Scheduler(TASKS.costs, [0], admitted=False)
+            self.sharing.meet(scheduler)
+            found += scheduler.lease(0, 0.0).tolist()
+        return found
+
     def looked(self) -> tuple[list[int], list[int]]:
         """Return which tasks it knows to be done, and which it is handed out."""
         self.sharing.meet(self.scheduler)
@@ -55,6 +66,18 @@ def test_parts_and_claims_are_those_of_one_run(tmp_path: Path) -> None:
     seen = Finished(4, float)
     friend.partner("simulate", TASKS, seen).meet(Scheduler(TASKS.costs, [0], admitted=False))
     assert np.flatnonzero(seen.done).tolist() == [2]
+
+
+def test_tasks_of_a_damaged_part_are_done_again(tmp_path: Path) -> None:
+    """Although the job that did them lives, and takes them for done."""
+    one, two = Member(tmp_path / "out.h5", "same"), Member(tmp_path / "out.h5", "same")
+    assert sorted(one.all_handed_out()) == [0, 1, 2, 3]
+    assert two.all_handed_out() == []
+    one.find(0)
+    (part,) = (tmp_path / "out.h5.parts").glob("part.*")
+    part.write_bytes(b"damaged")
+    mkfifo(part.with_name(part.name + "7"))
+    assert 0 in two.all_handed_out()
 
 
 def test_what_cannot_be_saved_is_one_line(tmp_path: Path) -> None:

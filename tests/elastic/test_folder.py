@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -108,3 +109,16 @@ def test_blocks_take_a_few_seconds_and_are_not_too_many() -> None:
     assert len(block_starts(np.full(1000, 1e-3), None)) == pytest.approx(64, abs=2)
     row = block_starts(np.ones(36), np.repeat(np.arange(8), np.arange(1, 9)))
     assert set(row.tolist()) - {0, 1, 3, 6, 10, 15, 21, 28}, "rows longer than a block are divided"
+
+
+def test_what_is_no_file_of_ours_is_nobody(tmp_path: Path) -> None:
+    folder = SharedFolder(tmp_path, claim_seconds=0.2)
+    os.mkfifo(tmp_path / "member.pipe")
+    (tmp_path / "member.folder").mkdir()
+    (tmp_path / "member.text").write_bytes(b"\xff\xfe")
+    (tmp_path / "claim.a.0").write_bytes(b"\xff\xfe\0")
+    os.mkfifo(tmp_path / "claim.b.0")
+    assert list(folder.members()) == [folder.name]
+    assert folder.take("a")
+    assert not folder.take("b")
+    assert wait(lambda: folder.take("b"))

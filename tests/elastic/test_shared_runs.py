@@ -12,6 +12,7 @@ import pytest
 
 import hpcq
 from hpcq.cli import main
+from hpcq.job.status import members_of
 from tests.kill_and_resume import write_circuit
 from tests.launch import environment, launcher
 from tests.launch import hpcq as run_hpcq
@@ -89,8 +90,8 @@ def test_what_a_killed_job_had_is_done_by_others(
 def test_all_stop_and_others_go_on(job: list[str], values: list[float], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     both = [start(*job, "-o", output), start(*job, "-o", output)]
-    wait_for(lambda: list((tmp_path / "out.h5.parts").glob("claim.*")) != [])
-    time.sleep(1.5)
+    folder = tmp_path / "out.h5.parts"
+    wait_for(lambda: [own["done"] > 0 for own in members_of(folder)] == [True, True])
     status = json.loads(run_hpcq("status", output, "--json").stdout)
     assert status["state"] == "RUNNING"
     for running in both:

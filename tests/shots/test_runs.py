@@ -64,6 +64,25 @@ def test_a_run_can_be_refined(
     assert "12000 shots" not in capsys.readouterr().err
 
 
+def test_a_precision_is_reached_in_rounds_that_help() -> None:
+    """With one observable worse than the others, rounds once got as small as they may."""
+    names = [f"Z{qubit}" for qubit in range(6)] + ["X0", "X5", "Z0 Z5", "X2 X3"]
+    rng = np.random.default_rng(0)
+    circuit = QuantumCircuit(6)
+    for _ in range(2):
+        for qubit in range(6):
+            circuit.u(*rng.uniform(0, 6, 3), qubit)
+        for qubit in range(5):
+            circuit.cz(qubit, qubit + 1)
+    plan = hpcq.plan(circuit, names, partition="AAABBB", standard_error=0.004, threads=1)
+    result = hpcq.run(plan, device="cpu", time_limit=60)
+    assert result.standard_errors.max() <= 0.004
+    assert result.details is not None
+    assert result.details.record is not None
+    sizes = np.array([own.weight for own in result.details.record.rounds])
+    assert (sizes > 0.02 * np.cumsum(sizes)).all()
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     runs = [
         hpcq.run(
