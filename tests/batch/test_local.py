@@ -81,10 +81,12 @@ def test_from_the_beginning_to_the_end(long_job: list[str], tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "more", [("--array", "2"), ("--until-done",), ("--gpus-per-node", "1"), ("--container", "x")]
 )
-def test_what_only_slurm_does_is_refused(more: tuple[str, ...], tmp_path: Path) -> None:
-    done = run_hpcq("submit", "example:lattices", "-o", tmp_path / "out.h5", "--local", *more)
-    assert done.returncode == 2
-    assert f"local: given with {more[0]}, expected" in done.stderr
+def test_what_only_slurm_does_is_refused(
+    more: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    output = str(tmp_path / "out.h5")
+    assert main(["submit", "example:lattices", "-o", output, "--local", *more]) == 2
+    assert f"local: given with {more[0]}, expected" in capsys.readouterr().err
 
 
 def test_the_command_is_shown(tmp_path: Path) -> None:
