@@ -27,7 +27,7 @@ _PATIENCE = 1800.0
 """Seconds of silence after which nobody waits for SLURM any more."""
 
 _TAIL_BYTES = 4096
-_BAD = ("error", "not found", "denied", "no such")
+_BAD = ("error", "not found", "denied")
 _LAUNCHERS = ("srun:", "slurmstepd:")
 """What only says that a rank failed, and not why, and may say so before or after the rank."""
 
