@@ -218,4 +218,4 @@ def test_a_damaged_record(content: str, tmp_path: Path) -> None:
     (tmp_path / ".out.h5.jobs").write_text(content)
     done = run_hpcq("status", tmp_path / "out.h5")
     assert done.returncode == 2
-    assert ".out.h5.jobs: is " in done.stderr or "no record" in done.stderr
+    assert ("no record" if content else "is empty") in done.stderr

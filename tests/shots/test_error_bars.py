@@ -63,12 +63,12 @@ CASES = {
     ),
     "joint": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"partition": "AABB"}, 8000, True),
 }
-RUNS = 120
+RUNS = 200
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_intervals_cover_the_truth(name: str) -> None:
-    """Of seeded runs; four standard deviations of the share on either side are allowed."""
+    """Of 200 seeded runs; four standard deviations of the share on either side are allowed."""
     case = CASES[name]
     device = Device(case.sampling())
     plan = hpcq.plan(case.circuit, case.observables, threads=1, **case.how)

@@ -17,6 +17,7 @@ from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 import hpcq
 from hpcq.cli import main
 from hpcq.shots.sampling import Budget, joint_sampling_of
+from tests.circuits import two_halves
 from tests.launch import hpcq as command
 from tests.launch import launcher
 
@@ -67,14 +68,7 @@ def test_a_run_can_be_refined(
 def test_a_precision_is_reached_in_rounds_that_help() -> None:
     """With one observable worse than the others, rounds once got as small as they may."""
     names = [f"Z{qubit}" for qubit in range(6)] + ["X0", "X5", "Z0 Z5", "X2 X3"]
-    rng = np.random.default_rng(0)
-    circuit = QuantumCircuit(6)
-    for _ in range(2):
-        for qubit in range(6):
-            circuit.u(*rng.uniform(0, 6, 3), qubit)
-        for qubit in range(5):
-            circuit.cz(qubit, qubit + 1)
-    plan = hpcq.plan(circuit, names, partition="AAABBB", standard_error=0.004, threads=1)
+    plan = hpcq.plan(two_halves(0), names, partition="AAABBB", standard_error=0.004, threads=1)
     result = hpcq.run(plan, device="cpu", time_limit=60)
     assert result.standard_errors.max() <= 0.004
     assert result.details is not None
