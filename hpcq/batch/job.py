@@ -51,10 +51,14 @@ class JobStatus:
     @property
     def over(self) -> bool:
         """Whether nothing more happens by itself."""
-        waiting = any(task.waits or task.runs for task in self.tasks)
         return self.state in ("DONE", "ERROR", "CANCELED") or (
-            self.state == "STOPPED" and not waiting
+            self.state == "STOPPED" and not self.is_with_slurm
         )
+
+    @property
+    def is_with_slurm(self) -> bool:
+        """Whether SLURM still has any of it, in the queue or at work."""
+        return any(task.waits or task.runs for task in self.tasks)
 
     def __str__(self) -> str:
         return f"{self.state} ({self.reason})" if self.reason else self.state
@@ -156,7 +160,7 @@ class Job:
             SlurmError: If SLURM does not answer, or refuses it.
         """
         status = self.status()
-        if self._record.local or any(own.waits or own.runs for own in status.tasks):
+        if self._record.local or status.is_with_slurm:
             self.end()
         if not status.over:
             with suppress(HpcqError):  # it is canceled anyway, and SLURM says so

@@ -82,8 +82,7 @@ def submit(script: str, options: Sequence[str] = ()) -> str:
     said = _ask(["sbatch", "--parsable", *options], script)
     found = _SUBMITTED.findall(said)
     if not found:
-        shown = " ".join(said.split())[:200]
-        raise SlurmError(f"slurm: sbatch said {shown!r}, expected the number of a job")
+        raise _strange("sbatch", said, "the number of a job")
     return str(found[-1])
 
 
@@ -113,8 +112,7 @@ def tasks_of(job: str) -> list[Task]:
         return _accounted(job)
     found = [_task(block) for block in re.split(r"\n\s*\n", said) if _JOB.search(block)]
     if not found:
-        shown = " ".join(said.split())[:200]
-        raise SlurmError(f"slurm: scontrol said {shown!r}, expected job {job}")
+        raise _strange("scontrol", said, f"job {job}")
     return found
 
 
@@ -141,6 +139,13 @@ def nodes_of(partition: str | None) -> Node | None:
                     known.count + own.count,
                 )
     return next(iter(found.values()), None)
+
+
+def _strange(command: str, said: str, expected: str) -> SlurmError:
+    """Return the error for an answer that is none."""
+    return SlurmError(
+        f"slurm: {command} said {' '.join(said.split())[:200]!r}, expected {expected}"
+    )
 
 
 def _task(block: str) -> Task:

@@ -197,8 +197,9 @@ class Sharing:
 
     def _is_held(self, name: str, generation: int) -> bool:
         """Say whether a block is that of a job that lives, and whose parts can be read."""
-        held = self._folder.is_held(name, generation)
-        return held and self._folder.owner(name, generation) not in self._doubtful
+        if self._doubtful and self._folder.owner(name, generation) in self._doubtful:
+            return False
+        return self._folder.is_held(name, generation)
 
     def _missing(self, block: int) -> Numbers:
         start, stop = self._blocks[block]
