@@ -90,9 +90,7 @@ class Contraction:
             For each subcircuit the derivatives, shape (points, observables, strings, index pairs).
         """
         leaves = self._nodes(tensors)
-        found = [
-            np.zeros((*adjoint.shape[:2], *leaf.shape[1:]), dtype=complex) for leaf in leaves
-        ]
+        found = [np.zeros((*adjoint.shape[:2], *leaf.shape[1:]), dtype=complex) for leaf in leaves]
         for fixed in self.network.slices():
             self._go_down(self._go_up(leaves, fixed), fixed, adjoint, found)
         gradients = []
@@ -156,9 +154,7 @@ class Contraction:
         """Add the derivatives by the leaves to ``found``."""
         outer = adjoint.shape[:2]
         root = _summed(adjoint.astype(complex), self._root, nodes[-1].shape[1])
-        around: dict[int, Tensor] = {
-            len(nodes) - 1: root.reshape(*outer, *nodes[-1].shape[1:])
-        }
+        around: dict[int, Tensor] = {len(nodes) - 1: root.reshape(*outer, *nodes[-1].shape[1:])}
         for number in reversed(range(len(self.network.steps))):
             step, pairs = self.network.steps[number], self._pairs[number]
             left = self._laid(nodes, step.left, step.left_only, step.shared, fixed)

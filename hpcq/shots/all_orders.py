@@ -49,6 +49,8 @@ def variance_of_all_orders(
     *,
     cautious: bool = False,
     max_pairs: int = MAX_PAIRS,
+    pairs_at_once: int = MAX_PAIRS,
+    seed: int = 0,
 ) -> Reals:
     """Return the variance of every observable.
 
@@ -61,18 +63,20 @@ def variance_of_all_orders(
         cautious: Whether the variance of a repetition is meant, rather than that of the value
             given what was measured.
         max_pairs: Most pairs of points.
+        pairs_at_once: Pairs that are given to ``first_order`` together, which takes memory.
+        seed: Seed of the points, the same whenever the same counts are looked at.
     """
-    rng = np.random.default_rng(0)  # the same draws whenever the same counts are looked at
+    rng = np.random.default_rng(seed)
     halves: list[Reals] = []
     pairs, number = 0, min(FEWEST_PAIRS, max_pairs)
     while True:
         times = (rng.permutation(number) + rng.random(number)) / number + cautious
-        errors = draw_errors(number, rng)
-        points = [
-            middle[None] + _both_signs(np.sqrt(times), error)
-            for middle, error in zip(centre, errors, strict=True)
-        ]
-        found = first_order(points).reshape(2, number, -1).mean(axis=0)
+        found = np.concatenate(
+            [
+                _of_pairs(first_order, draw_errors, centre, some, rng)
+                for some in np.split(times, range(pairs_at_once, number, pairs_at_once))
+            ]
+        )
         halves = [np.mean(halves, axis=0), found.mean(axis=0)] if halves else [found.mean(axis=0)]
         pairs += number
         mean = np.asarray(np.mean(halves, axis=0))
@@ -83,6 +87,22 @@ def variance_of_all_orders(
         number = pairs
         if enough or pairs + number > max_pairs:
             return mean
+
+
+def _of_pairs(
+    first_order: Callable[[Arrays], Reals],
+    draw_errors: Callable[[int, np.random.Generator], Arrays],
+    centre: Arrays,
+    times: Reals,
+    rng: np.random.Generator,
+) -> Reals:
+    """Return the mean of the first-order variances of each pair, shape (pairs, observables)."""
+    errors = draw_errors(len(times), rng)
+    points = [
+        middle[None] + _both_signs(np.sqrt(times), error)
+        for middle, error in zip(centre, errors, strict=True)
+    ]
+    return np.asarray(first_order(points).reshape(2, len(times), -1).mean(axis=0))
 
 
 def _both_signs(roots: Reals, errors: NDArray[Any]) -> NDArray[Any]:

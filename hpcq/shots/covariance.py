@@ -54,7 +54,7 @@ class Block:
     """
 
     variants: Indices
-    strings: list[int]
+    strings: Indices
     columns: Indices
     factors: Reals
     uncertain: NDArray[np.bool_]
@@ -64,6 +64,10 @@ class Block:
     def nbytes(self) -> int:
         """Memory of the factors."""
         return self.factors.nbytes
+
+    def of(self, shares: Reals) -> Reals:
+        """Pick what belongs to these variants and strings from an array of all of them."""
+        return np.asarray(shares[np.ix_(self.variants, self.strings)])
 
     def variances(self, weights: Reals, shares: Reals, supposed: float) -> Reals:
         """Return the variance of one shot's score: the sum of its signs times their weights.
@@ -79,11 +83,11 @@ class Block:
             Shape (variants, scores).
         """
         part = weights[:, self.strings][:, :, self.columns]  # scores, strings, variants, readings
-        part = part * shares[np.ix_(self.variants, self.strings)].T[None, :, :, None]
+        part = part * self.of(shares).T[None, :, :, None]
         entries = part.transpose(2, 1, 3, 0).reshape(len(self.variants), -1, len(weights))
         scatter = np.sum((self.factors @ entries) ** 2, axis=1)
         scatter += supposed * np.sum(entries[:, self.uncertain] ** 2, axis=1)
-        return scatter / self._supposed_shots(supposed)[:, None]
+        return np.asarray(scatter / self._supposed_shots(supposed)[:, None])
 
     def draw(self, number: int, supposed: float, rng: np.random.Generator) -> Reals:
         """Draw errors of the mean of one shot.
@@ -166,7 +170,7 @@ def _split(reader: Reader, pooled: _Pooled, variants: Indices) -> Iterator[Block
     factors = np.sqrt(counts)[:, :, None] * (signs[None] - means[:, None])
     yield Block(
         variants,
-        strings,
+        np.array(strings, dtype=np.intp),
         np.stack([reader.entries(v)[1] for v in variants.tolist()]),
         _reduced(factors),
         reader.uncertain(int(variants[0])),
@@ -179,8 +183,8 @@ def _reduced(factors: Reals) -> Reals:
     rows, entries = factors.shape[1:]
     if rows == 0 or (min(rows, entries) > _MAX_REDUCED_RANK and rows <= 4 * entries):
         return factors
-    return np.asarray(np.linalg.qr(factors, mode="r"))
+    return np.asarray(np.linalg.qr(factors, mode="r"), dtype=np.float64)
 
 
 def _signs(shape: tuple[int, ...], rng: np.random.Generator) -> Reals:
-    return rng.integers(0, 2, shape) * 2.0 - 1.0
+    return np.asarray(rng.integers(0, 2, shape) * 2.0 - 1.0)

@@ -32,12 +32,12 @@ _KEPT_BLOCK_BYTES = 64 << 20
 """Bytes of a subcircuit's blocks up to which they are kept; larger ones are made again each time,
 from all its counts."""
 
-_MAX_DRAW_FLOPS = 1e12
-"""Operations of the contractions behind one set of standard errors, about a minute or two of one
-core. Where that allows fewer points than usual, standard errors are noisier."""
+_MAX_DRAW_FLOPS = 2e11
+"""Operations of the contractions behind one set of standard errors, about half a minute of a core.
+Where that allows fewer points than usual, standard errors are noisier."""
 
 _SWEEPS = 2
-_SUPPOSED_WHEN_PLANNING = 1.0
+_SUPPOSED_WHEN_PLANNING = 4.0
 """Supposed shots where a round is planned, for there only ratios between variants count."""
 
 _PLANNING_PAIRS = 4
@@ -129,16 +129,26 @@ class Estimator:
         """
         if not self.shots:
             return np.zeros(self.reconstruction.parts.num_observables)
-        pairs = FEWEST_PAIRS if quick else MAX_PAIRS
-        affordable = _MAX_DRAW_FLOPS / (6 * max(1.0, self.reconstruction.flops))
         variances = variance_of_all_orders(
             self._first_order,
             self._draw_errors,
             self._best_tensors(),
             cautious=cautious,
-            max_pairs=max(1, min(pairs, int(affordable))),
+            max_pairs=self._affordable(FEWEST_PAIRS if quick else MAX_PAIRS),
+            pairs_at_once=self._pairs_at_once,
         )
         return np.sqrt(variances)
+
+    def _affordable(self, pairs: int) -> int:
+        """Return as many pairs of points as there is time for: 3 contractions a point."""
+        most = _MAX_DRAW_FLOPS / (6 * max(1.0, self.reconstruction.flops))
+        return max(2, min(pairs, int(most)))
+
+    @property
+    def _pairs_at_once(self) -> int:
+        """Pairs of points whose tensors and errors fit into some memory."""
+        each = 4 * 16 * sum(tensor.size for tensor in self._found[0])
+        return max(1, _BATCH_BYTES // max(1, each))
 
     def _best_tensors(self) -> list[Tensor]:
         """Return every source's tensor with each round weighted by the source's shots in it."""
@@ -179,10 +189,9 @@ class Estimator:
                 table = np.zeros(shape)
                 for block in self._blocks(source):
                     errors = block.draw(number, SUPPOSED, rng)
-                    errors *= kind.shares[np.ix_(block.variants, block.strings)][None, :, :, None]
+                    errors *= block.of(kind.shares)[None, :, :, None]
                     errors *= np.sqrt(kind.variance_factors[block.variants])[:, None, None]
-                    strings = np.array(block.strings)[:, None, None]
-                    table[:, strings, block.columns] += errors.swapaxes(1, 2)
+                    table[:, block.strings[:, None, None], block.columns] += errors.swapaxes(1, 2)
                 flat = table.reshape(-1, *reader.sizes)
                 error = reader.tensor_of(flat, kind.recipes)
                 total = total + error.reshape(number, -1, *error.shape[1:])
@@ -206,9 +215,7 @@ class Estimator:
         points = self._possible_tensors()
         for _, some, source, gradient in self._gradients(points):
             reader = self.readers[source]
-            weights = reader.weights(
-                gradient.reshape(-1, *gradient.shape[2:]), recipes[source]
-            )
+            weights = reader.weights(gradient.reshape(-1, *gradient.shape[2:]), recipes[source])
             total = np.sum([own.counts[source].shots for own in self.rounds], axis=0)
             shares = reader.shares(total)
             used = reader.used(recipes[source])
@@ -249,7 +256,8 @@ class Estimator:
 
     def _possible_tensors(self) -> list[Tensor]:
         """Return tensors that may be the true ones, shape (points, strings, index pairs)."""
-        errors = self._draw_errors(_PLANNING_PAIRS, np.random.default_rng(0))
+        pairs = min(self._affordable(_PLANNING_PAIRS), self._pairs_at_once)
+        errors = self._draw_errors(pairs, np.random.default_rng(0))
         return [
             middle[None] + np.concatenate([error, -error])
             for middle, error in zip(self._best_tensors(), errors, strict=True)

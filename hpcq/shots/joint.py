@@ -211,11 +211,15 @@ class JointEstimator:
         return self.parts.combine(self._part_values())
 
     def errors(self, *, quick: bool = False, cautious: bool = False) -> Reals:
-        """Return the standard error of every observable; see :class:`~hpcq.shots.estimate.Estimator`.
+        """Return the standard error of every observable.
 
         The spread of the samples counts what each one's own shots add; to that comes what samples
         have in common because they share shots. Different parts are independent of each other, and
         the errors of their products are counted to all orders.
+
+        Args:
+            quick: As for :meth:`hpcq.shots.estimate.Estimator.errors`.
+            cautious: Likewise.
         """
         if not self.shots:
             return np.zeros(self.parts.num_observables)
@@ -269,7 +273,7 @@ class JointEstimator:
             variances += weight**2 * self._round_variance(place, number, None)
         factor = np.concatenate(scattered)
         if factor.shape[1] <= _MAX_REDUCED_ROWS:
-            factor = np.linalg.qr(factor, mode="r")
+            factor = np.asarray(np.linalg.qr(factor, mode="r"))
         alone = np.sum(factor**2, axis=0)
         certain = np.diag(np.where(alone > 0, 0.0, np.sqrt(variances)))
         scale = np.sqrt(np.divide(variances, alone, out=np.zeros_like(alone), where=alone > 0))
