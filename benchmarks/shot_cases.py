@@ -270,6 +270,7 @@ COVERAGE = {
         None,
         {"standard_error": 0.03},
     ),
+    "precision-product": replace(SMALL[4], how={"standard_error": 0.01}),
     "few": Case(
         "five subcircuits in a row, 12 shots a variant",
         entangled(15, linked(5, 3, 1), 22),
@@ -350,3 +351,6 @@ ALLOCATION = {
     ),
 }
 """Circuits on which adaptive rounds are compared with one even round."""
+
+for _name in ("product-3-small-100", "product-6-small-200", "product-6-small-1000", "chain-100"):
+    ALLOCATION[_name] = COVERAGE[_name]
