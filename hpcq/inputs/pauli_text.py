@@ -20,6 +20,15 @@ from hpcq.errors import InputError
 
 PauliString = tuple[tuple[int, str], ...]
 
+AXES = {
+    **{"X": "X", "Y": "Y", "Z": "Z"},
+    **{"0": "Z", "1": "Z", "+": "X", "-": "X", "r": "Y", "l": "Y"},
+}
+"""The Pauli that each letter is made of: a projector is half the identity plus or minus it."""
+
+PROJECTED_BITS = {"0": 0, "1": 1, "+": 0, "-": 1, "r": 0, "l": 1}
+"""For each projector the bit that it is read as in the basis of its Pauli."""
+
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<number> (?: [0-9]+ \.? [0-9]* | \.[0-9]+ ) (?: [eE] [+-]? [0-9]+ )? )

@@ -1,7 +1,8 @@
 """From counts to a subcircuit's tensor, and from its gradient back to what each shot adds.
 
-A variant's shot gives a sign for every entry that the variant feeds. The mean of the entries is
-the table of readings, and recipes turn it into the tensor. Backwards, the gradient by the tensor
+A variant's shot gives a sign for every entry that the variant feeds, or 0 where a projector of the
+entry's string says no. The mean of the entries is the table of readings, and recipes turn it into
+the tensor. Backwards, the gradient by the tensor
 becomes one number a shot, the *score* of its outcome, whose variance is what the shots of that
 variant add to the variance of the observable: signs that come from the same shot are correlated,
 and the score counts that.
@@ -137,10 +138,26 @@ class Reader:
         return found
 
     def square(self, variant: int, gradient: Reals, shares: Reals) -> Reals:
-        """Return the mean square of the scores if all outcomes were as likely; (observables,)."""
+        """Return the mean square of the scores if all outcomes were as likely; (observables,).
+
+        Signs of different strings are then orthogonal. Projectors are not, and all outcomes as
+        likely would mean that those of many qubits hardly ever say yes, so that a rare yes which
+        did not come yet would be taken for impossible. For them it is an upper bound: the mean
+        square of the scores if that projector said yes, and every other that does not exclude it,
+        for which this is largest.
+        """
         strings, columns, _ = self._entries(variant)
         part = gradient[:, strings][:, :, columns] * shares[variant, strings][None, :, None]
-        return np.asarray(np.sum(part**2, axis=(1, 2)))
+        masks = self.tensor.projector_masks[strings]
+        projects = masks != 0
+        if not projects.any():
+            return np.asarray(np.sum(part**2, axis=(1, 2)))
+        masks, values = masks[projects], self.tensor.projector_values[strings][projects]
+        agree = (masks[:, None] & masks & (values[:, None] ^ values)) == 0
+        yes = np.tensordot(agree.astype(float), np.abs(part[:, projects]), axes=(1, 1))
+        largest = np.sum(yes**2, axis=2).max(axis=0)
+        signs = np.sum(part[:, ~projects] ** 2, axis=(1, 2))
+        return np.asarray((np.sqrt(signs) + np.sqrt(largest)) ** 2)
 
     def cost(self, gradient: Array, recipes: Recipes, importance: Reals, noise: Reals) -> float:
         """Say how far shots go with some recipes, the less the better; see the estimator.
@@ -180,7 +197,21 @@ class Reader:
         self, outcomes: Outcomes, strings: list[int], masks: NDArray[np.uint64]
     ) -> tuple[Reals, Reals]:
         """Return the signs of the strings and of the ports; an entry's is their product."""
-        return parity(outcomes, self.tensor.string_masks[strings]), parity(outcomes, masks)
+        return string_signs(self.tensor, outcomes, strings), parity(outcomes, masks)
+
+
+def string_signs(
+    tensor: SampledTensor, outcomes: Outcomes, strings: Sequence[int] | slice = slice(None)
+) -> Reals:
+    """Return the sign that each outcome gives to each string, shape (outcomes, strings).
+
+    It is that of the string's Paulis, and 0 where a bit is not the one that a projector asks for.
+    """
+    signs = parity(outcomes, tensor.string_masks[strings])
+    masks = tensor.projector_masks[strings]
+    if masks.any():
+        signs *= (outcomes[:, None] & masks) == tensor.projector_values[strings]
+    return signs
 
 
 def parity(outcomes: Outcomes, masks: NDArray[np.uint64]) -> Reals:

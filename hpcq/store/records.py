@@ -124,6 +124,8 @@ def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None
     )
     group["strings"] = texts(tensor.strings)
     group["masks"] = tensor.string_masks
+    group["projector_masks"] = tensor.projector_masks
+    group["projector_values"] = tensor.projector_values
     group["bases"] = texts(tuple(sorted(basis.items())) for basis in tensor.bases)
     reads = np.zeros((len(tensor.bases), len(tensor.strings)), dtype=bool)
     for basis, strings in enumerate(tensor.readable):
