@@ -168,9 +168,9 @@ class _Action:
 
 def _width(states: States) -> int:
     """Return the width of column blocks, a power of two."""
-    rows, size = states.shape
+    rows, size = map(int, states.shape)
     columns = max(1 << 8, _BLOCK_BYTES // (rows * states.itemsize))
-    return min(int(size), 1 << (columns.bit_length() - 1))
+    return min(size, 1 << (columns.bit_length() - 1))
 
 
 def _gram(states: States) -> States:
