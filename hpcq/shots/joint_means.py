@@ -44,16 +44,19 @@ class Means:
                     found[samples, string] = np.where(noisy, mean, 1.0)
         return found
 
-    def shared(self, readings: Indices, strings: Indices, others: Reals, adjoint: Reals) -> Reals:
+    def shared(
+        self, readings: Indices, strings: Indices, others: Reals, adjoint: Reals | None
+    ) -> Reals:
         """Return what samples that share shots add to the variance of their sum.
 
         Args:
             readings: The samples' readings.
             strings: This subcircuit's string in every row of the part.
             others: Product of the other subcircuits' means and the factor, shape (samples, rows).
-            adjoint: Derivatives of the observables by the rows.
+            adjoint: Weight of each row in each sum, shape (sums, rows); None for the rows
+                themselves.
         """
-        total = np.zeros(len(adjoint))
+        total = np.zeros(others.shape[1] if adjoint is None else len(adjoint))
         for settings, samples, masks in self._variants(readings):
             if len(samples) < 2:
                 continue
@@ -74,7 +77,7 @@ class Means:
                 own = string_signs(self.tensor, outcomes, strings.tolist())
                 signs = parity(outcomes, masks)[:, :, None] * own[:, None, :]
                 parts = signs * (others[samples] * row_share)[None]
-                score = np.einsum("dsr,or->dso", parts, adjoint)
+                score = parts if adjoint is None else parts @ adjoint.T
                 alone = np.sum(_variance(score, chances), axis=0)
                 total += (_variance(score.sum(axis=1), chances) - alone) / shots
         return total

@@ -280,9 +280,10 @@ def _check_memory(plan: Plan, sampling: Sampling) -> None:
 
 def _said(schedule: Schedule, rounds: int, pace: float) -> str:
     """Say in one line how a run stands, and what is likely to be missing, at a pace a shot."""
-    worst = float(schedule.rough_errors().max(initial=0))
-    line = f"round {rounds}: {schedule.shots} shots, standard error {worst:.3g}"
     precision = schedule.budget.precision
+    errors = schedule.rough_errors() if precision is None else schedule.cautious_errors()
+    worst = float(errors.max(initial=0))
+    line = f"round {rounds}: {schedule.shots} shots, standard error {worst:.3g}"
     if precision is not None and worst > precision:
         missing = _missing(schedule)
         line += f"; {precision:g} takes at most about {missing:.3g} more, {pace * missing:.2g} s"
@@ -294,7 +295,7 @@ def _missing(schedule: Schedule) -> float:
     precision = schedule.budget.precision
     if precision is None:
         return 0.0
-    worst = float(schedule.rough_errors().max(initial=0))
+    worst = float(schedule.cautious_errors().max(initial=0))
     return max(0.0, schedule.shots * ((worst / precision) ** 2 - 1))
 
 
