@@ -162,12 +162,17 @@ class Reader:
         own, ports = self._signs(outcomes, strings, masks)
         return np.asarray((own[:, :, None] * ports[:, None, :]).reshape(len(outcomes), -1))
 
-    def uncertain(self, variant: int) -> NDArray[np.bool_]:
-        """Say which of :meth:`signs` depend on the outcome; the others are always 1."""
+    def coin_variances(self, variant: int) -> Reals:
+        """Return the variance of each of :meth:`signs` if fair coins made it; 0 for those always 1.
+
+        That of a sign is 1. What a projector lets through half of the time has a variance of 1/2 if
+        it is a sign, and of 1/4 if it is 1.
+        """
         strings, _, masks = self.entries(variant)
-        own = self.tensor.string_masks[strings] | self.tensor.projector_masks[strings]
-        bits = own[:, None] | masks[None, :]
-        return np.asarray(bits != 0).reshape(-1)
+        signed = (self.tensor.string_masks[strings][:, None] | masks[None, :]) != 0
+        projects = (self.tensor.projector_masks[strings] != 0)[:, None]
+        found = np.where(projects, np.where(signed, 0.5, 0.25), np.where(signed, 1.0, 0.0))
+        return np.asarray(found.reshape(-1))
 
     def _signs(
         self, outcomes: Outcomes, strings: list[int], masks: NDArray[np.uint64]
