@@ -8,8 +8,8 @@ them with the outcome o, and x_o its signs, the covariance of one shot is
 
     (sum_o c_o (x_o - mean) (x_o - mean)^T + a C) / (n - 1 + a).
 
-C is diagonal and the covariance of fair and independent coins: 1 for signs, less for what projectors
-let through half of the time, and 0 for entries that are always 1.
+C is diagonal and the covariance of fair and independent coins: 1 for signs, less for what
+projectors let through half of the time, and 0 for entries that are always 1.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Block:
         columns: The place of each of their readings in the table, shape (variants, readings).
         factors: Matrices F, shape (variants, rank, strings * readings), so that F^T F is the sum
             over the shots of (x - mean) (x - mean)^T.
-        coins: Variance of an entry of a supposed shot, shape (strings * readings,); 0 for those that
-            do not depend on the outcome.
+        coins: Variance of an entry of a supposed shot, shape (strings * readings,); 0 for those
+            that do not depend on the outcome.
         shots: The variants' shots.
     """
 
