@@ -321,9 +321,9 @@ class _Term:
 
     def _unknown(self, token: re.Match[str]) -> NoReturn:
         found = token["other"]
-        if found in "jJi":
+        if found in "jJ" or (found == "i" and self._number is not None):
             _refuse(self._where, "coefficients must be real, found an imaginary unit")
-        if found in "xyz":
+        if found in "ixyz":
             _refuse(
                 self._where, f"unexpected {found!r}, expected Paulis as capital letters I X Y Z"
             )
