@@ -15,6 +15,7 @@ import hpcq
 from hpcq.batch.python import _asked, _Kept
 from hpcq.cli import main
 from hpcq.inputs.observables import read_observables
+from hpcq.result import values_text
 from hpcq.shots.sampling import Budget, joint_sampling_of
 from tests.shots.distributions import Device
 from tests.strategies import uncut_value
@@ -137,6 +138,12 @@ def test_values_files_and_what_belongs_together(
     assert "complete already" in capsys.readouterr().err
     assert main([*command, *asked(("1100", *LABELS[1:]))]) == 2
     assert "observables" in capsys.readouterr().err
+
+
+def test_outcomes_of_many_qubits_can_be_told_apart() -> None:
+    names = ["0" * 50, "0" * 49 + "1", "label:" + "0" * 50, "label:" + "0" * 50]
+    shown = [line.split()[0] for line in values_text(names, [0.1] * 4, [0.0] * 4).splitlines()]
+    assert shown == [*names[:2], *["label:" + "0" * 31 + "..."] * 2]
 
 
 def test_a_run_with_shots_can_be_refined(
