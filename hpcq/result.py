@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,10 +157,17 @@ def values_text(
     errors: Sequence[float] | NDArray[Any],
 ) -> str:
     """Write values as a table, one observable a line, exact ones without an error."""
-    shown = [name if len(name) <= 40 else name[:37] + "..." for name in names]
+    shown = _shortened(names)
     width = max(map(len, shown), default=0)
     lines = []
     for name, value, error in zip(shown, values, errors, strict=True):
         uncertainty = f" ± {error:.2g}" if error else ""
         lines.append(f"{name:<{width}}  {value:+.12f}{uncertainty}")
     return "\n".join(lines)
+
+
+def _shortened(names: Sequence[str]) -> list[str]:
+    """Shorten long names, but not those that would look alike, such as outcomes of many qubits."""
+    short = [name if len(name) <= 40 else name[:37] + "..." for name in names]
+    alike = Counter(dict(zip(names, short, strict=True)).values())
+    return [own if alike[own] == 1 else name for name, own in zip(names, short, strict=True)]

@@ -153,9 +153,10 @@ def _asked(circuit: Any, observables: Any, kept: _Kept) -> list[str]:
 
     if isinstance(circuit, (str, PathLike)):
         circuit = read_circuit(circuit)
+    width = circuit.num_qubits
     content = [
-        {"name": own.name, "terms": [[render(term), value] for term, value in own.terms]}
-        for own in as_observables(several, circuit.num_qubits)
+        {"name": own.name, "terms": [[render(term, width), value] for term, value in own.terms]}
+        for own in as_observables(several, width)
     ]
     place = kept.write(json.dumps(content).encode(), ".observables.json", "observables")
     return [f"--observables={place}"]

@@ -323,7 +323,8 @@ def add_job(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TEXT",
-        help="'Z0 Z5 + 0.5 X2', or a label ZIIX (rightmost is qubit 0); repeatable",
+        help="'Z0 Z5 + 0.5 X2', a label ZIIX or label:Z0+- (rightmost is qubit 0), or an outcome "
+        "0011 for its probability; repeatable",
     )
     asked.add_argument(
         "--observables", type=values.some_text, metavar="FILE.json", help="named observables"

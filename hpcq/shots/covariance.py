@@ -6,10 +6,10 @@ their covariance are the counts of all rounds. A few more shots are supposed, of
 known, because outcomes that did not come may be rare but are not impossible: with n shots, c_o of
 them with the outcome o, and x_o its signs, the covariance of one shot is
 
-    (sum_o c_o (x_o - mean) (x_o - mean)^T + a I) / (n - 1 + a).
+    (sum_o c_o (x_o - mean) (x_o - mean)^T + a C) / (n - 1 + a).
 
-The identity is the covariance of signs that are fair and independent coins; entries that are always
-1 have none.
+C is diagonal and the covariance of fair and independent coins: 1 for signs, less for what
+projectors let through half of the time, and 0 for entries that are always 1.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Block:
         columns: The place of each of their readings in the table, shape (variants, readings).
         factors: Matrices F, shape (variants, rank, strings * readings), so that F^T F is the sum
             over the shots of (x - mean) (x - mean)^T.
-        uncertain: Whether an entry depends on the outcome at all, shape (strings * readings,).
+        coins: Variance of an entry of a supposed shot, shape (strings * readings,); 0 for those
+            that do not depend on the outcome.
         shots: The variants' shots.
     """
 
@@ -57,7 +58,7 @@ class Block:
     strings: Indices
     columns: Indices
     factors: Reals
-    uncertain: NDArray[np.bool_]
+    coins: Reals
     shots: Reals
 
     @property
@@ -86,7 +87,9 @@ class Block:
         part = part * self.of(shares).T[None, :, :, None]
         entries = part.transpose(2, 1, 3, 0).reshape(len(self.variants), -1, len(weights))
         scatter = np.sum((self.factors @ entries) ** 2, axis=1)
-        scatter += supposed * np.sum(entries[:, self.uncertain] ** 2, axis=1)
+        uncertain = self.coins > 0
+        squares = entries[:, uncertain] ** 2 * self.coins[uncertain, None]
+        scatter += supposed * np.sum(squares, axis=1)
         return np.asarray(scatter / self._supposed_shots(supposed)[:, None])
 
     def draw(self, number: int, supposed: float, rng: np.random.Generator) -> Reals:
@@ -107,7 +110,7 @@ class Block:
         variants, rank, entries = self.factors.shape
         signs = _signs((number, variants, 1, rank), rng)
         found = (signs @ self.factors)[:, :, 0]
-        found += np.sqrt(supposed) * self.uncertain * _signs((number, variants, entries), rng)
+        found += np.sqrt(supposed * self.coins) * _signs((number, variants, entries), rng)
         found /= np.sqrt(self._supposed_shots(supposed))[:, None]
         return found.reshape(number, variants, len(self.strings), -1)
 
@@ -173,7 +176,7 @@ def _split(reader: Reader, pooled: _Pooled, variants: Indices) -> Iterator[Block
         np.array(strings, dtype=np.intp),
         np.stack([reader.entries(v)[1] for v in variants.tolist()]),
         _reduced(factors),
-        reader.uncertain(int(variants[0])),
+        reader.coin_variances(int(variants[0])),
         shots,
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.shots.counts import Counts
-from hpcq.shots.reading import parity
+from hpcq.shots.reading import parity, string_signs
 from hpcq.variants.sampled import SampledTensor
 
 Reals = NDArray[np.float64]
@@ -32,14 +32,14 @@ class Means:
         found = np.ones((len(readings), len(self.tensor.strings)))
         for settings, samples, masks in self._variants(readings):
             shares = self._shares(settings)
-            for string, mask in enumerate(self.tensor.string_masks):
-                bits = masks | mask
-                noisy = bits != 0
+            for string, own in enumerate(self.tensor.strings):
+                noisy = (masks != 0) | bool(own)
                 if noisy.any():
                     mean = np.zeros(len(samples))
                     for basis, share in shares[string]:
                         outcomes, times = self.counts.of(self.place[*settings, basis])
-                        signs = parity(outcomes, bits)
+                        signs = parity(outcomes, masks)
+                        signs *= string_signs(self.tensor, outcomes, [string])
                         mean += share * ((times / times.sum()) @ signs)
                     found[samples, string] = np.where(noisy, mean, 1.0)
         return found
@@ -74,8 +74,8 @@ class Means:
                 if shots == 0:
                     continue
                 chances = times / shots
-                bits = masks[:, None] | self.tensor.string_masks[strings][None, :]
-                signs = parity(outcomes, bits.reshape(-1)).reshape(len(outcomes), *bits.shape)
+                own = string_signs(self.tensor, outcomes, strings.tolist())
+                signs = parity(outcomes, masks)[:, :, None] * own[:, None, :]
                 parts = signs * (others[samples] * row_share)[None]
                 score = parts if adjoint is None else parts @ adjoint.T
                 alone = np.sum(_variance(score, chances), axis=0)

@@ -1,10 +1,11 @@
 """From counts to a subcircuit's tensor, and from its gradient back to the readings.
 
-A variant's shot gives a sign for every entry that the variant feeds. The mean of the entries is
-the table of readings, and recipes turn it into the tensor. Backwards, the gradient by the tensor
-becomes one by the table, and so the weights of the signs in one number a shot, the *score* of its
-outcome; its variance (see :mod:`hpcq.shots.covariance`) is what the shots of that variant add to
-the variance of the observable.
+A variant's shot gives a sign for every entry that the variant feeds, or 0 where a projector of the
+entry's string says no. The mean of the entries is the table of readings, and recipes turn it into
+the tensor. Backwards, the gradient by the tensor becomes one by the table, and so the weights of
+the signs in one number a shot, the *score* of its outcome; its variance (see
+:mod:`hpcq.shots.covariance`) is what the shots of that variant add to the variance of the
+observable.
 """
 
 from __future__ import annotations
@@ -161,17 +162,37 @@ class Reader:
         own, ports = self._signs(outcomes, strings, masks)
         return np.asarray((own[:, :, None] * ports[:, None, :]).reshape(len(outcomes), -1))
 
-    def uncertain(self, variant: int) -> NDArray[np.bool_]:
-        """Say which of :meth:`signs` depend on the outcome; the others are always 1."""
+    def coin_variances(self, variant: int) -> Reals:
+        """Return the variance of each of :meth:`signs` if fair coins made it; 0 for those always 1.
+
+        That of a sign is 1. What a projector lets through half of the time has a variance of 1/2 if
+        it is a sign, and of 1/4 if it is 1.
+        """
         strings, _, masks = self.entries(variant)
-        bits = self.tensor.string_masks[strings][:, None] | masks[None, :]
-        return np.asarray(bits != 0).reshape(-1)
+        signed = (self.tensor.string_masks[strings][:, None] | masks[None, :]) != 0
+        projects = (self.tensor.projector_masks[strings] != 0)[:, None]
+        found = np.where(projects, np.where(signed, 0.5, 0.25), np.where(signed, 1.0, 0.0))
+        return np.asarray(found.reshape(-1))
 
     def _signs(
         self, outcomes: Outcomes, strings: list[int], masks: NDArray[np.uint64]
     ) -> tuple[Reals, Reals]:
         """Return the signs of the strings and of the ports; an entry's is their product."""
-        return parity(outcomes, self.tensor.string_masks[strings]), parity(outcomes, masks)
+        return string_signs(self.tensor, outcomes, strings), parity(outcomes, masks)
+
+
+def string_signs(
+    tensor: SampledTensor, outcomes: Outcomes, strings: Sequence[int] | slice = slice(None)
+) -> Reals:
+    """Return the sign that each outcome gives to each string, shape (outcomes, strings).
+
+    It is that of the string's Paulis, and 0 where a bit is not the one that a projector asks for.
+    """
+    signs = parity(outcomes, tensor.string_masks[strings])
+    masks = tensor.projector_masks[strings]
+    if masks.any():
+        signs *= (outcomes[:, None] & masks) == tensor.projector_values[strings]
+    return signs
 
 
 def parity(outcomes: Outcomes, masks: NDArray[np.uint64]) -> Reals:

@@ -122,9 +122,12 @@ def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None
             )
         ]
     )
-    group["strings"] = texts(tensor.strings)
+    group["strings"] = texts(tensor.strings, tensor.subcircuit.num_qubits)
     group["masks"] = tensor.string_masks
-    group["bases"] = texts(tuple(sorted(basis.items())) for basis in tensor.bases)
+    group["projector_masks"] = tensor.projector_masks
+    group["projector_values"] = tensor.projector_values
+    bases = (tuple(sorted(basis.items())) for basis in tensor.bases)
+    group["bases"] = texts(bases, tensor.subcircuit.num_qubits)
     reads = np.zeros((len(tensor.bases), len(tensor.strings)), dtype=bool)
     for basis, strings in enumerate(tensor.readable):
         reads[basis, list(strings)] = True

@@ -197,7 +197,7 @@ def _write_details(details: Details, file: h5py.File) -> None:
     for number, observable in enumerate(details.observables):
         group = file["observables"].create_group(str(number))
         group.attrs["name"] = observable.name
-        group["paulis"] = texts(pauli for pauli, _ in observable.terms)
+        group["paulis"] = texts((own for own, _ in observable.terms), details.circuit.num_qubits)
         cones = [details.cone_of.get(pauli, 0) for pauli, _ in observable.terms]
         group["cones"] = np.array(cones, dtype=np.int64)
         group["coefficients"] = np.array([c for _, c in observable.terms], dtype=float)
@@ -209,7 +209,7 @@ def _write_details(details: Details, file: h5py.File) -> None:
         group.attrs["ports"] = json.dumps([asdict(port) for port in subcircuit.ports])
         group.attrs["cone"] = subcircuit.cone
         group["qpy"] = np.frombuffer(_qpy(subcircuit.circuit), dtype=np.uint8)
-        group["strings"] = texts(details.strings[number])
+        group["strings"] = texts(details.strings[number], subcircuit.num_qubits)
         tensor = details.tensors[number]
         if tensor is None:
             continue

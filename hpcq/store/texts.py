@@ -16,9 +16,9 @@ def numbered(group: h5py.Group | Mapping[str, h5py.Group]) -> list[h5py.Group]:
     return [group[str(number)] for number in range(len(group))]
 
 
-def texts(strings: Iterable[PauliString]) -> Any:
-    """Return Pauli strings as an array of texts."""
-    return np.array([render(string) for string in strings], dtype=h5py.string_dtype())
+def texts(strings: Iterable[PauliString], num_qubits: int) -> Any:
+    """Return strings on so many qubits as an array of texts."""
+    return np.array([render(own, num_qubits) for own in strings], dtype=h5py.string_dtype())
 
 
 def text(value: bytes | str) -> str:
