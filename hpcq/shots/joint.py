@@ -191,11 +191,16 @@ class JointEstimator:
     def add(self, measured: JointRound) -> None:
         """Take a round in."""
         read = {
-            number: Means(self.sources.tensors[use], measured.rows[use], measured.counts[use])
+            number: Means(
+                self.sources.tensors[use],
+                measured.rows[use],
+                measured.counts[use],
+                measured.drawn.readings[number],
+            )
             for number, use in enumerate(self.sources.uses)
             if use is not None
         }
-        means = {number: own.of(measured.drawn.readings[number]) for number, own in read.items()}
+        means = {number: own.values() for number, own in read.items()}
         values = [
             factors[:, None] * math.prod(_columns(means, group, choices))
             for group, choices, factors in zip(
@@ -303,8 +308,7 @@ class JointEstimator:
         for index, subcircuit in enumerate(group):
             read = self._read[place][subcircuit]
             others = _others(columns, index) * factors[:, None]
-            readings = measured.drawn.readings[subcircuit]
-            shared = read.shared(readings, choices[:, index], others, adjoint)
+            shared = read.shared(choices[:, index], others, adjoint)
             found = found + shared / samples**2
         return np.asarray(np.maximum(found, alone / _FEW))
 

@@ -15,7 +15,6 @@ from hpcq.variants.sampled import SampledTensor
 from tests.shots.distributions import distributions
 from tests.shots.test_error_bars import CASES
 
-
 SEEDS = 60
 
 
@@ -95,8 +94,8 @@ def covariance_of(reader: Reader, rounds: list[Counts], variant: int, supposed: 
         axis=0,
     )
     scatter = (shots - shots.mean(axis=0)).T @ (shots - shots.mean(axis=0))
-    certain = np.diag(reader.uncertain(variant).astype(float))
-    return (scatter + supposed * certain) / (len(shots) - 1 + supposed)
+    coins = np.diag(reader.coin_variances(variant))
+    return (scatter + supposed * coins) / (len(shots) - 1 + supposed)
 
 
 def test_the_scatter_of_shots_is_their_covariance(measured: tuple[Reader, list[Counts]]) -> None:
