@@ -95,7 +95,9 @@ def run(
     def keeper_of() -> Keeper | None:
         return keeper_for(output, checkpoint_seconds, claim_seconds if shared else None)
 
-    signs = StopSigns(time_limit, stop_signal, asks=farm.rank == 0)
+    with ending_the_job(farm):
+        # Every rank has arguments of its own, and might be the only one whose are wrong.
+        signs = on_every_rank(farm, lambda: StopSigns(time_limit, stop_signal, asks=farm.rank == 0))
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
             prepared = from_rank_0(farm, lambda: _kept(plan, farm.size, previous, keeper_of))
@@ -270,7 +272,7 @@ def _open(
             try_templates(prepared.order, engine)
         return engine
 
-    engine = on_every_rank(farm, make, "backend: it is not usable on another rank")
+    engine = on_every_rank(farm, make)
     return _Opener(limits, device, wanted, engine)
 
 

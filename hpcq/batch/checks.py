@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcq.batch.job import Job
 from hpcq.batch.record import records_of
-from hpcq.errors import InputError
+from hpcq.engines.aer import CURE, GPU_CURE, WITHOUT_GPUS, has_gpu_support
+from hpcq.errors import HpcqError, InputError, MissingDependencyError
+from hpcq.farm.world import CURE as MPI_CURE
 from hpcq.files import printable_path
 from hpcq.identity import check_same, identity_of
 from hpcq.job.keeping import Keeper, shared_folder
+from hpcq.machine import complain
 from hpcq.store import check_output, identity_in
 
 if TYPE_CHECKING:
@@ -114,3 +118,34 @@ def check_local(options: argparse.Namespace) -> None:
     }
     for name in (name for name, given in asked.items() if given):
         raise InputError(f"local: given with --{name}, expected that for a job of SLURM alone")
+
+
+def check_packages(options: argparse.Namespace) -> None:
+    """Make sure that what a job's ranks import is installed here, where they are started from.
+
+    Where the job has another environment than this one, by ``--module`` or ``--setup``, that is
+    only said; a container has its own.
+
+    Args:
+        options: The command line of ``submit``.
+
+    Raises:
+        MissingDependencyError: If mpi4py or Aer is not.
+        InputError: If the job is to run on GPUs, and Aer is not built for them.
+    """
+    if options.container is not None:
+        return
+    missing: list[HpcqError] = []
+    alone = options.local and (options.ranks_per_node or 1) == 1
+    if not alone and find_spec("mpi4py") is None:
+        why = "submit: mpi4py is not installed here, and every rank needs it"
+        missing.append(MissingDependencyError(f"{why}; {MPI_CURE}"))
+    if not options.backend and find_spec("qiskit_aer") is None:
+        why = "submit: qiskit-aer is not installed here, and every rank needs it"
+        missing.append(MissingDependencyError(f"{why}; {CURE}"))
+    elif not options.backend and options.device == "gpu" and not has_gpu_support():
+        missing.append(InputError(f"device: 'gpu', but {WITHOUT_GPUS}; {GPU_CURE}"))
+    for error in missing:
+        if not (options.module or options.setup):
+            raise error
+        complain(f"hpcq: warning: {error}, unless --module or --setup bring it")
