@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.errors import InputError
-from hpcq.machine import launched_rank, parse_bytes
+from hpcq.machine import launched_rank, parse_bytes, usable_cores
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -55,13 +55,16 @@ def planned(
         check: Called on rank 0 first; what it refuses all ranks do.
         to_run: Whether the plan is to be run, and not only looked at.
     """
-    from hpcq.job.together import device_of, from_rank_0, room_of
+    from hpcq.config import check_threads
+    from hpcq.job.together import device_of, from_rank_0, on_every_rank, room_of
     from hpcq.planning import pareto_plans, plan_normalised, with_limits
     from hpcq.running import check_plan
 
     cores, memory = room_of(farm, getattr(options, "device", "auto"))
 
     from_rank_0(farm, check)
+    if to_run:
+        on_every_rank(farm, lambda: check_threads(options.threads or 1, len(usable_cores())))
     if farm.share(b"Aer" if to_run and _takes_aer(options) else b""):
         device_of(farm, options.device)  # or the search for cuts would be for nothing
 

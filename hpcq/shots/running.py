@@ -18,7 +18,6 @@ from hpcq.identity import check_same
 from hpcq.job.options import RunOptions
 from hpcq.job.provenance import Account
 from hpcq.job.together import check_outcome
-from hpcq.machine import format_bytes
 from hpcq.result import Details, Result, Stage, Unfinished
 from hpcq.shots.batches import Task
 from hpcq.shots.counts import Counts, unpack
@@ -26,7 +25,7 @@ from hpcq.shots.engine import Wanted
 from hpcq.shots.order import ShotOrder
 from hpcq.shots.record import Record, shots_identity, tensors_of
 from hpcq.shots.rounds import make_schedule
-from hpcq.shots.sampling import Sampling
+from hpcq.shots.sampling import Sampling, check_memory
 from hpcq.shots.schedule import Schedule, Step
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
     names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))
     order = ShotOrder(sampling.sources.tensors, plan.limits, seed, wanted, names)
     if wanted.backend is None:
-        _check_memory(plan, sampling)
+        check_memory(plan, sampling)
     rounds = tuple(record.rounds) if record else ()
     before = len(rounds) if unfinished is None else unfinished.rounds_before
     schedule = make_schedule(sampling, seed, rounds[:before])
@@ -264,18 +263,6 @@ def _gathered(step: Step, tasks: Sequence[Task], results: Finished) -> list[Coun
     return [
         Counts.gather(len(batch.rows), own) for batch, own in zip(step.batches, rows, strict=True)
     ]
-
-
-def _check_memory(plan: Plan, sampling: Sampling) -> None:
-    for number, tensor in enumerate(sampling.sources.tensors):
-        size = plan.limits.amplitude_bytes << tensor.simulated_qubits
-        if size > plan.limits.memory_bytes:
-            raise InputError(
-                f"memory: subcircuit {sampling.sources.uses.index(number)} and its ancillas are "
-                f"{tensor.simulated_qubits} qubits, which need {format_bytes(size)}; a rank has "
-                f"{format_bytes(plan.limits.memory_bytes)}, expected narrower subcircuits or "
-                "more memory"
-            )
 
 
 def _said(schedule: Schedule, rounds: int, pace: float) -> str:
