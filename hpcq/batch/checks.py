@@ -14,10 +14,10 @@ from hpcq.engines.aer import CURE, GPU_CURE, WITHOUT_GPUS, has_gpu_support
 from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.farm.world import CURE as MPI_CURE
 from hpcq.files import printable_path
-from hpcq.identity import check_same, identity_of
+from hpcq.identity import Asked, asked_before, check_same, identity_of
 from hpcq.job.keeping import Keeper, shared_folder
 from hpcq.machine import complain
-from hpcq.store import check_output, identity_in
+from hpcq.store import check_output, identity_in, load_summary
 
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
@@ -101,7 +101,8 @@ def check_held(plan: Plan, output: Path) -> None:
     held, wanted = identity_in(output), identity_of(plan, plan.cut)
     sure = [key for key in _SURE if key in held]
     known, new = ({key: own[key] for key in sure} for own in (held, wanted))
-    check_same(known, new, "a result")
+    before = load_summary(output) if output.exists() else None
+    check_same(known, new, "a result", asked_before(before), Asked.by(plan))
 
 
 def check_local(options: argparse.Namespace) -> None:

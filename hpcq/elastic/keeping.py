@@ -15,7 +15,7 @@ from hpcq.elastic.folder import CLAIM_SECONDS, FolderGoneError, SharedFolder
 from hpcq.elastic.sharing import FLUSH_SECONDS, Sharing
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.tasks import Finished, Tasks
-from hpcq.identity import Identity, check_same, digest
+from hpcq.identity import Asked, Identity, check_same, digest
 from hpcq.job.keeping import STATUS_SECONDS, USUAL_SECONDS, Keeper, shared_folder
 from hpcq.machine import launched_size
 from hpcq.store import check_output, identity_in, load_summary
@@ -110,8 +110,12 @@ class SharedKeeper(Keeper):
             with suppress(OSError):
                 self.folder.remember(_PLAN, {name: config.get(name) for name in names})
 
-    def agree(self, identity: Identity) -> None:
+    def agree(self, identity: Identity, asked: Asked | None = None) -> None:
         """Make sure that all jobs are at work on the same run.
+
+        Args:
+            identity: What it is known by.
+            asked: What it was asked for, to say how others differ.
 
         Raises:
             InputError: If another one is at work on another.
@@ -119,11 +123,13 @@ class SharedKeeper(Keeper):
         """
         self._identity = dict(identity)
         try:
-            self.folder.tell({"identity": self._identity}, now=True)
+            told = {} if asked is None else {"asked": asked.to_json()}
+            self.folder.tell({"identity": self._identity, **told}, now=True)
             for name, said in self.folder.members().items():
                 known = said.get("identity")
                 if name != self.folder.name and isinstance(known, dict):
-                    check_same(known, identity, "a shared result")
+                    other = Asked.from_json(said.get("asked"))
+                    check_same(known, identity, "a shared result", other, asked)
         except InputError:
             self.withdraw()
             raise

@@ -14,7 +14,7 @@ from hpcq.engines.sampling import ShotEngine
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.own import in_process
 from hpcq.farm.tasks import Finished
-from hpcq.identity import check_same
+from hpcq.identity import Asked, asked_before, check_same
 from hpcq.job.options import RunOptions
 from hpcq.job.provenance import Account
 from hpcq.job.together import check_outcome
@@ -176,13 +176,15 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
         sampling = record.sampling(plan, sampling.budget) or sampling
     identity = shots_identity(plan, sampling, wanted)
     if record is not None:
-        check_same(record.identity, identity, "shots")
+        asked = asked_before(options.previous), Asked.by(plan)
+        check_same(record.identity, identity, "shots", *asked)
     keeper = options.keeper
     over = keeper is not None and keeper.shared and record is not None
     if unfinished is not None or over:
         _check_budget(options.previous, plan)
     if keeper is not None:
-        keeper.agree({**identity, **{name: str(plan.config[name]) for name in _BUDGET}})
+        budget = {name: str(plan.config[name]) for name in _BUDGET}
+        keeper.agree({**identity, **budget}, Asked.by(plan))
     seed = plan.config["seed"]
     uses = sampling.sources.uses
     names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))
