@@ -192,10 +192,15 @@ def _run(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from hpcq.report import result_text
-    from hpcq.store import load_summary
+    from hpcq.store import load_summary, read_progress
 
     result = load_summary(options.file)
-    print(result.to_json() if options.json else result_text(result))
+    if options.json:
+        print(result.to_json())
+    elif options.csv:
+        print(result.to_csv(), end="")
+    else:
+        print(result_text(result, read_progress(Path(options.file))))
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpcq.cost import MOST_TASKS
@@ -23,6 +23,7 @@ _SHOWN_SUBCIRCUITS = 24
 _SHOWN_CUTS = 24
 _DOMINANT = 0.5
 _ROUNDS = 3
+_UNFINISHED = " (what is done is saved; the same command goes on)"
 
 
 def plan_text(plan: Plan) -> str:
@@ -300,14 +301,20 @@ def pareto_json(front: Sequence[Plan]) -> dict[str, Any]:
     }
 
 
-def result_text(result: Result) -> str:
-    """Write a result with what matters of its history."""
+def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Write a result with what matters of its history.
+
+    Args:
+        result: The result.
+        stages: How far each stage of an unfinished run is; see :func:`hpcq.store.read_progress`.
+    """
     seconds = result.provenance.get("seconds", {})
     phases = ", ".join(f"{name} {value:.3g} s" for name, value in seconds.items())
     lines = [
         str(result),
         "",
-        f"status      {result.status}",
+        f"status      {result.status}{_UNFINISHED * (result.status != 'complete')}",
+        *(f"  {own['name']}: {own['done']} of {own['total']} tasks" for own in stages),
         f"ranks       {result.provenance.get('ranks', '?')} on "
         f"{', '.join(result.provenance.get('hosts', ['?']))}",
         f"seconds     {phases}",
@@ -317,8 +324,8 @@ def result_text(result: Result) -> str:
             f"shots       {result.provenance['shots']} in {result.provenance['rounds']} rounds",
             f"measured by {', '.join(sorted(set(result.provenance['devices'])))}",
         ]
-    else:
-        lines.append(f"norm error  {result.provenance.get('norm_error', float('nan')):.2g}")
+    elif "norm_error" in result.provenance:
+        lines.append(f"norm error  {result.provenance['norm_error']:.2g}")
     return "\n".join(lines)
 
 

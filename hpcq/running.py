@@ -203,7 +203,7 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
             try:
                 result = _computed(prepared, lead, farm, account, opener.engine)
                 options.finish(result)
-                lead.closing = result.to_json().encode()
+                lead.closing = result.to_bytes()
             except HpcqError as error:
                 failure = error
                 lead.closing, lead.exit_code = closing_of(error), error.exit_code
@@ -237,7 +237,7 @@ def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOption
     result = prepared.finished
     assert result is not None, "it is finished"
     options.watch.say("the output is complete already, nothing is left to do")
-    farm.share(result.to_json().encode())
+    farm.share(result.to_bytes())
     if options.keeper is not None and options.keeper.shared:
         options.keeper.finish(result)
     return result
