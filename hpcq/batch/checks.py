@@ -144,9 +144,14 @@ def check_packages(options: argparse.Namespace) -> None:
     if not options.backend and find_spec("qiskit_aer") is None:
         why = "submit: qiskit-aer is not installed here, and every rank needs it"
         missing.append(MissingDependencyError(f"{why}; {CURE}"))
-    elif not options.backend and options.device == "gpu" and not has_gpu_support():
+    elif not options.backend and _asks_for_gpus(options) and not has_gpu_support():
         missing.append(InputError(f"device: 'gpu', but {WITHOUT_GPUS}; {GPU_CURE}"))
     for error in missing:
         if not (options.module or options.setup):
             raise error
         complain(f"hpcq: warning: {error}, unless --module or --setup bring it")
+
+
+def _asks_for_gpus(options: argparse.Namespace) -> bool:
+    """Whether the job's ranks run with ``--device gpu``, which is what the script for GPUs says."""
+    return options.device == "gpu" or bool(options.gpus_per_node and options.device != "cpu")

@@ -40,6 +40,8 @@ def submit(*more: str, tmp_path: Path) -> int:
         ("mpi4py", ("--container=x.sif",), 0, ""),
         ("qiskit_aer", (), 1, "error: submit: qiskit-aer is not installed here"),
         ("", ("--device=gpu",), 2, "error: device: 'gpu', but this qiskit-aer is built without"),
+        ("", ("--gpus-per-node=2",), 2, "error: device: 'gpu', but this qiskit-aer is built with"),
+        ("", ("--gpus-per-node=2", "--device=cpu"), 0, ""),
         ("", ("--device=gpu", "--container=x.sif"), 0, ""),
         ("", (), 0, ""),
     ],
