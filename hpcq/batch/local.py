@@ -14,6 +14,7 @@ from pathlib import Path
 from hpcq.command.arguments import run_variables
 from hpcq.errors import InputError
 from hpcq.farm.worker import here
+from hpcq.machine import launcher_variables
 
 _KEEPS_THE_CODE = """trap : TERM INT USR1 HUP
 code=0
@@ -71,8 +72,8 @@ def start(command: Sequence[str], log: Path, output: Path) -> tuple[str, str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without what is in the words already."""
-    said = run_variables()
+    """Return the environment without what is in the words already, or makes a process a rank."""
+    said = {*run_variables(), *launcher_variables()}
     kept = {name: value for name, value in os.environ.items() if name not in said}
     return {**kept, "HPCQ_SITE": "none"}
 

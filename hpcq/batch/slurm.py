@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpcq.errors import HpcqError
-from hpcq.machine import read_duration
+from hpcq.machine import launcher_variables, read_duration
 
 _SECONDS = 60.0
 _SUBMITTED = re.compile(r"^([0-9]+)(?:;.*)?$", re.MULTILINE)
@@ -194,6 +195,9 @@ def _accounted(job: str) -> list[Task]:
 def _ask(command: Sequence[str], text: str | None = None) -> str:
     """Call one of SLURM's commands.
 
+    A job inherits the environment of sbatch; where a rank calls it, the job must not take itself
+    for that rank.
+
     Raises:
         SlurmError: If it is not there, fails, or does not answer.
     """
@@ -206,6 +210,7 @@ def _ask(command: Sequence[str], text: str | None = None) -> str:
             errors="surrogateescape",
             timeout=_SECONDS,
             check=False,
+            env={k: v for k, v in os.environ.items() if k not in launcher_variables()},
         )
     except FileNotFoundError:
         raise SlurmError(

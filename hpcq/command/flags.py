@@ -79,7 +79,9 @@ def all_commands(known: Mapping[str, Command]) -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="print a result file", allow_abbrev=False)
     show.add_argument("file", type=values.some_text, metavar="OUT.h5")
-    show.add_argument("--json", action="store_true", help="print one JSON object")
+    ways = show.add_mutually_exclusive_group()
+    ways.add_argument("--json", action="store_true", help="print one JSON object")
+    ways.add_argument("--csv", action="store_true", help="print a line for each observable")
     show.set_defaults(command=known["show"])
 
     status = commands.add_parser(

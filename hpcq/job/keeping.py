@@ -17,6 +17,7 @@ from hpcq.files import printable_path
 from hpcq.machine import complain, launched_size
 
 if TYPE_CHECKING:
+    from hpcq.identity import Asked
     from hpcq.result import Result
 
 USUAL_SECONDS = 60.0
@@ -110,7 +111,7 @@ class Keeper:
     def settle(self, config: Mapping[str, Any]) -> None:
         """Hear what is planned with."""
 
-    def agree(self, identity: Mapping[str, str]) -> None:
+    def agree(self, identity: Mapping[str, str], asked: Asked | None = None) -> None:
         """Hear which run it is."""
 
     def withdraw(self) -> None:

@@ -396,7 +396,7 @@ def test_the_result_of_another_run_is_found_before_a_job_is(
     before = finished.read_bytes()
     asked = ["submit", "example:lattices", "--max-qubits", "18", "-o", str(finished)]
     assert main(asked) == 2
-    assert "another run (circuit, observables differ)" in capsys.readouterr().err
+    assert "another run (circuit, observables differ: " in capsys.readouterr().err
     assert main([*asked, "--shots", "10000"]) == 2
     assert "holds an exact result" in capsys.readouterr().err
     assert finished.read_bytes() == before
