@@ -122,7 +122,7 @@ def _reduced_vector(vector: Sequence[float]) -> list[float]:
         return list(vector)
     with decimal.localcontext(prec=_DIGITS):
         parts = [decimal.Decimal(value) for value in vector]
-        length = sum(part * part for part in parts).sqrt()
+        length = sum((part * part for part in parts), decimal.Decimal()).sqrt()
         direction = [float(part / length) for part in parts]
         angle, rest = 0.0, length
         while abs(rest) > 1e-20:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import reprlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -62,6 +63,7 @@ class Observable:
             _check_term(term, where)
         if len({string for string, _ in self.terms}) != len(self.terms):
             raise InputError(f"{where}: a Pauli string comes twice, expected merged terms")
+        _check_sum((coefficient for _, coefficient in self.terms), where)
 
     @classmethod
     def from_terms(cls, name: str, terms: Iterable[tuple[PauliString, float]]) -> Observable:
@@ -69,6 +71,8 @@ class Observable:
         merged: dict[PauliString, float] = {}
         for string, coefficient in terms:
             merged[string] = merged.get(string, 0.0) + coefficient
+            if math.isinf(merged[string]) and math.isfinite(coefficient):
+                _refuse_sum(f"observable {_quoted(name)}")
         return cls(name, tuple(merged.items()))
 
     @property
@@ -293,6 +297,21 @@ def _check_term(term: Any, where: str) -> None:
                 "expected (qubit, 'X', 'Y' or 'Z') pairs with ascending qubits"
             )
         last = factor[0]
+
+
+def _check_sum(coefficients: Iterable[float], where: str) -> None:
+    """Make sure that no value of the observable is beyond the range of a float."""
+    try:
+        math.fsum(map(abs, coefficients))
+    except OverflowError:
+        _refuse_sum(where)
+
+
+def _refuse_sum(where: str) -> NoReturn:
+    raise InputError(
+        f"{where}: the absolute values of its coefficients add up to more than "
+        f"{sys.float_info.max:.2g}, the largest float; expected smaller coefficients"
+    )
 
 
 def _load_json(path: str | os.PathLike[str], name: str) -> Any:
