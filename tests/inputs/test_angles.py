@@ -93,9 +93,16 @@ def test_standard_gates_keep_their_unitary_and_phase(name: str, shift: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("controls", "state", "power"), [(1, 1, 1), (1, 0, 1), (2, 1, 1), (1, 1, 3)]
+    ("annotated", "controls", "state", "power"),
+    [
+        (False, 1, 1, 1),
+        (False, 1, 0, 1),
+        (False, 2, 1, 1),
+        (True, 1, 0, 1),
+        (True, 2, 1, 1),
+        (True, 1, 1, 3),
+    ],
 )
-@pytest.mark.parametrize("annotated", [False, True])
 @pytest.mark.parametrize("name", sorted(PARAMETRISED))
 def test_a_control_sees_the_phase(
     name: str, annotated: bool, controls: int, state: int, power: int
