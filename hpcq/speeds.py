@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from hpcq import strict_json
 from hpcq.config import Limits
 from hpcq.errors import InputError
 from hpcq.files import open_regular, printable_path, write_whole
@@ -222,7 +221,7 @@ def _read(place: Path) -> dict[str, Any]:
         ValueError: If it is no JSON.
     """
     with os.fdopen(open_regular(place, _MAX_FILE_BYTES, "a calibration"), "rb") as file:
-        content = strict_json.loads(file.read())
+        content = json.loads(file.read())
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise InputError(f"{printable_path(place)}: is no calibration")
     if content.get("format_version") != _FORMAT_VERSION:
