@@ -24,12 +24,12 @@ _UNITS = 8
 _HEAVIEST = 500
 
 _IMBALANCE_OF_ENDS = 0.25
-"""Imbalance of a partition of the ends, for each part. The width of a part is its number of wires,
-which the number of its ends says little about. A flat 0.5 cut twice as many bits of a 5 x 10 grid
-into 4 parts."""
+"""By what fraction a part of the ends may be larger than the average, for each part. The width of
+a part is its number of wires, which the number of its ends says little about. A flat 0.5 cut twice
+as many bits of a 5 x 10 grid into 4 parts."""
 
 
-def start(graph: EndGraph, kind: Start, parts: int, aim: Aim, seed: int) -> list[int]:
+def start(graph: EndGraph, kind: Start, parts: int, aim: Aim, width: int, seed: int) -> list[int]:
     """Return labels of the ends.
 
     Args:
@@ -37,6 +37,7 @@ def start(graph: EndGraph, kind: Start, parts: int, aim: Aim, seed: int) -> list
         kind: How to find them; ``whole`` is one part.
         parts: Number of parts.
         aim: What an edge weighs: bits of its dimension, or of its factor gamma squared.
+        width: The most wires of a subcircuit.
         seed: Seed of the multilevel method.
     """
     size = -(-graph.num_wires // parts)
@@ -58,22 +59,24 @@ def start(graph: EndGraph, kind: Start, parts: int, aim: Aim, seed: int) -> list
         weight = graph.overhead[gate] if by_overhead else float(bits)
         weights[pair[0], pair[1]] = weights.get((pair[0], pair[1]), 0.0) + weight
     if kind == "qubits":
-        return graph.from_wires(_partition(graph.num_wires, weights.items(), parts, 0.0, seed))
+        # Half of the starts are balanced, half use all the width that there is.
+        cap = max(size, width) if aim == "overhead" and seed % 2 else size
+        return graph.from_wires(_partition(graph.num_wires, weights.items(), parts, cap, seed))
     wire = WIRE_BITS if aim == "overhead" and seed % 2 == 0 else 1.0
     for end, before in enumerate(graph.before):
         if before >= 0:
             weights[before, end] = wire
-    imbalance = _IMBALANCE_OF_ENDS * parts
-    return _partition(graph.num_ends, weights.items(), parts, imbalance, seed)
+    cap = int((1 + _IMBALANCE_OF_ENDS * parts) * -(-graph.num_ends // parts))
+    return _partition(graph.num_ends, weights.items(), parts, cap, seed)
 
 
 def _partition(
     nodes: int,
     edges: Iterable[tuple[tuple[int, int], float]],
     parts: int,
-    imbalance: float,
+    cap: int,
     seed: int,
 ) -> list[int]:
     """Partition nodes joined by edges that weigh some bits; see :func:`.multilevel.partition`."""
     whole = ((pair, min(max(1, round(_UNITS * bits)), _HEAVIEST)) for pair, bits in edges)
-    return partition(WeightedGraph.from_edges(nodes, whole), parts, imbalance, seed)
+    return partition(WeightedGraph.from_edges(nodes, whole), parts, cap, seed)
