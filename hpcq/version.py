@@ -14,7 +14,6 @@ PACKAGES = (
     "h5py",
     "mpi4py",
     "cotengra",
-    "kahypar",
 )
 """What a result depends on."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from hpcq import strict_json
 from hpcq.errors import InputError
 from hpcq.files import check_writable, open_regular, printable_path
 
@@ -24,6 +25,7 @@ CUTS_FORMAT_VERSION = 1
 
 _MAX_FILE_BYTES = 64 << 20
 _PLACES = {"gate_cuts", "wire_cuts"}
+_Place = TypeVar("_Place", bound=Hashable)
 
 
 @dataclass(frozen=True, order=True)
@@ -102,7 +104,7 @@ class Cuts:
             InputError: If the text is not of that form.
         """
         try:
-            data = json.loads(text)
+            data = strict_json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{source}: expected JSON, got: {str(error)[:100]}") from None
         if not isinstance(data, Mapping):
@@ -150,7 +152,9 @@ class Cuts:
             )
             for where, entry in _entries(data, "wire_cuts", {"qubit", "after"}, source)
         ]
-        return cls(tuple(sorted(set(gates))), tuple(sorted(set(wires))))
+        found = cls(tuple(sorted(gates)), tuple(sorted(wires)))
+        found._check_distinct(source)
+        return found
 
     def check(self, circuit: QuantumCircuit, source: str = "cuts") -> None:
         """Make sure that every cut is at a place that the circuit has.
@@ -164,9 +168,8 @@ class Cuts:
         """
         for number, cone in enumerate(self.cones):
             cone.check(circuit, f"{source}: cones[{number}]")
+        self._check_distinct(source)
         pairs = two_qubit_gates(circuit)
-        if len({cut.gate for cut in self.gates}) < len(self.gates):
-            raise InputError(f"{source}: one gate is cut twice with different qubits")
         for gate in self.gates:
             if not 0 <= gate.gate < len(pairs):
                 raise InputError(
@@ -194,6 +197,17 @@ class Cuts:
                     f"{wire.after}, expected 1 to {count[wire.qubit] - 1} "
                     f"(the qubit has {count[wire.qubit]})"
                 )
+
+    def _check_distinct(self, source: str) -> None:
+        gate = _repeated(cut.gate for cut in self.gates)
+        if gate is not None:
+            raise InputError(f"{source}: gate {gate} is cut twice, expected each gate once at most")
+        wire = _repeated(self.wires)
+        if wire is not None:
+            raise InputError(
+                f"{source}: the wire of qubit {wire.qubit} is cut twice after its two-qubit gate "
+                f"number {wire.after}, expected each place once at most"
+            )
 
 
 def cuts_from_partition(
@@ -264,6 +278,16 @@ def two_qubit_gates(circuit: QuantumCircuit) -> list[tuple[int, int]]:
         for instruction in circuit.data
         if len(instruction.qubits) == 2
     ]
+
+
+def _repeated(values: Iterable[_Place]) -> _Place | None:
+    """Return the first value that was there before."""
+    seen: set[_Place] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
 
 
 def _entries(

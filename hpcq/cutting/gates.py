@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.cutting.cuts import two_qubit_gates
+from hpcq.inputs.unitary import nearest_unitary
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -116,7 +117,7 @@ def turned(vector: Vector, gate: Gate) -> Vector:
 def _pauli_sum(matrix: bytes) -> PauliSum:
     from qiskit.synthesis import TwoQubitWeylDecomposition
 
-    unitary = np.frombuffer(matrix, dtype=complex).reshape(4, 4)
+    unitary = nearest_unitary(np.frombuffer(matrix, dtype=complex).reshape(4, 4))
     kak = TwoQubitWeylDecomposition(unitary, fidelity=None)
     weights = _interaction_weights(kak.a, kak.b, kak.c)
     # Qiskit's "r" factor acts on qubit 0 of the gate, its "l" factor on qubit 1.

@@ -22,6 +22,9 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Operator
 from qiskit.transpiler.passes import HighLevelSynthesis
 
+from hpcq.inputs.angles import reduced_parameters, with_reduced_angles
+from hpcq.inputs.unitary import nearest_unitary, unitary_error
+
 MAX_NESTING = 200
 """Levels of gates within gates; each costs a few frames of Python's own stack."""
 
@@ -90,13 +93,14 @@ def finite(value: Any, what: str) -> float:
 
 
 def leaf_parameters(name: str, values: Sequence[Any]) -> list[float]:
-    """Return the parameters of a standard gate as finite floats."""
-    return [
+    """Return the parameters of a standard gate as finite floats, large angles reduced."""
+    numbers = [
         value
         if type(value) is float and math.isfinite(value)
         else finite(value, f"parameter {index} of {name!r}")
         for index, value in enumerate(values)
     ]
+    return reduced_parameters(name, numbers)
 
 
 def check_distinct(qubits: Sequence[int]) -> None:
@@ -175,6 +179,7 @@ class Expander:
             raise RefusedError("classical control is not supported")
         if name in ("measure", "reset") and not isinstance(operation, Gate):
             return Leaf(name, name)
+        operation = with_reduced_angles(operation)
         if isinstance(operation, UnitaryGate):
             matrix = _checked_unitary(operation.to_matrix(), num_qubits)
             if num_qubits == 0:
@@ -295,11 +300,10 @@ def _checked_unitary(matrix: Any, num_qubits: int) -> np.ndarray:
     array = np.asarray(matrix, dtype=complex)
     if array.shape != (2**num_qubits, 2**num_qubits):
         raise RefusedError(f"its matrix has shape {array.shape}, expected {2**num_qubits} rows")
-    with np.errstate(all="ignore"):
-        error = float(np.abs(array.conj().T @ array - np.eye(len(array))).max())
+    error = unitary_error(array)
     if not error <= _MAX_UNITARY_ERROR:
         raise RefusedError(f"its matrix is not unitary (off by {error:.1e})")
-    return array
+    return nearest_unitary(array)
 
 
 def _short(value: Any) -> str:

@@ -11,6 +11,7 @@ import math
 import numbers
 import os
 import reprlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -74,6 +75,7 @@ class Observable:
             _check_term(term, where)
         if len({string for string, _ in self.terms}) != len(self.terms):
             raise InputError(f"{where}: a string comes twice, expected merged terms")
+        _check_sum((coefficient for _, coefficient in self.terms), where)
 
     @classmethod
     def from_terms(cls, name: str, terms: Iterable[tuple[PauliString, float]]) -> Observable:
@@ -81,6 +83,8 @@ class Observable:
         merged: dict[PauliString, float] = {}
         for string, coefficient in terms:
             merged[string] = merged.get(string, 0.0) + coefficient
+            if math.isinf(merged[string]) and math.isfinite(coefficient):
+                _refuse_sum(f"observable {_quoted(name)}")
         return cls(name, tuple(merged.items()))
 
     @property
@@ -300,6 +304,21 @@ def _check_term(term: Any, where: str) -> None:
                 "ascending qubits, the letters of X Y Z 0 1 + - r l"
             )
         last = factor[0]
+
+
+def _check_sum(coefficients: Iterable[float], where: str) -> None:
+    """Make sure that no value of the observable is beyond the range of a float."""
+    try:
+        math.fsum(map(abs, coefficients))
+    except OverflowError:
+        _refuse_sum(where)
+
+
+def _refuse_sum(where: str) -> NoReturn:
+    raise InputError(
+        f"{where}: the absolute values of its coefficients add up to more than "
+        f"{sys.float_info.max:.2g}, the largest float; expected smaller coefficients"
+    )
 
 
 def _load_json(path: str | os.PathLike[str], name: str) -> Any:

@@ -113,8 +113,9 @@ def _first_guess(graph: EndGraph, objective: Objective, seed: int) -> Found:
     """Return the best of the first partitions."""
     fewest = -(-graph.num_wires // objective.width)
     counts = {fewest, 2 * fewest, max(fewest, graph.num_wires // 8)}
-    labels = [start(graph, "rows", fewest, objective.aim, seed)]
-    labels += [start(graph, "qubits", parts, objective.aim, seed) for parts in sorted(counts)]
+    aim, width = objective.aim, objective.width
+    labels = [start(graph, "rows", fewest, aim, width, seed)]
+    labels += [start(graph, "qubits", parts, aim, width, seed) for parts in sorted(counts)]
     found = (weigh(graph, objective, own) for own in labels)
     return min(found, key=lambda own: (not own.fits, own.seconds))
 
@@ -141,7 +142,7 @@ def _best_start(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
     found = []
     for trial in range(tries):
         seed = lane.seed + _NEXT_SEED * trial
-        labels = start(graph, lane.kind, lane.parts, objective.aim, seed)
+        labels = start(graph, lane.kind, lane.parts, objective.aim, objective.width, seed)
         partition = Partition(graph, labels, objective)
         found.append((partition.excess, partition.energy, labels))
     return min(found)[2]

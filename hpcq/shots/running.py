@@ -25,7 +25,7 @@ from hpcq.shots.engine import Wanted
 from hpcq.shots.order import ShotOrder
 from hpcq.shots.record import Record, shots_identity, tensors_of
 from hpcq.shots.rounds import make_schedule
-from hpcq.shots.sampling import Sampling, check_memory
+from hpcq.shots.sampling import MAX_VARIANTS, Sampling, check_memory
 from hpcq.shots.schedule import Schedule, Step
 
 if TYPE_CHECKING:
@@ -178,6 +178,7 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
     if record is not None:
         asked = asked_before(options.previous), Asked.by(plan)
         check_same(record.identity, identity, "shots", *asked)
+        _check_variants(record, sampling, options.previous, plan)
     keeper = options.keeper
     over = keeper is not None and keeper.shared and record is not None
     if unfinished is not None or over:
@@ -238,6 +239,30 @@ def _check_budget(previous: Result | None, plan: Plan) -> None:
         raise InputError(
             f"output: an unfinished run of other shots ({', '.join(differ)}), expected the same, "
             "to finish it first, or another file"
+        )
+
+
+def _check_variants(
+    record: Record, sampling: Sampling, previous: Result | None, plan: Plan
+) -> None:
+    """Refuse a ``max_variants`` that asks for another way of sampling than the earlier shots."""
+    most = plan.config["max_variants"]
+    assert previous is not None, "it has a record"
+    if most in (MAX_VARIANTS, previous.config.get("max_variants")):
+        return
+    variants = max((tensor.num_variants for tensor in sampling.sources.tensors), default=0)
+    if record.mode == "enumerated" and most < variants:
+        raise InputError(
+            f"max_variants: {most}, but the earlier shots ran all {variants} variants of a "
+            f"subcircuit, as shots that are added must; expected at least {variants}, or another "
+            "file"
+        )
+    assert plan.sampling is not None, "it is a plan with shots"
+    if record.mode == "joint" and plan.sampling.mode == "enumerated":
+        raise InputError(
+            f"max_variants: {most}, so that all variants of a subcircuit would be run, but the "
+            "earlier shots are joint samples, as shots that are added must be; expected "
+            f"{previous.config.get('max_variants')} as before, or another file"
         )
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 
+from hpcq import plan
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
 from hpcq.cutting.cutter import cut_circuit
 from hpcq.errors import InputError
@@ -83,7 +84,23 @@ BAD = {
     "gate missing": ('{"gate_cuts": [{"gate": 3}]}', "expected 0 to 2"),
     "gate negative": ('{"gate_cuts": [{"gate": -1}]}', "expected 0 to 2"),
     "other qubits": ('{"gate_cuts": [{"gate": 0, "qubits": [1, 2]}]}', r"acts on \[0, 1\]"),
-    "cut twice": ('{"gate_cuts": [{"gate": 0}, {"gate": 0, "qubits": [0, 1]}]}', "cut twice"),
+    "cut twice": (
+        '{"gate_cuts": [{"gate": 0}, {"gate": 0, "qubits": [0, 1]}]}',
+        "gate 0 is cut twice",
+    ),
+    "gate twice": ('{"gate_cuts": [{"gate": 1}, {"gate": 1}]}', "gate 1 is cut twice"),
+    "wire twice": (
+        '{"wire_cuts": [{"qubit": 1, "after": 1}, {"after": 1, "qubit": 1}]}',
+        "wire of qubit 1 is cut twice after its two-qubit gate number 1",
+    ),
+    "cone twice": (
+        '{"simplified": true, "cones": [{"wire_cuts": '
+        '[{"qubit": 1, "after": 1}, {"qubit": 1, "after": 1}]}]}',
+        r"cones\[0\]: the wire of qubit 1 is cut twice",
+    ),
+    "key twice": ('{"wire_cuts": [], "gate_cuts": [], "wire_cuts": []}', "'wire_cuts' comes twice"),
+    "inner key twice": ('{"gate_cuts": [{"gate": 0, "gate": 1}]}', "'gate' comes twice"),
+    "infinite": ('{"gate_cuts": [{"gate": Infinity}]}', "Infinity is not a number"),
     "no such qubit": ('{"wire_cuts": [{"qubit": 4, "after": 1}]}', "qubit 4"),
     "before the first gate": ('{"wire_cuts": [{"qubit": 1, "after": 0}]}', "expected 1 to 1"),
     "after the last gate": ('{"wire_cuts": [{"qubit": 1, "after": 2}]}', "expected 1 to 1"),
@@ -95,3 +112,17 @@ BAD = {
 def test_bad_cuts_are_refused_by_name(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Cuts.from_json(text, "my.json").check(chain(), "my.json")
+
+
+@pytest.mark.parametrize(
+    ("cuts", "message"),
+    [
+        (Cuts(wires=(WireCut(1, 1), WireCut(1, 1))), "wire of qubit 1 is cut twice"),
+        (Cuts(gates=(GateCut(1), GateCut(1))), "gate 1 is cut twice"),
+        (Cuts(gates=(GateCut(1), GateCut(1, (1, 2)))), "gate 1 is cut twice"),
+        (Cuts(simplified=True, cones=(Cuts(wires=(WireCut(1, 1),) * 2),)), r"cones\[0\]: .* twice"),
+    ],
+)
+def test_cuts_made_in_python_have_no_repeats(cuts: Cuts, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan(chain(), cuts=cuts)

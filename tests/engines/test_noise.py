@@ -156,6 +156,13 @@ RAW: dict[str, bytes] = {
 }
 
 
+def test_a_key_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "noise.json"
+    path.write_text('{"errors": [], "errors": []}')
+    with pytest.raises(InputError, match=r"\Anoise: .*'errors' comes twice in one object.*\Z"):
+        read_noise(str(path))
+
+
 @pytest.mark.parametrize("content", RAW.values(), ids=RAW.keys())
 def test_files_of_another_kind(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "noise.json"

@@ -110,6 +110,7 @@ def test_the_bits_are_the_same_on_any_number_of_ranks(circuit: str, more: tuple[
         (("--observable", "Z1", "--shots", "4000"), "observables differ"),
         ((*BASE[2:], "--shots", "4000", "--seed", "3"), "seed differ"),
         ((*BASE[2:], "--shots", "5"), "shots: 5, expected"),
+        ((*BASE[2:], "--shots", "4000", "--max-variants", "2"), "max_variants: 2, but the earlier"),
         (BASE[2:], "holds shots"),
     ],
 )
@@ -128,6 +129,20 @@ def test_another_run_never_replaces_shots(
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
     assert output.read_bytes() == before
+
+
+def test_shots_are_added_as_the_earlier_ones_were_drawn(
+    circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", circuit, *BASE, "--shots", "4000", "-o", str(tmp_path / "out.h5")]
+    assert main([*words, "--max-variants", "2"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--max-variants", "500"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "max_variants: 500" in line
+    assert "expected 2 as before" in line
+    assert main([*words, "--max-variants", "2"]) == 0  # as before
+    assert main(words) == 0  # nothing asked for
 
 
 def test_shots_never_replace_an_exact_result(

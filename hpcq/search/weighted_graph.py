@@ -1,0 +1,75 @@
+"""A weighted graph in the form that partitioning needs: neighbours, subgraphs, contractions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedGraph:
+    """An undirected graph without loops; all weights are integers.
+
+    Attributes:
+        neighbours: For each node, the weight of its edge to each of its neighbours.
+        weights: Weight of each node.
+    """
+
+    neighbours: list[dict[int, int]]
+    weights: list[int]
+
+    @classmethod
+    def from_edges(
+        cls, num_nodes: int, edges: Iterable[tuple[tuple[int, int], int]]
+    ) -> WeightedGraph:
+        """Build a graph of nodes of weight 1; the weights of parallel edges add up."""
+        neighbours: list[dict[int, int]] = [{} for _ in range(num_nodes)]
+        for (a, b), weight in edges:
+            neighbours[a][b] = neighbours[b][a] = neighbours[a].get(b, 0) + weight
+        return cls(neighbours, [1] * num_nodes)
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes."""
+        return len(self.weights)
+
+    def cut(self, labels: Sequence[int]) -> int:
+        """Return the weight of the edges between different labels."""
+        twice = sum(
+            weight
+            for node, edges in enumerate(self.neighbours)
+            for other, weight in edges.items()
+            if labels[node] != labels[other]
+        )
+        return twice // 2
+
+    def loads(self, labels: Sequence[int], parts: int) -> list[int]:
+        """Return the weight of the nodes with each label."""
+        loads = [0] * parts
+        for label, weight in zip(labels, self.weights, strict=True):
+            loads[label] += weight
+        return loads
+
+    def subgraph(self, nodes: Sequence[int]) -> WeightedGraph:
+        """Return the graph of some nodes and the edges between them."""
+        number = {node: place for place, node in enumerate(nodes)}
+        neighbours = [
+            {
+                number[other]: weight
+                for other, weight in self.neighbours[node].items()
+                if other in number
+            }
+            for node in nodes
+        ]
+        return WeightedGraph(neighbours, [self.weights[node] for node in nodes])
+
+    def contracted(self, cluster: Sequence[int], count: int) -> WeightedGraph:
+        """Return the graph that has one node for each cluster of nodes of this one."""
+        neighbours: list[dict[int, int]] = [{} for _ in range(count)]
+        for node, edges in enumerate(self.neighbours):
+            home = cluster[node]
+            merged = neighbours[home]
+            for other, weight in edges.items():
+                if cluster[other] != home:
+                    merged[cluster[other]] = merged.get(cluster[other], 0) + weight
+        return WeightedGraph(neighbours, self.loads(cluster, count))
