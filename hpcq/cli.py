@@ -17,6 +17,7 @@ from hpcq.command import asked
 from hpcq.command.arguments import parse
 from hpcq.command.settings import agree
 from hpcq.errors import HpcqError, InputError
+from hpcq.files import printable
 from hpcq.machine import launched, launched_rank
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             # and theirs would be the exit code that it passes on.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if first:
-            sys.stderr.write(f"hpcq: error: {' '.join(str(error).split())}\n")
+            sys.stderr.write(f"hpcq: error: {printable(' '.join(str(error).split()))}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("hpcq: interrupted\n")

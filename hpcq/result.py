@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Edge, Subcircuit
+from hpcq.files import printable
 from hpcq.inputs.observables import Observable
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def values_text(
     errors: Sequence[float] | NDArray[Any],
 ) -> str:
     """Write values as a table, one observable a line, exact ones without an error."""
-    shown = [name if len(name) <= 40 else name[:37] + "..." for name in names]
+    shown = [printable(name if len(name) <= 40 else name[:37] + "...") for name in names]
     width = max(map(len, shown), default=0)
     lines = []
     for name, value, error in zip(shown, values, errors, strict=True):

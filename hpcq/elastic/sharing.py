@@ -12,6 +12,7 @@ from hpcq.elastic.folder import FolderGoneError, SharedFolder
 from hpcq.elastic.parts import read_part, write_part
 from hpcq.errors import NotWrittenError
 from hpcq.farm.tasks import Batch, Finished, Numbers, Seconds, Tasks
+from hpcq.files import printable_path
 from hpcq.identity import digest
 from hpcq.machine import complain
 
@@ -164,12 +165,13 @@ class Sharing:
                 continue
             self._read.add(name)
             batch = read_part(self._folder.path / name)
-            if batch is None:
-                complain(f"hpcq: warning: {name} is damaged; its tasks are done again")
+            if batch is None or not self._finished.takes(batch):
+                complain(
+                    f"hpcq: warning: {printable_path(name)} is damaged; its tasks are done again"
+                )
                 self._doubtful.add(name.removeprefix(self._parts).rpartition(".")[0])
                 continue
-            if batch.data.dtype == self._finished.dtype:
-                scheduler.elsewhere(self._finished.add(batch))
+            scheduler.elsewhere(self._finished.add(batch))
 
     def _claim(self, scheduler: Scheduler) -> bool:
         """Claim blocks until there is work ahead; return whether any was."""

@@ -59,7 +59,7 @@ def write_record(record: Record, file: h5py.File) -> None:
                 own[f"readings/{subcircuit}"] = readings.astype(np.int16)
 
 
-def read_record(file: h5py.File, subcircuits: Sequence[Subcircuit]) -> Record:
+def read_record(file: h5py.Group, subcircuits: Sequence[Subcircuit]) -> Record:
     """Read the shots of a run."""
     group = file["sampling"]
     pieces = [file[f"subcircuits/{number}"] for number in range(len(subcircuits))]
