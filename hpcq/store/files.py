@@ -60,7 +60,7 @@ def write_sealed(place: Path, fill: Callable[[h5py.File], None], size: int) -> N
 
 
 @contextmanager
-def open_sealed(path: Path) -> Iterator[h5py.Group]:
+def open_sealed(path: Path) -> Iterator[PlainGroup]:
     """Open a file of hpcq's for reading; whatever is wrong with it becomes one line.
 
     The seal is no signature: whoever makes a file can seal it. So nothing in it is believed.
@@ -81,7 +81,7 @@ def open_sealed(path: Path) -> Iterator[h5py.Group]:
                         f"{printable_path(path)}: format_version is {str(number)[:40]!r}, "
                         f"expected {FORMAT_VERSION}"
                     )
-                yield PlainGroup(file.id)
+                yield PlainGroup(file)
         except HpcqError:
             raise
         except Exception as error:  # of h5py, json, numpy, and whoever meets values out of place

@@ -11,6 +11,7 @@ import numpy as np
 from hpcq.farm.tasks import Batch, Finished
 from hpcq.result import Stage, Unfinished
 from hpcq.store.files import open_sealed
+from hpcq.store.plain import PlainGroup
 from hpcq.store.texts import numbered
 
 
@@ -52,7 +53,7 @@ def read_progress(path: Path) -> list[dict[str, Any]]:
         ]
 
 
-def read_unfinished(file: h5py.Group) -> Unfinished:
+def read_unfinished(file: PlainGroup) -> Unfinished:
     """Read what is done."""
     group = file["unfinished"]
     stages = []

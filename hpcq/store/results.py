@@ -20,6 +20,7 @@ from hpcq.inputs.observables import Observable
 from hpcq.inputs.pauli_text import PauliString, parse_string
 from hpcq.result import Details, Result
 from hpcq.store.files import FORMAT, FORMAT_VERSION, is_result, open_sealed, write_sealed
+from hpcq.store.plain import PlainGroup
 from hpcq.store.progress import read_unfinished, write_unfinished
 from hpcq.store.records import read_record, write_record
 from hpcq.store.texts import numbered, text, texts
@@ -227,7 +228,7 @@ def _write_details(details: Details, file: h5py.File) -> None:
         file[f"timelines/{number}"].attrs["columns"] = ["rank", "begin", "end", "tasks", "owner"]
 
 
-def _summary(file: h5py.Group) -> Result:
+def _summary(file: PlainGroup) -> Result:
     config = json.loads(file.attrs["config"])
     if not isinstance(config, dict):
         raise ValueError("config is no object")
@@ -263,7 +264,7 @@ def _edges(text: str) -> tuple[Edge, ...]:
     )
 
 
-def _cones(file: h5py.Group, observables: Iterable[Observable]) -> dict[PauliString, int]:
+def _cones(file: PlainGroup, observables: Iterable[Observable]) -> dict[PauliString, int]:
     """Return the light cone of every term."""
     cones = {}
     for group, observable in zip(numbered(file["observables"]), observables, strict=True):
