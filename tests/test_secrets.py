@@ -10,6 +10,7 @@ import h5py
 import pytest
 
 from hpcq.inputs import circuits
+from hpcq.machine import without_secrets
 from tests.doctor.test_launching import executable
 from tests.launch import environment, launcher
 
@@ -42,9 +43,7 @@ class Place:
         self.bin = folder / "bin"
         self.bin.mkdir()
         (folder / "c.qasm").write_text(CIRCUIT)
-        executable(
-            self.bin / "sbatch", f'echo "$@" > {folder}/words; cat > {folder}/script; echo 7'
-        )
+        executable(self.bin / "sbatch", f"cat > {folder}/script; echo 7")
         executable(self.bin / "scontrol", "echo 'JobId=7 JobState=PENDING Reason=None'")
         executable(self.bin / "sinfo", "echo 'main*|8|16000|infinite|2'")
 
@@ -84,12 +83,9 @@ ASKED = ("c.qasm", "--max-qubits", "3", "--observable", "Z0 Z2", "--threads", "1
 
 
 def test_a_run_and_what_is_asked_of_it(place: Place) -> None:
-    place.hpcq("plan", *ASKED, "--json", "--save", "cuts.json", "--draw", "cuts.txt")
     place.hpcq("run", *ASKED, "-o", "exact.h5", SLURM_JOB_ID="12", SLURM_JOB_NAME="known")
     place.hpcq("run", *ASKED, "--shots", "1000", "-o", "shots.h5", "--json")
-    for command in ("status", "show"):
-        place.hpcq(command, "exact.h5", "--json")
-        place.hpcq(command, "exact.h5")
+    place.hpcq("status", "exact.h5", "--json")
     with h5py.File(place.folder / "exact.h5") as file:
         assert '"SLURM_JOB_NAME": "known"' in file["provenance"].attrs["slurm"]
     place.check()
@@ -98,7 +94,6 @@ def test_a_run_and_what_is_asked_of_it(place: Place) -> None:
 def test_a_run_under_a_launcher(place: Place) -> None:
     if launcher() is None:
         pytest.skip("no mpirun")
-    place.hpcq("run", *ASKED, "-o", "exact.h5", ranks=2)
     place.hpcq("run", *ASKED, "--shared", "-o", "shared.h5", ranks=2)
     place.hpcq("run", *ASKED, "--observable", "Z99", ranks=2, code=None)
     place.check()
@@ -107,22 +102,16 @@ def test_a_run_under_a_launcher(place: Place) -> None:
 def test_jobs(place: Place) -> None:
     place.hpcq("submit", *ASKED, "-o", "queued.h5", "--time", "10")
     assert "hpcq run" in (place.folder / "script").read_text()
-    place.hpcq("status", "7")
-    place.hpcq("submit", *ASKED, "-o", "queued.h5", "--dry-run")
     place.hpcq("submit", *ASKED, "-o", "local.h5", "--local")
     place.hpcq("result", "local.h5", "--wait")
-    for command in ("status", "logs", "cancel"):
-        place.hpcq(command, "local.h5")
+    place.hpcq("logs", "local.h5")
     place.check()
 
 
-def test_errors(place: Place) -> None:
-    (place.folder / "bad.qasm").write_text("OPENQASM 2.0; nonsense")
-    place.hpcq("run", "bad.qasm", code=2)
-    place.hpcq("run", *ASKED, "--backend", "nothing", "--shots", "10", code=2)
-    executable(place.bin / "sbatch", "echo no >&2; exit 1")
-    place.hpcq("submit", *ASKED, "-o", "queued.h5", "--time", "10", code=1)
-    place.check()
+def test_what_a_service_says_of_a_key_is_not_passed_on() -> None:
+    text = f"401 for {SECRET} at https://x/?key={SECRET}"
+    shown = without_secrets(text, {"QISKIT_IBM_TOKEN": SECRET, "HOME": "401", "API_KEY": "x"})
+    assert shown == "401 for $QISKIT_IBM_TOKEN at https://x/?key=$QISKIT_IBM_TOKEN"
 
 
 def test_the_doctor(place: Place) -> None:
