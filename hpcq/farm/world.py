@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hpcq.errors import HpcqError, MissingDependencyError, StoppedError, WorldOfOneError
 from hpcq.farm.mpi import MpiFarm
 from hpcq.farm.serial import Farm, SerialFarm
-from hpcq.machine import complain, launched, launched_rank, launched_size
+from hpcq.machine import complain, launched, launched_rank, launched_size, without_secrets
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -112,6 +112,7 @@ def ending_the_job(farm: Farm) -> Iterator[None]:
         if isinstance(error, KeyboardInterrupt):
             complain(f"{where} was interrupted, ending the job")
         else:
-            complain(f"{where} failed, ending the job\n{traceback.format_exc()}")
+            said = without_secrets(traceback.format_exc())
+            complain(f"{where} failed, ending the job\n{said}")
         farm.end_job(1)
         raise
