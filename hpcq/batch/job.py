@@ -150,7 +150,10 @@ class Job:
         return [
             own
             for own in found
-            if own.name.startswith(start) and own.name.endswith(end) and own.is_file()
+            if own.name.startswith(start)
+            and own.name.endswith(end)
+            and own.is_file()
+            and not own.is_symlink()
         ]
 
     def cancel(self) -> JobStatus:

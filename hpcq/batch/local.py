@@ -12,15 +12,13 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+from hpcq.batch.record import FIRST_PID, Record
 from hpcq.command.arguments import run_variables
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.worker import here
 from hpcq.files import create_kept, printable, printable_path, read_kept
-
-if TYPE_CHECKING:
-    from hpcq.batch.record import Record
 
 _KEEPS_THE_CODE = """exec 3>&0 < /dev/null
 trap : TERM INT USR1 HUP
@@ -33,9 +31,6 @@ echo "$code" >&3
 It gets the file for that open, as its standard input: under the file's name there may be something
 else by then.
 """
-
-_FIRST_PID = 2
-"""The first process is the system's; signals to groups 0 and 1 reach other processes than a run."""
 
 _APPENDS = os.O_WRONLY | os.O_APPEND
 
@@ -157,7 +152,7 @@ def lives(record: Record) -> bool:
             "asked there"
         )
     pid = _pid(record.job)
-    if pid < _FIRST_PID or not record.born or born(pid) != record.born:
+    if pid < FIRST_PID or not record.born or born(pid) != record.born:
         return False
     try:
         command = [*_shell(Path(record.output)), *shlex.split(record.script)]

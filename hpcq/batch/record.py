@@ -24,7 +24,9 @@ _OWNER_WRITES, _OTHERS_WRITE = 0o644, 0o022
 _NOBODY = -1
 _NUMBER = re.compile("([0-9]{1,10}|local-[0-9]{1,10})(_[0-9]+)?")
 _NAMED = re.compile(r"(.*)-%(?:j|A_%a)\.log", re.DOTALL)
-_FIRST_PID = 2
+FIRST_PID = 2
+"""The first process is the system's; signals to groups 0 and 1 reach other processes than a run."""
+
 _LOCK_SECONDS, _LOCK_POLL = 120.0, 0.05
 """Who submits has the lock for as long as ``sbatch`` takes, which is given 60 s."""
 
@@ -255,7 +257,7 @@ def _read(content: dict[str, Any], uid: int | None) -> Record:
     number = _NUMBER.fullmatch(record.job) if plain else None
     if number is None or number[2]:
         raise ValueError
-    if record.local and int(record.job.removeprefix("local-")) < _FIRST_PID:
+    if record.local and int(record.job.removeprefix("local-")) < FIRST_PID:
         raise ValueError
     log = Path(record.log).name
     if not log:
