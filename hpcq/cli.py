@@ -17,6 +17,7 @@ from hpcq.command import asked
 from hpcq.command.arguments import parse
 from hpcq.command.settings import agree
 from hpcq.errors import HpcqError, InputError, MissingDependencyError
+from hpcq.files import printable
 from hpcq.machine import complain, launched, launched_rank, name_of_rank
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if first or error.alone:
             who = f"{name_of_rank()}: " if error.alone and name_of_rank() else ""
-            sys.stderr.write(f"hpcq: error: {who}{' '.join(str(error).split())}\n")
+            sys.stderr.write(f"hpcq: error: {who}{printable(' '.join(str(error).split()))}\n")
             if error.alone and isinstance(error, MissingDependencyError):
                 from hpcq.farm.launcher import give_up
 

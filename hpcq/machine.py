@@ -35,6 +35,10 @@ _RANKS = (
     "PALS_RANKID",
     "JSM_NAMESPACE_RANK",
 )
+_KEY = re.compile("AUTH|CREDENTIAL|JWT|KEY|PASS|SECRET|TOKEN")
+"""In names of variables that may hold what nobody else must know."""
+
+_LEAST_KEY = 6
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -130,6 +134,14 @@ def parse_bytes(text: str, name: str = "memory") -> int:
             f"{name}: {text[:40]!r} is no size, expected a number of bytes such as 4G or 512M"
         ) from None
     return int(size)
+
+
+def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return what a library or a service said, without the keys that the environment holds."""
+    for name, value in environment.items():
+        if _KEY.search(name) and len(value) >= _LEAST_KEY:
+            text = text.replace(value, f"${name}")
+    return text
 
 
 def complain(line: str) -> None:

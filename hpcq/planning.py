@@ -193,7 +193,7 @@ def plan_normalised(
         "precision": limits.precision,
     }
     # Decisions go by one thread's speeds: plans must not depend on how many ranks share a node.
-    single = read_speeds(replace(limits, threads=1)) if speeds is None else Speeds(**speeds)
+    single = read_speeds(replace(limits, threads=1)) if speeds is None else _known(speeds)
     config["speeds"] = asdict(single)
     job = Job(circuit, asked, limits, config, single)
     here = replace(job, speeds=read_speeds(limits))
@@ -220,6 +220,15 @@ def plan_normalised(
         return costed(assemble(job, reduced, chosen, within_memory=exact), here)
     except MemoryLimitError as error:
         raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
+
+
+def _known(speeds: Mapping[str, Any]) -> Speeds:
+    """Return the speeds that an earlier start, or another job, left in a file."""
+    try:
+        return Speeds(**speeds)
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(f"output: what it was planned with is damaged ({reason})") from None
 
 
 def with_limits(plan: Plan, limits: Limits) -> Plan:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Edge, Subcircuit
+from hpcq.files import printable
 from hpcq.inputs.observables import Observable
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def values_text(
 
     A value that is NaN is one that a run which is not finished has not found yet.
     """
-    shown = _shortened(names)
+    shown = [printable(name) for name in _shortened(names)]
     width = max(map(len, shown), default=0)
     lines = []
     for name, value, error in zip(shown, values, errors, strict=True):

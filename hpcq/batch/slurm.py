@@ -15,6 +15,7 @@ from hpcq.machine import launcher_variables, read_duration
 _SECONDS = 60.0
 _SUBMITTED = re.compile(r"^([0-9]+)(?:;.*)?$", re.MULTILINE)
 _JOB = re.compile(r"(^|\s)JobId=[0-9]")
+_OWNER = re.compile(r"\(([0-9]+)\)$")
 _NODES = re.compile(r"([^|]*)\|([0-9]+)\+?\|([0-9]+)\+?\|([^|]*)\|([0-9]+)")
 _LIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING")
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED")
@@ -35,6 +36,8 @@ class Task:
         code: Its exit code; None where it has none yet.
         restarts: How often it was put back into the queue.
         nodes: Where it runs.
+        title: What it was called when it was submitted.
+        uid: Number of its owner; None where that is not known.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Task:
     code: int | None = None
     restarts: int = 0
     nodes: str = ""
+    title: str = ""
+    uid: int | None = None
 
     @property
     def runs(self) -> bool:
@@ -157,6 +162,7 @@ def _task(block: str) -> Task:
         name = f"{values['ArrayJobId']}_{values['ArrayTaskId']}"
     state = values.get("JobState", "UNKNOWN")
     reason, restarts = values.get("Reason", ""), values.get("Restarts", "")
+    owner = _OWNER.search(values.get("UserId", ""))
     return Task(
         name,
         state,
@@ -164,6 +170,8 @@ def _task(block: str) -> Task:
         _code(values, state),
         int(restarts) if restarts.isdecimal() else 0,
         values.get("NodeList", "").replace("(null)", ""),
+        values.get("JobName", ""),
+        int(owner[1]) if owner else None,
     )
 
 

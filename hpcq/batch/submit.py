@@ -137,7 +137,9 @@ def put_into_the_queue(order: Order) -> Job:
     with locked(order.output):
         check_free(order.output, shares="--shared" in order.words)
         number = slurm.submit(order.script, order.sbatch)
-        return Job(_kept(Record(number, str(order.output), order.log, order.words, order.script)))
+        name = os.environ.get("SBATCH_JOB_NAME") or order.request.job_name  # sbatch prefers it
+        made = Record(number, str(order.output), order.log, order.words, order.script, name=name)
+        return Job(_kept(made))
 
 
 def _kept(record: Record) -> Record:

@@ -15,6 +15,7 @@ from hpcq.elastic.folder import CLAIM_SECONDS, FolderGoneError, SharedFolder
 from hpcq.elastic.sharing import FLUSH_SECONDS, Sharing
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.tasks import Finished, Tasks
+from hpcq.files import printable
 from hpcq.identity import Asked, Identity, check_same, digest
 from hpcq.job.keeping import STATUS_SECONDS, USUAL_SECONDS, Keeper, shared_folder
 from hpcq.machine import launched_size
@@ -204,7 +205,7 @@ class SharedKeeper(Keeper):
         """Return what every job has done."""
         kept = ("host", "slurm_job", "tasks", "again", "busy_seconds")
         members = self.folder.members().values()
-        return {"members": [{name: own.get(name) for name in kept} for own in members]}
+        return {"members": [{name: _plain(own.get(name)) for name in kept} for own in members]}
 
     def _is_over(self) -> bool:
         """After the folder was found gone: say whether the others are done; if not, begin anew."""
@@ -232,3 +233,10 @@ class SharedKeeper(Keeper):
     def forget_status(self) -> None:
         """Give up what is claimed and not done."""
         self.folder.leave()
+
+
+def _plain(value: object) -> object:
+    """Return what another job said of itself, if it is a number or a short text."""
+    if isinstance(value, str):
+        return printable(value[:200])
+    return value if isinstance(value, (int, float)) else None

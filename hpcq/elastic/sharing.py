@@ -241,15 +241,16 @@ class Sharing:
                 continue
             self._read.add(name)
             batch = read_part(self._folder.path / name)
-            if batch is None:
-                complain(f"hpcq: warning: {name} is damaged; its tasks are done again")
+            if batch is None or not self._finished.takes(batch):
+                complain(
+                    f"hpcq: warning: {printable_path(name)} is damaged; its tasks are done again"
+                )
                 self._doubtful.add(name.removeprefix(self._parts).rpartition(".")[0])
                 continue
-            if batch.data.dtype == self._finished.dtype:
-                self._saved[batch.tasks] = True
-                new = self._finished.add(batch)
-                if scheduler is not None:
-                    scheduler.elsewhere(new)
+            self._saved[batch.tasks] = True
+            new = self._finished.add(batch)
+            if scheduler is not None:
+                scheduler.elsewhere(new)
 
     def _claim(self, scheduler: Scheduler) -> bool:
         """Claim blocks until there is work ahead; return whether any was."""

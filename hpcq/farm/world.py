@@ -21,6 +21,7 @@ from hpcq.machine import (
     launched_rank,
     launched_size,
     launcher_variables,
+    without_secrets,
 )
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def ending_the_job(farm: Farm) -> Iterator[None]:
         if isinstance(error, KeyboardInterrupt):
             complain(f"{where} was interrupted, ending the job")
         else:
-            complain(f"{where} failed, ending the job\n{traceback.format_exc()}")
+            said = without_secrets(traceback.format_exc())
+            complain(f"{where} failed, ending the job\n{said}")
         farm.end_job(1)
         raise

@@ -9,9 +9,10 @@ import h5py
 import numpy as np
 
 from hpcq.inputs.pauli_text import PauliString, render
+from hpcq.store.plain import PlainGroup
 
 
-def numbered(group: h5py.Group | Mapping[str, h5py.Group]) -> list[h5py.Group]:
+def numbered(group: PlainGroup | Mapping[str, PlainGroup]) -> list[Any]:
     """Return the groups 0, 1, 2, ... of a group."""
     return [group[str(number)] for number in range(len(group))]
 
