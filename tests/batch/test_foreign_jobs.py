@@ -18,6 +18,7 @@ from hpcq.batch.record import Record, keep, record_file
 from hpcq.cli import main
 from hpcq.farm.worker import here
 from tests.doctor.test_launching import executable
+from tests.test_files import wait_for_the_end
 
 JOB = "JobId=7 JobName={name} UserId=somebody({uid}) JobState={state} ExitCode=0:0"
 
@@ -106,7 +107,7 @@ def test_the_job_of_another_output_is_left_alone(tmp_path: Path) -> None:
             assert local.lives(mine)
     finally:
         hpcq.Job(mine).end()
-        os.waitpid(int(job.removeprefix("local-")), 0)
+        wait_for_the_end(job)
     assert not local.lives(mine)
 
 
