@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable
 from contextlib import chdir, suppress
 from pathlib import Path
@@ -55,6 +56,13 @@ def _folder(place: Path, _victim: Path) -> None:
 Plant = Callable[[Path, Path], None]
 PLANTS = [_link, _dangling, _pipe, _socket, _device, _folder]
 planted = pytest.mark.parametrize("plant", PLANTS)
+
+
+def wait_for_the_end(job: str) -> None:
+    end = time.monotonic() + 20
+    while local.born(int(job.removeprefix("local-"))):  # a zombie is none
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -165,7 +173,7 @@ def test_the_end_of_a_run_in_the_background(plant: Plant, tmp_path: Path, victim
             local.start(["true"], tmp_path / "out-%j.log", output)
         return
     job, _ = local.start(["sh", "-c", "exit 3"], tmp_path / "out-%j.log", output)
-    os.waitpid(int(job.removeprefix("local-")), 0)
+    wait_for_the_end(job)
     assert local.exit_code(output) == 3
     assert (tmp_path / f"out-{job}.log").is_file()
 
@@ -178,7 +186,7 @@ def test_a_link_that_comes_later_is_not_written_to(tmp_path: Path, victim: Path)
     local.code_file(output).unlink()
     local.code_file(output).symlink_to(victim)
     gate.write_text("go\n")
-    os.waitpid(int(job.removeprefix("local-")), 0)
+    wait_for_the_end(job)
     assert local.exit_code(output) is None
 
 
