@@ -10,8 +10,7 @@ more than once is run once, with shots for all.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -25,10 +24,10 @@ from hpcq.shots.all_orders import FEWEST_PAIRS, MAX_PAIRS, Arrays, variance_of_a
 from hpcq.shots.batches import Batch
 from hpcq.shots.counts import Counts
 from hpcq.shots.joint_means import Indices, Means, Reals, distinct_variants
+from hpcq.shots.joint_variance import PartScatter
 from hpcq.shots.sources import Sources
 from hpcq.variants.settings import menu_of
 
-_FEW = 8
 _MAX_REDUCED_ROWS = 32
 """Rows of a part up to which the scatter of its samples is brought to as many; see
 :mod:`hpcq.shots.covariance`."""
@@ -130,8 +129,7 @@ class JointEstimator:
         self.parts = parts
         self.sources = sources
         self.rounds: list[JointRound] = []
-        self._found: list[tuple[list[Reals], dict[int, Reals]]] = []
-        self._read: list[dict[int, Means]] = []
+        self._scatters: list[list[PartScatter]] = []
         for own in rounds:
             self.add(own)
 
@@ -200,16 +198,16 @@ class JointEstimator:
             for number, use in enumerate(self.sources.uses)
             if use is not None
         }
-        means = {number: own.values() for number, own in read.items()}
-        values = [
-            factors[:, None] * math.prod(_columns(means, group, choices))
-            for group, choices, factors in zip(
-                self.parts.groups, self.parts.choices, measured.drawn.factors, strict=True
+        found = {number: means.values() for number, means in read.items()}
+        scatters = []
+        for group, choices, factors in zip(
+            self.parts.groups, self.parts.choices, measured.drawn.factors, strict=True
+        ):
+            scatters.append(
+                PartScatter(factors, [read[k] for k in group], [found[k] for k in group], choices)
             )
-        ]
         self.rounds.append(measured)
-        self._read.append(read)
-        self._found.append((values, means))
+        self._scatters.append(scatters)
 
     def values(self) -> Reals:
         """Return the estimate of every observable."""
@@ -218,9 +216,8 @@ class JointEstimator:
     def errors(self, *, quick: bool = False, cautious: bool = False) -> Reals:
         """Return the standard error of every observable.
 
-        The spread of the samples counts what each one's own shots add; to that comes what samples
-        have in common because they share shots. Different parts are independent of each other, and
-        the errors of their products are counted to all orders.
+        Different parts are independent of each other, and the errors of their products are counted
+        to all orders.
 
         Args:
             quick: As for :meth:`hpcq.shots.estimate.Estimator.errors`.
@@ -257,8 +254,8 @@ class JointEstimator:
                 flat = adjoint.reshape(-1, adjoint.shape[-1])
                 found = np.sum(
                     [
-                        weight**2 * self._round_variance(place, number, flat)
-                        for place, weight in enumerate(self._weights())
+                        weight**2 * scatters[number].variances(flat)
+                        for weight, scatters in zip(self._weights(), self._scatters, strict=True)
                     ],
                     axis=0,
                 )
@@ -272,10 +269,9 @@ class JointEstimator:
         samples share.
         """
         scattered, variances = [], np.zeros(len(self.parts.choices[number]))
-        for place, weight in enumerate(self._weights()):
-            values = self._found[place][0][number]
-            scattered.append(weight * (values - values.mean(axis=0)) / len(values))
-            variances += weight**2 * self._round_variance(place, number, None)
+        for weight, scatters in zip(self._weights(), self._scatters, strict=True):
+            scattered.append(weight * scatters[number].away)
+            variances += weight**2 * scatters[number].row_variances
         factor = np.concatenate(scattered)
         if factor.shape[1] <= _MAX_REDUCED_ROWS:
             factor = np.asarray(np.linalg.qr(factor, mode="r"))
@@ -283,34 +279,6 @@ class JointEstimator:
         certain = np.diag(np.where(alone > 0, 0.0, np.sqrt(variances)))
         scale = np.sqrt(np.divide(variances, alone, out=np.zeros_like(alone), where=alone > 0))
         return np.concatenate([factor * scale, certain[np.any(certain, axis=1)]])
-
-    def _round_variance(self, place: int, number: int, adjoint: Reals | None) -> Reals:
-        """Return the variances of a round's estimates in one part.
-
-        Args:
-            place: The round.
-            number: The part.
-            adjoint: Weight of each row of the part in each estimate, shape (estimates, rows); None
-                for the rows themselves.
-        """
-        measured, (values, means) = self.rounds[place], self._found[place]
-        group, choices = self.parts.groups[number], self.parts.choices[number]
-        factors = measured.drawn.factors[number]
-        each = values[number] if adjoint is None else values[number] @ adjoint.T
-        samples = len(each)
-        # Of a few samples, or some that agree, one more is supposed, as large as any can be.
-        spread = np.sum((each - each.mean(axis=0)) ** 2, axis=0)
-        sizes = np.ones(len(spread)) if adjoint is None else np.sum(adjoint**2, axis=1)
-        largest = factors[0] ** 2 * sizes
-        alone = np.where((samples < _FEW) | (spread == 0), spread + largest, spread) / samples**2
-        found = alone
-        columns = _columns(means, group, choices)
-        for index, subcircuit in enumerate(group):
-            read = self._read[place][subcircuit]
-            others = _others(columns, index) * factors[:, None]
-            shared = read.shared(choices[:, index], others, adjoint)
-            found = found + shared / samples**2
-        return np.asarray(np.maximum(found, alone / _FEW))
 
     def _weights(self) -> list[float]:
         total = sum(own.weight for own in self.rounds)
@@ -320,24 +288,10 @@ class JointEstimator:
         return [
             np.sum(
                 [
-                    weight * values[number].mean(axis=0)
-                    for weight, (values, _) in zip(self._weights(), self._found, strict=True)
+                    weight * scatters[number].mean
+                    for weight, scatters in zip(self._weights(), self._scatters, strict=True)
                 ],
                 axis=0,
             )
             for number in range(len(self.parts.groups))
         ]
-
-
-def _columns(means: Mapping[int, Reals], group: Sequence[int], choices: Indices) -> list[Reals]:
-    """Return each subcircuit's mean for every sample and row of a part."""
-    return [means[k][:, choices[:, place]] for place, k in enumerate(group)]
-
-
-def _others(columns: Sequence[Reals], place: int) -> Reals:
-    """Multiply all but one."""
-    found = np.ones_like(columns[0])
-    for number, own in enumerate(columns):
-        if number != place:
-            found = found * own
-    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,40 +55,56 @@ class Means:
                     found[samples, string] = np.where(noisy, mean, 1.0)
         return found
 
-    def shared(self, strings: Indices, others: Reals, adjoint: Reals | None) -> Reals:
-        """Return what samples that share shots add to the variance of their sum.
+    def shared(self, strings: Indices, others: Reals, weights: Reals) -> Reals:
+        """Return what samples that share shots add to the variances of sums over all samples.
 
         Args:
             strings: This subcircuit's string in every row of the part.
             others: Product of the other subcircuits' means and the factor, shape (samples, rows).
-            adjoint: Weight of each row in each sum, shape (sums, rows); None for the rows
-                themselves.
+            weights: Weight of each row in each sum, shape (sums, rows).
         """
-        total = np.zeros(others.shape[1] if adjoint is None else len(adjoint))
+        total = np.zeros(len(weights))
+        for scores, chances, shots in self._scores(strings, others):
+            each = scores @ weights.T
+            alone = np.sum(_variance(each, chances), axis=0)
+            total += (_variance(each.sum(axis=1), chances) - alone) / shots
+        return total
+
+    def shared_covariance(self, strings: Indices, others: Reals) -> Reals:
+        """Return the same as a covariance of the rows, shape (rows, rows)."""
+        total = np.zeros((len(strings), len(strings)))
+        for scores, chances, shots in self._scores(strings, others):
+            outcomes, samples, rows = scores.shape
+            means = np.tensordot(chances, scores, axes=1)
+            away = np.sqrt(chances)[:, None, None] * (scores - means)
+            together = away.sum(axis=1)
+            alone = away.reshape(outcomes * samples, rows)
+            total += (together.T @ together - alone.T @ alone) / shots
+        return total
+
+    def _scores(self, strings: Indices, others: Reals) -> Iterator[tuple[Reals, Reals, float]]:
+        """Yield for every variant that several samples share what its outcomes add to them.
+
+        Yields:
+            The scores, shape (outcomes, samples, rows), how often each outcome came, and the shots.
+        """
         for settings, samples, masks in self._variants:
             if len(samples) < 2:
                 continue
             shares = self._shares(settings)
             for basis in range(len(self.tensor.bases)):
-                read = [
-                    (row, dict(shares[string]).get(basis, 0.0))
-                    for row, string in enumerate(strings.tolist())
-                ]
-                row_share = np.array([share for _, share in read])
+                row_share = np.array(
+                    [dict(shares[string]).get(basis, 0.0) for string in strings.tolist()]
+                )
                 if not row_share.any() or (*settings, basis) not in self.place:
                     continue
                 outcomes, times = self.counts.of(self.place[*settings, basis])
                 shots = float(times.sum())
                 if shots == 0:
                     continue
-                chances = times / shots
-                own = string_signs(self.tensor, outcomes, strings.tolist())
-                signs = parity(outcomes, masks)[:, :, None] * own[:, None, :]
-                parts = signs * (others[samples] * row_share)[None]
-                score = parts if adjoint is None else parts @ adjoint.T
-                alone = np.sum(_variance(score, chances), axis=0)
-                total += (_variance(score.sum(axis=1), chances) - alone) / shots
-        return total
+                of_strings = string_signs(self.tensor, outcomes, strings.tolist())
+                signs = parity(outcomes, masks)[:, :, None] * of_strings[:, None, :]
+                yield signs * (others[samples] * row_share)[None], times / shots, shots
 
     def _shares(self, settings: tuple[int, ...]) -> list[list[tuple[int, float]]]:
         """Return for each string the bases that it is read in, and their weights."""

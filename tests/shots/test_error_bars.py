@@ -127,6 +127,16 @@ def test_joint_samples_of_unconnected_parts_have_a_true_error_bar_in_every_run()
     check_acceptance(off, np.array([run.errors()[0] for run in runs]))
 
 
+def test_errors_of_joint_samples_do_not_depend_on_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Covariances of few rows are kept, those of many would be too large."""
+    device = Device(CASES["joint"].sampling())
+    kept = device.run(0).errors()
+    monkeypatch.setattr("hpcq.shots.joint_variance._MAX_ROWS", 1)
+    np.testing.assert_allclose(device.run(0).errors(), kept, rtol=1e-9)
+
+
 def check_acceptance(off: np.ndarray, errors: np.ndarray) -> None:
     """Make sure that error bars are true given what was measured, and not needlessly wide."""
     sigmas = np.abs(off) / errors
