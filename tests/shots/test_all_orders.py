@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hpcq.shots.all_orders import variance_of_all_orders
 from hpcq.shots.counts import Counts
 from hpcq.shots.covariance import Block, blocks_of
+from hpcq.shots.estimate import Estimator
 from hpcq.shots.reading import Reader
 from hpcq.variants.sampled import SampledTensor
-from tests.shots.distributions import distributions
+from tests.shots.distributions import Device, distributions
 from tests.shots.test_error_bars import CASES
 
 SEEDS = 60
@@ -150,3 +151,22 @@ def test_large_groups_of_variants_are_split_into_blocks_of_the_same_scatter(
     whole = variances()
     monkeypatch.setattr("hpcq.shots.covariance._BLOCK_BYTES", 1)
     np.testing.assert_allclose(variances(), whole, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "shots"), [("gates", 600), ("wire", 60), ("terms", 2000)])
+def test_the_error_is_the_deviation_of_values_that_may_be_true(name: str, shots: int) -> None:
+    """Contract many tensors drawn about the measured ones, and compare how their values scatter."""
+    run = Device(CASES[name].sampling(shots=shots)).run(5)
+    estimator = Estimator(run._estimator.sources, run._estimator.reconstruction, run.rounds)
+    number = 3000
+    drawn = estimator._draw_errors(number, np.random.default_rng(2))
+    best = estimator._best_tensors()
+    values = []
+    for place in range(number):
+        tensors = [middle + error[place] for middle, error in zip(best, drawn, strict=True)]
+        spread = estimator.sources.spread([tensor[None] for tensor in tensors])
+        values.append(estimator.reconstruction.values([tensor[0] for tensor in spread]))
+    np.testing.assert_allclose(estimator.errors(), np.std(values, axis=0), rtol=0.15)
+    middle = [tensor[0] for tensor in estimator.sources.spread([own[None] for own in best])]
+    off = np.mean(values, axis=0) - estimator.reconstruction.values(middle)
+    assert np.all(np.abs(off) < 5 * np.std(values, axis=0) / np.sqrt(number))
