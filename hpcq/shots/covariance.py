@@ -35,6 +35,11 @@ are alike.
 """
 
 _BLOCK_BYTES = 32 << 20
+"""Bytes of the largest arrays: a block's factors, its drawn errors, and its scores at a time."""
+
+_DRAWS = 16
+"""Errors that are drawn together."""
+
 _MAX_REDUCED_RANK = 32
 """Ranks up to which a factor is made as small as it can be, which takes rank^2 operations."""
 
@@ -83,14 +88,20 @@ class Block:
         Returns:
             Shape (variants, scores).
         """
-        part = weights[:, self.strings][:, :, self.columns]  # scores, strings, variants, readings
-        part = part * self.of(shares).T[None, :, :, None]
-        entries = part.transpose(2, 1, 3, 0).reshape(len(self.variants), -1, len(weights))
-        scatter = np.sum((self.factors @ entries) ** 2, axis=1)
-        uncertain = self.coins > 0
-        squares = entries[:, uncertain] ** 2 * self.coins[uncertain, None]
-        scatter += supposed * np.sum(squares, axis=1)
-        return np.asarray(scatter / self._supposed_shots(supposed)[:, None])
+        shares = self.of(shares)
+        found = np.empty((len(self.variants), len(weights)))
+        batch = max(1, _BLOCK_BYTES // (8 * self.columns.size * len(self.strings)))
+        for first in range(0, len(weights), batch):
+            some = slice(first, first + batch)
+            # Scores, strings, variants, readings; and then variants, entries, scores.
+            part = weights[some][:, self.strings][:, :, self.columns]
+            part = part * shares.T[None, :, :, None]
+            entries = part.transpose(2, 1, 3, 0).reshape(len(self.variants), -1, len(part))
+            found[:, some] = np.sum((self.factors @ entries) ** 2, axis=1)
+            uncertain = self.coins > 0
+            squares = entries[:, uncertain] ** 2 * self.coins[uncertain, None]
+            found[:, some] += supposed * np.sum(squares, axis=1)
+        return found / self._supposed_shots(supposed)[:, None]
 
     def draw(self, number: int, supposed: float, rng: np.random.Generator) -> Reals:
         """Draw errors of the mean of one shot.
@@ -159,7 +170,8 @@ def _split(reader: Reader, pooled: _Pooled, variants: Indices) -> Iterator[Block
     outcomes, column = np.unique(pooled.outcomes[places], return_inverse=True)
     strings, columns, _ = reader.entries(int(variants[0]))
     entries = len(strings) * len(columns)
-    if len(variants) > 1 and 8 * len(variants) * len(outcomes) * entries > _BLOCK_BYTES:
+    each = 8 * entries * max(len(outcomes), _DRAWS)
+    if len(variants) > 1 and len(variants) * each > _BLOCK_BYTES:
         half = len(variants) // 2
         yield from _split(reader, pooled, variants[:half])
         yield from _split(reader, pooled, variants[half:])

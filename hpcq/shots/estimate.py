@@ -27,7 +27,13 @@ from hpcq.shots.covariance import SUPPOSED, Block, blocks_of
 from hpcq.shots.reading import Reader, Reals, Recipes
 from hpcq.shots.sources import Sources
 
-_BATCH_BYTES = 256 << 20
+_BATCH_BYTES = 64 << 20
+"""Bytes of tensors or gradients that are worked on together; tables of readings and their scores
+take up to six times as much beside them."""
+
+_MAX_CHOICE_BYTES = 512 << 20
+"""Bytes of gradients up to which recipes are chosen by what is known."""
+
 _KEPT_BLOCK_BYTES = 64 << 20
 """Bytes of a subcircuit's blocks up to which they are kept; larger ones are made again each time,
 from all its counts."""
@@ -212,7 +218,7 @@ class Estimator:
             For each source, shape (variants,).
         """
         spreads = [np.zeros(reader.tensor.num_variants) for reader in self.readers]
-        points = self._possible_tensors()
+        points = self._possible_tensors(_PLANNING_PAIRS)
         for _, some, source, gradient in self._gradients(points):
             reader = self.readers[source]
             weights = reader.weights(gradient.reshape(-1, *gradient.shape[2:]), recipes[source])
@@ -235,11 +241,13 @@ class Estimator:
             importance: Weight of each observable's variance.
         """
         chosen = [tuple(0 for _ in reader.tensor.menus) for reader in self.readers]
-        if 16 * len(importance) * sum(own.size for own in self.tensors()) > _BATCH_BYTES:
+        pair_bytes = 2 * 16 * len(importance) * sum(tensor.size for tensor in self._found[0])
+        pairs = min(_PLANNING_PAIRS, _MAX_CHOICE_BYTES // max(1, pair_bytes))
+        if pairs == 0:
             return tuple(chosen)
-        points = self._possible_tensors()
+        points = self._possible_tensors(pairs)
         noises = [np.maximum(1 - self._table(k) ** 2, 0) for k in range(len(self.readers))]
-        for _, some, source, gradient in self._gradients(points):
+        for _, some, source, gradient in self._gradients(points, _MAX_CHOICE_BYTES):
             reader = self.readers[source]
             flat = gradient.reshape(-1, *gradient.shape[2:])
             each = np.tile(importance[some], len(gradient)) / len(points[0])
@@ -254,9 +262,13 @@ class Estimator:
                     )
         return tuple(chosen)
 
-    def _possible_tensors(self) -> list[Tensor]:
-        """Return tensors that may be the true ones, shape (points, strings, index pairs)."""
-        pairs = min(self._affordable(_PLANNING_PAIRS), self._pairs_at_once)
+    def _possible_tensors(self, pairs: int) -> list[Tensor]:
+        """Return tensors that may be the true ones, shape (points, strings, index pairs).
+
+        Args:
+            pairs: Pairs of points, of which there are fewer where time or memory are short.
+        """
+        pairs = min(self._affordable(pairs), self._pairs_at_once)
         errors = self._draw_errors(pairs, np.random.default_rng(0))
         return [
             middle[None] + np.concatenate([error, -error])
@@ -317,20 +329,21 @@ class Estimator:
         return [own.weight / total for own in self.rounds]
 
     def _gradients(
-        self, tensors: Sequence[Tensor]
+        self, tensors: Sequence[Tensor], batch_bytes: int = _BATCH_BYTES
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], int, Tensor]]:
         """Yield some points, some observables, a source, and their gradients by its tensor.
 
         Args:
             tensors: Every source's tensor at every point.
+            batch_bytes: Bytes of all gradients that are yielded together.
 
         Yields:
             The gradients have the shape (points, observables, strings, index pairs).
         """
         number = len(tensors[0])
         each = max(1, 16 * sum(tensor[0].size for tensor in tensors))
-        together = max(1, min(number, _BATCH_BYTES // each))
-        batch = max(1, _BATCH_BYTES // (each * together))
+        together = max(1, min(number, batch_bytes // each))
+        batch = max(1, batch_bytes // (each * together))
         observables = np.arange(self.reconstruction.parts.num_observables)
         for first in range(0, number, together):
             points = np.arange(first, min(first + together, number))
