@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,19 +41,18 @@ class Means:
 
     def values(self) -> Reals:
         """Return the mean for every sample and string, shape (samples, strings)."""
-        found = np.ones((self.samples, len(self.tensor.strings)))
+        found = np.zeros((self.samples, len(self.tensor.strings)))
+        identities = np.array([not string for string in self.tensor.strings])
         for settings, samples, masks in self._variants:
             shares = self._shares(settings)
-            for string, own in enumerate(self.tensor.strings):
-                noisy = (masks != 0) | bool(own)
-                if noisy.any():
-                    mean = np.zeros(len(samples))
-                    for basis, share in shares[string]:
-                        outcomes, times = self.counts.of(self.place[*settings, basis])
-                        signs = parity(outcomes, masks)
-                        signs *= string_signs(self.tensor, outcomes, [string])
-                        mean += share * ((times / times.sum()) @ signs)
-                    found[samples, string] = np.where(noisy, mean, 1.0)
+            for basis in np.flatnonzero(shares.any(axis=1)).tolist():
+                strings = np.flatnonzero(shares[basis])
+                outcomes, times = self.counts.of(self.place[*settings, basis])
+                of_ports = parity(outcomes, masks) * (times / times.sum())[:, None]
+                of_strings = string_signs(self.tensor, outcomes, strings) * shares[basis, strings]
+                found[np.ix_(samples, strings)] += of_ports.T @ of_strings
+            certain = samples[masks == 0]
+            found[np.ix_(certain, np.flatnonzero(identities))] = 1.0
         return found
 
     def shared(self, strings: Indices, others: Reals, weights: Reals) -> Reals:
@@ -92,34 +92,32 @@ class Means:
             if len(samples) < 2:
                 continue
             shares = self._shares(settings)
-            for basis in range(len(self.tensor.bases)):
-                row_share = np.array(
-                    [dict(shares[string]).get(basis, 0.0) for string in strings.tolist()]
-                )
-                if not row_share.any() or (*settings, basis) not in self.place:
-                    continue
+            for basis in np.flatnonzero(shares[:, strings].any(axis=1)).tolist():
                 outcomes, times = self.counts.of(self.place[*settings, basis])
-                shots = float(times.sum())
-                if shots == 0:
-                    continue
-                of_strings = string_signs(self.tensor, outcomes, strings.tolist())
-                signs = parity(outcomes, masks)[:, :, None] * of_strings[:, None, :]
-                yield signs * (others[samples] * row_share)[None], times / shots, shots
+                of_strings = string_signs(self.tensor, outcomes, strings) * shares[basis, strings]
+                scores = parity(outcomes, masks)[:, :, None] * of_strings[:, None, :]
+                scores *= others[samples]
+                yield scores, times / times.sum(), float(times.sum())
 
-    def _shares(self, settings: tuple[int, ...]) -> list[list[tuple[int, float]]]:
-        """Return for each string the bases that it is read in, and their weights."""
+    def _shares(self, settings: tuple[int, ...]) -> Reals:
+        """Return with which weight each basis enters each string, shape (bases, strings)."""
         shots = [
             float(self.counts.shots[self.place[*settings, b]])
             if (*settings, b) in self.place
             else 0.0
             for b in range(len(self.tensor.bases))
         ]
-        found = []
-        for string in range(len(self.tensor.strings)):
-            bases = [b for b, own in enumerate(self.tensor.readable) if string in own and shots[b]]
-            total = sum(shots[b] for b in bases)
-            found.append([(b, shots[b] / total) for b in bases])
-        return found
+        weighted = np.array(shots)[:, None] * self._reads
+        total = weighted.sum(axis=0)
+        return np.asarray(np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0))
+
+    @cached_property
+    def _reads(self) -> Reals:
+        """1 where a basis reads a string, shape (bases, strings)."""
+        reads = np.zeros((len(self.tensor.bases), len(self.tensor.strings)))
+        for basis, strings in enumerate(self.tensor.readable):
+            reads[basis, list(strings)] = 1.0
+        return reads
 
 
 def distinct_variants(

@@ -182,7 +182,7 @@ class Reader:
 
 
 def string_signs(
-    tensor: SampledTensor, outcomes: Outcomes, strings: Sequence[int] | slice = slice(None)
+    tensor: SampledTensor, outcomes: Outcomes, strings: Sequence[int] | NDArray[np.intp]
 ) -> Reals:
     """Return the sign that each outcome gives to each string, shape (outcomes, strings).
 
