@@ -266,7 +266,7 @@ def test_a_full_disk_loses_no_answer(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("hpcq.files.os.fsync", full)
     output = tmp_path / "out.h5"
     how = ["example:lattices", "--max-qubits", "18", "--observable", "Z0"]
     assert main(["run", *how, "-o", str(output)]) == 1
