@@ -24,13 +24,9 @@ from hpcq.shots.all_orders import FEWEST_PAIRS, MAX_PAIRS, Arrays, variance_of_a
 from hpcq.shots.batches import Batch
 from hpcq.shots.counts import Counts
 from hpcq.shots.joint_means import Indices, Means, Reals, distinct_variants
-from hpcq.shots.joint_variance import PartScatter
+from hpcq.shots.joint_variance import PartEstimate, PartSamples
 from hpcq.shots.sources import Sources
 from hpcq.variants.settings import menu_of
-
-_MAX_REDUCED_ROWS = 32
-"""Rows of a part up to which the scatter of its samples is brought to as many; see
-:mod:`hpcq.shots.covariance`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +125,7 @@ class JointEstimator:
         self.parts = parts
         self.sources = sources
         self.rounds: list[JointRound] = []
-        self._scatters: list[list[PartScatter]] = []
+        self._estimates = [PartEstimate(len(choices)) for choices in parts.choices]
         for own in rounds:
             self.add(own)
 
@@ -199,19 +195,22 @@ class JointEstimator:
             if use is not None
         }
         found = {number: means.values() for number, means in read.items()}
-        scatters = []
-        for group, choices, factors in zip(
-            self.parts.groups, self.parts.choices, measured.drawn.factors, strict=True
+        for estimate, group, choices, factors in zip(
+            self._estimates,
+            self.parts.groups,
+            self.parts.choices,
+            measured.drawn.factors,
+            strict=True,
         ):
-            scatters.append(
-                PartScatter(factors, [read[k] for k in group], [found[k] for k in group], choices)
+            samples = PartSamples(
+                factors, [read[k] for k in group], [found[k] for k in group], choices
             )
+            estimate.add(measured.weight, samples)
         self.rounds.append(measured)
-        self._scatters.append(scatters)
 
     def values(self) -> Reals:
         """Return the estimate of every observable."""
-        return self.parts.combine(self._part_values())
+        return self.parts.combine([estimate.values for estimate in self._estimates])
 
     def errors(self, *, quick: bool = False, cautious: bool = False) -> Reals:
         """Return the standard error of every observable.
@@ -225,7 +224,7 @@ class JointEstimator:
         """
         if not self.shots:
             return np.zeros(self.parts.num_observables)
-        factors = [self._error_factor(number) for number in range(len(self.parts.groups))]
+        factors = [estimate.error_factor for estimate in self._estimates]
 
         def draw_errors(number: int, rng: np.random.Generator) -> list[Reals]:
             return [(rng.integers(0, 2, (number, len(own))) * 2.0 - 1.0) @ own for own in factors]
@@ -233,7 +232,7 @@ class JointEstimator:
         variances = variance_of_all_orders(
             self._first_order,
             draw_errors,
-            self._part_values(),
+            [estimate.values for estimate in self._estimates],
             cautious=cautious,
             max_pairs=FEWEST_PAIRS if quick else MAX_PAIRS,
         )
@@ -249,49 +248,8 @@ class JointEstimator:
         points = len(values[0])
         variances = np.zeros((points, len(observables)))
         adjoints = self.parts.adjoints(values, observables)
-        for number, (places, adjoint) in enumerate(adjoints):
+        for estimate, (places, adjoint) in zip(self._estimates, adjoints, strict=True):
             if len(places):
-                flat = adjoint.reshape(-1, adjoint.shape[-1])
-                found = np.sum(
-                    [
-                        weight**2 * scatters[number].variances(flat)
-                        for weight, scatters in zip(self._weights(), self._scatters, strict=True)
-                    ],
-                    axis=0,
-                )
+                found = estimate.variances(adjoint.reshape(-1, adjoint.shape[-1]))
                 variances[:, places] += found.reshape(points, -1)
         return variances
-
-    def _error_factor(self, number: int) -> Reals:
-        """Return a matrix F with the covariance F^T F of a part's values, shape (rank, rows).
-
-        Covariances are those of the samples, and variances then made what they are with what
-        samples share.
-        """
-        scattered, variances = [], np.zeros(len(self.parts.choices[number]))
-        for weight, scatters in zip(self._weights(), self._scatters, strict=True):
-            scattered.append(weight * scatters[number].away)
-            variances += weight**2 * scatters[number].row_variances
-        factor = np.concatenate(scattered)
-        if factor.shape[1] <= _MAX_REDUCED_ROWS:
-            factor = np.asarray(np.linalg.qr(factor, mode="r"))
-        alone = np.sum(factor**2, axis=0)
-        certain = np.diag(np.where(alone > 0, 0.0, np.sqrt(variances)))
-        scale = np.sqrt(np.divide(variances, alone, out=np.zeros_like(alone), where=alone > 0))
-        return np.concatenate([factor * scale, certain[np.any(certain, axis=1)]])
-
-    def _weights(self) -> list[float]:
-        total = sum(own.weight for own in self.rounds)
-        return [own.weight / total for own in self.rounds]
-
-    def _part_values(self) -> list[Reals]:
-        return [
-            np.sum(
-                [
-                    weight * scatters[number].mean
-                    for weight, scatters in zip(self._weights(), self._scatters, strict=True)
-                ],
-                axis=0,
-            )
-            for number in range(len(self.parts.groups))
-        ]
