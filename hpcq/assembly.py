@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hpcq import cost as costs
-from hpcq.config import LEAST_MEMORY, Limits
+from hpcq.config import Limits
 from hpcq.cost import Cost
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.cutter import cut_circuit
@@ -162,10 +162,13 @@ def assemble(job: Job, reduced: Reduced, cuts: Cuts, *, within_memory: bool = Tr
     network = build_network(cut, limits.memory_bytes // 2)
     stored = costs.stored_bytes(tensors, uses) + network.sweep_bytes
     _check_stored(stored, limits)
-    room = max(LEAST_MEMORY, limits.memory_bytes - stored)
-    tensors = tuple(_fit(tensor, replace(limits, memory_bytes=room), cut) for tensor in tensors)
+    tensors = _fit_beside(stored, tensors, limits, cut)
     cost = _cost(job, tensors, uses, network, terms)
-    _check_stored(cost.tensor_bytes, limits)
+    while cost.memory_bytes > limits.memory_bytes:
+        # Tensors that are sliced take more room, so that there is less for a task.
+        _check_stored(cost.tensor_bytes, limits)
+        tensors = _fit_beside(cost.tensor_bytes, tensors, limits, cut)
+        cost = _cost(job, tensors, uses, network, terms)
     return Plan(
         job.circuit,
         job.observables,
@@ -220,17 +223,26 @@ def _distinct_tensors(
     return tensors, tuple(uses)
 
 
-def _fit(tensor: ExactTensor, limits: Limits, cut: CutCircuit) -> ExactTensor:
-    """Slice ports, from the last one on, until a task fits into the rank's memory."""
+def _fit_beside(
+    stored: int, tensors: Sequence[ExactTensor], limits: Limits, cut: CutCircuit
+) -> tuple[ExactTensor, ...]:
+    """Slice tensors until a task of each fits into the memory beside what is stored."""
+    return tuple(_fit(own, limits.memory_bytes - stored, limits, cut) for own in tensors)
+
+
+def _fit(tensor: ExactTensor, room: int, limits: Limits, cut: CutCircuit) -> ExactTensor:
+    """Slice ports, from the last one on, until a task fits into some bytes."""
     ports = tensor.subcircuit.ports
-    sliceable = [number for number, port in enumerate(ports) if port.ancillas]
-    while costs.task_bytes(tensor, limits) > limits.memory_bytes:
+    sliceable = [
+        number for number, port in enumerate(ports) if port.ancillas and number not in tensor.sliced
+    ]
+    while costs.task_bytes(tensor, limits) > room:
         if not sliceable:
             number = next(k for k, s in enumerate(cut.subcircuits) if s is tensor.subcircuit)
             raise MemoryLimitError(
                 f"memory: subcircuit {number} of {tensor.subcircuit.num_qubits} qubits and "
                 f"{len(ports)} ports needs {format_bytes(costs.task_bytes(tensor, limits))} on a "
-                f"rank, which has {format_bytes(limits.memory_bytes)} for it; expected narrower "
+                f"rank, which has {format_bytes(room)} for it; expected narrower "
                 "subcircuits or more memory"
             )
         tensor = replace(tensor, sliced=tuple(sorted((*tensor.sliced, sliceable.pop()))))

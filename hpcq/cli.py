@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from hpcq.command import asked
 from hpcq.command.arguments import parse
 from hpcq.command.settings import agree
-from hpcq.errors import HpcqError, InputError
-from hpcq.machine import launched, launched_rank
+from hpcq.errors import HpcqError, InputError, MissingDependencyError
+from hpcq.files import printable
+from hpcq.machine import complain, launched, launched_rank, name_of_rank
 
 if TYPE_CHECKING:
     from hpcq.job.keeping import Keeper
@@ -45,7 +46,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         together = (_plan, _run) if launched() else ()
         options = parse(sys.argv[1:] if arguments is None else arguments, COMMANDS, together)
         if not first and options.command in _FOR_ONE:
-            return 0  # what one process does, rank 0 does
+            # What one process does, rank 0 does; a program that a rank starts must not wonder.
+            complain(f"hpcq: rank {launched_rank()} leaves this to rank 0")
+            return 0
         code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -55,8 +58,13 @@ def _main(arguments: Sequence[str] | None) -> int:
             # The ranks end together. A launcher that sees one fail sends SIGTERM to the others,
             # and theirs would be the exit code that it passes on.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if first:
-            sys.stderr.write(f"hpcq: error: {' '.join(str(error).split())}\n")
+        if first or error.alone:
+            who = f"{name_of_rank()}: " if error.alone and name_of_rank() else ""
+            sys.stderr.write(f"hpcq: error: {who}{printable(' '.join(str(error).split()))}\n")
+            if error.alone and isinstance(error, MissingDependencyError):
+                from hpcq.farm.launcher import give_up
+
+                give_up(error.exit_code)
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("hpcq: interrupted\n")
@@ -185,10 +193,15 @@ def _run(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from hpcq.report import result_text
-    from hpcq.store import load_summary
+    from hpcq.store import load_summary, read_progress
 
     result = load_summary(options.file)
-    print(result.to_json() if options.json else result_text(result))
+    if options.json:
+        print(result.to_json())
+    elif options.csv:
+        print(result.to_csv(), end="")
+    else:
+        print(result_text(result, read_progress(Path(options.file))))
     return 0
 
 
@@ -205,6 +218,10 @@ def _doctor(options: argparse.Namespace) -> int:
     findings += examine()
     if launched_rank() == 0:
         print("\n".join(map(str, findings)))
+    else:
+        for finding in findings:
+            if not finding.ok:
+                complain(f"hpcq: {name_of_rank()}: {finding}")
     return 0 if all(finding.ok for finding in findings) else 1
 
 

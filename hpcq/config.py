@@ -15,6 +15,12 @@ LEAST_MEMORY = 1 << 20
 SHARE_OF_MEMORY = 0.8
 """Share of the free memory that a rank takes where no limit is given."""
 
+_MOST_THREADS = 4096
+"""Threads that can be planned with: more than the cores of the largest nodes of today."""
+
+_THREADS_A_CORE = 4
+"""Threads that a run takes for each core: a few too many are only slower, thousands start none."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -32,7 +38,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         whole_number(self.memory_bytes, "memory", LEAST_MEMORY, "bytes (at least 1M)")
-        whole_number(self.threads, "threads", 1)
+        if whole_number(self.threads, "threads", 1) > _MOST_THREADS:
+            raise InputError(
+                f"threads: {str(self.threads)[:40]}, expected at most {_MOST_THREADS}, and no more "
+                "than a rank has cores"
+            )
         if self.precision not in get_args(Precision):
             raise InputError(f"precision: {self.precision!r}, expected single or double")
 
@@ -40,6 +50,24 @@ class Limits:
     def amplitude_bytes(self) -> int:
         """Bytes of one amplitude of a state."""
         return 8 if self.precision == "single" else 16
+
+
+def check_threads(threads: int, cores: int) -> None:
+    """Make sure that a rank can run its threads.
+
+    Args:
+        threads: Threads of one simulation.
+        cores: The cores that the rank may run on.
+
+    Raises:
+        InputError: If they are far too many.
+    """
+    if threads > _THREADS_A_CORE * cores:
+        words = "core" if cores == 1 else "cores"
+        raise InputError(
+            f"threads: {threads}, expected at most {_THREADS_A_CORE * cores}: a rank may run on "
+            f"{cores} {words}, and more threads than cores make nothing faster"
+        )
 
 
 def rounded_memory(size: int) -> int:

@@ -25,6 +25,9 @@ from hpcq.variants.products import worth_threads
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
+MOST_TASKS = 5_000_000
+"""Tasks that rank 0 can keep account of."""
+
 LARGE_CONTRACTION = 1e10
 """Floating-point operations above which the contraction takes all threads."""
 

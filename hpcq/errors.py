@@ -10,6 +10,9 @@ class HpcqError(Exception):
     together = False
     """Whether all ranks raise it together, so that none is left waiting."""
 
+    alone = False
+    """Whether only this rank knows of it, so that nobody else can say it."""
+
 
 class InputError(HpcqError, ValueError):
     """The input or the usage is wrong, and the message says what was expected.

@@ -2,11 +2,18 @@
 
 Reading never waits (for a pipe, say) and never takes more than agreed. Writing goes to a file
 aside, which takes the name when it is whole and on the disk.
+
+The files that hpcq keeps beside an output, or in a shared folder, have names that anybody who may
+write there can guess. They are read with :func:`read_kept` and written with :func:`write_kept`, or
+all or nothing with :func:`write_whole`: none of these follows a link or takes anything but a
+regular file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import socket
 import stat
@@ -15,6 +22,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hpcq.errors import InputError, NotWrittenError
+
+_KEPT_BYTES = 1 << 20
+"""Of a status, a claim, or the like, at most; they take less than 10 kB."""
+
+_NO_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def resolved(path: Path) -> Path:
@@ -60,10 +72,76 @@ def open_regular(path: str | os.PathLike[str], max_bytes: int, expected: str) ->
     return descriptor
 
 
+def open_kept(place: Path) -> int:
+    """Open a file that hpcq keeps and return its descriptor, which the caller closes.
+
+    Raises:
+        OSError: It does not exist, may not be read, or is a link, a pipe, or a folder.
+    """
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | _NO_LINKS)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        what = "a link" if error.errno == errno.ELOOP else "a socket"
+        raise OSError(error.errno, f"is {what}, not a regular file", str(place)) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is a pipe, device or folder, not a regular file", str(place))
+    return descriptor
+
+
+def read_kept(place: Path, max_bytes: int = _KEPT_BYTES) -> bytes:
+    """Return what a file that hpcq keeps says.
+
+    Raises:
+        OSError: As :func:`open_kept`, or the file is too large.
+    """
+    with os.fdopen(open_kept(place), "rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(place))
+    return content
+
+
+def create_kept(place: Path, flags: int = os.O_WRONLY) -> int:
+    """Create a file that hpcq keeps and return its descriptor, which the caller closes.
+
+    Raises:
+        OSError: Something has the name already, or it cannot be written.
+    """
+    return os.open(place, os.O_CREAT | os.O_EXCL | _NO_LINKS | flags, 0o666)
+
+
+def write_kept(place: Path, content: bytes) -> None:
+    """Write a file that hpcq keeps: whoever reads it finds the old content or the new.
+
+    It takes the place of whatever has its name, a link say. It need not outlive a crash of the
+    machine; for what must, there is :func:`write_whole`.
+
+    Raises:
+        OSError: It cannot be written, or a folder has its name.
+    """
+    handle, aside = _open_aside(place.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            os.fchmod(handle, 0o666 & ~_umask())
+        aside.replace(place)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal would act on."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def printable_path(path: str | os.PathLike[str]) -> str:
     """Return a path fit for one line of a message."""
-    text = os.fsdecode(path)
-    shown = "".join(c if c.isprintable() else "?" for c in text)
+    shown = printable(os.fsdecode(path))
     return shown if len(shown) <= 200 else "..." + shown[-197:]
 
 
@@ -112,28 +190,32 @@ def check_writable(path: Path, option: str, ours: Callable[[Path], bool], what: 
     return place
 
 
-def write_whole(place: Path, content: bytes | memoryview, option: str) -> None:
+def write_whole(
+    place: Path, content: bytes | memoryview, option: str, mode: int | None = None
+) -> None:
     """Write a file all or nothing: it holds the old content or the new, never a part.
 
     Args:
         place: The file, as :func:`check_writable` returned it.
         content: What it shall hold.
         option: What to call it in messages.
+        mode: Who may do what with it, less the umask; None for what holds for the old file.
 
     Raises:
         NotWrittenError: It cannot be written, for want of room, say.
     """
-    with written_aside(place, option) as aside:
-        aside.write_bytes(content)
+    with written_aside(place, option, mode) as aside:
+        aside.write(content)
 
 
 @contextlib.contextmanager
-def written_aside(place: Path, option: str) -> Iterator[Path]:
-    """Give a path to write to, which takes a file's place when it is whole and on the disk.
+def written_aside(place: Path, option: str, mode: int | None = None) -> Iterator[io.BufferedRandom]:
+    """Give a file to write to, which takes another's place when it is whole and on the disk.
 
     Args:
         place: The file, as :func:`check_writable` returned it.
         option: What to call it in messages.
+        mode: As for :func:`write_whole`.
 
     Raises:
         NotWrittenError: It cannot be written; the file is as it was.
@@ -142,11 +224,11 @@ def written_aside(place: Path, option: str) -> Iterator[Path]:
     _sweep(place.parent)
     try:
         handle, aside = _open_aside(place.parent)
-        os.close(handle)
-        yield aside
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.chmod(stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o666 & ~_umask())
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fchmod(handle, _mode_of(place) if mode is None else mode & ~_umask())
+            os.fsync(handle)
         aside.replace(place)
         aside = None
     except OSError as error:
@@ -158,6 +240,15 @@ def written_aside(place: Path, option: str) -> Iterator[Path]:
                 aside.unlink()
     with contextlib.suppress(OSError):  # the file is there; only its name may not outlive a crash
         _sync_folder(place.parent)
+
+
+def _mode_of(place: Path) -> int:
+    """Return the mode of a file; of one that is not there, what a new one gets."""
+    with contextlib.suppress(FileNotFoundError):
+        found = place.lstat().st_mode
+        if stat.S_ISREG(found):
+            return found & 0o777
+    return 0o666 & ~_umask()
 
 
 def _open_aside(folder: Path) -> tuple[int, Path]:

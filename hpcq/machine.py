@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from hpcq.errors import InputError
 
+_STEP_SIZE, _PROCID = "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"
 _WORLD_SIZES = (
     "OMPI_COMM_WORLD_SIZE",
     "PMI_SIZE",
@@ -22,7 +24,7 @@ _WORLD_SIZES = (
     "FLUX_JOB_SIZE",
     "PALS_SIZE",
     "JSM_NAMESPACE_SIZE",
-    "SLURM_STEP_NUM_TASKS",
+    _STEP_SIZE,
 )
 _RANKS = (
     "OMPI_COMM_WORLD_RANK",
@@ -33,12 +35,21 @@ _RANKS = (
     "PALS_RANKID",
     "JSM_NAMESPACE_RANK",
 )
+_KEY = re.compile("AUTH|CREDENTIAL|JWT|KEY|PASS|SECRET|TOKEN")
+"""In names of variables that may hold what nobody else must know."""
+
+_LEAST_KEY = 6
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> bool:
     """Say whether an MPI launcher started this process."""
     return any(name in environment for name in (*_WORLD_SIZES, *_RANKS))
+
+
+def launcher_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Names of the variables that are there and make a process a rank; ranks' numbers first."""
+    return [name for name in (*_RANKS, *_WORLD_SIZES) if name in environment]
 
 
 def launched_size(environment: Mapping[str, str] = os.environ) -> int:
@@ -51,12 +62,23 @@ def launched_size(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
-    """This process's rank as far as the launcher's variables tell; 0 where they don't."""
-    for name in (*_RANKS, "SLURM_PROCID"):
+    """This process's rank as far as the launcher's variables tell; 0 where they don't.
+
+    The number that srun gives a process counts only where srun says of how many: other programs
+    hand it on to processes that are no ranks of anything.
+    """
+    numbered_by_srun = (_PROCID,) if _STEP_SIZE in environment else ()
+    for name in (*_RANKS, *numbered_by_srun):
         value = environment.get(name, "")
         if re.fullmatch("[0-9]{1,9}", value):
             return int(value)
     return 0
+
+
+def name_of_rank() -> str:
+    """Name this process among several, by the launcher's variables; empty if it is the only one."""
+    size = launched_size()
+    return f"rank {launched_rank()} of {size} on {socket.gethostname()}" if size > 1 else ""
 
 
 def usable_cores() -> frozenset[int]:
@@ -112,6 +134,14 @@ def parse_bytes(text: str, name: str = "memory") -> int:
             f"{name}: {text[:40]!r} is no size, expected a number of bytes such as 4G or 512M"
         ) from None
     return int(size)
+
+
+def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return what a library or a service said, without the keys that the environment holds."""
+    for name, value in environment.items():
+        if _KEY.search(name) and len(value) >= _LEAST_KEY:
+            text = text.replace(value, f"${name}")
+    return text
 
 
 def complain(line: str) -> None:

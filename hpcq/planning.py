@@ -54,7 +54,10 @@ def plan(
     Args:
         circuit: A circuit of unitary gates with numbers as parameters; final measurements are
             dropped, gates on more than two qubits are decomposed.
-        observables: One or a list of SparsePauliOp, Pauli or text such as ``"Z0 Z5 + 0.5 X2"``
+        observables: One or a list of SparsePauliOp, SparseObservable, Pauli or text: a sum such as
+            ``"Z0 Z5 + 0.5 X2"``, a label such as ``"ZIIX"`` or ``"label:Z0+-"`` (rightmost is qubit
+            0; Qiskit's letters), or an outcome of all qubits such as ``"0011"``, which stands for
+            its probability
             or ``"ZIIX"`` (rightmost letter is qubit 0). If none is given, Z on every qubit.
         max_qubits: Search for cuts so that no subcircuit is wider than this.
         partition: One label a qubit; every gate between labels is cut.
@@ -190,7 +193,7 @@ def plan_normalised(
         "precision": limits.precision,
     }
     # Decisions go by one thread's speeds: plans must not depend on how many ranks share a node.
-    single = read_speeds(replace(limits, threads=1)) if speeds is None else Speeds(**speeds)
+    single = read_speeds(replace(limits, threads=1)) if speeds is None else _known(speeds)
     config["speeds"] = asdict(single)
     job = Job(circuit, asked, limits, config, single)
     here = replace(job, speeds=read_speeds(limits))
@@ -217,6 +220,15 @@ def plan_normalised(
         return costed(assemble(job, reduced, chosen, within_memory=exact), here)
     except MemoryLimitError as error:
         raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
+
+
+def _known(speeds: Mapping[str, Any]) -> Speeds:
+    """Return the speeds that an earlier start, or another job, left in a file."""
+    try:
+        return Speeds(**speeds)
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(f"output: what it was planned with is damaged ({reason})") from None
 
 
 def with_limits(plan: Plan, limits: Limits) -> Plan:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hpcq.cost import MOST_TASKS
 from hpcq.cutting.reuse import device_qubits
+from hpcq.errors import InputError
 from hpcq.machine import format_bytes
 from hpcq.shots.batches import predicted_seconds
+from hpcq.shots.sampling import check_memory
 
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
@@ -20,6 +23,7 @@ _SHOWN_SUBCIRCUITS = 24
 _SHOWN_CUTS = 24
 _DOMINANT = 0.5
 _ROUNDS = 3
+_UNFINISHED = " (what is done is saved; the same command goes on)"
 
 
 def plan_text(plan: Plan) -> str:
@@ -43,7 +47,9 @@ def plan_text(plan: Plan) -> str:
         if len(cut.edges) > _SHOWN_CUTS:
             lines.append(f"  ... and {len(cut.edges) - _SHOWN_CUTS} more")
     if plan.sampling is not None:
-        return "\n".join([*lines, "", *_sampling_lines(plan.sampling)])
+        refusal = _refusal_of_shots(plan)
+        warning = [f"warning: `hpcq run` refuses to simulate it ({refusal})"] if refusal else []
+        return "\n".join([*lines, "", *_sampling_lines(plan.sampling), *warning])
     return "\n".join([*lines, "", *_cost_lines(plan), *_warnings(plan)])
 
 
@@ -155,6 +161,16 @@ def _sampling_lines(sampling: Sampling) -> list[str]:
     return lines
 
 
+def _refusal_of_shots(plan: Plan) -> str:
+    """Return why a simulation of the shots is refused; empty if it is not."""
+    try:
+        if plan.sampling is not None:
+            check_memory(plan, plan.sampling)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def _sampling_json(sampling: Sampling) -> dict[str, Any]:
     """Return the same as plain JSON values."""
     return {
@@ -178,6 +194,11 @@ def _warnings(plan: Plan) -> list[str]:
         )
     elif years > 1:
         lines.append(f"warning: predicted to take {years:.2g} years, so `hpcq run` refuses it")
+    elif plan.num_tasks > MOST_TASKS:
+        lines.append(
+            f"warning: its slices make {_large(plan.num_tasks)} tasks, of at most {MOST_TASKS} "
+            "that `hpcq run` takes, so it refuses it"
+        )
     if cost.cheaper_uncut:
         seconds = min(cost.uncut_seconds, cost.uncut_mps_seconds)
         lines.append(
@@ -235,7 +256,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "lower_bound": None
         if bound is None
         else {"cuts": bound.cuts, "log10_sampling_overhead": bound.overhead * math.log10(2)},
-        "fits_memory": plan.fits,
+        "fits_memory": plan.fits if plan.sampling is None else not _refusal_of_shots(plan),
         "simulation_seconds": cost.simulation_seconds,
         "contraction_seconds": cost.contraction_seconds,
         "contraction_flops": cost.contraction_flops,
@@ -280,14 +301,20 @@ def pareto_json(front: Sequence[Plan]) -> dict[str, Any]:
     }
 
 
-def result_text(result: Result) -> str:
-    """Write a result with what matters of its history."""
+def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Write a result with what matters of its history.
+
+    Args:
+        result: The result.
+        stages: How far each stage of an unfinished run is; see :func:`hpcq.store.read_progress`.
+    """
     seconds = result.provenance.get("seconds", {})
     phases = ", ".join(f"{name} {value:.3g} s" for name, value in seconds.items())
     lines = [
         str(result),
         "",
-        f"status      {result.status}",
+        f"status      {result.status}{_UNFINISHED * (result.status != 'complete')}",
+        *(f"  {own['name']}: {own['done']} of {own['total']} tasks" for own in stages),
         f"ranks       {result.provenance.get('ranks', '?')} on "
         f"{', '.join(result.provenance.get('hosts', ['?']))}",
         f"seconds     {phases}",
@@ -297,8 +324,8 @@ def result_text(result: Result) -> str:
             f"shots       {result.provenance['shots']} in {result.provenance['rounds']} rounds",
             f"measured by {', '.join(sorted(set(result.provenance['devices'])))}",
         ]
-    else:
-        lines.append(f"norm error  {result.provenance.get('norm_error', float('nan')):.2g}")
+    elif "norm_error" in result.provenance:
+        lines.append(f"norm error  {result.provenance['norm_error']:.2g}")
     return "\n".join(lines)
 
 

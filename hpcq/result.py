@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +17,7 @@ from numpy.typing import NDArray
 
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Edge, Subcircuit
+from hpcq.files import printable
 from hpcq.inputs.observables import Observable
 
 if TYPE_CHECKING:
@@ -121,21 +126,37 @@ class Result:
         save(self, Path(path))
 
     def to_json(self) -> str:
-        """Return the values as one JSON object on one line."""
-        return json.dumps(
-            {
-                "observables": list(self.names),
-                "expectation_values": self.expectation_values.tolist(),
-                "standard_errors": self.standard_errors.tolist(),
-                "status": self.status,
-                "config": dict(self.config),
-                "provenance": dict(self.provenance),
-            }
-        )
+        """Return the values as one JSON object on one line; null where a number is not known."""
+        return json.dumps(_strict(self._plain()), allow_nan=False)
+
+    def to_csv(self) -> str:
+        """Return a table with a line for each observable; empty where a number is not known."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["observable", "expectation_value", "standard_error"])
+        numbers = (self.expectation_values.tolist(), self.standard_errors.tolist())
+        for name, *row in zip(self.names, *map(_strict, numbers), strict=True):
+            writer.writerow([name, *("" if own is None else repr(own) for own in row)])
+        return text.getvalue()
+
+    def to_bytes(self) -> bytes:
+        """Return the values for :meth:`from_json`, bit for bit, infinite ones too."""
+        return json.dumps(self._plain()).encode()
+
+    def _plain(self) -> dict[str, Any]:
+        """Return everything but the details as plain values."""
+        return {
+            "observables": list(self.names),
+            "expectation_values": self.expectation_values.tolist(),
+            "standard_errors": self.standard_errors.tolist(),
+            "status": self.status,
+            "config": dict(self.config),
+            "provenance": dict(self.provenance),
+        }
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Result:
-        """Read what :meth:`to_json` writes."""
+        """Read what :meth:`to_json` or :meth:`to_bytes` writes."""
         data = json.loads(text)
         return cls(
             tuple(data["observables"]),
@@ -155,11 +176,35 @@ def values_text(
     values: Sequence[float] | NDArray[Any],
     errors: Sequence[float] | NDArray[Any],
 ) -> str:
-    """Write values as a table, one observable a line, exact ones without an error."""
-    shown = [name if len(name) <= 40 else name[:37] + "..." for name in names]
+    """Write values as a table, one observable a line, exact ones without an error.
+
+    A value that is NaN is one that a run which is not finished has not found yet.
+    """
+    shown = [printable(name) for name in _shortened(names)]
     width = max(map(len, shown), default=0)
     lines = []
     for name, value, error in zip(shown, values, errors, strict=True):
+        if math.isnan(value):
+            lines.append(f"{name:<{width}}  not yet available")
+            continue
         uncertainty = f" ± {error:.2g}" if error else ""
+        if not math.isfinite(error):
+            uncertainty = " ± unknown"
         lines.append(f"{name:<{width}}  {value:+.12f}{uncertainty}")
     return "\n".join(lines)
+
+
+def _shortened(names: Sequence[str]) -> list[str]:
+    """Shorten long names, but not those that would look alike, such as outcomes of many qubits."""
+    short = [name if len(name) <= 40 else name[:37] + "..." for name in names]
+    alike = Counter(dict(zip(names, short, strict=True)).values())
+    return [own if alike[own] == 1 else name for name, own in zip(names, short, strict=True)]
+
+
+def _strict(value: Any) -> Any:
+    """Return plain values with None for every number that JSON has none for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _strict(own) for key, own in value.items()}
+    return [_strict(own) for own in value] if isinstance(value, (list, tuple)) else value

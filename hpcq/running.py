@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.assembly import Plan
-from hpcq.config import Device, Limits
+from hpcq.config import Device, Limits, check_threads
+from hpcq.cost import MOST_TASKS
 from hpcq.elastic.folder import CLAIM_SECONDS, FolderGoneError
 from hpcq.elastic.keeping import SharedKeeper
 from hpcq.engines.aer import AerEngine
@@ -28,7 +29,7 @@ from hpcq.job.provenance import Account, Laps
 from hpcq.job.stopping import USUAL_SIGNAL, StopSigns
 from hpcq.job.together import closing_of, device_of, from_rank_0, on_every_rank, result_of
 from hpcq.job.watching import Watchman
-from hpcq.machine import blas_threads, format_bytes
+from hpcq.machine import blas_threads, format_bytes, usable_cores
 from hpcq.result import Result
 from hpcq.shots.engine import Wanted
 from hpcq.shots.order import ShotOrder
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
     from hpcq.farm.serial import Farm, Lead
-
-_MOST_TASKS = 5_000_000
 
 
 def run(
@@ -95,7 +94,9 @@ def run(
     def keeper_of() -> Keeper | None:
         return keeper_for(output, checkpoint_seconds, claim_seconds if shared else None)
 
-    signs = StopSigns(time_limit, stop_signal, asks=farm.rank == 0)
+    with ending_the_job(farm):
+        # Every rank has arguments of its own, and might be the only one whose are wrong.
+        signs = on_every_rank(farm, lambda: StopSigns(time_limit, stop_signal, asks=farm.rank == 0))
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
             prepared = from_rank_0(farm, lambda: _kept(plan, farm.size, previous, keeper_of))
@@ -202,7 +203,7 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
             try:
                 result = _computed(prepared, lead, farm, account, opener.engine)
                 options.finish(result)
-                lead.closing = result.to_json().encode()
+                lead.closing = result.to_bytes()
             except HpcqError as error:
                 failure = error
                 lead.closing, lead.exit_code = closing_of(error), error.exit_code
@@ -236,7 +237,7 @@ def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOption
     result = prepared.finished
     assert result is not None, "it is finished"
     options.watch.say("the output is complete already, nothing is left to do")
-    farm.share(result.to_json().encode())
+    farm.share(result.to_bytes())
     if options.keeper is not None and options.keeper.shared:
         options.keeper.finish(result)
     return result
@@ -265,12 +266,13 @@ def _open(
     device: Device = "cpu" if real else device_of(farm, options.device)
 
     def make() -> Any:
+        check_threads(limits.threads, len(usable_cores()))
         engine = _engine(limits, device, wanted, options.backend)
         if isinstance(prepared, ShotsRun):
             try_templates(prepared.order, engine)
         return engine
 
-    engine = on_every_rank(farm, make, "backend: it is not usable on another rank")
+    engine = on_every_rank(farm, make)
     return _Opener(limits, device, wanted, engine)
 
 
@@ -316,9 +318,9 @@ def check_plan(plan: object, ranks: int) -> Plan:
             f"plan: predicted to take {years:.2g} years on {ranks} ranks; expected other cuts "
             "(`hpcq plan` shows what they cost)"
         )
-    if plan.num_tasks > _MOST_TASKS:
+    if plan.num_tasks > MOST_TASKS:
         raise InputError(
-            f"plan: its slices make {plan.num_tasks} tasks, expected at most {_MOST_TASKS}; other "
+            f"plan: its slices make {plan.num_tasks} tasks, expected at most {MOST_TASKS}; other "
             "cuts or more memory would make fewer"
         )
     return plan

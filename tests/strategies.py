@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from qiskit.circuit import Gate
 from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
-from qiskit.quantum_info import SparsePauliOp, Statevector, random_unitary
+from qiskit.quantum_info import SparseObservable, SparsePauliOp, Statevector, random_unitary
 
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, two_qubit_gates
 
@@ -83,15 +83,18 @@ def cuts_of(
     return Cuts(tuple(GateCut(g, pairs[g]) for g in sorted(chosen)), tuple(sorted(wires)))
 
 
-def operators(num_qubits: int) -> st.SearchStrategy[SparsePauliOp]:
-    """A Hermitian operator of a few Pauli terms."""
-    label = st.text("IXYZ", min_size=num_qubits, max_size=num_qubits)
+def operators(num_qubits: int) -> st.SearchStrategy[SparseObservable]:
+    """A Hermitian operator of a few terms: Paulis, outcomes, or any letters of Qiskit's."""
+    alphabet = st.sampled_from(("IXYZ", "01", "IXYZ01+-rl"))
+    label = alphabet.flatmap(lambda own: st.text(own, min_size=num_qubits, max_size=num_qubits))
     coefficient = st.floats(-2, 2, allow_nan=False)
     return st.lists(st.tuples(label, coefficient), min_size=1, max_size=4).map(
-        SparsePauliOp.from_list
+        SparseObservable.from_list
     )
 
 
-def uncut_value(circuit: QuantumCircuit, operator: SparsePauliOp) -> float:
+def uncut_value(circuit: QuantumCircuit, operator: SparsePauliOp | SparseObservable) -> float:
     """The expectation value without any cut, by Qiskit's own linear algebra."""
+    if isinstance(operator, SparseObservable):
+        operator = SparsePauliOp.from_sparse_observable(operator)
     return float(Statevector(circuit).expectation_value(operator).real)

@@ -259,6 +259,7 @@ def test_the_file_alone_gives_the_values_again(
         '{"gate_cuts": [{"gate": 2}, {"gate": 4}], "wire_cuts": [{"qubit": 1, "after": 1}]}'
     )
     asked = ("--observable", "Z0 Z2", "--observable", "0.5 X3 Z5 - Y0 Y1 X2 + 2 I")
+    asked += ("--observable", "010011", "--observable", "label:Z0+Irl - 0.5 label:IIII1X")
     for number, way in enumerate((("--cuts", str(cuts)), BASE[:2], ("--max-qubits", "3"))):
         output = tmp_path / f"out{number}.h5"
         assert main(["run", circuit, *way, *asked, "-o", str(output)]) == 0
@@ -283,6 +284,7 @@ def test_the_counts_alone_give_the_values_again(
         '{"gate_cuts": [{"gate": 2}, {"gate": 4}], "wire_cuts": [{"qubit": 1, "after": 1}]}'
     )
     asked = ("--observable", "Z0 Z2", "--observable", "0.5 X3 Z5 - Y0 Y1 X2 + 2 I")
+    asked += ("--observable", "010011", "--observable", "label:Z0+Irl - 0.5 label:IIII1X")
     for place, way in enumerate((("--cuts", str(cuts)), BASE[:2], ("--max-qubits", "3"))):
         output = tmp_path / f"{place}.h5"
         for _ in range(2):

@@ -34,7 +34,7 @@ def test_the_mpi_tests_pass(ranks: int) -> None:
         ranks=ranks,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("15 passed") == ranks, done.stdout
+    assert done.stdout.count("18 passed") == ranks, done.stdout
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
@@ -114,3 +114,17 @@ def test_a_shared_search_finds_the_same_cuts(tmp_path: Path) -> None:
     runs = [hpcq("run", lattice, *how, "--json", ranks=ranks) for ranks in (0, 2)]
     values = {tuple(json.loads(done.stdout)["expectation_values"]) for done in runs}
     assert len(values) == 1
+
+
+def test_a_gpu_is_asked_for_before_the_search(circuit: Path) -> None:
+    words = ("run", circuit, "--max-qubits", "3", "--search-seconds", "1000", "--device", "gpu")
+    done = hpcq(*words, ranks=2, seconds=60, CUDA_VISIBLE_DEVICES="")
+    (line,) = [own for own in done.stderr.splitlines() if own.startswith("hpcq: error:")]
+    assert "device: 'gpu' is asked for" in line
+    assert "(all 2 ranks)" in line
+
+
+def test_far_too_many_threads_are_refused(circuit: Path) -> None:
+    done = hpcq("run", circuit, "--partition", "AAABBB", "--threads", "100000", ranks=2)
+    (line,) = [own for own in done.stderr.splitlines() if own.startswith("hpcq: error:")]
+    assert "threads: 100000, expected at most" in line

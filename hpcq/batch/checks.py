@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcq.batch.job import Job
 from hpcq.batch.record import records_of
-from hpcq.errors import InputError
+from hpcq.engines.aer import CURE, GPU_CURE, WITHOUT_GPUS, has_gpu_support
+from hpcq.errors import HpcqError, InputError, MissingDependencyError
+from hpcq.farm.world import CURE as MPI_CURE
 from hpcq.files import printable_path
-from hpcq.identity import check_same, identity_of
+from hpcq.identity import Asked, asked_before, check_same, identity_of
 from hpcq.job.keeping import Keeper, shared_folder
-from hpcq.store import check_output, identity_in
+from hpcq.machine import complain
+from hpcq.store import check_output, identity_in, load_summary
 
 if TYPE_CHECKING:
     from hpcq.assembly import Plan
@@ -97,7 +101,8 @@ def check_held(plan: Plan, output: Path) -> None:
     held, wanted = identity_in(output), identity_of(plan, plan.cut)
     sure = [key for key in _SURE if key in held]
     known, new = ({key: own[key] for key in sure} for own in (held, wanted))
-    check_same(known, new, "a result")
+    before = load_summary(output) if output.exists() else None
+    check_same(known, new, "a result", asked_before(before), Asked.by(plan))
 
 
 def check_local(options: argparse.Namespace) -> None:
@@ -114,3 +119,39 @@ def check_local(options: argparse.Namespace) -> None:
     }
     for name in (name for name, given in asked.items() if given):
         raise InputError(f"local: given with --{name}, expected that for a job of SLURM alone")
+
+
+def check_packages(options: argparse.Namespace) -> None:
+    """Make sure that what a job's ranks import is installed here, where they are started from.
+
+    Where the job has another environment than this one, by ``--module`` or ``--setup``, that is
+    only said; a container has its own.
+
+    Args:
+        options: The command line of ``submit``.
+
+    Raises:
+        MissingDependencyError: If mpi4py or Aer is not.
+        InputError: If the job is to run on GPUs, and Aer is not built for them.
+    """
+    if options.container is not None:
+        return
+    missing: list[HpcqError] = []
+    alone = options.local and (options.ranks_per_node or 1) == 1
+    if not alone and find_spec("mpi4py") is None:
+        why = "submit: mpi4py is not installed here, and every rank needs it"
+        missing.append(MissingDependencyError(f"{why}; {MPI_CURE}"))
+    if not options.backend and find_spec("qiskit_aer") is None:
+        why = "submit: qiskit-aer is not installed here, and every rank needs it"
+        missing.append(MissingDependencyError(f"{why}; {CURE}"))
+    elif not options.backend and _asks_for_gpus(options) and not has_gpu_support():
+        missing.append(InputError(f"device: 'gpu', but {WITHOUT_GPUS}; {GPU_CURE}"))
+    for error in missing:
+        if not (options.module or options.setup):
+            raise error
+        complain(f"hpcq: warning: {error}, unless --module or --setup bring it")
+
+
+def _asks_for_gpus(options: argparse.Namespace) -> bool:
+    """Whether the job's ranks run with ``--device gpu``, which is what the script for GPUs says."""
+    return options.device == "gpu" or bool(options.gpus_per_node and options.device != "cpu")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.batch import local, slurm
-from hpcq.batch.record import Record, find, note_cancel, records_of
+from hpcq.batch.record import Record, find, note_cancel, record_file, records_of
 from hpcq.errors import HpcqError, InputError
-from hpcq.files import printable_path
+from hpcq.files import open_kept, printable, printable_path
 
 if TYPE_CHECKING:
     from hpcq.result import Result
@@ -106,14 +106,18 @@ class Job:
         Raises:
             SlurmError: If SLURM does not answer.
         """
+        return self._asked(self._is_recorded)
+
+    def _asked(self, counts: Callable[[slurm.Task], bool]) -> JobStatus:
+        """Ask how the job stands, by those tasks of SLURM's under its number that count."""
         record = self._record
         told = self._told()
         if record.local:
-            runs = local.lives(record.job, record.born, record.host)
+            runs = local.lives(record)
             code = None if runs else local.exit_code(self.output)
             return self._judged(told, (), runs=runs, codes=[code])
         try:
-            tasks = tuple(slurm.tasks_of(record.job))
+            tasks = tuple(own for own in slurm.tasks_of(record.job) if counts(own))
         except slurm.SlurmError:
             if told.get("state") == "DONE" and not told["old"]:
                 return JobStatus("DONE", "", told)
@@ -128,27 +132,29 @@ class Job:
         Raises:
             InputError: If that cannot be read.
         """
-        try:
-            return "".join(own.read_text(errors="replace") for own in self.log_files())
-        except OSError as error:
-            raise InputError(f"{printable_path(error.filename)}: {error.strerror}") from None
+        return "".join(_said(own) for own in self.log_files())
 
     def log_files(self) -> list[Path]:
-        """Return the files with what it said; one for each task of an array."""
-        written = Path(self._record.log)
-        name = written.name.replace("%%", "%")
-        place = Path(str(written.parent).replace("%%", "%")) / name
+        """Return the files with what it said, beside the output; one for each task of an array."""
+        name = Path(self._record.log).name.replace("%%", "%")
+        place = self.output.with_name(name)
         for sign in ("%j", "%A"):
             name = name.replace(sign, self.id)
         if "%a" not in name:
-            return [own for own in [place.with_name(name)] if own.is_file()]
+            return [own for own in [place.with_name(name)] if os.path.lexists(own)]
         start, _, end = name.partition("%a")
-        found = [
+        try:
+            found = sorted(place.parent.iterdir())
+        except OSError:
+            return []
+        return [
             own
-            for own in place.parent.iterdir()
-            if own.name.startswith(start) and own.name.endswith(end)
+            for own in found
+            if own.name.startswith(start)
+            and own.name.endswith(end)
+            and own.is_file()
+            and not own.is_symlink()
         ]
-        return sorted(found)
 
     def cancel(self) -> JobStatus:
         """End the job; what is done is saved, and the same command goes on.
@@ -157,9 +163,15 @@ class Job:
             How it stood; if it was over, it still is what it was.
 
         Raises:
+            InputError: If it is not this user's job, as far as hpcq knows.
             SlurmError: If SLURM does not answer, or refuses it.
         """
-        status = self.status()
+        if not self._record.is_ours:
+            raise InputError(
+                f"job: {self.id} is not known to be yours, expected one that you submitted; what "
+                f"says so is {printable_path(record_file(self.output))!r}, which others can write"
+            )
+        status = self._asked(self._check)
         if self._record.local or status.is_with_slurm:
             self.end()
         if not status.over:
@@ -167,12 +179,27 @@ class Job:
                 self._record = note_cancel(self._record)
         return status
 
+    def _is_recorded(self, task: slurm.Task) -> bool:
+        """Whether what SLURM has under the number can be this job: numbers come again."""
+        return self._record.may_be_of(task.uid)
+
+    def _check(self, task: slurm.Task) -> bool:
+        """Make sure that what SLURM has under the number, and not yet behind it, is this job."""
+        expected, mine = self._record.name, os.geteuid()
+        if (task.runs or task.waits) and (task.uid != mine or task.title != expected):
+            owner = "an unknown user" if task.uid is None else f"user {task.uid}"
+            raise InputError(
+                f"job: {self.id} is {printable(task.title)[:80]!r} of {owner} in SLURM, expected "
+                f"{printable(expected)[:80]!r} of user {mine}; nothing is canceled"
+            )
+        return self._is_recorded(task)
+
     def end(self) -> None:
         """Ask the system to end the job, and no more; see :meth:`cancel`."""
         if not self._record.local:
             slurm.cancel(self.id)
-        elif local.lives(self.id, self._record.born, self._record.host):
-            local.stop(self.id)
+        elif local.lives(self._record):
+            local.stop(self._record)
 
     def result(self, *, wait: bool = False, timeout: float | None = None) -> Result:
         """Return the result.
@@ -283,11 +310,24 @@ class Job:
         """Return the last line of the log that says what is wrong."""
         for place in reversed(self.log_files()):
             lines: list[str] = []
-            with suppress(OSError), place.open("rb") as log:
-                log.seek(max(0, place.stat().st_size - _TAIL_BYTES))
+            with suppress(OSError), os.fdopen(open_kept(place), "rb") as log:
+                log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL_BYTES))
                 lines = log.read().decode(errors="replace").splitlines()
             said = [line for line in lines if any(own in line.lower() for own in _BAD)]
             ours = [line for line in said if not line.startswith(_LAUNCHERS)]
             if said:
                 return (ours or said)[-1].strip()[:300]
         return ""
+
+
+def _said(log: Path) -> str:
+    """Return what is in a log.
+
+    Raises:
+        InputError: If it cannot be read, or is no log.
+    """
+    try:
+        with os.fdopen(open_kept(log), "rb") as file:
+            return file.read().decode(errors="replace")
+    except OSError as error:
+        raise InputError(f"{printable_path(log)}: {error.strerror}, expected a log") from None

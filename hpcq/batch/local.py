@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
+from hpcq.batch.record import FIRST_PID, Record
 from hpcq.command.arguments import run_variables
-from hpcq.errors import InputError
+from hpcq.errors import HpcqError, InputError
 from hpcq.farm.worker import here
+from hpcq.files import create_kept, printable, printable_path, read_kept
+from hpcq.machine import launcher_variables
 
-_KEEPS_THE_CODE = """trap : TERM INT USR1 HUP
+_KEEPS_THE_CODE = """exec 3>&0 < /dev/null
+trap : TERM INT USR1 HUP
 code=0
-"$@" || code=$?
-echo "$code" > "$0"
+"$@" 3>&- || code=$?
+echo "$code" >&3
 """
-"""A shell that outlives the signals to its run, and writes down how that ended."""
+"""A shell that outlives the signals to its run, and writes down how that ended.
+
+It gets the file for that open, as its standard input: under the file's name there may be something
+else by then.
+"""
+
+_APPENDS = os.O_WRONLY | os.O_APPEND
 
 
 def command_of(words: Sequence[str], ranks: int) -> list[str]:
@@ -54,25 +67,54 @@ def start(command: Sequence[str], log: Path, output: Path) -> tuple[str, str]:
     Returns:
         The job's name, and when the process was born.
     """
-    code_file(output).unlink(missing_ok=True)
     aside = log.with_name(f".{uuid.uuid4().hex}.log")
-    with aside.open("ab") as said:
+    with (
+        _fresh(code_file(output)) as code,
+        os.fdopen(create_kept(aside, _APPENDS), "ab") as said,
+    ):
         process = subprocess.Popen(
-            ["sh", "-c", _KEEPS_THE_CODE, str(code_file(output)), *command],
-            stdin=subprocess.DEVNULL,
+            [*_shell(output), *command],
+            stdin=code,
             stdout=said,
             stderr=said,
             start_new_session=True,
             env=_environment(),
         )
     name = f"local-{process.pid}"
-    aside.replace(log.with_name(log.name.replace("%j", name)))
+    try:
+        aside.replace(log.with_name(log.name.replace("%j", name)))
+    except OSError as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        aside.unlink(missing_ok=True)
+        place = printable_path(error.filename2 or aside)
+        raise HpcqError(f"log: {place}: {error.strerror}; {name} was ended again") from None
     return name, born(process.pid)
 
 
+def _shell(output: Path) -> list[str]:
+    """Return how every run's command begins: with the shell, and what it shall do."""
+    return ["sh", "-c", _KEEPS_THE_CODE, str(code_file(output))]
+
+
+def _fresh(place: Path) -> BinaryIO:
+    """Open a new file in place of an old one.
+
+    Raises:
+        HpcqError: If it cannot be written.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            place.unlink()
+        return os.fdopen(create_kept(place), "wb")
+    except OSError as error:
+        raise HpcqError(
+            f"output: cannot write {printable_path(place)!r}: {error.strerror}"
+        ) from None
+
+
 def _environment() -> dict[str, str]:
-    """Return the environment without what is in the words already."""
-    said = run_variables()
+    """Return the environment without what is in the words already, or makes a process a rank."""
+    said = {*run_variables(), *launcher_variables()}
     kept = {name: value for name, value in os.environ.items() if name not in said}
     return {**kept, "HPCQ_SITE": "none"}
 
@@ -85,7 +127,7 @@ def code_file(output: Path) -> Path:
 def exit_code(output: Path) -> int | None:
     """Return how the last run in the background ended; None if nothing says so."""
     try:
-        return int(code_file(output).read_text())
+        return int(read_kept(code_file(output)))
     except (OSError, ValueError):
         return None
 
@@ -99,23 +141,45 @@ def born(pid: int) -> str:
     return "" if after_name[0] in "ZX" else after_name[19]
 
 
-def lives(job: str, since: str, host: str) -> bool:
-    """Say whether a run is still there.
+def lives(record: Record) -> bool:
+    """Say whether a run is still there: the process that was recorded, and not its successor.
 
     Raises:
         InputError: If it is on another machine.
     """
-    if host != here():
-        raise InputError(f"job: {job} is a process on {host}, expected to be asked there")
-    return bool(since) and born(_pid(job)) == since
-
-
-def stop(job: str) -> None:
-    """Ask a run, and all ranks of it, to save and end."""
+    if record.host != here():
+        raise InputError(
+            f"job: {record.job} is a process on {printable(record.host[:80])!r}, expected to be "
+            "asked there"
+        )
+    pid = _pid(record.job)
+    if pid < FIRST_PID or not record.born or born(pid) != record.born:
+        return False
     try:
-        os.killpg(_pid(job), signal.SIGTERM)
-    except ProcessLookupError:
+        command = [*_shell(Path(record.output)), *shlex.split(record.script)]
+        said = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return False
+    return said == b"".join(os.fsencode(word) + b"\0" for word in command)
+
+
+def stop(record: Record) -> None:
+    """Ask a run that lives, and all ranks of it, to save and end.
+
+    Raises:
+        InputError: If it is another user's.
+    """
+    pid = _pid(record.job)
+    try:
+        if Path(f"/proc/{pid}").stat().st_uid != os.geteuid() or os.getpgid(pid) != pid:
+            raise PermissionError
+        os.killpg(pid, signal.SIGTERM)
+    except (ProcessLookupError, FileNotFoundError):
         return
+    except PermissionError:
+        raise InputError(
+            f"job: {record.job} is another user's process, expected a job of your own"
+        ) from None
 
 
 def _pid(job: str) -> int:

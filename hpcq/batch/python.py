@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from hpcq.batch.checks import writable_output
 from hpcq.batch.job import Job
 from hpcq.errors import HpcqError, InputError
-from hpcq.files import write_whole
+from hpcq.files import read_kept, write_whole
+from hpcq.inputs import qpy
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -87,10 +88,13 @@ class _Kept:
         self._new: list[Path] = []
 
     def write(self, content: bytes, suffix: str, what: str) -> str:
-        """Write a file, unless it is there, and return its path."""
+        """Write a file, unless it is there with the same content, and return its path."""
         name = f".{self._output.name}.{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
         place = self._output.with_name(name)
-        if not place.exists():
+        held = None
+        with suppress(OSError):
+            held = read_kept(place, len(content))
+        if held != content:
             write_whole(place, content, what)
             self._new.append(place)
         return str(place)
@@ -129,15 +133,12 @@ def _path(circuit: Any, kept: _Kept) -> str:
     ):
         path = os.fspath(circuit)
         return f"./{path}" if path.startswith("-") else path
-    from qiskit import QuantumCircuit, qpy
+    from qiskit import QuantumCircuit
 
     if not isinstance(circuit, QuantumCircuit):
         shown = repr(circuit)[:40]
         raise InputError(f"circuit: {shown}, expected a QuantumCircuit, or the path of one")
-
-    buffer = io.BytesIO()
-    qpy.dump(circuit, buffer)
-    return kept.write(buffer.getvalue(), ".qpy", "circuit")
+    return kept.write(qpy.dump(circuit), ".qpy", "circuit")
 
 
 def _asked(circuit: Any, observables: Any, kept: _Kept) -> list[str]:
@@ -153,9 +154,10 @@ def _asked(circuit: Any, observables: Any, kept: _Kept) -> list[str]:
 
     if isinstance(circuit, (str, PathLike)):
         circuit = read_circuit(circuit)
+    width = circuit.num_qubits
     content = [
-        {"name": own.name, "terms": [[render(term), value] for term, value in own.terms]}
-        for own in as_observables(several, circuit.num_qubits)
+        {"name": own.name, "terms": [[render(term, width), value] for term, value in own.terms]}
+        for own in as_observables(several, width)
     ]
     place = kept.write(json.dumps(content).encode(), ".observables.json", "observables")
     return [f"--observables={place}"]

@@ -13,14 +13,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hpcq.errors import InputError
+from hpcq.errors import HpcqError, InputError
 from hpcq.farm.worker import here
-from hpcq.files import open_regular, printable_path, resolved, write_whole
+from hpcq.files import open_kept, printable_path, read_kept, resolved, write_kept, write_whole
 from hpcq.machine import complain
 
 _FORMAT = "hpcq job 1"
 _MAX_BYTES = 64 << 20
-_NUMBER = re.compile("([0-9]+|local-[0-9]+)(_[0-9]+)?")
+_OWNER_WRITES, _OTHERS_WRITE = 0o644, 0o022
+_NOBODY = -1
+_NUMBER = re.compile("([0-9]{1,10}|local-[0-9]{1,10})(_[0-9]+)?")
+_NAMED = re.compile(r"(.*)-%(?:j|A_%a)\.log", re.DOTALL)
+FIRST_PID = 2
+"""The first process is the system's; signals to groups 0 and 1 reach other processes than a run."""
+
+_LOCK_SECONDS, _LOCK_POLL = 120.0, 0.05
+"""Who submits has the lock for as long as ``sbatch`` takes, which is given 60 s."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class Record:
         canceled: When it was canceled; None if it was not.
         born: When a process was born, as the system counts; it tells it from a later one.
         host: Where a process runs.
+        name: Name of the SLURM job; empty for a process.
+        uid: Who submitted it, as far as is known; see :attr:`is_ours`.
     """
 
     job: str
@@ -48,6 +58,22 @@ class Record:
     canceled: float | None = None
     born: str = ""
     host: str = ""
+    name: str = ""
+    uid: int = field(default_factory=os.geteuid)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this user submitted it.
+
+        The file beside the output says so if nobody else could write it. Otherwise this user's own
+        folder does, which leads from the job's number to the output.
+        """
+        return self.uid == os.geteuid() or _noted(self.job) == self.output
+
+    def may_be_of(self, uid: int | None) -> bool:
+        """Whether a job of some user can be this one, as far as is known."""
+        known = (None, self.uid, *([os.geteuid()] if self.is_ours else []))
+        return self.uid == _NOBODY or uid in known
 
     @property
     def shares(self) -> bool:
@@ -85,11 +111,12 @@ def keep(record: Record) -> None:
     output = Path(record.output)
     known = [own for own in records_of(output) if own.job != record.job]
     content = {"format": _FORMAT, "jobs": [asdict(own) for own in (*known, record)]}
-    write_whole(record_file(output), f"{json.dumps(content, indent=1)}\n".encode(), "record")
+    data = f"{json.dumps(content, indent=1)}\n".encode()
+    write_whole(record_file(output), data, "record", _OWNER_WRITES)
     place = _index() / record.job
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(os.fsencode(record.output))
+        write_kept(place, os.fsencode(record.output))
     except OSError as error:
         complain(
             f"hpcq: warning: {printable_path(place)}: {error.strerror}, so that the job is known "
@@ -107,13 +134,18 @@ def note_cancel(record: Record) -> Record:
 
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """Let nobody else look at the submissions of an output and add one meanwhile."""
+    """Let nobody else look at the submissions of an output and add one meanwhile.
+
+    Raises:
+        HpcqError: If somebody else does not let go of it.
+    """
     place = record_file(output).with_suffix(".lock")
+    flags = os.O_CREAT | os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = None
     with suppress(OSError):  # a file system without locks: it is only for who submits at once
         while handle is None:
-            handle = os.open(place, os.O_CREAT | os.O_RDONLY, 0o666)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            handle = os.open(place, flags, 0o666)
+            _lock(handle, place)
             if not _is_at(handle, place):  # whoever had it has removed it
                 os.close(handle)
                 handle = None
@@ -124,6 +156,23 @@ def locked(output: Path) -> Iterator[None]:
             place.unlink()
         if handle is not None:
             os.close(handle)
+
+
+def _lock(handle: int, place: Path) -> None:
+    """Take a lock as soon as it is free."""
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(handle)
+                raise HpcqError(
+                    f"{printable_path(place)}: another process has locked it for "
+                    f"{_LOCK_SECONDS:g} s; expected it to end, or the file to be removed"
+                ) from None
+            time.sleep(_LOCK_POLL)
 
 
 def records_of(output: Path) -> list[Record]:
@@ -137,13 +186,20 @@ def records_of(output: Path) -> list[Record]:
     place = record_file(output)
     if not os.path.lexists(place):
         return []
-    with os.fdopen(open_regular(place, _MAX_BYTES, "a record of hpcq's"), "rb") as file:
-        data = file.read()
+    try:
+        with os.fdopen(open_kept(place), "rb") as file:
+            found = os.fstat(file.fileno())
+            data = file.read(_MAX_BYTES)
+    except OSError as error:
+        raise InputError(f"{printable_path(place)}: {error.strerror}") from None
+    if not data:
+        raise InputError(f"{printable_path(place)}: is empty, expected a record of hpcq's")
+    safe = found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE
     try:
         content = json.loads(data)
         if content["format"] != _FORMAT:
             raise ValueError
-        records = [_read(own) for own in content["jobs"]]
+        records = [_read(own, None if safe else found.st_uid) for own in content["jobs"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{printable_path(place)}: it is no record of hpcq's") from None
     return [own for own in records if own.output == str(output)]
@@ -163,11 +219,10 @@ def find(where: str) -> Record:
         job = number[1]
         if number[2]:
             raise InputError(f"job: {where[:40]!r} is one task of an array, expected {job}")
-        with suppress(OSError):
-            output = Path(os.fsdecode((_index() / job).read_bytes()))
-            for record in records_of(output):
-                if record.job == job:
-                    return record
+        output = _noted(job)
+        for record in records_of(Path(output)) if output else ():
+            if record.job == job:
+                return record
         raise InputError(f"job: {where[:40]!r} is none that `hpcq submit` submitted from here")
     records = records_of(resolved(Path(where)))
     if not records:
@@ -180,20 +235,43 @@ def find(where: str) -> Record:
 
 def _is_at(handle: int, place: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(handle), place.stat())
+        return os.path.samestat(os.fstat(handle), place.lstat())
     except FileNotFoundError:
         return False
 
 
-def _read(content: dict[str, Any]) -> Record:
+def _read(content: dict[str, Any], uid: int | None) -> Record:
+    """Read one submission of a file.
+
+    Args:
+        content: What the file says.
+        uid: Whose the file is, if it is not this user's alone; it may then say anything.
+    """
     record = Record(**{**content, "command": tuple(content["command"])})
+    if uid is not None:
+        record = replace(record, uid=_NOBODY if uid == os.geteuid() else uid)
     texts = (*record.command, record.job, record.output, record.log, record.script)
     times = (record.submitted, record.canceled or 0.0)
-    plain = all(isinstance(own, str) for own in (*texts, record.born, record.host))
-    plain &= all(isinstance(own, (int, float)) for own in times)
-    if not plain or not _NUMBER.fullmatch(record.job) or not Path(record.log).name:
+    plain = all(isinstance(own, str) for own in (*texts, record.born, record.host, record.name))
+    plain &= all(isinstance(own, (int, float)) for own in (*times, record.uid))
+    number = _NUMBER.fullmatch(record.job) if plain else None
+    if number is None or number[2]:
         raise ValueError
-    return record
+    if record.local and int(record.job.removeprefix("local-")) < FIRST_PID:
+        raise ValueError
+    log = Path(record.log).name
+    if not log:
+        raise ValueError
+    named = _NAMED.fullmatch(log)  # of a record that an older hpcq wrote
+    return record if record.name or named is None else replace(record, name=named[1])
+
+
+def _noted(job: str) -> str:
+    """Return the output of a job that this user submitted; empty if there was none."""
+    try:
+        return os.fsdecode(read_kept(_index() / job))
+    except OSError:
+        return ""
 
 
 def _index() -> Path:

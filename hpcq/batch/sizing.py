@@ -17,7 +17,7 @@ from hpcq.batch.request import (
     read_word,
     shown_time,
 )
-from hpcq.config import rounded_memory
+from hpcq.config import check_threads, rounded_memory
 from hpcq.errors import InputError
 from hpcq.machine import parse_bytes, usable_cores, usable_memory
 
@@ -97,6 +97,7 @@ def sized(
         options.memory = str(rounded_memory(max(share - _LIBRARIES, 64 << 20)))
     limit = parse_bytes(options.memory)
     options.threads = options.threads or request.cpus_per_rank
+    check_threads(options.threads, len(usable_cores()) if options.local else request.cpus_per_rank)
     timed = request.time is not None or options.local
     known = None not in (nodes, ranks) and given is not None and timed
     made = plan(not known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpcq.errors import HpcqError
-from hpcq.machine import read_duration
+from hpcq.machine import launcher_variables, read_duration
 
 _SECONDS = 60.0
 _SUBMITTED = re.compile(r"^([0-9]+)(?:;.*)?$", re.MULTILINE)
 _JOB = re.compile(r"(^|\s)JobId=[0-9]")
+_OWNER = re.compile(r"\(([0-9]+)\)$")
 _NODES = re.compile(r"([^|]*)\|([0-9]+)\+?\|([0-9]+)\+?\|([^|]*)\|([0-9]+)")
 _LIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING")
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED")
@@ -34,6 +36,8 @@ class Task:
         code: Its exit code; None where it has none yet.
         restarts: How often it was put back into the queue.
         nodes: Where it runs.
+        title: What it was called when it was submitted.
+        uid: Number of its owner; None where that is not known.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Task:
     code: int | None = None
     restarts: int = 0
     nodes: str = ""
+    title: str = ""
+    uid: int | None = None
 
     @property
     def runs(self) -> bool:
@@ -156,6 +162,7 @@ def _task(block: str) -> Task:
         name = f"{values['ArrayJobId']}_{values['ArrayTaskId']}"
     state = values.get("JobState", "UNKNOWN")
     reason, restarts = values.get("Reason", ""), values.get("Restarts", "")
+    owner = _OWNER.search(values.get("UserId", ""))
     return Task(
         name,
         state,
@@ -163,6 +170,8 @@ def _task(block: str) -> Task:
         _code(values, state),
         int(restarts) if restarts.isdecimal() else 0,
         values.get("NodeList", "").replace("(null)", ""),
+        values.get("JobName", ""),
+        int(owner[1]) if owner else None,
     )
 
 
@@ -194,6 +203,9 @@ def _accounted(job: str) -> list[Task]:
 def _ask(command: Sequence[str], text: str | None = None) -> str:
     """Call one of SLURM's commands.
 
+    A job inherits the environment of sbatch; where a rank calls it, the job must not take itself
+    for that rank.
+
     Raises:
         SlurmError: If it is not there, fails, or does not answer.
     """
@@ -206,6 +218,7 @@ def _ask(command: Sequence[str], text: str | None = None) -> str:
             errors="surrogateescape",
             timeout=_SECONDS,
             check=False,
+            env={k: v for k, v in os.environ.items() if k not in launcher_variables()},
         )
     except FileNotFoundError:
         raise SlurmError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcq.batch import local, slurm
-from hpcq.batch.checks import check_free, check_held, check_local, free_output
+from hpcq.batch.checks import check_free, check_held, check_local, check_packages, free_output
 from hpcq.batch.job import Job
 from hpcq.batch.record import Record, keep, locked
 from hpcq.batch.request import (
@@ -71,6 +71,7 @@ def prepare(
     """
     if options.local:
         check_local(options)
+    check_packages(options)
     request, found = asked_for(options), [*words]
     modules = [f"module load {read_word('module', own)[1]}" for own in options.module]
     output = free_output(options)
@@ -136,7 +137,9 @@ def put_into_the_queue(order: Order) -> Job:
     with locked(order.output):
         check_free(order.output, shares="--shared" in order.words)
         number = slurm.submit(order.script, order.sbatch)
-        return Job(_kept(Record(number, str(order.output), order.log, order.words, order.script)))
+        name = os.environ.get("SBATCH_JOB_NAME") or order.request.job_name  # sbatch prefers it
+        made = Record(number, str(order.output), order.log, order.words, order.script, name=name)
+        return Job(_kept(made))
 
 
 def _kept(record: Record) -> Record:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.errors import InputError
-from hpcq.machine import launched_rank, parse_bytes
+from hpcq.machine import launched_rank, parse_bytes, usable_cores
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -55,14 +55,20 @@ def planned(
         check: Called on rank 0 first; what it refuses all ranks do.
         to_run: Whether the plan is to be run, and not only looked at.
     """
-    from hpcq.job.together import from_rank_0, room_of
+    from hpcq.config import check_threads
+    from hpcq.job.together import device_of, from_rank_0, on_every_rank, room_of
     from hpcq.planning import pareto_plans, plan_normalised, with_limits
     from hpcq.running import check_plan
 
     cores, memory = room_of(farm, getattr(options, "device", "auto"))
 
+    from_rank_0(farm, check)
+    if to_run:
+        on_every_rank(farm, lambda: check_threads(options.threads or 1, len(usable_cores())))
+    if farm.share(b"Aer" if to_run and _takes_aer(options) else b""):
+        device_of(farm, options.device)  # or the search for cuts would be for nothing
+
     def make() -> list[Plan]:
-        check()
         begun = reading or read_ahead(options)
         if begun is None or isinstance(begun, InputError):
             raise begun or InputError("launcher: rank 0 is another process than it said")
@@ -80,6 +86,14 @@ def planned(
         return [check_plan(with_limits(plan, limits), farm.size)]
 
     return from_rank_0(farm, make) or []
+
+
+def _takes_aer(options: argparse.Namespace) -> bool:
+    """Whether a run simulates: on no device, and with something left to do; known on rank 0."""
+    previous = getattr(options, "previous", None)
+    if previous is None or previous.status != "complete":
+        return not options.backend
+    return not options.backend and budget_for(options) is not None and not options.shared
 
 
 def how_to_plan(

@@ -79,7 +79,9 @@ def all_commands(known: Mapping[str, Command]) -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="print a result file", allow_abbrev=False)
     show.add_argument("file", type=values.some_text, metavar="OUT.h5")
-    show.add_argument("--json", action="store_true", help="print one JSON object")
+    ways = show.add_mutually_exclusive_group()
+    ways.add_argument("--json", action="store_true", help="print one JSON object")
+    ways.add_argument("--csv", action="store_true", help="print a line for each observable")
     show.set_defaults(command=known["show"])
 
     status = commands.add_parser(
@@ -323,7 +325,8 @@ def add_job(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TEXT",
-        help="'Z0 Z5 + 0.5 X2', or a label ZIIX (rightmost is qubit 0); repeatable",
+        help="'Z0 Z5 + 0.5 X2', a label ZIIX or label:Z0+- (rightmost is qubit 0), or an outcome "
+        "0011 for its probability; repeatable",
     )
     asked.add_argument(
         "--observables", type=values.some_text, metavar="FILE.json", help="named observables"

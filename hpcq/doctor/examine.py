@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import get_args
 
-from hpcq.config import LEAST_MEMORY, Limits, Precision
+from hpcq.config import LEAST_MEMORY, Limits, Precision, check_threads
 from hpcq.doctor.finding import Finding
 from hpcq.errors import HpcqError
 from hpcq.files import printable_path
@@ -30,6 +30,7 @@ def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
         budget: See :func:`hpcq.calibration.measure_speeds`.
 
     Raises:
+        InputError: If the threads are far more than this process has cores.
         HpcqError: If there is no Aer, or the file cannot be written.
     """
     from hpcq.farm.world import ending_the_job, open_farm
@@ -37,6 +38,7 @@ def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
     farm = open_farm()
     cores = farm.smallest(farm.local_share()[0])
     findings = []
+    check_threads(threads or 1, len(usable_cores()))
     with ending_the_job(farm):
         if farm.rank == 0:
             from hpcq.calibration import measure_speeds

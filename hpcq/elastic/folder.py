@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from typing import Any
 
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.worker import here
-from hpcq.files import printable_path
+from hpcq.files import create_kept, printable_path, read_kept, write_kept
 
 CLAIM_SECONDS = 120.0
 """How long a job may be silent before others take over what it has claimed."""
@@ -31,6 +31,8 @@ _BEATS = 8.0
 
 _LOOK_SECONDS = 1.0
 _TRIES = 5
+_OURS = re.compile(r"member\.|claim\.|part\.|plan$|\.hpcq-.*\.part$")
+"""Names of what is in such a folder."""
 
 
 class FolderGoneError(HpcqError):
@@ -87,6 +89,7 @@ class SharedFolder:
         for left in reversed(range(_TRIES)):
             try:
                 self.path.mkdir(exist_ok=True)
+                self._check_link()
                 self.tell(now=True)
                 return
             except FileNotFoundError:  # the last one to leave has removed it again
@@ -97,6 +100,19 @@ class SharedFolder:
                 if isinstance(error, (FileExistsError, NotADirectoryError)):
                     raise InputError(f"shared: {shown!r} is no folder, expected one") from None
                 raise HpcqError(f"shared: cannot write {shown!r}: {error.strerror}") from None
+
+    def _check_link(self) -> None:
+        """Refuse a link in a folder of many that none of them put there who may.
+
+        Linux has the same rule for folders such as /tmp (``fs.protected_symlinks``).
+        """
+        if not self.path.is_symlink():
+            return
+        if self.path.lstat().st_uid not in (os.geteuid(), self.path.parent.stat().st_uid):
+            raise InputError(
+                f"shared: {printable_path(self.path)!r} is a link that another user put there, "
+                "expected a folder"
+            )
 
     # --------------------------------------------------------------------- who is there
 
@@ -178,9 +194,8 @@ class SharedFolder:
         Returns:
             Whether it is this job's now.
         """
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
         try:
-            handle = os.open(self.path / f"claim.{name}.{generation}", flags, 0o666)
+            handle = create_kept(self.path / f"claim.{name}.{generation}")
         except FileExistsError:
             return False
         with os.fdopen(handle, "w") as file:
@@ -199,11 +214,13 @@ class SharedFolder:
         return now - self._nameless.setdefault(file, now) < self.claim_seconds
 
     def owner(self, name: str, generation: int) -> str | None:
-        """Return whose a claim is; empty if it does not say yet, None if there is none."""
+        """Return whose a claim is; empty if it does not say, None if there is none."""
         try:
             return self._text(f"claim.{name}.{generation}")
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError:  # a pipe, say, or a link
+            return ""
 
     def take(self, name: str) -> bool:
         """Claim something, also if it was that of a job that is gone."""
@@ -231,14 +248,21 @@ class SharedFolder:
         return self._read(name)
 
     def remove(self) -> None:
-        """Remove the folder, from one moment to the next: all is done."""
+        """Remove the folder, from one moment to the next: all is done.
+
+        What is in it and is not of such a folder stays: it may be a link, and to anywhere.
+        """
         aside = self.path.with_name(f".{self.path.name}.{self.name}")
         with contextlib.suppress(OSError):
             self.path.replace(aside)
             place = aside.resolve()
             if aside.is_symlink():  # somebody wants the parts elsewhere
                 aside.unlink()
-            shutil.rmtree(place, ignore_errors=True)
+            for file in place.iterdir():
+                if _OURS.match(file.name):
+                    with contextlib.suppress(OSError):
+                        file.unlink()
+            place.rmdir()
 
     def close(self) -> None:
         """Leave when all is done; the last one removes the folder."""
@@ -255,19 +279,14 @@ class SharedFolder:
                 self.remove()
 
     def _write(self, name: str, text: str) -> None:
-        aside = self.path / f".{name}.{self.name}"
-        aside.write_text(text)
-        aside.replace(self.path / name)
+        write_kept(self.path / name, text.encode())
 
     def _text(self, name: str) -> str:
-        """Return what a file says; a pipe, which nobody writes to, says nothing."""
-        handle = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        return read_kept(self.path / name).decode(errors="replace")
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
             found = json.loads(self._text(name))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None

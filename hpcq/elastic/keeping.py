@@ -15,7 +15,8 @@ from hpcq.elastic.folder import CLAIM_SECONDS, FolderGoneError, SharedFolder
 from hpcq.elastic.sharing import FLUSH_SECONDS, Sharing
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.tasks import Finished, Tasks
-from hpcq.identity import Identity, check_same, digest
+from hpcq.files import printable
+from hpcq.identity import Asked, Identity, check_same, digest
 from hpcq.job.keeping import STATUS_SECONDS, USUAL_SECONDS, Keeper, shared_folder
 from hpcq.machine import launched_size
 from hpcq.store import check_output, identity_in, load_summary
@@ -58,6 +59,8 @@ class SharedKeeper(Keeper):
         self._flush_seconds = min(seconds, FLUSH_SECONDS)
         self.folder = SharedFolder(shared_folder(path), claim_seconds)
         self._plans = False
+        self._planned: dict[str, Any] = {}
+        self._stages: list[Sharing] = []
         self._identity: Identity = {}
         self._told = -math.inf
         self.folder.tell({"slurm_job": os.environ.get("SLURM_JOB_ID")})
@@ -105,13 +108,22 @@ class SharedKeeper(Keeper):
 
     def settle(self, config: Mapping[str, Any]) -> None:
         """Say what to plan with, if this job is the first."""
+        self._planned = {name: config.get(name) for name in ("memory_bytes", "threads", "speeds")}
         if self._plans:
-            names = ("memory_bytes", "threads", "speeds")
-            with suppress(OSError):
-                self.folder.remember(_PLAN, {name: config.get(name) for name in names})
+            self._tell_plan()
 
-    def agree(self, identity: Identity) -> None:
+    def _tell_plan(self) -> None:
+        """Say to jobs that come later what to plan with, unless somebody has."""
+        with suppress(OSError):
+            if self._planned and self.folder.recall(_PLAN) is None:
+                self.folder.remember(_PLAN, self._planned)
+
+    def agree(self, identity: Identity, asked: Asked | None = None) -> None:
         """Make sure that all jobs are at work on the same run.
+
+        Args:
+            identity: What it is known by.
+            asked: What it was asked for, to say how others differ.
 
         Raises:
             InputError: If another one is at work on another.
@@ -119,11 +131,13 @@ class SharedKeeper(Keeper):
         """
         self._identity = dict(identity)
         try:
-            self.folder.tell({"identity": self._identity}, now=True)
+            told = {} if asked is None else {"asked": asked.to_json()}
+            self.folder.tell({"identity": self._identity, **told}, now=True)
             for name, said in self.folder.members().items():
                 known = said.get("identity")
                 if name != self.folder.name and isinstance(known, dict):
-                    check_same(known, identity, "a shared result")
+                    other = Asked.from_json(said.get("asked"))
+                    check_same(known, identity, "a shared result", other, asked)
         except InputError:
             self.withdraw()
             raise
@@ -133,7 +147,23 @@ class SharedKeeper(Keeper):
 
     def partner(self, stage: str, tasks: Tasks, finished: Finished) -> Sharing:
         """Return who shares the tasks of a stage with the others."""
-        return Sharing(self.folder, f"{self._run} {stage}", tasks, finished, self._flush_seconds)
+        name = f"{self._run} {stage}"
+        own = Sharing(self.folder, name, tasks, finished, self._flush_seconds, self.renew)
+        self._stages.append(own)
+        return own
+
+    def renew(self) -> None:
+        """Make the folder anew after somebody removed it, with the plan and the earlier stages.
+
+        Raises:
+            FolderGoneError: If the others removed it, because all is done.
+        """
+        if self.is_complete():
+            raise FolderGoneError(self.folder.path)
+        self.folder.join()
+        self._tell_plan()
+        for stage in self._stages[:-1]:
+            stage.restore(None)
 
     @property
     def _run(self) -> str:
@@ -175,7 +205,7 @@ class SharedKeeper(Keeper):
         """Return what every job has done."""
         kept = ("host", "slurm_job", "tasks", "again", "busy_seconds")
         members = self.folder.members().values()
-        return {"members": [{name: own.get(name) for name in kept} for own in members]}
+        return {"members": [{name: _plain(own.get(name)) for name in kept} for own in members]}
 
     def _is_over(self) -> bool:
         """After the folder was found gone: say whether the others are done; if not, begin anew."""
@@ -203,3 +233,10 @@ class SharedKeeper(Keeper):
     def forget_status(self) -> None:
         """Give up what is claimed and not done."""
         self.folder.leave()
+
+
+def _plain(value: object) -> object:
+    """Return what another job said of itself, if it is a number or a short text."""
+    if isinstance(value, str):
+        return printable(value[:200])
+    return value if isinstance(value, (int, float)) else None

@@ -11,7 +11,7 @@ import numpy as np
 
 from hpcq.farm import wire
 from hpcq.farm.tasks import Batch
-from hpcq.files import write_whole
+from hpcq.files import open_kept, write_whole
 
 _MARK = b"hpcq part 1\n"
 _SEAL_BYTES = 32
@@ -32,7 +32,7 @@ def write_part(place: Path, batch: Batch) -> None:
 def read_part(place: Path) -> Batch | None:
     """Read them; None if they are damaged, or gone."""
     try:
-        with os.fdopen(os.open(place, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with os.fdopen(open_kept(place), "rb") as file:
             content = file.read()
     except OSError:
         return None
@@ -40,8 +40,17 @@ def read_part(place: Path) -> Batch | None:
     body = memoryview(content)[len(_MARK) + _SEAL_BYTES :]
     if not content.startswith(_MARK) or hashlib.sha256(body).digest() != seal:
         return None
+    try:
+        return _batch(body)
+    except (ValueError, TypeError, struct.error, MemoryError):  # sealed, but by whom?
+        return None
+
+
+def _batch(body: memoryview) -> Batch:
     (length,) = _LENGTH.unpack_from(body)
     start = _LENGTH.size + length
     batch = wire.read_batch(np.frombuffer(body[_LENGTH.size : start], dtype=np.uint8))
+    if batch.data.nbytes != len(body) - start:
+        raise ValueError("it announces other data than it holds")
     batch.data[:] = np.frombuffer(body[start:], dtype=batch.data.dtype)
     return batch

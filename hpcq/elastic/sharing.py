@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from hpcq.elastic.folder import FolderGoneError, SharedFolder
 from hpcq.elastic.parts import read_part, write_part
-from hpcq.errors import NotWrittenError
+from hpcq.errors import HpcqError, NotWrittenError
 from hpcq.farm.tasks import Batch, Finished, Numbers, Seconds, Tasks
+from hpcq.files import printable_path
 from hpcq.identity import digest
 from hpcq.machine import complain
 
@@ -31,6 +33,9 @@ _LOOK_SECONDS = 1.0
 
 _ESTIMATE_SECONDS = 5.0
 _WARN_SECONDS = 30.0
+_PART_BYTES = 1 << 26
+"""Results that are written again go into parts of about this size."""
+
 _LOOK_SHARE = 20.0
 """How many times longer than it took to look, it is until the next time, at least."""
 
@@ -48,6 +53,8 @@ class Sharing:
         tasks: All its tasks.
         finished: Results; those of others are added.
         flush_seconds: How often to write what this job has found.
+        renew: Makes the folder anew after somebody removed it; raises FolderGoneError if the
+            others did, because all is done.
     """
 
     def __init__(
@@ -57,8 +64,10 @@ class Sharing:
         tasks: Tasks,
         finished: Finished,
         flush_seconds: float = FLUSH_SECONDS,
+        renew: Callable[[], None] | None = None,
     ) -> None:
         self._folder, self._finished = folder, finished
+        self._renew = renew or folder.join
         self._flush_seconds = flush_seconds
         self._costs = tasks.costs
         starts = block_starts(tasks.costs, tasks.kin)
@@ -69,6 +78,7 @@ class Sharing:
         self._claims = f"{digest([stage, starts.tolist()])[:12]}."
         self._open = self._by_size()
         self._read: set[str] = set()
+        self._saved = np.zeros(len(tasks.costs), dtype=bool)
         self._doubtful: set[str] = set()
         self._mine: list[Batch] = []
         self._own: set[int] = set()
@@ -109,7 +119,7 @@ class Sharing:
             self._take_in(scheduler)
             self._more = not stopping and self._claim(scheduler)
         except (OSError, NotWrittenError) as error:
-            self._excuse(error)
+            self._excuse(error, scheduler)
         took = time.monotonic() - now
         self._next_look = now + max(_LOOK_SECONDS, _LOOK_SHARE * took)
         return self._more
@@ -128,48 +138,119 @@ class Sharing:
         """End: write what the others still need.
 
         Raises:
-            HpcqError: If this job stops and what it has found cannot be written.
+            FolderGoneError: If the others are done.
+            NotWrittenError: If this job stops and what it has found cannot be written.
         """
         try:
-            self.flush()
-        except (OSError, NotWrittenError) as error:
+            try:
+                self.flush()
+                if not complete:
+                    self._take_in(None)
+            except OSError:
+                if self._folder.path.is_dir():
+                    raise
+                self._make_anew(None)
+        except FolderGoneError:
+            raise
+        except (OSError, HpcqError) as error:
+            words = " ".join(str(error).split())
             if not complete:
-                words = " ".join(str(error).split())
                 raise NotWrittenError(f"shared: not all that is done is saved: {words}") from None
-            self._excuse(error)
+            self._warn(words)
 
-    def _excuse(self, error: Exception) -> None:
-        """Go on without the others for a while, unless the folder is gone."""
+    def _excuse(self, error: Exception, scheduler: Scheduler) -> None:
+        """Go on without the others for a while; if the folder is gone, make it anew."""
         if not self._folder.path.is_dir():
-            raise FolderGoneError(self._folder.path) from None
+            try:
+                self._make_anew(scheduler)
+                return
+            except FolderGoneError:
+                raise
+            except (OSError, HpcqError) as another:
+                error = another
+        self._warn(" ".join(str(error).split()))
+
+    def _warn(self, words: str) -> None:
         if time.monotonic() - self._warned >= _WARN_SECONDS:
             self._warned = time.monotonic()
-            complain(f"hpcq: warning: shared: {' '.join(str(error).split())}; tried again")
+            complain(f"hpcq: warning: shared: {words.removeprefix('shared: ')}; tried again")
+
+    # ------------------------------------------------------------- what others removed
+
+    def _make_anew(self, scheduler: Scheduler | None) -> None:
+        """Make the folder anew, with all that this job has and had claimed.
+
+        Raises:
+            FolderGoneError: If it is gone because the others are done.
+        """
+        self._renew()
+        name = printable_path(self._folder.path)
+        complain(f"hpcq: {name} was removed; it is made anew with all that this job has")
+        for block in self._own:
+            if len(self._missing(block)):
+                self._folder.claim(f"{self._claims}{block}")
+        self.restore(scheduler)
+
+    def restore(self, scheduler: Scheduler | None) -> None:
+        """Write again what this job has and what is in no part any more, whoever found it.
+
+        Args:
+            scheduler: This job's; None where it is done with this stage.
+        """
+        self._read.clear()
+        self._saved[:] = False
+        self._take_in(scheduler)
+        batches: list[Batch] = []
+        for batch in self._finished.kept():
+            lost = ~self._saved[batch.tasks]
+            if lost.any():
+                batches.append(batch.only(lost))
+            if sum(own.data.nbytes for own in batches) > _PART_BYTES:
+                self._write(batches)
+        self._write(batches)
+        self._mine = [own for own in self._mine if not self._saved[own.tasks].all()]
 
     def flush(self) -> None:
         """Write what this job has found for the others."""
         if self._mine:
-            self._written += 1
             self._folder.tell(now=True)
-            place = self._folder.path / f"{self._parts}{self._folder.name}.{self._written}"
-            write_part(place, Batch.joined(self._mine))
-            self._read.add(place.name)
-            self._mine.clear()
+            self._write(self._mine)
         self._flushed = time.monotonic()
 
-    def _take_in(self, scheduler: Scheduler) -> None:
+    def _write(self, batches: list[Batch]) -> None:
+        """Write a part, and forget the batches that are in it now."""
+        if not batches:
+            return
+        self._written += 1
+        place = self._folder.path / f"{self._parts}{self._folder.name}.{self._written}"
+        joined = Batch.joined(batches)
+        write_part(place, joined)
+        self._read.add(place.name)
+        self._saved[joined.tasks] = True
+        batches.clear()
+
+    def _take_in(self, scheduler: Scheduler | None) -> None:
         """Read what others have found."""
-        for name in self._folder.names(self._parts):
+        names = self._folder.names(self._parts)
+        if not self._read.issubset(names):
+            complain("hpcq: parts were removed; what this job has of them is written again")
+            self.restore(scheduler)
+            return
+        for name in names:
             if name in self._read:
                 continue
             self._read.add(name)
             batch = read_part(self._folder.path / name)
-            if batch is None:
-                complain(f"hpcq: warning: {name} is damaged; its tasks are done again")
+            if batch is None or not self._finished.takes(batch):
+                complain(
+                    f"hpcq: warning: {printable_path(name)} is damaged; its tasks are done again"
+                )
                 self._doubtful.add(name.removeprefix(self._parts).rpartition(".")[0])
                 continue
-            if batch.data.dtype == self._finished.dtype:
-                scheduler.elsewhere(self._finished.add(batch))
+            self._saved[batch.tasks] = True
+            new = self._finished.add(batch)
+            if scheduler is not None:
+                scheduler.elsewhere(new)
 
     def _claim(self, scheduler: Scheduler) -> bool:
         """Claim blocks until there is work ahead; return whether any was."""
@@ -183,7 +264,11 @@ class Sharing:
         more = False
         for block in [*free, *left]:
             name, generation = places[block], claimed.get(places[block], -1) + 1
-            if generation and (block in self._own or self._is_held(name, generation - 1)):
+            if block in self._own:
+                if not generation:  # somebody has removed the claim
+                    self._folder.claim(name)
+                continue
+            if generation and self._is_held(name, generation - 1):
                 continue
             if self._folder.claim(name, generation):
                 if generation:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 CURE = "install it with: pip install 'hpcq[cpu]' (or 'hpcq[gpu]' for NVIDIA cards)"
+GPU_CURE = "for NVIDIA cards: pip uninstall qiskit-aer, then pip install 'hpcq[gpu]'"
+WITHOUT_GPUS = "this qiskit-aer is built without GPU support"
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,8 @@ def choose_device(device: str) -> Device:
 
 def probe_gpu() -> tuple[bool, str]:
     """Say whether Aer runs on a GPU here, and if not, why."""
-    aer = _import_aer()
-    if "GPU" not in aer.AerSimulator().available_devices():
-        return False, "this qiskit-aer is built without GPU support"
+    if not has_gpu_support():
+        return False, WITHOUT_GPUS
     from qiskit import QuantumCircuit
 
     circuit = QuantumCircuit(1)
@@ -129,6 +130,15 @@ def probe_gpu() -> tuple[bool, str]:
     except (EngineError, RuntimeError) as error:
         return False, str(error)
     return bool(np.allclose(state, np.sqrt(0.5))), "a known state came out wrong"
+
+
+def has_gpu_support() -> bool:
+    """Whether the installed Aer is built for GPUs, be there one here or not.
+
+    Raises:
+        MissingDependencyError: If there is no Aer.
+    """
+    return "GPU" in _import_aer().AerSimulator().available_devices()
 
 
 def aer_version() -> str:

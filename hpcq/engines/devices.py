@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hpcq.engines.backends import runtime_module, transpile
 from hpcq.engines.sampling import Row, Run, check_rows, sorted_row
 from hpcq.errors import EngineError, InputError
+from hpcq.machine import without_secrets
 from hpcq.variants.sampled import Template
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class DeviceShots:
             job = sampler.run(pubs)
             return job.result()
         except Exception as error:  # services fail in ways of their own
-            reason = " ".join(str(error).split())[:500] or type(error).__name__
+            reason = without_secrets(" ".join(str(error).split()))[:500] or type(error).__name__
             raise EngineError(f"{self.name} failed{_job_words(job)}: {reason}") from error
 
 

@@ -18,7 +18,7 @@ from hpcq.exact.order import WorkOrder
 from hpcq.farm.own import in_process
 from hpcq.farm.serial import SerialFarm
 from hpcq.farm.tasks import Finished
-from hpcq.identity import check_same, exact_identity
+from hpcq.identity import Asked, asked_before, check_same, exact_identity
 from hpcq.job.options import RunOptions
 from hpcq.job.provenance import Account
 from hpcq.job.together import check_outcome
@@ -244,12 +244,12 @@ def prepare_exact(plan: Plan, options: RunOptions) -> ExactRun:
         )
     identity = exact_identity(plan) if options.keeper is not None or options.previous else {}
     if options.keeper is not None:
-        options.keeper.agree(identity)
+        options.keeper.agree(identity, Asked.by(plan))
     previous = options.previous.details if options.previous is not None else None
     done = Unfinished(())
     if previous is not None:
         known = previous.identity
         what = "an unfinished result" if previous.unfinished else "a result"
-        check_same(known, identity, what)
+        check_same(known, identity, what, asked_before(options.previous), Asked.by(plan))
         done = previous.unfinished or done
     return ExactRun(plan, WorkOrder.of(plan), options, identity, done)

@@ -21,6 +21,7 @@ import numpy as np
 
 from hpcq.farm import wire
 from hpcq.farm.own import OwnWorker
+from hpcq.farm.private import private_comm
 from hpcq.farm.serial import Lead
 from hpcq.farm.tasks import Batch, Lease, Opener, Work
 from hpcq.machine import complain, usable_cores, usable_memory
@@ -48,11 +49,12 @@ class MpiFarm:
     """Rank 0 schedules; all ranks, rank 0 included while they are few, compute.
 
     Args:
-        comm: The communicator; it is duplicated, so that no message meets the caller's.
+        comm: The communicator; the farm talks on one beside it, so that no message meets the
+            caller's.
     """
 
     def __init__(self, comm: Comm) -> None:
-        self._comm = comm.Dup()
+        self._comm = private_comm(comm)
         self.rank: int = self._comm.Get_rank()
         self.size: int = self._comm.Get_size()
         self._hosts: list[str] = []
@@ -81,9 +83,13 @@ class MpiFarm:
 
     def names(self, name: str) -> list[str]:
         """Gather every rank's name on rank 0."""
-        names = self._comm.gather(name, root=0) or []
+        names = self.gather(name)
         self._hosts = [own.split()[0] for own in names]
         return names
+
+    def gather(self, text: str) -> list[str]:
+        """Gather every rank's text on rank 0."""
+        return self._comm.gather(text, root=0) or []
 
     def local_share(self) -> tuple[int, int]:
         """Share cores that several ranks of the node may use, and the node's memory."""

@@ -103,6 +103,9 @@ class Farm(Protocol):
     def names(self, name: str) -> list[str]:
         """Return every rank's name, in order, on rank 0 and an empty list elsewhere."""
 
+    def gather(self, text: str) -> list[str]:
+        """Return every rank's text, in order, on rank 0 and an empty list elsewhere."""
+
     def local_share(self) -> tuple[int, int]:
         """Return the cores and the bytes of memory that fall to this rank on its node."""
 
@@ -140,6 +143,10 @@ class SerialFarm:
     def names(self, name: str) -> list[str]:
         """Return the one name."""
         return [name]
+
+    def gather(self, text: str) -> list[str]:
+        """Return the one text."""
+        return [text]
 
     def local_share(self) -> tuple[int, int]:
         """Return all usable cores and memory."""

@@ -165,6 +165,19 @@ class Finished:
         """Bytes of all results."""
         return sum(batch.data.nbytes for batch in self.batches)
 
+    def takes(self, batch: Batch) -> bool:
+        """Say whether results of unknown origin, from a file say, can be added."""
+        tasks, sizes, data = batch.tasks, batch.sizes, batch.data
+        return bool(
+            tasks.shape == sizes.shape == (len(tasks),)
+            and tasks.dtype.kind == sizes.dtype.kind == "i"
+            and data.dtype == self.dtype
+            and data.dtype.kind in "iufc"
+            and len(np.unique(tasks)) == len(tasks)
+            and ((tasks >= 0) & (tasks < len(self)) & (sizes >= 0)).all()
+            and data.shape == (sizes.sum(),)
+        )
+
     def add(self, batch: Batch) -> Numbers:
         """Take in results, and return which of them are new; the first answer counts."""
         new = self._batch[batch.tasks] < 0

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from hpcq.farm.tasks import Array, Batch, Lease, Opener, Work
+from hpcq.machine import without_secrets
 
 _FLUSH_BYTES = 8 << 20
 _FLUSH_TASKS = 1 << 13
@@ -138,7 +139,7 @@ def compute(
 def said(error: BaseException) -> str:
     """Return an error with the lines of code that it came from."""
     lines = traceback.format_exception(error)
-    return f"{type(error).__name__}: {error}\n{''.join(lines)}"
+    return without_secrets(f"{type(error).__name__}: {error}\n{''.join(lines)}")
 
 
 def here() -> str:

@@ -12,9 +12,17 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hpcq.errors import HpcqError, MissingDependencyError, StoppedError, WorldOfOneError
+from hpcq.farm.launcher import check_not_inherited
 from hpcq.farm.mpi import MpiFarm
 from hpcq.farm.serial import Farm, SerialFarm
-from hpcq.machine import complain, launched, launched_rank, launched_size
+from hpcq.machine import (
+    complain,
+    launched,
+    launched_rank,
+    launched_size,
+    launcher_variables,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -40,24 +48,40 @@ def open_farm(comm: Comm | None = None) -> Farm:
     Raises:
         MissingDependencyError: If a launcher started the process and MPI is not usable.
         WorldOfOneError: If a launcher started several processes that don't see each other.
+        InputError: If the launcher started another process, which started this one.
     """
     if comm is None:
         if not launched():
             return SerialFarm()
         try:
-            with _within_patience():
-                from mpi4py import MPI
-        except (ImportError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise MissingDependencyError(f"MPI is not usable here ({reason}); {CURE}") from None
-        comm = MPI.COMM_WORLD
-        if comm.Get_size() == 1 and launched_size() > 1:
-            raise WorldOfOneError(
-                f"launcher: it started {launched_size()} processes, but each sees an MPI world of "
-                "size 1; expected one world: use the launcher of the MPI that mpi4py is built "
-                "with (its own mpirun, or srun --mpi=pmi2 for MPICH, srun --mpi=pmix for Open MPI)"
-            )
+            comm = _world()
+        except HpcqError as error:
+            error.alone = True
+            raise
     return MpiFarm(comm) if comm.Get_size() > 1 else SerialFarm()
+
+
+def _world() -> Comm:
+    """Start MPI, unless it would hang or abort, and return all its ranks."""
+    check_not_inherited()
+    alone = f"to run alone, unset {' '.join(launcher_variables())}"
+    try:
+        with _within_patience():
+            from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MissingDependencyError(
+            f"MPI is not usable here ({reason}); {CURE}; {alone}"
+        ) from None
+    comm = MPI.COMM_WORLD
+    if comm.Get_size() == 1 and launched_size() > 1:
+        raise WorldOfOneError(
+            f"launcher: it started {launched_size()} processes, but each sees an MPI world of "
+            "size 1; expected one world: use the launcher of the MPI that mpi4py is built "
+            "with (its own mpirun, or srun --mpi=pmi2 for MPICH, srun --mpi=pmix for Open MPI); "
+            f"{alone}"
+        )
+    return comm
 
 
 @contextmanager
@@ -112,6 +136,7 @@ def ending_the_job(farm: Farm) -> Iterator[None]:
         if isinstance(error, KeyboardInterrupt):
             complain(f"{where} was interrupted, ending the job")
         else:
-            complain(f"{where} failed, ending the job\n{traceback.format_exc()}")
+            said = without_secrets(traceback.format_exc())
+            complain(f"{where} failed, ending the job\n{said}")
         farm.end_job(1)
         raise

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hpcq.errors import InputError, MissingDependencyError
 from hpcq.files import open_regular, printable_path
+from hpcq.inputs import qpy
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -27,10 +28,10 @@ _BOOT = (
     "import json, sys; options = json.loads(sys.argv[1]); sys.path[:0] = options.pop('path'); "
     "from hpcq.inputs.sandbox import main; main(**options)"
 )
-_LAUNCHER_PREFIXES = (
-    "PMI", "PMIX", "OMPI_", "OPAL_", "PRTE_", "ORTE_", "SLURM", "MPI", "MPICH", "MV2_", "HYDRA_",
-    "HYDI_", "I_MPI_", "PALS_", "ALPS_", "FLUX_", "PBS_", "LSB_", "JSM_", "PYTHON",
-)  # fmt: skip
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+"""What the reader needs to start. No more: variables of a job hold keys, and others make an MPI
+launcher claim the process."""
+
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -75,7 +76,35 @@ def start_reading(
     if not seconds > 0:
         raise InputError(f"seconds is {seconds}, expected a positive number")
     descriptor = open_regular(path, MAX_FILE_BYTES, "a circuit as OpenQASM or QPY")
-    name = printable_path(path)
+    return _start(descriptor, printable_path(path), seconds, memory_bytes, normal=True)
+
+
+def read_qpy(
+    data: bytes, name: str, *, seconds: float = 4.0, memory_bytes: int = 1 << 30
+) -> QuantumCircuit:
+    """Read QPY bytes that this process must not load; the circuit stays as it was written.
+
+    Args:
+        data: The bytes.
+        name: What to call them in messages.
+        seconds: Limit on the reading itself, after the imports.
+        memory_bytes: As for `read_circuit`.
+
+    Raises:
+        InputError: They are not one readable circuit; the line says why.
+    """
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        descriptor = os.dup(file.fileno())
+    with _start(descriptor, name, seconds, memory_bytes, normal=False) as reading:
+        return reading.result()
+
+
+def _start(
+    descriptor: int, name: str, seconds: float, memory_bytes: int, *, normal: bool
+) -> Reading:
+    """Start the reader of an open file, which is closed here."""
     try:
         options = {
             "path": _module_path(),
@@ -83,6 +112,7 @@ def start_reading(
             "seconds": seconds,
             "memory_bytes": memory_bytes,
             "max_bytes": MAX_FILE_BYTES,
+            "normal": normal,
         }
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BOOT, json.dumps(options)],
@@ -122,10 +152,7 @@ class Reading:
         code = self._process.returncode
         if code != 0:
             raise self._failure(code, answer, log)
-        from qiskit import qpy
-
-        circuit: QuantumCircuit = qpy.load(io.BytesIO(answer))[0]
-        return circuit
+        return qpy.load(answer, self._name)[0]
 
     def cancel(self) -> None:
         """End the reader if it still runs."""
@@ -184,10 +211,8 @@ def _module_path() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return an environment in which no MPI launcher claims the child, with one thread."""
-    kept = {
-        key: value for key, value in os.environ.items() if not key.startswith(_LAUNCHER_PREFIXES)
-    }
+    """Return an environment with nothing to hide, in which the reader has one thread."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     kept.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     kept["QISKIT_SETTINGS"] = os.devnull
     kept["MALLOC_ARENA_MAX"] = "2"

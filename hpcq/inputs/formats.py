@@ -9,17 +9,15 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import struct
 import sys
 import warnings
 from typing import Any
 
-import qiskit
 from qiskit import QuantumCircuit, qasm2, qpy
-from qiskit.qpy.common import QPY_VERSION
 
 from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.inputs.normalise import MAX_QUBITS
+from hpcq.inputs.qpy import check_header
 
 _INCLUDES = {2: "qelib1.inc", 3: "stdgates.inc"}
 # Comments and strings are tokens of their own, so that what they hold is not taken for code. An
@@ -36,7 +34,6 @@ _TOKENS = re.compile(
 _BLANK = re.compile(r"(?:\s+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _HEADER = re.compile(r"OPENQASM\s+([0-9]{1,9})(?:\.[0-9]{1,9})?\s*;")
-_OLD_QPY, _QPY = struct.Struct("!6s4BQ"), struct.Struct("!6s4BQc")
 
 
 def parse(data: bytes, name: str) -> tuple[QuantumCircuit, bool]:
@@ -79,13 +76,13 @@ def _guarded(kind: str, loader: Any, content: Any, name: str) -> QuantumCircuit:
         except RecursionError:
             raise InputError(f"{name}: expressions or blocks are nested too deeply") from None
         except BaseException as error:  # PyO3 reports a panic in Rust as a BaseException
-            raise InputError(f"{name}: not a valid {kind} file: {_reason(error)}") from None
+            raise InputError(f"{name}: not a valid {kind} file: {reason_of(error)}") from None
     if not isinstance(circuit, QuantumCircuit):
         raise InputError(f"{name}: holds a {type(circuit).__name__}, expected a circuit")
     return circuit
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Say in a line what a loader did not like, with the place where it tells."""
     for cause in (error.__cause__, error.__context__):
         token = getattr(cause.args[0], "offendingToken", None) if cause and cause.args else None
@@ -175,17 +172,6 @@ def _parse_qasm3(text: str, name: str) -> QuantumCircuit:
 
 
 def _parse_qpy(data: bytes, name: str) -> QuantumCircuit:
-    version = data[6] if len(data) > 6 else 0
-    header = _OLD_QPY if version < 10 else _QPY
-    if len(data) < header.size:
-        raise InputError(f"{name}: the QPY file ends after {len(data)} bytes, inside its header")
-    if not 1 <= version <= QPY_VERSION:
-        raise InputError(
-            f"{name}: is QPY version {version}, "
-            f"but Qiskit {qiskit.__version__} reads versions 1 to {QPY_VERSION}"
-        )
-    num_programs = header.unpack_from(data)[5]
-    if num_programs != 1:
-        raise InputError(f"{name}: holds {num_programs} circuits, expected one")
+    check_header(data, name)
     circuit: QuantumCircuit = qpy.load(io.BytesIO(data))[0]
     return circuit

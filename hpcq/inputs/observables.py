@@ -1,4 +1,4 @@
-"""Observables: real sums of Pauli strings, from text, from JSON and from Qiskit objects.
+"""Observables: real sums of Pauli strings and projectors, from text, JSON and Qiskit objects.
 
 Importing this module imports neither Qiskit nor NumPy.
 """
@@ -8,16 +8,26 @@ from __future__ import annotations
 import cmath
 import json
 import math
+import numbers
 import os
 import reprlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from hpcq.errors import InputError
 from hpcq.files import open_regular, printable_path
-from hpcq.inputs.pauli_text import PauliString, dense_label, parse_string, parse_sum, render
+from hpcq.inputs.operators import Given, terms_of
+from hpcq.inputs.pauli_text import (
+    AXES,
+    PauliString,
+    dense_label,
+    parse_label,
+    parse_string,
+    parse_sum,
+    render,
+)
 
 __all__ = [
     "Observable",
@@ -33,18 +43,20 @@ MAX_FILE_BYTES = 64 << 20
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
-_LETTERS = {(True, False): "X", (True, True): "Y", (False, True): "Z"}
+_ROUNDING = 1e-10
+"""Imaginary part of a coefficient, relative to the largest of its observable, that is dropped."""
 
 
 @dataclass(frozen=True)
 class Observable:
-    """A real linear combination of Pauli strings.
+    """A real linear combination of strings of Paulis and projectors.
 
     Attributes:
         name: What results are labelled with; one line.
-        terms: Pairs of a Pauli string and its coefficient. A string is a tuple of (qubit, letter)
-            with the qubits ascending and the letters X, Y or Z, `()` for the identity. No string
-            comes twice; see `from_terms`.
+        terms: Pairs of a string and its coefficient. A string is a tuple of (qubit, letter) with
+            the qubits ascending, `()` for the identity. The letters are the Paulis X, Y and Z and
+            Qiskit's for projectors: 0 and 1, + and -, r and l. No string comes twice; see
+            `from_terms`.
 
     >>> Observable("energy", ((((0, "Z"), (5, "Z")), 1.0), ((), -0.5)))
     Observable('energy': 1.0 * Z0 Z5 - 0.5 * I)
@@ -62,7 +74,7 @@ class Observable:
         for term in self.terms:
             _check_term(term, where)
         if len({string for string, _ in self.terms}) != len(self.terms):
-            raise InputError(f"{where}: a Pauli string comes twice, expected merged terms")
+            raise InputError(f"{where}: a string comes twice, expected merged terms")
         _check_sum((coefficient for _, coefficient in self.terms), where)
 
     @classmethod
@@ -92,7 +104,7 @@ class Observable:
 
 
 def parse_observable(text: str, num_qubits: int, name: str | None = None) -> Observable:
-    """Return the observable that a text like `'Z0 Z5 + 0.5 X2'` or `'ZIIX'` describes.
+    """Return the observable that a text like `'Z0 Z5 + 0.5 X2'`, `'ZIIX'` or `'0011'` describes.
 
     Args:
         text: A sum of terms; see `hpcq.inputs.pauli_text` for the spellings.
@@ -100,12 +112,14 @@ def parse_observable(text: str, num_qubits: int, name: str | None = None) -> Obs
         name: Defaults to the text itself.
 
     Raises:
-        InputError: The text is no real sum of Pauli strings on that many qubits.
+        InputError: The text is no real sum of strings on that many qubits.
 
     >>> parse_observable("Z0 Z5 - 0.5 X2", 6).terms
     ((((0, 'Z'), (5, 'Z')), 1.0), (((2, 'X'),), -0.5))
     >>> parse_observable("ZIIX", 4).terms
     ((((0, 'X'), (3, 'Z')), 1.0),)
+    >>> parse_observable("01", 2).terms == parse_observable("label:01", 2).terms
+    True
     """
     where = f"observable {_quoted(text)}"
     if not isinstance(text, str):
@@ -117,7 +131,9 @@ def parse_observable(text: str, num_qubits: int, name: str | None = None) -> Obs
 def read_observables(path: str | os.PathLike[str], num_qubits: int) -> tuple[Observable, ...]:
     """Read observables from a JSON file.
 
-    The file holds `[{"name": "energy", "terms": [["Z0 Z5", 1.0], ["IXII", 0.5]]}, ...]`.
+    The file holds `[{"name": "energy", "terms": [["Z0 Z5", 1.0], ["IXII", 0.5]]}, ...]`. A label in
+    Qiskit's letters, `{"label": "Z0+-"}`, may stand for the text of a term. It may also stand for a
+    whole observable, with a name or without.
 
     Raises:
         InputError: The file is not that; the line names the place, like `FILE: [2].terms[5]`.
@@ -154,7 +170,11 @@ def as_observables(observables: Any, num_qubits: int) -> tuple[Observable, ...]:
     single = _convert(observables, num_qubits, 0)
     if single is not None:
         return (single,)
-    if not isinstance(observables, Iterable):
+    if (
+        not isinstance(observables, Iterable)
+        or isinstance(observables, (bytes, bytearray, Set))
+        or getattr(observables, "ndim", 1) == 0
+    ):
         _refuse_kind("observables", observables)
     found = []
     for index, entry in enumerate(observables):
@@ -179,90 +199,78 @@ def _convert(entry: Any, num_qubits: int, index: int) -> Observable | None:
         return entry
     if isinstance(entry, Mapping):
         return _from_mapping(entry, num_qubits, f"observables[{index}]")
-    for kind in type(entry).__mro__:
-        if kind.__module__.partition(".")[0] == "qiskit" and kind.__name__ in _QISKIT_KINDS:
-            where = f"observables[{index}]"
-            if entry.num_qubits != num_qubits:
-                raise InputError(
-                    f"{where}: {kind.__name__} acts on {entry.num_qubits} qubits, "
-                    f"but the circuit has {num_qubits} qubits"
-                )
-            return Observable.from_terms(
-                f"observable {index}", _QISKIT_KINDS[kind.__name__](entry, where)
-            )
+    where = f"observables[{index}]"
+    terms = terms_of(entry, num_qubits, where)
+    if terms is not None:
+        return Observable(f"observable {index}", tuple(_with_real(terms) or [((), 0.0)]))
     return None
 
 
 def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
     if not isinstance(entry, Mapping):
         raise InputError(f"{where}: got {_kind(entry)}, expected an object with name and terms")
-    if set(entry) != {"name", "terms"}:
+    if set(entry) not in ({"name", "terms"}, {"label"}, {"name", "label"}):
         keys = ", ".join(_quoted(key) for key in list(entry)[:5]) or "none"
-        raise InputError(f"{where}: has the keys {keys}, expected 'name' and 'terms'")
-    name, terms = entry["name"], entry["terms"]
+        raise InputError(f"{where}: has the keys {keys}, expected 'name' and 'terms', or 'label'")
+    label = _string_of({"label": entry["label"]}, num_qubits, where) if "label" in entry else None
+    name = entry.get("name", f"label:{entry.get('label')}")
     if not isinstance(name, str) or not name or not name.isprintable():
         raise InputError(f"{where}.name: got {_quoted(name)}, expected a printable text")
+    if label is not None:
+        return Observable(name, ((label, 1.0),))
+    terms = entry["terms"]
     if not isinstance(terms, (list, tuple)) or not terms:
         raise InputError(
-            f"{where}.terms: got {_kind(terms)}, expected [[Pauli string, number], ...]"
+            f"{where}.terms: got {_kind(terms)}, expected [[Pauli string or label, number], ...]"
         )
     parsed = []
     for index, term in enumerate(terms):
         place = f"{where}.terms[{index}]"
-        if not isinstance(term, (list, tuple)) or len(term) != 2 or not isinstance(term[0], str):
-            raise InputError(f"{place}: got {_quoted(term)}, expected [Pauli string, number]")
-        string = parse_string(term[0], num_qubits, f"{place}: {_quoted(term[0])}")
-        parsed.append((string, _real(term[1], place)))
-    return Observable.from_terms(name, parsed)
-
-
-def _from_sparse_pauli_op(operator: Any, where: str) -> Iterator[tuple[PauliString, float]]:
-    strings = _pauli_rows(operator.paulis.x, operator.paulis.z)
-    for index, (string, coefficient) in enumerate(zip(strings, operator.coeffs, strict=True)):
-        yield string, _real(coefficient, f"{where}: coefficient {index}")
-
-
-def _from_pauli(pauli: Any, where: str) -> Iterator[tuple[PauliString, float]]:
-    sign = {0: 1.0, 2: -1.0}.get(int(pauli.phase))
-    if sign is None:
-        raise InputError(f"{where}: Pauli {_quoted(str(pauli))} must be real, its phase is not")
-    (string,) = _pauli_rows(pauli.x[None, :], pauli.z[None, :])
-    yield string, sign
-
-
-def _from_sparse_observable(operator: Any, where: str) -> Iterator[tuple[PauliString, float]]:
-    for index, (letters, qubits, coefficient) in enumerate(operator.to_sparse_list()):
-        place = f"{where}: term {index}"
-        if not set(letters) <= set("XYZ"):
+        string = None
+        if isinstance(term, (list, tuple)) and len(term) == 2:
+            string = _string_of(term[0], num_qubits, place)
+        if string is None:
             raise InputError(
-                f"{place}: has projectors, expected Paulis; call its as_paulis() first"
+                f"{place}: got {_quoted(term)}, expected [Pauli string or label, number]"
             )
-        string = tuple(sorted(zip(map(int, qubits), letters, strict=True)))
-        yield string, _real(coefficient, place)
+        parsed.append((string, term[1], place))
+    return Observable(name, tuple(_with_real(parsed)))
 
 
-_QISKIT_KINDS = {
-    "SparsePauliOp": _from_sparse_pauli_op,
-    "Pauli": _from_pauli,
-    "SparseObservable": _from_sparse_observable,
-}
+def _string_of(value: Any, num_qubits: int, where: str) -> PauliString | None:
+    """Return the string of a text or of `{"label": text}`; None if it is neither."""
+    if isinstance(value, str):
+        return parse_string(value, num_qubits, f"{where}: {_quoted(value)}")
+    if not isinstance(value, Mapping) or set(value) != {"label"}:
+        return None
+    label = value["label"]
+    if not isinstance(label, str):
+        raise InputError(f"{where}.label: got {_quoted(label)}, expected a text like 'Z0+-'")
+    return parse_label(label, num_qubits, f"{where}.label")
 
 
-def _pauli_rows(x: Any, z: Any) -> Iterator[PauliString]:
-    """Yield a Pauli string for each row of the symplectic arrays, bool (terms, qubits)."""
-    rows, qubits = (x | z).nonzero()
-    bits = zip(x[rows, qubits].tolist(), z[rows, qubits].tolist(), strict=True)
-    factors = list(zip(qubits.tolist(), map(_LETTERS.__getitem__, bits), strict=True))
-    ends = (x | z).sum(axis=1).cumsum().tolist()
-    start = 0
-    for end in ends:
-        yield tuple(factors[start:end])
-        start = end
+def _with_real(terms: Sequence[Given]) -> list[tuple[PauliString, float]]:
+    """Add up equal strings, and drop imaginary parts of rounding size."""
+    sums: dict[PauliString, complex] = {}
+    places: dict[PauliString, str] = {}
+    most = 0.0
+    for string, value, where in terms:
+        number = _finite(value, where)
+        most = max(most, abs(number))
+        sums[string] = sums.get(string, 0.0) + number
+        places.setdefault(string, where)
+    for string, number in sums.items():
+        if abs(number.imag) > _ROUNDING * most:
+            raise InputError(
+                f"{places[string]}: coefficient is {number}, but coefficients must be real"
+            )
+    return [(string, number.real) for string, number in sums.items()]
 
 
-def _real(value: Any, where: str) -> float:
-    """Return a finite real coefficient as a float."""
-    if isinstance(value, (bool, str, bytes)) or value is None:
+def _finite(value: Any, where: str) -> complex:
+    """Return a coefficient as a finite complex number."""
+    boolean = isinstance(value, bool) or getattr(value, "dtype", None) == "bool"
+    if boolean or isinstance(value, (str, bytes)) or value is None or getattr(value, "ndim", 0):
         raise InputError(f"{where}: coefficient is {_quoted(value)}, expected a number")
     try:
         number = complex(value)
@@ -272,9 +280,7 @@ def _real(value: Any, where: str) -> float:
         ) from None
     if not cmath.isfinite(number):
         raise InputError(f"{where}: coefficient is {_quoted(value)}, expected a finite number")
-    if number.imag != 0:
-        raise InputError(f"{where}: coefficient is {_quoted(value)}, but coefficients must be real")
-    return number.real
+    return number
 
 
 def _check_term(term: Any, where: str) -> None:
@@ -288,13 +294,14 @@ def _check_term(term: Any, where: str) -> None:
         if not (
             isinstance(factor, tuple)
             and len(factor) == 2
-            and isinstance(factor[0], int)
+            and type(factor[0]) is int
             and factor[0] > last
-            and factor[1] in ("X", "Y", "Z")
+            and isinstance(factor[1], str)
+            and factor[1] in AXES
         ):
             raise InputError(
-                f"{where}: got the Pauli string {_quoted(string)}, "
-                "expected (qubit, 'X', 'Y' or 'Z') pairs with ascending qubits"
+                f"{where}: got the string {_quoted(string)}, expected (qubit, letter) pairs with "
+                "ascending qubits, the letters of X Y Z 0 1 + - r l"
             )
         last = factor[0]
 
@@ -346,10 +353,12 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _refuse_kind(where: str, value: Any) -> NoReturn:
-    raise InputError(
-        f"{where}: got {_kind(value)}, expected a text, an Observable, a SparsePauliOp, "
-        "a SparseObservable or a Pauli"
-    )
+    expected = "expected a text, an Observable, a SparsePauliOp, a SparseObservable or a Pauli"
+    if isinstance(value, numbers.Number):
+        raise InputError(
+            f"{where}: got {_quoted(value)}, a number alone is no observable, {expected}"
+        )
+    raise InputError(f"{where}: got {_kind(value)}, {expected}, or a list of these")
 
 
 def _kind(value: Any) -> str:

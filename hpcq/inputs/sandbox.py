@@ -1,16 +1,16 @@
 """The child process that reads a circuit file, so that no file can harm the run.
 
-It gets the open file as its standard input and answers on standard output: the normalised
-circuit as QPY (exit code 0), or one line that says what is wrong. It never sees the path, and
-once it has the bytes it may open nothing but Python's own modules, write nothing, start nothing,
-and use only the memory and the time that it was granted. Of these walls the limits are the ones
-to rely on; the audit hook is a second line behind loaders that are not supposed to run code.
+It gets the open file as its standard input and answers on standard output: the circuit as QPY,
+normalised if that is asked for (exit code 0), or one line that says what is wrong. It never sees
+the path, and once it has the bytes it may open nothing but Python's own modules, write nothing,
+start nothing, and use only the memory and the time that it was granted. Of these walls the limits
+are the ones to rely on; the audit hook is a second line behind loaders that are not supposed to run
+code.
 """
 
 from __future__ import annotations
 
 import gc
-import io
 import os
 import resource
 import signal
@@ -30,8 +30,16 @@ _FORBIDDEN = (
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", "entry_points.txt")
 
 
-def main(name: str, seconds: float, memory_bytes: int, max_bytes: int) -> NoReturn:
-    """Read standard input, answer on standard output, and end the process."""
+def main(name: str, seconds: float, memory_bytes: int, max_bytes: int, *, normal: bool) -> NoReturn:
+    """Read standard input, answer on standard output, and end the process.
+
+    Args:
+        name: What to call the file in messages.
+        seconds: Limit on the reading itself.
+        memory_bytes: Limit on the memory.
+        max_bytes: Limit on the file.
+        normal: Whether to answer with the normalised circuit, or with the circuit as it is.
+    """
     answer = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
@@ -39,7 +47,7 @@ def main(name: str, seconds: float, memory_bytes: int, max_bytes: int) -> NoRetu
     with os.fdopen(os.dup(0), "rb") as source:
         os.dup2(null, 0)
         data = source.read(max_bytes + 1)
-    code, reply = _read(data, name, seconds, memory_bytes, max_bytes)
+    code, reply = _read(data, name, seconds, memory_bytes, max_bytes, normal=normal)
     signal.setitimer(signal.ITIMER_REAL, 0)  # a parent that is slow to listen is not our delay
     rest = memoryview(reply)
     while rest:
@@ -48,13 +56,14 @@ def main(name: str, seconds: float, memory_bytes: int, max_bytes: int) -> NoRetu
 
 
 def _read(
-    data: bytes, name: str, seconds: float, memory_bytes: int, max_bytes: int
+    data: bytes, name: str, seconds: float, memory_bytes: int, max_bytes: int, *, normal: bool
 ) -> tuple[int, bytes]:
-    from qiskit import qpy
+    from qiskit import qpy  # noqa: F401  (before the walls are up)
 
     from hpcq.errors import HpcqError, MissingDependencyError
     from hpcq.inputs import formats
     from hpcq.inputs.normalise import normalise
+    from hpcq.inputs.qpy import dump
 
     formats.prepare(data)
     os.dup2(1, 2)  # up to here the log tells why an import failed; a panic's backtrace is no use
@@ -64,10 +73,9 @@ def _read(
             return BAD_INPUT, f"{name}: is larger than {max_bytes >> 20} MiB".encode()
         circuit, unique_names = formats.parse(data, name)
         del data
-        circuit = normalise(circuit, name, unique_names=unique_names)
-        buffer = io.BytesIO()
-        qpy.dump(circuit, buffer)
-        return DONE, buffer.getvalue()
+        if normal:
+            circuit = normalise(circuit, name, unique_names=unique_names)
+        return DONE, dump(circuit)
     except MissingDependencyError as error:
         return MISSING, formats.one_line(error, 500).encode()
     except HpcqError as error:

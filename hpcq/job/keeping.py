@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.worker import here
-from hpcq.files import printable_path
+from hpcq.files import printable, printable_path, read_kept, write_kept
 from hpcq.machine import complain, launched_size
 
 if TYPE_CHECKING:
+    from hpcq.identity import Asked
     from hpcq.result import Result
 
 USUAL_SECONDS = 60.0
@@ -25,6 +26,15 @@ _SHARE = 50.0
 
 STATUS_SECONDS = 2.0
 """How often a run says how it stands."""
+
+_NUMBER = (int, float)
+_STATUS: dict[str, Any] = {
+    **{"phase": str, "done": int, "total": int, "rate": _NUMBER, "seconds_left": _NUMBER},
+    **{"ranks": int, "idle": _NUMBER, "failed": int, "time": float, "host": str, "pid": int},
+}
+"""What every status says, and of what type."""
+
+_MOST_TEXT, _MOST_NUMBER = 200, 10**15
 
 
 class Keeper:
@@ -110,7 +120,7 @@ class Keeper:
     def settle(self, config: Mapping[str, Any]) -> None:
         """Hear what is planned with."""
 
-    def agree(self, identity: Mapping[str, str]) -> None:
+    def agree(self, identity: Mapping[str, str], asked: Asked | None = None) -> None:
         """Hear which run it is."""
 
     def withdraw(self) -> None:
@@ -169,9 +179,7 @@ class Keeper:
         place = status_file(self.path)
         content = {**status, **self.origin()}
         with suppress(OSError):
-            aside = place.with_name(f"{place.name}.{os.getpid()}")
-            aside.write_text(json.dumps(content))
-            aside.replace(place)
+            write_kept(place, json.dumps(content).encode())
 
     @staticmethod
     def origin() -> dict[str, Any]:
@@ -203,7 +211,27 @@ def status_file(path: Path) -> Path:
 def read_status(path: Path) -> dict[str, Any] | None:
     """Read how the run that writes a file stands; None if nothing says so."""
     try:
-        found = json.loads(status_file(path).read_text())
-    except (OSError, ValueError):
+        return checked_status(json.loads(read_kept(status_file(path))))
+    except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("time"), float) else None
+
+
+def checked_status(told: object) -> dict[str, Any] | None:
+    """Return what a run said of itself, whoever it was; None if that is no status.
+
+    What is not known of a run is left out, and no text does anything to a terminal.
+    """
+    if not isinstance(told, dict):
+        return None
+    plain: dict[str, Any] = {}
+    for name, value in told.items():
+        if isinstance(value, str):
+            plain[printable(name)] = printable(value[:_MOST_TEXT])
+        elif value is None or isinstance(value, float) or _is_number(value):
+            plain[printable(name)] = value
+    good = all(isinstance(plain.get(name), kind) for name, kind in _STATUS.items())
+    return plain if good and plain["pid"] > 0 else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and abs(value) < _MOST_NUMBER

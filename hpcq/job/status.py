@@ -11,8 +11,8 @@ from typing import Any
 
 from hpcq.errors import InputError
 from hpcq.farm.worker import here
-from hpcq.files import printable_path, resolved
-from hpcq.job.keeping import read_status, shared_folder
+from hpcq.files import printable, printable_path, read_kept, resolved
+from hpcq.job.keeping import checked_status, read_status, shared_folder
 from hpcq.job.watching import duration
 from hpcq.store import load_summary, read_progress
 
@@ -62,10 +62,13 @@ def members_of(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield what jobs that share a result last said of how they stand."""
     for file in sorted(folder.glob("member.*")):
         try:
-            said = json.loads(file.read_text())
-            yield {**said["standing"], "left": bool(said.get("left"))}
-        except (OSError, ValueError, KeyError, TypeError):
+            said = json.loads(read_kept(file))
+            standing = checked_status(said["standing"])
+            left = bool(said.get("left"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
+        if standing is not None:
+            yield {**standing, "left": left}
 
 
 def status_text(status: dict[str, Any]) -> str:
@@ -87,16 +90,22 @@ def status_text(status: dict[str, Any]) -> str:
     if "saved" in status:
         lines.append(f"saved       {duration(now - status['saved'])} ago in {status['output']}")
         for stage in status["stages"]:
-            lines.append(f"  {stage['name']}: {stage['done']} of {stage['total']} tasks")
-        starts = status["provenance"].get("starts", [])
-        account = status["provenance"].get("account", {})
-        if account:
-            lines.append(
-                f"account     {len(starts)} start{'s' * (len(starts) > 1)}, "
-                f"{account['core_seconds']:.4g} core-seconds, {account['busy_seconds']:.4g} "
-                f"rank-seconds busy, {account['idle_seconds']:.4g} idle"
-            )
+            lines.append(f"  {printable(stage['name'])}: {stage['done']} of {stage['total']} tasks")
+        lines += _account(status["provenance"])
     return "\n".join(lines)
+
+
+def _account(provenance: dict[str, Any]) -> list[str]:
+    """Write what a run has cost; nothing if its file does not say."""
+    try:
+        starts, account = len(provenance["starts"]), provenance["account"]
+        core, busy, idle = (float(account[f"{name}_seconds"]) for name in ("core", "busy", "idle"))
+    except (KeyError, TypeError, ValueError):
+        return []
+    return [
+        f"account     {starts} start{'s' * (starts > 1)}, {core:.4g} core-seconds, {busy:.4g} "
+        f"rank-seconds busy, {idle:.4g} idle"
+    ]
 
 
 _MEANINGS = {
@@ -113,8 +122,8 @@ def _is_alive(told: dict[str, Any]) -> bool:
         return False
     if told.get("host") == here():
         try:
-            os.kill(int(told["pid"]), 0)
-        except ProcessLookupError:
+            os.kill(told["pid"], 0)
+        except (ProcessLookupError, OverflowError):
             return False
         except PermissionError:
             return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from hpcq.config import Device
@@ -24,6 +24,7 @@ from hpcq.errors import (
     StoppedError,
     TasksFailedError,
 )
+from hpcq.farm.worker import here
 from hpcq.files import printable_path
 from hpcq.job.keeping import shared_folder
 from hpcq.result import Result
@@ -72,20 +73,18 @@ def from_rank_0(farm: Farm, make: Callable[[], Made]) -> Made | None:
     try:
         made = make()
     except tuple(REFUSALS.values()) as error:
-        kind = next(name for name, known in REFUSALS.items() if isinstance(error, known))
-        farm.share(json.dumps([kind, str(error)]).encode())
+        farm.share(json.dumps([_kind_of(error), str(error)]).encode())
         raise
     farm.share(b"")
     return made
 
 
-def on_every_rank(farm: Farm, make: Callable[[], Made], refusal: str) -> Made:
-    """Make something on every rank; where one rank cannot, all refuse.
+def on_every_rank(farm: Farm, make: Callable[[], Made]) -> Made:
+    """Make something on every rank; where one rank cannot, all refuse, with every rank's reason.
 
     Args:
         farm: The ranks.
         make: Makes it.
-        refusal: What ranks that can do say.
     """
     error: HpcqError | None = None
     made: list[Made] = []
@@ -93,9 +92,49 @@ def on_every_rank(farm: Farm, make: Callable[[], Made], refusal: str) -> Made:
         made.append(make())
     except tuple(REFUSALS.values()) as raised:
         error = raised
-    if not farm.smallest(len(made)):
-        raise error or InputError(refusal)
-    return made[0]
+    if farm.smallest(len(made)):
+        return made[0]
+    if error is not None and farm.size == 1:
+        raise error
+    mine = "" if error is None else _kind_of(error)
+    said = farm.gather(json.dumps([mine, here(), str(error or "")]))
+    kind, message = json.loads(farm.share(json.dumps(_joint_refusal(said)).encode()))
+    raise REFUSALS[kind](message) from error
+
+
+def _joint_refusal(said: Sequence[str]) -> tuple[str, str]:
+    """Join what the ranks said, the same reasons once; return the kind of error, and its text."""
+    kinds: list[str] = []
+    ranks: dict[str, list[int]] = {}
+    hosts: dict[str, dict[str, None]] = {}
+    for rank, (kind, host, reason) in enumerate(map(json.loads, said)):
+        if kind:
+            kinds.append(kind)
+            ranks.setdefault(reason, []).append(rank)
+            hosts.setdefault(reason, {})[host] = None
+    if not kinds:
+        return "input", ""
+    if len(ranks) == 1 and len(kinds) == len(said):
+        return kinds[0], f"{next(iter(ranks))} (all {len(said)} ranks)"
+    text = "; ".join(
+        f"{_spans(own)} on {', '.join(hosts[reason])}: {reason}" for reason, own in ranks.items()
+    )
+    return kinds[0], text
+
+
+def _spans(ranks: Sequence[int]) -> str:
+    """Write ranks in a few letters, such as ``ranks 0, 3-17``."""
+    spans: list[list[int]] = []
+    for rank in ranks:
+        if spans and rank == spans[-1][-1] + 1:
+            spans[-1][1:] = [rank]
+        else:
+            spans.append([rank])
+    return f"rank{'s' * (len(ranks) > 1)} {', '.join('-'.join(map(str, own)) for own in spans)}"
+
+
+def _kind_of(error: HpcqError) -> str:
+    return next(name for name, known in REFUSALS.items() if isinstance(error, known))
 
 
 def device_of(farm: Farm, device: str) -> Device:
@@ -107,8 +146,7 @@ def device_of(farm: Farm, device: str) -> Device:
     place = _card_place(farm, device)
     if place is None and device in ("auto", "gpu"):
         device = "cpu"
-    refusal = f"device: {device!r} is not usable on another rank"
-    return on_every_rank(farm, lambda: choose_device(device), refusal)
+    return on_every_rank(farm, lambda: choose_device(device))
 
 
 def room_of(farm: Farm, device: str) -> tuple[int, int]:

@@ -3,6 +3,9 @@
 Every part is contracted by itself, upwards for every distinct combination of strings; backwards,
 the chain rule gives the derivative of every observable by every entry of every tensor for about
 twice that work.
+
+All of it is done for several *points* at once: sets of tensors of the same shapes that differ in
+their numbers, along one more axis that leads all arrays.
 """
 
 from __future__ import annotations
@@ -60,33 +63,49 @@ class Contraction:
         self._root = rows[-1]
 
     def values(self, tensors: Sequence[Tensor]) -> Reals:
-        """Contract every combination of strings; shape (rows,)."""
-        total = np.zeros(len(self.choices))
-        leaves = [leaf.node(own) for leaf, own in zip(self.leaves, tensors, strict=True)]
+        """Contract every combination of strings.
+
+        Args:
+            tensors: The tensor of each of its subcircuits, shape (points, strings, index pairs).
+
+        Returns:
+            Shape (points, rows).
+        """
+        leaves = self._nodes(tensors)
+        total = np.zeros((len(tensors[0]), len(self.choices)))
         for fixed in self.network.slices():
-            nodes = self._go_up(leaves, fixed)
-            total += nodes[-1].reshape(len(nodes[-1])).real[self._root]
+            root = self._go_up(leaves, fixed)[-1]
+            total += root.reshape(root.shape[:2]).real[:, self._root]
         return total
 
     def gradients(self, tensors: Sequence[Tensor], adjoint: Reals) -> list[Tensor]:
         """Go back from values to tensors.
 
         Args:
-            tensors: The tensor of each of its subcircuits.
-            adjoint: Derivative of every observable by every value, shape (observables, rows).
+            tensors: As for :meth:`values`.
+            adjoint: Derivative of every observable by every value, shape (points, observables,
+                rows).
 
         Returns:
-            For each subcircuit the derivatives, shape (observables, strings, index pairs).
+            For each subcircuit the derivatives, shape (points, observables, strings, index pairs).
         """
-        leaves = [leaf.node(own) for leaf, own in zip(self.leaves, tensors, strict=True)]
-        found = [np.zeros((len(adjoint), *leaf.shape), dtype=complex) for leaf in leaves]
+        leaves = self._nodes(tensors)
+        found = [np.zeros((*adjoint.shape[:2], *leaf.shape[1:]), dtype=complex) for leaf in leaves]
         for fixed in self.network.slices():
             self._go_down(self._go_up(leaves, fixed), fixed, adjoint, found)
         gradients = []
-        for leaf, own in zip(self.leaves, found, strict=True):
-            flat = leaf.gradient(own.reshape(-1, *own.shape[2:]))
-            gradients.append(flat.reshape(*own.shape[:2], *flat.shape[1:]))
+        for leaf, node in zip(self.leaves, found, strict=True):
+            flat = leaf.gradient(node.reshape(-1, *node.shape[3:]))
+            gradients.append(flat.reshape(*node.shape[:3], *flat.shape[1:]))
         return gradients
+
+    def _nodes(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Turn tensors into nodes, shape (points, strings, size of each bond)."""
+        nodes = []
+        for leaf, tensor in zip(self.leaves, tensors, strict=True):
+            flat = leaf.node(tensor.reshape(-1, *tensor.shape[2:]))
+            nodes.append(flat.reshape(*tensor.shape[:2], *flat.shape[1:]))
+        return nodes
 
     @property
     def flops(self) -> float:
@@ -112,16 +131,17 @@ class Contraction:
 
     def _go_up(self, leaves: Sequence[Tensor], fixed: dict[int, int]) -> list[Tensor]:
         """Contract, with some bonds fixed; return every node."""
+        everything = (slice(None), slice(None))
         nodes = [
-            leaf[(slice(None), *(fixed.get(bond, slice(None)) for bond in axes))]
+            leaf[(*everything, *(fixed.get(bond, slice(None)) for bond in axes))]
             for leaf, axes in zip(leaves, self._axes, strict=False)
         ]
         for step, pairs in zip(self.network.steps, self._pairs, strict=True):
             left = self._laid(nodes, step.left, step.left_only, step.shared, fixed)
             right = self._laid(nodes, step.right, step.right_only, step.shared, fixed)
-            merged = left[pairs[:, 0]] @ right[pairs[:, 1]].swapaxes(1, 2)
+            merged = left[:, pairs[:, 0]] @ right[:, pairs[:, 1]].swapaxes(2, 3)
             sizes = self._sizes(step.left_only + step.right_only, fixed)
-            nodes.append(merged.reshape(len(pairs), *sizes))
+            nodes.append(merged.reshape(*merged.shape[:2], *sizes))
         return nodes
 
     def _go_down(
@@ -132,27 +152,30 @@ class Contraction:
         found: Sequence[Tensor],
     ) -> None:
         """Add the derivatives by the leaves to ``found``."""
-        observables = len(adjoint)
-        root = np.zeros((observables, len(nodes[-1])), dtype=complex)
-        np.add.at(root.T, self._root, adjoint.T)
-        around: dict[int, Tensor] = {len(nodes) - 1: root.reshape(observables, *nodes[-1].shape)}
+        outer = adjoint.shape[:2]
+        root = _summed(adjoint.astype(complex), self._root, nodes[-1].shape[1])
+        around: dict[int, Tensor] = {len(nodes) - 1: root.reshape(*outer, *nodes[-1].shape[1:])}
         for number in reversed(range(len(self.network.steps))):
             step, pairs = self.network.steps[number], self._pairs[number]
             left = self._laid(nodes, step.left, step.left_only, step.shared, fixed)
             right = self._laid(nodes, step.right, step.right_only, step.shared, fixed)
-            own = around.pop(len(self.leaves) + number)
-            own = own.reshape(observables, len(pairs), left.shape[1], right.shape[1])
+            above = around.pop(len(self.leaves) + number)
+            above = above.reshape(*outer, len(pairs), left.shape[2], right.shape[2])
             ways = (
-                (step.left, 0, own @ right[pairs[:, 1]], step.left_only),
-                (step.right, 1, own.swapaxes(2, 3) @ left[pairs[:, 0]], step.right_only),
+                (step.left, 0, above @ right[:, None, pairs[:, 1]], step.left_only),
+                (
+                    step.right,
+                    1,
+                    above.swapaxes(3, 4) @ left[:, None, pairs[:, 0]],
+                    step.right_only,
+                ),
             )
             for node, side, parts, kept in ways:
-                summed = np.zeros((observables, len(nodes[node]), *parts.shape[2:]), dtype=complex)
-                np.add.at(summed.swapaxes(0, 1), pairs[:, side], parts.swapaxes(0, 1))
+                summed = _summed(parts, pairs[:, side], nodes[node].shape[1])
                 around[node] = self._turned(summed, node, kept + step.shared, fixed)
         for place, total in enumerate(found):
             pick = (fixed.get(bond, slice(None)) for bond in self._axes[place])
-            total[(slice(None), slice(None), *pick)] += around[place]
+            total[(slice(None), slice(None), slice(None), *pick)] += around[place]
 
     def _laid(
         self,
@@ -162,20 +185,20 @@ class Contraction:
         summed: tuple[int, ...],
         fixed: dict[int, int],
     ) -> Tensor:
-        """Lay a node out as (rows, kept, summed)."""
+        """Lay a node out as (points, rows, kept, summed)."""
         axes = self._free(self._axes[node], fixed)
-        order = [1 + axes.index(bond) for bond in self._free(kept + summed, fixed)]
+        order = [2 + axes.index(bond) for bond in self._free(kept + summed, fixed)]
         shape = (math.prod(self._sizes(kept, fixed)), math.prod(self._sizes(summed, fixed)))
-        return nodes[node].transpose(0, *order).reshape(len(nodes[node]), *shape)
+        return nodes[node].transpose(0, 1, *order).reshape(*nodes[node].shape[:2], *shape)
 
     def _turned(
         self, derivatives: Tensor, node: int, order: tuple[int, ...], fixed: dict[int, int]
     ) -> Tensor:
         """Bring derivatives, whose bonds are in some order, into that of their node."""
         own = self._free(order, fixed)
-        shaped = derivatives.reshape(*derivatives.shape[:2], *self._sizes(order, fixed))
-        axes = [2 + own.index(bond) for bond in self._free(self._axes[node], fixed)]
-        return shaped.transpose(0, 1, *axes)
+        shaped = derivatives.reshape(*derivatives.shape[:3], *self._sizes(order, fixed))
+        axes = [3 + own.index(bond) for bond in self._free(self._axes[node], fixed)]
+        return shaped.transpose(0, 1, 2, *axes)
 
     def _free(self, bonds: tuple[int, ...], fixed: dict[int, int]) -> tuple[int, ...]:
         return tuple(bond for bond in bonds if bond not in fixed)
@@ -221,7 +244,8 @@ class Reconstruction:
             tensors: For each subcircuit its tensor, shape (strings, index pairs of each port);
                 those of subcircuits that no part has are not looked at.
         """
-        return self.parts.combine(self._part_values(tensors))
+        found = self._part_values([tensor[None] for tensor in tensors])
+        return self.parts.combine([values[0] for values in found])
 
     def gradients(
         self, tensors: Sequence[Tensor], observables: Indices
@@ -229,24 +253,47 @@ class Reconstruction:
         """Yield the derivatives of some observables by the tensors.
 
         Args:
-            tensors: As for :meth:`values`.
+            tensors: For each subcircuit its tensor at every point, shape (points, strings, index
+                pairs of each port); those of subcircuits that no part has are not looked at.
             observables: Numbers of the observables.
 
         Yields:
             A subcircuit, places in ``observables``, and their derivatives by its tensor, shape
-            (places, strings, index pairs of each port). What is not yielded is 0.
+            (points, places, strings, index pairs of each port). What is not yielded is 0.
         """
         adjoints = self.parts.adjoints(self._part_values(tensors), observables)
-        for own, (places, adjoint) in zip(self.contractions, adjoints, strict=True):
-            batch = max(1, _BATCH_BYTES // own.bytes_an_observable)
-            own_tensors = [tensors[k] for k in own.subcircuits]
+        for contraction, (places, adjoint) in zip(self.contractions, adjoints, strict=True):
+            each = contraction.bytes_an_observable * len(adjoint)
+            batch = max(1, _BATCH_BYTES // each)
+            part = [tensors[k] for k in contraction.subcircuits]
             for start in range(0, len(places), batch):
-                derivatives = own.gradients(own_tensors, adjoint[start : start + batch])
-                for subcircuit, gradient in zip(own.subcircuits, derivatives, strict=True):
+                derivatives = contraction.gradients(part, adjoint[:, start : start + batch])
+                for subcircuit, gradient in zip(contraction.subcircuits, derivatives, strict=True):
                     yield subcircuit, places[start : start + batch], gradient
 
     def _part_values(self, tensors: Sequence[Tensor]) -> list[Reals]:
-        return [own.values([tensors[k] for k in own.subcircuits]) for own in self.contractions]
+        return [
+            contraction.values([tensors[k] for k in contraction.subcircuits])
+            for contraction in self.contractions
+        ]
+
+
+def _summed(parts: Tensor, places: Indices, size: int) -> Tensor:
+    """Add entries of the third axis that belong to the same place of a new one.
+
+    Args:
+        parts: Shape (points, observables, entries, ...).
+        places: The place of each entry.
+        size: Number of places.
+    """
+    found = np.zeros((*parts.shape[:2], size, *parts.shape[3:]), dtype=complex)
+    order = np.argsort(places, kind="stable")
+    starts = np.flatnonzero(np.diff(places[order], prepend=-1))
+    if len(starts) == len(places):
+        found[:, :, places] = parts
+    else:
+        found[:, :, places[order][starts]] = np.add.reduceat(parts[:, :, order], starts, axis=2)
+    return found
 
 
 def _contraction(

@@ -85,27 +85,46 @@ class Parts:
         """Return for each part how observables change with its values.
 
         Args:
-            values: For each part the value of every row.
+            values: For each part the value of every row at every point, shape (points, rows).
             observables: Numbers of the observables.
 
         Returns:
-            For each part, places in ``observables`` and their derivatives, shape (places, rows);
-            those that are not named do not change.
+            For each part, places in ``observables`` and their derivatives, shape (points, places,
+            rows); those that are not named do not change.
         """
+        points = len(values[0]) if values else 1
         found: list[dict[int, Reals]] = [{} for _ in self.groups]
         for place, observable in enumerate(observables.tolist()):
             for term, coefficient in self.terms.observables[observable]:
-                for number, row in self.factors[term]:
-                    rest = math.prod(values[q][r] for q, r in self.factors[term] if q != number)
-                    empty = np.zeros(len(self.choices[number]))
-                    found[number].setdefault(place, empty)[row] += coefficient * rest
+                factors = self.factors[term]
+                rest = _products_of_others([values[q][:, r] for q, r in factors])
+                for (number, row), others in zip(factors, rest, strict=True):
+                    if place not in found[number]:
+                        found[number][place] = np.zeros((points, len(self.choices[number])))
+                    found[number][place][:, row] += coefficient * others
         return [
             (
-                np.array(sorted(own), dtype=np.intp),
-                np.array([own[place] for place in sorted(own)]).reshape(-1, len(choices)),
+                np.array(sorted(derivatives), dtype=np.intp),
+                np.stack(
+                    [derivatives[place] for place in sorted(derivatives)]
+                    or [np.empty((points, len(choices)))],
+                    axis=1,
+                )[:, : len(derivatives)],
             )
-            for own, choices in zip(found, self.choices, strict=True)
+            for derivatives, choices in zip(found, self.choices, strict=True)
         ]
+
+
+def _products_of_others(factors: Sequence[Reals]) -> list[Reals]:
+    """Return for each factor the product of all the others, also where some are zero."""
+    found = [np.ones(1)] * len(factors)
+    for place in range(1, len(factors)):
+        found[place] = found[place - 1] * factors[place - 1]
+    after = np.ones(1)
+    for place in reversed(range(len(factors))):
+        found[place] = found[place] * after
+        after = after * factors[place]
+    return found
 
 
 def _joined(cut: CutCircuit) -> list[list[int]]:

@@ -5,12 +5,9 @@ with weights that were fixed before the round. So a round may be planned from wh
 found, and the estimate stays unbiased: the errors of a round have mean zero whatever happened
 before it, and so has a product of errors of different subcircuits, by the last round among them.
 
-The value is linear in each tensor, so its standard error follows from its gradients (the delta
-method): each variant adds the variance of its scores over its number of shots. The gradients are
-known with errors too. What k subcircuits' errors together add to the variance is then counted k
-times: with errors whose squares are t times as large, it would be k t^(k - 1) times, whose integral
-over t from 0 to 1 is the 1 that it should be. So errors as large again are drawn, which give t = 2,
-and what grows between is taken off in that proportion.
+Standard errors count products of errors of several subcircuits (:mod:`hpcq.shots.all_orders`). They
+are taken where the tensors are best known, each round weighted by the shots that a subcircuit got
+in it: with the fixed weights, a subcircuit that got few shots in a heavy round is known badly.
 """
 
 from __future__ import annotations
@@ -24,18 +21,26 @@ from numpy.typing import NDArray
 
 from hpcq.reconstruction.gradients import Reconstruction
 from hpcq.reconstruction.leaves import Tensor
-from hpcq.shots.counts import Counts, Outcomes
+from hpcq.shots.all_orders import FEWEST_PAIRS, MAX_PAIRS, variance_of_all_orders
+from hpcq.shots.counts import Counts
+from hpcq.shots.covariance import SUPPOSED, Block, blocks_of
 from hpcq.shots.reading import Reader, Reals, Recipes
 from hpcq.shots.sources import Sources
 
 _BATCH_BYTES = 256 << 20
-_SWEEPS = 2
-_DRAWS = 4
-_SUPPOSED = 4.0
-"""Supposed shots of a variant; where all its shots agree, its mean is off by about 2 over them."""
+_KEPT_BLOCK_BYTES = 64 << 20
+"""Bytes of a subcircuit's blocks up to which they are kept; larger ones are made again each time,
+from all its counts."""
 
-_LINEAR = 0.03
-"""Change of the variance with noisier gradients below which it is taken as it is."""
+_MAX_DRAW_FLOPS = 2e11
+"""Operations of the contractions behind one set of standard errors, about half a minute of a core.
+Where that allows fewer points than usual, standard errors are noisier."""
+
+_SWEEPS = 2
+_SUPPOSED_WHEN_PLANNING = 4.0
+"""Supposed shots where a round is planned, for there only ratios between variants count."""
+
+_PLANNING_PAIRS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +81,8 @@ class Estimator:
         self.readers = [Reader(tensor) for tensor in self.sources.tensors]
         self._found: list[list[Tensor]] = []
         self._tables: list[list[Reals]] = []
+        self._known_kinds: dict[int, list[_Kind]] = {}
+        self._known_blocks: dict[int, list[Block]] = {}
         rounds, self.rounds = self.rounds, []
         for own in rounds:
             self.add(own)
@@ -84,6 +91,8 @@ class Estimator:
         """Take a round in."""
         tables = [r.table(c) for r, c in zip(self.readers, measured.counts, strict=True)]
         self.rounds.append(measured)
+        self._known_kinds.clear()
+        self._known_blocks.clear()
         self._tables.append(tables)
         self._found.append(
             [
@@ -100,78 +109,100 @@ class Estimator:
     def tensors(self) -> list[Tensor]:
         """Return the estimate of every source's tensor."""
         return [
-            self._average([found[s] for found in self._found]) for s in range(len(self.readers))
+            self._average([found[s] for found in self._found], self._weights())
+            for s in range(len(self.readers))
         ]
 
     def values(self) -> Reals:
         """Return the estimate of every observable."""
-        return self.reconstruction.values(self.sources.spread(self.tensors()))
+        tensors = [tensor[None] for tensor in self.tensors()]
+        return self.reconstruction.values([own[0] for own in self.sources.spread(tensors)])
 
-    def errors(self, *, quick: bool = False) -> Reals:
+    def errors(self, *, quick: bool = False, cautious: bool = False) -> Reals:
         """Return the standard error of every observable.
 
         Args:
-            quick: Whether products of errors may be counted too often, which is never too little.
+            quick: Whether few points are enough; the errors are then noisier.
+            cautious: Whether the error of a repetition is meant, averaged over what may be true,
+                rather than that of the value, given what was measured. It is not smaller, and
+                better to decide by.
         """
-        here = self.tensors()
-        variances = self._plugged_in(here)
-        if quick or not self.shots:
-            return np.sqrt(variances)
-        twice = np.zeros_like(variances)
-        rng = np.random.default_rng(0)
-        for draw in range(_DRAWS):
-            moved = [own + error for own, error in zip(here, self._noise(rng), strict=True)]
-            twice += (self._plugged_in(moved) - twice) / (draw + 1)
-            if draw == 0 and np.all(np.abs(twice - variances) <= _LINEAR * variances):
-                break
-        # Where the gradient happens to vanish here, it is taken from nearby.
-        base = np.where(variances > 0, variances, twice)
-        ratio = np.divide(twice, base, out=np.ones_like(base), where=base > 0)
-        return np.sqrt(base * _share(np.maximum(ratio, 1.0)))
+        if not self.shots:
+            return np.zeros(self.reconstruction.parts.num_observables)
+        variances = variance_of_all_orders(
+            self._first_order,
+            self._draw_errors,
+            self._best_tensors(),
+            cautious=cautious,
+            max_pairs=self._affordable(FEWEST_PAIRS if quick else MAX_PAIRS),
+            pairs_at_once=self._pairs_at_once,
+        )
+        return np.sqrt(variances)
 
-    def _plugged_in(self, tensors: Sequence[Tensor]) -> Reals:
-        """Return every observable's variance by its gradients at some tensors."""
-        variances = np.zeros(self.reconstruction.parts.num_observables)
-        weights = self._weights()
-        for some, source, gradient in self._gradients(tensors):
+    def _affordable(self, pairs: int) -> int:
+        """Return as many pairs of points as there is time for: 3 contractions a point."""
+        most = _MAX_DRAW_FLOPS / (6 * max(1.0, self.reconstruction.flops))
+        return max(2, min(pairs, int(most)))
+
+    @property
+    def _pairs_at_once(self) -> int:
+        """Pairs of points whose tensors and errors fit into some memory."""
+        each = 4 * 16 * sum(tensor.size for tensor in self._found[0])
+        return max(1, _BATCH_BYTES // max(1, each))
+
+    def _best_tensors(self) -> list[Tensor]:
+        """Return every source's tensor with each round weighted by the source's shots in it."""
+        best = []
+        for source in range(len(self.readers)):
+            shots = [float(own.counts[source].shots.sum()) for own in self.rounds]
+            total = sum(shots)
+            weights = [own / total for own in shots] if total else self._weights()
+            best.append(self._average([found[source] for found in self._found], weights))
+        return best
+
+    def _first_order(self, tensors: Sequence[Tensor]) -> Reals:
+        """Return every observable's variance by its gradients at some points.
+
+        Args:
+            tensors: Every source's tensor at every point, shape (points, strings, index pairs).
+        """
+        variances = np.zeros((len(tensors[0]), self.reconstruction.parts.num_observables))
+        for points, some, source, gradient in self._gradients(tensors):
             reader = self.readers[source]
-            ways = [
-                (reader.weights(gradient, own.recipes[source]), shares)
-                for own, shares in zip(self.rounds, self._shares(source), strict=True)
-            ]
-            shots = np.array([own.counts[source].shots for own in self.rounds], dtype=float)
-            for variant in np.flatnonzero(reader.informative & (shots.sum(axis=0) > 0)).tolist():
-                outcomes, times = self._pooled(source, variant)
-                scores = reader.scores(variant, outcomes, ways)
-                for number, (own, way) in enumerate(zip(scores, ways, strict=True)):
-                    if shots[number, variant]:
-                        square = reader.square(variant, *way)
-                        part = _variance(own, times, square, _SUPPOSED) / shots[number, variant]
-                        variances[some] += weights[number] ** 2 * part
+            found = np.zeros(gradient.shape[:2])
+            flat = gradient.reshape(-1, *gradient.shape[2:])
+            for kind in self._kinds(source):
+                weights = reader.weights(flat, kind.recipes)
+                for block in self._blocks(source):
+                    each = block.variances(weights, kind.shares, SUPPOSED)
+                    found += (kind.variance_factors[block.variants] @ each).reshape(found.shape)
+            variances[np.ix_(points, some)] += found
         return variances
 
-    def _noise(self, rng: np.random.Generator) -> list[Tensor]:
-        """Draw errors of all tensors, as large as theirs are likely to be."""
-        found: list[Tensor] = []
+    def _draw_errors(self, number: int, rng: np.random.Generator) -> list[Tensor]:
+        """Draw errors of all sources' tensors, shape (errors, strings, index pairs)."""
+        drawn: list[Tensor] = []
         for source, reader in enumerate(self.readers):
+            shape = (number, len(reader.tensor.strings), int(np.prod(reader.sizes, dtype=int)))
             total = np.zeros(1, dtype=complex)
-            for weight, own in zip(self._weights(), self.rounds, strict=True):
-                counts = own.counts[source]
-                mean, drawn = [], []
-                for variant, shots in enumerate(counts.shots.tolist()):
-                    if shots:
-                        outcomes, times = self._pooled(source, variant)
-                        chances = times / times.sum()
-                        mean.append((variant, outcomes, shots * chances))
-                        drawn.append((variant, outcomes, rng.multinomial(shots, chances)))
-                tables = [reader.table(Counts.gather(len(counts), rows)) for rows in (drawn, mean)]
-                error = reader.tensor_of(tables[0] - tables[1], own.recipes[source])
-                total = total + weight * error
-            found.append(total)
-        return found
+            for kind in self._kinds(source):
+                table = np.zeros(shape)
+                for block in self._blocks(source):
+                    errors = block.draw(number, SUPPOSED, rng)
+                    errors *= block.of(kind.shares)[None, :, :, None]
+                    errors *= np.sqrt(kind.variance_factors[block.variants])[:, None, None]
+                    table[:, block.strings[:, None, None], block.columns] += errors.swapaxes(1, 2)
+                flat = table.reshape(-1, *reader.sizes)
+                error = reader.tensor_of(flat, kind.recipes)
+                total = total + error.reshape(number, -1, *error.shape[1:])
+            drawn.append(total)
+        return drawn
 
     def spreads(self, recipes: Sequence[Recipes], importance: Reals) -> list[Reals]:
         """Estimate the variance that one shot of each variant would add.
+
+        It is an average over what may be true: where several factors are nearly zero as measured,
+        all gradients at the estimate vanish, and shots would be spread by chance.
 
         Args:
             recipes: For each source the recipe of each port.
@@ -181,18 +212,17 @@ class Estimator:
             For each source, shape (variants,).
         """
         spreads = [np.zeros(reader.tensor.num_variants) for reader in self.readers]
-        for some, source, gradient in self._gradients(self.tensors()):
+        points = self._possible_tensors()
+        for _, some, source, gradient in self._gradients(points):
             reader = self.readers[source]
-            found = reader.weights(gradient, recipes[source])
+            weights = reader.weights(gradient.reshape(-1, *gradient.shape[2:]), recipes[source])
             total = np.sum([own.counts[source].shots for own in self.rounds], axis=0)
             shares = reader.shares(total)
-            used = reader.used(recipes[source]) & reader.informative
-            for variant in np.flatnonzero(used).tolist():
-                outcomes, times = self._pooled(source, variant)
-                square = reader.square(variant, found, shares)
-                (scores,) = reader.scores(variant, outcomes, [(found, shares)])
-                own = _variance(scores, times, square, 1.0)
-                spreads[source][variant] += float(own @ importance[some])
+            used = reader.used(recipes[source])
+            each = np.tile(importance[some], len(gradient)) / len(points[0])
+            for block in self._blocks(source):
+                variances = block.variances(weights, shares, _SUPPOSED_WHEN_PLANNING)
+                spreads[source][block.variants] += used[block.variants] * (variances @ each)
         return spreads
 
     def choose_recipes(self, importance: Reals) -> tuple[Recipes, ...]:
@@ -207,9 +237,12 @@ class Estimator:
         chosen = [tuple(0 for _ in reader.tensor.menus) for reader in self.readers]
         if 16 * len(importance) * sum(own.size for own in self.tensors()) > _BATCH_BYTES:
             return tuple(chosen)
-        for some, source, gradient in self._gradients(self.tensors()):
+        points = self._possible_tensors()
+        noises = [np.maximum(1 - self._table(k) ** 2, 0) for k in range(len(self.readers))]
+        for _, some, source, gradient in self._gradients(points):
             reader = self.readers[source]
-            noise = np.maximum(1 - self._table(source) ** 2, 0)
+            flat = gradient.reshape(-1, *gradient.shape[2:])
+            each = np.tile(importance[some], len(gradient)) / len(points[0])
             for place in [*range(len(reader.tensor.menus))] * _SWEEPS:
                 ways = [
                     (*chosen[source][:place], recipe, *chosen[source][place + 1 :])
@@ -217,19 +250,65 @@ class Estimator:
                 ]
                 if len(ways) > 1:
                     chosen[source] = min(
-                        ways,
-                        key=lambda way: reader.cost(gradient, way, importance[some], noise),
+                        ways, key=lambda way: reader.cost(flat, way, each, noises[source])
                     )
         return tuple(chosen)
 
+    def _possible_tensors(self) -> list[Tensor]:
+        """Return tensors that may be the true ones, shape (points, strings, index pairs)."""
+        pairs = min(self._affordable(_PLANNING_PAIRS), self._pairs_at_once)
+        errors = self._draw_errors(pairs, np.random.default_rng(0))
+        return [
+            middle[None] + np.concatenate([error, -error])
+            for middle, error in zip(self._best_tensors(), errors, strict=True)
+        ]
+
+    def _kinds(self, source: int) -> list[_Kind]:
+        """Return the kinds of rounds that a source's shots came in."""
+        if source not in self._known_kinds:
+            reader = self.readers[source]
+            found: list[_Kind] = []
+            for weight, own in zip(self._weights(), self.rounds, strict=True):
+                shots = own.counts[source].shots
+                shares = reader.shares(shots)
+                factors = np.divide(
+                    weight**2, shots, out=np.zeros(len(shots)), where=np.asarray(shots) > 0
+                )
+                for kind in found:
+                    same = kind.recipes == own.recipes[source]
+                    if same and np.array_equal(kind.shares, shares):
+                        kind.variance_factors += factors
+                        break
+                else:
+                    found.append(_Kind(own.recipes[source], shares, factors))
+            self._known_kinds[source] = found
+        return self._known_kinds[source]
+
+    def _blocks(self, source: int) -> Iterator[Block]:
+        """Yield the scatter of a source's variants."""
+        if source in self._known_blocks:
+            yield from self._known_blocks[source]
+            return
+        kept: list[Block] | None = []
+        for block in blocks_of(self.readers[source], [own.counts[source] for own in self.rounds]):
+            if kept is not None:
+                kept.append(block)
+                if sum(own.nbytes for own in kept) > _KEPT_BLOCK_BYTES:
+                    kept = None
+            yield block
+        if kept is not None:
+            self._known_blocks[source] = kept
+
     def _table(self, source: int) -> Reals:
         """Return the readings of a source, as far as they are known."""
-        return np.asarray(self._average([tables[source] for tables in self._tables]))
+        tables = [tables[source] for tables in self._tables]
+        return np.asarray(self._average(tables, self._weights()))
 
-    def _average(self, found: Sequence[Any]) -> Any:
+    @staticmethod
+    def _average(found: Sequence[Any], weights: Sequence[float]) -> Any:
         """Average what the rounds gave."""
-        total = self._weights()[0] * found[0]
-        for weight, own in zip(self._weights()[1:], found[1:], strict=True):
+        total = weights[0] * found[0]
+        for weight, own in zip(weights[1:], found[1:], strict=True):
             total = total + weight * own
         return total
 
@@ -237,64 +316,59 @@ class Estimator:
         total = sum(own.weight for own in self.rounds)
         return [own.weight / total for own in self.rounds]
 
-    def _shares(self, source: int) -> Iterator[Reals]:
-        for own in self.rounds:
-            yield self.readers[source].shares(own.counts[source].shots)
-
-    def _pooled(self, source: int, variant: int) -> tuple[Outcomes, Reals]:
-        """Return a variant's outcomes of all rounds."""
-        parts = [own.counts[source].of(variant) for own in self.rounds]
-        times = np.concatenate([own for _, own in parts])
-        return np.concatenate([own for own, _ in parts]), times.astype(float)
-
     def _gradients(
         self, tensors: Sequence[Tensor]
-    ) -> Iterator[tuple[NDArray[np.intp], int, Tensor]]:
-        """Yield some observables, a source, and their gradients by the source's tensor."""
-        spread = self.sources.spread(tensors)
-        size = sum(16 * tensor.size for tensor in tensors)
-        batch = max(1, _BATCH_BYTES // max(size, 1))
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], int, Tensor]]:
+        """Yield some points, some observables, a source, and their gradients by its tensor.
+
+        Args:
+            tensors: Every source's tensor at every point.
+
+        Yields:
+            The gradients have the shape (points, observables, strings, index pairs).
+        """
+        number = len(tensors[0])
+        each = max(1, 16 * sum(tensor[0].size for tensor in tensors))
+        together = max(1, min(number, _BATCH_BYTES // each))
+        batch = max(1, _BATCH_BYTES // (each * together))
         observables = np.arange(self.reconstruction.parts.num_observables)
-        for start in range(0, len(observables), batch):
-            some = observables[start : start + batch]
-            found: dict[int, Tensor] = {}
-            for subcircuit, rows, gradient in self.reconstruction.gradients(spread, some):
-                source = self.sources.uses[subcircuit]
-                assert source is not None, "only what is sampled is contracted"
-                own = found.setdefault(
-                    source, np.zeros((len(some), *tensors[source].shape), dtype=complex)
-                )
-                own[np.ix_(rows, self.sources.places[subcircuit])] += gradient
-            for source, gradient in sorted(found.items()):
-                yield some, source, gradient
+        for first in range(0, number, together):
+            points = np.arange(first, min(first + together, number))
+            spread = self.sources.spread([tensor[points] for tensor in tensors])
+            for start in range(0, len(observables), batch):
+                some = observables[start : start + batch]
+                for source, gradient in self._by_source(spread, some, tensors):
+                    yield points, some, source, gradient
+
+    def _by_source(
+        self, spread: Sequence[Tensor], some: NDArray[np.intp], tensors: Sequence[Tensor]
+    ) -> list[tuple[int, Tensor]]:
+        """Add up the gradients by the subcircuits that share a source."""
+        found: dict[int, Tensor] = {}
+        for subcircuit, rows, gradient in self.reconstruction.gradients(spread, some):
+            source = self.sources.uses[subcircuit]
+            assert source is not None, "only what is sampled is contracted"
+            shape = (len(gradient), len(some), *tensors[source].shape[1:])
+            if source not in found:
+                found[source] = np.zeros(shape, dtype=complex)
+            everywhere = np.arange(len(gradient))
+            places = self.sources.places[subcircuit]
+            found[source][np.ix_(everywhere, rows, places)] += gradient
+        return sorted(found.items())
 
 
-def _share(ratio: Reals) -> Reals:
-    """Return the part of a variance that is not counted twice.
+@dataclass(eq=False)
+class _Kind:
+    """Rounds in which a source's shots were turned into its tensor in the same way.
 
-    Args:
-        ratio: How many times it is as large with gradients whose errors' squares are doubled: 1
-            if those don't matter, 2^(k - 1) where k subcircuits' errors always come together.
+    Attributes:
+        recipes: The recipe of each port.
+        shares: Weight of each variant's mean in each string, shape (variants, strings).
+        variance_factors: By how much the variance of one shot of each variant is multiplied in
+            the average over these rounds, shape (variants,): the sum of w^2 / n for rounds of
+            weight w in which it had n shots.
     """
-    linear = 1 - (np.minimum(ratio, 2.0) - 1) / 2  # one and two together, in any proportion
-    return np.where(ratio <= 2, linear, 1 / (1 + np.log2(ratio)))
 
-
-def _variance(scores: Reals, times: Reals, square: Reals, supposed: float) -> Reals:
-    """Estimate the variance of the score of one shot.
-
-    A few more shots are supposed, of which nothing is known: outcomes that did not come may be
-    rare, they are not impossible, and what is measured a few times is never certain.
-
-    Args:
-        scores: Score of each outcome, shape (outcomes, observables).
-        times: How often each came.
-        square: Mean square of the scores if all outcomes were as likely, shape (observables,).
-        supposed: Number of supposed shots.
-    """
-    shots = float(times.sum())
-    if not shots:
-        return square
-    mean = times @ scores / shots
-    spread = np.maximum(times @ (scores - mean) ** 2, 0)
-    return np.asarray((spread + supposed * square) / (shots - 1 + supposed))
+    recipes: Recipes
+    shares: Reals
+    variance_factors: Reals

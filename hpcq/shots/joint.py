@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from hpcq.cutting.subcircuits import CutCircuit, Edge
 from hpcq.reconstruction.parts import Parts
+from hpcq.shots.all_orders import FEWEST_PAIRS, MAX_PAIRS, Arrays, variance_of_all_orders
 from hpcq.shots.batches import Batch
 from hpcq.shots.counts import Counts
 from hpcq.shots.joint_means import Indices, Means, Reals, distinct_variants
@@ -28,6 +29,9 @@ from hpcq.shots.sources import Sources
 from hpcq.variants.settings import menu_of
 
 _FEW = 8
+_MAX_REDUCED_ROWS = 32
+"""Rows of a part up to which the scatter of its samples is brought to as many; see
+:mod:`hpcq.shots.covariance`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +131,7 @@ class JointEstimator:
         self.sources = sources
         self.rounds: list[JointRound] = []
         self._found: list[tuple[list[Reals], dict[int, Reals]]] = []
-        self._variances: dict[tuple[int, int], tuple[Reals, Reals]] = {}
+        self._read: list[dict[int, Means]] = []
         for own in rounds:
             self.add(own)
 
@@ -186,11 +190,17 @@ class JointEstimator:
 
     def add(self, measured: JointRound) -> None:
         """Take a round in."""
-        means: dict[int, Reals] = {}
-        for number, use in enumerate(self.sources.uses):
-            if use is not None:
-                tensor, readings = self.sources.tensors[use], measured.drawn.readings[number]
-                means[number] = Means(tensor, measured.rows[use], measured.counts[use]).of(readings)
+        read = {
+            number: Means(
+                self.sources.tensors[use],
+                measured.rows[use],
+                measured.counts[use],
+                measured.drawn.readings[number],
+            )
+            for number, use in enumerate(self.sources.uses)
+            if use is not None
+        }
+        means = {number: own.values() for number, own in read.items()}
         values = [
             factors[:, None] * math.prod(_columns(means, group, choices))
             for group, choices, factors in zip(
@@ -198,62 +208,120 @@ class JointEstimator:
             )
         ]
         self.rounds.append(measured)
+        self._read.append(read)
         self._found.append((values, means))
 
     def values(self) -> Reals:
         """Return the estimate of every observable."""
         return self.parts.combine(self._part_values())
 
-    def errors(self, *, quick: bool = False) -> Reals:  # noqa: ARG002 - it is quick enough
+    def errors(self, *, quick: bool = False, cautious: bool = False) -> Reals:
         """Return the standard error of every observable.
 
         The spread of the samples counts what each one's own shots add; to that comes what samples
-        have in common because they share shots.
+        have in common because they share shots. Different parts are independent of each other, and
+        the errors of their products are counted to all orders.
+
+        Args:
+            quick: As for :meth:`hpcq.shots.estimate.Estimator.errors`.
+            cautious: Likewise.
         """
-        variances = np.zeros(self.parts.num_observables)
-        total = sum(own.weight for own in self.rounds)
-        adjoints = self.parts.adjoints(self._part_values(), np.arange(self.parts.num_observables))
-        for place, measured in enumerate(self.rounds):
-            for number, (places, adjoint) in enumerate(adjoints):
-                if len(places):
-                    own = self._round_variance(place, number, adjoint)
-                    variances[places] += (measured.weight / total) ** 2 * own
+        if not self.shots:
+            return np.zeros(self.parts.num_observables)
+        factors = [self._error_factor(number) for number in range(len(self.parts.groups))]
+
+        def draw_errors(number: int, rng: np.random.Generator) -> list[Reals]:
+            return [(rng.integers(0, 2, (number, len(own))) * 2.0 - 1.0) @ own for own in factors]
+
+        variances = variance_of_all_orders(
+            self._first_order,
+            draw_errors,
+            self._part_values(),
+            cautious=cautious,
+            max_pairs=FEWEST_PAIRS if quick else MAX_PAIRS,
+        )
         return np.sqrt(variances)
 
-    def _round_variance(self, place: int, number: int, adjoint: Reals) -> Reals:
-        """Return the variance of a round's estimate of some observables in one part."""
-        known = self._variances.get((place, number))
-        if known is not None and np.array_equal(known[0], adjoint):
-            return known[1]
+    def _first_order(self, values: Arrays) -> Reals:
+        """Return every observable's variance by its gradients at some points.
+
+        Args:
+            values: For each part the value of every row at every point, shape (points, rows).
+        """
+        observables = np.arange(self.parts.num_observables)
+        points = len(values[0])
+        variances = np.zeros((points, len(observables)))
+        adjoints = self.parts.adjoints(values, observables)
+        for number, (places, adjoint) in enumerate(adjoints):
+            if len(places):
+                flat = adjoint.reshape(-1, adjoint.shape[-1])
+                found = np.sum(
+                    [
+                        weight**2 * self._round_variance(place, number, flat)
+                        for place, weight in enumerate(self._weights())
+                    ],
+                    axis=0,
+                )
+                variances[:, places] += found.reshape(points, -1)
+        return variances
+
+    def _error_factor(self, number: int) -> Reals:
+        """Return a matrix F with the covariance F^T F of a part's values, shape (rank, rows).
+
+        Covariances are those of the samples, and variances then made what they are with what
+        samples share.
+        """
+        scattered, variances = [], np.zeros(len(self.parts.choices[number]))
+        for place, weight in enumerate(self._weights()):
+            values = self._found[place][0][number]
+            scattered.append(weight * (values - values.mean(axis=0)) / len(values))
+            variances += weight**2 * self._round_variance(place, number, None)
+        factor = np.concatenate(scattered)
+        if factor.shape[1] <= _MAX_REDUCED_ROWS:
+            factor = np.asarray(np.linalg.qr(factor, mode="r"))
+        alone = np.sum(factor**2, axis=0)
+        certain = np.diag(np.where(alone > 0, 0.0, np.sqrt(variances)))
+        scale = np.sqrt(np.divide(variances, alone, out=np.zeros_like(alone), where=alone > 0))
+        return np.concatenate([factor * scale, certain[np.any(certain, axis=1)]])
+
+    def _round_variance(self, place: int, number: int, adjoint: Reals | None) -> Reals:
+        """Return the variances of a round's estimates in one part.
+
+        Args:
+            place: The round.
+            number: The part.
+            adjoint: Weight of each row of the part in each estimate, shape (estimates, rows); None
+                for the rows themselves.
+        """
         measured, (values, means) = self.rounds[place], self._found[place]
         group, choices = self.parts.groups[number], self.parts.choices[number]
         factors = measured.drawn.factors[number]
-        each = values[number] @ adjoint.T
+        each = values[number] if adjoint is None else values[number] @ adjoint.T
         samples = len(each)
         # Of a few samples, or some that agree, one more is supposed, as large as any can be.
         spread = np.sum((each - each.mean(axis=0)) ** 2, axis=0)
-        largest = factors[0] ** 2 * np.sum(adjoint**2, axis=1)
+        sizes = np.ones(len(spread)) if adjoint is None else np.sum(adjoint**2, axis=1)
+        largest = factors[0] ** 2 * sizes
         alone = np.where((samples < _FEW) | (spread == 0), spread + largest, spread) / samples**2
-        own = alone
+        found = alone
         columns = _columns(means, group, choices)
         for index, subcircuit in enumerate(group):
-            use = self.sources.uses[subcircuit]
-            assert use is not None, "every subcircuit of a part is sampled"
-            shots = Means(self.sources.tensors[use], measured.rows[use], measured.counts[use])
+            read = self._read[place][subcircuit]
             others = _others(columns, index) * factors[:, None]
-            readings = measured.drawn.readings[subcircuit]
-            own = own + shots.shared(readings, choices[:, index], others, adjoint) / samples**2
-        found = np.asarray(np.maximum(own, alone / _FEW))
-        self._variances[place, number] = (adjoint, found)
-        return found
+            shared = read.shared(choices[:, index], others, adjoint)
+            found = found + shared / samples**2
+        return np.asarray(np.maximum(found, alone / _FEW))
+
+    def _weights(self) -> list[float]:
+        total = sum(own.weight for own in self.rounds)
+        return [own.weight / total for own in self.rounds]
 
     def _part_values(self) -> list[Reals]:
-        total = sum(own.weight for own in self.rounds)
         return [
             np.sum(
                 [
-                    measured.weight / total * values[number].mean(axis=0)
-                    for measured, (values, _) in zip(self.rounds, self._found, strict=True)
+                    weight * values[number].mean(axis=0)
+                    for weight, (values, _) in zip(self._weights(), self._found, strict=True)
                 ],
                 axis=0,
             )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.shots.counts import Counts
-from hpcq.shots.reading import parity
+from hpcq.shots.reading import parity, string_signs
 from hpcq.variants.sampled import SampledTensor
 
 Reals = NDArray[np.float64]
@@ -20,41 +20,50 @@ class Means:
         tensor: The source.
         rows: The variants that were run.
         counts: Their counts.
+        readings: The samples' readings, shape (samples, ports).
     """
 
-    def __init__(self, tensor: SampledTensor, rows: NDArray[np.int16], counts: Counts) -> None:
+    def __init__(
+        self,
+        tensor: SampledTensor,
+        rows: NDArray[np.int16],
+        counts: Counts,
+        readings: Indices,
+    ) -> None:
         self.tensor = tensor
         self.counts = counts
         self.place = {tuple(row): i for i, row in enumerate(rows.tolist())}
+        self.samples = len(readings)
+        self._variants = _variants(tensor, readings)
 
-    def of(self, readings: Indices) -> Reals:
+    def values(self) -> Reals:
         """Return the mean for every sample and string, shape (samples, strings)."""
-        found = np.ones((len(readings), len(self.tensor.strings)))
-        for settings, samples, masks in self._variants(readings):
+        found = np.ones((self.samples, len(self.tensor.strings)))
+        for settings, samples, masks in self._variants:
             shares = self._shares(settings)
-            for string, mask in enumerate(self.tensor.string_masks):
-                bits = masks | mask
-                noisy = bits != 0
+            for string, own in enumerate(self.tensor.strings):
+                noisy = (masks != 0) | bool(own)
                 if noisy.any():
                     mean = np.zeros(len(samples))
                     for basis, share in shares[string]:
                         outcomes, times = self.counts.of(self.place[*settings, basis])
-                        signs = parity(outcomes, bits)
+                        signs = parity(outcomes, masks)
+                        signs *= string_signs(self.tensor, outcomes, [string])
                         mean += share * ((times / times.sum()) @ signs)
                     found[samples, string] = np.where(noisy, mean, 1.0)
         return found
 
-    def shared(self, readings: Indices, strings: Indices, others: Reals, adjoint: Reals) -> Reals:
+    def shared(self, strings: Indices, others: Reals, adjoint: Reals | None) -> Reals:
         """Return what samples that share shots add to the variance of their sum.
 
         Args:
-            readings: The samples' readings.
             strings: This subcircuit's string in every row of the part.
             others: Product of the other subcircuits' means and the factor, shape (samples, rows).
-            adjoint: Derivatives of the observables by the rows.
+            adjoint: Weight of each row in each sum, shape (sums, rows); None for the rows
+                themselves.
         """
-        total = np.zeros(len(adjoint))
-        for settings, samples, masks in self._variants(readings):
+        total = np.zeros(others.shape[1] if adjoint is None else len(adjoint))
+        for settings, samples, masks in self._variants:
             if len(samples) < 2:
                 continue
             shares = self._shares(settings)
@@ -71,27 +80,13 @@ class Means:
                 if shots == 0:
                     continue
                 chances = times / shots
-                bits = masks[:, None] | self.tensor.string_masks[strings][None, :]
-                signs = parity(outcomes, bits.reshape(-1)).reshape(len(outcomes), *bits.shape)
+                own = string_signs(self.tensor, outcomes, strings.tolist())
+                signs = parity(outcomes, masks)[:, :, None] * own[:, None, :]
                 parts = signs * (others[samples] * row_share)[None]
-                score = np.einsum("dsr,or->dso", parts, adjoint)
+                score = parts if adjoint is None else parts @ adjoint.T
                 alone = np.sum(_variance(score, chances), axis=0)
                 total += (_variance(score.sum(axis=1), chances) - alone) / shots
         return total
-
-    def _variants(
-        self, readings: Indices
-    ) -> list[tuple[tuple[int, ...], Indices, NDArray[np.uint64]]]:
-        """Return the distinct settings, the samples that have them, and their masks of signs."""
-        settings, masks = _decode(self.tensor, readings)
-        distinct, place = np.unique(settings, axis=0, return_inverse=True)
-        place = place.reshape(-1)
-        order = np.argsort(place, kind="stable")
-        groups = np.split(order, np.flatnonzero(np.diff(place[order])) + 1)
-        return [
-            (tuple(own), group, masks[group])
-            for own, group in zip(distinct.tolist(), groups, strict=True)
-        ]
 
     def _shares(self, settings: tuple[int, ...]) -> list[list[tuple[int, float]]]:
         """Return for each string the bases that it is read in, and their weights."""
@@ -123,6 +118,21 @@ def distinct_variants(
                 weights.append(number)
     width = len(tensor.ports) + 1
     return np.array(rows, dtype=np.int16).reshape(-1, width), np.array(weights, dtype=np.int64)
+
+
+def _variants(
+    tensor: SampledTensor, readings: Indices
+) -> list[tuple[tuple[int, ...], Indices, NDArray[np.uint64]]]:
+    """Return the distinct settings, the samples that have them, and their masks of signs."""
+    settings, masks = _decode(tensor, readings)
+    distinct, place = np.unique(settings, axis=0, return_inverse=True)
+    place = place.reshape(-1)
+    order = np.argsort(place, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(place[order])) + 1)
+    return [
+        (tuple(own), group, masks[group])
+        for own, group in zip(distinct.tolist(), groups, strict=True)
+    ]
 
 
 def _decode(

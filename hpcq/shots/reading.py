@@ -1,10 +1,11 @@
-"""From counts to a subcircuit's tensor, and from its gradient back to what each shot adds.
+"""From counts to a subcircuit's tensor, and from its gradient back to the readings.
 
-A variant's shot gives a sign for every entry that the variant feeds. The mean of the entries is
-the table of readings, and recipes turn it into the tensor. Backwards, the gradient by the tensor
-becomes one number a shot, the *score* of its outcome, whose variance is what the shots of that
-variant add to the variance of the observable: signs that come from the same shot are correlated,
-and the score counts that.
+A variant's shot gives a sign for every entry that the variant feeds, or 0 where a projector of the
+entry's string says no. The mean of the entries is the table of readings, and recipes turn it into
+the tensor. Backwards, the gradient by the tensor becomes one by the table, and so the weights of
+the signs in one number a shot, the *score* of its outcome; its variance (see
+:mod:`hpcq.shots.covariance`) is what the shots of that variant add to the variance of the
+observable.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Reader:
         table = np.zeros((len(self.tensor.strings), int(np.prod(self.sizes, dtype=np.int64))))
         shares = self.shares(counts.shots)
         for variant, sure in enumerate(~self.informative):
-            strings, columns, masks = self._entries(variant)
+            strings, columns, masks = self.entries(variant)
             outcomes, times = counts.of(variant)
             if sure:
                 means = np.ones((len(strings), len(columns)))
@@ -112,36 +113,6 @@ class Reader:
             found = _along(found, menu.recipes[recipe].T, 2 + place)
         return np.ascontiguousarray(found.real).reshape(*gradient.shape[:2], -1)
 
-    def scores(
-        self, variant: int, outcomes: Outcomes, weights: Sequence[tuple[Reals, Reals]]
-    ) -> list[Reals]:
-        """Return what a shot with each outcome adds to each observable.
-
-        Args:
-            variant: The variant.
-            outcomes: The outcomes.
-            weights: Gradients by the table, and the shares, once for each kind of score.
-
-        Returns:
-            For each kind, shape (outcomes, observables).
-        """
-        strings, columns, masks = self._entries(variant)
-        own, ports = self._signs(outcomes, strings, masks)
-        found = []
-        for gradient, shares in weights:
-            part = gradient[:, strings][:, :, columns] * shares[variant, strings][None, :, None]
-            observables = len(part)
-            each = own @ part.transpose(1, 2, 0).reshape(len(strings), -1)
-            each = each.reshape(len(outcomes), len(columns), observables)
-            found.append(np.asarray(np.einsum("dqo,dq->do", each, ports)))
-        return found
-
-    def square(self, variant: int, gradient: Reals, shares: Reals) -> Reals:
-        """Return the mean square of the scores if all outcomes were as likely; (observables,)."""
-        strings, columns, _ = self._entries(variant)
-        part = gradient[:, strings][:, :, columns] * shares[variant, strings][None, :, None]
-        return np.asarray(np.sum(part**2, axis=(1, 2)))
-
     def cost(self, gradient: Array, recipes: Recipes, importance: Reals, noise: Reals) -> float:
         """Say how far shots go with some recipes, the less the better; see the estimator.
 
@@ -164,7 +135,7 @@ class Reader:
         variances = np.einsum("vbs,sv->vb", shares**2, found.reshape(len(noise), -1))
         return float(np.sqrt(variances).sum())
 
-    def _entries(self, variant: int) -> tuple[list[int], NDArray[np.intp], NDArray[np.uint64]]:
+    def entries(self, variant: int) -> tuple[list[int], NDArray[np.intp], NDArray[np.uint64]]:
         """Return the strings that a variant reads, and its readings' places and masks."""
         if variant in self._known:
             return self._known[variant]
@@ -176,11 +147,52 @@ class Reader:
         self._known[variant] = found
         return found
 
+    def signs(self, variant: int, outcomes: Outcomes) -> Reals:
+        """Return what a shot with each outcome gives for each entry that a variant feeds.
+
+        Args:
+            variant: The variant.
+            outcomes: The outcomes.
+
+        Returns:
+            Shape (outcomes, strings * readings), the strings and readings as :meth:`entries` has
+            them.
+        """
+        strings, _, masks = self.entries(variant)
+        own, ports = self._signs(outcomes, strings, masks)
+        return np.asarray((own[:, :, None] * ports[:, None, :]).reshape(len(outcomes), -1))
+
+    def coin_variances(self, variant: int) -> Reals:
+        """Return the variance of each of :meth:`signs` if fair coins made it; 0 for those always 1.
+
+        That of a sign is 1. What a projector lets through half of the time has a variance of 1/2 if
+        it is a sign, and of 1/4 if it is 1.
+        """
+        strings, _, masks = self.entries(variant)
+        signed = (self.tensor.string_masks[strings][:, None] | masks[None, :]) != 0
+        projects = (self.tensor.projector_masks[strings] != 0)[:, None]
+        found = np.where(projects, np.where(signed, 0.5, 0.25), np.where(signed, 1.0, 0.0))
+        return np.asarray(found.reshape(-1))
+
     def _signs(
         self, outcomes: Outcomes, strings: list[int], masks: NDArray[np.uint64]
     ) -> tuple[Reals, Reals]:
         """Return the signs of the strings and of the ports; an entry's is their product."""
-        return parity(outcomes, self.tensor.string_masks[strings]), parity(outcomes, masks)
+        return string_signs(self.tensor, outcomes, strings), parity(outcomes, masks)
+
+
+def string_signs(
+    tensor: SampledTensor, outcomes: Outcomes, strings: Sequence[int] | slice = slice(None)
+) -> Reals:
+    """Return the sign that each outcome gives to each string, shape (outcomes, strings).
+
+    It is that of the string's Paulis, and 0 where a bit is not the one that a projector asks for.
+    """
+    signs = parity(outcomes, tensor.string_masks[strings])
+    masks = tensor.projector_masks[strings]
+    if masks.any():
+        signs *= (outcomes[:, None] & masks) == tensor.projector_values[strings]
+    return signs
 
 
 def parity(outcomes: Outcomes, masks: NDArray[np.uint64]) -> Reals:

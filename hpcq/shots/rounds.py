@@ -141,7 +141,7 @@ class EnumeratedSchedule(Account):
         """
         assert self.budget.precision is not None, "it is asked for"
         each = float(np.sqrt(spreads).sum()) ** 2
-        errors = self.errors()
+        errors = self.cautious_errors()
         before = float(importance @ errors**2)
         weight = sum(own.weight for own in self._estimator.rounds)
         wanted = before * (self.budget.precision / float(errors.max()) / MARGIN) ** 2
@@ -156,9 +156,11 @@ class EnumeratedSchedule(Account):
         return math.ceil(high)
 
     def _importance(self) -> NDArray[np.float64]:
-        errors = self.rough_errors()
+        if self.budget.precision is None:
+            return np.ones(self._estimator.reconstruction.parts.num_observables)
+        errors = self.cautious_errors()
         worst = float(errors.max(initial=0))
-        if self.budget.precision is None or worst == 0:
+        if worst == 0:
             return np.ones(len(errors))
         return np.asarray((errors / worst) ** _SHARPNESS)
 

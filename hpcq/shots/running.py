@@ -14,11 +14,10 @@ from hpcq.engines.sampling import ShotEngine
 from hpcq.errors import HpcqError, InputError
 from hpcq.farm.own import in_process
 from hpcq.farm.tasks import Finished
-from hpcq.identity import check_same
+from hpcq.identity import Asked, asked_before, check_same
 from hpcq.job.options import RunOptions
 from hpcq.job.provenance import Account
 from hpcq.job.together import check_outcome
-from hpcq.machine import format_bytes
 from hpcq.result import Details, Result, Stage, Unfinished
 from hpcq.shots.batches import Task
 from hpcq.shots.counts import Counts, unpack
@@ -26,7 +25,7 @@ from hpcq.shots.engine import Wanted
 from hpcq.shots.order import ShotOrder
 from hpcq.shots.record import Record, shots_identity, tensors_of
 from hpcq.shots.rounds import make_schedule
-from hpcq.shots.sampling import MAX_VARIANTS, Sampling
+from hpcq.shots.sampling import MAX_VARIANTS, Sampling, check_memory
 from hpcq.shots.schedule import Schedule, Step
 
 if TYPE_CHECKING:
@@ -177,20 +176,22 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
         sampling = record.sampling(plan, sampling.budget) or sampling
     identity = shots_identity(plan, sampling, wanted)
     if record is not None:
-        check_same(record.identity, identity, "shots")
+        asked = asked_before(options.previous), Asked.by(plan)
+        check_same(record.identity, identity, "shots", *asked)
         _check_variants(record, sampling, options.previous, plan)
     keeper = options.keeper
     over = keeper is not None and keeper.shared and record is not None
     if unfinished is not None or over:
         _check_budget(options.previous, plan)
     if keeper is not None:
-        keeper.agree({**identity, **{name: str(plan.config[name]) for name in _BUDGET}})
+        budget = {name: str(plan.config[name]) for name in _BUDGET}
+        keeper.agree({**identity, **budget}, Asked.by(plan))
     seed = plan.config["seed"]
     uses = sampling.sources.uses
     names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))
     order = ShotOrder(sampling.sources.tensors, plan.limits, seed, wanted, names)
     if wanted.backend is None:
-        _check_memory(plan, sampling)
+        check_memory(plan, sampling)
     rounds = tuple(record.rounds) if record else ()
     before = len(rounds) if unfinished is None else unfinished.rounds_before
     schedule = make_schedule(sampling, seed, rounds[:before])
@@ -291,23 +292,12 @@ def _gathered(step: Step, tasks: Sequence[Task], results: Finished) -> list[Coun
     ]
 
 
-def _check_memory(plan: Plan, sampling: Sampling) -> None:
-    for number, tensor in enumerate(sampling.sources.tensors):
-        size = plan.limits.amplitude_bytes << tensor.simulated_qubits
-        if size > plan.limits.memory_bytes:
-            raise InputError(
-                f"memory: subcircuit {sampling.sources.uses.index(number)} and its ancillas are "
-                f"{tensor.simulated_qubits} qubits, which need {format_bytes(size)}; a rank has "
-                f"{format_bytes(plan.limits.memory_bytes)}, expected narrower subcircuits or "
-                "more memory"
-            )
-
-
 def _said(schedule: Schedule, rounds: int, pace: float) -> str:
     """Say in one line how a run stands, and what is likely to be missing, at a pace a shot."""
-    worst = float(schedule.rough_errors().max(initial=0))
-    line = f"round {rounds}: {schedule.shots} shots, standard error {worst:.3g}"
     precision = schedule.budget.precision
+    errors = schedule.rough_errors() if precision is None else schedule.cautious_errors()
+    worst = float(errors.max(initial=0))
+    line = f"round {rounds}: {schedule.shots} shots, standard error {worst:.3g}"
     if precision is not None and worst > precision:
         missing = _missing(schedule)
         line += f"; {precision:g} takes at most about {missing:.3g} more, {pace * missing:.2g} s"
@@ -319,7 +309,7 @@ def _missing(schedule: Schedule) -> float:
     precision = schedule.budget.precision
     if precision is None:
         return 0.0
-    worst = float(schedule.rough_errors().max(initial=0))
+    worst = float(schedule.cautious_errors().max(initial=0))
     return max(0.0, schedule.shots * ((worst / precision) ** 2 - 1))
 
 

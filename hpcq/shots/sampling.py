@@ -12,6 +12,7 @@ from hpcq.config import whole_number
 from hpcq.cutting.cutter import cut_circuit
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.errors import InputError, MemoryLimitError
+from hpcq.machine import format_bytes
 from hpcq.reconstruction.gradients import Reconstruction
 from hpcq.reconstruction.parts import Parts
 from hpcq.shots.joint import Pairs
@@ -205,3 +206,20 @@ def _table_bytes(tensor: SampledTensor) -> int:
 def _check(sources: Sources) -> None:
     for tensor in sources.tensors:
         tensor.check()
+
+
+def check_memory(plan: Plan, sampling: Sampling) -> None:
+    """Make sure that a rank can simulate every source; a device needs no memory for that.
+
+    Raises:
+        InputError: If one takes too much.
+    """
+    for number, tensor in enumerate(sampling.sources.tensors):
+        size = plan.limits.amplitude_bytes << tensor.simulated_qubits
+        if size > plan.limits.memory_bytes:
+            raise InputError(
+                f"memory: subcircuit {sampling.sources.uses.index(number)} and its ancillas are "
+                f"{tensor.simulated_qubits} qubits, which need {format_bytes(size)}; a rank has "
+                f"{format_bytes(plan.limits.memory_bytes)}, expected narrower subcircuits or "
+                "more memory"
+            )

@@ -72,7 +72,10 @@ class Schedule(Protocol):
         """Return the standard error of every observable."""
 
     def rough_errors(self) -> NDArray[np.float64]:
-        """Return standard errors that may be somewhat too large."""
+        """Return standard errors that are quickly known and noisier."""
+
+    def cautious_errors(self) -> NDArray[np.float64]:
+        """Return standard errors to decide by; they are not smaller than :meth:`errors`."""
 
 
 class Account:
@@ -107,8 +110,12 @@ class Account:
         return self._errors
 
     def rough_errors(self) -> NDArray[np.float64]:
-        """Return standard errors that may be somewhat too large."""
-        return self._errors if self.budget.precision is not None else self._rough_errors
+        """Return standard errors that are quickly known and noisier."""
+        return self._rough_errors
+
+    def cautious_errors(self) -> NDArray[np.float64]:
+        """Return standard errors to decide by; they are not smaller than :meth:`errors`."""
+        return self._cautious_errors
 
     @cached_property
     def _errors(self) -> NDArray[np.float64]:
@@ -118,9 +125,13 @@ class Account:
     def _rough_errors(self) -> NDArray[np.float64]:
         return self._known.errors(quick=True)
 
+    @cached_property
+    def _cautious_errors(self) -> NDArray[np.float64]:
+        return np.maximum(self._known.errors(cautious=True), self._errors)
+
     def _forget(self) -> None:
         """Forget what was known before a round."""
-        for name in ("_errors", "_rough_errors"):
+        for name in ("_errors", "_rough_errors", "_cautious_errors"):
             self.__dict__.pop(name, None)
 
     @property
@@ -138,7 +149,7 @@ class Account:
         if not self._known.rounds:
             size = pilot
         else:
-            worst = float(self.errors().max(initial=0))
+            worst = float(self.cautious_errors().max(initial=0))
             if worst <= precision:
                 return 0
             missing = done * ((worst / precision) ** 2 - 1)

@@ -84,9 +84,13 @@ class Sources:
         return cls(tensors, tuple(uses), places)
 
     def spread(self, tensors: Sequence[NDArray[np.complex128]]) -> list[NDArray[np.complex128]]:
-        """Return every subcircuit's tensor; an empty one where no term sees it."""
-        nothing = np.empty(0, dtype=complex)
+        """Return every subcircuit's tensor at every point; an empty one where no term sees it.
+
+        Args:
+            tensors: The tensor of every source at every point, shape (points, strings, ...).
+        """
+        nothing = np.empty((1, 0), dtype=complex)
         return [
-            nothing if use is None else tensors[use][places]
+            nothing if use is None else tensors[use][:, places]
             for use, places in zip(self.uses, self.places, strict=True)
         ]

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hpcq.cutting.gates import Vector, axis, pauli_sum, turned
-from hpcq.inputs.pauli_text import PauliString
+from hpcq.inputs.pauli_text import AXES, PauliString
 from hpcq.simplify.steps import Step, local_steps
 
-_LETTERS: dict[str, Vector] = {"X": (1.0, 0.0, 0.0), "Y": (0.0, 1.0, 0.0), "Z": (0.0, 0.0, 1.0)}
+_VECTORS: dict[str, Vector] = {"X": (1.0, 0.0, 0.0), "Y": (0.0, 1.0, 0.0), "Z": (0.0, 0.0, 1.0)}
 _SAME_AXIS = 1e-12
 _ANYTHING: Vector = (0.0, 0.0, 0.0)
 """Stands for a qubit on which the evolved term may be any operator; where another vector stands,
@@ -76,8 +76,8 @@ class Circuit:
         reached: dict[int, Vector] = {}
         for term in terms:
             for qubit, letter in term:
-                known = reached.setdefault(qubit, _LETTERS[letter])
-                if known != _LETTERS[letter]:
+                own = _VECTORS[AXES[letter]]  # a projector is made of I and its Pauli
+                if reached.setdefault(qubit, own) != own:
                     reached[qubit] = _ANYTHING
         kept: dict[int, list[Step]] = {}
         todo = [-self._last[qubit] for qubit in reached if self._last[qubit] >= 0]

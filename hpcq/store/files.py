@@ -18,8 +18,9 @@ from pathlib import Path
 
 import h5py
 
-from hpcq.errors import InputError
-from hpcq.files import open_regular, printable_path, written_aside
+from hpcq.errors import HpcqError, InputError
+from hpcq.files import open_kept, open_regular, printable, printable_path, written_aside
+from hpcq.store.plain import PlainGroup
 
 FORMAT = "hpcq"
 FORMAT_VERSION = 1
@@ -45,22 +46,25 @@ def write_sealed(place: Path, fill: Callable[[h5py.File], None], size: int) -> N
             buffer = io.BytesIO()
             with h5py.File(buffer, "w", userblock_size=_USER_BLOCK) as file:
                 fill(file)
-            aside.write_bytes(buffer.getbuffer())
-        elif shutil.disk_usage(aside).free < _ROOM * size:
+            aside.write(buffer.getbuffer())
+        elif shutil.disk_usage(place.parent).free < _ROOM * size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        else:
-            with h5py.File(aside, "w", userblock_size=_USER_BLOCK) as file:
+        else:  # by its descriptor: somebody may have put a link where its name was
+            path = f"/proc/self/fd/{aside.fileno()}"
+            with h5py.File(path, "w", userblock_size=_USER_BLOCK) as file:
                 fill(file)
-        with aside.open("r+b") as raw:
-            raw.seek(_USER_BLOCK)
-            seal = _seal(hashlib.file_digest(raw, "sha256").hexdigest())
-            raw.seek(0)
-            raw.write(seal)
+        aside.seek(_USER_BLOCK)
+        seal = _seal(hashlib.file_digest(aside, "sha256").hexdigest())
+        aside.seek(0)
+        aside.write(seal)
 
 
 @contextmanager
-def open_sealed(path: Path) -> Iterator[h5py.File]:
-    """Open a file of hpcq's for reading; whatever is wrong with it becomes one line."""
+def open_sealed(path: Path) -> Iterator[PlainGroup]:
+    """Open a file of hpcq's for reading; whatever is wrong with it becomes one line.
+
+    The seal is no signature: whoever makes a file can seal it. So nothing in it is believed.
+    """
     descriptor = open_regular(path, 1 << 62, "an hpcq result")
     with os.fdopen(descriptor, "rb") as raw:
         _check_seal(raw, printable_path(path))
@@ -68,16 +72,20 @@ def open_sealed(path: Path) -> Iterator[h5py.File]:
             with h5py.File(raw, "r") as file:
                 form, number = file.attrs.get("format"), file.attrs.get("format_version")
                 if form != FORMAT:
-                    raise InputError(f"{path}: format is {form!r}, expected {FORMAT!r}")
+                    shown = str(form)[:40]
+                    raise InputError(
+                        f"{printable_path(path)}: format is {shown!r}, expected {FORMAT!r}"
+                    )
                 if number != FORMAT_VERSION:
                     raise InputError(
-                        f"{path}: format_version is {number}, expected {FORMAT_VERSION}"
+                        f"{printable_path(path)}: format_version is {str(number)[:40]!r}, "
+                        f"expected {FORMAT_VERSION}"
                     )
-                yield file
-        except InputError:
+                yield PlainGroup(file)
+        except HpcqError:
             raise
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:100]
+        except Exception as error:  # of h5py, json, numpy, and whoever meets values out of place
+            reason = printable(" ".join(str(error).split()))[:100] or type(error).__name__
             raise InputError(
                 f"{printable_path(path)}: not a whole hpcq result ({reason})"
             ) from None
@@ -102,7 +110,7 @@ def _check_seal(raw: io.BufferedReader, name: str) -> None:
 def seal_of(path: Path) -> bytes:
     """Return what tells a file from every other version of it; nothing if there is none."""
     try:
-        with path.open("rb") as raw:
+        with os.fdopen(open_kept(path), "rb") as raw:
             return raw.read(_USER_BLOCK)
     except OSError:
         return b""

@@ -11,6 +11,7 @@ import numpy as np
 from hpcq.farm.tasks import Batch, Finished
 from hpcq.result import Stage, Unfinished
 from hpcq.store.files import open_sealed
+from hpcq.store.plain import PlainGroup
 from hpcq.store.texts import numbered
 
 
@@ -52,14 +53,17 @@ def read_progress(path: Path) -> list[dict[str, Any]]:
         ]
 
 
-def read_unfinished(file: h5py.File) -> Unfinished:
+def read_unfinished(file: PlainGroup) -> Unfinished:
     """Read what is done."""
     group = file["unfinished"]
     stages = []
     for own in numbered(group["stages"]):
         finished = Finished(int(own.attrs["total"]), str(own.attrs["dtype"]))
-        tasks, sizes = own["tasks"][()], own["sizes"][()]
+        tasks, sizes, data = own["tasks"][()], own["sizes"][()], own["data"][()]
+        batch = Batch(0, tasks, sizes, np.zeros(len(tasks)), data)
+        if not finished.takes(batch):
+            raise ValueError(f"{own.name} holds results of tasks that there are not")
         if len(tasks):
-            finished.add(Batch(0, tasks, sizes, np.zeros(len(tasks)), own["data"][()]))
+            finished.add(batch)
         stages.append(Stage(str(own.attrs["name"]), finished))
     return Unfinished(tuple(stages), int(group.attrs["rounds_before"]))

@@ -17,6 +17,7 @@ from hpcq.shots.counts import Counts
 from hpcq.shots.estimate import Round
 from hpcq.shots.joint import Drawn, JointRound
 from hpcq.shots.record import Record
+from hpcq.store.plain import PlainGroup
 from hpcq.store.texts import numbered, text, texts
 from hpcq.variants.sampled import SampledTensor
 
@@ -59,7 +60,7 @@ def write_record(record: Record, file: h5py.File) -> None:
                 own[f"readings/{subcircuit}"] = readings.astype(np.int16)
 
 
-def read_record(file: h5py.File, subcircuits: Sequence[Subcircuit]) -> Record:
+def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Record:
     """Read the shots of a run."""
     group = file["sampling"]
     pieces = [file[f"subcircuits/{number}"] for number in range(len(subcircuits))]
@@ -122,9 +123,12 @@ def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None
             )
         ]
     )
-    group["strings"] = texts(tensor.strings)
+    group["strings"] = texts(tensor.strings, tensor.subcircuit.num_qubits)
     group["masks"] = tensor.string_masks
-    group["bases"] = texts(tuple(sorted(basis.items())) for basis in tensor.bases)
+    group["projector_masks"] = tensor.projector_masks
+    group["projector_values"] = tensor.projector_values
+    bases = (tuple(sorted(basis.items())) for basis in tensor.bases)
+    group["bases"] = texts(bases, tensor.subcircuit.num_qubits)
     reads = np.zeros((len(tensor.bases), len(tensor.strings)), dtype=bool)
     for basis, strings in enumerate(tensor.readable):
         reads[basis, list(strings)] = True
@@ -140,7 +144,7 @@ def _write_counts(counts: Counts, group: h5py.Group) -> None:
     group["times"] = _narrow(counts.times)
 
 
-def _read_counts(group: h5py.Group) -> Counts:
+def _read_counts(group: PlainGroup) -> Counts:
     return Counts(
         group["outcomes"][()].astype(np.uint64),
         group["times"][()].astype(np.int64),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -15,11 +14,13 @@ import numpy as np
 
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Edge, Port, Subcircuit
-from hpcq.files import check_writable
+from hpcq.files import check_writable, printable_path
+from hpcq.inputs import qpy
 from hpcq.inputs.observables import Observable
 from hpcq.inputs.pauli_text import PauliString, parse_string
 from hpcq.result import Details, Result
 from hpcq.store.files import FORMAT, FORMAT_VERSION, is_result, open_sealed, write_sealed
+from hpcq.store.plain import PlainGroup
 from hpcq.store.progress import read_unfinished, write_unfinished
 from hpcq.store.records import read_record, write_record
 from hpcq.store.texts import numbered, text, texts
@@ -68,7 +69,7 @@ def load(path: str | Path) -> Result:
     """
     with open_sealed(Path(path)) as file:
         summary = _summary(file)
-        circuit = _circuit(file["circuit"])
+        circuit = _circuit(file["circuit"], path)
         observables = tuple(
             Observable(
                 str(group.attrs["name"]),
@@ -86,7 +87,7 @@ def load(path: str | Path) -> Result:
             ports = json.loads(group.attrs["ports"])
             subcircuits.append(
                 Subcircuit(
-                    _circuit(group["qpy"]),
+                    _circuit(group["qpy"], path),
                     tuple(int(qubit) for qubit in group.attrs["qubits"]),
                     tuple(Port(**port) for port in ports),
                     int(group.attrs.get("cone", 0)),
@@ -177,10 +178,10 @@ def _write(result: Result, file: h5py.File) -> None:
 
 
 def _write_details(details: Details, file: h5py.File) -> None:
-    qpy = _qpy(details.circuit)
-    file["circuit"] = np.frombuffer(qpy, dtype=np.uint8)
+    content = qpy.dump(details.circuit)
+    file["circuit"] = np.frombuffer(content, dtype=np.uint8)
     file["circuit"].attrs["num_qubits"] = details.circuit.num_qubits
-    file["circuit"].attrs["sha256"] = hashlib.sha256(qpy).hexdigest()
+    file["circuit"].attrs["sha256"] = hashlib.sha256(content).hexdigest()
     file["cuts"] = details.cuts.to_json()
     file.attrs["identity"] = json.dumps(dict(details.identity))
     file["edges"] = json.dumps(
@@ -197,7 +198,7 @@ def _write_details(details: Details, file: h5py.File) -> None:
     for number, observable in enumerate(details.observables):
         group = file["observables"].create_group(str(number))
         group.attrs["name"] = observable.name
-        group["paulis"] = texts(pauli for pauli, _ in observable.terms)
+        group["paulis"] = texts((own for own, _ in observable.terms), details.circuit.num_qubits)
         cones = [details.cone_of.get(pauli, 0) for pauli, _ in observable.terms]
         group["cones"] = np.array(cones, dtype=np.int64)
         group["coefficients"] = np.array([c for _, c in observable.terms], dtype=float)
@@ -208,8 +209,8 @@ def _write_details(details: Details, file: h5py.File) -> None:
         group.attrs["qubits"] = np.array(subcircuit.qubits, dtype=np.int64)
         group.attrs["ports"] = json.dumps([asdict(port) for port in subcircuit.ports])
         group.attrs["cone"] = subcircuit.cone
-        group["qpy"] = np.frombuffer(_qpy(subcircuit.circuit), dtype=np.uint8)
-        group["strings"] = texts(details.strings[number])
+        group["qpy"] = np.frombuffer(qpy.dump(subcircuit.circuit), dtype=np.uint8)
+        group["strings"] = texts(details.strings[number], subcircuit.num_qubits)
         tensor = details.tensors[number]
         if tensor is None:
             continue
@@ -227,7 +228,10 @@ def _write_details(details: Details, file: h5py.File) -> None:
         file[f"timelines/{number}"].attrs["columns"] = ["rank", "begin", "end", "tasks", "owner"]
 
 
-def _summary(file: h5py.File) -> Result:
+def _summary(file: PlainGroup) -> Result:
+    config = json.loads(file.attrs["config"])
+    if not isinstance(config, dict):
+        raise ValueError("config is no object")
     provenance: dict[str, Any] = {}
     for name, value in file["provenance"].attrs.items():
         plain = value.item() if isinstance(value, np.generic) else value
@@ -239,23 +243,13 @@ def _summary(file: h5py.File) -> Result:
         file["results/expectation_values"][()],
         file["results/standard_errors"][()],
         str(file.attrs["status"]),
-        json.loads(file.attrs["config"]),
+        config,
         provenance,
     )
 
 
-def _qpy(circuit: QuantumCircuit) -> bytes:
-    from qiskit import qpy
-
-    buffer = io.BytesIO()
-    qpy.dump(circuit, buffer)
-    return buffer.getvalue()
-
-
-def _circuit(dataset: h5py.Dataset) -> QuantumCircuit:
-    from qiskit import qpy
-
-    return qpy.load(io.BytesIO(dataset[()].tobytes()))[0]
+def _circuit(dataset: h5py.Dataset, path: str | Path) -> QuantumCircuit:
+    return qpy.load_circuit(dataset[()].tobytes(), f"{printable_path(path)}: {dataset.name}")
 
 
 def _edges(text: str) -> tuple[Edge, ...]:
@@ -270,7 +264,7 @@ def _edges(text: str) -> tuple[Edge, ...]:
     )
 
 
-def _cones(file: h5py.File, observables: Iterable[Observable]) -> dict[PauliString, int]:
+def _cones(file: PlainGroup, observables: Iterable[Observable]) -> dict[PauliString, int]:
     """Return the light cone of every term."""
     cones = {}
     for group, observable in zip(numbered(file["observables"]), observables, strict=True):

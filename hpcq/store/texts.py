@@ -9,16 +9,17 @@ import h5py
 import numpy as np
 
 from hpcq.inputs.pauli_text import PauliString, render
+from hpcq.store.plain import PlainGroup
 
 
-def numbered(group: h5py.Group | Mapping[str, h5py.Group]) -> list[h5py.Group]:
+def numbered(group: PlainGroup | Mapping[str, PlainGroup]) -> list[Any]:
     """Return the groups 0, 1, 2, ... of a group."""
     return [group[str(number)] for number in range(len(group))]
 
 
-def texts(strings: Iterable[PauliString]) -> Any:
-    """Return Pauli strings as an array of texts."""
-    return np.array([render(string) for string in strings], dtype=h5py.string_dtype())
+def texts(strings: Iterable[PauliString], num_qubits: int) -> Any:
+    """Return strings on so many qubits as an array of texts."""
+    return np.array([render(own, num_qubits) for own in strings], dtype=h5py.string_dtype())
 
 
 def text(value: bytes | str) -> str:

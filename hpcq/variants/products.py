@@ -1,8 +1,8 @@
-"""Pauli strings between states: ``(P psi) psi^dagger``, summed over all but the port index."""
+"""Strings between states: ``(P psi) psi^dagger``, summed over all but the port index."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.inputs.pauli_text import PauliString
+from hpcq.variants.projections import Columns, Projected, States
 
-States = NDArray[np.complexfloating]
-Columns = NDArray[np.intp] | slice
+Places = NDArray[np.intp] | slice
+"""Places of columns in a block."""
 
 _BLOCK_BYTES = 1 << 20
 _GRAM_ROWS = 64
@@ -29,34 +30,32 @@ def pauli_products(
     Where ket and bra are the same array, a string P other than the identity halves the columns:
     with its projector ``Q = (1 + P) / 2``, the product is ``2 psi Q psi^dagger - psi psi^dagger``,
     and Q leaves half as many columns. What remains is Hermitian, so half of it is computed.
+    Projectors among the letters of a string are taken first, which leaves smaller states.
 
     Args:
         ket: States in the rows, shape (D, 2**n), entry j of a row the amplitude of the basis
             state j, qubit 0 its lowest bit.
         bra: States likewise, shape (D', 2**n).
-        strings: Pauli strings on the n qubits.
+        strings: Strings on the n qubits.
         threads: Threads that share the strings; the result does not depend on them.
 
     Returns:
         ``sum_j (P ket)[p, j] conj(bra[p', j])``, shape (len(strings), D, D'). The states are
         read in blocks of about a megabyte; nothing of their size is copied.
     """
-    actions = [_Action.of(string) for string in strings]
     products = np.zeros((len(strings), len(ket), len(bra)), dtype=complex)
-    fill: Callable[[_Action, NDArray[np.complex128]], None]
+    fill: Callable[[PauliString, NDArray[np.complex128]], None]
+    columns = Columns(ket, _width(ket))
     if ket is bra:
-        whole = np.zeros((len(ket), len(ket)), dtype=complex)
-        for start, low in _blocks(ket):
-            whole += _gram(ket[:, start : start + low])
-        fill = partial(_fill_hermitian, ket, whole)
+        fill = partial(_fill_hermitian, columns, _squared(columns))
     else:
-        fill = partial(_fill, ket, bra)
-    if threads > 1 and len(actions) > 1 and worth_threads(ket.size, len(bra)):
+        fill = partial(_fill, columns, Columns(bra, columns.low))
+    if threads > 1 and len(strings) > 1 and worth_threads(ket.size, len(bra)):
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(fill, actions, products))
+            list(pool.map(fill, strings, products))
     else:
-        for action, product in zip(actions, products, strict=True):
-            fill(action, product)
+        for string, product in zip(strings, products, strict=True):
+            fill(string, product)
     return products
 
 
@@ -65,36 +64,51 @@ def worth_threads(amplitudes: float, rows: int) -> bool:
     return amplitudes * rows > _WORTH_A_THREAD
 
 
-def _fill(ket: States, bra: States, action: _Action, product: NDArray[np.complex128]) -> None:
-    for start, low in _blocks(ket):
-        right = bra[:, start : start + low].conj().T
-        product += action.on_block(ket, start, low, _ALL) @ right
+def _fill(ket: Columns, bra: Columns, string: PauliString, product: NDArray[np.complex128]) -> None:
+    left, paulis = Projected.of(ket, string)
+    right, _ = Projected.of(bra, string)
+    action = _Action.of(paulis)
+    for start in range(0, left.size, left.low):
+        product += action.on_block(left, start, _ALL) @ right.block(start).conj().T
 
 
 def _fill_hermitian(
-    states: States,
+    states: Columns,
     whole: NDArray[np.complex128],
-    action: _Action,
+    string: PauliString,
     product: NDArray[np.complex128],
 ) -> None:
     """Multiply states with themselves; ``whole`` is the identity's product."""
-    if not action.x and not action.z:
+    columns, paulis = Projected.of(states, string)
+    if columns is not states:
+        whole = _squared(columns)
+    if not paulis:
         product += whole
         return
-    halves: dict[int, Columns | None] = {}
-    for start, low in _blocks(states):
+    action, low = _Action.of(paulis), columns.low
+    halves: dict[int, Places | None] = {}
+    for start in range(0, columns.size, low):
         side = action.side(start, low)
         if side not in halves:
             halves[side] = action.half(side, low)
-        columns = halves[side]
-        if columns is None:
+        places = halves[side]
+        if places is None:
             continue
-        kept = states[:, start : start + low][:, columns]
+        kept = columns.block(start)[:, places]
         if action.x:  # of each pair that P exchanges, one column psi + P psi stands for both
-            product += _gram(kept + action.on_block(states, start, low, columns))
+            product += _gram(kept + action.on_block(columns, start, places))
         else:
             product += 2 * _gram(kept)
     product -= whole
+
+
+def _squared(columns: Columns) -> NDArray[np.complex128]:
+    """Return ``psi psi^dagger``."""
+    rows = len(columns.states)
+    whole = np.zeros((rows, rows), dtype=complex)
+    for start in range(0, columns.size, columns.low):
+        whole += _gram(columns.block(start))
+    return whole
 
 
 @dataclass(frozen=True)
@@ -111,15 +125,16 @@ class _Action:
         z = sum(1 << qubit for qubit, pauli in string if pauli != "X")
         return cls(x, z, 1j ** ((x & z).bit_count() % 4))
 
-    def on_block(self, states: States, start: int, low: int, columns: Columns) -> States:
-        """Return the columns ``start + columns`` of ``P psi``; blocks are ``low`` wide."""
+    def on_block(self, columns: Columns, start: int, places: Places) -> States:
+        """Return the columns ``start + places`` of ``P psi``."""
+        low = columns.low
         source = start ^ (self.x & -low)
-        block = states[:, source : source + low]
+        block = columns.block(source)
         factor = -self.phase if (self.z & source).bit_count() & 1 else self.phase
         x, z = self.x % low, self.z % low
-        if not x and not z and isinstance(columns, slice):
-            return block[:, columns] if factor == 1 else factor * block[:, columns]
-        place = np.arange(low)[columns] ^ x
+        if not x and not z and isinstance(places, slice):
+            return block[:, places] if factor == 1 else factor * block[:, places]
+        place = np.arange(low)[places] ^ x
         taken = block[:, place]
         if z:
             signs = 1 - 2 * (np.bitwise_count(place & z) & 1).astype(np.int8)
@@ -134,7 +149,7 @@ class _Action:
             return start >> (self.x.bit_length() - 1) & 1
         return 0 if self.x else (self.z & start).bit_count() & 1
 
-    def half(self, side: int, low: int) -> Columns | None:
+    def half(self, side: int, low: int) -> Places | None:
         """Return the block's columns that belong to the half that suffices; None for none.
 
         For x = 0 they have sign +1. Otherwise the highest bit of x is 0 in them, so that each is
@@ -151,13 +166,11 @@ class _Action:
         return np.flatnonzero(np.bitwise_count(place & self.z) & 1 == side)
 
 
-def _blocks(states: States) -> Iterator[tuple[int, int]]:
-    """Yield start and width of column blocks; the width is the same power of two for all."""
-    rows, size = states.shape
+def _width(states: States) -> int:
+    """Return the width of column blocks, a power of two."""
+    rows, size = map(int, states.shape)
     columns = max(1 << 8, _BLOCK_BYTES // (rows * states.itemsize))
-    low = min(size, 1 << (columns.bit_length() - 1))
-    for start in range(0, size, low):
-        yield start, low
+    return min(size, 1 << (columns.bit_length() - 1))
 
 
 def _gram(states: States) -> States:

@@ -7,13 +7,14 @@ ancilla that is measured in the end; on a device it is a measurement in the midd
 
 Every variant measures some bits: first the wires that an observable may be read on, then the ports
 with a measurement. The mean of a product of their signs is an *entry*: the reading of a Pauli
-string with, for every port with a measurement, its sign or not.
+string with, for every port with a measurement, its sign or not. A projector in the string gives no
+sign: the product is 0 unless its bit is the right one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from hpcq.cutting.subcircuits import PORT_MARKERS, Port, Subcircuit
 from hpcq.errors import InputError
-from hpcq.inputs.pauli_text import PauliString
+from hpcq.inputs.pauli_text import PROJECTED_BITS, PauliString
 from hpcq.variants.bases import Basis, group, reads
 from hpcq.variants.settings import BASIS_ANGLES, IDLE, Angles, Menu, menu_of
 
@@ -145,8 +146,23 @@ class SampledTensor:
     @cached_property
     def string_masks(self) -> NDArray[np.uint64]:
         """For each string the bits whose signs it multiplies, shape (strings,)."""
+        return self._masks(lambda letter: letter not in PROJECTED_BITS)
+
+    @cached_property
+    def projector_masks(self) -> NDArray[np.uint64]:
+        """For each string the bits that its projectors ask for, shape (strings,)."""
+        return self._masks(lambda letter: letter in PROJECTED_BITS)
+
+    @cached_property
+    def projector_values(self) -> NDArray[np.uint64]:
+        """For each string the values that those bits must have, shape (strings,)."""
+        return self._masks(lambda letter: PROJECTED_BITS.get(letter) == 1)
+
+    def _masks(self, chosen: Callable[[str], bool]) -> NDArray[np.uint64]:
+        """Return for each string the bits of the wires on which it has a chosen letter."""
         place = {wire: bit for bit, wire in enumerate(self.wires)}
-        return np.array([sum(1 << place[w] for w, _ in s) for s in self.strings], dtype=np.uint64)
+        masks = [sum(1 << place[w] for w, own in s if chosen(own)) for s in self.strings]
+        return np.array(masks, dtype=np.uint64)
 
     def check(self) -> None:
         """Make sure that an outcome fits into a machine word.

@@ -10,7 +10,6 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
 
 import pytest
 from qiskit import QuantumCircuit
@@ -340,17 +339,13 @@ def test_a_damaged_output_is_named(content: bytes, tmp_path: Path, commands: Pat
 def test_what_must_not_be_read_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, commands: Path
 ) -> None:
-    opened = Path.open
-
-    def denied(path: Path, *how: Any, **more: Any) -> IO[Any]:
-        if path.suffix == ".log":
-            raise PermissionError(13, "Permission denied", str(path))
-        return opened(path, *how, **more)
+    def denied(path: Path) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
 
     executable(commands / "scontrol", TASK.format(state="FAILED", reason="None", code="1"))
     (tmp_path / "7.log").write_text("error")
     keep(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
-    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(job, "open_kept", denied)
     assert main(["logs", "7"]) == 2
     assert "7.log: Permission denied" in capsys.readouterr().err
     assert main(["status", "7"]) == 0
@@ -396,7 +391,7 @@ def test_the_result_of_another_run_is_found_before_a_job_is(
     before = finished.read_bytes()
     asked = ["submit", "example:lattices", "--max-qubits", "18", "-o", str(finished)]
     assert main(asked) == 2
-    assert "another run (circuit, observables differ)" in capsys.readouterr().err
+    assert "another run (circuit, observables differ: " in capsys.readouterr().err
     assert main([*asked, "--shots", "10000"]) == 2
     assert "holds an exact result" in capsys.readouterr().err
     assert finished.read_bytes() == before

@@ -35,6 +35,19 @@ class Member:
         self.sharing.note(Batch(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
         self.sharing.flush()
 
+    def compute(self, task: int) -> None:
+        """Find a task as the farm does: it is kept here, and noted for the others."""
+        tasks = np.array([task])
+        batch = Batch(0, tasks, np.ones(1, int), np.ones(1), np.full(1, float(task)))
+        self.sharing.note(batch, self.finished.add(batch))
+
+    def found_by_others(self) -> dict[int, float]:
+        """Return what a job that comes now finds in the folder."""
+        other = Member(self.keeper.path, "same")
+        other.sharing.meet(other.scheduler)
+        done = np.flatnonzero(other.finished.done).tolist()
+        return {task: float(other.finished[task][0]) for task in done}
+
     def all_handed_out(self) -> list[int]:
         """Claim as long as anything can be claimed; return the tasks."""
         found: list[int] = []
@@ -121,3 +134,58 @@ def test_the_result_of_another_run_is_not_waited_for(tmp_path: Path) -> None:
     other.finish(result)
     assert hpcq.load(tmp_path / "other.1.h5").status == "complete"
     assert (tmp_path / "other.h5").read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize("how", ["folder", "files", "made anew"])
+@pytest.mark.parametrize("stops", [True, False])
+def test_what_is_removed_is_written_again(how: str, stops: bool, tmp_path: Path) -> None:
+    """By those who found it, or who have read it."""
+    output, folder = tmp_path / "out.h5", tmp_path / "out.h5.parts"
+    gone, member = Member(output, "same"), Member(output, "same")
+    member.keeper.settle({"memory_bytes": 1 << 30})
+    gone.compute(0)
+    gone.sharing.flush()
+    member.sharing.meet(member.scheduler)  # which reads it, and claims the others
+    member.compute(1)
+    member.sharing.flush()
+    member.compute(2)
+    if how == "files":
+        for file in folder.iterdir():
+            file.unlink()
+    else:
+        shutil.rmtree(folder)
+    if how == "made anew":
+        Member(output, "same")
+    if stops:
+        member.sharing.end(complete=False)
+    else:
+        member.sharing._next_look = -float("inf")
+        member.sharing.meet(member.scheduler)
+        member.sharing.flush()
+    assert member.found_by_others() == {0: 0.0, 1: 1.0, 2: 2.0}
+    if how == "folder":
+        assert member.keeper.folder.recall("plan") is not None
+
+
+def test_the_parts_of_earlier_stages_are_written_again(tmp_path: Path) -> None:
+    member = Member(tmp_path / "out.h5", "same")
+    for task in range(4):
+        member.compute(task)
+    member.sharing.end(complete=True)
+    later = member.keeper.partner("contract", TASKS, Finished(4, float))
+    shutil.rmtree(tmp_path / "out.h5.parts")
+    later.meet(Scheduler(TASKS.costs, [0], admitted=False))
+    assert member.found_by_others() == {task: float(task) for task in range(4)}
+
+
+def test_claims_are_made_again_with_the_folder(tmp_path: Path) -> None:
+    one = Member(tmp_path / "out.h5", "same")
+    one.sharing._next_look = -float("inf")
+    one.sharing.meet(one.scheduler)
+    claimed = len(one.sharing._own)
+    assert claimed
+    shutil.rmtree(tmp_path / "out.h5.parts")
+    one.sharing._next_look = -float("inf")
+    one.sharing.meet(one.scheduler)
+    claims = one.keeper.folder.claims(one.sharing._claims)
+    assert len(claims) == len(one.sharing._own) >= claimed

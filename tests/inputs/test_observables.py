@@ -29,6 +29,8 @@ from hpcq.inputs.observables import (
 )
 
 Z0, X2 = ((0, "Z"),), ((2, "X"),)
+OUTCOME = tuple(enumerate("101000"))
+PLUS = ((0, "+"), (1, "+"), (2, "+"))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,19 @@ Z0, X2 = ((0, "Z"),), ((2, "X"),)
         ("IIIIII", (((), 1.0),)),
         ("1.5 + Z0 I3", (((), 1.5), (Z0, 1.0))),
         ("Z0 + X2 + 3 Z0", ((Z0, 4.0), (X2, 1.0))),
+        ("2 + Z0", (((), 2.0), (Z0, 1.0))),
+        ("1 Z0", ((Z0, 1.0),)),
+        ("0 Z0", ((Z0, 0.0),)),
+        ("111111 Z0", ((Z0, 111111.0),)),
+        ("Z0 - 111111 I", ((Z0, 1.0), ((), -111111.0))),
+        ("000101", ((OUTCOME, 1.0),)),
+        (" 000101 ", ((OUTCOME, 1.0),)),
+        ("label:000101", ((OUTCOME, 1.0),)),
+        ("label:IZ-lI+", ((((0, "+"), (2, "l"), (3, "-"), (4, "Z")), 1.0),)),
+        ("label:IZ\N{MINUS SIGN}lI+", ((((0, "+"), (2, "l"), (3, "-"), (4, "Z")), 1.0),)),
+        ("label:IIIIII", (((), 1.0),)),
+        ("label:IIIXII - Z0", ((X2, 1.0), (Z0, -1.0))),
+        ("0.5 label:III+++ - 2*label:000101", ((PLUS, 0.5), (OUTCOME, -2.0))),
     ],
 )
 def test_text(text: str, terms: Any) -> None:
@@ -59,6 +74,9 @@ def test_a_lone_letter_is_a_label_of_one_qubit() -> None:
     assert parse_observable("Z", 1).terms == ((Z0, 1.0),)
     with pytest.raises(InputError, match="has 1 letters, but the circuit has 2 qubits"):
         parse_observable("Z", 2)
+
+
+NUMBERS = ("3", "1.5", "1111", "1e3", "-2", "0", "-000101", "+000101", "1 + 2", "000.01")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +95,30 @@ def test_a_lone_letter_is_a_label_of_one_qubit() -> None:
         ("Z6", "qubit 6 is out of range, the circuit has 6 qubits"),
         ("Z" + "9" * 5000, "out of range"),
         ("A0", "unexpected 'A'"),
-        ("z0", "unexpected 'z'"),
+        ("z0", "unexpected 'z', expected Paulis as capital letters"),
+        *((text, "a number alone is no observable") for text in NUMBERS),
+        ("1111 + Z0", "'1111 I' for the number or 'label:1111' for the outcome"),
+        ("Z0 - 000101", "'label:000101' for the outcome"),
+        ("0.5 000101", "an outcome in a sum is written 'label:000101'"),
+        ("0.5 * 000101 + Z0", "an outcome in a sum is written 'label:000101'"),
+        ("0101Z0", "'0101' runs into 'Z0', expected a space or '*' between them"),
+        ("0Z1", "'label:0Z1' for a label with projectors"),
+        ("label:", "label '' has 0 letters"),
+        ("label: 000101", "label '' has 0 letters"),
+        ("label:0001", "label '0001' has 4 letters, but the circuit has 6 qubits"),
+        (
+            "label:000101-Z0",
+            "label '000101-Z0' has 9 letters, but the circuit has 6 qubits; it ends",
+        ),
+        ("label:00010i", "label '00010i' has the letter 'i', expected I X Y Z 0 1 + - r l"),
+        ("label:000101*2", "has the letter '*'"),
+        ("LABEL:000101", "unexpected 'L'"),
+        ("label:000101 Z0", "stands alone"),
+        ("Z0 label:000101", "stands alone"),
+        ("000102", "a number alone is no observable"),
+        ("0001", "one for each of the 6 qubits"),
+        ("\N{EN DASH}Z0", "unexpected '\N{EN DASH}'"),
+        ("ZZ1", "'ZZ1' mixes a label with a qubit number"),
         ("ZIX", "has 3 letters, but the circuit has 6 qubits"),
         ("ZIIXII Z0", "stands alone"),
         ("Z0 ZIIXII", "stands alone"),
@@ -98,6 +139,41 @@ def test_bad_text(text: str, words: str) -> None:
     assert words in str(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
+
+
+def test_on_one_qubit_a_word_of_one_letter_is_an_outcome() -> None:
+    assert parse_observable("1", 1).terms == ((((0, "1"),), 1.0),)
+    assert parse_observable("1 Z0", 1).terms == ((Z0, 1.0),)
+    with pytest.raises(InputError, match="'1 I' for the number"):
+        parse_observable("1 + Z0", 1)
+
+
+def test_imaginary_parts_of_rounding_size_are_dropped() -> None:
+    operator = SparsePauliOp(["ZZ", "XX", "XX", "II"], [2 + 1e-15j, 1j, 0.5 - 1j, 1e-17j])
+    (found,) = as_observables(operator, 2)
+    assert [c for _, c in found.terms] == [2.0, 0.5, 0.0]
+
+
+def test_an_operator_without_terms_is_zero() -> None:
+    assert as_observables(SparseObservable.zero(4), 4)[0].terms == (((), 0.0),)
+
+
+letters = "XYZ01+-rl"
+projecting = st.dictionaries(st.integers(0, 7), st.sampled_from(letters), min_size=1).map(
+    lambda factors: tuple(sorted(factors.items()))
+)
+
+
+@given(st.lists(st.tuples(projecting, st.floats(-9, 9)), min_size=1, max_size=4))
+def test_labels_come_back(terms: Any) -> None:
+    made = Observable.from_terms("made", terms)
+    text = " + ".join(f"{c!r} {render(s, 8)}" for s, c in made.terms)
+    assert parse_observable(text, 8, "made") == made
+    parts = [[{"label": dense_label(s, 8)}, c] for s, c in made.terms]
+    assert as_observables({"name": "made", "terms": parts}, 8) == (made,)
+    labels = [(dense_label(s, 8), c) for s, c in made.terms]
+    (found,) = as_observables(SparseObservable.from_list(labels), 8)
+    assert dict(found.terms) == dict(made.terms)
 
 
 strings = st.dictionaries(st.integers(0, 7), st.sampled_from("XYZ")).map(
@@ -124,7 +200,10 @@ def test_qiskit_agrees(terms: Any) -> None:
     assert dict(found.terms) == dict(made.terms)
 
 
-@given(st.text(alphabet="IXYZ0123456789.+-* eEj\n", max_size=30))
+PIECES = ("label:", "label:01+-", "0101", *"IXYZ0123456789.+-* eEjrl\n")
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         found = parse_observable(text, 4, "any")
@@ -147,6 +226,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("n", ((Z0, 1.0), (Z0, 2.0)), "twice"),
         ("n", ((((1, "Z"), (0, "Z")), 1.0),), "ascending"),
         ("n", ((((0, "I"),), 1.0),), "ascending"),
+        ("n", ((((0, "2"),), 1.0),), "ascending"),
+        ("n", ((((True, "Z"),), 1.0),), "ascending"),
         ("n", ((((-1, "X"),), 1.0),), "ascending"),
     ],
 )
@@ -179,14 +260,28 @@ def test_accepted_objects() -> None:
     ("entry", "words"),
     [
         ([], "empty"),
-        (3, "type int"),
         ([["Z0"]], r"observables\[0\]: got an object of type list"),
         (SparsePauliOp("ZZ"), "acts on 2 qubits, but the circuit has 4 qubits"),
         (SparsePauliOp("ZZII", [1j]), "must be real"),
         (SparsePauliOp("ZZII", [math.nan]), "finite"),
         (SparsePauliOp("ZZII", np.array([Parameter("a")])), "finite real number"),
         (Pauli("iXIII"), "must be real"),
-        (SparseObservable.from_list([("0III", 1)]), "as_paulis"),
+        (SparseObservable.from_list([("0III", 1j)]), "must be real"),
+        (SparsePauliOp(["ZZII", "IIII"], [1, 1e-9j]), "coefficient 1: coefficient is 1e-09j"),
+        *((number, "number alone") for number in (3, 1.5, True, 1j, np.int64(1111), np.float64(2))),
+        ([1111], r"observables\[0\]: got 1111, a number alone"),
+        (np.array(3), "an object of type ndarray"),
+        (b"Z0", "an object of type bytes"),
+        ({"Z0", "Z1"}, "an object of type set"),
+        (None, "an object of type NoneType"),
+        ({"label": "Z0"}, "'Z0' has 2 letters, but the circuit has 4 qubits"),
+        ({"label": "Z0zz"}, "the letter 'z', expected I X Y Z 0 1"),
+        ({"label": 1111}, "label: got 1111, expected a text"),
+        ({"label": "Z0+-", "terms": []}, "'label'"),
+        ({"name": "x", "terms": [["Z0", np.bool_(True)]]}, "coefficient is"),
+        ({"name": "x", "terms": [["Z0", np.array([1.0])]]}, "coefficient is"),
+        ({"name": "x", "terms": [[1111, 1.0]]}, "expected \\[Pauli string or label, number"),
+        ({"name": "x", "terms": [["2", 1.0]]}, "unexpected '2'"),
         (Observable("far", ((((9, "Z"),), 1.0),)), "acts on qubit 9, but the circuit has 4 qubits"),
         ({"name": "x"}, "'terms'"),
     ],
@@ -213,6 +308,23 @@ def test_a_file(tmp_path: Path) -> None:
     path.write_text('[{"name": "energy", "terms": [["Z0 X3", 1.0], ["IXII", 0.5]]}]')
     (found,) = read_observables(path, 4)
     assert found == Observable("energy", ((((0, "Z"), (3, "X")), 1.0), (((2, "X"),), 0.5)))
+
+
+def test_labels_and_outcomes_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "observables.json"
+    terms = [["0101", 0.5], [{"label": "Z0+-"}, 2], ["label:Z0+-", 1], ["Z3", 1]]
+    asked = [
+        {"label": "Z0+-"},
+        {"name": "mine", "label": "0011"},
+        {"name": "sum", "terms": terms},
+    ]
+    path.write_text(json.dumps(asked))
+    first, second, third = read_observables(path, 4)
+    mixed = ((0, "-"), (1, "+"), (2, "0"), (3, "Z"))
+    assert first == Observable("label:Z0+-", ((mixed, 1.0),))
+    assert second == Observable("mine", ((tuple(enumerate("1100")), 1.0),))
+    outcome = tuple(enumerate("1010"))
+    assert third.terms == ((outcome, 0.5), (mixed, 3.0), (((3, "Z"),), 1.0))
 
 
 GOOD = {"name": "a", "terms": [["Z0", 1.0]]}

@@ -126,3 +126,77 @@ def test_a_plan_refused_on_rank_0_is_refused_everywhere() -> None:
 
     with pytest.raises(InputError, match="partition: wrong"):
         from_rank_0(MpiFarm(MPI.COMM_WORLD), make)  # type: ignore[arg-type]
+
+
+def test_communicators_are_freed_with_their_callers() -> None:
+    """MPICH has room for 2048: more than so many of each kind are asked for."""
+    from mpi4py import MPI
+
+    from hpcq.farm.mpi import MpiFarm
+    from hpcq.farm.private import private_comm
+
+    comm = MPI.COMM_WORLD
+    for _ in range(2100):
+        assert MpiFarm(comm).size == comm.size
+    for _ in range(2100):
+        part = comm.Split(0, comm.rank)
+        assert MpiFarm(part).smallest(part.rank) == 0
+        part.Free()
+    copy = comm.Dup()
+    assert private_comm(copy) is not private_comm(comm), "a copy has one of its own"
+    assert private_comm(copy) is private_comm(copy)
+    copy.Free()
+    assert MpiFarm(comm).share(b"still there" if comm.rank == 0 else b"") == b"still there"
+
+
+def test_nested_communicators_and_refused_runs_leave_room_for_the_next() -> None:
+    from mpi4py import MPI
+    from qiskit import QuantumCircuit
+
+    import hpcq
+    from hpcq.errors import InputError
+
+    comm = MPI.COMM_WORLD
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    plan = hpcq.plan(circuit, ["Z0 Z1", "X0 X1"], partition="AB", threads=1, memory=1 << 30)
+    alone = comm.Split(comm.rank, 0)
+    pair = comm.Split(int(comm.rank > 1), comm.rank)
+    last = comm.size - 1
+    for _ in range(3):
+        for own in (comm, pair, alone):
+            mine = plan if own.rank == 0 else None
+            values = hpcq.run(mine, own, device="cpu").expectation_values
+            np.testing.assert_allclose(values, 1.0, atol=1e-10)
+        with pytest.raises(InputError, match=rf"rank {last} on .*: stop_signal: 'DOG'"):
+            hpcq.run(plan, comm, stop_signal="DOG" if comm.rank == last else "USR1")
+        with pytest.raises(InputError, match="it is a NoneType on rank 0"):
+            hpcq.run(None if comm.rank == 0 else plan, comm)
+    alone.Free()
+    pair.Free()
+
+
+def test_every_rank_says_why_it_cannot() -> None:
+    from mpi4py import MPI
+
+    from hpcq.errors import HpcqError, InputError, MissingDependencyError
+    from hpcq.farm.mpi import MpiFarm
+    from hpcq.job.together import on_every_rank
+
+    farm = MpiFarm(MPI.COMM_WORLD)
+    assert on_every_rank(farm, lambda: farm.rank) == farm.rank
+
+    def refuse(error: HpcqError, ranks: set[int]) -> None:
+        if farm.rank in ranks:
+            raise error
+
+    everybody = set(range(farm.size))
+    with pytest.raises(MissingDependencyError, match=rf"^no Aer \(all {farm.size} ranks\)$"):
+        on_every_rank(farm, lambda: refuse(MissingDependencyError("no Aer"), everybody))
+    with pytest.raises(InputError, match=r"^rank 1 on [^ ]+: no card$"):
+        on_every_rank(farm, lambda: refuse(InputError("no card"), {1}))
+    with pytest.raises(InputError) as caught:
+        on_every_rank(farm, lambda: refuse(InputError(f"reason {farm.rank}"), everybody))
+    assert all(f"rank {rank} on " in str(caught.value) for rank in everybody)
+    assert all(f": reason {rank}" in str(caught.value) for rank in everybody)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.quantum_info import Pauli, Statevector
 
 import hpcq
 from hpcq.shots.allocation import by_spread, evenly
@@ -68,7 +69,10 @@ RUNS = 200
 
 @pytest.mark.parametrize("name", CASES)
 def test_intervals_cover_the_truth(name: str) -> None:
-    """Of 200 seeded runs; four standard deviations of the share on either side are allowed."""
+    """Of 200 seeded runs; four standard deviations of the share on either side are allowed.
+
+    With a dozen shots a variant what is not known makes error bars wider, never narrower.
+    """
     case = CASES[name]
     device = Device(case.sampling())
     plan = hpcq.plan(case.circuit, case.observables, threads=1, **case.how)
@@ -78,12 +82,58 @@ def test_intervals_cover_the_truth(name: str) -> None:
     errors = np.array([run.errors() for run in runs])
     away = np.abs(values - truth) / errors
     for sigmas, share in ((1, 0.683), (2, 0.954)):
-        spread = np.sqrt(share * (1 - share) / RUNS)
-        np.testing.assert_allclose((away < sigmas).mean(axis=0), share, atol=4 * spread)
+        allowed = 4 * np.sqrt(share * (1 - share) / RUNS)
+        covered = (away < sigmas).mean(axis=0)
+        assert (covered > share - allowed).all()
+        assert name == "few" or (covered < share + allowed).all()
     bias = (values.mean(axis=0) - truth) / (values.std(axis=0) / np.sqrt(RUNS))
     assert np.abs(bias).max() < 4
-    np.testing.assert_allclose(np.sqrt((errors**2).mean(axis=0)) / values.std(axis=0), 1, atol=0.2)
+    ratio = np.sqrt((errors**2).mean(axis=0)) / values.std(axis=0)
+    assert (ratio > 0.8).all()
+    assert (ratio < (2.0 if name == "few" else 1.2)).all()
     assert {run.shots for run in runs} == {case.shots}
+
+
+@pytest.mark.parametrize(("factors", "shots"), [(3, 100), (4, 200), (6, 200)])
+def test_a_product_of_factors_near_zero_has_a_true_error_bar_in_every_run(
+    factors: int, shots: int
+) -> None:
+    """Values right on average are not enough: a run whose factors came out small is as unsure."""
+    circuit = QuantumCircuit(factors)
+    for qubit in range(factors):
+        circuit.ry(1.4 - 0.1 * qubit, qubit)
+    truth = np.prod(np.cos(1.4 - 0.1 * np.arange(factors)))
+    term = " ".join(f"Z{qubit}" for qubit in range(factors))
+    device = Device(Case(circuit, [term], {}, shots).sampling())
+    runs = [device.run(seed) for seed in range(RUNS)]
+    off = np.array([run.values()[0] for run in runs]) - truth
+    errors = np.array([run.errors()[0] for run in runs])
+    check_acceptance(off, errors)
+
+
+def test_joint_samples_of_unconnected_parts_have_a_true_error_bar_in_every_run() -> None:
+    circuit = QuantumCircuit(6)
+    rng = np.random.default_rng(31)
+    for first in (0, 2, 4):
+        circuit.u(*rng.uniform(0, 6, 3), first)
+        circuit.u(*rng.uniform(0, 6, 3), first + 1)
+        circuit.cz(first, first + 1)
+        circuit.u(*rng.uniform(0, 6, 3), first)
+    sampling = Case(circuit, ["ZZZZZZ"], {"partition": "ABCDEF"}, 1500, True).sampling()
+    truth = Statevector(circuit).expectation_value(Pauli("ZZZZZZ")).real
+    device = Device(sampling)
+    runs = [device.run(seed) for seed in range(RUNS)]
+    off = np.array([run.values()[0] for run in runs]) - truth
+    check_acceptance(off, np.array([run.errors()[0] for run in runs]))
+
+
+def check_acceptance(off: np.ndarray, errors: np.ndarray) -> None:
+    """Make sure that error bars are true given what was measured, and not needlessly wide."""
+    sigmas = np.abs(off) / errors
+    assert np.mean(sigmas**2) < 1.7
+    assert np.mean(sigmas > 3) < 0.03 + 0.02  # in 200 runs
+    assert np.sum(sigmas > 5) <= 2
+    assert np.median(errors) < 3 * np.sqrt(np.mean(off**2))
 
 
 def test_shots_go_where_they_help() -> None:
@@ -122,7 +172,7 @@ def test_where_the_gradient_vanishes_errors_are_rather_too_large() -> None:
     runs = [device.run(seed) for seed in range(100)]
     away = np.array([run.values()[0] - 1 for run in runs])
     bars = np.array([run.errors()[0] for run in runs])
-    assert 0.8 < np.sqrt(np.mean(bars**2)) / away.std() < 2.5
+    assert 0.8 < np.median(bars) / away.std() < 3
     assert np.mean(np.abs(away) < 2 * bars) > 0.9
 
 
@@ -132,6 +182,20 @@ def test_a_precision_is_reached_and_not_far_surpassed() -> None:
     worst = run.errors().max()
     assert 0.012 < worst <= 0.02
     assert len(run.rounds) > 1
+
+
+def test_values_are_as_near_as_the_precision_says() -> None:
+    """Also where a product that came out small by chance would look precise."""
+    circuit = QuantumCircuit(4)
+    for qubit in range(4):
+        circuit.ry(1.4 - 0.1 * qubit, qubit)
+    truth = np.prod(np.cos(1.4 - 0.1 * np.arange(4)))
+    sampling = Case(circuit, ["ZZZZ"], {}, 1).sampling(shots=None, precision=0.01)
+    device = Device(sampling)
+    runs = [device.run(seed) for seed in range(100)]
+    off = np.array([run.values()[0] for run in runs]) - truth
+    assert np.sqrt(np.mean(off**2)) < 1.1 * 0.01
+    assert np.max(np.abs(off)) < 5 * 0.01
 
 
 def test_a_precision_never_takes_more_than_the_shots() -> None:

@@ -131,9 +131,11 @@ def test_gradients_are_derivatives(data: st.DataObject) -> None:
         steps.append(rng.normal(size=shape) + 1j * rng.normal(size=shape))
     observables = np.arange(parts.num_observables)
     found = np.zeros(len(observables))
-    for subcircuit, places, gradient in reconstruction.gradients(tensors, observables):
+    elsewhere = [rng.normal(size=tensor.shape) + 0j for tensor in tensors]
+    points = [np.stack([other, tensor]) for other, tensor in zip(elsewhere, tensors, strict=True)]
+    for subcircuit, places, gradient in reconstruction.gradients(points, observables):
         found[places] += np.sum(
-            gradient * steps[subcircuit], axis=tuple(range(1, gradient.ndim))
+            gradient[1] * steps[subcircuit], axis=tuple(range(1, gradient.ndim - 1))
         ).real
     size = 1e-5
     ahead, behind = (

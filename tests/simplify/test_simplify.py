@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import iSwapGate
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.quantum_info import SparseObservable
 from qiskit.synthesis import synth_qft_full
 
 from hpcq.cutting.anatomy import Anatomy
@@ -23,12 +23,12 @@ from tests.strategies import circuits, cuts_of, operators, structured, uncut_val
 many = settings(max_examples=100)
 
 
-def terms_of(operator: SparsePauliOp) -> list:
+def terms_of(operator: SparseObservable) -> list:
     (observable,) = as_observables([operator], operator.num_qubits)
     return [term for term, _ in observable.terms]
 
 
-def value_of(reduced: Reduced, operator: SparsePauliOp) -> float:
+def value_of(reduced: Reduced, operator: SparseObservable) -> float:
     """The operator's value, each term on its own cone of the reduced circuit."""
     place = {label: qubit for qubit, label in enumerate(reduced.labels)}
     (observable,) = as_observables([operator], operator.num_qubits)
@@ -38,12 +38,12 @@ def value_of(reduced: Reduced, operator: SparsePauliOp) -> float:
         letters = ["I"] * len(reduced.labels)
         for qubit, letter in term:
             letters[place[cone, qubit]] = letter
-        label = SparsePauliOp("".join(reversed(letters)))
+        label = SparseObservable("".join(reversed(letters)))
         total += coefficient * uncut_value(reduced.circuit, label)
     return total
 
 
-def ways(circuit: QuantumCircuit, operator: SparsePauliOp) -> list[Reduced]:
+def ways(circuit: QuantumCircuit, operator: SparseObservable) -> list[Reduced]:
     simplifier = Simplifier(circuit, terms_of(operator))
     apart = simplifier.apart
     found = [simplifier.nothing, simplifier.together]

@@ -80,7 +80,7 @@ def test_what_waits_and_what_is_refused(
     refused = {
         ("--nodes", "30"): "cannot begin",
         ("--slurm-partition", "nowhere"): "cannot begin",
-        ("--gpus-per-node", "30"): "cannot begin",
+        ("--gpus-per-node", "30", "--device", "cpu"): "cannot begin",
         ("--account", "a b"): "account: 'a b'",
         ("--observable", "Z999"): "qubit 999",
         ("--time", "1h"): "time: '1h'",

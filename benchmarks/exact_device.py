@@ -1,0 +1,128 @@
+"""A device made of exact distributions, on which thousands of runs with shots take minutes.
+
+Aer computes the distribution of each variant once, numpy draws from it. All that decides the result
+is hpcq's own: variants, rounds, recipes, estimates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
+
+from hpcq.config import Limits
+from hpcq.engines.aer_shots import AerShots
+from hpcq.engines.noise import as_noise
+from hpcq.shots.batches import Batch
+from hpcq.shots.counts import Counts, merge
+from hpcq.shots.engine import Wanted
+from hpcq.shots.order import ShotOrder
+from hpcq.shots.sampling import Sampling
+
+Distribution = tuple[NDArray[np.uint64], NDArray[np.float64]]
+
+FLIP = 0.02
+"""Chance that a noisy measurement is misread."""
+
+
+@dataclass(frozen=True)
+class ExactDevice:
+    """A device that knows the exact distribution of every variant, and draws from it.
+
+    Attributes:
+        order: What is measured.
+        model: Aer's noise model, if there is noise.
+    """
+
+    order: ShotOrder
+    model: NoiseModel | None
+    _known: dict[tuple[int, ...], Distribution] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, sampling: Sampling, *, noisy: bool) -> ExactDevice:
+        """Open the device of a plan."""
+        model = noise_model() if noisy else None
+        limits = Limits(1 << 30)
+        return cls(ShotOrder(sampling.sources.tensors, limits, 0, Wanted.of(model, None)), model)
+
+    def measure(self, batches: Sequence[Batch], rng: np.random.Generator) -> list[Counts]:
+        """Draw the shots of a round."""
+        found = []
+        for source, batch in enumerate(batches):
+            rows = []
+            for row in np.flatnonzero(batch.shots):
+                outcomes, chances = self.distribution(source, batch.rows[row].tolist())
+                times = rng.multinomial(batch.shots[row], chances)
+                came = times > 0
+                rows.append((int(row), outcomes[came], times[came]))
+            found.append(Counts.gather(len(batch.rows), rows))
+        return found
+
+    def exact(self) -> tuple[Counts, ...]:
+        """Return the distributions of all variants of all sources, in the place of counts."""
+        found = []
+        for source, tensor in enumerate(self.order.tensors):
+            batch = Batch.of_all(tensor, np.ones(tensor.num_variants, dtype=np.int64))
+            rows = [
+                (i, *self.distribution(source, own)) for i, own in enumerate(batch.rows.tolist())
+            ]
+            found.append(Counts.gather(len(rows), rows))
+        return tuple(found)
+
+    def distribution(self, source: int, row: Sequence[int]) -> Distribution:
+        """Return a variant's outcomes and their chances."""
+        key = (source, *row)
+        if key not in self._known:
+            self._known[key] = self._compute(source, row)
+        return self._known[key]
+
+    def _compute(self, source: int, row: Sequence[int]) -> Distribution:
+        tensor = self.order.tensors[source]
+        *settings, basis = row
+        template, prepared = self.order.prepared(
+            source, tensor.measured(settings), self._engine, deferred=self._engine.deferred
+        )
+        way = prepared.ways[-1]  # with noise, that of a density matrix
+        circuit = way.circuit.copy_empty_like()
+        wires = {}
+        for instruction in way.circuit.data:
+            if instruction.operation.name == "measure":
+                wires[circuit.find_bit(instruction.clbits[0]).index] = instruction.qubits[0]
+            else:
+                circuit.append(instruction)
+        bits = sorted(wires)
+        circuit.save_probabilities([wires[bit] for bit in bits])
+        angles = tensor.angles(settings, basis)
+        values = {p: angles[c] for p, c in zip(template.parameters, template.columns, strict=True)}
+        bound = circuit.assign_parameters({p: values[p] for p in circuit.parameters})
+        simulator = AerSimulator(method=way.method, noise_model=self.model)
+        chances = simulator.run(bound).result().data()["probabilities"].reshape((2,) * len(bits))
+        if self.model is not None:
+            for axis in range(len(bits)):
+                chances = (1 - FLIP) * chances + FLIP * np.flip(chances, axis)
+        index = np.arange(chances.size, dtype=np.uint64)
+        outcomes = np.zeros_like(index)
+        for place, bit in enumerate(bits):
+            outcomes |= ((index >> np.uint64(place)) & np.uint64(1)) << np.uint64(bit)
+        mask = np.uint64(tensor.bits(settings, basis))
+        outcomes, chances = merge([(outcomes & mask, chances.reshape(-1))])
+        return outcomes, chances / chances.sum()
+
+    @cached_property
+    def _engine(self) -> AerShots:
+        noise = None if self.model is None else as_noise(self.model)
+        return AerShots(self.order.limits, "cpu", noise)
+
+
+def noise_model() -> NoiseModel:
+    """Return noise of gates and of measurements."""
+    model = NoiseModel(basis_gates=["rz", "sx", "cx"])
+    model.add_all_qubit_quantum_error(depolarizing_error(0.005, 1), ["sx"])
+    model.add_all_qubit_quantum_error(depolarizing_error(0.03, 2), ["cx"])
+    model.add_all_qubit_readout_error(ReadoutError([[1 - FLIP, FLIP], [FLIP, 1 - FLIP]]))
+    return model

@@ -1,0 +1,109 @@
+"""What a process knows of its MPI launcher before MPI starts: is it a rank, and can it give up.
+
+A program that an MPI rank starts inherits the variables that make the rank one. It cannot be that
+rank a second time: MPICH aborts, or waits for ever, and Open MPI waits for all other ranks to
+start such a program too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from hpcq.errors import InputError
+from hpcq.machine import launcher_variables
+
+_CHANNEL = "PMI_FD"
+"""Variable that names the open file by which MPICH's launcher talks to a rank."""
+
+_HYDRA = "HYDI_CONTROL_FD"
+"""Variable by which Hydra, MPICH's own launcher, is known."""
+
+_LAST_WORDS_SECONDS = 3.0
+"""How long other ranks that cannot start MPI either have to say why; they came up together."""
+
+_MOST_ANCESTORS = 64
+_LIBRARY = re.compile(rb"/libmpi(ch)?(_\w+)?[-.][^/\n]*$", re.MULTILINE)
+
+
+def check_not_inherited(
+    environment: Mapping[str, str] = os.environ, proc: Path = Path("/proc")
+) -> None:
+    """Make sure that the launcher's variables are this process's own.
+
+    Raises:
+        InputError: If another process is the rank; with the variables to unset.
+    """
+    why = inherited(environment, proc)
+    if why:
+        names = launcher_variables(environment)
+        shown = f"{names[0]}={environment[names[0]]}" if names else _CHANNEL
+        raise InputError(
+            f"launcher: {shown} is inherited: {why}; expected a process that the launcher starts "
+            "itself, or to run alone, none of these variables: "
+            f"env {' '.join(f'-u {name}' for name in names)} hpcq ..."
+        )
+
+
+def give_up(exit_code: int, environment: Mapping[str, str] = os.environ) -> None:
+    """End all ranks where this one cannot start MPI, and the launcher would let them wait for it.
+
+    Hydra does not mind a process that ends without having started MPI; other launchers do.
+    """
+    channel = environment.get(_CHANNEL, "")
+    if _HYDRA in environment and re.fullmatch("[0-9]{1,6}", channel):
+        time.sleep(_LAST_WORDS_SECONDS)
+        with suppress(OSError):
+            os.write(int(channel), f"cmd=abort exitcode={exit_code}\n".encode())
+
+
+def inherited(environment: Mapping[str, str] = os.environ, proc: Path = Path("/proc")) -> str:
+    """Say how it is known that another process is the rank; empty if nothing says so."""
+    for pid in _ancestors(environment, proc):
+        if _has_mpi(proc / str(pid)):
+            return f"process {pid}, which started this one, is the MPI rank"
+    channel = environment.get(_CHANNEL, "")
+    if re.fullmatch("[0-9]{1,6}", channel):
+        try:
+            os.fstat(int(channel))
+        except OSError:
+            return f"the launcher's file {_CHANNEL}={channel} is closed here"
+    return ""
+
+
+def _ancestors(environment: Mapping[str, str], proc: Path) -> Iterator[int]:
+    """Yield the processes between the launcher and this one: they have its variables too."""
+    own = {name: environment[name] for name in launcher_variables(environment)}
+    pid = os.getppid()
+    for _ in range(_MOST_ANCESTORS if own else 0):
+        if pid <= 1 or not own.items() <= _environment(proc / str(pid)).items():
+            return
+        yield pid
+        try:
+            pid = int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return
+
+
+def _environment(place: Path) -> dict[str, str]:
+    """Return the environment that a process began with; nothing where that cannot be read."""
+    try:
+        content = (place / "environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (own.partition("=") for own in content.decode(errors="replace").split("\0"))
+    return {name: value for name, _, value in pairs}
+
+
+def _has_mpi(place: Path) -> bool:
+    """Whether a process has loaded MPI by itself, and not because a tool preloads it everywhere."""
+    if _environment(place).get("LD_PRELOAD"):
+        return False
+    try:
+        return _LIBRARY.search((place / "maps").read_bytes()) is not None
+    except OSError:
+        return False

@@ -1,0 +1,111 @@
+"""Circuits as QPY bytes, and the only place where this process loads them.
+
+QPY of version 10 to 12 may hold its expressions as symengine pickles them, and a pickle runs code
+when it is loaded. All versions before 13 are therefore read by the sandboxed reader, where
+symengine cannot be imported; so are bytes whose header announces symengine. From version 13 on,
+expressions are instructions for a small stack machine of Qiskit's own.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hpcq.errors import HpcqError, InputError
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+_OLD_HEADER, _HEADER = struct.Struct("!6s4BQ"), struct.Struct("!6s4BQc")
+_FIRST_PLAIN, _PLAIN_ENCODING = 13, b"p"
+
+
+def dump(circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> bytes:
+    """Return circuits as QPY bytes."""
+    from qiskit import qpy
+
+    buffer = io.BytesIO()
+    qpy.dump(circuits, buffer)
+    return buffer.getvalue()
+
+
+def is_plain(data: bytes) -> bool:
+    """Say whether QPY bytes hold no pickle, so that this process may load them."""
+    if len(data) < _HEADER.size:
+        return False
+    magic, version, *_, encoding = _HEADER.unpack_from(data)
+    return bool(magic == b"QISKIT" and version >= _FIRST_PLAIN and encoding == _PLAIN_ENCODING)
+
+
+def check_header(data: bytes, name: str) -> None:
+    """Make sure that the header announces one circuit, of a version that Qiskit reads.
+
+    Raises:
+        InputError: If it does not.
+    """
+    import qiskit
+    from qiskit.qpy.common import QPY_VERSION
+
+    version = data[6] if len(data) > 6 else 0
+    header = _OLD_HEADER if version < 10 else _HEADER
+    if not data.startswith(b"QISKIT"):
+        raise InputError(f"{name}: does not start like QPY, expected a circuit as QPY")
+    if len(data) < header.size:
+        raise InputError(f"{name}: the QPY file ends after {len(data)} bytes, inside its header")
+    if not 1 <= version <= QPY_VERSION:
+        raise InputError(
+            f"{name}: is QPY version {version}, "
+            f"but Qiskit {qiskit.__version__} reads versions 1 to {QPY_VERSION}"
+        )
+    num_programs = header.unpack_from(data)[5]
+    if num_programs != 1:
+        raise InputError(f"{name}: holds {num_programs} circuits, expected one")
+
+
+def load(data: bytes, name: str) -> list[QuantumCircuit]:
+    """Return the circuits in plain QPY bytes.
+
+    Args:
+        data: The bytes.
+        name: What to call them in messages.
+
+    Raises:
+        InputError: They are not plain, or they are damaged.
+    """
+    from qiskit import qpy
+
+    if not is_plain(data):
+        raise InputError(
+            f"{name}: its QPY may hold a pickle, which is never loaded; expected QPY version "
+            f"{_FIRST_PLAIN} or later without symengine"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            circuits: list[QuantumCircuit] = qpy.load(io.BytesIO(data))
+        except (HpcqError, MemoryError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # PyO3 reports a panic in Rust as a BaseException
+            from hpcq.inputs.formats import reason_of
+
+            raise InputError(f"{name}: not valid QPY: {reason_of(error)}") from None
+    return circuits
+
+
+def load_circuit(data: bytes, name: str) -> QuantumCircuit:
+    """Return the circuit in QPY bytes of unknown origin, as it was written.
+
+    Args:
+        data: The bytes.
+        name: What to call them in messages.
+
+    Raises:
+        InputError: They are not one circuit that can be read without harm.
+    """
+    from hpcq.inputs.circuits import read_qpy
+
+    check_header(data, name)
+    return load(data, name)[0] if is_plain(data) else read_qpy(data, name)

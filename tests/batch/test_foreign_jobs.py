@@ -1,0 +1,209 @@
+"""Records that somebody else wrote: nothing is canceled that this user did not submit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+import hpcq
+from hpcq.batch import local
+from hpcq.batch.record import Record, keep, record_file
+from hpcq.cli import main
+from hpcq.farm.worker import here
+from tests.doctor.test_launching import executable
+
+JOB = "JobId=7 JobName={name} UserId=somebody({uid}) JobState={state} ExitCode=0:0"
+
+
+@pytest.fixture(autouse=True)
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    executable(folder / "scancel", f'echo "$@" >> {tmp_path}/canceled')
+    return folder
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def plant(record: Record) -> Path:
+    """Write a record as hpcq would, without a note of it in the user's own folder."""
+    place = record_file(Path(record.output))
+    place.write_text(json.dumps({"format": "hpcq job 1", "jobs": [asdict(record)]}))
+    place.chmod(0o644)
+    return place
+
+
+def says(commands: Path, *, name: str, uid: int, state: str = "RUNNING") -> None:
+    executable(commands / "scontrol", f"echo '{JOB.format(name=name, uid=uid, state=state)}'")
+
+
+def of_slurm(output: Path) -> Record:
+    return Record("7", str(output), str(output.with_name("out-%j.log")), (), name="out")
+
+
+@pytest.mark.parametrize("pid", [0, 1])
+@pytest.mark.parametrize("command", ["cancel", "status", "logs", "result"])
+def test_the_first_processes_are_no_jobs(
+    pid: int,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "out.h5"
+    monkeypatch.setattr(os, "killpg", lambda *_: pytest.fail("it was killed"))
+    plant(Record(f"local-{pid}", str(output), "%j.log", (), born=local.born(1), host=here()))
+    assert main([command, str(output)]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "no record of hpcq's" in told
+    record = Record(f"local-{pid}", str(output), "%j.log", (), born=local.born(1), host=here())
+    assert not local.lives(record)
+    hpcq.Job(record).end()
+
+
+def test_a_process_that_hpcq_did_not_start_is_left_alone(
+    sleeper: subprocess.Popen[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, born = tmp_path / "out.h5", local.born(sleeper.pid)
+    record = Record(f"local-{sleeper.pid}", str(output), "%j.log", (), born=born, host=here())
+    for script in ("", "sleep 60", "'", "x\0y"):
+        plant(replace(record, script=script))
+        assert main(["cancel", str(output)]) == 0
+        assert "was over already" in capsys.readouterr().out
+    assert sleeper.poll() is None
+
+
+def test_the_job_of_another_output_is_left_alone(tmp_path: Path) -> None:
+    command = ["sleep", "60"]
+    job, born = local.start(command, tmp_path / "mine-%j.log", tmp_path / "mine.h5")
+    script = shlex.join(command)
+    mine = Record(job, str(tmp_path / "mine.h5"), "mine-%j.log", (), script, born=born, host=here())
+    try:
+        assert local.lives(mine)
+        for other in (
+            replace(mine, output=str(tmp_path / "other.h5")),
+            replace(mine, script="sleep 61"),
+            replace(mine, born="1"),
+        ):
+            assert not local.lives(other)
+            plant(other)
+            hpcq.Job(other).cancel()
+            assert local.lives(mine)
+    finally:
+        hpcq.Job(mine).end()
+        os.waitpid(int(job.removeprefix("local-")), 0)
+    assert not local.lives(mine)
+
+
+@pytest.mark.parametrize(
+    ("name", "uid", "expected"),
+    [
+        ("out", os.geteuid() + 1, f"'out' of user {os.geteuid() + 1}"),
+        ("thesis", os.geteuid(), "'thesis' of user"),
+    ],
+)
+def test_another_job_of_slurms_is_not_canceled(
+    name: str,
+    uid: int,
+    expected: str,
+    tmp_path: Path,
+    commands: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "out.h5"
+    plant(of_slurm(output))
+    says(commands, name=name, uid=uid)
+    assert main(["cancel", str(output)]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"job 7 is {expected}" in told.replace("job: ", "job ")
+    assert not (tmp_path / "canceled").exists()
+    status = hpcq.Job.of(output).status().state
+    assert (status == "RUNNING") == (uid == os.geteuid())
+
+
+def test_a_job_that_does_not_say_whose_it_is_is_not_canceled(
+    tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    executable(commands / "scontrol", "echo 'JobId=7 JobState=RUNNING'")
+    output = tmp_path / "out.h5"
+    keep(of_slurm(output))
+    assert main(["cancel", "7"]) == 2
+    assert "of an unknown user" in capsys.readouterr().err
+    assert not (tmp_path / "canceled").exists()
+
+
+def test_ones_own_job_is_canceled(tmp_path: Path, commands: Path) -> None:
+    output = tmp_path / "out.h5"
+    keep(of_slurm(output))
+    says(commands, name="out", uid=os.geteuid())
+    assert main(["cancel", str(output)]) == 0
+    assert (tmp_path / "canceled").read_text() == "7\n"
+
+
+def test_a_record_of_an_older_hpcq_is_known(tmp_path: Path, commands: Path) -> None:
+    output = tmp_path / "out.h5"
+    record = asdict(of_slurm(output))
+    del record["name"], record["uid"]
+    place = record_file(output)
+    place.write_text(json.dumps({"format": "hpcq job 1", "jobs": [record]}))
+    place.chmod(0o644)
+    says(commands, name="out", uid=os.geteuid())
+    assert main(["cancel", str(output)]) == 0
+    assert (tmp_path / "canceled").exists()
+
+
+@pytest.mark.parametrize("how", ["of another user", "others can write it"])
+def test_a_record_that_others_can_write_is_believed_only_with_a_note(
+    how: str, tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.h5"
+    says(commands, name="out", uid=os.geteuid())
+    for noted in (False, True):
+        (keep if noted else plant)(of_slurm(output))
+        place = record_file(output)
+        if how.startswith("others"):
+            place.chmod(0o664)
+        elif os.geteuid():
+            pytest.skip("only root can give files to others")
+        else:
+            os.chown(place, 12345, -1)
+        assert main(["cancel", str(output)]) == (0 if noted else 2)
+        assert ("is not known to be yours" in capsys.readouterr().err) == (not noted)
+        assert (tmp_path / "canceled").exists() == noted
+
+
+def test_planted_records_do_not_become_ones_own(tmp_path: Path) -> None:
+    """Although this user's next submission rewrites the file."""
+    output = tmp_path / "out.h5"
+    plant(of_slurm(output)).chmod(0o666)
+    keep(replace(of_slurm(output), job="8"))
+    planted, mine = hpcq.batch.record.records_of(output)
+    assert (planted.job, planted.is_ours) == ("7", False)
+    assert (mine.job, mine.is_ours) == ("8", True)
+
+
+def test_only_what_is_beside_the_output_is_its_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "key").write_text("secret")
+    for log in (str(tmp_path / "away" / "key"), "away/key", "../key", str(tmp_path / "..")):
+        plant(replace(of_slurm(tmp_path / "out.h5"), log=log))
+        main(["logs", str(tmp_path / "out.h5")])
+        assert "secret" not in capsys.readouterr().out

@@ -1,0 +1,203 @@
+"""Result files that lead elsewhere, or say what is not so: one line, and nothing leaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+
+import hpcq
+from hpcq.cli import main
+from hpcq.errors import InputError
+from hpcq.store.plain import PlainGroup
+from tests.hostile import resealed
+
+SECRET = "a key of somebody's, as long as it takes"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("whole") / "out.h5"
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cz(0, 1)
+    hpcq.run(hpcq.plan(circuit, "Z0", partition="AB", threads=1), output=output, device="cpu")
+    return output
+
+
+@pytest.fixture
+def output(whole: Path, tmp_path: Path) -> Path:
+    (tmp_path / "key").write_text(SECRET)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["values"] = np.arange(1.0)
+    return Path(shutil.copy(whole, tmp_path / "out.h5"))
+
+
+def _external_storage(file: h5py.File, folder: Path, name: str) -> None:
+    where = [(str(folder / "key"), 0, 8)]
+    file.create_dataset(name, (1,), "f8", external=where)
+
+
+def _external_link(file: h5py.File, folder: Path, name: str) -> None:
+    file[name] = h5py.ExternalLink(str(folder / "other.h5"), "/values")
+
+
+def _soft_link(file: h5py.File, _folder: Path, name: str) -> None:
+    file["far"] = np.zeros(1)
+    file[name] = h5py.SoftLink("/far")
+
+
+def _virtual(file: h5py.File, folder: Path, name: str) -> None:
+    layout = h5py.VirtualLayout((1,), "f8")
+    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "values", (1,))
+    file.create_virtual_dataset(name, layout)
+
+
+def _huge(file: h5py.File, _folder: Path, name: str) -> None:
+    file.create_dataset(name, (1 << 45,), "f8")
+
+
+def _bomb(file: h5py.File, _folder: Path, name: str) -> None:
+    file.create_dataset(name, data=np.zeros(1 << 20), compression="gzip")
+
+
+def _reference(file: h5py.File, _folder: Path, name: str) -> None:
+    file[name] = np.array([file.ref], dtype=h5py.ref_dtype)
+
+
+def _folder(file: h5py.File, _folder: Path, name: str) -> None:
+    file.create_group(name)
+
+
+@pytest.mark.parametrize("name", ["results/expectation_values", "circuit", "subcircuits/0/tensor"])
+@pytest.mark.parametrize(
+    "put", [_external_storage, _external_link, _soft_link, _virtual, _huge, _bomb]
+)
+def test_what_is_not_in_the_file_is_not_read(
+    put: Callable[[h5py.File, Path, str], None],
+    name: str,
+    output: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        put(file, tmp_path, name)
+
+    resealed(output, change)
+    with pytest.raises(InputError, match=r"in the file itself|than the file has room"):
+        hpcq.load(output)
+    if name.startswith("results"):
+        assert main(["show", str(output)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_whole_group_may_not_be_elsewhere_either(output: Path, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.h5", "a") as file:
+        file["results/expectation_values"] = file["results/standard_errors"] = np.zeros(1)
+
+    def change(file: h5py.File) -> None:
+        del file["results"]
+        file["results"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/results")
+
+    resealed(output, change)
+    with pytest.raises(InputError, match="results is not in the file itself"):
+        hpcq.load(output)
+
+
+def _attribute(name: str, value: Any, place: str = "/") -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        file[place].attrs[name] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _attribute("config", "[" * 100_000),
+        _attribute("config", "[]"),
+        _attribute("config", 5),
+        _attribute("format", "x\x1b[31m" * 50),
+        _attribute("ports", '[{"x": 1}]', "subcircuits/0"),
+        _attribute("qubits", "text", "subcircuits/0"),
+        _attribute("status", h5py.Empty("f8"), "observables/0"),
+        lambda file: _reference(file, Path(), "timelines/9"),
+        lambda file: file.move("circuit", "elsewhere"),
+        lambda file: _folder(file, Path(), "observables/1"),
+    ],
+)
+def test_nonsense_is_one_line(
+    change: Callable[[h5py.File], None], output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resealed(output, change)
+    with suppress(InputError):
+        hpcq.load(output)
+    code = main(["show", str(output)])
+    told = capsys.readouterr()
+    assert told.err.count("\n") == (code != 0)
+    assert "\x1b" not in told.err + told.out
+
+
+def test_a_text_does_nothing_to_a_terminal(
+    output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resealed(output, _attribute("name", "\x1b]0;evil\x07", "observables/0"))
+    assert main(["show", str(output)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_status_of_what_says_nonsense(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    resealed(output, _attribute("account", '{"core_seconds": "x"}', "provenance"))
+    assert main(["status", str(output)]) == 0
+    told = [
+        {"pid": -1, "host": "x", "time": 1.0},
+        {"pid": "1", "phase": [], "time": float("inf")},
+        {"pid": 10**40, "phase": "\x1b[31m", "done": 10**400, "time": "now"},
+        [1],
+    ]
+    for said in told:
+        (output.parent / ".out.h5.status").write_text(json.dumps(said))
+        assert main(["status", str(output)]) == 0
+    (output.parent / ".out.h5.status").write_text("[" * 100_000)
+    assert main(["status", str(output)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_plain_groups_are_as_usual(output: Path) -> None:
+    with h5py.File(output) as file:
+        plain = PlainGroup(file)
+        assert plain["results/expectation_values"].shape == (1,)
+        assert isinstance(plain["results"], PlainGroup)
+        assert plain.get("nothing", 3) == 3
+        assert "results/standard_errors" in plain
+        for name in ("nothing", "results/nothing", "nothing/else"):
+            with pytest.raises(KeyError):
+                plain[name]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder"])
+def test_an_output_that_is_no_file(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import socket
+
+    place = tmp_path / "o.h5"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        socket.socket(socket.AF_UNIX).bind(str(place))
+    for command in ("status", "show"):
+        assert main([command, str(place)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

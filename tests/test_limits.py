@@ -1,0 +1,89 @@
+"""Memory and threads: a plan that is accepted is one that can be run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp, Statevector, random_unitary
+
+import hpcq
+from hpcq.config import check_threads
+from hpcq.errors import InputError, MemoryLimitError
+from hpcq.machine import usable_cores
+from hpcq.planning import with_limits
+
+
+def joined_halves(qubits: int, layers: int) -> QuantumCircuit:
+    """Two halves that general gates join: four values a port, and so large tensors."""
+    rng = np.random.default_rng(qubits * layers)
+    circuit = QuantumCircuit(qubits)
+    for layer in range(layers):
+        for qubit in range(qubits - 1):
+            if qubit == qubits // 2 - 1:
+                circuit.unitary(random_unitary(4, seed=layer), [qubit, qubit + 1])
+            else:
+                circuit.rzz(0.3, qubit, qubit + 1)
+        for qubit in range(qubits):
+            circuit.u(*rng.uniform(0, 1, 3), qubit)
+    return circuit
+
+
+@pytest.mark.parametrize(
+    ("qubits", "layers", "kib"), [(16, 3, 1536), (16, 3, 2048), (20, 3, 2048), (24, 3, 2048)]
+)
+def test_a_plan_fits_whole_or_is_refused(qubits: int, layers: int, kib: int) -> None:
+    """These did not fit: a task beside the tensors, or tensors that were sliced for a task."""
+    circuit = joined_halves(qubits, layers)
+    cut = "A" * (qubits // 2) + "B" * (qubits // 2)
+    asked = ["Z0 Z15", "X0", "Y3 Z12"]
+    try:
+        plan = hpcq.plan(circuit, asked, partition=cut, memory=kib << 10, threads=1)
+    except MemoryLimitError:
+        return
+    assert plan.cost.memory_bytes <= kib << 10
+    assert with_limits(plan, plan.limits).cost == plan.cost
+    if qubits == 16:
+        values = hpcq.run(plan, device="cpu").expectation_values
+        state = Statevector(circuit)
+        exact = [state.expectation_value(as_operator(own, qubits)).real for own in asked]
+        np.testing.assert_allclose(values, exact, atol=1e-10)
+
+
+def as_operator(text: str, qubits: int) -> SparsePauliOp:
+    """Return a sparse Pauli text as Qiskit's operator."""
+    words = [(word[0], int(word[1:])) for word in text.split()]
+    letters, places = zip(*words, strict=True)
+    return SparsePauliOp.from_sparse_list([("".join(letters), list(places), 1.0)], qubits)
+
+
+def test_some_of_them_are_accepted() -> None:
+    """Or the test above would show nothing."""
+    plan = hpcq.plan(
+        joined_halves(16, 3), "Z0 Z15", partition="A" * 8 + "B" * 8, memory=4 << 20, threads=1
+    )
+    assert plan.cost.memory_bytes <= 4 << 20
+
+
+def test_shots_that_cannot_be_simulated_are_warned_of() -> None:
+    circuit = joined_halves(34, 1)
+    plan = hpcq.plan(
+        circuit, "Z0", partition="A" * 17 + "B" * 17, memory=1 << 20, threads=1, shots=100
+    )
+    assert "warning: `hpcq run` refuses to simulate it (memory: subcircuit" in str(plan)
+    with pytest.raises(InputError, match="memory: subcircuit"):
+        hpcq.run(plan)
+
+
+def test_threads_are_those_of_the_cores_there_are() -> None:
+    check_threads(8, 2)
+    with pytest.raises(InputError, match="threads: 9, expected at most 8: a rank may run on 2 co"):
+        check_threads(9, 2)
+    circuit = QuantumCircuit(2)
+    circuit.cz(0, 1)
+    with pytest.raises(InputError, match="threads: 100000, expected at most 4096"):
+        hpcq.plan(circuit, "Z0", partition="AB", threads=100_000)
+    many = 4 * len(usable_cores()) + 1
+    plan = hpcq.plan(circuit, "Z0", partition="AB", threads=many)  # for a larger machine
+    with pytest.raises(InputError, match=f"threads: {many}, expected at most"):
+        hpcq.run(plan)
