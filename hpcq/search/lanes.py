@@ -31,6 +31,10 @@ _TRIED_ENDS = 2000
 _NEXT_SEED = 1001
 """Small graphs are partitioned several times for each lane, with seeds so far apart."""
 
+_MOST_PLANTED = 12
+"""Starts of at most so many parts are compared with their contraction. An order of contraction is
+found in about 15 ms for 11 parts, but in 50 ms for 16 and 300 ms for 25."""
+
 _MANY_ENDS = 25_000
 _FEW_LANES = 3
 """Of larger graphs, so many attempts are made, each in one round."""
@@ -144,6 +148,8 @@ def _best_start(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
         seed = lane.seed + _NEXT_SEED * trial
         labels = start(graph, lane.kind, lane.parts, objective.aim, objective.width, seed)
         partition = Partition(graph, labels, objective)
+        if objective.aim == "seconds" and tries > 1 and lane.parts <= _MOST_PLANTED:
+            partition.plant()
         found.append((partition.excess, partition.energy, labels))
     return min(found)[2]
 

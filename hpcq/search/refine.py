@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from hpcq.search.weighted_graph import WeightedGraph
 
 _MAX_FRUITLESS = 100
-"""A pass ends after so many moves without a better state; 300 cut less by under 0.5 %."""
+"""A pass ends after so many moves without a better state."""
 
 _MAX_PASSES = 8
 

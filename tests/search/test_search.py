@@ -24,11 +24,12 @@ from hpcq.cutting.cutter import cut_circuit, pieces
 from hpcq.cutting.reuse import device_qubits
 from hpcq.farm.serial import SerialFarm
 from hpcq.search.ends import end_graphs
-from hpcq.search.lanes import lanes
+from hpcq.search.lanes import Lane, lanes, run_lane
 from hpcq.search.objective import Objective
 from hpcq.search.order import SearchOrder
 from hpcq.search.partition import Partition
 from hpcq.search.portfolio import propose
+from hpcq.search.starts import start
 from hpcq.speeds import Speeds
 from tests.strategies import circuits, cuts_of
 
@@ -82,6 +83,22 @@ def test_clusters_are_found_whatever_the_qubits_order() -> None:
     graph.add_edges_from(links)
     best = proposals(ising(graph), 6, "overhead")[0]
     assert {frozenset(cut.qubits) for cut in best.gates} == set(map(frozenset, links))
+
+
+def test_an_attempt_starts_where_the_run_and_its_contraction_are_cheapest() -> None:
+    circuit, objective = ising(nx.random_regular_graph(3, 60, seed=4)), aim_for("seconds", 30)
+    (graph,) = end_graphs(Anatomy(circuit), [1.0] * circuit.num_qubits)
+    tries = []
+    for seed in range(0, 8 * 1001, 1001):
+        labels = start(graph, "qubits", 9, "seconds", 30, seed)
+        partition = Partition(graph, labels, objective)
+        apart = partition.energy
+        partition.plant()
+        tries.append((partition.energy, apart, graph.cuts(labels)))
+    best = min(tries, key=lambda own: own[0])
+    assert best[1] > min(apart for _, apart, _ in tries)
+    without_annealing = Lane("qubits", 9, steps=0, excess=1.0, seed=0)
+    assert graph.cuts(run_lane(graph, objective, without_annealing)) == best[2]
 
 
 @settings(max_examples=60)
