@@ -94,6 +94,11 @@ class EnumeratedSchedule(Account):
         """Fewest shots of a round."""
         return self._least
 
+    @property
+    def largest(self) -> int | None:
+        """Most shots of a round toward a precision: any number."""
+        return None
+
     def take(self, step: Step, counts: Sequence[Counts]) -> None:
         """Take in what a round measured."""
         self._estimator.add(Round(step.weight, step.plan, tuple(counts)))
@@ -205,10 +210,10 @@ class JointSchedule(Account):
         each = max(1, self._estimator.bases)
         if self.budget.precision is not None:
             size = self._toward_precision(2 * each, _JOINT_PILOT * each)
-            size = min(size, self._most * each * _JOINT_SHOTS)
+            size = min(size, self.largest)
         else:
             left = self._left or 0
-            rounds = math.ceil(left / (self._most * each * _JOINT_SHOTS))
+            rounds = math.ceil(left / self.largest)
             rounds = max(1, min(rounds, _JOINT_ROUNDS))
             size = math.ceil(left / rounds) if left >= 2 * each else 0
             size = left if left - size < 2 * each else size
@@ -225,6 +230,11 @@ class JointSchedule(Account):
     def fewest(self) -> int:
         """Fewest shots of a round."""
         return 2 * max(1, self._estimator.bases)
+
+    @property
+    def largest(self) -> int:
+        """Most shots of a round toward a precision: more would repeat the same samples."""
+        return self._most * max(1, self._estimator.bases) * _JOINT_SHOTS
 
     def take(self, step: Step, counts: Sequence[Counts]) -> None:
         """Take in what a round measured."""

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _BUDGET = ("shots", "standard_error", "max_variants")
 _HOPELESS_SHOTS = 1e13
+_HOPELESS_ROUNDS = 1e5
+"""Rounds of joint samples that take hours for planning alone, at a few hundredths of a second."""
+
 _APART_SECONDS = 2.0
 """Predicted seconds of a round on each rank from which ranks measure in processes of their own."""
 
@@ -315,11 +318,19 @@ def _missing(schedule: Schedule) -> float:
 
 def _check_hope(schedule: Schedule) -> None:
     """End a run that would take for ever."""
-    missing = _missing(schedule)
-    if missing > _HOPELESS_SHOTS and schedule.budget.shots is None:
+    missing, budget = _missing(schedule), schedule.budget
+    if budget.shots is not None:
+        return
+    if missing > _HOPELESS_SHOTS:
         raise HpcqError(
-            f"precision: {schedule.budget.precision:g} would take about {missing:.2g} more shots; "
+            f"precision: {budget.precision:g} would take about {missing:.2g} more shots; "
             "expected a larger one, other cuts, or a limit by --shots"
+        )
+    if schedule.largest is not None and missing > _HOPELESS_ROUNDS * schedule.largest:
+        raise HpcqError(
+            f"max_variants: {budget.max_variants}, so that a round has at most {schedule.largest} "
+            f"shots, but a precision of {budget.precision:g} would take about {missing:.2g} more; "
+            "expected more variants, a larger precision, other cuts, or a limit by --shots"
         )
 
 

@@ -59,6 +59,10 @@ class Schedule(Protocol):
     def fewest(self) -> int:
         """Fewest shots of a round."""
 
+    @property
+    def largest(self) -> int | None:
+        """Most shots of a round toward a precision; None for any number."""
+
     def next(self) -> Step | None:
         """Return the next round; None when the budget is spent or the precision reached."""
 

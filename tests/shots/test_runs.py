@@ -291,3 +291,13 @@ def test_two_runs_on_one_file_lose_no_shots(
     assert main([*arguments, "--json"]) == 0
     files = [hpcq.load(path).provenance["shots"] for path in sorted(tmp_path.glob("out*.h5"))]
     assert files == [8000, 8000]
+
+
+def test_a_precision_that_takes_endless_rounds_is_refused(circuit: str, tmp_path: Path) -> None:
+    """Two variants a round: 16 shots at a time would go on for days."""
+    output = tmp_path / "out.h5"
+    how = ["--precision", "1e-4", "--max-variants", "2", "-o", str(output)]
+    done = command("run", circuit, *BASE, *how)
+    assert done.returncode == 1
+    assert "max_variants: 2, so that a round has at most" in done.stderr
+    assert "Traceback" not in done.stderr
