@@ -245,11 +245,12 @@ class JointEstimator:
             values: For each part the value of every row at every point, shape (points, rows).
         """
         observables = np.arange(self.parts.num_observables)
-        points = len(values[0])
-        variances = np.zeros((points, len(observables)))
+        variances = np.zeros((len(values[0]), len(observables)))
         adjoints = self.parts.adjoints(values, observables)
         for estimate, (places, adjoint) in zip(self._estimates, adjoints, strict=True):
+            # With one part in each term, the derivatives are the same at every point.
+            distinct = adjoint if np.any(adjoint != adjoint[:1]) else adjoint[:1]
             if len(places):
-                found = estimate.variances(adjoint.reshape(-1, adjoint.shape[-1]))
-                variances[:, places] += found.reshape(points, -1)
+                found = estimate.variances(distinct.reshape(-1, adjoint.shape[-1]))
+                variances[:, places] += found.reshape(len(distinct), -1)
         return variances
