@@ -58,7 +58,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             # The ranks end together. A launcher that sees one fail sends SIGTERM to the others,
             # and theirs would be the exit code that it passes on.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if first or error.alone:
+        if _speaks() or error.alone:
             who = f"{name_of_rank()}: " if error.alone and name_of_rank() else ""
             sys.stderr.write(f"hpcq: error: {who}{printable(' '.join(str(error).split()))}\n")
             if error.alone and isinstance(error, MissingDependencyError):
@@ -78,6 +78,17 @@ def _main(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.stderr.write(f"hpcq: error: cannot print: {error.strerror}\n")
         return 1
+
+
+def _speaks() -> bool:
+    """Whether this process says what all ranks know: rank 0 of MPI's world, once that is there.
+
+    Before, the launcher's variables have to tell; they may be wrong, and then nobody would speak.
+    """
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
+        return bool(mpi.COMM_WORLD.Get_rank() == 0)
+    return launched_rank() == 0
 
 
 def _plan(options: argparse.Namespace) -> int:

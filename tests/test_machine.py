@@ -53,6 +53,43 @@ def test_launchers_are_told_by_their_variables() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["PMI_RANK", "PALS_RANKID", "MV2_COMM_WORLD_RANK", "FLUX_TASK_RANK"]
+)
+def test_a_number_of_no_size_is_no_rank(name: str) -> None:
+    for more in ({}, {"SLURM_PROCID": "0"}, {"SLURM_STEP_NUM_TASKS": "x"}):
+        environment = {name: "1", **more}
+        assert launched(environment), "MPI knows"
+        assert (launched_rank(environment), launched_size(environment)) == (0, 1)
+    srun = {name: "5", "SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "4"}
+    assert (launched_rank(srun), launched_size(srun)) == (2, 4), "of the launcher that tells both"
+
+
+@pytest.mark.parametrize(
+    ("environment", "place"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "1"}, (0, 1)),
+        ({"SLURM_STEP_NUM_TASKS": "x", "SLURM_PROCID": "1"}, (0, 1)),
+        ({"PMI_SIZE": "2", "PMI_RANK": "2"}, (0, 2)),
+        ({"PMI_SIZE": "0", "PMI_RANK": "0"}, (0, 1)),
+        ({"PMI_SIZE": "4"}, (0, 4)),
+        ({"PMI_SIZE": "1", "OMPI_COMM_WORLD_RANK": "1"}, (0, 1)),
+        ({"PMI_SIZE": "-1", "PMI_RANK": "-2"}, (0, 1)),
+    ],
+)
+def test_rank_and_size_are_of_one_launcher(
+    environment: dict[str, str], place: tuple[int, int]
+) -> None:
+    assert (launched_rank(environment), launched_size(environment)) == place
+    assert launched(environment)
+
+
+def test_the_rank_of_pmix_counts_where_its_server_is() -> None:
+    assert not launched({"PMIX_RANK": "1"})
+    assert launched({"PMIX_RANK": "1", "PMIX_SERVER_URI2": "prte.0;tcp4://10.0.0.1:999"})
+    assert launched({"PMIX_RANK": "1", "PMI_SIZE": "2"})
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"),
     [
         ("90", 90),
