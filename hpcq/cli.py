@@ -21,6 +21,7 @@ from hpcq.files import printable
 from hpcq.machine import complain, launched, launched_rank, name_of_rank
 
 if TYPE_CHECKING:
+    from hpcq.assembly import Plan
     from hpcq.job.keeping import Keeper
     from hpcq.result import Result
 
@@ -138,6 +139,7 @@ def _run(options: argparse.Namespace) -> int:
     from hpcq.farm.world import end_before, ending_the_job, open_farm
     from hpcq.job.options import RunOptions
     from hpcq.job.stopping import StopSigns
+    from hpcq.job.together import from_rank_0
     from hpcq.job.watching import Watchman
     from hpcq.running import keeper_for, run_on_farm
 
@@ -153,6 +155,12 @@ def _run(options: argparse.Namespace) -> int:
             mode = "exact" if asked.budget_for(options) is None else "shots"
             options.previous = keeper.found(mode)
             options.known = keeper.settings(options.previous)
+
+    plans: list[Plan] = []
+
+    def settle() -> None:
+        for plan, own in zip(plans, keepers, strict=False):
+            own.settle(plan.config)
 
     found: list[Result] = []
 
@@ -170,13 +178,12 @@ def _run(options: argparse.Namespace) -> int:
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
             try:
-                plans = asked.planned(options, reading, farm, check, to_run=True)
+                plans += asked.planned(options, reading, farm, check, to_run=True)
+                from_rank_0(farm, settle)
             except HpcqError:
                 for own in keepers:
                     own.withdraw()
                 raise
-        for plan, own in zip(plans, keepers, strict=False):
-            own.settle(plan.config)
         keeper = keepers[0] if keepers else None
         watch = Watchman(signs, keeper, sys.stderr if first else None)
         how = RunOptions(

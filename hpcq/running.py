@@ -233,13 +233,14 @@ def _computed(
 def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOptions) -> Result:
     """Return a result that is finished already."""
     if prepared is None:
+        from_rank_0(farm, lambda: None)
         return Result.from_json(farm.share(b""))
     result = prepared.finished
     assert result is not None, "it is finished"
     options.watch.say("the output is complete already, nothing is left to do")
+    keeper = options.keeper
+    from_rank_0(farm, lambda: keeper.finish(result) if keeper and keeper.shared else None)
     farm.share(result.to_bytes())
-    if options.keeper is not None and options.keeper.shared:
-        options.keeper.finish(result)
     return result
 
 
