@@ -292,3 +292,31 @@ def test_all_refuse_with_the_same_class(where: str, kind: str) -> None:
     ends = _ends(ask)
     assert {name for name, _ in ends} == {kind}
     assert len(set(ends)) == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ({"checkpoint_seconds": -5}, "checkpoint_seconds: '-5', expected a number of seconds"),
+        ({"claim_seconds": "60"}, "claim_seconds: '60', expected a number of seconds above 0"),
+        ({"backend": object()}, "backend: object, expected a BackendV2 or a SamplerV2"),
+        ({"backend": "fake_x"}, "backend: 'fake_x', and rank 0 has none; expected the same"),
+        ({"noise": "bogus"}, "noise: 'bogus', and rank 0 has fake_brisbane; expected the same"),
+        ({"noise": 7}, "noise: int, expected a NoiseModel"),
+    ],
+)
+def test_what_only_one_rank_is_given_wrong_all_refuse(last: dict[str, Any], said: str) -> None:
+    from mpi4py import MPI
+
+    import hpcq
+
+    comm = MPI.COMM_WORLD
+    plan = _pair_plan()
+    how = {"noise": "fake_brisbane"} if comm.rank == 0 and "noise" in last else {}
+    if comm.rank == comm.size - 1:
+        how = last
+    ends = _ends(lambda: hpcq.run(plan, comm, **how))
+    assert len(set(ends)) == 1
+    assert ends[0][0] == "InputError"
+    assert ends[0][1].startswith(f"rank {comm.size - 1} on ")
+    assert said in ends[0][1]
