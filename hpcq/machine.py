@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hpcq.errors import InputError
+from hpcq.files import printable
 
 _LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -35,6 +36,9 @@ PMIX_RANK, _PMIX_SERVER = "PMIX_RANK", "PMIX_SERVER_URI"
 
 _KEY = re.compile("AUTH|CREDENTIAL|JWT|KEY|PASS|SECRET|TOKEN")
 """In names of variables that may hold what nobody else must know."""
+
+_SQUEUE_SECONDS = 5.0
+"""How long squeue may take: all ranks wait. Without it SIGTERM still stops a run, all saved."""
 
 _LEAST_KEY = 6
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -200,8 +204,19 @@ def slurm_seconds_left(environment: Mapping[str, str] = os.environ) -> float | N
         return None
     command = ["squeue", "--noheader", "--format=%L", f"--jobs={job}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SQUEUE_SECONDS, check=True
+        )
+    except OSError:
+        return None
+    except subprocess.SubprocessError as error:
+        why = f"no answer within {_SQUEUE_SECONDS:g} s"
+        if isinstance(error, subprocess.CalledProcessError):
+            why = " ".join(error.stderr.split())[:200] or f"exit code {error.returncode}"
+        complain(
+            f"hpcq: warning: squeue does not say when SLURM job {job[:40]} ends "
+            f"({printable(why)}); a time limit (--time-limit) stops a run before, all saved"
+        )
         return None
     return read_duration(done.stdout)
 

@@ -112,7 +112,9 @@ def test_times_as_slurm_writes_them(text: str, seconds: float | None) -> None:
     assert read_duration(text) == seconds
 
 
-def test_slurm_is_asked_for_the_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_is_asked_for_the_time_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert slurm_seconds_left({}) is None
     assert slurm_seconds_left({"SLURM_JOB_END_TIME": str(int(time.time()) + 60)}) == pytest.approx(
         60, abs=2
@@ -122,5 +124,21 @@ def test_slurm_is_asked_for_the_time_left(tmp_path: Path, monkeypatch: pytest.Mo
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert slurm_seconds_left({"SLURM_JOB_ID": "7"}) == 86410
-    squeue.write_text("#!/bin/sh\nexit 1\n")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("hpcq.machine._SQUEUE_SECONDS", 0.5)
+    for does, said in (
+        ("exit 1", "exit code 1"),
+        ("echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1", "Unable to contact"),
+        ("exec sleep 30", "no answer within 0.5 s"),
+    ):
+        squeue.write_text(f"#!/bin/sh\n{does}\n")
+        begun = time.monotonic()
+        assert slurm_seconds_left({"SLURM_JOB_ID": "7"}) is None
+        assert time.monotonic() - begun < 10
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "squeue does not say when SLURM job 7 ends" in line
+        assert said in line
+        assert "--time-limit" in line
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert slurm_seconds_left({"SLURM_JOB_ID": "7"}) is None
+    assert capsys.readouterr().err == "", "there is no SLURM here"
