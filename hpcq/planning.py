@@ -81,7 +81,8 @@ def plan(
             running them all; by default 4096.
         objective: What the search makes small: ``seconds`` of the exact run, its default, or
             ``overhead``, the factor gamma squared that a run with shots pays, that one's default.
-        search_seconds: About how long to search; the same number and seed find the same cuts.
+        search_seconds: About how long to search; the same number and seed find the same cuts where
+            ``memory`` is the same.
         reuse_qubits: Whether ``max_qubits`` are those of a device that can measure a qubit, reset
             it and use it for another wire.
         ranks: How many MPI ranks the run is planned for; it may run on any number.
