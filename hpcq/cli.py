@@ -21,6 +21,7 @@ from hpcq.files import printable
 from hpcq.machine import complain, launched, launched_rank, name_of_rank
 
 if TYPE_CHECKING:
+    from hpcq.assembly import Plan
     from hpcq.job.keeping import Keeper
     from hpcq.result import Result
 
@@ -58,7 +59,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             # The ranks end together. A launcher that sees one fail sends SIGTERM to the others,
             # and theirs would be the exit code that it passes on.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if first or error.alone:
+        if _speaks() or error.alone:
             who = f"{name_of_rank()}: " if error.alone and name_of_rank() else ""
             sys.stderr.write(f"hpcq: error: {who}{printable(' '.join(str(error).split()))}\n")
             if error.alone and isinstance(error, MissingDependencyError):
@@ -78,6 +79,17 @@ def _main(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.stderr.write(f"hpcq: error: cannot print: {error.strerror}\n")
         return 1
+
+
+def _speaks() -> bool:
+    """Whether this process says what all ranks know: rank 0 of MPI's world, once that is there.
+
+    Before, the launcher's variables have to tell; they may be wrong, and then nobody would speak.
+    """
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
+        return bool(mpi.COMM_WORLD.Get_rank() == 0)
+    return launched_rank() == 0
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -127,6 +139,7 @@ def _run(options: argparse.Namespace) -> int:
     from hpcq.farm.world import end_before, ending_the_job, open_farm
     from hpcq.job.options import RunOptions
     from hpcq.job.stopping import StopSigns
+    from hpcq.job.together import from_rank_0
     from hpcq.job.watching import Watchman
     from hpcq.running import keeper_for, run_on_farm
 
@@ -142,6 +155,12 @@ def _run(options: argparse.Namespace) -> int:
             mode = "exact" if asked.budget_for(options) is None else "shots"
             options.previous = keeper.found(mode)
             options.known = keeper.settings(options.previous)
+
+    plans: list[Plan] = []
+
+    def settle() -> None:
+        for plan, own in zip(plans, keepers, strict=False):
+            own.settle(plan.config)
 
     found: list[Result] = []
 
@@ -159,13 +178,12 @@ def _run(options: argparse.Namespace) -> int:
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
             try:
-                plans = asked.planned(options, reading, farm, check, to_run=True)
+                plans += asked.planned(options, reading, farm, check, to_run=True)
+                from_rank_0(farm, settle)
             except HpcqError:
                 for own in keepers:
                     own.withdraw()
                 raise
-        for plan, own in zip(plans, keepers, strict=False):
-            own.settle(plan.config)
         keeper = keepers[0] if keepers else None
         watch = Watchman(signs, keeper, sys.stderr if first else None)
         how = RunOptions(

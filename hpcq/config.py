@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 from hpcq.errors import InputError
@@ -17,6 +20,9 @@ SHARE_OF_MEMORY = 0.8
 
 _MOST_THREADS = 4096
 """Threads that can be planned with: more than the cores of the largest nodes of today."""
+
+_MOST_SECONDS = 1e9
+"""Seconds that anything may be said to take, 30 years; what is larger is a mistake."""
 
 _THREADS_A_CORE = 4
 """Threads that a run takes for each core: a few too many are only slower, thousands start none."""
@@ -95,3 +101,18 @@ def whole_number(value: object, name: str, least: int, unit: str = "") -> int:
         expected = f"a whole number of {unit}" if unit else f"a whole number of at least {least}"
         raise InputError(f"{name}: {str(value)[:40]!r}, expected {expected}") from None
     return number
+
+
+def some_seconds(value: object, name: str, most: float = _MOST_SECONDS) -> float:
+    """Return a number of seconds of any real type, or say what was expected.
+
+    Raises:
+        InputError: If it is none, is not above 0, or not below ``most``.
+    """
+    seconds = math.nan
+    if not isinstance(value, bool) and isinstance(value, Real):
+        with suppress(OverflowError):
+            seconds = float(value)
+    if 0 < seconds < most:
+        return seconds
+    raise InputError(f"{name}: {str(value)[:40]!r}, expected a number of seconds above 0")

@@ -15,64 +15,86 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hpcq.errors import InputError
+from hpcq.files import printable
 
-_STEP_SIZE, _PROCID = "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"
-_WORLD_SIZES = (
-    "OMPI_COMM_WORLD_SIZE",
-    "PMI_SIZE",
-    "MV2_COMM_WORLD_SIZE",
-    "FLUX_JOB_SIZE",
-    "PALS_SIZE",
-    "JSM_NAMESPACE_SIZE",
-    _STEP_SIZE,
+_LAUNCHERS = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("FLUX_TASK_RANK", "FLUX_JOB_SIZE"),
+    ("PALS_RANKID", "PALS_SIZE"),
+    ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
-_RANKS = (
-    "OMPI_COMM_WORLD_RANK",
-    "PMI_RANK",
-    "PMIX_RANK",
-    "MV2_COMM_WORLD_RANK",
-    "FLUX_TASK_RANK",
-    "PALS_RANKID",
-    "JSM_NAMESPACE_RANK",
-)
+"""Variables by which each launcher tells a process its rank, and of how many."""
+
+_HANDED_ON = "SLURM_PROCID"
+"""A rank's number that makes no process a rank: batch scripts have it, and what they start."""
+
+PMIX_RANK, _PMIX_SERVER = "PMIX_RANK", "PMIX_SERVER_URI"
+"""PMIx tells no size here; whoever has its rank also has variables that name its server."""
+
 _KEY = re.compile("AUTH|CREDENTIAL|JWT|KEY|PASS|SECRET|TOKEN")
 """In names of variables that may hold what nobody else must know."""
+
+_SQUEUE_SECONDS = 5.0
+"""How long squeue may take: all ranks wait. Without it SIGTERM still stops a run, all saved."""
 
 _LEAST_KEY = 6
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> bool:
-    """Say whether an MPI launcher started this process."""
-    return any(name in environment for name in (*_WORLD_SIZES, *_RANKS))
+    """Say whether an MPI launcher may have started this process; MPI then knows of how many."""
+    return any(name != PMIX_RANK for name in launcher_variables(environment)) or (
+        PMIX_RANK in environment and not lacks_pmix_server(environment)
+    )
+
+
+def lacks_pmix_server(environment: Mapping[str, str] = os.environ) -> bool:
+    """Say whether PMIx's rank is there, left over from elsewhere, and no server that it is of."""
+    return PMIX_RANK in environment and not any(
+        name.startswith(_PMIX_SERVER) for name in environment
+    )
 
 
 def launcher_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Names of the variables that are there and make a process a rank; ranks' numbers first."""
-    return [name for name in (*_RANKS, *_WORLD_SIZES) if name in environment]
+    ranks = [rank for rank, _ in _LAUNCHERS if rank != _HANDED_ON]
+    sizes = [size for _, size in _LAUNCHERS]
+    return [name for name in (*ranks, PMIX_RANK, *sizes) if name in environment]
 
 
 def launched_size(environment: Mapping[str, str] = os.environ) -> int:
     """Number of processes that the launcher says it started; 1 where it says nothing."""
-    for name in _WORLD_SIZES:
-        value = environment.get(name, "")
-        if re.fullmatch("[0-9]{1,9}", value):
-            return int(value)
-    return 1
+    return _rank_and_size(environment)[1]
 
 
 def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
-    """This process's rank as far as the launcher's variables tell; 0 where they don't.
+    """This process's rank as far as the launcher's variables tell; 0 where they don't."""
+    return _rank_and_size(environment)[0]
 
-    The number that srun gives a process counts only where srun says of how many: other programs
-    hand it on to processes that are no ranks of anything.
+
+def _rank_and_size(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Return rank and size as one launcher tells both.
+
+    A number that no size goes with, or one that is too small for it, is no rank: programs hand
+    such variables on to processes that are no ranks of anything.
     """
-    numbered_by_srun = (_PROCID,) if _STEP_SIZE in environment else ()
-    for name in (*_RANKS, *numbered_by_srun):
-        value = environment.get(name, "")
-        if re.fullmatch("[0-9]{1,9}", value):
-            return int(value)
-    return 0
+    sizes = []
+    for of_rank, of_size in _LAUNCHERS:
+        rank, size = _number(environment, of_rank), _number(environment, of_size)
+        if rank is not None and size is not None and rank < size:
+            return rank, size
+        if size:
+            sizes.append(size)
+    return 0, sizes[0] if sizes else 1
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    """Return the whole number that a variable holds; None if it holds none."""
+    value = environment.get(name, "")
+    return int(value) if re.fullmatch("[0-9]{1,9}", value) else None
 
 
 def name_of_rank() -> str:
@@ -182,8 +204,19 @@ def slurm_seconds_left(environment: Mapping[str, str] = os.environ) -> float | N
         return None
     command = ["squeue", "--noheader", "--format=%L", f"--jobs={job}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SQUEUE_SECONDS, check=True
+        )
+    except OSError:
+        return None
+    except subprocess.SubprocessError as error:
+        why = f"no answer within {_SQUEUE_SECONDS:g} s"
+        if isinstance(error, subprocess.CalledProcessError):
+            why = " ".join(error.stderr.split())[:200] or f"exit code {error.returncode}"
+        complain(
+            f"hpcq: warning: squeue does not say when SLURM job {job[:40]} ends "
+            f"({printable(why)}); a time limit (--time-limit) stops a run before, all saved"
+        )
         return None
     return read_duration(done.stdout)
 

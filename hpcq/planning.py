@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from hpcq.assembly import Job, Plan, assemble, costed
 from hpcq.choosing import SEARCH_SECONDS, Wish, choose, score_by
-from hpcq.config import SHARE_OF_MEMORY, Limits, Precision, rounded_memory, whole_number
+from hpcq.config import (
+    SHARE_OF_MEMORY,
+    Limits,
+    Precision,
+    rounded_memory,
+    some_seconds,
+    whole_number,
+)
 from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
 from hpcq.errors import InputError, MemoryLimitError
 from hpcq.farm.serial import Farm
@@ -23,6 +30,9 @@ from hpcq.speeds import Speeds, read_speeds
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+
+_MOST_SEARCH = 1e6
+"""Seconds that a search may be said to take, twelve days."""
 
 _QUICK_SEARCH = 1.0
 """Seconds of search for a hint."""
@@ -71,7 +81,8 @@ def plan(
             running them all; by default 4096.
         objective: What the search makes small: ``seconds`` of the exact run, its default, or
             ``overhead``, the factor gamma squared that a run with shots pays, that one's default.
-        search_seconds: About how long to search; the same number and seed find the same cuts.
+        search_seconds: About how long to search; the same number and seed find the same cuts where
+            ``memory`` is the same.
         reuse_qubits: Whether ``max_qubits`` are those of a device that can measure a qubit, reset
             it and use it for another wire.
         ranks: How many MPI ranks the run is planned for; it may run on any number.
@@ -174,7 +185,7 @@ def plan_normalised(
     ranks = whole_number(ranks, "ranks", 1)
     if objective not in get_args(Aim):
         raise InputError(f"objective: {_shown(objective)}, expected seconds or overhead")
-    search_seconds = _positive(search_seconds, "search_seconds")
+    search_seconds = some_seconds(search_seconds, "search_seconds", _MOST_SEARCH)
     if observables is None:
         observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
     asked = as_observables(observables, circuit.num_qubits)
@@ -325,12 +336,6 @@ def _as_cuts(cuts: object) -> Cuts:
     if isinstance(cuts, (str, Path)):
         return read_cuts(Path(cuts))
     raise InputError(f"cuts: {_shown(cuts)}, expected Cuts, their JSON, or the path of its file")
-
-
-def _positive(value: object, name: str) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e6:
-        return float(value)
-    raise InputError(f"{name}: {_shown(value)}, expected a number of seconds greater than 0")
 
 
 def _shown(value: object) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.assembly import Plan
-from hpcq.config import Device, Limits, check_threads
+from hpcq.config import Device, Limits, check_threads, some_seconds
 from hpcq.cost import MOST_TASKS
 from hpcq.elastic.folder import CLAIM_SECONDS, FolderGoneError
 from hpcq.elastic.keeping import SharedKeeper
@@ -66,13 +66,14 @@ def run(
             this process alone.
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where one works.
         noise: For a plan with shots: an Aer NoiseModel, the path of one as JSON, or the name of a
-            fake backend of qiskit-ibm-runtime, such as ``fake_brisbane``.
+            fake backend of qiskit-ibm-runtime, such as ``fake_brisbane``. Rank 0's is used; the
+            other ranks may pass None.
         backend: For a plan with shots: a BackendV2 or a SamplerV2, on every rank, or a name; by
             default Aer.
         previous: For a plan with shots: a result of the same plan, to which shots are added.
         output: A file that is written while the run goes on, and at its end. If it holds what an
             earlier run of the same plan did, this one goes on from there. Only rank 0's is used.
-        checkpoint_seconds: How often to write it, at most.
+        checkpoint_seconds: How often to write it, at most; above 0.
         time_limit: Seconds after which to stop, all saved; the end of a SLURM allocation is
             watched anyway.
         stop_signal: The signal that asks to stop within seconds; SIGTERM does so at once.
@@ -94,9 +95,17 @@ def run(
     def keeper_of() -> Keeper | None:
         return keeper_for(output, checkpoint_seconds, claim_seconds if shared else None)
 
+    def signs_of() -> StopSigns:
+        some_seconds(checkpoint_seconds, "checkpoint_seconds")
+        some_seconds(claim_seconds, "claim_seconds")
+        if farm.rank > 0:
+            Wanted.check_same(noise, backend, first)
+        return StopSigns(time_limit, stop_signal, asks=farm.rank == 0)
+
     with ending_the_job(farm):
         # Every rank has arguments of its own, and might be the only one whose are wrong.
-        signs = on_every_rank(farm, lambda: StopSigns(time_limit, stop_signal, asks=farm.rank == 0))
+        first = json.loads(farm.share(json.dumps(Wanted.told(noise, backend)).encode()))
+        signs = on_every_rank(farm, signs_of)
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
             prepared = from_rank_0(farm, lambda: _kept(plan, farm.size, previous, keeper_of))
@@ -233,13 +242,14 @@ def _computed(
 def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOptions) -> Result:
     """Return a result that is finished already."""
     if prepared is None:
+        from_rank_0(farm, lambda: None)
         return Result.from_json(farm.share(b""))
     result = prepared.finished
     assert result is not None, "it is finished"
     options.watch.say("the output is complete already, nothing is left to do")
+    keeper = options.keeper
+    from_rank_0(farm, lambda: keeper.finish(result) if keeper and keeper.shared else None)
     farm.share(result.to_bytes())
-    if options.keeper is not None and options.keeper.shared:
-        options.keeper.finish(result)
     return result
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector, random_unitary
 
 import hpcq
-from hpcq.config import check_threads
+from hpcq.cli import main
+from hpcq.config import check_threads, some_seconds
 from hpcq.errors import InputError, MemoryLimitError
 from hpcq.machine import usable_cores
 from hpcq.planning import with_limits
@@ -87,3 +90,30 @@ def test_threads_are_those_of_the_cores_there_are() -> None:
     plan = hpcq.plan(circuit, "Z0", partition="AB", threads=many)  # for a larger machine
     with pytest.raises(InputError, match=f"threads: {many}, expected at most"):
         hpcq.run(plan)
+
+
+@pytest.mark.parametrize("name", ["checkpoint_seconds", "claim_seconds", "time_limit"])
+@pytest.mark.parametrize("value", [-5, 0, float("nan"), float("inf"), "60", True, [1], 10**400])
+def test_what_is_no_number_of_seconds_is_refused(name: str, value: object) -> None:
+    plan = hpcq.plan(joined_halves(2, 1), ["Z0"], threads=1)
+    with pytest.raises(InputError, match=f"^{name}: .*, expected a number of seconds above 0$"):
+        hpcq.run(plan, **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [60, 0.5, np.int64(60), np.float32(2.5)])
+def test_seconds_are_numbers_of_any_type(value: float) -> None:
+    assert some_seconds(value, "time_limit") == float(value)
+
+
+@pytest.mark.parametrize("value", ["-5", "nan", "inf", "true", "'soon'", "0"])
+@pytest.mark.parametrize("name", ["checkpoint-seconds", "claim-seconds", "time-limit"])
+def test_a_job_file_is_refused_as_flags_are(
+    name: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = tmp_path / "job.toml"
+    job.write_text(f"circuit = 'example:lattices'\n{name} = {value}\n")
+    for words in ([str(job)], ["example:lattices", f"--{name}={value}"]):
+        assert main(["run", *words]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("hpcq: error: ")
+        assert name in line

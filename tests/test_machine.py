@@ -53,6 +53,43 @@ def test_launchers_are_told_by_their_variables() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["PMI_RANK", "PALS_RANKID", "MV2_COMM_WORLD_RANK", "FLUX_TASK_RANK"]
+)
+def test_a_number_of_no_size_is_no_rank(name: str) -> None:
+    for more in ({}, {"SLURM_PROCID": "0"}, {"SLURM_STEP_NUM_TASKS": "x"}):
+        environment = {name: "1", **more}
+        assert launched(environment), "MPI knows"
+        assert (launched_rank(environment), launched_size(environment)) == (0, 1)
+    srun = {name: "5", "SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "4"}
+    assert (launched_rank(srun), launched_size(srun)) == (2, 4), "of the launcher that tells both"
+
+
+@pytest.mark.parametrize(
+    ("environment", "place"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "1"}, (0, 1)),
+        ({"SLURM_STEP_NUM_TASKS": "x", "SLURM_PROCID": "1"}, (0, 1)),
+        ({"PMI_SIZE": "2", "PMI_RANK": "2"}, (0, 2)),
+        ({"PMI_SIZE": "0", "PMI_RANK": "0"}, (0, 1)),
+        ({"PMI_SIZE": "4"}, (0, 4)),
+        ({"PMI_SIZE": "1", "OMPI_COMM_WORLD_RANK": "1"}, (0, 1)),
+        ({"PMI_SIZE": "-1", "PMI_RANK": "-2"}, (0, 1)),
+    ],
+)
+def test_rank_and_size_are_of_one_launcher(
+    environment: dict[str, str], place: tuple[int, int]
+) -> None:
+    assert (launched_rank(environment), launched_size(environment)) == place
+    assert launched(environment)
+
+
+def test_the_rank_of_pmix_counts_where_its_server_is() -> None:
+    assert not launched({"PMIX_RANK": "1"})
+    assert launched({"PMIX_RANK": "1", "PMIX_SERVER_URI2": "prte.0;tcp4://10.0.0.1:999"})
+    assert launched({"PMIX_RANK": "1", "PMI_SIZE": "2"})
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"),
     [
         ("90", 90),
@@ -75,7 +112,9 @@ def test_times_as_slurm_writes_them(text: str, seconds: float | None) -> None:
     assert read_duration(text) == seconds
 
 
-def test_slurm_is_asked_for_the_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_is_asked_for_the_time_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert slurm_seconds_left({}) is None
     assert slurm_seconds_left({"SLURM_JOB_END_TIME": str(int(time.time()) + 60)}) == pytest.approx(
         60, abs=2
@@ -85,5 +124,21 @@ def test_slurm_is_asked_for_the_time_left(tmp_path: Path, monkeypatch: pytest.Mo
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert slurm_seconds_left({"SLURM_JOB_ID": "7"}) == 86410
-    squeue.write_text("#!/bin/sh\nexit 1\n")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("hpcq.machine._SQUEUE_SECONDS", 0.5)
+    for does, said in (
+        ("exit 1", "exit code 1"),
+        ("echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1", "Unable to contact"),
+        ("exec sleep 30", "no answer within 0.5 s"),
+    ):
+        squeue.write_text(f"#!/bin/sh\n{does}\n")
+        begun = time.monotonic()
+        assert slurm_seconds_left({"SLURM_JOB_ID": "7"}) is None
+        assert time.monotonic() - begun < 10
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "squeue does not say when SLURM job 7 ends" in line
+        assert said in line
+        assert "--time-limit" in line
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert slurm_seconds_left({"SLURM_JOB_ID": "7"}) is None
+    assert capsys.readouterr().err == "", "there is no SLURM here"

@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from hpcq.job.together import _joint_refusal
+import pytest
+
+from hpcq import errors
+from hpcq.elastic.folder import FolderGoneError
+from hpcq.errors import HpcqError
+from hpcq.job.together import _joint_refusal, closing_of, result_of
+
+KINDS = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, HpcqError)
+]
 
 
 def test_the_same_reasons_are_said_once_and_none_is_lost() -> None:
-    said = [("", "a", "")] * 3 + [("input", "b", "no card")] * 15 + [("", "c", "")]
-    said += [("dependency", "d", "no Aer"), ("input", "e", "no card"), ("", "e", "")]
+    said = [("", "a", "")] * 3 + [("InputError", "b", "no card")] * 15 + [("", "c", "")]
+    said += [
+        ("MissingDependencyError", "d", "no Aer"),
+        ("InputError", "e", "no card"),
+        ("", "e", ""),
+    ]
     kind, text = _joint_refusal([json.dumps(own) for own in said])
-    assert kind == "input"
+    assert kind == "InputError"
     assert text == "ranks 3-17, 20 on b, e: no card; rank 19 on d: no Aer"
-    assert _joint_refusal([json.dumps(("input", "a", "wrong"))] * 4) == (
-        "input",
+    assert _joint_refusal([json.dumps(("InputError", "a", "wrong"))] * 4) == (
+        "InputError",
         "wrong (all 4 ranks)",
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_rank_raises_what_rank_0_ends_with(kind: type[HpcqError]) -> None:
+    with pytest.raises(HpcqError) as caught:
+        result_of(closing_of(kind("why: «it» ended")))
+    assert type(caught.value) is kind
+    assert str(caught.value) == "why: «it» ended"
+    assert caught.value.exit_code == kind.exit_code
+    assert caught.value.together, "or the rank would end the job"
+
+
+def test_an_inner_error_is_told_by_the_public_one_above_it() -> None:
+    with pytest.raises(HpcqError, match="was removed meanwhile") as caught:
+        result_of(closing_of(FolderGoneError(Path("out.parts"))))
+    assert type(caught.value) is HpcqError

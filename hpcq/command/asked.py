@@ -71,7 +71,10 @@ def planned(
     def make() -> list[Plan]:
         begun = reading or read_ahead(options)
         if begun is None or isinstance(begun, InputError):
-            raise begun or InputError("launcher: rank 0 is another process than it said")
+            raise begun or InputError(
+                f"launcher: its variables say that this process is rank {launched_rank()}, and "
+                "MPI that it is rank 0; expected both to say the same"
+            )
         circuit = begun.result()
         limits = limits_for(options, cores, memory)
         known = getattr(options, "known", None)

@@ -303,7 +303,8 @@ def add_job(parser: argparse.ArgumentParser) -> None:
         "--search-seconds",
         type=values.seconds,
         metavar="S",
-        help="about how long to search; the same number and seed find the same cuts; default: 3",
+        help="about how long to search; the same number, seed and --memory find the same cuts; "
+        "default: 3",
     )
     search.add_argument(
         "--reuse-qubits",
@@ -355,7 +356,7 @@ def add_job(parser: argparse.ArgumentParser) -> None:
         "--memory",
         type=values.some_text,
         metavar="SIZE",
-        help="a rank, such as 4G; default: most of what is free",
+        help="a rank, such as 4G; default: most of what is free, which ranks on a node share",
     )
     means.add_argument(
         "--read-seconds",

@@ -23,6 +23,20 @@ if TYPE_CHECKING:
 _ON_AER = ("qiskit_ibm_runtime.fake_provider", "qiskit.providers.fake_provider", "qiskit_aer")
 
 
+def check_device(device: object) -> None:
+    """Make sure that an object is a device.
+
+    Raises:
+        InputError: If it is neither a ``BackendV2`` nor a ``SamplerV2``.
+    """
+    from qiskit.primitives import BaseSamplerV2
+    from qiskit.providers import BackendV2
+
+    if not isinstance(device, BackendV2 | BaseSamplerV2):
+        kind = type(device).__name__
+        raise InputError(f"backend: {kind}, expected a BackendV2 or a SamplerV2 of Qiskit")
+
+
 @dataclass(frozen=True, eq=False)
 class _Pub:
     """Rows of one run that have as many shots."""
@@ -59,12 +73,7 @@ class DeviceShots:
     name: str
 
     def __post_init__(self) -> None:
-        from qiskit.primitives import BaseSamplerV2
-        from qiskit.providers import BackendV2
-
-        if not isinstance(self.device, BackendV2 | BaseSamplerV2):
-            kind = type(self.device).__name__
-            raise InputError(f"backend: {kind}, expected a BackendV2 or a SamplerV2 of Qiskit")
+        check_device(self.device)
 
     @property
     def deferred(self) -> bool:

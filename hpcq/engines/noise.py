@@ -191,9 +191,18 @@ def as_noise(noise: object) -> Noise:
         return noise
     if isinstance(noise, str | os.PathLike):
         return read_noise(os.fspath(noise))
-    if not isinstance(noise, _import_aer().noise.NoiseModel):
-        raise InputError(f"noise: {type(noise).__name__}, expected a NoiseModel or {_EXPECTED}")
+    check_model(noise)
     return Noise("custom", _text_of(noise))
+
+
+def check_model(noise: object) -> None:
+    """Make sure that an object is noise.
+
+    Raises:
+        InputError: If it is neither a :class:`Noise` nor a ``NoiseModel`` of Aer.
+    """
+    if not isinstance(noise, Noise | _import_aer().noise.NoiseModel):
+        raise InputError(f"noise: {type(noise).__name__}, expected a NoiseModel or {_EXPECTED}")
 
 
 def _text_of(model: Any) -> str:

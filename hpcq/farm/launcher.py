@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import stat
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hpcq.errors import InputError
-from hpcq.machine import launcher_variables
+from hpcq.files import printable_path
+from hpcq.machine import PMIX_RANK, lacks_pmix_server, launcher_variables
 
 _CHANNEL = "PMI_FD"
 """Variable that names the open file by which MPICH's launcher talks to a rank."""
+
+_PORT = "PMI_PORT"
+"""Variable that names the host and port where MPICH's launcher listens, if it is no open file."""
 
 _HYDRA = "HYDI_CONTROL_FD"
 """Variable by which Hydra, MPICH's own launcher, is known."""
@@ -36,7 +42,8 @@ def check_not_inherited(
     """Make sure that the launcher's variables are this process's own.
 
     Raises:
-        InputError: If another process is the rank; with the variables to unset.
+        InputError: If another process is the rank, or MPI would abort because it cannot reach
+            the launcher; with the variables to unset.
     """
     why = inherited(environment, proc)
     if why:
@@ -44,9 +51,64 @@ def check_not_inherited(
         shown = f"{names[0]}={environment[names[0]]}" if names else _CHANNEL
         raise InputError(
             f"launcher: {shown} is inherited: {why}; expected a process that the launcher starts "
-            "itself, or to run alone, none of these variables: "
-            f"env {' '.join(f'-u {name}' for name in names)} hpcq ..."
+            f"itself, or {_cure(environment)}"
         )
+    broken = _broken_channel(environment)
+    if broken:
+        raise InputError(f"launcher: {broken}; or {_cure(environment)}")
+
+
+@contextmanager
+def without_stray_rank(environment: MutableMapping[str, str] = os.environ) -> Iterator[None]:
+    """Hide PMIx's rank from MPI while it starts, where there is no server that it is of.
+
+    MPICH aborts for it ("launcher not compatible with PMI1 client").
+    """
+    stray = environment.pop(PMIX_RANK) if lacks_pmix_server(environment) else None
+    try:
+        yield
+    finally:
+        if stray is not None:
+            environment[PMIX_RANK] = stray
+
+
+def _cure(environment: Mapping[str, str]) -> str:
+    """Say how the process would run alone."""
+    names = launcher_variables(environment)
+    unset = " ".join(f"-u {name}" for name in names)
+    return f"to run alone, none of these variables: env {unset} hpcq ..."
+
+
+def _broken_channel(environment: Mapping[str, str]) -> str:
+    """Say what is wrong with the way to the launcher, and what was expected; empty if nothing is.
+
+    MPICH aborts at once where it cannot reach its launcher, in several lines that don't say why.
+    """
+    channel = environment.get(_CHANNEL)
+    if channel is None:
+        return _broken_port(environment.get(_PORT))
+    expected = "expected the number of the socket that the launcher opened for this process"
+    if not re.fullmatch("[0-9]{1,6}", channel):
+        return f"{_CHANNEL}={printable_path(channel)[:40]} is no number, {expected}"
+    if not stat.S_ISSOCK(os.fstat(int(channel)).st_mode):
+        return f"{_CHANNEL}={channel} is no socket here, {expected}"
+    return ""
+
+
+def _broken_port(port: str | None) -> str:
+    """Say what is wrong with the address where the launcher listens; empty if nothing is."""
+    if port is None:
+        return ""
+    host, _, number = port.rpartition(":")
+    expected = "expected HOST:PORT, where the launcher listens"
+    shown = f"{_PORT}={printable_path(port)[:80]}"
+    if not host or not re.fullmatch("[0-9]{1,5}", number):
+        return f"{shown} is no address, {expected}"
+    try:
+        socket.getaddrinfo(host, int(number))
+    except (OSError, UnicodeError, OverflowError):
+        return f"{shown} names a host that is not known here, {expected}"
+    return ""
 
 
 def give_up(exit_code: int, environment: Mapping[str, str] = os.environ) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hpcq.errors import HpcqError, MissingDependencyError, StoppedError, WorldOfOneError
-from hpcq.farm.launcher import check_not_inherited
+from hpcq.farm.launcher import check_not_inherited, without_stray_rank
 from hpcq.farm.mpi import MpiFarm
 from hpcq.farm.serial import Farm, SerialFarm
 from hpcq.machine import (
@@ -66,7 +66,7 @@ def _world() -> Comm:
     check_not_inherited()
     alone = f"to run alone, unset {' '.join(launcher_variables())}"
     try:
-        with _within_patience():
+        with _within_patience(), without_stray_rank():
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from hpcq.config import some_seconds
 from hpcq.errors import InputError
 from hpcq.farm.conduct import Stop
 from hpcq.machine import slurm_seconds_left
@@ -77,7 +78,7 @@ class StopSigns:
         now = time.monotonic()
         ends = []
         if seconds is not None:
-            limit = _limit(seconds)
+            limit = some_seconds(seconds, "time_limit")
             end = (now if since is None else since) + limit
             margin = min(_MARGIN_SECONDS, max(_LEAST_MARGIN, limit / 10))
             ends.append((end - margin, f"the time limit of {limit:g} s"))
@@ -136,10 +137,3 @@ class StopSigns:
         until = time.monotonic() + (0.0 if own in _HURRY else _GRACE_SECONDS)
         if self._stop is None or until < self._stop.until:
             self._stop = Stop(reason, until)
-
-
-def _limit(seconds: object) -> float:
-    """Return a time limit."""
-    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds < 1e9:
-        return float(seconds)
-    raise InputError(f"time_limit: {str(seconds)[:40]!r}, expected a number of seconds above 0")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from hpcq import errors
 from hpcq.config import Device
 from hpcq.engines.aer import choose_device
 from hpcq.engines.gpus import (
@@ -17,13 +18,7 @@ from hpcq.engines.gpus import (
     take_card,
     visible_cards,
 )
-from hpcq.errors import (
-    HpcqError,
-    InputError,
-    MissingDependencyError,
-    StoppedError,
-    TasksFailedError,
-)
+from hpcq.errors import HpcqError, StoppedError, TasksFailedError
 from hpcq.farm.worker import here
 from hpcq.files import printable_path
 from hpcq.job.keeping import shared_folder
@@ -35,19 +30,12 @@ if TYPE_CHECKING:
     from hpcq.farm.tasks import Outcome
     from hpcq.job.keeping import Keeper
 
-ENDS: dict[str, type[HpcqError]] = {
-    "input": InputError,
-    "dependency": MissingDependencyError,
-    "stopped": StoppedError,
-    "failed": TasksFailedError,
+_KINDS: dict[str, type[HpcqError]] = {
+    kind.__name__: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, HpcqError)
 }
-"""The errors that all ranks raise together at the end of a run, by a name for each."""
-
-REFUSALS: dict[str, type[HpcqError]] = {
-    "input": InputError,
-    "dependency": MissingDependencyError,
-}
-"""The errors that all ranks raise together, by a name for each."""
+"""The errors that ranks can tell each other of, by a name for each."""
 
 _SEEN = "HPCQ_CARDS_SEEN"
 """Environment variable of this process and its children: cards there were before one was taken."""
@@ -67,12 +55,12 @@ def from_rank_0(farm: Farm, make: Callable[[], Made]) -> Made | None:
         while (refusal := farm.share(b"")).startswith(MARK):
             take_part(farm)
         if refusal:
-            kind, message = json.loads(refusal)
-            raise REFUSALS[kind](message)
+            raise _heard(json.loads(refusal))
         return None
     try:
         made = make()
-    except tuple(REFUSALS.values()) as error:
+    except HpcqError as error:
+        error.together = True
         farm.share(json.dumps([_kind_of(error), str(error)]).encode())
         raise
     farm.share(b"")
@@ -90,7 +78,7 @@ def on_every_rank(farm: Farm, make: Callable[[], Made]) -> Made:
     made: list[Made] = []
     try:
         made.append(make())
-    except tuple(REFUSALS.values()) as raised:
+    except HpcqError as raised:
         error = raised
     if farm.smallest(len(made)):
         return made[0]
@@ -98,8 +86,7 @@ def on_every_rank(farm: Farm, make: Callable[[], Made]) -> Made:
         raise error
     mine = "" if error is None else _kind_of(error)
     said = farm.gather(json.dumps([mine, here(), str(error or "")]))
-    kind, message = json.loads(farm.share(json.dumps(_joint_refusal(said)).encode()))
-    raise REFUSALS[kind](message) from error
+    raise _heard(json.loads(farm.share(json.dumps(_joint_refusal(said)).encode()))) from error
 
 
 def _joint_refusal(said: Sequence[str]) -> tuple[str, str]:
@@ -113,7 +100,7 @@ def _joint_refusal(said: Sequence[str]) -> tuple[str, str]:
             ranks.setdefault(reason, []).append(rank)
             hosts.setdefault(reason, {})[host] = None
     if not kinds:
-        return "input", ""
+        return HpcqError.__name__, ""
     if len(ranks) == 1 and len(kinds) == len(said):
         return kinds[0], f"{next(iter(ranks))} (all {len(said)} ranks)"
     text = "; ".join(
@@ -134,7 +121,16 @@ def _spans(ranks: Sequence[int]) -> str:
 
 
 def _kind_of(error: HpcqError) -> str:
-    return next(name for name, known in REFUSALS.items() if isinstance(error, known))
+    """Name the error's class, or the nearest one above it that every rank knows."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _KINDS)
+
+
+def _heard(told: Sequence[str]) -> HpcqError:
+    """Make the error that another rank tells of, by its kind and its message."""
+    kind, message = told
+    error = _KINDS[kind](message)
+    error.together = True
+    return error
 
 
 def device_of(farm: Farm, device: str) -> Device:
@@ -213,8 +209,7 @@ def check_outcome(outcome: Outcome, keeper: Keeper | None, partial: Callable[[],
 
 def closing_of(error: HpcqError) -> bytes:
     """Return what the other ranks are told where rank 0 ends with an error."""
-    kinds = [kind for kind, known in ENDS.items() if isinstance(error, known)]
-    return json.dumps([kinds[0] if kinds else "failed", str(error)]).encode()
+    return json.dumps([_kind_of(error), str(error)]).encode()
 
 
 def result_of(closing: bytes) -> Result:
@@ -224,6 +219,5 @@ def result_of(closing: bytes) -> Result:
         HpcqError: If rank 0 did.
     """
     if closing.startswith(b"["):
-        kind, message = json.loads(closing)
-        raise ENDS[kind](message)
+        raise _heard(json.loads(closing))
     return Result.from_json(closing)

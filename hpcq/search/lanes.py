@@ -1,7 +1,7 @@
 """The portfolio: independent attempts, each a start and a fixed amount of annealing.
 
 How many attempts there are and how long each is follows from the budget alone, never from the
-clock or the number of ranks, so that a seed gives the same cuts everywhere.
+clock or the number of ranks, so that a seed gives the same cuts everywhere, with the same memory.
 """
 
 from __future__ import annotations

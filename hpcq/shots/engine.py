@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hpcq.config import Device, Limits
 from hpcq.engines.aer_shots import AerShots
 from hpcq.engines.backends import open_backend
-from hpcq.engines.devices import DeviceShots
-from hpcq.engines.noise import Noise, as_noise, read_noise
+from hpcq.engines.devices import DeviceShots, check_device
+from hpcq.engines.noise import Noise, as_noise, check_model, read_noise
 from hpcq.engines.sampling import ShotEngine
 from hpcq.errors import InputError
 
@@ -51,6 +53,39 @@ class Wanted:
         name = getattr(backend, "name", None)
         return cls(backend=str(name or type(backend).__name__), own=True)
 
+    @staticmethod
+    def told(noise: object, backend: object) -> list[str | None]:
+        """Return rank 0's noise and backend for :meth:`check_same`; of objects only the type."""
+        return [_text(noise), _text(backend)]
+
+    @staticmethod
+    def check_same(noise: object, backend: object, first: Sequence[str | None]) -> None:
+        """Make sure that what another rank than 0 is given goes with what rank 0 is given.
+
+        Names and paths are compared and not read, objects are looked at by their type.
+
+        Args:
+            noise: Of this rank, None if it leaves that to rank 0; the same holds for the backend.
+            backend: Of this rank.
+            first: What rank 0 told.
+
+        Raises:
+            InputError: If it does not.
+        """
+        checks = {"noise": (noise, check_model), "backend": (backend, check_device)}
+        for (name, (given, check)), text in zip(checks.items(), first, strict=True):
+            if given is None:
+                continue
+            named = isinstance(given, str | os.PathLike)
+            if not named:
+                check(given)
+            if text is None or (named and _text(given) != text):
+                has = "none" if text is None else text[:40]
+                raise InputError(
+                    f"{name}: {str(_text(given))[:40]!r}, and rank 0 has {has}; expected the same "
+                    "on every rank"
+                )
+
     def open(self, limits: Limits, device: Device, given: Any = None) -> ShotEngine:
         """Open the engine on this rank.
 
@@ -67,3 +102,10 @@ class Wanted:
         if given is None:
             raise InputError("backend: rank 0 has one, expected one on every rank")
         return DeviceShots(given, self.backend)
+
+
+def _text(given: object) -> str | None:
+    """Return a name or a path as it is given, the type of an object, None for nothing."""
+    if isinstance(given, str | os.PathLike):
+        return str(os.fspath(given))
+    return None if given is None else type(given).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpcq.errors import InputError
-from hpcq.farm.launcher import check_not_inherited, inherited
+from hpcq.farm.launcher import check_not_inherited, inherited, without_stray_rank
 from tests.launch import environment, hpcq, is_open_mpi, launcher, run
 
 RANK = {"PMI_RANK": "1", "PMI_SIZE": "2"}
@@ -52,6 +53,85 @@ def test_a_closed_channel_is_that_of_another(proc: Path) -> None:
     os.close(reader)
     assert f"PMI_FD={reader} is closed" in inherited({**RANK, "PMI_FD": str(reader)}, proc)
     os.close(writer)
+
+
+def test_a_channel_that_is_no_socket_is_refused(proc: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        check_not_inherited({**RANK, "PMI_FD": str(ours.fileno())}, proc)
+        check_not_inherited({**RANK, "PMI_FD": str(ours.fileno()), "PMI_PORT": "x"}, proc)
+    check_not_inherited({**RANK, "PMI_PORT": "127.0.0.1:9"}, proc)
+    with (proc / "file").open("w") as file, pytest.raises(InputError, match="is no socket here"):
+        check_not_inherited({**RANK, "PMI_FD": str(file.fileno())}, proc)
+    for channel in ("abc", "", "-1", "1.5", "9" * 30):
+        with pytest.raises(InputError, match=rf"PMI_FD={channel} is no number.* -u PMI_RANK -u"):
+            check_not_inherited({**RANK, "PMI_FD": channel}, proc)
+    for port in ("", "host", ":9", "host:", "host:x", "host:123456"):
+        with pytest.raises(InputError, match=f"PMI_PORT={port} is no address, expected HOST:PORT"):
+            check_not_inherited({**RANK, "PMI_PORT": port}, proc)
+    with pytest.raises(InputError, match="names a host that is not known here"):
+        check_not_inherited({**RANK, "PMI_PORT": "no such host:9"}, proc)
+
+
+def test_a_stray_rank_is_hidden_from_mpi_while_it_starts() -> None:
+    stray = {"PMIX_RANK": "1", "PMI_RANK": "0"}
+    with without_stray_rank(stray):
+        assert stray == {"PMI_RANK": "0"}
+    assert stray["PMIX_RANK"] == "1"
+    served = {"PMIX_RANK": "1", "PMIX_SERVER_URI41": "a;tcp4://127.0.0.1:9"}
+    with without_stray_rank(served):
+        assert served["PMIX_RANK"] == "1"
+
+
+ALONE = [
+    *({name: "1"} for name in ("PMI_RANK", "PALS_RANKID", "FLUX_TASK_RANK", "PMIX_RANK")),
+    {"PMI_RANK": "1", "SLURM_PROCID": "0", "PMIX_RANK": "1"},
+    {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "1"},
+]
+
+
+@pytest.mark.skipif(launcher() is None, reason="MPI is not installed")
+@pytest.mark.parametrize("variables", ALONE, ids=" ".join)
+def test_one_process_with_a_number_is_no_rank_and_never_silent(variables: dict[str, str]) -> None:
+    missing = hpcq("plan", "missing.qasm", seconds=60, **variables)
+    assert missing.returncode == 2
+    (line,) = missing.stderr.splitlines()
+    assert line == "hpcq: error: missing.qasm: cannot be opened: No such file or directory"
+    shown = hpcq("show", "missing.h5", seconds=60, **variables)
+    assert shown.returncode == 2
+    assert "missing.h5: cannot be opened" in shown.stderr
+
+
+@pytest.mark.skipif(launcher() is None, reason="MPI is not installed")
+def test_one_process_with_a_number_runs_alone() -> None:
+    done = hpcq(*CIRCUIT, "--json", PMI_RANK="1", PMIX_RANK="1")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["expectation_values"][0] == pytest.approx(-0.19, abs=1e-2)
+    assert found["provenance"]["ranks"] == 1
+
+
+@pytest.mark.skipif(launcher() is None, reason="MPI is not installed")
+@pytest.mark.parametrize("variables", [{"PMI_FD": "abc"}, {"HYDI_CONTROL_FD": "1", "PMI_FD": "1"}])
+def test_mpi_is_not_started_where_it_would_abort(variables: dict[str, str]) -> None:
+    done = hpcq(*CIRCUIT, PMI_RANK="0", PMI_SIZE="1", seconds=60, **variables)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"PMI_FD={variables['PMI_FD']} is no " in line
+    assert "env -u PMI_RANK -u PMI_SIZE" in line
+    assert done.stdout == ""
+
+
+@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+def test_the_rank_that_mpi_counts_speaks_where_variables_say_otherwise() -> None:
+    script = (
+        'v="PMI_RANK OMPI_COMM_WORLD_RANK"; for n in $v; do if [ -n "${!n}" ]; then r=${!n}; fi; '
+        'done; export OMPI_COMM_WORLD_RANK=$((1 - r)) OMPI_COMM_WORLD_SIZE=2; exec "$@"'
+    )
+    done = run("bash", "-c", script, "-", sys.executable, "-m", "hpcq", *CIRCUIT, ranks=2)
+    said = [line for line in done.stderr.splitlines() if "error: launcher: its variables" in line]
+    assert len(said) == 1, done.stderr
+    assert done.returncode == 2
 
 
 @pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -200,3 +204,119 @@ def test_every_rank_says_why_it_cannot() -> None:
         on_every_rank(farm, lambda: refuse(InputError(f"reason {farm.rank}"), everybody))
     assert all(f"rank {rank} on " in str(caught.value) for rank in everybody)
     assert all(f": reason {rank}" in str(caught.value) for rank in everybody)
+
+
+def _pair_plan() -> Any:
+    from qiskit import QuantumCircuit
+
+    import hpcq
+
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    return hpcq.plan(circuit, ["Z0 Z1"], partition="AB", threads=1, memory=1 << 30)
+
+
+def _ends(run: Callable[[], object]) -> list[tuple[str, str]]:
+    """Run something that fails on every rank; return the error's class and text on each."""
+    from mpi4py import MPI
+
+    from hpcq.errors import HpcqError
+
+    with pytest.raises(HpcqError) as caught:
+        run()
+    return MPI.COMM_WORLD.allgather((type(caught.value).__name__, str(caught.value)))
+
+
+@pytest.mark.parametrize(
+    ("kept", "failing", "kind", "said"),
+    [
+        (False, "", "HpcqError", "stopped, because the time limit of 1e-09 s is near"),
+        (True, "", "StoppedError", "stopped, because the time limit of 1e-09 s is near"),
+        (True, "full", "NotWrittenError", "no room"),
+        (False, "task", "TasksFailedError", "the dog ate it"),
+    ],
+)
+def test_every_rank_ends_with_the_same_error(
+    kept: bool, failing: str, kind: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mpi4py import MPI
+
+    import hpcq
+    from hpcq.errors import NotWrittenError, TasksFailedError
+    from hpcq.exact.running import ExactRun
+    from hpcq.job.keeping import Keeper
+
+    def full(*_: object) -> None:
+        raise NotWrittenError("no room")
+
+    def failed(*_: object) -> None:
+        raise TasksFailedError("the dog ate it")
+
+    if failing == "full":
+        monkeypatch.setattr(Keeper, "save", full)
+    elif failing == "task":
+        monkeypatch.setattr(ExactRun, "compute", failed)
+    comm = MPI.COMM_WORLD
+    output = comm.bcast(str(tmp_path / "out.h5")) if kept else None
+    limit = None if failing else 1e-9
+    plan = _pair_plan()
+    ends = _ends(lambda: hpcq.run(plan, comm, output=output, time_limit=limit, device="cpu"))
+    assert {name for name, _ in ends} == {kind}
+    assert len(set(ends)) == 1, "and the same text"
+    assert said in ends[0][1]
+    values = hpcq.run(plan, comm, device="cpu").expectation_values if failing != "task" else [1.0]
+    np.testing.assert_allclose(values, 1.0, atol=1e-10)
+
+
+@pytest.mark.parametrize("where", ["from_rank_0", "on_every_rank"])
+@pytest.mark.parametrize("kind", ["HpcqError", "NotWrittenError", "MemoryLimitError"])
+def test_all_refuse_with_the_same_class(where: str, kind: str) -> None:
+    from mpi4py import MPI
+
+    from hpcq import errors
+    from hpcq.farm.mpi import MpiFarm
+    from hpcq.farm.world import ending_the_job
+    from hpcq.job import together
+
+    farm = MpiFarm(MPI.COMM_WORLD)
+
+    def make() -> None:
+        if farm.rank == (0 if where == "from_rank_0" else farm.size - 1):
+            raise getattr(errors, kind)("memory: not enough")
+
+    def ask() -> None:
+        with ending_the_job(farm):
+            getattr(together, where)(farm, make)
+
+    ends = _ends(ask)
+    assert {name for name, _ in ends} == {kind}
+    assert len(set(ends)) == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ({"checkpoint_seconds": -5}, "checkpoint_seconds: '-5', expected a number of seconds"),
+        ({"claim_seconds": "60"}, "claim_seconds: '60', expected a number of seconds above 0"),
+        ({"backend": object()}, "backend: object, expected a BackendV2 or a SamplerV2"),
+        ({"backend": "fake_x"}, "backend: 'fake_x', and rank 0 has none; expected the same"),
+        ({"noise": "bogus"}, "noise: 'bogus', and rank 0 has fake_brisbane; expected the same"),
+        ({"noise": 7}, "noise: int, expected a NoiseModel"),
+    ],
+)
+def test_what_only_one_rank_is_given_wrong_all_refuse(last: dict[str, Any], said: str) -> None:
+    from mpi4py import MPI
+
+    import hpcq
+
+    comm = MPI.COMM_WORLD
+    plan = _pair_plan()
+    how = {"noise": "fake_brisbane"} if comm.rank == 0 and "noise" in last else {}
+    if comm.rank == comm.size - 1:
+        how = last
+    ends = _ends(lambda: hpcq.run(plan, comm, **how))
+    assert len(set(ends)) == 1
+    assert ends[0][0] == "InputError"
+    assert ends[0][1].startswith(f"rank {comm.size - 1} on ")
+    assert said in ends[0][1]
