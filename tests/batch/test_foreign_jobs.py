@@ -16,11 +16,19 @@ import pytest
 import hpcq
 from hpcq.batch import local
 from hpcq.batch.record import Record, keep, record_file
+from hpcq.batch.slurm import FIELDS
 from hpcq.cli import main
 from hpcq.farm.worker import here
+from tests.batch.stand_ins import squeue
 from tests.doctor.test_launching import executable
 
-JOB = "JobId=7 JobName={name} UserId=somebody({uid}) JobState={state} ExitCode=0:0"
+FORGED = "".join(
+    str(value).ljust(width)
+    for value, width in zip(
+        ("7", "N/A", os.geteuid(), "RUNNING", "0", "0", "c1", "None"), FIELDS.values(), strict=True
+    )
+)
+"""A row of squeue's that says what one's own job would; its owner put it into the job's name."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +57,7 @@ def plant(record: Record) -> Path:
 
 
 def says(commands: Path, *, name: str, uid: int, state: str = "RUNNING") -> None:
-    executable(commands / "scontrol", f"echo '{JOB.format(name=name, uid=uid, state=state)}'")
+    executable(commands / "squeue", squeue(name=name, uid=uid, state=state))
 
 
 def of_slurm(output: Path) -> Record:
@@ -116,7 +124,9 @@ def test_the_job_of_another_output_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "uid", "expected"),
     [
-        ("out", os.geteuid() + 1, f"'out' of user {os.geteuid() + 1}"),
+        ("out", os.geteuid() + 1, f"of user {os.geteuid() + 1}"),
+        (f"out\n{FORGED}\nout", os.geteuid() + 1, f"of user {os.geteuid() + 1}"),
+        (f"x UserId=root({os.geteuid()}) JobName=out", os.geteuid(), "'x UserId=root("),
         ("thesis", os.geteuid(), "'thesis' of user"),
     ],
 )
@@ -143,7 +153,7 @@ def test_another_job_of_slurms_is_not_canceled(
 def test_a_job_that_does_not_say_whose_it_is_is_not_canceled(
     tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    executable(commands / "scontrol", "echo 'JobId=7 JobState=RUNNING'")
+    executable(commands / "squeue", squeue(uid="nobody"))
     output = tmp_path / "out.h5"
     keep(of_slurm(output))
     assert main(["cancel", "7"]) == 2
@@ -151,12 +161,28 @@ def test_a_job_that_does_not_say_whose_it_is_is_not_canceled(
     assert not (tmp_path / "canceled").exists()
 
 
-def test_ones_own_job_is_canceled(tmp_path: Path, commands: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["out", "my job", " two\nlines", "x UserId=bob(7) JobState=FAILED"]
+)
+def test_ones_own_job_is_canceled(name: str, tmp_path: Path, commands: Path) -> None:
+    """Whatever its name is, which sbatch may have had from ``SBATCH_JOB_NAME``."""
     output = tmp_path / "out.h5"
-    keep(of_slurm(output))
-    says(commands, name="out", uid=os.geteuid())
+    keep(replace(of_slurm(output), name=name))
+    says(commands, name=name, uid=os.geteuid())
     assert main(["cancel", str(output)]) == 0
     assert (tmp_path / "canceled").read_text() == "7\n"
+
+
+@pytest.mark.parametrize("number", ["0", "000"])
+def test_number_0_is_no_job(
+    number: str, tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.h5"
+    plant(replace(of_slurm(output), job=number))
+    says(commands, name="out", uid=os.geteuid())
+    assert main(["cancel", str(output)]) == 2
+    assert "no record of hpcq's" in capsys.readouterr().err
+    assert not (tmp_path / "canceled").exists()
 
 
 def test_a_record_of_an_older_hpcq_is_known(tmp_path: Path, commands: Path) -> None:
