@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from hpcq.assembly import Job, Plan, assemble, costed
 from hpcq.choosing import SEARCH_SECONDS, Wish, choose, score_by
-from hpcq.config import SHARE_OF_MEMORY, Limits, Precision, rounded_memory, whole_number
+from hpcq.config import (
+    SHARE_OF_MEMORY,
+    Limits,
+    Precision,
+    given_memory,
+    rounded_memory,
+    whole_number,
+)
 from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
 from hpcq.errors import InputError, MemoryLimitError
 from hpcq.farm.serial import Farm
@@ -110,7 +117,9 @@ def plan(
         ranks=ranks,
         seed=seed,
         limits=Limits(
-            rounded_memory(int(SHARE_OF_MEMORY * usable_memory())) if memory is None else memory,
+            rounded_memory(int(SHARE_OF_MEMORY * usable_memory()))
+            if memory is None
+            else given_memory(memory),
             len(usable_cores()) if threads is None else threads,
             precision,
         ),

@@ -53,9 +53,10 @@ class Unfinished:
     stages: tuple[Stage, ...]
     rounds_before: int = 0
 
-    def stage(self, name: str) -> Finished | None:
-        """Return the results of a stage, if there are any."""
-        return next((own.finished for own in self.stages if own.name == name), None)
+    def stage(self, name: str, total: int) -> Finished | None:
+        """Return the results of a stage of so many tasks, if there are any."""
+        found = next((own.finished for own in self.stages if own.name == name), None)
+        return found if found is not None and len(found) == total else None
 
 
 @dataclass(frozen=True, eq=False)
