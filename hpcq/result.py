@@ -137,7 +137,7 @@ class Result:
         writer.writerow(["observable", "expectation_value", "standard_error"])
         numbers = (self.expectation_values.tolist(), self.standard_errors.tolist())
         for name, *row in zip(self.names, *map(_strict, numbers), strict=True):
-            writer.writerow([name, *("" if own is None else repr(own) for own in row)])
+            writer.writerow([printable(name), *("" if own is None else repr(own) for own in row)])
         return text.getvalue()
 
     def to_bytes(self) -> bytes:

@@ -156,6 +156,37 @@ def test_a_text_does_nothing_to_a_terminal(
     assert "\x1b" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        _attribute("name", "\x1b]0;evil\x07", "observables/0"),
+        _attribute("hosts", json.dumps(["a\x1b[2J", "b\nstatus      complete"]), "provenance"),
+        _attribute("seconds", json.dumps({"\x1b[31m\x9b2J": 1.0}), "provenance"),
+        lambda file: _stage(file, "\x1b[31m\nstatus      complete"),
+    ],
+)
+def test_no_text_of_a_file_does_anything_to_a_terminal(
+    change: Callable[[h5py.File], None], output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = {}
+    for when in ("before", "after"):
+        for words in (["show"], ["show", "--csv"], ["show", "--json"], ["status"]):
+            assert main([words[0], str(output), *words[1:]]) == 0
+            told = capsys.readouterr().out
+            assert not set(told) & {"\x1b", "\x07", "\x9b"}
+            lines[when, *words] = told.count("\n")
+        if when == "before":
+            resealed(output, change)
+    for words in (("show",), ("show", "--csv"), ("show", "--json")):
+        assert lines["after", *words] - lines["before", *words] <= 1
+
+
+def _stage(file: h5py.File, name: str) -> None:
+    file.create_group("unfinished").attrs["rounds_before"] = 0
+    stage = file.create_group("unfinished/stages/0")
+    stage.attrs.update({"name": name, "total": 2, "done": 0, "dtype": "<f8"})
+
+
 def test_status_of_what_says_nonsense(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     resealed(output, _attribute("account", '{"core_seconds": "x"}', "provenance"))
     assert main(["status", str(output)]) == 0

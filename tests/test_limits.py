@@ -89,7 +89,7 @@ def test_threads_are_those_of_the_cores_there_are() -> None:
         hpcq.run(plan)
 
 
-@pytest.mark.parametrize("memory", [10**30, 1 << 100_000, 1 << 19, "1G", 2.5e9])
+@pytest.mark.parametrize("memory", [10**30, 1 << 10_000, 1 << 19, "1G", 2.5e9])
 def test_memory_that_no_machine_has_is_refused(memory: object) -> None:
     with pytest.raises(InputError, match=r"memory: .*, expected .* bytes"):
         hpcq.plan(QuantumCircuit(2), "Z0", memory=memory)

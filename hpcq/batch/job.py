@@ -61,7 +61,7 @@ class JobStatus:
         return any(task.waits or task.runs for task in self.tasks)
 
     def __str__(self) -> str:
-        return f"{self.state} ({self.reason})" if self.reason else self.state
+        return f"{self.state} ({printable(self.reason)})" if self.reason else self.state
 
 
 class Job:
@@ -324,7 +324,7 @@ class Job:
             said = [line for line in lines if any(own in line.lower() for own in _BAD)]
             ours = [line for line in said if not line.startswith(_LAUNCHERS)]
             if said:
-                return (ours or said)[-1].strip()[:300]
+                return printable((ours or said)[-1].strip()[:300])
         return ""
 
 

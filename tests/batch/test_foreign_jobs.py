@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -236,3 +237,37 @@ def test_only_what_is_beside_the_output_is_its_log(
         plant(replace(of_slurm(tmp_path / "out.h5"), log=log))
         main(["logs", str(tmp_path / "out.h5")])
         assert "secret" not in capsys.readouterr().out
+
+
+EVIL = "error: \x1b]0;evil\x07\x9b2J no\tsuch file\r\n"
+
+
+def test_the_last_words_of_a_job_do_nothing_to_a_terminal(
+    tmp_path: Path,
+    commands: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "out.h5"
+    keep(of_slurm(output))
+    (tmp_path / "out-7.log").write_text(EVIL)
+    says(commands, name="out", uid=os.geteuid(), state="FAILED")
+    for words in (["status", "7"], ["status", "7", "--json"], ["cancel", "7"]):
+        assert main(words) == 0
+        told = capsys.readouterr().out
+        assert "such file" in told
+        assert not set(told) & {"\x1b", "\x07", "\x9b"}
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_only_a_terminal_is_spared_what_a_log_holds(
+    terminal: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keep(of_slurm(tmp_path / "out.h5"))
+    (tmp_path / "out-7.log").write_bytes(EVIL.encode())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert main(["logs", "7"]) == 0
+    shown = "error: ?]0;evil??2J no\tsuch file\r\n" if terminal else EVIL
+    assert capsys.readouterr().out == shown
