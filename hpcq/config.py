@@ -14,7 +14,7 @@ from hpcq.errors import InputError
 Device = Literal["cpu", "gpu"]
 Precision = Literal["single", "double"]
 
-LEAST_MEMORY = 1 << 20
+LEAST_MEMORY, MOST_MEMORY = 1 << 20, 1 << 60
 SHARE_OF_MEMORY = 0.8
 """Share of the free memory that a rank takes where no limit is given."""
 
@@ -56,6 +56,20 @@ class Limits:
     def amplitude_bytes(self) -> int:
         """Bytes of one amplitude of a state."""
         return 8 if self.precision == "single" else 16
+
+
+def given_memory(value: object) -> int:
+    """Return the memory that a caller grants a rank.
+
+    Raises:
+        InputError: If it is no number of bytes, or more than any machine has.
+    """
+    memory = whole_number(value, "memory", LEAST_MEMORY, "bytes (at least 1M)")
+    if memory > MOST_MEMORY:
+        raise InputError(
+            f"memory: 2**{memory.bit_length() - 1} or more, expected at most {MOST_MEMORY} bytes"
+        )
+    return memory
 
 
 def check_threads(threads: int, cores: int) -> None:

@@ -139,6 +139,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return lines of text without what a terminal would act on, but for tabs and line ends."""
+    kept = {ord(c): c for c in "\n\r\t"}
+    return text.translate(dict.fromkeys((*range(32), *range(127, 160)), "?") | kept)
+
+
 def printable_path(path: str | os.PathLike[str]) -> str:
     """Return a path fit for one line of a message."""
     shown = printable(os.fsdecode(path))

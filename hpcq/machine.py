@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hpcq.errors import InputError
-from hpcq.files import printable
+from hpcq.files import printable, printable_lines
 
 _LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -169,7 +169,7 @@ def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> s
 def complain(line: str) -> None:
     """Write a line to stderr, if anybody still hears it."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{printable_lines(line)}\n")
         sys.stderr.flush()
 
 

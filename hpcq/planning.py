@@ -14,6 +14,7 @@ from hpcq.config import (
     SHARE_OF_MEMORY,
     Limits,
     Precision,
+    given_memory,
     rounded_memory,
     some_seconds,
     whole_number,
@@ -121,7 +122,9 @@ def plan(
         ranks=ranks,
         seed=seed,
         limits=Limits(
-            rounded_memory(int(SHARE_OF_MEMORY * usable_memory())) if memory is None else memory,
+            rounded_memory(int(SHARE_OF_MEMORY * usable_memory()))
+            if memory is None
+            else given_memory(memory),
             len(usable_cores()) if threads is None else threads,
             precision,
         ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hpcq.cost import MOST_TASKS
 from hpcq.cutting.reuse import device_qubits
 from hpcq.errors import InputError
+from hpcq.files import printable
 from hpcq.machine import format_bytes
 from hpcq.shots.batches import predicted_seconds
 from hpcq.shots.sampling import check_memory
@@ -309,20 +310,20 @@ def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str
         stages: How far each stage of an unfinished run is; see :func:`hpcq.store.read_progress`.
     """
     seconds = result.provenance.get("seconds", {})
-    phases = ", ".join(f"{name} {value:.3g} s" for name, value in seconds.items())
+    phases = ", ".join(f"{printable(name)} {value:.3g} s" for name, value in seconds.items())
     lines = [
         str(result),
         "",
-        f"status      {result.status}{_UNFINISHED * (result.status != 'complete')}",
-        *(f"  {own['name']}: {own['done']} of {own['total']} tasks" for own in stages),
+        f"status      {printable(result.status)}{_UNFINISHED * (result.status != 'complete')}",
+        *(f"  {printable(own['name'])}: {own['done']} of {own['total']} tasks" for own in stages),
         f"ranks       {result.provenance.get('ranks', '?')} on "
-        f"{', '.join(result.provenance.get('hosts', ['?']))}",
+        f"{printable(', '.join(result.provenance.get('hosts', ['?'])))}",
         f"seconds     {phases}",
     ]
     if "shots" in result.provenance:
         lines += [
             f"shots       {result.provenance['shots']} in {result.provenance['rounds']} rounds",
-            f"measured by {', '.join(sorted(set(result.provenance['devices'])))}",
+            f"measured by {printable(', '.join(sorted(set(result.provenance['devices']))))}",
         ]
     elif "norm_error" in result.provenance:
         lines.append(f"norm error  {result.provenance['norm_error']:.2g}")

@@ -53,9 +53,10 @@ class Unfinished:
     stages: tuple[Stage, ...]
     rounds_before: int = 0
 
-    def stage(self, name: str) -> Finished | None:
-        """Return the results of a stage, if there are any."""
-        return next((own.finished for own in self.stages if own.name == name), None)
+    def stage(self, name: str, total: int) -> Finished | None:
+        """Return the results of a stage of so many tasks, if there are any."""
+        found = next((own.finished for own in self.stages if own.name == name), None)
+        return found if found is not None and len(found) == total else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,7 @@ class Result:
         writer.writerow(["observable", "expectation_value", "standard_error"])
         numbers = (self.expectation_values.tolist(), self.standard_errors.tolist())
         for name, *row in zip(self.names, *map(_strict, numbers), strict=True):
-            writer.writerow([name, *("" if own is None else repr(own) for own in row)])
+            writer.writerow([printable(name), *("" if own is None else repr(own) for own in row)])
         return text.getvalue()
 
     def to_bytes(self) -> bytes:

@@ -40,18 +40,25 @@ def symengine_pickle(path: Path, minor: int) -> bytes:
     return head + name + struct.pack("<Q", len(content)) + content + b"\x01"
 
 
-def qpy_of(angle: bytes, kind: bytes = b"e", *, version: int = 12, encoding: bytes = b"e") -> bytes:
-    """Return the QPY of an RZ gate, in the layout of version 12.
+def qpy_of(
+    angle: bytes,
+    kind: bytes = b"e",
+    *,
+    version: int = 12,
+    encoding: bytes = b"e",
+    gate: bytes = b"RZGate",
+) -> bytes:
+    """Return the QPY of a gate with a parameter, in the layout of version 12.
 
     Args:
         angle: Its parameter: eight bytes of a number, or an expression.
-        kind: ``f`` or ``e``.
+        kind: ``f``, ``i`` or ``e``.
         version: What the header says.
         encoding: How expressions are written, as the header says.
+        gate: Name of its class.
     """
     if kind == b"e":
         angle = struct.pack("!QQ", 0, len(angle)) + angle
-    gate = b"RZGate"
     parts = [
         struct.pack("!6s4BQc", b"QISKIT", version, 1, 1, 0, 1, encoding) + b"q",
         struct.pack("!H1cHIIQIQI", 1, b"f", 8, 1, 0, 2, 0, 1, 0) + b"c" + bytes(8) + b"{}",

@@ -117,3 +117,9 @@ def test_a_job_file_is_refused_as_flags_are(
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("hpcq: error: ")
         assert name in line
+
+
+@pytest.mark.parametrize("memory", [10**30, 1 << 10_000, 1 << 19, "1G", 2.5e9])
+def test_memory_that_no_machine_has_is_refused(memory: object) -> None:
+    with pytest.raises(InputError, match=r"memory: .*, expected .* bytes"):
+        hpcq.plan(QuantumCircuit(2), "Z0", memory=memory)

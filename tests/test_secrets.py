@@ -11,6 +11,7 @@ import pytest
 
 from hpcq.inputs import circuits
 from hpcq.machine import without_secrets
+from tests.batch.stand_ins import squeue
 from tests.doctor.test_launching import executable
 from tests.launch import environment, launcher
 
@@ -44,7 +45,7 @@ class Place:
         self.bin.mkdir()
         (folder / "c.qasm").write_text(CIRCUIT)
         executable(self.bin / "sbatch", f"cat > {folder}/script; echo 7")
-        executable(self.bin / "scontrol", "echo 'JobId=7 JobState=PENDING Reason=None'")
+        executable(self.bin / "squeue", squeue(state="PENDING"))
         executable(self.bin / "sinfo", "echo 'main*|8|16000|infinite|2'")
 
     def hpcq(self, *words: str, ranks: int = 0, code: int | None = 0, **more: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from hpcq.command.arguments import run_words
 from hpcq.command.asked import how_to_plan, limits_for, measuring, planned, read_ahead
 from hpcq.errors import InputError
 from hpcq.farm.serial import SerialFarm
-from hpcq.files import printable_path, resolved
+from hpcq.files import printable_lines, printable_path, resolved
 from hpcq.job.status import status_of, status_text
 from hpcq.job.stopping import read_signal
 from hpcq.machine import complain
@@ -91,9 +92,11 @@ def status(options: argparse.Namespace) -> int:
 
 
 def logs(options: argparse.Namespace) -> int:
-    """Print what a job has said."""
+    """Print what a job has said; on a terminal without what would do something to it."""
     job = Job.of(options.job)
     said = job.logs()
+    if sys.stdout is not None and sys.stdout.isatty():
+        said = printable_lines(said)
     if said:
         print(said, end="" if said.endswith("\n") else "\n")
     else:

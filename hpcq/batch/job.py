@@ -61,7 +61,7 @@ class JobStatus:
         return any(task.waits or task.runs for task in self.tasks)
 
     def __str__(self) -> str:
-        return f"{self.state} ({self.reason})" if self.reason else self.state
+        return f"{self.state} ({printable(self.reason)})" if self.reason else self.state
 
 
 class Job:
@@ -185,14 +185,22 @@ class Job:
 
     def _check(self, task: slurm.Task) -> bool:
         """Make sure that what SLURM has under the number, and not yet behind it, is this job."""
-        expected, mine = self._record.name, os.geteuid()
-        if (task.runs or task.waits) and (task.uid != mine or task.title != expected):
-            owner = "an unknown user" if task.uid is None else f"user {task.uid}"
-            raise InputError(
-                f"job: {self.id} is {printable(task.title)[:80]!r} of {owner} in SLURM, expected "
-                f"{printable(expected)[:80]!r} of user {mine}; nothing is canceled"
-            )
+        if task.runs or task.waits:
+            mine, named = os.geteuid(), ""
+            if task.uid == mine:
+                named = slurm.names_of(self._record.job)
+            if task.uid != mine or not self._is_name(named):
+                owner = "an unknown user" if task.uid is None else f"user {task.uid}"
+                called = f"{printable(named.strip())[:80]!r} " if named else ""
+                raise InputError(
+                    f"job: {self.id} is {called}of {owner} in SLURM, expected "
+                    f"{printable(self._record.name)[:80]!r} of user {mine}; nothing is canceled"
+                )
         return self._is_recorded(task)
+
+    def _is_name(self, named: str) -> bool:
+        """Whether a line of SLURM's is what the job was called when it was submitted."""
+        return f"\n{self._record.name}\n" in f"\n{named}"
 
     def end(self) -> None:
         """Ask the system to end the job, and no more; see :meth:`cancel`."""
@@ -316,7 +324,7 @@ class Job:
             said = [line for line in lines if any(own in line.lower() for own in _BAD)]
             ours = [line for line in said if not line.startswith(_LAUNCHERS)]
             if said:
-                return (ours or said)[-1].strip()[:300]
+                return printable((ours or said)[-1].strip()[:300])
         return ""
 
 

@@ -27,6 +27,9 @@ _NAMED = re.compile(r"(.*)-%(?:j|A_%a)\.log", re.DOTALL)
 FIRST_PID = 2
 """The first process is the system's; signals to groups 0 and 1 reach other processes than a run."""
 
+FIRST_JOB = 1
+"""SLURM takes 0 for no job in particular."""
+
 _LOCK_SECONDS, _LOCK_POLL = 120.0, 0.05
 """Who submits has the lock for as long as ``sbatch`` takes, which is given 60 s."""
 
@@ -257,7 +260,7 @@ def _read(content: dict[str, Any], uid: int | None) -> Record:
     number = _NUMBER.fullmatch(record.job) if plain else None
     if number is None or number[2]:
         raise ValueError
-    if record.local and int(record.job.removeprefix("local-")) < FIRST_PID:
+    if int(record.job.removeprefix("local-")) < (FIRST_PID if record.local else FIRST_JOB):
         raise ValueError
     log = Path(record.log).name
     if not log:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from hpcq.batch.job import Job, JobStatus
-from hpcq.files import printable_path
+from hpcq.files import printable, printable_path
 from hpcq.job.status import status_text
 
 
@@ -14,7 +14,7 @@ def job_text(job: Job, status: JobStatus) -> str:
     where = sorted({own.nodes for own in status.tasks if own.runs and own.nodes})
     lines = [
         f"state       {status}",
-        f"job         {job.id}{' on ' + ', '.join(where) if where else ''}",
+        f"job         {job.id}{printable(' on ' + ', '.join(where)) if where else ''}",
         f"output      {printable_path(job.output)}",
     ]
     lines += [f"log         {printable_path(own)}" for own in job.log_files()[:4]]

@@ -6,19 +6,39 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpcq.errors import HpcqError
 from hpcq.machine import launcher_variables, read_duration
 
 _SECONDS = 60.0
-_SUBMITTED = re.compile(r"^([0-9]+)(?:;.*)?$", re.MULTILINE)
-_JOB = re.compile(r"(^|\s)JobId=[0-9]")
-_OWNER = re.compile(r"\(([0-9]+)\)$")
+_SUBMITTED = re.compile(r"^([1-9][0-9]*)(?:;.*)?$", re.MULTILINE)
 _NODES = re.compile(r"([^|]*)\|([0-9]+)\+?\|([0-9]+)\+?\|([^|]*)\|([0-9]+)")
 _LIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING")
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED")
+
+FIELDS = {
+    "ArrayJobID": 24,
+    "ArrayTaskID": 64,
+    "UserID": 24,
+    "State": 24,
+    "exit_code": 24,
+    "RestartCnt": 24,
+    "NodeList": 1024,
+    "Reason": 200,
+}
+"""What squeue is asked of a job, and in how many columns it answers.
+
+Names, comments and folders are whatever a job's owner likes, line breaks included, so that an
+answer that holds one of them can say anything of any user. None of these fields does.
+"""
+
+_TASK = re.compile(
+    "".join(f"(?P<{name}>.{{{width}}})" for name, width in FIELDS.items() if name != "Reason")
+    + "(?P<Reason>.*)"
+)
+_SQUEUE = ("squeue", "--noheader", "--all", "--states=all")
 
 
 class SlurmError(HpcqError):
@@ -36,7 +56,6 @@ class Task:
         code: Its exit code; None where it has none yet.
         restarts: How often it was put back into the queue.
         nodes: Where it runs.
-        title: What it was called when it was submitted.
         uid: Number of its owner; None where that is not known.
     """
 
@@ -46,7 +65,6 @@ class Task:
     code: int | None = None
     restarts: int = 0
     nodes: str = ""
-    title: str = ""
     uid: int | None = None
 
     @property
@@ -110,16 +128,28 @@ def cancel(job: str) -> None:
 
 def tasks_of(job: str) -> list[Task]:
     """Return a job, or all tasks of an array; nothing where SLURM has forgotten it."""
+    wanted = ",".join(f"{name}:{width}" for name, width in FIELDS.items())
     try:
-        said = _ask(["scontrol", "--details", "show", "job", job])
+        said = _ask([*_SQUEUE, f"--jobs={job}", f"--Format={wanted}"])
     except SlurmError as error:
         if "Invalid job id" not in str(error):
             raise
         return _accounted(job)
-    found = [_task(block) for block in re.split(r"\n\s*\n", said) if _JOB.search(block)]
-    if not found:
-        raise _strange("scontrol", said, f"job {job}")
-    return found
+    found = [task for task in map(_task, said.splitlines()) if task is not None]
+    if not found and said.strip():
+        raise _strange("squeue", said, f"job {job}")
+    return found or _accounted(job)
+
+
+def names_of(job: str) -> str:
+    """Return what a job is called, as a line; of an array, there is one for each of its tasks.
+
+    The owner of a job chooses its name. Ask whose job it is first.
+
+    Raises:
+        SlurmError: If SLURM does not know the job, or does not answer.
+    """
+    return _ask([*_SQUEUE, f"--jobs={job}", "--format=%j"])
 
 
 def nodes_of(partition: str | None) -> Node | None:
@@ -154,31 +184,40 @@ def _strange(command: str, said: str, expected: str) -> SlurmError:
     )
 
 
-def _task(block: str) -> Task:
-    """Read one block of ``scontrol show job``."""
-    values = dict(re.findall(r"(?:^|\s)(\w+)=(\S*)", block))
-    name = values["JobId"]
-    if "ArrayTaskId" in values:
-        name = f"{values['ArrayJobId']}_{values['ArrayTaskId']}"
-    state = values.get("JobState", "UNKNOWN")
-    reason, restarts = values.get("Reason", ""), values.get("Restarts", "")
-    owner = _OWNER.search(values.get("UserId", ""))
+def _task(row: str) -> Task | None:
+    """Read one row of squeue; None where it is none, but a site's greeting."""
+    found = _TASK.fullmatch(row)
+    if found is None:
+        return None
+    value = {name: text.strip() for name, text in found.groupdict().items()}
+    name, state = value["ArrayJobID"], value["State"]
+    if not name.isdecimal() or not re.fullmatch("[A-Z_]+", state):
+        return None
+    if value["ArrayTaskID"] not in ("", "N/A"):
+        name += f"_{value['ArrayTaskID']}"
     return Task(
         name,
         state,
-        "" if reason == "None" else reason,
-        _code(values, state),
-        int(restarts) if restarts.isdecimal() else 0,
-        values.get("NodeList", "").replace("(null)", ""),
-        values.get("JobName", ""),
-        int(owner[1]) if owner else None,
+        "" if value["Reason"] == "None" else value["Reason"],
+        _code(value["exit_code"], state),
+        int(value["RestartCnt"]) if value["RestartCnt"].isdecimal() else 0,
+        value["NodeList"],
+        int(value["UserID"]) if value["UserID"].isdecimal() else None,
     )
 
 
-def _code(values: Mapping[str, str], state: str) -> int | None:
-    code, _, killed = values.get("ExitCode", "").partition(":")
+def _code(said: str, state: str) -> int | None:
+    """Return an exit code as a shell gives it; None while there is none.
+
+    Args:
+        said: ``code:signal`` of the accounting, or what ``wait`` gives, of squeue.
+        state: Of the job.
+    """
+    code, colon, killed = said.partition(":")
     if state in _LIVE + _WAITING or not code.isdecimal():
         return None
+    if not colon:
+        return int(code) >> 8 or (128 + (int(code) & 127) if int(code) & 127 else 0)
     return int(code) or (128 + int(killed) if killed.isdecimal() and int(killed) else 0)
 
 
@@ -196,15 +235,12 @@ def _accounted(job: str) -> list[Task]:
             continue
         name, state, code = line.split("|")
         word = state.split()[0] if state else "UNKNOWN"
-        found.append(Task(name, word, code=_code({"ExitCode": code}, word)))
+        found.append(Task(name, word, code=_code(code, word)))
     return found
 
 
 def _ask(command: Sequence[str], text: str | None = None) -> str:
     """Call one of SLURM's commands.
-
-    A job inherits the environment of sbatch; where a rank calls it, the job must not take itself
-    for that rank.
 
     Raises:
         SlurmError: If it is not there, fails, or does not answer.
@@ -218,7 +254,7 @@ def _ask(command: Sequence[str], text: str | None = None) -> str:
             errors="surrogateescape",
             timeout=_SECONDS,
             check=False,
-            env={k: v for k, v in os.environ.items() if k not in launcher_variables()},
+            env=_environment(),
         )
     except FileNotFoundError:
         raise SlurmError(
@@ -231,3 +267,17 @@ def _ask(command: Sequence[str], text: str | None = None) -> str:
         said = " ".join((done.stderr or done.stdout).split())
         raise SlurmError(f"slurm: {said[:400] or f'{command[0]} ended with {done.returncode}'}")
     return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of SLURM's commands.
+
+    A job inherits that of sbatch; where a rank calls it, the job must not take itself for that
+    rank. What a user likes squeue to show and to leave out is not for us.
+    """
+    left_out = launcher_variables()
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in left_out and not name.startswith("SQUEUE_")
+    }

@@ -68,7 +68,8 @@ class ExactRun:
         """
         watch = self.options.watch
         tasks = self.order.tasks()
-        simulated = self.done.stage(_SIMULATE) or Finished(len(tasks.costs), tasks.dtype)
+        total = len(tasks.costs)
+        simulated = self.done.stage(_SIMULATE, total) or Finished(total, tasks.dtype)
         stages = [Stage(_SIMULATE, simulated)]
 
         def partial() -> Result:
@@ -112,7 +113,8 @@ class ExactRun:
         tasks = order.tasks()
         # With other memory the parts may be others; then those that are done are of no use.
         name = f"{_CONTRACT}, {contraction.num_parts} parts of {contraction.batch} terms"
-        done = self.done.stage(name) or Finished(len(tasks.costs), tasks.dtype)
+        total = len(tasks.costs)
+        done = self.done.stage(name, total) or Finished(total, tasks.dtype)
         stages.append(Stage(name, done))
 
         def partial() -> Result:

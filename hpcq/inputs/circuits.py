@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -17,11 +18,18 @@ from typing import TYPE_CHECKING
 from hpcq.errors import InputError, MissingDependencyError
 from hpcq.files import open_regular, printable_path
 from hpcq.inputs import qpy
+from hpcq.inputs.bundle import pack_contents
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 MAX_FILE_BYTES = 256 << 20
+MAX_QPY_BYTES = 4 << 30
+"""Of all circuits of a result; each of them has been a file, or a piece of one."""
+
+_QPY_SECONDS, _QPY_BYTE_SECONDS, _QPY_BYTE_BYTES = 10.0, 1e-5, 100
+"""Limits on reading a result's circuits: so much, and so much more for each byte of QPY. 0.5
+microseconds and 4 bytes were measured for each byte of circuits of 10^5 gates."""
 
 _STARTUP_SECONDS = 120.0  # importing Qiskit from a cold parallel file system
 _BOOT = (
@@ -79,26 +87,30 @@ def start_reading(
     return _start(descriptor, printable_path(path), seconds, memory_bytes, normal=True)
 
 
-def read_qpy(
-    data: bytes, name: str, *, seconds: float = 4.0, memory_bytes: int = 1 << 30
-) -> QuantumCircuit:
-    """Read QPY bytes that this process must not load; the circuit stays as it was written.
+def read_qpys(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
+    """Read circuits that hpcq wrote as QPY, or that somebody made to look so.
+
+    The limits on time and memory grow with the bytes: what a run wrote, another one can read.
 
     Args:
-        data: The bytes.
-        name: What to call them in messages.
-        seconds: Limit on the reading itself, after the imports.
-        memory_bytes: As for `read_circuit`.
+        contents: For each circuit what to call it in messages, and the bytes.
+
+    Returns:
+        The circuits as they were written.
 
     Raises:
-        InputError: They are not one readable circuit; the line says why.
+        InputError: They are not readable circuits such as hpcq writes; the line says why.
     """
+    total = sum(len(data) for _, data in contents)
+    name = contents[0][0]
     with tempfile.TemporaryFile() as file:
-        file.write(data)
+        file.write(pack_contents(contents))
         file.seek(0)
         descriptor = os.dup(file.fileno())
+    seconds = _QPY_SECONDS + total * _QPY_BYTE_SECONDS
+    memory_bytes = (1 << 30) + total * _QPY_BYTE_BYTES
     with _start(descriptor, name, seconds, memory_bytes, normal=False) as reading:
-        return reading.result()
+        return reading.results()
 
 
 def _start(
@@ -111,7 +123,7 @@ def _start(
             "name": name,
             "seconds": seconds,
             "memory_bytes": memory_bytes,
-            "max_bytes": MAX_FILE_BYTES,
+            "max_bytes": MAX_FILE_BYTES if normal else MAX_QPY_BYTES,
             "normal": normal,
         }
         process = subprocess.Popen(
@@ -125,23 +137,36 @@ def _start(
         raise InputError(f"{name}: cannot start the reader: {error.strerror}") from None
     finally:
         os.close(descriptor)
-    return Reading(process, name, seconds, memory_bytes)
+    return Reading(process, name, seconds, memory_bytes, normal=normal)
 
 
 class Reading:
     """A circuit file that is being read; a context manager that ends the reader."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], name: str, seconds: float, memory_bytes: int
+        self,
+        process: subprocess.Popen[bytes],
+        name: str,
+        seconds: float,
+        memory_bytes: int,
+        *,
+        normal: bool,
     ) -> None:
         self._process = process
         self._name = name
         self._seconds = seconds
+        self._expected = (
+            "a smaller file or a larger --read-seconds" if normal else "what hpcq wrote"
+        )
         self._memory_bytes = memory_bytes
         self._deadline = time.monotonic() + _STARTUP_SECONDS + seconds
 
     def result(self) -> QuantumCircuit:
         """Wait for the reader and return the circuit, or raise what `read_circuit` raises."""
+        return self.results()[0]
+
+    def results(self) -> list[QuantumCircuit]:
+        """Wait for the reader and return all circuits."""
         try:
             answer, log = self._process.communicate(
                 timeout=max(self._deadline - time.monotonic(), 1.0)
@@ -152,7 +177,7 @@ class Reading:
         code = self._process.returncode
         if code != 0:
             raise self._failure(code, answer, log)
-        return qpy.load(answer, self._name)[0]
+        return qpy.load(answer, self._name)
 
     def cancel(self) -> None:
         """End the reader if it still runs."""
@@ -194,8 +219,8 @@ class Reading:
 
     def _too_slow(self) -> InputError:
         return InputError(
-            f"{self._name}: reading took longer than the {self._seconds:g} s set for it, expected "
-            "a smaller file or a larger --read-seconds"
+            f"{self._name}: reading took longer than the {self._seconds:.4g} s set for it, "
+            f"expected {self._expected}"
         )
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 import sys
 import warnings
 from typing import Any
 
 from qiskit import QuantumCircuit, qasm2, qpy
+from qiskit.circuit.library import UnitaryGate
 
+from hpcq.cutting.subcircuits import PORT_MARKERS
 from hpcq.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.inputs.normalise import MAX_QUBITS
 from hpcq.inputs.qpy import check_header
@@ -52,6 +55,33 @@ def parse(data: bytes, name: str) -> tuple[QuantumCircuit, bool]:
     return _guarded(f"OpenQASM {version}", loader, text, name), version == 2
 
 
+def parse_kept(data: bytes, name: str) -> QuantumCircuit:
+    """Return the circuit in QPY bytes of a result, if hpcq may have written it.
+
+    Raises:
+        InputError: The bytes are no circuit, or one that no run leaves behind.
+    """
+    circuit = _guarded("QPY", _parse_qpy, data, name)
+    if circuit.num_qubits > MAX_QUBITS or circuit.num_clbits or circuit.parameters:
+        raise InputError(
+            f"{name}: has {circuit.num_qubits} qubits, {circuit.num_clbits} bits and "
+            f"{len(circuit.parameters)} parameters without a value, expected at most {MAX_QUBITS} "
+            "qubits and nothing else"
+        )
+    for step in circuit.data:
+        is_matrix = step.name == "unitary" and isinstance(step.operation, UnitaryGate)
+        if not (step.is_standard_gate() or step.name in PORT_MARKERS.values() or is_matrix):
+            raise InputError(
+                f"{name}: holds {one_line(step.name, 40)!r}, expected only gates of a cut circuit"
+            )
+        for value in () if is_matrix else step.params:
+            if not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise InputError(
+                    f"{name}: {step.name!r} has {one_line(value, 40)}, expected finite numbers"
+                )
+    return circuit
+
+
 def prepare(data: bytes) -> None:
     """Import what `parse` needs for these bytes, so that it need not import anything itself."""
     if re.search(rb"OPENQASM\s+3", data):
@@ -76,6 +106,8 @@ def _guarded(kind: str, loader: Any, content: Any, name: str) -> QuantumCircuit:
         except RecursionError:
             raise InputError(f"{name}: expressions or blocks are nested too deeply") from None
         except BaseException as error:  # PyO3 reports a panic in Rust as a BaseException
+            if "MemoryError()" in str(error):
+                raise MemoryError from None
             raise InputError(f"{name}: not a valid {kind} file: {reason_of(error)}") from None
     if not isinstance(circuit, QuantumCircuit):
         raise InputError(f"{name}: holds a {type(circuit).__name__}, expected a circuit")

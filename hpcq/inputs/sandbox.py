@@ -38,7 +38,8 @@ def main(name: str, seconds: float, memory_bytes: int, max_bytes: int, *, normal
         seconds: Limit on the reading itself.
         memory_bytes: Limit on the memory.
         max_bytes: Limit on the file.
-        normal: Whether to answer with the normalised circuit, or with the circuit as it is.
+        normal: Whether to answer with the normalised circuit of a file, or with all circuits of
+            a result of hpcq's, as they are.
     """
     answer = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
@@ -62,6 +63,7 @@ def _read(
 
     from hpcq.errors import HpcqError, MissingDependencyError
     from hpcq.inputs import formats
+    from hpcq.inputs.bundle import unpack_contents as unpack
     from hpcq.inputs.normalise import normalise
     from hpcq.inputs.qpy import dump
 
@@ -71,11 +73,11 @@ def _read(
     try:
         if len(data) > max_bytes:
             return BAD_INPUT, f"{name}: is larger than {max_bytes >> 20} MiB".encode()
+        if not normal:
+            return DONE, dump([formats.parse_kept(own, whose) for whose, own in unpack(data)])
         circuit, unique_names = formats.parse(data, name)
         del data
-        if normal:
-            circuit = normalise(circuit, name, unique_names=unique_names)
-        return DONE, dump(circuit)
+        return DONE, dump(normalise(circuit, name, unique_names=unique_names))
     except MissingDependencyError as error:
         return MISSING, formats.one_line(error, 500).encode()
     except HpcqError as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpcq.farm.conduct import Standing, Stop
+from hpcq.files import printable_lines
 from hpcq.job.stopping import StopSigns
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Watchman:
     def say(self, line: str) -> None:
         """Say something in a line of its own."""
         self.end_line()
-        self._write(f"hpcq: {line}\n")
+        self._write(f"hpcq: {printable_lines(line)}\n")
 
     def end_line(self) -> None:
         """End the line of a bar."""
@@ -121,7 +122,7 @@ class Watchman:
             self._write(f"\r\x1b[K[{'=' * filled:<{_BAR}}] {line}")
             self._shown = True
         else:
-            self._write(f"hpcq: {line}\n")
+            self._write(f"hpcq: {printable_lines(line)}\n")
 
 
 def duration(seconds: float) -> str:

@@ -108,9 +108,7 @@ class ShotsRun:
         number = len(self.schedule.rounds)
         farmed = self.order.farmed(number, step.batches, tasks)
         name = f"round {number + 1}"
-        done = self.done.stage(name)
-        if done is None or len(done) != len(tasks):
-            done = Finished(len(tasks), farmed.dtype)
+        done = self.done.stage(name, len(tasks)) or Finished(len(tasks), farmed.dtype)
 
         def partial() -> Result:
             account.end("measure")

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hpcq.cost import MOST_TASKS
 from hpcq.farm.tasks import Batch, Finished
 from hpcq.result import Stage, Unfinished
 from hpcq.store.files import open_sealed
@@ -46,8 +47,8 @@ def read_progress(path: Path) -> list[dict[str, Any]]:
         return [
             {
                 "name": str(own.attrs["name"]),
-                "total": int(own.attrs["total"]),
-                "done": int(own.attrs["done"]),
+                "total": _number_of_tasks(own, "total"),
+                "done": _number_of_tasks(own, "done"),
             }
             for own in numbered(file["unfinished/stages"])
         ]
@@ -58,7 +59,7 @@ def read_unfinished(file: PlainGroup) -> Unfinished:
     group = file["unfinished"]
     stages = []
     for own in numbered(group["stages"]):
-        finished = Finished(int(own.attrs["total"]), str(own.attrs["dtype"]))
+        finished = Finished(_number_of_tasks(own, "total"), str(own.attrs["dtype"]))
         tasks, sizes, data = own["tasks"][()], own["sizes"][()], own["data"][()]
         batch = Batch(0, tasks, sizes, np.zeros(len(tasks)), data)
         if not finished.takes(batch):
@@ -67,3 +68,11 @@ def read_unfinished(file: PlainGroup) -> Unfinished:
             finished.add(batch)
         stages.append(Stage(str(own.attrs["name"]), finished))
     return Unfinished(tuple(stages), int(group.attrs["rounds_before"]))
+
+
+def _number_of_tasks(group: PlainGroup, name: str) -> int:
+    """Return a number of tasks, of which nobody has more than rank 0 can keep account of."""
+    number = int(group.attrs[name])
+    if not 0 <= number <= MOST_TASKS:
+        raise ValueError(f"{group.name} has {number} tasks, expected 0 to {MOST_TASKS}")
+    return number

@@ -18,6 +18,7 @@ from hpcq.shots.estimate import Round
 from hpcq.shots.joint import Drawn, JointRound
 from hpcq.shots.record import Record
 from hpcq.store.plain import PlainGroup
+from hpcq.store.summary import check_identity, read_numbers
 from hpcq.store.texts import numbered, text, texts
 from hpcq.variants.sampled import SampledTensor
 
@@ -93,11 +94,14 @@ def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Record:
                     for number in range(len(subcircuits))
                 ),
             )
-            rows = tuple(place["variants"][()] for place in places)
+            rows = tuple(
+                read_numbers(place["variants"], (len(own), None), "iu")
+                for place, own in zip(places, counts, strict=True)
+            )
             rounds.append(JointRound(weight, drawn, rows, counts))
     return Record(
         "enumerated" if mode == "enumerated" else "joint",
-        json.loads(group.attrs["identity"]),
+        check_identity(json.loads(group.attrs["identity"])),
         sources,
         tuple(uses),
         tuple(_or_none(piece.attrs["part"]) for piece in pieces),
@@ -145,11 +149,16 @@ def _write_counts(counts: Counts, group: h5py.Group) -> None:
 
 
 def _read_counts(group: PlainGroup) -> Counts:
-    return Counts(
-        group["outcomes"][()].astype(np.uint64),
-        group["times"][()].astype(np.int64),
-        group["starts"][()].astype(np.int64),
+    outcomes, times, starts = (
+        read_numbers(group[name], (None,), "iu") for name in ("outcomes", "times", "starts")
     )
+    starts = starts.astype(np.int64)
+    ends = starts[[0, -1]].tolist() if len(starts) else []
+    if ends != [0, len(outcomes)] or len(times) != len(outcomes) or (np.diff(starts) < 0).any():
+        raise ValueError(f"{group.name}: starts, outcomes and times do not fit together")
+    if (times < 1).any():
+        raise ValueError(f"{group.name}: an outcome came less than once")
+    return Counts(outcomes.astype(np.uint64), times.astype(np.int64), starts)
 
 
 def _narrow(numbers: NDArray[Any]) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.subcircuits import Edge, Port, Subcircuit
+from hpcq.cutting.subcircuits import PORT_MARKERS, Edge, Port, Subcircuit
 from hpcq.files import check_writable, printable_path
 from hpcq.inputs import qpy
 from hpcq.inputs.observables import Observable
@@ -23,6 +23,7 @@ from hpcq.store.files import FORMAT, FORMAT_VERSION, is_result, open_sealed, wri
 from hpcq.store.plain import PlainGroup
 from hpcq.store.progress import read_unfinished, write_unfinished
 from hpcq.store.records import read_record, write_record
+from hpcq.store.summary import read_identity, read_numbers, read_summary
 from hpcq.store.texts import numbered, text, texts
 from hpcq.version import __version__
 
@@ -68,28 +69,31 @@ def load(path: str | Path) -> Result:
         InputError: If the file is missing, damaged or not hpcq's.
     """
     with open_sealed(Path(path)) as file:
-        summary = _summary(file)
-        circuit = _circuit(file["circuit"], path)
+        summary = read_summary(file)
+        pieces = numbered(file.get("subcircuits", {}))
+        circuit, *circuits = _circuits([file["circuit"], *(group["qpy"] for group in pieces)], path)
         observables = tuple(
             Observable(
-                str(group.attrs["name"]),
+                name,
                 tuple(
                     (parse_string(text(pauli), circuit.num_qubits, "paulis"), float(coefficient))
                     for pauli, coefficient in zip(
-                        group["paulis"][()], group["coefficients"][()], strict=True
+                        group["paulis"][()],
+                        read_numbers(group["coefficients"], (None,)),
+                        strict=True,
                     )
                 ),
             )
-            for group in numbered(file["observables"])
+            for name, group in zip(summary.names, numbered(file["observables"]), strict=True)
         )
         subcircuits, strings, tensors = [], [], []
-        for group in numbered(file.get("subcircuits", {})):
+        for group, own in zip(pieces, circuits, strict=True):
             ports = json.loads(group.attrs["ports"])
             subcircuits.append(
                 Subcircuit(
-                    _circuit(group["qpy"], path),
+                    own,
                     tuple(int(qubit) for qubit in group.attrs["qubits"]),
-                    tuple(Port(**port) for port in ports),
+                    tuple(map(_port, ports)),
                     int(group.attrs.get("cone", 0)),
                 )
             )
@@ -97,7 +101,9 @@ def load(path: str | Path) -> Result:
             strings.append(
                 tuple(parse_string(text(s), width, "strings") for s in group["strings"][()])
             )
-            tensors.append(group["tensor"][()] if "tensor" in group else None)
+            size = subcircuits[-1].tensor_dimension
+            shape = (len(strings[-1]), size, size)
+            tensors.append(read_numbers(group["tensor"], shape, "c") if "tensor" in group else None)
         details = Details(
             circuit,
             Cuts.from_json(text(file["cuts"][()])),
@@ -108,9 +114,9 @@ def load(path: str | Path) -> Result:
             tuple(strings),
             tuple(tensors),
             read_record(file, subcircuits) if "sampling" in file else None,
-            json.loads(file.attrs.get("identity", "{}")),
+            read_identity(file),
             read_unfinished(file) if "unfinished" in file else None,
-            tuple(own[()] for own in numbered(file["timelines"])) if "timelines" in file else (),
+            tuple(read_numbers(own, (None, 5)) for own in numbered(file.get("timelines", {}))),
         )
         return Result(
             summary.names,
@@ -126,7 +132,7 @@ def load(path: str | Path) -> Result:
 def load_summary(path: str | Path) -> Result:
     """Read a result without circuit and tensors; see :func:`load`."""
     with open_sealed(Path(path)) as file:
-        return _summary(file)
+        return read_summary(file)
 
 
 def identity_in(path: Path) -> dict[str, str]:
@@ -138,7 +144,7 @@ def identity_in(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     with open_sealed(path) as file:
-        return dict(json.loads(file.attrs.get("identity", "{}")))
+        return read_identity(file)
 
 
 def _size(result: Result) -> int:
@@ -228,28 +234,23 @@ def _write_details(details: Details, file: h5py.File) -> None:
         file[f"timelines/{number}"].attrs["columns"] = ["rank", "begin", "end", "tasks", "owner"]
 
 
-def _summary(file: PlainGroup) -> Result:
-    config = json.loads(file.attrs["config"])
-    if not isinstance(config, dict):
-        raise ValueError("config is no object")
-    provenance: dict[str, Any] = {}
-    for name, value in file["provenance"].attrs.items():
-        plain = value.item() if isinstance(value, np.generic) else value
-        if isinstance(plain, str) and plain[:1] in ("{", "["):
-            plain = json.loads(plain)
-        provenance[name] = plain
-    return Result(
-        tuple(str(group.attrs["name"]) for group in numbered(file["observables"])),
-        file["results/expectation_values"][()],
-        file["results/standard_errors"][()],
-        str(file.attrs["status"]),
-        config,
-        provenance,
+def _circuits(datasets: Sequence[h5py.Dataset], path: str | Path) -> list[QuantumCircuit]:
+    for own in datasets:
+        if own.dtype != np.uint8 or own.ndim != 1:
+            raise ValueError(f"{own.name} is no row of bytes")
+    return qpy.load_circuits(
+        [(f"{printable_path(path)}: {own.name}", own[()].tobytes()) for own in datasets]
     )
 
 
-def _circuit(dataset: h5py.Dataset, path: str | Path) -> QuantumCircuit:
-    return qpy.load_circuit(dataset[()].tobytes(), f"{printable_path(path)}: {dataset.name}")
+def _port(told: dict[str, Any]) -> Port:
+    port = Port(**told)
+    numbers = (port.wire, port.dimension, port.twin or 0)
+    if port.kind not in PORT_MARKERS or not all(type(own) is int for own in numbers):
+        raise ValueError(f"a port is {str(told)[:40]}")
+    if port.dimension not in (2, 4):
+        raise ValueError(f"a port's dimension is {port.dimension}, expected 2 or 4")
+    return port
 
 
 def _edges(text: str) -> tuple[Edge, ...]:

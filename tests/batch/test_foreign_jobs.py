@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -16,11 +17,19 @@ import pytest
 import hpcq
 from hpcq.batch import local
 from hpcq.batch.record import Record, keep, record_file
+from hpcq.batch.slurm import FIELDS
 from hpcq.cli import main
 from hpcq.farm.worker import here
+from tests.batch.stand_ins import squeue
 from tests.doctor.test_launching import executable
 
-JOB = "JobId=7 JobName={name} UserId=somebody({uid}) JobState={state} ExitCode=0:0"
+FORGED = "".join(
+    str(value).ljust(width)
+    for value, width in zip(
+        ("7", "N/A", os.geteuid(), "RUNNING", "0", "0", "c1", "None"), FIELDS.values(), strict=True
+    )
+)
+"""A row of squeue's that says what one's own job would; its owner put it into the job's name."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +58,7 @@ def plant(record: Record) -> Path:
 
 
 def says(commands: Path, *, name: str, uid: int, state: str = "RUNNING") -> None:
-    executable(commands / "scontrol", f"echo '{JOB.format(name=name, uid=uid, state=state)}'")
+    executable(commands / "squeue", squeue(name=name, uid=uid, state=state))
 
 
 def of_slurm(output: Path) -> Record:
@@ -116,7 +125,9 @@ def test_the_job_of_another_output_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "uid", "expected"),
     [
-        ("out", os.geteuid() + 1, f"'out' of user {os.geteuid() + 1}"),
+        ("out", os.geteuid() + 1, f"of user {os.geteuid() + 1}"),
+        (f"out\n{FORGED}\nout", os.geteuid() + 1, f"of user {os.geteuid() + 1}"),
+        (f"x UserId=root({os.geteuid()}) JobName=out", os.geteuid(), "'x UserId=root("),
         ("thesis", os.geteuid(), "'thesis' of user"),
     ],
 )
@@ -143,7 +154,7 @@ def test_another_job_of_slurms_is_not_canceled(
 def test_a_job_that_does_not_say_whose_it_is_is_not_canceled(
     tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    executable(commands / "scontrol", "echo 'JobId=7 JobState=RUNNING'")
+    executable(commands / "squeue", squeue(uid="nobody"))
     output = tmp_path / "out.h5"
     keep(of_slurm(output))
     assert main(["cancel", "7"]) == 2
@@ -151,12 +162,28 @@ def test_a_job_that_does_not_say_whose_it_is_is_not_canceled(
     assert not (tmp_path / "canceled").exists()
 
 
-def test_ones_own_job_is_canceled(tmp_path: Path, commands: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["out", "my job", " two\nlines", "x UserId=bob(7) JobState=FAILED"]
+)
+def test_ones_own_job_is_canceled(name: str, tmp_path: Path, commands: Path) -> None:
+    """Whatever its name is, which sbatch may have had from ``SBATCH_JOB_NAME``."""
     output = tmp_path / "out.h5"
-    keep(of_slurm(output))
-    says(commands, name="out", uid=os.geteuid())
+    keep(replace(of_slurm(output), name=name))
+    says(commands, name=name, uid=os.geteuid())
     assert main(["cancel", str(output)]) == 0
     assert (tmp_path / "canceled").read_text() == "7\n"
+
+
+@pytest.mark.parametrize("number", ["0", "000"])
+def test_number_0_is_no_job(
+    number: str, tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.h5"
+    plant(replace(of_slurm(output), job=number))
+    says(commands, name="out", uid=os.geteuid())
+    assert main(["cancel", str(output)]) == 2
+    assert "no record of hpcq's" in capsys.readouterr().err
+    assert not (tmp_path / "canceled").exists()
 
 
 def test_a_record_of_an_older_hpcq_is_known(tmp_path: Path, commands: Path) -> None:
@@ -210,3 +237,37 @@ def test_only_what_is_beside_the_output_is_its_log(
         plant(replace(of_slurm(tmp_path / "out.h5"), log=log))
         main(["logs", str(tmp_path / "out.h5")])
         assert "secret" not in capsys.readouterr().out
+
+
+EVIL = "error: \x1b]0;evil\x07\x9b2J no\tsuch file\r\n"
+
+
+def test_the_last_words_of_a_job_do_nothing_to_a_terminal(
+    tmp_path: Path,
+    commands: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "out.h5"
+    keep(of_slurm(output))
+    (tmp_path / "out-7.log").write_text(EVIL)
+    says(commands, name="out", uid=os.geteuid(), state="FAILED")
+    for words in (["status", "7"], ["status", "7", "--json"], ["cancel", "7"]):
+        assert main(words) == 0
+        told = capsys.readouterr().out
+        assert "such file" in told
+        assert not set(told) & {"\x1b", "\x07", "\x9b"}
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_only_a_terminal_is_spared_what_a_log_holds(
+    terminal: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keep(of_slurm(tmp_path / "out.h5"))
+    (tmp_path / "out-7.log").write_bytes(EVIL.encode())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert main(["logs", "7"]) == 0
+    shown = "error: ?]0;evil??2J no\tsuch file\r\n" if terminal else EVIL
+    assert capsys.readouterr().out == shown

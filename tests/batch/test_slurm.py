@@ -22,6 +22,7 @@ from hpcq.batch.request import Request, read_option, read_time
 from hpcq.batch.submit import Order, put_into_the_queue
 from hpcq.cli import main
 from hpcq.errors import HpcqError, InputError
+from tests.batch.stand_ins import squeue
 from tests.doctor.test_launching import executable
 
 
@@ -56,7 +57,7 @@ def test_nodes_are_read_between_other_lines(commands: Path) -> None:
 
 
 def test_a_forgotten_job_is_looked_up(commands: Path) -> None:
-    executable(commands / "scontrol", "echo 'Invalid job id specified' >&2; exit 1")
+    executable(commands / "squeue", "echo 'Invalid job id specified' >&2; exit 1")
     executable(commands / "sacct", "echo greeting; echo '7_0|CANCELLED by 0|0:15'")
     (task,) = slurm.tasks_of("7")
     assert (task.name, task.state, task.code) == ("7_0", "CANCELLED", 143)
@@ -66,11 +67,10 @@ def test_who_waits_for_a_result_outlasts_a_silence(
     commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executable(
-        commands / "scontrol",
+        commands / "squeue",
         f"cd {tmp_path}; echo >> asked; n=$(wc -l < asked); state=RUNNING; "
         '[ "$n" -lt 5 ] || state=CANCELLED; if [ "$n" = 2 ] || [ "$n" = 3 ]; then '
-        "echo 'Unable to contact slurm controller' >&2; exit 1; fi; "
-        'echo "JobId=7 JobState=$state ExitCode=0:0"',
+        "echo 'Unable to contact slurm controller' >&2; exit 1; fi; " + squeue(state="$state"),
     )
     monkeypatch.setattr(job, "_FIRST_POLL", 0.01)
     own = hpcq.Job(Record("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
@@ -94,7 +94,6 @@ def test_a_job_without_a_record_is_canceled_again(commands: Path, tmp_path: Path
 
 
 RECORD = Record("7", "out.h5", "%j.log", ())
-TASK = 'echo "JobId=7 JobState={state} Reason={reason} ExitCode={code}:0"'
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +127,7 @@ def finished(whole: Path, tmp_path: Path) -> Path:
 def test_the_result_of_an_earlier_job_is_not_that_of_this_one(
     task: dict[str, str], expected: str, words: str, finished: Path, commands: Path
 ) -> None:
-    executable(commands / "scontrol", TASK.format(**{"reason": "None", "code": "0"} | task))
+    executable(commands / "squeue", squeue(**task))
     own = hpcq.Job(Record("7", str(finished), str(finished.parent / "%j.log"), ()))
     status = own.status()
     assert (status.state, words in status.reason) == (expected, True)
@@ -143,7 +142,7 @@ def test_the_result_of_an_earlier_job_is_not_that_of_this_one(
 def test_of_a_forgotten_job_its_log_tells(
     said: str, expected: str, finished: Path, commands: Path
 ) -> None:
-    executable(commands / "scontrol", "echo 'Invalid job id specified' >&2; exit 1")
+    executable(commands / "squeue", "echo 'Invalid job id specified' >&2; exit 1")
     executable(commands / "sacct", "exit 1")
     (finished.parent / "7.log").write_text(said)
     own = hpcq.Job(Record("7", str(finished), str(finished.parent / "%j.log"), ()))
@@ -164,7 +163,7 @@ def test_an_output_is_no_number(name: str, job: str, tmp_path: Path) -> None:
 def test_what_is_over_is_not_canceled(
     tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    executable(commands / "scontrol", TASK.format(state="COMPLETED", reason="None", code="3"))
+    executable(commands / "squeue", squeue(state="COMPLETED", code="3"))
     executable(commands / "scancel", f"touch {tmp_path}/canceled")
     keep(Record("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
     assert main(["cancel", "7"]) == 0
@@ -175,7 +174,7 @@ def test_what_is_over_is_not_canceled(
 
 @pytest.mark.parametrize(
     ("live", "shared", "words"),
-    [(0, (False,), ()), (0, (False, True), ("--array", "2")), (1, (True, False), ())],
+    [(1, (False,), ()), (1, (False, True), ("--array", "2")), (2, (True, False), ())],
 )
 def test_no_two_jobs_write_one_output(
     live: int,
@@ -187,13 +186,14 @@ def test_no_two_jobs_write_one_output(
 ) -> None:
     """Whichever of its jobs still waits; only those that all share it may."""
     output = tmp_path / "out.h5"
-    for number, own in enumerate(shared):
+    for number, own in enumerate(shared, 1):
         state = "PENDING" if number == live else "COMPLETED"
         (tmp_path / f"state{number}").write_text(state)
         keep(Record(str(number), str(output), "%j.log", ("--shared",) if own else ()))
     executable(
-        commands / "scontrol",
-        f'for job; do :; done; echo "JobId=$job JobState=$(cat {tmp_path}/state$job)"',
+        commands / "squeue",
+        'for own; do case "$own" in --jobs=*) job=${own#*=};; esac; done; '
+        + squeue(job="$job", state=f"$(cat {tmp_path}/state$job)"),
     )
     executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
     asked = ["example:lattices", "--max-qubits", "18", "-o", str(output), *words]
@@ -204,7 +204,7 @@ def test_no_two_jobs_write_one_output(
 def test_a_refused_submission_leaves_the_circuit_of_another(tmp_path: Path, commands: Path) -> None:
     executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
     executable(commands / "sbatch", "echo 7")
-    executable(commands / "scontrol", TASK.format(state="PENDING", reason="None", code="0"))
+    executable(commands / "squeue", squeue(state="PENDING"))
     first, second = QuantumCircuit(2), QuantumCircuit(2)
     second.x(0)
     output = tmp_path / "out.h5"
@@ -226,7 +226,7 @@ def test_a_result_is_there_without_slurm(
     assert capsys.readouterr().out.count("DONE") == 1
     keep(replace(RECORD, output=str(finished), submitted=time.time()))
     assert main(["status", str(finished)]) == 1  # that was there before the job: who knows
-    assert "no scontrol" in capsys.readouterr().err
+    assert "no squeue" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "cancel", "result"])
@@ -299,7 +299,7 @@ def test_what_a_later_job_wrote_is_not_shown(
     keep(replace(RECORD, output=str(output), submitted=1.0))
     keep(replace(RECORD, output=str(output), submitted=2.0, job="8"))
     shutil.copy(finished, output)
-    executable(commands / "scontrol", TASK.format(state=task[0], reason="None", code=task[1]))
+    executable(commands / "squeue", squeue(state=task[0], code=task[1]))
     own = hpcq.Job.of("7")
     assert own.status().state == expected
     with pytest.raises(HpcqError, match="it has no result"):
@@ -315,7 +315,7 @@ def test_within_its_job_the_file_tells(
     capsys: pytest.CaptureFixture,
 ) -> None:
     """A job that asks whether anything is saved is told of the run, and not of itself."""
-    executable(commands / "scontrol", TASK.format(state="RUNNING", reason="None", code="0"))
+    executable(commands / "squeue", squeue(state="RUNNING"))
     output = tmp_path / "out.h5"
     keep(replace(RECORD, output=str(output)))
     assert main(["status", str(output)]) == 0
@@ -327,7 +327,7 @@ def test_within_its_job_the_file_tells(
 
 @pytest.mark.parametrize("content", [b"", b"my thesis"])
 def test_a_damaged_output_is_named(content: bytes, tmp_path: Path, commands: Path) -> None:
-    executable(commands / "scontrol", TASK.format(state="COMPLETED", reason="None", code="0"))
+    executable(commands / "squeue", squeue(state="COMPLETED"))
     output = tmp_path / "out.h5"
     keep(replace(RECORD, output=str(output), log=str(tmp_path / "%j.log")))
     output.write_bytes(content)
@@ -342,7 +342,7 @@ def test_what_must_not_be_read_is_one_line(
     def denied(path: Path) -> int:
         raise PermissionError(13, "Permission denied", str(path))
 
-    executable(commands / "scontrol", TASK.format(state="FAILED", reason="None", code="1"))
+    executable(commands / "squeue", squeue(state="FAILED", code="1"))
     (tmp_path / "7.log").write_text("error")
     keep(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
     monkeypatch.setattr(job, "open_kept", denied)
@@ -352,10 +352,12 @@ def test_what_must_not_be_read_is_one_line(
     assert "ERROR" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("said", ["", "rubbish", "JobId= JobState=RUNNING"])
+@pytest.mark.parametrize(
+    "said", ["rubbish", "JobId=7 JobState=RUNNING", "7 N/A 0 RUNNING 0 0 c1 None"]
+)
 def test_rubbish_is_no_answer(said: str, commands: Path) -> None:
-    executable(commands / "scontrol", f"echo '{said}'")
-    with pytest.raises(slurm.SlurmError, match=r"scontrol said '.*', expected job 7"):
+    executable(commands / "squeue", f"echo '{said}'")
+    with pytest.raises(slurm.SlurmError, match=r"squeue said '.*', expected job 7"):
         slurm.tasks_of("7")
 
 

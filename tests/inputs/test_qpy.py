@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from qiskit import QuantumCircuit
 
 import hpcq
 from hpcq.errors import InputError
-from hpcq.inputs import qpy
+from hpcq.inputs import circuits, qpy
 from tests.hostile import qpy_of, resealed, symengine_pickle
 from tests.launch import run
 
@@ -103,7 +104,7 @@ def test_what_is_no_header_is_not_plain(data: bytes) -> None:
 def test_a_header_that_lies_is_refused() -> None:
     """A later version than it is: its pickle is not looked for, and it is not valid."""
     data = qpy_of(symengine_pickle(Path("/nowhere/mark"), 13), version=18, encoding=b"p")
-    with pytest.raises(InputError, match="x: not valid QPY"):
+    with pytest.raises(InputError, match="x: not a valid QPY file"):
         qpy.load_circuit(data, "x")
 
 
@@ -112,6 +113,55 @@ def test_old_qpy_without_pickles_is_read_in_the_sandbox(encoding: bytes) -> None
     data = qpy_of(struct.pack("<d", 0.5), b"f", encoding=encoding)
     (gate,) = qpy.load_circuit(data, "x").data
     assert (gate.name, gate.operation.params) == ("rz", [0.5])
+
+
+def gate_qpy(name: str, number: float, *, kind: bytes = b"i") -> bytes:
+    """Return plain QPY, as this process did not write it, of a class called with a number."""
+    value = struct.pack("<q" if kind == b"i" else "<d", number)
+    return qpy_of(value, kind, version=13, encoding=b"p", gate=name.encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "kind", "said"),
+    [
+        ("QuantumCircuit", 10**6, b"i", "MiB set for reading"),
+        ("QuantumVolume", 3000, b"i", "MiB set for reading|broke down"),
+        ("Delay", -5, b"i", "x: (not a valid QPY file|holds 'delay')"),
+        ("Delay", 5, b"i", "x: holds 'delay', expected only gates of a cut circuit"),
+        ("RZGate", math.nan, b"f", "x: 'rz' has nan, expected finite numbers"),
+    ],
+)
+def test_a_gate_of_a_result_harms_only_the_reader(
+    name: str, number: float, kind: bytes, said: str
+) -> None:
+    data = gate_qpy(name, number, kind=kind)
+    assert qpy.is_plain(data)
+    with pytest.raises(InputError, match=said):
+        qpy.load_circuit(data, "x")
+
+
+def test_one_reader_reads_all_that_is_new_and_nothing_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[list[str]] = []
+
+    def read(contents: list[tuple[str, bytes]]) -> list[QuantumCircuit]:
+        asked.append([name for name, _ in contents])
+        return whole(contents)
+
+    whole = circuits.read_qpys
+    monkeypatch.setattr(circuits, "read_qpys", read)
+    data = [gate_qpy("RZGate", angle, kind=b"f") for angle in (0.5, 0.25)]
+    mine = QuantumCircuit(1)
+    mine.rz(0.75, 0)
+    contents = [("a", data[0]), ("b", data[1]), ("c", data[0]), ("d", qpy.dump(mine))]
+    for _ in range(2):
+        found = qpy.load_circuits(contents)
+        assert [own.data[0].params for own in found] == [[0.5], [0.25], [0.5], [0.75]]
+        assert found[0] is not found[2]
+    assert asked == [["a", "b"]]
+    with pytest.raises(InputError, match="b: not a valid QPY file"):
+        qpy.load_circuits([("a", data[0]), ("b", data[1][:-9]), ("c", b"")][:2])
 
 
 def test_what_hpcq_writes_is_plain() -> None:

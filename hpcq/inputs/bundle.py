@@ -1,0 +1,22 @@
+"""Several named pieces of bytes as one, for the reader: a JSON line, then the pieces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+
+def pack_contents(contents: Sequence[tuple[str, bytes]]) -> bytes:
+    """Return names and bytes as one piece; see :func:`unpack_contents`."""
+    head = json.dumps([[name, len(data)] for name, data in contents])
+    return b"\n".join([head.encode(), b"".join(data for _, data in contents)])
+
+
+def unpack_contents(data: bytes) -> list[tuple[str, bytes]]:
+    """Return what :func:`pack_contents` packed."""
+    head, _, _ = data.partition(b"\n")
+    contents, start = [], len(head) + 1
+    for name, size in json.loads(head):
+        contents.append((name, data[start : start + size]))
+        start += size
+    return contents
