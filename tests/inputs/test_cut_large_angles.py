@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit, qasm2, qasm3
 from qiskit.circuit import AnnotatedOperation, ControlledGate, ControlModifier, PowerModifier
@@ -26,6 +26,9 @@ QUBITS = 4
 LABELS = ["ZXYZ", "IYXI", "XIIZ", "ZZZZ"]
 NAMES = sorted(set(PARAMETRISED) - {"global_phase"})
 FORMS = ["plain", "control", "open control", "late control", "inverse", "late power", "wrapped"]
+UNSHRUNK = [Phase.explicit, Phase.reuse, Phase.generate]
+"""A failure is shown as it was found: making it smaller takes minutes."""
+
 large = st.builds(
     lambda sign, size, digits: sign * digits * 10.0**size,
     st.sampled_from([-1.0, 1.0]),
@@ -114,7 +117,7 @@ def check(circuit: QuantumCircuit, **how: Any) -> None:
     assert np.abs(found - expected).max() < 1e-10
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, phases=UNSHRUNK)
 @given(circuit=circuits())
 def test_random_cut_circuits_with_large_angles(circuit: QuantumCircuit) -> None:
     # A gate on three qubits is several gates on two; many cuts take long.
@@ -122,7 +125,7 @@ def test_random_cut_circuits_with_large_angles(circuit: QuantumCircuit) -> None:
     check(circuit, partition="AAAB" if long else "AABB")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, phases=UNSHRUNK)
 @given(circuit=circuits([form for form in FORMS if not form.startswith("late")]))
 def test_random_files_with_large_angles(circuit: QuantumCircuit) -> None:
     check(qasm3.loads(qasm3.dumps(circuit)))
