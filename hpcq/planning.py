@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from hpcq.assembly import Job, Plan, assemble, costed
 from hpcq.choosing import SEARCH_SECONDS, Wish, choose, score_by
 from hpcq.config import SHARE_OF_MEMORY, Limits, Precision, rounded_memory, whole_number
-from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
+from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts, split_labels
 from hpcq.errors import InputError, MemoryLimitError
 from hpcq.farm.serial import Farm
+from hpcq.files import printable_path
 from hpcq.inputs.observables import as_observables
 from hpcq.machine import format_bytes, usable_cores, usable_memory
 from hpcq.search.objective import Aim
@@ -170,6 +171,8 @@ def plan_normalised(
         max_qubits = whole_number(max_qubits, "max_qubits", 1)
     if partition is not None and not isinstance(partition, Sequence):
         raise InputError(f"partition: {_shown(partition)}, expected one label a qubit")
+    if isinstance(partition, str):
+        partition = split_labels(partition)
     seed = whole_number(seed, "seed", 0)
     ranks = whole_number(ranks, "ranks", 1)
     if objective not in get_args(Aim):
@@ -205,7 +208,7 @@ def plan_normalised(
         chosen = cuts_from_partition(circuit, partition)
     elif cuts is not None:
         given_cuts = _as_cuts(cuts)
-        given_cuts.check(circuit)
+        given_cuts.check(circuit, _source_of(cuts))
         reduced = _reduced_for(given_cuts, job)
         chosen = reduced.own_cuts(given_cuts)
         if given_cuts.cones and len(given_cuts.cones) != reduced.num_cones:
@@ -327,10 +330,18 @@ def _as_cuts(cuts: object) -> Cuts:
     raise InputError(f"cuts: {_shown(cuts)}, expected Cuts, their JSON, or the path of its file")
 
 
+def _source_of(cuts: object) -> str:
+    """Return what messages call cuts: the name of their file, if there is one."""
+    named = isinstance(cuts, Path) or (isinstance(cuts, str) and not cuts.lstrip().startswith("{"))
+    return printable_path(str(cuts)) if named else "cuts"
+
+
 def _positive(value: object, name: str) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e6:
         return float(value)
-    raise InputError(f"{name}: {_shown(value)}, expected a number of seconds greater than 0")
+    raise InputError(
+        f"{name}: {_shown(value)}, expected a number of seconds between 0 and a million"
+    )
 
 
 def _shown(value: object) -> str:
