@@ -44,6 +44,7 @@ class Wish:
         seed: Seed of the search.
         reuse: Whether a device can measure a qubit, reset it and use it again.
         ranks: How many ranks share the run.
+        quick: Whether a few short attempts are enough, as for a hint in a message.
     """
 
     max_qubits: int
@@ -52,6 +53,7 @@ class Wish:
     seed: int = 0
     reuse: bool = False
     ranks: int = 1
+    quick: bool = False
 
 
 def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
@@ -74,7 +76,7 @@ def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
     reason = refusals[0] if refusals else MemoryLimitError("no cuts found")
     tries = min(_MOST_TRIES, _TRIED_GATES // (1 + len(job.simplifier.together.pairs)))
     for width in _wider(wish.max_qubits, job.circuit.num_qubits, tries):
-        trial = replace(wish, max_qubits=width, seconds=wish.seconds / 4)
+        trial = replace(wish, max_qubits=width, seconds=wish.seconds / 4, quick=True)
         if any(True for _ in _plans(job, trial, farm, [])):
             raise MemoryLimitError(
                 f"max_qubits: {wish.max_qubits} is too small ({reason}); {width} is the smallest "
@@ -113,7 +115,14 @@ def _fitting(
     bound = None if wish.reuse else lower_bound(graphs, reduced.labels, wish.max_qubits)
     for width in _widths(wish, reduced):
         objective = _objective(job, wish, width)
-        proposals = propose(graphs, objective, seconds=wish.seconds, seed=wish.seed, farm=farm)
+        proposals = propose(
+            graphs,
+            objective,
+            seconds=wish.seconds,
+            seed=wish.seed,
+            farm=farm,
+            quick=wish.quick,
+        )
         narrow = [cuts for cuts in proposals if _is_narrow(reduced, cuts, wish)]
         if wish.reuse:
             narrow = list(dict.fromkeys(_without_needless(reduced, cuts, wish) for cuts in narrow))

@@ -137,9 +137,10 @@ def check_same(
     words = ", ".join(
         "slices, which follow from --memory," * (own == "slices") or own for own in causes
     )
+    verb = "differ" if len(causes) > 1 or words.endswith(("s", ",")) else "differs"
     how = f": {'; '.join(details)}" if details else ""
     raise InputError(
-        f"output: {what} of another run ({words} differ{how}), expected the same run, or another "
+        f"output: {what} of another run ({words} {verb}{how}), expected the same run, or another "
         "file"
     )
 

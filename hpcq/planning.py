@@ -19,9 +19,10 @@ from hpcq.config import (
     some_seconds,
     whole_number,
 )
-from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts
+from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts, split_labels
 from hpcq.errors import InputError, MemoryLimitError
 from hpcq.farm.serial import Farm
+from hpcq.files import printable_path
 from hpcq.inputs.observables import as_observables
 from hpcq.machine import format_bytes, usable_cores, usable_memory
 from hpcq.search.objective import Aim
@@ -184,6 +185,8 @@ def plan_normalised(
         max_qubits = whole_number(max_qubits, "max_qubits", 1)
     if partition is not None and not isinstance(partition, Sequence):
         raise InputError(f"partition: {_shown(partition)}, expected one label a qubit")
+    if isinstance(partition, str):
+        partition = split_labels(partition)
     seed = whole_number(seed, "seed", 0)
     ranks = whole_number(ranks, "ranks", 1)
     if objective not in get_args(Aim):
@@ -219,7 +222,7 @@ def plan_normalised(
         chosen = cuts_from_partition(circuit, partition)
     elif cuts is not None:
         given_cuts = _as_cuts(cuts)
-        given_cuts.check(circuit)
+        given_cuts.check(circuit, _source_of(cuts))
         reduced = _reduced_for(given_cuts, job)
         chosen = reduced.own_cuts(given_cuts)
         if given_cuts.cones and len(given_cuts.cones) != reduced.num_cones:
@@ -339,6 +342,12 @@ def _as_cuts(cuts: object) -> Cuts:
     if isinstance(cuts, (str, Path)):
         return read_cuts(Path(cuts))
     raise InputError(f"cuts: {_shown(cuts)}, expected Cuts, their JSON, or the path of its file")
+
+
+def _source_of(cuts: object) -> str:
+    """Return what messages call cuts: the name of their file, if there is one."""
+    named = isinstance(cuts, Path) or (isinstance(cuts, str) and not cuts.lstrip().startswith("{"))
+    return printable_path(str(cuts)) if named else "cuts"
 
 
 def _shown(value: object) -> str:

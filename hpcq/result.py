@@ -172,6 +172,12 @@ class Result:
         return values_text(self.names, self.expectation_values, self.standard_errors)
 
 
+def _number_text(value: float) -> str:
+    """Write a value with 12 decimals, or 12 digits where decimals show too many or none."""
+    ordinary = value == 0 or 1e-6 <= abs(value) < 1e6
+    return f"{value:+.12f}" if ordinary else f"{value:+.12g}"
+
+
 def values_text(
     names: Sequence[str],
     values: Sequence[float] | NDArray[Any],
@@ -191,7 +197,7 @@ def values_text(
         uncertainty = f" ± {error:.2g}" if error else ""
         if not math.isfinite(error):
             uncertainty = " ± unknown"
-        lines.append(f"{name:<{width}}  {value:+.12f}{uncertainty}")
+        lines.append(f"{name:<{width}}  {_number_text(value)}{uncertainty}")
     return "\n".join(lines)
 
 

@@ -313,7 +313,9 @@ def check_plan(plan: object, ranks: int) -> Plan:
             than rank 0 can keep account of, or needs more memory than there is.
     """
     if not isinstance(plan, Plan):
-        raise InputError(f"plan: it is a {type(plan).__name__} on rank 0, expected a plan there")
+        where = " on rank 0" if ranks > 1 else ""
+        given = "None" if plan is None else f"a {type(plan).__name__}"
+        raise InputError(f"plan: {given}{where}, expected what hpcq.plan returns")
     if plan.sampling is not None:
         return plan
     if not plan.fits:

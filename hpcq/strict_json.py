@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 
@@ -32,3 +33,22 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number in JSON")
+
+
+def kind_in_json(value: object) -> str:
+    """Say in JSON's words what a value is.
+
+    >>> kind_in_json({}), kind_in_json([1]), kind_in_json(None)
+    ('an empty object', 'a list', 'null')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    kinds: dict[str, tuple[type, ...]] = {
+        "object": (Mapping,),
+        "list": (list, tuple),
+        "text": (str,),
+    }
+    for kind, types in kinds.items():
+        if isinstance(value, types):
+            return f"an empty {kind}" if not value else f"{'an' if kind[0] == 'o' else 'a'} {kind}"
+    return "a number" if isinstance(value, (int, float)) else f"a {type(value).__name__}"

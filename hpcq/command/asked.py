@@ -110,11 +110,6 @@ def how_to_plan(
     ]
     if options.observables is not None:
         observables += read_observables(options.observables, circuit.num_qubits)
-    partition = options.partition
-    if partition is not None and "," in partition:
-        partition = [label.strip() for label in partition.split(",")]
-        if not all(partition):
-            raise InputError(f"partition: {options.partition[:40]!r} has an empty label")
     search = {
         name: getattr(options, name)
         for name in ("objective", "search_seconds", "reuse_qubits")
@@ -126,7 +121,7 @@ def how_to_plan(
         "observables": observables or None,
         "budget": budget_for(options),
         "max_qubits": options.max_qubits,
-        "partition": partition,
+        "partition": options.partition,
         "cuts": Path(options.cuts) if options.cuts is not None else None,
         **search,
         "ranks": options.ranks,

@@ -235,6 +235,11 @@ def _words(
     several = isinstance(action, argparse._AppendAction)
     words = []
     for own in value if several and isinstance(value, list) else [value]:
+        if option == "observable" and not isinstance(own, str):
+            raise InputError(
+                f"{source}: {option} = {_shown(own)}, expected text in quotes, such as "
+                '"Z0 Z1" or "0011"'
+            )
         text = _text_of(own)
         if text is None:
             kind = "texts or finite numbers" if several else "text or a finite number"

@@ -63,7 +63,7 @@ def precision(text: str) -> str | float:
     value = _number(text)
     if value is None:
         raise argparse.ArgumentTypeError(
-            f"{text[:40]!r}, expected single, double, or a standard error greater than 0"
+            f"{text[:40]!r}, expected single, double, or a standard error between 0 and a million"
         )
     return value
 

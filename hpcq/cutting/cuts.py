@@ -108,7 +108,9 @@ class Cuts:
         except (ValueError, RecursionError) as error:
             raise InputError(f"{source}: expected JSON, got: {str(error)[:100]}") from None
         if not isinstance(data, Mapping):
-            raise InputError(f"{source}: expected a JSON object, got {type(data).__name__}")
+            raise InputError(
+                f"{source}: expected a JSON object, got {strict_json.kind_in_json(data)}"
+            )
         if data.get("format", CUTS_FORMAT) != CUTS_FORMAT:
             raise InputError(
                 f"{source}: format is {str(data['format'])[:40]!r}, expected {CUTS_FORMAT!r}"
@@ -171,6 +173,11 @@ class Cuts:
         self._check_distinct(source)
         pairs = two_qubit_gates(circuit)
         for gate in self.gates:
+            if not pairs:
+                raise InputError(
+                    f"{source}: gate cut at gate {gate.gate}, but the circuit has no "
+                    "two-qubit gates"
+                )
             if not 0 <= gate.gate < len(pairs):
                 raise InputError(
                     f"{source}: gate cut at gate {gate.gate}, expected 0 to {len(pairs) - 1} "
@@ -190,6 +197,11 @@ class Cuts:
                 raise InputError(
                     f"{source}: wire cut on qubit {wire.qubit}, expected 0 to "
                     f"{circuit.num_qubits - 1}"
+                )
+            if count[wire.qubit] < 2:
+                raise InputError(
+                    f"{source}: wire cut on qubit {wire.qubit}, which has {count[wire.qubit]} "
+                    "two-qubit gates; expected a qubit with at least 2, to be cut between them"
                 )
             if not 1 <= wire.after < count[wire.qubit]:
                 raise InputError(
@@ -236,6 +248,20 @@ def cuts_from_partition(
             if labels[pair[0]] != labels[pair[1]]
         )
     )
+
+
+def split_labels(labels: str, source: str = "partition") -> str | list[str]:
+    """Return labels of a partition; with commas, as in ``"0,0,10,10"``, what is between them.
+
+    Raises:
+        InputError: If a label is empty.
+    """
+    if "," not in labels:
+        return labels
+    split = [label.strip() for label in labels.split(",")]
+    if not all(split):
+        raise InputError(f"{source}: {labels[:40]!r} has an empty label")
+    return split
 
 
 def read_cuts(path: Path) -> Cuts:

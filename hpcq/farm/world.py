@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from hpcq.errors import HpcqError, MissingDependencyError, StoppedError, WorldOfOneError
+from hpcq.errors import HpcqError, InputError, MissingDependencyError, StoppedError, WorldOfOneError
 from hpcq.farm.launcher import check_not_inherited, without_stray_rank
 from hpcq.farm.mpi import MpiFarm
 from hpcq.farm.serial import Farm, SerialFarm
@@ -58,6 +58,11 @@ def open_farm(comm: Comm | None = None) -> Farm:
         except HpcqError as error:
             error.alone = True
             raise
+    elif not callable(getattr(comm, "Get_size", None)):
+        raise InputError(
+            f"comm: a {type(comm).__name__}, expected an mpi4py communicator or None (observables "
+            "are given to hpcq.plan)"
+        )
     return MpiFarm(comm) if comm.Get_size() > 1 else SerialFarm()
 
 

@@ -179,6 +179,9 @@ class Expander:
             raise RefusedError("classical control is not supported")
         if name in ("measure", "reset") and not isinstance(operation, Gate):
             return Leaf(name, name)
+        for index, value in enumerate(getattr(operation, "params", ())):
+            if isinstance(value, float) and not math.isfinite(value):
+                finite(value, f"parameter {index} of {name!r}")
         operation = with_reduced_angles(operation)
         if isinstance(operation, UnitaryGate):
             matrix = _checked_unitary(operation.to_matrix(), num_qubits)

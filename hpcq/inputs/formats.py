@@ -125,7 +125,19 @@ def reason_of(error: BaseException) -> str:
     inner = re.search(r"Error: ([^\n]+)", message)  # the rest is a backtrace of the QPY reader
     text = one_line(inner[1] if inner else message, 160)
     text = re.sub(r"<input>:(\d+),(\d+):", r"line \1, column \2:", text)
-    return text or type(error).__name__
+    line = None if re.search(r"\bline \d|^\d+,\d+:", text) else _line_of(error)
+    return (f"line {line}: " if line else "") + (text or type(error).__name__)
+
+
+def _line_of(error: BaseException) -> int | None:
+    """Return the line of the OpenQASM 3 program that a loader was at, if it can be told."""
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        span = getattr(trace.tb_frame.f_locals.get("node"), "span", None)
+        found = getattr(span, "start_line", None) or found
+        trace = trace.tb_next
+    return found
 
 
 def _text(data: bytes, name: str) -> str:

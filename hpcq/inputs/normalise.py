@@ -109,6 +109,9 @@ class _Writer:
         self._touched = bytearray(source.num_qubits)
         self._measured: set[int] = set()
         try:
+            if isinstance(source.global_phase, float) and math.isnan(source.global_phase):
+                # Qiskit takes it by full turns, which makes NaN of infinity.
+                raise RefusedError("the global phase is nan or infinite, expected a finite number")
             self.phase = finite(source.global_phase, "the global phase")
         except RefusedError as refusal:
             raise InputError(f"{name}: {refusal}") from None

@@ -28,6 +28,7 @@ from hpcq.inputs.pauli_text import (
     parse_sum,
     render,
 )
+from hpcq.strict_json import kind_in_json
 
 __all__ = [
     "Observable",
@@ -141,7 +142,7 @@ def read_observables(path: str | os.PathLike[str], num_qubits: int) -> tuple[Obs
     name = printable_path(path)
     content = _load_json(path, name)
     if not isinstance(content, list) or not content:
-        raise InputError(f"{name}: got {_kind(content)}, expected a list of observables")
+        raise InputError(f"{name}: got {kind_in_json(content)}, expected a list of observables")
     found = tuple(
         _from_mapping(entry, num_qubits, f"{name}: [{index}]")
         for index, entry in enumerate(content)
@@ -208,7 +209,9 @@ def _convert(entry: Any, num_qubits: int, index: int) -> Observable | None:
 
 def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
     if not isinstance(entry, Mapping):
-        raise InputError(f"{where}: got {_kind(entry)}, expected an object with name and terms")
+        raise InputError(
+            f"{where}: got {kind_in_json(entry)}, expected an object with name and terms"
+        )
     if set(entry) not in ({"name", "terms"}, {"label"}, {"name", "label"}):
         keys = ", ".join(_quoted(key) for key in list(entry)[:5]) or "none"
         raise InputError(f"{where}: has the keys {keys}, expected 'name' and 'terms', or 'label'")
@@ -221,7 +224,8 @@ def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
     terms = entry["terms"]
     if not isinstance(terms, (list, tuple)) or not terms:
         raise InputError(
-            f"{where}.terms: got {_kind(terms)}, expected [[Pauli string or label, number], ...]"
+            f"{where}.terms: got {kind_in_json(terms)}, expected "
+            "[[Pauli string or label, number], ...]"
         )
     parsed = []
     for index, term in enumerate(terms):
@@ -258,6 +262,8 @@ def _with_real(terms: Sequence[Given]) -> list[tuple[PauliString, float]]:
         number = _finite(value, where)
         most = max(most, abs(number))
         sums[string] = sums.get(string, 0.0) + number
+        if not cmath.isfinite(sums[string]):
+            _refuse_sum(where)
         places.setdefault(string, where)
     for string, number in sums.items():
         if abs(number.imag) > _ROUNDING * most:

@@ -247,7 +247,7 @@ class _Term:
                 self._take_factor(token["letters"], token["qubit"])
             else:
                 self._check_alone()
-                self._take_label(token["letters"])
+                self._take_label(token)
         self.is_empty = self._wants_factor = False
 
     def finish(self) -> tuple[PauliString, float]:
@@ -293,22 +293,33 @@ class _Term:
             _refuse(self._where, f"a term names qubit {qubit} twice, expected one factor a qubit")
         self._factors[qubit] = letters
 
-    def _take_label(self, letters: str) -> None:
+    def _take_label(self, token: re.Match[str]) -> None:
+        letters, after = token["letters"], token.string[token.end() : token.end() + 1].strip()
         if letters == "I":
             self._label = ()
-        else:
-            self._label = parse_label(letters, self._num_qubits, self._where)
+            return
+        if after and len(letters) != self._num_qubits:
+            _refuse(
+                self._where,
+                f"unexpected {after!r} after {_cut(letters)!r}, expected a qubit number in the "
+                f"digits 0 to 9 after a letter, or a label of {self._num_qubits} letters",
+            )
+        self._label = parse_label(letters, self._num_qubits, self._where)
 
     def _check_alone(self) -> None:
         if self._label is not None or self._factors:
             _refuse(self._where, f"a label stands alone in its term, {_EXPECTED}")
 
     def _check_separate(self, token: re.Match[str]) -> None:
-        """Refuse a coefficient like that of `01Z0`, which looks like part of a label."""
+        """Refuse a coefficient like that of `01Z0`, which looks like part of a label.
+
+        `10Z0` could be one on four qubits only; on others it is 10 times Z0.
+        """
         number, rest = self._digits, token[0]
+        word = number + re.split(r"\s", token.string[token.start() :], maxsplit=1)[0]
         if (
-            number[:1] == "0"
-            and number.isdigit()
+            number.isdigit()
+            and (number[0] == "0" or self._could_be_label(word))
             and not self._factors
             and not self._wants_factor
             and rest == rest.strip()
@@ -318,6 +329,9 @@ class _Term:
                 f"the number {_cut(number)!r} runs into {_cut(rest)!r}, expected a space or '*' "
                 f"between them, or 'label:{_cut(number + rest)}' for a label with projectors",
             )
+
+    def _could_be_label(self, word: str) -> bool:
+        return len(word) == self._num_qubits and set(word) <= set("IXYZ01rl")
 
     def _unknown(self, token: re.Match[str]) -> NoReturn:
         found = token["other"]

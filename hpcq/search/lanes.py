@@ -57,6 +57,7 @@ class Lane:
         steps: Steps of annealing.
         excess: Bits that a qubit too many costs at first.
         seed: Seed of all its choices.
+        quick: Whether one start and one round of annealing are enough.
     """
 
     kind: Start
@@ -64,6 +65,7 @@ class Lane:
     steps: int
     excess: float
     seed: int
+    quick: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,10 @@ class Found:
     beyond: float
 
 
-def lanes(graph: EndGraph, objective: Objective, seconds: float, seed: int) -> list[Lane]:
-    """Return the attempts that a budget allows for one graph."""
+def lanes(
+    graph: EndGraph, objective: Objective, seconds: float, seed: int, quick: bool = False
+) -> list[Lane]:
+    """Return the attempts that a budget allows for one graph; with ``quick``, a few short ones."""
     wires = graph.num_wires
     fewest = -(-wires // objective.width)
     guess = _first_guess(graph, objective, seed)
@@ -97,12 +101,13 @@ def lanes(graph: EndGraph, objective: Objective, seconds: float, seed: int) -> l
     plain = list(
         _overhead_starts(fewest) if objective.aim == "overhead" else _starts(fewest, wires)
     )
-    if graph.num_ends > _MANY_ENDS:
+    quick = quick or graph.num_ends > _MANY_ENDS
+    if quick:
         plain = _for_many_ends(plain)
     share = int(seconds * _STEPS_PER_SECOND / max(1, len(plain)))
     share = min(share, _STEPS_PER_END * graph.num_ends)
     return [
-        Lane(kind, min(parts, wires), share, excess, seed + number)
+        Lane(kind, min(parts, wires), share, excess, seed + number, quick)
         for number, (kind, parts) in enumerate(plain)
     ]
 
@@ -128,7 +133,7 @@ def run_lane(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
     """Do one attempt and return the labels it found."""
     rng = random.Random(lane.seed)
     labels = _best_start(graph, objective, lane)
-    rounds = _ROUNDS if graph.num_ends <= _MANY_ENDS else _ROUNDS[-1:]
+    rounds = _ROUNDS[-1:] if lane.quick else _ROUNDS
     for times, hot in rounds:
         goal = replace(objective, excess=times * lane.excess)
         partition = Partition(graph, labels, goal)
@@ -141,7 +146,7 @@ def run_lane(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
 def _best_start(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
     """Return the best of a few starts, each with a seed of its own."""
     tries = max(1, min(_MOST_TRIES, _TRIED_ENDS // graph.num_ends))
-    if lane.kind not in ("qubits", "ends"):
+    if lane.quick or lane.kind not in ("qubits", "ends"):
         tries = 1
     found = []
     for trial in range(tries):

@@ -33,6 +33,7 @@ def propose(
     seconds: float,
     seed: int,
     farm: Farm,
+    quick: bool = False,
 ) -> tuple[Cuts, ...]:
     """Propose cuts of a circuit.
 
@@ -43,6 +44,7 @@ def propose(
             that the proposals depend on the seed alone.
         seed: Seed of the search.
         farm: Ranks to spread the attempts over; the proposals are the same on any number.
+        quick: Whether a few short attempts are enough.
 
     Returns:
         The proposals, the best of them first as far as the search can tell; parts that could not
@@ -61,7 +63,7 @@ def propose(
     share = seconds / max(1, len(searched))
     order = SearchOrder(
         tuple(searched.values()),
-        tuple(tuple(lanes(graph, objective, share, seed)) for graph in searched.values()),
+        tuple(tuple(lanes(graph, objective, share, seed, quick)) for graph in searched.values()),
         objective,
     )
     for graph, labels in zip(order.graphs, order.labels(farm), strict=True):
