@@ -172,9 +172,16 @@ class Result:
         return values_text(self.names, self.expectation_values, self.standard_errors)
 
 
+_ROUNDING = 1e-13
+"""Size of values of exact runs that may be rounding errors of coefficients of about 1."""
+
+
 def _number_text(value: float) -> str:
-    """Write a value with 12 decimals, or 12 digits where decimals show too many or none."""
-    ordinary = value == 0 or 1e-6 <= abs(value) < 1e6
+    """Write a value with 12 decimals, or 12 digits where decimals show too many or few.
+
+    What is as small as rounding errors is shown as 0; files and JSON have all digits.
+    """
+    ordinary = abs(value) < _ROUNDING or 1e-6 <= abs(value) < 1e6
     return f"{value:+.12f}" if ordinary else f"{value:+.12g}"
 
 
