@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from hpcq.shots.batches import Batch
 from hpcq.shots.counts import Counts
 from hpcq.shots.estimate import Round
 from hpcq.shots.joint import Drawn, JointRound
+from hpcq.shots.reading import Recipes
 from hpcq.shots.record import Record
 from hpcq.store.plain import PlainGroup
 from hpcq.store.summary import check_identity, read_numbers
@@ -77,26 +79,26 @@ def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Record:
         )
         for number, source in enumerate(numbered(group["sources"]))
     )
+    parts = tuple(_or_none(piece.attrs["part"]) for piece in pieces)
+    if not {use for use in uses if use is not None} <= set(range(len(sources))):
+        raise ValueError(f"{group.name}: a subcircuit has a source that is not there")
     mode = str(group.attrs["mode"])
     rounds: list[Any] = []
-    for own in numbered(group["rounds"]):
-        weight = float(own.attrs["weight"])
-        places = [own[f"sources/{number}"] for number in range(len(sources))]
+    for measured in numbered(group["rounds"]):
+        weight = float(measured.attrs["weight"])
+        if not 0 < weight < math.inf:
+            raise ValueError(f"{measured.name}: its weight is {weight}, expected a number above 0")
+        places = [measured[f"sources/{number}"] for number in range(len(sources))]
         counts = tuple(map(_read_counts, places))
         if mode == "enumerated":
-            recipes = tuple(tuple(map(int, place.attrs["recipes"])) for place in places)
+            recipes = tuple(map(_read_recipes, places, sources, counts))
             rounds.append(Round(weight, recipes, counts))
         else:
-            drawn = Drawn(
-                tuple(own[f"factors/{part}"][()] for part in range(len(own.get("factors", ())))),
-                tuple(
-                    own[f"readings/{number}"][()].astype(np.intp)
-                    for number in range(len(subcircuits))
-                ),
-            )
+            tensors = [None if use is None else sources[use] for use in uses]
+            drawn = _read_drawn(measured, subcircuits, tensors, len(set(parts) - {None}))
             rows = tuple(
-                read_numbers(place["variants"], (len(own), None), "iu")
-                for place, own in zip(places, counts, strict=True)
+                read_numbers(place["variants"], (len(own), len(tensor.shape)), "iu")
+                for place, own, tensor in zip(places, counts, sources, strict=True)
             )
             rounds.append(JointRound(weight, drawn, rows, counts))
     return Record(
@@ -104,9 +106,51 @@ def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Record:
         check_identity(json.loads(group.attrs["identity"])),
         sources,
         tuple(uses),
-        tuple(_or_none(piece.attrs["part"]) for piece in pieces),
+        parts,
         tuple(rounds),
     )
+
+
+def _read_recipes(place: PlainGroup, tensor: SampledTensor, counts: Counts) -> Recipes:
+    """Read the recipe of each port of a source, and make sure that all variants were counted."""
+    recipes = tuple(map(int, place.attrs["recipes"]))
+    fits = len(recipes) == len(tensor.menus) and all(
+        0 <= recipe < len(menu.recipes) for recipe, menu in zip(recipes, tensor.menus, strict=False)
+    )
+    if not fits or len(counts) != tensor.num_variants:
+        raise ValueError(f"{place.name}: its recipes or counts are not those of the subcircuit")
+    return recipes
+
+
+def _read_drawn(
+    measured: PlainGroup,
+    subcircuits: Sequence[Subcircuit],
+    tensors: Sequence[SampledTensor | None],
+    parts: int,
+) -> Drawn:
+    """Read the joint samples of a round.
+
+    Args:
+        measured: The round.
+        subcircuits: All subcircuits.
+        tensors: The source of each of them; None where no term sees it.
+        parts: Number of parts.
+    """
+    factors = [read_numbers(measured[f"factors/{part}"], (None,)) for part in range(parts)]
+    samples = len(factors[0]) if factors else None
+    readings = []
+    for number, (subcircuit, tensor) in enumerate(zip(subcircuits, tensors, strict=True)):
+        place = measured[f"readings/{number}"]
+        found = read_numbers(place, (samples, len(subcircuit.ports)), "iu").astype(np.intp)
+        limits = [1] * found.shape[1]
+        if tensor is not None:
+            limits = [len(menu.readings) for menu in tensor.menus]
+        if ((found < 0) | (found >= np.array(limits, dtype=np.intp))).any():
+            raise ValueError(f"{place.name}: has readings that no port gives")
+        readings.append(found)
+    if not samples or any(len(own) != samples or not np.isfinite(own).all() for own in factors):
+        raise ValueError(f"{measured.name}: its factors and readings do not fit together")
+    return Drawn(tuple(factors), tuple(readings))
 
 
 def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None:

@@ -175,7 +175,7 @@ def test_nested_communicators_and_refused_runs_leave_room_for_the_next() -> None
             np.testing.assert_allclose(values, 1.0, atol=1e-10)
         with pytest.raises(InputError, match=rf"rank {last} on .*: stop_signal: 'DOG'"):
             hpcq.run(plan, comm, stop_signal="DOG" if comm.rank == last else "USR1")
-        with pytest.raises(InputError, match="it is a NoneType on rank 0"):
+        with pytest.raises(InputError, match="plan: None on rank 0"):
             hpcq.run(None if comm.rank == 0 else plan, comm)
     alone.Free()
     pair.Free()

@@ -37,7 +37,8 @@ def test_an_outcome_has_the_sign_of_the_paulis_where_the_projectors_fit() -> Non
         0b110: [1, 1, 1, -1],
         0b011: [1, 0, 0, 1],
     }
-    found = string_signs(tensor, np.array(list(expected), dtype=np.uint64))
+    outcomes = np.array(list(expected), dtype=np.uint64)
+    found = string_signs(tensor, outcomes, range(len(strings)))
     assert found.tolist() == list(expected.values())
     assert Reader(tensor).coin_variances(0).tolist() == [0, 0.5, 0.25, 1]
 
