@@ -377,7 +377,7 @@ COUNTS = "sampling/rounds/0/sources/0"
 
 def _lengthened(name: str) -> Callable[[h5py.File], None]:
     def change(file: h5py.File) -> None:
-        _put(name, np.append(file[name][()], file[name][-1]))(file)
+        _put(name, np.append(file[name][()], file[name][-1:], axis=0))(file)
 
     return change
 
@@ -391,12 +391,59 @@ def _lengthened(name: str) -> Callable[[h5py.File], None]:
         (_put(f"{COUNTS}/starts", np.zeros(0, int)), "do not fit together"),
         (_put(f"{COUNTS}/times", np.array([0.5])), "numbers"),
         (_attribute("identity", "[]", "sampling"), "expected texts by name"),
+        (_attribute("recipes", [100], COUNTS), "not those of the subcircuit"),
+        (_attribute("recipes", [-1], COUNTS), "not those of the subcircuit"),
+        (_attribute("recipes", [0, 0, 0], COUNTS), "not those of the subcircuit"),
+        (_attribute("weight", float("nan"), "sampling/rounds/0"), "expected a number above 0"),
+        (_attribute("source", 7, "subcircuits/0"), "not a whole hpcq result"),
     ],
 )
 def test_shots_that_no_run_measured_are_one_line(
     change: Callable[[h5py.File], None], said: str, measured: Path, tmp_path: Path
 ) -> None:
     output = Path(shutil.copy(measured, tmp_path / "out.h5"))
+    assert hpcq.load(output).details is not None
+    resealed(output, change)
+    with pytest.raises(InputError, match=said):
+        hpcq.load(output)
+
+
+def _without(name: str) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("drawn") / "out.h5"
+    circuit = QuantumCircuit(2)
+    circuit.h([0, 1])
+    circuit.cz(0, 1)
+    how = {"partition": "AB", "threads": 1, "shots": 100, "max_variants": 2}
+    hpcq.run(hpcq.plan(circuit, "Z0 X1", seed=1, **how), output=output, device="cpu")
+    return output
+
+
+DRAWN = "sampling/rounds/0"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_without(f"{DRAWN}/factors"), "factors"),
+        (_lengthened(f"{DRAWN}/factors/0"), "expected"),
+        (_lengthened(f"{DRAWN}/readings/1"), "expected"),
+        (_put(f"{DRAWN}/readings/0", np.full((2, 1), 99)), "readings that no port gives"),
+        (_put(f"{DRAWN}/readings/0", np.full((2, 1), -1)), "readings that no port gives"),
+        (_put(f"{DRAWN}/factors/0", np.full(2, np.inf)), "do not fit together"),
+    ],
+)
+def test_samples_that_no_run_drew_are_one_line(
+    change: Callable[[h5py.File], None], said: str, drawn: Path, tmp_path: Path
+) -> None:
+    output = Path(shutil.copy(drawn, tmp_path / "out.h5"))
     assert hpcq.load(output).details is not None
     resealed(output, change)
     with pytest.raises(InputError, match=said):
