@@ -30,7 +30,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (["Z0 Z5", "X2"], {}, "(observables differ: only asked for: 'X2'; only there: 'X1')"),
         (["Z0 Z5"], {}, "(observables differ: only there: 'X1')"),
         (["X1", "Z0 Z5"], {}, "(observables differ: they are the same in another order)"),
-        (None, {"precision": "single"}, "(precision differ: precision was double and is single)"),
+        (None, {"precision": "single"}, "(precision differs: precision was double and is single)"),
         (
             None,
             {"partition": "AABBBB"},
@@ -56,9 +56,9 @@ def test_what_differs_is_named(
 @pytest.mark.parametrize(
     ("more", "how", "said"),
     [
-        ({"seed": 3}, {}, "(seed differ: seed was 0 and is 3)"),
-        ({}, {"backend": "generic:6"}, "(backend differ: backend was aer and is generic:6)"),
-        ({}, {"noise": "fake_sherbrooke"}, "(noise differ)"),
+        ({"seed": 3}, {}, "(seed differs: seed was 0 and is 3)"),
+        ({}, {"backend": "generic:6"}, "(backend differs: backend was aer and is generic:6)"),
+        ({}, {"noise": "fake_sherbrooke"}, "(noise differs)"),
     ],
 )
 def test_what_measures_is_named(more: dict, how: dict, said: str, files: dict[str, Path]) -> None:
