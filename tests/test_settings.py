@@ -342,7 +342,7 @@ def test_an_unknown_variable_is_a_warning_of_one_rank(
     assert resolve(HPCQ_MAX_QBITS="3", **known).max_qubits is None
     (line,) = capsys.readouterr().err.splitlines()
     assert line == ("hpcq: warning: HPCQ_MAX_QBITS is no setting, the nearest is HPCQ_MAX_QUBITS")
-    resolve(HPCQ_max_qubits="3", PMI_RANK="1")
+    resolve(HPCQ_max_qubits="3", PMI_RANK="1", PMI_SIZE="2")
     assert capsys.readouterr().err == ""
 
 
