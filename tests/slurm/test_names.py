@@ -196,7 +196,7 @@ def test_two_users_submit_in_one_folder(
     assert "may not be" in commands[user]("submit", *words, "-o", "of root.h5", code=2)
     held = commands["root"].submit(*words, "-o", "held.h5", "--sbatch=--hold")
     before = (folder / ".held.h5.jobs").read_bytes()
-    assert "denied" in commands[user]("cancel", "held.h5", code=1)
+    assert "not known to be yours" in commands[user]("cancel", "held.h5", code=2)
     assert "is what job" in commands[user]("submit", *words, "-o", "held.h5", code=2)
     assert (folder / ".held.h5.jobs").read_bytes() == before
     assert commands["root"]("status", held, "--json")["state"] == "QUEUED"
