@@ -6,7 +6,6 @@ Importing this module imports neither Qiskit nor NumPy.
 from __future__ import annotations
 
 import cmath
-import json
 import math
 import numbers
 import os
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from hpcq import strict_json
 from hpcq.errors import InputError
 from hpcq.files import open_regular, printable_path
 from hpcq.inputs.operators import Given, terms_of
@@ -28,7 +28,6 @@ from hpcq.inputs.pauli_text import (
     parse_sum,
     render,
 )
-from hpcq.strict_json import kind_in_json
 
 __all__ = [
     "Observable",
@@ -142,7 +141,9 @@ def read_observables(path: str | os.PathLike[str], num_qubits: int) -> tuple[Obs
     name = printable_path(path)
     content = _load_json(path, name)
     if not isinstance(content, list) or not content:
-        raise InputError(f"{name}: got {kind_in_json(content)}, expected a list of observables")
+        raise InputError(
+            f"{name}: got {strict_json.kind_in_json(content)}, expected a list of observables"
+        )
     found = tuple(
         _from_mapping(entry, num_qubits, f"{name}: [{index}]")
         for index, entry in enumerate(content)
@@ -209,9 +210,8 @@ def _convert(entry: Any, num_qubits: int, index: int) -> Observable | None:
 
 def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
     if not isinstance(entry, Mapping):
-        raise InputError(
-            f"{where}: got {kind_in_json(entry)}, expected an object with name and terms"
-        )
+        kind = strict_json.kind_in_json(entry)
+        raise InputError(f"{where}: got {kind}, expected an object with name and terms")
     if set(entry) not in ({"name", "terms"}, {"label"}, {"name", "label"}):
         keys = ", ".join(_quoted(key) for key in list(entry)[:5]) or "none"
         raise InputError(f"{where}: has the keys {keys}, expected 'name' and 'terms', or 'label'")
@@ -224,7 +224,7 @@ def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
     terms = entry["terms"]
     if not isinstance(terms, (list, tuple)) or not terms:
         raise InputError(
-            f"{where}.terms: got {kind_in_json(terms)}, expected "
+            f"{where}.terms: got {strict_json.kind_in_json(terms)}, expected "
             "[[Pauli string or label, number], ...]"
         )
     parsed = []
@@ -332,30 +332,13 @@ def _load_json(path: str | os.PathLike[str], name: str) -> Any:
     with os.fdopen(descriptor, "rb") as source:
         data = source.read(MAX_FILE_BYTES + 1)
     try:
-        return json.loads(
-            data.decode("utf-8-sig"),
-            object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
-        )
+        return strict_json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: byte {error.start} is not UTF-8, expected JSON") from None
     except RecursionError:
         raise InputError(f"{name}: is nested too deeply, expected a list of observables") from None
     except ValueError as error:  # json.JSONDecodeError, or a number with thousands of digits
         raise InputError(f"{name}: is not valid JSON: {_quoted(str(error))[1:-1]}") from None
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {_quoted(key)} comes twice in one object")
-        found[key] = value
-    return found
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _refuse_kind(where: str, value: Any) -> NoReturn:
