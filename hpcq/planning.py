@@ -69,8 +69,7 @@ def plan(
         observables: One or a list of SparsePauliOp, SparseObservable, Pauli or text: a sum such as
             ``"Z0 Z5 + 0.5 X2"``, a label such as ``"ZIIX"`` or ``"label:Z0+-"`` (rightmost is qubit
             0; Qiskit's letters), or an outcome of all qubits such as ``"0011"``, which stands for
-            its probability
-            or ``"ZIIX"`` (rightmost letter is qubit 0). If none is given, Z on every qubit.
+            its probability. If none is given, Z on every qubit.
         max_qubits: Search for cuts so that no subcircuit is wider than this.
         partition: One label a qubit; every gate between labels is cut.
         cuts: Explicit cuts, as an object, the JSON that ``hpcq plan --save`` writes, or its
