@@ -211,15 +211,15 @@ def _run(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from hpcq.report import result_text
-    from hpcq.store import load_summary, read_progress
+    from hpcq.store import load_progress
 
-    result = load_summary(options.file)
+    result, stages = load_progress(options.file)
     if options.json:
         print(result.to_json())
     elif options.csv:
         print(result.to_csv(), end="")
     else:
-        print(result_text(result, read_progress(Path(options.file))))
+        print(result_text(result, stages))
     return 0
 
 

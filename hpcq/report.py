@@ -307,7 +307,7 @@ def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str
 
     Args:
         result: The result.
-        stages: How far each stage of an unfinished run is; see :func:`hpcq.store.read_progress`.
+        stages: How far each stage of an unfinished run is; see :func:`hpcq.store.load_progress`.
     """
     seconds = result.provenance.get("seconds", {})
     phases = ", ".join(f"{printable(name)} {value:.3g} s" for name, value in seconds.items())

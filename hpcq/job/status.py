@@ -14,7 +14,7 @@ from hpcq.farm.worker import here
 from hpcq.files import printable, printable_path, read_kept, resolved
 from hpcq.job.keeping import checked_status, read_status, shared_folder
 from hpcq.job.watching import duration
-from hpcq.store import load_summary, read_progress
+from hpcq.store import load_progress
 
 _SILENT_SECONDS = 30.0
 """Without a word for so long, a run on another host is taken to be over."""
@@ -39,9 +39,9 @@ def status_of(path: Path) -> dict[str, Any]:
         raise InputError(f"{printable_path(path)}: {error.strerror}") from None
     saved = None
     if path.exists():
-        saved = load_summary(path)
+        saved, stages = load_progress(path)
         status |= {"saved": path.stat().st_mtime, "provenance": dict(saved.provenance)}
-        status |= {"stages": read_progress(path)}
+        status |= {"stages": stages}
     members = list(members_of(shared_folder(path)))
     if members:
         status["members"] = members

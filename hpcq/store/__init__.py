@@ -2,12 +2,21 @@
 
 from hpcq.store.files import seal_of
 from hpcq.store.progress import read_progress
-from hpcq.store.results import check_output, identity_in, load, load_summary, rewrite, save
+from hpcq.store.results import (
+    check_output,
+    identity_in,
+    load,
+    load_progress,
+    load_summary,
+    rewrite,
+    save,
+)
 
 __all__ = [
     "check_output",
     "identity_in",
     "load",
+    "load_progress",
     "load_summary",
     "read_progress",
     "rewrite",

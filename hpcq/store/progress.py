@@ -42,16 +42,21 @@ def write_unfinished(unfinished: Unfinished, file: h5py.File) -> None:
 def read_progress(path: Path) -> list[dict[str, Any]]:
     """Return the name, the total and the number done of each stage of an unfinished run."""
     with open_sealed(path) as file:
-        if "unfinished" not in file:
-            return []
-        return [
-            {
-                "name": str(own.attrs["name"]),
-                "total": _number_of_tasks(own, "total"),
-                "done": _number_of_tasks(own, "done"),
-            }
-            for own in numbered(file["unfinished/stages"])
-        ]
+        return progress_in(file)
+
+
+def progress_in(file: PlainGroup) -> list[dict[str, Any]]:
+    """Return what :func:`read_progress` does, of an open file."""
+    if "unfinished" not in file:
+        return []
+    return [
+        {
+            "name": str(own.attrs["name"]),
+            "total": _number_of_tasks(own, "total"),
+            "done": _number_of_tasks(own, "done"),
+        }
+        for own in numbered(file["unfinished/stages"])
+    ]
 
 
 def read_unfinished(file: PlainGroup) -> Unfinished:

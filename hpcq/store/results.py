@@ -21,7 +21,7 @@ from hpcq.inputs.pauli_text import PauliString, parse_string
 from hpcq.result import Details, Result
 from hpcq.store.files import FORMAT, FORMAT_VERSION, is_result, open_sealed, write_sealed
 from hpcq.store.plain import PlainGroup
-from hpcq.store.progress import read_unfinished, write_unfinished
+from hpcq.store.progress import progress_in, read_unfinished, write_unfinished
 from hpcq.store.records import read_record, write_record
 from hpcq.store.summary import read_identity, read_numbers, read_summary
 from hpcq.store.texts import numbered, text, texts
@@ -133,6 +133,15 @@ def load_summary(path: str | Path) -> Result:
     """Read a result without circuit and tensors; see :func:`load`."""
     with open_sealed(Path(path)) as file:
         return read_summary(file)
+
+
+def load_progress(path: str | Path) -> tuple[Result, list[dict[str, Any]]]:
+    """Read a result as :func:`load_summary`, and how far each stage of an unfinished run is.
+
+    The checksum of a file takes as long as reading it, so both come from one look.
+    """
+    with open_sealed(Path(path)) as file:
+        return read_summary(file), progress_in(file)
 
 
 def identity_in(path: Path) -> dict[str, str]:
