@@ -84,15 +84,21 @@ def _broken_channel(environment: Mapping[str, str]) -> str:
 
     MPICH aborts at once where it cannot reach its launcher, in several lines that don't say why.
     """
-    channel = environment.get(_CHANNEL)
-    if channel is None:
+    if _CHANNEL not in environment:
         return _broken_port(environment.get(_PORT))
+    channel = _channel(environment)
     expected = "expected the number of the socket that the launcher opened for this process"
-    if not re.fullmatch("[0-9]{1,6}", channel):
-        return f"{_CHANNEL}={printable_path(channel)[:40]} is no number, {expected}"
-    if not stat.S_ISSOCK(os.fstat(int(channel)).st_mode):
+    if channel is None:
+        return f"{_CHANNEL}={printable_path(environment[_CHANNEL])[:40]} is no number, {expected}"
+    if not stat.S_ISSOCK(os.fstat(channel).st_mode):
         return f"{_CHANNEL}={channel} is no socket here, {expected}"
     return ""
+
+
+def _channel(environment: Mapping[str, str]) -> int | None:
+    """Return the descriptor of the way to MPICH's launcher; None where no number names it."""
+    text = environment.get(_CHANNEL, "")
+    return int(text) if re.fullmatch("[0-9]{1,6}", text) else None
 
 
 def _broken_port(port: str | None) -> str:
@@ -116,11 +122,11 @@ def give_up(exit_code: int, environment: Mapping[str, str] = os.environ) -> None
 
     Hydra does not mind a process that ends without having started MPI; other launchers do.
     """
-    channel = environment.get(_CHANNEL, "")
-    if _HYDRA in environment and re.fullmatch("[0-9]{1,6}", channel):
+    channel = _channel(environment)
+    if _HYDRA in environment and channel is not None:
         time.sleep(_LAST_WORDS_SECONDS)
         with suppress(OSError):
-            os.write(int(channel), f"cmd=abort exitcode={exit_code}\n".encode())
+            os.write(channel, f"cmd=abort exitcode={exit_code}\n".encode())
 
 
 def inherited(environment: Mapping[str, str] = os.environ, proc: Path = Path("/proc")) -> str:
@@ -128,10 +134,10 @@ def inherited(environment: Mapping[str, str] = os.environ, proc: Path = Path("/p
     for pid in _ancestors(environment, proc):
         if _has_mpi(proc / str(pid)):
             return f"process {pid}, which started this one, is the MPI rank"
-    channel = environment.get(_CHANNEL, "")
-    if re.fullmatch("[0-9]{1,6}", channel):
+    channel = _channel(environment)
+    if channel is not None:
         try:
-            os.fstat(int(channel))
+            os.fstat(channel)
         except OSError:
             return f"the launcher's file {_CHANNEL}={channel} is closed here"
     return ""
