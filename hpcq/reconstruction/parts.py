@@ -102,17 +102,14 @@ class Parts:
                     if place not in found[number]:
                         found[number][place] = np.zeros((points, len(self.choices[number])))
                     found[number][place][:, row] += coefficient * others
-        return [
-            (
-                np.array(sorted(derivatives), dtype=np.intp),
-                np.stack(
-                    [derivatives[place] for place in sorted(derivatives)]
-                    or [np.empty((points, len(choices)))],
-                    axis=1,
-                )[:, : len(derivatives)],
-            )
-            for derivatives, choices in zip(found, self.choices, strict=True)
-        ]
+        adjoints = []
+        for derivatives, choices in zip(found, self.choices, strict=True):
+            places = sorted(derivatives)
+            adjoint = np.zeros((points, len(places), len(choices)))
+            for number, place in enumerate(places):
+                adjoint[:, number] = derivatives[place]
+            adjoints.append((np.array(places, dtype=np.intp), adjoint))
+        return adjoints
 
 
 def _products_of_others(factors: Sequence[Reals]) -> list[Reals]:

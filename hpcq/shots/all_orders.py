@@ -32,9 +32,11 @@ Arrays = Sequence[NDArray[Any]]
 
 FEWEST_PAIRS = 4
 MAX_PAIRS = 128
-"""Pairs of points: 4, and twice as many again and again until the variance is known, or 128. With 32
-the standard error of a product of 8 factors of 3 errors each was 12 percent too small in every run,
-for all runs draw the same signs."""
+"""Pairs of points: 4, and twice as many again and again until the variance is known, or 128.
+
+With 32, the standard error of a product of 8 factors of 3 errors each was 12 percent too small in
+every run, because all runs draw the same signs.
+"""
 
 _LINEAR = 0.03
 """Relative range of the points' variances below which 4 pairs are enough."""
@@ -69,7 +71,7 @@ def variance_of_all_orders(
         seed: Seed of the points, the same whenever the same counts are looked at.
     """
     rng = np.random.default_rng(seed)
-    halves: list[Reals] = []
+    mean: Reals | None = None
     pairs, number = 0, min(FEWEST_PAIRS, max_pairs)
     while True:
         times = (rng.permutation(number) + rng.random(number)) / number + cautious
@@ -79,16 +81,22 @@ def variance_of_all_orders(
                 for some in np.split(times, range(pairs_at_once, number, pairs_at_once))
             ]
         )
-        halves = [np.mean(halves, axis=0), found.mean(axis=0)] if halves else [found.mean(axis=0)]
-        pairs += number
-        mean = np.asarray(np.mean(halves, axis=0))
-        if len(halves) == 1:
+        latest = np.asarray(found.mean(axis=0))
+        if mean is None:
+            mean = latest
             enough = np.all(np.ptp(found, axis=0) <= _LINEAR * mean)
-        else:
-            enough = np.all(np.abs(halves[0] - halves[1]) <= _AGREE * mean)
+        else:  # as many pairs as all before
+            before, mean = mean, (mean + latest) / 2
+            enough = np.all(np.abs(before - latest) <= _AGREE * mean)
+        pairs += number
         number = pairs
         if enough or pairs + number > max_pairs:
             return mean
+
+
+def random_signs(shape: tuple[int, ...], rng: np.random.Generator) -> Reals:
+    """Draw 1 and -1, as likely one as the other."""
+    return np.asarray(rng.integers(0, 2, shape) * 2.0 - 1.0)
 
 
 def _of_pairs(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.shots.all_orders import random_signs
 from hpcq.shots.counts import Counts
 from hpcq.shots.reading import Reader
 
@@ -27,7 +28,7 @@ Reals = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 SUPPOSED = 4.0
-"""Supposed shots of a variant, the a above, for standard errors.
+"""Supposed shots of a variant, the a above.
 
 Where n shots agree, the mean of their signs is off by about a / n at most. Of 0, 1, 2 and 4, the
 last was the only one whose error bars held for means of 0.8 to 0.97 and few shots; elsewhere they
@@ -75,7 +76,7 @@ class Block:
         """Pick what belongs to these variants and strings from an array of all of them."""
         return np.asarray(shares[np.ix_(self.variants, self.strings)])
 
-    def variances(self, weights: Reals, shares: Reals, supposed: float) -> Reals:
+    def variances(self, weights: Reals, shares: Reals) -> Reals:
         """Return the variance of one shot's score: the sum of its signs times their weights.
 
         Args:
@@ -83,7 +84,6 @@ class Block:
                 the tensor, readings of the tensor).
             shares: How much each variant contributes to each string, shape (variants of the
                 tensor, strings of the tensor).
-            supposed: Number of supposed shots.
 
         Returns:
             Shape (variants, scores).
@@ -100,10 +100,10 @@ class Block:
             found[:, some] = np.sum((self.factors @ entries) ** 2, axis=1)
             uncertain = self.coins > 0
             squares = entries[:, uncertain] ** 2 * self.coins[uncertain, None]
-            found[:, some] += supposed * np.sum(squares, axis=1)
-        return found / self._supposed_shots(supposed)[:, None]
+            found[:, some] += SUPPOSED * np.sum(squares, axis=1)
+        return found / self._divisors[:, None]
 
-    def draw(self, number: int, supposed: float, rng: np.random.Generator) -> Reals:
+    def draw(self, number: int, rng: np.random.Generator) -> Reals:
         """Draw errors of the mean of one shot.
 
         Their covariance is that of one shot. They are sums of few random signs and not Gaussian:
@@ -112,21 +112,21 @@ class Block:
 
         Args:
             number: How many errors to draw of every entry.
-            supposed: Number of supposed shots.
             rng: Source of the signs.
 
         Returns:
             Shape (number, variants, strings, readings).
         """
         variants, rank, entries = self.factors.shape
-        signs = _signs((number, variants, 1, rank), rng)
+        signs = random_signs((number, variants, 1, rank), rng)
         found = (signs @ self.factors)[:, :, 0]
-        found += np.sqrt(supposed * self.coins) * _signs((number, variants, entries), rng)
-        found /= np.sqrt(self._supposed_shots(supposed))[:, None]
+        found += np.sqrt(SUPPOSED * self.coins) * random_signs((number, variants, entries), rng)
+        found /= np.sqrt(self._divisors)[:, None]
         return found.reshape(number, variants, len(self.strings), -1)
 
-    def _supposed_shots(self, supposed: float) -> Reals:
-        return np.maximum(self.shots - 1, 0) + supposed
+    @property
+    def _divisors(self) -> Reals:
+        return np.maximum(self.shots - 1, 0) + SUPPOSED
 
 
 def blocks_of(reader: Reader, counts: Sequence[Counts]) -> Iterator[Block]:
@@ -199,7 +199,3 @@ def _reduced(factors: Reals) -> Reals:
     if rows == 0 or (min(rows, entries) > _MAX_REDUCED_RANK and rows <= 4 * entries):
         return factors
     return np.asarray(np.linalg.qr(factors, mode="r"), dtype=np.float64)
-
-
-def _signs(shape: tuple[int, ...], rng: np.random.Generator) -> Reals:
-    return np.asarray(rng.integers(0, 2, shape) * 2.0 - 1.0)

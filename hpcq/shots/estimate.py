@@ -12,7 +12,7 @@ in it: with the fixed weights, a subcircuit that got few shots in a heavy round 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from hpcq.reconstruction.gradients import Reconstruction
 from hpcq.reconstruction.leaves import Tensor
 from hpcq.shots.all_orders import FEWEST_PAIRS, MAX_PAIRS, variance_of_all_orders
 from hpcq.shots.counts import Counts
-from hpcq.shots.covariance import SUPPOSED, Block, blocks_of
+from hpcq.shots.covariance import Block, blocks_of
 from hpcq.shots.reading import Reader, Reals, Recipes
 from hpcq.shots.sources import Sources
 
@@ -43,10 +43,10 @@ _MAX_DRAW_FLOPS = 2e11
 Where that allows fewer points than usual, standard errors are noisier."""
 
 _SWEEPS = 2
-_SUPPOSED_WHEN_PLANNING = 4.0
-"""Supposed shots where a round is planned, for there only ratios between variants count."""
-
 _PLANNING_PAIRS = 4
+
+_Gradients = tuple[NDArray[np.intp], NDArray[np.intp], int, Tensor]
+"""Some points, some observables, a source, and their gradients by its tensor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +89,7 @@ class Estimator:
         self._tables: list[list[Reals]] = []
         self._known_kinds: dict[int, list[_Kind]] = {}
         self._known_blocks: dict[int, list[Block]] = {}
+        self._known_gradients: list[_Gradients] | None = None
         rounds, self.rounds = self.rounds, []
         for own in rounds:
             self.add(own)
@@ -99,6 +100,7 @@ class Estimator:
         self.rounds.append(measured)
         self._known_kinds.clear()
         self._known_blocks.clear()
+        self._known_gradients = None
         self._tables.append(tables)
         self._found.append(
             [
@@ -121,8 +123,7 @@ class Estimator:
 
     def values(self) -> Reals:
         """Return the estimate of every observable."""
-        tensors = [tensor[None] for tensor in self.tensors()]
-        return self.reconstruction.values([own[0] for own in self.sources.spread(tensors)])
+        return self.reconstruction.values(self.sources.spread(self.tensors()))
 
     def errors(self, *, quick: bool = False, cautious: bool = False) -> Reals:
         """Return the standard error of every observable.
@@ -153,8 +154,7 @@ class Estimator:
     @property
     def _pairs_at_once(self) -> int:
         """Pairs of points whose tensors and errors fit into some memory."""
-        each = 4 * 16 * sum(tensor.size for tensor in self._found[0])
-        return max(1, _BATCH_BYTES // max(1, each))
+        return max(1, _BATCH_BYTES // max(1, 4 * self._tensor_bytes))
 
     def _best_tensors(self) -> list[Tensor]:
         """Return every source's tensor with each round weighted by the source's shots in it."""
@@ -180,7 +180,7 @@ class Estimator:
             for kind in self._kinds(source):
                 weights = reader.weights(flat, kind.recipes)
                 for block in self._blocks(source):
-                    each = block.variances(weights, kind.shares, SUPPOSED)
+                    each = block.variances(weights, kind.shares)
                     found += (kind.variance_factors[block.variants] @ each).reshape(found.shape)
             variances[np.ix_(points, some)] += found
         return variances
@@ -194,7 +194,7 @@ class Estimator:
             for kind in self._kinds(source):
                 table = np.zeros(shape)
                 for block in self._blocks(source):
-                    errors = block.draw(number, SUPPOSED, rng)
+                    errors = block.draw(number, rng)
                     errors *= block.of(kind.shares)[None, :, :, None]
                     errors *= np.sqrt(kind.variance_factors[block.variants])[:, None, None]
                     table[:, block.strings[:, None, None], block.columns] += errors.swapaxes(1, 2)
@@ -218,16 +218,14 @@ class Estimator:
             For each source, shape (variants,).
         """
         spreads = [np.zeros(reader.tensor.num_variants) for reader in self.readers]
-        points = self._possible_tensors(_PLANNING_PAIRS)
-        for _, some, source, gradient in self._gradients(points):
+        for source, gradient, each in self._possible_gradients(importance, _PLANNING_PAIRS):
             reader = self.readers[source]
-            weights = reader.weights(gradient.reshape(-1, *gradient.shape[2:]), recipes[source])
+            weights = reader.weights(gradient, recipes[source])
             total = np.sum([own.counts[source].shots for own in self.rounds], axis=0)
             shares = reader.shares(total)
             used = reader.used(recipes[source])
-            each = np.tile(importance[some], len(gradient)) / len(points[0])
             for block in self._blocks(source):
-                variances = block.variances(weights, shares, _SUPPOSED_WHEN_PLANNING)
+                variances = block.variances(weights, shares)
                 spreads[source][block.variants] += used[block.variants] * (variances @ each)
         return spreads
 
@@ -241,16 +239,15 @@ class Estimator:
             importance: Weight of each observable's variance.
         """
         chosen = [tuple(0 for _ in reader.tensor.menus) for reader in self.readers]
-        pair_bytes = 2 * 16 * len(importance) * sum(tensor.size for tensor in self._found[0])
+        pair_bytes = 2 * len(importance) * self._tensor_bytes
         pairs = min(_PLANNING_PAIRS, _MAX_CHOICE_BYTES // max(1, pair_bytes))
         if pairs == 0:
             return tuple(chosen)
-        points = self._possible_tensors(pairs)
         noises = [np.maximum(1 - self._table(k) ** 2, 0) for k in range(len(self.readers))]
-        for _, some, source, gradient in self._gradients(points, _MAX_CHOICE_BYTES):
+        for source, gradient, each in self._possible_gradients(
+            importance, pairs, _MAX_CHOICE_BYTES
+        ):
             reader = self.readers[source]
-            flat = gradient.reshape(-1, *gradient.shape[2:])
-            each = np.tile(importance[some], len(gradient)) / len(points[0])
             for place in [*range(len(reader.tensor.menus))] * _SWEEPS:
                 ways = [
                     (*chosen[source][:place], recipe, *chosen[source][place + 1 :])
@@ -258,22 +255,51 @@ class Estimator:
                 ]
                 if len(ways) > 1:
                     chosen[source] = min(
-                        ways, key=lambda way: reader.cost(flat, way, each, noises[source])
+                        ways, key=lambda way: reader.cost(gradient, way, each, noises[source])
                     )
         return tuple(chosen)
 
-    def _possible_tensors(self, pairs: int) -> list[Tensor]:
-        """Return tensors that may be the true ones, shape (points, strings, index pairs).
+    def _possible_gradients(
+        self, importance: Reals, pairs: int, batch_bytes: int = _BATCH_BYTES
+    ) -> Iterator[tuple[int, Tensor, Reals]]:
+        """Yield gradients at tensors that may be the true ones.
+
+        Recipes and shots of a round are chosen by the same gradients, which are worked out once
+        where they are small.
 
         Args:
+            importance: Weight of each observable's variance.
             pairs: Pairs of points, of which there are fewer where time or memory are short.
+            batch_bytes: Bytes of all gradients that are yielded together.
+
+        Yields:
+            A source, gradients by its tensor, shape (rows, strings, index pairs), each row of some
+            observable at some point, and the weights of the rows.
         """
         pairs = min(self._affordable(pairs), self._pairs_at_once)
+        found: Iterable[_Gradients]
+        if 2 * pairs * len(importance) * self._tensor_bytes > _BATCH_BYTES:
+            found = self._gradients(self._possible_tensors(pairs), batch_bytes)
+        else:
+            if self._known_gradients is None:
+                self._known_gradients = list(self._gradients(self._possible_tensors(pairs)))
+            found = self._known_gradients
+        for _, some, source, gradient in found:
+            each = np.tile(importance[some], len(gradient)) / (2 * pairs)
+            yield source, gradient.reshape(-1, *gradient.shape[2:]), each
+
+    def _possible_tensors(self, pairs: int) -> list[Tensor]:
+        """Return tensors that may be the true ones, shape (points, strings, index pairs)."""
         errors = self._draw_errors(pairs, np.random.default_rng(0))
         return [
             middle[None] + np.concatenate([error, -error])
             for middle, error in zip(self._best_tensors(), errors, strict=True)
         ]
+
+    @property
+    def _tensor_bytes(self) -> int:
+        """Bytes of all sources' tensors."""
+        return 16 * sum(tensor.size for tensor in self._found[0])
 
     def _kinds(self, source: int) -> list[_Kind]:
         """Return the kinds of rounds that a source's shots came in."""
@@ -330,7 +356,7 @@ class Estimator:
 
     def _gradients(
         self, tensors: Sequence[Tensor], batch_bytes: int = _BATCH_BYTES
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], int, Tensor]]:
+    ) -> Iterator[_Gradients]:
         """Yield some points, some observables, a source, and their gradients by its tensor.
 
         Args:
@@ -347,7 +373,7 @@ class Estimator:
         observables = np.arange(self.reconstruction.parts.num_observables)
         for first in range(0, number, together):
             points = np.arange(first, min(first + together, number))
-            spread = self.sources.spread([tensor[points] for tensor in tensors])
+            spread = self.sources.spread([tensor[points] for tensor in tensors], axis=1)
             for start in range(0, len(observables), batch):
                 some = observables[start : start + batch]
                 for source, gradient in self._by_source(spread, some, tensors):

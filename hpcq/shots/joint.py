@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from hpcq.cutting.subcircuits import CutCircuit, Edge
 from hpcq.reconstruction.parts import Parts
-from hpcq.shots.all_orders import FEWEST_PAIRS, MAX_PAIRS, Arrays, variance_of_all_orders
+from hpcq.shots.all_orders import (
+    FEWEST_PAIRS,
+    MAX_PAIRS,
+    Arrays,
+    random_signs,
+    variance_of_all_orders,
+)
 from hpcq.shots.batches import Batch
 from hpcq.shots.counts import Counts
 from hpcq.shots.joint_means import Indices, Means, Reals, distinct_variants
@@ -227,7 +233,7 @@ class JointEstimator:
         factors = [estimate.error_factor for estimate in self._estimates]
 
         def draw_errors(number: int, rng: np.random.Generator) -> list[Reals]:
-            return [(rng.integers(0, 2, (number, len(own))) * 2.0 - 1.0) @ own for own in factors]
+            return [random_signs((number, len(own)), rng) @ own for own in factors]
 
         variances = variance_of_all_orders(
             self._first_order,

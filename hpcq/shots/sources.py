@@ -83,14 +83,17 @@ class Sources:
         )
         return cls(tensors, tuple(uses), places)
 
-    def spread(self, tensors: Sequence[NDArray[np.complex128]]) -> list[NDArray[np.complex128]]:
-        """Return every subcircuit's tensor at every point; an empty one where no term sees it.
+    def spread(
+        self, tensors: Sequence[NDArray[np.complex128]], axis: int = 0
+    ) -> list[NDArray[np.complex128]]:
+        """Return every subcircuit's tensor; an empty one where no term sees it.
 
         Args:
-            tensors: The tensor of every source at every point, shape (points, strings, ...).
+            tensors: The tensor of every source.
+            axis: The axis of the strings: 0, or 1 where the points come before them.
         """
         nothing = np.empty((1, 0), dtype=complex)
         return [
-            nothing if use is None else tensors[use][:, places]
+            nothing if use is None else np.take(tensors[use], places, axis=axis)
             for use, places in zip(self.uses, self.places, strict=True)
         ]

@@ -107,7 +107,7 @@ def test_the_scatter_of_shots_is_their_covariance(measured: tuple[Reader, list[C
     weights = rng.normal(size=(3, len(tensor.strings), int(np.prod(reader.sizes))))
     shares = rng.uniform(size=(tensor.num_variants, len(tensor.strings)))
     for block in blocks_of(reader, rounds):
-        found = block.variances(weights, shares, 4.0)
+        found = block.variances(weights, shares)
         for place, variant in enumerate(block.variants.tolist()):
             expected = covariance_of(reader, rounds, variant, 4.0)
             part = weights[:, block.strings][:, :, block.columns[place]]
@@ -126,7 +126,7 @@ def test_drawn_errors_have_the_covariance_of_a_shot(
     reader, rounds = measured
     block: Block = next(iter(blocks_of(reader, rounds)))
     number = 20_000
-    drawn = block.draw(number, 4.0, np.random.default_rng(3))
+    drawn = block.draw(number, np.random.default_rng(3))
     for place, variant in enumerate(block.variants.tolist()[:5]):
         errors = drawn[:, place].reshape(number, -1)
         expected = covariance_of(reader, rounds, variant, 4.0)
@@ -145,7 +145,7 @@ def test_large_groups_of_variants_are_split_into_blocks_of_the_same_scatter(
     def variances() -> np.ndarray:
         found = np.zeros(tensor.num_variants)
         for block in blocks_of(reader, rounds):
-            found[block.variants] = block.variances(weights, shares, 4.0)[:, 0]
+            found[block.variants] = block.variances(weights, shares)[:, 0]
         return found
 
     whole = variances()
@@ -164,9 +164,8 @@ def test_the_error_is_the_deviation_of_values_that_may_be_true(name: str, shots:
     values = []
     for place in range(number):
         tensors = [middle + error[place] for middle, error in zip(best, drawn, strict=True)]
-        spread = estimator.sources.spread([tensor[None] for tensor in tensors])
-        values.append(estimator.reconstruction.values([tensor[0] for tensor in spread]))
+        values.append(estimator.reconstruction.values(estimator.sources.spread(tensors)))
     np.testing.assert_allclose(estimator.errors(), np.std(values, axis=0), rtol=0.15)
-    middle = [tensor[0] for tensor in estimator.sources.spread([own[None] for own in best])]
-    off = np.mean(values, axis=0) - estimator.reconstruction.values(middle)
+    middle = estimator.reconstruction.values(estimator.sources.spread(best))
+    off = np.mean(values, axis=0) - middle
     assert np.all(np.abs(off) < 5 * np.std(values, axis=0) / np.sqrt(number))
