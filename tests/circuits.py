@@ -16,3 +16,11 @@ def two_halves(seed: int = 3) -> QuantumCircuit:
         for qubit in range(5):
             circuit.cz(qubit, qubit + 1)
     return circuit
+
+
+def joined_pair() -> QuantumCircuit:
+    """Return 2 qubits, one of them in both states, joined by a CZ, to be cut as AB."""
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cz(0, 1)
+    return circuit

@@ -19,6 +19,7 @@ import hpcq
 from hpcq.cli import main
 from hpcq.errors import InputError
 from hpcq.store.plain import PlainGroup
+from tests.circuits import joined_pair
 from tests.hostile import resealed
 
 SECRET = "a key of somebody's, as long as it takes"
@@ -27,10 +28,8 @@ SECRET = "a key of somebody's, as long as it takes"
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("whole") / "out.h5"
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cz(0, 1)
-    hpcq.run(hpcq.plan(circuit, "Z0", partition="AB", threads=1), output=output, device="cpu")
+    plan = hpcq.plan(joined_pair(), "Z0", partition="AB", threads=1)
+    hpcq.run(plan, output=output, device="cpu")
     return output
 
 
@@ -364,10 +363,7 @@ def test_details_that_no_run_writes_are_one_line(
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("measured") / "out.h5"
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cz(0, 1)
-    plan = hpcq.plan(circuit, "Z0", partition="AB", threads=1, shots=100, seed=1)
+    plan = hpcq.plan(joined_pair(), "Z0", partition="AB", threads=1, shots=100, seed=1)
     hpcq.run(plan, output=output, device="cpu")
     return output
 

@@ -33,13 +33,9 @@ FORGED = "".join(
 
 
 @pytest.fixture(autouse=True)
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    executable(folder / "scancel", f'echo "$@" >> {tmp_path}/canceled')
-    return folder
+def commands(commands: Path, tmp_path: Path) -> Path:
+    executable(commands / "scancel", f'echo "$@" >> {tmp_path}/canceled')
+    return commands
 
 
 @pytest.fixture

@@ -23,16 +23,10 @@ from hpcq.batch.submit import Order, put_into_the_queue
 from hpcq.cli import main
 from hpcq.errors import HpcqError, InputError
 from tests.batch.stand_ins import squeue
+from tests.circuits import joined_pair
 from tests.doctor.test_launching import executable
 
-
-@pytest.fixture(autouse=True)
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return folder
+pytestmark = pytest.mark.usefixtures("commands")
 
 
 @pytest.mark.parametrize("said", ["42", "42;cluster", "Welcome to the 7 seas\n42", "42\nthank you"])
@@ -99,10 +93,7 @@ RECORD = Record("7", "out.h5", "%j.log", ())
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("finished") / "out.h5"
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cz(0, 1)
-    hpcq.run(hpcq.plan(circuit, "Z0", partition="AB"), output=output)
+    hpcq.run(hpcq.plan(joined_pair(), "Z0", partition="AB"), output=output)
     return output
 
 
