@@ -25,7 +25,7 @@ _MOST_SECONDS = 1e9
 """Seconds that anything may be said to take, 30 years; what is larger is a mistake."""
 
 _THREADS_A_CORE = 4
-"""Threads that a run takes for each core: a few too many are only slower, thousands start none."""
+"""Most threads of a run for each core: a few too many slow it down, thousands cannot be started."""
 
 
 @dataclass(frozen=True)

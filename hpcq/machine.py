@@ -35,7 +35,7 @@ PMIX_RANK, _PMIX_SERVER = "PMIX_RANK", "PMIX_SERVER_URI"
 """PMIx tells no size here; whoever has its rank also has variables that name its server."""
 
 _KEY = re.compile("AUTH|CREDENTIAL|JWT|KEY|PASS|SECRET|TOKEN")
-"""In names of variables that may hold what nobody else must know."""
+"""Words in the names of variables that may hold secrets."""
 
 _SQUEUE_SECONDS = 5.0
 """How long squeue may take: all ranks wait. Without it SIGTERM still stops a run, all saved."""

@@ -92,7 +92,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def logs(options: argparse.Namespace) -> int:
-    """Print what a job has said; on a terminal without what would do something to it."""
+    """Print a job's log; on a terminal, control characters are shown as ``?``."""
     job = Job.of(options.job)
     said = job.logs()
     if sys.stdout is not None and sys.stdout.isatty():

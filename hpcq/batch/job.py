@@ -168,8 +168,8 @@ class Job:
         """
         if not self._record.is_ours:
             raise InputError(
-                f"job: {self.id} is not known to be yours, expected one that you submitted; what "
-                f"says so is {printable_path(record_file(self.output))!r}, which others can write"
+                f"job: {self.id} is not known to be yours, because others can write its record "
+                f"{printable_path(record_file(self.output))!r}; expected a job that you submitted"
             )
         status = self._asked(self._check)
         if self._record.local or status.is_with_slurm:

@@ -92,7 +92,7 @@ def start(command: Sequence[str], log: Path, output: Path) -> tuple[str, str]:
 
 
 def _shell(output: Path) -> list[str]:
-    """Return how every run's command begins: with the shell, and what it shall do."""
+    """Return the shell and its script, with which the command of every run begins."""
     return ["sh", "-c", _KEEPS_THE_CODE, str(code_file(output))]
 
 
@@ -113,7 +113,11 @@ def _fresh(place: Path) -> BinaryIO:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without what is in the words already, or makes a process a rank."""
+    """Return the environment without settings of the command line and variables of a launcher.
+
+    The command has the settings as flags, and with a launcher's variables it would take itself
+    for an MPI rank.
+    """
     said = {*run_variables(), *launcher_variables()}
     kept = {name: value for name, value in os.environ.items() if name not in said}
     return {**kept, "HPCQ_SITE": "none"}

@@ -28,8 +28,8 @@ MAX_QPY_BYTES = 4 << 30
 """Of all circuits of a result; each of them has been a file, or a piece of one."""
 
 _QPY_SECONDS, _QPY_BYTE_SECONDS, _QPY_BYTE_BYTES = 10.0, 1e-5, 100
-"""Limits on reading a result's circuits: so much, and so much more for each byte of QPY. 0.5
-microseconds and 4 bytes were measured for each byte of circuits of 10^5 gates."""
+"""Limits on reading a result's circuits: seconds, and further seconds and bytes of memory for each
+byte of QPY. For circuits of 10^5 gates, 0.5 microseconds and 4 bytes a byte were measured."""
 
 _STARTUP_SECONDS = 120.0  # importing Qiskit from a cold parallel file system
 _BOOT = (
@@ -236,7 +236,7 @@ def _module_path() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return an environment with nothing to hide, in which the reader has one thread."""
+    """Return the reader's environment: no secrets, and one thread."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     kept.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     kept["QISKIT_SETTINGS"] = os.devnull

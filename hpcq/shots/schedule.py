@@ -76,7 +76,7 @@ class Schedule(Protocol):
         """Return the standard error of every observable."""
 
     def rough_errors(self) -> NDArray[np.float64]:
-        """Return standard errors that are quickly known and noisier."""
+        """Return noisier estimates of the standard errors, which take less time."""
 
     def cautious_errors(self) -> NDArray[np.float64]:
         """Return standard errors to decide by; they are not smaller than :meth:`errors`."""
@@ -114,7 +114,7 @@ class Account:
         return self._errors
 
     def rough_errors(self) -> NDArray[np.float64]:
-        """Return standard errors that are quickly known and noisier."""
+        """Return noisier estimates of the standard errors, which take less time."""
         return self._rough_errors
 
     def cautious_errors(self) -> NDArray[np.float64]:
