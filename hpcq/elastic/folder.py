@@ -31,7 +31,7 @@ _BEATS = 8.0
 
 _LOOK_SECONDS = 1.0
 _TRIES = 5
-_OURS = re.compile(r"member\.|claim\.|part\.|plan$|\.hpcq-.*\.part$")
+_OURS = re.compile(r"member\.|claim\.|part\.|plan$|run$|\.hpcq-.*\.part$")
 """Names of what is in such a folder."""
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hpcq.result import Result
 
 _POLL_SECONDS = 0.2
-_PLAN, _RESULT = "plan", "result"
+_PLAN, _RUN, _RESULT = "plan", "run", "result"
 _BEGINNING = {
     "phase": "plan",
     "done": 0,
@@ -62,6 +62,7 @@ class SharedKeeper(Keeper):
         self._planned: dict[str, Any] = {}
         self._stages: list[Sharing] = []
         self._identity: Identity = {}
+        self._told_run: dict[str, Any] = {}
         self._told = -math.inf
         self.folder.tell({"slurm_job": os.environ.get("SLURM_JOB_ID")})
         self.tell(_BEGINNING, now=True)
@@ -119,31 +120,46 @@ class SharedKeeper(Keeper):
                 self.folder.remember(_PLAN, self._planned)
 
     def agree(self, identity: Identity, asked: Asked | None = None) -> None:
-        """Make sure that all jobs are at work on the same run.
+        """Make sure that all jobs are at work on the same run: that of the first to say so.
 
         Args:
             identity: What it is known by.
             asked: What it was asked for, to say how others differ.
 
         Raises:
-            InputError: If another one is at work on another.
+            InputError: If the first was at work on another.
             FolderGoneError: If the others are done.
         """
         self._identity = dict(identity)
+        self._told_run = {"identity": self._identity}
+        if asked is not None:
+            self._told_run["asked"] = asked.to_json()
         try:
-            told = {} if asked is None else {"asked": asked.to_json()}
-            self.folder.tell({"identity": self._identity, **told}, now=True)
-            for name, said in self.folder.members().items():
-                known = said.get("identity")
-                if name != self.folder.name and isinstance(known, dict):
-                    other = Asked.from_json(said.get("asked"))
-                    check_same(known, identity, "a shared result", other, asked)
+            first = self._tell_run()
+            known = first.get("identity")
+            if isinstance(known, dict):
+                check_same(
+                    known, identity, "a shared result", Asked.from_json(first.get("asked")), asked
+                )
         except InputError:
             self.withdraw()
             raise
         except OSError:
             if self._is_over():
                 raise FolderGoneError(self.folder.path) from None
+
+    def _tell_run(self) -> Mapping[str, Any]:
+        """Say what this job is at work on, unless somebody has; return what the first said.
+
+        Only one job can be the first, or two that begin at once might refuse each other.
+        """
+        while (known := self.folder.recall(_RUN)) is None:
+            if self.folder.take(_RUN):
+                self.folder.remember(_RUN, self._told_run)
+                return self._told_run
+            self.folder.tell()
+            time.sleep(_POLL_SECONDS)
+        return known
 
     def partner(self, stage: str, tasks: Tasks, finished: Finished) -> Sharing:
         """Return who shares the tasks of a stage with the others."""
@@ -162,6 +178,9 @@ class SharedKeeper(Keeper):
             raise FolderGoneError(self.folder.path)
         self.folder.join()
         self._tell_plan()
+        if self._told_run:
+            with suppress(OSError):
+                self._tell_run()
         for stage in self._stages[:-1]:
             stage.restore(None)
 

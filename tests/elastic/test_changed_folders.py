@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from os import mkfifo
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from qiskit import QuantumCircuit
 import hpcq
 from hpcq.elastic.keeping import SharedKeeper
 from hpcq.elastic.sharing import Sharing
-from hpcq.errors import NotWrittenError
+from hpcq.errors import InputError, NotWrittenError
 from hpcq.farm.scheduler import Scheduler
 from hpcq.farm.tasks import Batch, Finished, Tasks
 
@@ -134,6 +136,26 @@ def test_the_result_of_another_run_is_not_waited_for(tmp_path: Path) -> None:
     other.finish(result)
     assert hpcq.load(tmp_path / "other.1.h5").status == "complete"
     assert (tmp_path / "other.h5").read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize("attempt", range(20))
+def test_of_two_runs_that_begin_at_once_one_is_refused(attempt: int, tmp_path: Path) -> None:
+    """And not both, each by what the other is about to take back."""
+    keepers = [SharedKeeper(tmp_path / "out.h5") for _ in range(2)]
+    together = threading.Barrier(2)
+
+    def refused(number: int) -> str:
+        together.wait()
+        try:
+            keepers[number].agree({"circuit": f"{attempt}, {number}"})
+        except InputError as refusal:
+            return str(refusal)
+        return ""
+
+    with ThreadPoolExecutor(2) as threads:
+        none, one = sorted(threads.map(refused, range(2)))
+    assert not none
+    assert "circuit differs" in one
 
 
 @pytest.mark.parametrize("how", ["folder", "files", "made anew"])

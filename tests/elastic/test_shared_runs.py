@@ -120,7 +120,7 @@ def test_shots_are_shared_too(tmp_path: Path) -> None:
     assert run_hpcq("run", *shots, "-o", alone).returncode == 0
     wanted = hpcq.load(alone)
     jobs = [start(*shots, "-o", shared) for _ in range(3)]
-    wait_for((tmp_path / "shared.h5.parts").exists)
+    wait_for((tmp_path / "shared.h5.parts" / "run").exists)
     more = run_hpcq("run", *asked, "--shots", "300000", "-o", shared, "--shared")
     assert more.returncode == 2
     assert "shots" in more.stderr
