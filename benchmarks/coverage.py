@@ -16,12 +16,12 @@ from exact_device import ExactDevice
 from qiskit.quantum_info import Statevector
 from shot_cases import ALLOCATION, COVERAGE, Case
 
-from hpcq.shots.allocation import evenly
-from hpcq.shots.batches import Batch
-from hpcq.shots.estimate import Estimator, Round
-from hpcq.shots.reading import first_recipes
-from hpcq.shots.rounds import make_schedule
-from hpcq.shots.sampling import Sampling
+from hpcq.kinds.shot_rounds import make_schedule
+from hpcq.planning.sampling import Sampling
+from hpcq.reconstruction.estimation.allocation import evenly
+from hpcq.reconstruction.estimation.estimator import Estimator, Round
+from hpcq.reconstruction.estimation.outcome_signals import first_recipes
+from hpcq.reconstruction.estimation.variant_batches import Batch
 
 Report = dict[str, Any]
 

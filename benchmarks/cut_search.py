@@ -22,7 +22,7 @@ from typing import Any
 from circuits import CASES, Case
 from report import Row, grid, machine, seconds, table
 
-from hpcq.version import PACKAGES, versions
+from hpcq.core.version import PACKAGES, versions
 
 Found = dict[str, Any]
 """What a child reported, or ``failure``: why there is nothing."""
@@ -116,7 +116,7 @@ class Search:
 
     def job(self, case: Case) -> Found:
         """Write a case down as the children read it."""
-        from hpcq.inputs.normalise import normalise
+        from hpcq.circuits.normalise import normalise
 
         circuit = normalise(case.build())
         index = {qubit: place for place, qubit in enumerate(circuit.qubits)}

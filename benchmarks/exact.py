@@ -24,7 +24,7 @@ from typing import Any
 from report import Row, machine, seconds, table
 from workloads import PEERS, SMALL, WORKLOADS, Workload
 
-from hpcq.version import PACKAGES, versions
+from hpcq.core.version import PACKAGES, versions
 
 Key = tuple[str, str]
 """A method, or ``hpcq``, and the name of a workload."""

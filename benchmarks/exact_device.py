@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
-from hpcq.config import Limits
-from hpcq.engines.aer_shots import AerShots
+from hpcq.core.limits import Limits
+from hpcq.engines.aer_sampler import AerShots
 from hpcq.engines.noise import as_noise
-from hpcq.shots.batches import Batch
-from hpcq.shots.counts import Counts, merge
-from hpcq.shots.engine import Wanted
-from hpcq.shots.order import ShotOrder
-from hpcq.shots.sampling import Sampling
+from hpcq.engines.shot_engine import Wanted
+from hpcq.kinds.shot_tasks import ShotOrder
+from hpcq.planning.sampling import Sampling
+from hpcq.reconstruction.estimation.counts import Counts, merge
+from hpcq.reconstruction.estimation.variant_batches import Batch
 
 Distribution = tuple[NDArray[np.uint64], NDArray[np.float64]]
 

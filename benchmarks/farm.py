@@ -30,9 +30,9 @@ from farm_cases import saturating, simulated, simulation_table
 from report import grid, machine
 from simulated_farm import Messages
 
-from hpcq.farm import wire
-from hpcq.farm.scheduler import Scheduler
-from hpcq.farm.tasks import Batch, Finished
+from hpcq.parallel import wire
+from hpcq.parallel.scheduler import Scheduler
+from hpcq.parallel.tasks import Batch, Finished
 
 Record = dict[str, Any]
 

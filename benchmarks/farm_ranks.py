@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-import hpcq.farm.scheduler
-from hpcq.farm.mpi import _LEASE, MpiFarm, _Ranks
-from hpcq.farm.tasks import Array, Batch, Lease, Tasks, Work
-from hpcq.farm.world import ending_the_job, open_farm
+import hpcq.parallel.scheduler
+from hpcq.parallel.mpi import _LEASE, MpiFarm, _Ranks
+from hpcq.parallel.tasks import Array, Batch, Lease, Tasks, Work
+from hpcq.parallel.world import ending_the_job, open_farm
 
 Report = dict[str, Any]
 
@@ -57,7 +57,7 @@ def throughput(farm: MpiFarm, tasks: int, most: int) -> Report | None:
     if farm.rank:
         farm.follow(opener)
         return None
-    hpcq.farm.scheduler._MOST_TASKS = most or hpcq.farm.scheduler._MOST_TASKS
+    hpcq.parallel.scheduler._MOST_TASKS = most or hpcq.parallel.scheduler._MOST_TASKS
     with farm.lead(opener) as lead:
         lead.open(b"one_number", apart=False)
         start = time.perf_counter()

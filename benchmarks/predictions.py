@@ -20,7 +20,7 @@ from report import machine, seconds
 from varied import CASES, Case
 
 import hpcq
-from hpcq.version import versions
+from hpcq.core.version import versions
 
 _FACTOR = 2.0
 _SHARE = 0.8

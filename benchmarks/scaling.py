@@ -32,7 +32,7 @@ from report import grid, machine, seconds
 from rings import Ring
 
 import hpcq
-from hpcq.version import versions
+from hpcq.core.version import versions
 
 Record = dict[str, Any]
 """One run: the content of a JSON file."""

@@ -20,8 +20,8 @@ from shots import entangled, linked
 
 import hpcq
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
-from hpcq.shots.reading import fewest_shots
-from hpcq.shots.sampling import Budget, Sampling, joint_sampling_of
+from hpcq.planning.sampling import Budget, Sampling, joint_sampling_of
+from hpcq.reconstruction.estimation.outcome_signals import fewest_shots
 
 Report = dict[str, Any]
 Terms = Sequence[tuple[str, Sequence[int], float]]

@@ -510,7 +510,7 @@ def note(text: str) -> None:
 
 
 def main() -> int:
-    from hpcq.version import PACKAGES, versions
+    from hpcq.core.version import PACKAGES, versions
 
     names = list(MEASUREMENTS)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

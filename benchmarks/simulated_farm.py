@@ -1,9 +1,9 @@
 """A farm of thousands of ranks that are made up, led by hpcq's own rank 0.
 
-:func:`hpcq.farm.conduct.conduct` runs as it is, on a clock that is made up. That clock goes by
+:func:`hpcq.parallel.coordinator.conduct` runs as it is, on a clock that is made up. That clock goes by
 what rank 0's code really takes on this machine (the processor time of its thread), by what MPI was
 measured to take for a message, and by what the workers are said to take; they flush their results
-and look for messages as :mod:`hpcq.farm.worker` and :mod:`hpcq.farm.mpi` do.
+and look for messages as :mod:`hpcq.parallel.worker` and :mod:`hpcq.parallel.mpi` do.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.farm import conduct as conducting
-from hpcq.farm import scheduler as scheduling
-from hpcq.farm.conduct import conduct
-from hpcq.farm.ledger import Ledger
-from hpcq.farm.tasks import Batch, Finished, Lease, Outcome, Tasks, Work
+from hpcq.parallel import coordinator as conducting
+from hpcq.parallel import scheduler as scheduling
+from hpcq.parallel.coordinator import conduct
+from hpcq.parallel.ledger import Ledger
+from hpcq.parallel.tasks import Batch, Finished, Lease, Outcome, Tasks, Work
 
 Seconds = NDArray[np.float64]
 
-_SHORTEST_NAP, _LONGEST_NAP = 20e-6, 5e-3  # as in hpcq.farm.mpi
+_SHORTEST_NAP, _LONGEST_NAP = 20e-6, 5e-3  # as in hpcq.parallel.mpi
 _LATENCY = 5e-6, 25e-6
 _FLUSH_SECONDS = 0.2
 _NOTICED_SECONDS = 1.0

@@ -8,30 +8,30 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hpcq.errors import HpcqError, InputError, MissingDependencyError
-from hpcq.version import __version__
+from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
+from hpcq.core.version import __version__
 
 if TYPE_CHECKING:
-    from hpcq.assembly import Plan
-    from hpcq.batch.job import Job
-    from hpcq.batch.python import submit
+    from hpcq.circuits.reader import read_circuit
+    from hpcq.cli.submitting import submit
     from hpcq.cutting.cuts import Cuts
-    from hpcq.inputs.circuits import read_circuit
-    from hpcq.planning import plan
-    from hpcq.result import Result
-    from hpcq.running import run
-    from hpcq.store import load
+    from hpcq.jobs.job import Job
+    from hpcq.kinds.running import run
+    from hpcq.planning.assembly import Plan
+    from hpcq.planning.planner import plan
+    from hpcq.results import load
+    from hpcq.results.result import Result
 
 _HOME = {
     "Cuts": "hpcq.cutting.cuts",
-    "Job": "hpcq.batch.job",
-    "Plan": "hpcq.assembly",
-    "Result": "hpcq.result",
-    "load": "hpcq.store",
-    "plan": "hpcq.planning",
-    "read_circuit": "hpcq.inputs.circuits",
-    "run": "hpcq.running",
-    "submit": "hpcq.batch.python",
+    "Job": "hpcq.jobs.job",
+    "Plan": "hpcq.planning.assembly",
+    "Result": "hpcq.results.result",
+    "load": "hpcq.results",
+    "plan": "hpcq.planning.planner",
+    "read_circuit": "hpcq.circuits.reader",
+    "run": "hpcq.kinds.running",
+    "submit": "hpcq.cli.submitting",
 }
 
 __all__ = [

@@ -2,6 +2,6 @@
 
 import sys
 
-from hpcq.cli import main
+from hpcq.cli.main import main
 
 sys.exit(main())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import h5py
 
-from hpcq.store.files import _USER_BLOCK, _seal
+from hpcq.results.hdf5_files import _USER_BLOCK, _seal
 
 
 def resealed(path: Path, change: Callable[[h5py.File], None]) -> None:

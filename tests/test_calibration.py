@@ -8,17 +8,18 @@ import pytest
 from qiskit import QuantumCircuit
 
 import hpcq
-from hpcq import cost, speeds
-from hpcq.calibration import measure_speeds
-from hpcq.cli import main
-from hpcq.config import Limits
-from hpcq.cutting.load import Load
+from hpcq.cli.main import main
+from hpcq.core.errors import InputError
+from hpcq.core.limits import Limits
+from hpcq.cutting.simulation_load import Load
 from hpcq.cutting.subcircuits import Port, Subcircuit
-from hpcq.doctor.examine import calibrate
-from hpcq.errors import InputError
-from hpcq.reconstruction.work import Work
-from hpcq.speeds import VARIABLE, Speeds, look_up, read_speeds, write_speeds
-from hpcq.variants.exact import ExactTensor
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.doctor.calibration import measure_speeds
+from hpcq.doctor.machine_checks import calibrate
+from hpcq.planning import cost
+from hpcq.planning import machine_speeds as speeds
+from hpcq.planning.machine_speeds import VARIABLE, Speeds, look_up, read_speeds, write_speeds
+from hpcq.reconstruction.contraction_work import Work
 
 LIMITS = Limits(1 << 30, 2)
 MEASURED = replace(Speeds.usual(2), gate=2e-5, threads=1.7, calibrated=True)
@@ -170,9 +171,9 @@ def test_measuring_gives_credible_speeds():
 
 def test_doctor_calibrate_writes_what_doctor_then_finds(place, monkeypatch, capsys):
     monkeypatch.setattr(
-        "hpcq.doctor.examine.calibrate", lambda threads: calibrate(threads or 1, budget=0.0)
+        "hpcq.doctor.machine_checks.calibrate", lambda threads: calibrate(threads or 1, budget=0.0)
     )
-    monkeypatch.setattr("hpcq.doctor.examine.usable_cores", lambda: frozenset({0}))
+    monkeypatch.setattr("hpcq.doctor.machine_checks.usable_cores", lambda: frozenset({0}))
     assert main(["doctor"]) == 0
     assert "not calibrated (hpcq doctor --calibrate" in capsys.readouterr().out
     assert main(["doctor", "--calibrate"]) == 0

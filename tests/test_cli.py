@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hpcq.cli import main
+from hpcq.cli.main import main
 from tests.launch import ROOT, hpcq, run
 
 CIRCUIT = """OPENQASM 2.0; include "qelib1.inc"; qreg q[6]; creg c[6];
@@ -190,7 +190,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def test_no_gpu_is_said_in_one_line(circuit: str, capsys: pytest.CaptureFixture) -> None:
-    from hpcq.engines.aer import probe_gpu
+    from hpcq.engines.aer_statevector import probe_gpu
 
     if probe_gpu()[0]:
         pytest.skip("a GPU answers here")
@@ -249,7 +249,9 @@ def test_the_file_alone_gives_the_values_again(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The recipe of the README, done with numpy and h5py only."""
-    monkeypatch.setattr("hpcq.choosing._SMALL", 0.0)  # light cones of their own for terms
+    monkeypatch.setattr(
+        "hpcq.planning.candidates._SMALL", 0.0
+    )  # light cones of their own for terms
     readme = (ROOT / "README.md").read_text()
     (recipe,) = re.findall(r"```python\n(def recompute.*?)```", readme, re.DOTALL)
     scope: dict = {}
@@ -273,7 +275,9 @@ def test_the_counts_alone_give_the_values_again(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The recipes of the README, done with numpy and h5py only, on a file that was refined."""
-    monkeypatch.setattr("hpcq.choosing._SMALL", 0.0)  # light cones of their own for terms
+    monkeypatch.setattr(
+        "hpcq.planning.candidates._SMALL", 0.0
+    )  # light cones of their own for terms
     readme = (ROOT / "README.md").read_text()
     scope: dict = {}
     for name in ("recompute", "tensor_from_counts"):
@@ -312,9 +316,7 @@ def test_import_hpcq_loads_neither_mpi_nor_a_simulator() -> None:
 def test_a_missing_dependency_is_one_line_with_the_cure(
     module: str, cure: str, circuit: str
 ) -> None:
-    code = (
-        f"import sys; sys.modules[{module!r}] = None; from hpcq.cli import main; sys.exit(main())"
-    )
+    code = f"import sys; sys.modules[{module!r}] = None; from hpcq.cli.main import main; sys.exit(main())"
     launched = {"PMI_SIZE": "1", "PMI_RANK": "0"} if module == "mpi4py" else {}
     done = run(sys.executable, "-c", code, "run", circuit, *BASE, **launched)
     assert done.returncode == 1

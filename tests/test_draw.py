@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 
+from hpcq.core.errors import InputError, MissingDependencyError
+from hpcq.cutting.cut_circuit import cut_circuit, pieces
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
-from hpcq.cutting.cutter import cut_circuit, pieces
 from hpcq.cutting.subcircuits import PORT_MARKERS, CutCircuit
-from hpcq.drawing import check_drawing, draw_cuts
-from hpcq.drawing.canvas import CUT, FAINT, INK, colour
-from hpcq.drawing.layout import layout
-from hpcq.drawing.places import PlacedGate, bonds, place
-from hpcq.errors import InputError, MissingDependencyError
+from hpcq.reports.drawing import check_drawing, draw_cuts
+from hpcq.reports.drawing.canvas import CUT, FAINT, INK, colour
+from hpcq.reports.drawing.layout import layout
+from hpcq.reports.drawing.places import PlacedGate, bonds, place
 from tests.strategies import circuits, cuts_of, standard_gates
 
 

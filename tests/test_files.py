@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcq.batch import local
-from hpcq.batch.record import Record, keep, locked, record_file
-from hpcq.cli import main
-from hpcq.elastic.folder import SharedFolder
-from hpcq.elastic.parts import read_part, write_part
-from hpcq.errors import HpcqError, InputError
-from hpcq.farm.tasks import Batch, Finished
-from hpcq.files import create_kept, open_kept, read_kept, write_kept, write_whole
-from hpcq.job.keeping import Keeper, read_status, status_file
-from hpcq.job.status import members_of
+from hpcq.cli.main import main
+from hpcq.core.errors import HpcqError, InputError
+from hpcq.core.files import create_kept, open_kept, read_kept, write_kept, write_whole
+from hpcq.jobs import local_backend as local
+from hpcq.jobs.submissions import Record, keep, locked, record_file
+from hpcq.parallel.tasks import Batch, Finished
+from hpcq.runs.checkpoint import Keeper, read_status, status_file
+from hpcq.runs.shared.folder import SharedFolder
+from hpcq.runs.shared.result_files import read_part, write_part
+from hpcq.runs.status import members_of
 
 VICTIM = b"somebody's thesis"
 
@@ -213,7 +213,7 @@ def test_records_and_their_lock(
 def test_a_lock_that_nobody_gives_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
-    monkeypatch.setattr("hpcq.batch.record._LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("hpcq.jobs.submissions._LOCK_SECONDS", 0.2)
     output = tmp_path / "out.h5"
     with record_file(output).with_suffix(".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -281,8 +281,8 @@ def test_parts_as_they_should_be_are_taken() -> None:
 def test_a_sealed_part_of_nonsense_is_not_read(at: str, tmp_path: Path) -> None:
     import hashlib
 
-    from hpcq.elastic.parts import _LENGTH, _MARK
-    from hpcq.farm import wire
+    from hpcq.parallel import wire
+    from hpcq.runs.shared.result_files import _LENGTH, _MARK
 
     header = wire.batch_header(Batch(0, np.array([0]), np.array([1]), np.ones(1), np.ones(1)))
     head = header.tobytes()

@@ -16,9 +16,9 @@ import pytest
 from qiskit import QuantumCircuit
 
 import hpcq
-from hpcq.cli import main
-from hpcq.errors import InputError
-from hpcq.store.plain import PlainGroup
+from hpcq.cli.main import main
+from hpcq.core.errors import InputError
+from hpcq.results.hdf5_plain import PlainGroup
 from tests.circuits import joined_pair
 from tests.hostile import resealed
 

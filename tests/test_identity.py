@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import hpcq
-from hpcq.errors import InputError
-from hpcq.identity import Asked, check_same
+from hpcq.core.errors import InputError
+from hpcq.planning.fingerprint import Asked, check_same
 from tests.circuits import two_halves
 
 BASE = {"partition": "AAABBB", "memory": 1 << 30, "threads": 1}

@@ -10,11 +10,11 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector, random_unitary
 
 import hpcq
-from hpcq.cli import main
-from hpcq.config import check_threads, some_seconds
-from hpcq.errors import InputError, MemoryLimitError
-from hpcq.machine import usable_cores
-from hpcq.planning import with_limits
+from hpcq.cli.main import main
+from hpcq.core.errors import InputError, MemoryLimitError
+from hpcq.core.limits import check_threads, some_seconds
+from hpcq.core.system import usable_cores
+from hpcq.planning.planner import with_limits
 
 
 def joined_halves(qubits: int, layers: int) -> QuantumCircuit:

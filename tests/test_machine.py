@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcq.errors import InputError
-from hpcq.machine import (
+from hpcq.core.errors import InputError
+from hpcq.core.system import (
     format_bytes,
     launched,
     launched_rank,
@@ -125,7 +125,7 @@ def test_slurm_is_asked_for_the_time_left(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert slurm_seconds_left({"SLURM_JOB_ID": "7"}) == 86410
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("hpcq.machine._SQUEUE_SECONDS", 0.5)
+    monkeypatch.setattr("hpcq.core.system._SQUEUE_SECONDS", 0.5)
     for does, said in (
         ("exit 1", "exit code 1"),
         ("echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1", "Unable to contact"),

@@ -12,11 +12,11 @@ from qiskit import QuantumCircuit, qasm2
 from qiskit.quantum_info import SparseObservable, SparsePauliOp, Statevector
 
 import hpcq
-from hpcq.batch.python import _asked, _Kept
-from hpcq.cli import main
-from hpcq.inputs.observables import read_observables
-from hpcq.result import values_text
-from hpcq.shots.sampling import Budget, joint_sampling_of
+from hpcq.circuits.observables import read_observables
+from hpcq.cli.main import main
+from hpcq.cli.submitting import _asked, _Kept
+from hpcq.planning.sampling import Budget, joint_sampling_of
+from hpcq.results.result import values_text
 from tests.shots.distributions import Device
 from tests.strategies import uncut_value
 

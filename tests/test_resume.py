@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 import hpcq
-from hpcq.cli import main
-from hpcq.errors import InputError, StoppedError
-from hpcq.store import read_progress
+from hpcq.cli.main import main
+from hpcq.core.errors import InputError, StoppedError
+from hpcq.results import read_progress
 from tests.circuits import two_halves
 from tests.kill_and_resume import Job, trials, write_circuit
 from tests.launch import environment, launcher
@@ -266,7 +266,7 @@ def test_a_full_disk_loses_no_answer(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("hpcq.files.os.fsync", full)
+    monkeypatch.setattr("hpcq.core.files.os.fsync", full)
     output = tmp_path / "out.h5"
     how = ["example:lattices", "--max-qubits", "18", "--observable", "Z0"]
     assert main(["run", *how, "-o", str(output)]) == 1

@@ -9,8 +9,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from hpcq.inputs import circuits
-from hpcq.machine import without_secrets
+from hpcq.circuits import reader as circuits
+from hpcq.core.system import without_secrets
 from tests.batch.stand_ins import squeue
 from tests.doctor.test_launching import executable
 from tests.launch import environment, launcher

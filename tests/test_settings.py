@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcq import cli
-from hpcq.cli import main
-from hpcq.command import arguments, flags, settings, sources
-from hpcq.command.values import sort_out_precision
-from hpcq.errors import InputError
+from hpcq.cli import arguments, flags, settings
+from hpcq.cli import main as cli
+from hpcq.cli import setting_sources as sources
+from hpcq.cli.main import main
+from hpcq.cli.option_values import sort_out_precision
+from hpcq.core.errors import InputError
 from tests.launch import ROOT, launcher, run
 
 COMMANDS = dict.fromkeys(cli.COMMANDS, lambda _: 0)
@@ -562,7 +563,7 @@ def test_the_examples_of_the_readme_are_true(tmp_path: Path, resolve: Resolve) -
 
 def test_arguments_are_light_to_import() -> None:
     code = (
-        "import hpcq.command.arguments, sys; "
+        "import hpcq.cli.arguments, sys; "
         "print([m for m in ('tomllib', 'difflib', 'datetime', 'numpy') if m in sys.modules])"
     )
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"

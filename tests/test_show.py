@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import hpcq
-from hpcq.cli import main
-from hpcq.errors import StoppedError
-from hpcq.result import Result
+from hpcq.cli.main import main
+from hpcq.core.errors import StoppedError
+from hpcq.results.result import Result
 from tests.circuits import two_halves
 
 

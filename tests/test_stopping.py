@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from hpcq.errors import InputError
-from hpcq.job.stopping import StopSigns, read_signal
+from hpcq.core.errors import InputError
+from hpcq.runs.stop_conditions import StopSigns, read_signal
 
 
 @pytest.mark.parametrize("name", ["USR1", "SIGUSR1", "usr1"])

@@ -8,7 +8,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 import hpcq
-from hpcq.errors import InputError, NotWrittenError
+from hpcq.core.errors import InputError, NotWrittenError
 
 
 @pytest.fixture

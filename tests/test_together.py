@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hpcq import errors
-from hpcq.elastic.folder import FolderGoneError
-from hpcq.errors import HpcqError
-from hpcq.job.together import _joint_refusal, closing_of, result_of
+from hpcq.core import errors
+from hpcq.core.errors import HpcqError
+from hpcq.runs.collective import _joint_refusal, closing_of, result_of
+from hpcq.runs.shared.folder import FolderGoneError
 
 KINDS = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, HpcqError)

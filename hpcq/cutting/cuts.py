@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hpcq import strict_json
-from hpcq.errors import InputError
-from hpcq.files import check_writable, open_regular, printable_path
+from hpcq.core import strict_json
+from hpcq.core.errors import InputError
+from hpcq.core.files import check_writable, open_regular, printable_path
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -63,7 +63,7 @@ class Cuts:
     Attributes:
         gates: The gates that are cut.
         wires: The wires that are cut.
-        simplified: Whether the circuit is simplified (:mod:`hpcq.simplify`) before it is cut; the
+        simplified: Whether the circuit is simplified (:mod:`hpcq.cutting.passes`) before it is cut; the
             cuts are places of the circuit as it was given all the same.
         cones: Where terms are computed on light cones of their own, the cuts of each.
     """

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hpcq.circuits import qpy
 from hpcq.cutting.subcircuits import Port, Subcircuit
-from hpcq.inputs import qpy
 
 
 def pack(header: Mapping[str, Any], subcircuits: Sequence[Subcircuit]) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.load import Load
+from hpcq.cutting.simulation_load import Load
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -71,7 +71,7 @@ class Subcircuit:
         qubits: The qubit of the whole circuit that each wire is a piece of, ascending; a qubit
             whose wire is cut may appear more than once.
         ports: Its ports in the order in which they occur.
-        cone: The light cone that it belongs to; see :mod:`hpcq.simplify.cones`.
+        cone: The light cone that it belongs to; see :mod:`hpcq.cutting.passes.light_cones`.
     """
 
     circuit: QuantumCircuit

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcq.errors import InputError
-from hpcq.machine import without_secrets
+from hpcq.core.errors import InputError
+from hpcq.core.system import without_secrets
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from hpcq import strict_json
-from hpcq.engines.aer import _import_aer
+from hpcq.core import strict_json
+from hpcq.core.errors import InputError
+from hpcq.core.files import open_regular, printable_path
+from hpcq.engines.aer_statevector import _import_aer
 from hpcq.engines.backends import fake_backend
-from hpcq.errors import InputError
-from hpcq.files import open_regular, printable_path
 
 MAX_FILE_BYTES = 64 << 20
 MOST_GATE_QUBITS = 4

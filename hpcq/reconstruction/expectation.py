@@ -16,10 +16,10 @@ from itertools import islice
 
 import numpy as np
 
+from hpcq.reconstruction.contraction_work import batch_size, work_of
 from hpcq.reconstruction.network import Network
 from hpcq.reconstruction.sweep import Indices, Itinerary, Sweep, Tensor
-from hpcq.reconstruction.terms import TermTable
-from hpcq.reconstruction.work import batch_size, work_of
+from hpcq.reconstruction.term_table import TermTable
 
 _MOST_PARTS = 4096
 _WORTH_SPREADING = 1e11

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.cutting.subcircuits import CutCircuit
-from hpcq.reconstruction.leaves import Leaf, Tensor
+from hpcq.reconstruction.connected_parts import Parts
 from hpcq.reconstruction.network import Network, build_network
-from hpcq.reconstruction.parts import Parts
+from hpcq.reconstruction.tensor_nodes import Leaf, Tensor
 
 Indices = NDArray[np.intp]
 Reals = NDArray[np.float64]

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.core.errors import MemoryLimitError
+from hpcq.core.system import format_bytes
 from hpcq.cutting.subcircuits import CutCircuit, Edge
-from hpcq.errors import MemoryLimitError
-from hpcq.machine import format_bytes
 
 _BYTES = 16
 _RECONFIGURATIONS = 64
@@ -223,7 +223,7 @@ def bond_tensor(
     """Turn a subcircuit's tensor into a tensor over its bonds.
 
     Args:
-        tensor: Shape (strings, D, D) as :class:`hpcq.variants.exact.ExactTensor` gives it.
+        tensor: Shape (strings, D, D) as :class:`hpcq.cutting.subexperiments.exact_tensors.ExactTensor` gives it.
         subcircuit: Number of the subcircuit.
         cut: The cut circuit.
         network: Its network.

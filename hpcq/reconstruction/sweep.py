@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.reconstruction.matrix_product import product
 from hpcq.reconstruction.network import Network, Step
-from hpcq.reconstruction.product import product
 
 Tensor = NDArray[np.complex128]
 Indices = NDArray[np.intp]

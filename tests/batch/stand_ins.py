@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from hpcq.batch.slurm import FIELDS
+from hpcq.jobs.slurm_backend import FIELDS
 
 
 def squeue(

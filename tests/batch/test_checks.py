@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hpcq.batch import checks, slurm
-from hpcq.cli import main
+from hpcq.cli.main import main
+from hpcq.jobs import checks
+from hpcq.jobs import slurm_backend as slurm
 
 ASKED = ("submit", "example:lattices", "--max-qubits", "18", "--nodes=1", "--ranks-per-node=2")
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 import hpcq
-from hpcq.batch import local
-from hpcq.batch.record import Record, keep, record_file
-from hpcq.batch.slurm import FIELDS
-from hpcq.cli import main
-from hpcq.farm.worker import here
+from hpcq.cli.main import main
+from hpcq.jobs import local_backend as local
+from hpcq.jobs.slurm_backend import FIELDS
+from hpcq.jobs.submissions import Record, keep, record_file
+from hpcq.parallel.worker import here
 from tests.batch.stand_ins import squeue
 from tests.doctor.test_launching import executable
 
@@ -219,7 +219,7 @@ def test_planted_records_do_not_become_ones_own(tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     plant(of_slurm(output)).chmod(0o666)
     keep(replace(of_slurm(output), job="8"))
-    planted, mine = hpcq.batch.record.records_of(output)
+    planted, mine = hpcq.jobs.submissions.records_of(output)
     assert (planted.job, planted.is_ours) == ("7", False)
     assert (mine.job, mine.is_ours) == ("8", True)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcq.batch.job import Job
-from hpcq.batch.record import Record
+from hpcq.jobs.job import Job
+from hpcq.jobs.submissions import Record
 
 OURS = "hpcq: error: circuit.qasm: cannot be opened"
 SRUN = "srun: error: c1: task 0: Exited with exit code 2"

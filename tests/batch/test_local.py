@@ -16,9 +16,9 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
-from hpcq.batch.record import records_of
-from hpcq.cli import main
-from hpcq.errors import HpcqError, InputError
+from hpcq.cli.main import main
+from hpcq.core.errors import HpcqError, InputError
+from hpcq.jobs.submissions import records_of
 from tests.kill_and_resume import write_circuit
 from tests.launch import hpcq as run_hpcq
 from tests.launch import launcher
@@ -203,7 +203,7 @@ def test_without_slurm_there_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = write_circuit(tmp_path, layers=2)
-    monkeypatch.setattr("hpcq.batch.slurm.subprocess.run", _not_there)
+    monkeypatch.setattr("hpcq.jobs.slurm_backend.subprocess.run", _not_there)
     assert main(["submit", *arguments, "-o", str(tmp_path / "o.h5")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "expected a login node of a SLURM cluster, or --local" in line

@@ -11,9 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcq.batch.request import Request, read_nodes, read_option, read_time, read_word, shown_time
-from hpcq.batch.script import render, template
-from hpcq.errors import HpcqError, InputError
+from hpcq.core.errors import HpcqError, InputError
+from hpcq.jobs.resource_request import (
+    Request,
+    read_nodes,
+    read_option,
+    read_time,
+    read_word,
+    shown_time,
+)
+from hpcq.jobs.script import render, template
 from tests.launch import ROOT
 
 SCRIPTS = sorted((ROOT / "jobscripts").glob("*.sbatch"))

@@ -16,12 +16,13 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
-from hpcq.batch import job, slurm
-from hpcq.batch.record import Record, keep, locked, record_file
-from hpcq.batch.request import Request, read_option, read_time
-from hpcq.batch.submit import Order, put_into_the_queue
-from hpcq.cli import main
-from hpcq.errors import HpcqError, InputError
+from hpcq.cli.main import main
+from hpcq.core.errors import HpcqError, InputError
+from hpcq.jobs import job
+from hpcq.jobs import slurm_backend as slurm
+from hpcq.jobs.resource_request import Request, read_option, read_time
+from hpcq.jobs.submissions import Record, keep, locked, record_file
+from hpcq.jobs.submit import Order, put_into_the_queue
 from tests.batch.stand_ins import squeue
 from tests.circuits import joined_pair
 from tests.doctor.test_launching import executable

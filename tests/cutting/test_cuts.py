@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 
 from hpcq import plan
+from hpcq.core.errors import InputError
+from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
-from hpcq.cutting.cutter import cut_circuit
-from hpcq.errors import InputError
 from tests.strategies import circuits, cuts_of
 
 

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpcq.doctor import job, launching, trying
+from hpcq.doctor import filesystem_checks as trying
+from hpcq.doctor import job_checks as job
+from hpcq.doctor import srun_mpi as launching
 from hpcq.doctor.finding import Finding
-from hpcq.doctor.job import Place, examine_batch
+from hpcq.doctor.job_checks import Place, examine_batch
 from tests.doctor.test_launching import MPICH, NEW, OPEN_MPI, executable
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_END_TIME": "99999999999"}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcq.cli import main
-from hpcq.doctor import launching
-from hpcq.doctor.launching import answer, flavour, found_srun_mpi, plugins, srun_mpi
+from hpcq.cli.main import main
+from hpcq.doctor import srun_mpi as launching
+from hpcq.doctor.srun_mpi import answer, flavour, found_srun_mpi, plugins, srun_mpi
 
 OPEN_MPI = "Open MPI v5.0.11, package: Open MPI user@localhost Distribution, ident: 5.0.11"
 MPICH = "MPICH Version:      5.0.2\nMPICH Release date: Fri Sep 25\nMPICH ABI:          18:2:6"

@@ -13,11 +13,11 @@ import pytest
 from qiskit import QuantumCircuit
 
 import hpcq
-from hpcq.elastic.keeping import SharedKeeper
-from hpcq.elastic.sharing import Sharing
-from hpcq.errors import InputError, NotWrittenError
-from hpcq.farm.scheduler import Scheduler
-from hpcq.farm.tasks import Batch, Finished, Tasks
+from hpcq.core.errors import InputError, NotWrittenError
+from hpcq.parallel.scheduler import Scheduler
+from hpcq.parallel.tasks import Batch, Finished, Tasks
+from hpcq.runs.shared.blocks import Sharing
+from hpcq.runs.shared.checkpoint import SharedKeeper
 
 TASKS = Tasks(np.full(4, 60.0), float)
 

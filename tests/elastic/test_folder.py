@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcq.elastic.folder import SharedFolder
-from hpcq.elastic.parts import read_part, write_part
-from hpcq.elastic.sharing import block_starts
-from hpcq.farm.tasks import Batch
+from hpcq.parallel.tasks import Batch
+from hpcq.runs.shared.blocks import block_starts
+from hpcq.runs.shared.folder import SharedFolder
+from hpcq.runs.shared.result_files import read_part, write_part
 
 
 def test_what_is_claimed_once_is_taken(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import hpcq
-from hpcq.cli import main
-from hpcq.job.status import members_of
+from hpcq.cli.main import main
+from hpcq.runs.status import members_of
 from tests.kill_and_resume import write_circuit
 from tests.launch import environment, launcher
 from tests.launch import hpcq as run_hpcq

@@ -18,12 +18,12 @@ from qiskit_aer.noise import (
 )
 
 import hpcq
-from hpcq.config import Limits
-from hpcq.engines.aer_shots import AerShots, Prepared, _batches
+from hpcq.core.errors import EngineError, InputError
+from hpcq.core.limits import Limits
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor, Template
+from hpcq.engines.aer_sampler import AerShots, Prepared, _batches
 from hpcq.engines.noise import as_noise, read_noise
-from hpcq.engines.sampling import Row
-from hpcq.errors import EngineError, InputError
-from hpcq.variants.sampled import SampledTensor, Template
+from hpcq.engines.protocol import Row
 
 LIMITS = Limits(1 << 30)
 

@@ -13,11 +13,11 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 from qiskit_aer.primitives import SamplerV2
 
+from hpcq.core.errors import EngineError, InputError
+from hpcq.cutting.subexperiments.device_circuits import Template
+from hpcq.engines.backend_sampler import DeviceShots
 from hpcq.engines.backends import open_backend
-from hpcq.engines.devices import DeviceShots
-from hpcq.engines.sampling import Row, Run
-from hpcq.errors import EngineError, InputError
-from hpcq.variants.sampled import Template
+from hpcq.engines.protocol import Row, Run
 from tests.engines.test_aer_shots import (
     circuit_of_four,
     fits,

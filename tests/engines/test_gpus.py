@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from hpcq.engines import gpus
-from hpcq.engines.gpus import (
+from hpcq.core.errors import InputError
+from hpcq.engines import gpu as gpus
+from hpcq.engines.gpu import (
     aer_is_mpi_build,
     card_memory,
     check_aer_build,
@@ -21,7 +22,6 @@ from hpcq.engines.gpus import (
     take_card,
     visible_cards,
 )
-from hpcq.errors import InputError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 UUID = "GPU-5ee1f4a4-0b3f-4b3e-9f2c-0123456789ab"
@@ -326,7 +326,7 @@ def test_the_installed_aer_is_found_and_nothing_is_loaded(tmp_path: Path) -> Non
     package = compiled(tmp_path, "libmpi.so.12")
     (package / "__init__.py").write_text("raise RuntimeError('loaded')\n")
     program = (
-        "import sys; from hpcq.engines.gpus import aer_is_mpi_build, take_card; take_card(0);"
+        "import sys; from hpcq.engines.gpu import aer_is_mpi_build, take_card; take_card(0);"
         "heavy = {'numpy', 'mpi4py', 'qiskit', 'qiskit_aer'}; found = aer_is_mpi_build();"
         "print(found, sorted(heavy & set(sys.modules)))"
     )

@@ -19,8 +19,8 @@ from qiskit_aer.noise import (
     thermal_relaxation_error,
 )
 
+from hpcq.core.errors import InputError
 from hpcq.engines.noise import Noise, as_noise, read_noise
-from hpcq.errors import InputError
 
 
 def a_model() -> NoiseModel:

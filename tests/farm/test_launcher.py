@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcq.errors import InputError
-from hpcq.farm.launcher import check_not_inherited, inherited, without_stray_rank
+from hpcq.core.errors import InputError
+from hpcq.parallel.launcher import check_not_inherited, inherited, without_stray_rank
 from tests.launch import environment, hpcq, is_open_mpi, launcher, run
 
 RANK = {"PMI_RANK": "1", "PMI_SIZE": "2"}

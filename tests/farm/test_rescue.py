@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcq.farm.scheduler import Scheduler
+from hpcq.parallel.scheduler import Scheduler
 
 
 def started(costs: list[float], workers: int) -> Scheduler:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcq.farm.scheduler import Scheduler
+from hpcq.parallel.scheduler import Scheduler
 
 
 def leased(scheduler: Scheduler, worker: int, now: float = 0.0) -> list[int]:

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from hpcq.farm.conduct import Standing, Stop, Unwatched
-from hpcq.farm.serial import SerialFarm
-from hpcq.farm.tasks import Batch, Finished, Outcome, Tasks
+from hpcq.parallel.coordinator import Standing, Stop, Unwatched
+from hpcq.parallel.serial import SerialFarm
+from hpcq.parallel.tasks import Batch, Finished, Outcome, Tasks
 from tests.farm.works import named, plain
 
 BOTH = pytest.mark.parametrize("apart", [False, True])

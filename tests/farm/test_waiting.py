@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcq.farm.scheduler import Scheduler
-from hpcq.farm.waiting import Room, Waiting
+from hpcq.parallel.scheduler import Scheduler
+from hpcq.parallel.task_queue import Room, Waiting
 
 
 def rows_of(branches: int) -> np.ndarray:

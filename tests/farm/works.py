@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from hpcq.farm.tasks import Array, Work
+from hpcq.parallel.tasks import Array, Work
 
 
 def plain(task: int, ticket: bytes) -> Array:

@@ -16,12 +16,12 @@ from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator, Pauli, Statevector
 
 import hpcq
-from hpcq.cli import main
-from hpcq.cutting.gates import pauli_sum
-from hpcq.errors import InputError
-from hpcq.inputs.angles import PERIODS, reduced
-from hpcq.inputs.normalise import normalise
-from hpcq.inputs.unitary import nearest_unitary, unitary_error
+from hpcq.circuits.angles import PERIODS, reduced
+from hpcq.circuits.normalise import normalise
+from hpcq.circuits.unitary import nearest_unitary, unitary_error
+from hpcq.cli.main import main
+from hpcq.core.errors import InputError
+from hpcq.cutting.gate_decompositions import pauli_sum
 
 PI = Fraction(314159265358979323846264338327950288419716939937510582097494459230781640, 10**71)
 CLASSES = {name: gate.base_class for name, gate in get_standard_gate_name_mapping().items()}

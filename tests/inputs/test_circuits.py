@@ -19,10 +19,11 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qasm2, qa
 from qiskit.circuit.library import MCXGate, PauliEvolutionGate, QFTGate, UnitaryGate
 from qiskit.quantum_info import Operator, SparsePauliOp, random_unitary
 
-from hpcq.errors import InputError, MissingDependencyError
-from hpcq.inputs import circuits, sandbox
-from hpcq.inputs.circuits import read_circuit, start_reading
-from hpcq.inputs.normalise import normalise
+from hpcq.circuits import reader as circuits
+from hpcq.circuits import sandbox
+from hpcq.circuits.normalise import normalise
+from hpcq.circuits.reader import read_circuit, start_reading
+from hpcq.core.errors import InputError, MissingDependencyError
 
 ROOT = Path(__file__).parents[2]
 QASM2 = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[3]; creg c[2];\n'
@@ -321,7 +322,7 @@ def test_the_confined_process_may_do_nothing(attempt: str) -> None:
     code = f"""
 import ctypes, os, pickle, socket, subprocess, sys
 PAYLOAD = pickle.dumps(os.getcwd)
-from hpcq.inputs.sandbox import _confine
+from hpcq.circuits.sandbox import _confine
 _confine(20.0, 1 << 30)
 try:
     {attempt}
@@ -334,14 +335,12 @@ os._exit(4)
 
 
 def test_modules_can_still_be_imported_in_the_confined_process() -> None:
-    code = (
-        "from hpcq.inputs.sandbox import _confine; _confine(20.0, 1 << 30); import decimal, xmlrpc"
-    )
+    code = "from hpcq.circuits.sandbox import _confine; _confine(20.0, 1 << 30); import decimal, xmlrpc"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_limits_reach_compiled_code() -> None:
-    code = "from hpcq.inputs.sandbox import _confine; _confine(0.3, 1 << 30); sum(range(10**12))"
+    code = "from hpcq.circuits.sandbox import _confine; _confine(0.3, 1 << 30); sum(range(10**12))"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=10)
     assert -ended.returncode == 14  # SIGALRM
     assert sandbox.DONE == 0

@@ -11,11 +11,11 @@ from qiskit.circuit.library import RVGate
 from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
-from hpcq.cli import main
-from hpcq.errors import InputError
-from hpcq.inputs.observables import parse_observable
-from hpcq.result import values_text
-from hpcq.strict_json import kind_in_json
+from hpcq.circuits.observables import parse_observable
+from hpcq.cli.main import main
+from hpcq.core.errors import InputError
+from hpcq.core.strict_json import kind_in_json
+from hpcq.results.result import values_text
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.circuit.random import random_circuit
 from qiskit.quantum_info import Operator, SparsePauliOp, random_clifford, random_unitary
 
-from hpcq.cutting.gates import pauli_sum
-from hpcq.errors import InputError
-from hpcq.inputs.normalise import normalise
+from hpcq.circuits.normalise import normalise
+from hpcq.core.errors import InputError
+from hpcq.cutting.gate_decompositions import pauli_sum
 
 NOT_GATES = {"measure", "reset", "delay"}
 STANDARD = {k: v for k, v in get_standard_gate_name_mapping().items() if k not in NOT_GATES}

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp
 
-from hpcq.errors import InputError
-from hpcq.inputs.observables import (
+from hpcq.circuits.observables import (
     Observable,
     as_observables,
     dense_label,
@@ -27,6 +26,7 @@ from hpcq.inputs.observables import (
     read_observables,
     render,
 )
+from hpcq.core.errors import InputError
 
 Z0, X2 = ((0, "Z"),), ((2, "X"),)
 OUTCOME = tuple(enumerate("101000"))
@@ -381,7 +381,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 def test_the_module_imports_neither_qiskit_nor_numpy() -> None:
     code = (
-        "import sys, hpcq.inputs.observables, hpcq.inputs.circuits\n"
+        "import sys, hpcq.circuits.observables, hpcq.circuits.reader\n"
         "assert not {'qiskit', 'numpy'} & set(sys.modules), 'heavy import'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -13,8 +13,9 @@ import pytest
 from qiskit import QuantumCircuit
 
 import hpcq
-from hpcq.errors import InputError
-from hpcq.inputs import circuits, qpy
+from hpcq.circuits import qpy
+from hpcq.circuits import reader as circuits
+from hpcq.core.errors import InputError
 from tests.hostile import qpy_of, resealed, symengine_pickle
 from tests.launch import run
 

@@ -2,8 +2,8 @@
 
 from mpi4py import MPI
 
-from hpcq.farm.mpi import MpiFarm
-from hpcq.farm.world import ending_the_job
+from hpcq.parallel.mpi import MpiFarm
+from hpcq.parallel.world import ending_the_job
 from tests.farm.works import named
 
 farm = MpiFarm(MPI.COMM_WORLD)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcq.farm.tasks import Outcome, Tasks
+from hpcq.parallel.tasks import Outcome, Tasks
 from tests.farm.works import named, plain
 
 pytestmark = pytest.mark.mpi(min_size=2)
@@ -19,7 +19,7 @@ def run(kind: str, tasks: int, *, apart: bool) -> Outcome | bytes:
     """Run tasks on all ranks; rank 0 gets the outcome, the others what it says at the end."""
     from mpi4py import MPI
 
-    from hpcq.farm.mpi import MpiFarm
+    from hpcq.parallel.mpi import MpiFarm
 
     farm = MpiFarm(MPI.COMM_WORLD)
     farm.names(f"host{farm.rank} test")
@@ -68,8 +68,8 @@ def test_large_results_come_whole() -> None:
 def test_each_rank_of_a_node_takes_a_card() -> None:
     from mpi4py import MPI
 
-    from hpcq.engines.gpus import pick_card
-    from hpcq.farm.mpi import MpiFarm
+    from hpcq.engines.gpu import pick_card
+    from hpcq.parallel.mpi import MpiFarm
 
     comm = MPI.COMM_WORLD
     place, ranks = MpiFarm(comm).local_place()
@@ -82,7 +82,7 @@ def test_each_rank_of_a_node_takes_a_card() -> None:
 def test_bytes_and_the_smallest_number_reach_every_rank() -> None:
     from mpi4py import MPI
 
-    from hpcq.farm.mpi import MpiFarm
+    from hpcq.parallel.mpi import MpiFarm
 
     farm = MpiFarm(MPI.COMM_WORLD)
     assert farm.share(b"plan" if farm.rank == 0 else b"") == b"plan"
@@ -100,9 +100,9 @@ def test_the_answer_is_the_same_bit_for_bit_as_alone() -> None:
     from qiskit import QuantumCircuit
 
     import hpcq
-    from hpcq.farm.serial import SerialFarm
-    from hpcq.job.options import RunOptions
-    from hpcq.running import run_on_farm
+    from hpcq.kinds.running import run_on_farm
+    from hpcq.parallel.serial import SerialFarm
+    from hpcq.runs.options import RunOptions
 
     rng = np.random.default_rng(5)
     circuit = QuantumCircuit(9)
@@ -121,9 +121,9 @@ def test_the_answer_is_the_same_bit_for_bit_as_alone() -> None:
 def test_a_plan_refused_on_rank_0_is_refused_everywhere() -> None:
     from mpi4py import MPI
 
-    from hpcq.errors import InputError
-    from hpcq.farm.mpi import MpiFarm
-    from hpcq.job.together import from_rank_0
+    from hpcq.core.errors import InputError
+    from hpcq.parallel.mpi import MpiFarm
+    from hpcq.runs.collective import from_rank_0
 
     def make() -> None:
         raise InputError("partition: wrong")
@@ -136,8 +136,8 @@ def test_communicators_are_freed_with_their_callers() -> None:
     """MPICH has room for 2048: more than so many of each kind are asked for."""
     from mpi4py import MPI
 
-    from hpcq.farm.mpi import MpiFarm
-    from hpcq.farm.private import private_comm
+    from hpcq.parallel.mpi import MpiFarm
+    from hpcq.parallel.private_communicator import private_comm
 
     comm = MPI.COMM_WORLD
     for _ in range(2100):
@@ -158,7 +158,7 @@ def test_nested_communicators_and_refused_runs_leave_room_for_the_next() -> None
     from qiskit import QuantumCircuit
 
     import hpcq
-    from hpcq.errors import InputError
+    from hpcq.core.errors import InputError
 
     comm = MPI.COMM_WORLD
     circuit = QuantumCircuit(2)
@@ -184,9 +184,9 @@ def test_nested_communicators_and_refused_runs_leave_room_for_the_next() -> None
 def test_every_rank_says_why_it_cannot() -> None:
     from mpi4py import MPI
 
-    from hpcq.errors import HpcqError, InputError, MissingDependencyError
-    from hpcq.farm.mpi import MpiFarm
-    from hpcq.job.together import on_every_rank
+    from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
+    from hpcq.parallel.mpi import MpiFarm
+    from hpcq.runs.collective import on_every_rank
 
     farm = MpiFarm(MPI.COMM_WORLD)
     assert on_every_rank(farm, lambda: farm.rank) == farm.rank
@@ -221,7 +221,7 @@ def _ends(run: Callable[[], object]) -> list[tuple[str, str]]:
     """Run something that fails on every rank; return the error's class and text on each."""
     from mpi4py import MPI
 
-    from hpcq.errors import HpcqError
+    from hpcq.core.errors import HpcqError
 
     with pytest.raises(HpcqError) as caught:
         run()
@@ -243,9 +243,9 @@ def test_every_rank_ends_with_the_same_error(
     from mpi4py import MPI
 
     import hpcq
-    from hpcq.errors import NotWrittenError, TasksFailedError
-    from hpcq.exact.running import ExactRun
-    from hpcq.job.keeping import Keeper
+    from hpcq.core.errors import NotWrittenError, TasksFailedError
+    from hpcq.kinds.exact import ExactRun
+    from hpcq.runs.checkpoint import Keeper
 
     def full(*_: object) -> None:
         raise NotWrittenError("no room")
@@ -274,10 +274,10 @@ def test_every_rank_ends_with_the_same_error(
 def test_all_refuse_with_the_same_class(where: str, kind: str) -> None:
     from mpi4py import MPI
 
-    from hpcq import errors
-    from hpcq.farm.mpi import MpiFarm
-    from hpcq.farm.world import ending_the_job
-    from hpcq.job import together
+    from hpcq.core import errors
+    from hpcq.parallel.mpi import MpiFarm
+    from hpcq.parallel.world import ending_the_job
+    from hpcq.runs import collective as together
 
     farm = MpiFarm(MPI.COMM_WORLD)
 

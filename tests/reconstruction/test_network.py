@@ -8,11 +8,11 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
-from hpcq.engines.aer import AerEngine
-from hpcq.errors import InputError
+from hpcq.core.errors import InputError
+from hpcq.engines.aer_statevector import AerEngine
+from hpcq.reconstruction.contraction_work import predicted_work
 from hpcq.reconstruction.expectation import contract
 from hpcq.reconstruction.network import bond_tensor, build_network
-from hpcq.reconstruction.work import predicted_work
 from tests.strategies import uncut_value
 
 

@@ -8,14 +8,14 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 import hpcq
-from hpcq.cost import Cost
-from hpcq.exact import running as exact_run
-from hpcq.exact.contraction import ContractionOrder
-from hpcq.farm.serial import SerialFarm
-from hpcq.job.options import RunOptions
+from hpcq.kinds import exact as exact_run
+from hpcq.kinds.contraction_tasks import ContractionOrder
+from hpcq.kinds.running import run_on_farm
+from hpcq.parallel.serial import SerialFarm
+from hpcq.planning.cost import Cost
 from hpcq.reconstruction import expectation, network
-from hpcq.reconstruction.product import product, product_threads
-from hpcq.running import run_on_farm
+from hpcq.reconstruction.matrix_product import product, product_threads
+from hpcq.runs.options import RunOptions
 
 
 def ring(seed: int = 1) -> QuantumCircuit:
@@ -84,7 +84,7 @@ def test_an_order_comes_back_from_its_bytes() -> None:
 def test_a_rank_that_contracts_needs_the_tensors_too(monkeypatch: pytest.MonkeyPatch) -> None:
     small = hpcq.plan(ring(), "Z0", partition="AABBCCDD")
     assert small.cost.contraction_bytes == 0
-    monkeypatch.setattr("hpcq.cost.LONG_CONTRACTION", 0.0)
+    monkeypatch.setattr("hpcq.planning.cost.LONG_CONTRACTION", 0.0)
     large: Cost = hpcq.plan(ring(), "Z0", partition="AABBCCDD").cost
     assert large.contraction_bytes > 0
     assert large.rank_bytes == max(large.task_bytes, large.contraction_bytes)

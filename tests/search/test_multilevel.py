@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcq.search.multilevel import partition
-from hpcq.search.refine import overload, refine
-from hpcq.search.weighted_graph import WeightedGraph
+from hpcq.planning.search.multilevel import partition
+from hpcq.planning.search.refinement import overload, refine
+from hpcq.planning.search.weighted_graph import WeightedGraph
 
 
 @st.composite
@@ -100,8 +100,8 @@ def test_seeds_differ():
 
 _DIGEST = """
 import hashlib, random
-from hpcq.search.multilevel import partition
-from hpcq.search.weighted_graph import WeightedGraph
+from hpcq.planning.search.multilevel import partition
+from hpcq.planning.search.weighted_graph import WeightedGraph
 rng = random.Random(5)
 edges = [(tuple(rng.sample(range(150), 2)), rng.randint(1, 9)) for _ in range(400)]
 labels = partition(WeightedGraph.from_edges(150, edges), 7, 27, 3)

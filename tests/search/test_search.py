@@ -16,21 +16,21 @@ from qiskit.circuit.library import iSwapGate
 from qiskit.synthesis import synth_qft_full
 
 import hpcq
-from hpcq.cli import main
-from hpcq.config import Limits
-from hpcq.cutting.anatomy import Anatomy
+from hpcq.cli.main import main
+from hpcq.core.limits import Limits
+from hpcq.cutting.analysis import Anatomy
+from hpcq.cutting.cut_circuit import cut_circuit, pieces
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
-from hpcq.cutting.cutter import cut_circuit, pieces
-from hpcq.cutting.reuse import device_qubits
-from hpcq.farm.serial import SerialFarm
-from hpcq.search.ends import end_graphs
-from hpcq.search.lanes import Lane, lanes, run_lane
-from hpcq.search.objective import Objective
-from hpcq.search.order import SearchOrder
-from hpcq.search.partition import Partition
-from hpcq.search.portfolio import propose
-from hpcq.search.starts import start
-from hpcq.speeds import Speeds
+from hpcq.cutting.qubit_reuse import device_qubits
+from hpcq.parallel.serial import SerialFarm
+from hpcq.planning.machine_speeds import Speeds
+from hpcq.planning.search.gate_ends import end_graphs
+from hpcq.planning.search.initial_partitions import start
+from hpcq.planning.search.objective import Objective
+from hpcq.planning.search.partition import Partition
+from hpcq.planning.search.portfolio import propose
+from hpcq.planning.search.search_tasks import SearchOrder
+from hpcq.planning.search.trials import Lane, lanes, run_lane
 from tests.strategies import circuits, cuts_of
 
 MEMORY = 1 << 34

@@ -8,14 +8,14 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
 
-from hpcq.shots.batches import Batch
-from hpcq.shots.counts import Counts
-from hpcq.shots.estimate import Estimator, Round
-from hpcq.shots.reading import first_recipes
-from hpcq.shots.rounds import make_schedule
-from hpcq.shots.sampling import Sampling
-from hpcq.shots.schedule import Schedule
-from hpcq.variants.sampled import SampledTensor
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor
+from hpcq.kinds.shot_rounds import make_schedule
+from hpcq.kinds.shot_schedule import Schedule
+from hpcq.planning.sampling import Sampling
+from hpcq.reconstruction.estimation.counts import Counts
+from hpcq.reconstruction.estimation.estimator import Estimator, Round
+from hpcq.reconstruction.estimation.outcome_signals import first_recipes
+from hpcq.reconstruction.estimation.variant_batches import Batch
 
 
 def distributions(tensor: SampledTensor) -> Counts:

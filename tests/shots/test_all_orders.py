@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcq.shots.all_orders import variance_of_all_orders
-from hpcq.shots.counts import Counts
-from hpcq.shots.covariance import Block, blocks_of
-from hpcq.shots.estimate import Estimator
-from hpcq.shots.reading import Reader
-from hpcq.variants.sampled import SampledTensor
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor
+from hpcq.reconstruction.estimation.counts import Counts
+from hpcq.reconstruction.estimation.covariance import Block, blocks_of
+from hpcq.reconstruction.estimation.estimator import Estimator
+from hpcq.reconstruction.estimation.outcome_signals import Reader
+from hpcq.reconstruction.estimation.product_variance import variance_of_all_orders
 from tests.shots.distributions import Device, distributions
 from tests.shots.test_error_bars import CASES
 
@@ -149,7 +149,7 @@ def test_large_groups_of_variants_are_split_into_blocks_of_the_same_scatter(
         return found
 
     whole = variances()
-    monkeypatch.setattr("hpcq.shots.covariance._BLOCK_BYTES", 1)
+    monkeypatch.setattr("hpcq.reconstruction.estimation.covariance._BLOCK_BYTES", 1)
     np.testing.assert_allclose(variances(), whole, rtol=1e-9)
 
 

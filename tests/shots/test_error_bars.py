@@ -10,11 +10,11 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Pauli, Statevector
 
 import hpcq
-from hpcq.shots.allocation import by_spread, evenly
-from hpcq.shots.estimate import Estimator, Round
-from hpcq.shots.reading import first_recipes
-from hpcq.shots.rounds import EnumeratedSchedule
-from hpcq.shots.sampling import Budget, Sampling, joint_sampling_of, sampling_of
+from hpcq.kinds.shot_rounds import EnumeratedSchedule
+from hpcq.planning.sampling import Budget, Sampling, joint_sampling_of, sampling_of
+from hpcq.reconstruction.estimation.allocation import by_spread, evenly
+from hpcq.reconstruction.estimation.estimator import Estimator, Round
+from hpcq.reconstruction.estimation.outcome_signals import first_recipes
 from tests.shots.distributions import Device
 
 WIRE = {"gate_cuts": [], "wire_cuts": [{"qubit": 1, "after": 1}]}
@@ -133,7 +133,7 @@ def test_errors_of_joint_samples_do_not_depend_on_what_is_kept(
     """Covariances of few rows are kept, those of many would be too large."""
     device = Device(CASES["joint"].sampling())
     kept = device.run(0).errors()
-    monkeypatch.setattr("hpcq.shots.joint_variance._MAX_ROWS", 1)
+    monkeypatch.setattr("hpcq.reconstruction.estimation.joint_variance._MAX_ROWS", 1)
     np.testing.assert_allclose(device.run(0).errors(), kept, rtol=1e-9)
 
 

@@ -10,10 +10,10 @@ from qiskit.quantum_info import DensityMatrix, Operator, SuperOp
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
 import hpcq
-from hpcq.shots.counts import Counts
-from hpcq.shots.estimate import Estimator, Round
-from hpcq.shots.reading import first_recipes
-from hpcq.variants.sampled import SampledTensor
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor
+from hpcq.reconstruction.estimation.counts import Counts
+from hpcq.reconstruction.estimation.estimator import Estimator, Round
+from hpcq.reconstruction.estimation.outcome_signals import first_recipes
 
 DEPOLARIZING = depolarizing_error(0.06, 2)
 CONFUSION = np.array([[0.97, 0.03], [0.08, 0.92]])

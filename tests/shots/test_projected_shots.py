@@ -7,12 +7,12 @@ import pytest
 from qiskit import QuantumCircuit
 
 import hpcq
+from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.cutter import cut_circuit
 from hpcq.cutting.subcircuits import Subcircuit
-from hpcq.shots.reading import Reader, string_signs
-from hpcq.shots.sampling import Budget, sampling_of
-from hpcq.variants.sampled import SampledTensor
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor
+from hpcq.planning.sampling import Budget, sampling_of
+from hpcq.reconstruction.estimation.outcome_signals import Reader, string_signs
 from tests.shots.distributions import Device
 from tests.shots.test_error_bars import blocks
 

@@ -15,8 +15,8 @@ from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
 import hpcq
-from hpcq.cli import main
-from hpcq.shots.sampling import Budget, joint_sampling_of
+from hpcq.cli.main import main
+from hpcq.planning.sampling import Budget, joint_sampling_of
 from tests.circuits import two_halves
 from tests.launch import hpcq as command
 from tests.launch import launcher
@@ -244,7 +244,7 @@ def test_any_backend_measures(wrapped: bool) -> None:
 def test_a_device_gets_one_job_a_round_and_each_template_is_transpiled_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from hpcq.engines import devices
+    from hpcq.engines import backend_sampler as devices
 
     jobs: list[int] = []
     compiled: list[QuantumCircuit] = []
@@ -275,7 +275,7 @@ def test_a_device_gets_one_job_a_round_and_each_template_is_transpiled_once(
 def test_two_runs_on_one_file_lose_no_shots(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hpcq.job.keeping import Keeper
+    from hpcq.runs.checkpoint import Keeper
 
     output = tmp_path / "out.h5"
     arguments = ["run", circuit, *BASE, "--shots", "4000", "-o", str(output)]

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 
 import hpcq
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor
+from hpcq.planning.sampling import Budget, joint_sampling_of
+from hpcq.reconstruction.connected_parts import Parts
+from hpcq.reconstruction.estimation.joint_samples import Pairs
+from hpcq.reconstruction.estimation.outcome_signals import Reader
 from hpcq.reconstruction.gradients import Reconstruction
-from hpcq.reconstruction.parts import Parts
-from hpcq.shots.joint import Pairs
-from hpcq.shots.reading import Reader
-from hpcq.shots.record import full_tensor
-from hpcq.shots.sampling import Budget, joint_sampling_of
-from hpcq.variants.sampled import SampledTensor
+from hpcq.results.sampling_record import full_tensor
 from tests.shots.distributions import distributions
 from tests.strategies import circuits, cuts_of, operators, structured, uncut_value
 

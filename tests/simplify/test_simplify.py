@@ -11,13 +11,13 @@ from qiskit.circuit.library import iSwapGate
 from qiskit.quantum_info import SparseObservable
 from qiskit.synthesis import synth_qft_full
 
-from hpcq.cutting.anatomy import Anatomy
-from hpcq.inputs.observables import as_observables
-from hpcq.simplify.cones import Circuit, cone_for_each
-from hpcq.simplify.merge import merge_rows
-from hpcq.simplify.reduced import Reduced, Simplifier
-from hpcq.simplify.steps import circuit_of, steps_of
-from hpcq.simplify.swaps import relabel_swaps
+from hpcq.circuits.observables import as_observables
+from hpcq.cutting.analysis import Anatomy
+from hpcq.cutting.passes.gate_steps import circuit_of, steps_of
+from hpcq.cutting.passes.light_cones import Circuit, cone_for_each
+from hpcq.cutting.passes.merge_gates import merge_rows
+from hpcq.cutting.passes.simplify import Reduced, Simplifier
+from hpcq.cutting.passes.swaps import relabel_swaps
 from tests.strategies import circuits, cuts_of, operators, structured, uncut_value
 
 many = settings(max_examples=100)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hpcq.batch import slurm
-from hpcq.batch.job import Job
-from hpcq.batch.record import Record, keep
-from hpcq.errors import InputError
+from hpcq.core.errors import InputError
+from hpcq.jobs import slurm_backend as slurm
+from hpcq.jobs.job import Job
+from hpcq.jobs.submissions import Record, keep
 from tests.slurm.conftest import Cluster
 
 LIE = "x UserId=bob(1000) JobName=out JobState=COMPLETED ExitCode=3:0"

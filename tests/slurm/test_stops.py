@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcq.errors import HpcqError
-from hpcq.job.status import status_of
+from hpcq.core.errors import HpcqError
+from hpcq.runs.status import status_of
 from tests.kill_and_resume import value_of, write_circuit
 from tests.launch import hpcq
 from tests.slurm.conftest import Cluster

@@ -4,8 +4,8 @@ import os
 import socket
 import sys
 
-from hpcq.farm.world import open_farm
-from hpcq.job.together import _card_place
+from hpcq.parallel.world import open_farm
+from hpcq.runs.collective import _card_place
 
 farm = open_farm()
 _card_place(farm, "gpu")

@@ -8,11 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from qiskit.quantum_info import Operator
 
-from hpcq.config import Limits
-from hpcq.cutting.cutter import cut_circuit
-from hpcq.engines.aer import AerEngine
-from hpcq.variants.exact import ExactTensor, _pair
-from hpcq.variants.products import pauli_products
+from hpcq.core.limits import Limits
+from hpcq.cutting.cut_circuit import cut_circuit
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, _pair
+from hpcq.cutting.subexperiments.pauli_products import pauli_products
+from hpcq.engines.aer_statevector import AerEngine
 from tests.strategies import circuits, cuts_of
 
 ENGINE = AerEngine(Limits(1 << 30))

@@ -7,9 +7,9 @@ import pytest
 from qiskit.circuit.library import UGate
 from qiskit.quantum_info import Pauli
 
-from hpcq.cutting.gates import PAULI_BASIS
+from hpcq.cutting.gate_decompositions import PAULI_BASIS
 from hpcq.cutting.subcircuits import PortKind
-from hpcq.variants.settings import Menu, menu
+from hpcq.cutting.subexperiments.port_settings import Menu, menu
 
 PAULIS = {p: Pauli(p).to_matrix() for p in "IXYZ"}
 ENDS = (np.diag([1, 0]), np.diag([0, 1]))

@@ -1,0 +1,221 @@
+"""From the bytes of a circuit file to a circuit; runs only inside the sandbox.
+
+Qiskit's loaders do the reading. What they would trust is looked at first: register sizes,
+`include` statements, and the counts in a QPY header.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import re
+import sys
+import warnings
+from typing import Any
+
+from qiskit import QuantumCircuit, qasm2, qpy
+from qiskit.circuit.library import UnitaryGate
+
+from hpcq.circuits.normalise import MAX_QUBITS
+from hpcq.circuits.qpy import check_header
+from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
+from hpcq.cutting.subcircuits import PORT_MARKERS
+
+_INCLUDES = {2: "qelib1.inc", 3: "stdgates.inc"}
+# Comments and strings are tokens of their own, so that what they hold is not taken for code. An
+# unfinished comment or string reaches to the end, which keeps the search linear.
+_TOKENS = re.compile(
+    r"""
+      (?P<comment> //[^\r\n]* | /\* (?: .*? \*/ | .* ) )
+    | (?P<string>  "[^"]*"? | '[^']*'? )
+    | (?P<include> \binclude\b )
+    | \b(?: [qc]reg \s+ \w+ | qubit | bit ) \s* \[ \s* (?P<size> [0-9_]+ ) \s* \]
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_BLANK = re.compile(r"(?:\s+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_HEADER = re.compile(r"OPENQASM\s+([0-9]{1,9})(?:\.[0-9]{1,9})?\s*;")
+
+
+def parse(data: bytes, name: str) -> tuple[QuantumCircuit, bool]:
+    """Return the circuit in `data`, and whether gate names are unique in it (OpenQASM 2).
+
+    Raises:
+        InputError: The bytes are not one circuit in a known format.
+        MissingDependencyError: OpenQASM 3 needs a package that is not installed.
+    """
+    if data.startswith(b"QISKIT"):
+        return _guarded("QPY", _parse_qpy, data, name), False
+    text = _text(data, name)
+    version = _version(text, name)
+    _check_text(text, version, name)
+    loader = _parse_qasm2 if version == 2 else _parse_qasm3
+    return _guarded(f"OpenQASM {version}", loader, text, name), version == 2
+
+
+def parse_kept(data: bytes, name: str) -> QuantumCircuit:
+    """Return the circuit in QPY bytes of a result, if hpcq may have written it.
+
+    Raises:
+        InputError: The bytes are no circuit, or one that no run leaves behind.
+    """
+    circuit = _guarded("QPY", _parse_qpy, data, name)
+    if circuit.num_qubits > MAX_QUBITS or circuit.num_clbits or circuit.parameters:
+        raise InputError(
+            f"{name}: has {circuit.num_qubits} qubits, {circuit.num_clbits} bits and "
+            f"{len(circuit.parameters)} parameters without a value, expected at most {MAX_QUBITS} "
+            "qubits and nothing else"
+        )
+    for step in circuit.data:
+        is_matrix = step.name == "unitary" and isinstance(step.operation, UnitaryGate)
+        if not (step.is_standard_gate() or step.name in PORT_MARKERS.values() or is_matrix):
+            raise InputError(
+                f"{name}: holds {one_line(step.name, 40)!r}, expected only gates of a cut circuit"
+            )
+        for value in () if is_matrix else step.params:
+            if not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise InputError(
+                    f"{name}: {step.name!r} has {one_line(value, 40)}, expected finite numbers"
+                )
+    return circuit
+
+
+def prepare(data: bytes) -> None:
+    """Import what `parse` needs for these bytes, so that it need not import anything itself."""
+    if re.search(rb"OPENQASM\s+3", data):
+        with contextlib.suppress(ImportError):  # _parse_qasm3 says so, should it come to that
+            import qiskit_qasm3_import  # noqa: F401  (too slow to import for the other formats)
+
+
+def one_line(text: object, limit: int = 200) -> str:
+    """Return printable text on one line, cut to `limit` characters."""
+    printable = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * limit])
+    line = " ".join(printable.split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def _guarded(kind: str, loader: Any, content: Any, name: str) -> QuantumCircuit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            circuit = loader(content, name)
+        except (HpcqError, MemoryError):
+            raise
+        except RecursionError:
+            raise InputError(f"{name}: expressions or blocks are nested too deeply") from None
+        except BaseException as error:  # PyO3 reports a panic in Rust as a BaseException
+            if "MemoryError()" in str(error):
+                raise MemoryError from None
+            raise InputError(f"{name}: not a valid {kind} file: {reason_of(error)}") from None
+    if not isinstance(circuit, QuantumCircuit):
+        raise InputError(f"{name}: holds a {type(circuit).__name__}, expected a circuit")
+    return circuit
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in a line what a loader did not like, with the place where it tells."""
+    for cause in (error.__cause__, error.__context__):
+        token = getattr(cause.args[0], "offendingToken", None) if cause and cause.args else None
+        if token is not None:
+            place = f"line {token.line}, column {token.column}"
+            return f"{place}: unexpected {one_line(token.text, 40)!r}"
+    message = _ESCAPES.sub("", str(getattr(error, "message", error)))
+    inner = re.search(r"Error: ([^\n]+)", message)  # the rest is a backtrace of the QPY reader
+    text = one_line(inner[1] if inner else message, 160)
+    text = re.sub(r"<input>:(\d+),(\d+):", r"line \1, column \2:", text)
+    line = None if re.search(r"\bline \d|^\d+,\d+:", text) else _line_of(error)
+    return (f"line {line}: " if line else "") + (text or type(error).__name__)
+
+
+def _line_of(error: BaseException) -> int | None:
+    """Return the line of the OpenQASM 3 program that a loader was at, if it can be told."""
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        span = getattr(trace.tb_frame.f_locals.get("node"), "span", None)
+        found = getattr(span, "start_line", None) or found
+        trace = trace.tb_next
+    return found
+
+
+def _text(data: bytes, name: str) -> str:
+    if data[:1] == b"\x80":
+        raise InputError(f"{name}: looks like a Python pickle, which is never loaded; use QPY")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name}: byte {error.start} is not UTF-8 text, expected OpenQASM or QPY"
+        ) from None
+    if "\0" in text:
+        raise InputError(f"{name}: holds null characters, expected OpenQASM text or QPY")
+    return text
+
+
+def _version(text: str, name: str) -> int:
+    blank = _BLANK.match(text)
+    header = _HEADER.match(text, blank.end() if blank else 0)
+    if header is None:
+        raise InputError(
+            f"{name}: does not start like a circuit file, "
+            "expected 'OPENQASM 2.0;', 'OPENQASM 3.0;' or QPY"
+        )
+    version = int(header[1])
+    if version not in _INCLUDES:
+        raise InputError(f"{name}: is OpenQASM {version}, expected version 2 or 3")
+    return version
+
+
+def _check_text(text: str, version: int, name: str) -> None:
+    total = 0
+    for token in _TOKENS.finditer(text):
+        if token["include"]:
+            included = _string_after(text, token.end())
+            if included != _INCLUDES[version]:
+                line = text.count("\n", 0, token.start()) + 1
+                raise InputError(
+                    f"{name}: line {line} includes {one_line(included, 60)!r}, "
+                    f"only '{_INCLUDES[version]}' may be included"
+                )
+        elif token["size"]:
+            digits = token["size"].replace("_", "")
+            total += int(digits or 0) if len(digits) < 10 else 10**10
+            if total > 2 * MAX_QUBITS:  # quantum and classical bits
+                line = text.count("\n", 0, token.start()) + 1
+                raise InputError(
+                    f"{name}: line {line} declares too large a register, "
+                    f"expected at most {MAX_QUBITS} qubits in all"
+                )
+
+
+def _string_after(text: str, start: int) -> str:
+    blank = _BLANK.match(text, start)
+    token = _TOKENS.match(text, blank.end() if blank else start)
+    return token["string"].strip("\"'") if token and token["string"] else ""
+
+
+def _parse_qasm2(text: str, _name: str) -> QuantumCircuit:
+    return qasm2.loads(
+        text,
+        include_path=(),
+        custom_instructions=qasm2.LEGACY_CUSTOM_INSTRUCTIONS,
+        custom_classical=qasm2.LEGACY_CUSTOM_CLASSICAL,
+    )
+
+
+def _parse_qasm3(text: str, name: str) -> QuantumCircuit:
+    from qiskit import qasm3
+
+    if sys.modules.get("qiskit_qasm3_import") is None:
+        raise MissingDependencyError(
+            f"{name}: OpenQASM 3 needs a package that is missing: pip install qiskit_qasm3_import"
+        )
+    return qasm3.loads(text)
+
+
+def _parse_qpy(data: bytes, name: str) -> QuantumCircuit:
+    check_header(data, name)
+    circuit: QuantumCircuit = qpy.load(io.BytesIO(data))[0]
+    return circuit

@@ -1,0 +1,193 @@
+"""A circuit that is unitary up to final measurements, rewritten in one- and two-qubit gates."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from qiskit import QuantumCircuit
+from qiskit.circuit import CircuitInstruction
+
+from hpcq.circuits.decompose import (
+    STANDARD,
+    Block,
+    Expander,
+    Leaf,
+    RefusedError,
+    check_distinct,
+    finite,
+    is_ignored,
+    leaf_parameters,
+)
+from hpcq.core.errors import InputError
+
+MAX_QUBITS = 100_000
+MAX_OPERATIONS = 5_000_000
+
+
+def normalise(
+    circuit: QuantumCircuit,
+    name: str = "circuit",
+    *,
+    max_qubits: int = MAX_QUBITS,
+    max_operations: int = MAX_OPERATIONS,
+    unique_names: bool = False,
+) -> QuantumCircuit:
+    """Return the same unitary, global phase included, in gates on one or two qubits.
+
+    Qubit i of the result is `circuit.qubits[i]`. The gates are Qiskit's standard gates with
+    finite float parameters, or `UnitaryGate`. Barriers, delays, identities and simulator marks
+    are dropped, and so are final measurements and resets of qubits that nothing has touched yet;
+    wider and custom gates are replaced by their definitions, and a custom gate on two qubits that
+    is made of several becomes one matrix, so that it can be one cut. A gate means what its
+    definition does: a `PauliEvolutionGate` becomes the product formula of its synthesis.
+
+    Args:
+        circuit: Any circuit without classical control and with all parameters bound.
+        name: What to call the circuit in an error message, such as the path of its file.
+        max_qubits: Wider circuits are refused.
+        max_operations: Circuits with more gates than this, counted after expansion, are refused.
+        unique_names: Gates of one name and the same parameters are one gate, as in an OpenQASM
+            program; this keeps definitions that grow exponentially cheap to count.
+
+    Raises:
+        InputError: The circuit cannot be cut, and the line says which instruction is why.
+
+    >>> bell = QuantumCircuit(2, 2)
+    >>> _ = bell.h(0), bell.cx(0, 1), bell.measure([0, 1], [0, 1])
+    >>> [step.name for step in normalise(bell).data]
+    ['h', 'cx']
+    """
+    if not isinstance(circuit, QuantumCircuit):
+        kind = type(circuit).__name__
+        raise InputError(f"{name}: got an object of type {kind}, expected a QuantumCircuit")
+    _check_whole(circuit, name, max_qubits)
+    writer = _Writer(circuit, name, max_operations)
+    expander = Expander(unique_names)
+    index = {qubit: i for i, qubit in enumerate(circuit.qubits)}
+    for instruction in circuit.data:
+        qubits = [index[qubit] for qubit in instruction.qubits]
+        try:
+            if is_ignored(instruction):
+                continue
+            check_distinct(qubits)
+            if instruction.is_standard_gate() and 0 < len(qubits) <= 2:
+                parameters = leaf_parameters(instruction.name, instruction.params)
+                writer.gate(instruction.name, parameters, qubits)
+            elif instruction.is_standard_gate() and not qubits:
+                writer.phase += leaf_parameters(instruction.name, instruction.params)[0]
+            else:
+                writer.write(expander.open(instruction), qubits)
+        except RefusedError as refusal:
+            raise InputError(
+                f"{name}: {_label(instruction)}{_on(qubits)} cannot be used: {refusal}"
+            ) from None
+    return writer.finish()
+
+
+def _check_whole(circuit: QuantumCircuit, name: str, max_qubits: int) -> None:
+    if not 1 <= circuit.num_qubits <= max_qubits:
+        raise InputError(
+            f"{name}: the circuit has {circuit.num_qubits} qubits, expected 1 to {max_qubits}"
+        )
+    if circuit.num_vars:
+        names = _some(sorted(variable.name for variable in circuit.iter_vars()))
+        raise InputError(f"{name}: classical variables are not supported: {names}")
+    if circuit.parameters:
+        names = _some(sorted(parameter.name for parameter in circuit.parameters))
+        raise InputError(f"{name}: every parameter needs a value first, these have none: {names}")
+
+
+class _Writer:
+    """The circuit under construction, and what has happened to each of its qubits."""
+
+    def __init__(self, source: QuantumCircuit, name: str, max_operations: int) -> None:
+        self._name = name
+        self._out = QuantumCircuit(source.num_qubits, name="circuit")
+        self._qubits = self._out.qubits
+        self._room = self._limit = max_operations
+        self._touched = bytearray(source.num_qubits)
+        self._measured: set[int] = set()
+        try:
+            if isinstance(source.global_phase, float) and math.isnan(source.global_phase):
+                # Qiskit takes it by full turns, which makes NaN of infinity.
+                raise RefusedError("the global phase is nan or infinite, expected a finite number")
+            self.phase = finite(source.global_phase, "the global phase")
+        except RefusedError as refusal:
+            raise InputError(f"{name}: {refusal}") from None
+
+    def write(self, node: Leaf | Block, qubits: list[int]) -> None:
+        """Append what `node` stands for."""
+        if isinstance(node, Leaf):
+            self._leaf(node, qubits)
+            return
+        if node.size > self._room:
+            raise RefusedError(
+                f"the circuit grows beyond {self._limit} operations when it is written out"
+            )
+        self.phase = math.remainder(self.phase + node.phase, math.tau)
+        self._steps(node, qubits)
+
+    def gate(self, name: str, parameters: list[float], qubits: list[int]) -> None:
+        """Append a standard gate."""
+        self._touch(name, qubits)
+        self._out._append(
+            CircuitInstruction.from_standard(
+                STANDARD[name], tuple(self._qubits[q] for q in qubits), parameters
+            )
+        )
+
+    def finish(self) -> QuantumCircuit:
+        """Return the circuit."""
+        self._out.global_phase = self.phase
+        return self._out
+
+    def _steps(self, block: Block, qubits: list[int]) -> None:
+        for step, local in block.steps:
+            places = [qubits[i] for i in local]
+            if isinstance(step, Block):
+                self._steps(step, places)
+            else:
+                self._leaf(step, places)
+
+    def _leaf(self, leaf: Leaf, qubits: list[int]) -> None:
+        if leaf.kind == "measure":
+            self._measured.update(qubits)
+        elif leaf.kind == "reset":
+            if any(self._touched[q] or q in self._measured for q in qubits):
+                raise RefusedError("a reset of a qubit that is already in use is not unitary")
+        elif isinstance(leaf.operation, tuple):
+            self.gate(leaf.name, leaf.operation[1], qubits)
+        else:
+            self._touch(leaf.name, qubits)
+            self._out._append(
+                CircuitInstruction(leaf.operation, tuple(self._qubits[q] for q in qubits))
+            )
+
+    def _touch(self, name: str, qubits: list[int]) -> None:
+        self._room -= 1
+        if self._room < 0:
+            raise RefusedError(f"the circuit has more than {self._limit} operations")
+        for qubit in qubits:
+            self._touched[qubit] = 1
+            if qubit in self._measured:
+                raise InputError(
+                    f"{self._name}: 'measure' on qubit {qubit} is followed by {name[:60]!r} there, "
+                    "but only final measurements are supported"
+                )
+
+
+def _label(instruction: CircuitInstruction) -> str:
+    return repr(instruction.name[:60])
+
+
+def _on(qubits: list[int]) -> str:
+    if not qubits:
+        return ""
+    shown = ", ".join(map(str, qubits[:6])) + (", ..." if len(qubits) > 6 else "")
+    return f" on qubit{'s' if len(qubits) > 1 else ''} {shown}"
+
+
+def _some(names: list[Any]) -> str:
+    shown = ", ".join(repr(name)[:60] for name in names[:5])
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

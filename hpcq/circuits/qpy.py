@@ -1,0 +1,147 @@
+"""Circuits as QPY bytes, and the only place where this process loads them.
+
+A gate's name in QPY calls any class of Qiskit's circuit library with numbers that the file chooses,
+which can take all memory and abort the process. QPY of unknown origin is therefore read by the
+sandboxed reader, whatever its version. What this process loads is what it, another rank or the
+reader wrote.
+
+QPY of version 10 to 12 may hold its expressions as symengine pickles them, and a pickle runs code
+when it is loaded. All versions before 13 are therefore read by the sandboxed reader, where
+symengine cannot be imported; so are bytes whose header announces symengine. From version 13 on,
+expressions are instructions for a small stack machine of Qiskit's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hpcq.core.errors import HpcqError, InputError
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+_OLD_HEADER, _HEADER = struct.Struct("!6s4BQ"), struct.Struct("!6s4BQc")
+_FIRST_PLAIN, _PLAIN_ENCODING = 13, b"p"
+
+_MOST_NOTES = 100_000
+_harmless: set[bytes] = set()
+"""SHA-256 of QPY bytes that this process wrote, or that the reader has read."""
+
+
+def dump(circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> bytes:
+    """Return circuits as QPY bytes."""
+    from qiskit import qpy
+
+    buffer = io.BytesIO()
+    qpy.dump(circuits, buffer)
+    data = buffer.getvalue()
+    _note(hashlib.sha256(data).digest())
+    return data
+
+
+def is_plain(data: bytes) -> bool:
+    """Say whether QPY bytes hold no pickle, so that this process may load them."""
+    if len(data) < _HEADER.size:
+        return False
+    magic, version, *_, encoding = _HEADER.unpack_from(data)
+    return bool(magic == b"QISKIT" and version >= _FIRST_PLAIN and encoding == _PLAIN_ENCODING)
+
+
+def check_header(data: bytes, name: str) -> None:
+    """Make sure that the header announces one circuit, of a version that Qiskit reads.
+
+    Raises:
+        InputError: If it does not.
+    """
+    import qiskit
+    from qiskit.qpy.common import QPY_VERSION
+
+    version = data[6] if len(data) > 6 else 0
+    header = _OLD_HEADER if version < 10 else _HEADER
+    if not data.startswith(b"QISKIT"):
+        raise InputError(f"{name}: does not start like QPY, expected a circuit as QPY")
+    if len(data) < header.size:
+        raise InputError(f"{name}: the QPY file ends after {len(data)} bytes, inside its header")
+    if not 1 <= version <= QPY_VERSION:
+        raise InputError(
+            f"{name}: is QPY version {version}, "
+            f"but Qiskit {qiskit.__version__} reads versions 1 to {QPY_VERSION}"
+        )
+    num_programs = header.unpack_from(data)[5]
+    if num_programs != 1:
+        raise InputError(f"{name}: holds {num_programs} circuits, expected one")
+
+
+def load(data: bytes, name: str) -> list[QuantumCircuit]:
+    """Return the circuits in plain QPY bytes.
+
+    Args:
+        data: The bytes.
+        name: What to call them in messages.
+
+    Raises:
+        InputError: They are not plain, or they are damaged.
+    """
+    from qiskit import qpy
+
+    if not is_plain(data):
+        raise InputError(
+            f"{name}: its QPY may hold a pickle, which is never loaded; expected QPY version "
+            f"{_FIRST_PLAIN} or later without symengine"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            circuits: list[QuantumCircuit] = qpy.load(io.BytesIO(data))
+        except (HpcqError, MemoryError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # PyO3 reports a panic in Rust as a BaseException
+            from hpcq.circuits.formats import reason_of
+
+            raise InputError(f"{name}: not valid QPY: {reason_of(error)}") from None
+    return circuits
+
+
+def load_circuits(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
+    """Return circuits in QPY bytes of unknown origin, as they were written.
+
+    One sandboxed reader reads all that this process has neither written nor read before.
+
+    Args:
+        contents: For each circuit what to call it in messages, and the bytes.
+
+    Raises:
+        InputError: They are not one circuit each that can be read without harm.
+    """
+    from hpcq.circuits.reader import read_qpys
+
+    digests = [hashlib.sha256(data).digest() for _, data in contents]
+    unknown: dict[bytes, tuple[str, bytes]] = {}
+    for digest, (name, data) in zip(digests, contents, strict=True):
+        check_header(data, name)
+        if digest not in _harmless:
+            unknown.setdefault(digest, (name, data))
+    found = dict(zip(unknown, read_qpys(list(unknown.values())), strict=True)) if unknown else {}
+    for digest in (own for own in unknown if is_plain(unknown[own][1])):
+        _note(digest)
+    return [
+        found[digest].copy() if digest in found else load(data, name)[0]
+        for digest, (name, data) in zip(digests, contents, strict=True)
+    ]
+
+
+def load_circuit(data: bytes, name: str) -> QuantumCircuit:
+    """Return the circuit in QPY bytes of unknown origin; see :func:`load_circuits`."""
+    return load_circuits([(name, data)])[0]
+
+
+def _note(digest: bytes) -> None:
+    """Remember that bytes with a SHA-256 do no harm."""
+    if len(_harmless) >= _MOST_NOTES:
+        _harmless.clear()
+    _harmless.add(digest)

@@ -1,0 +1,245 @@
+"""Reads a circuit file, of unknown origin, through a sandboxed child process."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from hpcq.circuits import qpy
+from hpcq.circuits.bundle import pack_contents
+from hpcq.core.errors import InputError, MissingDependencyError
+from hpcq.core.files import open_regular, printable_path
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+MAX_FILE_BYTES = 256 << 20
+MAX_QPY_BYTES = 4 << 30
+"""Of all circuits of a result; each of them has been a file, or a piece of one."""
+
+_QPY_SECONDS, _QPY_BYTE_SECONDS, _QPY_BYTE_BYTES = 10.0, 1e-5, 100
+"""Limits on reading a result's circuits: seconds, and further seconds and bytes of memory for each
+byte of QPY. For circuits of 10^5 gates, 0.5 microseconds and 4 bytes a byte were measured."""
+
+_STARTUP_SECONDS = 120.0  # importing Qiskit from a cold parallel file system
+_BOOT = (
+    "import json, sys; options = json.loads(sys.argv[1]); sys.path[:0] = options.pop('path'); "
+    "from hpcq.circuits.sandbox import main; main(**options)"
+)
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+"""What the reader needs to start. No more: variables of a job hold keys, and others make an MPI
+launcher claim the process."""
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
+
+
+def read_circuit(
+    path: str | os.PathLike[str], *, seconds: float = 4.0, memory_bytes: int = 1 << 30
+) -> QuantumCircuit:
+    """Read one circuit from an OpenQASM 2, OpenQASM 3 or QPY file, told apart by its header.
+
+    Args:
+        path: A regular file.
+        seconds: Limit on the reading itself, after the imports.
+        memory_bytes: Limit on the memory of the reading, libraries of both processes included.
+
+    Returns:
+        The circuit as `hpcq.circuits.normalise.normalise` leaves it: gates on one or two qubits
+        with finite parameters, no classical bits, final measurements dropped.
+
+    Raises:
+        InputError: The file is not one readable circuit; the line says why.
+        MissingDependencyError: The file is OpenQASM 3 and qiskit_qasm3_import is not installed.
+    """
+    with start_reading(path, seconds=seconds, memory_bytes=memory_bytes) as reading:
+        return reading.result()
+
+
+def start_reading(
+    path: str | os.PathLike[str], *, seconds: float = 4.0, memory_bytes: int = 1 << 30
+) -> Reading:
+    """Start reading a circuit file and return at once; see `read_circuit`.
+
+    The reader imports Qiskit and parses the file in a process of its own, so the caller can
+    import what it needs meanwhile.
+
+    Raises:
+        InputError: There is no such file, or it is a directory, a device, empty or too large.
+    """
+    if not seconds > 0:
+        raise InputError(f"seconds is {seconds}, expected a positive number")
+    descriptor = open_regular(path, MAX_FILE_BYTES, "a circuit as OpenQASM or QPY")
+    return _start(descriptor, printable_path(path), seconds, memory_bytes, normal=True)
+
+
+def read_qpys(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
+    """Read circuits that hpcq wrote as QPY, or that somebody made to look so.
+
+    The limits on time and memory grow with the bytes: what a run wrote, another one can read.
+
+    Args:
+        contents: For each circuit what to call it in messages, and the bytes.
+
+    Returns:
+        The circuits as they were written.
+
+    Raises:
+        InputError: They are not readable circuits such as hpcq writes; the line says why.
+    """
+    total = sum(len(data) for _, data in contents)
+    name = contents[0][0]
+    with tempfile.TemporaryFile() as file:
+        file.write(pack_contents(contents))
+        file.seek(0)
+        descriptor = os.dup(file.fileno())
+    seconds = _QPY_SECONDS + total * _QPY_BYTE_SECONDS
+    memory_bytes = (1 << 30) + total * _QPY_BYTE_BYTES
+    with _start(descriptor, name, seconds, memory_bytes, normal=False) as reading:
+        return reading.results()
+
+
+def _start(
+    descriptor: int, name: str, seconds: float, memory_bytes: int, *, normal: bool
+) -> Reading:
+    """Start the reader of an open file, which is closed here."""
+    try:
+        options = {
+            "path": _module_path(),
+            "name": name,
+            "seconds": seconds,
+            "memory_bytes": memory_bytes,
+            "max_bytes": MAX_FILE_BYTES if normal else MAX_QPY_BYTES,
+            "normal": normal,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _BOOT, json.dumps(options)],
+            stdin=descriptor,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+        )
+    except OSError as error:
+        raise InputError(f"{name}: cannot start the reader: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    return Reading(process, name, seconds, memory_bytes, normal=normal)
+
+
+class Reading:
+    """A circuit file that is being read; a context manager that ends the reader."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        name: str,
+        seconds: float,
+        memory_bytes: int,
+        *,
+        normal: bool,
+    ) -> None:
+        self._process = process
+        self._name = name
+        self._seconds = seconds
+        self._expected = (
+            "a smaller file or a larger --read-seconds" if normal else "what hpcq wrote"
+        )
+        self._memory_bytes = memory_bytes
+        self._deadline = time.monotonic() + _STARTUP_SECONDS + seconds
+
+    def result(self) -> QuantumCircuit:
+        """Wait for the reader and return the circuit, or raise what `read_circuit` raises."""
+        return self.results()[0]
+
+    def results(self) -> list[QuantumCircuit]:
+        """Wait for the reader and return all circuits."""
+        try:
+            answer, log = self._process.communicate(
+                timeout=max(self._deadline - time.monotonic(), 1.0)
+            )
+        except subprocess.TimeoutExpired:
+            self.cancel()
+            raise self._too_slow() from None
+        code = self._process.returncode
+        if code != 0:
+            raise self._failure(code, answer, log)
+        return qpy.load(answer, self._name)
+
+    def cancel(self) -> None:
+        """End the reader if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process.returncode is None:
+            self.cancel()
+
+    def _failure(self, code: int, answer: bytes, log: bytes) -> Exception:
+        line = answer.decode("utf-8", "replace")
+        if code == 2 and line:
+            return InputError(line)
+        if code == 3 and line:
+            return MissingDependencyError(line)
+        if code == 1:  # the reader did not get as far as the file
+            reason = log.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            return MissingDependencyError(f"the circuit reader does not start: {reason[:300]}")
+        if code in (-signal.SIGALRM, -signal.SIGXCPU):
+            return self._too_slow()
+        mebibytes = self._memory_bytes >> 20
+        if code in (4, -signal.SIGKILL):
+            return InputError(f"{self._name}: needs more than the {mebibytes} MiB set for reading")
+        ended = f"signal {-code}" if code < 0 else f"code {code}"
+        return InputError(
+            f"{self._name}: the reader broke down ({ended}); the file is malformed, nested too "
+            f"deeply, or needs more than the {mebibytes} MiB set for reading"
+        )
+
+    def _too_slow(self) -> InputError:
+        return InputError(
+            f"{self._name}: reading took longer than the {self._seconds:.4g} s set for it, "
+            f"expected {self._expected}"
+        )
+
+
+def _module_path() -> list[str]:
+    """Return where the child finds hpcq and Qiskit: here, whatever way this process got them."""
+    entries = [str(Path(__file__).resolve().parents[2])]
+    spec = importlib.util.find_spec("qiskit")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError("circuits need Qiskit, which is missing: pip install qiskit")
+    entries += [str(Path(entry).absolute()) for entry in sys.path if Path(entry).is_dir()]
+    entries.append(str(Path(spec.origin).parents[1]))
+    return list(dict.fromkeys(entries))
+
+
+def _environment() -> dict[str, str]:
+    """Return the reader's environment: no secrets, and one thread."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    kept.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    kept["QISKIT_SETTINGS"] = os.devnull
+    kept["MALLOC_ARENA_MAX"] = "2"
+    kept["MIMALLOC_ARENA_RESERVE"] = "32MiB"  # Qiskit's 1 GiB reserve would hide what is used
+    return kept

@@ -1,0 +1,353 @@
+"""Take a circuit apart at its cuts.
+
+Where several cut gates of one run (:mod:`hpcq.cutting.analysis`) meet the same other subcircuit,
+they become one edge. With z the eigenvalue index of the run's Pauli, each gate g is
+``sum_z |z><z| (x) D_g(z)``, so all of them together are ``sum_k Z^k (x) 1/2 sum_z (-1)^(kz) D(z)``,
+D(z) being the product of the D_g(z) wherever they act: one gate port where the run is, and one
+control port, an ancilla in place of the run's qubit, on the other side.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from hpcq.cutting.analysis import Anatomy
+from hpcq.cutting.cuts import Cuts
+from hpcq.cutting.port_sharing import cover
+from hpcq.cutting.subcircuits import PORT_MARKERS, CutCircuit, Edge, Port, PortKind, Subcircuit
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import CircuitInstruction
+
+Segment = tuple[int, int]
+"""A piece of a wire: its qubit, and how many of the qubit's wire cuts come before it."""
+
+End = tuple[int, int]
+"""A port, as (subcircuit, port)."""
+
+WIRE_OVERHEAD = 16.0
+"""gamma squared of a cut wire without classical communication (Peng et al., Phys. Rev. Lett. 125,
+150504 (2020), and Brenner, Piveteau and Sutter, arXiv:2302.03366)."""
+
+
+def cut_circuit(
+    circuit: QuantumCircuit | Anatomy,
+    cuts: Cuts,
+    labels: Sequence[tuple[int, int]] | None = None,
+    *,
+    twins: bool = True,
+    shared_above: float = 0.0,
+) -> CutCircuit:
+    """Take a circuit apart.
+
+    Parts that no gate joins become separate subcircuits of their own, whether a cut made them
+    so or not.
+
+    Args:
+        circuit: The circuit, or its anatomy: unitary gates on one or two qubits.
+        cuts: Cuts at places that the circuit has (:meth:`hpcq.cutting.cuts.Cuts.check`).
+        labels: For each of its qubits the light cone that it belongs to, and the qubit of the
+            whole circuit that it is; by default the qubits are the whole circuit's.
+        twins: Whether gate ports of one run that belong to different edges share an ancilla.
+        shared_above: The factor gamma squared of gates, cut one by one, above which those that
+            can share an edge do.
+    """
+    anatomy = circuit if isinstance(circuit, Anatomy) else Anatomy(circuit)
+    labels = labels or [(0, q) for q in range(anatomy.num_qubits)]
+    return _Cutter(anatomy, cuts, labels, twins=twins, shared_above=shared_above).result()
+
+
+def pieces(circuit: QuantumCircuit | Anatomy, cuts: Cuts) -> list[list[Segment]]:
+    """Return the segments of wires that make up each subcircuit, without building any."""
+    anatomy = circuit if isinstance(circuit, Anatomy) else Anatomy(circuit)
+    return _Cutter(anatomy, cuts, ()).pieces()
+
+
+def gates_of_pieces(anatomy: Anatomy, cuts: Cuts) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Return each subcircuit's number of wires and the wires of its uncut gates, in order."""
+    cutter = _Cutter(anatomy, cuts, ())
+    found = cutter.pieces()
+    home = {
+        segment: (number, wire)
+        for number, piece in enumerate(found)
+        for wire, segment in enumerate(piece)
+    }
+    gates: list[list[tuple[int, int]]] = [[] for _ in found]
+    for _, segments, gate in cutter._walk():
+        if gate is not None and gate not in cutter.cut_gates:
+            (piece, a), (_, b) = home[segments[0]], home[segments[1]]
+            gates[piece].append((a, b))
+    return [(len(piece), own) for piece, own in zip(found, gates, strict=True)]
+
+
+class _Cutter:
+    """Two walks over the circuit: the first finds the pieces, the second fills them."""
+
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        cuts: Cuts,
+        labels: Sequence[tuple[int, int]],
+        *,
+        twins: bool = True,
+        shared_above: float = 0.0,
+    ) -> None:
+        self.twins = twins
+        self.shared_above = shared_above
+        self.anatomy = anatomy
+        self.cuts = cuts
+        self.labels = labels
+        self.cut_gates = {cut.gate for cut in cuts.gates}
+        self.cut_wires = {(cut.qubit, cut.after) for cut in cuts.wires}
+        self.edges: list[Edge] = []
+        self.controls: dict[int, int] = {}
+
+    def result(self) -> CutCircuit:
+        builders = [_Builder(k, piece, self.labels) for k, piece in enumerate(self.pieces())]
+        self.home = {segment: b for b in builders for segment in b.wire}
+        groups = self._groups()
+        for instruction, segments, gate in self._walk():
+            if gate is None or gate not in self.cut_gates:
+                self.home[segments[0]].add(instruction, segments)
+            elif gate in groups:
+                self._share(gate, *groups[gate], segments)
+            else:
+                self._cut(gate, segments)
+        self._cut_wires()
+        return CutCircuit(
+            self.anatomy.num_qubits,
+            self.cuts,
+            tuple(builder.result() for builder in builders),
+            tuple(self.edges),
+        )
+
+    def pieces(self) -> list[list[Segment]]:
+        """Group the segments that uncut gates join; groups and members in order."""
+        parent = {(qubit, 0): (qubit, 0) for qubit in range(self.anatomy.num_qubits)}
+
+        def find(segment: Segment) -> Segment:
+            while parent[segment] != segment:
+                parent[segment] = parent[parent[segment]]
+                segment = parent[segment]
+            return segment
+
+        for _, segments, gate in self._walk():
+            for segment in segments:
+                parent.setdefault(segment, segment)
+            if gate is not None and gate not in self.cut_gates:
+                roots = sorted(find(segment) for segment in segments)
+                parent[roots[1]] = roots[0]
+        groups: dict[Segment, list[Segment]] = {}
+        for segment in sorted(parent):
+            groups.setdefault(find(segment), []).append(segment)
+        return sorted(groups.values())
+
+    def _walk(self) -> Iterator[tuple[CircuitInstruction, tuple[Segment, ...], int | None]]:
+        """Yield every gate with its segments and its number among the two-qubit gates."""
+        passed = [0] * self.anatomy.num_qubits
+        segment = [0] * self.anatomy.num_qubits
+        number = -1
+        for instruction, qubits in self.anatomy.steps:
+            if len(qubits) == 1:
+                yield instruction, ((qubits[0], segment[qubits[0]]),), None
+                continue
+            number += 1
+            yield instruction, tuple([(q, segment[q]) for q in qubits]), number
+            for qubit in qubits:
+                passed[qubit] += 1
+                if (qubit, passed[qubit]) in self.cut_wires:
+                    segment[qubit] += 1
+
+    def _groups(self) -> dict[int, tuple[list[int], int]]:
+        """Return for each cut gate that shares an edge all gates of it, and the owner's side."""
+        if len(self.cut_gates) < 2:
+            return {}
+        between: dict[tuple[int, int], dict[int, tuple[object, object]]] = {}
+        flipped = {}
+        for _, segments, gate in self._walk():
+            if gate is None or gate not in self.cut_gates or self.anatomy.runs[gate] is None:
+                continue
+            runs = self.anatomy.runs[gate] or ()
+            ends = [
+                (self.home[segment].number, (run, segment))
+                for segment, (run, _) in zip(segments, runs, strict=True)
+            ]
+            if ends[0][0] == ends[1][0]:
+                continue
+            flipped[gate] = ends[0][0] > ends[1][0]
+            (a, left), (b, right) = sorted(ends)
+            between.setdefault((a, b), {})[gate] = (left, right)
+        groups = {}
+        for gates in between.values():
+            members: dict[object, list[int]] = {}
+            owners = cover(gates)
+            for gate, side in owners.items():
+                members.setdefault((side, gates[gate][side]), []).append(gate)
+            for gate, side in owners.items():
+                shared = members[side, gates[gate][side]]
+                overhead = math.prod(self.anatomy.sums[own].sampling_overhead for own in shared)
+                if len(shared) > 1 and overhead > self.shared_above:
+                    groups[gate] = (shared, side ^ flipped[gate])
+        return groups
+
+    def _cut(self, gate: int, segments: tuple[Segment, ...]) -> None:
+        """Cut one gate: a gate port on either side."""
+        terms = self.anatomy.sums[gate]
+        ends, sign = [], 1
+        for side, segment in enumerate(segments):
+            builder = self.home[segment]
+            builder.add_u(terms.before[side], segment)
+            if terms.dimension > 1:
+                run = self._run(gate, side, gate)
+                number, own = builder.gate_port(segment, terms.dimension, run)
+                ends.append((builder.number, number))
+                sign *= own
+            builder.add_u(terms.after[side], segment)
+        if ends:
+            weights = terms.weights
+            if sign < 0:
+                weights = (weights[0], -weights[1])
+            self._add_edge((ends[0], ends[1]), weights, [gate])
+
+    def _share(
+        self, gate: int, members: list[int], owner: int, segments: Sequence[Segment]
+    ) -> None:
+        """Cut one gate of several that share an edge; the first of them makes its two ports."""
+        terms, run = self.anatomy.sums[gate], self._run(gate, owner, members[0])
+        assert run is not None, "only gates of dimension 2 share edges"
+        mine, other = self.home[segments[owner]], self.home[segments[1 - owner]]
+        mine.add_u(terms.before[owner], segments[owner])
+        if gate == members[0]:
+            number, _ = mine.gate_port(segments[owner], 2, run)
+            control = other.add_port("control", segments[1 - owner], 2)
+            self.controls[gate] = control[1]
+            self._add_edge(((mine.number, number), control), (1.0, 1.0), members)
+        mine.add_u(terms.after[owner], segments[owner])
+        identity, pauli = terms.weights
+        pauli *= mine.sign(segments[owner], run)
+        angle = cmath.phase((identity - pauli) / (identity + pauli))
+        other.add_u(terms.before[1 - owner], segments[1 - owner])
+        other.add_marker("control", self.controls[members[0]], segments[1 - owner], angle)
+        other.add_u(terms.after[1 - owner], segments[1 - owner])
+
+    def _run(self, gate: int, side: int, group: int) -> tuple[tuple[int, int], int] | None:
+        """Return the run that a side of a gate is in, and the sign of the gate's Pauli there.
+
+        Without twins, every group of gates that share an edge is a run of its own.
+        """
+        runs = self.anatomy.runs[gate]
+        if runs is None:
+            return None
+        run, sign = runs[side]
+        return (run, -1 if self.twins else group), sign
+
+    def _cut_wires(self) -> None:
+        segment_before: dict[int, int] = {}
+        for qubit, after in sorted(self.cut_wires):
+            before = (qubit, segment_before.get(qubit, 0))
+            behind = (qubit, before[1] + 1)
+            segment_before[qubit] = behind[1]
+            ends = (
+                self.home[before].add_port("output", before, 2, mark=True),
+                self.home[behind].inputs[behind],
+            )
+            of, place = self.anatomy.place(qubit, after)
+            cut = f"wire of qubit {of} after its two-qubit gate number {place}"
+            self.edges.append(Edge(ends, (1.0, 1.0), WIRE_OVERHEAD, cut))
+
+    def _add_edge(
+        self, ends: tuple[End, End], weights: tuple[complex, ...], gates: list[int]
+    ) -> None:
+        overhead = 1.0
+        words = []
+        for gate in gates:
+            overhead *= self.anatomy.sums[gate].sampling_overhead
+            a, b = (self.labels[qubit][1] for qubit in self.anatomy.pairs[gate])
+            words.append(f"{self.anatomy.names[gate]} on qubits {a}, {b}")
+        noun = "gate" if len(gates) == 1 else f"{len(gates)} gates through one port"
+        self.edges.append(Edge(ends, weights, overhead, f"{noun} {'; '.join(words)}"))
+
+
+class _Builder:
+    """Collects the gates and ports of one subcircuit."""
+
+    def __init__(
+        self, number: int, segments: list[Segment], labels: Sequence[tuple[int, int]]
+    ) -> None:
+        from qiskit import QuantumCircuit
+
+        self.number = number
+        self.wire = {segment: wire for wire, segment in enumerate(segments)}
+        self.cone = labels[segments[0][0]][0]
+        self.labels = tuple(labels[qubit][1] for qubit, _ in segments)
+        self.circuit = QuantumCircuit(len(segments))
+        self._qubits = self.circuit.qubits
+        self.ports: list[Port] = []
+        self._mains: dict[tuple[tuple[int, int], Segment], tuple[int, int]] = {}
+        self.inputs: dict[Segment, End] = {}
+        for segment in segments:
+            if segment[1] > 0:
+                self.inputs[segment] = self.add_port("input", segment, 2, mark=True)
+
+    def add(self, instruction: CircuitInstruction, segments: tuple[Segment, ...]) -> None:
+        """Add an uncut gate."""
+        wires = [self._qubits[self.wire[segment]] for segment in segments]
+        self.circuit._append(instruction.replace(qubits=wires))
+
+    def add_u(self, angles: tuple[float, float, float], segment: Segment) -> None:
+        """Add a one-qubit gate, unless it does nothing."""
+        from qiskit.circuit.library import UGate
+
+        if angles[0] or angles[1] + angles[2]:
+            self.circuit.append(UGate(*angles), [self.wire[segment]], copy=False)
+
+    def gate_port(
+        self, segment: Segment, dimension: int, run: tuple[tuple[int, int], int] | None
+    ) -> tuple[int, int]:
+        """Add one side of a cut gate.
+
+        Returns:
+            The port's number, and the sign of the gate's Pauli against that of the run's first
+            port here.
+        """
+        main = None if run is None else self._mains.get((run[0], segment))
+        if main is not None and run is not None:
+            self.add_port("gate", segment, dimension, twin=main[0])
+            return len(self.ports) - 1, main[1] * run[1]
+        _, number = self.add_port("gate", segment, dimension, mark=True)
+        if run is not None:
+            self._mains[run[0], segment] = (number, run[1])
+        return number, 1
+
+    def sign(self, segment: Segment, run: tuple[tuple[int, int], int]) -> int:
+        """Return the sign of a gate's Pauli against that of its run's first port."""
+        return self._mains[run[0], segment][1] * run[1]
+
+    def add_port(
+        self,
+        kind: PortKind,
+        segment: Segment,
+        dimension: int,
+        *,
+        twin: int | None = None,
+        mark: bool = False,
+    ) -> End:
+        """Add a port, and with ``mark`` its placeholder at this point of the wire."""
+        number = len(self.ports)
+        self.ports.append(Port(kind, self.wire[segment], dimension, twin))
+        if mark:
+            self.add_marker(kind, number, segment)
+        return self.number, number
+
+    def add_marker(self, kind: PortKind, port: int, segment: Segment, *angles: float) -> None:
+        """Add a placeholder of a port."""
+        from qiskit.circuit import Gate
+
+        self.circuit.append(Gate(PORT_MARKERS[kind], 1, [port, *angles]), [self.wire[segment]])
+
+    def result(self) -> Subcircuit:
+        return Subcircuit(self.circuit, self.labels, tuple(self.ports), self.cone)

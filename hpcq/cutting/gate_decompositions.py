@@ -1,0 +1,181 @@
+"""A two-qubit gate as a short sum of Pauli products: what cutting a gate means.
+
+Up to one-qubit gates on both sides, every two-qubit gate is
+``sum_k w_k P_k (x) P_k`` with Paulis P_k (Cartan or KAK form: Zhang et al., Phys. Rev. A 67,
+042313 (2003)). A controlled gate needs only I and Z, a general one I, Z, X and Y, so a
+gate cut is an edge of dimension 2 or 4.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.circuits.unitary import nearest_unitary
+from hpcq.cutting.cuts import two_qubit_gates
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import Gate
+
+PAULI_BASIS = "IZXY"
+"""The Paulis by the port index k of a gate cut: k = 2 x + z for X to the power x, Z to z."""
+
+Vector = tuple[float, float, float]
+"""A Pauli operator's coefficients of X, Y and Z."""
+
+WeightedGates = list[tuple[int, int, float]]
+"""Two-qubit gates as (qubit, qubit, bits of the dimension of their cut)."""
+
+_NEGLIGIBLE = 1e-12
+_HADAMARD = np.array([[1, 1], [1, -1]], dtype=complex) / np.sqrt(2)
+
+
+@dataclass(frozen=True)
+class PauliSum:
+    """``(A_0 (x) A_1) [sum_k w_k P_k (x) P_k] (B_0 (x) B_1)``, up to a global phase.
+
+    Attributes:
+        weights: The complex weights w_k in the order of ``PAULI_BASIS``; 1, 2 or 4 of them.
+        before: One-qubit gates B_0 and B_1 as angles (theta, phi, lambda) of Qiskit's ``UGate``.
+        after: One-qubit gates A_0 and A_1, likewise.
+    """
+
+    weights: tuple[complex, ...]
+    before: tuple[tuple[float, float, float], tuple[float, float, float]]
+    after: tuple[tuple[float, float, float], tuple[float, float, float]]
+
+    @property
+    def dimension(self) -> int:
+        """Dimension of the edge: 1 for a product gate, 2 for a controlled one, else 4."""
+        return len(self.weights)
+
+    @property
+    def sampling_overhead(self) -> float:
+        """The factor gamma squared by which a quasi-probability run needs more shots.
+
+        gamma is ``2 (sum_k |w_k|)^2 - 1`` (Schmitt, Piveteau and Sutter, "Cutting circuits
+        with multiple two-qubit unitaries", arXiv:2312.11638); a CZ gate has gamma = 3.
+        """
+        return float(2 * sum(abs(w) for w in self.weights) ** 2 - 1) ** 2
+
+
+def pauli_sum(gate: Gate) -> PauliSum:
+    """Write a two-qubit gate as a sum of Pauli products.
+
+    Args:
+        gate: A unitary two-qubit gate with numbers as parameters. Its first qubit is
+            side 0 of the result.
+
+    Returns:
+        The sum with as few terms as the gate allows; equal to the gate to about 1e-15.
+    """
+    matrix = np.asarray(gate.to_matrix(), dtype=complex)
+    return _pauli_sum(matrix.tobytes())
+
+
+def weighted_gates(circuit: QuantumCircuit) -> WeightedGates:
+    """Return a circuit's two-qubit gates with the weights of their cuts, in order."""
+    bits = (
+        math.log2(pauli_sum(instruction.operation).dimension)
+        for instruction in circuit.data
+        if len(instruction.qubits) == 2
+    )
+    return [(a, b, weight) for (a, b), weight in zip(two_qubit_gates(circuit), bits, strict=True)]
+
+
+def axis(angles: tuple[float, float, float], inverse: bool) -> Vector:
+    """Return U Z U^dagger of a ``UGate`` as a Pauli vector, or with ``inverse`` U^dagger Z U."""
+    theta, phi, lam = angles
+    if inverse:
+        theta, phi = -theta, -lam
+    return (
+        math.sin(theta) * math.cos(phi),
+        math.sin(theta) * math.sin(phi),
+        math.cos(theta),
+    )
+
+
+def turned(vector: Vector, gate: Gate) -> Vector:
+    """Return U P U^dagger of a one-qubit gate and a Pauli vector P, as a Pauli vector."""
+    ((a, b), (c, d)) = np.asarray(gate.to_matrix(), dtype=complex).tolist()
+    x, y, z = vector
+    # The columns of U P are (z a + (x + iy) b, ...) and ((x - iy) a - z b, ...).
+    up, down = z * a + complex(x, y) * b, complex(x, -y) * a - z * b
+    low_up, low_down = z * c + complex(x, y) * d, complex(x, -y) * c - z * d
+    corner = low_up * a.conjugate() + low_down * b.conjugate()
+    level = up * a.conjugate() + down * b.conjugate()
+    return (corner.real, corner.imag, level.real)
+
+
+@lru_cache(maxsize=1 << 15)
+def _pauli_sum(matrix: bytes) -> PauliSum:
+    from qiskit.synthesis import TwoQubitWeylDecomposition
+
+    unitary = nearest_unitary(np.frombuffer(matrix, dtype=complex).reshape(4, 4))
+    kak = TwoQubitWeylDecomposition(unitary, fidelity=None)
+    weights = _interaction_weights(kak.a, kak.b, kak.c)
+    # Qiskit's "r" factor acts on qubit 0 of the gate, its "l" factor on qubit 1.
+    after = [np.asarray(kak.K1r), np.asarray(kak.K1l)]
+    before = [np.asarray(kak.K2r), np.asarray(kak.K2l)]
+    significant = {p for p, w in weights.items() if abs(w) > _NEGLIGIBLE}
+    if len(significant) == 1:
+        (pauli,) = significant
+        local = _PAULI_MATRICES[pauli]
+        after = [a @ local for a in after]
+        kept: tuple[complex, ...] = (weights[pauli],)
+    elif significant == {"I", "X"}:
+        after = [a @ _HADAMARD for a in after]
+        before = [_HADAMARD @ b for b in before]
+        kept = (weights["I"], weights["X"])
+    else:
+        kept = tuple(weights[p] for p in PAULI_BASIS)
+    return PauliSum(
+        weights=kept,
+        before=(u_angles(before[0]), u_angles(before[1])),
+        after=(u_angles(after[0]), u_angles(after[1])),
+    )
+
+
+_PAULI_MATRICES: dict[str, NDArray[np.complex128]] = {
+    "I": np.eye(2, dtype=complex),
+    "X": np.array([[0, 1], [1, 0]], dtype=complex),
+    "Y": np.array([[0, -1j], [1j, 0]], dtype=complex),
+    "Z": np.diag([1, -1]).astype(complex),
+}
+
+
+def _interaction_weights(a: float, b: float, c: float) -> dict[str, complex]:
+    """Weights of ``exp(i (a XX + b YY + c ZZ))`` on II, XX, YY and ZZ."""
+    ca, cb, cc = np.cos([a, b, c])
+    sa, sb, sc = np.sin([a, b, c])
+    return {
+        "I": complex(ca * cb * cc, sa * sb * sc),
+        "X": complex(ca * sb * sc, sa * cb * cc),
+        "Y": complex(sa * cb * sc, ca * sb * cc),
+        "Z": complex(sa * sb * cc, ca * cb * sc),
+    }
+
+
+def u_angles(unitary: NDArray[np.complex128]) -> tuple[float, float, float]:
+    """Angles of the ``UGate`` equal to a one-qubit unitary up to a phase."""
+    theta = 2 * np.arctan2(abs(unitary[1, 0]), abs(unitary[0, 0]))
+    if abs(unitary[0, 0]) > abs(unitary[1, 0]):
+        origin = np.angle(unitary[0, 0])
+        total = np.angle(unitary[1, 1]) - origin
+        phi = np.angle(unitary[1, 0]) - origin if abs(unitary[1, 0]) > 1e-16 else 0.0
+        return float(theta), float(phi), float(total - phi)
+    # cos(theta / 2) is small: phi and lambda follow from the off-diagonal entries.
+    if abs(unitary[0, 0]) > 1e-16:
+        origin = np.angle(unitary[0, 0])
+        return (
+            float(theta),
+            float(np.angle(unitary[1, 0]) - origin),
+            float(np.angle(-unitary[0, 1]) - origin),
+        )
+    return float(theta), float(np.angle(unitary[1, 0]) - np.angle(-unitary[0, 1])), 0.0

@@ -1,0 +1,97 @@
+"""What the passes work on: a circuit as a list of steps that remember where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.cutting.gate_decompositions import PauliSum
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+Place = tuple[int, int]
+"""Right after a qubit's n-th two-qubit gate, as (qubit, n), both of the circuit as it was given."""
+
+_NOTHING = 1e-15
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One gate.
+
+    Attributes:
+        operation: The gate.
+        qubits: The one or two qubits that it acts on.
+        origin: The two-qubit gates of the given circuit that it stands for, counted from 0.
+        ends: For a two-qubit gate the place of the given circuit behind it on either qubit.
+    """
+
+    operation: Any
+    qubits: tuple[int, ...]
+    origin: tuple[int, ...] = ()
+    ends: tuple[Place, ...] = ()
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it acts on two qubits."""
+        return len(self.qubits) == 2
+
+
+def steps_of(circuit: QuantumCircuit) -> list[Step]:
+    """Return the steps of a circuit of one- and two-qubit gates."""
+    index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
+    passed = [0] * circuit.num_qubits
+    steps, count = [], 0
+    for instruction in circuit.data:
+        qubits = tuple([index[qubit] for qubit in instruction.qubits])
+        if len(qubits) == 1:
+            steps.append(Step(instruction.operation, qubits))
+            continue
+        for qubit in qubits:
+            passed[qubit] += 1
+        ends = tuple([(qubit, passed[qubit]) for qubit in qubits])
+        steps.append(Step(instruction.operation, qubits, (count,), ends))
+        count += 1
+    return steps
+
+
+def circuit_of(steps: Sequence[Step], num_qubits: int) -> QuantumCircuit:
+    """Write steps as a circuit again."""
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import CircuitInstruction
+
+    circuit = QuantumCircuit(num_qubits)
+    places = circuit.qubits
+    for step in steps:
+        qubits = tuple([places[q] for q in step.qubits])
+        circuit._append(CircuitInstruction(step.operation, qubits))
+    return circuit
+
+
+def matrix_of(operation: Any) -> NDArray[np.complex128]:
+    """Return a gate's unitary; its first qubit is the lowest bit."""
+    return np.asarray(operation.to_matrix(), dtype=complex)
+
+
+def unitary(matrix: NDArray[np.complex128]) -> Any:
+    """Return the gate of a unitary."""
+    from qiskit.circuit.library import UnitaryGate
+
+    return UnitaryGate(matrix, check_input=False)
+
+
+def local_steps(step: Step, terms: PauliSum) -> list[Step]:
+    """Return what a two-qubit gate does to each of its qubits alone, its core left out."""
+    from qiskit.circuit.library import UGate
+
+    return [
+        Step(UGate(*angles), (qubit,))
+        for side, qubit in enumerate(step.qubits)
+        for angles in (terms.before[side], terms.after[side])
+        if abs(angles[0]) > _NOTHING or abs(angles[1] + angles[2]) > _NOTHING
+    ]

@@ -1,0 +1,276 @@
+"""What a device does at a port, and how the tensor follows from what it then measures.
+
+At every port a device can choose between a few *settings*: gates, and for some of them a
+measurement. A setting gives one *reading*, or two if its bit is measured: the mean of everything
+else with the bit's sign, and without. The tensor's index pair (k, l) of the port is linear in the
+readings, and a *recipe* is one matrix that says how; there are several because there are more
+readings than unknowns, and which of them costs the fewest shots depends on the circuit.
+
+The settings of a gate port are those of Mitarai and Fujii, New J. Phys. 23, 023021 (2021), those of
+a wire those of Peng et al., Phys. Rev. Lett. 125, 150504 (2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import pi
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.cutting.gate_decompositions import PAULI_BASIS, u_angles
+from hpcq.cutting.subcircuits import Port, PortKind
+
+Angles = tuple[float, float, float]
+"""Angles (theta, phi, lambda) of Qiskit's ``UGate``."""
+
+Row = dict[str, complex]
+"""A linear combination of readings, by their names."""
+
+IDLE: Angles = (0.0, 0.0, 0.0)
+BASIS_ANGLES: dict[str, Angles] = {
+    "X": (pi / 2, 0.0, pi),
+    "Y": (pi / 2, 0.0, pi / 2),
+    "Z": IDLE,
+}
+"""Rotation before a measurement in the computational basis that measures a Pauli."""
+
+_STATES: dict[str, Angles] = {
+    "0": IDLE,
+    "1": (pi, 0.0, 0.0),
+    "+": (pi / 2, 0.0, 0.0),
+    "-": (pi / 2, pi, 0.0),
+    "+i": (pi / 2, pi / 2, 0.0),
+    "-i": (pi / 2, -pi / 2, 0.0),
+}
+_PAULI: dict[str, NDArray[np.complex128]] = {
+    "I": np.eye(2, dtype=complex),
+    "X": np.array([[0, 1], [1, 0]], dtype=complex),
+    "Y": np.array([[0, -1j], [1j, 0]], dtype=complex),
+    "Z": np.diag([1, -1]).astype(complex),
+}
+_CYCLES = (("X", "Y", "Z"), ("Y", "Z", "X"), ("Z", "X", "Y"))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing that a device may do at a port.
+
+    Attributes:
+        name: Its name.
+        before: One-qubit gate that comes first.
+        measured: Whether the wire is then measured in the computational basis; at a gate port it
+            goes on afterwards.
+        after: One-qubit gate that comes last.
+    """
+
+    name: str
+    before: Angles = IDLE
+    measured: bool = False
+    after: Angles = IDLE
+
+
+@dataclass(frozen=True, eq=False)
+class Menu:
+    """The settings of a port, and the recipes that make its index pair of their readings.
+
+    Attributes:
+        settings: The settings.
+        recipes: Matrices of shape (d * d, readings); row k * d + l is the index pair (k, l). The
+            first is used until something is known about the circuit.
+    """
+
+    settings: tuple[Setting, ...]
+    recipes: tuple[NDArray[np.complex128], ...]
+
+    @cached_property
+    def readings(self) -> tuple[tuple[int, bool], ...]:
+        """Each reading's setting, and whether it has the sign of the measured bit."""
+        return tuple(
+            (number, signed)
+            for number, setting in enumerate(self.settings)
+            for signed in ((True, False) if setting.measured else (False,))
+        )
+
+    @cached_property
+    def readings_of(self) -> tuple[tuple[int, ...], ...]:
+        """For each setting its readings; the one with the sign comes first."""
+        return tuple(
+            tuple(r for r, (own, _) in enumerate(self.readings) if own == number)
+            for number in range(len(self.settings))
+        )
+
+    def used(self, recipe: int) -> NDArray[np.bool_]:
+        """Say which settings a recipe needs, shape (settings,)."""
+        some = np.any(self.recipes[recipe] != 0, axis=0)
+        return np.array([bool(some[list(own)].any()) for own in self.readings_of])
+
+
+@lru_cache
+def menu(kind: PortKind, dimension: int, lean: bool = False) -> Menu:
+    """Return the menu of a kind of port.
+
+    Args:
+        kind: The port's kind.
+        dimension: Range of its index.
+        lean: Whether as few settings as possible are wanted, rather than few shots.
+    """
+    if kind in ("output", "control"):
+        return _end_menu()
+    if kind == "input":
+        return _start_menu(lean)
+    return _gate_menu(lean) if dimension == 2 else _general_menu(lean)
+
+
+def menu_of(port: Port, lean: bool = False) -> Menu:
+    """Return the menu of a port."""
+    return menu(port.kind, port.dimension, lean)
+
+
+def _end_menu() -> Menu:
+    """Measure a wire that ends: ``R = 1/2 sum_P r_P P``, r_I from any of the measurements.
+
+    The ancilla of a control port is such a wire too.
+    """
+    settings = [Setting(p, BASIS_ANGLES[p], measured=True) for p in "XYZ"]
+    recipes: list[list[Row]] = []
+    for identity in ("XYZ", "X", "Y", "Z", "XZ"):
+        rows: list[Row] = [{} for _ in range(4)]
+        for place in range(4):
+            for p in "XYZ":
+                rows[place][f"{p} signed"] = _PAULI[p].reshape(-1)[place] / 2
+            if place in (0, 3):
+                rows[place] |= {p: 0.5 / len(identity) for p in identity}
+        recipes.append(rows)
+    return _menu(settings, recipes)
+
+
+def _start_menu(lean: bool) -> Menu:
+    """Prepare a wire that begins; ``|0><1|`` from states along x and y."""
+    recipes: list[list[Row]] = []
+    if not lean:
+        recipes.append(_start_rows({"+": 0.5, "-": -0.5}, {"+i": 0.5, "-i": -0.5}))
+    middle: Row = {"0": -0.5, "1": -0.5}
+    for x, y in [("+", "+i")] if lean else [(x, y) for x in "+-" for y in ("+i", "-i")]:
+        along_x: Row = {s: v if x == "+" else -v for s, v in {x: 1.0, **middle}.items()}
+        along_y: Row = {s: v if y == "+i" else -v for s, v in {y: 1.0, **middle}.items()}
+        recipes.append(_start_rows(along_x, along_y))
+    names = ["0", "1", "+", "+i"] if lean else list(_STATES)
+    return _menu([Setting(name, after=_STATES[name]) for name in names], recipes)
+
+
+def _start_rows(x: Row, y: Row) -> list[Row]:
+    """Return the rows of |0><0|, |0><1|, |1><0|, |1><1| from those of X / 2 and Y / 2."""
+    return [{"0": 1.0}, _add(x, y, 1j), _add(x, y, -1j), {"1": 1.0}]
+
+
+def _gate_menu(lean: bool) -> Menu:
+    """Apply I, Z or a quarter turn either way, or measure Z: ``R_10 = M + i D``.
+
+    D is half the difference of the two turns a and b. As a + b = I + Z, any one of the four can
+    be left out; as the measurement without its sign is (I + Z) / 2, so can a second one.
+    """
+    settings = [
+        Setting("I"),
+        Setting("Z", (0.0, 0.0, pi)),
+        Setting("a", (0.0, 0.0, pi / 2)),
+        Setting("b", (0.0, 0.0, -pi / 2)),
+        Setting("M", measured=True),
+    ]
+    i, z, a, b, m = ({name: 1.0 + 0j} for name in "IZabM")
+    half: Row = {"I": 0.5, "Z": 0.5}
+    turns: list[tuple[Row, Row, Row]] = [
+        (i, z, {"a": 0.5, "b": -0.5}),
+        (i, z, _add(a, half, -1)),
+        (i, z, _add(half, b, -1)),
+        (i, _add(_add(a, b), i, -1), {"a": 0.5, "b": -0.5}),
+        (_add(_add(a, b), z, -1), z, {"a": 0.5, "b": -0.5}),
+        (i, _add(_add(m, m), i, -1), _add(a, m, -1)),
+        (i, _add(_add(m, m), i, -1), _add(m, b, -1)),
+        (_add(_add(m, m), z, -1), z, _add(a, m, -1)),
+        (_add(_add(m, m), z, -1), z, _add(m, b, -1)),
+    ]
+    if lean:
+        settings = [s for s in settings if s.name in "IaM"]
+        turns = turns[5:6]
+    recipes = [
+        [zero, _add({"M signed": 1.0}, d, -1j), _add({"M signed": 1.0}, d, 1j), one]
+        for zero, one, d in turns
+    ]
+    return _menu(settings, recipes)
+
+
+def _general_menu(lean: bool) -> Menu:
+    """Apply Paulis, turns about them and about the axes between them, or measure them.
+
+    With P Q = i R: ``P rho Q + Q rho P`` is the difference of the turns (P + Q) / sqrt 2 and
+    (P - Q) / sqrt 2, and ``i (P rho Q - Q rho P)`` is -2 times R measured with its sign after P.
+    """
+    settings = [Setting(p, _angles(_PAULI[p])) for p in PAULI_BASIS]
+    rows: list[Row] = [{} for _ in range(16)]
+    place = {p: k for k, p in enumerate(PAULI_BASIS)}
+    for p, k in place.items():
+        rows[5 * k] = {p: 1.0}
+    for p in "XYZ":
+        turns = [_turn(p, sign) for sign in (1, -1)]
+        to_z = _unitary(BASIS_ANGLES[p])
+        settings.append(Setting(f"a{p}", _angles(turns[0])))
+        settings.append(Setting(f"M{p}", _angles(to_z), True, _angles(to_z.conj().T)))
+        difference: Row = {f"a{p}": 1.0, "I": -0.5, p: -0.5}
+        if not lean:
+            settings.append(Setting(f"b{p}", _angles(turns[1])))
+            difference = {f"a{p}": 0.5, f"b{p}": -0.5}
+        rows[4 * place[p]] = _add({f"M{p} signed": 1.0}, difference, 1j)
+        rows[place[p]] = _add({f"M{p} signed": 1.0}, difference, -1j)
+    for p, q, r in _CYCLES:
+        to_z = _unitary(BASIS_ANGLES[r])
+        settings.append(Setting(f"+{p}{q}", _angles((_PAULI[p] + _PAULI[q]) / np.sqrt(2))))
+        measured = f"M{r}{p}"
+        settings.append(Setting(measured, _angles(to_z @ _PAULI[p]), True, _angles(to_z.conj().T)))
+        both: Row = {f"+{p}{q}": 1.0, p: -0.5, q: -0.5}
+        if not lean:
+            settings.append(Setting(f"-{p}{q}", _angles((_PAULI[p] - _PAULI[q]) / np.sqrt(2))))
+            both = {f"+{p}{q}": 0.5, f"-{p}{q}": -0.5}
+        rows[4 * place[p] + place[q]] = _add(both, {f"{measured} signed": 1.0}, 1j)
+        rows[4 * place[q] + place[p]] = _add(both, {f"{measured} signed": 1.0}, -1j)
+    return _menu(settings, [rows])
+
+
+def _menu(settings: list[Setting], recipes: list[list[Row]]) -> Menu:
+    """Number the readings that the recipes name."""
+    names: list[str] = []
+    for setting in settings:
+        names += [f"{setting.name} signed", setting.name] if setting.measured else [setting.name]
+    place = {name: number for number, name in enumerate(names)}
+    matrices = []
+    for rows in recipes:
+        matrix = np.zeros((len(rows), len(names)), dtype=complex)
+        for number, row in enumerate(rows):
+            for name, value in row.items():
+                matrix[number, place[name]] += value
+        matrix.setflags(write=False)
+        matrices.append(matrix)
+    return Menu(tuple(settings), tuple(matrices))
+
+
+def _add(left: Row, right: Row, factor: complex = 1.0) -> Row:
+    total = dict(left)
+    for name, value in right.items():
+        total[name] = total.get(name, 0) + factor * value
+    return total
+
+
+def _turn(pauli: str, sign: int) -> NDArray[np.complex128]:
+    """Return ``exp(-+ i pi/4 P)``."""
+    return np.asarray((_PAULI["I"] - sign * 1j * _PAULI[pauli]) / np.sqrt(2))
+
+
+def _unitary(angles: Angles) -> NDArray[np.complex128]:
+    from qiskit.circuit.library import UGate
+
+    return np.asarray(UGate(*angles).to_matrix(), dtype=np.complex128)
+
+
+def _angles(unitary: NDArray[np.complex128]) -> Angles:
+    return u_angles(unitary)

@@ -1,0 +1,170 @@
+"""What this machine offers, each finding seen and not guessed, and known answers checked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import get_args
+
+from hpcq.core.errors import HpcqError
+from hpcq.core.files import printable_path
+from hpcq.core.limits import LEAST_MEMORY, Limits, Precision, check_threads
+from hpcq.core.system import format_bytes, launched, usable_cores, usable_memory
+from hpcq.core.version import versions
+from hpcq.doctor.finding import Finding
+from hpcq.planning.machine_speeds import Speeds, look_up, write_speeds
+
+
+def examine() -> list[Finding]:
+    """Look at everything, in the order of the data's way."""
+    return [finding for look in _LOOKS for finding in look()]
+
+
+def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
+    """Measure this machine's speeds in both precisions and keep them, on rank 0.
+
+    Args:
+        threads: Threads of one simulation; by default the cores that fall to a rank.
+        budget: See :func:`hpcq.doctor.calibration.measure_speeds`.
+
+    Raises:
+        InputError: If the threads are far more than this process has cores.
+        HpcqError: If there is no Aer, or the file cannot be written.
+    """
+    from hpcq.parallel.world import ending_the_job, open_farm
+
+    farm = open_farm()
+    cores = farm.smallest(farm.local_share()[0])
+    findings = []
+    check_threads(threads or 1, len(usable_cores()))
+    with ending_the_job(farm):
+        if farm.rank == 0:
+            from hpcq.doctor.calibration import measure_speeds
+
+            load = os.getloadavg()[0]
+            busy = f" (load {load:.1f}: repeat it on an idle machine)" if load > 0.5 else ""
+            kinds = [(p, t) for p in get_args(Precision) for t in sorted({1, threads or cores})]
+            for precision, number in kinds:
+                limits = Limits(LEAST_MEMORY, number, precision)
+                speeds = measure_speeds(limits, budget)
+                place = write_speeds(limits, speeds)
+                findings.append(Finding("measured", f"{_described(limits)}: {_listed(speeds)}"))
+            findings.append(Finding("saved", f"{printable_path(place)}{busy}"))
+        farm.share(b"")  # the others wait for it
+    return findings
+
+
+def _described(limits: Limits) -> str:
+    threads = "1 thread" if limits.threads == 1 else f"{limits.threads} threads"
+    return f"{threads}, {limits.precision} precision"
+
+
+def _listed(speeds: Speeds) -> str:
+    """List what was measured; seconds in a unit that fits."""
+    texts = [f"threads {speeds.threads:.2g} times as fast as one"]
+    for field in fields(Speeds):
+        value = getattr(speeds, field.name)
+        if field.name not in ("threads", "calibrated"):
+            texts.append(f"{field.name} {value:.2g} s")
+    return ", ".join(texts)
+
+
+def _speeds() -> Iterator[Finding]:
+    for precision in get_args(Precision):
+        limits = Limits(LEAST_MEMORY, len(usable_cores()), precision)
+        speeds, source = look_up(limits)
+        cure = "" if speeds.calibrated else " (hpcq doctor --calibrate measures them)"
+        yield Finding("speeds", f"{_described(limits)}: {source}{cure}")
+
+
+def _machine() -> Iterator[Finding]:
+    cores = len(usable_cores())
+    yield Finding("machine", f"{cores} cores, {format_bytes(usable_memory())} of free memory")
+
+
+def _packages() -> Iterator[Finding]:
+    yield Finding("versions", ", ".join(f"{name} {v}" for name, v in versions().items()))
+
+
+def _mpi() -> Iterator[Finding]:
+    from hpcq.parallel.world import CURE, open_farm
+
+    launcher = shutil.which("mpirun") or shutil.which("mpiexec") or shutil.which("srun")
+    try:
+        import mpi4py
+    except ImportError:
+        yield Finding("mpi", f"mpi4py is not installed: one rank only; {CURE}")
+        return
+    text = f"mpi4py {mpi4py.__version__}, launcher {launcher or 'not found'}"
+    if launched():
+        try:
+            farm = open_farm()
+        except HpcqError as error:
+            yield Finding("mpi", str(error), ok=False)
+            return
+        from mpi4py import MPI
+
+        library = MPI.Get_library_version().split("\n")[0].strip("\x00")
+        text += f", {farm.size} ranks, {library}"
+    yield Finding("mpi", text)
+
+
+def _aer() -> Iterator[Finding]:
+    from hpcq.engines.aer_statevector import aer_version, probe_gpu
+
+    try:
+        yield Finding("aer", f"qiskit-aer {aer_version()}")
+        works, reason = probe_gpu()
+        yield Finding("gpu", "a GPU answers" if works else f"none: {reason}")
+    except HpcqError as error:
+        yield Finding("aer", str(error), ok=False)
+
+
+def _batch() -> Iterator[Finding]:
+    from hpcq.doctor.job_checks import examine_batch
+
+    yield from examine_batch()
+
+
+def _known_answers() -> Iterator[Finding]:
+    """Cut a GHZ state: <Z Z> = 1, <X X X X> = 1, <Z> = 0, through gate and wire cuts."""
+    from qiskit import QuantumCircuit
+
+    from hpcq.cutting.cuts import Cuts, GateCut, WireCut
+    from hpcq.kinds.running import run_on_farm
+    from hpcq.parallel.serial import SerialFarm
+    from hpcq.planning.planner import plan
+    from hpcq.runs.options import RunOptions
+
+    circuit = QuantumCircuit(4)
+    circuit.h(0)
+    for qubit in range(3):
+        circuit.cx(qubit, qubit + 1)
+    expected = {"Z0 Z3": 1.0, "X0 X1 X2 X3": 1.0, "Z2": 0.0}
+    ways = {"gate": Cuts(gates=(GateCut(1),)), "wire": Cuts(wires=(WireCut(1, 1),))}
+    for name, cuts in ways.items():
+        try:
+            result = run_on_farm(
+                plan(circuit, list(expected), cuts=cuts, threads=1), SerialFarm(), RunOptions("cpu")
+            )
+        except HpcqError as error:
+            yield Finding("answers", f"{name} cut: {error}", ok=False)
+            continue
+        pairs = zip(result.expectation_values, expected.values(), strict=True)
+        worst = max(abs(value - known) for value, known in pairs)
+        yield Finding(
+            "answers", f"{name} cut of a GHZ state: error {worst:.1e}", ok=bool(worst < 1e-10)
+        )
+
+
+_LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _machine,
+    _packages,
+    _mpi,
+    _aer,
+    _batch,
+    _speeds,
+    _known_answers,
+)

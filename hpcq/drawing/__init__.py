@@ -1,7 +1,0 @@
-"""Pictures and texts that show where a circuit is cut."""
-
-from __future__ import annotations
-
-from hpcq.drawing.files import check_drawing, draw_cuts, draw_plan
-
-__all__ = ["check_drawing", "draw_cuts", "draw_plan"]

@@ -1,0 +1,162 @@
+"""Qiskit Aer as the engine; the only module that imports it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.core.errors import EngineError, InputError, MissingDependencyError
+from hpcq.core.limits import Device, Limits
+from hpcq.engines.gpu import check_aer_build
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+CURE = "install it with: pip install 'hpcq[cpu]' (or 'hpcq[gpu]' for NVIDIA cards)"
+GPU_CURE = "for NVIDIA cards: pip uninstall qiskit-aer, then pip install 'hpcq[gpu]'"
+WITHOUT_GPUS = "this qiskit-aer is built without GPU support"
+
+
+@dataclass(frozen=True)
+class AerEngine:
+    """Statevectors from Aer, with threads and memory set and never left to its defaults.
+
+    Attributes:
+        limits: Threads, memory and precision of one simulation.
+        device: ``cpu`` or ``gpu``.
+    """
+
+    limits: Limits
+    device: Device = "cpu"
+
+    def statevector(self, circuit: QuantumCircuit) -> NDArray[np.complexfloating]:
+        """Run a circuit from |0...0>.
+
+        Args:
+            circuit: Unitary gates on one or two qubits.
+
+        Returns:
+            Its 2**n amplitudes, complex64 or complex128, qubit 0 the lowest bit of the index.
+
+        Raises:
+            EngineError: If Aer refuses or fails; with Aer's own words.
+        """
+        if circuit.num_qubits == 0:
+            return np.ones(1, dtype=complex)
+        circuit = self._native(circuit)
+        circuit.save_statevector()
+        # The public `run` copies single-precision results to double precision; the raw output
+        # is Aer's own buffer, which keeps a simulation at 2**n amplitudes.
+        output = self._simulator._execute_circuits_job(
+            [circuit], None, {}, job_id="", format_result=False
+        )
+        if not output.get("success"):
+            reason = " ".join(str(output.get("status", "no reason given")).split())
+            raise EngineError(f"Aer failed on a circuit of {circuit.num_qubits} qubits: {reason}")
+        return np.asarray(output["results"][0]["data"]["statevector"])
+
+    @cached_property
+    def _simulator(self) -> Any:
+        aer = _import_aer()
+        return aer.AerSimulator(
+            method="statevector",
+            device=self.device.upper(),
+            precision=self.limits.precision,
+            max_parallel_threads=self.limits.threads,
+            max_parallel_experiments=1,
+            max_parallel_shots=1,
+            max_memory_mb=self.limits.memory_bytes >> 20,
+        )
+
+    @cached_property
+    def _basis(self) -> frozenset[str]:
+        return frozenset(self._simulator.configuration().basis_gates)
+
+    def _native(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        """Return a copy with matrices for the gates that Aer doesn't know.
+
+        Aer 0.18 silently transposes a matrix that numpy marks read-only and stores by rows, so
+        every matrix is handed over as a writable copy stored by columns.
+        """
+        used = set(circuit.count_ops())
+        as_matrix = used - self._basis | used & {"unitary"}
+        if not as_matrix:
+            return circuit.copy()
+        native = circuit.copy_empty_like()
+        for instruction in circuit.data:
+            if instruction.operation.name in as_matrix:
+                matrix = np.array(instruction.operation.to_matrix(), dtype=complex, order="F")
+                native.unitary(matrix, instruction.qubits)
+            else:
+                native.append(instruction, copy=False)
+        return native
+
+
+def choose_device(device: str) -> Device:
+    """Resolve ``auto`` to a device that works here.
+
+    Aer lists a GPU even where no card is present, so a simulation is tried.
+
+    Raises:
+        InputError: If it is none of the three, or a GPU is asked for and none answers.
+    """
+    if device not in ("auto", "cpu", "gpu"):
+        raise InputError(f"device: {device!r}, expected auto, cpu or gpu")
+    if device == "cpu":
+        return "cpu"
+    works, reason = probe_gpu()
+    if works:
+        return "gpu"
+    if device == "gpu":
+        raise InputError(f"device: 'gpu' is asked for, but no GPU answers here ({reason})")
+    return "cpu"
+
+
+def probe_gpu() -> tuple[bool, str]:
+    """Say whether Aer runs on a GPU here, and if not, why."""
+    if not has_gpu_support():
+        return False, WITHOUT_GPUS
+    from qiskit import QuantumCircuit
+
+    circuit = QuantumCircuit(1)
+    circuit.h(0)
+    try:
+        state = AerEngine(Limits(1 << 30), "gpu").statevector(circuit)
+    except (EngineError, RuntimeError) as error:
+        return False, str(error)
+    return bool(np.allclose(state, np.sqrt(0.5))), "a known state came out wrong"
+
+
+def has_gpu_support() -> bool:
+    """Whether the installed Aer is built for GPUs, be there one here or not.
+
+    Raises:
+        MissingDependencyError: If there is no Aer.
+    """
+    return "GPU" in _import_aer().AerSimulator().available_devices()
+
+
+def aer_version() -> str:
+    """Version of the installed Aer.
+
+    Raises:
+        MissingDependencyError: If there is none.
+    """
+    return str(_import_aer().__version__)
+
+
+def _import_aer() -> Any:
+    # OpenMP threads that spin while they wait cost a busy machine a factor of ten, and an idle
+    # one gains nothing by them; this is read when Aer is first loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    check_aer_build()
+    try:
+        import qiskit_aer
+    except ImportError as error:
+        raise MissingDependencyError(f"qiskit-aer is not usable here ({error}); {CURE}") from None
+    return qiskit_aer

@@ -1,0 +1,257 @@
+"""An exact run: farm the tasks out, put the tensors together, contract."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.core.errors import HpcqError, InputError
+from hpcq.engines.aer_statevector import AerEngine
+from hpcq.kinds.contraction_tasks import ContractionOrder, open_contraction
+from hpcq.kinds.exact_tasks import WorkOrder
+from hpcq.parallel.local_worker import in_process
+from hpcq.parallel.serial import SerialFarm
+from hpcq.parallel.tasks import Finished
+from hpcq.planning.assembly import Plan
+from hpcq.planning.cost import LONG_CONTRACTION
+from hpcq.planning.fingerprint import Asked, asked_before, check_same, exact_identity
+from hpcq.reconstruction.expectation import Contraction
+from hpcq.reconstruction.network import bond_tensor
+from hpcq.results.result import Details, Result, Stage, Unfinished
+from hpcq.runs.collective import check_outcome
+from hpcq.runs.options import RunOptions
+from hpcq.runs.provenance import Account
+
+if TYPE_CHECKING:
+    from hpcq.parallel.serial import Farm, Lead
+
+_NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
+_APART_SECONDS = 2.0
+"""Predicted seconds of simulation on each rank from which ranks simulate in own processes."""
+
+_SIMULATE, _CONTRACT = "simulate", "contract"
+
+
+@dataclass(frozen=True, eq=False)
+class ExactRun:
+    """An exact run that is about to begin.
+
+    Attributes:
+        plan: The plan.
+        order: Its tasks.
+        options: How to run.
+        identity: What must be the same for a run to go on from this one.
+        done: What an earlier one has done.
+    """
+
+    plan: Plan
+    order: WorkOrder
+    options: RunOptions
+    identity: dict[str, str]
+    done: Unfinished
+
+    @property
+    def finished(self) -> Result | None:
+        """The result, if the file holds it already."""
+        previous = self.options.previous
+        return previous if previous is not None and previous.status == "complete" else None
+
+    def compute(self, lead: Lead, farm: Farm, account: Account, engine: AerEngine) -> Result:
+        """Do the run on rank 0.
+
+        Raises:
+            HpcqError: If it is stopped, tasks fail, or the result fails its own check.
+        """
+        watch = self.options.watch
+        tasks = self.order.tasks()
+        total = len(tasks.costs)
+        simulated = self.done.stage(_SIMULATE, total) or Finished(total, tasks.dtype)
+        stages = [Stage(_SIMULATE, simulated)]
+
+        def partial() -> Result:
+            account.end(_SIMULATE)
+            return self._partial(stages, account)
+
+        watch.begin(_SIMULATE, partial)
+        if simulated.num_done:
+            watch.say(f"going on: {simulated.num_done} of {len(simulated)} tasks are there")
+        apart = self.plan.cost.simulation_seconds / farm.size > _APART_SECONDS
+        needed = farm.size > 1 or in_process(apart=apart)
+        payload = self.order.to_bytes() if needed else b""
+        lead.open(payload, apart=apart, own=self.order.worker(engine.statevector))
+        outcome = lead.run(tasks, simulated, watch, _SIMULATE)
+        account.end(_SIMULATE)
+        check_outcome(outcome, self.options.keeper, partial)
+        tensors = self._tensors(simulated)
+        values = self._contract(self._bonds(tensors), lead, farm, stages, account)
+        watch.end_line()
+        return self._result(values, tensors, account)
+
+    def _contract(
+        self,
+        bonds: list[NDArray[np.complex128]],
+        lead: Lead,
+        farm: Farm,
+        stages: list[Stage],
+        account: Account,
+    ) -> NDArray[np.complex128]:
+        """Contract: here, or if that takes long, on all ranks."""
+        plan, watch = self.plan, self.options.watch
+        contraction = Contraction.within(
+            plan.network, plan.terms, plan.limits.memory_bytes // 4
+        ).spread(plan.cost.contraction_flops)
+        if plan.cost.contraction_flops < LONG_CONTRACTION:
+            parts = (contraction.part(n, bonds) for n in range(contraction.num_parts))
+            values = contraction.sum_up(parts, bonds)
+            account.end(_CONTRACT)
+            return values
+        order = ContractionOrder(contraction, bonds, plan.limits.threads)
+        tasks = order.tasks()
+        # With other memory the parts may be others; then those that are done are of no use.
+        name = f"{_CONTRACT}, {contraction.num_parts} parts of {contraction.batch} terms"
+        total = len(tasks.costs)
+        done = self.done.stage(name, total) or Finished(total, tasks.dtype)
+        stages.append(Stage(name, done))
+
+        def partial() -> Result:
+            account.end(_CONTRACT)
+            return self._partial(stages, account)
+
+        watch.begin(_CONTRACT, partial)
+        if self.options.keeper is not None:
+            self.options.keeper.try_to_save(partial)
+        with self._contractors(lead, farm) as contractors:
+            needed = contractors is lead and farm.size > 1
+            payload = order.to_bytes() if needed or in_process(apart=False) else b""
+            contractors.open(payload, apart=False, own=order.work)
+            outcome = contractors.run(tasks, done, watch, name)
+        account.end(_CONTRACT)
+        check_outcome(outcome, self.options.keeper, partial)
+        return contraction.sum_up(done, bonds)
+
+    def _contractors(self, lead: Lead, farm: Farm) -> AbstractContextManager[Lead]:
+        """Return who contracts: all ranks, or this one alone where others lack the memory."""
+        fits = self.plan.cost.contraction_bytes <= self.plan.limits.memory_bytes
+        if fits or farm.size == 1:
+            return nullcontext(lead)
+        return SerialFarm().lead(open_contraction)
+
+    def _tensors(self, blocks: Finished) -> list[NDArray[np.complex128]]:
+        """Put the blocks of every tensor together."""
+        return [
+            tensor.assemble(
+                [blocks[t].reshape(tensor.block_shape) for t in self.order.tasks_of(number)]
+            )
+            for number, tensor in enumerate(self.plan.tensors)
+        ]
+
+    def _bonds(self, tensors: list[NDArray[np.complex128]]) -> list[NDArray[np.complex128]]:
+        """Turn tensors into those of the network."""
+        plan = self.plan
+        bonds = []
+        for number, use in enumerate(plan.uses):
+            place = plan.strings[use]
+            places = [place[string] for string in plan.terms.strings[number]]
+            own = tensors[use]
+            if places != list(range(len(own))):
+                own = own[places]
+            bonds.append(bond_tensor(own, number, plan.cut, plan.network))
+        return bonds
+
+    def _result(
+        self,
+        values: NDArray[np.complex128],
+        tensors: list[NDArray[np.complex128]],
+        account: Account,
+    ) -> Result:
+        plan = self.plan
+        expectation_values = plan.terms.sum_up(self._checked(values))
+        return Result(
+            names=tuple(observable.name for observable in plan.observables),
+            expectation_values=expectation_values,
+            standard_errors=np.zeros_like(expectation_values),
+            status="complete",
+            config={**plan.config, "device": self.options.device},
+            provenance={
+                **account.provenance(),
+                "tasks": plan.num_tasks,
+                "norm_error": float(abs(values[0] - 1)),
+            },
+            details=Details(
+                plan.circuit,
+                plan.cuts,
+                plan.observables,
+                plan.reduced.cone_of,
+                plan.cut.subcircuits,
+                plan.cut.edges,
+                tuple(plan.tensors[use].strings for use in plan.uses),
+                tuple(tensors[use] for use in plan.uses),
+                identity=self.identity,
+                timelines=account.timelines(),
+            ),
+        )
+
+    def _partial(self, stages: list[Stage], account: Account) -> Result:
+        """Return what is done so far, with all that is needed to go on."""
+        plan = self.plan
+        unknown = np.full(len(plan.observables), np.nan)
+        return Result(
+            names=tuple(observable.name for observable in plan.observables),
+            expectation_values=unknown,
+            standard_errors=unknown,
+            status="partial",
+            config={**plan.config, "device": self.options.device},
+            provenance={**account.provenance(), "tasks": plan.num_tasks},
+            details=Details(
+                plan.circuit,
+                plan.cuts,
+                plan.observables,
+                plan.reduced.cone_of,
+                (),
+                (),
+                (),
+                (),
+                identity=self.identity,
+                unfinished=Unfinished(tuple(stages)),
+                timelines=account.timelines(),
+            ),
+        )
+
+    def _checked(self, values: NDArray[np.complex128]) -> NDArray[np.float64]:
+        """Check that the identity's value is 1 and no value is complex."""
+        tolerance = _NORM_TOLERANCE[self.plan.limits.precision]
+        error = max(float(abs(values[0] - 1)), float(np.max(np.abs(values.imag))))
+        if not error <= tolerance:
+            raise HpcqError(
+                f"the reconstructed state has norm {values[0]:.6g}, expected 1 to {tolerance:g}: "
+                "the result would be wrong and is not written; please report the circuit and its "
+                "cuts"
+            )
+        return values.real
+
+
+def prepare_exact(plan: Plan, options: RunOptions) -> ExactRun:
+    """Prepare an exact run, or go on from an earlier one.
+
+    Raises:
+        InputError: If an option is for shots, or the earlier run is another.
+    """
+    if options.for_shots:
+        raise InputError(
+            f"{', '.join(options.for_shots)}: given for an exact run, expected a plan with shots"
+        )
+    identity = exact_identity(plan) if options.keeper is not None or options.previous else {}
+    if options.keeper is not None:
+        options.keeper.agree(identity, Asked.by(plan))
+    previous = options.previous.details if options.previous is not None else None
+    done = Unfinished(())
+    if previous is not None:
+        known = previous.identity
+        what = "an unfinished result" if previous.unfinished else "a result"
+        check_same(known, identity, what, asked_before(options.previous), Asked.by(plan))
+        done = previous.unfinished or done
+    return ExactRun(plan, WorkOrder.of(plan), options, identity, done)

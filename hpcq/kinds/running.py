@@ -1,0 +1,338 @@
+"""From a plan to a result: on one rank or many, exact or with shots."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcq.core.errors import HpcqError, InputError
+from hpcq.core.limits import Device, Limits, check_threads, some_seconds
+from hpcq.core.system import blas_threads, format_bytes, usable_cores
+from hpcq.engines.aer_statevector import AerEngine
+from hpcq.engines.shot_engine import Wanted
+from hpcq.kinds.contraction_tasks import MARK as MARK_OF_CONTRACTION
+from hpcq.kinds.contraction_tasks import open_contraction
+from hpcq.kinds.exact import ExactRun, prepare_exact
+from hpcq.kinds.exact_tasks import MARK as MARK_OF_EXACT
+from hpcq.kinds.exact_tasks import WorkOrder
+from hpcq.kinds.shot_tasks import ShotOrder
+from hpcq.kinds.shots import ShotsRun, prepare_shots, try_templates
+from hpcq.parallel.tasks import Work
+from hpcq.parallel.world import end_before, ending_the_job, open_farm
+from hpcq.planning.assembly import Plan
+from hpcq.planning.cost import MOST_TASKS
+from hpcq.results import load
+from hpcq.results.result import Result
+from hpcq.runs.checkpoint import USUAL_SECONDS, Keeper
+from hpcq.runs.collective import closing_of, device_of, from_rank_0, on_every_rank, result_of
+from hpcq.runs.options import RunOptions
+from hpcq.runs.progress import Watchman
+from hpcq.runs.provenance import Account, Laps
+from hpcq.runs.shared.checkpoint import SharedKeeper
+from hpcq.runs.shared.folder import CLAIM_SECONDS, FolderGoneError
+from hpcq.runs.stop_conditions import USUAL_SIGNAL, StopSigns
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
+
+    from hpcq.parallel.serial import Farm, Lead
+
+
+def run(
+    plan: Plan | None,
+    comm: Comm | None = None,
+    *,
+    device: str = "auto",
+    noise: object = None,
+    backend: object = None,
+    previous: Result | None = None,
+    output: str | Path | None = None,
+    checkpoint_seconds: float = USUAL_SECONDS,
+    time_limit: float | None = None,
+    stop_signal: str = USUAL_SIGNAL,
+    shared: bool = False,
+    claim_seconds: float = CLAIM_SECONDS,
+) -> Result:
+    """Run a plan.
+
+    Args:
+        plan: The plan; only rank 0's is used, the other ranks may pass None.
+        comm: An mpi4py communicator whose ranks share the work; every one of them calls this
+            function. If none is given: all ranks of the job if a launcher started one, else
+            this process alone.
+        device: ``cpu``, ``gpu``, or ``auto`` for a GPU where one works.
+        noise: For a plan with shots: an Aer NoiseModel, the path of one as JSON, or the name of a
+            fake backend of qiskit-ibm-runtime, such as ``fake_brisbane``. Rank 0's is used; the
+            other ranks may pass None.
+        backend: For a plan with shots: a BackendV2 or a SamplerV2, on every rank, or a name; by
+            default Aer.
+        previous: For a plan with shots: a result of the same plan, to which shots are added.
+        output: A file that is written while the run goes on, and at its end. If it holds what an
+            earlier run of the same plan did, this one goes on from there. Only rank 0's is used.
+        checkpoint_seconds: How often to write it, at most; above 0.
+        time_limit: Seconds after which to stop, all saved; the end of a SLURM allocation is
+            watched anyway.
+        stop_signal: The signal that asks to stop within seconds; SIGTERM does so at once.
+        shared: Whether other jobs may be at work on the same output at the same time: each does
+            what the others have not begun.
+        claim_seconds: Where it is shared, how long a job may be silent before others take over.
+
+    Returns:
+        The result, the same values on every rank; ranks other than 0 get no ``details``.
+
+    Raises:
+        InputError: On every rank, if the plan or another argument is missing or wrong.
+        StoppedError: On every rank, if the run was stopped and all that was done is in the output.
+        HpcqError: If tasks fail, or the result fails its own check. Any other failure of one
+            rank among several ends the whole job.
+    """
+    farm = open_farm(comm)
+
+    def keeper_of() -> Keeper | None:
+        return keeper_for(output, checkpoint_seconds, claim_seconds if shared else None)
+
+    def signs_of() -> StopSigns:
+        some_seconds(checkpoint_seconds, "checkpoint_seconds")
+        some_seconds(claim_seconds, "claim_seconds")
+        if farm.rank > 0:
+            Wanted.check_same(noise, backend, first)
+        return StopSigns(time_limit, stop_signal, asks=farm.rank == 0)
+
+    with ending_the_job(farm):
+        # Every rank has arguments of its own, and might be the only one whose are wrong.
+        first = json.loads(farm.share(json.dumps(Wanted.told(noise, backend)).encode()))
+        signs = on_every_rank(farm, signs_of)
+    with ending_the_job(farm), signs:
+        with signs.giving_up(lambda reason: end_before(farm, reason)):
+            prepared = from_rank_0(farm, lambda: _kept(plan, farm.size, previous, keeper_of))
+        checked, before, keeper = prepared or (None, None, None)
+        options = RunOptions(device, noise, backend, before, keeper, Watchman(signs, keeper))
+        if keeper is not None:
+            options = replace(options, finish=keeper.finish)
+        return run_on_farm(checked, farm, options)
+
+
+def keeper_for(
+    output: str | Path | None, checkpoint_seconds: float, claim_seconds: float | None
+) -> Keeper | None:
+    """Return who keeps an output; None if there is none.
+
+    Args:
+        output: The file.
+        checkpoint_seconds: How often to write.
+        claim_seconds: How long other jobs may be silent; None if there are none.
+
+    Raises:
+        InputError: If it cannot be written, or must not be.
+    """
+    if output is None:
+        if claim_seconds is not None:
+            raise InputError("shared: given without an output, expected one that jobs can share")
+        return None
+    if claim_seconds is None:
+        return Keeper.of(output, checkpoint_seconds)
+    return SharedKeeper.of(output, checkpoint_seconds, claim_seconds)
+
+
+def _kept(
+    plan: Plan | None,
+    ranks: int,
+    previous: Result | None,
+    keeper_of: Callable[[], Keeper | None],
+) -> tuple[Plan, Result | None, Keeper | None]:
+    """Check a plan, and look at what the output file holds."""
+    checked = check_plan(plan, ranks)
+    keeper = keeper_of()
+    if keeper is None:
+        return checked, previous, None
+    if previous is not None:
+        raise InputError("previous: given with an output, expected only one of them")
+    return checked, keeper.found(checked.config["mode"]), keeper
+
+
+@dataclass(frozen=True, eq=False)
+class _Opener:
+    """Makes the work of what rank 0 shares, on this rank or in a process of its own.
+
+    Attributes:
+        limits: What the rank may use.
+        device: Where Aer runs.
+        wanted: What measures shots; None for an exact run.
+        engine: The engine that is open; left out where the opener is sent to a process.
+    """
+
+    limits: Limits
+    device: Device
+    wanted: Wanted | None
+    engine: Any
+
+    def __call__(self, payload: bytes) -> Work:
+        """Make the work."""
+        if payload.startswith(MARK_OF_CONTRACTION):
+            return open_contraction(payload)
+        engine = self.engine or _engine(self.limits, self.device, self.wanted, None)
+        if payload.startswith(MARK_OF_EXACT):
+            return WorkOrder.from_bytes(payload).worker(engine.statevector)
+        return ShotOrder.from_bytes(payload).worker(engine)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Opener, (self.limits, self.device, self.wanted, None)
+
+
+def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None) -> Result:
+    """Run a plan, which only rank 0 has, on a farm; see :func:`run`."""
+    options = options or RunOptions()
+    laps = Laps()
+    try:
+        prepared = from_rank_0(farm, lambda: _prepare(plan, options))
+        if farm.share(b"finished" if prepared and prepared.finished else b""):
+            return _shared(prepared, farm, options)
+        limits, wanted = _shared_means(prepared, farm)
+        opener = _open(limits, wanted, farm, options, prepared)
+    except HpcqError:
+        if options.keeper is not None:
+            options.keeper.withdraw()
+        raise
+    name = opener.engine.name if wanted is not None else opener.device
+    where = farm.names(f"{socket.gethostname()} {name}")
+    laps.end("share")
+    with blas_threads(1):
+        if prepared is None:
+            return result_of(farm.follow(opener))
+        failure: HpcqError | None = None
+        with farm.lead(opener) as lead:
+            keeper = options.keeper
+            if isinstance(keeper, SharedKeeper):
+                lead.partners = keeper.partner
+            account = Account(farm, where, limits.threads, laps, lead.ledger, options.previous)
+            try:
+                result = _computed(prepared, lead, farm, account, opener.engine)
+                options.finish(result)
+                lead.closing = result.to_bytes()
+            except HpcqError as error:
+                failure = error
+                lead.closing, lead.exit_code = closing_of(error), error.exit_code
+        if failure is not None:
+            failure.together = True
+            raise failure
+        return result
+
+
+def _computed(
+    prepared: ExactRun | ShotsRun, lead: Lead, farm: Farm, account: Account, engine: Any
+) -> Result:
+    """Do a run, or return what another job has written of it meanwhile."""
+    keeper = prepared.options.keeper
+    try:
+        return prepared.compute(lead, farm, account, engine)
+    except FolderGoneError:
+        if not isinstance(keeper, SharedKeeper) or not keeper.is_complete():
+            raise
+        return load(keeper.path)
+    except HpcqError:
+        if keeper is not None:
+            keeper.forget_status()
+        raise
+
+
+def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOptions) -> Result:
+    """Return a result that is finished already."""
+    if prepared is None:
+        from_rank_0(farm, lambda: None)
+        return Result.from_json(farm.share(b""))
+    result = prepared.finished
+    assert result is not None, "it is finished"
+    options.watch.say("the output is complete already, nothing is left to do")
+    keeper = options.keeper
+    from_rank_0(farm, lambda: keeper.finish(result) if keeper and keeper.shared else None)
+    farm.share(result.to_bytes())
+    return result
+
+
+def _shared_means(prepared: ExactRun | ShotsRun | None, farm: Farm) -> tuple[Limits, Wanted | None]:
+    """Tell every rank what it may use, and what measures."""
+    content = b""
+    if prepared is not None:
+        wanted = prepared.order.wanted if isinstance(prepared, ShotsRun) else None
+        means = asdict(prepared.order.limits), None if wanted is None else asdict(wanted)
+        content = json.dumps(means).encode()
+    limits, words = json.loads(farm.share(content))
+    return Limits(**limits), None if words is None else Wanted(**words)
+
+
+def _open(
+    limits: Limits,
+    wanted: Wanted | None,
+    farm: Farm,
+    options: RunOptions,
+    prepared: ExactRun | ShotsRun | None,
+) -> _Opener:
+    """Open this rank's engine; where one rank cannot, all refuse."""
+    real = wanted is not None and wanted.backend is not None
+    device: Device = "cpu" if real else device_of(farm, options.device)
+
+    def make() -> Any:
+        check_threads(limits.threads, len(usable_cores()))
+        engine = _engine(limits, device, wanted, options.backend)
+        if isinstance(prepared, ShotsRun):
+            try_templates(prepared.order, engine)
+        return engine
+
+    engine = on_every_rank(farm, make)
+    return _Opener(limits, device, wanted, engine)
+
+
+def _engine(limits: Limits, device: Device, wanted: Wanted | None, given: Any) -> Any:
+    if wanted is None:
+        return AerEngine(limits, device)
+    return wanted.open(limits, device, given)
+
+
+def _prepare(plan: Plan | None, options: RunOptions) -> ExactRun | ShotsRun:
+    """Prepare a run on rank 0, so that whatever is wrong with it is refused on all ranks."""
+    plan = check_plan(plan, 1) if plan is None else plan
+    prepare = prepare_exact if plan.sampling is None else prepare_shots
+    while True:
+        try:
+            return prepare(plan, options)
+        except FolderGoneError:
+            if options.keeper is None:
+                raise
+            options = replace(options, previous=options.keeper.found(plan.config["mode"]))
+
+
+def check_plan(plan: object, ranks: int) -> Plan:
+    """Return a plan that can be run in a lifetime.
+
+    Raises:
+        InputError: If it is no plan, is predicted to take a year or more, or has more tasks
+            than rank 0 can keep account of, or needs more memory than there is.
+    """
+    if not isinstance(plan, Plan):
+        where = " on rank 0" if ranks > 1 else ""
+        given = "None" if plan is None else f"a {type(plan).__name__}"
+        raise InputError(f"plan: {given}{where}, expected what hpcq.plan returns")
+    if plan.sampling is not None:
+        return plan
+    if not plan.fits:
+        raise InputError(
+            f"plan: its exact run needs {format_bytes(plan.cost.memory_bytes)} on rank 0, which "
+            f"has {format_bytes(plan.limits.memory_bytes)}; expected cuts found for the exact run "
+            "(objective seconds), or more memory"
+        )
+    years = plan.cost.predicted_years(ranks)
+    if years > 1:
+        raise InputError(
+            f"plan: predicted to take {years:.2g} years on {ranks} ranks; expected other cuts "
+            "(`hpcq plan` shows what they cost)"
+        )
+    if plan.num_tasks > MOST_TASKS:
+        raise InputError(
+            f"plan: its slices make {plan.num_tasks} tasks, expected at most {MOST_TASKS}; other "
+            "cuts or more memory would make fewer"
+        )
+    return plan

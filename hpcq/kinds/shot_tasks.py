@@ -1,0 +1,150 @@
+"""The work order of a sampled run: what a rank must know to measure any variant, sent once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.circuits.pauli_text import as_strings
+from hpcq.core.limits import Limits
+from hpcq.cutting.packing import pack, unpack
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor, Template, defers
+from hpcq.engines.protocol import Run, ShotEngine
+from hpcq.engines.shot_engine import Wanted
+from hpcq.parallel.tasks import Tasks, Work
+from hpcq.reconstruction.estimation import counts
+from hpcq.reconstruction.estimation.variant_batches import (
+    Batch,
+    Portion,
+    Task,
+    make_tasks,
+    pack_task,
+    unpack_task,
+)
+
+MARK = b"shots "
+"""What the bytes of a sampled run's work order start with."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShotOrder:
+    """The sources to measure; what is measured of them comes round by round.
+
+    Attributes:
+        tensors: The sources.
+        limits: What a rank may use.
+        seed: Root of all seeds.
+        wanted: Which engine runs them.
+        names: Number of the first subcircuit that each source is; known on rank 0.
+    """
+
+    tensors: tuple[SampledTensor, ...]
+    limits: Limits
+    seed: int
+    wanted: Wanted
+    names: tuple[int, ...] = ()
+    _prepared: dict[tuple[int, tuple[int, ...], bool], tuple[Template, Any]] = field(
+        default_factory=dict, init=False
+    )
+
+    def tasks(self, batches: Sequence[Batch]) -> list[Task]:
+        """Divide a round into tasks."""
+        noisy, whole = self.wanted.noise is not None, self.wanted.backend is not None
+        return make_tasks(self.tensors, batches, noisy=noisy, whole=whole)
+
+    def prepared(
+        self, source: int, measured: tuple[int, ...], engine: ShotEngine, *, deferred: bool
+    ) -> tuple[Template, Any]:
+        """Return a template, and what the engine made of it."""
+        deferred = deferred and bool(measured)
+        key = (source, measured, deferred)
+        if key not in self._prepared:
+            template = self.tensors[source].template(measured, deferred=deferred)
+            self._prepared[key] = (template, engine.prepare(template))
+        return self._prepared[key]
+
+    def farmed(self, number: int, batches: Sequence[Batch], tasks: Sequence[Task]) -> Tasks:
+        """Return the tasks of round ``number``, for the farm."""
+        sources = np.array([task[0].source for task in tasks], dtype=np.int64)
+
+        def describe(place: int) -> str:
+            return f"round {number + 1}, " + " and ".join(
+                f"subcircuit {self.names[piece.source]}, variants {_span(piece.rows)}"
+                for piece in tasks[place]
+            )
+
+        return Tasks(
+            np.array([sum(piece.seconds for piece in task) for task in tasks]),
+            np.uint64,
+            ticket=lambda place: pack_task(number, place, tasks[place], batches),
+            owner=lambda places: sources[places],
+            describe=describe,
+        )
+
+    def worker(self, engine: ShotEngine) -> Work:
+        """Return the function that does a task with the given engine."""
+
+        def work(_task: int, ticket: bytes) -> NDArray[np.uint64]:
+            number, place, portions = unpack_task(ticket)
+            seeds = np.random.SeedSequence(self.seed, spawn_key=(number, place))
+            seed = int(seeds.generate_state(1, np.uint64)[0] >> 1)
+            variants = [portion.variants.tolist() for portion in portions]
+            runs = [
+                self._run(portion, own, engine)
+                for portion, own in zip(portions, variants, strict=True)
+            ]
+            return counts.pack(
+                [
+                    counts.masked(*row, self.tensors[portion.source].bits(own[:-1], own[-1]))
+                    for portion, rows, measured in zip(
+                        portions, variants, engine.measure(runs, seed), strict=True
+                    )
+                    for own, row in zip(rows, measured, strict=True)
+                ]
+            )
+
+        return work
+
+    def _run(self, portion: Portion, variants: Sequence[Sequence[int]], engine: ShotEngine) -> Run:
+        """Return what the engine is to measure for a portion of a task."""
+        source, measured = portion.source, portion.measured
+        deferred = engine.deferred and defers(measured, int(portion.shots.max()))
+        template, prepared = self.prepared(source, measured, engine, deferred=deferred)
+        rows = np.empty((len(variants), len(template.columns)))
+        for row, own in enumerate(variants):
+            table = self.tensors[source].angles(own[:-1], own[-1])
+            rows[row] = [table[column] for column in template.columns]
+        return Run(prepared, rows, portion.shots)
+
+    def to_bytes(self) -> bytes:
+        """Pack the order."""
+        header = {
+            "limits": asdict(self.limits),
+            "seed": self.seed,
+            "wanted": asdict(self.wanted),
+            "strings": [tensor.strings for tensor in self.tensors],
+            "lean": [tensor.lean for tensor in self.tensors],
+        }
+        return MARK + pack(header, [tensor.subcircuit for tensor in self.tensors])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ShotOrder:
+        """Unpack what :meth:`to_bytes` packed."""
+        header, subcircuits = unpack(data.removeprefix(MARK))
+        tensors = tuple(
+            SampledTensor(subcircuit, as_strings(strings), lean)
+            for subcircuit, strings, lean in zip(
+                subcircuits, header["strings"], header["lean"], strict=True
+            )
+        )
+        return cls(tensors, Limits(**header["limits"]), header["seed"], Wanted(**header["wanted"]))
+
+
+def _span(rows: NDArray[np.int64]) -> str:
+    """Name some variants by the first and the last."""
+    low, high = int(rows.min()), int(rows.max())
+    return str(low) if low == high else f"{low} to {high}"

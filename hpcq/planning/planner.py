@@ -1,0 +1,354 @@
+"""From a circuit to a plan: where to cut, and whether that fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from hpcq.circuits.observables import as_observables
+from hpcq.core.errors import InputError, MemoryLimitError
+from hpcq.core.files import printable_path
+from hpcq.core.limits import (
+    SHARE_OF_MEMORY,
+    Limits,
+    Precision,
+    given_memory,
+    rounded_memory,
+    some_seconds,
+    whole_number,
+)
+from hpcq.core.system import format_bytes, usable_cores, usable_memory
+from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts, split_labels
+from hpcq.cutting.passes.simplify import Reduced
+from hpcq.parallel.serial import Farm
+from hpcq.planning.assembly import Job, Plan, assemble, costed
+from hpcq.planning.candidates import SEARCH_SECONDS, Wish, choose, score_by
+from hpcq.planning.machine_speeds import Speeds, read_speeds
+from hpcq.planning.sampling import MAX_VARIANTS, Budget, sampling_of
+from hpcq.planning.search.objective import Aim
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+_MOST_SEARCH = 1e6
+"""Seconds that a search may be said to take, twelve days."""
+
+_QUICK_SEARCH = 1.0
+"""Seconds of search for a hint."""
+
+_NARROWER = 0.75
+
+
+def plan(
+    circuit: QuantumCircuit,
+    observables: Any = None,
+    *,
+    max_qubits: int | None = None,
+    partition: str | Sequence[object] | None = None,
+    cuts: Cuts | Mapping[str, Any] | str | Path | None = None,
+    shots: int | None = None,
+    standard_error: float | None = None,
+    max_variants: int | None = None,
+    objective: Aim | None = None,
+    search_seconds: float = SEARCH_SECONDS,
+    reuse_qubits: bool = False,
+    ranks: int = 1,
+    seed: int = 0,
+    memory: int | None = None,
+    threads: int | None = None,
+    precision: Precision = "double",
+) -> Plan:
+    """Plan the expectation values of a cut circuit, exact or with shots.
+
+    Args:
+        circuit: A circuit of unitary gates with numbers as parameters; final measurements are
+            dropped, gates on more than two qubits are decomposed.
+        observables: One or a list of SparsePauliOp, SparseObservable, Pauli or text: a sum such as
+            ``"Z0 Z5 + 0.5 X2"``, a label such as ``"ZIIX"`` or ``"label:Z0+-"`` (rightmost is qubit
+            0; Qiskit's letters), or an outcome of all qubits such as ``"0011"``, which stands for
+            its probability. If none is given, Z on every qubit.
+        max_qubits: Search for cuts so that no subcircuit is wider than this.
+        partition: One label a qubit; every gate between labels is cut.
+        cuts: Explicit cuts, as an object, the JSON that ``hpcq plan --save`` writes, or its
+            file's path. At most one of the three may be given; with none, only parts that no
+            gate joins are separated.
+        shots: Shots of all variants together, for a run as on devices, with error bars. If neither
+            they nor a standard error are given, the run is exact.
+        standard_error: Go on until no observable has a larger one; with shots, at most so many.
+        max_variants: Variants of one subcircuit beyond which joint samples are drawn instead of
+            running them all; by default 4096.
+        objective: What the search makes small: ``seconds`` of the exact run, its default, or
+            ``overhead``, the factor gamma squared that a run with shots pays, that one's default.
+        search_seconds: About how long to search; the same number and seed find the same cuts where
+            ``memory`` is the same.
+        reuse_qubits: Whether ``max_qubits`` are those of a device that can measure a qubit, reset
+            it and use it for another wire.
+        ranks: How many MPI ranks the run is planned for; it may run on any number.
+        seed: Seed of the search, and of shots.
+        memory: Bytes that a rank may use; by default most of what is free here.
+        threads: Threads of one simulation; by default the cores that this process may use.
+        precision: ``double`` (16 bytes an amplitude) or ``single`` (8).
+
+    Returns:
+        The plan, with its predicted cost.
+
+    Raises:
+        InputError: If an argument is wrong, or the plan does not fit into the memory.
+
+    Example:
+        >>> from qiskit import QuantumCircuit
+        >>> circuit = QuantumCircuit(4)
+        >>> _ = circuit.h(0)
+        >>> for qubit in range(3):
+        ...     _ = circuit.cx(qubit, qubit + 1)
+        >>> len(plan(circuit, "Z0 Z3", partition="AABB").cut.subcircuits)
+        2
+    """
+    from hpcq.circuits.normalise import normalise
+
+    return plan_normalised(
+        normalise(circuit),
+        observables,
+        max_qubits=max_qubits,
+        partition=partition,
+        cuts=cuts,
+        budget=budget_of(shots, standard_error, max_variants),
+        objective=objective,
+        search_seconds=search_seconds,
+        reuse_qubits=reuse_qubits,
+        ranks=ranks,
+        seed=seed,
+        limits=Limits(
+            rounded_memory(int(SHARE_OF_MEMORY * usable_memory()))
+            if memory is None
+            else given_memory(memory),
+            len(usable_cores()) if threads is None else threads,
+            precision,
+        ),
+    )
+
+
+def plan_normalised(
+    circuit: QuantumCircuit,
+    observables: Any,
+    *,
+    max_qubits: int | None,
+    partition: str | Sequence[object] | None,
+    cuts: Cuts | Mapping[str, Any] | str | Path | None,
+    seed: int,
+    limits: Limits,
+    budget: Budget | None = None,
+    objective: Aim | None = None,
+    search_seconds: float = SEARCH_SECONDS,
+    reuse_qubits: bool = False,
+    ranks: int = 1,
+    farm: Farm | None = None,
+    speeds: Mapping[str, Any] | None = None,
+    exact: bool = True,
+) -> Plan:
+    """Plan for a circuit that is normalised already, searching on a farm; see :func:`plan`."""
+    if budget is not None:
+        found = plan_normalised(
+            circuit,
+            observables,
+            max_qubits=max_qubits,
+            partition=partition,
+            cuts=cuts,
+            seed=seed,
+            limits=limits,
+            objective=objective or "overhead",
+            search_seconds=search_seconds,
+            reuse_qubits=reuse_qubits,
+            ranks=ranks,
+            farm=farm,
+            speeds=speeds,
+            exact=False,
+        )
+        config = {
+            **found.config,
+            "mode": "shots",
+            "shots": budget.shots,
+            "standard_error": budget.precision,
+            "max_variants": budget.max_variants,
+        }
+        return replace(found, config=config, sampling=sampling_of(found, budget))
+    objective = objective or "seconds"
+    given = {"max_qubits": max_qubits, "partition": partition, "cuts": cuts}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise InputError(f"{' and '.join(named)}: given together, expected at most one of them")
+    if max_qubits is not None:
+        max_qubits = whole_number(max_qubits, "max_qubits", 1)
+    if partition is not None and not isinstance(partition, Sequence):
+        raise InputError(f"partition: {_shown(partition)}, expected one label a qubit")
+    if isinstance(partition, str):
+        partition = split_labels(partition)
+    seed = whole_number(seed, "seed", 0)
+    ranks = whole_number(ranks, "ranks", 1)
+    if objective not in get_args(Aim):
+        raise InputError(f"objective: {_shown(objective)}, expected seconds or overhead")
+    search_seconds = some_seconds(search_seconds, "search_seconds", _MOST_SEARCH)
+    if observables is None:
+        observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
+    asked = as_observables(observables, circuit.num_qubits)
+    config = {
+        "mode": "exact",
+        "max_qubits": max_qubits,
+        "partition": partition if partition is None else [str(label) for label in partition],
+        "cuts": "given" if cuts is not None else None,
+        "objective": objective,
+        "search_seconds": search_seconds,
+        "reuse_qubits": reuse_qubits,
+        "ranks": ranks,
+        "seed": seed,
+        "memory_bytes": limits.memory_bytes,
+        "threads": limits.threads,
+        "precision": limits.precision,
+    }
+    # Decisions go by one thread's speeds: plans must not depend on how many ranks share a node.
+    single = read_speeds(replace(limits, threads=1)) if speeds is None else _known(speeds)
+    config["speeds"] = asdict(single)
+    job = Job(circuit, asked, limits, config, single)
+    here = replace(job, speeds=read_speeds(limits))
+    if max_qubits is not None:
+        wish = Wish(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
+        return costed(choose(job, wish, farm), here)
+    reduced = job.simplifier.nothing
+    if partition is not None:
+        chosen = cuts_from_partition(circuit, partition)
+    elif cuts is not None:
+        given_cuts = _as_cuts(cuts)
+        given_cuts.check(circuit, _source_of(cuts))
+        reduced = _reduced_for(given_cuts, job)
+        chosen = reduced.own_cuts(given_cuts)
+        if given_cuts.cones and len(given_cuts.cones) != reduced.num_cones:
+            note = (
+                f"cuts: they are for {len(given_cuts.cones)} light cones, these observables have "
+                f"{reduced.num_cones}; so every cut applies to all"
+            )
+            reduced = replace(reduced, effects=(*reduced.effects, note))
+    else:
+        chosen = Cuts()
+    try:
+        return costed(assemble(job, reduced, chosen, within_memory=exact), here)
+    except MemoryLimitError as error:
+        raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
+
+
+def _known(speeds: Mapping[str, Any]) -> Speeds:
+    """Return the speeds that an earlier start, or another job, left in a file."""
+    try:
+        return Speeds(**speeds)
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(f"output: what it was planned with is damaged ({reason})") from None
+
+
+def with_limits(plan: Plan, limits: Limits) -> Plan:
+    """Return a plan for ranks that have these limits; what is computed stays the same.
+
+    Raises:
+        MemoryLimitError: If it needs more memory than they have.
+    """
+    if plan.sampling is None and plan.fits and plan.cost.memory_bytes > limits.memory_bytes:
+        raise MemoryLimitError(
+            f"memory: the run was begun with a plan that needs "
+            f"{format_bytes(plan.cost.memory_bytes)} on a rank, which has "
+            f"{format_bytes(limits.memory_bytes)} here; expected fewer ranks a node, or more memory"
+        )
+    threads = replace(plan.limits, threads=limits.threads)
+    return replace(plan, limits=threads)
+
+
+def budget_of(
+    shots: int | None, standard_error: float | None, max_variants: int | None
+) -> Budget | None:
+    """Return what a run with shots may spend; None for an exact run.
+
+    Raises:
+        InputError: If a value is wrong.
+    """
+    if shots is None and standard_error is None:
+        if max_variants is not None:
+            raise InputError("max_variants: it is for a run with shots, expected shots with it")
+        return None
+    return Budget(shots, standard_error, MAX_VARIANTS if max_variants is None else max_variants)
+
+
+def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> list[Plan]:
+    """Plan for a width limit and for narrower ones.
+
+    Args:
+        circuit: The normalised circuit.
+        max_qubits: The width limit.
+        how: The other arguments of :func:`plan_normalised`.
+
+    Returns:
+        The best plan within the limit, then narrower ones that cost more; a plan that another
+        beats in both is left out.
+
+    Raises:
+        InputError: As :func:`plan_normalised` does for the limit itself.
+    """
+    # With reused qubits a plan has more wires than the device has qubits.
+    reuse = how.get("reuse_qubits", False)
+    plans = [plan_normalised(circuit, max_qubits=max_qubits, **how)]
+    width = plans[0].width if not reuse else min(max_qubits, circuit.num_qubits)
+    while (width := min(width - 1, int(width * _NARROWER))) > 0:
+        try:
+            found = plan_normalised(circuit, max_qubits=width, **how)
+        except InputError:
+            break
+        plans.append(found)
+        width = found.width if not reuse else width
+    score = score_by(plans[0].config["objective"], plans[0].config["ranks"])
+    front: list[Plan] = []
+    for found in reversed(plans):
+        if not front or score(found) < score(front[0]):
+            front.insert(0, found)
+    return front
+
+
+def _reduced_for(cuts: Cuts, job: Job) -> Reduced:
+    """Simplify the circuit as it was when the cuts were found."""
+    if not cuts.simplified:
+        return job.simplifier.nothing
+    apart = job.simplifier.apart if cuts.cones else None
+    return apart or job.simplifier.together
+
+
+def _what_would(job: Job, seed: int) -> str:
+    """Say which width limit would do, having tried it."""
+    amplitudes = job.limits.memory_bytes // (2 * job.limits.amplitude_bytes)
+    width = max(1, min(job.circuit.num_qubits - 1, amplitudes.bit_length() - 1))
+    try:
+        found = choose(job, Wish(width, seconds=_QUICK_SEARCH, seed=seed))
+    except InputError:
+        return ""
+    return f"; --max-qubits {found.width} would do"
+
+
+def _as_cuts(cuts: object) -> Cuts:
+    if isinstance(cuts, Cuts):
+        return cuts
+    if isinstance(cuts, Mapping):
+        return Cuts.from_json(json.dumps(cuts))
+    if isinstance(cuts, str) and cuts.lstrip().startswith("{"):
+        return Cuts.from_json(cuts)
+    if isinstance(cuts, (str, Path)):
+        return read_cuts(Path(cuts))
+    raise InputError(f"cuts: {_shown(cuts)}, expected Cuts, their JSON, or the path of its file")
+
+
+def _source_of(cuts: object) -> str:
+    """Return what messages call cuts: the name of their file, if there is one."""
+    named = isinstance(cuts, Path) or (isinstance(cuts, str) and not cuts.lstrip().startswith("{"))
+    return printable_path(str(cuts)) if named else "cuts"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,225 @@
+"""What a run with shots samples, and how: the part of a plan that exact runs don't have."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from hpcq.core.errors import InputError, MemoryLimitError
+from hpcq.core.limits import whole_number
+from hpcq.core.system import format_bytes
+from hpcq.cutting.cut_circuit import cut_circuit
+from hpcq.cutting.subcircuits import CutCircuit
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor
+from hpcq.reconstruction.connected_parts import Parts
+from hpcq.reconstruction.estimation.joint_samples import Pairs
+from hpcq.reconstruction.estimation.outcome_signals import fewest_shots
+from hpcq.reconstruction.estimation.sources import Sources
+from hpcq.reconstruction.gradients import Reconstruction
+
+if TYPE_CHECKING:
+    from hpcq.planning.assembly import Plan
+
+Mode = Literal["enumerated", "joint"]
+
+MAX_VARIANTS = 4096
+"""Variants of one subcircuit beyond which joint samples are drawn, where nothing else is said."""
+
+_MOST_SHOTS = 10**13
+_LEAST_PRECISION = 1e-100
+_COEFFICIENTS = (1e-100, 1e100)
+_SHARED = 16.0
+"""gamma squared of an edge that gates share, however many and however strong they are."""
+
+_MOST_FLOPS = 1e13
+_BYTES = 16
+_COPIES = 4
+_SHOTS_A_VARIANT = 4
+_LEAST_SHOTS_A_VARIANT = 2
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend, or has to reach.
+
+    Attributes:
+        shots: Number of shots of all variants together; with a precision, the most.
+        precision: Largest standard error of any observable.
+        max_variants: Variants of one subcircuit beyond which not all are run.
+    """
+
+    shots: int | None
+    precision: float | None = None
+    max_variants: int = MAX_VARIANTS
+
+    def __post_init__(self) -> None:
+        if self.shots is not None:
+            shots = whole_number(self.shots, "shots", 1)
+            if shots > _MOST_SHOTS:
+                raise InputError(f"shots: {str(shots)[:40]}, expected at most {_MOST_SHOTS}")
+            object.__setattr__(self, "shots", shots)
+        most = whole_number(self.max_variants, "max_variants", 1)
+        object.__setattr__(self, "max_variants", most)
+        precision = self.precision
+        if precision is not None:
+            number = not isinstance(precision, bool) and isinstance(precision, numbers.Real)
+            if not number or not _LEAST_PRECISION <= float(precision) < math.inf:
+                raise InputError(
+                    f"precision: {str(precision)[:40]!r}, expected single, double, or a standard "
+                    f"error of at least {_LEAST_PRECISION:g}"
+                )
+            object.__setattr__(self, "precision", float(precision))
+        if self.shots is None and precision is None:
+            raise InputError("shots: neither they nor a precision are given, expected one of them")
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """What to sample.
+
+    Attributes:
+        mode: ``enumerated`` runs every variant, ``joint`` draws variants of all subcircuits
+            together by their weight.
+        cut: The subcircuits and edges.
+        parts: The terms, taken apart.
+        reconstruction: The contraction; None where samples are joint.
+        sources: The distinct subcircuits.
+        budget: What may be spent.
+    """
+
+    mode: Mode
+    cut: CutCircuit
+    parts: Parts
+    reconstruction: Reconstruction | None
+    sources: Sources
+    budget: Budget
+
+    @property
+    def num_variants(self) -> int:
+        """Number of variants of all sources."""
+        return sum(tensor.num_variants for tensor in self.sources.tensors)
+
+    @cached_property
+    def gammas(self) -> tuple[float, ...]:
+        """For each part the sum of absolute weights of its joint samples.
+
+        Its square is by how much more shots the part takes than a circuit that is not cut.
+        """
+        part_of = {k: number for number, group in enumerate(self.parts.groups) for k in group}
+        found = [1.0] * len(self.parts.groups)
+        for edge in self.cut.edges:
+            number = part_of.get(edge.ends[0][0])
+            if number is not None:
+                found[number] *= Pairs.of(edge, self.cut).gamma
+        return tuple(found)
+
+
+def sampling_of(plan: Plan, budget: Budget) -> Sampling:
+    """Decide how to sample a cut circuit.
+
+    Raises:
+        InputError: If the shots are too few for any way.
+    """
+    _check_coefficients(plan)
+    for lean, each in ((False, _SHOTS_A_VARIANT), (True, _LEAST_SHOTS_A_VARIANT)):
+        found = enumerated_sampling_of(plan, budget, lean=lean)
+        if found is None:
+            break
+        tensors = found.sources.tensors
+        if max((tensor.num_variants for tensor in tensors), default=0) > budget.max_variants:
+            continue
+        if budget.shots is None or each * fewest_shots(tensors) <= budget.shots:
+            return found
+    return joint_sampling_of(plan, budget)
+
+
+def enumerated_sampling_of(plan: Plan, budget: Budget, *, lean: bool) -> Sampling | None:
+    """Run every variant; None if the contraction is too much work.
+
+    Args:
+        plan: The plan.
+        budget: What may be spent.
+        lean: Whether the ports' menus are those with few settings.
+
+    Raises:
+        InputError: If an outcome has too many bits.
+    """
+    reduced, terms = plan.reduced, plan.terms
+    cut = cut_circuit(reduced.anatomy, plan.cut.cuts, reduced.labels, shared_above=_SHARED)
+    parts = Parts.of(cut, terms)
+    try:
+        found = Reconstruction.of(cut, parts, plan.limits.memory_bytes // 2)
+    except MemoryLimitError:
+        return None
+    if found.flops > _MOST_FLOPS:
+        return None
+    sources = Sources.of(cut, terms, parts.subcircuits, lean=lean)
+    if sum(map(_table_bytes, sources.tensors)) > plan.limits.memory_bytes:
+        return None
+    _check(sources)
+    return Sampling("enumerated", cut, parts, found, sources, budget)
+
+
+def joint_sampling_of(plan: Plan, budget: Budget) -> Sampling:
+    """Draw joint samples, for which every edge has ports of its own.
+
+    Raises:
+        InputError: If the shots are too few.
+    """
+    reduced, terms = plan.reduced, plan.terms
+    cut = cut_circuit(
+        reduced.anatomy, plan.cut.cuts, reduced.labels, twins=False, shared_above=_SHARED
+    )
+    parts = Parts.of(cut, terms)
+    sources = Sources.of(cut, terms, parts.subcircuits, lean=False, shared=False)
+    _check(sources)
+    least = sum(len(tensor.bases) for tensor in sources.tensors)
+    if budget.shots is not None and budget.shots < 2 * least:
+        raise InputError(
+            f"shots: {budget.shots}, expected at least {2 * least}: two for each subcircuit and "
+            "measurement basis"
+        )
+    return Sampling("joint", cut, parts, None, sources, budget)
+
+
+def _check_coefficients(plan: Plan) -> None:
+    """Make sure that variances, which have the coefficients' squares, are numbers."""
+    least, most = _COEFFICIENTS
+    for observable in plan.observables:
+        for _, coefficient in observable.terms:
+            if coefficient and not least <= abs(coefficient) <= most:
+                raise InputError(
+                    f"observables: a coefficient is {coefficient:g}, expected {least:g} to "
+                    f"{most:g} in size for a run with shots"
+                )
+
+
+def _table_bytes(tensor: SampledTensor) -> int:
+    """Memory of the readings of a source, their tensor and gradient."""
+    entries = math.prod(len(menu.readings) for menu in tensor.menus)
+    return _COPIES * _BYTES * len(tensor.strings) * entries
+
+
+def _check(sources: Sources) -> None:
+    for tensor in sources.tensors:
+        tensor.check()
+
+
+def check_memory(plan: Plan, sampling: Sampling) -> None:
+    """Make sure that a rank can simulate every source; a device needs no memory for that.
+
+    Raises:
+        InputError: If one takes too much.
+    """
+    for number, tensor in enumerate(sampling.sources.tensors):
+        size = plan.limits.amplitude_bytes << tensor.simulated_qubits
+        if size > plan.limits.memory_bytes:
+            raise InputError(
+                f"memory: subcircuit {sampling.sources.uses.index(number)} and its ancillas are "
+                f"{tensor.simulated_qubits} qubits, which need {format_bytes(size)}; a rank has "
+                f"{format_bytes(plan.limits.memory_bytes)}, expected narrower subcircuits or "
+                "more memory"
+            )

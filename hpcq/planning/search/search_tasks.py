@@ -1,0 +1,107 @@
+"""All attempts of a search, as integers to farm out, and as bytes that go to every rank once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.core.errors import HpcqError
+from hpcq.core.limits import Limits
+from hpcq.parallel.serial import Farm
+from hpcq.parallel.tasks import Tasks, Work
+from hpcq.planning.machine_speeds import Speeds
+from hpcq.planning.search.gate_ends import EndGraph
+from hpcq.planning.search.objective import Objective
+from hpcq.planning.search.trials import Lane, run_lane
+
+MARK = b"search "
+"""What the ranks are told before a search."""
+
+_WORTH_SHARING = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class SearchOrder:
+    """Attempts to cut some graphs; a task is one attempt.
+
+    Attributes:
+        graphs: The graphs.
+        lanes: For each graph its attempts.
+        objective: What to look for.
+    """
+
+    graphs: tuple[EndGraph, ...]
+    lanes: tuple[tuple[Lane, ...], ...]
+    objective: Objective
+
+    def labels(self, farm: Farm) -> list[list[list[int]]]:
+        """Do all attempts on a farm's ranks, and return for each graph the labels found.
+
+        Called on rank 0; the other ranks are in :func:`take_part`.
+        """
+        effort = [float(lane.steps + graph.num_ends) for graph, lane in self._tasks]
+        if farm.size == 1 or sum(effort) <= _WORTH_SHARING:
+            return [[self.compute(task).tolist() for task in own] for own in self._numbered()]
+        farm.share(MARK)
+        with farm.lead(_opened) as lead:
+            lead.open(self.to_bytes(), apart=False)
+            outcome = lead.run(Tasks(np.array(effort), np.int64, describe="attempt {}".format))
+        if not outcome.complete:
+            raise HpcqError(f"search: {'; '.join(map(str, outcome.failures))}")
+        return [[outcome.finished[task].tolist() for task in own] for own in self._numbered()]
+
+    def _numbered(self) -> list[range]:
+        """Return the tasks of each graph."""
+        ends = list(accumulate((len(own) for own in self.lanes), initial=0))
+        return [range(*span) for span in pairwise(ends)]
+
+    def compute(self, task: int, _ticket: bytes = b"") -> NDArray[np.int64]:
+        """Do one attempt and return the labels."""
+        graph, lane = self._tasks[task]
+        return np.array(run_lane(graph, self.objective, lane), dtype=np.int64)
+
+    @cached_property
+    def _tasks(self) -> list[tuple[EndGraph, Lane]]:
+        return [
+            (graph, lane)
+            for graph, own in zip(self.graphs, self.lanes, strict=True)
+            for lane in own
+        ]
+
+    def to_bytes(self) -> bytes:
+        """Pack the order as JSON."""
+        return json.dumps(
+            {
+                "graphs": [asdict(graph) for graph in self.graphs],
+                "lanes": [[asdict(lane) for lane in own] for own in self.lanes],
+                "objective": asdict(self.objective),
+            }
+        ).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> SearchOrder:
+        """Unpack what :meth:`to_bytes` packed."""
+        values: dict[str, Any] = json.loads(data)
+        objective = values["objective"]
+        objective["limits"] = Limits(**objective["limits"])
+        objective["speeds"] = Speeds(**objective["speeds"])
+        return cls(
+            tuple(EndGraph(**graph) for graph in values["graphs"]),
+            tuple(tuple(Lane(**lane) for lane in own) for own in values["lanes"]),
+            Objective(**objective),
+        )
+
+
+def take_part(farm: Farm) -> None:
+    """Do a share of the attempts that rank 0 leases, on a rank other than 0."""
+    farm.follow(_opened)
+
+
+def _opened(payload: bytes) -> Work:
+    return SearchOrder.from_bytes(payload).compute

@@ -1,0 +1,93 @@
+"""The terms of all observables, taken apart over the subcircuits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.cutting.subcircuits import CutCircuit
+
+if TYPE_CHECKING:
+    from hpcq.circuits.observables import Observable
+    from hpcq.circuits.pauli_text import PauliString
+
+
+@dataclass(frozen=True, eq=False)
+class TermTable:
+    """The distinct terms of all observables, taken apart over the subcircuits.
+
+    Attributes:
+        observables: For each observable its (term, coefficient) pairs.
+        picks: For each term the (subcircuit, string) pairs where it is not the identity;
+            term 0 is the identity, and so is string 0 of every subcircuit.
+        strings: For each subcircuit the distinct Pauli strings on its wires.
+    """
+
+    observables: tuple[tuple[tuple[int, float], ...], ...]
+    picks: tuple[tuple[tuple[int, int], ...], ...]
+    strings: tuple[tuple[PauliString, ...], ...]
+
+    def choices(self, start: int, stop: int) -> NDArray[np.intp]:
+        """Return the string of every subcircuit, shape (stop - start, subcircuits)."""
+        table = np.zeros((stop - start, len(self.strings)), dtype=np.intp)
+        for row, pick in enumerate(self.picks[start:stop]):
+            for subcircuit, string in pick:
+                table[row, subcircuit] = string
+        return table
+
+    def sum_up(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Add the terms' values up to the observables', exactly rounded."""
+        return np.array(
+            [
+                math.fsum(coefficient * values[term] for term, coefficient in terms)
+                for terms in self.observables
+            ]
+        )
+
+
+def tabulate(
+    observables: Sequence[Observable], cut: CutCircuit, cone_of: Mapping[PauliString, int]
+) -> TermTable:
+    """Take the terms of observables apart over the subcircuits of a cut circuit.
+
+    Args:
+        observables: The observables.
+        cut: The cut circuit.
+        cone_of: The light cone that a term is computed on; 0 where it says nothing.
+    """
+    home = {
+        (subcircuit.cone, qubit): (number, wire)
+        for number, subcircuit in enumerate(cut.subcircuits)
+        for qubit, wire in subcircuit.open_wires.items()
+    }
+    strings: list[dict[PauliString, int]] = [{(): 0} for _ in cut.subcircuits]
+    terms: dict[PauliString, int] = {(): 0}
+    picks: list[tuple[tuple[int, int], ...]] = [()]
+    table = []
+    for observable in observables:
+        numbered = []
+        for pauli, coefficient in observable.terms:
+            if pauli not in terms:
+                terms[pauli] = len(terms)
+                cone = cone_of.get(pauli, 0)
+                local: dict[int, list[tuple[int, str]]] = {}
+                for qubit, letter in pauli:
+                    number, wire = home[cone, qubit]
+                    local.setdefault(number, []).append((wire, letter))
+                picks.append(
+                    tuple(
+                        (
+                            number,
+                            strings[number].setdefault(tuple(sorted(part)), len(strings[number])),
+                        )
+                        for number, part in sorted(local.items())
+                    )
+                )
+            numbered.append((terms[pauli], coefficient))
+        table.append(tuple(numbered))
+    return TermTable(tuple(table), tuple(picks), tuple(tuple(own) for own in strings))

@@ -1,0 +1,136 @@
+"""The file of a drawing: its kind, what may be overwritten, and how it is written."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcq.core.errors import InputError, MissingDependencyError
+from hpcq.core.files import check_writable, open_regular, printable_path, write_whole
+from hpcq.cutting.subcircuits import CutCircuit
+from hpcq.reports.drawing.places import fits_a_circuit, place
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+    from hpcq.planning.assembly import Plan
+
+_MARKS = {
+    ".png": (b"\x89PNG\r\n\x1a\n", b"Software\0hpcq"),
+    ".svg": (b"<?xml", b"<dc:title>hpcq</dc:title>"),
+    ".txt": (b"hpcq drawing: ", b""),
+}
+"""For each kind of drawing, how it starts and what else tells that it is ours."""
+
+_MAX_FILE_BYTES = 1 << 30
+_MARK_WITHIN = 4096
+
+CURE = "pip install 'hpcq[draw]'"
+
+
+def check_drawing(path: Path) -> Path:
+    """Make sure, before any work is done, that a drawing can be made; return the path resolved.
+
+    Raises:
+        InputError: If the file's name ends in none of .png, .svg and .txt, if it cannot be
+            written, or if a file is there that is no drawing of hpcq's.
+        MissingDependencyError: If it is an image and there is nothing to make it with.
+    """
+    suffix = _suffix(path)
+    resolved = check_writable(path, "draw", lambda there: _is_ours(there, suffix), "hpcq drawing")
+    if suffix != ".txt":
+        for module in ("matplotlib", "pylatexenc"):
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise MissingDependencyError(
+                    f"draw: an image needs {module}, which is not usable here ({error}); {CURE}, "
+                    "or draw into a file whose name ends in .txt"
+                ) from None
+    return resolved
+
+
+def draw_cuts(circuit: QuantumCircuit, cut: CutCircuit, path: Path) -> None:
+    """Draw where a circuit is cut.
+
+    A circuit that a page has room for is drawn gate by gate, a larger one as the graph (in text:
+    the tables) of its subcircuits and the bonds between them.
+
+    Args:
+        circuit: The normalised circuit.
+        cut: What :func:`hpcq.cutting.cut_circuit.cut_circuit` made of it.
+        path: A name that ends in .png, .svg or .txt.
+
+    Raises:
+        InputError: As :func:`check_drawing`; or more subcircuits than an image has room for.
+        MissingDependencyError: As :func:`check_drawing`.
+    """
+    resolved = check_drawing(path)
+    write_whole(resolved, _content(circuit, cut, _suffix(path)), "draw")
+
+
+def draw_plan(plan: Plan, path: Path) -> None:
+    """Draw where a plan cuts, on qubits that are called after those of the given circuit.
+
+    Raises:
+        InputError: As :func:`draw_cuts`.
+        MissingDependencyError: As :func:`draw_cuts`.
+    """
+    draw_cuts(_named(plan), plan.cut, path)
+
+
+def _named(plan: Plan) -> QuantumCircuit:
+    """Return the circuit that is cut; qubit 3 of light cone 2, if there are several, is q3.2."""
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import QuantumRegister
+
+    reduced = plan.reduced
+    several = reduced.num_cones > 1
+    named = QuantumCircuit(
+        *(
+            QuantumRegister(1, f"q{qubit}.{cone}" if several else f"q{qubit}")
+            for cone, qubit in reduced.labels
+        )
+    )
+    qubit = dict(zip(reduced.circuit.qubits, named.qubits, strict=True))
+    for instruction in reduced.circuit.data:
+        named.append(instruction.replace(qubits=[qubit[q] for q in instruction.qubits]))
+    return named
+
+
+def _content(circuit: QuantumCircuit, cut: CutCircuit, suffix: str) -> bytes:
+    steps = place(circuit, cut.cuts)
+    whole = fits_a_circuit(steps, circuit.num_qubits)
+    if suffix == ".txt":
+        from hpcq.reports.drawing.text import drawing_text
+
+        return drawing_text(steps, cut, whole=whole).encode()
+    if whole:
+        from hpcq.reports.drawing.circuit import circuit_image
+
+        return circuit_image(steps, cut, suffix[1:])
+    from hpcq.reports.drawing.summary import summary_image
+
+    return summary_image(steps, cut, suffix[1:])
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in _MARKS:
+        raise InputError(
+            f"draw: {printable_path(path)!r}, expected a name that ends in {', '.join(_MARKS)}"
+        )
+    return suffix
+
+
+def _is_ours(path: Path, suffix: str) -> bool:
+    start, mark = _MARKS[suffix]
+    try:
+        descriptor = open_regular(path, _MAX_FILE_BYTES, "a drawing")
+        with os.fdopen(descriptor, "rb") as file:
+            head = file.read(_MARK_WITHIN)
+    except (InputError, OSError):
+        return False
+    return head.startswith(start) and mark in head

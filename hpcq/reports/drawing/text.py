@@ -1,0 +1,121 @@
+"""Drawings in letters: the circuit in Qiskit's text drawing, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from qiskit import QuantumCircuit
+from qiskit.circuit import ControlledGate, Gate, Operation
+from qiskit.circuit.tools import pi_check
+
+from hpcq.cutting.subcircuits import CutCircuit
+from hpcq.reports.drawing.places import Bond, PlacedWireCut, Step, bonds, count, is_cut, words
+
+_LINE = 140
+
+
+def drawing_text(steps: Sequence[Step], cut: CutCircuit, *, whole: bool) -> str:
+    """Write the circuit gate by gate if it is to be shown whole, and the tables in any case."""
+    lines = [
+        f"hpcq drawing: {count(cut.num_qubits, 'qubit')}, "
+        f"{count(len(cut.cuts.gates), 'gate cut')}, {count(len(cut.cuts.wires), 'wire cut')}, "
+        f"{count(len(cut.subcircuits), 'subcircuit')}"
+    ]
+    if whole:
+        lines += [
+            "",
+            "H:0 is a gate of subcircuit 0, X✂5 the two-qubit gate number 5, which is cut,",
+            "and ✂0→1 a wire that is cut between the subcircuits 0 and 1.",
+            "",
+            *_circuit_lines(steps, cut.num_qubits),
+        ]
+    lines += ["", *_subcircuit_lines(cut)]
+    if whole:
+        lines += ["", *_cut_lines(steps)]
+    else:
+        lines += ["", *_bond_lines(bonds(steps, cut))]
+    return "\n".join(lines) + "\n"
+
+
+def _circuit_lines(steps: Sequence[Step], num_qubits: int) -> list[str]:
+    circuit = QuantumCircuit(num_qubits)
+    for step in steps:
+        circuit.append(_labelled(step), step.qubits)
+    drawing = circuit.draw(
+        "text",
+        fold=_LINE,
+        reverse_bits=False,
+        justify="left",
+        idle_wires=True,
+        vertical_compression="medium",
+    )
+    return [line.rstrip() for line in drawing.lines()]
+
+
+def _labelled(step: Step) -> Gate:
+    """Return a gate that Qiskit's text drawing shows with its subcircuit or its cut."""
+    if isinstance(step, PlacedWireCut):
+        return Gate("✂{}→{}".format(*step.homes), 1, [])
+    operation = step.operation
+    mark = f":{step.homes[0]}" if step.cut is None else f"✂{step.cut}"
+    if not isinstance(operation, ControlledGate):
+        return Gate(_name(operation) + _values(operation) + mark, len(step.qubits), [])
+    label = _name(operation.base_gate) + _values(operation) + mark
+    return ControlledGate(
+        label,
+        operation.num_qubits,
+        [],
+        num_ctrl_qubits=operation.num_ctrl_qubits,
+        ctrl_state=operation.ctrl_state,
+        base_gate=Gate(label, operation.num_qubits - operation.num_ctrl_qubits, []),
+    )
+
+
+def _name(operation: Operation) -> str:
+    return str(operation.name).capitalize()
+
+
+def _values(operation: Operation) -> str:
+    """Write the angles of a gate; a matrix is left out."""
+    if not operation.params or operation.name == "unitary":
+        return ""
+    return f"({','.join(pi_check(value, ndigits=3) for value in operation.params)})"
+
+
+def _subcircuit_lines(cut: CutCircuit) -> Iterable[str]:
+    yield "subcircuit  qubits  ports  qubits of the circuit"
+    for number, subcircuit in enumerate(cut.subcircuits):
+        yield (
+            f"{number:>10}  {subcircuit.num_qubits:>6}  {len(subcircuit.ports):>5}"
+            f"  {_ranges(subcircuit.qubits)}"
+        )
+
+
+def _cut_lines(steps: Sequence[Step]) -> Iterable[str]:
+    yield "cuts"
+    for step in filter(is_cut, steps):
+        yield "  {}, subcircuits {} and {}".format(words(step), *step.homes)
+
+
+def _bond_lines(all_bonds: Sequence[Bond]) -> Iterable[str]:
+    yield "subcircuits    cuts  dimension"
+    for bond in all_bonds:
+        pair = "{:>5} {:>5}".format(*bond.ends)
+        yield f"{pair}  {bond.cuts:>6}  {bond.dimension_text():>9}"
+
+
+def _ranges(qubits: Sequence[int]) -> str:
+    """Write ascending numbers with runs shortened.
+
+    >>> _ranges((0, 1, 2, 5, 5, 7, 8))
+    '0-2, 5, 5, 7, 8'
+    """
+    runs: list[list[int]] = []
+    for qubit in qubits:
+        if runs and qubit == runs[-1][-1] + 1:
+            runs[-1].append(qubit)
+        else:
+            runs.append([qubit])
+    return ", ".join(
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
+    )

@@ -1,0 +1,214 @@
+"""The shots of a run in its HDF5 file: counts of every variant, round by round."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.circuits.pauli_text import parse_string
+from hpcq.cutting.subcircuits import Subcircuit
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor
+from hpcq.reconstruction.estimation.counts import Counts
+from hpcq.reconstruction.estimation.estimator import Round
+from hpcq.reconstruction.estimation.joint_samples import Drawn, JointRound
+from hpcq.reconstruction.estimation.outcome_signals import Recipes
+from hpcq.reconstruction.estimation.variant_batches import Batch
+from hpcq.results.hdf5_plain import PlainGroup
+from hpcq.results.hdf5_summary import check_identity, read_numbers
+from hpcq.results.hdf5_texts import numbered, text, texts
+from hpcq.results.sampling_record import Record
+
+_NONE = -1
+
+
+def write_record(record: Record, file: h5py.File) -> None:
+    """Write the shots of a run."""
+    group = file.create_group("sampling")
+    group.attrs["mode"] = record.mode
+    group.attrs["identity"] = json.dumps(dict(record.identity))
+    for number, (use, part) in enumerate(zip(record.uses, record.parts, strict=True)):
+        piece = file[f"subcircuits/{number}"]
+        piece.attrs["source"] = _NONE if use is None else use
+        piece.attrs["part"] = _NONE if part is None else part
+    for number, tensor in enumerate(record.sources):
+        _write_source(tensor, group.create_group(f"sources/{number}"), record.mode == "enumerated")
+    group.require_group("sources")
+    rounds = group.create_group("rounds")
+    for number, measured in enumerate(record.rounds):
+        own = rounds.create_group(str(number))
+        own.attrs["weight"] = measured.weight
+        own.attrs["shots"] = measured.shots
+        for source, counts in enumerate(measured.counts):
+            _write_counts(counts, own.create_group(f"sources/{source}"))
+        if isinstance(measured, Round):
+            for source, (tensor, recipes) in enumerate(
+                zip(record.sources, measured.recipes, strict=True)
+            ):
+                place = own[f"sources/{source}"]
+                place.attrs["recipes"] = np.array(recipes, dtype=np.int64)
+                for port, (menu, recipe) in enumerate(zip(tensor.menus, recipes, strict=True)):
+                    place[f"recipe_{port}"] = menu.recipes[recipe]
+        else:
+            for source, rows in enumerate(measured.rows):
+                own[f"sources/{source}/variants"] = rows
+            for part, factors in enumerate(measured.drawn.factors):
+                own[f"factors/{part}"] = factors
+            for subcircuit, readings in enumerate(measured.drawn.readings):
+                own[f"readings/{subcircuit}"] = readings.astype(np.int16)
+
+
+def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Record:
+    """Read the shots of a run."""
+    group = file["sampling"]
+    pieces = [file[f"subcircuits/{number}"] for number in range(len(subcircuits))]
+    uses = [_or_none(piece.attrs["source"]) for piece in pieces]
+    sources = tuple(
+        SampledTensor(
+            subcircuits[uses.index(number)],
+            tuple(
+                parse_string(text(own), int(source.attrs["num_qubits"]), "strings")
+                for own in source["strings"][()]
+            ),
+            bool(source.attrs["lean"]),
+        )
+        for number, source in enumerate(numbered(group["sources"]))
+    )
+    parts = tuple(_or_none(piece.attrs["part"]) for piece in pieces)
+    if not {use for use in uses if use is not None} <= set(range(len(sources))):
+        raise ValueError(f"{group.name}: a subcircuit has a source that is not there")
+    mode = str(group.attrs["mode"])
+    rounds: list[Any] = []
+    for measured in numbered(group["rounds"]):
+        weight = float(measured.attrs["weight"])
+        if not 0 < weight < math.inf:
+            raise ValueError(f"{measured.name}: its weight is {weight}, expected a number above 0")
+        places = [measured[f"sources/{number}"] for number in range(len(sources))]
+        counts = tuple(map(_read_counts, places))
+        if mode == "enumerated":
+            recipes = tuple(map(_read_recipes, places, sources, counts))
+            rounds.append(Round(weight, recipes, counts))
+        else:
+            tensors = [None if use is None else sources[use] for use in uses]
+            drawn = _read_drawn(measured, subcircuits, tensors, len(set(parts) - {None}))
+            rows = tuple(
+                read_numbers(place["variants"], (len(own), len(tensor.shape)), "iu")
+                for place, own, tensor in zip(places, counts, sources, strict=True)
+            )
+            rounds.append(JointRound(weight, drawn, rows, counts))
+    return Record(
+        "enumerated" if mode == "enumerated" else "joint",
+        check_identity(json.loads(group.attrs["identity"])),
+        sources,
+        tuple(uses),
+        parts,
+        tuple(rounds),
+    )
+
+
+def _read_recipes(place: PlainGroup, tensor: SampledTensor, counts: Counts) -> Recipes:
+    """Read the recipe of each port of a source, and make sure that all variants were counted."""
+    recipes = tuple(map(int, place.attrs["recipes"]))
+    fits = len(recipes) == len(tensor.menus) and all(
+        0 <= recipe < len(menu.recipes) for recipe, menu in zip(recipes, tensor.menus, strict=False)
+    )
+    if not fits or len(counts) != tensor.num_variants:
+        raise ValueError(f"{place.name}: its recipes or counts are not those of the subcircuit")
+    return recipes
+
+
+def _read_drawn(
+    measured: PlainGroup,
+    subcircuits: Sequence[Subcircuit],
+    tensors: Sequence[SampledTensor | None],
+    parts: int,
+) -> Drawn:
+    """Read the joint samples of a round.
+
+    Args:
+        measured: The round.
+        subcircuits: All subcircuits.
+        tensors: The source of each of them; None where no term sees it.
+        parts: Number of parts.
+    """
+    factors = [read_numbers(measured[f"factors/{part}"], (None,)) for part in range(parts)]
+    samples = len(factors[0]) if factors else None
+    readings = []
+    for number, (subcircuit, tensor) in enumerate(zip(subcircuits, tensors, strict=True)):
+        place = measured[f"readings/{number}"]
+        found = read_numbers(place, (samples, len(subcircuit.ports)), "iu").astype(np.intp)
+        limits = [1] * found.shape[1]
+        if tensor is not None:
+            limits = [len(menu.readings) for menu in tensor.menus]
+        if ((found < 0) | (found >= np.array(limits, dtype=np.intp))).any():
+            raise ValueError(f"{place.name}: has readings that no port gives")
+        readings.append(found)
+    if not samples or any(len(own) != samples or not np.isfinite(own).all() for own in factors):
+        raise ValueError(f"{measured.name}: its factors and readings do not fit together")
+    return Drawn(tuple(factors), tuple(readings))
+
+
+def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None:
+    """Write what the variants of a source are, and which bits its entries are the signs of."""
+    group.attrs["num_qubits"] = tensor.subcircuit.num_qubits
+    group.attrs["lean"] = tensor.lean
+    group.attrs["ports"] = json.dumps(
+        [
+            {
+                "port": number,
+                "kind": port.kind,
+                "dimension": port.dimension,
+                "settings": [setting.name for setting in menu.settings],
+                "readings": [[own, bit if signed else None] for own, signed in menu.readings],
+            }
+            for number, port, menu, bit in zip(
+                tensor.mains, tensor.ports, tensor.menus, tensor.port_bits, strict=True
+            )
+        ]
+    )
+    group["strings"] = texts(tensor.strings, tensor.subcircuit.num_qubits)
+    group["masks"] = tensor.string_masks
+    group["projector_masks"] = tensor.projector_masks
+    group["projector_values"] = tensor.projector_values
+    bases = (tuple(sorted(basis.items())) for basis in tensor.bases)
+    group["bases"] = texts(bases, tensor.subcircuit.num_qubits)
+    reads = np.zeros((len(tensor.bases), len(tensor.strings)), dtype=bool)
+    for basis, strings in enumerate(tensor.readable):
+        reads[basis, list(strings)] = True
+    group["reads"] = reads
+    if every:
+        group["variants"] = Batch.of_all(tensor, np.zeros(0, dtype=np.int64)).rows
+
+
+def _write_counts(counts: Counts, group: h5py.Group) -> None:
+    group["shots"] = counts.shots
+    group["starts"] = counts.starts
+    group["outcomes"] = _narrow(counts.outcomes)
+    group["times"] = _narrow(counts.times)
+
+
+def _read_counts(group: PlainGroup) -> Counts:
+    outcomes, times, starts = (
+        read_numbers(group[name], (None,), "iu") for name in ("outcomes", "times", "starts")
+    )
+    starts = starts.astype(np.int64)
+    ends = starts[[0, -1]].tolist() if len(starts) else []
+    if ends != [0, len(outcomes)] or len(times) != len(outcomes) or (np.diff(starts) < 0).any():
+        raise ValueError(f"{group.name}: starts, outcomes and times do not fit together")
+    if (times < 1).any():
+        raise ValueError(f"{group.name}: an outcome came less than once")
+    return Counts(outcomes.astype(np.uint64), times.astype(np.int64), starts)
+
+
+def _narrow(numbers: NDArray[Any]) -> NDArray[Any]:
+    """Return whole numbers in as few bytes as hold them."""
+    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
+
+
+def _or_none(number: Any) -> int | None:
+    return None if number == _NONE else int(number)

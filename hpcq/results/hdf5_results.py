@@ -1,0 +1,284 @@
+"""The HDF5 file of a result: arrays, JSON attributes and QPY bytes; never pickles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from hpcq.circuits import qpy
+from hpcq.circuits.observables import Observable
+from hpcq.circuits.pauli_text import PauliString, parse_string
+from hpcq.core.files import check_writable, printable_path
+from hpcq.core.version import __version__
+from hpcq.cutting.cuts import Cuts
+from hpcq.cutting.subcircuits import PORT_MARKERS, Edge, Port, Subcircuit
+from hpcq.results.hdf5_files import FORMAT, FORMAT_VERSION, is_result, open_sealed, write_sealed
+from hpcq.results.hdf5_plain import PlainGroup
+from hpcq.results.hdf5_progress import progress_in, read_unfinished, write_unfinished
+from hpcq.results.hdf5_records import read_record, write_record
+from hpcq.results.hdf5_summary import read_identity, read_numbers, read_summary
+from hpcq.results.hdf5_texts import numbered, text, texts
+from hpcq.results.result import Details, Result
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+
+def save(result: Result, path: Path) -> None:
+    """Write a result to an HDF5 file, all or nothing.
+
+    Raises:
+        InputError: If the path cannot be written, or holds a file that is not hpcq's.
+        NotWrittenError: If the disk is full, say; the file is as it was.
+    """
+    rewrite(result, check_output(path))
+
+
+def rewrite(result: Result, place: Path) -> None:
+    """Write a result over a file that was checked before.
+
+    Raises:
+        NotWrittenError: If it cannot be written; the file is as it was.
+    """
+    write_sealed(place, lambda file: _write(result, file), _size(result))
+
+
+def check_output(path: Path) -> Path:
+    """Make sure, before any work is done, that a result can be written; return the path resolved.
+
+    Raises:
+        InputError: If it cannot, or if a file is there that hpcq did not write.
+    """
+    return check_writable(path, "output", is_result, "whole hpcq result")
+
+
+def load(path: str | Path) -> Result:
+    """Read a result with all its details.
+
+    Args:
+        path: A file that :meth:`hpcq.Result.save` or ``hpcq run -o`` wrote.
+
+    Raises:
+        InputError: If the file is missing, damaged or not hpcq's.
+    """
+    with open_sealed(Path(path)) as file:
+        summary = read_summary(file)
+        pieces = numbered(file.get("subcircuits", {}))
+        circuit, *circuits = _circuits([file["circuit"], *(group["qpy"] for group in pieces)], path)
+        observables = tuple(
+            Observable(
+                name,
+                tuple(
+                    (parse_string(text(pauli), circuit.num_qubits, "paulis"), float(coefficient))
+                    for pauli, coefficient in zip(
+                        group["paulis"][()],
+                        read_numbers(group["coefficients"], (None,)),
+                        strict=True,
+                    )
+                ),
+            )
+            for name, group in zip(summary.names, numbered(file["observables"]), strict=True)
+        )
+        subcircuits, strings, tensors = [], [], []
+        for group, own in zip(pieces, circuits, strict=True):
+            ports = json.loads(group.attrs["ports"])
+            subcircuits.append(
+                Subcircuit(
+                    own,
+                    tuple(int(qubit) for qubit in group.attrs["qubits"]),
+                    tuple(map(_port, ports)),
+                    int(group.attrs.get("cone", 0)),
+                )
+            )
+            width = int(group.attrs["num_qubits"])
+            strings.append(
+                tuple(parse_string(text(s), width, "strings") for s in group["strings"][()])
+            )
+            size = subcircuits[-1].tensor_dimension
+            shape = (len(strings[-1]), size, size)
+            tensors.append(read_numbers(group["tensor"], shape, "c") if "tensor" in group else None)
+        details = Details(
+            circuit,
+            Cuts.from_json(text(file["cuts"][()])),
+            observables,
+            _cones(file, observables),
+            tuple(subcircuits),
+            _edges(text(file["edges"][()])),
+            tuple(strings),
+            tuple(tensors),
+            read_record(file, subcircuits) if "sampling" in file else None,
+            read_identity(file),
+            read_unfinished(file) if "unfinished" in file else None,
+            tuple(read_numbers(own, (None, 5)) for own in numbered(file.get("timelines", {}))),
+        )
+        return Result(
+            summary.names,
+            summary.expectation_values,
+            summary.standard_errors,
+            summary.status,
+            summary.config,
+            summary.provenance,
+            details,
+        )
+
+
+def load_summary(path: str | Path) -> Result:
+    """Read a result without circuit and tensors; see :func:`load`."""
+    with open_sealed(Path(path)) as file:
+        return read_summary(file)
+
+
+def load_progress(path: str | Path) -> tuple[Result, list[dict[str, Any]]]:
+    """Read a result as :func:`load_summary`, and how far each stage of an unfinished run is.
+
+    The checksum of a file takes as long as reading it, so both come from one look.
+    """
+    with open_sealed(Path(path)) as file:
+        return read_summary(file), progress_in(file)
+
+
+def identity_in(path: Path) -> dict[str, str]:
+    """Return what the run of a file is known by; nothing if there is no file.
+
+    Raises:
+        InputError: If it is damaged, or no file of hpcq's.
+    """
+    if not path.exists():
+        return {}
+    with open_sealed(path) as file:
+        return read_identity(file)
+
+
+def _size(result: Result) -> int:
+    """Return about how many bytes a result takes, less what is small anyway."""
+    details = result.details
+    if details is None:
+        return 0
+    tensors = {id(own): own.nbytes for own in details.tensors if own is not None}
+    counts = [] if details.record is None else [c for r in details.record.rounds for c in r.counts]
+    stages = () if details.unfinished is None else details.unfinished.stages
+    return (
+        sum(tensors.values())
+        + sum(own.outcomes.nbytes + own.times.nbytes for own in counts)
+        + sum(own.finished.num_bytes + 16 * len(own.finished) for own in stages)
+    )
+
+
+def _write(result: Result, file: h5py.File) -> None:
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["hpcq_version"] = __version__
+    file.attrs["config"] = json.dumps(dict(result.config))
+    provenance = file.create_group("provenance")
+    for name, value in result.provenance.items():
+        plain = isinstance(value, (int, float, str))
+        provenance.attrs[name] = value if plain else json.dumps(value)
+    values = file.create_group("results")
+    values["expectation_values"] = np.asarray(result.expectation_values, dtype=float)
+    values["standard_errors"] = np.asarray(result.standard_errors, dtype=float)
+    names = file.create_group("observables")
+    if result.details is None:
+        for number, name in enumerate(result.names):
+            names.create_group(str(number)).attrs["name"] = name
+    else:
+        _write_details(result.details, file)
+    file.attrs["status"] = result.status
+
+
+def _write_details(details: Details, file: h5py.File) -> None:
+    content = qpy.dump(details.circuit)
+    file["circuit"] = np.frombuffer(content, dtype=np.uint8)
+    file["circuit"].attrs["num_qubits"] = details.circuit.num_qubits
+    file["circuit"].attrs["sha256"] = hashlib.sha256(content).hexdigest()
+    file["cuts"] = details.cuts.to_json()
+    file.attrs["identity"] = json.dumps(dict(details.identity))
+    file["edges"] = json.dumps(
+        [
+            {
+                "ends": edge.ends,
+                "weights": [[w.real, w.imag] for w in map(complex, edge.weights)],
+                "sampling_overhead": edge.sampling_overhead,
+                "cut": edge.cut,
+            }
+            for edge in details.edges
+        ]
+    )
+    for number, observable in enumerate(details.observables):
+        group = file["observables"].create_group(str(number))
+        group.attrs["name"] = observable.name
+        group["paulis"] = texts((own for own, _ in observable.terms), details.circuit.num_qubits)
+        cones = [details.cone_of.get(pauli, 0) for pauli, _ in observable.terms]
+        group["cones"] = np.array(cones, dtype=np.int64)
+        group["coefficients"] = np.array([c for _, c in observable.terms], dtype=float)
+    written: dict[int, h5py.Dataset] = {}
+    for number, subcircuit in enumerate(details.subcircuits):
+        group = file.create_group(f"subcircuits/{number}")
+        group.attrs["num_qubits"] = subcircuit.num_qubits
+        group.attrs["qubits"] = np.array(subcircuit.qubits, dtype=np.int64)
+        group.attrs["ports"] = json.dumps([asdict(port) for port in subcircuit.ports])
+        group.attrs["cone"] = subcircuit.cone
+        group["qpy"] = np.frombuffer(qpy.dump(subcircuit.circuit), dtype=np.uint8)
+        group["strings"] = texts(details.strings[number], subcircuit.num_qubits)
+        tensor = details.tensors[number]
+        if tensor is None:
+            continue
+        if id(tensor) in written:
+            group["tensor"] = written[id(tensor)]
+        else:
+            group["tensor"] = tensor
+            written[id(tensor)] = group["tensor"]
+    if details.record is not None:
+        write_record(details.record, file)
+    if details.unfinished is not None:
+        write_unfinished(details.unfinished, file)
+    for number, timeline in enumerate(details.timelines):
+        file[f"timelines/{number}"] = timeline
+        file[f"timelines/{number}"].attrs["columns"] = ["rank", "begin", "end", "tasks", "owner"]
+
+
+def _circuits(datasets: Sequence[h5py.Dataset], path: str | Path) -> list[QuantumCircuit]:
+    for own in datasets:
+        if own.dtype != np.uint8 or own.ndim != 1:
+            raise ValueError(f"{own.name} is no row of bytes")
+    return qpy.load_circuits(
+        [(f"{printable_path(path)}: {own.name}", own[()].tobytes()) for own in datasets]
+    )
+
+
+def _port(told: dict[str, Any]) -> Port:
+    port = Port(**told)
+    numbers = (port.wire, port.dimension, port.twin or 0)
+    if port.kind not in PORT_MARKERS or not all(type(own) is int for own in numbers):
+        raise ValueError(f"a port is {str(told)[:40]}")
+    if port.dimension not in (2, 4):
+        raise ValueError(f"a port's dimension is {port.dimension}, expected 2 or 4")
+    return port
+
+
+def _edges(text: str) -> tuple[Edge, ...]:
+    return tuple(
+        Edge(
+            ends=(tuple(edge["ends"][0]), tuple(edge["ends"][1])),
+            weights=tuple(complex(real, imag) for real, imag in edge["weights"]),
+            sampling_overhead=edge["sampling_overhead"],
+            cut=edge["cut"],
+        )
+        for edge in json.loads(text)
+    )
+
+
+def _cones(file: PlainGroup, observables: Iterable[Observable]) -> dict[PauliString, int]:
+    """Return the light cone of every term."""
+    cones = {}
+    for group, observable in zip(numbered(file["observables"]), observables, strict=True):
+        if "cones" in group:
+            for (pauli, _), cone in zip(observable.terms, group["cones"][()], strict=True):
+                cones[pauli] = int(cone)
+    return cones

@@ -1,1 +1,0 @@
-"""The quasi-probability run: shots, what follows from them, and how sure that is."""
