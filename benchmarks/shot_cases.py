@@ -65,7 +65,9 @@ class Case:
         """Plan, and return what is sampled."""
         how = {"threads": 1, "shots": self.shots} | self.cuts | self.how
         plan = hpcq.plan(self.circuit, self.observable(), **how)
-        return joint_sampling_of(plan, Budget(self.shots)) if self.joint else plan.sampling
+        return (
+            joint_sampling_of(plan.cut_problem, Budget(self.shots)) if self.joint else plan.sampling
+        )
 
     def with_shots(self, each: int, kind: str | None = None) -> Case:
         """Return the same with a number of shots for each variant on average."""

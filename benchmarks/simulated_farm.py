@@ -1,9 +1,9 @@
 """A farm of thousands of ranks that are made up, led by hpcq's own rank 0.
 
-:func:`hpcq.parallel.coordinator.conduct` runs as it is, on a clock that is made up. That clock goes by
-what rank 0's code really takes on this machine (the processor time of its thread), by what MPI was
-measured to take for a message, and by what the workers are said to take; they flush their results
-and look for messages as :mod:`hpcq.parallel.worker` and :mod:`hpcq.parallel.mpi` do.
+:func:`hpcq.parallel.coordinator.conduct` runs as it is, on a clock that is made up. That clock goes
+by what rank 0's code really takes on this machine (the processor time of its thread), by what MPI
+was measured to take for a message, and by what the workers are said to take; they flush their
+results and look for messages as :mod:`hpcq.parallel.worker` and :mod:`hpcq.parallel.mpi` do.
 """
 
 from __future__ import annotations

@@ -316,7 +316,8 @@ def test_import_hpcq_loads_neither_mpi_nor_a_simulator() -> None:
 def test_a_missing_dependency_is_one_line_with_the_cure(
     module: str, cure: str, circuit: str
 ) -> None:
-    code = f"import sys; sys.modules[{module!r}] = None; from hpcq.cli.main import main; sys.exit(main())"
+    code = f"import sys; sys.modules[{module!r}] = None; "
+    code += "from hpcq.cli.main import main; sys.exit(main())"
     launched = {"PMI_SIZE": "1", "PMI_RANK": "0"} if module == "mpi4py" else {}
     done = run(sys.executable, "-c", code, "run", circuit, *BASE, **launched)
     assert done.returncode == 1

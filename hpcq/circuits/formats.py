@@ -17,10 +17,11 @@ from typing import Any
 from qiskit import QuantumCircuit, qasm2, qpy
 from qiskit.circuit.library import UnitaryGate
 
+from hpcq.circuits.loader_errors import one_line, reason_of
 from hpcq.circuits.normalise import MAX_QUBITS
+from hpcq.circuits.port_markers import PORT_MARKERS
 from hpcq.circuits.qpy import check_header
 from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
-from hpcq.cutting.subcircuits import PORT_MARKERS
 
 _INCLUDES = {2: "qelib1.inc", 3: "stdgates.inc"}
 # Comments and strings are tokens of their own, so that what they hold is not taken for code. An
@@ -35,7 +36,6 @@ _TOKENS = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BLANK = re.compile(r"(?:\s+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _HEADER = re.compile(r"OPENQASM\s+([0-9]{1,9})(?:\.[0-9]{1,9})?\s*;")
 
 
@@ -89,13 +89,6 @@ def prepare(data: bytes) -> None:
             import qiskit_qasm3_import  # noqa: F401  (too slow to import for the other formats)
 
 
-def one_line(text: object, limit: int = 200) -> str:
-    """Return printable text on one line, cut to `limit` characters."""
-    printable = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * limit])
-    line = " ".join(printable.split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."
-
-
 def _guarded(kind: str, loader: Any, content: Any, name: str) -> QuantumCircuit:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -112,32 +105,6 @@ def _guarded(kind: str, loader: Any, content: Any, name: str) -> QuantumCircuit:
     if not isinstance(circuit, QuantumCircuit):
         raise InputError(f"{name}: holds a {type(circuit).__name__}, expected a circuit")
     return circuit
-
-
-def reason_of(error: BaseException) -> str:
-    """Say in a line what a loader did not like, with the place where it tells."""
-    for cause in (error.__cause__, error.__context__):
-        token = getattr(cause.args[0], "offendingToken", None) if cause and cause.args else None
-        if token is not None:
-            place = f"line {token.line}, column {token.column}"
-            return f"{place}: unexpected {one_line(token.text, 40)!r}"
-    message = _ESCAPES.sub("", str(getattr(error, "message", error)))
-    inner = re.search(r"Error: ([^\n]+)", message)  # the rest is a backtrace of the QPY reader
-    text = one_line(inner[1] if inner else message, 160)
-    text = re.sub(r"<input>:(\d+),(\d+):", r"line \1, column \2:", text)
-    line = None if re.search(r"\bline \d|^\d+,\d+:", text) else _line_of(error)
-    return (f"line {line}: " if line else "") + (text or type(error).__name__)
-
-
-def _line_of(error: BaseException) -> int | None:
-    """Return the line of the OpenQASM 3 program that a loader was at, if it can be told."""
-    found = None
-    trace = error.__traceback__
-    while trace is not None:
-        span = getattr(trace.tb_frame.f_locals.get("node"), "span", None)
-        found = getattr(span, "start_line", None) or found
-        trace = trace.tb_next
-    return found
 
 
 def _text(data: bytes, name: str) -> str:

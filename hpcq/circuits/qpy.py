@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hpcq.circuits.loader_errors import reason_of
 from hpcq.core.errors import HpcqError, InputError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def dump(circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> bytes:
     buffer = io.BytesIO()
     qpy.dump(circuits, buffer)
     data = buffer.getvalue()
-    _note(hashlib.sha256(data).digest())
+    note_harmless(hashlib.sha256(data).digest())
     return data
 
 
@@ -101,46 +102,16 @@ def load(data: bytes, name: str) -> list[QuantumCircuit]:
         except (HpcqError, MemoryError, KeyboardInterrupt):
             raise
         except BaseException as error:  # PyO3 reports a panic in Rust as a BaseException
-            from hpcq.circuits.formats import reason_of
-
             raise InputError(f"{name}: not valid QPY: {reason_of(error)}") from None
     return circuits
 
 
-def load_circuits(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
-    """Return circuits in QPY bytes of unknown origin, as they were written.
-
-    One sandboxed reader reads all that this process has neither written nor read before.
-
-    Args:
-        contents: For each circuit what to call it in messages, and the bytes.
-
-    Raises:
-        InputError: They are not one circuit each that can be read without harm.
-    """
-    from hpcq.circuits.reader import read_qpys
-
-    digests = [hashlib.sha256(data).digest() for _, data in contents]
-    unknown: dict[bytes, tuple[str, bytes]] = {}
-    for digest, (name, data) in zip(digests, contents, strict=True):
-        check_header(data, name)
-        if digest not in _harmless:
-            unknown.setdefault(digest, (name, data))
-    found = dict(zip(unknown, read_qpys(list(unknown.values())), strict=True)) if unknown else {}
-    for digest in (own for own in unknown if is_plain(unknown[own][1])):
-        _note(digest)
-    return [
-        found[digest].copy() if digest in found else load(data, name)[0]
-        for digest, (name, data) in zip(digests, contents, strict=True)
-    ]
+def is_harmless(digest: bytes) -> bool:
+    """Say whether this process wrote, or has read, bytes with a SHA-256."""
+    return digest in _harmless
 
 
-def load_circuit(data: bytes, name: str) -> QuantumCircuit:
-    """Return the circuit in QPY bytes of unknown origin; see :func:`load_circuits`."""
-    return load_circuits([(name, data)])[0]
-
-
-def _note(digest: bytes) -> None:
+def note_harmless(digest: bytes) -> None:
     """Remember that bytes with a SHA-256 do no harm."""
     if len(_harmless) >= _MOST_NOTES:
         _harmless.clear()

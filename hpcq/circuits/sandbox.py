@@ -63,6 +63,7 @@ def _read(
 
     from hpcq.circuits import formats
     from hpcq.circuits.bundle import unpack_contents as unpack
+    from hpcq.circuits.loader_errors import one_line
     from hpcq.circuits.normalise import normalise
     from hpcq.circuits.qpy import dump
     from hpcq.core.errors import HpcqError, MissingDependencyError
@@ -79,15 +80,15 @@ def _read(
         del data
         return DONE, dump(normalise(circuit, name, unique_names=unique_names))
     except MissingDependencyError as error:
-        return MISSING, formats.one_line(error, 500).encode()
+        return MISSING, one_line(error, 500).encode()
     except HpcqError as error:
-        return BAD_INPUT, formats.one_line(error, 500).encode()
+        return BAD_INPUT, one_line(error, 500).encode()
     except MemoryError:
         return TOO_LARGE, b""
     except RecursionError:
         return BAD_INPUT, f"{name}: is nested too deeply".encode()
     except BaseException as error:
-        reason = formats.one_line(f"{type(error).__name__}: {error}")
+        reason = one_line(f"{type(error).__name__}: {error}")
         return BAD_INPUT, f"{name}: cannot be read ({reason})".encode()
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcq.cli.arguments import run_words
+from hpcq.cli.arguments import run_variables, run_words
 from hpcq.cli.requests import how_to_plan, limits_for, measuring, planned, read_ahead
 from hpcq.core.errors import InputError
 from hpcq.core.files import printable_lines, printable_path, resolved
@@ -63,7 +63,7 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
         how_to_plan(reading.result(), options, limits_for(options, 1, 1 << 30))
         return None
 
-    order = prepare(options, run_words(options), plan)
+    order = prepare(options, run_words(options), run_variables(), plan)
     if options.dry_run:
         return None, order.script
     job = (start_here if options.local else put_into_the_queue)(order)

@@ -96,7 +96,7 @@ def _plan(options: argparse.Namespace) -> int:
     from hpcq.core.files import write_whole
     from hpcq.cutting.cuts import check_cuts_file
     from hpcq.parallel.world import ending_the_job, open_farm
-    from hpcq.reports.text import pareto_json, pareto_text, plan_json, plan_text
+    from hpcq.planning.description import pareto_json, pareto_text, plan_json, plan_text
 
     places: dict[str, Path] = {}
 

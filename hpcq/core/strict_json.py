@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -52,3 +53,8 @@ def kind_in_json(value: object) -> str:
         if isinstance(value, types):
             return f"an empty {kind}" if not value else f"{'an' if kind[0] == 'o' else 'a'} {kind}"
     return "a number" if isinstance(value, (int, float)) else f"a {type(value).__name__}"
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of plain JSON values."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -14,10 +14,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from hpcq.circuits.port_markers import PORT_MARKERS, PortKind
 from hpcq.cutting.analysis import Anatomy
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.port_sharing import cover
-from hpcq.cutting.subcircuits import PORT_MARKERS, CutCircuit, Edge, Port, PortKind, Subcircuit
+from hpcq.cutting.subcircuits import CutCircuit, Edge, Port, Subcircuit
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

@@ -63,8 +63,8 @@ class Cuts:
     Attributes:
         gates: The gates that are cut.
         wires: The wires that are cut.
-        simplified: Whether the circuit is simplified (:mod:`hpcq.cutting.passes`) before it is cut; the
-            cuts are places of the circuit as it was given all the same.
+        simplified: Whether the circuit is simplified (:mod:`hpcq.cutting.passes`) before it is
+            cut; the cuts are places of the circuit as it was given all the same.
         cones: Where terms are computed on light cones of their own, the cuts of each.
     """
 

@@ -6,29 +6,16 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpcq.circuits.port_markers import PortKind
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.simulation_load import Load
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-
-PortKind = Literal["input", "output", "gate", "control"]
-
-PORT_MARKERS: dict[PortKind, str] = {
-    "input": "input_port",
-    "output": "output_port",
-    "gate": "gate_port",
-    "control": "control_port",
-}
-"""Name of the one-qubit placeholder that stands in a subcircuit's circuit for a port.
-
-Its first parameter is the port's number. A control port has one for each of its gates, whose second
-parameter is the angle of an RZZ gate between the absent control and the wire.
-"""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from hpcq.engines.aer_statevector import CURE, GPU_CURE, WITHOUT_GPUS, has_gpu_s
 from hpcq.jobs.job import Job
 from hpcq.jobs.submissions import records_of
 from hpcq.parallel.world import CURE as MPI_CURE
-from hpcq.planning.fingerprint import Asked, asked_before, check_same, identity_of
+from hpcq.planning.fingerprint import Asked, check_same, identity_of
 from hpcq.results import check_output, identity_in, load_summary
-from hpcq.runs.checkpoint import Keeper, shared_folder
+from hpcq.runs.checkpoint import Keeper, asked_before, shared_folder
 
 if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan

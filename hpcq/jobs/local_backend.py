@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from hpcq.cli.arguments import run_variables
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import create_kept, printable, printable_path, read_kept
 from hpcq.core.system import launcher_variables
@@ -56,13 +55,16 @@ def command_of(words: Sequence[str], ranks: int) -> list[str]:
     return [*launcher, sys.executable, "-m", "hpcq", "run", *words]
 
 
-def start(command: Sequence[str], log: Path, output: Path) -> tuple[str, str]:
+def start(
+    command: Sequence[str], log: Path, output: Path, settings: Container[str] = ()
+) -> tuple[str, str]:
     """Start a run in a session of its own.
 
     Args:
         command: The command.
         log: Where it writes what it says; ``%j`` becomes the job's name.
         output: Its output.
+        settings: Names of environment variables that it must not see.
 
     Returns:
         The job's name, and when the process was born.
@@ -78,7 +80,7 @@ def start(command: Sequence[str], log: Path, output: Path) -> tuple[str, str]:
             stdout=said,
             stderr=said,
             start_new_session=True,
-            env=_environment(),
+            env=_environment(settings),
         )
     name = f"local-{process.pid}"
     try:
@@ -112,14 +114,18 @@ def _fresh(place: Path) -> BinaryIO:
         ) from None
 
 
-def _environment() -> dict[str, str]:
+def _environment(settings: Container[str]) -> dict[str, str]:
     """Return the environment without settings of the command line and variables of a launcher.
 
     The command has the settings as flags, and with a launcher's variables it would take itself
     for an MPI rank.
     """
-    said = {*run_variables(), *launcher_variables()}
-    kept = {name: value for name, value in os.environ.items() if name not in said}
+    launched = launcher_variables()
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in settings and name not in launched
+    }
     return {**kept, "HPCQ_SITE": "none"}
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcq.cli.arguments import run_variables
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable_path
 from hpcq.jobs import local_backend as local
@@ -46,6 +45,7 @@ class Order:
         script: The job script.
         log: Pattern of its log's path.
         sbatch: Options of sbatch that no script can hold.
+        settings: Names of the environment variables that are options of ``hpcq run``.
     """
 
     circuit: str
@@ -55,16 +55,22 @@ class Order:
     script: str
     log: str
     sbatch: tuple[str, ...]
+    settings: frozenset[str]
 
 
 def prepare(
-    options: argparse.Namespace, words: Sequence[str], plan: Callable[[bool], Plan | None]
+    options: argparse.Namespace,
+    words: Sequence[str],
+    settings: frozenset[str],
+    plan: Callable[[bool], Plan | None],
 ) -> Order:
     """Check and complete what was asked for.
 
     Args:
         options: The command line of ``submit``.
         words: Those of it that are for ``run``.
+        settings: Names of the environment variables that are options of ``run``; the job has
+            them as words.
         plan: Checks the circuit and all else, and makes the plan if it is told to.
 
     Raises:
@@ -109,7 +115,7 @@ def prepare(
     if options.container is not None:
         name, variables["image"] = "apptainer", options.container
     setup = ["export HPCQ_SITE=none # what it says, and what variables say, is in here already"]
-    if variables_set := sorted(run_variables() & {*os.environ}):
+    if variables_set := sorted(settings & {*os.environ}):
         setup.append(f"unset {' '.join(variables_set)}")
     setup += [*modules, *request.setup()]
     if options.mpi is not None:
@@ -122,7 +128,7 @@ def prepare(
         script = shlex.join(local.command_of([circuit, f"--output={output}", *found], ranks)) + "\n"
     else:
         script = render(template(name), directives, variables, found, setup)
-    return Order(circuit, output, tuple(found), request, script, log, sbatch)
+    return Order(circuit, output, tuple(found), request, script, log, sbatch, settings)
 
 
 def put_into_the_queue(order: Order) -> Job:
@@ -162,7 +168,7 @@ def start_here(order: Order) -> Job:
     log = order.output.with_name(f"{order.request.job_name}-%j.log")
     with locked(order.output):
         check_free(order.output, shares="--shared" in order.words)
-        job, born = local.start(shlex.split(order.script), log, order.output)
+        job, born = local.start(shlex.split(order.script), log, order.output, order.settings)
         kept = Record(
             job, str(order.output), order.log, order.words, order.script, born=born, host=here()
         )

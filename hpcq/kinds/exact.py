@@ -18,10 +18,11 @@ from hpcq.parallel.serial import SerialFarm
 from hpcq.parallel.tasks import Finished
 from hpcq.planning.assembly import Plan
 from hpcq.planning.cost import LONG_CONTRACTION
-from hpcq.planning.fingerprint import Asked, asked_before, check_same, exact_identity
+from hpcq.planning.fingerprint import Asked, check_same, exact_identity
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.results.result import Details, Result, Stage, Unfinished
+from hpcq.runs.checkpoint import asked_before
 from hpcq.runs.collective import check_outcome
 from hpcq.runs.options import RunOptions
 from hpcq.runs.provenance import Account

@@ -21,10 +21,9 @@ from hpcq.kinds.exact_tasks import MARK as MARK_OF_EXACT
 from hpcq.kinds.exact_tasks import WorkOrder
 from hpcq.kinds.shot_tasks import ShotOrder
 from hpcq.kinds.shots import ShotsRun, prepare_shots, try_templates
-from hpcq.parallel.tasks import Work
+from hpcq.parallel.tasks import MOST_TASKS, Work
 from hpcq.parallel.world import end_before, ending_the_job, open_farm
 from hpcq.planning.assembly import Plan
-from hpcq.planning.cost import MOST_TASKS
 from hpcq.results import load
 from hpcq.results.result import Result
 from hpcq.runs.checkpoint import USUAL_SECONDS, Keeper

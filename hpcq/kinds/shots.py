@@ -12,18 +12,20 @@ import numpy as np
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.engines.protocol import ShotEngine
 from hpcq.engines.shot_engine import Wanted
+from hpcq.kinds.shot_records import record_of, sampling_again, shots_identity, tensors_of
 from hpcq.kinds.shot_rounds import make_schedule
 from hpcq.kinds.shot_schedule import Schedule, Step
 from hpcq.kinds.shot_tasks import ShotOrder
 from hpcq.parallel.local_worker import in_process
 from hpcq.parallel.tasks import Finished
 from hpcq.planning.assembly import Plan
-from hpcq.planning.fingerprint import Asked, asked_before, check_same
+from hpcq.planning.fingerprint import Asked, check_same
 from hpcq.planning.sampling import MAX_VARIANTS, Sampling, check_memory
 from hpcq.reconstruction.estimation.counts import Counts, unpack
 from hpcq.reconstruction.estimation.variant_batches import Task
 from hpcq.results.result import Details, Result, Stage, Unfinished
-from hpcq.results.sampling_record import Record, shots_identity, tensors_of
+from hpcq.results.sampling_record import Record
+from hpcq.runs.checkpoint import asked_before
 from hpcq.runs.collective import check_outcome
 from hpcq.runs.options import RunOptions
 from hpcq.runs.provenance import Account
@@ -153,7 +155,7 @@ class ShotsRun:
                 sampling.cut.edges,
                 sampling.parts.terms.strings,
                 tensors,
-                Record.of(sampling, self.identity, schedule.rounds),
+                record_of(sampling, self.identity, schedule.rounds),
                 self.identity,
                 None if stages is None else Unfinished(stages, self.before),
                 account.timelines(),
@@ -174,7 +176,7 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
     record = _record(options.previous)
     unfinished = _unfinished(options.previous)
     if record is not None:
-        sampling = record.sampling(plan, sampling.budget) or sampling
+        sampling = sampling_again(record, plan, sampling.budget) or sampling
     identity = shots_identity(plan, sampling, wanted)
     if record is not None:
         asked = asked_before(options.previous), Asked.by(plan)
@@ -192,7 +194,7 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
     names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))
     order = ShotOrder(sampling.sources.tensors, plan.limits, seed, wanted, names)
     if wanted.backend is None:
-        check_memory(plan, sampling)
+        check_memory(sampling, plan.limits)
     rounds = tuple(record.rounds) if record else ()
     before = len(rounds) if unfinished is None else unfinished.rounds_before
     schedule = make_schedule(sampling, seed, rounds[:before])

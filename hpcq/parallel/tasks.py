@@ -19,6 +19,8 @@ Work = Callable[[int, bytes], Array]
 Opener = Callable[[bytes], Work]
 """Makes the work of what rank 0 shares. Where it is done in a process of its own, it is pickled."""
 
+MOST_TASKS = 5_000_000
+"""Tasks that rank 0 can keep account of."""
 
 FLUSH_SECONDS = 0.2
 """How often a worker sends results, where workers are few."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.planning import cost as costs
 from hpcq.planning.cost import Cost
 from hpcq.planning.machine_speeds import Speeds
+from hpcq.planning.sampling import CutProblem, Sampling
 from hpcq.planning.search.lower_bound import Bound
 from hpcq.reconstruction.contraction_work import predicted_work
 from hpcq.reconstruction.network import Network, build_network
@@ -28,7 +29,6 @@ from hpcq.reconstruction.term_table import TermTable, tabulate
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-    from hpcq.planning.sampling import Sampling
 
 _UNLIMITED = 1 << 100_000
 
@@ -135,10 +135,22 @@ class Plan:
         """For each computation, the place of each Pauli string in its tensor."""
         return tuple({s: i for i, s in enumerate(t.strings)} for t in self.tensors)
 
-    def __str__(self) -> str:
-        from hpcq.reports.text import plan_text
+    @property
+    def cut_problem(self) -> CutProblem:
+        """What is asked of which cut circuit, however it will be run."""
+        return CutProblem(self.observables, self.reduced, self.cut.cuts, self.terms, self.limits)
 
-        return plan_text(self)
+    def __str__(self) -> str:
+        return _text_of(self)
+
+
+_text_of: Callable[[Plan], str] = repr
+
+
+def describe_with(text_of: Callable[[Plan], str]) -> None:
+    """Set what ``str(plan)`` calls: the description of plans, which has to know them."""
+    global _text_of
+    _text_of = text_of
 
 
 def assemble(job: Job, reduced: Reduced, cuts: Cuts, *, within_memory: bool = True) -> Plan:

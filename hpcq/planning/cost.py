@@ -1,7 +1,7 @@
 """What a plan costs in seconds and bytes, and what an uncut simulation would.
 
-Seconds are those of one rank's run, from the speeds of :mod:`hpcq.planning.machine_speeds`: real within a factor
-of two where the machine is calibrated, orders of magnitude where it is not.
+Seconds are those of one rank's run, from the speeds of :mod:`hpcq.planning.machine_speeds`: real
+within a factor of two where the machine is calibrated, orders of magnitude where it is not.
 """
 
 from __future__ import annotations
@@ -24,9 +24,6 @@ from hpcq.reconstruction.network import as_float
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-
-MOST_TASKS = 5_000_000
-"""Tasks that rank 0 can keep account of."""
 
 LARGE_CONTRACTION = 1e10
 """Floating-point operations above which the contraction takes all threads."""
@@ -148,7 +145,7 @@ def _simulation_seconds(width: int, load: Load, limits: Limits, speeds: Speeds) 
 
 
 def _products_seconds(tensor: ExactTensor, diagonal: bool, speeds: Speeds) -> float:
-    """Predict the Pauli products of one task; see :func:`hpcq.cutting.subexperiments.pauli_products`.
+    """Predict the Pauli products of one task (:mod:`hpcq.cutting.subexperiments.pauli_products`).
 
     Of a state with itself, only half the columns of all strings but the identity are multiplied,
     and of a product with many rows only half the entries.

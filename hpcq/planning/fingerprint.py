@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcq.core.errors import InputError
+from hpcq.core.strict_json import digest
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subcircuits import CutCircuit
 
 if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
-    from hpcq.results.result import Result
 
 Identity = Mapping[str, str]
 """What must be the same for a run to go on from another: a SHA-256 or plain words for each part."""
@@ -92,11 +90,6 @@ class Asked:
         if not isinstance(told, Mapping) or not isinstance(told.get("config"), Mapping):
             return cls()
         return cls(tuple(map(str, told.get("observables", ()))), told["config"])
-
-
-def asked_before(result: Result | None) -> Asked | None:
-    """Return what a result was asked for."""
-    return None if result is None else Asked(result.names, result.config)
 
 
 def check_same(
@@ -206,11 +199,6 @@ def _mode(identity: Identity) -> str:
 def _is_plain(value: str | None) -> bool:
     """Whether a part of an identity is plain words, and no digest."""
     return value is not None and len(value) < 64
-
-
-def digest(value: object) -> str:
-    """Return the SHA-256 of plain JSON values."""
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _content(plan: Plan) -> list[Any]:

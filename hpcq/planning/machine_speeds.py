@@ -1,7 +1,7 @@
 """How fast this machine is: the constants of the cost model, and the file that keeps them.
 
-``hpcq doctor --calibrate`` measures them (:mod:`hpcq.doctor.calibration`). A home folder is shared by
-machines of many kinds, so the file names the processor that each set was measured on, and a set
+``hpcq doctor --calibrate`` measures them (:mod:`hpcq.doctor.calibration`). A home folder is shared
+by machines of many kinds, so the file names the processor that each set was measured on, and a set
 counts only there. Without one, the usual speeds of a current machine stand in.
 """
 

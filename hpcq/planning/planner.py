@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import hpcq.planning.description  # noqa: F401  (so that plans can be printed)
 from hpcq.circuits.observables import as_observables
 from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.core.files import printable_path
@@ -174,7 +175,7 @@ def plan_normalised(
             "standard_error": budget.precision,
             "max_variants": budget.max_variants,
         }
-        return replace(found, config=config, sampling=sampling_of(found, budget))
+        return replace(found, config=config, sampling=sampling_of(found.cut_problem, budget))
     objective = objective or "seconds"
     given = {"max_qubits": max_qubits, "partition": partition, "cuts": cuts}
     named = [name for name, value in given.items() if value is not None]

@@ -6,24 +6,23 @@ import math
 import numbers
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
 
+from hpcq.circuits.observables import Observable
 from hpcq.core.errors import InputError, MemoryLimitError
-from hpcq.core.limits import whole_number
+from hpcq.core.limits import Limits, whole_number
 from hpcq.core.system import format_bytes
 from hpcq.cutting.cut_circuit import cut_circuit
+from hpcq.cutting.cuts import Cuts
+from hpcq.cutting.passes.simplify import Reduced
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.reconstruction.connected_parts import Parts
 from hpcq.reconstruction.estimation.joint_samples import Pairs
 from hpcq.reconstruction.estimation.outcome_signals import fewest_shots
 from hpcq.reconstruction.estimation.sources import Sources
+from hpcq.reconstruction.estimation.variant_batches import Mode
 from hpcq.reconstruction.gradients import Reconstruction
-
-if TYPE_CHECKING:
-    from hpcq.planning.assembly import Plan
-
-Mode = Literal["enumerated", "joint"]
+from hpcq.reconstruction.term_table import TermTable
 
 MAX_VARIANTS = 4096
 """Variants of one subcircuit beyond which joint samples are drawn, where nothing else is said."""
@@ -117,15 +116,34 @@ class Sampling:
         return tuple(found)
 
 
-def sampling_of(plan: Plan, budget: Budget) -> Sampling:
+@dataclass(frozen=True, eq=False)
+class CutProblem:
+    """What is asked of which cut circuit, however it will be run.
+
+    Attributes:
+        observables: What is asked for.
+        reduced: What is left of the circuit to be cut.
+        cuts: Where that is cut.
+        terms: The observables' terms taken apart over the subcircuits.
+        limits: What a rank may use.
+    """
+
+    observables: tuple[Observable, ...]
+    reduced: Reduced
+    cuts: Cuts
+    terms: TermTable
+    limits: Limits
+
+
+def sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
     """Decide how to sample a cut circuit.
 
     Raises:
         InputError: If the shots are too few for any way.
     """
-    _check_coefficients(plan)
+    _check_coefficients(problem)
     for lean, each in ((False, _SHOTS_A_VARIANT), (True, _LEAST_SHOTS_A_VARIANT)):
-        found = enumerated_sampling_of(plan, budget, lean=lean)
+        found = enumerated_sampling_of(problem, budget, lean=lean)
         if found is None:
             break
         tensors = found.sources.tensors
@@ -133,45 +151,45 @@ def sampling_of(plan: Plan, budget: Budget) -> Sampling:
             continue
         if budget.shots is None or each * fewest_shots(tensors) <= budget.shots:
             return found
-    return joint_sampling_of(plan, budget)
+    return joint_sampling_of(problem, budget)
 
 
-def enumerated_sampling_of(plan: Plan, budget: Budget, *, lean: bool) -> Sampling | None:
+def enumerated_sampling_of(problem: CutProblem, budget: Budget, *, lean: bool) -> Sampling | None:
     """Run every variant; None if the contraction is too much work.
 
     Args:
-        plan: The plan.
+        problem: What is cut.
         budget: What may be spent.
         lean: Whether the ports' menus are those with few settings.
 
     Raises:
         InputError: If an outcome has too many bits.
     """
-    reduced, terms = plan.reduced, plan.terms
-    cut = cut_circuit(reduced.anatomy, plan.cut.cuts, reduced.labels, shared_above=_SHARED)
+    reduced, terms = problem.reduced, problem.terms
+    cut = cut_circuit(reduced.anatomy, problem.cuts, reduced.labels, shared_above=_SHARED)
     parts = Parts.of(cut, terms)
     try:
-        found = Reconstruction.of(cut, parts, plan.limits.memory_bytes // 2)
+        found = Reconstruction.of(cut, parts, problem.limits.memory_bytes // 2)
     except MemoryLimitError:
         return None
     if found.flops > _MOST_FLOPS:
         return None
     sources = Sources.of(cut, terms, parts.subcircuits, lean=lean)
-    if sum(map(_table_bytes, sources.tensors)) > plan.limits.memory_bytes:
+    if sum(map(_table_bytes, sources.tensors)) > problem.limits.memory_bytes:
         return None
     _check(sources)
     return Sampling("enumerated", cut, parts, found, sources, budget)
 
 
-def joint_sampling_of(plan: Plan, budget: Budget) -> Sampling:
+def joint_sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
     """Draw joint samples, for which every edge has ports of its own.
 
     Raises:
         InputError: If the shots are too few.
     """
-    reduced, terms = plan.reduced, plan.terms
+    reduced, terms = problem.reduced, problem.terms
     cut = cut_circuit(
-        reduced.anatomy, plan.cut.cuts, reduced.labels, twins=False, shared_above=_SHARED
+        reduced.anatomy, problem.cuts, reduced.labels, twins=False, shared_above=_SHARED
     )
     parts = Parts.of(cut, terms)
     sources = Sources.of(cut, terms, parts.subcircuits, lean=False, shared=False)
@@ -185,10 +203,10 @@ def joint_sampling_of(plan: Plan, budget: Budget) -> Sampling:
     return Sampling("joint", cut, parts, None, sources, budget)
 
 
-def _check_coefficients(plan: Plan) -> None:
+def _check_coefficients(problem: CutProblem) -> None:
     """Make sure that variances, which have the coefficients' squares, are numbers."""
     least, most = _COEFFICIENTS
-    for observable in plan.observables:
+    for observable in problem.observables:
         for _, coefficient in observable.terms:
             if coefficient and not least <= abs(coefficient) <= most:
                 raise InputError(
@@ -208,18 +226,18 @@ def _check(sources: Sources) -> None:
         tensor.check()
 
 
-def check_memory(plan: Plan, sampling: Sampling) -> None:
+def check_memory(sampling: Sampling, limits: Limits) -> None:
     """Make sure that a rank can simulate every source; a device needs no memory for that.
 
     Raises:
         InputError: If one takes too much.
     """
     for number, tensor in enumerate(sampling.sources.tensors):
-        size = plan.limits.amplitude_bytes << tensor.simulated_qubits
-        if size > plan.limits.memory_bytes:
+        size = limits.amplitude_bytes << tensor.simulated_qubits
+        if size > limits.memory_bytes:
             raise InputError(
                 f"memory: subcircuit {sampling.sources.uses.index(number)} and its ancillas are "
                 f"{tensor.simulated_qubits} qubits, which need {format_bytes(size)}; a rank has "
-                f"{format_bytes(plan.limits.memory_bytes)}, expected narrower subcircuits or "
+                f"{format_bytes(limits.memory_bytes)}, expected narrower subcircuits or "
                 "more memory"
             )

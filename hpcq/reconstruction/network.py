@@ -223,7 +223,8 @@ def bond_tensor(
     """Turn a subcircuit's tensor into a tensor over its bonds.
 
     Args:
-        tensor: Shape (strings, D, D) as :class:`hpcq.cutting.subexperiments.exact_tensors.ExactTensor` gives it.
+        tensor: Shape (strings, D, D), as
+            :class:`hpcq.cutting.subexperiments.exact_tensors.ExactTensor` gives it.
         subcircuit: Number of the subcircuit.
         cut: The cut circuit.
         network: Its network.

@@ -8,8 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hpcq.parallel.tasks import Batch, Finished
-from hpcq.planning.cost import MOST_TASKS
+from hpcq.parallel.tasks import MOST_TASKS, Batch, Finished
 from hpcq.results.hdf5_files import open_sealed
 from hpcq.results.hdf5_plain import PlainGroup
 from hpcq.results.hdf5_texts import numbered

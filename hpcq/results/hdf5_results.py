@@ -15,17 +15,19 @@ import numpy as np
 from hpcq.circuits import qpy
 from hpcq.circuits.observables import Observable
 from hpcq.circuits.pauli_text import PauliString, parse_string
+from hpcq.circuits.port_markers import PORT_MARKERS
+from hpcq.circuits.stored_circuits import load_circuits
 from hpcq.core.files import check_writable, printable_path
 from hpcq.core.version import __version__
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.subcircuits import PORT_MARKERS, Edge, Port, Subcircuit
+from hpcq.cutting.subcircuits import Edge, Port, Subcircuit
 from hpcq.results.hdf5_files import FORMAT, FORMAT_VERSION, is_result, open_sealed, write_sealed
 from hpcq.results.hdf5_plain import PlainGroup
 from hpcq.results.hdf5_progress import progress_in, read_unfinished, write_unfinished
 from hpcq.results.hdf5_records import read_record, write_record
 from hpcq.results.hdf5_summary import read_identity, read_numbers, read_summary
 from hpcq.results.hdf5_texts import numbered, text, texts
-from hpcq.results.result import Details, Result
+from hpcq.results.result import Details, Result, save_with
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -57,6 +59,9 @@ def check_output(path: Path) -> Path:
         InputError: If it cannot, or if a file is there that hpcq did not write.
     """
     return check_writable(path, "output", is_result, "whole hpcq result")
+
+
+save_with(save)
 
 
 def load(path: str | Path) -> Result:
@@ -247,7 +252,7 @@ def _circuits(datasets: Sequence[h5py.Dataset], path: str | Path) -> list[Quantu
     for own in datasets:
         if own.dtype != np.uint8 or own.ndim != 1:
             raise ValueError(f"{own.name} is no row of bytes")
-    return qpy.load_circuits(
+    return load_circuits(
         [(f"{printable_path(path)}: {own.name}", own[()].tobytes()) for own in datasets]
     )
 

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.observables import Observable
-from hpcq.core.files import printable
+from hpcq.core.errors import HpcqError
+from hpcq.core.files import printable, printable_path
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Edge, Subcircuit
 
@@ -122,9 +123,7 @@ class Result:
         Raises:
             InputError: If the file cannot be written.
         """
-        from hpcq.results import save
-
-        save(self, Path(path))
+        _write(self, Path(path))
 
     def to_json(self) -> str:
         """Return the values as one JSON object on one line; null where a number is not known."""
@@ -170,6 +169,22 @@ class Result:
 
     def __str__(self) -> str:
         return values_text(self.names, self.expectation_values, self.standard_errors)
+
+
+def _no_format(_: Result, path: Path) -> None:
+    raise HpcqError(f"result: no file format is loaded to write {printable_path(path)!r} in")
+
+
+_write: Callable[[Result, Path], None] = _no_format
+
+
+def save_with(write: Callable[[Result, Path], None]) -> None:
+    """Set what :meth:`Result.save` calls.
+
+    A file format has to know results, so results do not import one: it registers itself.
+    """
+    global _write
+    _write = write
 
 
 _ROUNDING = 1e-13

@@ -235,3 +235,8 @@ def checked_status(told: object) -> dict[str, Any] | None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int) and abs(value) < _MOST_NUMBER
+
+
+def asked_before(result: Result | None) -> Asked | None:
+    """Return what a result was asked for."""
+    return None if result is None else Asked(result.names, result.config)

@@ -335,7 +335,8 @@ os._exit(4)
 
 
 def test_modules_can_still_be_imported_in_the_confined_process() -> None:
-    code = "from hpcq.circuits.sandbox import _confine; _confine(20.0, 1 << 30); import decimal, xmlrpc"
+    code = "from hpcq.circuits.sandbox import _confine; _confine(20.0, 1 << 30); "
+    code += "import decimal, xmlrpc"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

@@ -47,7 +47,11 @@ class Case:
     def sampling(self, **budget: object) -> Sampling:
         plan = hpcq.plan(self.circuit, self.observables, threads=1, **self.how)
         own = Budget(**{"shots": self.shots, **budget})
-        return joint_sampling_of(plan, own) if self.joint else sampling_of(plan, own)
+        return (
+            joint_sampling_of(plan.cut_problem, own)
+            if self.joint
+            else sampling_of(plan.cut_problem, own)
+        )
 
 
 TWO = blocks(2, 2, 1, 1)
@@ -298,7 +302,7 @@ def test_a_product_of_two_zeros_is_not_certain() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_two_joint_samples_that_agree_prove_nothing(seed: int) -> None:
     sampling = joint_sampling_of(
-        hpcq.plan(TWO, "Z0 Z3", partition="AABB", threads=1), Budget(8, max_variants=2)
+        hpcq.plan(TWO, "Z0 Z3", partition="AABB", threads=1).cut_problem, Budget(8, max_variants=2)
     )
     assert Device(sampling).run(seed).errors()[0] > 0.1
 

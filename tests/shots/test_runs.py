@@ -200,7 +200,7 @@ def test_both_precisions_may_be_given(circuit: str, capsys: pytest.CaptureFixtur
 def test_a_file_holds_all_that_was_measured(joint: bool, tmp_path: Path) -> None:
     plan = hpcq.plan(chain(), ["Z0 Z5", "X2"], partition="AAABBB", shots=2000, threads=1)
     if joint:
-        plan = replace(plan, sampling=joint_sampling_of(plan, Budget(2000)))
+        plan = replace(plan, sampling=joint_sampling_of(plan.cut_problem, Budget(2000)))
     once = hpcq.run(plan, device="cpu")
     once.save(tmp_path / "out.h5")
     loaded = hpcq.load(tmp_path / "out.h5")

@@ -12,12 +12,12 @@ from qiskit import QuantumCircuit
 
 import hpcq
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
+from hpcq.kinds.shot_records import full_tensor
 from hpcq.planning.sampling import Budget, joint_sampling_of
 from hpcq.reconstruction.connected_parts import Parts
 from hpcq.reconstruction.estimation.joint_samples import Pairs
 from hpcq.reconstruction.estimation.outcome_signals import Reader
 from hpcq.reconstruction.gradients import Reconstruction
-from hpcq.results.sampling_record import full_tensor
 from tests.shots.distributions import distributions
 from tests.strategies import circuits, cuts_of, operators, structured, uncut_value
 

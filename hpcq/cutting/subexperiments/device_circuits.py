@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PROJECTED_BITS, PauliString
+from hpcq.circuits.port_markers import PORT_MARKERS
 from hpcq.core.errors import InputError
-from hpcq.cutting.subcircuits import PORT_MARKERS, Port, Subcircuit
+from hpcq.cutting.subcircuits import Port, Subcircuit
 from hpcq.cutting.subexperiments.measurement_bases import Basis, group, reads
 from hpcq.cutting.subexperiments.port_settings import BASIS_ANGLES, IDLE, Angles, Menu, menu_of
 

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PauliString
+from hpcq.circuits.port_markers import PORT_MARKERS
 from hpcq.cutting.gate_decompositions import PAULI_BASIS
-from hpcq.cutting.subcircuits import PORT_MARKERS, Port, Subcircuit
+from hpcq.cutting.subcircuits import Port, Subcircuit
 from hpcq.cutting.subexperiments.pauli_products import pauli_products
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.port_markers import PortKind
 from hpcq.cutting.gate_decompositions import PAULI_BASIS, u_angles
-from hpcq.cutting.subcircuits import Port, PortKind
+from hpcq.cutting.subcircuits import Port
 
 Angles = tuple[float, float, float]
 """Angles (theta, phi, lambda) of Qiskit's ``UGate``."""

@@ -1,9 +1,9 @@
 """Partitions to start from.
 
-The multilevel method (:mod:`hpcq.planning.search.multilevel`) cuts the graph of qubits, where an edge is as
-heavy as the cut of all gates between two qubits, or the graph of gate ends, which mixes gate and
-wire cuts. Rows of qubits, and rows cut into slices of time, suit circuits that are laid out on a
-line.
+The multilevel method (:mod:`hpcq.planning.search.multilevel`) cuts the graph of qubits, where an
+edge is as heavy as the cut of all gates between two qubits, or the graph of gate ends, which mixes
+gate and wire cuts. Rows of qubits, and rows cut into slices of time, suit circuits that are laid
+out on a line.
 """
 
 from __future__ import annotations

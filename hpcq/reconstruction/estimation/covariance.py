@@ -1,10 +1,11 @@
 """How much the readings of one shot scatter, and errors drawn from that.
 
 A shot of a variant gives a sign for every entry that the variant feeds (see
-:mod:`hpcq.reconstruction.estimation.outcome_signals`), and signs that come from the same shot are correlated. What is known of
-their covariance are the counts of all rounds. A few more shots are supposed, of which nothing is
-known, because outcomes that did not come may be rare but are not impossible: with n shots, c_o of
-them with the outcome o, and x_o its signs, the covariance of one shot is
+:mod:`hpcq.reconstruction.estimation.outcome_signals`), and signs that come from the same shot are
+correlated. What is known of their covariance are the counts of all rounds. A few more shots are
+supposed, of which nothing is known, because outcomes that did not come may be rare but are not
+impossible: with n shots, c_o of them with the outcome o, and x_o its signs, the covariance of one
+shot is
 
     (sum_o c_o (x_o - mean) (x_o - mean)^T + a C) / (n - 1 + a).
 

@@ -5,9 +5,10 @@ with weights that were fixed before the round. So a round may be planned from wh
 found, and the estimate stays unbiased: the errors of a round have mean zero whatever happened
 before it, and so has a product of errors of different subcircuits, by the last round among them.
 
-Standard errors count products of errors of several subcircuits (:mod:`hpcq.reconstruction.estimation.product_variance`). They
-are taken where the tensors are best known, each round weighted by the shots that a subcircuit got
-in it: with the fixed weights, a subcircuit that got few shots in a heavy round is known badly.
+Standard errors count products of errors of several subcircuits
+(:mod:`hpcq.reconstruction.estimation.product_variance`). They are taken where the tensors are best
+known, each round weighted by the shots that a subcircuit got in it: with the fixed weights, a
+subcircuit that got few shots in a heavy round is known badly.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A variant's shot gives a sign for every entry that the variant feeds, or 0 where
 entry's string says no. The mean of the entries is the table of readings, and recipes turn it into
 the tensor. Backwards, the gradient by the tensor becomes one by the table, and so the weights of
 the signs in one number a shot, the *score* of its outcome; its variance (see
-:mod:`hpcq.reconstruction.estimation.covariance`) is what the shots of that variant add to the variance of the
-observable.
+:mod:`hpcq.reconstruction.estimation.covariance`) is what the shots of that variant add to the
+variance of the observable.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor, defers
 
 Numbers = NDArray[np.int64]
+
+Mode = Literal["enumerated", "joint"]
+"""How variants are chosen: every one is run, or those of all subcircuits are drawn together."""
 
 _SECONDS_A_ROW = 1e-4
 _SECONDS_A_SHOT = 8e-7

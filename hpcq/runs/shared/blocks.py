@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from hpcq.core.errors import HpcqError, NotWrittenError
 from hpcq.core.files import printable_path
+from hpcq.core.strict_json import digest
 from hpcq.core.system import complain
 from hpcq.parallel.tasks import Batch, Finished, Numbers, Seconds, Tasks
-from hpcq.planning.fingerprint import digest
 from hpcq.runs.shared.folder import FolderGoneError, SharedFolder
 from hpcq.runs.shared.result_files import read_part, write_part
 

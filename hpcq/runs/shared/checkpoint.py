@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable
+from hpcq.core.strict_json import digest
 from hpcq.core.system import launched_size
 from hpcq.parallel.tasks import Finished, Tasks
-from hpcq.planning.fingerprint import Asked, Identity, check_same, digest
+from hpcq.planning.fingerprint import Asked, Identity, check_same
 from hpcq.results import check_output, identity_in, load_summary
 from hpcq.runs.checkpoint import STATUS_SECONDS, USUAL_SECONDS, Keeper, shared_folder
 from hpcq.runs.shared.blocks import FLUSH_SECONDS, Sharing

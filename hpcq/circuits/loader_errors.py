@@ -1,0 +1,40 @@
+"""What Qiskit's loaders of circuits complain of, in one line."""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def one_line(text: object, limit: int = 200) -> str:
+    """Return printable text on one line, cut to `limit` characters."""
+    printable = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * limit])
+    line = " ".join(printable.split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in a line what a loader did not like, with the place where it tells."""
+    for cause in (error.__cause__, error.__context__):
+        token = getattr(cause.args[0], "offendingToken", None) if cause and cause.args else None
+        if token is not None:
+            place = f"line {token.line}, column {token.column}"
+            return f"{place}: unexpected {one_line(token.text, 40)!r}"
+    message = _ESCAPES.sub("", str(getattr(error, "message", error)))
+    inner = re.search(r"Error: ([^\n]+)", message)  # the rest is a backtrace of the QPY reader
+    text = one_line(inner[1] if inner else message, 160)
+    text = re.sub(r"<input>:(\d+),(\d+):", r"line \1, column \2:", text)
+    line = None if re.search(r"\bline \d|^\d+,\d+:", text) else _line_of(error)
+    return (f"line {line}: " if line else "") + (text or type(error).__name__)
+
+
+def _line_of(error: BaseException) -> int | None:
+    """Return the line of the OpenQASM 3 program that a loader was at, if it can be told."""
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        span = getattr(trace.tb_frame.f_locals.get("node"), "span", None)
+        found = getattr(span, "start_line", None) or found
+        trace = trace.tb_next
+    return found

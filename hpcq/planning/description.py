@@ -1,0 +1,315 @@
+"""Plans written out for people, and for programs as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from hpcq.core.errors import InputError
+from hpcq.core.system import format_bytes
+from hpcq.cutting.qubit_reuse import device_qubits
+from hpcq.parallel.tasks import MOST_TASKS
+from hpcq.planning.assembly import Plan, describe_with
+from hpcq.planning.sampling import Sampling, check_memory
+from hpcq.reconstruction.estimation.variant_batches import predicted_seconds
+
+_SHOWN_SUBCIRCUITS = 24
+_SHOWN_CUTS = 24
+_DOMINANT = 0.5
+_ROUNDS = 3
+
+
+def plan_text(plan: Plan) -> str:
+    """Write a plan as a table: subcircuits, cuts, cost."""
+    cut = plan.cut
+    lines = [
+        f"{_count(plan.circuit.num_qubits, 'qubit')},"
+        f" {_count(len(cut.cuts.gates), 'gate cut')},"
+        f" {_count(len(cut.cuts.wires), 'wire cut')} →"
+        f" {_count(len(cut.subcircuits), 'subcircuit')}, {len(plan.tensors)} distinct",
+        *plan.reduced.effects,
+        *_sharing(plan),
+        "",
+        *_subcircuit_table(plan),
+    ]
+    if cut.edges:
+        lines += ["", "cuts (gates by their numbers in the circuit; 4+5 is one gate made of two)"]
+        for edge in cut.edges[:_SHOWN_CUTS]:
+            (a, _), (b, _) = edge.ends
+            lines.append(f"  {edge.cut}, dimension {edge.dimension}, subcircuits {a} and {b}")
+        if len(cut.edges) > _SHOWN_CUTS:
+            lines.append(f"  ... and {len(cut.edges) - _SHOWN_CUTS} more")
+    if plan.sampling is not None:
+        refusal = _refusal_of_shots(plan)
+        warning = [f"warning: `hpcq run` refuses to simulate it ({refusal})"] if refusal else []
+        return "\n".join([*lines, "", *_sampling_lines(plan.sampling), *warning])
+    return "\n".join([*lines, "", *_cost_lines(plan), *_warnings(plan)])
+
+
+describe_with(plan_text)
+
+
+def _sharing(plan: Plan) -> list[str]:
+    """Say how many cut gates share an edge, and how many ports an ancilla."""
+    cuts = len(plan.cut.cuts.gates) + len(plan.cut.cuts.wires)
+    ports = [port for subcircuit in plan.cut.subcircuits for port in subcircuit.ports]
+    shared = sum(port.twin is not None for port in ports)
+    lines = []
+    if len(plan.cut.edges) < cuts:
+        lines.append(f"shared ports: {cuts} cuts make {len(plan.cut.edges)} edges")
+    if shared:
+        lines.append(f"shared ancillas: {shared} of {len(ports)} ports have none of their own")
+    return lines
+
+
+def _subcircuit_table(plan: Plan) -> list[str]:
+    lines = [
+        "subcircuit  qubits  ports  ancillas  branches  strings  variants"
+        "       state    seconds  equal to"
+    ]
+    first_use: dict[int, int] = {}
+    for number, (subcircuit, use) in enumerate(zip(plan.cut.subcircuits, plan.uses, strict=True)):
+        tensor = plan.tensors[use]
+        first = first_use.setdefault(use, number)
+        if number < _SHOWN_SUBCIRCUITS:
+            state = format_bytes(plan.limits.amplitude_bytes << tensor.simulated_qubits)
+            equal = first if first != number else ""
+            lines.append(
+                f"{number:>10}  {subcircuit.num_qubits:>6}  {len(subcircuit.ports):>5}"
+                f"  {tensor.simulated_qubits - subcircuit.num_qubits:>8}"
+                f"  {_large(tensor.num_branches):>8}  {len(tensor.strings):>7}"
+                f"  {_large(subcircuit.variants):>8}  {state:>10}"
+                f"  {plan.tensor_seconds[use]:>9.2g}  {equal:>8}".rstrip()
+            )
+    if len(plan.cut.subcircuits) > _SHOWN_SUBCIRCUITS:
+        lines.append(f"  ... and {len(plan.cut.subcircuits) - _SHOWN_SUBCIRCUITS} more")
+    return lines
+
+
+def _cost_lines(plan: Plan) -> list[str]:
+    cost = plan.cost
+    ranks = plan.config["ranks"]
+    basis = "measured" if cost.calibrated else "usual; `hpcq doctor --calibrate` measures"
+    lines = [
+        f"tasks              {_large(plan.num_tasks)}",
+        f"simulation         {cost.simulation_seconds:.3g} s on one rank,"
+        f" longest task {cost.longest_task_seconds:.3g} s",
+        f"contraction        {cost.contraction_seconds:.3g} s,"
+        f" {cost.contraction_flops:.3g} flops, {_count(plan.network.num_slices, 'slice')}",
+        f"predicted          {plan.predicted_seconds:.3g} s on {_count(ranks, 'rank')},"
+        f" most of it in"
+        f" {dominates(plan)} (speeds of this machine: {basis})",
+        f"memory             {format_bytes(cost.rank_bytes)} a rank,"
+        f" {format_bytes(cost.memory_bytes)} on rank 0"
+        f" (limit {format_bytes(plan.limits.memory_bytes)})",
+        f"sampling overhead  {_power_of_ten(plan.cut.log10_sampling_overhead)} "
+        "(gamma squared, for shots on a device; exact runs pay none)",
+    ]
+    if plan.bound is not None:
+        least = _power_of_ten(plan.bound.overhead * math.log10(2))
+        lines.append(
+            f"lower bound        {_count(plan.bound.cuts, 'cut')}, sampling overhead {least};"
+            " none is known for the seconds"
+        )
+    elif plan.config.get("max_qubits") is not None:
+        lines.append("lower bound        none is known with reused qubits")
+    if plan.config.get("reuse_qubits"):
+        needed = max(device_qubits(plan.reduced.anatomy, plan.cut.cuts), default=0)
+        lines.append(f"device             {_count(needed, 'qubit')} with reuse are enough")
+    return lines
+
+
+def _sampling_lines(sampling: Sampling) -> list[str]:
+    """Say how a run with shots goes, and what error to expect of it."""
+    budget, tensors = sampling.budget, sampling.sources.tensors
+    most = max((tensor.num_variants for tensor in tensors), default=0)
+    ways = {
+        "enumerated": "every variant is run",
+        "joint": f"joint samples, at most {budget.max_variants} variants of a subcircuit a round",
+    }
+    gamma = max(sampling.gammas, default=1.0)
+    lines = [
+        f"sampling           {sampling.mode}: {ways[sampling.mode]}",
+        f"variants           {_large(sampling.num_variants)} of {len(tensors)} distinct "
+        f"subcircuits, at most {_large(most)} of one",
+        f"overhead           gamma squared {_power_of_ten(2 * math.log10(gamma))}: a Pauli string "
+        "takes at most about so many times the shots of the uncut circuit",
+        f"qubits             {max((t.num_qubits for t in tensors), default=0)} on a device, "
+        f"{max((t.simulated_qubits for t in tensors), default=0)} in a simulation",
+    ]
+    if budget.shots is not None:
+        error = gamma / math.sqrt(budget.shots)
+        lines.append(
+            f"shots              {budget.shots}; standard error of a Pauli string at most about "
+            f"{error:.2g}, often far less"
+        )
+        if sampling.mode == "enumerated":
+            lines.append(
+                f"predicted          {predicted_seconds(tensors, budget.shots, _ROUNDS):.2g} s of "
+                "ideal simulation on one rank"
+            )
+    if budget.precision is not None:
+        shots = (gamma / budget.precision) ** 2
+        lines.append(
+            f"precision          {budget.precision:g}; for a Pauli string at most about "
+            f"{shots:.2g} shots, often far fewer"
+        )
+    return lines
+
+
+def _refusal_of_shots(plan: Plan) -> str:
+    """Return why a simulation of the shots is refused; empty if it is not."""
+    try:
+        if plan.sampling is not None:
+            check_memory(plan.sampling, plan.limits)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _sampling_json(sampling: Sampling) -> dict[str, Any]:
+    """Return the same as plain JSON values."""
+    return {
+        "mode": sampling.mode,
+        "num_variants": sampling.num_variants,
+        "variants": [tensor.num_variants for tensor in sampling.sources.tensors],
+        "sources": list(sampling.sources.uses),
+        "gamma_squared": [gamma**2 for gamma in sampling.gammas],
+        "shots": sampling.budget.shots,
+        "precision": sampling.budget.precision,
+        "max_variants": sampling.budget.max_variants,
+    }
+
+
+def _warnings(plan: Plan) -> list[str]:
+    cost, lines = plan.cost, []
+    years = cost.predicted_years()
+    if not plan.fits:
+        lines.append(
+            "warning: the exact run does not fit into the memory, so `hpcq run` refuses it"
+        )
+    elif years > 1:
+        lines.append(f"warning: predicted to take {years:.2g} years, so `hpcq run` refuses it")
+    elif plan.num_tasks > MOST_TASKS:
+        lines.append(
+            f"warning: its slices make {_large(plan.num_tasks)} tasks, of at most {MOST_TASKS} "
+            "that `hpcq run` takes, so it refuses it"
+        )
+    if cost.cheaper_uncut:
+        seconds = min(cost.uncut_seconds, cost.uncut_mps_seconds)
+        lines.append(
+            f"note: an uncut {cost.cheaper_uncut} simulation should be quicker"
+            f" (about {seconds:.2g} s against {cost.predicted_seconds():.2g} s)"
+        )
+    return lines
+
+
+def dominates(plan: Plan) -> str:
+    """Name what takes most of a plan's predicted time."""
+    if plan.cost.contraction_seconds > plan.cost.simulation_seconds:
+        return "the contraction"
+    largest = max(range(len(plan.tensors)), key=lambda number: plan.tensor_seconds[number])
+    share = plan.tensor_seconds[largest] / plan.cost.simulation_seconds
+    if share < _DOMINANT:
+        return "the simulations"
+    return f"subcircuit {plan.uses.index(largest)}"
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan as plain JSON values."""
+    cut, cost = plan.cut, plan.cost
+    overhead = cut.sampling_overhead
+    bound = plan.bound
+    return {
+        "num_qubits": plan.circuit.num_qubits,
+        "num_gate_cuts": len(cut.cuts.gates),
+        "num_wire_cuts": len(cut.cuts.wires),
+        "sampling_overhead": overhead if math.isfinite(overhead) else None,
+        "log10_sampling_overhead": cut.log10_sampling_overhead,
+        "subcircuits": [
+            {
+                "num_qubits": subcircuit.num_qubits,
+                "ports": len(subcircuit.ports),
+                "qubits": list(subcircuit.qubits),
+                "port_dimensions": [port.dimension for port in subcircuit.ports],
+                "ancillas": plan.tensors[use].simulated_qubits - subcircuit.num_qubits,
+                "branches": plan.tensors[use].num_branches,
+                "strings": len(plan.tensors[use].strings),
+                "variants": subcircuit.variants,
+                "seconds": plan.tensor_seconds[use],
+                "distinct": use,
+                "light_cone": subcircuit.cone,
+            }
+            for subcircuit, use in zip(cut.subcircuits, plan.uses, strict=True)
+        ],
+        "num_edges": len(cut.edges),
+        "num_light_cones": plan.reduced.num_cones,
+        "passes": [*plan.reduced.effects, *_sharing(plan)],
+        "num_tasks": plan.num_tasks,
+        "predicted_seconds": plan.predicted_seconds,
+        "calibrated": cost.calibrated,
+        "dominates": dominates(plan),
+        "lower_bound": None
+        if bound is None
+        else {"cuts": bound.cuts, "log10_sampling_overhead": bound.overhead * math.log10(2)},
+        "fits_memory": plan.fits if plan.sampling is None else not _refusal_of_shots(plan),
+        "simulation_seconds": cost.simulation_seconds,
+        "contraction_seconds": cost.contraction_seconds,
+        "contraction_flops": cost.contraction_flops,
+        "contraction_slices": plan.network.num_slices,
+        "memory_bytes": cost.memory_bytes,
+        "memory_bytes_per_rank": cost.rank_bytes,
+        "cheaper_uncut": cost.cheaper_uncut,
+        "sampling": None if plan.sampling is None else _sampling_json(plan.sampling),
+        "observables": [observable.name for observable in plan.observables],
+        "config": dict(plan.config),
+    }
+
+
+def pareto_text(front: Sequence[Plan]) -> str:
+    """Write the plans that no other beats in both width and cost, as a table."""
+    lines = ["width  subcircuits  gate cuts  wire cuts  predicted seconds  sampling overhead"]
+    for plan in front:
+        cuts = plan.cut.cuts
+        lines.append(
+            f"{plan.width:>5}  {len(plan.cut.subcircuits):>11}  {len(cuts.gates):>9}"
+            f"  {len(cuts.wires):>9}  {plan.predicted_seconds:>17.3g}"
+            f"  {_power_of_ten(plan.cut.log10_sampling_overhead):>17}"
+        )
+    return "\n".join(lines)
+
+
+def pareto_json(front: Sequence[Plan]) -> dict[str, Any]:
+    """Return the same as plain JSON values."""
+    return {
+        "pareto": [
+            {
+                "width": plan.width,
+                "num_subcircuits": len(plan.cut.subcircuits),
+                "num_gate_cuts": len(plan.cut.cuts.gates),
+                "num_wire_cuts": len(plan.cut.cuts.wires),
+                "predicted_seconds": plan.predicted_seconds,
+                "log10_sampling_overhead": plan.cut.log10_sampling_overhead,
+                "cuts": json.loads(plan.cuts.to_json()),
+            }
+            for plan in front
+        ]
+    }
+
+
+def _large(number: int) -> str:
+    """Write a count in at most eight letters."""
+    return (
+        str(number) if number < 10**8 else f"{float(number):.1e}" if number < 10**300 else "> 1e300"
+    )
+
+
+def _power_of_ten(exponent: float) -> str:
+    """Write 10 to a power, however large."""
+    return f"{10**exponent:.3g}" if exponent < 300 else f"1e{exponent:.0f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
