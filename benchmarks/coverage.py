@@ -18,10 +18,10 @@ from shot_cases import ALLOCATION, COVERAGE, Case
 
 from hpcq.kinds.shot_rounds import make_schedule
 from hpcq.planning.sampling import Sampling
-from hpcq.reconstruction.estimation.allocation import evenly
-from hpcq.reconstruction.estimation.estimator import Estimator, Round
-from hpcq.reconstruction.estimation.outcome_signals import first_recipes
-from hpcq.reconstruction.estimation.variant_batches import Batch
+from hpcq.reconstruction.estimation.allocation import even_allocation
+from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
+from hpcq.reconstruction.estimation.outcome_signals import first_inversions
+from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
 Report = dict[str, Any]
 
@@ -33,8 +33,8 @@ def truth_of(case: Case, sampling: Sampling, device: ExactDevice) -> float:
     """
     if not case.noisy:
         return float(Statevector(case.circuit).expectation_value(case.observable()).real)
-    recipes = tuple(first_recipes(tensor) for tensor in sampling.sources.tensors)
-    measured = Round(1.0, recipes, device.exact())
+    inversions = tuple(first_inversions(tensor) for tensor in sampling.sources.tensors)
+    measured = ShotRound(1.0, inversions, device.exact())
     return float(Estimator(sampling.sources, sampling.reconstruction, [measured]).values()[0])
 
 
@@ -50,20 +50,20 @@ def adaptive(sampling: Sampling, device: ExactDevice, run: int) -> tuple[float, 
 def uniform(sampling: Sampling, device: ExactDevice, run: int) -> float:
     """Do a run of one round, its shots evenly over all variants; return its value."""
     tensors = sampling.sources.tensors
-    recipes = tuple(first_recipes(tensor) for tensor in tensors)
+    inversions = tuple(first_inversions(tensor) for tensor in tensors)
     estimator = Estimator(sampling.sources, sampling.reconstruction)
     needed = [
         reader.used(own) & reader.informative
-        for reader, own in zip(estimator.readers, recipes, strict=True)
+        for reader, own in zip(estimator.readers, inversions, strict=True)
     ]
-    shots = evenly(np.concatenate(needed), sampling.budget.shots)
+    shots = even_allocation(np.concatenate(needed), sampling.budget.shots)
     ends = np.cumsum([tensor.num_variants for tensor in tensors])[:-1]
     batches = [
-        Batch.of_all(tensor, own)
+        VariantBatch.of_all(tensor, own)
         for tensor, own in zip(tensors, np.split(shots, ends), strict=True)
     ]
     counts = device.measure(batches, np.random.default_rng([1, run]))
-    estimator.add(Round(1.0, recipes, tuple(counts)))
+    estimator.add(ShotRound(1.0, inversions, tuple(counts)))
     return float(estimator.values()[0])
 
 

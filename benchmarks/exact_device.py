@@ -1,7 +1,7 @@
 """A device made of exact distributions, on which thousands of runs with shots take minutes.
 
 Aer computes the distribution of each variant once, numpy draws from it. All that decides the result
-is hpcq's own: variants, rounds, recipes, estimates.
+is hpcq's own: variants, rounds, inversions, estimates.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 from hpcq.core.limits import Limits
 from hpcq.engines.aer_sampler import AerShots
 from hpcq.engines.noise import as_noise
-from hpcq.engines.shot_engine import Wanted
-from hpcq.kinds.shot_tasks import ShotOrder
+from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.kinds.shot_tasks import ShotTasks
 from hpcq.planning.sampling import Sampling
 from hpcq.reconstruction.estimation.counts import Counts, merge
-from hpcq.reconstruction.estimation.variant_batches import Batch
+from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
 Distribution = tuple[NDArray[np.uint64], NDArray[np.float64]]
 
@@ -39,7 +39,7 @@ class ExactDevice:
         model: Aer's noise model, if there is noise.
     """
 
-    order: ShotOrder
+    order: ShotTasks
     model: NoiseModel | None
     _known: dict[tuple[int, ...], Distribution] = field(default_factory=dict)
 
@@ -48,9 +48,11 @@ class ExactDevice:
         """Open the device of a plan."""
         model = noise_model() if noisy else None
         limits = Limits(1 << 30)
-        return cls(ShotOrder(sampling.sources.tensors, limits, 0, Wanted.of(model, None)), model)
+        return cls(
+            ShotTasks(sampling.sources.tensors, limits, 0, ShotEngineSpec.of(model, None)), model
+        )
 
-    def measure(self, batches: Sequence[Batch], rng: np.random.Generator) -> list[Counts]:
+    def measure(self, batches: Sequence[VariantBatch], rng: np.random.Generator) -> list[Counts]:
         """Draw the shots of a round."""
         found = []
         for source, batch in enumerate(batches):
@@ -67,7 +69,7 @@ class ExactDevice:
         """Return the distributions of all variants of all sources, in the place of counts."""
         found = []
         for source, tensor in enumerate(self.order.tensors):
-            batch = Batch.of_all(tensor, np.ones(tensor.num_variants, dtype=np.int64))
+            batch = VariantBatch.of_all(tensor, np.ones(tensor.num_variants, dtype=np.int64))
             rows = [
                 (i, *self.distribution(source, own)) for i, own in enumerate(batch.rows.tolist())
             ]

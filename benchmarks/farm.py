@@ -32,7 +32,7 @@ from simulated_farm import Messages
 
 from hpcq.parallel import wire
 from hpcq.parallel.scheduler import Scheduler
-from hpcq.parallel.tasks import Batch, Finished
+from hpcq.parallel.tasks import FinishedTasks, TaskResults
 
 Record = dict[str, Any]
 
@@ -149,9 +149,9 @@ def account_bytes(tasks: int, size: int) -> tuple[float, float]:
     tracemalloc.start()
     _kept = Scheduler(costs, range(3))
     between = tracemalloc.get_traced_memory()[0]
-    finished = Finished(tasks, float)
+    finished = FinishedTasks(tasks, float)
     for start in range(0, tasks, size):
-        batch = Batch(0, np.arange(start, start + size), ones, seconds, seconds)
+        batch = TaskResults(0, np.arange(start, start + size), ones, seconds, seconds)
         arrived = wire.read_batch(wire.batch_header(batch))
         arrived.data[:] = seconds
         finished.add(arrived)

@@ -20,7 +20,7 @@ import numpy as np
 
 import hpcq.parallel.scheduler
 from hpcq.parallel.mpi import _LEASE, MpiFarm, _Ranks
-from hpcq.parallel.tasks import Array, Batch, Lease, Tasks, Work
+from hpcq.parallel.tasks import Array, Lease, TaskFunction, TaskResults, Tasks
 from hpcq.parallel.world import ending_the_job, open_farm
 
 Report = dict[str, Any]
@@ -47,7 +47,7 @@ def a_long_time(_task: int, _ticket: bytes) -> Array:
     return np.full(1, number, dtype=float)
 
 
-def opener(payload: bytes) -> Work:
+def factory(payload: bytes) -> TaskFunction:
     """Return the work that is named."""
     return {"one_number": one_number, "a_long_time": a_long_time}[payload.decode()]
 
@@ -55,13 +55,13 @@ def opener(payload: bytes) -> Work:
 def throughput(farm: MpiFarm, tasks: int, most: int) -> Report | None:
     """Have trivial tasks computed, with at most so many in a lease; 0 for no such limit."""
     if farm.rank:
-        farm.follow(opener)
+        farm.follow(factory)
         return None
-    hpcq.parallel.scheduler._MOST_TASKS = most or hpcq.parallel.scheduler._MOST_TASKS
-    with farm.lead(opener) as lead:
-        lead.open(b"one_number", apart=False)
+    hpcq.parallel.scheduler._MAX_TASKS = most or hpcq.parallel.scheduler._MAX_TASKS
+    with farm.coordinator(factory) as coordinator:
+        coordinator.open(b"one_number", in_subprocess=False)
         start = time.perf_counter()
-        outcome = lead.run(Tasks(np.full(tasks, 1e-6), float))
+        outcome = coordinator.run(Tasks(np.full(tasks, 1e-6), float))
         taken = time.perf_counter() - start
         batches = len(outcome.finished.batches)
     assert outcome.complete, outcome
@@ -84,11 +84,11 @@ def idle(farm: MpiFarm) -> Report | None:
     watcher = threading.Thread(target=count)
     watcher.start()
     if farm.rank:
-        farm.follow(opener)
+        farm.follow(factory)
     else:
-        with farm.lead(opener) as lead:
-            lead.open(b"a_long_time", apart=True)
-            lead.run(Tasks(np.full(1, 2 * _SETTLE_SECONDS + _COUNTED_SECONDS), float))
+        with farm.coordinator(factory) as coordinator:
+            coordinator.open(b"a_long_time", in_subprocess=True)
+            coordinator.run(Tasks(np.full(1, 2 * _SETTLE_SECONDS + _COUNTED_SECONDS), float))
     watcher.join()
     shares = farm._comm.gather(found)
     if shares is None:
@@ -140,7 +140,7 @@ def _burst(farm: MpiFarm, size: int) -> tuple[float, float]:
             while farm._hear(0, (_LEASE,)) is None:
                 time.sleep(1e-4)
         return 0.0, 0.0
-    far = _Ranks(farm, None, opener)
+    far = _Ranks(farm, None, factory)
     lease = Lease(1, np.arange(size), "<f8")
     time.sleep(_REST_SECONDS)
     received = _taken(partial(far.receive, 1e-6))
@@ -149,9 +149,9 @@ def _burst(farm: MpiFarm, size: int) -> tuple[float, float]:
     return received, sent
 
 
-def _batch(size: int) -> Batch:
+def _batch(size: int) -> TaskResults:
     ones = np.ones(size, dtype=np.int64)
-    return Batch(1, np.arange(size), ones, np.ones(size), np.ones(size))
+    return TaskResults(1, np.arange(size), ones, np.ones(size), np.ones(size))
 
 
 def _taken(step: Callable[[], Any]) -> float:

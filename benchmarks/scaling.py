@@ -40,8 +40,8 @@ Record = dict[str, Any]
 _FORMAT = "hpcq-scaling"
 _SIMULATION_SECONDS = 0.3
 _TRIAL_DEPTH = 4
-_LEAST_SHOWN = 0.005
-_MOST_TICKS = 9
+_MIN_SHOWN = 0.005
+_MAX_TICKS = 9
 
 
 def hpcq_json(options: argparse.Namespace, ranks: int, words: Sequence[str]) -> Record:
@@ -232,7 +232,7 @@ def plot(records: Sequence[Record], path: Path) -> None:
         name
         for record in records
         for name, spent in phases_of(record).items()
-        if spent > _LEAST_SHOWN * record["command_seconds"]
+        if spent > _MIN_SHOWN * record["command_seconds"]
     )
     colours = {name: f"C{place}" for place, name in enumerate(names)}
     figure, axes = pyplot.subplots(
@@ -262,7 +262,7 @@ def plot(records: Sequence[Record], path: Path) -> None:
         above.set(title=f"{kind} scaling", ylabel="efficiency", ylim=(0, most))
         below.set(xlabel="ranks", ylabel="seconds", yscale="log")
         ticks = sorted({record["ranks"] for own in chosen.values() for record in own})
-        step = -(-len(ticks) // _MOST_TICKS)
+        step = -(-len(ticks) // _MAX_TICKS)
         for axis, columns in ((above, 1), (below, 3)):
             axis.set_xscale("log", base=2)
             axis.xaxis.set_major_locator(FixedLocator(ticks[:1] + ticks[:0:-step]))

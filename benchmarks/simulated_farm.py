@@ -21,7 +21,7 @@ from hpcq.parallel import coordinator as conducting
 from hpcq.parallel import scheduler as scheduling
 from hpcq.parallel.coordinator import conduct
 from hpcq.parallel.ledger import Ledger
-from hpcq.parallel.tasks import Batch, Finished, Lease, Outcome, Tasks, Work
+from hpcq.parallel.tasks import FinishedTasks, Lease, Outcome, TaskFunction, TaskResults, Tasks
 
 Seconds = NDArray[np.float64]
 
@@ -133,7 +133,7 @@ class _Far:
         self._free = [0.0] * (len(self.team) + 1)
         self._heard = [0.0] * (len(self.team) + 1)
         self._holder = np.zeros(len(self.seconds), dtype=np.int64)
-        self._inbox: list[tuple[float, int, int, Batch]] = []
+        self._inbox: list[tuple[float, int, int, TaskResults]] = []
         self._nap = _SHORTEST_NAP
         dying = np.flatnonzero(np.isfinite(self.team.dead_from))
         self._deaths = sorted((float(self.team.dead_from[own]), int(own) + 1) for own in dying)
@@ -162,7 +162,7 @@ class _Far:
 
     # ------------------------------------------------------------------ the way
 
-    def open(self, payload: bytes, apart: bool, work: Work | None) -> None:
+    def open(self, payload: bytes, in_subprocess: bool, work: TaskFunction | None) -> None:
         """Nothing is to be opened."""
 
     def send(self, worker: int, lease: Lease) -> None:
@@ -192,13 +192,15 @@ class _Far:
             part = slice(first, last + 1)
             first = last + 1
             ones = np.ones(first - part.start, dtype=np.int64)
-            batch = Batch(lease.run, tasks[part], ones, taken[part], tasks[part].astype(float))
+            batch = TaskResults(
+                lease.run, tasks[part], ones, taken[part], tasks[part].astype(float)
+            )
             self._heard[worker] = max(self._heard[worker], flushed + self._delay())
             self.computed += len(ones)
             heappush(self._inbox, (self._heard[worker], self.sent, worker, batch))
         self._leave()
 
-    def receive(self, wait: float) -> tuple[int, Batch] | None:
+    def receive(self, wait: float) -> tuple[int, TaskResults] | None:
         """Return what has arrived, or nap."""
         self._enter()
         found = None
@@ -315,7 +317,7 @@ def simulate(
     predicted = seconds if predicted is None else predicted
     tasks = Tasks(predicted, np.float64)
     with _on_the_clock_of(far, most_tasks):
-        finished = Finished(len(seconds), np.float64)
+        finished = FinishedTasks(len(seconds), np.float64)
         outcome = conduct(1, tasks, finished, far, Ledger(), 0.0, _Allocation(deadline))
         makespan = far.monotonic()
     return Simulation(
@@ -335,11 +337,11 @@ def simulate(
 @contextmanager
 def _on_the_clock_of(far: _Far, most_tasks: int | None) -> Iterator[None]:
     """Let rank 0 go by a clock that is made up."""
-    before = conducting.time, scheduling._MOST_TASKS
+    before = conducting.time, scheduling._MAX_TASKS
     conducting.time = far
-    scheduling._MOST_TASKS = most_tasks or scheduling._MOST_TASKS
+    scheduling._MAX_TASKS = most_tasks or scheduling._MAX_TASKS
     try:
         far._leave()
         yield
     finally:
-        conducting.time, scheduling._MOST_TASKS = before
+        conducting.time, scheduling._MAX_TASKS = before

@@ -19,7 +19,7 @@ from hpcq.doctor.machine_checks import calibrate
 from hpcq.planning import cost
 from hpcq.planning import machine_speeds as speeds
 from hpcq.planning.machine_speeds import VARIABLE, Speeds, look_up, read_speeds, write_speeds
-from hpcq.reconstruction.contraction_work import Work
+from hpcq.reconstruction.contraction_work import ContractionWork
 
 LIMITS = Limits(1 << 30, 2)
 MEASURED = replace(Speeds.usual(2), gate=2e-5, threads=1.7, calibrated=True)
@@ -203,7 +203,7 @@ def test_more_of_anything_is_never_cheaper():
 
 
 def test_a_larger_contraction_is_never_cheaper():
-    work = Work(flops=1e6, entries=1e4, steps=10, products=20)
+    work = ContractionWork(flops=1e6, entries=1e4, steps=10, products=20)
     least = cost.contraction_seconds(work, 1000, 10, Speeds())
     for name in ("flops", "entries", "steps", "products"):
         more = replace(work, **{name: 2 * getattr(work, name)})

@@ -253,9 +253,9 @@ def test_the_file_alone_gives_the_values_again(
         "hpcq.planning.candidates._SMALL", 0.0
     )  # light cones of their own for terms
     readme = (ROOT / "README.md").read_text()
-    (recipe,) = re.findall(r"```python\n(def recompute.*?)```", readme, re.DOTALL)
+    (inversion,) = re.findall(r"```python\n(def recompute.*?)```", readme, re.DOTALL)
     scope: dict = {}
-    exec(recipe, scope)
+    exec(inversion, scope)
     cuts = tmp_path / "cuts.json"
     cuts.write_text(
         '{"gate_cuts": [{"gate": 2}, {"gate": 4}], "wire_cuts": [{"qubit": 1, "after": 1}]}'
@@ -281,8 +281,8 @@ def test_the_counts_alone_give_the_values_again(
     readme = (ROOT / "README.md").read_text()
     scope: dict = {}
     for name in ("recompute", "tensor_from_counts"):
-        (recipe,) = re.findall(rf"```python\n(def {name}.*?)```", readme, re.DOTALL)
-        exec(recipe, scope)
+        (inversion,) = re.findall(rf"```python\n(def {name}.*?)```", readme, re.DOTALL)
+        exec(inversion, scope)
     cuts = tmp_path / "cuts.json"
     cuts.write_text(
         '{"gate_cuts": [{"gate": 2}, {"gate": 4}], "wire_cuts": [{"qubit": 1, "after": 1}]}'

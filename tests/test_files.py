@@ -18,9 +18,9 @@ from hpcq.cli.main import main
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import create_kept, open_kept, read_kept, write_kept, write_whole
 from hpcq.jobs import local_backend as local
-from hpcq.jobs.submissions import Record, keep, locked, record_file
-from hpcq.parallel.tasks import Batch, Finished
-from hpcq.runs.checkpoint import Keeper, read_status, status_file
+from hpcq.jobs.submissions import Submission, keep, locked, record_file
+from hpcq.parallel.tasks import FinishedTasks, TaskResults
+from hpcq.runs.checkpoint import Checkpoint, read_status, status_file
 from hpcq.runs.shared.folder import SharedFolder
 from hpcq.runs.shared.result_files import read_part, write_part
 from hpcq.runs.status import members_of
@@ -119,7 +119,7 @@ def test_new_files_have_the_usual_mode(tmp_path: Path) -> None:
     try:
         write_kept(tmp_path / "one", b"")
         write_whole(tmp_path / "two", b"", "two")
-        keep(Record("7", str(tmp_path / "out.h5"), "%j.log", ()))
+        keep(Submission("7", str(tmp_path / "out.h5"), "%j.log", ()))
     finally:
         os.umask(mask)
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("one", "two")]
@@ -134,7 +134,7 @@ def test_the_status_of_a_run(plant: Plant, tmp_path: Path, victim: Path) -> None
     assert read_status(output) is None
     assert main(["status", str(output)]) == 2
     said = {"phase": "x", "done": 1, "total": 2, "rate": 1.0, "seconds_left": 1.0, "ranks": 1}
-    Keeper(output).tell({**said, "idle": 0.0, "failed": 0}, now=True)
+    Checkpoint(output).tell({**said, "idle": 0.0, "failed": 0}, now=True)
     told = read_status(output)
     assert (told is None) == (plant is _folder)
 
@@ -142,7 +142,7 @@ def test_the_status_of_a_run(plant: Plant, tmp_path: Path, victim: Path) -> None
 def test_nothing_is_written_through_the_old_name_of_a_status(tmp_path: Path, victim: Path) -> None:
     output = tmp_path / "out.h5"
     (tmp_path / f".out.h5.status.{os.getpid()}").symlink_to(victim)
-    Keeper(output).tell({}, now=True)
+    Checkpoint(output).tell({}, now=True)
     assert status_file(output).is_file()
 
 
@@ -204,7 +204,7 @@ def test_records_and_their_lock(
         pass
     place = record_file(output)
     place.rmdir() if plant is _folder else place.unlink()
-    keep(Record("7", str(output), "out-%j.log", ()))
+    keep(Submission("7", str(output), "out-%j.log", ()))
     plant(tmp_path / "out-7.log", victim)
     assert main(["logs", str(output)]) == 2
     assert "out-7.log: is a" in capsys.readouterr().err
@@ -261,20 +261,20 @@ def test_parts_with_what_there_is_not_are_not_taken(
     tasks: list[int], sizes: list[int], dtype: str, tmp_path: Path
 ) -> None:
     data = np.ones(2 if len(tasks) == 2 else 1, dtype)
-    part = Batch(0, np.array(tasks), np.array(sizes), np.ones(len(tasks)), data)
-    assert not Finished(4, float).takes(part)
+    part = TaskResults(0, np.array(tasks), np.array(sizes), np.ones(len(tasks)), data)
+    assert not FinishedTasks(4, float).takes(part)
     if sum(sizes) == len(data):
         write_part(tmp_path / "part", part)
         read = read_part(tmp_path / "part")
         assert read is not None
-        assert not Finished(4, float).takes(read)
+        assert not FinishedTasks(4, float).takes(read)
 
 
 def test_parts_as_they_should_be_are_taken() -> None:
-    part = Batch(0, np.array([2, 0]), np.array([1, 2]), np.zeros(2), np.ones(3))
-    assert Finished(3, float).takes(part)
+    part = TaskResults(0, np.array([2, 0]), np.array([1, 2]), np.zeros(2), np.ones(3))
+    assert FinishedTasks(3, float).takes(part)
     nothing = np.empty(0, dtype=np.int64)
-    assert Finished(3, float).takes(Batch(0, nothing, nothing, np.zeros(0), np.empty(0)))
+    assert FinishedTasks(3, float).takes(TaskResults(0, nothing, nothing, np.zeros(0), np.empty(0)))
 
 
 @pytest.mark.parametrize("at", ["length", "dtype", "data"])
@@ -284,7 +284,7 @@ def test_a_sealed_part_of_nonsense_is_not_read(at: str, tmp_path: Path) -> None:
     from hpcq.parallel import wire
     from hpcq.runs.shared.result_files import _LENGTH, _MARK
 
-    header = wire.batch_header(Batch(0, np.array([0]), np.array([1]), np.ones(1), np.ones(1)))
+    header = wire.batch_header(TaskResults(0, np.array([0]), np.array([1]), np.ones(1), np.ones(1)))
     head = header.tobytes()
     head = head.replace(b"<f8", b"|O8") if at == "dtype" else head
     length = -(1 << 40) if at == "length" else len(head)

@@ -8,7 +8,7 @@ import pytest
 
 import hpcq
 from hpcq.core.errors import InputError
-from hpcq.planning.fingerprint import Asked, check_same
+from hpcq.planning.fingerprint import RequestSummary, check_same_run
 from tests.circuits import two_halves
 
 BASE = {"partition": "AAABBB", "memory": 1 << 30, "threads": 1}
@@ -70,9 +70,9 @@ def test_what_measures_is_named(more: dict, how: dict, said: str, files: dict[st
 
 def test_terms_behind_a_name_are_named() -> None:
     known = {"circuit": "a" * 64, "observables": "b" * 64, "slices": "c" * 64}
-    asked = Asked(("energy",), {})
+    asked = RequestSummary(("energy",), {})
     with pytest.raises(InputError, match="observables differ: the names are the same, the terms"):
-        check_same(known, {**known, "observables": "d" * 64, "slices": ""}, "", asked, asked)
+        check_same_run(known, {**known, "observables": "d" * 64, "slices": ""}, "", asked, asked)
 
 
 def test_what_only_follows_is_left_out() -> None:
@@ -82,19 +82,19 @@ def test_what_only_follows_is_left_out() -> None:
         if key == "circuit":
             other["cuts"] = "other"
         with pytest.raises(InputError, match=rf"of another run \({parts} differ"):
-            check_same(known, other, "a result")
+            check_same_run(known, other, "a result")
     with pytest.raises(InputError, match="slices, which follow from --memory, differ"):
-        check_same(known, {**known, "slices": "other"}, "a result")
-    before, now = (Asked(config={"memory_bytes": size}) for size in (1 << 30, 64 << 20))
+        check_same_run(known, {**known, "slices": "other"}, "a result")
+    before, now = (RequestSummary(config={"memory_bytes": size}) for size in (1 << 30, 64 << 20))
     with pytest.raises(InputError, match=r"--memory was 1\.0 GiB and is 64\.0 MiB"):
-        check_same(known, {**known, "slices": "other"}, "a result", before, now)
+        check_same_run(known, {**known, "slices": "other"}, "a result", before, now)
     with pytest.raises(InputError, match="modes differ: exact there, shots here"):
-        check_same(known, {"circuit": "a", "seed": "0"}, "a shared result")
+        check_same_run(known, {"circuit": "a", "seed": "0"}, "a shared result")
 
 
 def test_what_was_asked_is_told_in_a_few_bytes() -> None:
     plan = hpcq.plan(two_halves(), [f"Z{q}" for q in range(6)], **BASE)
-    told = Asked.by(plan).to_json()
-    assert Asked.from_json(told).observables == tuple(f"Z{q}" for q in range(6))
+    told = RequestSummary.by(plan).to_json()
+    assert RequestSummary.from_json(told).observables == tuple(f"Z{q}" for q in range(6))
     assert told["config"]["partition"] == list("AAABBB")
-    assert Asked.from_json("another version") == Asked()
+    assert RequestSummary.from_json("another version") == RequestSummary()

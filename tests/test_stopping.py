@@ -7,7 +7,7 @@ import time
 import pytest
 
 from hpcq.core.errors import InputError
-from hpcq.runs.stop_conditions import StopSigns, read_signal
+from hpcq.runs.stop_conditions import StopConditions, read_signal
 
 
 @pytest.mark.parametrize("name", ["USR1", "SIGUSR1", "usr1"])
@@ -27,7 +27,7 @@ def test_other_names_are_refused(name: str) -> None:
 def test_a_signal_asks_to_stop_soon_or_at_once(own: str, least: float, most: float) -> None:
     nohup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
     before = signal.getsignal(read_signal(own))
-    with StopSigns(environment={}) as signs:
+    with StopConditions(environment={}) as signs:
         assert signs.stop is None
         assert signs.deadline is None
         os.kill(os.getpid(), read_signal(own))
@@ -39,7 +39,7 @@ def test_a_signal_asks_to_stop_soon_or_at_once(own: str, least: float, most: flo
 
 
 def test_a_second_interrupt_interrupts() -> None:
-    with StopSigns(environment={}):
+    with StopConditions(environment={}):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
@@ -47,41 +47,41 @@ def test_a_second_interrupt_interrupts() -> None:
 
 
 def test_another_stop_signal_may_be_named() -> None:
-    with StopSigns(stop_signal="USR2", environment={}) as signs:
+    with StopConditions(stop_signal="USR2", environment={}) as signs:
         os.kill(os.getpid(), signal.SIGUSR2)
         assert signs.stop is not None
 
 
 def test_the_earlier_of_limit_and_allocation_counts() -> None:
     end = {"SLURM_JOB_END_TIME": str(int(time.time()) + 500)}
-    both = StopSigns(1000.0, environment=end).deadline
+    both = StopConditions(1000.0, environment=end).deadline
     assert both is not None
     assert 460 < both - time.monotonic() < 500, "there must be time left to save"
-    limit = StopSigns(100.0, environment=end)
+    limit = StopConditions(100.0, environment=end)
     assert limit.deadline is not None
     early = limit.deadline
     limit.saving_takes(20.0)
     assert limit.deadline < early - 30
-    over = StopSigns(0.3, environment={})
+    over = StopConditions(0.3, environment={})
     assert over.stop is not None
     assert "time limit" in over.stop.reason
-    assert StopSigns(environment={"SLURM_JOB_END_TIME": "soon"}).deadline is None
+    assert StopConditions(environment={"SLURM_JOB_END_TIME": "soon"}).deadline is None
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "00:10", True])
 def test_what_is_no_time_limit_is_refused(seconds: object) -> None:
     with pytest.raises(InputError, match="time_limit"):
-        StopSigns(seconds)  # type: ignore[arg-type]
+        StopConditions(seconds)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("end", ["²", "9" * 400, "-5", ""])
 def test_what_slurm_does_not_say_is_not_heard(end: str) -> None:
-    assert StopSigns(environment={"SLURM_JOB_END_TIME": end}).deadline is None
+    assert StopConditions(environment={"SLURM_JOB_END_TIME": end}).deadline is None
 
 
 def test_before_the_work_begins_a_signal_ends_the_run() -> None:
     said: list[str] = []
-    with StopSigns(environment={}) as signs:
+    with StopConditions(environment={}) as signs:
         with signs.giving_up(said.append):
             os.kill(os.getpid(), signal.SIGTERM)
         assert said == ["SIGTERM was received"]

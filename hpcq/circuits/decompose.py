@@ -55,7 +55,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Leaf:
+class BasicOperation:
     """An instruction that is not opened any further.
 
     `kind` is "gate", "measure" or "reset"; `operation` is what to append, a one- or two-qubit
@@ -68,11 +68,11 @@ class Leaf:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Definition:
     """An instruction made of `steps` on its own qubits 0, 1, ...; `size` counts the leaves."""
 
     name: str
-    steps: tuple[tuple[Leaf | Block, tuple[int, ...]], ...]
+    steps: tuple[tuple[BasicOperation | Definition, tuple[int, ...]], ...]
     size: int
     phase: float
 
@@ -132,11 +132,11 @@ class Expander:
 
     def __init__(self, unique_names: bool = False) -> None:
         self._unique_names = unique_names
-        self._known: dict[Hashable, Leaf | Block] = {}
+        self._known: dict[Hashable, BasicOperation | Definition] = {}
         self._kept: list[Any] = []  # an id is only a key while its object lives
         self._depth = 0
 
-    def open(self, instruction: CircuitInstruction) -> Leaf | Block:
+    def open(self, instruction: CircuitInstruction) -> BasicOperation | Definition:
         """Return the leaf or the graph of an instruction.
 
         Raises:
@@ -171,14 +171,14 @@ class Expander:
                 keys.append((kind, operation.name, operation.num_qubits, state, numbers))
         return keys
 
-    def _look_into(self, operation: Any, num_qubits: int) -> Leaf | Block:
+    def _look_into(self, operation: Any, num_qubits: int) -> BasicOperation | Definition:
         name = str(operation.name)
         if name in _CLASSICAL:
             raise RefusedError(f"{_CLASSICAL[name]} is not supported")
         if getattr(operation, "condition", None) is not None:
             raise RefusedError("classical control is not supported")
         if name in ("measure", "reset") and not isinstance(operation, Gate):
-            return Leaf(name, name)
+            return BasicOperation(name, name)
         for index, value in enumerate(getattr(operation, "params", ())):
             if isinstance(value, float) and not math.isfinite(value):
                 finite(value, f"parameter {index} of {name!r}")
@@ -186,25 +186,25 @@ class Expander:
         if isinstance(operation, UnitaryGate):
             matrix = _checked_unitary(operation.to_matrix(), num_qubits)
             if num_qubits == 0:
-                return Block(name, (), 0, cmath.phase(matrix[0, 0]))
+                return Definition(name, (), 0, cmath.phase(matrix[0, 0]))
             if num_qubits <= 2:
-                return Leaf("gate", name, UnitaryGate(matrix, check_input=False))
+                return BasicOperation("gate", name, UnitaryGate(matrix, check_input=False))
         if name == "box" and getattr(operation, "blocks", None):
             return self._block(name, operation.blocks[0], num_qubits)
         definition = _definition(operation, num_qubits)
         if definition is not None:
             return _fused(self._block(name, definition, num_qubits), num_qubits)
         if num_qubits <= 2 and isinstance(operation, Instruction):
-            return Leaf("gate", name, UnitaryGate(_matrix(operation), check_input=False))
+            return BasicOperation("gate", name, UnitaryGate(_matrix(operation), check_input=False))
         raise RefusedError("it is not unitary, or it has no definition in gates")
 
-    def _block(self, name: str, definition: QuantumCircuit, num_qubits: int) -> Block:
+    def _block(self, name: str, definition: QuantumCircuit, num_qubits: int) -> Definition:
         if definition.num_qubits != num_qubits:
             raise RefusedError(
                 f"its definition has {definition.num_qubits} qubits, not {num_qubits}"
             )
         index = {qubit: i for i, qubit in enumerate(definition.qubits)}
-        steps: list[tuple[Leaf | Block, tuple[int, ...]]] = []
+        steps: list[tuple[BasicOperation | Definition, tuple[int, ...]]] = []
         size, phase = 0, finite(definition.global_phase, f"the global phase of {name!r}")
         for instruction in definition.data:
             if is_ignored(instruction):
@@ -213,7 +213,7 @@ class Expander:
                 phase += leaf_parameters("global_phase", instruction.params)[0]
                 continue
             step = self.open(instruction)
-            if isinstance(step, Block):
+            if isinstance(step, Definition):
                 phase += step.phase
                 size += step.size
                 if not step.steps:
@@ -223,15 +223,15 @@ class Expander:
             local = tuple(index[qubit] for qubit in instruction.qubits)
             check_distinct(local)
             steps.append((step, local))
-        return Block(name, tuple(steps), size, math.remainder(phase, math.tau))
+        return Definition(name, tuple(steps), size, math.remainder(phase, math.tau))
 
 
-def _standard_leaf(instruction: CircuitInstruction) -> Leaf:
+def _standard_leaf(instruction: CircuitInstruction) -> BasicOperation:
     name = instruction.name
-    return Leaf("gate", name, (STANDARD[name], leaf_parameters(name, instruction.params)))
+    return BasicOperation("gate", name, (STANDARD[name], leaf_parameters(name, instruction.params)))
 
 
-def _fused(block: Block, num_qubits: int) -> Leaf | Block:
+def _fused(block: Definition, num_qubits: int) -> BasicOperation | Definition:
     """Keep a gate on two qubits that is made of several, such as CX RZ CX, as one matrix.
 
     As one gate it is one cut, of dimension 2 or 4; opened, each of its gates would be a cut.
@@ -250,13 +250,17 @@ def _fused(block: Block, num_qubits: int) -> Leaf | Block:
         else:
             whole.append(operation, qubits)
     matrix = Operator(whole).data
-    return Leaf("gate", block.name, UnitaryGate(matrix, label=block.name, check_input=False))
+    return BasicOperation(
+        "gate", block.name, UnitaryGate(matrix, label=block.name, check_input=False)
+    )
 
 
-def _leaves(block: Block, qubits: tuple[int, ...]) -> Iterator[tuple[Leaf, tuple[int, ...]]]:
+def _leaves(
+    block: Definition, qubits: tuple[int, ...]
+) -> Iterator[tuple[BasicOperation, tuple[int, ...]]]:
     for step, local in block.steps:
         places = tuple(qubits[i] for i in local)
-        if isinstance(step, Block):
+        if isinstance(step, Definition):
             yield from _leaves(step, places)
         else:
             yield step, places

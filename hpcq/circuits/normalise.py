@@ -10,9 +10,9 @@ from qiskit.circuit import CircuitInstruction
 
 from hpcq.circuits.decompose import (
     STANDARD,
-    Block,
+    BasicOperation,
+    Definition,
     Expander,
-    Leaf,
     RefusedError,
     check_distinct,
     finite,
@@ -116,9 +116,9 @@ class _Writer:
         except RefusedError as refusal:
             raise InputError(f"{name}: {refusal}") from None
 
-    def write(self, node: Leaf | Block, qubits: list[int]) -> None:
+    def write(self, node: BasicOperation | Definition, qubits: list[int]) -> None:
         """Append what `node` stands for."""
-        if isinstance(node, Leaf):
+        if isinstance(node, BasicOperation):
             self._leaf(node, qubits)
             return
         if node.size > self._room:
@@ -142,15 +142,15 @@ class _Writer:
         self._out.global_phase = self.phase
         return self._out
 
-    def _steps(self, block: Block, qubits: list[int]) -> None:
+    def _steps(self, block: Definition, qubits: list[int]) -> None:
         for step, local in block.steps:
             places = [qubits[i] for i in local]
-            if isinstance(step, Block):
+            if isinstance(step, Definition):
                 self._steps(step, places)
             else:
                 self._leaf(step, places)
 
-    def _leaf(self, leaf: Leaf, qubits: list[int]) -> None:
+    def _leaf(self, leaf: BasicOperation, qubits: list[int]) -> None:
         if leaf.kind == "measure":
             self._measured.update(qubits)
         elif leaf.kind == "reset":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _OLD_HEADER, _HEADER = struct.Struct("!6s4BQ"), struct.Struct("!6s4BQc")
 _FIRST_PLAIN, _PLAIN_ENCODING = 13, b"p"
 
-_MOST_NOTES = 100_000
+_MAX_NOTES = 100_000
 _harmless: set[bytes] = set()
 """SHA-256 of QPY bytes that this process wrote, or that the reader has read."""
 
@@ -113,6 +113,6 @@ def is_harmless(digest: bytes) -> bool:
 
 def note_harmless(digest: bytes) -> None:
     """Remember that bytes with a SHA-256 do no harm."""
-    if len(_harmless) >= _MOST_NOTES:
+    if len(_harmless) >= _MAX_NOTES:
         _harmless.clear()
     _harmless.add(digest)

@@ -23,7 +23,7 @@ from hpcq.core.system import complain, launched, launched_rank, name_of_rank
 if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
     from hpcq.results.result import Result
-    from hpcq.runs.checkpoint import Keeper
+    from hpcq.runs.checkpoint import Checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,62 +136,62 @@ def _plan(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     reading = asked.read_ahead(options)
-    from hpcq.kinds.running import keeper_for, run_on_farm
+    from hpcq.kinds.running import checkpoint_for, run_on_farm
     from hpcq.parallel.world import end_before, ending_the_job, open_farm
     from hpcq.runs.collective import from_rank_0
     from hpcq.runs.options import RunOptions
-    from hpcq.runs.progress import Watchman
-    from hpcq.runs.stop_conditions import StopSigns
+    from hpcq.runs.progress import ProgressMonitor
+    from hpcq.runs.stop_conditions import StopConditions
 
-    keepers: list[Keeper] = []
+    checkpoints: list[Checkpoint] = []
     options.previous = options.known = None
 
     def check() -> None:
         asked.measuring(options)
         claim_seconds = options.claim_seconds if options.shared else None
-        keeper = keeper_for(options.output, options.checkpoint_seconds, claim_seconds)
-        if keeper is not None:
-            keepers.append(keeper)
+        checkpoint = checkpoint_for(options.output, options.checkpoint_seconds, claim_seconds)
+        if checkpoint is not None:
+            checkpoints.append(checkpoint)
             mode = "exact" if asked.budget_for(options) is None else "shots"
-            options.previous = keeper.found(mode)
-            options.known = keeper.settings(options.previous)
+            options.previous = checkpoint.found(mode)
+            options.known = checkpoint.settings(options.previous)
 
     plans: list[Plan] = []
 
     def settle() -> None:
-        for plan, own in zip(plans, keepers, strict=False):
+        for plan, own in zip(plans, checkpoints, strict=False):
             own.settle(plan.config)
 
     found: list[Result] = []
 
     def finish(result: Result) -> None:
         found.append(result)
-        for keeper in keepers:
-            keeper.finish(result)
-            watch.say(f"wrote {keeper.path}")
+        for checkpoint in checkpoints:
+            checkpoint.finish(result)
+            watch.say(f"wrote {checkpoint.path}")
 
     farm = open_farm()
     first = farm.rank == 0
     with ending_the_job(farm):
         agree(options, farm)
-    signs = StopSigns(options.time_limit, options.stop_signal, since=begun, asks=first)
+    signs = StopConditions(options.time_limit, options.stop_signal, since=begun, asks=first)
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
             try:
                 plans += asked.planned(options, reading, farm, check, to_run=True)
                 from_rank_0(farm, settle)
             except HpcqError:
-                for own in keepers:
+                for own in checkpoints:
                     own.withdraw()
                 raise
-        keeper = keepers[0] if keepers else None
-        watch = Watchman(signs, keeper, sys.stderr if first else None)
+        checkpoint = checkpoints[0] if checkpoints else None
+        watch = ProgressMonitor(signs, checkpoint, sys.stderr if first else None)
         how = RunOptions(
             options.device,
             options.noise,
             options.backend,
             options.previous,
-            keeper,
+            checkpoint,
             watch,
             finish,
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpcq.circuits.reader import Reading
     from hpcq.core.limits import Limits
-    from hpcq.engines.shot_engine import Wanted
+    from hpcq.engines.shot_engine import ShotEngineSpec
     from hpcq.parallel.serial import Farm
     from hpcq.planning.assembly import Plan
     from hpcq.planning.sampling import Budget
@@ -58,13 +58,13 @@ def planned(
     from hpcq.core.limits import check_threads
     from hpcq.kinds.running import check_plan
     from hpcq.planning.planner import pareto_plans, plan_normalised, with_limits
-    from hpcq.runs.collective import device_of, from_rank_0, on_every_rank, room_of
+    from hpcq.runs.collective import all_ranks_or_none, device_of, from_rank_0, min_rank_resources
 
-    cores, memory = room_of(farm, getattr(options, "device", "auto"))
+    cores, memory = min_rank_resources(farm, getattr(options, "device", "auto"))
 
     from_rank_0(farm, check)
     if to_run:
-        on_every_rank(farm, lambda: check_threads(options.threads or 1, len(usable_cores())))
+        all_ranks_or_none(farm, lambda: check_threads(options.threads or 1, len(usable_cores())))
     if farm.share(b"Aer" if to_run and _takes_aer(options) else b""):
         device_of(farm, options.device)  # or the search for cuts would be for nothing
 
@@ -137,17 +137,17 @@ def budget_for(options: argparse.Namespace) -> Budget | None:
     return budget_of(options.shots, options.standard_error, options.max_variants)
 
 
-def measuring(options: argparse.Namespace) -> Wanted:
+def measuring(options: argparse.Namespace) -> ShotEngineSpec:
     """Return what is to measure the shots, if there are any.
 
     Raises:
         InputError: If there are none, and noise or a backend is given; or there is no such noise.
     """
-    from hpcq.engines.shot_engine import Wanted
+    from hpcq.engines.shot_engine import ShotEngineSpec
 
     if budget_for(options) is None and (options.noise or options.backend):
         raise InputError("noise, backend: they are for shots, expected --shots or --precision")
-    return Wanted.of(options.noise, options.backend)
+    return ShotEngineSpec.of(options.noise, options.backend)
 
 
 def limits_for(options: argparse.Namespace, cores: int, memory: int) -> Limits:

@@ -14,14 +14,14 @@ from hpcq.core.errors import InputError
 Device = Literal["cpu", "gpu"]
 Precision = Literal["single", "double"]
 
-LEAST_MEMORY, MOST_MEMORY = 1 << 20, 1 << 60
+MIN_MEMORY, MAX_MEMORY = 1 << 20, 1 << 60
 SHARE_OF_MEMORY = 0.8
 """Share of the free memory that a rank takes where no limit is given."""
 
-_MOST_THREADS = 4096
+_MAX_THREADS = 4096
 """Threads that can be planned with: more than the cores of the largest nodes of today."""
 
-_MOST_SECONDS = 1e9
+_MAX_SECONDS = 1e9
 """Seconds that anything may be said to take, 30 years; what is larger is a mistake."""
 
 _THREADS_A_CORE = 4
@@ -43,10 +43,10 @@ class Limits:
     precision: Precision = "double"
 
     def __post_init__(self) -> None:
-        whole_number(self.memory_bytes, "memory", LEAST_MEMORY, "bytes (at least 1M)")
-        if whole_number(self.threads, "threads", 1) > _MOST_THREADS:
+        whole_number(self.memory_bytes, "memory", MIN_MEMORY, "bytes (at least 1M)")
+        if whole_number(self.threads, "threads", 1) > _MAX_THREADS:
             raise InputError(
-                f"threads: {str(self.threads)[:40]}, expected at most {_MOST_THREADS}, and no more "
+                f"threads: {str(self.threads)[:40]}, expected at most {_MAX_THREADS}, and no more "
                 "than a rank has cores"
             )
         if self.precision not in get_args(Precision):
@@ -64,10 +64,10 @@ def given_memory(value: object) -> int:
     Raises:
         InputError: If it is no number of bytes, or more than any machine has.
     """
-    memory = whole_number(value, "memory", LEAST_MEMORY, "bytes (at least 1M)")
-    if memory > MOST_MEMORY:
+    memory = whole_number(value, "memory", MIN_MEMORY, "bytes (at least 1M)")
+    if memory > MAX_MEMORY:
         raise InputError(
-            f"memory: 2**{memory.bit_length() - 1} or more, expected at most {MOST_MEMORY} bytes"
+            f"memory: 2**{memory.bit_length() - 1} or more, expected at most {MAX_MEMORY} bytes"
         )
     return memory
 
@@ -95,7 +95,7 @@ def rounded_memory(size: int) -> int:
 
     What is free changes from run to run, and what is planned for it should not.
     """
-    power = 1 << (max(size, LEAST_MEMORY).bit_length() - 1)
+    power = 1 << (max(size, MIN_MEMORY).bit_length() - 1)
     return power + power // 2 if power + power // 2 <= size else power
 
 
@@ -117,7 +117,7 @@ def whole_number(value: object, name: str, least: int, unit: str = "") -> int:
     return number
 
 
-def some_seconds(value: object, name: str, most: float = _MOST_SECONDS) -> float:
+def some_seconds(value: object, name: str, most: float = _MAX_SECONDS) -> float:
     """Return a number of seconds of any real type, or say what was expected.
 
     Raises:

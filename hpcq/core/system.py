@@ -40,7 +40,7 @@ _KEY = re.compile("AUTH|CREDENTIAL|JWT|KEY|PASS|SECRET|TOKEN")
 _SQUEUE_SECONDS = 5.0
 """How long squeue may take: all ranks wait. Without it SIGTERM still stops a run, all saved."""
 
-_LEAST_KEY = 6
+_MIN_KEY = 6
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -161,7 +161,7 @@ def parse_bytes(text: str, name: str = "memory") -> int:
 def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return what a library or a service said, without the keys that the environment holds."""
     for name, value in environment.items():
-        if _KEY.search(name) and len(value) >= _LEAST_KEY:
+        if _KEY.search(name) and len(value) >= _MIN_KEY:
             text = text.replace(value, f"${name}")
     return text
 

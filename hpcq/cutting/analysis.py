@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import CircuitInstruction
 
-Run = tuple[int, int]
+GateRun = tuple[int, int]
 """A run, counted over all wires, and the sign with which a gate takes its Pauli."""
 
 _SAME_AXIS = 1e-12
 
 
-class Anatomy:
+class CircuitAnalysis:
     """What is known of a circuit before it is cut; all of it is worked out when first asked for.
 
     Args:
@@ -86,9 +86,9 @@ class Anatomy:
         return [math.log2(terms.sampling_overhead) for terms in self.sums]
 
     @cached_property
-    def runs(self) -> list[tuple[Run, Run] | None]:
+    def runs(self) -> list[tuple[GateRun, GateRun] | None]:
         """The runs of each two-qubit gate on its two wires; None unless its dimension is 2."""
-        found: list[tuple[Run, Run] | None] = []
+        found: list[tuple[GateRun, GateRun] | None] = []
         current: list[tuple[int, Vector] | None] = [None] * self.num_qubits
         count = 0
         for instruction, qubits in self.steps:

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from hpcq.circuits.port_markers import PORT_MARKERS, PortKind
-from hpcq.cutting.analysis import Anatomy
+from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.port_sharing import cover
+from hpcq.cutting.port_sharing import minimum_vertex_cover
 from hpcq.cutting.subcircuits import CutCircuit, Edge, Port, Subcircuit
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ WIRE_OVERHEAD = 16.0
 
 
 def cut_circuit(
-    circuit: QuantumCircuit | Anatomy,
+    circuit: QuantumCircuit | CircuitAnalysis,
     cuts: Cuts,
     labels: Sequence[tuple[int, int]] | None = None,
     *,
-    twins: bool = True,
+    share_ancillas: bool = True,
     shared_above: float = 0.0,
 ) -> CutCircuit:
     """Take a circuit apart.
@@ -49,28 +49,33 @@ def cut_circuit(
     so or not.
 
     Args:
-        circuit: The circuit, or its anatomy: unitary gates on one or two qubits.
+        circuit: The circuit, or its analysis: unitary gates on one or two qubits.
         cuts: Cuts at places that the circuit has (:meth:`hpcq.cutting.cuts.Cuts.check`).
         labels: For each of its qubits the light cone that it belongs to, and the qubit of the
             whole circuit that it is; by default the qubits are the whole circuit's.
-        twins: Whether gate ports of one run that belong to different edges share an ancilla.
+        share_ancillas: Whether gate ports of one run that belong to different edges share an
+            ancilla.
         shared_above: The factor gamma squared of gates, cut one by one, above which those that
             can share an edge do.
     """
-    anatomy = circuit if isinstance(circuit, Anatomy) else Anatomy(circuit)
-    labels = labels or [(0, q) for q in range(anatomy.num_qubits)]
-    return _Cutter(anatomy, cuts, labels, twins=twins, shared_above=shared_above).result()
+    analysis = circuit if isinstance(circuit, CircuitAnalysis) else CircuitAnalysis(circuit)
+    labels = labels or [(0, q) for q in range(analysis.num_qubits)]
+    return _Cutter(
+        analysis, cuts, labels, share_ancillas=share_ancillas, shared_above=shared_above
+    ).result()
 
 
-def pieces(circuit: QuantumCircuit | Anatomy, cuts: Cuts) -> list[list[Segment]]:
+def pieces(circuit: QuantumCircuit | CircuitAnalysis, cuts: Cuts) -> list[list[Segment]]:
     """Return the segments of wires that make up each subcircuit, without building any."""
-    anatomy = circuit if isinstance(circuit, Anatomy) else Anatomy(circuit)
-    return _Cutter(anatomy, cuts, ()).pieces()
+    analysis = circuit if isinstance(circuit, CircuitAnalysis) else CircuitAnalysis(circuit)
+    return _Cutter(analysis, cuts, ()).pieces()
 
 
-def gates_of_pieces(anatomy: Anatomy, cuts: Cuts) -> list[tuple[int, list[tuple[int, int]]]]:
+def gates_of_pieces(
+    analysis: CircuitAnalysis, cuts: Cuts
+) -> list[tuple[int, list[tuple[int, int]]]]:
     """Return each subcircuit's number of wires and the wires of its uncut gates, in order."""
-    cutter = _Cutter(anatomy, cuts, ())
+    cutter = _Cutter(analysis, cuts, ())
     found = cutter.pieces()
     home = {
         segment: (number, wire)
@@ -90,16 +95,16 @@ class _Cutter:
 
     def __init__(
         self,
-        anatomy: Anatomy,
+        analysis: CircuitAnalysis,
         cuts: Cuts,
         labels: Sequence[tuple[int, int]],
         *,
-        twins: bool = True,
+        share_ancillas: bool = True,
         shared_above: float = 0.0,
     ) -> None:
-        self.twins = twins
+        self.share_ancillas = share_ancillas
         self.shared_above = shared_above
-        self.anatomy = anatomy
+        self.analysis = analysis
         self.cuts = cuts
         self.labels = labels
         self.cut_gates = {cut.gate for cut in cuts.gates}
@@ -120,7 +125,7 @@ class _Cutter:
                 self._cut(gate, segments)
         self._cut_wires()
         return CutCircuit(
-            self.anatomy.num_qubits,
+            self.analysis.num_qubits,
             self.cuts,
             tuple(builder.result() for builder in builders),
             tuple(self.edges),
@@ -128,7 +133,7 @@ class _Cutter:
 
     def pieces(self) -> list[list[Segment]]:
         """Group the segments that uncut gates join; groups and members in order."""
-        parent = {(qubit, 0): (qubit, 0) for qubit in range(self.anatomy.num_qubits)}
+        parent = {(qubit, 0): (qubit, 0) for qubit in range(self.analysis.num_qubits)}
 
         def find(segment: Segment) -> Segment:
             while parent[segment] != segment:
@@ -149,10 +154,10 @@ class _Cutter:
 
     def _walk(self) -> Iterator[tuple[CircuitInstruction, tuple[Segment, ...], int | None]]:
         """Yield every gate with its segments and its number among the two-qubit gates."""
-        passed = [0] * self.anatomy.num_qubits
-        segment = [0] * self.anatomy.num_qubits
+        passed = [0] * self.analysis.num_qubits
+        segment = [0] * self.analysis.num_qubits
         number = -1
-        for instruction, qubits in self.anatomy.steps:
+        for instruction, qubits in self.analysis.steps:
             if len(qubits) == 1:
                 yield instruction, ((qubits[0], segment[qubits[0]]),), None
                 continue
@@ -170,9 +175,9 @@ class _Cutter:
         between: dict[tuple[int, int], dict[int, tuple[object, object]]] = {}
         flipped = {}
         for _, segments, gate in self._walk():
-            if gate is None or gate not in self.cut_gates or self.anatomy.runs[gate] is None:
+            if gate is None or gate not in self.cut_gates or self.analysis.runs[gate] is None:
                 continue
-            runs = self.anatomy.runs[gate] or ()
+            runs = self.analysis.runs[gate] or ()
             ends = [
                 (self.home[segment].number, (run, segment))
                 for segment, (run, _) in zip(segments, runs, strict=True)
@@ -185,19 +190,19 @@ class _Cutter:
         groups = {}
         for gates in between.values():
             members: dict[object, list[int]] = {}
-            owners = cover(gates)
+            owners = minimum_vertex_cover(gates)
             for gate, side in owners.items():
                 members.setdefault((side, gates[gate][side]), []).append(gate)
             for gate, side in owners.items():
                 shared = members[side, gates[gate][side]]
-                overhead = math.prod(self.anatomy.sums[own].sampling_overhead for own in shared)
+                overhead = math.prod(self.analysis.sums[own].sampling_overhead for own in shared)
                 if len(shared) > 1 and overhead > self.shared_above:
                     groups[gate] = (shared, side ^ flipped[gate])
         return groups
 
     def _cut(self, gate: int, segments: tuple[Segment, ...]) -> None:
         """Cut one gate: a gate port on either side."""
-        terms = self.anatomy.sums[gate]
+        terms = self.analysis.sums[gate]
         ends, sign = [], 1
         for side, segment in enumerate(segments):
             builder = self.home[segment]
@@ -218,7 +223,7 @@ class _Cutter:
         self, gate: int, members: list[int], owner: int, segments: Sequence[Segment]
     ) -> None:
         """Cut one gate of several that share an edge; the first of them makes its two ports."""
-        terms, run = self.anatomy.sums[gate], self._run(gate, owner, members[0])
+        terms, run = self.analysis.sums[gate], self._run(gate, owner, members[0])
         assert run is not None, "only gates of dimension 2 share edges"
         mine, other = self.home[segments[owner]], self.home[segments[1 - owner]]
         mine.add_u(terms.before[owner], segments[owner])
@@ -238,13 +243,13 @@ class _Cutter:
     def _run(self, gate: int, side: int, group: int) -> tuple[tuple[int, int], int] | None:
         """Return the run that a side of a gate is in, and the sign of the gate's Pauli there.
 
-        Without twins, every group of gates that share an edge is a run of its own.
+        Without shared ancillas, every group of gates that share an edge is a run of its own.
         """
-        runs = self.anatomy.runs[gate]
+        runs = self.analysis.runs[gate]
         if runs is None:
             return None
         run, sign = runs[side]
-        return (run, -1 if self.twins else group), sign
+        return (run, -1 if self.share_ancillas else group), sign
 
     def _cut_wires(self) -> None:
         segment_before: dict[int, int] = {}
@@ -256,7 +261,7 @@ class _Cutter:
                 self.home[before].add_port("output", before, 2, mark=True),
                 self.home[behind].inputs[behind],
             )
-            of, place = self.anatomy.place(qubit, after)
+            of, place = self.analysis.place(qubit, after)
             cut = f"wire of qubit {of} after its two-qubit gate number {place}"
             self.edges.append(Edge(ends, (1.0, 1.0), WIRE_OVERHEAD, cut))
 
@@ -266,9 +271,9 @@ class _Cutter:
         overhead = 1.0
         words = []
         for gate in gates:
-            overhead *= self.anatomy.sums[gate].sampling_overhead
-            a, b = (self.labels[qubit][1] for qubit in self.anatomy.pairs[gate])
-            words.append(f"{self.anatomy.names[gate]} on qubits {a}, {b}")
+            overhead *= self.analysis.sums[gate].sampling_overhead
+            a, b = (self.labels[qubit][1] for qubit in self.analysis.pairs[gate])
+            words.append(f"{self.analysis.names[gate]} on qubits {a}, {b}")
         noun = "gate" if len(gates) == 1 else f"{len(gates)} gates through one port"
         self.edges.append(Edge(ends, weights, overhead, f"{noun} {'; '.join(words)}"))
 
@@ -317,7 +322,7 @@ class _Builder:
         """
         main = None if run is None else self._mains.get((run[0], segment))
         if main is not None and run is not None:
-            self.add_port("gate", segment, dimension, twin=main[0])
+            self.add_port("gate", segment, dimension, shared_with=main[0])
             return len(self.ports) - 1, main[1] * run[1]
         _, number = self.add_port("gate", segment, dimension, mark=True)
         if run is not None:
@@ -334,12 +339,12 @@ class _Builder:
         segment: Segment,
         dimension: int,
         *,
-        twin: int | None = None,
+        shared_with: int | None = None,
         mark: bool = False,
     ) -> End:
         """Add a port, and with ``mark`` its placeholder at this point of the wire."""
         number = len(self.ports)
-        self.ports.append(Port(kind, self.wire[segment], dimension, twin))
+        self.ports.append(Port(kind, self.wire[segment], dimension, shared_with))
         if mark:
             self.add_marker(kind, number, segment)
         return self.number, number

@@ -15,7 +15,9 @@ def pack(header: Mapping[str, Any], subcircuits: Sequence[Subcircuit]) -> bytes:
     pieces = [
         {
             "qubits": own.qubits,
-            "ports": [[port.kind, port.wire, port.dimension, port.twin] for port in own.ports],
+            "ports": [
+                [port.kind, port.wire, port.dimension, port.shared_with] for port in own.ports
+            ],
         }
         for own in subcircuits
     ]

@@ -12,7 +12,7 @@ Left = TypeVar("Left", bound=Hashable)
 Right = TypeVar("Right", bound=Hashable)
 
 
-def cover(gates: Mapping[Gate, tuple[Left, Right]]) -> dict[Gate, int]:
+def minimum_vertex_cover(gates: Mapping[Gate, tuple[Left, Right]]) -> dict[Gate, int]:
     """Say for each gate which of its two runs owns it, so that the fewest runs own all.
 
     By König's theorem the smallest vertex cover of a bipartite graph follows from its largest

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from hpcq.cutting.analysis import Anatomy
+from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cut_circuit import gates_of_pieces
 from hpcq.cutting.cuts import Cuts
 
 
-def device_qubits(anatomy: Anatomy, cuts: Cuts) -> list[int]:
+def device_qubits(analysis: CircuitAnalysis, cuts: Cuts) -> list[int]:
     """Return for each subcircuit a number of qubits that is enough with reuse.
 
     A wire occupies a qubit from its first gate on until its last. Which wires go first is chosen
     greedily, the wire that needs the fewest new ones (the idea of DeCross et al., Phys. Rev. X 13,
     041057 (2023)), so a smaller number may be possible.
     """
-    return [_enough(wires, gates) for wires, gates in gates_of_pieces(anatomy, cuts)]
+    return [_enough(wires, gates) for wires, gates in gates_of_pieces(analysis, cuts)]
 
 
 def _enough(wires: int, gates: list[tuple[int, int]]) -> int:

@@ -28,19 +28,19 @@ class Port:
             subcircuit that acts here through several gates.
         wire: The wire of the subcircuit that it sits on, or acts on first.
         dimension: Range of the index k (and of its bra twin): 2, or 4 for a general gate.
-        twin: An earlier gate port of the same run, if there is one: the two apply the same Pauli,
-            so the tensor depends on the sum of their indices only.
+        shared_with: An earlier gate port of the same run, if there is one: the two apply the same
+            Pauli, so the tensor depends on the sum of their indices only.
     """
 
     kind: PortKind
     wire: int
     dimension: int
-    twin: int | None = None
+    shared_with: int | None = None
 
     @property
     def qubits(self) -> int:
         """Number of qubits that carry the index in a simulation."""
-        return 0 if self.twin is not None else self.dimension.bit_length() - 1
+        return 0 if self.shared_with is not None else self.dimension.bit_length() - 1
 
     @property
     def ancillas(self) -> int:
@@ -85,7 +85,9 @@ class Subcircuit:
         """
         settings = {"output": 3, "input": 4}
         return math.prod(
-            settings.get(port.kind, port.dimension**2) for port in self.ports if port.twin is None
+            settings.get(port.kind, port.dimension**2)
+            for port in self.ports
+            if port.shared_with is None
         )
 
     @cached_property

@@ -20,7 +20,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Trial:
+class FilesystemTrial:
     """A temporary folder, and in it a file that this process holds locked.
 
     Attributes:
@@ -41,9 +41,9 @@ class Trial:
             within(lambda: shutil.rmtree(self.place, ignore_errors=True), None)
 
 
-def begin() -> Trial:
+def begin() -> FilesystemTrial:
     """Try the current folder: exclusive create, rename over a file, lock. It never raises."""
-    return within(_begin, Trial(faults=(f"no answer within {_SECONDS:g} s",)))
+    return within(_begin, FilesystemTrial(faults=(f"no answer within {_SECONDS:g} s",)))
 
 
 def look(place: str) -> list[str]:
@@ -83,11 +83,11 @@ def kind_of(folder: str) -> str:
     return kind
 
 
-def _begin() -> Trial:
+def _begin() -> FilesystemTrial:
     try:
         place = Path(tempfile.mkdtemp(prefix=".hpcq-doctor-", dir=Path.cwd()))
     except OSError as error:
-        return Trial(faults=(f"nothing can be written ({error.strerror})",))
+        return FilesystemTrial(faults=(f"nothing can be written ({error.strerror})",))
     faults: list[str] = []
     descriptor = None
     try:
@@ -105,7 +105,7 @@ def _begin() -> Trial:
     except OSError as error:
         faults.append(f"rename fails ({error.strerror})")
     faults += _look(place) if not faults else []
-    return Trial(str(place), descriptor, tuple(faults))
+    return FilesystemTrial(str(place), descriptor, tuple(faults))
 
 
 def _look(place: Path) -> list[str]:

@@ -24,7 +24,7 @@ from hpcq.core.system import (
 from hpcq.doctor import filesystem_checks as trying
 from hpcq.doctor import srun_mpi as launching
 from hpcq.doctor.finding import Finding
-from hpcq.engines.gpu import is_gpu_build, visible_cards
+from hpcq.engines.gpu import is_gpu_build, visible_gpus
 from hpcq.parallel.serial import Farm, SerialFarm
 from hpcq.parallel.world import ending_the_job, open_farm
 
@@ -78,7 +78,7 @@ def examine_batch(environment: Environment = os.environ) -> list[Finding]:
 
 def _gathered(farm: Farm, environment: Environment) -> tuple[list[Place], tuple[str, ...]]:
     """Gather what each rank was given; and what rank 0 found wrong with the file system."""
-    trial = trying.begin() if farm.rank == 0 else trying.Trial()
+    trial = trying.begin() if farm.rank == 0 else trying.FilesystemTrial()
     try:
         folder = os.fsdecode(farm.share(os.fsencode(trial.place)))
         other = folder and farm.rank > 0 and not trial.faults
@@ -86,7 +86,7 @@ def _gathered(farm: Farm, environment: Environment) -> tuple[list[Place], tuple[
             _host(environment),
             sorted(usable_cores()),
             farm.local_share()[0],
-            _known_cards(visible_cards(environment), environment),
+            _known_cards(visible_gpus(environment), environment),
             farm.computes,
             trying.look(folder) if other else [],
         )

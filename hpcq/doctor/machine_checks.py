@@ -10,7 +10,7 @@ from typing import get_args
 
 from hpcq.core.errors import HpcqError
 from hpcq.core.files import printable_path
-from hpcq.core.limits import LEAST_MEMORY, Limits, Precision, check_threads
+from hpcq.core.limits import MIN_MEMORY, Limits, Precision, check_threads
 from hpcq.core.system import format_bytes, launched, usable_cores, usable_memory
 from hpcq.core.version import versions
 from hpcq.doctor.finding import Finding
@@ -47,7 +47,7 @@ def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
             busy = f" (load {load:.1f}: repeat it on an idle machine)" if load > 0.5 else ""
             kinds = [(p, t) for p in get_args(Precision) for t in sorted({1, threads or cores})]
             for precision, number in kinds:
-                limits = Limits(LEAST_MEMORY, number, precision)
+                limits = Limits(MIN_MEMORY, number, precision)
                 speeds = measure_speeds(limits, budget)
                 place = write_speeds(limits, speeds)
                 findings.append(Finding("measured", f"{_described(limits)}: {_listed(speeds)}"))
@@ -73,7 +73,7 @@ def _listed(speeds: Speeds) -> str:
 
 def _speeds() -> Iterator[Finding]:
     for precision in get_args(Precision):
-        limits = Limits(LEAST_MEMORY, len(usable_cores()), precision)
+        limits = Limits(MIN_MEMORY, len(usable_cores()), precision)
         speeds, source = look_up(limits)
         cure = "" if speeds.calibrated else " (hpcq doctor --calibrate measures them)"
         yield Finding("speeds", f"{_described(limits)}: {source}{cure}")

@@ -24,7 +24,7 @@ from hpcq.engines.aer_statevector import _import_aer
 from hpcq.engines.backends import fake_backend, transpile
 from hpcq.engines.compiled_circuits import compact, defer
 from hpcq.engines.noise import Noise
-from hpcq.engines.protocol import Row, Run, check_rows, sorted_row
+from hpcq.engines.protocol import Row, ShotRequest, check_rows, sorted_row
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -39,13 +39,13 @@ TRAJECTORY_SECONDS = (4.5e-5, 4e-7, 2e-9)
 MATRIX_SECONDS = (2e-3, 4e-5, 1e-9)
 """What a row of a density matrix costs: once, each gate, and each gate for each number."""
 
-_MOST_THINNED = 10**9
+_MAX_THINNED = 10**9
 _UNITARY = "unitary"
 _NO_GATES = frozenset({"measure", "barrier", "reset"})
 
 
 @dataclass(frozen=True, eq=False)
-class Way:
+class SimulationMethod:
     """One way to run a template.
 
     Attributes:
@@ -70,7 +70,7 @@ class Prepared:
     """
 
     parameters: tuple[Parameter, ...]
-    ways: tuple[Way, ...]
+    ways: tuple[SimulationMethod, ...]
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,14 @@ class AerShots:
             InputError: If the noisy device has too few qubits or lacks gates.
         """
         if self.noise is None:
-            ways: tuple[Way, ...] = (Way("statevector", self._native(template.circuit)),)
+            ways: tuple[SimulationMethod, ...] = (
+                SimulationMethod("statevector", self._native(template.circuit)),
+            )
         else:
             ways = tuple(self._noisy_ways(self._compiled(template.circuit), self.noise))
         return Prepared(template.parameters, ways)
 
-    def measure(self, runs: Sequence[Run], seed: int) -> list[list[Row]]:
+    def measure(self, runs: Sequence[ShotRequest], seed: int) -> list[list[Row]]:
         """Run rows of some templates; see :meth:`hpcq.engines.protocol.ShotEngine.measure`.
 
         Raises:
@@ -151,7 +153,7 @@ class AerShots:
 
     def _run(
         self,
-        way: Way,
+        way: SimulationMethod,
         parameters: Sequence[Parameter],
         rows: NDArray[np.float64],
         shots: int,
@@ -250,19 +252,19 @@ class AerShots:
             )
         return transpile(circuit, noise.basis_gates, "noise", pairs)
 
-    def _noisy_ways(self, compiled: QuantumCircuit, noise: Noise) -> Iterator[Way]:
+    def _noisy_ways(self, compiled: QuantumCircuit, noise: Noise) -> Iterator[SimulationMethod]:
         """Yield the ways to run a compiled circuit."""
         circuit, qubits = compact(self._native(compiled))
         operations = set(circuit.count_ops())
-        yield Way("statevector", circuit, noise.part(qubits, {}, operations))
+        yield SimulationMethod("statevector", circuit, noise.part(qubits, {}, operations))
         whole, stands_for = defer(circuit)
         if stands_for and noise.disturbs_measured:
             return
         device_qubit = {own: qubit for qubit, own in qubits.items()}
         copies = {ancilla: device_qubit[qubit] for ancilla, qubit in stands_for.items()}
-        yield Way("density_matrix", whole, noise.part(qubits, copies, operations))
+        yield SimulationMethod("density_matrix", whole, noise.part(qubits, copies, operations))
 
-    def _way(self, prepared: Prepared, shots: int) -> Way:
+    def _way(self, prepared: Prepared, shots: int) -> SimulationMethod:
         """Choose a way to run rows by what it costs."""
         single = prepared.ways[0]
         if len(prepared.ways) == 1:
@@ -290,7 +292,7 @@ def _batches(shots: NDArray[np.int64], shot_seconds: float) -> Iterator[NDArray[
     for place, row in enumerate(order):
         most = int(shots[order[start]])
         waste = (most - int(shots[row])) * shot_seconds
-        if waste and (wasted + waste > CALL_SECONDS or most >= _MOST_THINNED):
+        if waste and (wasted + waste > CALL_SECONDS or most >= _MAX_THINNED):
             yield order[start:place]
             start, wasted = place, 0.0
         else:

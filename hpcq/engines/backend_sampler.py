@@ -15,7 +15,7 @@ from hpcq.core.errors import EngineError, InputError
 from hpcq.core.system import without_secrets
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.engines.backends import runtime_module, transpile
-from hpcq.engines.protocol import Row, Run, check_rows, sorted_row
+from hpcq.engines.protocol import Row, ShotRequest, check_rows, sorted_row
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -42,7 +42,7 @@ class _Pub:
     """Rows of one run that have as many shots."""
 
     number: int
-    run: Run
+    run: ShotRequest
     rows: NDArray[np.intp]
 
     def values(self) -> tuple[QuantumCircuit, NDArray[np.float64], int]:
@@ -55,7 +55,7 @@ class _Pub:
         return circuit, rows[self.rows][:, columns], int(shots[self.rows[0]])
 
 
-def _groups(run: Run) -> list[NDArray[np.intp]]:
+def _groups(run: ShotRequest) -> list[NDArray[np.intp]]:
     """Return the rows that have as many shots together."""
     return [np.flatnonzero(run.shots == number) for number in np.unique(run.shots)]
 
@@ -117,7 +117,7 @@ class DeviceShots:
         circuit.metadata = {"parameters": [p.name for p in template.parameters]}
         return circuit
 
-    def measure(self, runs: Sequence[Run], seed: int) -> list[list[Row]]:
+    def measure(self, runs: Sequence[ShotRequest], seed: int) -> list[list[Row]]:
         """Run rows of some templates; see :meth:`hpcq.engines.protocol.ShotEngine.measure`.
 
         A real device gets one job. A simulator that takes a seed would start from it again for

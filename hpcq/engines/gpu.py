@@ -25,7 +25,7 @@ _MPI = re.compile(rb"libmpi(ch)?(cxx)?(_\w+)?[-.]")
 _LOAD, _DYNAMIC, _NEEDED, _STRTAB = 1, 2, 1, 5  # of ELF: PT_, PT_, DT_, DT_
 
 
-def visible_cards(
+def visible_gpus(
     environment: Mapping[str, str] = os.environ, devices: Path = _DEVICES, proc: Path = _PROC
 ) -> tuple[str, ...]:
     """The cards that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
@@ -57,12 +57,12 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def pick_card(local_rank: int, cards: Sequence[str]) -> str | None:
+def pick_gpu(local_rank: int, cards: Sequence[str]) -> str | None:
     """The card of a rank, in turn by its number on the node; None where there is no card."""
     return cards[local_rank % len(cards)] if cards else None
 
 
-def take_card(
+def assign_gpu(
     local_rank: int | None,
     environment: MutableMapping[str, str] = os.environ,
     devices: Path = _DEVICES,
@@ -77,7 +77,7 @@ def take_card(
     if local_rank is None:
         environment[_VARIABLE] = ""
         return None
-    card = pick_card(local_rank, visible_cards(environment, devices, proc))
+    card = pick_gpu(local_rank, visible_gpus(environment, devices, proc))
     if card is not None:
         environment[_VARIABLE] = card
     return card
@@ -97,7 +97,7 @@ def _run(command: Sequence[str]) -> str:
     ).stdout
 
 
-def card_memory(card: str, ask: Callable[[Sequence[str]], str] = _run) -> int | None:
+def gpu_memory(card: str, ask: Callable[[Sequence[str]], str] = _run) -> int | None:
     """Free bytes of a card's memory; None where ``nvidia-smi``, run by ``ask``, doesn't tell.
 
     None for a MIG slice, too: ``nvidia-smi`` is asked about whole cards only.

@@ -25,8 +25,8 @@ from hpcq.engines.aer_statevector import _import_aer
 from hpcq.engines.backends import fake_backend
 
 MAX_FILE_BYTES = 64 << 20
-MOST_GATE_QUBITS = 4
-MOST_QUBITS = 1 << 16
+MAX_GATE_QUBITS = 4
+MAX_QUBITS = 1 << 16
 
 _EXPECTED = "a JSON file of Aer's noise model, or the name of a fake backend such as fake_brisbane"
 _ONE_QUBIT = frozenset({"u", "u3", "sx", "rx", "ry"})
@@ -275,7 +275,7 @@ def _check_error(error: Any) -> None:
         if not isinstance(places, list) or not places:
             raise ValueError("gate_qubits is no list of lists of qubits")
         for place in places:
-            _check_qubits(place, MOST_QUBITS)
+            _check_qubits(place, MAX_QUBITS)
         if len({len(place) for place in places}) > 1:
             raise ValueError("gate_qubits has gates on different numbers of qubits")
     probabilities = np.asarray(error["probabilities"])
@@ -295,7 +295,7 @@ def _check_error(error: Any) -> None:
         for instruction in each:
             if not isinstance(instruction["name"], str):
                 raise ValueError("a name is no text")
-            _check_qubits(instruction["qubits"], MOST_GATE_QUBITS)
+            _check_qubits(instruction["qubits"], MAX_GATE_QUBITS)
             if instruction["name"] in ("kraus", "unitary"):
                 _check_matrices(instruction)
 
@@ -314,7 +314,7 @@ def _check_width(error: Mapping[str, Any]) -> None:
 
 def _check_qubits(place: Any, most: int) -> None:
     fine = _are(place, int) and all(not isinstance(q, bool) and 0 <= q < most for q in place)
-    if not fine or len({*place}) < len(place) or len(place) > MOST_GATE_QUBITS:
+    if not fine or len({*place}) < len(place) or len(place) > MAX_GATE_QUBITS:
         raise ValueError(f"qubits {str(place)[:40]}, expected different numbers below {most}")
 
 

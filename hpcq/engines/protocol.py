@@ -17,7 +17,7 @@ Row = tuple[NDArray[np.uint64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class ShotRequest:
     """Some rows of a template, to be measured.
 
     Attributes:
@@ -52,7 +52,7 @@ class ShotEngine(Protocol):
             InputError: If the device or the noise is not fit for it.
         """
 
-    def measure(self, runs: Sequence[Run], seed: int) -> list[list[Row]]:
+    def measure(self, runs: Sequence[ShotRequest], seed: int) -> list[list[Row]]:
         """Run rows of some templates, on a device with a queue as one job.
 
         Args:

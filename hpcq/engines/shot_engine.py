@@ -17,7 +17,7 @@ from hpcq.engines.protocol import ShotEngine
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ShotEngineSpec:
     """Which engine is wanted, as words that can be sent.
 
     Attributes:
@@ -31,7 +31,7 @@ class Wanted:
     own: bool = False
 
     @classmethod
-    def of(cls, noise: object, backend: object) -> Wanted:
+    def of(cls, noise: object, backend: object) -> ShotEngineSpec:
         """Read what the user asks for.
 
         Args:

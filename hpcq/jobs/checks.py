@@ -15,14 +15,14 @@ from hpcq.engines.aer_statevector import CURE, GPU_CURE, WITHOUT_GPUS, has_gpu_s
 from hpcq.jobs.job import Job
 from hpcq.jobs.submissions import records_of
 from hpcq.parallel.world import CURE as MPI_CURE
-from hpcq.planning.fingerprint import Asked, check_same, identity_of
-from hpcq.results import check_output, identity_in, load_summary
-from hpcq.runs.checkpoint import Keeper, asked_before, shared_folder
+from hpcq.planning.fingerprint import RequestSummary, check_same_run, fingerprint_of
+from hpcq.results import check_output, fingerprint_in, load_summary
+from hpcq.runs.checkpoint import Checkpoint, shared_folder, summary_of_request
 
 if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
 
-_MOST_BYTES = 200
+_MAX_BYTES = 200
 """Of an output's name: there are files beside it whose names are longer."""
 
 _LOOKED_AT = 10
@@ -62,10 +62,10 @@ def writable_output(path: Path) -> Path:
     """
     output = check_output(path)
     length = len(os.fsencode(output.name))
-    if length > _MOST_BYTES:
+    if length > _MAX_BYTES:
         raise InputError(
             f"output: {printable_path(output.name)[:40]!r}... is a name of {length} bytes, "
-            f"expected at most {_MOST_BYTES}"
+            f"expected at most {_MAX_BYTES}"
         )
     return output
 
@@ -97,12 +97,18 @@ def check_held(plan: Plan, output: Path) -> None:
     Raises:
         InputError: If a job would find something else there.
     """
-    Keeper(output).check("exact" if plan.sampling is None else "shots")
-    held, wanted = identity_in(output), identity_of(plan, plan.cut)
+    Checkpoint(output).check("exact" if plan.sampling is None else "shots")
+    held, wanted = fingerprint_in(output), fingerprint_of(plan, plan.cut)
     sure = [key for key in _SURE if key in held]
     known, new = ({key: own[key] for key in sure} for own in (held, wanted))
     if known != new:
-        check_same(known, new, "a result", asked_before(load_summary(output)), Asked.by(plan))
+        check_same_run(
+            known,
+            new,
+            "a result",
+            summary_of_request(load_summary(output)),
+            RequestSummary.by(plan),
+        )
 
 
 def check_local(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import open_kept, printable, printable_path
 from hpcq.jobs import local_backend as local
 from hpcq.jobs import slurm_backend as slurm
-from hpcq.jobs.submissions import Record, find, note_cancel, record_file, records_of
+from hpcq.jobs.submissions import Submission, find, note_cancel, record_file, records_of
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
@@ -23,7 +23,7 @@ STATES = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELED", "STOPPED")
 """All states of a job. STOPPED: what is done is saved, and the same command goes on."""
 
 _STOPPED_CODE = 75
-_FIRST_POLL, _MOST_POLL = 0.2, 15.0
+_FIRST_POLL, _MAX_POLL = 0.2, 15.0
 _PATIENCE = 1800.0
 """Seconds of silence after which nobody waits for SLURM any more."""
 
@@ -76,7 +76,7 @@ class Job:
         array([0.25])
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Submission) -> None:
         self._record = record
 
     @classmethod
@@ -232,7 +232,7 @@ class Job:
             if timeout is not None and time.monotonic() - begun >= timeout:
                 raise HpcqError(f"job {self.id}: {status} after {timeout:g} s")
             time.sleep(pause)
-            pause = min(2 * pause, _MOST_POLL)
+            pause = min(2 * pause, _MAX_POLL)
             status, heard = self._status_or(status, heard)
         if status.state != "DONE" or "later" in status.file:
             raise HpcqError(f"job {self.id}: {status}, it has no result")
@@ -261,7 +261,7 @@ class Job:
             return {"later": later[-1]}
         return {**told, "old": last < self._record.submitted}
 
-    def _later(self) -> list[Record]:
+    def _later(self) -> list[Submission]:
         """Return the submissions of the same output after this one that do not share it."""
         known = [own for own in records_of(self.output) if own.submitted > self._record.submitted]
         return [own for own in known if not (own.shares and self._record.shares)]

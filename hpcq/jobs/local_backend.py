@@ -17,7 +17,7 @@ from typing import BinaryIO
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import create_kept, printable, printable_path, read_kept
 from hpcq.core.system import launcher_variables
-from hpcq.jobs.submissions import FIRST_PID, Record
+from hpcq.jobs.submissions import FIRST_PID, Submission
 from hpcq.parallel.worker import here
 
 _KEEPS_THE_CODE = """exec 3>&0 < /dev/null
@@ -151,7 +151,7 @@ def born(pid: int) -> str:
     return "" if after_name[0] in "ZX" else after_name[19]
 
 
-def lives(record: Record) -> bool:
+def lives(record: Submission) -> bool:
     """Say whether a run is still there: the process that was recorded, and not its successor.
 
     Raises:
@@ -173,7 +173,7 @@ def lives(record: Record) -> bool:
     return said == b"".join(os.fsencode(word) + b"\0" for word in command)
 
 
-def stop(record: Record) -> None:
+def stop(record: Submission) -> None:
     """Ask a run that lives, and all ranks of it, to save and end.
 
     Raises:

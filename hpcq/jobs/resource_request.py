@@ -25,7 +25,7 @@ _SHORT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
-class Request:
+class ResourceRequest:
     """What a job asks for; None where SLURM, or the site, decides.
 
     Attributes:

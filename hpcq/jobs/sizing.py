@@ -13,7 +13,7 @@ from hpcq.core.limits import check_threads, rounded_memory
 from hpcq.core.system import parse_bytes, usable_cores, usable_memory
 from hpcq.jobs import slurm_backend as slurm
 from hpcq.jobs.resource_request import (
-    Request,
+    ResourceRequest,
     read_nodes,
     read_option,
     read_time,
@@ -33,12 +33,12 @@ _WORTH_A_RANK = 60.0
 """Predicted seconds of work that are worth a rank of their own."""
 
 _SHARE_OF_NODE = 0.9
-_LEAST_SECONDS, _USUAL_SECONDS, _MOST_SECONDS = 600.0, 3600.0, 86400.0
+_MIN_SECONDS, _DEFAULT_SECONDS, _MAX_SECONDS = 600.0, 3600.0, 86400.0
 _PATIENCE = {True: 3.0, False: 10.0}
 """How many times longer than predicted a job may take, where the machine is calibrated or not."""
 
 
-def asked_for(options: argparse.Namespace) -> Request:
+def asked_for(options: argparse.Namespace) -> ResourceRequest:
     """Return what was asked for, as far as it was said.
 
     Args:
@@ -56,7 +56,7 @@ def asked_for(options: argparse.Namespace) -> Request:
     if options.restarts is not None and not options.until_done:
         raise InputError(f"restarts: {options.restarts}, expected --until-done with it")
     name = "" if options.job_name is None else read_word("job-name", options.job_name)[1]
-    return Request(
+    return ResourceRequest(
         cpus_per_rank=options.cpus_per_rank or options.threads or 1,
         gpus_per_node=options.gpus_per_node or 0,
         time=None if options.time is None else read_time(options.time),
@@ -68,8 +68,8 @@ def asked_for(options: argparse.Namespace) -> Request:
 
 
 def sized(
-    options: argparse.Namespace, request: Request, plan: Callable[[bool], Plan | None]
-) -> Request:
+    options: argparse.Namespace, request: ResourceRequest, plan: Callable[[bool], Plan | None]
+) -> ResourceRequest:
     """Decide how large a job is, where that was not said.
 
     ``options.memory`` and ``options.threads`` become what the job's ranks plan with, so that the
@@ -116,9 +116,9 @@ def sized(
         seconds = _PATIENCE[cost.calibrated] * cost.predicted_seconds(at_work)
     time = request.time
     if time is None:
-        most = min(_MOST_SECONDS, node.seconds or _MOST_SECONDS)
-        wish = _USUAL_SECONDS if seconds is None else max(_LEAST_SECONDS, seconds)
-        time = shown_time(min(wish, most))
+        most = min(_MAX_SECONDS, node.seconds or _MAX_SECONDS)
+        needed = _DEFAULT_SECONDS if seconds is None else max(_MIN_SECONDS, seconds)
+        time = shown_time(min(needed, most))
     return replace(
         request,
         nodes=nodes or (1, 1),

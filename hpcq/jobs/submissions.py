@@ -35,7 +35,7 @@ _LOCK_SECONDS, _LOCK_POLL = 120.0, 0.05
 
 
 @dataclass(frozen=True)
-class Record:
+class Submission:
     """One submission.
 
     Attributes:
@@ -105,7 +105,7 @@ def record_file(output: Path) -> Path:
     return output.with_name(f".{output.name}.jobs")
 
 
-def keep(record: Record) -> None:
+def keep(record: Submission) -> None:
     """Add a submission to those of its output.
 
     Raises:
@@ -127,7 +127,7 @@ def keep(record: Record) -> None:
         )
 
 
-def note_cancel(record: Record) -> Record:
+def note_cancel(record: Submission) -> Submission:
     """Note that a job was canceled."""
     canceled = replace(record, canceled=time.time())
     with locked(Path(record.output)):
@@ -178,7 +178,7 @@ def _lock(handle: int, place: Path) -> None:
             time.sleep(_LOCK_POLL)
 
 
-def records_of(output: Path) -> list[Record]:
+def records_of(output: Path) -> list[Submission]:
     """Return all submissions for an output, the last one at the end.
 
     Those of a file that was moved or copied here, with all that lies beside it, are none of them.
@@ -208,7 +208,7 @@ def records_of(output: Path) -> list[Record]:
     return [own for own in records if own.output == str(output)]
 
 
-def find(where: str) -> Record:
+def find(where: str) -> Submission:
     """Return the last submission of an output, or that with a number.
 
     Args:
@@ -243,14 +243,14 @@ def _is_at(handle: int, place: Path) -> bool:
         return False
 
 
-def _read(content: dict[str, Any], uid: int | None) -> Record:
+def _read(content: dict[str, Any], uid: int | None) -> Submission:
     """Read one submission of a file.
 
     Args:
         content: What the file says.
         uid: Whose the file is, if it is not this user's alone; it may then say anything.
     """
-    record = Record(**{**content, "command": tuple(content["command"])})
+    record = Submission(**{**content, "command": tuple(content["command"])})
     if uid is not None:
         record = replace(record, uid=_NOBODY if uid == os.geteuid() else uid)
     texts = (*record.command, record.job, record.output, record.log, record.script)

@@ -17,14 +17,14 @@ from hpcq.jobs import slurm_backend as slurm
 from hpcq.jobs.checks import check_free, check_held, check_local, check_packages, free_output
 from hpcq.jobs.job import Job
 from hpcq.jobs.resource_request import (
-    Request,
+    ResourceRequest,
     job_name,
     read_word,
     seconds_of,
 )
 from hpcq.jobs.script import render, template
 from hpcq.jobs.sizing import asked_for, sized
-from hpcq.jobs.submissions import Record, keep, locked
+from hpcq.jobs.submissions import Submission, keep, locked
 from hpcq.parallel.worker import here
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 @dataclass(frozen=True)
-class Order:
+class PreparedJob:
     """A job that is ready to be submitted.
 
     Attributes:
@@ -51,7 +51,7 @@ class Order:
     circuit: str
     output: Path
     words: tuple[str, ...]
-    request: Request
+    request: ResourceRequest
     script: str
     log: str
     sbatch: tuple[str, ...]
@@ -63,7 +63,7 @@ def prepare(
     words: Sequence[str],
     settings: frozenset[str],
     plan: Callable[[bool], Plan | None],
-) -> Order:
+) -> PreparedJob:
     """Check and complete what was asked for.
 
     Args:
@@ -128,10 +128,10 @@ def prepare(
         script = shlex.join(local.command_of([circuit, f"--output={output}", *found], ranks)) + "\n"
     else:
         script = render(template(name), directives, variables, found, setup)
-    return Order(circuit, output, tuple(found), request, script, log, sbatch, settings)
+    return PreparedJob(circuit, output, tuple(found), request, script, log, sbatch, settings)
 
 
-def put_into_the_queue(order: Order) -> Job:
+def put_into_the_queue(order: PreparedJob) -> Job:
     """Put a job into the queue.
 
     Raises:
@@ -145,11 +145,13 @@ def put_into_the_queue(order: Order) -> Job:
         check_free(order.output, shares="--shared" in order.words)
         number = slurm.submit(order.script, order.sbatch)
         name = os.environ.get("SBATCH_JOB_NAME") or order.request.job_name  # sbatch prefers it
-        made = Record(number, str(order.output), order.log, order.words, order.script, name=name)
+        made = Submission(
+            number, str(order.output), order.log, order.words, order.script, name=name
+        )
         return Job(_kept(made))
 
 
-def _kept(record: Record) -> Record:
+def _kept(record: Submission) -> Submission:
     """Keep the record of a job that was just submitted; without one the job is canceled again."""
     try:
         keep(record)
@@ -159,7 +161,7 @@ def _kept(record: Record) -> Record:
     return record
 
 
-def start_here(order: Order) -> Job:
+def start_here(order: PreparedJob) -> Job:
     """Start a job in the background of this machine.
 
     Raises:
@@ -169,7 +171,7 @@ def start_here(order: Order) -> Job:
     with locked(order.output):
         check_free(order.output, shares="--shared" in order.words)
         job, born = local.start(shlex.split(order.script), log, order.output, order.settings)
-        kept = Record(
+        kept = Submission(
             job, str(order.output), order.log, order.words, order.script, born=born, host=here()
         )
         return Job(_kept(kept))

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.parallel.tasks import Tasks, Work
+from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.matrix_product import product_threads
-from hpcq.reconstruction.network import Bond, Network, Step
+from hpcq.reconstruction.network import Bond, Network, PairContraction
 from hpcq.reconstruction.term_table import TermTable
 
 MARK = b"contract "
@@ -23,7 +23,7 @@ _LENGTH = 8
 
 
 @dataclass(frozen=True, eq=False)
-class ContractionOrder:
+class ContractionTasks:
     """A contraction and its tensors; a task is one part of it.
 
     Attributes:
@@ -62,7 +62,7 @@ class ContractionOrder:
         return b"".join([MARK, length, words, *arrays])
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> ContractionOrder:
+    def from_bytes(cls, data: bytes) -> ContractionTasks:
         """Unpack what :meth:`to_bytes` packed; the tensors stay where they are."""
         start = len(MARK) + _LENGTH
         stop = start + int.from_bytes(data[len(MARK) : start], "little")
@@ -84,7 +84,7 @@ class ContractionOrder:
                     legs=tuple(map(tuple, network["legs"])),
                     linked=tuple(network["linked"]),
                     steps=tuple(
-                        Step(
+                        PairContraction(
                             step["left"],
                             step["right"],
                             *(tuple(step[k]) for k in ("left_only", "shared", "right_only")),
@@ -105,6 +105,6 @@ class ContractionOrder:
         )
 
 
-def open_contraction(payload: bytes) -> Work:
+def open_contraction(payload: bytes) -> TaskFunction:
     """Make the work of what rank 0 shared."""
-    return ContractionOrder.from_bytes(payload).work
+    return ContractionTasks.from_bytes(payload).work

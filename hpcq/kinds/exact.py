@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.engines.aer_statevector import AerEngine
-from hpcq.kinds.contraction_tasks import ContractionOrder, open_contraction
-from hpcq.kinds.exact_tasks import WorkOrder
+from hpcq.kinds.contraction_tasks import ContractionTasks, open_contraction
+from hpcq.kinds.exact_tasks import ExactTasks
 from hpcq.parallel.local_worker import in_process
 from hpcq.parallel.serial import SerialFarm
-from hpcq.parallel.tasks import Finished
+from hpcq.parallel.tasks import FinishedTasks
 from hpcq.planning.assembly import Plan
 from hpcq.planning.cost import LONG_CONTRACTION
-from hpcq.planning.fingerprint import Asked, check_same, exact_identity
+from hpcq.planning.fingerprint import RequestSummary, check_same_run, exact_fingerprint
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.network import bond_tensor
-from hpcq.results.result import Details, Result, Stage, Unfinished
-from hpcq.runs.checkpoint import asked_before
+from hpcq.results.result import PartialProgress, Result, ResultDetails, Stage
+from hpcq.runs.checkpoint import summary_of_request
 from hpcq.runs.collective import check_outcome
 from hpcq.runs.options import RunOptions
-from hpcq.runs.provenance import Account
+from hpcq.runs.provenance import RunAccounting
 
 if TYPE_CHECKING:
-    from hpcq.parallel.serial import Farm, Lead
+    from hpcq.parallel.serial import Coordinator, Farm
 
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
-_APART_SECONDS = 2.0
+_SUBPROCESS_SECONDS = 2.0
 """Predicted seconds of simulation on each rank from which ranks simulate in own processes."""
 
 _SIMULATE, _CONTRACT = "simulate", "contract"
@@ -45,15 +45,15 @@ class ExactRun:
         plan: The plan.
         order: Its tasks.
         options: How to run.
-        identity: What must be the same for a run to go on from this one.
+        fingerprint: What must be the same for a run to go on from this one.
         done: What an earlier one has done.
     """
 
     plan: Plan
-    order: WorkOrder
+    order: ExactTasks
     options: RunOptions
-    identity: dict[str, str]
-    done: Unfinished
+    fingerprint: dict[str, str]
+    done: PartialProgress
 
     @property
     def finished(self) -> Result | None:
@@ -61,7 +61,9 @@ class ExactRun:
         previous = self.options.previous
         return previous if previous is not None and previous.status == "complete" else None
 
-    def compute(self, lead: Lead, farm: Farm, account: Account, engine: AerEngine) -> Result:
+    def compute(
+        self, coordinator: Coordinator, farm: Farm, accounting: RunAccounting, engine: AerEngine
+    ) -> Result:
         """Do the run on rank 0.
 
         Raises:
@@ -70,35 +72,37 @@ class ExactRun:
         watch = self.options.watch
         tasks = self.order.tasks()
         total = len(tasks.costs)
-        simulated = self.done.stage(_SIMULATE, total) or Finished(total, tasks.dtype)
+        simulated = self.done.stage(_SIMULATE, total) or FinishedTasks(total, tasks.dtype)
         stages = [Stage(_SIMULATE, simulated)]
 
         def partial() -> Result:
-            account.end(_SIMULATE)
-            return self._partial(stages, account)
+            accounting.end(_SIMULATE)
+            return self._partial(stages, accounting)
 
         watch.begin(_SIMULATE, partial)
         if simulated.num_done:
             watch.say(f"going on: {simulated.num_done} of {len(simulated)} tasks are there")
-        apart = self.plan.cost.simulation_seconds / farm.size > _APART_SECONDS
-        needed = farm.size > 1 or in_process(apart=apart)
+        in_subprocess = self.plan.cost.simulation_seconds / farm.size > _SUBPROCESS_SECONDS
+        needed = farm.size > 1 or in_process(in_subprocess=in_subprocess)
         payload = self.order.to_bytes() if needed else b""
-        lead.open(payload, apart=apart, own=self.order.worker(engine.statevector))
-        outcome = lead.run(tasks, simulated, watch, _SIMULATE)
-        account.end(_SIMULATE)
-        check_outcome(outcome, self.options.keeper, partial)
+        coordinator.open(
+            payload, in_subprocess=in_subprocess, own=self.order.worker(engine.statevector)
+        )
+        outcome = coordinator.run(tasks, simulated, watch, _SIMULATE)
+        accounting.end(_SIMULATE)
+        check_outcome(outcome, self.options.checkpoint, partial)
         tensors = self._tensors(simulated)
-        values = self._contract(self._bonds(tensors), lead, farm, stages, account)
+        values = self._contract(self._bonds(tensors), coordinator, farm, stages, accounting)
         watch.end_line()
-        return self._result(values, tensors, account)
+        return self._result(values, tensors, accounting)
 
     def _contract(
         self,
         bonds: list[NDArray[np.complex128]],
-        lead: Lead,
+        coordinator: Coordinator,
         farm: Farm,
         stages: list[Stage],
-        account: Account,
+        accounting: RunAccounting,
     ) -> NDArray[np.complex128]:
         """Contract: here, or if that takes long, on all ranks."""
         plan, watch = self.plan, self.options.watch
@@ -108,40 +112,42 @@ class ExactRun:
         if plan.cost.contraction_flops < LONG_CONTRACTION:
             parts = (contraction.part(n, bonds) for n in range(contraction.num_parts))
             values = contraction.sum_up(parts, bonds)
-            account.end(_CONTRACT)
+            accounting.end(_CONTRACT)
             return values
-        order = ContractionOrder(contraction, bonds, plan.limits.threads)
+        order = ContractionTasks(contraction, bonds, plan.limits.threads)
         tasks = order.tasks()
         # With other memory the parts may be others; then those that are done are of no use.
         name = f"{_CONTRACT}, {contraction.num_parts} parts of {contraction.batch} terms"
         total = len(tasks.costs)
-        done = self.done.stage(name, total) or Finished(total, tasks.dtype)
+        done = self.done.stage(name, total) or FinishedTasks(total, tasks.dtype)
         stages.append(Stage(name, done))
 
         def partial() -> Result:
-            account.end(_CONTRACT)
-            return self._partial(stages, account)
+            accounting.end(_CONTRACT)
+            return self._partial(stages, accounting)
 
         watch.begin(_CONTRACT, partial)
-        if self.options.keeper is not None:
-            self.options.keeper.try_to_save(partial)
-        with self._contractors(lead, farm) as contractors:
-            needed = contractors is lead and farm.size > 1
-            payload = order.to_bytes() if needed or in_process(apart=False) else b""
-            contractors.open(payload, apart=False, own=order.work)
+        if self.options.checkpoint is not None:
+            self.options.checkpoint.try_to_save(partial)
+        with self._contractors(coordinator, farm) as contractors:
+            needed = contractors is coordinator and farm.size > 1
+            payload = order.to_bytes() if needed or in_process(in_subprocess=False) else b""
+            contractors.open(payload, in_subprocess=False, own=order.work)
             outcome = contractors.run(tasks, done, watch, name)
-        account.end(_CONTRACT)
-        check_outcome(outcome, self.options.keeper, partial)
+        accounting.end(_CONTRACT)
+        check_outcome(outcome, self.options.checkpoint, partial)
         return contraction.sum_up(done, bonds)
 
-    def _contractors(self, lead: Lead, farm: Farm) -> AbstractContextManager[Lead]:
+    def _contractors(
+        self, coordinator: Coordinator, farm: Farm
+    ) -> AbstractContextManager[Coordinator]:
         """Return who contracts: all ranks, or this one alone where others lack the memory."""
         fits = self.plan.cost.contraction_bytes <= self.plan.limits.memory_bytes
         if fits or farm.size == 1:
-            return nullcontext(lead)
-        return SerialFarm().lead(open_contraction)
+            return nullcontext(coordinator)
+        return SerialFarm().coordinator(open_contraction)
 
-    def _tensors(self, blocks: Finished) -> list[NDArray[np.complex128]]:
+    def _tensors(self, blocks: FinishedTasks) -> list[NDArray[np.complex128]]:
         """Put the blocks of every tensor together."""
         return [
             tensor.assemble(
@@ -167,7 +173,7 @@ class ExactRun:
         self,
         values: NDArray[np.complex128],
         tensors: list[NDArray[np.complex128]],
-        account: Account,
+        accounting: RunAccounting,
     ) -> Result:
         plan = self.plan
         expectation_values = plan.terms.sum_up(self._checked(values))
@@ -178,25 +184,25 @@ class ExactRun:
             status="complete",
             config={**plan.config, "device": self.options.device},
             provenance={
-                **account.provenance(),
+                **accounting.provenance(),
                 "tasks": plan.num_tasks,
                 "norm_error": float(abs(values[0] - 1)),
             },
-            details=Details(
+            details=ResultDetails(
                 plan.circuit,
                 plan.cuts,
                 plan.observables,
-                plan.reduced.cone_of,
+                plan.simplified.cone_of,
                 plan.cut.subcircuits,
                 plan.cut.edges,
                 tuple(plan.tensors[use].strings for use in plan.uses),
                 tuple(tensors[use] for use in plan.uses),
-                identity=self.identity,
-                timelines=account.timelines(),
+                fingerprint=self.fingerprint,
+                timelines=accounting.timelines(),
             ),
         )
 
-    def _partial(self, stages: list[Stage], account: Account) -> Result:
+    def _partial(self, stages: list[Stage], accounting: RunAccounting) -> Result:
         """Return what is done so far, with all that is needed to go on."""
         plan = self.plan
         unknown = np.full(len(plan.observables), np.nan)
@@ -206,19 +212,19 @@ class ExactRun:
             standard_errors=unknown,
             status="partial",
             config={**plan.config, "device": self.options.device},
-            provenance={**account.provenance(), "tasks": plan.num_tasks},
-            details=Details(
+            provenance={**accounting.provenance(), "tasks": plan.num_tasks},
+            details=ResultDetails(
                 plan.circuit,
                 plan.cuts,
                 plan.observables,
-                plan.reduced.cone_of,
+                plan.simplified.cone_of,
                 (),
                 (),
                 (),
                 (),
-                identity=self.identity,
-                unfinished=Unfinished(tuple(stages)),
-                timelines=account.timelines(),
+                fingerprint=self.fingerprint,
+                unfinished=PartialProgress(tuple(stages)),
+                timelines=accounting.timelines(),
             ),
         )
 
@@ -245,14 +251,18 @@ def prepare_exact(plan: Plan, options: RunOptions) -> ExactRun:
         raise InputError(
             f"{', '.join(options.for_shots)}: given for an exact run, expected a plan with shots"
         )
-    identity = exact_identity(plan) if options.keeper is not None or options.previous else {}
-    if options.keeper is not None:
-        options.keeper.agree(identity, Asked.by(plan))
+    fingerprint = (
+        exact_fingerprint(plan) if options.checkpoint is not None or options.previous else {}
+    )
+    if options.checkpoint is not None:
+        options.checkpoint.agree(fingerprint, RequestSummary.by(plan))
     previous = options.previous.details if options.previous is not None else None
-    done = Unfinished(())
+    done = PartialProgress(())
     if previous is not None:
-        known = previous.identity
+        known = previous.fingerprint
         what = "an unfinished result" if previous.unfinished else "a result"
-        check_same(known, identity, what, asked_before(options.previous), Asked.by(plan))
+        check_same_run(
+            known, fingerprint, what, summary_of_request(options.previous), RequestSummary.by(plan)
+        )
         done = previous.unfinished or done
-    return ExactRun(plan, WorkOrder.of(plan), options, identity, done)
+    return ExactRun(plan, ExactTasks.of(plan), options, fingerprint, done)

@@ -14,7 +14,7 @@ from hpcq.circuits.pauli_text import as_strings
 from hpcq.core.limits import Limits
 from hpcq.cutting.packing import pack, unpack
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulate
-from hpcq.parallel.tasks import Numbers, Tasks, Work
+from hpcq.parallel.tasks import Numbers, TaskFunction, Tasks
 from hpcq.planning import cost as costs
 from hpcq.planning.assembly import Plan
 from hpcq.planning.machine_speeds import Speeds
@@ -24,7 +24,7 @@ MARK = b"exact "
 
 
 @dataclass(frozen=True, eq=False)
-class WorkOrder:
+class ExactTasks:
     """The distinct tensors to compute; a task is an integer, decoded by strides.
 
     Attributes:
@@ -40,7 +40,7 @@ class WorkOrder:
     names: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, plan: Plan) -> WorkOrder:
+    def of(cls, plan: Plan) -> ExactTasks:
         """Return a plan's work order."""
         names = tuple(plan.uses.index(number) for number in range(len(plan.tensors)))
         return cls(plan.tensors, plan.limits, plan.cost.speeds, names)
@@ -64,7 +64,7 @@ class WorkOrder:
         return Tasks(
             self.predicted_seconds(),
             np.complex128,
-            kin=self._rows() if any(tensor.sliced for tensor in self.tensors) else None,
+            affinity=self._rows() if any(tensor.sliced for tensor in self.tensors) else None,
             owner=lambda tasks: np.searchsorted(self._starts, tasks, "right") - 1,
             describe=self.describe,
         )
@@ -91,7 +91,7 @@ class WorkOrder:
         tensor, number = self.decode(task)
         return f"subcircuit {self.names[tensor]}, {self.tensors[tensor].describe(number)}"
 
-    def worker(self, simulate: Simulate) -> Work:
+    def worker(self, simulate: Simulate) -> TaskFunction:
         """Return the function that computes a task with the given engine."""
         last: dict[tuple[int, int], NDArray[np.complexfloating]] = {}
 
@@ -121,7 +121,7 @@ class WorkOrder:
         return MARK + pack(header, [tensor.subcircuit for tensor in self.tensors])
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> WorkOrder:
+    def from_bytes(cls, data: bytes) -> ExactTasks:
         """Unpack what :meth:`to_bytes` packed."""
         header, subcircuits = unpack(data.removeprefix(MARK))
         tensors = tuple(

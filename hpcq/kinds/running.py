@@ -13,32 +13,32 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Device, Limits, check_threads, some_seconds
 from hpcq.core.system import blas_threads, format_bytes, usable_cores
 from hpcq.engines.aer_statevector import AerEngine
-from hpcq.engines.shot_engine import Wanted
+from hpcq.engines.shot_engine import ShotEngineSpec
 from hpcq.kinds.contraction_tasks import MARK as MARK_OF_CONTRACTION
 from hpcq.kinds.contraction_tasks import open_contraction
 from hpcq.kinds.exact import ExactRun, prepare_exact
 from hpcq.kinds.exact_tasks import MARK as MARK_OF_EXACT
-from hpcq.kinds.exact_tasks import WorkOrder
-from hpcq.kinds.shot_tasks import ShotOrder
+from hpcq.kinds.exact_tasks import ExactTasks
+from hpcq.kinds.shot_tasks import ShotTasks
 from hpcq.kinds.shots import ShotsRun, prepare_shots, try_templates
-from hpcq.parallel.tasks import MOST_TASKS, Work
+from hpcq.parallel.tasks import MAX_TASKS, TaskFunction
 from hpcq.parallel.world import end_before, ending_the_job, open_farm
 from hpcq.planning.assembly import Plan
 from hpcq.results import load
 from hpcq.results.result import Result
-from hpcq.runs.checkpoint import USUAL_SECONDS, Keeper
-from hpcq.runs.collective import closing_of, device_of, from_rank_0, on_every_rank, result_of
+from hpcq.runs.checkpoint import DEFAULT_SECONDS, Checkpoint
+from hpcq.runs.collective import all_ranks_or_none, closing_of, device_of, from_rank_0, result_of
 from hpcq.runs.options import RunOptions
-from hpcq.runs.progress import Watchman
-from hpcq.runs.provenance import Account, Laps
-from hpcq.runs.shared.checkpoint import SharedKeeper
+from hpcq.runs.progress import ProgressMonitor
+from hpcq.runs.provenance import PhaseTimer, RunAccounting
+from hpcq.runs.shared.checkpoint import SharedCheckpoint
 from hpcq.runs.shared.folder import CLAIM_SECONDS, FolderGoneError
-from hpcq.runs.stop_conditions import USUAL_SIGNAL, StopSigns
+from hpcq.runs.stop_conditions import DEFAULT_SIGNAL, StopConditions
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
-    from hpcq.parallel.serial import Farm, Lead
+    from hpcq.parallel.serial import Coordinator, Farm
 
 
 def run(
@@ -50,9 +50,9 @@ def run(
     backend: object = None,
     previous: Result | None = None,
     output: str | Path | None = None,
-    checkpoint_seconds: float = USUAL_SECONDS,
+    checkpoint_seconds: float = DEFAULT_SECONDS,
     time_limit: float | None = None,
-    stop_signal: str = USUAL_SIGNAL,
+    stop_signal: str = DEFAULT_SIGNAL,
     shared: bool = False,
     claim_seconds: float = CLAIM_SECONDS,
 ) -> Result:
@@ -91,33 +91,35 @@ def run(
     """
     farm = open_farm(comm)
 
-    def keeper_of() -> Keeper | None:
-        return keeper_for(output, checkpoint_seconds, claim_seconds if shared else None)
+    def keeper_of() -> Checkpoint | None:
+        return checkpoint_for(output, checkpoint_seconds, claim_seconds if shared else None)
 
-    def signs_of() -> StopSigns:
+    def signs_of() -> StopConditions:
         some_seconds(checkpoint_seconds, "checkpoint_seconds")
         some_seconds(claim_seconds, "claim_seconds")
         if farm.rank > 0:
-            Wanted.check_same(noise, backend, first)
-        return StopSigns(time_limit, stop_signal, asks=farm.rank == 0)
+            ShotEngineSpec.check_same(noise, backend, first)
+        return StopConditions(time_limit, stop_signal, asks=farm.rank == 0)
 
     with ending_the_job(farm):
         # Every rank has arguments of its own, and might be the only one whose are wrong.
-        first = json.loads(farm.share(json.dumps(Wanted.told(noise, backend)).encode()))
-        signs = on_every_rank(farm, signs_of)
+        first = json.loads(farm.share(json.dumps(ShotEngineSpec.told(noise, backend)).encode()))
+        signs = all_ranks_or_none(farm, signs_of)
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
             prepared = from_rank_0(farm, lambda: _kept(plan, farm.size, previous, keeper_of))
-        checked, before, keeper = prepared or (None, None, None)
-        options = RunOptions(device, noise, backend, before, keeper, Watchman(signs, keeper))
-        if keeper is not None:
-            options = replace(options, finish=keeper.finish)
+        checked, before, checkpoint = prepared or (None, None, None)
+        options = RunOptions(
+            device, noise, backend, before, checkpoint, ProgressMonitor(signs, checkpoint)
+        )
+        if checkpoint is not None:
+            options = replace(options, finish=checkpoint.finish)
         return run_on_farm(checked, farm, options)
 
 
-def keeper_for(
+def checkpoint_for(
     output: str | Path | None, checkpoint_seconds: float, claim_seconds: float | None
-) -> Keeper | None:
+) -> Checkpoint | None:
     """Return who keeps an output; None if there is none.
 
     Args:
@@ -133,28 +135,28 @@ def keeper_for(
             raise InputError("shared: given without an output, expected one that jobs can share")
         return None
     if claim_seconds is None:
-        return Keeper.of(output, checkpoint_seconds)
-    return SharedKeeper.of(output, checkpoint_seconds, claim_seconds)
+        return Checkpoint.of(output, checkpoint_seconds)
+    return SharedCheckpoint.of(output, checkpoint_seconds, claim_seconds)
 
 
 def _kept(
     plan: Plan | None,
     ranks: int,
     previous: Result | None,
-    keeper_of: Callable[[], Keeper | None],
-) -> tuple[Plan, Result | None, Keeper | None]:
+    keeper_of: Callable[[], Checkpoint | None],
+) -> tuple[Plan, Result | None, Checkpoint | None]:
     """Check a plan, and look at what the output file holds."""
     checked = check_plan(plan, ranks)
-    keeper = keeper_of()
-    if keeper is None:
+    checkpoint = keeper_of()
+    if checkpoint is None:
         return checked, previous, None
     if previous is not None:
         raise InputError("previous: given with an output, expected only one of them")
-    return checked, keeper.found(checked.config["mode"]), keeper
+    return checked, checkpoint.found(checked.config["mode"]), checkpoint
 
 
 @dataclass(frozen=True, eq=False)
-class _Opener:
+class _EngineFactory:
     """Makes the work of what rank 0 shares, on this rank or in a process of its own.
 
     Attributes:
@@ -166,55 +168,57 @@ class _Opener:
 
     limits: Limits
     device: Device
-    wanted: Wanted | None
+    wanted: ShotEngineSpec | None
     engine: Any
 
-    def __call__(self, payload: bytes) -> Work:
+    def __call__(self, payload: bytes) -> TaskFunction:
         """Make the work."""
         if payload.startswith(MARK_OF_CONTRACTION):
             return open_contraction(payload)
         engine = self.engine or _engine(self.limits, self.device, self.wanted, None)
         if payload.startswith(MARK_OF_EXACT):
-            return WorkOrder.from_bytes(payload).worker(engine.statevector)
-        return ShotOrder.from_bytes(payload).worker(engine)
+            return ExactTasks.from_bytes(payload).worker(engine.statevector)
+        return ShotTasks.from_bytes(payload).worker(engine)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Opener, (self.limits, self.device, self.wanted, None)
+        return _EngineFactory, (self.limits, self.device, self.wanted, None)
 
 
 def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None) -> Result:
     """Run a plan, which only rank 0 has, on a farm; see :func:`run`."""
     options = options or RunOptions()
-    laps = Laps()
+    timer = PhaseTimer()
     try:
         prepared = from_rank_0(farm, lambda: _prepare(plan, options))
         if farm.share(b"finished" if prepared and prepared.finished else b""):
             return _shared(prepared, farm, options)
         limits, wanted = _shared_means(prepared, farm)
-        opener = _open(limits, wanted, farm, options, prepared)
+        factory = _open(limits, wanted, farm, options, prepared)
     except HpcqError:
-        if options.keeper is not None:
-            options.keeper.withdraw()
+        if options.checkpoint is not None:
+            options.checkpoint.withdraw()
         raise
-    name = opener.engine.name if wanted is not None else opener.device
+    name = factory.engine.name if wanted is not None else factory.device
     where = farm.names(f"{socket.gethostname()} {name}")
-    laps.end("share")
+    timer.end("share")
     with blas_threads(1):
         if prepared is None:
-            return result_of(farm.follow(opener))
+            return result_of(farm.follow(factory))
         failure: HpcqError | None = None
-        with farm.lead(opener) as lead:
-            keeper = options.keeper
-            if isinstance(keeper, SharedKeeper):
-                lead.partners = keeper.partner
-            account = Account(farm, where, limits.threads, laps, lead.ledger, options.previous)
+        with farm.coordinator(factory) as coordinator:
+            checkpoint = options.checkpoint
+            if isinstance(checkpoint, SharedCheckpoint):
+                coordinator.partners = checkpoint.partner
+            accounting = RunAccounting(
+                farm, where, limits.threads, timer, coordinator.ledger, options.previous
+            )
             try:
-                result = _computed(prepared, lead, farm, account, opener.engine)
+                result = _computed(prepared, coordinator, farm, accounting, factory.engine)
                 options.finish(result)
-                lead.closing = result.to_bytes()
+                coordinator.closing = result.to_bytes()
             except HpcqError as error:
                 failure = error
-                lead.closing, lead.exit_code = closing_of(error), error.exit_code
+                coordinator.closing, coordinator.exit_code = closing_of(error), error.exit_code
         if failure is not None:
             failure.together = True
             raise failure
@@ -222,19 +226,23 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
 
 
 def _computed(
-    prepared: ExactRun | ShotsRun, lead: Lead, farm: Farm, account: Account, engine: Any
+    prepared: ExactRun | ShotsRun,
+    coordinator: Coordinator,
+    farm: Farm,
+    accounting: RunAccounting,
+    engine: Any,
 ) -> Result:
     """Do a run, or return what another job has written of it meanwhile."""
-    keeper = prepared.options.keeper
+    checkpoint = prepared.options.checkpoint
     try:
-        return prepared.compute(lead, farm, account, engine)
+        return prepared.compute(coordinator, farm, accounting, engine)
     except FolderGoneError:
-        if not isinstance(keeper, SharedKeeper) or not keeper.is_complete():
+        if not isinstance(checkpoint, SharedCheckpoint) or not checkpoint.is_complete():
             raise
-        return load(keeper.path)
+        return load(checkpoint.path)
     except HpcqError:
-        if keeper is not None:
-            keeper.forget_status()
+        if checkpoint is not None:
+            checkpoint.forget_status()
         raise
 
 
@@ -246,13 +254,17 @@ def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOption
     result = prepared.finished
     assert result is not None, "it is finished"
     options.watch.say("the output is complete already, nothing is left to do")
-    keeper = options.keeper
-    from_rank_0(farm, lambda: keeper.finish(result) if keeper and keeper.shared else None)
+    checkpoint = options.checkpoint
+    from_rank_0(
+        farm, lambda: checkpoint.finish(result) if checkpoint and checkpoint.shared else None
+    )
     farm.share(result.to_bytes())
     return result
 
 
-def _shared_means(prepared: ExactRun | ShotsRun | None, farm: Farm) -> tuple[Limits, Wanted | None]:
+def _shared_means(
+    prepared: ExactRun | ShotsRun | None, farm: Farm
+) -> tuple[Limits, ShotEngineSpec | None]:
     """Tell every rank what it may use, and what measures."""
     content = b""
     if prepared is not None:
@@ -260,16 +272,16 @@ def _shared_means(prepared: ExactRun | ShotsRun | None, farm: Farm) -> tuple[Lim
         means = asdict(prepared.order.limits), None if wanted is None else asdict(wanted)
         content = json.dumps(means).encode()
     limits, words = json.loads(farm.share(content))
-    return Limits(**limits), None if words is None else Wanted(**words)
+    return Limits(**limits), None if words is None else ShotEngineSpec(**words)
 
 
 def _open(
     limits: Limits,
-    wanted: Wanted | None,
+    wanted: ShotEngineSpec | None,
     farm: Farm,
     options: RunOptions,
     prepared: ExactRun | ShotsRun | None,
-) -> _Opener:
+) -> _EngineFactory:
     """Open this rank's engine; where one rank cannot, all refuse."""
     real = wanted is not None and wanted.backend is not None
     device: Device = "cpu" if real else device_of(farm, options.device)
@@ -281,11 +293,11 @@ def _open(
             try_templates(prepared.order, engine)
         return engine
 
-    engine = on_every_rank(farm, make)
-    return _Opener(limits, device, wanted, engine)
+    engine = all_ranks_or_none(farm, make)
+    return _EngineFactory(limits, device, wanted, engine)
 
 
-def _engine(limits: Limits, device: Device, wanted: Wanted | None, given: Any) -> Any:
+def _engine(limits: Limits, device: Device, wanted: ShotEngineSpec | None, given: Any) -> Any:
     if wanted is None:
         return AerEngine(limits, device)
     return wanted.open(limits, device, given)
@@ -299,9 +311,9 @@ def _prepare(plan: Plan | None, options: RunOptions) -> ExactRun | ShotsRun:
         try:
             return prepare(plan, options)
         except FolderGoneError:
-            if options.keeper is None:
+            if options.checkpoint is None:
                 raise
-            options = replace(options, previous=options.keeper.found(plan.config["mode"]))
+            options = replace(options, previous=options.checkpoint.found(plan.config["mode"]))
 
 
 def check_plan(plan: object, ranks: int) -> Plan:
@@ -329,9 +341,9 @@ def check_plan(plan: object, ranks: int) -> Plan:
             f"plan: predicted to take {years:.2g} years on {ranks} ranks; expected other cuts "
             "(`hpcq plan` shows what they cost)"
         )
-    if plan.num_tasks > MOST_TASKS:
+    if plan.num_tasks > MAX_TASKS:
         raise InputError(
-            f"plan: its slices make {plan.num_tasks} tasks, expected at most {MOST_TASKS}; other "
+            f"plan: its slices make {plan.num_tasks} tasks, expected at most {MAX_TASKS}; other "
             "cuts or more memory would make fewer"
         )
     return plan

@@ -10,21 +10,23 @@ from numpy.typing import NDArray
 
 from hpcq.core.strict_json import digest
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
-from hpcq.engines.shot_engine import Wanted
+from hpcq.engines.shot_engine import ShotEngineSpec
 from hpcq.planning.assembly import Plan
-from hpcq.planning.fingerprint import identity_of
+from hpcq.planning.fingerprint import fingerprint_of
 from hpcq.planning.sampling import Budget, Sampling, enumerated_sampling_of, joint_sampling_of
 from hpcq.reconstruction.estimation.estimator import Estimator
-from hpcq.results.sampling_record import Record
+from hpcq.results.sampling_record import SamplingRecord
 
 
-def record_of(sampling: Sampling, identity: Mapping[str, str], rounds: Sequence[Any]) -> Record:
+def record_of(
+    sampling: Sampling, fingerprint: Mapping[str, str], rounds: Sequence[Any]
+) -> SamplingRecord:
     """Return the record of a run."""
     part_of = {k: p for p, group in enumerate(sampling.parts.groups) for k in group}
     uses = sampling.sources.uses
-    return Record(
+    return SamplingRecord(
         sampling.mode,
-        identity,
+        fingerprint,
         sampling.sources.tensors,
         uses,
         tuple(part_of.get(number) for number in range(len(uses))),
@@ -32,7 +34,7 @@ def record_of(sampling: Sampling, identity: Mapping[str, str], rounds: Sequence[
     )
 
 
-def sampling_again(record: Record, plan: Plan, budget: Budget) -> Sampling | None:
+def sampling_again(record: SamplingRecord, plan: Plan, budget: Budget) -> Sampling | None:
     """Return what further shots of the same kind sample; None if nothing can be."""
     if record.mode == "joint":
         return joint_sampling_of(plan.cut_problem, budget)
@@ -40,10 +42,10 @@ def sampling_again(record: Record, plan: Plan, budget: Budget) -> Sampling | Non
     return enumerated_sampling_of(plan.cut_problem, budget, lean=lean)
 
 
-def shots_identity(plan: Plan, sampling: Sampling, wanted: Wanted) -> dict[str, str]:
+def shots_fingerprint(plan: Plan, sampling: Sampling, wanted: ShotEngineSpec) -> dict[str, str]:
     """Return what a run with shots is known by."""
     return {
-        **identity_of(plan, sampling.cut),
+        **fingerprint_of(plan, sampling.cut),
         "seed": str(plan.config["seed"]),
         "precision": plan.limits.precision,
         "noise": digest(wanted.noise) if wanted.noise else "none",
@@ -63,8 +65,8 @@ def full_tensor(tensor: SampledTensor, found: NDArray[np.complex128]) -> NDArray
     index = np.indices([port.dimension for port in ports], sparse=True)
     digits: list[Any] = [index[number] for number in tensor.mains]
     for number, port in enumerate(ports):
-        if port.twin is not None:
-            digits[place[port.twin]] = digits[place[port.twin]] ^ index[number]
+        if port.shared_with is not None:
+            digits[place[port.shared_with]] = digits[place[port.shared_with]] ^ index[number]
     rows = np.zeros([port.dimension for port in ports], dtype=np.intp)
     for digit, size in zip(digits, sizes, strict=True):
         rows = rows * size + digit

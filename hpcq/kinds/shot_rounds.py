@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.kinds.shot_schedule import MARGIN, Account, Schedule, Step
+from hpcq.kinds.shot_schedule import MARGIN, BaseSchedule, PlannedRound, Schedule
 from hpcq.planning.sampling import Sampling
-from hpcq.reconstruction.estimation.allocation import by_spread, evenly
+from hpcq.reconstruction.estimation.allocation import even_allocation, neyman_allocation
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.estimator import Estimator, Round
-from hpcq.reconstruction.estimation.joint_samples import Drawn, JointEstimator, JointRound
-from hpcq.reconstruction.estimation.outcome_signals import Recipes, fewest_shots, first_recipes
-from hpcq.reconstruction.estimation.variant_batches import Batch
+from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
+from hpcq.reconstruction.estimation.joint_samples import JointDraws, JointEstimator, JointRound
+from hpcq.reconstruction.estimation.outcome_signals import (
+    Inversions,
+    fewest_shots,
+    first_inversions,
+)
+from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
 _PILOT = 0.1
 _PILOT_SHOTS = 16
@@ -52,7 +56,7 @@ def make_schedule(sampling: Sampling, seed: int, rounds: Sequence[Any] = ()) -> 
     return EnumeratedSchedule(sampling, rounds)
 
 
-class EnumeratedSchedule(Account):
+class EnumeratedSchedule(BaseSchedule):
     """Rounds that run every variant, better and better spread.
 
     Args:
@@ -60,34 +64,36 @@ class EnumeratedSchedule(Account):
         rounds: Rounds of earlier runs.
     """
 
-    def __init__(self, sampling: Sampling, rounds: Sequence[Round] = ()) -> None:
+    def __init__(self, sampling: Sampling, rounds: Sequence[ShotRound] = ()) -> None:
         assert sampling.reconstruction is not None, "the mode is enumerated"
         self._estimator = Estimator(sampling.sources, sampling.reconstruction, list(rounds))
         super().__init__(sampling.budget, self._estimator)
         self._tensors = sampling.sources.tensors
         self._least = fewest_shots(self._tensors)
 
-    def next(self) -> Step | None:
+    def next(self) -> PlannedRound | None:
         """Return the next round; None when the budget is spent or the precision reached."""
         size = self._size()
         if size == 0 and (self._estimator.rounds or self._least):
             return None
         few = self._are_few
-        recipes = tuple(first_recipes(tensor) for tensor in self._tensors)
+        inversions = tuple(first_inversions(tensor) for tensor in self._tensors)
         if not self._estimator.rounds:
             weight = size if few else _PILOT_WEIGHT * size
-            return self._step(weight, recipes, evenly(self._needed(recipes), size))
+            return self._step(weight, inversions, even_allocation(self._needed(inversions), size))
         importance = self._importance()
         if few:
-            found = self._estimator.spreads(recipes, importance)
+            found = self._estimator.spreads(inversions, importance)
             even = np.concatenate([np.full(len(own), np.sqrt(own).mean() ** 2) for own in found])
-            return self._step(size, recipes, by_spread(even, self._needed(recipes), size))
-        recipes = self._estimator.choose_recipes(importance)
-        needed = self._needed(recipes)
-        spreads = np.concatenate(self._estimator.spreads(recipes, importance))
+            return self._step(
+                size, inversions, neyman_allocation(even, self._needed(inversions), size)
+            )
+        inversions = self._estimator.choose_inversions(importance)
+        needed = self._needed(inversions)
+        spreads = np.concatenate(self._estimator.spreads(inversions, importance))
         if self.budget.precision is not None:
             size = max(min(size, self._enough(spreads, importance)), int(needed.sum()))
-        return self._step(size, recipes, by_spread(spreads, needed, size))
+        return self._step(size, inversions, neyman_allocation(spreads, needed, size))
 
     @property
     def fewest(self) -> int:
@@ -99,9 +105,9 @@ class EnumeratedSchedule(Account):
         """Most shots of a round toward a precision: any number."""
         return None
 
-    def take(self, step: Step, counts: Sequence[Counts]) -> None:
+    def take(self, step: PlannedRound, counts: Sequence[Counts]) -> None:
         """Take in what a round measured."""
-        self._estimator.add(Round(step.weight, step.plan, tuple(counts)))
+        self._estimator.add(ShotRound(step.weight, step.plan, tuple(counts)))
         self._forget()
 
     def _size(self) -> int:
@@ -169,24 +175,26 @@ class EnumeratedSchedule(Account):
             return np.ones(len(errors))
         return np.asarray((errors / worst) ** _SHARPNESS)
 
-    def _needed(self, recipes: Sequence[Recipes]) -> NDArray[np.bool_]:
+    def _needed(self, inversions: Sequence[Inversions]) -> NDArray[np.bool_]:
         """Say which variants of all sources need shots."""
         needed = [
             reader.used(own) & reader.informative
-            for reader, own in zip(self._estimator.readers, recipes, strict=True)
+            for reader, own in zip(self._estimator.readers, inversions, strict=True)
         ]
         return np.concatenate([np.empty(0, dtype=bool), *needed])
 
-    def _step(self, weight: float, recipes: tuple[Recipes, ...], shots: NDArray[np.int64]) -> Step:
+    def _step(
+        self, weight: float, inversions: tuple[Inversions, ...], shots: NDArray[np.int64]
+    ) -> PlannedRound:
         ends = np.cumsum([tensor.num_variants for tensor in self._tensors])
         batches = [
-            Batch.of_all(tensor, own)
+            VariantBatch.of_all(tensor, own)
             for tensor, own in zip(self._tensors, np.split(shots, ends[:-1]), strict=False)
         ]
-        return Step(tuple(batches), max(float(weight), 1.0), recipes)
+        return PlannedRound(tuple(batches), max(float(weight), 1.0), inversions)
 
 
-class JointSchedule(Account):
+class JointSchedule(BaseSchedule):
     """Rounds of joint samples.
 
     Args:
@@ -205,7 +213,7 @@ class JointSchedule(Account):
             // max((len(tensor.bases) for tensor in sampling.sources.tensors), default=1),
         )
 
-    def next(self) -> Step | None:
+    def next(self) -> PlannedRound | None:
         """Return the next round; None when the budget is spent or the precision reached."""
         each = max(1, self._estimator.bases)
         if self.budget.precision is not None:
@@ -224,7 +232,7 @@ class JointSchedule(Account):
         rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=key))
         drawn = self._estimator.draw(samples, rng)
         batches = self._estimator.batches(drawn, size)
-        return Step(tuple(batches), float(size), drawn)
+        return PlannedRound(tuple(batches), float(size), drawn)
 
     @property
     def fewest(self) -> int:
@@ -236,9 +244,9 @@ class JointSchedule(Account):
         """Most shots of a round toward a precision: more would repeat the same samples."""
         return self._most * max(1, self._estimator.bases) * _JOINT_SHOTS
 
-    def take(self, step: Step, counts: Sequence[Counts]) -> None:
+    def take(self, step: PlannedRound, counts: Sequence[Counts]) -> None:
         """Take in what a round measured."""
-        assert isinstance(step.plan, Drawn), "it is a step of this schedule"
+        assert isinstance(step.plan, JointDraws), "it is a step of this schedule"
         rows = tuple(batch.rows for batch in step.batches)
         self._estimator.add(JointRound(step.weight, step.plan, rows, tuple(counts)))
         self._forget()

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from hpcq.planning.sampling import Budget
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.estimator import Estimator, Round
+from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
 from hpcq.reconstruction.estimation.joint_samples import JointEstimator, JointRound
-from hpcq.reconstruction.estimation.variant_batches import Batch
+from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
 MARGIN = 1.05
 """How much further than a precision a round is to go, as it may fall short."""
@@ -23,7 +23,7 @@ _GROWTH = 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class PlannedRound:
     """A round to be done.
 
     Attributes:
@@ -32,7 +32,7 @@ class Step:
         plan: What the estimator needs to know beside the counts.
     """
 
-    batches: tuple[Batch, ...]
+    batches: tuple[VariantBatch, ...]
     weight: float
     plan: Any
 
@@ -48,7 +48,7 @@ class Schedule(Protocol):
     budget: Budget
 
     @property
-    def rounds(self) -> Sequence[Round] | Sequence[JointRound]:
+    def rounds(self) -> Sequence[ShotRound] | Sequence[JointRound]:
         """The rounds so far, those of earlier runs first."""
 
     @property
@@ -63,10 +63,10 @@ class Schedule(Protocol):
     def largest(self) -> int | None:
         """Most shots of a round toward a precision; None for any number."""
 
-    def next(self) -> Step | None:
+    def next(self) -> PlannedRound | None:
         """Return the next round; None when the budget is spent or the precision reached."""
 
-    def take(self, step: Step, counts: Sequence[Counts]) -> None:
+    def take(self, step: PlannedRound, counts: Sequence[Counts]) -> None:
         """Take in what a round measured."""
 
     def values(self) -> NDArray[np.float64]:
@@ -82,7 +82,7 @@ class Schedule(Protocol):
         """Return standard errors to decide by; they are not smaller than :meth:`errors`."""
 
 
-class Account:
+class BaseSchedule:
     """What both kinds of schedules share: the account of shots.
 
     Args:

@@ -13,14 +13,14 @@ from hpcq.circuits.pauli_text import as_strings
 from hpcq.core.limits import Limits
 from hpcq.cutting.packing import pack, unpack
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor, Template, defers
-from hpcq.engines.protocol import Run, ShotEngine
-from hpcq.engines.shot_engine import Wanted
-from hpcq.parallel.tasks import Tasks, Work
+from hpcq.engines.protocol import ShotEngine, ShotRequest
+from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.reconstruction.estimation import counts
 from hpcq.reconstruction.estimation.variant_batches import (
-    Batch,
     Portion,
     Task,
+    VariantBatch,
     make_tasks,
     pack_task,
     unpack_task,
@@ -31,7 +31,7 @@ MARK = b"shots "
 
 
 @dataclass(frozen=True, eq=False)
-class ShotOrder:
+class ShotTasks:
     """The sources to measure; what is measured of them comes round by round.
 
     Attributes:
@@ -45,13 +45,13 @@ class ShotOrder:
     tensors: tuple[SampledTensor, ...]
     limits: Limits
     seed: int
-    wanted: Wanted
+    wanted: ShotEngineSpec
     names: tuple[int, ...] = ()
     _prepared: dict[tuple[int, tuple[int, ...], bool], tuple[Template, Any]] = field(
         default_factory=dict, init=False
     )
 
-    def tasks(self, batches: Sequence[Batch]) -> list[Task]:
+    def tasks(self, batches: Sequence[VariantBatch]) -> list[Task]:
         """Divide a round into tasks."""
         noisy, whole = self.wanted.noise is not None, self.wanted.backend is not None
         return make_tasks(self.tensors, batches, noisy=noisy, whole=whole)
@@ -67,7 +67,7 @@ class ShotOrder:
             self._prepared[key] = (template, engine.prepare(template))
         return self._prepared[key]
 
-    def farmed(self, number: int, batches: Sequence[Batch], tasks: Sequence[Task]) -> Tasks:
+    def farmed(self, number: int, batches: Sequence[VariantBatch], tasks: Sequence[Task]) -> Tasks:
         """Return the tasks of round ``number``, for the farm."""
         sources = np.array([task[0].source for task in tasks], dtype=np.int64)
 
@@ -80,16 +80,16 @@ class ShotOrder:
         return Tasks(
             np.array([sum(piece.seconds for piece in task) for task in tasks]),
             np.uint64,
-            ticket=lambda place: pack_task(number, place, tasks[place], batches),
+            payload=lambda place: pack_task(number, place, tasks[place], batches),
             owner=lambda places: sources[places],
             describe=describe,
         )
 
-    def worker(self, engine: ShotEngine) -> Work:
+    def worker(self, engine: ShotEngine) -> TaskFunction:
         """Return the function that does a task with the given engine."""
 
-        def work(_task: int, ticket: bytes) -> NDArray[np.uint64]:
-            number, place, portions = unpack_task(ticket)
+        def work(_task: int, payload: bytes) -> NDArray[np.uint64]:
+            number, place, portions = unpack_task(payload)
             seeds = np.random.SeedSequence(self.seed, spawn_key=(number, place))
             seed = int(seeds.generate_state(1, np.uint64)[0] >> 1)
             variants = [portion.variants.tolist() for portion in portions]
@@ -109,7 +109,9 @@ class ShotOrder:
 
         return work
 
-    def _run(self, portion: Portion, variants: Sequence[Sequence[int]], engine: ShotEngine) -> Run:
+    def _run(
+        self, portion: Portion, variants: Sequence[Sequence[int]], engine: ShotEngine
+    ) -> ShotRequest:
         """Return what the engine is to measure for a portion of a task."""
         source, measured = portion.source, portion.measured
         deferred = engine.deferred and defers(measured, int(portion.shots.max()))
@@ -118,7 +120,7 @@ class ShotOrder:
         for row, own in enumerate(variants):
             table = self.tensors[source].angles(own[:-1], own[-1])
             rows[row] = [table[column] for column in template.columns]
-        return Run(prepared, rows, portion.shots)
+        return ShotRequest(prepared, rows, portion.shots)
 
     def to_bytes(self) -> bytes:
         """Pack the order."""
@@ -132,7 +134,7 @@ class ShotOrder:
         return MARK + pack(header, [tensor.subcircuit for tensor in self.tensors])
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> ShotOrder:
+    def from_bytes(cls, data: bytes) -> ShotTasks:
         """Unpack what :meth:`to_bytes` packed."""
         header, subcircuits = unpack(data.removeprefix(MARK))
         tensors = tuple(
@@ -141,7 +143,9 @@ class ShotOrder:
                 subcircuits, header["strings"], header["lean"], strict=True
             )
         )
-        return cls(tensors, Limits(**header["limits"]), header["seed"], Wanted(**header["wanted"]))
+        return cls(
+            tensors, Limits(**header["limits"]), header["seed"], ShotEngineSpec(**header["wanted"])
+        )
 
 
 def _span(rows: NDArray[np.int64]) -> str:

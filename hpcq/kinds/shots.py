@@ -11,34 +11,34 @@ import numpy as np
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.engines.protocol import ShotEngine
-from hpcq.engines.shot_engine import Wanted
-from hpcq.kinds.shot_records import record_of, sampling_again, shots_identity, tensors_of
+from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.kinds.shot_records import record_of, sampling_again, shots_fingerprint, tensors_of
 from hpcq.kinds.shot_rounds import make_schedule
-from hpcq.kinds.shot_schedule import Schedule, Step
-from hpcq.kinds.shot_tasks import ShotOrder
+from hpcq.kinds.shot_schedule import PlannedRound, Schedule
+from hpcq.kinds.shot_tasks import ShotTasks
 from hpcq.parallel.local_worker import in_process
-from hpcq.parallel.tasks import Finished
+from hpcq.parallel.tasks import FinishedTasks
 from hpcq.planning.assembly import Plan
-from hpcq.planning.fingerprint import Asked, check_same
+from hpcq.planning.fingerprint import RequestSummary, check_same_run
 from hpcq.planning.sampling import MAX_VARIANTS, Sampling, check_memory
 from hpcq.reconstruction.estimation.counts import Counts, unpack
 from hpcq.reconstruction.estimation.variant_batches import Task
-from hpcq.results.result import Details, Result, Stage, Unfinished
-from hpcq.results.sampling_record import Record
-from hpcq.runs.checkpoint import asked_before
+from hpcq.results.result import PartialProgress, Result, ResultDetails, Stage
+from hpcq.results.sampling_record import SamplingRecord
+from hpcq.runs.checkpoint import summary_of_request
 from hpcq.runs.collective import check_outcome
 from hpcq.runs.options import RunOptions
-from hpcq.runs.provenance import Account
+from hpcq.runs.provenance import RunAccounting
 
 if TYPE_CHECKING:
-    from hpcq.parallel.serial import Farm, Lead
+    from hpcq.parallel.serial import Coordinator, Farm
 
 _BUDGET = ("shots", "standard_error", "max_variants")
 _HOPELESS_SHOTS = 1e13
 _HOPELESS_ROUNDS = 1e5
 """Rounds of joint samples that take hours for planning alone, at a few hundredths of a second."""
 
-_APART_SECONDS = 2.0
+_SUBPROCESS_SECONDS = 2.0
 """Predicted seconds of a round on each rank from which ranks measure in processes of their own."""
 
 
@@ -52,29 +52,31 @@ class ShotsRun:
         order: The work order.
         options: How to run.
         schedule: The rounds.
-        identity: What must be the same for a run to go on from this one.
+        fingerprint: What must be the same for a run to go on from this one.
         before: Rounds that were there before the run was first started.
         done: What an earlier start has done of the round that comes next.
     """
 
     plan: Plan
     sampling: Sampling
-    order: ShotOrder
+    order: ShotTasks
     options: RunOptions
     schedule: Schedule
-    identity: dict[str, str]
+    fingerprint: dict[str, str]
     before: int
-    done: Unfinished
+    done: PartialProgress
 
     @property
     def finished(self) -> Result | None:
         """The result, where jobs share one and it is there: then none adds shots of its own."""
-        previous, keeper = self.options.previous, self.options.keeper
-        if previous is None or keeper is None or not keeper.shared:
+        previous, checkpoint = self.options.previous, self.options.checkpoint
+        if previous is None or checkpoint is None or not checkpoint.shared:
             return None
         return previous if previous.status == "complete" else None
 
-    def compute(self, lead: Lead, farm: Farm, account: Account, engine: ShotEngine) -> Result:
+    def compute(
+        self, coordinator: Coordinator, farm: Farm, accounting: RunAccounting, engine: ShotEngine
+    ) -> Result:
         """Measure round after round on rank 0.
 
         Raises:
@@ -82,49 +84,53 @@ class ShotsRun:
         """
         watch, schedule = self.options.watch, self.schedule
         work, payload = self.order.worker(engine), b""
-        apart: bool | None = None
+        in_subprocess: bool | None = None
         begun, before, start = len(schedule.rounds), schedule.shots, time.perf_counter()
         while (step := schedule.next()) is not None:
             tasks = self.order.tasks(step.batches)
             seconds = sum(piece.seconds for task in tasks for piece in task) / farm.size
             device = self.order.wanted.backend is not None
-            long = apart or (not device and seconds > _APART_SECONDS)
-            if long != apart and (apart is None or lead.whole):
-                if not payload and (farm.size > 1 or in_process(apart=long)):
+            long = in_subprocess or (not device and seconds > _SUBPROCESS_SECONDS)
+            if long != in_subprocess and (in_subprocess is None or coordinator.whole):
+                if not payload and (farm.size > 1 or in_process(in_subprocess=long)):
                     payload = self.order.to_bytes()
-                lead.open(payload, apart=long, own=work)
-                apart = long
-            counts = self._measured(step, tasks, lead, account)
+                coordinator.open(payload, in_subprocess=long, own=work)
+                in_subprocess = long
+            counts = self._measured(step, tasks, coordinator, accounting)
             schedule.take(step, counts)
             rounds = len(schedule.rounds) - begun
             pace = (time.perf_counter() - start) / max(1, schedule.shots - before)
             watch.say(_said(schedule, rounds, pace))
             _check_hope(schedule)
-        account.end("measure")
-        return self._result("complete", account)
+        accounting.end("measure")
+        return self._result("complete", accounting)
 
     def _measured(
-        self, step: Step, tasks: list[Task], lead: Lead, account: Account
+        self,
+        step: PlannedRound,
+        tasks: list[Task],
+        coordinator: Coordinator,
+        accounting: RunAccounting,
     ) -> list[Counts]:
         """Measure one round."""
         number = len(self.schedule.rounds)
         farmed = self.order.farmed(number, step.batches, tasks)
         name = f"round {number + 1}"
-        done = self.done.stage(name, len(tasks)) or Finished(len(tasks), farmed.dtype)
+        done = self.done.stage(name, len(tasks)) or FinishedTasks(len(tasks), farmed.dtype)
 
         def partial() -> Result:
-            account.end("measure")
-            return self._result("partial", account, (Stage(name, done),))
+            accounting.end("measure")
+            return self._result("partial", accounting, (Stage(name, done),))
 
         self.options.watch.begin(name, partial)
-        outcome = lead.run(farmed, done, self.options.watch, name)
+        outcome = coordinator.run(farmed, done, self.options.watch, name)
         self.options.watch.end_line()
-        account.end("measure")
-        check_outcome(outcome, self.options.keeper, partial)
+        accounting.end("measure")
+        check_outcome(outcome, self.options.checkpoint, partial)
         return _gathered(step, tasks, done)
 
     def _result(
-        self, status: str, account: Account, stages: tuple[Stage, ...] | None = None
+        self, status: str, accounting: RunAccounting, stages: tuple[Stage, ...] | None = None
     ) -> Result:
         """Return what is known, with all counts."""
         plan, sampling, schedule = self.plan, self.sampling, self.schedule
@@ -142,23 +148,23 @@ class ShotsRun:
             status=status,
             config={**plan.config, "device": options.device, **engine},
             provenance={
-                **account.provenance(),
+                **accounting.provenance(),
                 "shots": schedule.shots,
                 "rounds": len(schedule.rounds),
             },
-            details=Details(
+            details=ResultDetails(
                 plan.circuit,
                 plan.cuts,
                 plan.observables,
-                plan.reduced.cone_of,
+                plan.simplified.cone_of,
                 sampling.cut.subcircuits,
                 sampling.cut.edges,
                 sampling.parts.terms.strings,
                 tensors,
-                record_of(sampling, self.identity, schedule.rounds),
-                self.identity,
-                None if stages is None else Unfinished(stages, self.before),
-                account.timelines(),
+                record_of(sampling, self.fingerprint, schedule.rounds),
+                self.fingerprint,
+                None if stages is None else PartialProgress(stages, self.before),
+                accounting.timelines(),
             ),
         )
 
@@ -172,27 +178,27 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
     """
     sampling = plan.sampling
     assert sampling is not None, "it is a plan with shots"
-    wanted = Wanted.of(options.noise, options.backend)
+    wanted = ShotEngineSpec.of(options.noise, options.backend)
     record = _record(options.previous)
     unfinished = _unfinished(options.previous)
     if record is not None:
         sampling = sampling_again(record, plan, sampling.budget) or sampling
-    identity = shots_identity(plan, sampling, wanted)
+    fingerprint = shots_fingerprint(plan, sampling, wanted)
     if record is not None:
-        asked = asked_before(options.previous), Asked.by(plan)
-        check_same(record.identity, identity, "shots", *asked)
+        asked = summary_of_request(options.previous), RequestSummary.by(plan)
+        check_same_run(record.fingerprint, fingerprint, "shots", *asked)
         _check_variants(record, sampling, options.previous, plan)
-    keeper = options.keeper
-    over = keeper is not None and keeper.shared and record is not None
+    checkpoint = options.checkpoint
+    over = checkpoint is not None and checkpoint.shared and record is not None
     if unfinished is not None or over:
         _check_budget(options.previous, plan)
-    if keeper is not None:
+    if checkpoint is not None:
         budget = {name: str(plan.config[name]) for name in _BUDGET}
-        keeper.agree({**identity, **budget}, Asked.by(plan))
+        checkpoint.agree({**fingerprint, **budget}, RequestSummary.by(plan))
     seed = plan.config["seed"]
     uses = sampling.sources.uses
     names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))
-    order = ShotOrder(sampling.sources.tensors, plan.limits, seed, wanted, names)
+    order = ShotTasks(sampling.sources.tensors, plan.limits, seed, wanted, names)
     if wanted.backend is None:
         check_memory(sampling, plan.limits)
     rounds = tuple(record.rounds) if record else ()
@@ -209,11 +215,11 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
             f"shots: {sampling.budget.shots}, expected at least {schedule.fewest}: one for each "
             "variant"
         )
-    done = unfinished or Unfinished(())
-    return ShotsRun(plan, sampling, order, options, schedule, identity, before, done)
+    done = unfinished or PartialProgress(())
+    return ShotsRun(plan, sampling, order, options, schedule, fingerprint, before, done)
 
 
-def _record(previous: object) -> Record | None:
+def _record(previous: object) -> SamplingRecord | None:
     """Return the shots of an earlier run."""
     if previous is None:
         return None
@@ -226,7 +232,7 @@ def _record(previous: object) -> Record | None:
     return details.record
 
 
-def _unfinished(previous: Result | None) -> Unfinished | None:
+def _unfinished(previous: Result | None) -> PartialProgress | None:
     return None if previous is None or previous.details is None else previous.details.unfinished
 
 
@@ -246,7 +252,7 @@ def _check_budget(previous: Result | None, plan: Plan) -> None:
 
 
 def _check_variants(
-    record: Record, sampling: Sampling, previous: Result | None, plan: Plan
+    record: SamplingRecord, sampling: Sampling, previous: Result | None, plan: Plan
 ) -> None:
     """Refuse a ``max_variants`` that asks for another way of sampling than the earlier shots."""
     most = plan.config["max_variants"]
@@ -269,13 +275,13 @@ def _check_variants(
         )
 
 
-def try_templates(order: ShotOrder, engine: ShotEngine) -> None:
+def try_templates(order: ShotTasks, engine: ShotEngine) -> None:
     """Prepare a template of every source, so that what cannot run is refused before anything has.
 
     Raises:
         InputError: If the engine is not fit for it.
     """
-    if order.wanted == Wanted():
+    if order.wanted == ShotEngineSpec():
         return
     for source, tensor in enumerate(order.tensors):
         if tensor.num_bits:
@@ -283,7 +289,7 @@ def try_templates(order: ShotOrder, engine: ShotEngine) -> None:
             order.prepared(source, tuple(every), engine, deferred=engine.deferred)
 
 
-def _gathered(step: Step, tasks: Sequence[Task], results: Finished) -> list[Counts]:
+def _gathered(step: PlannedRound, tasks: Sequence[Task], results: FinishedTasks) -> list[Counts]:
     """Put the counts of all tasks of a round together."""
     rows: list[list[Any]] = [[] for _ in step.batches]
     for task, result in zip(tasks, results, strict=True):

@@ -13,14 +13,14 @@ from hpcq.parallel.ledger import Ledger
 from hpcq.parallel.scheduler import Scheduler
 from hpcq.parallel.tasks import (
     FLUSH_SECONDS,
-    Batch,
     Failure,
-    Finished,
+    FinishedTasks,
     Lease,
     Numbers,
     Outcome,
+    TaskFunction,
+    TaskResults,
     Tasks,
-    Work,
 )
 
 _TICK_SECONDS = 0.05
@@ -29,12 +29,12 @@ _RESCUE_SHARE = 10.0
 """How many times longer than it took to look for slow workers, it is until the next time."""
 
 _WAIT_SECONDS = 5e-3
-_MOST_FAILURES = 20
+_MAX_FAILURES = 20
 """Tasks that are given up before the whole run is."""
 
 
 @dataclass(frozen=True)
-class Stop:
+class StopRequest:
     """An order to stop.
 
     Attributes:
@@ -47,7 +47,7 @@ class Stop:
 
 
 @dataclass(eq=False)
-class Standing:
+class Progress:
     """How a run of the farm stands.
 
     Attributes:
@@ -61,7 +61,7 @@ class Standing:
         failed: Number of tasks that were given up.
     """
 
-    finished: Finished
+    finished: FinishedTasks
     total: int
     before: int = 0
     seconds: float = 0.0
@@ -76,10 +76,10 @@ class Standing:
         return (self.finished.num_done - self.before) / max(self.seconds, 1e-9)
 
 
-class Watch(Protocol):
+class Monitor(Protocol):
     """Is shown how a run stands, many times a second, and may stop it."""
 
-    def __call__(self, standing: Standing) -> Stop | None:
+    def __call__(self, standing: Progress) -> StopRequest | None:
         """Look; return an order to stop, or None."""
 
     @property
@@ -90,12 +90,12 @@ class Watch(Protocol):
         """Hear what went wrong on the way."""
 
 
-class Unwatched:
+class NullMonitor:
     """Nobody looks."""
 
     deadline = None
 
-    def __call__(self, standing: Standing) -> Stop | None:
+    def __call__(self, standing: Progress) -> StopRequest | None:
         """Look away."""
 
     def say(self, line: str) -> None:
@@ -105,7 +105,7 @@ class Unwatched:
 class Partner(Protocol):
     """Shares the tasks of a run with other jobs; see :mod:`hpcq.runs.shared.blocks`."""
 
-    def note(self, batch: Batch, new: Numbers) -> None:
+    def note(self, batch: TaskResults, new: Numbers) -> None:
         """Note what this job has found, and which of its tasks nobody had found before."""
 
     def meet(self, scheduler: Scheduler, *, stopping: bool) -> bool:
@@ -127,13 +127,13 @@ class Transport(Protocol):
 
     workers: Sequence[int]
 
-    def open(self, payload: bytes, apart: bool, work: Work | None) -> None:
+    def open(self, payload: bytes, in_subprocess: bool, work: TaskFunction | None) -> None:
         """Open work on all workers."""
 
     def send(self, worker: int, lease: Lease) -> None:
         """Send a lease to a worker."""
 
-    def receive(self, wait: float) -> tuple[int, Batch] | None:
+    def receive(self, wait: float) -> tuple[int, TaskResults] | None:
         """Return a worker's batch, waiting for some seconds at most."""
 
     def lost(self) -> dict[int, str]:
@@ -144,7 +144,7 @@ class Transport(Protocol):
 
 
 @dataclass(eq=False)
-class _Conductor:
+class _TaskRun:
     """One run of the farm; see :func:`conduct`."""
 
     run: int
@@ -153,7 +153,7 @@ class _Conductor:
     transport: Transport
     ledger: Ledger
     scheduler: Scheduler
-    watch: Watch
+    watch: Monitor
     partner: Partner | None = None
     reasons: dict[int, list[str]] = field(default_factory=dict)
 
@@ -162,12 +162,12 @@ class _Conductor:
         own = self.scheduler.lease(worker, time.monotonic())
         return len(own) > 0 and self._send(worker, own)
 
-    def rescue(self) -> None:
+    def duplicate_stragglers(self) -> None:
         """Send copies of slow workers' tasks to idle ones."""
-        for worker, own in self.scheduler.rescue(time.monotonic()):
+        for worker, own in self.scheduler.duplicate_stragglers(time.monotonic()):
             self._send(worker, own)
 
-    def take(self, worker: int, batch: Batch, since: float) -> None:
+    def take(self, worker: int, batch: TaskResults, since: float) -> None:
         """Take in what a worker sent."""
         if batch.run != self.run:
             return
@@ -181,7 +181,7 @@ class _Conductor:
         self.scheduler.finish(worker, batch.tasks, float(batch.seconds.sum()), now)
         self.ledger.note(worker, batch, self.tasks.owner(batch.tasks), now - since)
 
-    def bury(self) -> None:
+    def handle_lost_workers(self) -> None:
         """Give the tasks of lost workers to others."""
         lost = self.transport.lost()
         if len(lost) == len(self.outcome.lost):
@@ -205,14 +205,14 @@ class _Conductor:
                 more |= self.lease(worker)
 
     def _send(self, worker: int, tasks: Numbers) -> bool:
-        ticket = self.tasks.ticket
-        tickets = () if ticket is None else tuple(map(ticket, tasks.tolist()))
+        payload = self.tasks.payload
+        payloads = () if payload is None else tuple(map(payload, tasks.tolist()))
         dtype = np.dtype(self.tasks.dtype).str
         flush = max(FLUSH_SECONDS, self.scheduler.turn)
-        self.transport.send(worker, Lease(self.run, tasks, dtype, tickets, flush))
+        self.transport.send(worker, Lease(self.run, tasks, dtype, payloads, flush))
         return True
 
-    def _failed(self, worker: int, batch: Batch, now: float) -> None:
+    def _failed(self, worker: int, batch: TaskResults, now: float) -> None:
         task = int(batch.tasks[0])
         what = self.tasks.describe(task)
         reason = f"rank {worker} on {self.transport.host(worker)}: {batch.error}"
@@ -228,11 +228,11 @@ class _Conductor:
 def conduct(
     run: int,
     tasks: Tasks,
-    finished: Finished,
+    finished: FinishedTasks,
     transport: Transport,
     ledger: Ledger,
     since: float,
-    watch: Watch,
+    watch: Monitor,
     partner: Partner | None = None,
 ) -> Outcome:
     """Have tasks computed.
@@ -257,12 +257,12 @@ def conduct(
         tasks.costs,
         transport.workers,
         done=finished.done,
-        kin=tasks.kin,
+        affinity=tasks.affinity,
         admitted=partner is None,
     )
-    own = _Conductor(run, tasks, outcome, transport, ledger, scheduler, watch, partner)
-    standing = Standing(finished, len(finished), finished.num_done)
-    stop: Stop | None = None
+    own = _TaskRun(run, tasks, outcome, transport, ledger, scheduler, watch, partner)
+    standing = Progress(finished, len(finished), finished.num_done)
+    stop: StopRequest | None = None
     started = looked = rescued = time.monotonic()
     idle, pause = 0.0, _RESCUE_SECONDS
     scheduler.until = watch.deadline
@@ -279,12 +279,12 @@ def conduct(
             continue
         idle += scheduler.num_idle * (now - looked)
         looked = now
-        own.bury()
+        own.handle_lost_workers()
         if not scheduler.workers:
             outcome.stopped = "no rank is left to compute"
             break
         if arrived is None and now - rescued > pause:  # otherwise answers may be waiting
-            own.rescue()
+            own.duplicate_stragglers()
             rescued = time.monotonic()
             pause = max(_RESCUE_SECONDS, _RESCUE_SHARE * (rescued - now))
         if partner is not None and partner.meet(scheduler, stopping=stop is not None):
@@ -299,11 +299,11 @@ def conduct(
         asked = watch(standing)
         if asked is not None and (stop is None or asked.until < stop.until):
             stop = asked
-        if len(outcome.failures) >= _MOST_FAILURES:
-            stop = Stop("too many tasks failed", now)
+        if len(outcome.failures) >= _MAX_FAILURES:
+            stop = StopRequest("too many tasks failed", now)
         stuck = scheduler.quiet and scheduler.waiting
         if stop is None and stuck and scheduler.until is not None:
-            stop = Stop("no task fits into the time that is left", now)
+            stop = StopRequest("no task fits into the time that is left", now)
         if stop is not None:
             scheduler.stopped = True
             outcome.stopped = stop.reason

@@ -32,7 +32,7 @@ _HYDRA = "HYDI_CONTROL_FD"
 _LAST_WORDS_SECONDS = 3.0
 """How long other ranks that cannot start MPI either have to say why; they came up together."""
 
-_MOST_ANCESTORS = 64
+_MAX_ANCESTORS = 64
 _LIBRARY = re.compile(rb"/libmpi(ch)?(_\w+)?[-.][^/\n]*$", re.MULTILINE)
 
 
@@ -147,7 +147,7 @@ def _ancestors(environment: Mapping[str, str], proc: Path) -> Iterator[int]:
     """Yield the processes between the launcher and this one: they have its variables too."""
     own = {name: environment[name] for name in launcher_variables(environment)}
     pid = os.getppid()
-    for _ in range(_MOST_ANCESTORS if own else 0):
+    for _ in range(_MAX_ANCESTORS if own else 0):
         if pid <= 1 or not own.items() <= _environment(proc / str(pid)).items():
             return
         yield pid

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.parallel.tasks import Batch, Numbers
+from hpcq.parallel.tasks import Numbers, TaskResults
 
-_MOST_ROWS = 50_000
+_MAX_ROWS = 50_000
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Span:
     """Some tasks that a rank computed without a break.
 
     Attributes:
@@ -43,10 +43,10 @@ class Ledger:
     def __init__(self) -> None:
         self.busy: dict[int, float] = {}
         self.by_owner: dict[int, float] = {}
-        self.stretches: list[Stretch] = []
-        self._most = _MOST_ROWS
+        self.stretches: list[Span] = []
+        self._most = _MAX_ROWS
 
-    def note(self, rank: int, batch: Batch, owners: Numbers, now: float) -> None:
+    def note(self, rank: int, batch: TaskResults, owners: Numbers, now: float) -> None:
         """Note a batch of results.
 
         Args:
@@ -60,10 +60,10 @@ class Ledger:
         for owner in np.unique(owners).tolist():
             own = float(batch.seconds[owners == owner].sum())
             self.by_owner[owner] = self.by_owner.get(owner, 0.0) + own
-        self.stretches.append(Stretch(rank, now - seconds, now, len(batch.tasks), int(owners[0])))
+        self.stretches.append(Span(rank, now - seconds, now, len(batch.tasks), int(owners[0])))
         if len(self.stretches) > self._most:
             self.stretches = _joined(self.stretches)
-            self._most = max(_MOST_ROWS, 2 * len(self.stretches))
+            self._most = max(_MAX_ROWS, 2 * len(self.stretches))
 
     def table(self) -> NDArray[np.float64]:
         """Return the timeline as an array: rank, begin, end, tasks, owner; one row a stretch."""
@@ -71,15 +71,15 @@ class Ledger:
         return np.array(rows, dtype=float).reshape(-1, 5)
 
 
-def _joined(stretches: list[Stretch]) -> list[Stretch]:
+def _joined(stretches: list[Span]) -> list[Span]:
     """Join every two neighbouring stretches of a rank."""
-    joined: list[Stretch] = []
-    waiting: dict[int, Stretch] = {}
+    joined: list[Span] = []
+    waiting: dict[int, Span] = {}
     for own in stretches:
         first = waiting.pop(own.rank, None)
         if first is None:
             waiting[own.rank] = own
         else:
             tasks = first.tasks + own.tasks
-            joined.append(Stretch(own.rank, first.begin, own.end, tasks, first.owner))
+            joined.append(Span(own.rank, first.begin, own.end, tasks, first.owner))
     return sorted([*joined, *waiting.values()], key=lambda own: own.end)

@@ -5,40 +5,42 @@ from __future__ import annotations
 import os
 
 from hpcq.parallel.subprocess_worker import ProcessWorker
-from hpcq.parallel.tasks import Opener, Work
+from hpcq.parallel.tasks import TaskFunction, WorkerFactory
 from hpcq.parallel.worker import ThreadWorker, Worker
 
 _VARIABLE = "HPCQ_WORKERS"
 """Environment variable: ``thread`` or ``process``, where the farm should not choose."""
 
 
-def in_process(*, apart: bool) -> bool:
+def in_process(*, in_subprocess: bool) -> bool:
     """Say whether a worker gets a process of its own; the environment may overrule."""
     wanted = os.environ.get(_VARIABLE, "")
-    return wanted == "process" or (apart and wanted != "thread")
+    return wanted == "process" or (in_subprocess and wanted != "thread")
 
 
-class OwnWorker:
+class LocalWorker:
     """A rank's worker, whichever kind the work that is open wants.
 
     Args:
-        opener: Makes the work.
+        factory: Makes the work.
     """
 
-    def __init__(self, opener: Opener) -> None:
+    def __init__(self, factory: WorkerFactory) -> None:
         self.worker: Worker | None = None
-        self._opener = opener
+        self._opener = factory
         self._process = False
 
-    def open(self, payload: bytes, *, apart: bool, work: Work | None = None) -> None:
+    def open(
+        self, payload: bytes, *, in_subprocess: bool, work: TaskFunction | None = None
+    ) -> None:
         """Open work on it.
 
         Args:
             payload: What the opener makes the work of.
-            apart: Whether it is long enough for a process of its own.
+            in_subprocess: Whether it is long enough for a process of its own.
             work: The work, where this process has it already.
         """
-        process = in_process(apart=apart)
+        process = in_process(in_subprocess=in_subprocess)
         if self.worker is not None and self._process != process:
             self.close()
         if self.worker is None:

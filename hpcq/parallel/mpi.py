@@ -21,10 +21,10 @@ import numpy as np
 
 from hpcq.core.system import complain, usable_cores, usable_memory
 from hpcq.parallel import wire
-from hpcq.parallel.local_worker import OwnWorker
+from hpcq.parallel.local_worker import LocalWorker
 from hpcq.parallel.private_communicator import private_comm
-from hpcq.parallel.serial import Lead
-from hpcq.parallel.tasks import Batch, Lease, Opener, Work
+from hpcq.parallel.serial import Coordinator
+from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -42,7 +42,7 @@ _GOODBYE_SECONDS, _STOP_SECONDS = 30.0, 3.0
 _SLAB = 1 << 30
 _FAULT_TOLERANT = "OMPI_MCA_mpi_ft_enable"
 _losses: list[bool] = []
-_BYE = Batch(-1, *(np.empty(0, dtype=np.int64),) * 2, np.empty(0), np.empty(0))
+_BYE = TaskResults(-1, *(np.empty(0, dtype=np.int64),) * 2, np.empty(0), np.empty(0))
 
 
 class MpiFarm:
@@ -137,30 +137,30 @@ class MpiFarm:
         return bool(self._lost)
 
     @contextmanager
-    def lead(self, opener: Opener) -> Iterator[Lead]:
+    def coordinator(self, factory: WorkerFactory) -> Iterator[Coordinator]:
         """Lead the other ranks; see :class:`hpcq.parallel.serial.Farm`."""
-        own = OwnWorker(opener) if self.rank_0_works else None
-        transport = _Ranks(self, own, opener)
-        lead = Lead(transport)
+        own = LocalWorker(factory) if self.rank_0_works else None
+        transport = _Ranks(self, own, factory)
+        coordinator = Coordinator(transport)
         try:
-            yield lead
+            yield coordinator
         finally:
             transport.close()
-        self._dismiss(lead.closing, lead.exit_code)
+        self._dismiss(coordinator.closing, coordinator.exit_code)
 
-    def follow(self, opener: Opener) -> bytes:
+    def follow(self, factory: WorkerFactory) -> bytes:
         """Compute what rank 0 leases; see :class:`hpcq.parallel.serial.Farm`."""
         try:
-            return self._follow(opener)
+            return self._follow(factory)
         except self._mpi_errors():
             if not self._survives:
                 raise
             complain(f"hpcq: rank {self.rank}: rank 0 is lost, and the job with it")
             os._exit(1)
 
-    def _follow(self, opener: Opener) -> bytes:
-        own = OwnWorker(opener)
-        nap = _Nap()
+    def _follow(self, factory: WorkerFactory) -> bytes:
+        own = LocalWorker(factory)
+        nap = _Backoff()
         try:
             while True:
                 busy = self._push()
@@ -174,7 +174,7 @@ class MpiFarm:
                             _never_finalize()
                         return message[1:]
                     if tag == _OPEN:
-                        own.open(self.share(b""), apart=bool(message[0]))
+                        own.open(self.share(b""), in_subprocess=bool(message[0]))
                     elif own.worker is not None:
                         own.worker.put(wire.read_lease(message))
                 batch = own.worker.collect() if own.worker is not None else None
@@ -209,7 +209,7 @@ class MpiFarm:
         patience = _STOP_SECONDS if exit_code else _GOODBYE_SECONDS
         self._say_all(_END, bytes([self.has_losses]) + closing)
         missing = set(range(1, self.size)) - self._lost.keys()
-        nap, last = _Nap(), time.monotonic()
+        nap, last = _Backoff(), time.monotonic()
         while missing:
             found = self._receive_batch()
             if found is None:
@@ -229,7 +229,7 @@ class MpiFarm:
         """End all ranks at once."""
         self._comm.Abort(exit_code)
 
-    def _post(self, batch: Batch) -> None:
+    def _post(self, batch: TaskResults) -> None:
         """Send results to rank 0: a header, and the numbers in slabs."""
         self._say(0, _HEADER, wire.batch_header(batch))
         data = np.ascontiguousarray(batch.data).view(np.uint8)
@@ -252,7 +252,7 @@ class MpiFarm:
         return left
 
     def _flush(self) -> None:
-        nap = _Nap()
+        nap = _Backoff()
         while self._outbox:
             if not self._push():
                 nap()
@@ -269,12 +269,12 @@ class MpiFarm:
                 return status.Get_tag(), buffer.tobytes()
         return None
 
-    def _receive_batch(self) -> tuple[int, Batch] | None:
+    def _receive_batch(self) -> tuple[int, TaskResults] | None:
         """Take the next results of another rank, if there are any."""
         from mpi4py import MPI
 
         status = MPI.Status()
-        found: list[tuple[int, Batch]] = []
+        found: list[tuple[int, TaskResults]] = []
         with self._losing(None):
             if not self._comm.Iprobe(MPI.ANY_SOURCE, _HEADER, status):
                 return None
@@ -323,22 +323,22 @@ class MpiFarm:
 class _Ranks:
     """The way to all ranks that compute."""
 
-    def __init__(self, farm: MpiFarm, own: OwnWorker | None, opener: Opener) -> None:
-        self._farm, self._own, self._opener = farm, own, opener
+    def __init__(self, farm: MpiFarm, own: LocalWorker | None, factory: WorkerFactory) -> None:
+        self._farm, self._own, self._opener = farm, own, factory
         self.workers: Sequence[int] = range(0 if own else 1, farm.size)
-        self._nap = _Nap()
+        self._nap = _Backoff()
         self._looked = 0.0
 
-    def open(self, payload: bytes, apart: bool, work: Work | None) -> None:
+    def open(self, payload: bytes, in_subprocess: bool, work: TaskFunction | None) -> None:
         """Open work on all ranks; once one is lost, on rank 0 alone, as sharing takes all."""
         if self._farm.has_losses:
             self.workers = [0]
-            self._own = self._own or OwnWorker(self._opener)
+            self._own = self._own or LocalWorker(self._opener)
         else:
-            self._farm._say_all(_OPEN, bytes([apart]))
+            self._farm._say_all(_OPEN, bytes([in_subprocess]))
             self._farm.share(payload)
         if self._own:
-            self._own.open(payload, apart=apart, work=work)
+            self._own.open(payload, in_subprocess=in_subprocess, work=work)
 
     def send(self, worker: int, lease: Lease) -> None:
         """Send a lease."""
@@ -347,7 +347,7 @@ class _Ranks:
         else:
             self._farm._say(worker, _LEASE, wire.lease(lease))
 
-    def receive(self, wait: float) -> tuple[int, Batch] | None:
+    def receive(self, wait: float) -> tuple[int, TaskResults] | None:
         """Return results of any rank; without any, nap a little."""
         farm, self._nap.longest = self._farm, wait
         farm._push()
@@ -380,7 +380,7 @@ class _Ranks:
         return hosts[worker] if worker < len(hosts) else "?"
 
 
-class _Nap:
+class _Backoff:
     """Sleeps a little longer each time, so that waiting costs next to nothing."""
 
     def __init__(self) -> None:
@@ -417,6 +417,6 @@ def leave(exit_code: int) -> None:
 
 
 def _wait(request: Any) -> None:
-    nap = _Nap()
+    nap = _Backoff()
     while not request.Test():
         nap()

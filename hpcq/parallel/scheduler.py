@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpcq.parallel.task_queue import Room, Waiting
+from hpcq.parallel.task_queue import LeaseLimits, TaskQueue
 from hpcq.parallel.tasks import Numbers
 
 LEASE_SECONDS = 2.0
@@ -19,14 +19,14 @@ LEASE_SECONDS = 2.0
 _TURN_SECONDS = 2e-4
 """How often each worker may be heard: with N workers, every N times this."""
 
-_LEAST_TURNS = 0.25
+_MIN_TURNS = 0.25
 
 _AT_ONCE = 2
 _SHARE = 2.0
 _FIRST_SECONDS = 0.05
 """The most predicted work of several tasks in one lease while nothing is measured yet."""
 
-_MOST_TASKS = 1 << 16
+_MAX_TASKS = 1 << 16
 _MEMORY = 16.0
 """How many leases a worker's pace is remembered for, and the common one for each worker."""
 
@@ -40,7 +40,7 @@ _LATE = 0.5
 _COPIES_SECONDS = 0.5
 """How long copies of several tasks for one worker may take, where workers are few."""
 
-_MOST_COPIES = 2
+_MAX_COPIES = 2
 
 
 @dataclass(eq=False)
@@ -97,7 +97,8 @@ class Scheduler:
     asked, by what earlier ones took; so neither messages nor the last straggler cost much. A worker
     may hold a second lease while it computes the first, so that it need not wait for whoever
     schedules, as long as that leaves it no more than its fair share of what is left. When nothing
-    is left, :meth:`rescue` gives tasks of slow workers to idle ones; the first answer counts.
+    is left, :meth:`duplicate_stragglers` gives tasks of slow workers to idle ones; the first answer
+    counts.
 
     All times are of the caller's clock, in seconds.
 
@@ -110,7 +111,7 @@ class Scheduler:
         workers: The workers.
         lease_seconds: How long a lease of several tasks should take; longer with many workers.
         done: Which tasks are finished already.
-        kin: A number for each task, the same for neighbours that one worker should compute one
+        affinity: A number for each task, the same for neighbours that one worker should compute one
             after the other, because that is quicker; None if none are.
         admitted: Whether all tasks may be handed out; otherwise those that :meth:`admit` names.
 
@@ -129,14 +130,14 @@ class Scheduler:
         workers: Iterable[int],
         lease_seconds: float = LEASE_SECONDS,
         done: NDArray[np.bool_] | None = None,
-        kin: Numbers | None = None,
+        affinity: Numbers | None = None,
         *,
         admitted: bool = True,
     ) -> None:
         self.costs = np.maximum(np.asarray(costs, dtype=float), 1e-9)
         self._done = np.zeros(len(self.costs), dtype=bool) if done is None else done.copy()
-        self._kin = kin
-        self._queues = [Waiting(self.costs, self._done, kin)] if admitted else []
+        self._kin = affinity
+        self._queues = [TaskQueue(self.costs, self._done, affinity)] if admitted else []
         self._returned: deque[int] = deque()
         self._returned_cost = self._held_cost = 0.0
         self._workers = {worker: _Worker() for worker in workers}
@@ -208,7 +209,7 @@ class Scheduler:
         if not len(tasks):
             spare = fair - own.cost if own.leases else float("inf")
             limit = self._limit(own, fair, room)
-            tasks = self._ahead(worker, Room(limit, _MOST_TASKS, room, spare, fair))
+            tasks = self._ahead(worker, LeaseLimits(limit, _MAX_TASKS, room, spare, fair))
         if len(tasks):
             self._hold(own, tasks, now)
         return tasks
@@ -217,7 +218,7 @@ class Scheduler:
         """Hand out these tasks too."""
         others = np.ones(len(self.costs), dtype=bool)
         others[tasks] = False
-        if queue := Waiting(self.costs, others, self._kin):
+        if queue := TaskQueue(self.costs, others, self._kin):
             self._queues.append(queue)
 
     def elsewhere(self, tasks: Numbers) -> None:
@@ -292,7 +293,7 @@ class Scheduler:
         """Number of workers that have nothing to do."""
         return len(self._workers) - self.num_busy
 
-    def rescue(self, now: float) -> list[tuple[int, Numbers]]:
+    def duplicate_stragglers(self, now: float) -> list[tuple[int, Numbers]]:
         """Give idle workers copies of tasks that slower ones are not likely to finish first.
 
         Returns:
@@ -308,7 +309,7 @@ class Scheduler:
             if own.leases and (remaining := self._remaining(own, now)) > _WORTH
         ]
         share = -sum(seconds for seconds, _ in slow) / len(idle)
-        share = min(share, max(_COPIES_SECONDS, _LEAST_TURNS * self.turn))
+        share = min(share, max(_COPIES_SECONDS, _MIN_TURNS * self.turn))
         heapify(slow)
         found = []
         while idle and slow:
@@ -339,7 +340,7 @@ class Scheduler:
         found: list[int] = []
         passed: list[int] = []
         total = 0.0
-        while self._returned and total < min(limit, room) and len(found) < _MOST_TASKS:
+        while self._returned and total < min(limit, room) and len(found) < _MAX_TASKS:
             task = self._returned.popleft()
             cost, failed_on = float(self.costs[task]), self._failed_on.get(task, ())
             if self._done[task]:
@@ -359,13 +360,13 @@ class Scheduler:
 
     def _limit(self, own: _Worker, fair: float, room: float) -> float:
         """Return the most that several tasks in one lease may cost."""
-        most, least = _FIRST_SECONDS, min(_FIRST_SECONDS, _LEAST_TURNS * self.turn)
+        most, least = _FIRST_SECONDS, min(_FIRST_SECONDS, _MIN_TURNS * self.turn)
         if self._pace.cost:
             pace = self._pace_of(own)
-            most, least = self._lease_seconds / pace, _LEAST_TURNS * self.turn / pace
+            most, least = self._lease_seconds / pace, _MIN_TURNS * self.turn / pace
         return min(most, max(fair / _SHARE, least), room)
 
-    def _ahead(self, worker: int, room: Room) -> Numbers:
+    def _ahead(self, worker: int, room: LeaseLimits) -> Numbers:
         """Take tasks of those that were admitted first, as long as some wait."""
         for queue in self._queues:
             tasks = queue.take(worker, room)
@@ -442,7 +443,7 @@ class Scheduler:
         room = float("inf") if self.until is None else self.until - now
         found: list[int] = []
         for task in (task for lease in leases for task in reversed(lease.tasks)):
-            often = len(self._holders.get(task, ())) > _MOST_COPIES
+            often = len(self._holders.get(task, ())) > _MAX_COPIES
             if often or not self._in_charge(name, task) or helper in self._failed_on.get(task, ()):
                 continue
             seconds += float(self.costs[task]) * pace

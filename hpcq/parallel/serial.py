@@ -8,14 +8,22 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from hpcq.core.system import usable_cores, usable_memory
-from hpcq.parallel.coordinator import Partner, Transport, Unwatched, Watch, conduct
+from hpcq.parallel.coordinator import Monitor, NullMonitor, Partner, Transport, conduct
 from hpcq.parallel.ledger import Ledger
-from hpcq.parallel.local_worker import OwnWorker
-from hpcq.parallel.tasks import Batch, Finished, Lease, Opener, Outcome, Tasks, Work
+from hpcq.parallel.local_worker import LocalWorker
+from hpcq.parallel.tasks import (
+    FinishedTasks,
+    Lease,
+    Outcome,
+    TaskFunction,
+    TaskResults,
+    Tasks,
+    WorkerFactory,
+)
 from hpcq.parallel.worker import here
 
 
-class Lead:
+class Coordinator:
     """Rank 0's hold on the workers: it opens work for them, and runs tasks.
 
     Attributes:
@@ -29,20 +37,20 @@ class Lead:
         self.ledger = Ledger()
         self.closing = b""
         self.exit_code = 0
-        self.partners: Callable[[str, Tasks, Finished], Partner] | None = None
+        self.partners: Callable[[str, Tasks, FinishedTasks], Partner] | None = None
         self._transport = transport
         self._runs = 0
         self._since = time.monotonic()
 
-    def open(self, payload: bytes, *, apart: bool, own: Work | None = None) -> None:
+    def open(self, payload: bytes, *, in_subprocess: bool, own: TaskFunction | None = None) -> None:
         """Open work on every rank.
 
         Args:
             payload: What the ranks' openers make the work of.
-            apart: Whether ranks compute in processes of their own: worth it where tasks are long.
+            in_subprocess: Whether ranks compute in processes of their own: worth it where tasks are long.
             own: The work, for this rank's thread; otherwise its opener makes it too.
         """
-        self._transport.open(payload, apart, own)
+        self._transport.open(payload, in_subprocess, own)
 
     @property
     def whole(self) -> bool:
@@ -52,8 +60,8 @@ class Lead:
     def run(
         self,
         tasks: Tasks,
-        finished: Finished | None = None,
-        watch: Watch | None = None,
+        finished: FinishedTasks | None = None,
+        watch: Monitor | None = None,
         stage: str = "",
     ) -> Outcome:
         """Have tasks computed; see :func:`hpcq.parallel.coordinator.conduct`.
@@ -65,7 +73,7 @@ class Lead:
             stage: What other jobs that share the tasks know them by.
         """
         if finished is None:
-            finished = Finished(len(tasks.costs), tasks.dtype)
+            finished = FinishedTasks(len(tasks.costs), tasks.dtype)
         self._runs += 1
         return conduct(
             self._runs,
@@ -74,7 +82,7 @@ class Lead:
             self._transport,
             self.ledger,
             self._since,
-            watch or Unwatched(),
+            watch or NullMonitor(),
             None if self.partners is None else self.partners(stage, tasks, finished),
         )
 
@@ -112,16 +120,16 @@ class Farm(Protocol):
     def local_place(self) -> tuple[int, int]:
         """Return this rank's place among those of its node, and their number."""
 
-    def lead(self, opener: Opener) -> AbstractContextManager[Lead]:
+    def coordinator(self, factory: WorkerFactory) -> AbstractContextManager[Coordinator]:
         """Lead the other ranks, on rank 0, as long as the context lasts.
 
         Args:
-            opener: Makes rank 0's own work.
+            factory: Makes rank 0's own work.
 
         At the end the others' :meth:`follow` returns the lead's ``closing``.
         """
 
-    def follow(self, opener: Opener) -> bytes:
+    def follow(self, factory: WorkerFactory) -> bytes:
         """Compute what rank 0 leases, on another rank; return what it says at the end."""
 
 
@@ -157,29 +165,29 @@ class SerialFarm:
         return 0, 1
 
     @contextmanager
-    def lead(self, opener: Opener) -> Iterator[Lead]:
+    def coordinator(self, factory: WorkerFactory) -> Iterator[Coordinator]:
         """Lead nobody but oneself."""
-        own = OwnWorker(opener)
+        own = LocalWorker(factory)
         try:
-            yield Lead(_Alone(own))
+            yield Coordinator(_Alone(own))
         finally:
             own.close()
 
-    def follow(self, opener: Opener) -> bytes:
+    def follow(self, factory: WorkerFactory) -> bytes:
         """Follow nobody: there is no other rank."""
-        raise AssertionError(f"rank 0 leads, and does not follow {opener}")
+        raise AssertionError(f"rank 0 leads, and does not follow {factory}")
 
 
 class _Alone:
     """The way to oneself."""
 
-    def __init__(self, own: OwnWorker) -> None:
+    def __init__(self, own: LocalWorker) -> None:
         self.workers: Sequence[int] = (0,)
         self._own = own
 
-    def open(self, payload: bytes, apart: bool, work: Work | None) -> None:
+    def open(self, payload: bytes, in_subprocess: bool, work: TaskFunction | None) -> None:
         """Open work on the own worker."""
-        self._own.open(payload, apart=apart, work=work)
+        self._own.open(payload, in_subprocess=in_subprocess, work=work)
 
     def send(self, worker: int, lease: Lease) -> None:
         """Put a lease on the own worker."""
@@ -187,7 +195,7 @@ class _Alone:
         assert self._own.worker is not None, "work is opened first"
         self._own.worker.put(lease)
 
-    def receive(self, wait: float) -> tuple[int, Batch] | None:
+    def receive(self, wait: float) -> tuple[int, TaskResults] | None:
         """Return the own worker's results."""
         assert self._own.worker is not None, "work is opened first"
         batch = self._own.worker.collect(wait)

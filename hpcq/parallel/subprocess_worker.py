@@ -23,7 +23,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from hpcq.parallel.tasks import Batch, Lease, Opener, Work
+from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 from hpcq.parallel.worker import compute, said
 
 _LAUNCHERS = ("PMI", "OMPI_", "PMIX", "MPI_LOCAL", "HYDI", "PALS_", "FLUX_")
@@ -42,13 +42,13 @@ class ProcessWorker:
 
     def __init__(self) -> None:
         self._child: _Child | None = None
-        self._opened: tuple[Opener, bytes] | None = None
+        self._opened: tuple[WorkerFactory, bytes] | None = None
         self._leases: list[Lease] = []
         self._deaths = 0
 
-    def open(self, opener: Opener, payload: bytes) -> None:
+    def open(self, factory: WorkerFactory, payload: bytes) -> None:
         """Start the process, or tell it to do other work."""
-        self._opened = opener, payload
+        self._opened = factory, payload
         self._leases.clear()
         if self._child is None:
             self._start()
@@ -62,14 +62,14 @@ class ProcessWorker:
         assert self._child is not None, "it is opened first"
         self._child.send(lease)
 
-    def collect(self, wait: float = 0.0) -> Batch | None:
+    def collect(self, wait: float = 0.0) -> TaskResults | None:
         """Return a batch of results if one is ready; or the failure that a death is."""
         if self._child is None:
             return None
         answer = self._child.receive(wait)
         if answer is None:
             return None
-        if isinstance(answer, Batch):
+        if isinstance(answer, TaskResults):
             self._note(answer)
             return answer
         return self._buried(str(answer))
@@ -79,7 +79,7 @@ class ProcessWorker:
         self._end_child()
         self._leases.clear()
 
-    def _note(self, batch: Batch) -> None:
+    def _note(self, batch: TaskResults) -> None:
         """Take finished tasks off the leases."""
         self._deaths = 0
         gone = set(batch.tasks.tolist())
@@ -88,7 +88,7 @@ class ProcessWorker:
                 self._leases[place] = lease.without(gone)
         self._leases = [lease for lease in self._leases if len(lease.tasks)]
 
-    def _buried(self, reason: str) -> Batch | None:
+    def _buried(self, reason: str) -> TaskResults | None:
         """Start afresh after a death; the task at hand has failed.
 
         What it had computed and not yet sent is computed again.
@@ -105,7 +105,7 @@ class ProcessWorker:
         self._start()
         for lease in self._leases:
             self._child.send(lease)
-        return Batch.failed(run, task, 0.0, f"its process {reason}") if failed else None
+        return TaskResults.failed(run, task, 0.0, f"its process {reason}") if failed else None
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -242,21 +242,21 @@ def main(descriptor: int, memory: int, parent: int) -> None:
 
     desk = _Desk(memory)
     threading.Thread(target=listen, name="hpcq-pipe", daemon=True).start()
-    work: Work | None = None
+    work: TaskFunction | None = None
     while True:
         message = messages.get()
         if not isinstance(message, Lease):
-            opener, payload = message
-            work = _opened(opener, payload)
+            factory, payload = message
+            work = _opened(factory, payload)
             continue
         assert work is not None, "it is opened first"
         compute(message, work, connection.send, wanted)
 
 
-def _opened(opener: Opener, payload: bytes) -> Any:
+def _opened(factory: WorkerFactory, payload: bytes) -> Any:
     """Make the work; an error becomes that of every task."""
     try:
-        return opener(payload)
+        return factory(payload)
     except Exception as error:
         text = said(error)
 

@@ -12,7 +12,7 @@ from hpcq.parallel.tasks import Numbers, Seconds
 
 
 @dataclass(frozen=True)
-class Room:
+class LeaseLimits:
     """What a worker may take; all are costs.
 
     Attributes:
@@ -30,7 +30,7 @@ class Room:
     fair: float = 0.0
 
 
-class Waiting:
+class TaskQueue:
     """Hands out tasks, each once.
 
     Whoever takes some of a row of kin is kept the rest of that row, as far as its fair share goes,
@@ -40,24 +40,28 @@ class Waiting:
     Args:
         costs: Cost of each task; tasks are numbered by place.
         done: Which tasks are not to be handed out.
-        kin: A number for each task, the same for tasks that are quicker one after the other; such
+        affinity: A number for each task, the same for tasks that are quicker one after the other; such
             tasks follow one another and cost the same. None if none are.
 
     Example:
-        >>> waiting = Waiting(np.ones(5), np.zeros(5, dtype=bool), kin=np.array([0, 0, 0, 0, 1]))
-        >>> [waiting.take(worker, Room(1.0, 9, fair=4.0)).tolist() for worker in (7, 8, 7, 8)]
+        >>> rows = np.array([0, 0, 0, 0, 1])
+        >>> queue = TaskQueue(np.ones(5), np.zeros(5, dtype=bool), affinity=rows)
+        >>> limits = LeaseLimits(1.0, 9, fair=4.0)
+        >>> [queue.take(worker, limits).tolist() for worker in (7, 8, 7, 8)]
         [[0], [4], [1], [3]]
     """
 
-    def __init__(self, costs: Seconds, done: NDArray[np.bool_], kin: Numbers | None = None) -> None:
+    def __init__(
+        self, costs: Seconds, done: NDArray[np.bool_], affinity: Numbers | None = None
+    ) -> None:
         left = np.flatnonzero(~done)
         self._costs = costs
         self._order = left[np.argsort(-costs[left], kind="stable")]
         self._sums = np.concatenate([[0.0], np.cumsum(costs[self._order])])
         self._next, self._end = 0, len(self._order)
         self._ends: Numbers | None = None
-        if kin is not None:
-            row = kin[self._order]
+        if affinity is not None:
+            row = affinity[self._order]
             self._ends = np.append(np.flatnonzero(row[1:] != row[:-1]) + 1, self._end)
         self._kept: dict[int, tuple[int, int]] = {}
         self._kept_cost = 0.0
@@ -72,7 +76,7 @@ class Waiting:
         """Cost of all that wait."""
         return self._cost(self._next, self._end) + self._kept_cost
 
-    def take(self, worker: int, room: Room) -> Numbers:
+    def take(self, worker: int, room: LeaseLimits) -> Numbers:
         """Return the next tasks for a worker: the largest, or where none fits, the smallest."""
         if self._kept:
             if self._next >= self._end and worker not in self._kept:
@@ -95,7 +99,7 @@ class Waiting:
             return self._take_largest(worker, room)
         return self._take_smallest(room)
 
-    def _take_largest(self, worker: int, room: Room) -> Numbers:
+    def _take_largest(self, worker: int, room: LeaseLimits) -> Numbers:
         start, stop = self._next, self._reach(self._next, self._end, room)
         self._next = stop
         if self._ends is not None and worker not in self._kept:
@@ -105,7 +109,7 @@ class Waiting:
             self._keep(worker, stop, self._next)
         return self._order[start:stop]
 
-    def _take_smallest(self, room: Room) -> Numbers:
+    def _take_smallest(self, room: LeaseLimits) -> Numbers:
         stop = self._end
         if self._first(stop - 1) > room.one:
             return self._order[:0]
@@ -113,7 +117,7 @@ class Waiting:
         self._end = max(min(start, stop - 1), self._next, stop - room.tasks)
         return self._order[self._end : stop]
 
-    def _share(self, worker: int, room: Room) -> None:
+    def _share(self, worker: int, room: LeaseLimits) -> None:
         """Keep half of what is kept for somebody else, of whom it is most, for this worker."""
         while self._largest:
             cost, other = self._largest[0]
@@ -140,7 +144,7 @@ class Waiting:
             self._kept_cost += cost
             heappush(self._largest, (-cost, worker))
 
-    def _reach(self, start: int, stop: int, room: Room) -> int:
+    def _reach(self, start: int, stop: int, room: LeaseLimits) -> int:
         """Return where a lease ends that begins somewhere: behind the first task at least."""
         reach = int(np.searchsorted(self._sums, self._sums[start] + room.several, "right")) - 1
         return min(max(reach, start + 1), start + room.tasks, stop)

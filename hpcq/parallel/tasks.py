@@ -13,13 +13,13 @@ Array = NDArray[Any]
 Numbers = NDArray[np.int64]
 Seconds = NDArray[np.float64]
 
-Work = Callable[[int, bytes], Array]
+TaskFunction = Callable[[int, bytes], Array]
 """Computes one task, whose ticket says what the integer alone does not."""
 
-Opener = Callable[[bytes], Work]
+WorkerFactory = Callable[[bytes], TaskFunction]
 """Makes the work of what rank 0 shares. Where it is done in a process of its own, it is pickled."""
 
-MOST_TASKS = 5_000_000
+MAX_TASKS = 5_000_000
 """Tasks that rank 0 can keep account of."""
 
 FLUSH_SECONDS = 0.2
@@ -37,8 +37,8 @@ class Tasks:
     Attributes:
         costs: Predicted seconds of each task, in any unit: what matters is which is longer.
         dtype: Type of the numbers that a task gives.
-        ticket: Returns what goes with a task to whoever computes it; None for nothing.
-        kin: A number for each task, the same for neighbours that are quicker one after the other
+        payload: Returns what goes with a task to whoever computes it; None for nothing.
+        affinity: A number for each task, the same for neighbours that are quicker one after the other
             on one worker, and cost the same; None if none are.
         owner: Returns for many tasks what each belongs to, such as a subcircuit; for the account.
         describe: Returns in words what a task is, for messages.
@@ -46,8 +46,8 @@ class Tasks:
 
     costs: Seconds
     dtype: DTypeLike
-    ticket: Callable[[int], bytes] | None = None
-    kin: Numbers | None = None
+    payload: Callable[[int], bytes] | None = None
+    affinity: Numbers | None = None
     owner: Callable[[Numbers], Numbers] = np.zeros_like
     describe: Callable[[int], str] = "task {}".format
 
@@ -60,25 +60,25 @@ class Lease:
         run: Number of the farm's run; answers to an earlier one are out of date.
         tasks: The tasks.
         dtype: Type of the numbers that they give.
-        tickets: What goes with each; empty for nothing.
+        payloads: What goes with each; empty for nothing.
         flush_seconds: After which results are sent, once there are any.
     """
 
     run: int
     tasks: Numbers
     dtype: str
-    tickets: tuple[bytes, ...] = ()
+    payloads: tuple[bytes, ...] = ()
     flush_seconds: float = FLUSH_SECONDS
 
     def without(self, tasks: set[int]) -> Lease:
         """Return the lease without some of its tasks."""
         kept = [place for place, task in enumerate(self.tasks.tolist()) if task not in tasks]
-        tickets = tuple(self.tickets[place] for place in kept) if self.tickets else ()
-        return replace(self, tasks=self.tasks[kept], tickets=tickets)
+        payloads = tuple(self.payloads[place] for place in kept) if self.payloads else ()
+        return replace(self, tasks=self.tasks[kept], payloads=payloads)
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class TaskResults:
     """Results of some tasks, or why one of them failed.
 
     Attributes:
@@ -98,19 +98,19 @@ class Batch:
     error: str = ""
 
     @classmethod
-    def failed(cls, run: int, task: int, seconds: float, error: str) -> Batch:
+    def failed(cls, run: int, task: int, seconds: float, error: str) -> TaskResults:
         """Return the failure of a task."""
         nothing = np.zeros(1, dtype=np.int64)
         return cls(run, np.array([task]), nothing, np.array([seconds]), np.empty(0), error)
 
-    def only(self, chosen: NDArray[np.bool_]) -> Batch:
+    def only(self, chosen: NDArray[np.bool_]) -> TaskResults:
         """Return the results of some of the tasks."""
         data = self.data[np.repeat(chosen, self.sizes)]
         sizes, seconds = self.sizes[chosen], self.seconds[chosen]
-        return Batch(self.run, self.tasks[chosen], sizes, seconds, data)
+        return TaskResults(self.run, self.tasks[chosen], sizes, seconds, data)
 
     @classmethod
-    def joined(cls, batches: Sequence[Batch]) -> Batch:
+    def joined(cls, batches: Sequence[TaskResults]) -> TaskResults:
         """Return the results of several batches in one."""
         return cls(
             batches[0].run,
@@ -121,7 +121,7 @@ class Batch:
         )
 
 
-class Finished:
+class FinishedTasks:
     """Results of tasks in the order in which they came, found by task.
 
     They stay in the batches that they came in, the small ones joined: beside them, no more than 20
@@ -132,8 +132,9 @@ class Finished:
         dtype: Type of the numbers.
 
     Example:
-        >>> finished = Finished(3, float)
-        >>> one = Batch(0, np.array([2, 0]), np.array([1, 2]), np.zeros(2), np.array([5.0, 6, 7]))
+        >>> finished = FinishedTasks(3, float)
+        >>> tasks, sizes, data = np.array([2, 0]), np.array([1, 2]), np.array([5.0, 6, 7])
+        >>> one = TaskResults(0, tasks, sizes, np.zeros(2), data)
         >>> finished.add(one).tolist()
         [2, 0]
         >>> finished[0], finished.num_done, finished.add(one).tolist()
@@ -142,7 +143,7 @@ class Finished:
 
     def __init__(self, total: int, dtype: DTypeLike) -> None:
         self.dtype = np.dtype(dtype)
-        self.batches: list[Batch] = []
+        self.batches: list[TaskResults] = []
         self.num_done = 0
         self._small = 0
         self._batch = np.full(total, -1, dtype=np.int32)
@@ -167,7 +168,7 @@ class Finished:
         """Bytes of all results."""
         return sum(batch.data.nbytes for batch in self.batches)
 
-    def takes(self, batch: Batch) -> bool:
+    def takes(self, batch: TaskResults) -> bool:
         """Say whether results of unknown origin, from a file say, can be added."""
         tasks, sizes, data = batch.tasks, batch.sizes, batch.data
         return bool(
@@ -180,7 +181,7 @@ class Finished:
             and data.shape == (sizes.sum(),)
         )
 
-    def add(self, batch: Batch) -> Numbers:
+    def add(self, batch: TaskResults) -> Numbers:
         """Take in results, and return which of them are new; the first answer counts."""
         new = self._batch[batch.tasks] < 0
         if not new.all():
@@ -193,17 +194,17 @@ class Finished:
         if self._small == _JOINED:
             small, self._small = self.batches[-_JOINED:], 0
             del self.batches[-_JOINED:]
-            self._place(Batch.joined(small))
+            self._place(TaskResults.joined(small))
         return batch.tasks
 
-    def _place(self, batch: Batch) -> None:
+    def _place(self, batch: TaskResults) -> None:
         """Note where the results of a batch's tasks are."""
         self._batch[batch.tasks] = len(self.batches)
         self._start[batch.tasks] = np.cumsum(batch.sizes) - batch.sizes
         self._size[batch.tasks] = batch.sizes
         self.batches.append(batch)
 
-    def kept(self) -> Iterator[Batch]:
+    def kept(self) -> Iterator[TaskResults]:
         """Yield the batches without results that came too late."""
         for number, batch in enumerate(self.batches):
             counts = self._batch[batch.tasks] == number
@@ -213,7 +214,7 @@ class Finished:
             tasks = batch.tasks[counts]
             arrays = [self[task] for task in tasks.tolist()]
             sizes, seconds = batch.sizes[counts], batch.seconds[counts]
-            yield Batch(batch.run, tasks, sizes, seconds, np.concatenate(arrays))
+            yield TaskResults(batch.run, tasks, sizes, seconds, np.concatenate(arrays))
 
     def __getitem__(self, task: int) -> Array:
         """Return the numbers that a finished task gave."""
@@ -257,7 +258,7 @@ class Outcome:
         lost: Workers that were lost on the way, and why.
     """
 
-    finished: Finished
+    finished: FinishedTasks
     stopped: str = ""
     failures: Sequence[Failure] = ()
     lost: dict[int, str] = field(default_factory=dict)

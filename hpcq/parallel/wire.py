@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.parallel.tasks import Batch, Lease
+from hpcq.parallel.tasks import Lease, TaskResults
 
 Bytes = NDArray[np.uint8]
 
@@ -17,22 +17,22 @@ def lease(lease: Lease) -> bytes:
     """Return a lease as bytes."""
     dtype = lease.dtype.encode()
     flush = round(lease.flush_seconds * 1e6)
-    numbers = [lease.run, len(lease.tasks), len(dtype), len(lease.tickets), flush]
+    numbers = [lease.run, len(lease.tasks), len(dtype), len(lease.payloads), flush]
     head = np.array(numbers, dtype=np.int64)
-    lengths = np.array([len(ticket) for ticket in lease.tickets], dtype=np.int64)
+    lengths = np.array([len(payload) for payload in lease.payloads], dtype=np.int64)
     tasks = np.ascontiguousarray(lease.tasks, dtype=np.int64)
-    parts = [head.tobytes(), tasks.tobytes(), lengths.tobytes(), dtype, *lease.tickets]
+    parts = [head.tobytes(), tasks.tobytes(), lengths.tobytes(), dtype, *lease.payloads]
     return b"".join(parts)
 
 
 def read_lease(message: bytes) -> Lease:
     """Return the lease that :func:`lease` wrote."""
-    run, tasks, dtype, tickets, flush = np.frombuffer(message, np.int64, _LEASE_NUMBERS).tolist()
+    run, tasks, dtype, payloads, flush = np.frombuffer(message, np.int64, _LEASE_NUMBERS).tolist()
     place = 8 * _LEASE_NUMBERS
     numbers = np.frombuffer(message, np.int64, tasks, place).copy()
     place += 8 * tasks
-    lengths = np.frombuffer(message, np.int64, tickets, place).tolist()
-    place += 8 * tickets
+    lengths = np.frombuffer(message, np.int64, payloads, place).tolist()
+    place += 8 * payloads
     name = message[place : place + dtype].decode()
     place += dtype
     own = []
@@ -42,7 +42,7 @@ def read_lease(message: bytes) -> Lease:
     return Lease(run, numbers, name, tuple(own), flush / 1e6)
 
 
-def batch_header(batch: Batch) -> Bytes:
+def batch_header(batch: TaskResults) -> Bytes:
     """Return all of a batch but its data as bytes."""
     dtype, error = batch.data.dtype.str.encode(), batch.error.encode()
     head = np.array([batch.run, len(batch.tasks), len(dtype), len(error)], dtype=np.int64)
@@ -51,7 +51,7 @@ def batch_header(batch: Batch) -> Bytes:
     return np.frombuffer(numbers.tobytes() + dtype + error, dtype=np.uint8)
 
 
-def read_batch(header: Bytes) -> Batch:
+def read_batch(header: Bytes) -> TaskResults:
     """Return the batch that a header announces, with room for its data."""
     message = header.tobytes()
     run, count, dtype, error = np.frombuffer(message, np.int64, _BATCH_NUMBERS).tolist()
@@ -62,4 +62,4 @@ def read_batch(header: Bytes) -> Batch:
     place += dtype
     text = message[place : place + error].decode()
     data = np.empty(int(sizes.sum()), dtype=name)
-    return Batch(run, tasks, sizes, seconds.view(np.float64), data, text)
+    return TaskResults(run, tasks, sizes, seconds.view(np.float64), data, text)

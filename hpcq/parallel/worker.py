@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from hpcq.core.system import without_secrets
-from hpcq.parallel.tasks import Array, Batch, Lease, Opener, Work
+from hpcq.parallel.tasks import Array, Lease, TaskFunction, TaskResults, WorkerFactory
 
 _FLUSH_BYTES = 8 << 20
 _FLUSH_TASKS = 1 << 13
@@ -26,13 +26,13 @@ _FLUSH_TASKS = 1 << 13
 class Worker(Protocol):
     """Computes leases one after the other, beside the rank's main thread."""
 
-    def open(self, opener: Opener, payload: bytes) -> None:
+    def open(self, factory: WorkerFactory, payload: bytes) -> None:
         """Make ready for work; whatever was leased before is dropped."""
 
     def put(self, lease: Lease) -> None:
         """Take a lease; those of earlier runs are dropped."""
 
-    def collect(self, wait: float = 0.0) -> Batch | None:
+    def collect(self, wait: float = 0.0) -> TaskResults | None:
         """Return a batch of results if one is ready, or is so within some seconds."""
 
     def close(self) -> None:
@@ -43,16 +43,16 @@ class ThreadWorker:
     """Computes in a thread: starts at once, and shares the rank's memory."""
 
     def __init__(self) -> None:
-        self._leases: queue.SimpleQueue[tuple[Work, Lease] | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+        self._leases: queue.SimpleQueue[tuple[TaskFunction, Lease] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[TaskResults] = queue.SimpleQueue()
         self._run = -1
-        self._work: Work | None = None
+        self._work: TaskFunction | None = None
         threading.Thread(target=self._loop, name="hpcq-work", daemon=True).start()
 
-    def open(self, opener: Opener, payload: bytes) -> None:
+    def open(self, factory: WorkerFactory, payload: bytes) -> None:
         """Make ready for work."""
         self._run = -1
-        self._work = opener(payload)
+        self._work = factory(payload)
 
     def put(self, lease: Lease) -> None:
         """Take a lease."""
@@ -60,7 +60,7 @@ class ThreadWorker:
         self._run = lease.run
         self._leases.put((self._work, lease))
 
-    def collect(self, wait: float = 0.0) -> Batch | None:
+    def collect(self, wait: float = 0.0) -> TaskResults | None:
         """Return a batch of results if one is ready."""
         try:
             return self._results.get(timeout=wait) if wait > 0 else self._results.get_nowait()
@@ -82,7 +82,10 @@ class ThreadWorker:
 
 
 def compute(
-    lease: Lease, work: Work, emit: Callable[[Batch], None], wanted: Callable[[int, int], bool]
+    lease: Lease,
+    work: TaskFunction,
+    emit: Callable[[TaskResults], None],
+    wanted: Callable[[int, int], bool],
 ) -> None:
     """Compute a lease.
 
@@ -105,21 +108,21 @@ def compute(
             data = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
             sizes = np.array([len(array) for array in arrays], dtype=np.int64)
             numbers = np.array(tasks, dtype=np.int64)
-            emit(Batch(lease.run, numbers, sizes, np.array(seconds), data))
+            emit(TaskResults(lease.run, numbers, sizes, np.array(seconds), data))
         tasks.clear()
         arrays.clear()
         seconds.clear()
         size, flushed = 0, clock()
 
-    tickets = lease.tickets
+    payloads = lease.payloads
     for place, task in enumerate(lease.tasks.tolist()):
         if not wanted(lease.run, task):
             return
         try:
-            result = work(task, tickets[place] if tickets else b"")
+            result = work(task, payloads[place] if payloads else b"")
         except Exception as error:
             flush()
-            emit(Batch.failed(lease.run, task, clock() - last, said(error)))
+            emit(TaskResults.failed(lease.run, task, clock() - last, said(error)))
             last = clock()
             continue
         array = np.ascontiguousarray(result, lease.dtype).reshape(-1)

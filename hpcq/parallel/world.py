@@ -41,7 +41,7 @@ CURE = (
 _PATIENCE = "HPCQ_START_SECONDS"
 """Environment variable: how long all ranks have to come together."""
 
-_USUAL_PATIENCE = 600.0
+_DEFAULT_PATIENCE = 600.0
 
 
 def open_farm(comm: Comm | None = None) -> Farm:
@@ -102,7 +102,7 @@ def _within_patience() -> Iterator[None]:
     MPI_Init holds Python's lock, so no thread and no handler of Python's could; it is the kernel
     that ends it, and the launcher says so ("Alarm clock"), rank 0 where it was.
     """
-    seconds = _USUAL_PATIENCE
+    seconds = _DEFAULT_PATIENCE
     with suppress(ValueError):
         seconds = max(1.0, float(os.environ.get(_PATIENCE, seconds)))
     if launched_rank() == 0:

@@ -14,14 +14,14 @@ from hpcq.core.system import format_bytes
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.gate_decompositions import weighted_gates
-from hpcq.cutting.passes.simplify import Reduced, Simplifier
+from hpcq.cutting.passes.simplify import SimplifiedCircuit, Simplifier
 from hpcq.cutting.subcircuits import CutCircuit, Subcircuit
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.planning import cost as costs
 from hpcq.planning.cost import Cost
 from hpcq.planning.machine_speeds import Speeds
 from hpcq.planning.sampling import CutProblem, Sampling
-from hpcq.planning.search.lower_bound import Bound
+from hpcq.planning.search.lower_bound import LowerBound
 from hpcq.reconstruction.contraction_work import predicted_work
 from hpcq.reconstruction.network import Network, build_network
 from hpcq.reconstruction.term_table import TermTable, tabulate
@@ -34,7 +34,7 @@ _UNLIMITED = 1 << 100_000
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class Problem:
     """What is to be computed, wherever it will be cut.
 
     Attributes:
@@ -74,7 +74,7 @@ class Plan:
     Attributes:
         circuit: The normalised circuit: unitary gates on one or two qubits.
         observables: What is asked for.
-        reduced: What is left of the circuit to be cut.
+        simplified: What is left of the circuit to be cut.
         cut: The subcircuits and the edges between them.
         tensors: One computation for each distinct subcircuit.
         uses: For each subcircuit the number of its computation in ``tensors``.
@@ -90,7 +90,7 @@ class Plan:
 
     circuit: QuantumCircuit
     observables: tuple[Observable, ...]
-    reduced: Reduced
+    simplified: SimplifiedCircuit
     cut: CutCircuit
     tensors: tuple[ExactTensor, ...]
     uses: tuple[int, ...]
@@ -100,13 +100,13 @@ class Plan:
     cost: Cost
     config: Mapping[str, Any]
     fits: bool = True
-    bound: Bound | None = None
+    bound: LowerBound | None = None
     sampling: Sampling | None = None
 
     @cached_property
     def cuts(self) -> Cuts:
         """The cuts, as places of the circuit that was given."""
-        return self.reduced.given_cuts(self.cut.cuts)
+        return self.simplified.given_cuts(self.cut.cuts)
 
     @cached_property
     def tensor_seconds(self) -> tuple[float, ...]:
@@ -138,7 +138,7 @@ class Plan:
     @property
     def cut_problem(self) -> CutProblem:
         """What is asked of which cut circuit, however it will be run."""
-        return CutProblem(self.observables, self.reduced, self.cut.cuts, self.terms, self.limits)
+        return CutProblem(self.observables, self.simplified, self.cut.cuts, self.terms, self.limits)
 
     def __str__(self) -> str:
         return _text_of(self)
@@ -153,20 +153,22 @@ def describe_with(text_of: Callable[[Plan], str]) -> None:
     _text_of = text_of
 
 
-def assemble(job: Job, reduced: Reduced, cuts: Cuts, *, within_memory: bool = True) -> Plan:
+def assemble(
+    job: Problem, simplified: SimplifiedCircuit, cuts: Cuts, *, within_memory: bool = True
+) -> Plan:
     """Make the plan of a job.
 
     Args:
         job: The job.
-        reduced: What is left of its circuit to be cut.
+        simplified: What is left of its circuit to be cut.
         cuts: Where that is cut.
         within_memory: Whether to refuse what does not fit; otherwise it is planned as if it did.
 
     Raises:
         MemoryLimitError: If it needs more memory than a rank has, whatever is sliced.
     """
-    cut = cut_circuit(reduced.anatomy, cuts, reduced.labels)
-    terms = tabulate(job.observables, cut, reduced.cone_of)
+    cut = cut_circuit(simplified.analysis, cuts, simplified.labels)
+    terms = tabulate(job.observables, cut, simplified.cone_of)
     tensors, uses = _distinct_tensors(cut, terms)
     limits = job.limits if within_memory else replace(job.limits, memory_bytes=_UNLIMITED)
     # Whole numbers first: a hopeless plan is refused before anything is ordered or costed.
@@ -184,7 +186,7 @@ def assemble(job: Job, reduced: Reduced, cuts: Cuts, *, within_memory: bool = Tr
     return Plan(
         job.circuit,
         job.observables,
-        reduced,
+        simplified,
         cut,
         tensors,
         uses,
@@ -197,7 +199,7 @@ def assemble(job: Job, reduced: Reduced, cuts: Cuts, *, within_memory: bool = Tr
     )
 
 
-def costed(plan: Plan, job: Job) -> Plan:
+def costed(plan: Plan, job: Problem) -> Plan:
     """Return a plan with the cost that it has at a job's speeds."""
     if job.speeds == plan.cost.speeds:
         return plan
@@ -262,7 +264,7 @@ def _fit(tensor: ExactTensor, room: int, limits: Limits, cut: CutCircuit) -> Exa
 
 
 def _cost(
-    job: Job,
+    job: Problem,
     tensors: Sequence[ExactTensor],
     uses: Sequence[int],
     network: Network,

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from hpcq.core.errors import MemoryLimitError
 from hpcq.cutting.cut_circuit import pieces
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.passes.simplify import Reduced
+from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.cutting.qubit_reuse import device_qubits
 from hpcq.parallel.serial import Farm, SerialFarm
-from hpcq.planning.assembly import Job, Plan, assemble
+from hpcq.planning.assembly import Plan, Problem, assemble
 from hpcq.planning.search.gate_ends import EndGraph, end_graphs
 from hpcq.planning.search.lower_bound import lower_bound
-from hpcq.planning.search.objective import Aim, Objective
+from hpcq.planning.search.objective import Objective, ObjectiveName
 from hpcq.planning.search.portfolio import propose
 from hpcq.planning.search.trials import weigh
 
@@ -27,19 +27,19 @@ _SMALL = 0.05
 _QUICK = 1.0
 """Predicted seconds of a plan with light cones below which nothing else is looked for."""
 
-_MOST_TRIES = 12
+_MAX_TRIES = 12
 _TRIED_CUTS = 200_000
 _TRIED_GATES = 4_000
 """Where nothing fits, so many wider limits are tried, fewer the larger the circuit is."""
 
 
 @dataclass(frozen=True)
-class Wish:
+class SearchOptions:
     """How to search.
 
     Attributes:
         max_qubits: The most qubits a device has for a subcircuit.
-        aim: What plans are chosen by.
+        objective: What plans are chosen by.
         seconds: About how long to search.
         seed: Seed of the search.
         reuse: Whether a device can measure a qubit, reset it and use it again.
@@ -48,7 +48,7 @@ class Wish:
     """
 
     max_qubits: int
-    aim: Aim = "seconds"
+    objective: ObjectiveName = "seconds"
     seconds: float = SEARCH_SECONDS
     seed: int = 0
     reuse: bool = False
@@ -56,12 +56,12 @@ class Wish:
     quick: bool = False
 
 
-def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
+def choose(job: Problem, options: SearchOptions, farm: Farm | None = None) -> Plan:
     """Search, and return the best plan that fits.
 
     Args:
         job: The job.
-        wish: How to search.
+        options: How to search.
         farm: Ranks to search on; called on rank 0 only.
 
     Raises:
@@ -70,112 +70,118 @@ def choose(job: Job, wish: Wish, farm: Farm | None = None) -> Plan:
     """
     farm = farm or SerialFarm()
     refusals: list[MemoryLimitError] = []
-    plans = list(_plans(job, wish, farm, refusals))
+    plans = list(_plans(job, options, farm, refusals))
     if plans:
-        return min(plans, key=score_by(wish.aim, wish.ranks))
+        return min(plans, key=score_by(options.objective, options.ranks))
     reason = refusals[0] if refusals else MemoryLimitError("no cuts found")
-    tries = min(_MOST_TRIES, _TRIED_GATES // (1 + len(job.simplifier.together.pairs)))
-    for width in _wider(wish.max_qubits, job.circuit.num_qubits, tries):
-        trial = replace(wish, max_qubits=width, seconds=wish.seconds / 4, quick=True)
+    tries = min(_MAX_TRIES, _TRIED_GATES // (1 + len(job.simplifier.together.pairs)))
+    for width in _wider(options.max_qubits, job.circuit.num_qubits, tries):
+        trial = replace(options, max_qubits=width, seconds=options.seconds / 4, quick=True)
         if any(True for _ in _plans(job, trial, farm, [])):
             raise MemoryLimitError(
-                f"max_qubits: {wish.max_qubits} is too small ({reason}); {width} is the smallest "
-                "that was found to work"
+                f"max_qubits: {options.max_qubits} is too small ({reason}); {width} is the "
+                "smallest that was found to work"
             )
     raise reason
 
 
-def _plans(job: Job, wish: Wish, farm: Farm, refusals: list[MemoryLimitError]) -> Iterator[Plan]:
+def _plans(
+    job: Problem, options: SearchOptions, farm: Farm, refusals: list[MemoryLimitError]
+) -> Iterator[Plan]:
     """Yield the best plan with one light cone for all terms, and with several."""
     together = job.simplifier.together
     graphs = _graphs(together)
-    small = _is_small(graphs, _objective(job, replace(wish, aim="seconds"), wish.max_qubits))
+    small = _is_small(
+        graphs, _objective(job, replace(options, objective="seconds"), options.max_qubits)
+    )
     apart = None if small else job.simplifier.apart
-    for reduced in (apart, together):
-        if reduced is None:
+    for simplified in (apart, together):
+        if simplified is None:
             continue
-        parts = graphs if reduced is together else _graphs(reduced)
-        found = list(_fitting(job, wish, reduced, parts, farm, refusals))
+        parts = graphs if simplified is together else _graphs(simplified)
+        found = list(_fitting(job, options, simplified, parts, farm, refusals))
         if found:
-            best = min(found, key=score_by(wish.aim, wish.ranks))
+            best = min(found, key=score_by(options.objective, options.ranks))
             yield best
-            if reduced is apart and _is_good(best, wish.aim):
+            if simplified is apart and _is_good(best, options.objective):
                 return
 
 
 def _fitting(
-    job: Job,
-    wish: Wish,
-    reduced: Reduced,
+    job: Problem,
+    options: SearchOptions,
+    simplified: SimplifiedCircuit,
     graphs: Sequence[EndGraph],
     farm: Farm,
     refusals: list[MemoryLimitError],
 ) -> Iterator[Plan]:
     """Yield plans of one reduced circuit that are narrow enough and fit into the memory."""
-    bound = None if wish.reuse else lower_bound(graphs, reduced.labels, wish.max_qubits)
-    for width in _widths(wish, reduced):
-        objective = _objective(job, wish, width)
+    bound = None if options.reuse else lower_bound(graphs, simplified.labels, options.max_qubits)
+    for width in _widths(options, simplified):
+        objective = _objective(job, options, width)
         proposals = propose(
             graphs,
             objective,
-            seconds=wish.seconds,
-            seed=wish.seed,
+            seconds=options.seconds,
+            seed=options.seed,
             farm=farm,
-            quick=wish.quick,
+            quick=options.quick,
         )
-        narrow = [cuts for cuts in proposals if _is_narrow(reduced, cuts, wish)]
-        if wish.reuse:
-            narrow = list(dict.fromkeys(_without_needless(reduced, cuts, wish) for cuts in narrow))
+        narrow = [cuts for cuts in proposals if _is_narrow(simplified, cuts, options)]
+        if options.reuse:
+            narrow = list(
+                dict.fromkeys(_without_needless(simplified, cuts, options) for cuts in narrow)
+            )
         for cuts in narrow:
             try:
-                yield replace(assemble(job, reduced, cuts), bound=bound)
+                yield replace(assemble(job, simplified, cuts), bound=bound)
             except MemoryLimitError as error:
                 refusals.append(error)
-                if wish.aim == "overhead":  # for devices, which do without an exact run
-                    found = assemble(job, reduced, cuts, within_memory=False)
+                if options.objective == "overhead":  # for devices, which do without an exact run
+                    found = assemble(job, simplified, cuts, within_memory=False)
                     yield replace(found, bound=bound)
-        if narrow and wish.aim == "overhead":
+        if narrow and options.objective == "overhead":
             return
 
 
-def _widths(wish: Wish, reduced: Reduced) -> list[int]:
+def _widths(options: SearchOptions, simplified: SimplifiedCircuit) -> list[int]:
     """Numbers of wires to search with; with reuse, a device runs more wires than it has qubits."""
-    widest = max(1, len(reduced.labels))
-    if not wish.reuse:
-        return [min(wish.max_qubits, widest)]
-    factors = (widest / wish.max_qubits, 3.0, 2.0, 1.5, 1.0)
-    widths = {min(widest, int(factor * wish.max_qubits)) for factor in factors}
+    widest = max(1, len(simplified.labels))
+    if not options.reuse:
+        return [min(options.max_qubits, widest)]
+    factors = (widest / options.max_qubits, 3.0, 2.0, 1.5, 1.0)
+    widths = {min(widest, int(factor * options.max_qubits)) for factor in factors}
     return sorted(widths, reverse=True)
 
 
-def _is_narrow(reduced: Reduced, cuts: Cuts, wish: Wish) -> bool:
-    if wish.reuse:
-        widths = device_qubits(reduced.anatomy, cuts)
+def _is_narrow(simplified: SimplifiedCircuit, cuts: Cuts, options: SearchOptions) -> bool:
+    if options.reuse:
+        widths = device_qubits(simplified.analysis, cuts)
     else:
-        widths = [len(piece) for piece in pieces(reduced.anatomy, cuts)]
-    return max(widths, default=0) <= wish.max_qubits
+        widths = [len(piece) for piece in pieces(simplified.analysis, cuts)]
+    return max(widths, default=0) <= options.max_qubits
 
 
-def _without_needless(reduced: Reduced, cuts: Cuts, wish: Wish) -> Cuts:
+def _without_needless(simplified: SimplifiedCircuit, cuts: Cuts, options: SearchOptions) -> Cuts:
     """Leave out the cuts that a device with reused qubits can do without, one by one."""
     every = (*cuts.wires, *cuts.gates)
-    for cut in every if len(every) * len(reduced.pairs) < _TRIED_CUTS else ():
+    for cut in every if len(every) * len(simplified.pairs) < _TRIED_CUTS else ():
         fewer = Cuts(
             tuple(own for own in cuts.gates if own != cut),
             tuple(own for own in cuts.wires if own != cut),
         )
-        if _is_narrow(reduced, fewer, wish):
+        if _is_narrow(simplified, fewer, options):
             cuts = fewer
     return cuts
 
 
-def _objective(job: Job, wish: Wish, width: int) -> Objective:
-    return Objective(wish.aim, width, job.limits, job.speeds, wish.ranks)
+def _objective(job: Problem, options: SearchOptions, width: int) -> Objective:
+    return Objective(options.objective, width, job.limits, job.speeds, options.ranks)
 
 
-def _graphs(reduced: Reduced) -> list[EndGraph]:
+def _graphs(simplified: SimplifiedCircuit) -> list[EndGraph]:
     """Return the connected parts of a reduced circuit."""
-    return list(end_graphs(reduced.anatomy, _strings(reduced)))
+    return list(end_graphs(simplified.analysis, _strings(simplified)))
 
 
 def _is_small(graphs: Sequence[EndGraph], objective: Objective) -> bool:
@@ -184,15 +190,15 @@ def _is_small(graphs: Sequence[EndGraph], objective: Objective) -> bool:
     return all(own.fits for own in found) and sum(own.seconds for own in found) < _SMALL
 
 
-def _is_good(plan: Plan, aim: Aim) -> bool:
-    if aim == "overhead":
+def _is_good(plan: Plan, objective: ObjectiveName) -> bool:
+    if objective == "overhead":
         return plan.cut.log10_sampling_overhead == 0
     return plan.cost.predicted_seconds() < _QUICK
 
 
-def score_by(aim: Aim, ranks: int) -> Callable[[Plan], tuple[float, ...]]:
+def score_by(objective: ObjectiveName, ranks: int) -> Callable[[Plan], tuple[float, ...]]:
     """Return what plans are compared by; less is better."""
-    if aim == "overhead":
+    if objective == "overhead":
         return lambda plan: (
             round(plan.cut.log10_sampling_overhead, 9),
             plan.cost.predicted_seconds(ranks),
@@ -200,14 +206,14 @@ def score_by(aim: Aim, ranks: int) -> Callable[[Plan], tuple[float, ...]]:
     return lambda plan: (plan.cost.predicted_seconds(ranks),)
 
 
-def _strings(reduced: Reduced) -> list[float]:
+def _strings(simplified: SimplifiedCircuit) -> list[float]:
     """Estimate how many Pauli strings are asked for on each qubit of the reduced circuit.
 
     A term counts as one string, spread over its qubits.
     """
-    place = {label: qubit for qubit, label in enumerate(reduced.labels)}
-    strings = [0.0] * len(reduced.labels)
-    for term, cone in reduced.cone_of.items():
+    place = {label: qubit for qubit, label in enumerate(simplified.labels)}
+    strings = [0.0] * len(simplified.labels)
+    for term, cone in simplified.cone_of.items():
         for qubit, _ in term:
             strings[place[cone, qubit]] += 1 / len(term)
     return strings

@@ -19,7 +19,7 @@ from hpcq.cutting.simulation_load import Load
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.cutting.subexperiments.pauli_products import worth_threads
 from hpcq.planning.machine_speeds import Speeds
-from hpcq.reconstruction.contraction_work import Work
+from hpcq.reconstruction.contraction_work import ContractionWork
 from hpcq.reconstruction.network import as_float
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def bond_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
     return sum(16 * math.prod(tensors[use].shape) for use in uses)
 
 
-def contraction_seconds(work: Work, stored: int, terms: int, speeds: Speeds) -> float:
+def contraction_seconds(work: ContractionWork, stored: int, terms: int, speeds: Speeds) -> float:
     """Predict a run but for its tasks: setting it up, putting the tensors together, contracting.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 from hpcq.core.errors import InputError
 from hpcq.core.system import format_bytes
 from hpcq.cutting.qubit_reuse import device_qubits
-from hpcq.parallel.tasks import MOST_TASKS
+from hpcq.parallel.tasks import MAX_TASKS
 from hpcq.planning.assembly import Plan, describe_with
 from hpcq.planning.sampling import Sampling, check_memory
 from hpcq.reconstruction.estimation.variant_batches import predicted_seconds
@@ -29,7 +29,7 @@ def plan_text(plan: Plan) -> str:
         f" {_count(len(cut.cuts.gates), 'gate cut')},"
         f" {_count(len(cut.cuts.wires), 'wire cut')} →"
         f" {_count(len(cut.subcircuits), 'subcircuit')}, {len(plan.tensors)} distinct",
-        *plan.reduced.effects,
+        *plan.simplified.effects,
         *_sharing(plan),
         "",
         *_subcircuit_table(plan),
@@ -55,7 +55,7 @@ def _sharing(plan: Plan) -> list[str]:
     """Say how many cut gates share an edge, and how many ports an ancilla."""
     cuts = len(plan.cut.cuts.gates) + len(plan.cut.cuts.wires)
     ports = [port for subcircuit in plan.cut.subcircuits for port in subcircuit.ports]
-    shared = sum(port.twin is not None for port in ports)
+    shared = sum(port.shared_with is not None for port in ports)
     lines = []
     if len(plan.cut.edges) < cuts:
         lines.append(f"shared ports: {cuts} cuts make {len(plan.cut.edges)} edges")
@@ -116,7 +116,7 @@ def _cost_lines(plan: Plan) -> list[str]:
     elif plan.config.get("max_qubits") is not None:
         lines.append("lower bound        none is known with reused qubits")
     if plan.config.get("reuse_qubits"):
-        needed = max(device_qubits(plan.reduced.anatomy, plan.cut.cuts), default=0)
+        needed = max(device_qubits(plan.simplified.analysis, plan.cut.cuts), default=0)
         lines.append(f"device             {_count(needed, 'qubit')} with reuse are enough")
     return lines
 
@@ -192,9 +192,9 @@ def _warnings(plan: Plan) -> list[str]:
         )
     elif years > 1:
         lines.append(f"warning: predicted to take {years:.2g} years, so `hpcq run` refuses it")
-    elif plan.num_tasks > MOST_TASKS:
+    elif plan.num_tasks > MAX_TASKS:
         lines.append(
-            f"warning: its slices make {_large(plan.num_tasks)} tasks, of at most {MOST_TASKS} "
+            f"warning: its slices make {_large(plan.num_tasks)} tasks, of at most {MAX_TASKS} "
             "that `hpcq run` takes, so it refuses it"
         )
     if cost.cheaper_uncut:
@@ -245,8 +245,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             for subcircuit, use in zip(cut.subcircuits, plan.uses, strict=True)
         ],
         "num_edges": len(cut.edges),
-        "num_light_cones": plan.reduced.num_cones,
-        "passes": [*plan.reduced.effects, *_sharing(plan)],
+        "num_light_cones": plan.simplified.num_cones,
+        "passes": [*plan.simplified.effects, *_sharing(plan)],
         "num_tasks": plan.num_tasks,
         "predicted_seconds": plan.predicted_seconds,
         "calibrated": cost.calibrated,

@@ -16,7 +16,7 @@ from hpcq.cutting.subcircuits import CutCircuit
 if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
 
-Identity = Mapping[str, str]
+Fingerprint = Mapping[str, str]
 """What must be the same for a run to go on from another: a SHA-256 or plain words for each part."""
 
 _ORDER = (
@@ -37,7 +37,7 @@ _FEW, _SHOWN = 50, 3
 """Observables that are told to other jobs, and that a message names."""
 
 
-def identity_of(plan: Plan, cut: CutCircuit) -> dict[str, str]:
+def fingerprint_of(plan: Plan, cut: CutCircuit) -> dict[str, str]:
     """Return what every run is known by: circuit, cuts and observables."""
     observables = [
         [own.name, [[list(map(list, term)), c] for term, c in own.terms]]
@@ -50,19 +50,19 @@ def identity_of(plan: Plan, cut: CutCircuit) -> dict[str, str]:
     }
 
 
-def exact_identity(plan: Plan) -> dict[str, str]:
+def exact_fingerprint(plan: Plan) -> dict[str, str]:
     """Return what an exact run is known by; its slices follow from the memory of a rank."""
     slices = [[list(tensor.sliced) for tensor in plan.tensors], list(plan.network.sliced)]
     strings = [[list(map(list, own)) for own in tensor.strings] for tensor in plan.tensors]
     return {
-        **identity_of(plan, plan.cut),
+        **fingerprint_of(plan, plan.cut),
         "slices": digest([slices, strings]),
         "precision": plan.limits.precision,
     }
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestSummary:
     """What a run was asked for, to say in words how it differs from another.
 
     Attributes:
@@ -74,7 +74,7 @@ class Asked:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def by(cls, plan: Plan) -> Asked:
+    def by(cls, plan: Plan) -> RequestSummary:
         """Return what a plan was asked for."""
         return cls(tuple(own.name for own in plan.observables), plan.config)
 
@@ -85,19 +85,19 @@ class Asked:
         return {"observables": list(few), "config": config}
 
     @classmethod
-    def from_json(cls, told: object) -> Asked:
+    def from_json(cls, told: object) -> RequestSummary:
         """Read it; nothing is known where another version says it differently."""
         if not isinstance(told, Mapping) or not isinstance(told.get("config"), Mapping):
             return cls()
         return cls(tuple(map(str, told.get("observables", ()))), told["config"])
 
 
-def check_same(
-    known: Identity,
-    wanted: Identity,
+def check_same_run(
+    known: Fingerprint,
+    wanted: Fingerprint,
     what: str,
-    before: Asked | None = None,
-    now: Asked | None = None,
+    before: RequestSummary | None = None,
+    now: RequestSummary | None = None,
 ) -> None:
     """Make sure that a run can go on from what a file holds.
 
@@ -152,7 +152,7 @@ def _causes(differ: set[str], changed: Mapping[str, str]) -> list[str]:
     return [own for own in found if own in differ]
 
 
-def _changed(before: Asked | None, now: Asked | None) -> dict[str, str]:
+def _changed(before: RequestSummary | None, now: RequestSummary | None) -> dict[str, str]:
     """Return in words which options changed that cuts and slices follow from."""
     if before is None or now is None:
         return {}
@@ -176,7 +176,7 @@ def _shown(name: str, value: Any) -> str:
     )
 
 
-def _other_observables(before: Asked | None, now: Asked | None) -> list[str]:
+def _other_observables(before: RequestSummary | None, now: RequestSummary | None) -> list[str]:
     """Say which observables changed."""
     if before is None or now is None or not (before.observables and now.observables):
         return []
@@ -191,9 +191,9 @@ def _other_observables(before: Asked | None, now: Asked | None) -> list[str]:
     return details or ["they are the same in another order"]
 
 
-def _mode(identity: Identity) -> str:
+def _mode(fingerprint: Fingerprint) -> str:
     """Return whether it is an exact run or one with shots; empty where nothing says so."""
-    return "exact" if "slices" in identity else "shots" if "seed" in identity else ""
+    return "exact" if "slices" in fingerprint else "shots" if "seed" in fingerprint else ""
 
 
 def _is_plain(value: str | None) -> bool:

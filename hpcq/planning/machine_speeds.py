@@ -25,7 +25,7 @@ VARIABLE = "HPCQ_CALIBRATION"
 _FORMAT = "hpcq-calibration"
 _FORMAT_VERSION = 1
 _MAX_FILE_BYTES = 1 << 20
-_MOST_SETS = 200
+_MAX_SETS = 200
 _RANGE = 1000.0
 _CPUINFO = Path("/proc/cpuinfo")
 _CPU_LINES = ("vendor_id", "model name", "cpu family", "model", "stepping", "CPU part", "Processor")
@@ -148,7 +148,7 @@ def write_speeds(limits: Limits, speeds: Speeds) -> Path:
     except OSError as error:
         raise InputError(f"calibration: cannot write {place.parent}: {error.strerror}") from None
     known.pop(_key(limits), None)
-    kept = dict(list(known.items())[1 - _MOST_SETS :]) | {_key(limits): entry}
+    kept = dict(list(known.items())[1 - _MAX_SETS :]) | {_key(limits): entry}
     content = {"format": _FORMAT, "format_version": _FORMAT_VERSION, "machines": kept}
     write_whole(place, f"{json.dumps(content, indent=1)}\n".encode(), "calibration")
     return place

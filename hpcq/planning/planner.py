@@ -23,18 +23,18 @@ from hpcq.core.limits import (
 )
 from hpcq.core.system import format_bytes, usable_cores, usable_memory
 from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts, split_labels
-from hpcq.cutting.passes.simplify import Reduced
+from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.parallel.serial import Farm
-from hpcq.planning.assembly import Job, Plan, assemble, costed
-from hpcq.planning.candidates import SEARCH_SECONDS, Wish, choose, score_by
+from hpcq.planning.assembly import Plan, Problem, assemble, costed
+from hpcq.planning.candidates import SEARCH_SECONDS, SearchOptions, choose, score_by
 from hpcq.planning.machine_speeds import Speeds, read_speeds
 from hpcq.planning.sampling import MAX_VARIANTS, Budget, sampling_of
-from hpcq.planning.search.objective import Aim
+from hpcq.planning.search.objective import ObjectiveName
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-_MOST_SEARCH = 1e6
+_MAX_SEARCH = 1e6
 """Seconds that a search may be said to take, twelve days."""
 
 _QUICK_SEARCH = 1.0
@@ -53,7 +53,7 @@ def plan(
     shots: int | None = None,
     standard_error: float | None = None,
     max_variants: int | None = None,
-    objective: Aim | None = None,
+    objective: ObjectiveName | None = None,
     search_seconds: float = SEARCH_SECONDS,
     reuse_qubits: bool = False,
     ranks: int = 1,
@@ -142,7 +142,7 @@ def plan_normalised(
     seed: int,
     limits: Limits,
     budget: Budget | None = None,
-    objective: Aim | None = None,
+    objective: ObjectiveName | None = None,
     search_seconds: float = SEARCH_SECONDS,
     reuse_qubits: bool = False,
     ranks: int = 1,
@@ -189,9 +189,9 @@ def plan_normalised(
         partition = split_labels(partition)
     seed = whole_number(seed, "seed", 0)
     ranks = whole_number(ranks, "ranks", 1)
-    if objective not in get_args(Aim):
+    if objective not in get_args(ObjectiveName):
         raise InputError(f"objective: {_shown(objective)}, expected seconds or overhead")
-    search_seconds = some_seconds(search_seconds, "search_seconds", _MOST_SEARCH)
+    search_seconds = some_seconds(search_seconds, "search_seconds", _MAX_SEARCH)
     if observables is None:
         observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
     asked = as_observables(observables, circuit.num_qubits)
@@ -212,29 +212,29 @@ def plan_normalised(
     # Decisions go by one thread's speeds: plans must not depend on how many ranks share a node.
     single = read_speeds(replace(limits, threads=1)) if speeds is None else _known(speeds)
     config["speeds"] = asdict(single)
-    job = Job(circuit, asked, limits, config, single)
+    job = Problem(circuit, asked, limits, config, single)
     here = replace(job, speeds=read_speeds(limits))
     if max_qubits is not None:
-        wish = Wish(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
-        return costed(choose(job, wish, farm), here)
-    reduced = job.simplifier.nothing
+        options = SearchOptions(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
+        return costed(choose(job, options, farm), here)
+    simplified = job.simplifier.nothing
     if partition is not None:
         chosen = cuts_from_partition(circuit, partition)
     elif cuts is not None:
         given_cuts = _as_cuts(cuts)
         given_cuts.check(circuit, _source_of(cuts))
-        reduced = _reduced_for(given_cuts, job)
-        chosen = reduced.own_cuts(given_cuts)
-        if given_cuts.cones and len(given_cuts.cones) != reduced.num_cones:
+        simplified = _reduced_for(given_cuts, job)
+        chosen = simplified.own_cuts(given_cuts)
+        if given_cuts.cones and len(given_cuts.cones) != simplified.num_cones:
             note = (
                 f"cuts: they are for {len(given_cuts.cones)} light cones, these observables have "
-                f"{reduced.num_cones}; so every cut applies to all"
+                f"{simplified.num_cones}; so every cut applies to all"
             )
-            reduced = replace(reduced, effects=(*reduced.effects, note))
+            simplified = replace(simplified, effects=(*simplified.effects, note))
     else:
         chosen = Cuts()
     try:
-        return costed(assemble(job, reduced, chosen, within_memory=exact), here)
+        return costed(assemble(job, simplified, chosen, within_memory=exact), here)
     except MemoryLimitError as error:
         raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
 
@@ -313,7 +313,7 @@ def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> lis
     return front
 
 
-def _reduced_for(cuts: Cuts, job: Job) -> Reduced:
+def _reduced_for(cuts: Cuts, job: Problem) -> SimplifiedCircuit:
     """Simplify the circuit as it was when the cuts were found."""
     if not cuts.simplified:
         return job.simplifier.nothing
@@ -321,12 +321,12 @@ def _reduced_for(cuts: Cuts, job: Job) -> Reduced:
     return apart or job.simplifier.together
 
 
-def _what_would(job: Job, seed: int) -> str:
+def _what_would(job: Problem, seed: int) -> str:
     """Say which width limit would do, having tried it."""
     amplitudes = job.limits.memory_bytes // (2 * job.limits.amplitude_bytes)
     width = max(1, min(job.circuit.num_qubits - 1, amplitudes.bit_length() - 1))
     try:
-        found = choose(job, Wish(width, seconds=_QUICK_SEARCH, seed=seed))
+        found = choose(job, SearchOptions(width, seconds=_QUICK_SEARCH, seed=seed))
     except InputError:
         return ""
     return f"; --max-qubits {found.width} would do"

@@ -13,11 +13,11 @@ from hpcq.core.limits import Limits, whole_number
 from hpcq.core.system import format_bytes
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.passes.simplify import Reduced
+from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
-from hpcq.reconstruction.connected_parts import Parts
-from hpcq.reconstruction.estimation.joint_samples import Pairs
+from hpcq.reconstruction.connected_parts import ConnectedParts
+from hpcq.reconstruction.estimation.joint_samples import WeightedPairs
 from hpcq.reconstruction.estimation.outcome_signals import fewest_shots
 from hpcq.reconstruction.estimation.sources import Sources
 from hpcq.reconstruction.estimation.variant_batches import Mode
@@ -27,17 +27,17 @@ from hpcq.reconstruction.term_table import TermTable
 MAX_VARIANTS = 4096
 """Variants of one subcircuit beyond which joint samples are drawn, where nothing else is said."""
 
-_MOST_SHOTS = 10**13
-_LEAST_PRECISION = 1e-100
+_MAX_SHOTS = 10**13
+_MIN_PRECISION = 1e-100
 _COEFFICIENTS = (1e-100, 1e100)
 _SHARED = 16.0
 """gamma squared of an edge that gates share, however many and however strong they are."""
 
-_MOST_FLOPS = 1e13
+_MAX_FLOPS = 1e13
 _BYTES = 16
 _COPIES = 4
 _SHOTS_A_VARIANT = 4
-_LEAST_SHOTS_A_VARIANT = 2
+_MIN_SHOTS_A_VARIANT = 2
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,18 @@ class Budget:
     def __post_init__(self) -> None:
         if self.shots is not None:
             shots = whole_number(self.shots, "shots", 1)
-            if shots > _MOST_SHOTS:
-                raise InputError(f"shots: {str(shots)[:40]}, expected at most {_MOST_SHOTS}")
+            if shots > _MAX_SHOTS:
+                raise InputError(f"shots: {str(shots)[:40]}, expected at most {_MAX_SHOTS}")
             object.__setattr__(self, "shots", shots)
         most = whole_number(self.max_variants, "max_variants", 1)
         object.__setattr__(self, "max_variants", most)
         precision = self.precision
         if precision is not None:
             number = not isinstance(precision, bool) and isinstance(precision, numbers.Real)
-            if not number or not _LEAST_PRECISION <= float(precision) < math.inf:
+            if not number or not _MIN_PRECISION <= float(precision) < math.inf:
                 raise InputError(
                     f"precision: {str(precision)[:40]!r}, expected single, double, or a standard "
-                    f"error of at least {_LEAST_PRECISION:g}"
+                    f"error of at least {_MIN_PRECISION:g}"
                 )
             object.__setattr__(self, "precision", float(precision))
         if self.shots is None and precision is None:
@@ -91,7 +91,7 @@ class Sampling:
 
     mode: Mode
     cut: CutCircuit
-    parts: Parts
+    parts: ConnectedParts
     reconstruction: Reconstruction | None
     sources: Sources
     budget: Budget
@@ -112,7 +112,7 @@ class Sampling:
         for edge in self.cut.edges:
             number = part_of.get(edge.ends[0][0])
             if number is not None:
-                found[number] *= Pairs.of(edge, self.cut).gamma
+                found[number] *= WeightedPairs.of(edge, self.cut).gamma
         return tuple(found)
 
 
@@ -122,14 +122,14 @@ class CutProblem:
 
     Attributes:
         observables: What is asked for.
-        reduced: What is left of the circuit to be cut.
+        simplified: What is left of the circuit to be cut.
         cuts: Where that is cut.
         terms: The observables' terms taken apart over the subcircuits.
         limits: What a rank may use.
     """
 
     observables: tuple[Observable, ...]
-    reduced: Reduced
+    simplified: SimplifiedCircuit
     cuts: Cuts
     terms: TermTable
     limits: Limits
@@ -142,7 +142,7 @@ def sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
         InputError: If the shots are too few for any way.
     """
     _check_coefficients(problem)
-    for lean, each in ((False, _SHOTS_A_VARIANT), (True, _LEAST_SHOTS_A_VARIANT)):
+    for lean, each in ((False, _SHOTS_A_VARIANT), (True, _MIN_SHOTS_A_VARIANT)):
         found = enumerated_sampling_of(problem, budget, lean=lean)
         if found is None:
             break
@@ -160,19 +160,19 @@ def enumerated_sampling_of(problem: CutProblem, budget: Budget, *, lean: bool) -
     Args:
         problem: What is cut.
         budget: What may be spent.
-        lean: Whether the ports' menus are those with few settings.
+        lean: Whether the port bases are those with few settings.
 
     Raises:
         InputError: If an outcome has too many bits.
     """
-    reduced, terms = problem.reduced, problem.terms
-    cut = cut_circuit(reduced.anatomy, problem.cuts, reduced.labels, shared_above=_SHARED)
-    parts = Parts.of(cut, terms)
+    simplified, terms = problem.simplified, problem.terms
+    cut = cut_circuit(simplified.analysis, problem.cuts, simplified.labels, shared_above=_SHARED)
+    parts = ConnectedParts.of(cut, terms)
     try:
         found = Reconstruction.of(cut, parts, problem.limits.memory_bytes // 2)
     except MemoryLimitError:
         return None
-    if found.flops > _MOST_FLOPS:
+    if found.flops > _MAX_FLOPS:
         return None
     sources = Sources.of(cut, terms, parts.subcircuits, lean=lean)
     if sum(map(_table_bytes, sources.tensors)) > problem.limits.memory_bytes:
@@ -187,11 +187,15 @@ def joint_sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
     Raises:
         InputError: If the shots are too few.
     """
-    reduced, terms = problem.reduced, problem.terms
+    simplified, terms = problem.simplified, problem.terms
     cut = cut_circuit(
-        reduced.anatomy, problem.cuts, reduced.labels, twins=False, shared_above=_SHARED
+        simplified.analysis,
+        problem.cuts,
+        simplified.labels,
+        share_ancillas=False,
+        shared_above=_SHARED,
     )
-    parts = Parts.of(cut, terms)
+    parts = ConnectedParts.of(cut, terms)
     sources = Sources.of(cut, terms, parts.subcircuits, lean=False, shared=False)
     _check(sources)
     least = sum(len(tensor.bases) for tensor in sources.tensors)
@@ -216,8 +220,8 @@ def _check_coefficients(problem: CutProblem) -> None:
 
 
 def _table_bytes(tensor: SampledTensor) -> int:
-    """Memory of the readings of a source, their tensor and gradient."""
-    entries = math.prod(len(menu.readings) for menu in tensor.menus)
+    """Memory of the signals of a source, their tensor and gradient."""
+    entries = math.prod(len(port_basis.signals) for port_basis in tensor.port_bases)
     return _COPIES * _BYTES * len(tensor.strings) * entries
 
 

@@ -21,7 +21,7 @@ Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class ConnectedParts:
     """The parts that some term is not the identity on.
 
     Attributes:
@@ -38,7 +38,7 @@ class Parts:
     factors: tuple[tuple[tuple[int, int], ...], ...]
 
     @classmethod
-    def of(cls, cut: CutCircuit, terms: TermTable) -> Parts:
+    def of(cls, cut: CutCircuit, terms: TermTable) -> ConnectedParts:
         """Take the terms apart."""
         groups = _joined(cut)
         part_of = {k: number for number, group in enumerate(groups) for k in group}

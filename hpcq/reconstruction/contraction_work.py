@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcq.reconstruction.network import Network, as_float
-from hpcq.reconstruction.sweep import Indices, Itinerary
+from hpcq.reconstruction.sweep import Indices, SweepPlan
 from hpcq.reconstruction.term_table import TermTable
 
 _TERMS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
-class Work:
+class ContractionWork:
     """What a contraction amounts to.
 
     Attributes:
@@ -30,18 +30,18 @@ class Work:
     products: float
 
 
-def predicted_work(network: Network, terms: TermTable, memory_bytes: int) -> Work:
+def predicted_work(network: Network, terms: TermTable, memory_bytes: int) -> ContractionWork:
     """Predict what the contraction does within so much memory, from its first batch of terms."""
     return work_of(network, terms, batch_size(network, memory_bytes))
 
 
-def work_of(network: Network, terms: TermTable, batch: int) -> Work:
+def work_of(network: Network, terms: TermTable, batch: int) -> ContractionWork:
     """Predict what the contraction does with so many terms at once, from its first batch."""
     if not network.linked:
-        return Work(0.0, 0.0, len(network.legs), 0.0)
+        return ContractionWork(0.0, 0.0, len(network.legs), 0.0)
     total = len(terms.picks)
     sample = min(total, batch)
-    itinerary = Itinerary(network, terms.choices(0, sample))
+    itinerary = SweepPlan(network, terms.choices(0, sample))
     needed, first = itinerary.needed, len(network.linked)
     flops, entries, products = 0.0, 0.0, 0
     rows = [len(used) for used in itinerary.used] + [len(own) for own in itinerary.pairs]
@@ -63,7 +63,7 @@ def work_of(network: Network, terms: TermTable, batch: int) -> Work:
         products += _groups(pairs) + down + 2 * _groups(at_home)
     batches = total / sample
     sweeps = network.num_slices * batches
-    return Work(
+    return ContractionWork(
         flops * batches,
         entries * sweeps,
         len(network.steps) * sweeps + len(network.legs),

@@ -18,15 +18,15 @@ import numpy as np
 
 from hpcq.reconstruction.contraction_work import batch_size, work_of
 from hpcq.reconstruction.network import Network
-from hpcq.reconstruction.sweep import Indices, Itinerary, Sweep, Tensor
+from hpcq.reconstruction.sweep import Indices, Sweep, SweepPlan, Tensor
 from hpcq.reconstruction.term_table import TermTable
 
-_MOST_PARTS = 4096
+_MAX_PARTS = 4096
 _WORTH_SPREADING = 1e11
 """Floating-point operations from which a contraction is divided for several ranks."""
 
 _ENOUGH_PARTS = 16
-_LEAST_BATCH = 8
+_MIN_BATCH = 8
 _SPREADING_COSTS = 1.1
 
 
@@ -61,7 +61,7 @@ class Contraction:
         """
         total = len(self.terms.picks)
         batch = -(-total // _ENOUGH_PARTS)
-        if flops < _WORTH_SPREADING or self.num_parts >= _ENOUGH_PARTS or batch < _LEAST_BATCH:
+        if flops < _WORTH_SPREADING or self.num_parts >= _ENOUGH_PARTS or batch < _MIN_BATCH:
             return self
         smaller = replace(self, batch=batch)
         cost = work_of(self.network, self.terms, batch).flops
@@ -81,7 +81,7 @@ class Contraction:
         """Number of groups of slices; each group's slices are done one after the other."""
         if not self.network.linked:
             return 1
-        return min(self.network.num_slices, max(1, _MOST_PARTS // self._num_batches))
+        return min(self.network.num_slices, max(1, _MAX_PARTS // self._num_batches))
 
     def part(self, number: int, tensors: Sequence[Tensor]) -> Tensor:
         """Do one part.
@@ -125,15 +125,15 @@ class Contraction:
         start = batch * self.batch
         return self.terms.choices(start, min(len(self.terms.picks), start + self.batch))
 
-    def _itinerary(self, batch: int, choices: Indices) -> Itinerary:
+    def _itinerary(self, batch: int, choices: Indices) -> SweepPlan:
         """Return the itinerary of a batch; that of the last one is kept."""
         if batch not in self._known:
             self._known.clear()
-            self._known[batch] = Itinerary(self.network, choices)
+            self._known[batch] = SweepPlan(self.network, choices)
         return self._known[batch]
 
     @cached_property
-    def _known(self) -> dict[int, Itinerary]:
+    def _known(self) -> dict[int, SweepPlan]:
         return {}
 
 

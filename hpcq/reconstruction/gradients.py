@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.cutting.subcircuits import CutCircuit
-from hpcq.reconstruction.connected_parts import Parts
+from hpcq.reconstruction.connected_parts import ConnectedParts
 from hpcq.reconstruction.network import Network, build_network
-from hpcq.reconstruction.tensor_nodes import Leaf, Tensor
+from hpcq.reconstruction.tensor_nodes import Tensor, TensorNode
 
 Indices = NDArray[np.intp]
 Reals = NDArray[np.float64]
@@ -29,7 +29,7 @@ Reals = NDArray[np.float64]
 _BATCH_BYTES = 128 << 20
 
 
-class Contraction:
+class DifferentiableContraction:
     """The contraction of one part: subcircuits that edges join, directly or not.
 
     Args:
@@ -44,7 +44,7 @@ class Contraction:
         self,
         subcircuits: tuple[int, ...],
         network: Network,
-        leaves: tuple[Leaf, ...],
+        leaves: tuple[TensorNode, ...],
         choices: Indices,
     ) -> None:
         self.subcircuits = subcircuits
@@ -216,11 +216,11 @@ class Reconstruction:
         contractions: The contraction of each part.
     """
 
-    parts: Parts
-    contractions: tuple[Contraction, ...]
+    parts: ConnectedParts
+    contractions: tuple[DifferentiableContraction, ...]
 
     @classmethod
-    def of(cls, cut: CutCircuit, parts: Parts, memory_bytes: int) -> Reconstruction:
+    def of(cls, cut: CutCircuit, parts: ConnectedParts, memory_bytes: int) -> Reconstruction:
         """Plan the contraction of a cut circuit.
 
         Raises:
@@ -298,7 +298,7 @@ def _summed(parts: Tensor, places: Indices, size: int) -> Tensor:
 
 def _contraction(
     cut: CutCircuit, group: Sequence[int], choices: Indices, memory_bytes: int
-) -> Contraction:
+) -> DifferentiableContraction:
     """Plan the contraction of some subcircuits, numbered anew."""
     place = {number: i for i, number in enumerate(group)}
     edges = tuple(
@@ -310,5 +310,7 @@ def _contraction(
     own = CutCircuit(cut.num_qubits, cut.cuts, tuple(cut.subcircuits[k] for k in group), edges)
     network = build_network(own, memory_bytes)
     order = list(network.linked or range(len(group)))
-    leaves = tuple(Leaf(own, number, network) for number in order)
-    return Contraction(tuple(group[i] for i in order), network, leaves, choices[:, order])
+    leaves = tuple(TensorNode(own, number, network) for number in order)
+    return DifferentiableContraction(
+        tuple(group[i] for i in order), network, leaves, choices[:, order]
+    )

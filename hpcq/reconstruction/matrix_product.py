@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.complex128]
 
 _BLOCK_FLOPS = 2e8
-_LEAST_ROWS = 32
+_MIN_ROWS = 32
 _FLOPS = 8.0
 
 _pools: list[ThreadPoolExecutor] = []
@@ -45,11 +45,11 @@ def product(left: Matrix, right: Matrix) -> Matrix:
     """
     rows, inner = left.shape
     each = _FLOPS * inner * right.shape[-1]
-    if rows * each < 2 * _BLOCK_FLOPS or rows < 2 * _LEAST_ROWS:
+    if rows * each < 2 * _BLOCK_FLOPS or rows < 2 * _MIN_ROWS:
         return np.asarray(left @ right)
     if right.ndim == 3:
         return np.stack([product(left, own) for own in right])
-    size = max(_LEAST_ROWS, int(_BLOCK_FLOPS / each))
+    size = max(_MIN_ROWS, int(_BLOCK_FLOPS / each))
     out = np.empty((rows, right.shape[1]), dtype=complex)
 
     def block(start: int) -> None:

@@ -29,7 +29,7 @@ _SPARSE = 12
 
 _TRIALS = 64
 _QUICK = 8
-_MOST_BITS = 900.0
+_MAX_BITS = 900.0
 _WORTH_SPREADING = 2e10
 """Floating-point operations of one row from which a contraction is sliced for several ranks."""
 
@@ -54,7 +54,7 @@ class Bond:
 
 
 @dataclass(frozen=True)
-class Step:
+class PairContraction:
     """One pairwise contraction.
 
     Attributes:
@@ -89,7 +89,7 @@ class Network:
     loops: tuple[tuple[int, ...], ...]
     legs: tuple[tuple[int, ...], ...]
     linked: tuple[int, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[PairContraction, ...]
     sliced: tuple[int, ...]
 
     @property
@@ -203,7 +203,7 @@ def _networks(
         for subcircuit in bond.subcircuits:
             legs[subcircuit].append(number)
     linked = tuple(k for k, own in enumerate(legs) if own)
-    order = _Order([tuple(legs[k]) for k in linked], bonds)
+    order = _PathSearch([tuple(legs[k]) for k in linked], bonds)
     while True:
         yield Network(
             bonds,
@@ -293,7 +293,7 @@ def contraction_path(tensors: int, sizes: Mapping[tuple[int, int], int]) -> list
     for number, bond in enumerate(bonds):
         for tensor in bond.subcircuits:
             legs[tensor].append(number)
-    return _Order([tuple(own) for own in legs], bonds, _QUICK).path()
+    return _PathSearch([tuple(own) for own in legs], bonds, _QUICK).path()
 
 
 def as_float(number: int) -> float:
@@ -301,7 +301,7 @@ def as_float(number: int) -> float:
     return float(min(number, 1 << _HUGE))
 
 
-class _Order:
+class _PathSearch:
     """cotengra's order of contraction, sliced as much as memory asks for.
 
     The search is seeded and runs in this process without a clock, so that every run finds the
@@ -321,7 +321,7 @@ class _Order:
         try:
             self._search(legs, bits, trials)
         except OverflowError:  # cotengra computes with floats; the order of sizes is enough
-            self._search(legs, [own * _MOST_BITS / math.fsum(bits) for own in bits], trials)
+            self._search(legs, [own * _MAX_BITS / math.fsum(bits) for own in bits], trials)
 
     def _search(self, legs: list[tuple[int, ...]], bits: Sequence[float], trials: int) -> None:
         import cotengra
@@ -351,7 +351,7 @@ class _Order:
         return True
 
 
-def _steps(legs: list[list[int]], path: list[tuple[int, int]]) -> tuple[Step, ...]:
+def _steps(legs: list[list[int]], path: list[tuple[int, int]]) -> tuple[PairContraction, ...]:
     """Name the bonds that each contraction sums over and keeps."""
     nodes = [list(own) for own in legs]
     steps = []
@@ -359,6 +359,8 @@ def _steps(legs: list[list[int]], path: list[tuple[int, int]]) -> tuple[Step, ..
         shared = [b for b in nodes[left] if b in nodes[right]]
         left_only = [b for b in nodes[left] if b not in shared]
         right_only = [b for b in nodes[right] if b not in shared]
-        steps.append(Step(left, right, tuple(left_only), tuple(shared), tuple(right_only)))
+        steps.append(
+            PairContraction(left, right, tuple(left_only), tuple(shared), tuple(right_only))
+        )
         nodes.append(left_only + right_only)
     return tuple(steps)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.reconstruction.matrix_product import product
-from hpcq.reconstruction.network import Network, Step
+from hpcq.reconstruction.network import Network, PairContraction
 
 Tensor = NDArray[np.complex128]
 Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class AtHome:
+class LocalTerms:
     """The terms whose home a node is, and the rows of its two children that they take.
 
     At a leaf, the pairs are its strings, twice.
@@ -28,7 +28,7 @@ class AtHome:
     place: Indices
 
 
-class Itinerary:
+class SweepPlan:
     """Which rows of which nodes a batch of terms needs, without any tensor.
 
     Row 0 of every node is the identity's. A leaf's other rows are the strings, and a step's
@@ -50,7 +50,7 @@ class Itinerary:
         rows: list[Indices] = []
         self.used: list[Indices] = []
         self.pairs: list[Indices] = []
-        self.at_home: list[AtHome] = []
+        self.at_home: list[LocalTerms] = []
         for own, count in zip(strings, met, strict=True):
             arrived = homeless & (count == total) & (total > 0)
             self.at_home.append(_at_home(arrived, own, own))
@@ -81,7 +81,7 @@ class Sweep:
 
     def __init__(
         self,
-        itinerary: Itinerary,
+        itinerary: SweepPlan,
         network: Network,
         tensors: Sequence[Tensor],
         fixed: dict[int, int],
@@ -136,7 +136,7 @@ class Sweep:
             values[own.terms] = products[strings[own.place]]
         return values
 
-    def _laid_out(self, step: Step) -> tuple[Tensor, Tensor]:
+    def _laid_out(self, step: PairContraction) -> tuple[Tensor, Tensor]:
         """Lay the children of a step out as (rows, kept, summed)."""
         return (
             self._matrices(step.left, step.left_only, step.shared),
@@ -173,12 +173,12 @@ def _distinct(pairs: Indices, chosen: NDArray[np.bool_]) -> tuple[Indices, Indic
     return np.stack(np.divmod(distinct, base), axis=1), place[:-1]
 
 
-def _at_home(arrived: NDArray[np.bool_], left: Indices, right: Indices) -> AtHome:
+def _at_home(arrived: NDArray[np.bool_], left: Indices, right: Indices) -> LocalTerms:
     terms = np.flatnonzero(arrived)
     pairs, place = np.unique(
         np.stack([left[terms], right[terms]], axis=1), axis=0, return_inverse=True
     )
-    return AtHome(terms, pairs, place.reshape(-1))
+    return LocalTerms(terms, pairs, place.reshape(-1))
 
 
 def _merge(left: Tensor, right: Tensor, pairs: Indices) -> Tensor:

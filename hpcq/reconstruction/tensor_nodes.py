@@ -23,7 +23,7 @@ Tensor = NDArray[np.complex128]
 
 
 @dataclass(frozen=True, eq=False)
-class Leaf:
+class TensorNode:
     """The linear map between one subcircuit's tensor and its node.
 
     Attributes:
@@ -81,11 +81,11 @@ class Leaf:
     def _plan(self) -> tuple[list[int], list[int], list[Any]]:
         """Labels of the ports' axes, of the edges' axes, and the arrays between them."""
         ports = self.cut.subcircuits[self.subcircuit].ports
-        mains = [number for number, port in enumerate(ports) if port.twin is None]
+        mains = [number for number, port in enumerate(ports) if port.shared_with is None]
         met: dict[int, list[tuple[int, int]]] = {number: [] for number in mains}
         for (edge, side), port in sorted(self.cut.ends[self.subcircuit].items()):
-            twin = ports[port].twin
-            met[port if twin is None else twin].append((edge, side))
+            shared_with = ports[port].shared_with
+            met[port if shared_with is None else shared_with].append((edge, side))
         axes = {edge: 1 + len(mains) + edge for edge in range(len(self.cut.edges))}
         factors: list[Any] = []
         for place, number in enumerate(mains):

@@ -4,7 +4,7 @@ from hpcq.results.hdf5_files import seal_of
 from hpcq.results.hdf5_progress import read_progress
 from hpcq.results.hdf5_results import (
     check_output,
-    identity_in,
+    fingerprint_in,
     load,
     load_progress,
     load_summary,
@@ -14,7 +14,7 @@ from hpcq.results.hdf5_results import (
 
 __all__ = [
     "check_output",
-    "identity_in",
+    "fingerprint_in",
     "load",
     "load_progress",
     "load_summary",

@@ -8,14 +8,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hpcq.parallel.tasks import MOST_TASKS, Batch, Finished
+from hpcq.parallel.tasks import MAX_TASKS, FinishedTasks, TaskResults
 from hpcq.results.hdf5_files import open_sealed
 from hpcq.results.hdf5_plain import PlainGroup
 from hpcq.results.hdf5_texts import numbered
-from hpcq.results.result import Stage, Unfinished
+from hpcq.results.result import PartialProgress, Stage
 
 
-def write_unfinished(unfinished: Unfinished, file: h5py.File) -> None:
+def write_unfinished(unfinished: PartialProgress, file: h5py.File) -> None:
     """Write what is done, batch by batch, so that nothing is held twice."""
     group = file.create_group("unfinished")
     group.attrs["rounds_before"] = unfinished.rounds_before
@@ -58,25 +58,25 @@ def progress_in(file: PlainGroup) -> list[dict[str, Any]]:
     ]
 
 
-def read_unfinished(file: PlainGroup) -> Unfinished:
+def read_unfinished(file: PlainGroup) -> PartialProgress:
     """Read what is done."""
     group = file["unfinished"]
     stages = []
     for own in numbered(group["stages"]):
-        finished = Finished(_number_of_tasks(own, "total"), str(own.attrs["dtype"]))
+        finished = FinishedTasks(_number_of_tasks(own, "total"), str(own.attrs["dtype"]))
         tasks, sizes, data = own["tasks"][()], own["sizes"][()], own["data"][()]
-        batch = Batch(0, tasks, sizes, np.zeros(len(tasks)), data)
+        batch = TaskResults(0, tasks, sizes, np.zeros(len(tasks)), data)
         if not finished.takes(batch):
             raise ValueError(f"{own.name} holds results of tasks that there are not")
         if len(tasks):
             finished.add(batch)
         stages.append(Stage(str(own.attrs["name"]), finished))
-    return Unfinished(tuple(stages), int(group.attrs["rounds_before"]))
+    return PartialProgress(tuple(stages), int(group.attrs["rounds_before"]))
 
 
 def _number_of_tasks(group: PlainGroup, name: str) -> int:
     """Return a number of tasks, of which nobody has more than rank 0 can keep account of."""
     number = int(group.attrs[name])
-    if not 0 <= number <= MOST_TASKS:
-        raise ValueError(f"{group.name} has {number} tasks, expected 0 to {MOST_TASKS}")
+    if not 0 <= number <= MAX_TASKS:
+        raise ValueError(f"{group.name} has {number} tasks, expected 0 to {MAX_TASKS}")
     return number

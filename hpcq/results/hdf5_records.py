@@ -15,23 +15,23 @@ from hpcq.circuits.pauli_text import parse_string
 from hpcq.cutting.subcircuits import Subcircuit
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.estimator import Round
-from hpcq.reconstruction.estimation.joint_samples import Drawn, JointRound
-from hpcq.reconstruction.estimation.outcome_signals import Recipes
-from hpcq.reconstruction.estimation.variant_batches import Batch
+from hpcq.reconstruction.estimation.estimator import ShotRound
+from hpcq.reconstruction.estimation.joint_samples import JointDraws, JointRound
+from hpcq.reconstruction.estimation.outcome_signals import Inversions
+from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 from hpcq.results.hdf5_plain import PlainGroup
-from hpcq.results.hdf5_summary import check_identity, read_numbers
+from hpcq.results.hdf5_summary import check_fingerprint, read_numbers
 from hpcq.results.hdf5_texts import numbered, text, texts
-from hpcq.results.sampling_record import Record
+from hpcq.results.sampling_record import SamplingRecord
 
 _NONE = -1
 
 
-def write_record(record: Record, file: h5py.File) -> None:
+def write_record(record: SamplingRecord, file: h5py.File) -> None:
     """Write the shots of a run."""
     group = file.create_group("sampling")
     group.attrs["mode"] = record.mode
-    group.attrs["identity"] = json.dumps(dict(record.identity))
+    group.attrs["identity"] = json.dumps(dict(record.fingerprint))
     for number, (use, part) in enumerate(zip(record.uses, record.parts, strict=True)):
         piece = file[f"subcircuits/{number}"]
         piece.attrs["source"] = _NONE if use is None else use
@@ -46,24 +46,26 @@ def write_record(record: Record, file: h5py.File) -> None:
         own.attrs["shots"] = measured.shots
         for source, counts in enumerate(measured.counts):
             _write_counts(counts, own.create_group(f"sources/{source}"))
-        if isinstance(measured, Round):
-            for source, (tensor, recipes) in enumerate(
-                zip(record.sources, measured.recipes, strict=True)
+        if isinstance(measured, ShotRound):
+            for source, (tensor, inversions) in enumerate(
+                zip(record.sources, measured.inversions, strict=True)
             ):
                 place = own[f"sources/{source}"]
-                place.attrs["recipes"] = np.array(recipes, dtype=np.int64)
-                for port, (menu, recipe) in enumerate(zip(tensor.menus, recipes, strict=True)):
-                    place[f"recipe_{port}"] = menu.recipes[recipe]
+                place.attrs["recipes"] = np.array(inversions, dtype=np.int64)
+                for port, (port_basis, inversion) in enumerate(
+                    zip(tensor.port_bases, inversions, strict=True)
+                ):
+                    place[f"recipe_{port}"] = port_basis.inversions[inversion]
         else:
             for source, rows in enumerate(measured.rows):
                 own[f"sources/{source}/variants"] = rows
             for part, factors in enumerate(measured.drawn.factors):
                 own[f"factors/{part}"] = factors
-            for subcircuit, readings in enumerate(measured.drawn.readings):
-                own[f"readings/{subcircuit}"] = readings.astype(np.int16)
+            for subcircuit, signals in enumerate(measured.drawn.signals):
+                own[f"readings/{subcircuit}"] = signals.astype(np.int16)
 
 
-def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Record:
+def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> SamplingRecord:
     """Read the shots of a run."""
     group = file["sampling"]
     pieces = [file[f"subcircuits/{number}"] for number in range(len(subcircuits))]
@@ -91,8 +93,8 @@ def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Record:
         places = [measured[f"sources/{number}"] for number in range(len(sources))]
         counts = tuple(map(_read_counts, places))
         if mode == "enumerated":
-            recipes = tuple(map(_read_recipes, places, sources, counts))
-            rounds.append(Round(weight, recipes, counts))
+            inversions = tuple(map(_read_recipes, places, sources, counts))
+            rounds.append(ShotRound(weight, inversions, counts))
         else:
             tensors = [None if use is None else sources[use] for use in uses]
             drawn = _read_drawn(measured, subcircuits, tensors, len(set(parts) - {None}))
@@ -101,9 +103,9 @@ def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Record:
                 for place, own, tensor in zip(places, counts, sources, strict=True)
             )
             rounds.append(JointRound(weight, drawn, rows, counts))
-    return Record(
+    return SamplingRecord(
         "enumerated" if mode == "enumerated" else "joint",
-        check_identity(json.loads(group.attrs["identity"])),
+        check_fingerprint(json.loads(group.attrs["identity"])),
         sources,
         tuple(uses),
         parts,
@@ -111,15 +113,16 @@ def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Record:
     )
 
 
-def _read_recipes(place: PlainGroup, tensor: SampledTensor, counts: Counts) -> Recipes:
+def _read_recipes(place: PlainGroup, tensor: SampledTensor, counts: Counts) -> Inversions:
     """Read the recipe of each port of a source, and make sure that all variants were counted."""
-    recipes = tuple(map(int, place.attrs["recipes"]))
-    fits = len(recipes) == len(tensor.menus) and all(
-        0 <= recipe < len(menu.recipes) for recipe, menu in zip(recipes, tensor.menus, strict=False)
+    inversions = tuple(map(int, place.attrs["recipes"]))
+    fits = len(inversions) == len(tensor.port_bases) and all(
+        0 <= inversion < len(port_basis.inversions)
+        for inversion, port_basis in zip(inversions, tensor.port_bases, strict=False)
     )
     if not fits or len(counts) != tensor.num_variants:
         raise ValueError(f"{place.name}: its recipes or counts are not those of the subcircuit")
-    return recipes
+    return inversions
 
 
 def _read_drawn(
@@ -127,7 +130,7 @@ def _read_drawn(
     subcircuits: Sequence[Subcircuit],
     tensors: Sequence[SampledTensor | None],
     parts: int,
-) -> Drawn:
+) -> JointDraws:
     """Read the joint samples of a round.
 
     Args:
@@ -138,19 +141,19 @@ def _read_drawn(
     """
     factors = [read_numbers(measured[f"factors/{part}"], (None,)) for part in range(parts)]
     samples = len(factors[0]) if factors else None
-    readings = []
+    signals = []
     for number, (subcircuit, tensor) in enumerate(zip(subcircuits, tensors, strict=True)):
         place = measured[f"readings/{number}"]
         found = read_numbers(place, (samples, len(subcircuit.ports)), "iu").astype(np.intp)
         limits = [1] * found.shape[1]
         if tensor is not None:
-            limits = [len(menu.readings) for menu in tensor.menus]
+            limits = [len(port_basis.signals) for port_basis in tensor.port_bases]
         if ((found < 0) | (found >= np.array(limits, dtype=np.intp))).any():
             raise ValueError(f"{place.name}: has readings that no port gives")
-        readings.append(found)
+        signals.append(found)
     if not samples or any(len(own) != samples or not np.isfinite(own).all() for own in factors):
         raise ValueError(f"{measured.name}: its factors and readings do not fit together")
-    return Drawn(tuple(factors), tuple(readings))
+    return JointDraws(tuple(factors), tuple(signals))
 
 
 def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None:
@@ -163,11 +166,11 @@ def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None
                 "port": number,
                 "kind": port.kind,
                 "dimension": port.dimension,
-                "settings": [setting.name for setting in menu.settings],
-                "readings": [[own, bit if signed else None] for own, signed in menu.readings],
+                "settings": [setting.name for setting in port_basis.settings],
+                "readings": [[own, bit if signed else None] for own, signed in port_basis.signals],
             }
-            for number, port, menu, bit in zip(
-                tensor.mains, tensor.ports, tensor.menus, tensor.port_bits, strict=True
+            for number, port, port_basis, bit in zip(
+                tensor.mains, tensor.ports, tensor.port_bases, tensor.port_bits, strict=True
             )
         ]
     )
@@ -182,7 +185,7 @@ def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None
         reads[basis, list(strings)] = True
     group["reads"] = reads
     if every:
-        group["variants"] = Batch.of_all(tensor, np.zeros(0, dtype=np.int64)).rows
+        group["variants"] = VariantBatch.of_all(tensor, np.zeros(0, dtype=np.int64)).rows
 
 
 def _write_counts(counts: Counts, group: h5py.Group) -> None:

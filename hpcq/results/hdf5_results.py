@@ -25,9 +25,9 @@ from hpcq.results.hdf5_files import FORMAT, FORMAT_VERSION, is_result, open_seal
 from hpcq.results.hdf5_plain import PlainGroup
 from hpcq.results.hdf5_progress import progress_in, read_unfinished, write_unfinished
 from hpcq.results.hdf5_records import read_record, write_record
-from hpcq.results.hdf5_summary import read_identity, read_numbers, read_summary
+from hpcq.results.hdf5_summary import read_fingerprint, read_numbers, read_summary
 from hpcq.results.hdf5_texts import numbered, text, texts
-from hpcq.results.result import Details, Result, save_with
+from hpcq.results.result import Result, ResultDetails, save_with
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -109,7 +109,7 @@ def load(path: str | Path) -> Result:
             size = subcircuits[-1].tensor_dimension
             shape = (len(strings[-1]), size, size)
             tensors.append(read_numbers(group["tensor"], shape, "c") if "tensor" in group else None)
-        details = Details(
+        details = ResultDetails(
             circuit,
             Cuts.from_json(text(file["cuts"][()])),
             observables,
@@ -119,7 +119,7 @@ def load(path: str | Path) -> Result:
             tuple(strings),
             tuple(tensors),
             read_record(file, subcircuits) if "sampling" in file else None,
-            read_identity(file),
+            read_fingerprint(file),
             read_unfinished(file) if "unfinished" in file else None,
             tuple(read_numbers(own, (None, 5)) for own in numbered(file.get("timelines", {}))),
         )
@@ -149,7 +149,7 @@ def load_progress(path: str | Path) -> tuple[Result, list[dict[str, Any]]]:
         return read_summary(file), progress_in(file)
 
 
-def identity_in(path: Path) -> dict[str, str]:
+def fingerprint_in(path: Path) -> dict[str, str]:
     """Return what the run of a file is known by; nothing if there is no file.
 
     Raises:
@@ -158,7 +158,7 @@ def identity_in(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     with open_sealed(path) as file:
-        return read_identity(file)
+        return read_fingerprint(file)
 
 
 def _size(result: Result) -> int:
@@ -197,13 +197,13 @@ def _write(result: Result, file: h5py.File) -> None:
     file.attrs["status"] = result.status
 
 
-def _write_details(details: Details, file: h5py.File) -> None:
+def _write_details(details: ResultDetails, file: h5py.File) -> None:
     content = qpy.dump(details.circuit)
     file["circuit"] = np.frombuffer(content, dtype=np.uint8)
     file["circuit"].attrs["num_qubits"] = details.circuit.num_qubits
     file["circuit"].attrs["sha256"] = hashlib.sha256(content).hexdigest()
     file["cuts"] = details.cuts.to_json()
-    file.attrs["identity"] = json.dumps(dict(details.identity))
+    file.attrs["identity"] = json.dumps(dict(details.fingerprint))
     file["edges"] = json.dumps(
         [
             {
@@ -227,7 +227,7 @@ def _write_details(details: Details, file: h5py.File) -> None:
         group = file.create_group(f"subcircuits/{number}")
         group.attrs["num_qubits"] = subcircuit.num_qubits
         group.attrs["qubits"] = np.array(subcircuit.qubits, dtype=np.int64)
-        group.attrs["ports"] = json.dumps([asdict(port) for port in subcircuit.ports])
+        group.attrs["ports"] = json.dumps([_port_json(port) for port in subcircuit.ports])
         group.attrs["cone"] = subcircuit.cone
         group["qpy"] = np.frombuffer(qpy.dump(subcircuit.circuit), dtype=np.uint8)
         group["strings"] = texts(details.strings[number], subcircuit.num_qubits)
@@ -257,9 +257,18 @@ def _circuits(datasets: Sequence[h5py.Dataset], path: str | Path) -> list[Quantu
     )
 
 
+_PORT_FIELDS = {"twin": "shared_with"}
+"""Fields of a port by their names in files, where these differ."""
+
+
+def _port_json(port: Port) -> dict[str, Any]:
+    names = {field: name for name, field in _PORT_FIELDS.items()}
+    return {names.get(field, field): value for field, value in asdict(port).items()}
+
+
 def _port(told: dict[str, Any]) -> Port:
-    port = Port(**told)
-    numbers = (port.wire, port.dimension, port.twin or 0)
+    port = Port(**{_PORT_FIELDS.get(name, name): value for name, value in told.items()})
+    numbers = (port.wire, port.dimension, port.shared_with or 0)
     if port.kind not in PORT_MARKERS or not all(type(own) is int for own in numbers):
         raise ValueError(f"a port is {str(told)[:40]}")
     if port.dimension not in (2, 4):

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.core.limits import LEAST_MEMORY, MOST_MEMORY
+from hpcq.core.limits import MAX_MEMORY, MIN_MEMORY
 from hpcq.results.hdf5_plain import PlainGroup
 from hpcq.results.hdf5_texts import numbered
 from hpcq.results.result import Result
@@ -22,7 +22,7 @@ from hpcq.results.result import Result
 _DEEPEST = 20
 """Of objects within objects; a run writes three."""
 
-_MOST_WHOLE = 1 << 63
+_MAX_WHOLE = 1 << 63
 
 Check = Callable[[Any], bool]
 
@@ -44,12 +44,12 @@ def read_summary(file: PlainGroup) -> Result:
     return Result(names, values, errors, status, _config(file), _provenance(file))
 
 
-def read_identity(file: PlainGroup) -> dict[str, str]:
+def read_fingerprint(file: PlainGroup) -> dict[str, str]:
     """Return what a run is known by; nothing where the file does not say."""
-    return check_identity(json.loads(file.attrs.get("identity", "{}")))
+    return check_fingerprint(json.loads(file.attrs.get("identity", "{}")))
 
 
-def check_identity(told: Any) -> dict[str, str]:
+def check_fingerprint(told: Any) -> dict[str, str]:
     """Return what a run is known by, if it is names and texts.
 
     Raises:
@@ -90,7 +90,7 @@ def _text(value: Any, name: str) -> str:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST_WHOLE
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_WHOLE
 
 
 def _is_number(value: Any) -> bool:
@@ -117,7 +117,7 @@ def _are_starts(value: Any) -> bool:
     )
 
 
-def _from(least: int, most: int = _MOST_WHOLE) -> Check:
+def _from(least: int, most: int = _MAX_WHOLE) -> Check:
     return lambda value: _is_whole(value) and least <= value <= most
 
 
@@ -135,7 +135,7 @@ _CONFIG: Mapping[str, tuple[Check, str]] = {
     "reuse_qubits": (lambda value: isinstance(value, bool), "true or false"),
     "ranks": (_from(1), "a number of ranks"),
     "seed": (lambda value: isinstance(value, int), "a whole number"),
-    "memory_bytes": (_from(LEAST_MEMORY, MOST_MEMORY), f"{LEAST_MEMORY} to {MOST_MEMORY}"),
+    "memory_bytes": (_from(MIN_MEMORY, MAX_MEMORY), f"{MIN_MEMORY} to {MAX_MEMORY}"),
     "threads": (_from(1), "a number of threads"),
     "precision": (_is_text, "a text"),
     "speeds": (lambda value: isinstance(value, dict), "numbers by name"),

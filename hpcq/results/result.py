@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
     from hpcq.circuits.pauli_text import PauliString
-    from hpcq.parallel.tasks import Finished
-    from hpcq.results.sampling_record import Record
+    from hpcq.parallel.tasks import FinishedTasks
+    from hpcq.results.sampling_record import SamplingRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +39,11 @@ class Stage:
     """
 
     name: str
-    finished: Finished
+    finished: FinishedTasks
 
 
 @dataclass(frozen=True, eq=False)
-class Unfinished:
+class PartialProgress:
     """What a run that was stopped has done.
 
     Attributes:
@@ -54,14 +54,14 @@ class Unfinished:
     stages: tuple[Stage, ...]
     rounds_before: int = 0
 
-    def stage(self, name: str, total: int) -> Finished | None:
+    def stage(self, name: str, total: int) -> FinishedTasks | None:
         """Return the results of a stage of so many tasks, if there are any."""
         found = next((own.finished for own in self.stages if own.name == name), None)
         return found if found is not None and len(found) == total else None
 
 
 @dataclass(frozen=True, eq=False)
-class Details:
+class ResultDetails:
     """Everything from which the values of a result can be computed again.
 
     Attributes:
@@ -75,7 +75,7 @@ class Details:
         tensors: For each subcircuit its tensor, shape (strings, D, D); equal subcircuits share
             one array; None where a run with shots has none.
         record: The shots; None for an exact run.
-        identity: What must be the same for a run to go on from this one.
+        fingerprint: What must be the same for a run to go on from this one.
         unfinished: What is done of a run that was stopped; None for a whole one.
         timelines: What ranks did and when, an array for each time that the run was started; its
             columns are rank, begin and end (in seconds), tasks, and the subcircuit of the first.
@@ -89,9 +89,9 @@ class Details:
     edges: tuple[Edge, ...]
     strings: tuple[tuple[PauliString, ...], ...]
     tensors: tuple[NDArray[np.complex128] | None, ...]
-    record: Record | None = None
-    identity: Mapping[str, str] = field(default_factory=dict)
-    unfinished: Unfinished | None = None
+    record: SamplingRecord | None = None
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    unfinished: PartialProgress | None = None
     timelines: tuple[NDArray[np.float64], ...] = ()
 
 
@@ -115,7 +115,7 @@ class Result:
     status: str
     config: Mapping[str, Any]
     provenance: Mapping[str, Any]
-    details: Details | None = None
+    details: ResultDetails | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the result to an HDF5 file, all or nothing.

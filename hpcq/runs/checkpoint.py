@@ -17,10 +17,10 @@ from hpcq.core.system import complain, launched_size
 from hpcq.parallel.worker import here
 
 if TYPE_CHECKING:
-    from hpcq.planning.fingerprint import Asked
+    from hpcq.planning.fingerprint import RequestSummary
     from hpcq.results.result import Result
 
-USUAL_SECONDS = 60.0
+DEFAULT_SECONDS = 60.0
 _SHARE = 50.0
 """How many times longer than it took to write a file, it is until the next time, at least."""
 
@@ -34,10 +34,10 @@ _STATUS: dict[str, Any] = {
 }
 """What every status says, and of what type."""
 
-_MOST_TEXT, _MOST_NUMBER = 200, 10**15
+_MAX_TEXT, _MAX_NUMBER = 200, 10**15
 
 
-class Keeper:
+class Checkpoint:
     """Keeps one run's output file up to date.
 
     The file is what the run found, or what it wrote last. If it is neither, another run has been
@@ -51,7 +51,7 @@ class Keeper:
     shared = False
     """Whether other jobs are at work on the same result."""
 
-    def __init__(self, path: Path, seconds: float = USUAL_SECONDS) -> None:
+    def __init__(self, path: Path, seconds: float = DEFAULT_SECONDS) -> None:
         from hpcq.results import seal_of
 
         self.path = self.begun = path
@@ -61,8 +61,8 @@ class Keeper:
         self._seal = seal_of(path)
 
     @classmethod
-    def of(cls, path: str | Path, seconds: float = USUAL_SECONDS) -> Keeper:
-        """Return the keeper of a file.
+    def of(cls, path: str | Path, seconds: float = DEFAULT_SECONDS) -> Checkpoint:
+        """Return the checkpoint of a file.
 
         Raises:
             InputError: If it cannot be written, or something is there that hpcq did not write.
@@ -120,7 +120,7 @@ class Keeper:
     def settle(self, config: Mapping[str, Any]) -> None:
         """Hear what is planned with."""
 
-    def agree(self, identity: Mapping[str, str], asked: Asked | None = None) -> None:
+    def agree(self, fingerprint: Mapping[str, str], asked: RequestSummary | None = None) -> None:
         """Hear which run it is."""
 
     def withdraw(self) -> None:
@@ -226,7 +226,7 @@ def checked_status(told: object) -> dict[str, Any] | None:
     plain: dict[str, Any] = {}
     for name, value in told.items():
         if isinstance(value, str):
-            plain[printable(name)] = printable(value[:_MOST_TEXT])
+            plain[printable(name)] = printable(value[:_MAX_TEXT])
         elif value is None or isinstance(value, float) or _is_number(value):
             plain[printable(name)] = value
     good = all(isinstance(plain.get(name), kind) for name, kind in _STATUS.items())
@@ -234,9 +234,9 @@ def checked_status(told: object) -> dict[str, Any] | None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int) and abs(value) < _MOST_NUMBER
+    return isinstance(value, int) and abs(value) < _MAX_NUMBER
 
 
-def asked_before(result: Result | None) -> Asked | None:
+def summary_of_request(result: Result | None) -> RequestSummary | None:
     """Return what a result was asked for."""
-    return None if result is None else Asked(result.names, result.config)
+    return None if result is None else RequestSummary(result.names, result.config)

@@ -13,12 +13,12 @@ from hpcq.core.files import printable_path
 from hpcq.core.limits import Device
 from hpcq.engines.aer_statevector import choose_device
 from hpcq.engines.gpu import (
-    card_memory,
+    assign_gpu,
+    gpu_memory,
     is_gpu_build,
-    pick_card,
+    pick_gpu,
     ranks_sharing,
-    take_card,
-    visible_cards,
+    visible_gpus,
 )
 from hpcq.parallel.worker import here
 from hpcq.planning.search.search_tasks import MARK, take_part
@@ -28,7 +28,7 @@ from hpcq.runs.checkpoint import shared_folder
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
     from hpcq.parallel.tasks import Outcome
-    from hpcq.runs.checkpoint import Keeper
+    from hpcq.runs.checkpoint import Checkpoint
 
 _KINDS: dict[str, type[HpcqError]] = {
     kind.__name__: kind
@@ -67,7 +67,7 @@ def from_rank_0(farm: Farm, make: Callable[[], Made]) -> Made | None:
     return made
 
 
-def on_every_rank(farm: Farm, make: Callable[[], Made]) -> Made:
+def all_ranks_or_none(farm: Farm, make: Callable[[], Made]) -> Made:
     """Make something on every rank; where one rank cannot, all refuse, with every rank's reason.
 
     Args:
@@ -142,16 +142,16 @@ def device_of(farm: Farm, device: str) -> Device:
     place = _card_place(farm, device)
     if place is None and device in ("auto", "gpu"):
         device = "cpu"
-    return on_every_rank(farm, lambda: choose_device(device))
+    return all_ranks_or_none(farm, lambda: choose_device(device))
 
 
-def room_of(farm: Farm, device: str) -> tuple[int, int]:
+def min_rank_resources(farm: Farm, device: str) -> tuple[int, int]:
     """Return the cores and the bytes of memory that every rank has, on its card too."""
     cores, memory = farm.local_share()
     place = _card_place(farm, device)
     if place is not None and device != "cpu" and is_gpu_build():
-        card = pick_card(0, visible_cards())
-        size = None if card is None else card_memory(card)
+        card = pick_gpu(0, visible_gpus())
+        size = None if card is None else gpu_memory(card)
         if size is not None:
             memory = min(memory, size // ranks_sharing(place[1], place[2]))
     return farm.smallest(cores), farm.smallest(memory)
@@ -162,23 +162,25 @@ def _card_place(farm: Farm, device: str) -> tuple[int, int, int] | None:
     place, ranks = farm.local_place()
     if not farm.computes:
         if device != "cpu":
-            take_card(None)
+            assign_gpu(None)
         return None
-    cards = len(visible_cards())
+    cards = len(visible_gpus())
     if device != "cpu" and cards and _SEEN not in os.environ:
         os.environ[_SEEN] = str(cards)  # before all but one are hidden
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-        take_card(place)
+        assign_gpu(place)
     bound = "SLURM_GPUS_PER_TASK" in os.environ
     return place, (1 if bound else ranks), int(os.environ.get(_SEEN, "1"))
 
 
-def check_outcome(outcome: Outcome, keeper: Keeper | None, partial: Callable[[], Result]) -> None:
+def check_outcome(
+    outcome: Outcome, checkpoint: Checkpoint | None, partial: Callable[[], Result]
+) -> None:
     """Make sure that all tasks are done; otherwise save what is.
 
     Args:
         outcome: How the tasks ended.
-        keeper: Keeps the output, if there is one.
+        checkpoint: Keeps the output, if there is one.
         partial: Makes the result to save.
 
     Raises:
@@ -189,11 +191,11 @@ def check_outcome(outcome: Outcome, keeper: Keeper | None, partial: Callable[[],
     if outcome.complete:
         return
     done = f"{outcome.finished.num_done} of {len(outcome.finished)} tasks"
-    if keeper is not None:
-        saved = keeper.save(partial())
-        keeper.forget_status()
-        again = "" if saved == keeper.begun else f" with --output {printable_path(saved)}"
-        where = shared_folder(saved) if keeper.shared else saved
+    if checkpoint is not None:
+        saved = checkpoint.save(partial())
+        checkpoint.forget_status()
+        again = "" if saved == checkpoint.begun else f" with --output {printable_path(saved)}"
+        where = shared_folder(saved) if checkpoint.shared else saved
         rest = f"{done} are saved in {printable_path(where)}; run the same command again"
         rest += f"{again} to go on"
     else:
@@ -203,7 +205,7 @@ def check_outcome(outcome: Outcome, keeper: Keeper | None, partial: Callable[[],
         more = len(outcome.failures) - _SHOWN
         shown += f"; and {more} more" if more > 0 else ""
         raise TasksFailedError(f"{shown}. {rest}")
-    kind = HpcqError if keeper is None else StoppedError
+    kind = HpcqError if checkpoint is None else StoppedError
     raise kind(f"stopped, because {outcome.stopped}: {rest}")
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hpcq.runs.progress import Watchman
-from hpcq.runs.stop_conditions import StopSigns
+from hpcq.runs.progress import ProgressMonitor
+from hpcq.runs.stop_conditions import StopConditions
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
-    from hpcq.runs.checkpoint import Keeper
+    from hpcq.runs.checkpoint import Checkpoint
 
 
 def _none(result: Result) -> None:
@@ -27,7 +27,7 @@ class RunOptions:
         noise: Of the simulation.
         backend: A device.
         previous: What is there already.
-        keeper: Keeps the output, on rank 0.
+        checkpoint: Keeps the output, on rank 0.
         watch: Looks on.
         finish: Is given the result on rank 0 before the other ranks are dismissed.
     """
@@ -36,8 +36,10 @@ class RunOptions:
     noise: Any = None
     backend: Any = None
     previous: Result | None = None
-    keeper: Keeper | None = None
-    watch: Watchman = field(default_factory=lambda: Watchman(StopSigns(environment={})))
+    checkpoint: Checkpoint | None = None
+    watch: ProgressMonitor = field(
+        default_factory=lambda: ProgressMonitor(StopConditions(environment={}))
+    )
     finish: Callable[[Result], None] = _none
 
     @property

@@ -7,35 +7,35 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpcq.core.files import printable_lines
-from hpcq.parallel.coordinator import Standing, Stop
-from hpcq.runs.stop_conditions import StopSigns
+from hpcq.parallel.coordinator import Progress, StopRequest
+from hpcq.runs.stop_conditions import StopConditions
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
-    from hpcq.runs.checkpoint import Keeper
+    from hpcq.runs.checkpoint import Checkpoint
 
 _LINE_SECONDS = 5.0
 _BAR_SECONDS = 0.2
 _BAR = 24
 
 
-class Watchman:
+class ProgressMonitor:
     """Watches the runs of a farm for one command.
 
     Args:
         signs: Signs that it has to stop.
-        keeper: Keeps the output; None if there is none.
+        checkpoint: Keeps the output; None if there is none.
         stream: Where progress is shown; None for nowhere.
     """
 
     def __init__(
         self,
-        signs: StopSigns,
-        keeper: Keeper | None = None,
+        signs: StopConditions,
+        checkpoint: Checkpoint | None = None,
         stream: TextIO | None = None,
     ) -> None:
         self.signs = signs
-        self.keeper = keeper
+        self.checkpoint = checkpoint
         self.phase = ""
         self.partial: Callable[[], Result] | None = None
         self._stream = stream
@@ -48,14 +48,14 @@ class Watchman:
         """Until when tasks may run."""
         return self.signs.deadline
 
-    def __call__(self, standing: Standing) -> Stop | None:
+    def __call__(self, standing: Progress) -> StopRequest | None:
         """Look."""
         self._show(standing)
-        if self.keeper is not None:
-            self.keeper.tell(self.status(standing))
-            if self.partial is not None and self.keeper.due:
-                self.keeper.try_to_save(self.partial)
-                self.signs.saving_takes(self.keeper.took)
+        if self.checkpoint is not None:
+            self.checkpoint.tell(self.status(standing))
+            if self.partial is not None and self.checkpoint.due:
+                self.checkpoint.try_to_save(self.partial)
+                self.signs.saving_takes(self.checkpoint.took)
         return self.signs.stop
 
     def begin(self, phase: str, partial: Callable[[], Result] | None = None) -> None:
@@ -89,7 +89,7 @@ class Watchman:
         except (OSError, ValueError):
             self._stream = None
 
-    def status(self, standing: Standing) -> dict[str, Any]:
+    def status(self, standing: Progress) -> dict[str, Any]:
         """Return how a run stands, as plain values."""
         done = standing.finished.num_done
         return {
@@ -104,7 +104,7 @@ class Watchman:
             "failed": standing.failed,
         }
 
-    def _show(self, standing: Standing) -> None:
+    def _show(self, standing: Progress) -> None:
         now = time.monotonic()
         wait = _BAR_SECONDS if self._terminal else _LINE_SECONDS
         if self._stream is None or now - self._last < wait:

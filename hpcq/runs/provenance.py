@@ -26,7 +26,7 @@ _SLURM = (
 )
 
 
-class Laps:
+class PhaseTimer:
     """Seconds of each phase."""
 
     def __init__(self) -> None:
@@ -40,14 +40,14 @@ class Laps:
         self._last = now
 
 
-class Account:
+class RunAccounting:
     """What a run costs, in all the times that it was started.
 
     Args:
         farm: The ranks.
         where: Each rank's host and engine, as words.
         threads: Cores that each rank takes.
-        laps: The phases so far.
+        timer: The phases so far.
         ledger: What the ranks did.
         previous: What an earlier start left; None if there was none.
     """
@@ -57,12 +57,12 @@ class Account:
         farm: Farm,
         where: Sequence[str],
         threads: int,
-        laps: Laps,
+        timer: PhaseTimer,
         ledger: Ledger,
         previous: Result | None = None,
     ) -> None:
         self._farm, self._where, self._threads = farm, where, threads
-        self._laps, self._ledger = laps, ledger
+        self._laps, self._ledger = timer, ledger
         self._before: list[dict[str, Any]] = []
         self._timelines: tuple[NDArray[np.float64], ...] = ()
         if previous is not None and previous.details is not None:

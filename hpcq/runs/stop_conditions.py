@@ -14,14 +14,14 @@ from typing import Any
 from hpcq.core.errors import InputError
 from hpcq.core.limits import some_seconds
 from hpcq.core.system import slurm_seconds_left
-from hpcq.parallel.coordinator import Stop
+from hpcq.parallel.coordinator import StopRequest
 
-USUAL_SIGNAL = "SIGUSR1"
+DEFAULT_SIGNAL = "SIGUSR1"
 _HURRY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRACE_SECONDS = 6.0
 """How long tasks that are out may take to finish after the signal to stop."""
 
-_MARGIN_SECONDS, _LEAST_MARGIN = 10.0, 0.5
+_MARGIN_SECONDS, _MIN_MARGIN = 10.0, 0.5
 """How long before the end to stop, at most and at least."""
 
 
@@ -42,7 +42,7 @@ def read_signal(name: str) -> signal.Signals:
     return found
 
 
-class StopSigns:
+class StopConditions:
     """Watches for signs that a run has to stop, while its context lasts.
 
     SIGTERM, SIGINT and SIGHUP mean at once, the stop signal that a few seconds are left for tasks
@@ -63,14 +63,14 @@ class StopSigns:
     def __init__(
         self,
         seconds: float | None = None,
-        stop_signal: str = USUAL_SIGNAL,
+        stop_signal: str = DEFAULT_SIGNAL,
         environment: Mapping[str, str] = os.environ,
         *,
         since: float | None = None,
         asks: bool = True,
     ) -> None:
         self._signal = read_signal(stop_signal)
-        self._stop: Stop | None = None
+        self._stop: StopRequest | None = None
         self._interrupted = False
         self._before: dict[signal.Signals, Any] = {}
         self._save_seconds = 0.0
@@ -80,14 +80,14 @@ class StopSigns:
         if seconds is not None:
             limit = some_seconds(seconds, "time_limit")
             end = (now if since is None else since) + limit
-            margin = min(_MARGIN_SECONDS, max(_LEAST_MARGIN, limit / 10))
+            margin = min(_MARGIN_SECONDS, max(_MIN_MARGIN, limit / 10))
             ends.append((end - margin, f"the time limit of {limit:g} s"))
         left = slurm_seconds_left(environment) if asks else None
         if left is not None:
             ends.append((now + left - _MARGIN_SECONDS, "the end of the SLURM allocation"))
         self._end, self._why = min(ends, default=(float("inf"), ""))
 
-    def __enter__(self) -> StopSigns:
+    def __enter__(self) -> StopConditions:
         if threading.current_thread() is threading.main_thread():
             for own in dict.fromkeys((*_HURRY, self._signal)):
                 if own != signal.SIGHUP or signal.getsignal(own) != signal.SIG_IGN:
@@ -114,11 +114,11 @@ class StopSigns:
         return None if self._end == float("inf") else self._end - 2 * self._save_seconds
 
     @property
-    def stop(self) -> Stop | None:
+    def stop(self) -> StopRequest | None:
         """The order to stop, if there is a reason to."""
         deadline = self.deadline
         if self._stop is None and deadline is not None and time.monotonic() >= deadline:
-            return Stop(f"{self._why} is near", deadline)
+            return StopRequest(f"{self._why} is near", deadline)
         return self._stop
 
     def saving_takes(self, seconds: float) -> None:
@@ -136,4 +136,4 @@ class StopSigns:
             self._interrupted = True
         until = time.monotonic() + (0.0 if own in _HURRY else _GRACE_SECONDS)
         if self._stop is None or until < self._stop.until:
-            self._stop = Stop(reason, until)
+            self._stop = StopRequest(reason, until)

@@ -18,7 +18,7 @@ import hpcq
 from hpcq.cli.main import main
 from hpcq.jobs import local_backend as local
 from hpcq.jobs.slurm_backend import FIELDS
-from hpcq.jobs.submissions import Record, keep, record_file
+from hpcq.jobs.submissions import Submission, keep, record_file
 from hpcq.parallel.worker import here
 from tests.batch.stand_ins import squeue
 from tests.doctor.test_launching import executable
@@ -45,7 +45,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def plant(record: Record) -> Path:
+def plant(record: Submission) -> Path:
     """Write a record as hpcq would, without a note of it in the user's own folder."""
     place = record_file(Path(record.output))
     place.write_text(json.dumps({"format": "hpcq job 1", "jobs": [asdict(record)]}))
@@ -57,8 +57,8 @@ def says(commands: Path, *, name: str, uid: int, state: str = "RUNNING") -> None
     executable(commands / "squeue", squeue(name=name, uid=uid, state=state))
 
 
-def of_slurm(output: Path) -> Record:
-    return Record("7", str(output), str(output.with_name("out-%j.log")), (), name="out")
+def of_slurm(output: Path) -> Submission:
+    return Submission("7", str(output), str(output.with_name("out-%j.log")), (), name="out")
 
 
 @pytest.mark.parametrize("pid", [0, 1])
@@ -72,12 +72,12 @@ def test_the_first_processes_are_no_jobs(
 ) -> None:
     output = tmp_path / "out.h5"
     monkeypatch.setattr(os, "killpg", lambda *_: pytest.fail("it was killed"))
-    plant(Record(f"local-{pid}", str(output), "%j.log", (), born=local.born(1), host=here()))
+    plant(Submission(f"local-{pid}", str(output), "%j.log", (), born=local.born(1), host=here()))
     assert main([command, str(output)]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "no record of hpcq's" in told
-    record = Record(f"local-{pid}", str(output), "%j.log", (), born=local.born(1), host=here())
+    record = Submission(f"local-{pid}", str(output), "%j.log", (), born=local.born(1), host=here())
     assert not local.lives(record)
     hpcq.Job(record).end()
 
@@ -86,7 +86,7 @@ def test_a_process_that_hpcq_did_not_start_is_left_alone(
     sleeper: subprocess.Popen[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output, born = tmp_path / "out.h5", local.born(sleeper.pid)
-    record = Record(f"local-{sleeper.pid}", str(output), "%j.log", (), born=born, host=here())
+    record = Submission(f"local-{sleeper.pid}", str(output), "%j.log", (), born=born, host=here())
     for script in ("", "sleep 60", "'", "x\0y"):
         plant(replace(record, script=script))
         assert main(["cancel", str(output)]) == 0
@@ -98,7 +98,9 @@ def test_the_job_of_another_output_is_left_alone(tmp_path: Path) -> None:
     command = ["sleep", "60"]
     job, born = local.start(command, tmp_path / "mine-%j.log", tmp_path / "mine.h5")
     script = shlex.join(command)
-    mine = Record(job, str(tmp_path / "mine.h5"), "mine-%j.log", (), script, born=born, host=here())
+    mine = Submission(
+        job, str(tmp_path / "mine.h5"), "mine-%j.log", (), script, born=born, host=here()
+    )
     try:
         assert local.lives(mine)
         for other in (

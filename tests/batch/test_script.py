@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.jobs.resource_request import (
-    Request,
+    ResourceRequest,
     read_nodes,
     read_option,
     read_time,
@@ -85,7 +85,7 @@ def test_names_that_shells_would_read(name: str, tmp_path: Path) -> None:
 
 
 def test_options_of_sbatch_replace_those_of_the_template() -> None:
-    request = Request((8, 8), 4, 2, 0, 3 << 30, "20", (("account", "me"),), 3, 5, "name")
+    request = ResourceRequest((8, 8), 4, 2, 0, 3 << 30, "20", (("account", "me"),), 3, 5, "name")
     script = render(template("many-nodes"), request.directives("x-%A_%a.log"), {}, [])
     found = [line for line in script.splitlines() if line.startswith("#SBATCH")]
     for wanted in ("nodes=8", "ntasks-per-node=4", "cpus-per-task=2", "mem-per-cpu=1536M"):
@@ -101,7 +101,7 @@ def test_options_of_sbatch_replace_those_of_the_template() -> None:
 def test_slurm_does_not_know_the_ranks_of_what_comes_back_on_any_nodes(
     gpus: int, tasks: int
 ) -> None:
-    request = Request((1, 8), 4, 2, gpus, 3 << 30, restarts=5)
+    request = ResourceRequest((1, 8), 4, 2, gpus, 3 << 30, restarts=5)
     asked = request.directives("log")
     assert asked["ntasks-per-node"] is None
     assert (asked["cpus-per-task"], asked["mem-per-cpu"]) == (str(tasks * 2), "1536M")
@@ -117,7 +117,7 @@ def test_a_short_job_is_not_warned_too_soon() -> None:
         "1-00": True,
         "5:00": False,
     }.items():
-        assert (Request(time=time).directives("log")["signal"] is not None) == warned, time
+        assert (ResourceRequest(time=time).directives("log")["signal"] is not None) == warned, time
 
 
 def test_a_template_that_is_not_there() -> None:

@@ -20,9 +20,9 @@ from hpcq.cli.main import main
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.jobs import job
 from hpcq.jobs import slurm_backend as slurm
-from hpcq.jobs.resource_request import Request, read_option, read_time
-from hpcq.jobs.submissions import Record, keep, locked, record_file
-from hpcq.jobs.submit import Order, put_into_the_queue
+from hpcq.jobs.resource_request import ResourceRequest, read_option, read_time
+from hpcq.jobs.submissions import Submission, keep, locked, record_file
+from hpcq.jobs.submit import PreparedJob, put_into_the_queue
 from tests.batch.stand_ins import squeue
 from tests.circuits import joined_pair
 from tests.doctor.test_launching import executable
@@ -68,7 +68,7 @@ def test_who_waits_for_a_result_outlasts_a_silence(
         "echo 'Unable to contact slurm controller' >&2; exit 1; fi; " + squeue(state="$state"),
     )
     monkeypatch.setattr(job, "_FIRST_POLL", 0.01)
-    own = hpcq.Job(Record("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
+    own = hpcq.Job(Submission("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
     with pytest.raises(HpcqError, match="CANCELED"):
         own.result(wait=True)
     assert len((tmp_path / "asked").read_text()) == 5
@@ -82,13 +82,13 @@ def test_a_job_without_a_record_is_canceled_again(commands: Path, tmp_path: Path
     executable(commands / "sbatch", "echo 42")
     executable(commands / "scancel", f'echo "$@" > {tmp_path}/canceled')
     nowhere = tmp_path / "gone" / "out.h5"
-    order = Order("c.qasm", nowhere, (), Request(), "#!/bin/sh", "%j.log", ())
+    order = PreparedJob("c.qasm", nowhere, (), ResourceRequest(), "#!/bin/sh", "%j.log", ())
     with pytest.raises(HpcqError, match=r"job 42 was canceled again: .*gone"):
         put_into_the_queue(order)
     assert (tmp_path / "canceled").read_text() == "42\n"
 
 
-RECORD = Record("7", "out.h5", "%j.log", ())
+RECORD = Submission("7", "out.h5", "%j.log", ())
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_the_result_of_an_earlier_job_is_not_that_of_this_one(
     task: dict[str, str], expected: str, words: str, finished: Path, commands: Path
 ) -> None:
     executable(commands / "squeue", squeue(**task))
-    own = hpcq.Job(Record("7", str(finished), str(finished.parent / "%j.log"), ()))
+    own = hpcq.Job(Submission("7", str(finished), str(finished.parent / "%j.log"), ()))
     status = own.status()
     assert (status.state, words in status.reason) == (expected, True)
     if expected == "DONE":
@@ -137,14 +137,14 @@ def test_of_a_forgotten_job_its_log_tells(
     executable(commands / "squeue", "echo 'Invalid job id specified' >&2; exit 1")
     executable(commands / "sacct", "exit 1")
     (finished.parent / "7.log").write_text(said)
-    own = hpcq.Job(Record("7", str(finished), str(finished.parent / "%j.log"), ()))
+    own = hpcq.Job(Submission("7", str(finished), str(finished.parent / "%j.log"), ()))
     assert own.status().state == expected
 
 
 @pytest.mark.parametrize(("name", "job"), [("178_scan.h5", "180"), ("local-x.h5", "181")])
 def test_an_output_is_no_number(name: str, job: str, tmp_path: Path) -> None:
-    keep(Record("178", str(tmp_path / "victim.h5"), "%j.log", ()))
-    keep(Record(job, str(tmp_path / name), "%j.log", ()))
+    keep(Submission("178", str(tmp_path / "victim.h5"), "%j.log", ()))
+    keep(Submission(job, str(tmp_path / name), "%j.log", ()))
     with contextlib.chdir(tmp_path):
         assert hpcq.Job.of(name).id == job
     assert hpcq.Job.of("178").id == "178"
@@ -157,7 +157,7 @@ def test_what_is_over_is_not_canceled(
 ) -> None:
     executable(commands / "squeue", squeue(state="COMPLETED", code="3"))
     executable(commands / "scancel", f"touch {tmp_path}/canceled")
-    keep(Record("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
+    keep(Submission("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
     assert main(["cancel", "7"]) == 0
     assert "job 7 was over already: ERROR" in capsys.readouterr().out
     assert not (tmp_path / "canceled").exists()
@@ -181,7 +181,7 @@ def test_no_two_jobs_write_one_output(
     for number, own in enumerate(shared, 1):
         state = "PENDING" if number == live else "COMPLETED"
         (tmp_path / f"state{number}").write_text(state)
-        keep(Record(str(number), str(output), "%j.log", ("--shared",) if own else ()))
+        keep(Submission(str(number), str(output), "%j.log", ("--shared",) if own else ()))
     executable(
         commands / "squeue",
         'for own; do case "$own" in --jobs=*) job=${own#*=};; esac; done; '

@@ -15,9 +15,9 @@ from qiskit import QuantumCircuit
 import hpcq
 from hpcq.core.errors import InputError, NotWrittenError
 from hpcq.parallel.scheduler import Scheduler
-from hpcq.parallel.tasks import Batch, Finished, Tasks
-from hpcq.runs.shared.blocks import Sharing
-from hpcq.runs.shared.checkpoint import SharedKeeper
+from hpcq.parallel.tasks import FinishedTasks, TaskResults, Tasks
+from hpcq.runs.shared.blocks import SharedStage
+from hpcq.runs.shared.checkpoint import SharedCheckpoint
 
 TASKS = Tasks(np.full(4, 60.0), float)
 
@@ -26,26 +26,26 @@ class Member:
     """A job that has begun to share a run, in this process."""
 
     def __init__(self, output: Path, circuit: str) -> None:
-        self.keeper = SharedKeeper(output)
-        self.keeper.agree({"circuit": circuit})
-        self.finished = Finished(4, float)
+        self.checkpoint = SharedCheckpoint(output)
+        self.checkpoint.agree({"circuit": circuit})
+        self.finished = FinishedTasks(4, float)
         self.scheduler = Scheduler(TASKS.costs, [0], admitted=False)
-        self.sharing: Sharing = self.keeper.partner("simulate", TASKS, self.finished)
+        self.sharing: SharedStage = self.checkpoint.partner("simulate", TASKS, self.finished)
 
     def find(self, task: int) -> None:
         tasks = np.array([task])
-        self.sharing.note(Batch(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
+        self.sharing.note(TaskResults(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
         self.sharing.flush()
 
     def compute(self, task: int) -> None:
         """Find a task as the farm does: it is kept here, and noted for the others."""
         tasks = np.array([task])
-        batch = Batch(0, tasks, np.ones(1, int), np.ones(1), np.full(1, float(task)))
+        batch = TaskResults(0, tasks, np.ones(1, int), np.ones(1), np.full(1, float(task)))
         self.sharing.note(batch, self.finished.add(batch))
 
     def found_by_others(self) -> dict[int, float]:
         """Return what a job that comes now finds in the folder."""
-        other = Member(self.keeper.path, "same")
+        other = Member(self.checkpoint.path, "same")
         other.sharing.meet(other.scheduler)
         done = np.flatnonzero(other.finished.done).tolist()
         return {task: float(other.finished[task][0]) for task in done}
@@ -76,9 +76,9 @@ def test_parts_and_claims_are_those_of_one_run(tmp_path: Path) -> None:
     old.find(1)
     new.find(2)
     assert new.looked() == ([], [0])
-    friend = SharedKeeper(output)
+    friend = SharedCheckpoint(output)
     friend._identity = {"circuit": "new"}
-    seen = Finished(4, float)
+    seen = FinishedTasks(4, float)
     friend.partner("simulate", TASKS, seen).meet(Scheduler(TASKS.costs, [0], admitted=False))
     assert np.flatnonzero(seen.done).tolist() == [2]
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_saved_is_one_line(tmp_path: Path) -> None:
     member = Member(tmp_path / "out.h5", "one")
     folder = tmp_path / "out.h5.parts"
     tasks = np.array([0])
-    member.sharing.note(Batch(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
+    member.sharing.note(TaskResults(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
     member.sharing._folder.path = folder / "member.nobody" / "nowhere"
     (folder / "member.nobody").touch()
     with pytest.raises(NotWrittenError, match="shared: not all that is done is saved: "):
@@ -114,7 +114,7 @@ def test_a_link_to_a_folder_goes_too(tmp_path: Path) -> None:
     (tmp_path / "out.h5.parts").symlink_to("scratch")
     member = Member(tmp_path / "out.h5", "one")
     member.find(0)
-    member.keeper.folder.remove()
+    member.checkpoint.folder.remove()
     assert not list(tmp_path.iterdir())
 
 
@@ -125,9 +125,9 @@ def test_the_result_of_another_run_is_not_waited_for(tmp_path: Path) -> None:
     first = tmp_path / "first.h5"
     result = hpcq.run(hpcq.plan(circuit, "Z0", partition="AB"), output=first)
     assert result.details is not None
-    mine, other = SharedKeeper(output), SharedKeeper(tmp_path / "other.h5")
-    mine.agree(result.details.identity)
-    other.agree({**result.details.identity, "observables": "others"})
+    mine, other = SharedCheckpoint(output), SharedCheckpoint(tmp_path / "other.h5")
+    mine.agree(result.details.fingerprint)
+    other.agree({**result.details.fingerprint, "observables": "others"})
     assert not mine.is_complete()
     shutil.copy(first, output)
     shutil.copy(first, tmp_path / "other.h5")
@@ -141,13 +141,13 @@ def test_the_result_of_another_run_is_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("attempt", range(20))
 def test_of_two_runs_that_begin_at_once_one_is_refused(attempt: int, tmp_path: Path) -> None:
     """And not both, each by what the other is about to take back."""
-    keepers = [SharedKeeper(tmp_path / "out.h5") for _ in range(2)]
+    checkpoints = [SharedCheckpoint(tmp_path / "out.h5") for _ in range(2)]
     together = threading.Barrier(2)
 
     def refused(number: int) -> str:
         together.wait()
         try:
-            keepers[number].agree({"circuit": f"{attempt}, {number}"})
+            checkpoints[number].agree({"circuit": f"{attempt}, {number}"})
         except InputError as refusal:
             return str(refusal)
         return ""
@@ -164,7 +164,7 @@ def test_what_is_removed_is_written_again(how: str, stops: bool, tmp_path: Path)
     """By those who found it, or who have read it."""
     output, folder = tmp_path / "out.h5", tmp_path / "out.h5.parts"
     gone, member = Member(output, "same"), Member(output, "same")
-    member.keeper.settle({"memory_bytes": 1 << 30})
+    member.checkpoint.settle({"memory_bytes": 1 << 30})
     gone.compute(0)
     gone.sharing.flush()
     member.sharing.meet(member.scheduler)  # which reads it, and claims the others
@@ -186,7 +186,7 @@ def test_what_is_removed_is_written_again(how: str, stops: bool, tmp_path: Path)
         member.sharing.flush()
     assert member.found_by_others() == {0: 0.0, 1: 1.0, 2: 2.0}
     if how == "folder":
-        assert member.keeper.folder.recall("plan") is not None
+        assert member.checkpoint.folder.recall("plan") is not None
 
 
 def test_the_parts_of_earlier_stages_are_written_again(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_parts_of_earlier_stages_are_written_again(tmp_path: Path) -> None:
     for task in range(4):
         member.compute(task)
     member.sharing.end(complete=True)
-    later = member.keeper.partner("contract", TASKS, Finished(4, float))
+    later = member.checkpoint.partner("contract", TASKS, FinishedTasks(4, float))
     shutil.rmtree(tmp_path / "out.h5.parts")
     later.meet(Scheduler(TASKS.costs, [0], admitted=False))
     assert member.found_by_others() == {task: float(task) for task in range(4)}
@@ -209,5 +209,5 @@ def test_claims_are_made_again_with_the_folder(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "out.h5.parts")
     one.sharing._next_look = -float("inf")
     one.sharing.meet(one.scheduler)
-    claims = one.keeper.folder.claims(one.sharing._claims)
+    claims = one.checkpoint.folder.claims(one.sharing._claims)
     assert len(claims) == len(one.sharing._own) >= claimed

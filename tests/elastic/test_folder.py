@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcq.parallel.tasks import Batch
+from hpcq.parallel.tasks import TaskResults
 from hpcq.runs.shared.blocks import block_starts
 from hpcq.runs.shared.folder import SharedFolder
 from hpcq.runs.shared.result_files import read_part, write_part
@@ -78,7 +78,7 @@ def wait(condition: object, seconds: float = 5.0) -> bool:
 
 @pytest.mark.parametrize("at", [0, 5, 20, 44, 60, 100, -1])
 def test_a_damaged_part_is_not_read(at: int, tmp_path: Path) -> None:
-    batch = Batch(0, np.array([3, 1]), np.array([1, 2]), np.ones(2), np.array([5, 6, 7j]))
+    batch = TaskResults(0, np.array([3, 1]), np.array([1, 2]), np.ones(2), np.array([5, 6, 7j]))
     write_part(tmp_path / "part", batch)
     same = read_part(tmp_path / "part")
     assert same is not None
@@ -94,10 +94,10 @@ def test_a_damaged_part_is_not_read(at: int, tmp_path: Path) -> None:
 
 @given(st.lists(st.floats(0, 50), max_size=300), st.integers(0, 9))
 def test_blocks_are_all_tasks(costs: list[float], rows: int) -> None:
-    kin = np.repeat(np.arange(len(costs)), rows)[: len(costs)] if rows else None
-    if kin is not None and len(kin) < len(costs):
-        kin = None
-    starts = block_starts(np.array(costs), kin)
+    affinity = np.repeat(np.arange(len(costs)), rows)[: len(costs)] if rows else None
+    if affinity is not None and len(affinity) < len(costs):
+        affinity = None
+    starts = block_starts(np.array(costs), affinity)
     assert len(starts) <= max(1, len(costs))
     assert starts.tolist() == sorted(set(starts.tolist()))
     assert not len(costs) or starts[0] == 0

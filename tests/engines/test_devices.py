@@ -17,7 +17,7 @@ from hpcq.core.errors import EngineError, InputError
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.engines.backend_sampler import DeviceShots
 from hpcq.engines.backends import open_backend
-from hpcq.engines.protocol import Row, Run
+from hpcq.engines.protocol import Row, ShotRequest
 from tests.engines.test_aer_shots import (
     circuit_of_four,
     fits,
@@ -45,7 +45,7 @@ def sample(
     engine: DeviceShots, prepared: Any, rows: np.ndarray, shots: np.ndarray, seed: int
 ) -> list[Row]:
     """Measure rows of one template."""
-    return engine.measure([Run(prepared, rows, shots)], seed)[0]
+    return engine.measure([ShotRequest(prepared, rows, shots)], seed)[0]
 
 
 @pytest.mark.parametrize("make", IDEAL.values(), ids=IDEAL.keys())

@@ -15,12 +15,12 @@ from hpcq.core.errors import InputError
 from hpcq.engines import gpu as gpus
 from hpcq.engines.gpu import (
     aer_is_mpi_build,
-    card_memory,
+    assign_gpu,
     check_aer_build,
-    pick_card,
+    gpu_memory,
+    pick_gpu,
     ranks_sharing,
-    take_card,
-    visible_cards,
+    visible_gpus,
 )
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
@@ -75,14 +75,14 @@ def node(tmp_path: Path) -> tuple[Path, Path]:
 def test_the_variable_decides_as_it_does_for_cuda(
     listed: str, cards: tuple[str, ...], node: tuple[Path, Path]
 ) -> None:
-    assert visible_cards({VARIABLE: listed}, *node) == cards
+    assert visible_gpus({VARIABLE: listed}, *node) == cards
 
 
 def test_cards_are_counted_where_the_variable_is_not_set(node: tuple[Path, Path]) -> None:
     devices, proc = node
-    assert visible_cards({}, devices, proc) == ("0", "1", "2")  # nvidia3 is CUDA's third
-    assert visible_cards({}, devices / "none", proc) == ("0", "1")
-    assert visible_cards({}, devices / "none", proc / "none") == ()
+    assert visible_gpus({}, devices, proc) == ("0", "1", "2")  # nvidia3 is CUDA's third
+    assert visible_gpus({}, devices / "none", proc) == ("0", "1")
+    assert visible_gpus({}, devices / "none", proc / "none") == ()
 
 
 def test_a_device_file_that_may_not_be_opened_is_no_card(
@@ -90,53 +90,53 @@ def test_a_device_file_that_may_not_be_opened_is_no_card(
 ) -> None:
     allowed = "nvidia3"
     monkeypatch.setattr(os, "access", lambda path, _: Path(path).name == allowed)
-    assert visible_cards({}, *node) == ("0",)
+    assert visible_gpus({}, *node) == ("0",)
     allowed = ""
-    assert visible_cards({}, *node) == ()  # and the driver's entries don't bring them back
+    assert visible_gpus({}, *node) == ()  # and the driver's entries don't bring them back
 
 
 def test_cards_are_picked_in_turn() -> None:
-    assert [pick_card(rank, ("a", "b", "c")) for rank in range(5)] == ["a", "b", "c", "a", "b"]
-    assert pick_card(3, ()) is None
+    assert [pick_gpu(rank, ("a", "b", "c")) for rank in range(5)] == ["a", "b", "c", "a", "b"]
+    assert pick_gpu(3, ()) is None
 
 
 @pytest.mark.parametrize("local_rank", range(4))
 def test_taking_twice_changes_nothing(local_rank: int, node: tuple[Path, Path]) -> None:
     environment: dict[str, str] = {}
-    card = take_card(local_rank, environment, *node)
+    card = assign_gpu(local_rank, environment, *node)
     assert card == str(local_rank % 3)
     assert environment == {VARIABLE: card}
-    assert take_card(local_rank, environment, *node) == card
+    assert assign_gpu(local_rank, environment, *node) == card
     assert environment == {VARIABLE: card}
 
 
 def test_a_card_bound_by_the_launcher_is_taken_whatever_the_rank() -> None:
     for local_rank, bound in enumerate(("0", "3", UUID, MIG)):
         environment = {VARIABLE: bound}
-        assert take_card(local_rank, environment) == bound
+        assert assign_gpu(local_rank, environment) == bound
         assert environment == {VARIABLE: bound}
 
 
 def test_a_rank_that_only_schedules_hides_all_cards(node: tuple[Path, Path]) -> None:
     environment = {VARIABLE: "0,1"}
     for _ in range(2):
-        assert take_card(None, environment, *node) is None
+        assert assign_gpu(None, environment, *node) is None
         assert environment == {VARIABLE: ""}
-    assert take_card(0, environment, *node) is None
+    assert assign_gpu(0, environment, *node) is None
     assert environment == {VARIABLE: ""}
 
 
 def test_without_cards_the_environment_is_left_as_it_is(tmp_path: Path) -> None:
     for environment in ({}, {VARIABLE: "-1"}, {VARIABLE: "NoDevFiles"}):
         before = dict(environment)
-        assert take_card(1, environment, tmp_path, tmp_path) is None
+        assert assign_gpu(1, environment, tmp_path, tmp_path) is None
         assert environment == before
 
 
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "4,5,6,7")
-    assert visible_cards() == ("4", "5", "6", "7")
-    assert take_card(6) == "6"
+    assert visible_gpus() == ("4", "5", "6", "7")
+    assert assign_gpu(6) == "6"
     assert os.environ[VARIABLE] == "6"
 
 
@@ -145,7 +145,7 @@ def test_ranks_sharing() -> None:
     assert [ranks_sharing(ranks, cards) for ranks, cards in counts] == [1, 2, 2, 1, 0, 0]
     for ranks in range(12):
         for cards in range(1, 5):
-            taken = [pick_card(rank, "abcd"[:cards]) for rank in range(ranks)]
+            taken = [pick_gpu(rank, "abcd"[:cards]) for rank in range(ranks)]
             assert ranks_sharing(ranks, cards) == max(map(taken.count, taken), default=0)
 
 
@@ -172,7 +172,7 @@ def test_memory_as_nvidia_smi_prints_it(printed: str, mebibytes: int | None) -> 
         asked.append(command)
         return printed
 
-    assert card_memory(UUID, ask) == (None if mebibytes is None else mebibytes << 20)
+    assert gpu_memory(UUID, ask) == (None if mebibytes is None else mebibytes << 20)
     assert [" ".join(command) for command in asked] == [
         "nvidia-smi --query-gpu=memory.total,memory.free --format=csv,noheader,nounits -i " + UUID
     ]
@@ -193,12 +193,12 @@ def test_memory_is_unknown_where_nvidia_smi_fails(error: Exception) -> None:
     def ask(_: Sequence[str]) -> str:
         raise error
 
-    assert card_memory("0", ask) is None
+    assert gpu_memory("0", ask) is None
 
 
 @pytest.mark.parametrize("card", [MIG, OLD_MIG])
 def test_a_slice_is_not_taken_for_its_card(card: str) -> None:
-    assert card_memory(card, lambda _: "81559, 80912\n") is None
+    assert gpu_memory(card, lambda _: "81559, 80912\n") is None
 
 
 def test_memory_from_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,10 +213,10 @@ def test_memory_from_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "esac\n"
     )
     program.chmod(0o755)
-    assert card_memory("2") == 40000 << 20
-    assert card_memory("3") is None
+    assert gpu_memory("2") == 40000 << 20
+    assert gpu_memory("3") is None
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert card_memory("2") is None
+    assert gpu_memory("2") is None
 
 
 def test_a_program_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +228,7 @@ def test_a_program_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
         return run(["sleep", "60"], **options | {"timeout": 0.05})
 
     monkeypatch.setattr(subprocess, "run", hang)
-    assert card_memory("0") is None
+    assert gpu_memory("0") is None
 
 
 def compiled(folder: Path, library: str | None, text: str = "") -> Path:
@@ -326,7 +326,7 @@ def test_the_installed_aer_is_found_and_nothing_is_loaded(tmp_path: Path) -> Non
     package = compiled(tmp_path, "libmpi.so.12")
     (package / "__init__.py").write_text("raise RuntimeError('loaded')\n")
     program = (
-        "import sys; from hpcq.engines.gpu import aer_is_mpi_build, take_card; take_card(0);"
+        "import sys; from hpcq.engines.gpu import aer_is_mpi_build, assign_gpu; assign_gpu(0);"
         "heavy = {'numpy', 'mpi4py', 'qiskit', 'qiskit_aer'}; found = aer_is_mpi_build();"
         "print(found, sorted(heavy & set(sys.modules)))"
     )

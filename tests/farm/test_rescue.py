@@ -25,7 +25,7 @@ def finish(scheduler: Scheduler, worker: int, task: int, seconds: float, now: fl
 
 
 def copies(scheduler: Scheduler, now: float) -> list[tuple[int, list[int]]]:
-    return [(worker, tasks.tolist()) for worker, tasks in scheduler.rescue(now)]
+    return [(worker, tasks.tolist()) for worker, tasks in scheduler.duplicate_stragglers(now)]
 
 
 def test_the_quickest_of_the_idle_helps() -> None:
@@ -98,7 +98,7 @@ def test_the_account_of_charges_is_right_whatever_happens(
         for worker in scheduler.workers:
             while len(scheduler.lease(worker, now)):
                 pass
-        scheduler.rescue(now)
+        scheduler.duplicate_stragglers(now)
         check(scheduler)
         worker = chance.choice(scheduler.workers)
         had = scheduler.outstanding(worker)

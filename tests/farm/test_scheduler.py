@@ -105,10 +105,12 @@ def test_a_straggler_s_task_is_copied_and_the_first_answer_counts() -> None:
     finish(scheduler, 1, 1, seconds=1, now=1)
     assert leased(scheduler, 1, 1.0) == [2]
     finish(scheduler, 1, 2, seconds=1, now=2)
-    assert scheduler.rescue(2.0) == [], "worker 0 is only one second late, a copy takes as long"
-    ((helper, tasks),) = scheduler.rescue(3.5)
+    assert scheduler.duplicate_stragglers(2.0) == [], (
+        "worker 0 is only one second late, a copy takes as long"
+    )
+    ((helper, tasks),) = scheduler.duplicate_stragglers(3.5)
     assert (helper, tasks.tolist()) == (1, [0])
-    assert scheduler.rescue(9.0) == [], "one copy is enough"
+    assert scheduler.duplicate_stragglers(9.0) == [], "one copy is enough"
     finish(scheduler, 1, 0, seconds=1, now=4.5)
     assert scheduler.complete
     finish(scheduler, 0, 0, seconds=9, now=9)
@@ -146,7 +148,7 @@ def test_every_task_is_finished_whatever_happens(
             while tasks := leased(scheduler, worker, now):
                 out[worker] += tasks
         if mood == "late":
-            for worker, tasks in scheduler.rescue(now):
+            for worker, tasks in scheduler.duplicate_stragglers(now):
                 out[worker] += tasks.tolist()
         if mood == "dies" and len(scheduler.workers) > 1 and chance.random() < 0.2:
             dead = chance.choice(scheduler.workers)

@@ -10,38 +10,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcq.parallel.scheduler import Scheduler
-from hpcq.parallel.task_queue import Room, Waiting
+from hpcq.parallel.task_queue import LeaseLimits, TaskQueue
 
 
 def rows_of(branches: int) -> np.ndarray:
     return np.repeat(np.arange(branches), np.arange(1, branches + 1))
 
 
-def changes(order: list[int], kin: np.ndarray) -> int:
+def changes(order: list[int], affinity: np.ndarray) -> int:
     """How often a worker that computes these tasks must begin with another row."""
-    row = kin[order]
+    row = affinity[order]
     return 1 + int((row[1:] != row[:-1]).sum())
 
 
 def test_a_row_goes_to_one_worker():
-    kin = rows_of(8)
-    waiting = Waiting(np.ones(36), np.zeros(36, dtype=bool), kin)
+    affinity = rows_of(8)
+    waiting = TaskQueue(np.ones(36), np.zeros(36, dtype=bool), affinity)
     had: dict[int, list[int]] = {0: [], 1: []}
     while waiting:
         for worker, own in had.items():
-            own += waiting.take(worker, Room(1.0, 9, fair=waiting.cost / 2)).tolist()
+            own += waiting.take(worker, LeaseLimits(1.0, 9, fair=waiting.cost / 2)).tolist()
     assert sorted(had[0] + had[1]) == list(range(36))
     assert abs(len(had[0]) - len(had[1])) <= 1
-    assert sum(changes(own, kin) for own in had.values()) <= 8 + 2, "8 rows, and few are divided"
+    assert sum(changes(own, affinity) for own in had.values()) <= 8 + 2, (
+        "8 rows, and few are divided"
+    )
 
 
 def test_kin_of_a_slow_worker_are_shared():
-    waiting = Waiting(np.ones(64), np.zeros(64, dtype=bool), np.zeros(64, dtype=int))
-    assert waiting.take(0, Room(1.0, 9, fair=64.0)).tolist() == [0], "the rest is kept for it"
+    waiting = TaskQueue(np.ones(64), np.zeros(64, dtype=bool), np.zeros(64, dtype=int))
+    assert waiting.take(0, LeaseLimits(1.0, 9, fair=64.0)).tolist() == [0], (
+        "the rest is kept for it"
+    )
     assert waiting.cost == 63
-    assert waiting.take(1, Room(4.0, 9, fair=1.0)).tolist() == [33, 34, 35, 36]
+    assert waiting.take(1, LeaseLimits(4.0, 9, fair=1.0)).tolist() == [33, 34, 35, 36]
     others = []
-    while len(tasks := waiting.take(1, Room(4.0, 9, fair=1.0))):
+    while len(tasks := waiting.take(1, LeaseLimits(4.0, 9, fair=1.0))):
         others += tasks.tolist()
     assert sorted(others) == [*range(1, 33), *range(37, 64)]
     assert not waiting
@@ -50,10 +54,10 @@ def test_kin_of_a_slow_worker_are_shared():
 
 def test_what_is_kept_waits_while_only_something_smaller_fits():
     costs = np.array([5.0, 5.0, 5.0, 1.0, 1.0])
-    waiting = Waiting(costs, np.zeros(5, dtype=bool), np.array([0, 0, 0, 1, 1]))
-    assert waiting.take(0, Room(1.0, 9, fair=99.0)).tolist() == [0]
-    assert waiting.take(0, Room(9.0, 9, one=2.0, fair=99.0)).tolist() == [3, 4]
-    assert waiting.take(0, Room(99.0, 9, fair=99.0)).tolist() == [1, 2]
+    waiting = TaskQueue(costs, np.zeros(5, dtype=bool), np.array([0, 0, 0, 1, 1]))
+    assert waiting.take(0, LeaseLimits(1.0, 9, fair=99.0)).tolist() == [0]
+    assert waiting.take(0, LeaseLimits(9.0, 9, one=2.0, fair=99.0)).tolist() == [3, 4]
+    assert waiting.take(0, LeaseLimits(99.0, 9, fair=99.0)).tolist() == [1, 2]
     assert not waiting
 
 
@@ -64,13 +68,13 @@ def test_what_is_kept_waits_while_only_something_smaller_fits():
 )
 def test_every_task_is_handed_out_once(rows, workers, seed):
     chance = random.Random(seed)
-    kin = np.repeat(np.arange(len(rows)), [length for length, _ in rows]).astype(int)
-    costs = np.array([rows[row][1] for row in kin])
+    affinity = np.repeat(np.arange(len(rows)), [length for length, _ in rows]).astype(int)
+    costs = np.array([rows[row][1] for row in affinity])
     done = np.array([chance.random() < 0.2 for _ in costs], dtype=bool)
-    waiting = Waiting(costs, done, kin)
+    waiting = TaskQueue(costs, done, affinity)
     had: list[int] = []
     while waiting:
-        room = Room(
+        room = LeaseLimits(
             chance.choice([0.1, 1.0, 20.0]),
             chance.choice([1, 3, 100]),
             chance.choice([0.5, 9.0, float("inf")]),
@@ -88,8 +92,8 @@ def test_every_task_is_handed_out_once(rows, workers, seed):
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 1000))
 def test_rows_of_lost_workers_are_finished(branches, workers, seed):
     chance = random.Random(seed)
-    kin = rows_of(branches)
-    scheduler = Scheduler(np.ones(len(kin)), workers=range(workers), kin=kin)
+    affinity = rows_of(branches)
+    scheduler = Scheduler(np.ones(len(affinity)), workers=range(workers), affinity=affinity)
     now, found = 0.0, set()
     while not scheduler.complete:
         now += 1.0
@@ -101,4 +105,4 @@ def test_rows_of_lost_workers_are_finished(branches, workers, seed):
         elif had := scheduler.outstanding(worker):
             found.add(had[0])
             scheduler.finish(worker, np.array(had[:1]), 1.0, now)
-    assert found == set(range(len(kin)))
+    assert found == set(range(len(affinity)))

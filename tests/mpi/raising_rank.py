@@ -13,5 +13,5 @@ with ending_the_job(farm):
     if farm.rank > 0:
         farm.follow(named)
     else:
-        with farm.lead(named) as lead:
-            lead.open(b"plain", apart=False)
+        with farm.coordinator(named) as coordinator:
+            coordinator.open(b"plain", in_subprocess=False)

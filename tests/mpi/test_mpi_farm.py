@@ -15,7 +15,7 @@ from tests.farm.works import named, plain
 pytestmark = pytest.mark.mpi(min_size=2)
 
 
-def run(kind: str, tasks: int, *, apart: bool) -> Outcome | bytes:
+def run(kind: str, tasks: int, *, in_subprocess: bool) -> Outcome | bytes:
     """Run tasks on all ranks; rank 0 gets the outcome, the others what it says at the end."""
     from mpi4py import MPI
 
@@ -25,19 +25,19 @@ def run(kind: str, tasks: int, *, apart: bool) -> Outcome | bytes:
     farm.names(f"host{farm.rank} test")
     if farm.rank:
         return farm.follow(named)
-    with farm.lead(named) as lead:
-        lead.open(kind.encode(), apart=apart)
-        lead.run(Tasks(np.ones(tasks), float))
-        lead.open(kind.encode(), apart=apart)
-        outcome = lead.run(Tasks(np.linspace(0, 1, tasks), float))
-        lead.closing = b"done"
+    with farm.coordinator(named) as coordinator:
+        coordinator.open(kind.encode(), in_subprocess=in_subprocess)
+        coordinator.run(Tasks(np.ones(tasks), float))
+        coordinator.open(kind.encode(), in_subprocess=in_subprocess)
+        outcome = coordinator.run(Tasks(np.linspace(0, 1, tasks), float))
+        coordinator.closing = b"done"
     return outcome
 
 
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("tasks", [0, 1, 2, 57])
-def test_every_task_comes_back_in_its_place(tasks: int, apart: bool) -> None:
-    outcome = run("plain", tasks, apart=apart)
+def test_every_task_comes_back_in_its_place(tasks: int, in_subprocess: bool) -> None:
+    outcome = run("plain", tasks, in_subprocess=in_subprocess)
     if isinstance(outcome, bytes):
         assert outcome == b"done"
         return
@@ -48,7 +48,7 @@ def test_every_task_comes_back_in_its_place(tasks: int, apart: bool) -> None:
 
 @pytest.mark.parametrize("kind", ["failing", "dying"])
 def test_a_task_that_fails_on_two_ranks_is_set_aside(kind: str) -> None:
-    outcome = run(kind, 40, apart=True)
+    outcome = run(kind, 40, in_subprocess=True)
     if isinstance(outcome, bytes):
         return
     assert outcome.finished.done.tolist() == [task != 3 for task in range(40)]
@@ -59,7 +59,7 @@ def test_a_task_that_fails_on_two_ranks_is_set_aside(kind: str) -> None:
 
 
 def test_large_results_come_whole() -> None:
-    outcome = run("large", 3, apart=False)
+    outcome = run("large", 3, in_subprocess=False)
     if not isinstance(outcome, bytes):
         assert [len(own) for own in outcome.finished] == [3_000_000] * 3
         assert [own[-1] for own in outcome.finished] == [0.0, 1.0, 2.0]
@@ -68,14 +68,14 @@ def test_large_results_come_whole() -> None:
 def test_each_rank_of_a_node_takes_a_card() -> None:
     from mpi4py import MPI
 
-    from hpcq.engines.gpu import pick_card
+    from hpcq.engines.gpu import pick_gpu
     from hpcq.parallel.mpi import MpiFarm
 
     comm = MPI.COMM_WORLD
     place, ranks = MpiFarm(comm).local_place()
     assert comm.allgather(place) == list(range(comm.size))
     assert ranks == comm.size
-    cards = comm.allgather(pick_card(place, ("4", "7")))
+    cards = comm.allgather(pick_gpu(place, ("4", "7")))
     assert cards == (["4", "7"] * comm.size)[: comm.size]
 
 
@@ -186,10 +186,10 @@ def test_every_rank_says_why_it_cannot() -> None:
 
     from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
     from hpcq.parallel.mpi import MpiFarm
-    from hpcq.runs.collective import on_every_rank
+    from hpcq.runs.collective import all_ranks_or_none
 
     farm = MpiFarm(MPI.COMM_WORLD)
-    assert on_every_rank(farm, lambda: farm.rank) == farm.rank
+    assert all_ranks_or_none(farm, lambda: farm.rank) == farm.rank
 
     def refuse(error: HpcqError, ranks: set[int]) -> None:
         if farm.rank in ranks:
@@ -197,11 +197,11 @@ def test_every_rank_says_why_it_cannot() -> None:
 
     everybody = set(range(farm.size))
     with pytest.raises(MissingDependencyError, match=rf"^no Aer \(all {farm.size} ranks\)$"):
-        on_every_rank(farm, lambda: refuse(MissingDependencyError("no Aer"), everybody))
+        all_ranks_or_none(farm, lambda: refuse(MissingDependencyError("no Aer"), everybody))
     with pytest.raises(InputError, match=r"^rank 1 on [^ ]+: no card$"):
-        on_every_rank(farm, lambda: refuse(InputError("no card"), {1}))
+        all_ranks_or_none(farm, lambda: refuse(InputError("no card"), {1}))
     with pytest.raises(InputError) as caught:
-        on_every_rank(farm, lambda: refuse(InputError(f"reason {farm.rank}"), everybody))
+        all_ranks_or_none(farm, lambda: refuse(InputError(f"reason {farm.rank}"), everybody))
     assert all(f"rank {rank} on " in str(caught.value) for rank in everybody)
     assert all(f": reason {rank}" in str(caught.value) for rank in everybody)
 
@@ -245,7 +245,7 @@ def test_every_rank_ends_with_the_same_error(
     import hpcq
     from hpcq.core.errors import NotWrittenError, TasksFailedError
     from hpcq.kinds.exact import ExactRun
-    from hpcq.runs.checkpoint import Keeper
+    from hpcq.runs.checkpoint import Checkpoint
 
     def full(*_: object) -> None:
         raise NotWrittenError("no room")
@@ -254,7 +254,7 @@ def test_every_rank_ends_with_the_same_error(
         raise TasksFailedError("the dog ate it")
 
     if failing == "full":
-        monkeypatch.setattr(Keeper, "save", full)
+        monkeypatch.setattr(Checkpoint, "save", full)
     elif failing == "task":
         monkeypatch.setattr(ExactRun, "compute", failed)
     comm = MPI.COMM_WORLD

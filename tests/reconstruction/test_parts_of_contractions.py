@@ -9,7 +9,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 
 import hpcq
 from hpcq.kinds import exact as exact_run
-from hpcq.kinds.contraction_tasks import ContractionOrder
+from hpcq.kinds.contraction_tasks import ContractionTasks
 from hpcq.kinds.running import run_on_farm
 from hpcq.parallel.serial import SerialFarm
 from hpcq.planning.cost import Cost
@@ -63,19 +63,19 @@ def test_parts_give_the_values_of_the_uncut_circuit(asked: list[str]) -> None:
 @pytest.mark.usefixtures("eager")
 def test_an_order_comes_back_from_its_bytes() -> None:
     plan = hpcq.plan(ring(), terms(), partition="AABBCCDD")
-    found: list[ContractionOrder] = []
-    kept = ContractionOrder.to_bytes
+    found: list[ContractionTasks] = []
+    kept = ContractionTasks.to_bytes
 
-    def keep(self: ContractionOrder) -> bytes:
+    def keep(self: ContractionTasks) -> bytes:
         found.append(self)
         return kept(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ContractionOrder, "to_bytes", keep)
+        patch.setattr(ContractionTasks, "to_bytes", keep)
         patch.setattr(exact_run, "in_process", lambda *, apart: not apart)
         run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
     order = found[-1]
-    again = ContractionOrder.from_bytes(kept(order))
+    again = ContractionTasks.from_bytes(kept(order))
     assert len(order.tasks().costs) == again.contraction.num_parts
     for task in range(again.contraction.num_parts):
         np.testing.assert_array_equal(order.work(task), again.work(task))

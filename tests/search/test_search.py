@@ -18,7 +18,7 @@ from qiskit.synthesis import synth_qft_full
 import hpcq
 from hpcq.cli.main import main
 from hpcq.core.limits import Limits
-from hpcq.cutting.analysis import Anatomy
+from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cut_circuit import cut_circuit, pieces
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
 from hpcq.cutting.qubit_reuse import device_qubits
@@ -29,8 +29,8 @@ from hpcq.planning.search.initial_partitions import start
 from hpcq.planning.search.objective import Objective
 from hpcq.planning.search.partition import Partition
 from hpcq.planning.search.portfolio import propose
-from hpcq.planning.search.search_tasks import SearchOrder
-from hpcq.planning.search.trials import Lane, lanes, run_lane
+from hpcq.planning.search.search_tasks import SearchTasks
+from hpcq.planning.search.trials import Trial, run_trial, trials
 from tests.strategies import circuits, cuts_of
 
 MEMORY = 1 << 34
@@ -44,14 +44,16 @@ def ising(graph: nx.Graph) -> QuantumCircuit:
     return circuit
 
 
-def aim_for(aim: str, width: int) -> Objective:
-    return Objective(aim, width, Limits(MEMORY), Speeds())
+def objective_of(objective: str, width: int) -> Objective:
+    return Objective(objective, width, Limits(MEMORY), Speeds())
 
 
-def proposals(circuit: QuantumCircuit, width: int, aim: str = "seconds", seed: int = 0) -> list:
+def proposals(
+    circuit: QuantumCircuit, width: int, objective: str = "seconds", seed: int = 0
+) -> list:
     found = propose(
-        list(end_graphs(Anatomy(circuit), [1.0] * circuit.num_qubits)),
-        aim_for(aim, width),
+        list(end_graphs(CircuitAnalysis(circuit), [1.0] * circuit.num_qubits)),
+        objective_of(objective, width),
         seconds=0.2,
         seed=seed,
         farm=SerialFarm(),
@@ -59,16 +61,16 @@ def proposals(circuit: QuantumCircuit, width: int, aim: str = "seconds", seed: i
     return list(found)
 
 
-@pytest.mark.parametrize("aim", ["seconds", "overhead"])
+@pytest.mark.parametrize("objective", ["seconds", "overhead"])
 @pytest.mark.parametrize("limit", [1, 2, 5, 7, 20])
 @pytest.mark.parametrize(
     "graph",
     [nx.path_graph(20), nx.complete_graph(7), nx.star_graph(12), nx.random_regular_graph(3, 24, 1)],
     ids=["chain", "complete", "star", "regular"],
 )
-def test_the_best_is_no_wider_than_the_limit(graph: nx.Graph, limit: int, aim: str) -> None:
+def test_the_best_is_no_wider_than_the_limit(graph: nx.Graph, limit: int, objective: str) -> None:
     circuit = ising(graph)
-    best = proposals(circuit, limit, aim)[0]
+    best = proposals(circuit, limit, objective)[0]
     assert max(map(len, pieces(circuit, best))) <= limit
 
 
@@ -86,8 +88,8 @@ def test_clusters_are_found_whatever_the_qubits_order() -> None:
 
 
 def test_an_attempt_starts_where_the_run_and_its_contraction_are_cheapest() -> None:
-    circuit, objective = ising(nx.random_regular_graph(3, 60, seed=4)), aim_for("seconds", 30)
-    (graph,) = end_graphs(Anatomy(circuit), [1.0] * circuit.num_qubits)
+    circuit, objective = ising(nx.random_regular_graph(3, 60, seed=4)), objective_of("seconds", 30)
+    (graph,) = end_graphs(CircuitAnalysis(circuit), [1.0] * circuit.num_qubits)
     tries = []
     for seed in range(0, 8 * 1001, 1001):
         labels = start(graph, "qubits", 9, "seconds", 30, seed)
@@ -97,23 +99,23 @@ def test_an_attempt_starts_where_the_run_and_its_contraction_are_cheapest() -> N
         tries.append((partition.energy, apart, graph.cuts(labels)))
     best = min(tries, key=lambda own: own[0])
     assert best[1] > min(apart for _, apart, _ in tries)
-    without_annealing = Lane("qubits", 9, steps=0, excess=1.0, seed=0)
-    assert graph.cuts(run_lane(graph, objective, without_annealing)) == best[2]
+    without_annealing = Trial("qubits", 9, steps=0, excess=1.0, seed=0)
+    assert graph.cuts(run_trial(graph, objective, without_annealing)) == best[2]
 
 
 @settings(max_examples=60)
 @given(st.data())
 def test_a_partition_knows_its_cost_after_any_moves(data: st.DataObject) -> None:
     circuit = data.draw(circuits(max_qubits=5, max_gates=10))
-    for graph in end_graphs(Anatomy(circuit), [1.0] * circuit.num_qubits):
-        for aim in ("seconds", "overhead"):
-            partition = Partition(graph, [0] * graph.num_ends, aim_for(aim, 2))
+    for graph in end_graphs(CircuitAnalysis(circuit), [1.0] * circuit.num_qubits):
+        for objective in ("seconds", "overhead"):
+            partition = Partition(graph, [0] * graph.num_ends, objective_of(objective, 2))
             for _ in range(12):
                 end = data.draw(st.integers(0, graph.num_ends - 1))
                 before, behind = partition.interval(end)
                 moving = [end, *(before if data.draw(st.booleans()) else behind)]
                 partition.move(moving, data.draw(st.integers(0, 3)))
-            fresh = Partition(graph, partition.labels, aim_for(aim, 2))
+            fresh = Partition(graph, partition.labels, objective_of(objective, 2))
             assert partition.energy == pytest.approx(fresh.energy, abs=1e-9)
             assert {k: v for k, v in partition.bonds.items() if v} == fresh.bonds
             for one in (partition, fresh):
@@ -130,12 +132,12 @@ def test_a_partition_knows_its_cost_after_any_moves(data: st.DataObject) -> None
 
 def every_cut(circuit: QuantumCircuit, width: int) -> list[Cuts]:
     """All sets of cuts of which each one separates what it cuts, found the plain way."""
-    anatomy = Anatomy(circuit)
+    analysis = CircuitAnalysis(circuit)
     count = [0] * circuit.num_qubits
-    for pair in anatomy.pairs:
+    for pair in analysis.pairs:
         for qubit in pair:
             count[qubit] += 1
-    gates = [GateCut(g, pair) for g, pair in enumerate(anatomy.pairs)]
+    gates = [GateCut(g, pair) for g, pair in enumerate(analysis.pairs)]
     wires = [WireCut(q, a) for q, n in enumerate(count) for a in range(1, n)]
     found = []
     for chosen in itertools.product((False, True), repeat=len(gates) + len(wires)):
@@ -143,10 +145,10 @@ def every_cut(circuit: QuantumCircuit, width: int) -> list[Cuts]:
             tuple(itertools.compress(gates, chosen)),
             tuple(itertools.compress(wires, chosen[len(gates) :])),
         )
-        own = pieces(anatomy, cuts)
+        own = pieces(analysis, cuts)
         if max(map(len, own)) > width:
             continue
-        cut = cut_circuit(anatomy, cuts)
+        cut = cut_circuit(analysis, cuts)
         if all(edge.ends[0][0] != edge.ends[1][0] for edge in cut.edges):
             found.append(cuts)
     return found
@@ -190,7 +192,7 @@ def test_small_circuits_get_the_least_overhead_there_is(circuit: QuantumCircuit)
     width = circuit.num_qubits - 1
     plan = hpcq.plan(circuit, everything, max_qubits=width, objective="overhead", memory=MEMORY)
     least = min(
-        cut_circuit(plan.reduced.anatomy, cuts).log10_sampling_overhead
+        cut_circuit(plan.reduced.analysis, cuts).log10_sampling_overhead
         for cuts in every_cut(plan.reduced.circuit, width)
     )
     assert plan.cut.log10_sampling_overhead == pytest.approx(least, abs=1e-9)
@@ -214,10 +216,10 @@ def test_small_circuits_get_the_quickest_plan_there_is(circuit: QuantumCircuit) 
 def test_the_same_seed_proposes_the_same_on_any_farm() -> None:
     circuit = ising(nx.random_regular_graph(3, 30, 5))
     assert proposals(circuit, 12, seed=3) == proposals(circuit, 12, seed=3)
-    (graph,) = end_graphs(Anatomy(circuit), [1.0] * 30)
-    objective = aim_for("seconds", 12)
-    order = SearchOrder((graph,), (tuple(lanes(graph, objective, 0.1, 7)),), objective)
-    again = SearchOrder.from_bytes(order.to_bytes())
+    (graph,) = end_graphs(CircuitAnalysis(circuit), [1.0] * 30)
+    objective = objective_of("seconds", 12)
+    order = SearchTasks((graph,), (tuple(trials(graph, objective, 0.1, 7)),), objective)
+    again = SearchTasks.from_bytes(order.to_bytes())
     assert again.labels(SerialFarm()) == order.labels(SerialFarm())
 
 
@@ -251,7 +253,7 @@ def test_qubits_that_are_measured_serve_again() -> None:
     circuit.h(0)
     for qubit in range(11):
         circuit.cx(qubit, qubit + 1)
-    assert device_qubits(Anatomy(circuit), Cuts()) == [2]
+    assert device_qubits(CircuitAnalysis(circuit), Cuts()) == [2]
     how = {"max_qubits": 2, "objective": "overhead", "memory": MEMORY}
     assert hpcq.plan(circuit, "X" * 12, **how, reuse_qubits=True).cut.edges == ()
     assert len(hpcq.plan(circuit, "X" * 12, **how).cut.edges) >= 5
@@ -261,9 +263,9 @@ def test_qubits_that_are_measured_serve_again() -> None:
 @given(st.data())
 def test_reuse_never_needs_more_qubits_than_wires(data: st.DataObject) -> None:
     circuit = data.draw(circuits())
-    anatomy, cuts = Anatomy(circuit), data.draw(cuts_of(circuit))
-    widths = [len(piece) for piece in pieces(anatomy, cuts)]
-    enough = device_qubits(anatomy, cuts)
+    analysis, cuts = CircuitAnalysis(circuit), data.draw(cuts_of(circuit))
+    widths = [len(piece) for piece in pieces(analysis, cuts)]
+    enough = device_qubits(analysis, cuts)
     assert all(1 <= few <= width for few, width in zip(enough, widths, strict=True))
 
 

@@ -13,9 +13,9 @@ from hpcq.kinds.shot_rounds import make_schedule
 from hpcq.kinds.shot_schedule import Schedule
 from hpcq.planning.sampling import Sampling
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.estimator import Estimator, Round
-from hpcq.reconstruction.estimation.outcome_signals import first_recipes
-from hpcq.reconstruction.estimation.variant_batches import Batch
+from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
+from hpcq.reconstruction.estimation.outcome_signals import first_inversions
+from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
 
 def distributions(tensor: SampledTensor) -> Counts:
@@ -56,12 +56,12 @@ class Device:
     def truth(self) -> np.ndarray:
         """Return the observables' values with shots without number."""
         assert self.sampling.reconstruction is not None
-        recipes = tuple(first_recipes(tensor) for tensor in self.sampling.sources.tensors)
-        known = Round(1.0, recipes, tuple(self.exact))
+        inversions = tuple(first_inversions(tensor) for tensor in self.sampling.sources.tensors)
+        known = ShotRound(1.0, inversions, tuple(self.exact))
         estimator = Estimator(self.sampling.sources, self.sampling.reconstruction, [known])
         return estimator.values()
 
-    def measure(self, batches: Sequence[Batch], rng: np.random.Generator) -> list[Counts]:
+    def measure(self, batches: Sequence[VariantBatch], rng: np.random.Generator) -> list[Counts]:
         """Draw the shots of a round."""
         found = []
         for tensor, exact, batch in zip(

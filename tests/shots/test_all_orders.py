@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.covariance import Block, blocks_of
+from hpcq.reconstruction.estimation.covariance import CovarianceBlock, blocks_of
 from hpcq.reconstruction.estimation.estimator import Estimator
-from hpcq.reconstruction.estimation.outcome_signals import Reader
+from hpcq.reconstruction.estimation.outcome_signals import SignalReader
 from hpcq.reconstruction.estimation.product_variance import variance_of_all_orders
 from tests.shots.distributions import Device, distributions
 from tests.shots.test_error_bars import CASES
@@ -70,7 +70,7 @@ def test_where_all_factors_vanish_only_the_highest_order_is_left() -> None:
 
 
 @pytest.fixture(scope="module")
-def measured() -> tuple[Reader, list[Counts]]:
+def measured() -> tuple[SignalReader, list[Counts]]:
     """Two rounds of shots of a subcircuit with two cut gates and two observables."""
     tensor = CASES["gates"].sampling().sources.tensors[0]
     exact = distributions(tensor)
@@ -83,10 +83,12 @@ def measured() -> tuple[Reader, list[Counts]]:
             times = rng.multinomial(shots, chances / chances.sum())
             rows.append((variant, outcomes[times > 0], times[times > 0]))
         rounds.append(Counts.gather(tensor.num_variants, rows))
-    return Reader(tensor), rounds
+    return SignalReader(tensor), rounds
 
 
-def covariance_of(reader: Reader, rounds: list[Counts], variant: int, supposed: float) -> object:
+def covariance_of(
+    reader: SignalReader, rounds: list[Counts], variant: int, supposed: float
+) -> object:
     """Compute the covariance of one shot as its definition says."""
     parts = [own.of(variant) for own in rounds]
     shots = np.repeat(
@@ -99,7 +101,9 @@ def covariance_of(reader: Reader, rounds: list[Counts], variant: int, supposed: 
     return (scatter + supposed * coins) / (len(shots) - 1 + supposed)
 
 
-def test_the_scatter_of_shots_is_their_covariance(measured: tuple[Reader, list[Counts]]) -> None:
+def test_the_scatter_of_shots_is_their_covariance(
+    measured: tuple[SignalReader, list[Counts]],
+) -> None:
     reader, rounds = measured
     seen = []
     rng = np.random.default_rng(4)
@@ -121,10 +125,10 @@ def test_the_scatter_of_shots_is_their_covariance(measured: tuple[Reader, list[C
 
 
 def test_drawn_errors_have_the_covariance_of_a_shot(
-    measured: tuple[Reader, list[Counts]],
+    measured: tuple[SignalReader, list[Counts]],
 ) -> None:
     reader, rounds = measured
-    block: Block = next(iter(blocks_of(reader, rounds)))
+    block: CovarianceBlock = next(iter(blocks_of(reader, rounds)))
     number = 20_000
     drawn = block.draw(number, np.random.default_rng(3))
     for place, variant in enumerate(block.variants.tolist()[:5]):
@@ -135,7 +139,7 @@ def test_drawn_errors_have_the_covariance_of_a_shot(
 
 
 def test_large_groups_of_variants_are_split_into_blocks_of_the_same_scatter(
-    measured: tuple[Reader, list[Counts]], monkeypatch: pytest.MonkeyPatch
+    measured: tuple[SignalReader, list[Counts]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, rounds = measured
     tensor: SampledTensor = reader.tensor

@@ -12,9 +12,9 @@ from qiskit.quantum_info import Pauli, Statevector
 import hpcq
 from hpcq.kinds.shot_rounds import EnumeratedSchedule
 from hpcq.planning.sampling import Budget, Sampling, joint_sampling_of, sampling_of
-from hpcq.reconstruction.estimation.allocation import by_spread, evenly
-from hpcq.reconstruction.estimation.estimator import Estimator, Round
-from hpcq.reconstruction.estimation.outcome_signals import first_recipes
+from hpcq.reconstruction.estimation.allocation import even_allocation, neyman_allocation
+from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
+from hpcq.reconstruction.estimation.outcome_signals import first_inversions
 from tests.shots.distributions import Device
 
 WIRE = {"gate_cuts": [], "wire_cuts": [{"qubit": 1, "after": 1}]}
@@ -165,12 +165,12 @@ def test_shots_go_where_they_help() -> None:
     device = Device(sampling)
     adaptive = np.array([device.run(seed).values() for seed in range(150)])
     evened = []
-    recipes = tuple(first_recipes(tensor) for tensor in sampling.sources.tensors)
+    inversions = tuple(first_inversions(tensor) for tensor in sampling.sources.tensors)
     for seed in range(150):
         schedule = EnumeratedSchedule(sampling)
-        step = schedule._step(1.0, recipes, evenly(schedule._needed(recipes), 4000))
+        step = schedule._step(1.0, inversions, even_allocation(schedule._needed(inversions), 4000))
         counts = device.measure(step.batches, np.random.default_rng(seed))
-        known = Round(1.0, recipes, tuple(counts))
+        known = ShotRound(1.0, inversions, tuple(counts))
         assert sampling.reconstruction is not None
         evened.append(Estimator(sampling.sources, sampling.reconstruction, [known]).values())
     assert np.var(evened) > 2 * adaptive.var()
@@ -256,7 +256,7 @@ def test_what_is_certain_takes_no_shots() -> None:
 def test_shots_are_spread_by_standard_deviation(total: int) -> None:
     spreads = np.array([0.0, 1.0, 16.0, 4.0, 0.0, 9.0])
     needed = np.array([False, True, True, True, True, True])
-    shots = by_spread(spreads, needed, total)
+    shots = neyman_allocation(spreads, needed, total)
     assert shots.sum() == total
     assert shots[0] == 0
     assert (shots[needed] >= 1).all()

@@ -12,8 +12,8 @@ from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 import hpcq
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.estimator import Estimator, Round
-from hpcq.reconstruction.estimation.outcome_signals import first_recipes
+from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
+from hpcq.reconstruction.estimation.outcome_signals import first_inversions
 
 DEPOLARIZING = depolarizing_error(0.06, 2)
 CONFUSION = np.array([[0.97, 0.03], [0.08, 0.92]])
@@ -84,9 +84,9 @@ def test_noisy_subcircuits_contracted_exactly(how: dict[str, object]) -> None:
         )
         for tensor in sampling.sources.tensors
     )
-    recipes = tuple(first_recipes(tensor) for tensor in sampling.sources.tensors)
+    inversions = tuple(first_inversions(tensor) for tensor in sampling.sources.tensors)
     expected = Estimator(
-        sampling.sources, sampling.reconstruction, [Round(1.0, recipes, counts)]
+        sampling.sources, sampling.reconstruction, [ShotRound(1.0, inversions, counts)]
     ).values()
     found = hpcq.run(plan, device="cpu", noise=noise())
     assert (np.abs(found.expectation_values - expected) < 5 * found.standard_errors).all()

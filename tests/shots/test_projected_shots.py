@@ -12,7 +12,7 @@ from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Subcircuit
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.planning.sampling import Budget, sampling_of
-from hpcq.reconstruction.estimation.outcome_signals import Reader, string_signs
+from hpcq.reconstruction.estimation.outcome_signals import SignalReader, string_signs
 from tests.shots.distributions import Device
 from tests.shots.test_error_bars import blocks
 
@@ -40,7 +40,7 @@ def test_an_outcome_has_the_sign_of_the_paulis_where_the_projectors_fit() -> Non
     outcomes = np.array(list(expected), dtype=np.uint64)
     found = string_signs(tensor, outcomes, range(len(strings)))
     assert found.tolist() == list(expected.values())
-    assert Reader(tensor).coin_variances(0).tolist() == [0, 0.5, 0.25, 1]
+    assert SignalReader(tensor).coin_variances(0).tolist() == [0, 0.5, 0.25, 1]
 
 
 @pytest.mark.parametrize("letters", ["+-", "rl", "01"])

@@ -275,19 +275,19 @@ def test_a_device_gets_one_job_a_round_and_each_template_is_transpiled_once(
 def test_two_runs_on_one_file_lose_no_shots(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hpcq.runs.checkpoint import Keeper
+    from hpcq.runs.checkpoint import Checkpoint
 
     output = tmp_path / "out.h5"
     arguments = ["run", circuit, *BASE, "--shots", "4000", "-o", str(output)]
     assert main(arguments) == 0
-    finish = Keeper.finish
+    finish = Checkpoint.finish
 
-    def meanwhile(self: Keeper, result: hpcq.Result) -> None:
-        monkeypatch.setattr(Keeper, "finish", finish)
+    def meanwhile(self: Checkpoint, result: hpcq.Result) -> None:
+        monkeypatch.setattr(Checkpoint, "finish", finish)
         assert main(arguments) == 0
         finish(self, result)
 
-    monkeypatch.setattr(Keeper, "finish", meanwhile)
+    monkeypatch.setattr(Checkpoint, "finish", meanwhile)
     assert main([*arguments, "--json"]) == 0
     files = [hpcq.load(path).provenance["shots"] for path in sorted(tmp_path.glob("out*.h5"))]
     assert files == [8000, 8000]

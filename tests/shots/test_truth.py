@@ -14,15 +14,15 @@ import hpcq
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.kinds.shot_records import full_tensor
 from hpcq.planning.sampling import Budget, joint_sampling_of
-from hpcq.reconstruction.connected_parts import Parts
-from hpcq.reconstruction.estimation.joint_samples import Pairs
-from hpcq.reconstruction.estimation.outcome_signals import Reader
+from hpcq.reconstruction.connected_parts import ConnectedParts
+from hpcq.reconstruction.estimation.joint_samples import WeightedPairs
+from hpcq.reconstruction.estimation.outcome_signals import SignalReader
 from hpcq.reconstruction.gradients import Reconstruction
 from tests.shots.distributions import distributions
 from tests.strategies import circuits, cuts_of, operators, structured, uncut_value
 
 some = settings(max_examples=40)
-MOST_VARIANTS = 1000
+MAX_VARIANTS = 1000
 
 
 @st.composite
@@ -41,16 +41,18 @@ def plans(draw: st.DrawFn, **limits: int) -> tuple[hpcq.Plan, list[float]]:
 @given(st.data())
 def test_every_recipe_gives_the_uncut_value(data: st.DataObject) -> None:
     plan, expected = data.draw(plans())
-    reconstruction = Reconstruction.of(plan.cut, Parts.of(plan.cut, plan.terms), 1 << 40)
+    reconstruction = Reconstruction.of(plan.cut, ConnectedParts.of(plan.cut, plan.terms), 1 << 40)
     lean = data.draw(st.booleans())
     tensors = []
     for subcircuit, strings in zip(plan.cut.subcircuits, plan.terms.strings, strict=True):
         tensor = SampledTensor(subcircuit, strings, lean)
-        if tensor.num_variants > MOST_VARIANTS:
+        if tensor.num_variants > MAX_VARIANTS:
             reject()
-        recipes = tuple(data.draw(st.integers(0, len(m.recipes) - 1)) for m in tensor.menus)
-        reader = Reader(tensor)
-        tensors.append(reader.tensor_of(reader.table(distributions(tensor)), recipes))
+        inversions = tuple(
+            data.draw(st.integers(0, len(m.inversions) - 1)) for m in tensor.port_bases
+        )
+        reader = SignalReader(tensor)
+        tensors.append(reader.tensor_of(reader.table(distributions(tensor)), inversions))
     assert reconstruction.values(tensors) == pytest.approx(expected, abs=1e-9)
 
 
@@ -64,11 +66,13 @@ def test_tensors_are_those_of_an_exact_run(data: st.DataObject) -> None:
         exact.subcircuits, exact.strings, exact.tensors, strict=True
     ):
         tensor = SampledTensor(subcircuit, strings)
-        if tensor.num_variants > MOST_VARIANTS // 4:
+        if tensor.num_variants > MAX_VARIANTS // 4:
             reject()
-        reader = Reader(tensor)
-        recipes = tuple(0 for _ in tensor.menus)
-        found = full_tensor(tensor, reader.tensor_of(reader.table(distributions(tensor)), recipes))
+        reader = SignalReader(tensor)
+        inversions = tuple(0 for _ in tensor.port_bases)
+        found = full_tensor(
+            tensor, reader.tensor_of(reader.table(distributions(tensor)), inversions)
+        )
         np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
@@ -77,24 +81,26 @@ def test_tensors_are_those_of_an_exact_run(data: st.DataObject) -> None:
 def test_joint_samples_average_to_the_uncut_value(data: st.DataObject) -> None:
     plan, expected = data.draw(plans(max_gates=2, max_wires=1))
     sampling = joint_sampling_of(plan, Budget(10**6))
-    assert all(port.twin is None for piece in sampling.cut.subcircuits for port in piece.ports)
-    pairs = [Pairs.of(edge, sampling.cut).weights for edge in sampling.cut.edges]
+    assert all(
+        port.shared_with is None for piece in sampling.cut.subcircuits for port in piece.ports
+    )
+    pairs = [WeightedPairs.of(edge, sampling.cut).weights for edge in sampling.cut.edges]
     if np.prod([np.count_nonzero(own) for own in pairs]) > 2000:
         reject()
     tables = {}
     for number, use in enumerate(sampling.sources.uses):
         if use is not None:
             tensor = sampling.sources.tensors[use]
-            if tensor.num_variants > MOST_VARIANTS:
+            if tensor.num_variants > MAX_VARIANTS:
                 reject()
-            tables[number] = Reader(tensor).table(distributions(tensor))
+            tables[number] = SignalReader(tensor).table(distributions(tensor))
     parts = sampling.parts
     values = []
     for group, choices in zip(parts.groups, parts.choices, strict=True):
         own = [e for e, edge in enumerate(sampling.cut.edges) if edge.ends[0][0] in group]
         total = np.zeros(len(choices))
         for drawn in product(*(np.argwhere(np.abs(pairs[e]) > 1e-14).tolist() for e in own)):
-            readings = {
+            signals = {
                 end: reading
                 for e, pair in zip(own, drawn, strict=True)
                 for end, reading in zip(sampling.cut.edges[e].ends, pair, strict=True)
@@ -105,7 +111,7 @@ def test_joint_samples_average_to_the_uncut_value(data: st.DataObject) -> None:
                 weight = (
                     weight
                     * tables[k][choices[:, place]][
-                        (slice(None), *(readings[k, port] for port in ports))
+                        (slice(None), *(signals[k, port] for port in ports))
                     ]
                 )
             total += weight
@@ -118,7 +124,7 @@ def test_joint_samples_average_to_the_uncut_value(data: st.DataObject) -> None:
 def test_gradients_are_derivatives(data: st.DataObject) -> None:
     plan, _ = data.draw(plans())
     memory = data.draw(st.sampled_from([1 << 40, 1 << 12]))
-    parts = Parts.of(plan.cut, plan.terms)
+    parts = ConnectedParts.of(plan.cut, plan.terms)
     try:
         reconstruction = Reconstruction.of(plan.cut, parts, memory)
     except hpcq.InputError:

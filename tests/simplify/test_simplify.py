@@ -12,11 +12,11 @@ from qiskit.quantum_info import SparseObservable
 from qiskit.synthesis import synth_qft_full
 
 from hpcq.circuits.observables import as_observables
-from hpcq.cutting.analysis import Anatomy
+from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.passes.gate_steps import circuit_of, steps_of
-from hpcq.cutting.passes.light_cones import Circuit, cone_for_each
+from hpcq.cutting.passes.light_cones import ConeFinder, cone_for_each
 from hpcq.cutting.passes.merge_gates import merge_rows
-from hpcq.cutting.passes.simplify import Reduced, Simplifier
+from hpcq.cutting.passes.simplify import SimplifiedCircuit, Simplifier
 from hpcq.cutting.passes.swaps import relabel_swaps
 from tests.strategies import circuits, cuts_of, operators, structured, uncut_value
 
@@ -28,7 +28,7 @@ def terms_of(operator: SparseObservable) -> list:
     return [term for term, _ in observable.terms]
 
 
-def value_of(reduced: Reduced, operator: SparseObservable) -> float:
+def value_of(reduced: SimplifiedCircuit, operator: SparseObservable) -> float:
     """The operator's value, each term on its own cone of the reduced circuit."""
     place = {label: qubit for qubit, label in enumerate(reduced.labels)}
     (observable,) = as_observables([operator], operator.num_qubits)
@@ -43,7 +43,7 @@ def value_of(reduced: Reduced, operator: SparseObservable) -> float:
     return total
 
 
-def ways(circuit: QuantumCircuit, operator: SparseObservable) -> list[Reduced]:
+def ways(circuit: QuantumCircuit, operator: SparseObservable) -> list[SimplifiedCircuit]:
     simplifier = Simplifier(circuit, terms_of(operator))
     apart = simplifier.apart
     found = [simplifier.nothing, simplifier.together]
@@ -83,7 +83,7 @@ def test_swaps_become_names() -> None:
     circuit.ry(0.7, 2)
     steps, wires, swapped = relabel_swaps(steps_of(circuit), 3)
     assert swapped == 2
-    assert Anatomy(circuit_of(steps, 3)).bits == [1.0, 1.0]
+    assert CircuitAnalysis(circuit_of(steps, 3)).bits == [1.0, 1.0]
     assert [wires[place][0] for place in ((0, 1), (0, 2), (1, 1), (2, 2))] == [2, 0, 0, 2]
 
 
@@ -112,7 +112,7 @@ def test_rows_on_one_pair_become_one_gate_where_it_is_cheaper(
         else:
             getattr(circuit, name)(0, 1)
     merged, _ = merge_rows(steps_of(circuit))
-    assert [terms.dimension for terms in Anatomy(circuit_of(merged, 2)).sums] == dimensions
+    assert [terms.dimension for terms in CircuitAnalysis(circuit_of(merged, 2)).sums] == dimensions
 
 
 def layered(num_qubits: int, layers: int) -> QuantumCircuit:
@@ -126,21 +126,21 @@ def layered(num_qubits: int, layers: int) -> QuantumCircuit:
 
 def test_a_light_cone_is_as_wide_as_the_layers_are_deep() -> None:
     circuit = layered(40, 3)
-    cone = Circuit(steps_of(circuit), 40).cone([((20, "Z"),)])
+    cone = ConeFinder(steps_of(circuit), 40).cone([((20, "Z"),)])
     # The last layer commutes with Z, the two before it reach two qubits to either side.
     assert cone.qubits == (18, 19, 20, 21, 22)
     assert sum(step.is_pair for step in cone.steps) == 2 + 4 + 0
-    cone = Circuit(steps_of(circuit), 40).cone([((20, "X"),)])
+    cone = ConeFinder(steps_of(circuit), 40).cone([((20, "X"),)])
     assert cone.qubits == tuple(range(17, 24))
 
 
 def test_terms_get_light_cones_of_their_own_where_that_pays() -> None:
     terms = [((qubit, "Z"),) for qubit in range(40)]
-    cones = cone_for_each(Circuit(steps_of(layered(40, 3)), 40), terms)
+    cones = cone_for_each(ConeFinder(steps_of(layered(40, 3)), 40), terms)
     assert len(cones) > 1
     assert sorted(term for cone in cones for term in cone.terms) == terms
     assert max(len(cone.qubits) for cone in cones) < 16
-    deep = Circuit(steps_of(layered(8, 20)), 8)
+    deep = ConeFinder(steps_of(layered(8, 20)), 8)
     assert cone_for_each(deep, terms[:8]) == []
 
 
@@ -159,9 +159,9 @@ def test_runs_follow_the_axis_through_rotations() -> None:
     circuit.cx(3, 0)  # the target's axis X, after H the control's Z
     circuit.ry(0.1, 0)
     circuit.cx(0, 3)
-    runs = Anatomy(circuit).runs
+    runs = CircuitAnalysis(circuit).runs
     first = runs[0][0][0]
     assert runs[1][0][0] == runs[2][1][0] == first
     assert runs[3][0][0] != first
-    fourier = Anatomy(synth_qft_full(6, do_swaps=False))
+    fourier = CircuitAnalysis(synth_qft_full(6, do_swaps=False))
     assert len({run for gate in fourier.runs for run, _ in gate[:1]}) <= 6

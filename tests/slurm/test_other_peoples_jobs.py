@@ -11,7 +11,7 @@ import pytest
 from hpcq.core.errors import InputError
 from hpcq.jobs import slurm_backend as slurm
 from hpcq.jobs.job import Job
-from hpcq.jobs.submissions import Record, keep
+from hpcq.jobs.submissions import Submission, keep
 from tests.slurm.conftest import Cluster
 
 LIE = "x UserId=bob(1000) JobName=out JobState=COMPLETED ExitCode=3:0"
@@ -34,7 +34,7 @@ def test_texts_of_a_job_are_not_what_it_is(
     found = slurm.tasks_of(job)
     assert {own.name for own in found} == {f"{job}_0", f"{job}_1"}
     assert {(own.state, own.uid, own.code) for own in found} == {("RUNNING", os.geteuid(), None)}
-    record = Record(job, str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), (), name="out.h5")
+    record = Submission(job, str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), (), name="out.h5")
     keep(record)
     with pytest.raises(InputError, match="nothing is canceled"):
         Job(record).cancel()

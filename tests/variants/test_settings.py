@@ -9,7 +9,7 @@ from qiskit.quantum_info import Pauli
 
 from hpcq.cutting.gate_decompositions import PAULI_BASIS
 from hpcq.cutting.subcircuits import PortKind
-from hpcq.cutting.subexperiments.port_settings import Menu, menu
+from hpcq.cutting.subexperiments.port_settings import PortBasis, port_basis
 
 PAULIS = {p: Pauli(p).to_matrix() for p in "IXYZ"}
 ENDS = (np.diag([1, 0]), np.diag([0, 1]))
@@ -22,10 +22,10 @@ KINDS: list[tuple[PortKind, int]] = [
 ]
 
 
-def effects(kind: PortKind, dimension: int, found: Menu) -> np.ndarray:
+def effects(kind: PortKind, dimension: int, found: PortBasis) -> np.ndarray:
     """Each reading as a linear function of the index pairs, by linear algebra alone."""
     rows = []
-    for number, signed in found.readings:
+    for number, signed in found.signals:
         setting = found.settings[number]
         before = np.array(UGate(*setting.before).to_matrix())
         after = np.array(UGate(*setting.after).to_matrix())
@@ -50,19 +50,19 @@ def effects(kind: PortKind, dimension: int, found: Menu) -> np.ndarray:
 @pytest.mark.parametrize("lean", [False, True])
 @pytest.mark.parametrize(("kind", "dimension"), KINDS)
 def test_every_recipe_gives_the_index_pairs(kind: PortKind, dimension: int, lean: bool) -> None:
-    found = menu(kind, dimension, lean)
-    for recipe in found.recipes:
-        made = recipe @ effects(kind, dimension, found)
+    found = port_basis(kind, dimension, lean)
+    for inversion in found.inversions:
+        made = inversion @ effects(kind, dimension, found)
         np.testing.assert_allclose(made, np.eye(dimension**2), atol=1e-12)
 
 
 def test_three_four_and_five_settings_do_for_a_controlled_gate() -> None:
-    found = menu("gate", 2)
-    assert {int(found.used(number).sum()) for number in range(len(found.recipes))} == {3, 4, 5}
-    assert len(menu("gate", 2, lean=True).settings) == 3
+    found = port_basis("gate", 2)
+    assert {int(found.used(number).sum()) for number in range(len(found.inversions))} == {3, 4, 5}
+    assert len(port_basis("gate", 2, lean=True).settings) == 3
 
 
 def test_the_first_recipe_uses_every_setting() -> None:
     for kind, dimension in KINDS:
         for lean in (False, True):
-            assert menu(kind, dimension, lean).used(0).all()
+            assert port_basis(kind, dimension, lean).used(0).all()

@@ -21,7 +21,7 @@ _NOTHING = 1e-15
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class GateStep:
     """One gate.
 
     Attributes:
@@ -42,7 +42,7 @@ class Step:
         return len(self.qubits) == 2
 
 
-def steps_of(circuit: QuantumCircuit) -> list[Step]:
+def steps_of(circuit: QuantumCircuit) -> list[GateStep]:
     """Return the steps of a circuit of one- and two-qubit gates."""
     index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
     passed = [0] * circuit.num_qubits
@@ -50,17 +50,17 @@ def steps_of(circuit: QuantumCircuit) -> list[Step]:
     for instruction in circuit.data:
         qubits = tuple([index[qubit] for qubit in instruction.qubits])
         if len(qubits) == 1:
-            steps.append(Step(instruction.operation, qubits))
+            steps.append(GateStep(instruction.operation, qubits))
             continue
         for qubit in qubits:
             passed[qubit] += 1
         ends = tuple([(qubit, passed[qubit]) for qubit in qubits])
-        steps.append(Step(instruction.operation, qubits, (count,), ends))
+        steps.append(GateStep(instruction.operation, qubits, (count,), ends))
         count += 1
     return steps
 
 
-def circuit_of(steps: Sequence[Step], num_qubits: int) -> QuantumCircuit:
+def circuit_of(steps: Sequence[GateStep], num_qubits: int) -> QuantumCircuit:
     """Write steps as a circuit again."""
     from qiskit import QuantumCircuit
     from qiskit.circuit import CircuitInstruction
@@ -85,12 +85,12 @@ def unitary(matrix: NDArray[np.complex128]) -> Any:
     return UnitaryGate(matrix, check_input=False)
 
 
-def local_steps(step: Step, terms: PauliSum) -> list[Step]:
+def local_steps(step: GateStep, terms: PauliSum) -> list[GateStep]:
     """Return what a two-qubit gate does to each of its qubits alone, its core left out."""
     from qiskit.circuit.library import UGate
 
     return [
-        Step(UGate(*angles), (qubit,))
+        GateStep(UGate(*angles), (qubit,))
         for side, qubit in enumerate(step.qubits)
         for angles in (terms.before[side], terms.after[side])
         if abs(angles[0]) > _NOTHING or abs(angles[1] + angles[2]) > _NOTHING

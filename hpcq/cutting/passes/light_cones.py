@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from hpcq.circuits.pauli_text import AXES, PauliString
 from hpcq.cutting.gate_decompositions import Vector, axis, pauli_sum, turned
-from hpcq.cutting.passes.gate_steps import Step, local_steps
+from hpcq.cutting.passes.gate_steps import GateStep, local_steps
 
 _VECTORS: dict[str, Vector] = {"X": (1.0, 0.0, 0.0), "Y": (0.0, 1.0, 0.0), "Z": (0.0, 0.0, 1.0)}
 _SAME_AXIS = 1e-12
@@ -27,7 +27,7 @@ _SECONDS_PER_CIRCUIT = 1e-3
 _SECONDS_PER_GATE = 1.5e-5
 _SECONDS_PER_AMPLITUDE = 1.3e-9
 _WIDEST = 60
-_MOST_STEPS = 400_000
+_MAX_STEPS = 400_000
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Cone:
     """
 
     terms: tuple[PauliString, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[GateStep, ...]
     qubits: tuple[int, ...]
 
 
-class Circuit:
+class ConeFinder:
     """A circuit's steps, to be walked backwards from any term.
 
     Args:
@@ -53,7 +53,7 @@ class Circuit:
         num_qubits: Number of qubits.
     """
 
-    def __init__(self, steps: Sequence[Step], num_qubits: int) -> None:
+    def __init__(self, steps: Sequence[GateStep], num_qubits: int) -> None:
         self.steps = steps
         self._before: list[tuple[int, ...]] = []
         self._last = [-1] * num_qubits
@@ -71,7 +71,7 @@ class Circuit:
         qubits.update(q for step in steps for q in step.qubits)
         return Cone(terms, steps, tuple(sorted(qubits)))
 
-    def seen(self, terms: Iterable[PauliString]) -> dict[int, list[Step]]:
+    def seen(self, terms: Iterable[PauliString]) -> dict[int, list[GateStep]]:
         """Return the numbers of the steps that the terms see, and what remains of each."""
         reached: dict[int, Vector] = {}
         for term in terms:
@@ -79,7 +79,7 @@ class Circuit:
                 own = _VECTORS[AXES[letter]]  # a projector is made of I and its Pauli
                 if reached.setdefault(qubit, own) != own:
                     reached[qubit] = _ANYTHING
-        kept: dict[int, list[Step]] = {}
+        kept: dict[int, list[GateStep]] = {}
         todo = [-self._last[qubit] for qubit in reached if self._last[qubit] >= 0]
         heapq.heapify(todo)
         while todo:
@@ -93,7 +93,7 @@ class Circuit:
                     heapq.heappush(todo, -before)
         return kept
 
-    def _keep(self, step: Step, reached: dict[int, Vector]) -> list[Step]:
+    def _keep(self, step: GateStep, reached: dict[int, Vector]) -> list[GateStep]:
         """Return what remains of a step that touches a reached qubit, and reach through it."""
         if not step.is_pair:
             (qubit,) = step.qubits
@@ -123,7 +123,7 @@ class Circuit:
         return [step]
 
 
-def cone_for_each(circuit: Circuit, terms: Sequence[PauliString]) -> list[Cone]:
+def cone_for_each(circuit: ConeFinder, terms: Sequence[PauliString]) -> list[Cone]:
     """Return light cones of single terms, joined wherever one simulation is cheaper than two.
 
     Returns:
@@ -131,7 +131,7 @@ def cone_for_each(circuit: Circuit, terms: Sequence[PauliString]) -> list[Cone]:
         for all terms is better.
     """
     cones: list[tuple[frozenset[int], frozenset[int], list[PauliString]]] = []
-    room = _MOST_STEPS
+    room = _MAX_STEPS
     for term in sorted(set(terms)):
         kept = circuit.seen([term])
         room -= len(kept)
@@ -186,7 +186,7 @@ def _seconds(steps: int, qubits: int) -> float:
     )
 
 
-def _back(vector: Vector, steps: Sequence[Step]) -> Vector:
+def _back(vector: Vector, steps: Sequence[GateStep]) -> Vector:
     """Return U^dagger P U for the one-qubit gates U of some steps, the last one first."""
     if vector == _ANYTHING:
         return vector

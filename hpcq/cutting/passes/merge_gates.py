@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.cutting.gate_decompositions import pauli_sum
-from hpcq.cutting.passes.gate_steps import Step, local_steps, matrix_of, unitary
+from hpcq.cutting.passes.gate_steps import GateStep, local_steps, matrix_of, unitary
 
 
-def merge_rows(steps: Sequence[Step]) -> tuple[list[Step], int]:
+def merge_rows(steps: Sequence[GateStep]) -> tuple[list[GateStep], int]:
     """Merge rows of gates on one pair, as long as that helps.
 
     A row is cut as an edge for each of its gates, or merged as a single one of dimension 4 at
@@ -30,7 +30,7 @@ def merge_rows(steps: Sequence[Step]) -> tuple[list[Step], int]:
         now = merged
 
 
-def _merge_once(steps: list[Step]) -> list[Step]:
+def _merge_once(steps: list[GateStep]) -> list[GateStep]:
     row_of: dict[int, list[int]] = {}
     rows: list[list[int]] = []
     for number, step in enumerate(steps):
@@ -45,7 +45,7 @@ def _merge_once(steps: list[Step]) -> list[Step]:
             rows.append(row)
         row.append(number)
         row_of[a] = row_of[b] = row
-    replaced: dict[int, list[Step]] = {}
+    replaced: dict[int, list[GateStep]] = {}
     for row in rows:
         own = [steps[number] for number in row]
         while not own[-1].is_pair:
@@ -57,7 +57,7 @@ def _merge_once(steps: list[Step]) -> list[Step]:
     return [s for number, step in enumerate(steps) for s in replaced.get(number, [step])]
 
 
-def _merged(row: Sequence[Step]) -> list[Step] | None:
+def _merged(row: Sequence[GateStep]) -> list[GateStep] | None:
     """Return what a row of gates is merged to; None where it is better left alone."""
     pairs = [step for step in row if step.is_pair]
     bits = sum(_bits(step.operation) for step in pairs)
@@ -73,11 +73,11 @@ def _merged(row: Sequence[Step]) -> list[Step] | None:
         return None
     ends = dict(zip(pairs[-1].qubits, pairs[-1].ends, strict=True))
     origin = tuple(sorted(gate for step in pairs for gate in step.origin))
-    whole = Step(operation, qubits, origin, tuple(ends[qubit] for qubit in qubits))
+    whole = GateStep(operation, qubits, origin, tuple(ends[qubit] for qubit in qubits))
     return local_steps(whole, terms) if terms.dimension == 1 else [whole]
 
 
-def _on_pair(step: Step, qubits: tuple[int, ...]) -> NDArray[np.complex128]:
+def _on_pair(step: GateStep, qubits: tuple[int, ...]) -> NDArray[np.complex128]:
     """Return a step's matrix on an ordered pair of qubits, the first the lowest bit."""
     matrix = matrix_of(step.operation)
     if not step.is_pair:
@@ -93,5 +93,5 @@ def _bits(operation: Any) -> float:
     return math.log2(pauli_sum(operation).dimension)
 
 
-def _pairs(steps: Iterable[Step]) -> int:
+def _pairs(steps: Iterable[GateStep]) -> int:
     return sum(step.is_pair for step in steps)

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hpcq.circuits.pauli_text import PauliString
-from hpcq.cutting.analysis import Anatomy
+from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, two_qubit_gates
-from hpcq.cutting.passes.gate_steps import Place, Step, circuit_of, steps_of
-from hpcq.cutting.passes.light_cones import Circuit, Cone, cone_for_each
+from hpcq.cutting.passes.gate_steps import GateStep, Place, circuit_of, steps_of
+from hpcq.cutting.passes.light_cones import Cone, ConeFinder, cone_for_each
 from hpcq.cutting.passes.merge_gates import merge_rows
 from hpcq.cutting.passes.swaps import relabel_swaps
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Reduced:
+class SimplifiedCircuit:
     """What is left of a circuit to be cut.
 
     Its qubits are those of its light cones, one cone after the other, so a qubit of the given
@@ -43,22 +43,24 @@ class Reduced:
     circuit: QuantumCircuit
     labels: tuple[tuple[int, int], ...]
     cone_of: Mapping[PauliString, int]
-    pairs: tuple[Step, ...]
+    pairs: tuple[GateStep, ...]
     wires: Mapping[Place, tuple[int, int]] | None
     effects: tuple[str, ...]
 
     @cached_property
-    def anatomy(self) -> Anatomy:
+    def analysis(self) -> CircuitAnalysis:
         """What cutting has to know of the circuit, its places called as in the given one."""
         if self.wires is None:
-            return Anatomy(self.circuit)
+            return CircuitAnalysis(self.circuit)
         passed = [0] * len(self.labels)
         places = {}
         for step in self.pairs:
             for qubit, place in zip(step.qubits, step.ends, strict=True):
                 passed[qubit] += 1
                 places[qubit, passed[qubit]] = place
-        return Anatomy(self.circuit, ["+".join(map(str, s.origin)) for s in self.pairs], places)
+        return CircuitAnalysis(
+            self.circuit, ["+".join(map(str, s.origin)) for s in self.pairs], places
+        )
 
     @property
     def num_cones(self) -> int:
@@ -134,26 +136,26 @@ class Simplifier:
         self._terms = sorted(set(terms) - {()})
 
     @cached_property
-    def nothing(self) -> Reduced:
+    def nothing(self) -> SimplifiedCircuit:
         """The circuit as it is."""
         labels = tuple((0, qubit) for qubit in range(self._given.num_qubits))
-        return Reduced(self._given, self._given, labels, {}, (), None, ())
+        return SimplifiedCircuit(self._given, self._given, labels, {}, (), None, ())
 
     @cached_property
-    def together(self) -> Reduced:
+    def together(self) -> SimplifiedCircuit:
         """What all passes leave, with one light cone for all terms."""
         circuit, wires, effects = self._local
         return self._reduced([circuit.cone(self._terms)], wires, effects)
 
     @cached_property
-    def apart(self) -> Reduced | None:
+    def apart(self) -> SimplifiedCircuit | None:
         """What all passes leave, with several light cones; None where one for all is better."""
         circuit, wires, effects = self._local
         cones = cone_for_each(circuit, self._terms)
         return self._reduced(cones, wires, effects) if cones else None
 
     @cached_property
-    def _local(self) -> tuple[Circuit, Mapping[Place, tuple[int, int]], tuple[str, ...]]:
+    def _local(self) -> tuple[ConeFinder, Mapping[Place, tuple[int, int]], tuple[str, ...]]:
         """The passes that do not depend on the observables."""
         steps = steps_of(self._given)
         effects = []
@@ -163,14 +165,14 @@ class Simplifier:
         steps, fewer = merge_rows(steps)
         if fewer:
             effects.append(f"rows of gates on one pair: {fewer} two-qubit gates fewer")
-        return Circuit(steps, self._given.num_qubits), wires, tuple(effects)
+        return ConeFinder(steps, self._given.num_qubits), wires, tuple(effects)
 
     def _reduced(
         self,
         cones: Sequence[Cone],
         wires: Mapping[Place, tuple[int, int]],
         effects: tuple[str, ...],
-    ) -> Reduced:
+    ) -> SimplifiedCircuit:
         if not any(cone.qubits for cone in cones):
             cones = [Cone((), (), (0,))]
         labels = tuple((k, qubit) for k, cone in enumerate(cones) for qubit in cone.qubits)
@@ -191,7 +193,7 @@ class Simplifier:
                 f"light cones: {len(self._terms)} terms in {len(cones)} cones of up to {widest} "
                 "qubits",
             )
-        return Reduced(
+        return SimplifiedCircuit(
             self._given,
             circuit_of(steps, len(labels)),
             labels,

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from hpcq.cutting.gate_decompositions import pauli_sum
-from hpcq.cutting.passes.gate_steps import Place, Step, local_steps, matrix_of, unitary
+from hpcq.cutting.passes.gate_steps import GateStep, Place, local_steps, matrix_of, unitary
 
 _SWAP = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=complex)
 
 
 def relabel_swaps(
-    steps: Sequence[Step], num_qubits: int
-) -> tuple[list[Step], dict[Place, tuple[int, int]], int]:
+    steps: Sequence[GateStep], num_qubits: int
+) -> tuple[list[GateStep], dict[Place, tuple[int, int]], int]:
     """Replace every gate that is a swap times a simpler gate by the simpler gate.
 
     Args:
@@ -31,11 +31,11 @@ def relabel_swaps(
     """
     wire = list(range(num_qubits))
     wires: dict[Place, tuple[int, int]] = {}
-    backwards: list[Step] = []
+    backwards: list[GateStep] = []
     swapped = 0
     for step in reversed(steps):
         if not step.is_pair:
-            backwards.append(Step(step.operation, (wire[step.qubits[0]],)))
+            backwards.append(GateStep(step.operation, (wire[step.qubits[0]],)))
             continue
         a, b = step.qubits
         for qubit, place in zip(step.qubits, step.ends, strict=True):
@@ -45,13 +45,13 @@ def relabel_swaps(
             simpler = unitary(_SWAP @ matrix_of(step.operation))
             terms = pauli_sum(simpler)
         if simpler is None or terms.dimension == 4:
-            backwards.append(Step(step.operation, (wire[a], wire[b]), step.origin, step.ends))
+            backwards.append(GateStep(step.operation, (wire[a], wire[b]), step.origin, step.ends))
             continue
         # What leaves the gate on a was on b before it.
         wire[a], wire[b] = wire[b], wire[a]
         swapped += 1
         # The places behind the gate are on the other wires than before it.
-        core = Step(simpler, (wire[a], wire[b]), step.origin, (step.ends[1], step.ends[0]))
+        core = GateStep(simpler, (wire[a], wire[b]), step.origin, (step.ends[1], step.ends[0]))
         if terms.dimension == 1:
             backwards += reversed(local_steps(core, terms))
         else:

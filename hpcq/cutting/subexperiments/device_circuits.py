@@ -28,14 +28,20 @@ from hpcq.circuits.port_markers import PORT_MARKERS
 from hpcq.core.errors import InputError
 from hpcq.cutting.subcircuits import Port, Subcircuit
 from hpcq.cutting.subexperiments.measurement_bases import Basis, group, reads
-from hpcq.cutting.subexperiments.port_settings import BASIS_ANGLES, IDLE, Angles, Menu, menu_of
+from hpcq.cutting.subexperiments.port_settings import (
+    BASIS_ANGLES,
+    IDLE,
+    Angles,
+    PortBasis,
+    port_basis_of,
+)
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import Parameter, Qubit
 
-MOST_BITS = 63
-MOST_DEFERRED = 5
+MAX_BITS = 63
+MAX_DEFERRED = 5
 """Measurements of a variant that are deferred at most; each doubles the state."""
 
 DEFERRED = "deferred_measurement"
@@ -67,7 +73,7 @@ class SampledTensor:
         subcircuit: The subcircuit.
         strings: The Pauli strings on its wires (those without an output port) that are asked for;
             the first is the identity.
-        lean: Whether the ports' menus are those with few settings.
+        lean: Whether the port bases are those with few settings.
     """
 
     subcircuit: Subcircuit
@@ -77,7 +83,7 @@ class SampledTensor:
     @cached_property
     def mains(self) -> tuple[int, ...]:
         """Numbers of the ports that have settings: all but twins."""
-        return tuple(p for p, port in enumerate(self.subcircuit.ports) if port.twin is None)
+        return tuple(p for p, port in enumerate(self.subcircuit.ports) if port.shared_with is None)
 
     @cached_property
     def ports(self) -> tuple[Port, ...]:
@@ -85,9 +91,9 @@ class SampledTensor:
         return tuple(self.subcircuit.ports[p] for p in self.mains)
 
     @cached_property
-    def menus(self) -> tuple[Menu, ...]:
-        """The menu of each of them."""
-        return tuple(menu_of(port, self.lean) for port in self.ports)
+    def port_bases(self) -> tuple[PortBasis, ...]:
+        """The port basis of each of them."""
+        return tuple(port_basis_of(port, self.lean) for port in self.ports)
 
     @cached_property
     def bases(self) -> tuple[Basis, ...]:
@@ -105,7 +111,7 @@ class SampledTensor:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Number of settings of each port, then of bases: the strides of a variant's number."""
-        return (*(len(menu.settings) for menu in self.menus), len(self.bases))
+        return (*(len(port_basis.settings) for port_basis in self.port_bases), len(self.bases))
 
     @property
     def num_variants(self) -> int:
@@ -121,7 +127,7 @@ class SampledTensor:
     def simulated_qubits(self) -> int:
         """Qubits of the widest simulation, with its deferred measurements."""
         gates = sum(port.kind == "gate" for port in self.ports)
-        return self.num_qubits + min(gates, MOST_DEFERRED)
+        return self.num_qubits + min(gates, MAX_DEFERRED)
 
     @cached_property
     def wires(self) -> tuple[int, ...]:
@@ -133,8 +139,8 @@ class SampledTensor:
         """The bit of each port that can be measured."""
         bits: list[int | None] = []
         number = len(self.wires)
-        for menu in self.menus:
-            measured = any(setting.measured for setting in menu.settings)
+        for port_basis in self.port_bases:
+            measured = any(setting.measured for setting in port_basis.settings)
             bits.append(number if measured else None)
             number += measured
         return tuple(bits)
@@ -171,10 +177,10 @@ class SampledTensor:
         Raises:
             InputError: If it has more bits.
         """
-        if self.num_bits > MOST_BITS:
+        if self.num_bits > MAX_BITS:
             raise InputError(
                 f"observables: they measure {self.num_bits} bits of one subcircuit, expected at "
-                f"most {MOST_BITS}; narrower subcircuits or observables would do"
+                f"most {MAX_BITS}; narrower subcircuits or observables would do"
             )
 
     def decode(self, variant: int) -> tuple[tuple[int, ...], int]:
@@ -186,29 +192,29 @@ class SampledTensor:
         """Return the places (in ``mains``) of the gate ports that settings measure."""
         return tuple(
             place
-            for place, (port, menu, own) in enumerate(
-                zip(self.ports, self.menus, settings, strict=True)
+            for place, (port, port_basis, own) in enumerate(
+                zip(self.ports, self.port_bases, settings, strict=True)
             )
-            if port.kind == "gate" and menu.settings[own].measured
+            if port.kind == "gate" and port_basis.settings[own].measured
         )
 
     def bits(self, settings: Sequence[int], basis: int) -> int:
         """Return the mask of all bits that a variant's entries depend on."""
         place = {wire: bit for bit, wire in enumerate(self.wires)}
         mask = sum(1 << place[wire] for wire in self.bases[basis])
-        for menu, own, bit in zip(self.menus, settings, self.port_bits, strict=True):
-            if bit is not None and menu.settings[own].measured:
+        for port_basis, own, bit in zip(self.port_bases, settings, self.port_bits, strict=True):
+            if bit is not None and port_basis.settings[own].measured:
                 mask |= 1 << bit
         return mask
 
-    def readings(self, settings: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Yield for each entry of an identity string the mask of its signs, and its readings."""
+    def signals(self, settings: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Yield for each entry of an identity string the mask of its signs, and its signals."""
         ways = [
             [
-                (1 << (bit or 0) if menu.readings[reading][1] else 0, reading)
-                for reading in menu.readings_of[own]
+                (1 << (bit or 0) if port_basis.signals[reading][1] else 0, reading)
+                for reading in port_basis.signals_of[own]
             ]
-            for menu, own, bit in zip(self.menus, settings, self.port_bits, strict=True)
+            for port_basis, own, bit in zip(self.port_bases, settings, self.port_bits, strict=True)
         ]
         for way in product(*ways):
             yield sum(mask for mask, _ in way), tuple(reading for _, reading in way)
@@ -225,8 +231,8 @@ class SampledTensor:
     def angles(self, settings: Sequence[int], basis: int) -> NDArray[np.float64]:
         """Return a variant's table of angles: before and after each port, then each wire's."""
         table = np.zeros((len(self.ports) + len(self.wires), 6))
-        for place, (menu, own) in enumerate(zip(self.menus, settings, strict=True)):
-            setting = menu.settings[own]
+        for place, (port_basis, own) in enumerate(zip(self.port_bases, settings, strict=True)):
+            setting = port_basis.settings[own]
             table[place] = setting.before + setting.after
         for place, wire in enumerate(self.wires):
             table[len(self.ports) + place, :3] = BASIS_ANGLES[self.bases[basis].get(wire, "Z")]
@@ -242,7 +248,7 @@ def defers(measured: Sequence[int], shots: int) -> bool:
         measured: Places of the gate ports that are measured.
         shots: Shots of the variant.
     """
-    return len(measured) <= MOST_DEFERRED and 1 << len(measured) <= shots
+    return len(measured) <= MAX_DEFERRED and 1 << len(measured) <= shots
 
 
 class _Builder:
@@ -323,8 +329,8 @@ class _Builder:
 
     def _turn(self, place: int, qubit: Qubit, *, after: bool) -> None:
         """Add the gate before or after a port's measurement."""
-        menu, kind = self.tensor.menus[place], self.tensor.ports[place].kind
-        settings = menu.settings
+        port_basis, kind = self.tensor.port_bases[place], self.tensor.ports[place].kind
+        settings = port_basis.settings
         if kind == "gate":
             settings = tuple(s for s in settings if s.measured == (place in self.measured))
         rows = [setting.after if after else setting.before for setting in settings]

@@ -62,7 +62,7 @@ class ExactTensor:
         """Numbers of the ports that are not sliced and no twins."""
         ports = self.subcircuit.ports
         return tuple(
-            p for p, port in enumerate(ports) if port.twin is None and p not in self.sliced
+            p for p, port in enumerate(ports) if port.shared_with is None and p not in self.sliced
         )
 
     @property
@@ -187,8 +187,8 @@ class ExactTensor:
         index = np.indices(rows.shape, sparse=True)
         digits: list[NDArray[np.intp]] = [index[number] for number in own]
         for number, port in enumerate(ports):
-            if port.twin is not None:
-                digits[place[port.twin]] = digits[place[port.twin]] ^ index[number]
+            if port.shared_with is not None:
+                digits[place[port.shared_with]] = digits[place[port.shared_with]] ^ index[number]
         for digit, size in zip(digits, sizes, strict=True):
             rows = rows * size + digit
         flat = rows.reshape(-1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PauliString
-from hpcq.cutting.subexperiments.projectors import Columns, Projected, States
+from hpcq.cutting.subexperiments.projectors import ProjectedStates, StateBlocks, States
 
 Places = NDArray[np.intp] | slice
 """Places of columns in a block."""
@@ -45,11 +45,11 @@ def pauli_products(
     """
     products = np.zeros((len(strings), len(ket), len(bra)), dtype=complex)
     fill: Callable[[PauliString, NDArray[np.complex128]], None]
-    columns = Columns(ket, _width(ket))
+    columns = StateBlocks(ket, _width(ket))
     if ket is bra:
         fill = partial(_fill_hermitian, columns, _squared(columns))
     else:
-        fill = partial(_fill, columns, Columns(bra, columns.low))
+        fill = partial(_fill, columns, StateBlocks(bra, columns.low))
     if threads > 1 and len(strings) > 1 and worth_threads(ket.size, len(bra)):
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(fill, strings, products))
@@ -64,28 +64,30 @@ def worth_threads(amplitudes: float, rows: int) -> bool:
     return amplitudes * rows > _WORTH_A_THREAD
 
 
-def _fill(ket: Columns, bra: Columns, string: PauliString, product: NDArray[np.complex128]) -> None:
-    left, paulis = Projected.of(ket, string)
-    right, _ = Projected.of(bra, string)
-    action = _Action.of(paulis)
+def _fill(
+    ket: StateBlocks, bra: StateBlocks, string: PauliString, product: NDArray[np.complex128]
+) -> None:
+    left, paulis = ProjectedStates.of(ket, string)
+    right, _ = ProjectedStates.of(bra, string)
+    action = _PauliAction.of(paulis)
     for start in range(0, left.size, left.low):
         product += action.on_block(left, start, _ALL) @ right.block(start).conj().T
 
 
 def _fill_hermitian(
-    states: Columns,
+    states: StateBlocks,
     whole: NDArray[np.complex128],
     string: PauliString,
     product: NDArray[np.complex128],
 ) -> None:
     """Multiply states with themselves; ``whole`` is the identity's product."""
-    columns, paulis = Projected.of(states, string)
+    columns, paulis = ProjectedStates.of(states, string)
     if columns is not states:
         whole = _squared(columns)
     if not paulis:
         product += whole
         return
-    action, low = _Action.of(paulis), columns.low
+    action, low = _PauliAction.of(paulis), columns.low
     halves: dict[int, Places | None] = {}
     for start in range(0, columns.size, low):
         side = action.side(start, low)
@@ -102,7 +104,7 @@ def _fill_hermitian(
     product -= whole
 
 
-def _squared(columns: Columns) -> NDArray[np.complex128]:
+def _squared(columns: StateBlocks) -> NDArray[np.complex128]:
     """Return ``psi psi^dagger``."""
     rows = len(columns.states)
     whole = np.zeros((rows, rows), dtype=complex)
@@ -112,7 +114,7 @@ def _squared(columns: Columns) -> NDArray[np.complex128]:
 
 
 @dataclass(frozen=True)
-class _Action:
+class _PauliAction:
     """``P = phase X^x Z^z``: ``(P psi)[j] = phase (-1)^|z & i| psi[i]`` with ``i = j xor x``."""
 
     x: int
@@ -120,12 +122,12 @@ class _Action:
     phase: complex
 
     @classmethod
-    def of(cls, string: PauliString) -> _Action:
+    def of(cls, string: PauliString) -> _PauliAction:
         x = sum(1 << qubit for qubit, pauli in string if pauli != "Z")
         z = sum(1 << qubit for qubit, pauli in string if pauli != "X")
         return cls(x, z, 1j ** ((x & z).bit_count() % 4))
 
-    def on_block(self, columns: Columns, start: int, places: Places) -> States:
+    def on_block(self, columns: StateBlocks, start: int, places: Places) -> States:
         """Return the columns ``start + places`` of ``P psi``."""
         low = columns.low
         source = start ^ (self.x & -low)

@@ -3,8 +3,8 @@
 At every port a device can choose between a few *settings*: gates, and for some of them a
 measurement. A setting gives one *reading*, or two if its bit is measured: the mean of everything
 else with the bit's sign, and without. The tensor's index pair (k, l) of the port is linear in the
-readings, and a *recipe* is one matrix that says how; there are several because there are more
-readings than unknowns, and which of them costs the fewest shots depends on the circuit.
+signals, and a *inversion* is one matrix that says how; there are several because there are more
+signals than unknowns, and which of them costs the fewest shots depends on the circuit.
 
 The settings of a gate port are those of Mitarai and Fujii, New J. Phys. 23, 023021 (2021), those of
 a wire those of Peng et al., Phys. Rev. Lett. 125, 150504 (2020).
@@ -27,7 +27,7 @@ Angles = tuple[float, float, float]
 """Angles (theta, phi, lambda) of Qiskit's ``UGate``."""
 
 Row = dict[str, complex]
-"""A linear combination of readings, by their names."""
+"""A linear combination of signals, by their names."""
 
 IDLE: Angles = (0.0, 0.0, 0.0)
 BASIS_ANGLES: dict[str, Angles] = {
@@ -73,20 +73,20 @@ class Setting:
 
 
 @dataclass(frozen=True, eq=False)
-class Menu:
-    """The settings of a port, and the recipes that make its index pair of their readings.
+class PortBasis:
+    """The settings of a port, and the inversions that make its index pair of their signals.
 
     Attributes:
         settings: The settings.
-        recipes: Matrices of shape (d * d, readings); row k * d + l is the index pair (k, l). The
+        inversions: Matrices of shape (d * d, signals); row k * d + l is the index pair (k, l). The
             first is used until something is known about the circuit.
     """
 
     settings: tuple[Setting, ...]
-    recipes: tuple[NDArray[np.complex128], ...]
+    inversions: tuple[NDArray[np.complex128], ...]
 
     @cached_property
-    def readings(self) -> tuple[tuple[int, bool], ...]:
+    def signals(self) -> tuple[tuple[int, bool], ...]:
         """Each reading's setting, and whether it has the sign of the measured bit."""
         return tuple(
             (number, signed)
@@ -95,22 +95,22 @@ class Menu:
         )
 
     @cached_property
-    def readings_of(self) -> tuple[tuple[int, ...], ...]:
-        """For each setting its readings; the one with the sign comes first."""
+    def signals_of(self) -> tuple[tuple[int, ...], ...]:
+        """For each setting its signals; the one with the sign comes first."""
         return tuple(
-            tuple(r for r, (own, _) in enumerate(self.readings) if own == number)
+            tuple(r for r, (own, _) in enumerate(self.signals) if own == number)
             for number in range(len(self.settings))
         )
 
-    def used(self, recipe: int) -> NDArray[np.bool_]:
-        """Say which settings a recipe needs, shape (settings,)."""
-        some = np.any(self.recipes[recipe] != 0, axis=0)
-        return np.array([bool(some[list(own)].any()) for own in self.readings_of])
+    def used(self, inversion: int) -> NDArray[np.bool_]:
+        """Say which settings a inversion needs, shape (settings,)."""
+        some = np.any(self.inversions[inversion] != 0, axis=0)
+        return np.array([bool(some[list(own)].any()) for own in self.signals_of])
 
 
 @lru_cache
-def menu(kind: PortKind, dimension: int, lean: bool = False) -> Menu:
-    """Return the menu of a kind of port.
+def port_basis(kind: PortKind, dimension: int, lean: bool = False) -> PortBasis:
+    """Return the port basis of a kind of port.
 
     Args:
         kind: The port's kind.
@@ -118,24 +118,24 @@ def menu(kind: PortKind, dimension: int, lean: bool = False) -> Menu:
         lean: Whether as few settings as possible are wanted, rather than few shots.
     """
     if kind in ("output", "control"):
-        return _end_menu()
+        return _end_basis()
     if kind == "input":
-        return _start_menu(lean)
-    return _gate_menu(lean) if dimension == 2 else _general_menu(lean)
+        return _start_basis(lean)
+    return _gate_basis(lean) if dimension == 2 else _general_basis(lean)
 
 
-def menu_of(port: Port, lean: bool = False) -> Menu:
-    """Return the menu of a port."""
-    return menu(port.kind, port.dimension, lean)
+def port_basis_of(port: Port, lean: bool = False) -> PortBasis:
+    """Return the port basis of a port."""
+    return port_basis(port.kind, port.dimension, lean)
 
 
-def _end_menu() -> Menu:
+def _end_basis() -> PortBasis:
     """Measure a wire that ends: ``R = 1/2 sum_P r_P P``, r_I from any of the measurements.
 
     The ancilla of a control port is such a wire too.
     """
     settings = [Setting(p, BASIS_ANGLES[p], measured=True) for p in "XYZ"]
-    recipes: list[list[Row]] = []
+    inversions: list[list[Row]] = []
     for identity in ("XYZ", "X", "Y", "Z", "XZ"):
         rows: list[Row] = [{} for _ in range(4)]
         for place in range(4):
@@ -143,22 +143,22 @@ def _end_menu() -> Menu:
                 rows[place][f"{p} signed"] = _PAULI[p].reshape(-1)[place] / 2
             if place in (0, 3):
                 rows[place] |= {p: 0.5 / len(identity) for p in identity}
-        recipes.append(rows)
-    return _menu(settings, recipes)
+        inversions.append(rows)
+    return _basis(settings, inversions)
 
 
-def _start_menu(lean: bool) -> Menu:
+def _start_basis(lean: bool) -> PortBasis:
     """Prepare a wire that begins; ``|0><1|`` from states along x and y."""
-    recipes: list[list[Row]] = []
+    inversions: list[list[Row]] = []
     if not lean:
-        recipes.append(_start_rows({"+": 0.5, "-": -0.5}, {"+i": 0.5, "-i": -0.5}))
+        inversions.append(_start_rows({"+": 0.5, "-": -0.5}, {"+i": 0.5, "-i": -0.5}))
     middle: Row = {"0": -0.5, "1": -0.5}
     for x, y in [("+", "+i")] if lean else [(x, y) for x in "+-" for y in ("+i", "-i")]:
         along_x: Row = {s: v if x == "+" else -v for s, v in {x: 1.0, **middle}.items()}
         along_y: Row = {s: v if y == "+i" else -v for s, v in {y: 1.0, **middle}.items()}
-        recipes.append(_start_rows(along_x, along_y))
+        inversions.append(_start_rows(along_x, along_y))
     names = ["0", "1", "+", "+i"] if lean else list(_STATES)
-    return _menu([Setting(name, after=_STATES[name]) for name in names], recipes)
+    return _basis([Setting(name, after=_STATES[name]) for name in names], inversions)
 
 
 def _start_rows(x: Row, y: Row) -> list[Row]:
@@ -166,7 +166,7 @@ def _start_rows(x: Row, y: Row) -> list[Row]:
     return [{"0": 1.0}, _add(x, y, 1j), _add(x, y, -1j), {"1": 1.0}]
 
 
-def _gate_menu(lean: bool) -> Menu:
+def _gate_basis(lean: bool) -> PortBasis:
     """Apply I, Z or a quarter turn either way, or measure Z: ``R_10 = M + i D``.
 
     D is half the difference of the two turns a and b. As a + b = I + Z, any one of the four can
@@ -195,14 +195,14 @@ def _gate_menu(lean: bool) -> Menu:
     if lean:
         settings = [s for s in settings if s.name in "IaM"]
         turns = turns[5:6]
-    recipes = [
+    inversions = [
         [zero, _add({"M signed": 1.0}, d, -1j), _add({"M signed": 1.0}, d, 1j), one]
         for zero, one, d in turns
     ]
-    return _menu(settings, recipes)
+    return _basis(settings, inversions)
 
 
-def _general_menu(lean: bool) -> Menu:
+def _general_basis(lean: bool) -> PortBasis:
     """Apply Paulis, turns about them and about the axes between them, or measure them.
 
     With P Q = i R: ``P rho Q + Q rho P`` is the difference of the turns (P + Q) / sqrt 2 and
@@ -235,24 +235,24 @@ def _general_menu(lean: bool) -> Menu:
             both = {f"+{p}{q}": 0.5, f"-{p}{q}": -0.5}
         rows[4 * place[p] + place[q]] = _add(both, {f"{measured} signed": 1.0}, 1j)
         rows[4 * place[q] + place[p]] = _add(both, {f"{measured} signed": 1.0}, -1j)
-    return _menu(settings, [rows])
+    return _basis(settings, [rows])
 
 
-def _menu(settings: list[Setting], recipes: list[list[Row]]) -> Menu:
-    """Number the readings that the recipes name."""
+def _basis(settings: list[Setting], inversions: list[list[Row]]) -> PortBasis:
+    """Number the signals that the inversions name."""
     names: list[str] = []
     for setting in settings:
         names += [f"{setting.name} signed", setting.name] if setting.measured else [setting.name]
     place = {name: number for number, name in enumerate(names)}
     matrices = []
-    for rows in recipes:
+    for rows in inversions:
         matrix = np.zeros((len(rows), len(names)), dtype=complex)
         for number, row in enumerate(rows):
             for name, value in row.items():
                 matrix[number, place[name]] += value
         matrix.setflags(write=False)
         matrices.append(matrix)
-    return Menu(tuple(settings), tuple(matrices))
+    return PortBasis(tuple(settings), tuple(matrices))
 
 
 def _add(left: Row, right: Row, factor: complex = 1.0) -> Row:

@@ -32,7 +32,7 @@ _BRAS: dict[str, tuple[complex, complex]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class StateBlocks:
     """The columns of states, read in blocks of one width.
 
     Attributes:
@@ -54,7 +54,7 @@ class Columns:
 
 
 @dataclass(frozen=True, eq=False)
-class Projected(Columns):
+class ProjectedStates(StateBlocks):
     """The columns of ``<e|psi>``, likewise.
 
     Attributes:
@@ -62,11 +62,11 @@ class Projected(Columns):
         projectors: (qubit, letter) pairs, ascending.
     """
 
-    whole: Columns
+    whole: StateBlocks
     projectors: PauliString
 
     @classmethod
-    def of(cls, whole: Columns, string: PauliString) -> tuple[Columns, PauliString]:
+    def of(cls, whole: StateBlocks, string: PauliString) -> tuple[StateBlocks, PauliString]:
         """Take the projectors out of a string.
 
         Returns:

@@ -14,7 +14,7 @@ from hpcq.reconstruction.network import contraction_path
 _BYTES = 16
 
 
-class Tree:
+class ContractionTree:
     """A contraction tree over parts, kept up to date bond by bond.
 
     Args:

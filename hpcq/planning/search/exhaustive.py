@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hpcq.planning.search.gate_ends import EndGraph
 
-_MOST_PLACES = 15
+_MAX_PLACES = 15
 
 
 def all_partitions(graph: EndGraph, width: int) -> list[list[int]] | None:
@@ -23,7 +23,7 @@ def all_partitions(graph: EndGraph, width: int) -> list[list[int]] | None:
     """
     places = [(2 * gate, 2 * gate + 1) for gate, bits in enumerate(graph.bits) if bits]
     places += [(before, end) for end, before in enumerate(graph.before) if before >= 0]
-    if len(places) > _MOST_PLACES:
+    if len(places) > _MAX_PLACES:
         return None
     labels = list(range(graph.num_ends))
     for gate, bits in enumerate(graph.bits):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from hpcq.cutting.analysis import Anatomy
+from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cut_circuit import WIRE_OVERHEAD
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
 
@@ -126,14 +126,14 @@ class EndGraph:
         return [labels[wire] for wire in self.wire]
 
 
-def end_graphs(anatomy: Anatomy, strings: Sequence[float]) -> Iterator[EndGraph]:
+def end_graphs(analysis: CircuitAnalysis, strings: Sequence[float]) -> Iterator[EndGraph]:
     """Yield the graph of every connected part of a circuit that has gates.
 
     Args:
-        anatomy: The circuit.
+        analysis: The circuit.
         strings: How many Pauli strings are asked for on each qubit.
     """
-    root = list(range(anatomy.num_qubits))
+    root = list(range(analysis.num_qubits))
 
     def find(qubit: int) -> int:
         while root[qubit] != qubit:
@@ -141,26 +141,26 @@ def end_graphs(anatomy: Anatomy, strings: Sequence[float]) -> Iterator[EndGraph]
             qubit = root[qubit]
         return qubit
 
-    for a, b in anatomy.pairs:
+    for a, b in analysis.pairs:
         low, high = sorted((find(a), find(b)))
         root[high] = low
     members: dict[int, list[int]] = {}
-    for gate, (a, _) in enumerate(anatomy.pairs):
+    for gate, (a, _) in enumerate(analysis.pairs):
         members.setdefault(find(a), []).append(gate)
-    owners = _owners(anatomy)
-    extra = _one_qubit_gates(anatomy)
+    owners = _owners(analysis)
+    extra = _one_qubit_gates(analysis)
     for part in sorted(members):
-        yield _graph(anatomy, members[part], strings, owners, extra)
+        yield _graph(analysis, members[part], strings, owners, extra)
 
 
 def _graph(
-    anatomy: Anatomy,
+    analysis: CircuitAnalysis,
     gates: Sequence[int],
     strings: Sequence[float],
     owners: Sequence[tuple[int, int]],
     extra: Sequence[tuple[int, int]],
 ) -> EndGraph:
-    qubits = sorted({qubit for gate in gates for qubit in anatomy.pairs[gate]})
+    qubits = sorted({qubit for gate in gates for qubit in analysis.pairs[gate]})
     number = {qubit: wire for wire, qubit in enumerate(qubits)}
     runs: dict[int, int] = {}
     last = [-1] * len(qubits)
@@ -169,7 +169,7 @@ def _graph(
     before: list[int] = []
     after = [-1] * (2 * len(gates))
     for gate in gates:
-        for qubit in anatomy.pairs[gate]:
+        for qubit in analysis.pairs[gate]:
             own = number[qubit]
             end = len(wire)
             wire.append(own)
@@ -188,8 +188,8 @@ def _graph(
         place,
         before,
         after,
-        [int(anatomy.bits[gate]) for gate in gates],
-        [anatomy.overheads[gate] for gate in gates],
+        [int(analysis.bits[gate]) for gate in gates],
+        [analysis.overheads[gate] for gate in gates],
         [runs.setdefault(owners[g][0], len(runs)) if owners[g][0] >= 0 else -1 for g in gates],
         [2 * local + owners[gate][1] for local, gate in enumerate(gates)],
         [0.5 + count for gate in gates for count in extra[gate]],
@@ -197,14 +197,14 @@ def _graph(
     )
 
 
-def _owners(anatomy: Anatomy) -> list[tuple[int, int]]:
+def _owners(analysis: CircuitAnalysis) -> list[tuple[int, int]]:
     """Choose for each gate the larger of its two runs, as (run, side); -1 for none."""
     size: dict[int, int] = {}
-    for runs in anatomy.runs:
+    for runs in analysis.runs:
         for run, _ in runs or ():
             size[run] = size.get(run, 0) + 1
     chosen = []
-    for runs in anatomy.runs:
+    for runs in analysis.runs:
         if runs is None:
             chosen.append((-1, 0))
         else:
@@ -213,11 +213,11 @@ def _owners(anatomy: Anatomy) -> list[tuple[int, int]]:
     return chosen
 
 
-def _one_qubit_gates(anatomy: Anatomy) -> list[tuple[int, int]]:
+def _one_qubit_gates(analysis: CircuitAnalysis) -> list[tuple[int, int]]:
     """Count the one-qubit gates right before each end of each two-qubit gate."""
-    waiting = [0] * anatomy.num_qubits
+    waiting = [0] * analysis.num_qubits
     counts = []
-    for _, qubits in anatomy.steps:
+    for _, qubits in analysis.steps:
         if len(qubits) == 1:
             waiting[qubits[0]] += 1
         else:

@@ -9,7 +9,7 @@ from hpcq.planning.search.gate_ends import WIRE_BITS, EndGraph
 
 
 @dataclass(frozen=True)
-class Bound:
+class LowerBound:
     """A lower bound on what cutting costs.
 
     Attributes:
@@ -21,7 +21,9 @@ class Bound:
     overhead: float
 
 
-def lower_bound(graphs: Sequence[EndGraph], labels: Sequence[tuple[int, int]], width: int) -> Bound:
+def lower_bound(
+    graphs: Sequence[EndGraph], labels: Sequence[tuple[int, int]], width: int
+) -> LowerBound:
     """Bound the cuts of a circuit into subcircuits of at most ``width`` wires.
 
     A connected part of n qubits becomes at least n / width subcircuits, and it takes a cut to
@@ -40,4 +42,4 @@ def lower_bound(graphs: Sequence[EndGraph], labels: Sequence[tuple[int, int]], w
         cheapest = min(WIRE_BITS, *graph.overhead)
         cone = labels[graph.qubits[0]][0]
         overhead[cone] = overhead.get(cone, 0.0) + fewest * cheapest
-    return Bound(cuts, max(overhead.values(), default=0.0))
+    return LowerBound(cuts, max(overhead.values(), default=0.0))

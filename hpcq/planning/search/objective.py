@@ -10,7 +10,7 @@ from hpcq.core.limits import Limits
 from hpcq.planning import cost as costs
 from hpcq.planning.machine_speeds import Speeds
 
-Aim = Literal["seconds", "overhead"]
+ObjectiveName = Literal["seconds", "overhead"]
 """What plans are chosen by: predicted seconds of the exact run, or the factor gamma squared by
 which a run with shots needs more of them."""
 
@@ -33,7 +33,7 @@ class Objective:
     """What to look for.
 
     Attributes:
-        aim: What counts.
+        kind: What counts.
         width: The most qubits a subcircuit may have.
         limits: What a rank may use.
         speeds: How fast it is.
@@ -41,7 +41,7 @@ class Objective:
         excess: Bits that a qubit beyond the width costs during the search.
     """
 
-    aim: Aim
+    kind: ObjectiveName
     width: int
     limits: Limits
     speeds: Speeds

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hpcq.planning.search.contraction_tree import Tree
+from hpcq.planning.search.contraction_tree import ContractionTree
 from hpcq.planning.search.gate_ends import WIRE_BITS, EndGraph
 from hpcq.planning.search.objective import Objective
 
@@ -39,7 +39,7 @@ class Partition:
         self.overhead = 0.0
         self.bonds: dict[tuple[int, int], int] = {}
         self._changed: dict[tuple[int, int], int] = {}
-        self._tree: Tree | None = None
+        self._tree: ContractionTree | None = None
         self.excess = 0
         self.seconds = 0.0
         self.stored = 0.0
@@ -52,7 +52,7 @@ class Partition:
         """What the search makes small, in bits."""
         objective = self.objective
         beyond = objective.excess * self.excess
-        if objective.aim == "overhead":
+        if objective.kind == "overhead":
             return self.overhead + beyond
         beyond += objective.storing_bits(self.stored)
         return math.log2(self.seconds) + _TASTE * self.overhead + beyond
@@ -65,7 +65,7 @@ class Partition:
     def plant(self) -> None:
         """Find an order of contraction for the parts as they are now, and count its cost."""
         bonds = {pair: bits for pair, bits in self.bonds.items() if bits}
-        self._tree = Tree(sorted(self._seconds), bonds, self.empty)
+        self._tree = ContractionTree(sorted(self._seconds), bonds, self.empty)
         self._settle()
 
     @property

@@ -10,8 +10,8 @@ from hpcq.planning.search.exhaustive import all_partitions
 from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.objective import Objective
 from hpcq.planning.search.partition import Partition
-from hpcq.planning.search.search_tasks import SearchOrder
-from hpcq.planning.search.trials import Found, lanes, weigh
+from hpcq.planning.search.search_tasks import SearchTasks
+from hpcq.planning.search.trials import TrialResult, trials, weigh
 
 _KEPT = 4
 """Proposals for each connected part."""
@@ -50,7 +50,7 @@ def propose(
         The proposals, the best of them first as far as the search can tell; parts that could not
         be made narrow enough are as narrow as was found.
     """
-    ways: dict[object, list[Found]] = {}
+    ways: dict[object, list[TrialResult]] = {}
     searched: dict[object, EndGraph] = {}
     for graph in graphs:
         if graph.likeness in ways or graph.likeness in searched:
@@ -61,9 +61,9 @@ def propose(
         else:
             ways[graph.likeness] = known
     share = seconds / max(1, len(searched))
-    order = SearchOrder(
+    order = SearchTasks(
         tuple(searched.values()),
-        tuple(tuple(lanes(graph, objective, share, seed, quick)) for graph in searched.values()),
+        tuple(tuple(trials(graph, objective, share, seed, quick)) for graph in searched.values()),
         objective,
     )
     for graph, labels in zip(order.graphs, order.labels(farm), strict=True):
@@ -73,34 +73,36 @@ def propose(
     return _together(graphs, [ways[graph.likeness] for graph in graphs])
 
 
-def _without_search(graph: EndGraph, objective: Objective) -> list[Found] | None:
+def _without_search(graph: EndGraph, objective: Objective) -> list[TrialResult] | None:
     """Return what is worth knowing of a part that needs no search; None if it does."""
     whole = weigh(graph, objective, [0] * graph.num_ends)
     if (
         whole.fits
         and not whole.beyond
-        and (objective.aim == "overhead" or whole.seconds < _WORTH_CUTTING)
+        and (objective.kind == "overhead" or whole.seconds < _WORTH_CUTTING)
     ):
         return [whole]
     every = all_partitions(graph, objective.width)
     if every is None:
         return None
     every.sort(key=lambda labels: round(graph.overhead_of(labels), 9))
-    if objective.aim == "seconds":
+    if objective.kind == "seconds":
         every = every[:_LOOKED_AT]
         every.sort(key=lambda labels: Partition(graph, labels, objective).seconds)
     found = (weigh(graph, objective, labels) for labels in every[:_KEPT_OF_ALL])
     return _best_first(found, objective)
 
 
-def _best_first(found: Iterable[Found], objective: Objective) -> list[Found]:
+def _best_first(found: Iterable[TrialResult], objective: Objective) -> list[TrialResult]:
     """Sort what was found: what fits, then what the objective asks for."""
-    if objective.aim == "overhead":
+    if objective.kind == "overhead":
         return sorted(found, key=lambda own: (not own.fits, round(own.bits, 9), own.seconds))
     return sorted(found, key=lambda own: (not own.fits, own.beyond, own.seconds))
 
 
-def _together(graphs: Sequence[EndGraph], ways: Sequence[Sequence[Found]]) -> tuple[Cuts, ...]:
+def _together(
+    graphs: Sequence[EndGraph], ways: Sequence[Sequence[TrialResult]]
+) -> tuple[Cuts, ...]:
     """Join the parts' best proposals, their second best, and so on."""
     proposals = []
     for rank in range(max((len(own) for own in ways), default=1)):

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from hpcq.core.errors import HpcqError
 from hpcq.core.limits import Limits
 from hpcq.parallel.serial import Farm
-from hpcq.parallel.tasks import Tasks, Work
+from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.planning.machine_speeds import Speeds
 from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.objective import Objective
-from hpcq.planning.search.trials import Lane, run_lane
+from hpcq.planning.search.trials import Trial, run_trial
 
 MARK = b"search "
 """What the ranks are told before a search."""
@@ -27,17 +27,17 @@ _WORTH_SHARING = 100_000
 
 
 @dataclass(frozen=True, eq=False)
-class SearchOrder:
+class SearchTasks:
     """Attempts to cut some graphs; a task is one attempt.
 
     Attributes:
         graphs: The graphs.
-        lanes: For each graph its attempts.
+        trials: For each graph its attempts.
         objective: What to look for.
     """
 
     graphs: tuple[EndGraph, ...]
-    lanes: tuple[tuple[Lane, ...], ...]
+    trials: tuple[tuple[Trial, ...], ...]
     objective: Objective
 
     def labels(self, farm: Farm) -> list[list[list[int]]]:
@@ -45,33 +45,35 @@ class SearchOrder:
 
         Called on rank 0; the other ranks are in :func:`take_part`.
         """
-        effort = [float(lane.steps + graph.num_ends) for graph, lane in self._tasks]
+        effort = [float(trial.steps + graph.num_ends) for graph, trial in self._tasks]
         if farm.size == 1 or sum(effort) <= _WORTH_SHARING:
             return [[self.compute(task).tolist() for task in own] for own in self._numbered()]
         farm.share(MARK)
-        with farm.lead(_opened) as lead:
-            lead.open(self.to_bytes(), apart=False)
-            outcome = lead.run(Tasks(np.array(effort), np.int64, describe="attempt {}".format))
+        with farm.coordinator(_opened) as coordinator:
+            coordinator.open(self.to_bytes(), in_subprocess=False)
+            outcome = coordinator.run(
+                Tasks(np.array(effort), np.int64, describe="attempt {}".format)
+            )
         if not outcome.complete:
             raise HpcqError(f"search: {'; '.join(map(str, outcome.failures))}")
         return [[outcome.finished[task].tolist() for task in own] for own in self._numbered()]
 
     def _numbered(self) -> list[range]:
         """Return the tasks of each graph."""
-        ends = list(accumulate((len(own) for own in self.lanes), initial=0))
+        ends = list(accumulate((len(own) for own in self.trials), initial=0))
         return [range(*span) for span in pairwise(ends)]
 
     def compute(self, task: int, _ticket: bytes = b"") -> NDArray[np.int64]:
         """Do one attempt and return the labels."""
-        graph, lane = self._tasks[task]
-        return np.array(run_lane(graph, self.objective, lane), dtype=np.int64)
+        graph, trial = self._tasks[task]
+        return np.array(run_trial(graph, self.objective, trial), dtype=np.int64)
 
     @cached_property
-    def _tasks(self) -> list[tuple[EndGraph, Lane]]:
+    def _tasks(self) -> list[tuple[EndGraph, Trial]]:
         return [
-            (graph, lane)
-            for graph, own in zip(self.graphs, self.lanes, strict=True)
-            for lane in own
+            (graph, trial)
+            for graph, own in zip(self.graphs, self.trials, strict=True)
+            for trial in own
         ]
 
     def to_bytes(self) -> bytes:
@@ -79,13 +81,13 @@ class SearchOrder:
         return json.dumps(
             {
                 "graphs": [asdict(graph) for graph in self.graphs],
-                "lanes": [[asdict(lane) for lane in own] for own in self.lanes],
+                "lanes": [[asdict(trial) for trial in own] for own in self.trials],
                 "objective": asdict(self.objective),
             }
         ).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> SearchOrder:
+    def from_bytes(cls, data: bytes) -> SearchTasks:
         """Unpack what :meth:`to_bytes` packed."""
         values: dict[str, Any] = json.loads(data)
         objective = values["objective"]
@@ -93,7 +95,7 @@ class SearchOrder:
         objective["speeds"] = Speeds(**objective["speeds"])
         return cls(
             tuple(EndGraph(**graph) for graph in values["graphs"]),
-            tuple(tuple(Lane(**lane) for lane in own) for own in values["lanes"]),
+            tuple(tuple(Trial(**trial) for trial in own) for own in values["lanes"]),
             Objective(**objective),
         )
 
@@ -103,5 +105,5 @@ def take_part(farm: Farm) -> None:
     farm.follow(_opened)
 
 
-def _opened(payload: bytes) -> Work:
-    return SearchOrder.from_bytes(payload).compute
+def _opened(payload: bytes) -> TaskFunction:
+    return SearchTasks.from_bytes(payload).compute

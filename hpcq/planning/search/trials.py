@@ -22,16 +22,16 @@ _STEPS_PER_SECOND = 200_000
 _STEPS_PER_END = 500
 """More steps than this for each end bring nothing."""
 
-_LEAST_SECONDS = 0.1
+_MIN_SECONDS = 0.1
 _WORTH = 2.0
 """The search takes at most so many times what the run would take without it."""
 
-_MOST_TRIES = 8
+_MAX_TRIES = 8
 _TRIED_ENDS = 2000
 _NEXT_SEED = 1001
 """Small graphs are partitioned several times for each lane, with seeds so far apart."""
 
-_MOST_PLANTED = 12
+_MAX_PLANTED = 12
 """Starts of at most so many parts are compared with their contraction. An order of contraction is
 found in about 15 ms for 11 parts, but in 50 ms for 16 and 300 ms for 25."""
 
@@ -48,7 +48,7 @@ _NARROW = 4
 
 
 @dataclass(frozen=True)
-class Lane:
+class Trial:
     """One attempt.
 
     Attributes:
@@ -69,7 +69,7 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class Found:
+class TrialResult:
     """What an attempt found.
 
     Attributes:
@@ -87,19 +87,19 @@ class Found:
     beyond: float
 
 
-def lanes(
+def trials(
     graph: EndGraph, objective: Objective, seconds: float, seed: int, quick: bool = False
-) -> list[Lane]:
+) -> list[Trial]:
     """Return the attempts that a budget allows for one graph; with ``quick``, a few short ones."""
     wires = graph.num_wires
     fewest = -(-wires // objective.width)
     guess = _first_guess(graph, objective, seed)
-    if objective.aim == "seconds":
-        seconds = min(seconds, _LEAST_SECONDS + _WORTH * guess.seconds)
+    if objective.kind == "seconds":
+        seconds = min(seconds, _MIN_SECONDS + _WORTH * guess.seconds)
     # No cut at all must not look better than cuts that fit.
     excess = max(1.0, guess.bits / max(1, wires - objective.width))
     plain = list(
-        _overhead_starts(fewest) if objective.aim == "overhead" else _starts(fewest, wires)
+        _overhead_starts(fewest) if objective.kind == "overhead" else _starts(fewest, wires)
     )
     quick = quick or graph.num_ends > _MANY_ENDS
     if quick:
@@ -107,7 +107,7 @@ def lanes(
     share = int(seconds * _STEPS_PER_SECOND / max(1, len(plain)))
     share = min(share, _STEPS_PER_END * graph.num_ends)
     return [
-        Lane(kind, min(parts, wires), share, excess, seed + number, quick)
+        Trial(kind, min(parts, wires), share, excess, seed + number, quick)
         for number, (kind, parts) in enumerate(plain)
     ]
 
@@ -118,53 +118,53 @@ def _for_many_ends(plain: Sequence[tuple[Start, int]]) -> list[tuple[Start, int]
     return quick[:: max(1, len(quick) // _FEW_LANES)][-_FEW_LANES:]
 
 
-def _first_guess(graph: EndGraph, objective: Objective, seed: int) -> Found:
+def _first_guess(graph: EndGraph, objective: Objective, seed: int) -> TrialResult:
     """Return the best of the first partitions."""
     fewest = -(-graph.num_wires // objective.width)
     counts = {fewest, 2 * fewest, max(fewest, graph.num_wires // 8)}
-    aim, width = objective.aim, objective.width
-    labels = [start(graph, "rows", fewest, aim, width, seed)]
-    labels += [start(graph, "qubits", parts, aim, width, seed) for parts in sorted(counts)]
+    kind, width = objective.kind, objective.width
+    labels = [start(graph, "rows", fewest, kind, width, seed)]
+    labels += [start(graph, "qubits", parts, kind, width, seed) for parts in sorted(counts)]
     found = (weigh(graph, objective, own) for own in labels)
     return min(found, key=lambda own: (not own.fits, own.seconds))
 
 
-def run_lane(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
+def run_trial(graph: EndGraph, objective: Objective, trial: Trial) -> list[int]:
     """Do one attempt and return the labels it found."""
-    rng = random.Random(lane.seed)
-    labels = _best_start(graph, objective, lane)
-    rounds = _ROUNDS[-1:] if lane.quick else _ROUNDS
+    rng = random.Random(trial.seed)
+    labels = _best_start(graph, objective, trial)
+    rounds = _ROUNDS[-1:] if trial.quick else _ROUNDS
     for times, hot in rounds:
-        goal = replace(objective, excess=times * lane.excess)
+        goal = replace(objective, excess=times * trial.excess)
         partition = Partition(graph, labels, goal)
-        if objective.aim == "seconds":
+        if objective.kind == "seconds":
             partition.plant()
-        labels = anneal(partition, lane.steps // len(rounds), rng, hot)
+        labels = anneal(partition, trial.steps // len(rounds), rng, hot)
     return graph.separated(labels)
 
 
-def _best_start(graph: EndGraph, objective: Objective, lane: Lane) -> list[int]:
+def _best_start(graph: EndGraph, objective: Objective, trial: Trial) -> list[int]:
     """Return the best of a few starts, each with a seed of its own."""
-    tries = max(1, min(_MOST_TRIES, _TRIED_ENDS // graph.num_ends))
-    if lane.quick or lane.kind not in ("qubits", "ends"):
+    tries = max(1, min(_MAX_TRIES, _TRIED_ENDS // graph.num_ends))
+    if trial.quick or trial.kind not in ("qubits", "ends"):
         tries = 1
     found = []
-    for trial in range(tries):
-        seed = lane.seed + _NEXT_SEED * trial
-        labels = start(graph, lane.kind, lane.parts, objective.aim, objective.width, seed)
+    for attempt in range(tries):
+        seed = trial.seed + _NEXT_SEED * attempt
+        labels = start(graph, trial.kind, trial.parts, objective.kind, objective.width, seed)
         partition = Partition(graph, labels, objective)
-        if objective.aim == "seconds" and tries > 1 and lane.parts <= _MOST_PLANTED:
+        if objective.kind == "seconds" and tries > 1 and trial.parts <= _MAX_PLANTED:
             partition.plant()
         found.append((partition.excess, partition.energy, labels))
     return min(found)[2]
 
 
-def weigh(graph: EndGraph, objective: Objective, labels: list[int]) -> Found:
+def weigh(graph: EndGraph, objective: Objective, labels: list[int]) -> TrialResult:
     """Say what a partition costs."""
     partition = Partition(graph, labels, objective)
     partition.plant()
     beyond = objective.storing_bits(partition.stored)
-    return Found(tuple(labels), partition.fits, partition.overhead, partition.seconds, beyond)
+    return TrialResult(tuple(labels), partition.fits, partition.overhead, partition.seconds, beyond)
 
 
 def _starts(fewest: int, wires: int) -> Iterator[tuple[Start, int]]:

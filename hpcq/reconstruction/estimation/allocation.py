@@ -12,7 +12,7 @@ _EVEN = 0.1
 """Part of the shots that is spread evenly, against estimates that are wrong."""
 
 
-def evenly(needed: NDArray[np.bool_], total: int) -> Numbers:
+def even_allocation(needed: NDArray[np.bool_], total: int) -> Numbers:
     """Spread shots evenly over the variants that need any.
 
     Args:
@@ -27,7 +27,7 @@ def evenly(needed: NDArray[np.bool_], total: int) -> Numbers:
     return shots
 
 
-def by_spread(spreads: Reals, needed: NDArray[np.bool_], total: int) -> Numbers:
+def neyman_allocation(spreads: Reals, needed: NDArray[np.bool_], total: int) -> Numbers:
     """Spread shots so that the variance is small: in proportion to the standard deviations.
 
     Args:
@@ -44,7 +44,7 @@ def by_spread(spreads: Reals, needed: NDArray[np.bool_], total: int) -> Numbers:
         return np.zeros(len(needed), dtype=np.int64)
     weights = np.where(needed, np.sqrt(spreads), 0.0)
     if weights.sum() <= 0:
-        return evenly(needed, total)
+        return even_allocation(needed, total)
     shares = (1 - _EVEN) * weights / weights.sum() + _EVEN * needed / number
     low, high = 0.0, 2.0 * total / shares[needed].min()
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""How much the readings of one shot scatter, and errors drawn from that.
+"""How much the signals of one shot scatter, and errors drawn from that.
 
 A shot of a variant gives a sign for every entry that the variant feeds (see
 :mod:`hpcq.reconstruction.estimation.outcome_signals`), and signs that come from the same shot are
@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.outcome_signals import Reader
+from hpcq.reconstruction.estimation.outcome_signals import SignalReader
 from hpcq.reconstruction.estimation.product_variance import random_signs
 
 Reals = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-SUPPOSED = 4.0
+PSEUDO_SHOTS = 4.0
 """Supposed shots of a variant, the a above.
 
 Where n shots agree, the mean of their signs is off by about a / n at most. Of 0, 1, 2 and 4, the
@@ -47,16 +47,16 @@ _MAX_REDUCED_RANK = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class CovarianceBlock:
     """The scatter of some variants of one subcircuit, in the same basis, that read the same bits.
 
     Attributes:
         variants: Their numbers.
         strings: The strings that they read.
-        columns: The place of each of their readings in the table, shape (variants, readings).
-        factors: Matrices F, shape (variants, rank, strings * readings), so that F^T F is the sum
+        columns: The place of each of their signals in the table, shape (variants, signals).
+        factors: Matrices F, shape (variants, rank, strings * signals), so that F^T F is the sum
             over the shots of (x - mean) (x - mean)^T.
-        coins: Variance of an entry of a supposed shot, shape (strings * readings,); 0 for those
+        coins: Variance of an entry of a supposed shot, shape (strings * signals,); 0 for those
             that do not depend on the outcome.
         shots: The variants' shots.
     """
@@ -82,7 +82,7 @@ class Block:
 
         Args:
             weights: For each score a weight of each entry of the table, shape (scores, strings of
-                the tensor, readings of the tensor).
+                the tensor, signals of the tensor).
             shares: How much each variant contributes to each string, shape (variants of the
                 tensor, strings of the tensor).
 
@@ -94,14 +94,14 @@ class Block:
         batch = max(1, _BLOCK_BYTES // (8 * self.columns.size * len(self.strings)))
         for first in range(0, len(weights), batch):
             some = slice(first, first + batch)
-            # Scores, strings, variants, readings; and then variants, entries, scores.
+            # Scores, strings, variants, signals; and then variants, entries, scores.
             part = weights[some][:, self.strings][:, :, self.columns]
             part = part * shares.T[None, :, :, None]
             entries = part.transpose(2, 1, 3, 0).reshape(len(self.variants), -1, len(part))
             found[:, some] = np.sum((self.factors @ entries) ** 2, axis=1)
             uncertain = self.coins > 0
             squares = entries[:, uncertain] ** 2 * self.coins[uncertain, None]
-            found[:, some] += SUPPOSED * np.sum(squares, axis=1)
+            found[:, some] += PSEUDO_SHOTS * np.sum(squares, axis=1)
         return found / self._divisors[:, None]
 
     def draw(self, number: int, rng: np.random.Generator) -> Reals:
@@ -116,21 +116,21 @@ class Block:
             rng: Source of the signs.
 
         Returns:
-            Shape (number, variants, strings, readings).
+            Shape (number, variants, strings, signals).
         """
         variants, rank, entries = self.factors.shape
         signs = random_signs((number, variants, 1, rank), rng)
         found = (signs @ self.factors)[:, :, 0]
-        found += np.sqrt(SUPPOSED * self.coins) * random_signs((number, variants, entries), rng)
+        found += np.sqrt(PSEUDO_SHOTS * self.coins) * random_signs((number, variants, entries), rng)
         found /= np.sqrt(self._divisors)[:, None]
         return found.reshape(number, variants, len(self.strings), -1)
 
     @property
     def _divisors(self) -> Reals:
-        return np.maximum(self.shots - 1, 0) + SUPPOSED
+        return np.maximum(self.shots - 1, 0) + PSEUDO_SHOTS
 
 
-def blocks_of(reader: Reader, counts: Sequence[Counts]) -> Iterator[Block]:
+def blocks_of(reader: SignalReader, counts: Sequence[Counts]) -> Iterator[CovarianceBlock]:
     """Yield the scatter of all variants of a subcircuit that measure anything.
 
     Args:
@@ -164,7 +164,7 @@ class _Pooled:
     starts: Indices
 
 
-def _split(reader: Reader, pooled: _Pooled, variants: Indices) -> Iterator[Block]:
+def _split(reader: SignalReader, pooled: _Pooled, variants: Indices) -> Iterator[CovarianceBlock]:
     """Yield blocks of variants that fit into some memory."""
     spans = [np.arange(pooled.starts[v], pooled.starts[v + 1]) for v in variants.tolist()]
     places = np.concatenate(spans)
@@ -184,7 +184,7 @@ def _split(reader: Reader, pooled: _Pooled, variants: Indices) -> Iterator[Block
     signs = reader.signs(int(variants[0]), outcomes)
     means = counts @ signs / np.maximum(shots, 1)[:, None]
     factors = np.sqrt(counts)[:, :, None] * (signs[None] - means[:, None])
-    yield Block(
+    yield CovarianceBlock(
         variants,
         np.array(strings, dtype=np.intp),
         np.stack([reader.entries(v)[1] for v in variants.tolist()]),

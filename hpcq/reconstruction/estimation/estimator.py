@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.covariance import Block, blocks_of
-from hpcq.reconstruction.estimation.outcome_signals import Reader, Reals, Recipes
+from hpcq.reconstruction.estimation.covariance import CovarianceBlock, blocks_of
+from hpcq.reconstruction.estimation.outcome_signals import Inversions, Reals, SignalReader
 from hpcq.reconstruction.estimation.product_variance import (
     FEWEST_PAIRS,
     MAX_PAIRS,
@@ -33,11 +33,11 @@ from hpcq.reconstruction.gradients import Reconstruction
 from hpcq.reconstruction.tensor_nodes import Tensor
 
 _BATCH_BYTES = 64 << 20
-"""Bytes of tensors or gradients that are worked on together; tables of readings and their scores
+"""Bytes of tensors or gradients that are worked on together; tables of signals and their scores
 take up to six times as much beside them."""
 
 _MAX_CHOICE_BYTES = 512 << 20
-"""Bytes of gradients up to which recipes are chosen by what is known."""
+"""Bytes of gradients up to which inversions are chosen by what is known."""
 
 _KEPT_BLOCK_BYTES = 64 << 20
 """Bytes of a subcircuit's blocks up to which they are kept; larger ones are made again each time,
@@ -55,17 +55,17 @@ _Gradients = tuple[NDArray[np.intp], NDArray[np.intp], int, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Round:
+class ShotRound:
     """What one round measured.
 
     Attributes:
         weight: Its weight in the average over rounds, not normalised.
-        recipes: For each source the recipe of each port.
+        inversions: For each source the inversion of each port.
         counts: For each source the counts of all its variants.
     """
 
     weight: float
-    recipes: tuple[Recipes, ...]
+    inversions: tuple[Inversions, ...]
     counts: tuple[Counts, ...]
 
     @property
@@ -86,20 +86,20 @@ class Estimator:
 
     sources: Sources
     reconstruction: Reconstruction
-    rounds: list[Round] = field(default_factory=list)
+    rounds: list[ShotRound] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.readers = [Reader(tensor) for tensor in self.sources.tensors]
+        self.readers = [SignalReader(tensor) for tensor in self.sources.tensors]
         self._found: list[list[Tensor]] = []
         self._tables: list[list[Reals]] = []
         self._known_kinds: dict[int, list[_Kind]] = {}
-        self._known_blocks: dict[int, list[Block]] = {}
+        self._known_blocks: dict[int, list[CovarianceBlock]] = {}
         self._known_gradients: list[_Gradients] | None = None
         rounds, self.rounds = self.rounds, []
         for own in rounds:
             self.add(own)
 
-    def add(self, measured: Round) -> None:
+    def add(self, measured: ShotRound) -> None:
         """Take a round in."""
         tables = [r.table(c) for r, c in zip(self.readers, measured.counts, strict=True)]
         self.rounds.append(measured)
@@ -110,7 +110,9 @@ class Estimator:
         self._found.append(
             [
                 reader.tensor_of(table, own)
-                for reader, table, own in zip(self.readers, tables, measured.recipes, strict=True)
+                for reader, table, own in zip(
+                    self.readers, tables, measured.inversions, strict=True
+                )
             ]
         )
 
@@ -183,7 +185,7 @@ class Estimator:
             found = np.zeros(gradient.shape[:2])
             flat = gradient.reshape(-1, *gradient.shape[2:])
             for kind in self._kinds(source):
-                weights = reader.weights(flat, kind.recipes)
+                weights = reader.weights(flat, kind.inversions)
                 for block in self._blocks(source):
                     each = block.variances(weights, kind.shares)
                     found += (kind.variance_factors[block.variants] @ each).reshape(found.shape)
@@ -204,19 +206,19 @@ class Estimator:
                     errors *= np.sqrt(kind.variance_factors[block.variants])[:, None, None]
                     table[:, block.strings[:, None, None], block.columns] += errors.swapaxes(1, 2)
                 flat = table.reshape(-1, *reader.sizes)
-                error = reader.tensor_of(flat, kind.recipes)
+                error = reader.tensor_of(flat, kind.inversions)
                 total = total + error.reshape(number, -1, *error.shape[1:])
             drawn.append(total)
         return drawn
 
-    def spreads(self, recipes: Sequence[Recipes], importance: Reals) -> list[Reals]:
+    def spreads(self, inversions: Sequence[Inversions], importance: Reals) -> list[Reals]:
         """Estimate the variance that one shot of each variant would add.
 
         It is an average over what may be true: where several factors are nearly zero as measured,
         all gradients at the estimate vanish, and shots would be spread by chance.
 
         Args:
-            recipes: For each source the recipe of each port.
+            inversions: For each source the inversion of each port.
             importance: Weight of each observable's variance.
 
         Returns:
@@ -225,17 +227,17 @@ class Estimator:
         spreads = [np.zeros(reader.tensor.num_variants) for reader in self.readers]
         for source, gradient, each in self._possible_gradients(importance, _PLANNING_PAIRS):
             reader = self.readers[source]
-            weights = reader.weights(gradient, recipes[source])
+            weights = reader.weights(gradient, inversions[source])
             total = np.sum([own.counts[source].shots for own in self.rounds], axis=0)
             shares = reader.shares(total)
-            used = reader.used(recipes[source])
+            used = reader.used(inversions[source])
             for block in self._blocks(source):
                 variances = block.variances(weights, shares)
                 spreads[source][block.variants] += used[block.variants] * (variances @ each)
         return spreads
 
-    def choose_recipes(self, importance: Reals) -> tuple[Recipes, ...]:
-        """Choose the recipe of every port, one port after the other, by what is known so far.
+    def choose_inversions(self, importance: Reals) -> tuple[Inversions, ...]:
+        """Choose the inversion of every port, one port after the other, by what is known so far.
 
         A choice is judged by the sum of the standard deviations of the source's variants, as if
         all entries were independent.
@@ -243,7 +245,7 @@ class Estimator:
         Args:
             importance: Weight of each observable's variance.
         """
-        chosen = [tuple(0 for _ in reader.tensor.menus) for reader in self.readers]
+        chosen = [tuple(0 for _ in reader.tensor.port_bases) for reader in self.readers]
         pair_bytes = 2 * len(importance) * self._tensor_bytes
         pairs = min(_PLANNING_PAIRS, _MAX_CHOICE_BYTES // max(1, pair_bytes))
         if pairs == 0:
@@ -253,10 +255,10 @@ class Estimator:
             importance, pairs, _MAX_CHOICE_BYTES
         ):
             reader = self.readers[source]
-            for place in [*range(len(reader.tensor.menus))] * _SWEEPS:
+            for place in [*range(len(reader.tensor.port_bases))] * _SWEEPS:
                 ways = [
-                    (*chosen[source][:place], recipe, *chosen[source][place + 1 :])
-                    for recipe in range(len(reader.tensor.menus[place].recipes))
+                    (*chosen[source][:place], inversion, *chosen[source][place + 1 :])
+                    for inversion in range(len(reader.tensor.port_bases[place].inversions))
                 ]
                 if len(ways) > 1:
                     chosen[source] = min(
@@ -318,21 +320,21 @@ class Estimator:
                     weight**2, shots, out=np.zeros(len(shots)), where=np.asarray(shots) > 0
                 )
                 for kind in found:
-                    same = kind.recipes == own.recipes[source]
+                    same = kind.inversions == own.inversions[source]
                     if same and np.array_equal(kind.shares, shares):
                         kind.variance_factors += factors
                         break
                 else:
-                    found.append(_Kind(own.recipes[source], shares, factors))
+                    found.append(_Kind(own.inversions[source], shares, factors))
             self._known_kinds[source] = found
         return self._known_kinds[source]
 
-    def _blocks(self, source: int) -> Iterator[Block]:
+    def _blocks(self, source: int) -> Iterator[CovarianceBlock]:
         """Yield the scatter of a source's variants."""
         if source in self._known_blocks:
             yield from self._known_blocks[source]
             return
-        kept: list[Block] | None = []
+        kept: list[CovarianceBlock] | None = []
         for block in blocks_of(self.readers[source], [own.counts[source] for own in self.rounds]):
             if kept is not None:
                 kept.append(block)
@@ -343,7 +345,7 @@ class Estimator:
             self._known_blocks[source] = kept
 
     def _table(self, source: int) -> Reals:
-        """Return the readings of a source, as far as they are known."""
+        """Return the signals of a source, as far as they are known."""
         tables = [tables[source] for tables in self._tables]
         return np.asarray(self._average(tables, self._weights()))
 
@@ -406,13 +408,13 @@ class _Kind:
     """Rounds in which a source's shots were turned into its tensor in the same way.
 
     Attributes:
-        recipes: The recipe of each port.
+        inversions: The inversion of each port.
         shares: Weight of each variant's mean in each string, shape (variants, strings).
         variance_factors: By how much the variance of one shot of each variant is multiplied in
             the average over these rounds, shape (variants,): the sum of w^2 / n for rounds of
             weight w in which it had n shots.
     """
 
-    recipes: Recipes
+    inversions: Inversions
     shares: Reals
     variance_factors: Reals

@@ -16,14 +16,14 @@ Reals = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 
-class Means:
+class SignMeans:
     """Means of the signs that joint samples ask one source for.
 
     Args:
         tensor: The source.
         rows: The variants that were run.
         counts: Their counts.
-        readings: The samples' readings, shape (samples, ports).
+        signals: The samples' signals, shape (samples, ports).
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class Means:
         tensor: SampledTensor,
         rows: NDArray[np.int16],
         counts: Counts,
-        readings: Indices,
+        signals: Indices,
     ) -> None:
         self.tensor = tensor
         self.counts = counts
         self.place = {tuple(row): i for i, row in enumerate(rows.tolist())}
-        self.samples = len(readings)
-        self._variants = _variants(tensor, readings)
+        self.samples = len(signals)
+        self._variants = _variants(tensor, signals)
 
     def values(self) -> Reals:
         """Return the mean for every sample and string, shape (samples, strings)."""
@@ -121,10 +121,10 @@ class Means:
 
 
 def distinct_variants(
-    tensor: SampledTensor, readings: Indices
+    tensor: SampledTensor, signals: Indices
 ) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     """Return the distinct variants of joint samples that measure anything, and how often."""
-    settings, _ = _decode(tensor, readings)
+    settings, _ = _decode(tensor, signals)
     distinct, times = np.unique(settings, axis=0, return_counts=True)
     rows, weights = [], []
     for own, number in zip(distinct.tolist(), times.tolist(), strict=True):
@@ -137,10 +137,10 @@ def distinct_variants(
 
 
 def _variants(
-    tensor: SampledTensor, readings: Indices
+    tensor: SampledTensor, signals: Indices
 ) -> list[tuple[tuple[int, ...], Indices, NDArray[np.uint64]]]:
     """Return the distinct settings, the samples that have them, and their masks of signs."""
-    settings, masks = _decode(tensor, readings)
+    settings, masks = _decode(tensor, signals)
     distinct, place = np.unique(settings, axis=0, return_inverse=True)
     place = place.reshape(-1)
     order = np.argsort(place, kind="stable")
@@ -152,16 +152,18 @@ def _variants(
 
 
 def _decode(
-    tensor: SampledTensor, readings: Indices
+    tensor: SampledTensor, signals: Indices
 ) -> tuple[NDArray[np.int16], NDArray[np.uint64]]:
     """Return the settings and the masks of the ports' signs of every sample."""
-    settings = np.zeros(readings.shape, dtype=np.int16)
-    masks = np.zeros(len(readings), dtype=np.uint64)
-    for place, (menu, bit) in enumerate(zip(tensor.menus, tensor.port_bits, strict=True)):
-        table = np.array(menu.readings)
-        settings[:, place] = table[readings[:, place], 0]
+    settings = np.zeros(signals.shape, dtype=np.int16)
+    masks = np.zeros(len(signals), dtype=np.uint64)
+    for place, (port_basis, bit) in enumerate(
+        zip(tensor.port_bases, tensor.port_bits, strict=True)
+    ):
+        table = np.array(port_basis.signals)
+        settings[:, place] = table[signals[:, place], 0]
         if bit is not None:
-            masks |= (table[readings[:, place], 1].astype(np.uint64)) << np.uint64(bit)
+            masks |= (table[signals[:, place], 1].astype(np.uint64)) << np.uint64(bit)
     return settings, masks
 
 

@@ -1,6 +1,6 @@
 """Joint samples: variants of all subcircuits drawn together, where there are too many to run all.
 
-Every edge is a sum of pairs of readings, one at either end, with a weight. A joint sample picks a
+Every edge is a sum of pairs of signals, one at either end, with a weight. A joint sample picks a
 pair at every edge, with a probability in proportion to the weight, and so one variant of every
 subcircuit; its value is the product of their signs, times gamma, the sum of the weights' absolute
 values, for every edge. The mean over samples is unbiased (Mitarai and Fujii, New J. Phys. 23,
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.cutting.subcircuits import CutCircuit, Edge
-from hpcq.cutting.subexperiments.port_settings import menu_of
-from hpcq.reconstruction.connected_parts import Parts
+from hpcq.cutting.subexperiments.port_settings import port_basis_of
+from hpcq.reconstruction.connected_parts import ConnectedParts
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.joint_means import Indices, Means, Reals, distinct_variants
+from hpcq.reconstruction.estimation.joint_means import Indices, Reals, SignMeans, distinct_variants
 from hpcq.reconstruction.estimation.joint_variance import PartEstimate, PartSamples
 from hpcq.reconstruction.estimation.product_variance import (
     FEWEST_PAIRS,
@@ -32,28 +32,28 @@ from hpcq.reconstruction.estimation.product_variance import (
     variance_of_all_orders,
 )
 from hpcq.reconstruction.estimation.sources import Sources
-from hpcq.reconstruction.estimation.variant_batches import Batch
+from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
-    """The pairs of readings that an edge is a sum of.
+class WeightedPairs:
+    """The pairs of signals that an edge is a sum of.
 
     Attributes:
-        weights: Their weights, shape (readings of the first end, readings of the second).
+        weights: Their weights, shape (signals of the first end, signals of the second).
     """
 
     weights: Reals
 
     @classmethod
-    def of(cls, edge: Edge, cut: CutCircuit) -> Pairs:
-        """Find the pairs of an edge, by the recipes that make gamma smallest."""
-        menus = [menu_of(cut.subcircuits[k].ports[port]) for k, port in edge.ends]
+    def of(cls, edge: Edge, cut: CutCircuit) -> WeightedPairs:
+        """Find the pairs of an edge, by the inversions that make gamma smallest."""
+        port_bases = [port_basis_of(cut.subcircuits[k].ports[port]) for k, port in edge.ends]
         ket = np.asarray(edge.weights, dtype=complex)
         both = np.outer(ket, ket.conj()).reshape(-1, 1)
         ways = [
             (first.T @ (both * second)).real
-            for first, second in product(menus[0].recipes, menus[1].recipes)
+            for first, second in product(port_bases[0].inversions, port_bases[1].inversions)
         ]
         return cls(min(ways, key=lambda own: round(float(np.abs(own).sum()), 9)))
 
@@ -66,7 +66,7 @@ class Pairs:
         """Draw pairs.
 
         Returns:
-            The readings at either end, and the factor gamma with the pair's sign, each of shape
+            The signals at either end, and the factor gamma with the pair's sign, each of shape
             (samples,).
         """
         flat = self.weights.reshape(-1)
@@ -76,16 +76,16 @@ class Pairs:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class JointDraws:
     """The joint samples of a round.
 
     Attributes:
         factors: For each part the product of its edges' factors, shape (samples,).
-        readings: For each subcircuit the reading at each port, shape (samples, ports).
+        signals: For each subcircuit the reading at each port, shape (samples, ports).
     """
 
     factors: tuple[Reals, ...]
-    readings: tuple[Indices, ...]
+    signals: tuple[Indices, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class JointRound:
     """
 
     weight: float
-    drawn: Drawn
+    drawn: JointDraws
     rows: tuple[NDArray[np.int16], ...]
     counts: tuple[Counts, ...]
 
@@ -123,7 +123,7 @@ class JointEstimator:
     def __init__(
         self,
         cut: CutCircuit,
-        parts: Parts,
+        parts: ConnectedParts,
         sources: Sources,
         rounds: Sequence[JointRound] = (),
     ) -> None:
@@ -136,9 +136,9 @@ class JointEstimator:
             self.add(own)
 
     @cached_property
-    def pairs(self) -> tuple[Pairs, ...]:
-        """The pairs of readings of every edge."""
-        return tuple(Pairs.of(edge, self.cut) for edge in self.cut.edges)
+    def pairs(self) -> tuple[WeightedPairs, ...]:
+        """The pairs of signals of every edge."""
+        return tuple(WeightedPairs.of(edge, self.cut) for edge in self.cut.edges)
 
     @property
     def shots(self) -> int:
@@ -150,9 +150,9 @@ class JointEstimator:
         """Number of variants of one joint sample."""
         return sum(len(tensor.bases) for tensor in self.sources.tensors)
 
-    def draw(self, samples: int, rng: np.random.Generator) -> Drawn:
+    def draw(self, samples: int, rng: np.random.Generator) -> JointDraws:
         """Draw joint samples of every part."""
-        readings = [
+        signals = [
             np.zeros((samples, len(piece.ports)), dtype=np.intp) for piece in self.cut.subcircuits
         ]
         part_of = {k: number for number, own in enumerate(self.parts.groups) for k in own}
@@ -160,11 +160,11 @@ class JointEstimator:
         for edge, pairs in zip(self.cut.edges, self.pairs, strict=True):
             (a, p), (b, q) = edge.ends
             if a in part_of:
-                readings[a][:, p], readings[b][:, q], factor = pairs.draw(samples, rng)
+                signals[a][:, p], signals[b][:, q], factor = pairs.draw(samples, rng)
                 factors[part_of[a]] *= factor
-        return Drawn(tuple(factors), tuple(readings))
+        return JointDraws(tuple(factors), tuple(signals))
 
-    def batches(self, drawn: Drawn, shots: int) -> list[Batch]:
+    def batches(self, drawn: JointDraws, shots: int) -> list[VariantBatch]:
         """Return the distinct variants of joint samples, with shots in proportion to how often.
 
         Args:
@@ -174,7 +174,7 @@ class JointEstimator:
         found = []
         for number, use in enumerate(self.sources.uses):
             if use is not None:
-                found.append(distinct_variants(self.sources.tensors[use], drawn.readings[number]))
+                found.append(distinct_variants(self.sources.tensors[use], drawn.signals[number]))
         total = sum(int(times.sum()) for _, times in found)
         batches = []
         spent = seen = 0
@@ -185,17 +185,17 @@ class JointEstimator:
             upto = [shots * end // total for end in ends.tolist()] if total else []
             own = np.diff([spent, *upto])
             spent = upto[-1] if upto else spent
-            batches.append(Batch(rows, own.astype(np.int64)))
+            batches.append(VariantBatch(rows, own.astype(np.int64)))
         return batches
 
     def add(self, measured: JointRound) -> None:
         """Take a round in."""
         read = {
-            number: Means(
+            number: SignMeans(
                 self.sources.tensors[use],
                 measured.rows[use],
                 measured.counts[use],
-                measured.drawn.readings[number],
+                measured.drawn.signals[number],
             )
             for number, use in enumerate(self.sources.uses)
             if use is not None

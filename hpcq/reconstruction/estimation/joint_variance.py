@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hpcq.reconstruction.estimation.joint_means import Indices, Means, Reals
+from hpcq.reconstruction.estimation.joint_means import Indices, Reals, SignMeans
 
 _FEW = 8
 """Samples of a round below which one more is supposed; what samples share is never taken to cancel
@@ -39,7 +39,7 @@ class PartSamples:
     """
 
     factors: Reals
-    means: Sequence[Means]
+    means: Sequence[SignMeans]
     found: Sequence[Reals]
     choices: Indices
 
@@ -78,7 +78,7 @@ class PartSamples:
         return np.asarray(np.sum(found, axis=0) / len(self.factors) ** 2)
 
     @property
-    def _subcircuits(self) -> Iterator[tuple[Means, Indices, Reals]]:
+    def _subcircuits(self) -> Iterator[tuple[SignMeans, Indices, Reals]]:
         """Each subcircuit's means, its strings, and the product of all else in every value."""
         for place, means in enumerate(self.means):
             others = [k for k in range(len(self.means)) if k != place]

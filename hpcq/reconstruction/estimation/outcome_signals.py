@@ -1,7 +1,7 @@
-"""From counts to a subcircuit's tensor, and from its gradient back to the readings.
+"""From counts to a subcircuit's tensor, and from its gradient back to the signals.
 
 A variant's shot gives a sign for every entry that the variant feeds, or 0 where a projector of the
-entry's string says no. The mean of the entries is the table of readings, and recipes turn it into
+entry's string says no. The mean of the entries is the table of signals, and inversions turn it into
 the tensor. Backwards, the gradient by the tensor becomes one by the table, and so the weights of
 the signs in one number a shot, the *score* of its outcome; its variance (see
 :mod:`hpcq.reconstruction.estimation.covariance`) is what the shots of that variant add to the
@@ -22,11 +22,11 @@ from hpcq.reconstruction.estimation.counts import Counts, Outcomes
 
 Reals = NDArray[np.float64]
 Array = NDArray[Any]
-Recipes = tuple[int, ...]
-"""The number of each port's recipe."""
+Inversions = tuple[int, ...]
+"""The number of each port's inversion."""
 
 
-class Reader:
+class SignalReader:
     """Reads the counts of one subcircuit's variants.
 
     Args:
@@ -35,22 +35,22 @@ class Reader:
 
     def __init__(self, tensor: SampledTensor) -> None:
         self.tensor = tensor
-        self.sizes = tuple(len(menu.readings) for menu in tensor.menus)
+        self.sizes = tuple(len(port_basis.signals) for port_basis in tensor.port_bases)
         strides = np.cumprod([1, *self.sizes[::-1]])[-2::-1]
         self._strides: list[int] = strides.tolist() if self.sizes else []
         self._known: dict[int, tuple[list[int], NDArray[np.intp], NDArray[np.uint64]]] = {}
 
     @cached_property
     def informative(self) -> NDArray[np.bool_]:
-        """Whether a variant measures anything; the others' readings are exactly 1."""
+        """Whether a variant measures anything; the others' signals are exactly 1."""
         tensor = self.tensor
         return np.array([tensor.bits(*tensor.decode(v)) != 0 for v in range(tensor.num_variants)])
 
-    def used(self, recipes: Recipes) -> NDArray[np.bool_]:
-        """Say which variants recipes need, shape (variants,)."""
+    def used(self, inversions: Inversions) -> NDArray[np.bool_]:
+        """Say which variants inversions need, shape (variants,)."""
         used = np.ones(1, dtype=bool)
-        for menu, recipe in zip(self.tensor.menus, recipes, strict=True):
-            used = np.kron(used, menu.used(recipe))
+        for port_basis, inversion in zip(self.tensor.port_bases, inversions, strict=True):
+            used = np.kron(used, port_basis.used(inversion))
         return np.repeat(used, len(self.tensor.bases))
 
     def shares(self, shots: NDArray[np.int64] | Reals) -> Reals:
@@ -75,7 +75,7 @@ class Reader:
         return shares.reshape(-1, len(self.tensor.strings))
 
     def table(self, counts: Counts) -> Reals:
-        """Return the table of readings, shape (strings, readings of each port)."""
+        """Return the table of signals, shape (strings, signals of each port)."""
         table = np.zeros((len(self.tensor.strings), int(np.prod(self.sizes, dtype=np.int64))))
         shares = self.shares(counts.shots)
         for variant, sure in enumerate(~self.informative):
@@ -91,43 +91,49 @@ class Reader:
             table[np.ix_(np.array(strings), columns)] += shares[variant, strings][:, None] * means
         return table.reshape(len(table), *self.sizes)
 
-    def tensor_of(self, table: Reals, recipes: Recipes) -> NDArray[np.complex128]:
-        """Turn a table of readings into the tensor, shape (strings, index pairs of each port)."""
+    def tensor_of(self, table: Reals, inversions: Inversions) -> NDArray[np.complex128]:
+        """Turn a table of signals into the tensor, shape (strings, index pairs of each port)."""
         found = table.astype(complex)
-        for place, (menu, recipe) in enumerate(zip(self.tensor.menus, recipes, strict=True)):
-            found = _along(found, menu.recipes[recipe], 1 + place)
+        for place, (port_basis, inversion) in enumerate(
+            zip(self.tensor.port_bases, inversions, strict=True)
+        ):
+            found = _along(found, port_basis.inversions[inversion], 1 + place)
         return found
 
-    def weights(self, gradient: NDArray[np.complex128], recipes: Recipes) -> Reals:
+    def weights(self, gradient: NDArray[np.complex128], inversions: Inversions) -> Reals:
         """Turn gradients by the tensor into gradients by the table.
 
         Args:
             gradient: Shape (observables, strings, index pairs of each port).
-            recipes: The recipes.
+            inversions: The inversions.
 
         Returns:
-            Shape (observables, strings, readings), the readings of all ports as one index.
+            Shape (observables, strings, signals), the signals of all ports as one index.
         """
         found = gradient
-        for place, (menu, recipe) in enumerate(zip(self.tensor.menus, recipes, strict=True)):
-            found = _along(found, menu.recipes[recipe].T, 2 + place)
+        for place, (port_basis, inversion) in enumerate(
+            zip(self.tensor.port_bases, inversions, strict=True)
+        ):
+            found = _along(found, port_basis.inversions[inversion].T, 2 + place)
         return np.ascontiguousarray(found.real).reshape(*gradient.shape[:2], -1)
 
-    def cost(self, gradient: Array, recipes: Recipes, importance: Reals, noise: Reals) -> float:
-        """Say how far shots go with some recipes, the less the better; see the estimator.
+    def cost(
+        self, gradient: Array, inversions: Inversions, importance: Reals, noise: Reals
+    ) -> float:
+        """Say how far shots go with some inversions, the less the better; see the estimator.
 
         Args:
             gradient: As for :meth:`weights`.
-            recipes: The recipes.
+            inversions: The inversions.
             importance: Weight of each observable, shape (observables,).
-            noise: Variance of every entry, shape (strings, readings of each port).
+            noise: Variance of every entry, shape (strings, signals of each port).
         """
-        weights = self.weights(gradient, recipes)
+        weights = self.weights(gradient, inversions)
         found = np.einsum("osr,o->sr", weights**2, importance) * noise.reshape(len(noise), -1)
         found = found.reshape(noise.shape)
-        for place, menu in enumerate(self.tensor.menus):
-            belongs = np.zeros((len(menu.settings), len(menu.readings)))
-            for reading, (setting, _) in enumerate(menu.readings):
+        for place, port_basis in enumerate(self.tensor.port_bases):
+            belongs = np.zeros((len(port_basis.settings), len(port_basis.signals)))
+            for reading, (setting, _) in enumerate(port_basis.signals):
                 belongs[setting, reading] = 1
             found = _along(found, belongs, 1 + place)
         shares = self.shares(np.ones(self.tensor.num_variants))
@@ -136,11 +142,11 @@ class Reader:
         return float(np.sqrt(variances).sum())
 
     def entries(self, variant: int) -> tuple[list[int], NDArray[np.intp], NDArray[np.uint64]]:
-        """Return the strings that a variant reads, and its readings' places and masks."""
+        """Return the strings that a variant reads, and its signals' places and masks."""
         if variant in self._known:
             return self._known[variant]
         settings, basis = self.tensor.decode(variant)
-        ways = list(self.tensor.readings(settings))
+        ways = list(self.tensor.signals(settings))
         columns = np.array([np.dot(own, self._strides) for _, own in ways], dtype=np.intp)
         masks = np.array([mask for mask, _ in ways], dtype=np.uint64)
         found = (list(self.tensor.readable[basis]), columns, masks)
@@ -155,7 +161,7 @@ class Reader:
             outcomes: The outcomes.
 
         Returns:
-            Shape (outcomes, strings * readings), the strings and readings as :meth:`entries` has
+            Shape (outcomes, strings * signals), the strings and signals as :meth:`entries` has
             them.
         """
         strings, _, masks = self.entries(variant)
@@ -205,14 +211,14 @@ def _along(array: Array, matrix: Array, axis: int) -> Array:
     return np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
 
 
-def first_recipes(tensor: SampledTensor) -> Recipes:
-    """Return the recipes of a round before which nothing is known."""
-    return tuple(0 for _ in tensor.menus)
+def first_inversions(tensor: SampledTensor) -> Inversions:
+    """Return the inversions of a round before which nothing is known."""
+    return tuple(0 for _ in tensor.port_bases)
 
 
 def fewest_shots(tensors: Sequence[SampledTensor]) -> int:
     """Return the shots of a round with one shot for each variant that measures anything."""
     return sum(
-        int((reader.used(first_recipes(reader.tensor)) & reader.informative).sum())
-        for reader in map(Reader, tensors)
+        int((reader.used(first_inversions(reader.tensor)) & reader.informative).sum())
+        for reader in map(SignalReader, tensors)
     )

@@ -49,7 +49,7 @@ class Sources:
             cut: The cut circuit.
             terms: The observables' terms.
             seen: The subcircuits that some term sees.
-            lean: Whether their ports' menus are those with few settings.
+            lean: Whether their port bases are those with few settings.
             shared: Whether equal subcircuits of different light cones share shots.
         """
         numbers: dict[object, int] = {}

@@ -27,11 +27,11 @@ _SECONDS_AN_AMPLITUDE = 1e-9
 _LONGEST = 1.0
 _SHORTEST = 0.02
 _PIECES = 64
-_MOST_PIECES = 20_000
+_MAX_PIECES = 20_000
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class VariantBatch:
     """Variants of one source that are measured in a round.
 
     Attributes:
@@ -43,7 +43,7 @@ class Batch:
     shots: Numbers
 
     @classmethod
-    def of_all(cls, tensor: SampledTensor, shots: Numbers) -> Batch:
+    def of_all(cls, tensor: SampledTensor, shots: Numbers) -> VariantBatch:
         """Return the batch of all variants of a source, in their order."""
         rows = np.indices(tensor.shape, dtype=np.int16).reshape(len(tensor.shape), -1).T
         return cls(np.ascontiguousarray(rows), shots)
@@ -90,7 +90,7 @@ class Portion:
 
 
 def make_tasks(
-    tensors: Sequence[SampledTensor], batches: Sequence[Batch], *, noisy: bool, whole: bool
+    tensors: Sequence[SampledTensor], batches: Sequence[VariantBatch], *, noisy: bool, whole: bool
 ) -> list[Task]:
     """Divide the batches of all sources into tasks.
 
@@ -112,7 +112,7 @@ def make_tasks(
             seconds = _seconds(tensor, measured, batch.shots[rows], noisy=noisy)
             groups.append((source, measured, rows, seconds))
     total = sum(float(seconds.sum()) for *_, seconds in groups)
-    longest = max(min(_LONGEST, max(_SHORTEST, total / _PIECES)), total / _MOST_PIECES)
+    longest = max(min(_LONGEST, max(_SHORTEST, total / _PIECES)), total / _MAX_PIECES)
     if whole:
         longest = float("inf")
     pieces = [
@@ -176,7 +176,7 @@ def _seconds(
     return np.asarray(_SECONDS_A_ROW + noise)
 
 
-def pack_task(number: int, place: int, task: Task, batches: Sequence[Batch]) -> bytes:
+def pack_task(number: int, place: int, task: Task, batches: Sequence[VariantBatch]) -> bytes:
     """Return all that a rank must know of a task beside the sources.
 
     Args:

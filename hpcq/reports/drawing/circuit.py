@@ -30,7 +30,7 @@ from hpcq.reports.drawing.canvas import (
     letter_colour,
     new_axes,
 )
-from hpcq.reports.drawing.places import PlacedGate, PlacedWireCut, Step, count, wires_of
+from hpcq.reports.drawing.places import DrawnStep, PlacedGate, PlacedWireCut, count, wires_of
 
 _WIRE = "#010203"
 _WIRE_CUT = "#030201"
@@ -48,7 +48,7 @@ _SMALL = 6.0
 _SCISSORS = 11.0
 
 
-def circuit_image(steps: Sequence[Step], cut: CutCircuit, kind: str) -> bytes:
+def circuit_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> bytes:
     """Draw the circuit with its subcircuits and cuts.
 
     Args:
@@ -80,7 +80,7 @@ class _Style:
             "displaycolor": {"target": ("#FFFFFF", "#FFFFFF")},
         }
 
-    def painted(self, step: Step) -> Gate:
+    def painted(self, step: DrawnStep) -> Gate:
         """Return the gate under a name that stands for its colour."""
         if isinstance(step, PlacedWireCut):
             return self._named(Gate("cut", 1, []), "cut", " ", _WIRE_CUT, _WIRE_CUT)
@@ -155,7 +155,7 @@ class _Marks:
     In Qiskit's drawing, wire q of row r lies at height −(r (qubits + 1) + q).
     """
 
-    def __init__(self, axes: Axes, steps: Sequence[Step], num_qubits: int) -> None:
+    def __init__(self, axes: Axes, steps: Sequence[DrawnStep], num_qubits: int) -> None:
         self._axes = axes
         self._lines_a_row = num_qubits + 1
         self._homes = wires_of(steps, num_qubits)

@@ -86,16 +86,16 @@ def _named(plan: Plan) -> QuantumCircuit:
     from qiskit import QuantumCircuit
     from qiskit.circuit import QuantumRegister
 
-    reduced = plan.reduced
-    several = reduced.num_cones > 1
+    simplified = plan.simplified
+    several = simplified.num_cones > 1
     named = QuantumCircuit(
         *(
             QuantumRegister(1, f"q{qubit}.{cone}" if several else f"q{qubit}")
-            for cone, qubit in reduced.labels
+            for cone, qubit in simplified.labels
         )
     )
-    qubit = dict(zip(reduced.circuit.qubits, named.qubits, strict=True))
-    for instruction in reduced.circuit.data:
+    qubit = dict(zip(simplified.circuit.qubits, named.qubits, strict=True))
+    for instruction in simplified.circuit.data:
         named.append(instruction.replace(qubits=[qubit[q] for q in instruction.qubits]))
     return named
 

@@ -53,11 +53,11 @@ class PlacedWireCut:
     after: int
 
 
-Step = PlacedGate | PlacedWireCut
+DrawnStep = PlacedGate | PlacedWireCut
 
 
 @dataclass(frozen=True)
-class Bond:
+class DrawnBond:
     """All that joins two subcircuits.
 
     Attributes:
@@ -77,7 +77,7 @@ class Bond:
         return f"2^{math.log2(self.dimension):.4g}"
 
 
-def place(circuit: QuantumCircuit, cuts: Cuts) -> list[Step]:
+def place(circuit: QuantumCircuit, cuts: Cuts) -> list[DrawnStep]:
     """Return the circuit's gates and cut wires in order, each with its subcircuits."""
     home = {
         segment: number
@@ -89,7 +89,7 @@ def place(circuit: QuantumCircuit, cuts: Cuts) -> list[Step]:
     index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
     passed = [0] * circuit.num_qubits
     segment = [0] * circuit.num_qubits
-    steps: list[Step] = []
+    steps: list[DrawnStep] = []
     number = -1
     for instruction in circuit.data:
         qubits = tuple(index[qubit] for qubit in instruction.qubits)
@@ -110,7 +110,7 @@ def place(circuit: QuantumCircuit, cuts: Cuts) -> list[Step]:
     return steps
 
 
-def fits_a_circuit(steps: Sequence[Step], num_qubits: int) -> bool:
+def fits_a_circuit(steps: Sequence[DrawnStep], num_qubits: int) -> bool:
     """Tell whether a drawing of all gates would still be readable."""
     if num_qubits > _MAX_QUBITS or len(steps) > _MAX_GATES:
         return False
@@ -123,7 +123,7 @@ def fits_a_circuit(steps: Sequence[Step], num_qubits: int) -> bool:
     return max(columns) * (num_qubits + 1) <= _MAX_CELLS
 
 
-def wires_of(steps: Sequence[Step], num_qubits: int) -> list[list[int]]:
+def wires_of(steps: Sequence[DrawnStep], num_qubits: int) -> list[list[int]]:
     """Return the subcircuits that each qubit passes through; none for a qubit without gates."""
     homes: list[list[int]] = [[] for _ in range(num_qubits)]
     for step in steps:
@@ -135,7 +135,7 @@ def wires_of(steps: Sequence[Step], num_qubits: int) -> list[list[int]]:
     return homes
 
 
-def words(step: Step) -> str:
+def words(step: DrawnStep) -> str:
     """Say what is cut, as a plan does."""
     if isinstance(step, PlacedWireCut):
         return f"wire of qubit {step.qubits[0]} after its two-qubit gate number {step.after}"
@@ -143,12 +143,12 @@ def words(step: Step) -> str:
     return f"gate {step.cut}: {step.operation.name} on qubits {pair}"
 
 
-def is_cut(step: Step) -> bool:
+def is_cut(step: DrawnStep) -> bool:
     """Tell cut gates and cut wires from whole gates."""
     return isinstance(step, PlacedWireCut) or step.cut is not None
 
 
-def bonds(steps: Sequence[Step], cut: CutCircuit) -> list[Bond]:
+def bonds(steps: Sequence[DrawnStep], cut: CutCircuit) -> list[DrawnBond]:
     """Return what joins each pair of different subcircuits, in order."""
     counts: Counter[tuple[int, int]] = Counter()
     for step in steps:
@@ -159,7 +159,7 @@ def bonds(steps: Sequence[Step], cut: CutCircuit) -> list[Bond]:
         first, second = sorted(number for number, _ in edge.ends)
         dimensions.setdefault((first, second), []).append(edge.dimension)
     return [
-        Bond(pair, counts[pair], math.prod(dimensions.get(pair, ())))
+        DrawnBond(pair, counts[pair], math.prod(dimensions.get(pair, ())))
         for pair in sorted(counts)
         if pair[0] != pair[1]
     ]

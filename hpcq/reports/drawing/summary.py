@@ -21,17 +21,17 @@ from hpcq.reports.drawing.canvas import (
     new_axes,
 )
 from hpcq.reports.drawing.layout import Array, layout
-from hpcq.reports.drawing.places import Bond, Step, bonds, count
+from hpcq.reports.drawing.places import DrawnBond, DrawnStep, bonds, count
 
-_MOST_SUBCIRCUITS = 500
-_MOST_LABELS = 3
+_MAX_SUBCIRCUITS = 500
+_MAX_LABELS = 3
 """Bonds for each subcircuit beyond which their labels would hide the picture."""
 
 _INCHES = 1.45
 _RADII = (0.22, 0.34)
 
 
-def summary_image(steps: Sequence[Step], cut: CutCircuit, kind: str) -> bytes:
+def summary_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> bytes:
     """Draw a node for each subcircuit and a line for each bond.
 
     Args:
@@ -43,10 +43,10 @@ def summary_image(steps: Sequence[Step], cut: CutCircuit, kind: str) -> bytes:
         InputError: There are more subcircuits than anybody could look at.
     """
     number = len(cut.subcircuits)
-    if number > _MOST_SUBCIRCUITS:
+    if number > _MAX_SUBCIRCUITS:
         raise InputError(
             f"draw: the circuit is cut into {number} subcircuits, expected at most "
-            f"{_MOST_SUBCIRCUITS} for an image; a name that ends in .txt takes any number"
+            f"{_MAX_SUBCIRCUITS} for an image; a name that ends in .txt takes any number"
         )
     joined = bonds(steps, cut)
     places = layout(number, [bond.ends for bond in joined])
@@ -58,7 +58,7 @@ def summary_image(steps: Sequence[Step], cut: CutCircuit, kind: str) -> bytes:
         axes.set_ylim(0, height)
         for bond in joined:
             _add_bond(axes, bond, places)
-        if len(joined) <= _MOST_LABELS * number:
+        if len(joined) <= _MAX_LABELS * number:
             _add_labels(axes, joined, places)
         _add_subcircuits(axes, cut, places)
         axes.set_title(
@@ -73,14 +73,14 @@ def summary_image(steps: Sequence[Step], cut: CutCircuit, kind: str) -> bytes:
         return image(axes, kind)
 
 
-def _add_bond(axes: Axes, bond: Bond, places: Array) -> None:
+def _add_bond(axes: Axes, bond: DrawnBond, places: Array) -> None:
     """Draw a line, the thicker the larger the dimension of what passes through it."""
     ends = places[list(bond.ends)]
     thickness = min(1.0 + 0.4 * math.log2(bond.dimension), 8.0)
     axes.plot(ends[:, 0], ends[:, 1], color=CUT, lw=thickness, alpha=0.35, zorder=1)
 
 
-def _add_labels(axes: Axes, joined: Sequence[Bond], places: Array) -> None:
+def _add_labels(axes: Axes, joined: Sequence[DrawnBond], places: Array) -> None:
     """Write on each line what it stands for, where circles and other labels leave most room."""
     taken = places
     radii = np.full(len(places), 0.45)

@@ -9,12 +9,20 @@ from qiskit.circuit import ControlledGate, Gate, Operation
 from qiskit.circuit.tools import pi_check
 
 from hpcq.cutting.subcircuits import CutCircuit
-from hpcq.reports.drawing.places import Bond, PlacedWireCut, Step, bonds, count, is_cut, words
+from hpcq.reports.drawing.places import (
+    DrawnBond,
+    DrawnStep,
+    PlacedWireCut,
+    bonds,
+    count,
+    is_cut,
+    words,
+)
 
 _LINE = 140
 
 
-def drawing_text(steps: Sequence[Step], cut: CutCircuit, *, whole: bool) -> str:
+def drawing_text(steps: Sequence[DrawnStep], cut: CutCircuit, *, whole: bool) -> str:
     """Write the circuit gate by gate if it is to be shown whole, and the tables in any case."""
     lines = [
         f"hpcq drawing: {count(cut.num_qubits, 'qubit')}, "
@@ -37,7 +45,7 @@ def drawing_text(steps: Sequence[Step], cut: CutCircuit, *, whole: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _circuit_lines(steps: Sequence[Step], num_qubits: int) -> list[str]:
+def _circuit_lines(steps: Sequence[DrawnStep], num_qubits: int) -> list[str]:
     circuit = QuantumCircuit(num_qubits)
     for step in steps:
         circuit.append(_labelled(step), step.qubits)
@@ -52,7 +60,7 @@ def _circuit_lines(steps: Sequence[Step], num_qubits: int) -> list[str]:
     return [line.rstrip() for line in drawing.lines()]
 
 
-def _labelled(step: Step) -> Gate:
+def _labelled(step: DrawnStep) -> Gate:
     """Return a gate that Qiskit's text drawing shows with its subcircuit or its cut."""
     if isinstance(step, PlacedWireCut):
         return Gate("✂{}→{}".format(*step.homes), 1, [])
@@ -91,13 +99,13 @@ def _subcircuit_lines(cut: CutCircuit) -> Iterable[str]:
         )
 
 
-def _cut_lines(steps: Sequence[Step]) -> Iterable[str]:
+def _cut_lines(steps: Sequence[DrawnStep]) -> Iterable[str]:
     yield "cuts"
     for step in filter(is_cut, steps):
         yield "  {}, subcircuits {} and {}".format(words(step), *step.homes)
 
 
-def _bond_lines(all_bonds: Sequence[Bond]) -> Iterable[str]:
+def _bond_lines(all_bonds: Sequence[DrawnBond]) -> Iterable[str]:
     yield "subcircuits    cuts  dimension"
     for bond in all_bonds:
         pair = "{:>5} {:>5}".format(*bond.ends)

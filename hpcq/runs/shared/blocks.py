@@ -13,7 +13,7 @@ from hpcq.core.errors import HpcqError, NotWrittenError
 from hpcq.core.files import printable_path
 from hpcq.core.strict_json import digest
 from hpcq.core.system import complain
-from hpcq.parallel.tasks import Batch, Finished, Numbers, Seconds, Tasks
+from hpcq.parallel.tasks import FinishedTasks, Numbers, Seconds, TaskResults, Tasks
 from hpcq.runs.shared.folder import FolderGoneError, SharedFolder
 from hpcq.runs.shared.result_files import read_part, write_part
 
@@ -24,7 +24,7 @@ FLUSH_SECONDS = 30.0
 """How often results are written for the others."""
 
 _BLOCK_SECONDS = 5.0
-_MOST_BLOCKS, _LEAST_BLOCKS = 4096, 64
+_MAX_BLOCKS, _MIN_BLOCKS = 4096, 64
 _AHEAD_SECONDS = 1.0
 """Work that a job has claimed and not begun, at least, as long as there is any."""
 
@@ -40,7 +40,7 @@ _LOOK_SHARE = 20.0
 """How many times longer than it took to look, it is until the next time, at least."""
 
 
-class Sharing:
+class SharedStage:
     """One stage of a run, such as its simulations, shared with other jobs.
 
     The tasks are divided into blocks, in the same way by every job. A job claims the next block
@@ -62,7 +62,7 @@ class Sharing:
         folder: SharedFolder,
         stage: str,
         tasks: Tasks,
-        finished: Finished,
+        finished: FinishedTasks,
         flush_seconds: float = FLUSH_SECONDS,
         renew: Callable[[], None] | None = None,
     ) -> None:
@@ -70,7 +70,7 @@ class Sharing:
         self._renew = renew or folder.join
         self._flush_seconds = flush_seconds
         self._costs = tasks.costs
-        starts = block_starts(tasks.costs, tasks.kin)
+        starts = block_starts(tasks.costs, tasks.affinity)
         self._blocks = list(
             zip(starts.tolist(), [*starts[1:].tolist(), len(tasks.costs)], strict=True)
         )
@@ -80,7 +80,7 @@ class Sharing:
         self._read: set[str] = set()
         self._saved = np.zeros(len(tasks.costs), dtype=bool)
         self._doubtful: set[str] = set()
-        self._mine: list[Batch] = []
+        self._mine: list[TaskResults] = []
         self._own: set[int] = set()
         self._written = 0
         self._next_look, self._more = -float("inf"), True
@@ -88,7 +88,7 @@ class Sharing:
         self._flushed = time.monotonic()
         self._warned = -float("inf")
 
-    def note(self, batch: Batch, new: Numbers) -> None:
+    def note(self, batch: TaskResults, new: Numbers) -> None:
         """Note what this job has found, and which of its tasks nobody had found before."""
         again = len(batch.tasks) - len(new)
         self._folder.count(len(new), again, float(batch.seconds.sum()))
@@ -200,7 +200,7 @@ class Sharing:
         self._read.clear()
         self._saved[:] = False
         self._take_in(scheduler)
-        batches: list[Batch] = []
+        batches: list[TaskResults] = []
         for batch in self._finished.kept():
             lost = ~self._saved[batch.tasks]
             if lost.any():
@@ -217,13 +217,13 @@ class Sharing:
             self._write(self._mine)
         self._flushed = time.monotonic()
 
-    def _write(self, batches: list[Batch]) -> None:
+    def _write(self, batches: list[TaskResults]) -> None:
         """Write a part, and forget the batches that are in it now."""
         if not batches:
             return
         self._written += 1
         place = self._folder.path / f"{self._parts}{self._folder.name}.{self._written}"
-        joined = Batch.joined(batches)
+        joined = TaskResults.joined(batches)
         write_part(place, joined)
         self._read.add(place.name)
         self._saved[joined.tasks] = True
@@ -297,7 +297,7 @@ class Sharing:
         return [int(block) for block in np.argsort(-np.array(means), kind="stable")]
 
 
-def block_starts(costs: Seconds, kin: Numbers | None) -> Numbers:
+def block_starts(costs: Seconds, affinity: Numbers | None) -> Numbers:
     """Divide tasks into blocks of a few predicted seconds; kin stay together where they fit.
 
     Returns:
@@ -310,13 +310,13 @@ def block_starts(costs: Seconds, kin: Numbers | None) -> Numbers:
     if not len(costs):
         return np.zeros(0, dtype=np.int64)
     sums: NDArray[np.float64] = np.cumsum(np.maximum(costs, 1e-9))
-    each = max(sums[-1] / _MOST_BLOCKS, min(_BLOCK_SECONDS, sums[-1] / _LEAST_BLOCKS))
+    each = max(sums[-1] / _MAX_BLOCKS, min(_BLOCK_SECONDS, sums[-1] / _MIN_BLOCKS))
     whole = np.concatenate([[0.0], sums[:-1]])
     number = (whole / each * (1 + 1e-12)).astype(np.int64)
     first = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
-    if kin is not None:
+    if affinity is not None:
         # A block that begins in the middle of a row begins at its first task, if that is near.
-        row = np.flatnonzero(np.append(True, kin[1:] != kin[:-1]))
+        row = np.flatnonzero(np.append(True, affinity[1:] != affinity[:-1]))
         begins = row[np.searchsorted(row, first, "right") - 1]
         first = np.where(whole[first] - whole[begins] < each, begins, first)
     return np.unique(first)

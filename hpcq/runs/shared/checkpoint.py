@@ -15,11 +15,11 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable
 from hpcq.core.strict_json import digest
 from hpcq.core.system import launched_size
-from hpcq.parallel.tasks import Finished, Tasks
-from hpcq.planning.fingerprint import Asked, Identity, check_same
-from hpcq.results import check_output, identity_in, load_summary
-from hpcq.runs.checkpoint import STATUS_SECONDS, USUAL_SECONDS, Keeper, shared_folder
-from hpcq.runs.shared.blocks import FLUSH_SECONDS, Sharing
+from hpcq.parallel.tasks import FinishedTasks, Tasks
+from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_run
+from hpcq.results import check_output, fingerprint_in, load_summary
+from hpcq.runs.checkpoint import DEFAULT_SECONDS, STATUS_SECONDS, Checkpoint, shared_folder
+from hpcq.runs.shared.blocks import FLUSH_SECONDS, SharedStage
 from hpcq.runs.shared.folder import CLAIM_SECONDS, FolderGoneError, SharedFolder
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _BEGINNING = {
 }
 
 
-class SharedKeeper(Keeper):
+class SharedCheckpoint(Checkpoint):
     """Keeps the output of one of several jobs that share a run.
 
     What is done goes to a folder beside the file. The first that has all of it writes the file,
@@ -54,15 +54,15 @@ class SharedKeeper(Keeper):
     shared = True
 
     def __init__(
-        self, path: Path, seconds: float = USUAL_SECONDS, claim_seconds: float = CLAIM_SECONDS
+        self, path: Path, seconds: float = DEFAULT_SECONDS, claim_seconds: float = CLAIM_SECONDS
     ) -> None:
         super().__init__(path, seconds)
         self._flush_seconds = min(seconds, FLUSH_SECONDS)
         self.folder = SharedFolder(shared_folder(path), claim_seconds)
         self._plans = False
         self._planned: dict[str, Any] = {}
-        self._stages: list[Sharing] = []
-        self._identity: Identity = {}
+        self._stages: list[SharedStage] = []
+        self._identity: Fingerprint = {}
         self._told_run: dict[str, Any] = {}
         self._told = -math.inf
         self.folder.tell({"slurm_job": os.environ.get("SLURM_JOB_ID")})
@@ -72,10 +72,10 @@ class SharedKeeper(Keeper):
     def of(
         cls,
         path: str | Path,
-        seconds: float = USUAL_SECONDS,
+        seconds: float = DEFAULT_SECONDS,
         claim_seconds: float = CLAIM_SECONDS,
-    ) -> SharedKeeper:
-        """Return the keeper of a file; see :meth:`hpcq.runs.checkpoint.Keeper.of`."""
+    ) -> SharedCheckpoint:
+        """Return the checkpoint of a file; see :meth:`hpcq.runs.checkpoint.Checkpoint.of`."""
         return cls(check_output(Path(path)), seconds, claim_seconds)
 
     def found(self, mode: str) -> Result | None:
@@ -120,18 +120,18 @@ class SharedKeeper(Keeper):
             if self._planned and self.folder.recall(_PLAN) is None:
                 self.folder.remember(_PLAN, self._planned)
 
-    def agree(self, identity: Identity, asked: Asked | None = None) -> None:
+    def agree(self, fingerprint: Fingerprint, asked: RequestSummary | None = None) -> None:
         """Make sure that all jobs are at work on the same run: that of the first to say so.
 
         Args:
-            identity: What it is known by.
+            fingerprint: What it is known by.
             asked: What it was asked for, to say how others differ.
 
         Raises:
             InputError: If the first was at work on another.
             FolderGoneError: If the others are done.
         """
-        self._identity = dict(identity)
+        self._identity = dict(fingerprint)
         self._told_run = {"identity": self._identity}
         if asked is not None:
             self._told_run["asked"] = asked.to_json()
@@ -139,8 +139,12 @@ class SharedKeeper(Keeper):
             first = self._tell_run()
             known = first.get("identity")
             if isinstance(known, dict):
-                check_same(
-                    known, identity, "a shared result", Asked.from_json(first.get("asked")), asked
+                check_same_run(
+                    known,
+                    fingerprint,
+                    "a shared result",
+                    RequestSummary.from_json(first.get("asked")),
+                    asked,
                 )
         except InputError:
             self.withdraw()
@@ -162,10 +166,10 @@ class SharedKeeper(Keeper):
             time.sleep(_POLL_SECONDS)
         return known
 
-    def partner(self, stage: str, tasks: Tasks, finished: Finished) -> Sharing:
+    def partner(self, stage: str, tasks: Tasks, finished: FinishedTasks) -> SharedStage:
         """Return who shares the tasks of a stage with the others."""
         name = f"{self._run} {stage}"
-        own = Sharing(self.folder, name, tasks, finished, self._flush_seconds, self.renew)
+        own = SharedStage(self.folder, name, tasks, finished, self._flush_seconds, self.renew)
         self._stages.append(own)
         return own
 
@@ -238,7 +242,7 @@ class SharedKeeper(Keeper):
         if not self.path.exists():
             return False
         with suppress(HpcqError):
-            held = identity_in(self.path)
+            held = fingerprint_in(self.path)
             same = all(held[key] == own for key, own in self._identity.items() if key in held)
             return same and load_summary(self.path).status == "complete"
         return False

@@ -43,7 +43,7 @@ class FolderGoneError(HpcqError):
 
 
 @dataclass(eq=False)
-class _Sign:
+class _Heartbeat:
     """What another job last said, and when that was new.
 
     Attributes:
@@ -80,7 +80,7 @@ class SharedFolder:
         self._beats = 0
         self._told = -float("inf")
         self._words: dict[str, Any] = {}
-        self._signs: dict[str, _Sign] = {}
+        self._signs: dict[str, _Heartbeat] = {}
         self._nameless: dict[str, float] = {}
         self.join()
 
@@ -168,7 +168,7 @@ class SharedFolder:
         if sign is None or now - sign.looked > _LOOK_SECONDS:
             told = self._read(f"member.{member}")
             since = now if sign is None or told != sign.told else sign.since
-            sign = self._signs[member] = _Sign(told, since, now)
+            sign = self._signs[member] = _Heartbeat(told, since, now)
         if sign.told is None or sign.told.get("left"):
             return False
         return now - sign.since < self.claim_seconds

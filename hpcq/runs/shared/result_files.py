@@ -11,14 +11,14 @@ import numpy as np
 
 from hpcq.core.files import open_kept, write_whole
 from hpcq.parallel import wire
-from hpcq.parallel.tasks import Batch
+from hpcq.parallel.tasks import TaskResults
 
 _MARK = b"hpcq part 1\n"
 _SEAL_BYTES = 32
 _LENGTH = struct.Struct("<q")
 
 
-def write_part(place: Path, batch: Batch) -> None:
+def write_part(place: Path, batch: TaskResults) -> None:
     """Write the results of some tasks, all or nothing.
 
     Raises:
@@ -29,7 +29,7 @@ def write_part(place: Path, batch: Batch) -> None:
     write_whole(place, _MARK + hashlib.sha256(body).digest() + body, "shared")
 
 
-def read_part(place: Path) -> Batch | None:
+def read_part(place: Path) -> TaskResults | None:
     """Read them; None if they are damaged, or gone."""
     try:
         with os.fdopen(open_kept(place), "rb") as file:
@@ -46,7 +46,7 @@ def read_part(place: Path) -> Batch | None:
         return None
 
 
-def _batch(body: memoryview) -> Batch:
+def _batch(body: memoryview) -> TaskResults:
     (length,) = _LENGTH.unpack_from(body)
     start = _LENGTH.size + length
     batch = wire.read_batch(np.frombuffer(body[_LENGTH.size : start], dtype=np.uint8))
