@@ -22,7 +22,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.launch import environment, is_open_mpi, launcher
+from tests.support.launch import environment, is_open_mpi, launcher
 
 RANKS = (1, 2, 3, 5)
 _TOKEN = "KILL_AND_RESUME_TOKEN"

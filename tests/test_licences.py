@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.licences import EXTRAS, GPL_TEXTS, UNKNOWN, canonical, direct, fault, required
+from tests.support.licences import EXTRAS, GPL_TEXTS, UNKNOWN, canonical, direct, fault, required
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = required(EXTRAS)

@@ -47,7 +47,8 @@ class Coordinator:
 
         Args:
             payload: What the ranks' openers make the work of.
-            in_subprocess: Whether ranks compute in processes of their own: worth it where tasks are long.
+            in_subprocess: Whether ranks compute in processes of their own, which pays where tasks
+                are long.
             own: The work, for this rank's thread; otherwise its opener makes it too.
         """
         self._transport.open(payload, in_subprocess, own)

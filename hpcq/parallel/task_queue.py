@@ -40,8 +40,8 @@ class TaskQueue:
     Args:
         costs: Cost of each task; tasks are numbered by place.
         done: Which tasks are not to be handed out.
-        affinity: A number for each task, the same for tasks that are quicker one after the other; such
-            tasks follow one another and cost the same. None if none are.
+        affinity: A number for each task, the same for tasks that are quicker one after the other;
+            such tasks follow one another and cost the same. None if there are none.
 
     Example:
         >>> rows = np.array([0, 0, 0, 0, 1])

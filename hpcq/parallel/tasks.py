@@ -38,8 +38,8 @@ class Tasks:
         costs: Predicted seconds of each task, in any unit: what matters is which is longer.
         dtype: Type of the numbers that a task gives.
         payload: Returns what goes with a task to whoever computes it; None for nothing.
-        affinity: A number for each task, the same for neighbours that are quicker one after the other
-            on one worker, and cost the same; None if none are.
+        affinity: A number for each task, the same for neighbours that are quicker one after the
+            other on one worker, and cost the same. None if there are none.
         owner: Returns for many tasks what each belongs to, such as a subcircuit; for the account.
         describe: Returns in words what a task is, for messages.
     """

@@ -15,9 +15,9 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable, printable_path, read_kept, write_kept
 from hpcq.core.system import complain, launched_size
 from hpcq.parallel.worker import here
+from hpcq.planning.fingerprint import RequestSummary
 
 if TYPE_CHECKING:
-    from hpcq.planning.fingerprint import RequestSummary
     from hpcq.results.result import Result
 
 DEFAULT_SECONDS = 60.0

@@ -9,7 +9,7 @@ from hpcq import plan
 from hpcq.core.errors import InputError
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
-from tests.strategies import circuits, cuts_of
+from tests.support.strategies import circuits, cuts_of
 
 
 def chain() -> QuantumCircuit:

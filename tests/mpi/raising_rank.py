@@ -1,10 +1,10 @@
-"""A job whose last rank fails outside of its tasks, started by tests/test_mpi.py."""
+"""A job whose last rank fails outside of its tasks, started by tests/mpi/test_launched_runs.py."""
 
 from mpi4py import MPI
 
 from hpcq.parallel.mpi import MpiFarm
 from hpcq.parallel.world import ending_the_job
-from tests.farm.works import named
+from tests.parallel.task_functions import named
 
 farm = MpiFarm(MPI.COMM_WORLD)
 with ending_the_job(farm):

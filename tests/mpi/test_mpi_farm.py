@@ -1,4 +1,4 @@
-"""Run by ``mpirun -n N python -m mpi4py -m pytest --with-mpi tests/mpi``; see tests/test_mpi.py."""
+"""Run by ``mpirun -n N python -m mpi4py -m pytest --with-mpi tests/mpi``; see tests/mpi/test_launched_runs.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hpcq.parallel.tasks import Outcome, Tasks
-from tests.farm.works import named, plain
+from tests.parallel.task_functions import named, plain
 
 pytestmark = pytest.mark.mpi(min_size=2)
 
@@ -34,7 +34,7 @@ def run(kind: str, tasks: int, *, in_subprocess: bool) -> Outcome | bytes:
     return outcome
 
 
-@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("in_subprocess", [False, True])
 @pytest.mark.parametrize("tasks", [0, 1, 2, 57])
 def test_every_task_comes_back_in_its_place(tasks: int, in_subprocess: bool) -> None:
     outcome = run("plain", tasks, in_subprocess=in_subprocess)

@@ -13,7 +13,7 @@ from hpcq.engines.aer_statevector import AerEngine
 from hpcq.reconstruction.contraction_work import predicted_work
 from hpcq.reconstruction.expectation import contract
 from hpcq.reconstruction.network import bond_tensor, build_network
-from tests.strategies import uncut_value
+from tests.support.strategies import uncut_value
 
 
 def lattice(rows: int, columns: int, seed: int) -> QuantumCircuit:

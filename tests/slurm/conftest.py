@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.kill_and_resume import value_of, write_circuit
-from tests.launch import ROOT, environment, hpcq
+from tests.support.launch import ROOT, environment, hpcq
 
 _SCRIPT = Path(__file__).parent / "cluster"
 _NAME = "hpcq-tests"

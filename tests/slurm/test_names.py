@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch import ROOT
 from tests.slurm.conftest import Cluster, Commands
 from tests.slurm.test_templates import CUT, values
+from tests.support.launch import ROOT
 
 NASTY = "a b'c\"d$(touch harm)`touch harm`;touch harm&*é\\.qasm"
 SMALL = ("--nodes=1", "--ntasks-per-node=2")

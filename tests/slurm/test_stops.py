@@ -14,8 +14,8 @@ import pytest
 from hpcq.core.errors import HpcqError
 from hpcq.runs.status import status_of
 from tests.kill_and_resume import value_of, write_circuit
-from tests.launch import hpcq
 from tests.slurm.conftest import Cluster
+from tests.support.launch import hpcq
 
 LongRun = tuple[list[str], tuple[str, ...]]
 SMALL = ("--nodes=1", "--ntasks-per-node=2")

@@ -13,9 +13,9 @@ import pytest
 
 import hpcq
 from tests.kill_and_resume import value_of, write_circuit
-from tests.launch import hpcq as run_hpcq
 from tests.slurm.conftest import Cluster, Commands
 from tests.slurm.test_stops import done_tasks, members
+from tests.support.launch import hpcq as run_hpcq
 
 Run = tuple[list[str], tuple[str, ...]]
 OFTEN = ("--checkpoint-seconds", "0.5")

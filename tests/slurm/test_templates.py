@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch import ROOT, hpcq
 from tests.slurm.conftest import TEMPLATES, Cluster
+from tests.support.launch import ROOT, hpcq
 
 RUNS = (
     "one-node",
@@ -159,7 +159,7 @@ def test_the_container_holds_all_that_the_package_is_made_of() -> None:
 
 def cards(cluster: Cluster, circuit: Path, folder: Path, *options: str) -> list[tuple[int, ...]]:
     """Have gpus.sbatch run what only says which card each rank takes: rank, host, card."""
-    probe = Path(__file__).parent / "which_card.py"
+    probe = Path(__file__).parent / "which_gpu.py"
     beside = Path(sys.executable).parent
     env = stand_in(
         folder / "bin",

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from qiskit.quantum_info import Operator
+
+from hpcq.core.limits import Limits
+from hpcq.cutting.cut_circuit import cut_circuit
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, _pair
+from hpcq.cutting.subexperiments.pauli_products import pauli_products
+from hpcq.engines.aer_statevector import AerEngine
+from tests.support.strategies import circuits, cuts_of
+
+ENGINE = AerEngine(Limits(1 << 30))
+
+
+def tensor_of(exact: ExactTensor) -> np.ndarray:
+    return exact.assemble(
+        [exact.compute(task, ENGINE.statevector) for task in range(exact.num_tasks)]
+    )
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_slicing_ports_does_not_change_the_tensor(data: st.DataObject) -> None:
+    circuit = data.draw(circuits(max_qubits=4, max_gates=8))
+    cut = cut_circuit(circuit, data.draw(cuts_of(circuit)))
+    for subcircuit in cut.subcircuits:
+        wires = sorted(subcircuit.open_wires.values())
+        string = tuple((wire, data.draw(st.sampled_from("XYZ01+-rl"))) for wire in wires)
+        whole = ExactTensor(subcircuit, ((), string))
+        sliceable = [p for p, port in enumerate(subcircuit.ports) if port.ancillas]
+        chosen = data.draw(st.sets(st.sampled_from(sliceable))) if sliceable else ()
+        sliced = replace(whole, sliced=tuple(sorted(chosen)))
+        assume(sliced.num_branches <= 8 and sliced.shape[1] <= 256)
+        np.testing.assert_allclose(tensor_of(sliced), tensor_of(whole), atol=1e-12)
+
+
+MATRICES = {
+    "I": [[1, 0], [0, 1]],
+    "X": [[0, 1], [1, 0]],
+    "Y": [[0, -1j], [1j, 0]],
+    "Z": [[1, 0], [0, -1]],
+    "0": [[1, 0], [0, 0]],
+    "1": [[0, 0], [0, 1]],
+    "+": [[0.5, 0.5], [0.5, 0.5]],
+    "-": [[0.5, -0.5], [-0.5, 0.5]],
+    "r": [[0.5, -0.5j], [0.5j, 0.5]],
+    "l": [[0.5, 0.5j], [-0.5j, 0.5]],
+}
+
+
+def acted(text: str, states: np.ndarray) -> np.ndarray:
+    """Apply a label to states in the rows, letter by letter."""
+    for qubit, letter in enumerate(reversed(text)):
+        split = states.reshape(len(states), -1, 2, 1 << qubit)
+        states = np.einsum("ij,ahjl->ahil", MATRICES[letter], split).reshape(len(states), -1)
+    return states
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_products_equal_the_operators_matrix(data: st.DataObject) -> None:
+    qubits = data.draw(st.integers(0, 10))
+    rows = data.draw(st.sampled_from((1, 3, 64, 130)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    strings = data.draw(
+        st.lists(st.text([*MATRICES], min_size=qubits, max_size=qubits), min_size=1, max_size=3)
+    )
+    placed = [tuple((q, p) for q, p in enumerate(reversed(text)) if p != "I") for text in strings]
+    ket, bra = (
+        rng.normal(size=(rows, 2**qubits)) + 1j * rng.normal(size=(rows, 2**qubits))
+        for _ in range(2)
+    )
+    for left, right in ((ket, bra), (ket, ket)):
+        products = pauli_products(left, right, placed)
+        for text, product in zip(strings, products, strict=True):
+            np.testing.assert_allclose(product, acted(text, left) @ right.conj().T, atol=1e-9)
+
+
+def test_products_of_many_blocks() -> None:
+    qubits, rows = 17, 4
+    rng = np.random.default_rng(0)
+    ket = rng.normal(size=(rows, 2**qubits)) + 1j * rng.normal(size=(rows, 2**qubits))
+    texts = ["Z" + "I" * 16, "X" + "I" * 15 + "Y", "I" * 16 + "X", "ZZ" + "I" * 14 + "Z", "Y" * 17]
+    texts += ["01" * 8 + "1", "+-rl01XYZ" + "I" * 8, "I" * 8 + "+-rl01XYZ", "r" + "X" * 15 + "l"]
+    texts += ["1" + "I" * 16, "I" * 16 + "+", "Xl" + "I" * 13 + "-Y", "+" * 17]
+    placed = [tuple((q, p) for q, p in enumerate(reversed(t)) if p != "I") for t in texts]
+    for bra in (ket, ket.copy()):
+        products = pauli_products(ket, bra, placed)
+        for text, product in zip(texts, products, strict=True):
+            np.testing.assert_allclose(product, acted(text, ket) @ bra.conj().T, atol=1e-7)
+
+
+def test_pairs_are_the_lower_triangle() -> None:
+    pairs = [_pair(task) for task in range(5000 * 5001 // 2 - 20, 5000 * 5001 // 2 + 20)]
+    assert pairs[19] == (4999, 4999)
+    assert pairs[20] == (5000, 0)
+    assert [_pair(task) for task in range(6)] == [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+
+
+def test_the_circuit_of_an_uncut_part_is_the_part() -> None:
+    from qiskit import QuantumCircuit
+
+    from hpcq.cutting.cuts import Cuts
+
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cp(0.3, 0, 1)
+    (subcircuit,) = cut_circuit(circuit, Cuts()).subcircuits
+    assert Operator(ExactTensor(subcircuit, ((),)).circuit()) == Operator(circuit)
+    assert ExactTensor(subcircuit, ((),)).num_tasks == 1
+    with pytest.raises(IndexError):
+        ExactTensor(subcircuit, ((),)).assemble([])

@@ -1,0 +1,221 @@
+"""Jobs in the background of this machine: the same life as SLURM's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+import hpcq
+from hpcq.cli.main import main
+from hpcq.core.errors import HpcqError, InputError
+from hpcq.jobs.submissions import records_of
+from tests.kill_and_resume import write_circuit
+from tests.support.launch import hpcq as run_hpcq
+from tests.support.launch import launcher
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(hpcq.__file__).parent.parent))
+    yield
+    for place in tmp_path.glob(".*.jobs"):
+        with suppress(InputError):
+            for record in records_of(tmp_path / place.name[1 : -len(".jobs")]):
+                hpcq.Job(record).cancel()
+
+
+@pytest.fixture
+def long_job(tmp_path: Path) -> list[str]:
+    return write_circuit(tmp_path, layers=24)
+
+
+def submit(*words: str | Path) -> str:
+    done = run_hpcq("submit", *words, "--local", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["job"]
+
+
+def test_from_the_beginning_to_the_end(long_job: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "a $(touch x) b.h5"
+    job = submit(*long_job, "-o", output)
+    assert hpcq.Job.of(job).status().state == "RUNNING"
+    again = run_hpcq("submit", *long_job, "-o", output, "--local")
+    assert again.returncode == 2
+    assert f"is what job {job} writes" in again.stderr
+    time.sleep(2)
+    told = json.loads(run_hpcq("status", job, "--json").stdout)
+    assert told["state"] == "RUNNING"
+    assert run_hpcq("cancel", job).returncode == 0
+    canceled = hpcq.Job.of(job)
+    end = time.monotonic() + 10
+    while canceled.status().state == "RUNNING" and time.monotonic() < end:
+        time.sleep(0.1)
+    assert str(canceled.status()) == "CANCELED (what is done is saved)"
+    assert "run the same command again" in canceled.logs()
+    with pytest.raises(HpcqError, match="it has no result"):
+        canceled.result(wait=True)
+    if launcher() is not None:
+        submit(*long_job, "-o", output, "--ranks-per-node", "2")
+    else:
+        submit(*long_job, "-o", output)
+    done = run_hpcq("result", output, "--wait", "--json")
+    plain = run_hpcq("run", *long_job, "--json")
+    values = json.loads(plain.stdout)["expectation_values"]
+    assert json.loads(done.stdout)["expectation_values"] == values
+    assert hpcq.Job.of(output).status().state == "DONE"
+    assert len(records_of(output)) == 2
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "more", [("--array", "2"), ("--until-done",), ("--gpus-per-node", "1"), ("--container", "x")]
+)
+def test_what_only_slurm_does_is_refused(
+    more: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    output = str(tmp_path / "out.h5")
+    assert main(["submit", "example:lattices", "-o", output, "--local", *more]) == 2
+    assert f"local: given with {more[0]}, expected" in capsys.readouterr().err
+
+
+def test_the_command_is_shown(tmp_path: Path) -> None:
+    output = tmp_path / "a b.h5"
+    words = ("--local", "--dry-run", "--time", "1:30", "--max-qubits", "18")
+    done = run_hpcq("submit", "example:lattices", "-o", output, *words)
+    assert done.returncode == 0, done.stderr
+    command = shlex.split(done.stdout)
+    assert command[1:6] == ["-m", "hpcq", "run", "example:lattices", f"--output={output}"]
+    assert "--time-limit=90" in command
+    assert not output.exists()
+    assert not list(tmp_path.glob(".*.jobs"))
+
+
+def test_each_start_has_a_log_of_its_own(tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    words = ("example:lattices", "--max-qubits", "18", "-o", output, "--observable", "Z0")
+    shots = ("--shots", "100000")
+    bad = hpcq.Job.of(submit(*words, *shots, "--backend", "generic:0"))
+    with pytest.raises(HpcqError, match="ERROR"):
+        bad.result(wait=True, timeout=60)
+    good = hpcq.Job.of(submit(*words, *shots))
+    good.result(wait=True, timeout=60)
+    assert "generic:0" in bad.logs()
+    assert "generic:0" not in good.logs()
+
+
+def test_from_python(tmp_path: Path) -> None:
+    circuit = QuantumCircuit(4)
+    circuit.h(0)
+    for qubit in range(3):
+        circuit.cx(qubit, qubit + 1)
+    asked = [SparsePauliOp.from_list([("ZZII", 0.5), ("IIXX", 2.0)]), "Z0 Z3"]
+    output = tmp_path / "out.h5"
+    job = hpcq.submit(circuit, asked, output=output, local=True, max_qubits=3, seed=3)
+    result = job.result(wait=True, timeout=60)
+    assert result.expectation_values == pytest.approx([0.5, 1.0])
+    assert result.config["seed"] == 3
+    assert job.status().state == "DONE"
+    assert job.output == output
+    with pytest.raises(InputError, match="qubit 9"):
+        hpcq.submit(circuit, "Z9", output=tmp_path / "other.h5", local=True)
+    with pytest.raises(InputError, match="--max-quits"):
+        hpcq.submit(circuit, "Z0", output=tmp_path / "other.h5", local=True, max_quits=3)
+    assert not (tmp_path / ".other.h5.jobs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"circuit": None}, "circuit: None"),
+        ({"circuit": b"a.qasm"}, "circuit: b'a.qasm'"),
+        ({"circuit": "--help"}, "--help: cannot be opened"),
+        ({"output": None}, "output: None"),
+        ({"output": b"x.h5"}, "output: b'x.h5'"),
+        ({"output": "/"}, "output: '/'"),
+        ({"output": "a\0b.h5"}, "output: "),
+        ({"output": "nowhere/x.h5"}, "output: "),
+        ({"output": "y" * 240 + ".h5"}, "output: "),
+        ({"nodes": [1, 2]}, r"nodes: \[1, 2\]"),
+        ({"help": True}, "help"),
+        ({"stop_signal": "KILL"}, "stop_signal: 'KILL'"),
+    ],
+)
+def test_bad_arguments_are_named(
+    arguments: dict[str, object],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    right = {"circuit": QuantumCircuit(2), "output": "x.h5", "local": True}
+    with pytest.raises(InputError, match=named):
+        hpcq.submit(**{**right, **arguments})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_says_why(tmp_path: Path) -> None:
+    arguments = write_circuit(tmp_path, layers=2)
+    output = tmp_path / "out.h5"
+    how = ("--shots", "10000", "--backend", "generic:0")
+    job = hpcq.Job.of(submit(*arguments, "-o", output, *how))
+    with pytest.raises(HpcqError, match="ERROR"):
+        job.result(wait=True, timeout=60)
+    assert job.status().state == "ERROR"
+    assert "backend" in job.status().reason
+    wrong = run_hpcq("submit", *arguments, "-o", output, "--local", "--noise", "nothing.json")
+    assert wrong.returncode == 2
+    assert "noise" in wrong.stderr
+
+
+def test_a_job_that_was_killed_is_no_success(long_job: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    job = submit(*long_job, "-o", output, "--checkpoint-seconds", "0.2")
+    end = time.monotonic() + 20
+    while not output.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    told = json.loads(run_hpcq("status", output, "--json").stdout)
+    os.killpg(int(job.removeprefix("local-")), signal.SIGKILL)
+    time.sleep(0.3)
+    assert told["state"] == "RUNNING"
+    assert hpcq.Job.of(job).status().state == "STOPPED"
+
+
+@pytest.mark.parametrize("where", ["77", "local-1", "nothing.h5", "1_3"])
+def test_what_nobody_submitted(where: str) -> None:
+    done = run_hpcq("result", where)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "job: " in done.stderr
+
+
+def test_without_slurm_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = write_circuit(tmp_path, layers=2)
+    monkeypatch.setattr("hpcq.jobs.slurm_backend.subprocess.run", _not_there)
+    assert main(["submit", *arguments, "-o", str(tmp_path / "o.h5")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected a login node of a SLURM cluster, or --local" in line
+
+
+def _not_there(command: list[str], **_: object) -> None:
+    raise FileNotFoundError(command[0])
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"format": "x", "jobs": []}', "[1]", "\0"])
+def test_a_damaged_record(content: str, tmp_path: Path) -> None:
+    (tmp_path / ".out.h5.jobs").write_text(content)
+    done = run_hpcq("status", tmp_path / "out.h5")
+    assert done.returncode == 2
+    assert ("no record" if content else "is empty") in done.stderr

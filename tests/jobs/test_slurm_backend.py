@@ -1,0 +1,415 @@
+"""What SLURM may answer, and what becomes of a job then, by stand-ins for its commands."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+import hpcq
+from hpcq.cli.main import main
+from hpcq.core.errors import HpcqError, InputError
+from hpcq.jobs import job
+from hpcq.jobs import slurm_backend as slurm
+from hpcq.jobs.resource_request import ResourceRequest, read_option, read_time
+from hpcq.jobs.submissions import Submission, keep, locked, record_file
+from hpcq.jobs.submit import PreparedJob, put_into_the_queue
+from tests.doctor.test_srun_mpi import executable
+from tests.jobs.stand_ins import squeue
+from tests.support.circuits import joined_pair
+
+pytestmark = pytest.mark.usefixtures("commands")
+
+
+@pytest.mark.parametrize("said", ["42", "42;cluster", "Welcome to the 7 seas\n42", "42\nthank you"])
+def test_the_number_is_found(said: str, commands: Path) -> None:
+    executable(commands / "sbatch", f"echo '{said}'")
+    assert slurm.submit("#!/bin/sh") == "42"
+
+
+@pytest.mark.parametrize("said", ["", "no", "42 jobs", "-1"])
+def test_what_is_no_number_is_said(said: str, commands: Path) -> None:
+    executable(commands / "sbatch", f"echo '{said}'")
+    with pytest.raises(slurm.SlurmError, match=r"sbatch said '.*', expected the number"):
+        slurm.submit("#!/bin/sh")
+
+
+def test_nodes_are_read_between_other_lines(commands: Path) -> None:
+    lines = "Welcome\nmain*|8+|16000|1-00:00:00|2\nmain*|4|32000+|1-00:00:00|1\nbig|64|1|infinite|1"
+    executable(commands / "sinfo", f"echo '{lines}'")
+    assert slurm.nodes_of(None) == slurm.Node("main", 4, 16000 << 20, 86400.0, 3)
+    executable(commands / "sinfo", "echo nothing")
+    assert slurm.nodes_of(None) is None
+
+
+def test_a_forgotten_job_is_looked_up(commands: Path) -> None:
+    executable(commands / "squeue", "echo 'Invalid job id specified' >&2; exit 1")
+    executable(commands / "sacct", "echo greeting; echo '7_0|CANCELLED by 0|0:15'")
+    (task,) = slurm.tasks_of("7")
+    assert (task.name, task.state, task.code) == ("7_0", "CANCELLED", 143)
+
+
+def test_who_waits_for_a_result_outlasts_a_silence(
+    commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executable(
+        commands / "squeue",
+        f"cd {tmp_path}; echo >> asked; n=$(wc -l < asked); state=RUNNING; "
+        '[ "$n" -lt 5 ] || state=CANCELLED; if [ "$n" = 2 ] || [ "$n" = 3 ]; then '
+        "echo 'Unable to contact slurm controller' >&2; exit 1; fi; " + squeue(state="$state"),
+    )
+    monkeypatch.setattr(job, "_FIRST_POLL", 0.01)
+    own = hpcq.Job(Submission("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
+    with pytest.raises(HpcqError, match="CANCELED"):
+        own.result(wait=True)
+    assert len((tmp_path / "asked").read_text()) == 5
+    (tmp_path / "asked").unlink()
+    monkeypatch.setattr(job, "_PATIENCE", 0.0)
+    with pytest.raises(slurm.SlurmError, match="Unable to contact"):
+        own.result(wait=True)
+
+
+def test_a_job_without_a_record_is_canceled_again(commands: Path, tmp_path: Path) -> None:
+    executable(commands / "sbatch", "echo 42")
+    executable(commands / "scancel", f'echo "$@" > {tmp_path}/canceled')
+    nowhere = tmp_path / "gone" / "out.h5"
+    order = PreparedJob("c.qasm", nowhere, (), ResourceRequest(), "#!/bin/sh", "%j.log", ())
+    with pytest.raises(HpcqError, match=r"job 42 was canceled again: .*gone"):
+        put_into_the_queue(order)
+    assert (tmp_path / "canceled").read_text() == "42\n"
+
+
+RECORD = Submission("7", "out.h5", "%j.log", ())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("finished") / "out.h5"
+    hpcq.run(hpcq.plan(joined_pair(), "Z0", partition="AB"), output=output)
+    return output
+
+
+@pytest.fixture
+def finished(whole: Path, tmp_path: Path) -> Path:
+    """A result that was there before the job."""
+    (tmp_path / "finished").mkdir()
+    return Path(shutil.copy(whole, tmp_path / "finished" / "out.h5"))
+
+
+@pytest.mark.parametrize(
+    ("task", "expected", "words"),
+    [
+        ({"state": "PENDING", "reason": "JobHeldUser"}, "QUEUED", "JobHeldUser"),
+        ({"state": "RUNNING"}, "RUNNING", ""),
+        ({"state": "COMPLETED"}, "DONE", ""),
+        ({"state": "FAILED", "code": "2"}, "ERROR", "exit code 2"),
+        ({"state": "CANCELLED"}, "CANCELED", "nothing was saved"),
+        ({"state": "TIMEOUT"}, "ERROR", "timeout"),
+    ],
+)
+def test_the_result_of_an_earlier_job_is_not_that_of_this_one(
+    task: dict[str, str], expected: str, words: str, finished: Path, commands: Path
+) -> None:
+    executable(commands / "squeue", squeue(**task))
+    own = hpcq.Job(Submission("7", str(finished), str(finished.parent / "%j.log"), ()))
+    status = own.status()
+    assert (status.state, words in status.reason) == (expected, True)
+    if expected == "DONE":
+        assert own.result().status == "complete"
+    elif status.over:
+        with pytest.raises(HpcqError, match=f"job 7: {expected}"):
+            own.result()
+
+
+@pytest.mark.parametrize(("said", "expected"), [("", "DONE"), ("hpcq: error: no", "ERROR")])
+def test_of_a_forgotten_job_its_log_tells(
+    said: str, expected: str, finished: Path, commands: Path
+) -> None:
+    executable(commands / "squeue", "echo 'Invalid job id specified' >&2; exit 1")
+    executable(commands / "sacct", "exit 1")
+    (finished.parent / "7.log").write_text(said)
+    own = hpcq.Job(Submission("7", str(finished), str(finished.parent / "%j.log"), ()))
+    assert own.status().state == expected
+
+
+@pytest.mark.parametrize(("name", "job"), [("178_scan.h5", "180"), ("local-x.h5", "181")])
+def test_an_output_is_no_number(name: str, job: str, tmp_path: Path) -> None:
+    keep(Submission("178", str(tmp_path / "victim.h5"), "%j.log", ()))
+    keep(Submission(job, str(tmp_path / name), "%j.log", ()))
+    with contextlib.chdir(tmp_path):
+        assert hpcq.Job.of(name).id == job
+    assert hpcq.Job.of("178").id == "178"
+    with pytest.raises(InputError, match="one task of an array, expected 178"):
+        hpcq.Job.of("178_0")
+
+
+def test_what_is_over_is_not_canceled(
+    tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture
+) -> None:
+    executable(commands / "squeue", squeue(state="COMPLETED", code="3"))
+    executable(commands / "scancel", f"touch {tmp_path}/canceled")
+    keep(Submission("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
+    assert main(["cancel", "7"]) == 0
+    assert "job 7 was over already: ERROR" in capsys.readouterr().out
+    assert not (tmp_path / "canceled").exists()
+    assert hpcq.Job.of("7").status().state == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("live", "shared", "words"),
+    [(1, (False,), ()), (1, (False, True), ("--array", "2")), (2, (True, False), ())],
+)
+def test_no_two_jobs_write_one_output(
+    live: int,
+    shared: tuple[bool, ...],
+    words: tuple[str, ...],
+    tmp_path: Path,
+    commands: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Whichever of its jobs still waits; only those that all share it may."""
+    output = tmp_path / "out.h5"
+    for number, own in enumerate(shared, 1):
+        state = "PENDING" if number == live else "COMPLETED"
+        (tmp_path / f"state{number}").write_text(state)
+        keep(Submission(str(number), str(output), "%j.log", ("--shared",) if own else ()))
+    executable(
+        commands / "squeue",
+        'for own; do case "$own" in --jobs=*) job=${own#*=};; esac; done; '
+        + squeue(job="$job", state=f"$(cat {tmp_path}/state$job)"),
+    )
+    executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
+    asked = ["example:lattices", "--max-qubits", "18", "-o", str(output), *words]
+    assert main(["submit", *asked]) == 2
+    assert f"is what job {live} writes, which is QUEUED" in capsys.readouterr().err
+
+
+def test_a_refused_submission_leaves_the_circuit_of_another(tmp_path: Path, commands: Path) -> None:
+    executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
+    executable(commands / "sbatch", "echo 7")
+    executable(commands / "squeue", squeue(state="PENDING"))
+    first, second = QuantumCircuit(2), QuantumCircuit(2)
+    second.x(0)
+    output = tmp_path / "out.h5"
+    hpcq.submit(first, SparsePauliOp("ZZ"), output=output, partition="AB")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert {path.suffix for path in before} == {".qpy", ".json", ".jobs"}
+    with pytest.raises(InputError, match="is what job 7 writes, which is QUEUED"):
+        hpcq.submit(second, SparsePauliOp("XX"), output=output, partition="AB")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_result_is_there_without_slurm(
+    finished: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    keep(replace(RECORD, output=str(finished), submitted=0.0))
+    assert main(["result", str(finished), "--json"]) == 0
+    assert main(["status", str(finished)]) == 0
+    assert capsys.readouterr().out.count("DONE") == 1
+    keep(replace(RECORD, output=str(finished), submitted=time.time()))
+    assert main(["status", str(finished)]) == 1  # that was there before the job: who knows
+    assert "no squeue" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "cancel", "result"])
+@pytest.mark.parametrize("name", ["/", "..", "9" * 300, "a" * 5000, "a\nb", "-1", "0_", "local-"])
+def test_what_is_no_job_is_one_line(command: str, name: str, capsys: pytest.CaptureFixture) -> None:
+    assert main([command, name]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert told.err.startswith("hpcq: error: ")
+
+
+def test_links_lead_to_the_output(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    link = tmp_path / "link.h5"
+    link.symlink_to("far/out.h5")
+    keep(replace(RECORD, output=str(tmp_path / "far" / "out.h5")))
+    assert hpcq.Job.of(link).id == "7"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("job", 5), ("job", "local-z"), ("log", ""), ("submitted", "z"), ("command", [3])],
+)
+def test_a_damaged_record_is_named(name: str, value: object, tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    place = record_file(output)
+    keep(replace(RECORD, output=str(output)))
+    content = json.loads(place.read_text())
+    content["jobs"][0][name] = value
+    for text in (json.dumps(content), "[" * 100_000, "", "{}", '{"format": "hpcq job 1"}'):
+        place.write_text(text)
+        with pytest.raises(InputError, match=r"\.out\.h5\.jobs: "):
+            hpcq.Job.of(output)
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(InputError, match="pipe"):
+        hpcq.Job.of(output)
+
+
+def test_a_moved_folder_has_no_jobs(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """What lies there is not what the job writes, which must not be canceled in its place."""
+    (tmp_path / "one").mkdir()
+    shutil.copy(finished, tmp_path / "one" / "out.h5")
+    keep(replace(RECORD, output=str(tmp_path / "one" / "out.h5")))
+    (tmp_path / "one").rename(tmp_path / "two")
+    moved = str(tmp_path / "two" / "out.h5")
+    for command in ("cancel", "result", "logs"):
+        assert main([command, moved]) == 2
+        assert "nothing was submitted for" in capsys.readouterr().err
+    assert main(["status", moved]) == 0
+    assert "DONE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (("COMPLETED", "0"), "DONE"),
+        (("FAILED", "75"), "STOPPED"),
+        (("FAILED", "2"), "ERROR"),
+        (("CANCELLED", "0"), "CANCELED"),
+    ],
+)
+def test_what_a_later_job_wrote_is_not_shown(
+    task: tuple[str, str], expected: str, finished: Path, tmp_path: Path, commands: Path
+) -> None:
+    output = tmp_path / "out.h5"
+    keep(replace(RECORD, output=str(output), submitted=1.0))
+    keep(replace(RECORD, output=str(output), submitted=2.0, job="8"))
+    shutil.copy(finished, output)
+    executable(commands / "squeue", squeue(state=task[0], code=task[1]))
+    own = hpcq.Job.of("7")
+    assert own.status().state == expected
+    with pytest.raises(HpcqError, match="it has no result"):
+        own.result()
+    if expected != "ERROR":
+        assert "that of job 8 since" in own.status().reason
+
+
+def test_within_its_job_the_file_tells(
+    tmp_path: Path,
+    commands: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """A job that asks whether anything is saved is told of the run, and not of itself."""
+    executable(commands / "squeue", squeue(state="RUNNING"))
+    output = tmp_path / "out.h5"
+    keep(replace(RECORD, output=str(output)))
+    assert main(["status", str(output)]) == 0
+    assert "RUNNING" in capsys.readouterr().out
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert main(["status", str(output)]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"my thesis"])
+def test_a_damaged_output_is_named(content: bytes, tmp_path: Path, commands: Path) -> None:
+    executable(commands / "squeue", squeue(state="COMPLETED"))
+    output = tmp_path / "out.h5"
+    keep(replace(RECORD, output=str(output), log=str(tmp_path / "%j.log")))
+    output.write_bytes(content)
+    status = hpcq.Job.of(output).status()
+    assert status.state == "ERROR"
+    assert "out.h5" in status.reason
+
+
+def test_what_must_not_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, commands: Path
+) -> None:
+    def denied(path: Path) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    executable(commands / "squeue", squeue(state="FAILED", code="1"))
+    (tmp_path / "7.log").write_text("error")
+    keep(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
+    monkeypatch.setattr(job, "open_kept", denied)
+    assert main(["logs", "7"]) == 2
+    assert "7.log: Permission denied" in capsys.readouterr().err
+    assert main(["status", "7"]) == 0
+    assert "ERROR" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "said", ["rubbish", "JobId=7 JobState=RUNNING", "7 N/A 0 RUNNING 0 0 c1 None"]
+)
+def test_rubbish_is_no_answer(said: str, commands: Path) -> None:
+    executable(commands / "squeue", f"echo '{said}'")
+    with pytest.raises(slurm.SlurmError, match=r"squeue said '.*', expected job 7"):
+        slurm.tasks_of("7")
+
+
+@pytest.mark.parametrize("option", ["--wait", "--test-only", "--chdir=/", "--help", "--wrap=x"])
+def test_options_that_hide_the_job_are_refused(option: str) -> None:
+    with pytest.raises(InputError, match="is for hpcq to say"):
+        read_option(option)
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), -1])
+def test_a_wrong_timeout_is_named(timeout: float) -> None:
+    with pytest.raises(InputError, match="timeout: "):
+        hpcq.Job(RECORD).result(wait=True, timeout=timeout)
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    output = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.h5")
+    keep(replace(RECORD, output=output))
+    assert hpcq.Job.of("7").output == Path(output)
+
+
+def test_a_job_that_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    keep(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
+    assert main(["logs", "7"]) == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "hpcq: job 7 has said nothing yet\n")
+
+
+def test_the_result_of_another_run_is_found_before_a_job_is(
+    finished: Path, commands: Path, capsys: pytest.CaptureFixture
+) -> None:
+    executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
+    before = finished.read_bytes()
+    asked = ["submit", "example:lattices", "--max-qubits", "18", "-o", str(finished)]
+    assert main(asked) == 2
+    assert "another run (circuit, observables differ: " in capsys.readouterr().err
+    assert main([*asked, "--shots", "10000"]) == 2
+    assert "holds an exact result" in capsys.readouterr().err
+    assert finished.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "-1", "1:" + "9" * 5000, "1-" + "1" * 7])
+def test_endless_times_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="expected minutes"):
+        read_time(text)
+
+
+def test_who_submits_at_once_waits_for_the_other(tmp_path: Path) -> None:
+    output, order = tmp_path / "out.h5", []
+
+    def submit(name: str) -> None:
+        with locked(output):
+            order.append(name)
+            time.sleep(0.01)
+            order.append(name)
+
+    threads = [threading.Thread(target=submit, args=(str(n),)) for n in range(8)]
+    for own in threads:
+        own.start()
+    for own in threads:
+        own.join()
+    assert order[::2] == order[1::2]
+    assert not list(tmp_path.glob(".*"))

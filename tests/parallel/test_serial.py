@@ -1,0 +1,128 @@
+"""What a farm does, on one rank, in a thread and in a process of its own."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from hpcq.parallel.coordinator import NullMonitor, Progress, StopRequest
+from hpcq.parallel.serial import SerialFarm
+from hpcq.parallel.tasks import FinishedTasks, Outcome, TaskResults, Tasks
+from tests.parallel.task_functions import named, plain
+
+BOTH = pytest.mark.parametrize("in_subprocess", [False, True])
+
+
+def run(kind: str, tasks: int, *, in_subprocess: bool, **how: object) -> Outcome:
+    with SerialFarm().coordinator(named) as coordinator:
+        coordinator.open(kind.encode(), in_subprocess=in_subprocess)
+        return coordinator.run(Tasks(np.ones(tasks), float), **how)  # type: ignore[arg-type]
+
+
+@BOTH
+@pytest.mark.parametrize("tasks", [0, 1, 40])
+def test_every_task_comes_back_in_its_place(tasks: int, in_subprocess: bool) -> None:
+    outcome = run("plain", tasks, in_subprocess=in_subprocess)
+    assert outcome.complete
+    assert not outcome.stopped
+    for task, found in enumerate(outcome.finished):
+        np.testing.assert_array_equal(found, plain(task, b""))
+
+
+@BOTH
+def test_tickets_go_with_their_tasks(in_subprocess: bool) -> None:
+    tasks = Tasks(np.ones(9), float, payload=lambda task: b"x" * task)
+    with SerialFarm().coordinator(named) as coordinator:
+        coordinator.open(b"plain", in_subprocess=in_subprocess)
+        found = [float(own[0]) for own in coordinator.run(tasks).finished]
+    assert found == [2.0 * task for task in range(9)]
+
+
+@BOTH
+def test_a_task_that_fails_twice_is_set_aside_and_named(in_subprocess: bool) -> None:
+    outcome = run("failing", 9, in_subprocess=in_subprocess)
+    assert outcome.finished.done.tolist() == [task != 3 for task in range(9)]
+    (failure,) = outcome.failures
+    assert failure.task == 3
+    assert len(failure.reasons) == 2
+    assert "RuntimeError: the dog ate my amplitudes" in str(failure)
+
+
+def test_a_process_that_is_killed_fails_its_task_only() -> None:
+    outcome = run("dying", 9, in_subprocess=True)
+    assert outcome.finished.done.tolist() == [task != 3 for task in range(9)]
+    assert "ended by SIGKILL (out of memory?)" in str(outcome.failures[0])
+
+
+@BOTH
+def test_several_runs_and_several_works_on_one_lead(in_subprocess: bool) -> None:
+    with SerialFarm().coordinator(named) as coordinator:
+        for kind in ("plain", "slow", "plain"):
+            coordinator.open(kind.encode(), in_subprocess=in_subprocess)
+            for _ in range(2):
+                assert coordinator.run(Tasks(np.ones(3), float)).complete
+        assert coordinator.ledger.busy[0] == pytest.approx(0.6, abs=0.2)
+        assert coordinator.ledger.table()[:, 3].sum() == 18
+
+
+def test_what_is_there_is_not_done_again() -> None:
+    done = FinishedTasks(5, float)
+    one = np.ones(1)
+    done.add(
+        TaskResults(0, np.array([1, 3]), np.array([1, 1]), np.zeros(2), np.array([-1.0, -3.0]))
+    )
+    outcome = run("plain", 5, in_subprocess=False, finished=done)
+    assert outcome.complete
+    assert outcome.finished[3] == -3 * one
+    assert outcome.finished[4][0] == 4
+
+
+def test_results_that_came_too_late_do_not_count() -> None:
+    def batch(*tasks: int) -> TaskResults:
+        numbers = np.array(tasks)
+        return TaskResults(
+            0, numbers, numbers, np.zeros(len(tasks)), np.repeat(10.0 * numbers, numbers)
+        )
+
+    finished = FinishedTasks(4, float)
+    assert finished.add(batch(1, 2)).tolist() == [1, 2]
+    assert finished.add(batch(2, 3, 1, 0)).tolist() == [3, 0]
+    assert finished.add(batch(3)).tolist() == []
+    assert finished.num_done == 4
+    again = FinishedTasks(4, float)
+    for own in finished.kept():
+        assert len(again.add(own)) == len(own.tasks)
+    assert again.num_done == 4
+    for task in range(4):
+        np.testing.assert_array_equal(again[task], np.full(task, 10.0 * task))
+
+
+class Impatient(NullMonitor):
+    """Stops a run after a while."""
+
+    def __init__(self, after: float, grace: float) -> None:
+        self.after, self.grace = after, grace
+
+    def __call__(self, standing: Progress) -> StopRequest | None:
+        late = standing.seconds > self.after
+        return StopRequest("enough", time.monotonic() + self.grace) if late else None
+
+
+@BOTH
+def test_a_stop_keeps_what_is_finished(in_subprocess: bool) -> None:
+    begun = time.monotonic()
+    outcome = run("slow", 100, in_subprocess=in_subprocess, watch=Impatient(1.0, 0.3))
+    assert time.monotonic() - begun < 5
+    assert outcome.stopped == "enough"
+    assert not outcome.complete
+    assert 1 <= outcome.finished.num_done < 40
+
+
+def test_a_deadline_lets_tasks_finish() -> None:
+    watch = NullMonitor()
+    watch.deadline = time.monotonic() + 1.5  # type: ignore[assignment]
+    outcome = run("slow", 100, in_subprocess=False, watch=watch)
+    assert "no task fits" in outcome.stopped
+    assert 1 <= outcome.finished.num_done <= 16

@@ -1,0 +1,154 @@
+"""Several jobs at work on one output: each task once, the same answer bit for bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import hpcq
+from hpcq.cli.main import main
+from hpcq.runs.status import members_of
+from tests.kill_and_resume import write_circuit
+from tests.support.launch import environment, launcher
+from tests.support.launch import hpcq as run_hpcq
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return write_circuit(tmp_path_factory.mktemp("job"), layers=24)
+
+
+@pytest.fixture(scope="module")
+def values(job: list[str]) -> list[float]:
+    return json.loads(run_hpcq("run", *job, "--json").stdout)["expectation_values"]
+
+
+def start(*arguments: str | Path, ranks: int = 1) -> subprocess.Popen[str]:
+    prefix = [] if ranks == 1 else [str(launcher()), "-n", str(ranks)]
+    command = [*prefix, sys.executable, "-m", "hpcq", "run", *map(str, arguments), "--shared"]
+    return subprocess.Popen(
+        [*command, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+
+
+def wait_for(condition: object, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def ended(running: subprocess.Popen[str]) -> dict:
+    out, said = running.communicate(timeout=90)
+    assert running.returncode == 0, said
+    return json.loads(out)
+
+
+def tasks_done(output: Path, key: str = "tasks") -> int:
+    return sum(own[key] or 0 for own in hpcq.load(output).provenance["members"])
+
+
+def test_four_jobs_do_each_task_once(job: list[str], values: list[float], tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    first = start(*job, "-o", output)
+    time.sleep(1.0)
+    found = [ended(own) for own in (first, *(start(*job, "-o", output) for _ in range(3)))]
+    assert all(own["expectation_values"] == values for own in found)
+    assert hpcq.load(output).expectation_values.tolist() == values
+    assert tasks_done(output) == 272
+    assert tasks_done(output, "again") == 0
+    assert [own.name for own in tmp_path.iterdir()] == ["out.h5"]
+    again = run_hpcq("run", *job, "-o", output, "--shared")
+    assert again.returncode == 0
+    assert "complete already" in again.stderr
+    assert [own.name for own in tmp_path.iterdir()] == ["out.h5"]
+
+
+def test_what_a_killed_job_had_is_done_by_others(
+    job: list[str], values: list[float], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.h5"
+    own = (*job, "-o", output, "--claim-seconds", "2", "--checkpoint-seconds", "0.2")
+    killed, other = start(*own), start(*own)
+    wait_for(lambda: len(list((tmp_path / "out.h5.parts").glob("part.*"))) > 4)
+    killed.kill()
+    killed.wait()
+    assert ended(other)["expectation_values"] == values
+    assert 272 <= tasks_done(output) < 300, "what the dead one had claimed is done again"
+
+
+@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+def test_all_stop_and_others_go_on(job: list[str], values: list[float], tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    both = [start(*job, "-o", output), start(*job, "-o", output)]
+    folder = tmp_path / "out.h5.parts"
+    wait_for(lambda: [own["done"] > 0 for own in members_of(folder)] == [True, True])
+    status = json.loads(run_hpcq("status", output, "--json").stdout)
+    assert status["state"] == "RUNNING"
+    for running in both:
+        running.terminate()
+    for running in both:
+        _, said = running.communicate(timeout=20)
+        assert running.returncode == 75, said
+    status = json.loads(run_hpcq("status", output, "--json").stdout)
+    assert status["state"] == "STOPPED"
+    assert len(status["members"]) == 2
+    alone = run_hpcq("run", *job, "-o", output)
+    assert alone.returncode == 2
+    assert "expected --shared" in alone.stderr
+    other = run_hpcq("run", *job, "-o", output, "--shared", "--precision", "single")
+    assert other.returncode == 2
+    assert "precision" in other.stderr
+    assert ended(start(*job, "-o", output, ranks=2))["expectation_values"] == values
+    assert tasks_done(output) == 272, "nobody was killed, so nothing is done twice"
+    assert json.loads(run_hpcq("status", output, "--json").stdout)["state"] == "DONE"
+
+
+def test_shots_are_shared_too(tmp_path: Path) -> None:
+    asked = ("example:lattices", "--max-qubits", "18", "--memory", "1G", "--threads", "1")
+    shots = (*asked, "--shots", "200000")
+    alone, shared = tmp_path / "alone.h5", tmp_path / "shared.h5"
+    assert run_hpcq("run", *shots, "-o", alone).returncode == 0
+    wanted = hpcq.load(alone)
+    jobs = [start(*shots, "-o", shared) for _ in range(3)]
+    wait_for((tmp_path / "shared.h5.parts" / "run").exists)
+    more = run_hpcq("run", *asked, "--shots", "300000", "-o", shared, "--shared")
+    assert more.returncode == 2
+    assert "shots" in more.stderr
+    found = [ended(own) for own in jobs]
+    assert all(own["expectation_values"] == wanted.expectation_values.tolist() for own in found)
+    assert hpcq.load(shared).standard_errors.tolist() == wanted.standard_errors.tolist()
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--precision", "single"), ("--observable", "X1"), ("--device", "gpu")]
+)
+def test_who_is_refused_leaves_nothing(
+    wrong: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Or the right command would be refused afterwards."""
+    output = tmp_path / "out.h5"
+    asked = ["run", "example:lattices", "--max-qubits", "18", "-o", str(output)]
+    assert main([*asked, "--observable", "Z0"]) == 0
+    if "gpu" in wrong:
+        output.unlink()
+    assert main([*asked, "--observable", "Z0", "--shared", *wrong]) == 2
+    assert not (tmp_path / "out.h5.parts").exists()
+    assert main([*asked, "--observable", "Z0"]) == 0
+    assert main([*asked, "--observable", "Z0", "--shared"]) == 0
+    capsys.readouterr()
+
+
+def test_without_an_output_it_is_refused(job: list[str]) -> None:
+    done = run_hpcq("run", *job, "--shared")
+    assert done.returncode == 2
+    assert "shared: given without an output" in done.stderr
