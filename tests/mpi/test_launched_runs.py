@@ -30,7 +30,7 @@ def circuit(tmp_path: Path) -> Path:
 def test_the_mpi_tests_pass(ranks: int) -> None:
     done = run(
         *(sys.executable, "-m", "mpi4py", "-m", "pytest", "-x", "--with-mpi", "-q"),
-        *("-p", "no:cacheprovider", ROOT / "tests" / "mpi"),
+        *("-p", "no:cacheprovider", ROOT / "tests" / "mpi" / "test_mpi_farm.py"),
         ranks=ranks,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Run by ``mpirun -n N python -m mpi4py -m pytest --with-mpi tests/mpi``; see tests/mpi/test_launched_runs.py."""
+"""Run by ``mpirun -n N python -m mpi4py -m pytest --with-mpi``; see test_launched_runs.py."""
 
 from __future__ import annotations
 

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 
+from hpcq.circuits.port_markers import PORT_MARKERS
 from hpcq.core.errors import InputError, MissingDependencyError
 from hpcq.cutting.cut_circuit import cut_circuit, pieces
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
-from hpcq.cutting.subcircuits import PORT_MARKERS, CutCircuit
+from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.reports.drawing import check_drawing, draw_cuts
 from hpcq.reports.drawing.canvas import CUT, FAINT, INK, colour
 from hpcq.reports.drawing.layout import layout
