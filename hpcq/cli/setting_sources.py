@@ -23,7 +23,7 @@ _OTHERS = (
     *(
         "HPCQ_AER_MPI",
         "HPCQ_CALIBRATION",
-        "HPCQ_CARDS_SEEN",
+        "HPCQ_GPUS_SEEN",
         "HPCQ_RANK_0",
         "HPCQ_START_SECONDS",
         "HPCQ_WORKERS",

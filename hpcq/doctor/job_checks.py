@@ -45,7 +45,7 @@ class Place:
         host: Its node.
         cores: The cores it may run on.
         threads: How many of them fall to it.
-        cards: The cards it may use, by names that are the same for all ranks of the node.
+        gpus: The GPUs it may use, by names that are the same for all ranks of the node.
         computes: Whether it computes, and does not only schedule.
         faults: What the file system does not do, seen from there.
     """
@@ -53,7 +53,7 @@ class Place:
     host: str
     cores: Sequence[int]
     threads: int
-    cards: Sequence[str]
+    gpus: Sequence[str]
     computes: bool
     faults: Sequence[str]
 
@@ -72,7 +72,7 @@ def examine_batch(environment: Environment = os.environ) -> list[Finding]:
         return [_outside(), _files(places, faults)]
     findings = [_slurm(environment), _launch(places, environment)]
     findings += [_binding(places, environment), _threads(places, environment)]
-    findings += [*_cards(places, environment), _time(environment), _files(places, faults)]
+    findings += [*_gpus(places, environment), _time(environment), _files(places, faults)]
     return findings
 
 
@@ -86,7 +86,7 @@ def _gathered(farm: Farm, environment: Environment) -> tuple[list[Place], tuple[
             _host(environment),
             sorted(usable_cores()),
             farm.local_share()[0],
-            _known_cards(visible_gpus(environment), environment),
+            _comparable_gpus(visible_gpus(environment), environment),
             farm.computes,
             trying.look(folder) if other else [],
         )
@@ -104,14 +104,14 @@ def _host(environment: Environment) -> str:
     return re.sub(r"[^0-9A-Za-z_.-]", "?", name) or "?"
 
 
-def _known_cards(cards: Sequence[str], environment: Environment) -> list[str]:
-    """Name cards so that ranks can compare them; the first card of two ranks may be two cards."""
-    if not cards or not shutil.which("nvidia-smi"):
+def _comparable_gpus(gpus: Sequence[str], environment: Environment) -> list[str]:
+    """Name GPUs so that ranks can compare them: two ranks' GPU 0 may be different GPUs."""
+    if not gpus or not shutil.which("nvidia-smi"):
         own = environment.get("SLURM_LOCALID", "") if "SLURM_GPUS_PER_TASK" in environment else ""
-        return [f"{own}/{card}" if own else card for card in cards]
+        return [f"{own}/{gpu}" if own else gpu for gpu in gpus]
     said = launching.answer(["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"])
     known = {str(index): line.strip() for index, line in enumerate(said.splitlines())}
-    return [known.get(card, card) for card in cards]
+    return [known.get(gpu, gpu) for gpu in gpus]
 
 
 def _outside() -> Finding:
@@ -203,25 +203,25 @@ def _threads(places: Sequence[Place], environment: Environment) -> Finding:
     return Finding("threads", text)
 
 
-def _cards(places: Sequence[Place], environment: Environment) -> Iterator[Finding]:
-    """Tell who takes which card; as ranks of a node take them in turn."""
+def _gpus(places: Sequence[Place], environment: Environment) -> Iterator[Finding]:
+    """Report which GPU each rank takes; ranks of a node take them in turn."""
     node = _number(environment, "SLURM_GPUS_ON_NODE") or 0
     asked = node or any(environment.get(name, "0") not in ("", "0") for name in _GPUS)
-    if not asked and not any(place.cards for place in places):
+    if not asked and not any(place.gpus for place in places):
         return
-    bare = next((rank for rank, own in enumerate(places) if own.computes and not own.cards), None)
+    bare = next((rank for rank, own in enumerate(places) if own.computes and not own.gpus), None)
     if bare is not None:
         text = f"GPUs were asked for, but rank {bare} on {places[bare].host} sees none"
         advice = "expected srun --gpus-per-node=N, and CUDA_VISIBLE_DEVICES left alone"
-        yield Finding("cards", text, advice=advice)
+        yield Finding("gpus", text, advice=advice)
         return
     taken: dict[str, Counter[str]] = {}
     seen: dict[str, set[str]] = {}
     for place in places:
         if place.computes:
             on_node = taken.setdefault(place.host, Counter())
-            on_node[place.cards[sum(on_node.values()) % len(place.cards)]] += 1
-            seen.setdefault(place.host, set()).update(place.cards)
+            on_node[place.gpus[sum(on_node.values()) % len(place.gpus)]] += 1
+            seen.setdefault(place.host, set()).update(place.gpus)
     host = max(taken, key=lambda own: max(taken[own].values()))
     count, most = max(node, len(seen[host])), max(taken[host].values())
     ranks = "1 rank" if taken[host].total() == 1 else f"{taken[host].total()} ranks"
@@ -236,7 +236,7 @@ def _cards(places: Sequence[Place], environment: Environment) -> Iterator[Findin
         advice = f"{most} share one: --ntasks-per-node={wanted} gives each its own"
     elif len(taken[host]) < count and (len(places) > 1 or launched(environment)):
         advice = f"{count - len(taken[host])} idle: expected --ntasks-per-node={wanted}"
-    yield Finding("cards", text, advice=advice)
+    yield Finding("gpus", text, advice=advice)
 
 
 def _time(environment: Environment) -> Finding:

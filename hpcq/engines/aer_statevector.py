@@ -17,8 +17,8 @@ from hpcq.engines.gpu import check_aer_build
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-CURE = "install it with: pip install 'hpcq[cpu]' (or 'hpcq[gpu]' for NVIDIA cards)"
-GPU_CURE = "for NVIDIA cards: pip uninstall qiskit-aer, then pip install 'hpcq[gpu]'"
+CURE = "install it with: pip install 'hpcq[cpu]' (or 'hpcq[gpu]' for NVIDIA GPUs)"
+GPU_CURE = "for NVIDIA GPUs: pip uninstall qiskit-aer, then pip install 'hpcq[gpu]'"
 WITHOUT_GPUS = "this qiskit-aer is built without GPU support"
 
 
@@ -100,7 +100,7 @@ class AerEngine:
 def choose_device(device: str) -> Device:
     """Resolve ``auto`` to a device that works here.
 
-    Aer lists a GPU even where no card is present, so a simulation is tried.
+    Aer lists a GPU even where none is present, so a simulation is tried.
 
     Raises:
         InputError: If it is none of the three, or a GPU is asked for and none answers.

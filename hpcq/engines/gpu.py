@@ -18,7 +18,7 @@ from hpcq.core.errors import InputError
 _VARIABLE = "CUDA_VISIBLE_DEVICES"
 _DEVICES = Path("/dev")
 _PROC = Path("/proc/driver/nvidia/gpus")
-_CARD = re.compile(r"(GPU-|MIG-|(?=[0-9]+$))[0-9A-Za-z/-]+")
+_GPU_NAME = re.compile(r"(GPU-|MIG-|(?=[0-9]+$))[0-9A-Za-z/-]+")
 _QUERY = ("--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits")
 # Open MPI, MPICH, Intel, Cray, Spectrum; a repaired wheel puts a hash after the name.
 _MPI = re.compile(rb"libmpi(ch)?(cxx)?(_\w+)?[-.]")
@@ -28,25 +28,25 @@ _LOAD, _DYNAMIC, _NEEDED, _STRTAB = 1, 2, 1, 5  # of ELF: PT_, PT_, DT_, DT_
 def visible_gpus(
     environment: Mapping[str, str] = os.environ, devices: Path = _DEVICES, proc: Path = _PROC
 ) -> tuple[str, ...]:
-    """The cards that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
+    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
 
-    The variable decides where it is set, read as CUDA reads it: an entry that names no card (-1,
-    ``NoDevFiles``) or names it in another way than the first hides itself and all after it, and
-    a card named twice hides all. Otherwise the device files that may be opened are counted, or
-    where there are none the driver's entries; CUDA numbers cards from 0, whatever the files'
-    names.
+    Where the variable is set, it decides, read as CUDA reads it: an entry that names no GPU (-1,
+    ``NoDevFiles``) or that uses another form of name than the first entry hides itself and all
+    entries after it; a GPU named twice hides all. Where it is not set, the device files that this
+    process may open are counted, or the driver's entries if there are no device files. CUDA
+    numbers GPUs from 0, whatever the files' names.
     """
     if _VARIABLE not in environment:
         files = [file for file in _entries(devices) if re.fullmatch("nvidia[0-9]+", file.name)]
-        cards = [file for file in files if os.access(file, os.R_OK | os.W_OK)]
-        return tuple(map(str, range(len(cards if files else _entries(proc)))))
+        gpus = [file for file in files if os.access(file, os.R_OK | os.W_OK)]
+        return tuple(map(str, range(len(gpus if files else _entries(proc)))))
     named: list[re.Match[str]] = []
     for entry in environment[_VARIABLE].split(","):
-        card = _CARD.fullmatch(entry.strip())
-        if not card or (named and card[1] != named[0][1]):
+        gpu = _GPU_NAME.fullmatch(entry.strip())
+        if not gpu or (named and gpu[1] != named[0][1]):
             break
-        named.append(card)
-    names = tuple(card[0] for card in named)
+        named.append(gpu)
+    names = tuple(gpu[0] for gpu in named)
     return names if len(set(names)) == len(names) else ()
 
 
@@ -57,9 +57,9 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def pick_gpu(local_rank: int, cards: Sequence[str]) -> str | None:
-    """The card of a rank, in turn by its number on the node; None where there is no card."""
-    return cards[local_rank % len(cards)] if cards else None
+def pick_gpu(local_rank: int, gpus: Sequence[str]) -> str | None:
+    """Return the GPU of a rank: a node's ranks take its GPUs in turn; None without GPUs."""
+    return gpus[local_rank % len(gpus)] if gpus else None
 
 
 def assign_gpu(
@@ -68,27 +68,27 @@ def assign_gpu(
     devices: Path = _DEVICES,
     proc: Path = _PROC,
 ) -> str | None:
-    """Pick this process's card and hide the others from CUDA; call it before Aer is imported.
+    """Pick this process's GPU and hide the others from CUDA; call it before Aer is imported.
 
-    A card that the launcher bound to this rank alone is kept, whatever the rank's number; so a
-    second call changes nothing. Where there is no card, the environment is left as it is.
-    None for the rank, one that only schedules, hides all cards.
+    A GPU that the launcher bound to this rank alone is kept, whatever the rank's number, so a
+    second call changes nothing. Without GPUs the environment is left as it is. Pass None as the
+    local rank of a process that only schedules, and all GPUs are hidden from it.
     """
     if local_rank is None:
         environment[_VARIABLE] = ""
         return None
-    card = pick_gpu(local_rank, visible_gpus(environment, devices, proc))
-    if card is not None:
-        environment[_VARIABLE] = card
-    return card
+    gpu = pick_gpu(local_rank, visible_gpus(environment, devices, proc))
+    if gpu is not None:
+        environment[_VARIABLE] = gpu
+    return gpu
 
 
-def ranks_sharing(local_ranks: int, cards: int) -> int:
-    """How many of a node's ranks share its busiest card, taken in turn; 0 without cards.
+def ranks_sharing(local_ranks: int, gpus: int) -> int:
+    """Return how many of a node's ranks share its busiest GPU; 0 without GPUs.
 
-    Where each rank is bound to its own card, that is 1: count all cards, not what a rank sees.
+    Pass the number of all GPUs of the node: a rank that is bound to a GPU sees only that one.
     """
-    return -(-local_ranks // cards) if cards > 0 else 0
+    return -(-local_ranks // gpus) if gpus > 0 else 0
 
 
 def _run(command: Sequence[str]) -> str:
@@ -97,15 +97,16 @@ def _run(command: Sequence[str]) -> str:
     ).stdout
 
 
-def gpu_memory(card: str, ask: Callable[[Sequence[str]], str] = _run) -> int | None:
-    """Free bytes of a card's memory; None where ``nvidia-smi``, run by ``ask``, doesn't tell.
+def gpu_memory(gpu: str, run: Callable[[Sequence[str]], str] = _run) -> int | None:
+    """Return the free bytes of a GPU's memory, or None if ``nvidia-smi`` does not report them.
 
-    None for a MIG slice, too: ``nvidia-smi`` is asked about whole cards only.
+    MIG slices give None too, because ``nvidia-smi`` reports the memory of whole GPUs only.
+    ``run`` runs the command and returns what it prints.
     """
-    if card.startswith("MIG-"):
+    if gpu.startswith("MIG-"):
         return None
     try:
-        total, free = map(int, ask(["nvidia-smi", *_QUERY, "-i", card]).split(","))
+        total, free = map(int, run(["nvidia-smi", *_QUERY, "-i", gpu]).split(","))
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return min(total, free) << 20 if total > 0 <= free else None

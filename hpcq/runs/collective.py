@@ -37,8 +37,8 @@ _KINDS: dict[str, type[HpcqError]] = {
 }
 """The errors that ranks can tell each other of, by a name for each."""
 
-_SEEN = "HPCQ_CARDS_SEEN"
-"""Environment variable of this process and its children: cards there were before one was taken."""
+_SEEN = "HPCQ_GPUS_SEEN"
+"""Environment variable of this process and its children: number of GPUs before one was taken."""
 
 _SHOWN = 3
 """Failures that a message names."""
@@ -136,37 +136,37 @@ def _heard(told: Sequence[str]) -> HpcqError:
 def device_of(farm: Farm, device: str) -> Device:
     """Choose this rank's device; where one rank cannot, all refuse.
 
-    Each rank of a node takes the next of its cards, before Aer is loaded; a rank that only
+    Each rank of a node takes the next of its GPUs, before Aer is loaded; a rank that only
     schedules takes none.
     """
-    place = _card_place(farm, device)
+    place = _take_gpu(farm, device)
     if place is None and device in ("auto", "gpu"):
         device = "cpu"
     return all_ranks_or_none(farm, lambda: choose_device(device))
 
 
 def min_rank_resources(farm: Farm, device: str) -> tuple[int, int]:
-    """Return the cores and the bytes of memory that every rank has, on its card too."""
+    """Return the cores and the bytes of memory that every rank has, on its GPU too."""
     cores, memory = farm.local_share()
-    place = _card_place(farm, device)
+    place = _take_gpu(farm, device)
     if place is not None and device != "cpu" and is_gpu_build():
-        card = pick_gpu(0, visible_gpus())
-        size = None if card is None else gpu_memory(card)
+        gpu = pick_gpu(0, visible_gpus())
+        size = None if gpu is None else gpu_memory(gpu)
         if size is not None:
             memory = min(memory, size // ranks_sharing(place[1], place[2]))
     return farm.smallest(cores), farm.smallest(memory)
 
 
-def _card_place(farm: Farm, device: str) -> tuple[int, int, int] | None:
-    """Take a card; return this rank's place, the ranks that compute here, and their cards."""
+def _take_gpu(farm: Farm, device: str) -> tuple[int, int, int] | None:
+    """Take a GPU; return this rank's place, the ranks that compute here, and their GPUs."""
     place, ranks = farm.local_place()
     if not farm.computes:
         if device != "cpu":
             assign_gpu(None)
         return None
-    cards = len(visible_gpus())
-    if device != "cpu" and cards and _SEEN not in os.environ:
-        os.environ[_SEEN] = str(cards)  # before all but one are hidden
+    gpus = len(visible_gpus())
+    if device != "cpu" and gpus and _SEEN not in os.environ:
+        os.environ[_SEEN] = str(gpus)  # before all but one are hidden
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         assign_gpu(place)
     bound = "SLURM_GPUS_PER_TASK" in os.environ

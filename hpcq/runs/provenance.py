@@ -96,14 +96,14 @@ class RunAccounting:
         """Return what this start cost."""
         seconds = sum(self._laps.seconds.values())
         ranks = self._farm.size
-        cards = sum("gpu" in name.split(maxsplit=1)[1] for name in self._where)
+        gpus = sum("gpu" in name.split(maxsplit=1)[1] for name in self._where)
         busy = sum(self._ledger.busy.values())
         return {
             "ranks": ranks,
             "seconds": dict(self._laps.seconds),
             "rank_seconds": {k: round(v * ranks, 6) for k, v in self._laps.seconds.items()},
             "core_seconds": round(seconds * ranks * self._threads, 6),
-            "gpu_seconds": round(seconds * cards, 6),
+            "gpu_seconds": round(seconds * gpus, 6),
             "busy_seconds": round(busy, 6),
             "idle_seconds": round(max(0.0, seconds * ranks - busy), 6),
             "subcircuit_seconds": {

@@ -25,11 +25,11 @@ def place(
     host: str = "n1",
     cores: Sequence[int] = (0, 1),
     threads: int = 2,
-    cards: Sequence[str] = (),
+    gpus: Sequence[str] = (),
     computes: bool = True,
     faults: Sequence[str] = (),
 ) -> Place:
-    return Place(host, cores, threads, cards, computes, faults)
+    return Place(host, cores, threads, gpus, computes, faults)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_ranks_that_share_cores_and_idle_cores_are_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("cards", "on_node", "advice"),
+    ("gpus", "on_node", "advice"),
     [
         ([("0",), ("1",)], 2, ""),
         ([("0", "1"), ("0", "1")], 2, ""),
@@ -148,24 +148,24 @@ def test_ranks_that_share_cores_and_idle_cores_are_warned_of(
     ],
 )
 @pytest.mark.usefixtures("slurm")
-def test_ranks_and_cards_that_do_not_match_are_warned_of(
-    cards: list[tuple[str, ...]], on_node: int, advice: str, monkeypatch: pytest.MonkeyPatch
+def test_ranks_and_gpus_that_do_not_match_are_warned_of(
+    gpus: list[tuple[str, ...]], on_node: int, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "is_gpu_build", lambda: True)
-    places = [place(cards=own) for own in cards]
-    found = examined(monkeypatch, places, **step(len(cards), SLURM_GPUS_ON_NODE=str(on_node)))
-    assert found["cards"].advice.startswith(advice)
-    assert bool(found["cards"].advice) == bool(advice)
+    places = [place(gpus=own) for own in gpus]
+    found = examined(monkeypatch, places, **step(len(gpus), SLURM_GPUS_ON_NODE=str(on_node)))
+    assert found["gpus"].advice.startswith(advice)
+    assert bool(found["gpus"].advice) == bool(advice)
 
 
 @pytest.mark.usefixtures("slurm")
-def test_cards_are_not_mentioned_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "cards" not in examined(monkeypatch, [place()], **step(1))
+def test_gpus_are_not_mentioned_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "gpus" not in examined(monkeypatch, [place()], **step(1))
 
 
-def test_the_same_number_of_two_ranks_may_be_two_cards(slurm: Path) -> None:
+def test_the_same_number_on_two_ranks_may_be_two_gpus(slurm: Path) -> None:
     executable(slurm / "nvidia-smi", "echo GPU-a; echo GPU-b")
-    assert job._known_cards(("1", "0", "7", "GPU-x"), {}) == [
+    assert job._comparable_gpus(("1", "0", "7", "GPU-x"), {}) == [
         "GPU-b",
         "GPU-a",
         "7",

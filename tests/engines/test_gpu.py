@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hpcq.core.errors import InputError
-from hpcq.engines import gpu as gpus
+from hpcq.engines import gpu as gpu_module
 from hpcq.engines.gpu import (
     aer_is_mpi_build,
     assign_gpu,
@@ -35,7 +35,7 @@ needs_gcc = pytest.mark.skipif(
 
 @pytest.fixture
 def node(tmp_path: Path) -> tuple[Path, Path]:
-    """A node with cards 0, 1 and 3 and the files that the driver puts beside them."""
+    """A node with GPUs 0, 1 and 3 and the files that the driver puts beside them."""
     devices, proc = tmp_path / "dev", tmp_path / "gpus"
     names = ("nvidia0", "nvidia1", "nvidia3", "nvidiactl", "nvidia-uvm", "nvidia-modeset", "null")
     devices.mkdir()
@@ -48,7 +48,7 @@ def node(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(
-    ("listed", "cards"),
+    ("listed", "gpus"),
     [
         ("", ()),
         (" ", ()),
@@ -73,19 +73,19 @@ def node(tmp_path: Path) -> tuple[Path, Path]:
     ],
 )
 def test_the_variable_decides_as_it_does_for_cuda(
-    listed: str, cards: tuple[str, ...], node: tuple[Path, Path]
+    listed: str, gpus: tuple[str, ...], node: tuple[Path, Path]
 ) -> None:
-    assert visible_gpus({VARIABLE: listed}, *node) == cards
+    assert visible_gpus({VARIABLE: listed}, *node) == gpus
 
 
-def test_cards_are_counted_where_the_variable_is_not_set(node: tuple[Path, Path]) -> None:
+def test_gpus_are_counted_where_the_variable_is_not_set(node: tuple[Path, Path]) -> None:
     devices, proc = node
     assert visible_gpus({}, devices, proc) == ("0", "1", "2")  # nvidia3 is CUDA's third
     assert visible_gpus({}, devices / "none", proc) == ("0", "1")
     assert visible_gpus({}, devices / "none", proc / "none") == ()
 
 
-def test_a_device_file_that_may_not_be_opened_is_no_card(
+def test_a_device_file_that_may_not_be_opened_is_no_gpu(
     node: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allowed = "nvidia3"
@@ -95,7 +95,7 @@ def test_a_device_file_that_may_not_be_opened_is_no_card(
     assert visible_gpus({}, *node) == ()  # and the driver's entries don't bring them back
 
 
-def test_cards_are_picked_in_turn() -> None:
+def test_gpus_are_picked_in_turn() -> None:
     assert [pick_gpu(rank, ("a", "b", "c")) for rank in range(5)] == ["a", "b", "c", "a", "b"]
     assert pick_gpu(3, ()) is None
 
@@ -103,21 +103,21 @@ def test_cards_are_picked_in_turn() -> None:
 @pytest.mark.parametrize("local_rank", range(4))
 def test_taking_twice_changes_nothing(local_rank: int, node: tuple[Path, Path]) -> None:
     environment: dict[str, str] = {}
-    card = assign_gpu(local_rank, environment, *node)
-    assert card == str(local_rank % 3)
-    assert environment == {VARIABLE: card}
-    assert assign_gpu(local_rank, environment, *node) == card
-    assert environment == {VARIABLE: card}
+    gpu = assign_gpu(local_rank, environment, *node)
+    assert gpu == str(local_rank % 3)
+    assert environment == {VARIABLE: gpu}
+    assert assign_gpu(local_rank, environment, *node) == gpu
+    assert environment == {VARIABLE: gpu}
 
 
-def test_a_card_bound_by_the_launcher_is_taken_whatever_the_rank() -> None:
+def test_a_gpu_bound_by_the_launcher_is_taken_whatever_the_rank() -> None:
     for local_rank, bound in enumerate(("0", "3", UUID, MIG)):
         environment = {VARIABLE: bound}
         assert assign_gpu(local_rank, environment) == bound
         assert environment == {VARIABLE: bound}
 
 
-def test_a_rank_that_only_schedules_hides_all_cards(node: tuple[Path, Path]) -> None:
+def test_a_rank_that_only_schedules_hides_all_gpus(node: tuple[Path, Path]) -> None:
     environment = {VARIABLE: "0,1"}
     for _ in range(2):
         assert assign_gpu(None, environment, *node) is None
@@ -126,7 +126,7 @@ def test_a_rank_that_only_schedules_hides_all_cards(node: tuple[Path, Path]) -> 
     assert environment == {VARIABLE: ""}
 
 
-def test_without_cards_the_environment_is_left_as_it_is(tmp_path: Path) -> None:
+def test_without_gpus_the_environment_is_left_as_it_is(tmp_path: Path) -> None:
     for environment in ({}, {VARIABLE: "-1"}, {VARIABLE: "NoDevFiles"}):
         before = dict(environment)
         assert assign_gpu(1, environment, tmp_path, tmp_path) is None
@@ -142,11 +142,11 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
 
 def test_ranks_sharing() -> None:
     counts = [(4, 4), (5, 4), (8, 4), (1, 4), (0, 4), (3, 0)]
-    assert [ranks_sharing(ranks, cards) for ranks, cards in counts] == [1, 2, 2, 1, 0, 0]
+    assert [ranks_sharing(ranks, gpus) for ranks, gpus in counts] == [1, 2, 2, 1, 0, 0]
     for ranks in range(12):
-        for cards in range(1, 5):
-            taken = [pick_gpu(rank, "abcd"[:cards]) for rank in range(ranks)]
-            assert ranks_sharing(ranks, cards) == max(map(taken.count, taken), default=0)
+        for gpus in range(1, 5):
+            taken = [pick_gpu(rank, "abcd"[:gpus]) for rank in range(ranks)]
+            assert ranks_sharing(ranks, gpus) == max(map(taken.count, taken), default=0)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +196,9 @@ def test_memory_is_unknown_where_nvidia_smi_fails(error: Exception) -> None:
     assert gpu_memory("0", ask) is None
 
 
-@pytest.mark.parametrize("card", [MIG, OLD_MIG])
-def test_a_slice_is_not_taken_for_its_card(card: str) -> None:
-    assert gpu_memory(card, lambda _: "81559, 80912\n") is None
+@pytest.mark.parametrize("gpu", [MIG, OLD_MIG])
+def test_a_slice_is_not_taken_for_its_gpu(gpu: str) -> None:
+    assert gpu_memory(gpu, lambda _: "81559, 80912\n") is None
 
 
 def test_memory_from_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,9 +314,9 @@ def test_a_damaged_library_is_no_mpi_build(tmp_path: Path) -> None:
 
 def test_no_aer_is_no_mpi_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not aer_is_mpi_build(tmp_path)
-    monkeypatch.setattr(gpus, "find_spec", lambda _: None)
+    monkeypatch.setattr(gpu_module, "find_spec", lambda _: None)
     assert not aer_is_mpi_build()
-    monkeypatch.setattr(gpus, "find_spec", lambda name: ModuleSpec(name, None))
+    monkeypatch.setattr(gpu_module, "find_spec", lambda name: ModuleSpec(name, None))
     assert not aer_is_mpi_build()
     check_aer_build({})
 
@@ -330,7 +330,7 @@ def test_the_installed_aer_is_found_and_nothing_is_loaded(tmp_path: Path) -> Non
         "heavy = {'numpy', 'mpi4py', 'qiskit', 'qiskit_aer'}; found = aer_is_mpi_build();"
         "print(found, sorted(heavy & set(sys.modules)))"
     )
-    root = str(Path(gpus.__file__).parents[2])
+    root = str(Path(gpu_module.__file__).parents[2])
     path = os.pathsep.join([str(tmp_path), root])
     for paths, answer in ((path, "True []\n"), (root, "False []\n")):
         ran = subprocess.run(

@@ -65,7 +65,7 @@ def test_large_results_come_whole() -> None:
         assert [own[-1] for own in outcome.finished] == [0.0, 1.0, 2.0]
 
 
-def test_each_rank_of_a_node_takes_a_card() -> None:
+def test_each_rank_of_a_node_takes_a_gpu() -> None:
     from mpi4py import MPI
 
     from hpcq.engines.gpu import pick_gpu
@@ -75,8 +75,8 @@ def test_each_rank_of_a_node_takes_a_card() -> None:
     place, ranks = MpiFarm(comm).local_place()
     assert comm.allgather(place) == list(range(comm.size))
     assert ranks == comm.size
-    cards = comm.allgather(pick_gpu(place, ("4", "7")))
-    assert cards == (["4", "7"] * comm.size)[: comm.size]
+    gpus = comm.allgather(pick_gpu(place, ("4", "7")))
+    assert gpus == (["4", "7"] * comm.size)[: comm.size]
 
 
 def test_bytes_and_the_smallest_number_reach_every_rank() -> None:
@@ -198,8 +198,8 @@ def test_every_rank_says_why_it_cannot() -> None:
     everybody = set(range(farm.size))
     with pytest.raises(MissingDependencyError, match=rf"^no Aer \(all {farm.size} ranks\)$"):
         all_ranks_or_none(farm, lambda: refuse(MissingDependencyError("no Aer"), everybody))
-    with pytest.raises(InputError, match=r"^rank 1 on [^ ]+: no card$"):
-        all_ranks_or_none(farm, lambda: refuse(InputError("no card"), {1}))
+    with pytest.raises(InputError, match=r"^rank 1 on [^ ]+: no GPU$"):
+        all_ranks_or_none(farm, lambda: refuse(InputError("no GPU"), {1}))
     with pytest.raises(InputError) as caught:
         all_ranks_or_none(farm, lambda: refuse(InputError(f"reason {farm.rank}"), everybody))
     assert all(f"rank {rank} on " in str(caught.value) for rank in everybody)

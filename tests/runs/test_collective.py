@@ -18,15 +18,15 @@ KINDS = [
 
 
 def test_the_same_reasons_are_said_once_and_none_is_lost() -> None:
-    said = [("", "a", "")] * 3 + [("InputError", "b", "no card")] * 15 + [("", "c", "")]
+    said = [("", "a", "")] * 3 + [("InputError", "b", "no GPU")] * 15 + [("", "c", "")]
     said += [
         ("MissingDependencyError", "d", "no Aer"),
-        ("InputError", "e", "no card"),
+        ("InputError", "e", "no GPU"),
         ("", "e", ""),
     ]
     kind, text = _joint_refusal([json.dumps(own) for own in said])
     assert kind == "InputError"
-    assert text == "ranks 3-17, 20 on b, e: no card; rank 19 on d: no Aer"
+    assert text == "ranks 3-17, 20 on b, e: no GPU; rank 19 on d: no Aer"
     assert _joint_refusal([json.dumps(("InputError", "a", "wrong"))] * 4) == (
         "InputError",
         "wrong (all 4 ranks)",

@@ -157,8 +157,10 @@ def test_the_container_holds_all_that_the_package_is_made_of() -> None:
     assert {"pyproject.toml", "setup.cfg", "README.md", "LICENSE", "hpcq"} <= {*sources}
 
 
-def cards(cluster: Cluster, circuit: Path, folder: Path, *options: str) -> list[tuple[int, ...]]:
-    """Have gpus.sbatch run what only says which card each rank takes: rank, host, card."""
+def gpus_taken(
+    cluster: Cluster, circuit: Path, folder: Path, *options: str
+) -> list[tuple[int, ...]]:
+    """Run gpus.sbatch with a program that prints the GPU of each rank: rank, host, GPU."""
     probe = Path(__file__).parent / "which_gpu.py"
     beside = Path(sys.executable).parent
     env = stand_in(
@@ -171,8 +173,8 @@ def cards(cluster: Cluster, circuit: Path, folder: Path, *options: str) -> list[
         edited("gpus", folder), circuit, sbatch_options=options, cwd=folder, env=env
     )
     said = cluster.finish(job)
-    found = [line.split()[1:] for line in said.splitlines() if line.startswith("card ")]
-    return sorted((int(rank), host, card) for rank, host, card in found)
+    found = [line.split()[1:] for line in said.splitlines() if line.startswith("gpu ")]
+    return sorted((int(rank), host, gpu) for rank, host, gpu in found)
 
 
 @pytest.mark.parametrize(
@@ -187,11 +189,11 @@ def test_each_gpu_has_a_rank_and_rank_0_has_none(
     options: Sequence[str], expected: list[str], cluster: Cluster, circuit: Path, tmp_path: Path
 ) -> None:
     """SLURM hands out stand-ins for devices; which of them a rank takes is hpcq's own choice."""
-    found = cards(cluster, circuit, tmp_path, *options)
-    assert [f"{host} {card}" for _, host, card in found] == expected
+    found = gpus_taken(cluster, circuit, tmp_path, *options)
+    assert [f"{host} {gpu}" for _, host, gpu in found] == expected
 
 
-def test_cards_of_another_job_are_left_alone(
+def test_gpus_of_another_job_are_left_alone(
     cluster: Cluster, circuit: Path, tmp_path: Path
 ) -> None:
     holder = tmp_path / "holder.sh"
@@ -199,7 +201,7 @@ def test_cards_of_another_job_are_left_alone(
     held = cluster.submit(holder, sbatch_options=["--nodelist=c1", "--gpus=1"], cwd=tmp_path)
     cluster.wait(held, "RUNNING")
     one = ("--nodes=1", "--nodelist=c1", "--gpus-per-node=1", "--ntasks-per-node=2")
-    assert cards(cluster, circuit, tmp_path, *one) == [(0, "c1", "-"), (1, "c1", "1")]
+    assert gpus_taken(cluster, circuit, tmp_path, *one) == [(0, "c1", "-"), (1, "c1", "1")]
 
 
 def test_a_run_on_the_ranks_of_gpus_ends(cluster: Cluster, circuit: Path, tmp_path: Path) -> None:
