@@ -35,7 +35,7 @@ STANDARD = {
     name: gate._standard_gate for name, gate in _MAPPING.items() if hasattr(gate, "_standard_gate")
 }
 # Gates that are the same whenever class, width, control state and parameters are the same.
-_TOLD_BY_PARAMETERS = {gate.base_class for gate in _MAPPING.values()} | {
+_DEFINED_BY_PARAMETERS = {gate.base_class for gate in _MAPPING.values()} | {
     gates.MCXGate,
     gates.MCPhaseGate,
 }
@@ -164,7 +164,7 @@ class Expander:
     def _keys(self, operation: Any) -> list[Hashable]:
         keys: list[Hashable] = [id(operation)]
         kind = getattr(operation, "base_class", type(operation))
-        if kind in _TOLD_BY_PARAMETERS or (self._unique_names and _is_plain_gate(operation)):
+        if kind in _DEFINED_BY_PARAMETERS or (self._unique_names and _is_plain_gate(operation)):
             numbers = tuple(operation.params)
             if all(isinstance(number, (int, float)) for number in numbers):
                 state = getattr(operation, "ctrl_state", None)

@@ -55,7 +55,7 @@ def parse(data: bytes, name: str) -> tuple[QuantumCircuit, bool]:
     return _guarded(f"OpenQASM {version}", loader, text, name), version == 2
 
 
-def parse_kept(data: bytes, name: str) -> QuantumCircuit:
+def parse_stored(data: bytes, name: str) -> QuantumCircuit:
     """Return the circuit in QPY bytes of a result, if hpcq may have written it.
 
     Raises:

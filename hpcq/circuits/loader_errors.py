@@ -1,4 +1,4 @@
-"""What Qiskit's loaders of circuits complain of, in one line."""
+"""What Qiskit's circuit loaders complain about, on one line."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from hpcq.circuits.operators import Given, terms_of
+from hpcq.circuits.operators import Given, operator_terms
 from hpcq.circuits.pauli_text import (
     AXES,
     PauliString,
@@ -142,7 +142,7 @@ def read_observables(path: str | os.PathLike[str], num_qubits: int) -> tuple[Obs
     content = _load_json(path, name)
     if not isinstance(content, list) or not content:
         raise InputError(
-            f"{name}: got {strict_json.kind_in_json(content)}, expected a list of observables"
+            f"{name}: got {strict_json.json_type(content)}, expected a list of observables"
         )
     found = tuple(
         _from_mapping(entry, num_qubits, f"{name}: [{index}]")
@@ -202,7 +202,7 @@ def _convert(entry: Any, num_qubits: int, index: int) -> Observable | None:
     if isinstance(entry, Mapping):
         return _from_mapping(entry, num_qubits, f"observables[{index}]")
     where = f"observables[{index}]"
-    terms = terms_of(entry, num_qubits, where)
+    terms = operator_terms(entry, num_qubits, where)
     if terms is not None:
         return Observable(f"observable {index}", tuple(_with_real(terms) or [((), 0.0)]))
     return None
@@ -210,7 +210,7 @@ def _convert(entry: Any, num_qubits: int, index: int) -> Observable | None:
 
 def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
     if not isinstance(entry, Mapping):
-        kind = strict_json.kind_in_json(entry)
+        kind = strict_json.json_type(entry)
         raise InputError(f"{where}: got {kind}, expected an object with name and terms")
     if set(entry) not in ({"name", "terms"}, {"label"}, {"name", "label"}):
         keys = ", ".join(_quoted(key) for key in list(entry)[:5]) or "none"
@@ -224,7 +224,7 @@ def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
     terms = entry["terms"]
     if not isinstance(terms, (list, tuple)) or not terms:
         raise InputError(
-            f"{where}.terms: got {strict_json.kind_in_json(terms)}, expected "
+            f"{where}.terms: got {strict_json.json_type(terms)}, expected "
             "[[Pauli string or label, number], ...]"
         )
     parsed = []

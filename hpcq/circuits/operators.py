@@ -17,7 +17,7 @@ Given = tuple[PauliString, Any, str]
 _LETTERS = {(True, False): "X", (True, True): "Y", (False, True): "Z"}
 
 
-def terms_of(operator: Any, num_qubits: int, where: str) -> list[Given] | None:
+def operator_terms(operator: Any, num_qubits: int, where: str) -> list[Given] | None:
     """Return the terms of a SparsePauliOp, a SparseObservable or a Pauli.
 
     Args:

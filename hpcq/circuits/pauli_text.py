@@ -57,7 +57,7 @@ _EXPECTED = (
 )
 
 
-def as_strings(values: Iterable[Iterable[Sequence[Any]]]) -> tuple[PauliString, ...]:
+def strings_from_json(values: Iterable[Iterable[Sequence[Any]]]) -> tuple[PauliString, ...]:
     """Return Pauli strings that were lists for a while, as in JSON."""
     return tuple(tuple((qubit, letter) for qubit, letter in string) for string in values)
 

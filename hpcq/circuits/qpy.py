@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _OLD_HEADER, _HEADER = struct.Struct("!6s4BQ"), struct.Struct("!6s4BQc")
 _FIRST_PLAIN, _PLAIN_ENCODING = 13, b"p"
 
-_MAX_NOTES = 100_000
-_harmless: set[bytes] = set()
+_MAX_TRUSTED = 100_000
+_trusted_digests: set[bytes] = set()
 """SHA-256 of QPY bytes that this process wrote, or that the reader has read."""
 
 
@@ -41,7 +41,7 @@ def dump(circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> bytes:
     buffer = io.BytesIO()
     qpy.dump(circuits, buffer)
     data = buffer.getvalue()
-    note_harmless(hashlib.sha256(data).digest())
+    mark_trusted(hashlib.sha256(data).digest())
     return data
 
 
@@ -106,13 +106,13 @@ def load(data: bytes, name: str) -> list[QuantumCircuit]:
     return circuits
 
 
-def is_harmless(digest: bytes) -> bool:
+def is_trusted(digest: bytes) -> bool:
     """Say whether this process wrote, or has read, bytes with a SHA-256."""
-    return digest in _harmless
+    return digest in _trusted_digests
 
 
-def note_harmless(digest: bytes) -> None:
+def mark_trusted(digest: bytes) -> None:
     """Remember that bytes with a SHA-256 do no harm."""
-    if len(_harmless) >= _MAX_NOTES:
-        _harmless.clear()
-    _harmless.add(digest)
+    if len(_trusted_digests) >= _MAX_TRUSTED:
+        _trusted_digests.clear()
+    _trusted_digests.add(digest)

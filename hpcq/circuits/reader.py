@@ -66,13 +66,13 @@ def read_circuit(
         InputError: The file is not one readable circuit; the line says why.
         MissingDependencyError: The file is OpenQASM 3 and qiskit_qasm3_import is not installed.
     """
-    with start_reading(path, seconds=seconds, memory_bytes=memory_bytes) as reading:
-        return reading.result()
+    with start_reader(path, seconds=seconds, memory_bytes=memory_bytes) as reader:
+        return reader.result()
 
 
-def start_reading(
+def start_reader(
     path: str | os.PathLike[str], *, seconds: float = 4.0, memory_bytes: int = 1 << 30
-) -> Reading:
+) -> CircuitReader:
     """Start reading a circuit file and return at once; see `read_circuit`.
 
     The reader imports Qiskit and parses the file in a process of its own, so the caller can
@@ -109,13 +109,13 @@ def read_qpys(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
         descriptor = os.dup(file.fileno())
     seconds = _QPY_SECONDS + total * _QPY_BYTE_SECONDS
     memory_bytes = (1 << 30) + total * _QPY_BYTE_BYTES
-    with _start(descriptor, name, seconds, memory_bytes, normal=False) as reading:
-        return reading.results()
+    with _start(descriptor, name, seconds, memory_bytes, normal=False) as reader:
+        return reader.results()
 
 
 def _start(
     descriptor: int, name: str, seconds: float, memory_bytes: int, *, normal: bool
-) -> Reading:
+) -> CircuitReader:
     """Start the reader of an open file, which is closed here."""
     try:
         options = {
@@ -137,10 +137,10 @@ def _start(
         raise InputError(f"{name}: cannot start the reader: {error.strerror}") from None
     finally:
         os.close(descriptor)
-    return Reading(process, name, seconds, memory_bytes, normal=normal)
+    return CircuitReader(process, name, seconds, memory_bytes, normal=normal)
 
 
-class Reading:
+class CircuitReader:
     """A circuit file that is being read; a context manager that ends the reader."""
 
     def __init__(
@@ -185,7 +185,7 @@ class Reading:
             self._process.kill()
         self._process.communicate()
 
-    def __enter__(self) -> Reading:
+    def __enter__(self) -> CircuitReader:
         return self
 
     def __exit__(

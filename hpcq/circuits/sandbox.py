@@ -75,7 +75,7 @@ def _read(
         if len(data) > max_bytes:
             return BAD_INPUT, f"{name}: is larger than {max_bytes >> 20} MiB".encode()
         if not normal:
-            return DONE, dump([formats.parse_kept(own, whose) for whose, own in unpack(data)])
+            return DONE, dump([formats.parse_stored(own, whose) for whose, own in unpack(data)])
         circuit, unique_names = formats.parse(data, name)
         del data
         return DONE, dump(normalise(circuit, name, unique_names=unique_names))

@@ -28,11 +28,11 @@ def load_circuits(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]
     unknown: dict[bytes, tuple[str, bytes]] = {}
     for digest, (name, data) in zip(digests, contents, strict=True):
         qpy.check_header(data, name)
-        if not qpy.is_harmless(digest):
+        if not qpy.is_trusted(digest):
             unknown.setdefault(digest, (name, data))
     found = dict(zip(unknown, read_qpys(list(unknown.values())), strict=True)) if unknown else {}
     for digest in (own for own in unknown if qpy.is_plain(unknown[own][1])):
-        qpy.note_harmless(digest)
+        qpy.mark_trusted(digest)
     return [
         found[digest].copy() if digest in found else qpy.load(data, name)[0]
         for digest, (name, data) in zip(digests, contents, strict=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from hpcq.cli.arguments import run_variables, run_words
 from hpcq.cli.requests import how_to_plan, limits_for, measuring, planned, read_ahead
 from hpcq.core.errors import InputError
-from hpcq.core.files import printable_lines, printable_path, resolved
-from hpcq.core.system import complain
+from hpcq.core.files import printable_lines, printable_path, resolve_path
+from hpcq.core.system import write_stderr
 from hpcq.jobs.job import Job
 from hpcq.jobs.status_text import job_text
 from hpcq.jobs.submissions import find, records_of
@@ -51,16 +51,16 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
     Raises:
         HpcqError: If anything is wrong with it, or SLURM refuses it.
     """
-    reading = read_ahead(options)
+    reader = read_ahead(options)
 
     def plan(whole: bool) -> Plan | None:
         measuring(options)
         read_signal(options.stop_signal)
         if whole:
-            return planned(options, reading, SerialFarm(), lambda: None)[0]
-        if reading is None or isinstance(reading, InputError):
-            raise reading or InputError("launcher: `hpcq submit` is for one process")
-        how_to_plan(reading.result(), options, limits_for(options, 1, 1 << 30))
+            return planned(options, reader, SerialFarm(), lambda: None)[0]
+        if reader is None or isinstance(reader, InputError):
+            raise reader or InputError("launcher: `hpcq submit` is for one process")
+        how_to_plan(reader.result(), options, limits_for(options, 1, 1 << 30))
         return None
 
     order = prepare(options, run_words(options), run_variables(), plan)
@@ -72,7 +72,7 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
 
 def status(options: argparse.Namespace) -> int:
     """Say how a job, or a run, stands."""
-    place = resolved(Path(options.job))
+    place = resolve_path(Path(options.job))
     try:
         is_job = bool(records_of(place)) or not (place.exists() or place.suffix)
     except OSError as error:
@@ -100,7 +100,7 @@ def logs(options: argparse.Namespace) -> int:
     if said:
         print(said, end="" if said.endswith("\n") else "\n")
     else:
-        complain(f"hpcq: job {job.id} has said nothing yet")
+        write_stderr(f"hpcq: job {job.id} has said nothing yet")
     return 0
 
 

@@ -18,7 +18,7 @@ from hpcq.cli.arguments import parse
 from hpcq.cli.settings import agree
 from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.core.files import printable
-from hpcq.core.system import complain, launched, launched_rank, name_of_rank
+from hpcq.core.system import is_launched, launched_rank, rank_name, write_stderr
 
 if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
@@ -44,25 +44,25 @@ def _main(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode loses no result
     try:
-        together = (_plan, _run) if launched() else ()
+        together = (_plan, _run) if is_launched() else ()
         options = parse(sys.argv[1:] if arguments is None else arguments, COMMANDS, together)
         if not first and options.command in _FOR_ONE:
             # What one process does, rank 0 does; a program that a rank starts must not wonder.
-            complain(f"hpcq: rank {launched_rank()} leaves this to rank 0")
+            write_stderr(f"hpcq: rank {launched_rank()} leaves this to rank 0")
             return 0
         code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except HpcqError as error:
-        if launched():
+        if is_launched():
             # The ranks end together. A launcher that sees one fail sends SIGTERM to the others,
             # and theirs would be the exit code that it passes on.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if _speaks() or error.alone:
-            who = f"{name_of_rank()}: " if error.alone and name_of_rank() else ""
+        if _speaks() or error.on_one_rank:
+            who = f"{rank_name()}: " if error.on_one_rank and rank_name() else ""
             sys.stderr.write(f"hpcq: error: {who}{printable(' '.join(str(error).split()))}\n")
-            if error.alone and isinstance(error, MissingDependencyError):
+            if error.on_one_rank and isinstance(error, MissingDependencyError):
                 from hpcq.parallel.launcher import give_up
 
                 give_up(error.exit_code)
@@ -93,7 +93,7 @@ def _speaks() -> bool:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from hpcq.core.files import write_whole
+    from hpcq.core.files import write_atomic
     from hpcq.cutting.cuts import check_cuts_file
     from hpcq.parallel.world import ending_the_job, open_farm
     from hpcq.planning.description import pareto_json, pareto_text, plan_json, plan_text
@@ -112,16 +112,16 @@ def _plan(options: argparse.Namespace) -> int:
         if len(set(places.values())) < len(places):
             raise InputError(f"draw: {options.draw[:80]!r} is where --save goes too")
 
-    reading = asked.read_ahead(options)
+    reader = asked.read_ahead(options)
     farm = open_farm()
     with ending_the_job(farm):
         agree(options, farm)
-        front = asked.planned(options, reading, farm, check)
+        front = asked.planned(options, reader, farm, check)
     if not front:
         return 0
     plan = front[0]
     if "save" in places:
-        write_whole(places["save"], f"{plan.cuts.to_json()}\n".encode(), "save")
+        write_atomic(places["save"], f"{plan.cuts.to_json()}\n".encode(), "save")
     if "draw" in places:
         from hpcq.reports.drawing import draw_plan
 
@@ -135,7 +135,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
-    reading = asked.read_ahead(options)
+    reader = asked.read_ahead(options)
     from hpcq.kinds.running import checkpoint_for, run_on_farm
     from hpcq.parallel.world import end_before, ending_the_job, open_farm
     from hpcq.runs.collective import from_rank_0
@@ -178,7 +178,7 @@ def _run(options: argparse.Namespace) -> int:
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):
             try:
-                plans += asked.planned(options, reading, farm, check, to_run=True)
+                plans += asked.planned(options, reader, farm, check, to_run=True)
                 from_rank_0(farm, settle)
             except HpcqError:
                 for own in checkpoints:
@@ -199,7 +199,7 @@ def _run(options: argparse.Namespace) -> int:
         try:
             found.append(run_on_farm(plans[0] if plans else None, farm, how))
         except HpcqError as error:
-            if not error.together:
+            if not error.on_all_ranks:
                 raise
             failure = error
     if first and found:  # also one that could not be saved
@@ -239,7 +239,7 @@ def _doctor(options: argparse.Namespace) -> int:
     else:
         for finding in findings:
             if not finding.ok:
-                complain(f"hpcq: {name_of_rank()}: {finding}")
+                write_stderr(f"hpcq: {rank_name()}: {finding}")
     return 0 if all(finding.ok for finding in findings) else 1
 
 

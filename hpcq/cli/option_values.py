@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from hpcq.core.errors import InputError
-from hpcq.core.system import read_duration
+from hpcq.core.system import parse_duration
 
 
 def some_text(text: str) -> str:
@@ -48,7 +48,7 @@ def seconds(text: str) -> float:
 
 def duration(text: str) -> float:
     """Return the seconds of a time as SLURM writes it, or of a number."""
-    value = read_duration(text)
+    value = parse_duration(text)
     if value is None:
         raise argparse.ArgumentTypeError(
             f"{text[:40]!r} is no time, expected seconds or [D-]HH:MM:SS"

@@ -14,7 +14,7 @@ from hpcq.core.system import launched_rank, parse_bytes, usable_cores
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-    from hpcq.circuits.reader import Reading
+    from hpcq.circuits.reader import CircuitReader
     from hpcq.core.limits import Limits
     from hpcq.engines.shot_engine import ShotEngineSpec
     from hpcq.parallel.serial import Farm
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from hpcq.planning.sampling import Budget
 
 
-def read_ahead(options: argparse.Namespace) -> Reading | InputError | None:
+def read_ahead(options: argparse.Namespace) -> CircuitReader | InputError | None:
     """Begin to read the circuit, on rank 0.
 
     The file is read by a process of its own, started before MPI and while the libraries load.
     Whatever is wrong with it must wait until all ranks can hear of it.
     """
-    from hpcq.circuits.reader import start_reading
+    from hpcq.circuits.reader import start_reader
 
     if launched_rank() > 0 or options.refusal is not None:
         return None
     try:
-        return start_reading(circuit_path(options.circuit), seconds=options.read_seconds)
+        return start_reader(circuit_path(options.circuit), seconds=options.read_seconds)
     except InputError as error:
         return error
 
 
 def planned(
     options: argparse.Namespace,
-    reading: Reading | InputError | None,
+    reader: CircuitReader | InputError | None,
     farm: Farm,
     check: Callable[[], None],
     *,
@@ -50,7 +50,7 @@ def planned(
 
     Args:
         options: The command line.
-        reading: What :func:`read_ahead` began.
+        reader: What :func:`read_ahead` returned.
         farm: The ranks.
         check: Called on rank 0 first; what it refuses all ranks do.
         to_run: Whether the plan is to be run, and not only looked at.
@@ -69,7 +69,7 @@ def planned(
         device_of(farm, options.device)  # or the search for cuts would be for nothing
 
     def make() -> list[Plan]:
-        begun = reading or read_ahead(options)
+        begun = reader or read_ahead(options)
         if begun is None or isinstance(begun, InputError):
             raise begun or InputError(
                 f"launcher: its variables say that this process is rank {launched_rank()}, and "
@@ -152,9 +152,9 @@ def measuring(options: argparse.Namespace) -> ShotEngineSpec:
 
 def limits_for(options: argparse.Namespace, cores: int, memory: int) -> Limits:
     """Return what a rank may use, of the cores and the bytes of memory that it has."""
-    from hpcq.core.limits import SHARE_OF_MEMORY, Limits, rounded_memory
+    from hpcq.core.limits import SHARE_OF_MEMORY, Limits, round_memory_down
 
-    wanted = rounded_memory(int(SHARE_OF_MEMORY * memory))
+    wanted = round_memory_down(int(SHARE_OF_MEMORY * memory))
     if options.memory is not None:
         wanted = parse_bytes(options.memory)
     return Limits(wanted, options.threads or cores, options.precision)

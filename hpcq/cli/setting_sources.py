@@ -12,7 +12,7 @@ from typing import Any
 
 from hpcq.core.errors import InputError
 from hpcq.core.files import open_regular, printable_path
-from hpcq.core.system import complain, launched_rank
+from hpcq.core.system import launched_rank, write_stderr
 
 PREFIX = "HPCQ_"
 SITE_VARIABLE = "HPCQ_SITE"
@@ -70,7 +70,7 @@ def of_environment(
             if variable not in _OTHERS and launched_rank(environment) == 0:
                 near = _nearest(variable, (*names, *_OTHERS))
                 shown = printable_path(variable)
-                complain(f"hpcq: warning: {shown} is no setting, the nearest is {near}")
+                write_stderr(f"hpcq: warning: {shown} is no setting, the nearest is {near}")
         elif option in own:
             given: Any = value
             if own[option].nargs == 0:

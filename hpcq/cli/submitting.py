@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcq.circuits import qpy
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.files import read_kept, write_whole
+from hpcq.core.files import read_sidecar, write_atomic
 from hpcq.jobs.checks import writable_output
 from hpcq.jobs.job import Job
 
@@ -93,9 +93,9 @@ class _Kept:
         place = self._output.with_name(name)
         held = None
         with suppress(OSError):
-            held = read_kept(place, len(content))
+            held = read_sidecar(place, len(content))
         if held != content:
-            write_whole(place, content, what)
+            write_atomic(place, content, what)
             self._new.append(place)
         return str(place)
 

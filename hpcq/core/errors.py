@@ -7,10 +7,10 @@ class HpcqError(Exception):
     """Base of all errors that hpcq raises on purpose."""
 
     exit_code = 1
-    together = False
+    on_all_ranks = False
     """Whether all ranks raise it together, so that none is left waiting."""
 
-    alone = False
+    on_one_rank = False
     """Whether only this rank knows of it, so that nobody else can say it."""
 
 
@@ -22,7 +22,7 @@ class InputError(HpcqError, ValueError):
     """
 
     exit_code = 2
-    together = True
+    on_all_ranks = True
 
 
 class MemoryLimitError(InputError):
@@ -32,10 +32,10 @@ class MemoryLimitError(InputError):
 class MissingDependencyError(HpcqError, ImportError):
     """A part that is installed by extra (Aer, MPI) is not there; the message has the cure."""
 
-    together = True
+    on_all_ranks = True
 
 
-class WorldOfOneError(InputError):
+class SingletonWorldError(InputError):
     """A launcher started several processes, but each one sees an MPI world of size 1.
 
     The processes would all do the whole job and overwrite each other's result.
@@ -53,7 +53,7 @@ class StoppedError(HpcqError):
     """
 
     exit_code = 75
-    together = True
+    on_all_ranks = True
 
 
 class NotWrittenError(HpcqError):
@@ -63,4 +63,4 @@ class NotWrittenError(HpcqError):
 class TasksFailedError(HpcqError):
     """Some tasks could not be done; the message names them, and the others are in the file."""
 
-    together = True
+    on_all_ranks = True

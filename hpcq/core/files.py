@@ -1,12 +1,11 @@
-"""Files: reading one that somebody else wrote, and writing one all or nothing.
+"""Read files of unknown origin, and write files atomically.
 
-Reading never waits (for a pipe, say) and never takes more than agreed. Writing goes to a file
-aside, which takes the name when it is whole and on the disk.
+Reading never blocks (on a pipe, say) and never reads more than a given number of bytes. Writing
+goes to a temporary file, which replaces the old file when it is complete and on the disk.
 
-The files that hpcq keeps beside an output, or in a shared folder, have names that anybody who may
-write there can guess. They are read with :func:`read_kept` and written with :func:`write_kept`, or
-all or nothing with :func:`write_whole`: none of these follows a link or takes anything but a
-regular file.
+*Sidecar files* are those that hpcq keeps beside an output or in a shared folder. Their names can be
+guessed by anyone who may write there, so :func:`read_sidecar`, :func:`write_sidecar` and
+:func:`write_atomic` follow no link and accept nothing but regular files.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from pathlib import Path
 
 from hpcq.core.errors import InputError, NotWrittenError
 
-_KEPT_BYTES = 1 << 20
+_MAX_SIDECAR_BYTES = 1 << 20
 """Of a status, a claim, or the like, at most; they take less than 10 kB."""
 
 _NO_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def resolved(path: Path) -> Path:
+def resolve_path(path: Path) -> Path:
     """Follow links, as a run does."""
     try:
         return path.resolve()
@@ -72,7 +71,7 @@ def open_regular(path: str | os.PathLike[str], max_bytes: int, expected: str) ->
     return descriptor
 
 
-def open_kept(place: Path) -> int:
+def open_sidecar(place: Path) -> int:
     """Open a file that hpcq keeps and return its descriptor, which the caller closes.
 
     Raises:
@@ -91,20 +90,20 @@ def open_kept(place: Path) -> int:
     return descriptor
 
 
-def read_kept(place: Path, max_bytes: int = _KEPT_BYTES) -> bytes:
+def read_sidecar(place: Path, max_bytes: int = _MAX_SIDECAR_BYTES) -> bytes:
     """Return what a file that hpcq keeps says.
 
     Raises:
-        OSError: As :func:`open_kept`, or the file is too large.
+        OSError: As :func:`open_sidecar`, or the file is too large.
     """
-    with os.fdopen(open_kept(place), "rb") as file:
+    with os.fdopen(open_sidecar(place), "rb") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(place))
     return content
 
 
-def create_kept(place: Path, flags: int = os.O_WRONLY) -> int:
+def create_sidecar(place: Path, flags: int = os.O_WRONLY) -> int:
     """Create a file that hpcq keeps and return its descriptor, which the caller closes.
 
     Raises:
@@ -113,11 +112,11 @@ def create_kept(place: Path, flags: int = os.O_WRONLY) -> int:
     return os.open(place, os.O_CREAT | os.O_EXCL | _NO_LINKS | flags, 0o666)
 
 
-def write_kept(place: Path, content: bytes) -> None:
+def write_sidecar(place: Path, content: bytes) -> None:
     """Write a file that hpcq keeps: whoever reads it finds the old content or the new.
 
     It takes the place of whatever has its name, a link say. It need not outlive a crash of the
-    machine; for what must, there is :func:`write_whole`.
+    machine; for what must, there is :func:`write_atomic`.
 
     Raises:
         OSError: It cannot be written, or a folder has its name.
@@ -196,7 +195,7 @@ def check_writable(path: Path, option: str, ours: Callable[[Path], bool], what: 
     return place
 
 
-def write_whole(
+def write_atomic(
     place: Path, content: bytes | memoryview, option: str, mode: int | None = None
 ) -> None:
     """Write a file all or nothing: it holds the old content or the new, never a part.
@@ -210,18 +209,18 @@ def write_whole(
     Raises:
         NotWrittenError: It cannot be written, for want of room, say.
     """
-    with written_aside(place, option, mode) as aside:
+    with atomic_writer(place, option, mode) as aside:
         aside.write(content)
 
 
 @contextlib.contextmanager
-def written_aside(place: Path, option: str, mode: int | None = None) -> Iterator[io.BufferedRandom]:
+def atomic_writer(place: Path, option: str, mode: int | None = None) -> Iterator[io.BufferedRandom]:
     """Give a file to write to, which takes another's place when it is whole and on the disk.
 
     Args:
         place: The file, as :func:`check_writable` returned it.
         option: What to call it in messages.
-        mode: As for :func:`write_whole`.
+        mode: As for :func:`write_atomic`.
 
     Raises:
         NotWrittenError: It cannot be written; the file is as it was.

@@ -24,7 +24,7 @@ _MAX_THREADS = 4096
 _MAX_SECONDS = 1e9
 """Seconds that anything may be said to take, 30 years; what is larger is a mistake."""
 
-_THREADS_A_CORE = 4
+_MAX_THREADS_PER_CORE = 4
 """Most threads of a run for each core: a few too many slow it down, thousands cannot be started."""
 
 
@@ -43,8 +43,8 @@ class Limits:
     precision: Precision = "double"
 
     def __post_init__(self) -> None:
-        whole_number(self.memory_bytes, "memory", MIN_MEMORY, "bytes (at least 1M)")
-        if whole_number(self.threads, "threads", 1) > _MAX_THREADS:
+        as_integer(self.memory_bytes, "memory", MIN_MEMORY, "bytes (at least 1M)")
+        if as_integer(self.threads, "threads", 1) > _MAX_THREADS:
             raise InputError(
                 f"threads: {str(self.threads)[:40]}, expected at most {_MAX_THREADS}, and no more "
                 "than a rank has cores"
@@ -58,13 +58,13 @@ class Limits:
         return 8 if self.precision == "single" else 16
 
 
-def given_memory(value: object) -> int:
+def checked_memory(value: object) -> int:
     """Return the memory that a caller grants a rank.
 
     Raises:
         InputError: If it is no number of bytes, or more than any machine has.
     """
-    memory = whole_number(value, "memory", MIN_MEMORY, "bytes (at least 1M)")
+    memory = as_integer(value, "memory", MIN_MEMORY, "bytes (at least 1M)")
     if memory > MAX_MEMORY:
         raise InputError(
             f"memory: 2**{memory.bit_length() - 1} or more, expected at most {MAX_MEMORY} bytes"
@@ -82,15 +82,15 @@ def check_threads(threads: int, cores: int) -> None:
     Raises:
         InputError: If they are far too many.
     """
-    if threads > _THREADS_A_CORE * cores:
+    if threads > _MAX_THREADS_PER_CORE * cores:
         words = "core" if cores == 1 else "cores"
         raise InputError(
-            f"threads: {threads}, expected at most {_THREADS_A_CORE * cores}: a rank may run on "
-            f"{cores} {words}, and more threads than cores make nothing faster"
+            f"threads: {threads}, expected at most {_MAX_THREADS_PER_CORE * cores}: a rank may run "
+            f"on {cores} {words}, and more threads than cores make nothing faster"
         )
 
 
-def rounded_memory(size: int) -> int:
+def round_memory_down(size: int) -> int:
     """Round an amount of memory down to a power of two, or one and a half of one.
 
     What is free changes from run to run, and what is planned for it should not.
@@ -99,7 +99,7 @@ def rounded_memory(size: int) -> int:
     return power + power // 2 if power + power // 2 <= size else power
 
 
-def whole_number(value: object, name: str, least: int, unit: str = "") -> int:
+def as_integer(value: object, name: str, least: int, unit: str = "") -> int:
     """Return a whole number of any type, or say what was expected.
 
     Raises:
@@ -117,7 +117,7 @@ def whole_number(value: object, name: str, least: int, unit: str = "") -> int:
     return number
 
 
-def some_seconds(value: object, name: str, most: float = _MAX_SECONDS) -> float:
+def as_seconds(value: object, name: str, most: float = _MAX_SECONDS) -> float:
     """Return a number of seconds of any real type, or say what was expected.
 
     Raises:

@@ -36,10 +36,10 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number in JSON")
 
 
-def kind_in_json(value: object) -> str:
+def json_type(value: object) -> str:
     """Say in JSON's words what a value is.
 
-    >>> kind_in_json({}), kind_in_json([1]), kind_in_json(None)
+    >>> json_type({}), json_type([1]), json_type(None)
     ('an empty object', 'a list', 'null')
     """
     if value is None or isinstance(value, bool):

@@ -28,7 +28,7 @@ _LAUNCHERS = (
 )
 """Variables by which each launcher tells a process its rank, and of how many."""
 
-_HANDED_ON = "SLURM_PROCID"
+_INHERITED_RANK = "SLURM_PROCID"
 """A rank's number that makes no process a rank: batch scripts have it, and what they start."""
 
 PMIX_RANK, _PMIX_SERVER = "PMIX_RANK", "PMIX_SERVER_URI"
@@ -40,11 +40,11 @@ _KEY = re.compile("AUTH|CREDENTIAL|JWT|KEY|PASS|SECRET|TOKEN")
 _SQUEUE_SECONDS = 5.0
 """How long squeue may take: all ranks wait. Without it SIGTERM still stops a run, all saved."""
 
-_MIN_KEY = 6
+_MIN_SECRET_LENGTH = 6
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def launched(environment: Mapping[str, str] = os.environ) -> bool:
+def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
     """Say whether an MPI launcher may have started this process; MPI then knows of how many."""
     return any(name != PMIX_RANK for name in launcher_variables(environment)) or (
         PMIX_RANK in environment and not lacks_pmix_server(environment)
@@ -60,7 +60,7 @@ def lacks_pmix_server(environment: Mapping[str, str] = os.environ) -> bool:
 
 def launcher_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Names of the variables that are there and make a process a rank; ranks' numbers first."""
-    ranks = [rank for rank, _ in _LAUNCHERS if rank != _HANDED_ON]
+    ranks = [rank for rank, _ in _LAUNCHERS if rank != _INHERITED_RANK]
     sizes = [size for _, size in _LAUNCHERS]
     return [name for name in (*ranks, PMIX_RANK, *sizes) if name in environment]
 
@@ -97,7 +97,7 @@ def _number(environment: Mapping[str, str], name: str) -> int | None:
     return int(value) if re.fullmatch("[0-9]{1,9}", value) else None
 
 
-def name_of_rank() -> str:
+def rank_name() -> str:
     """Name this process among several, by the launcher's variables; empty if it is the only one."""
     size = launched_size()
     return f"rank {launched_rank()} of {size} on {socket.gethostname()}" if size > 1 else ""
@@ -158,22 +158,22 @@ def parse_bytes(text: str, name: str = "memory") -> int:
     return int(size)
 
 
-def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:
+def redact_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return what a library or a service said, without the keys that the environment holds."""
     for name, value in environment.items():
-        if _KEY.search(name) and len(value) >= _MIN_KEY:
+        if _KEY.search(name) and len(value) >= _MIN_SECRET_LENGTH:
             text = text.replace(value, f"${name}")
     return text
 
 
-def complain(line: str) -> None:
+def write_stderr(line: str) -> None:
     """Write a line to stderr, if anybody still hears it."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{printable_lines(line)}\n")
         sys.stderr.flush()
 
 
-def read_duration(text: str) -> float | None:
+def parse_duration(text: str) -> float | None:
     """Read seconds, or a time as SLURM writes it ([D-]HH:MM:SS, MM:SS); None if it is neither."""
     days, _, clock = text.strip().rpartition("-")
     parts = clock.split(":")
@@ -213,12 +213,12 @@ def slurm_seconds_left(environment: Mapping[str, str] = os.environ) -> float | N
         why = f"no answer within {_SQUEUE_SECONDS:g} s"
         if isinstance(error, subprocess.CalledProcessError):
             why = " ".join(error.stderr.split())[:200] or f"exit code {error.returncode}"
-        complain(
+        write_stderr(
             f"hpcq: warning: squeue does not say when SLURM job {job[:40]} ends "
             f"({printable(why)}); a time limit (--time-limit) stops a run before, all saved"
         )
         return None
-    return read_duration(done.stdout)
+    return parse_duration(done.stdout)
 
 
 def format_bytes(size: float) -> str:

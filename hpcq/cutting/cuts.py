@@ -108,9 +108,7 @@ class Cuts:
         except (ValueError, RecursionError) as error:
             raise InputError(f"{source}: expected JSON, got: {str(error)[:100]}") from None
         if not isinstance(data, Mapping):
-            raise InputError(
-                f"{source}: expected a JSON object, got {strict_json.kind_in_json(data)}"
-            )
+            raise InputError(f"{source}: expected a JSON object, got {strict_json.json_type(data)}")
         if data.get("format", CUTS_FORMAT) != CUTS_FORMAT:
             raise InputError(
                 f"{source}: format is {str(data['format'])[:40]!r}, expected {CUTS_FORMAT!r}"

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from hpcq.core.errors import HpcqError
 from hpcq.core.files import printable_path
 from hpcq.core.system import (
-    launched,
+    is_launched,
     launched_rank,
     launched_size,
     slurm_seconds_left,
@@ -170,7 +170,7 @@ def _binding(places: Sequence[Place], environment: Environment) -> Finding:
     text = f"rank 0 may run on cores {_ranges(first.cores)}"
     text += f", asked for {asked} a rank" if asked else ""
     short = [rank for rank, place in enumerate(places) if len(place.cores) < (asked or 0)]
-    if not short or not launched(environment):
+    if not short or not is_launched(environment):
         return Finding("binding", text)
     least = places[short[0]]
     cure = f"srun {_ASKED_CORES} (not inherited from sbatch since SLURM 22.05)"
@@ -192,7 +192,7 @@ def _threads(places: Sequence[Place], environment: Environment) -> Finding:
     text = f"{threads} each for {ranks} on {host}, of {cores}"
     asked = _number(environment, "SLURM_CPUS_PER_TASK")
     granted = min(_number(environment, "SLURM_CPUS_ON_NODE") or 0, os.cpu_count() or 1)
-    if not launched(environment):
+    if not is_launched(environment):
         return Finding("threads", text)
     if asked and threads < asked <= min(len(place.cores) for place in places):
         advice = f"ranks share cores: expected srun {_ASKED_CORES} --cpu-bind=cores, or fewer ranks"
@@ -234,7 +234,7 @@ def _gpus(places: Sequence[Place], environment: Environment) -> Iterator[Finding
         advice = f"{most} share one: expected --gpus-per-node={count}, without --gpu-bind"
     elif most > 1:
         advice = f"{most} share one: --ntasks-per-node={wanted} gives each its own"
-    elif len(taken[host]) < count and (len(places) > 1 or launched(environment)):
+    elif len(taken[host]) < count and (len(places) > 1 or is_launched(environment)):
         advice = f"{count - len(taken[host])} idle: expected --ntasks-per-node={wanted}"
     yield Finding("gpus", text, advice=advice)
 

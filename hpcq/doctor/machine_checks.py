@@ -11,7 +11,7 @@ from typing import get_args
 from hpcq.core.errors import HpcqError
 from hpcq.core.files import printable_path
 from hpcq.core.limits import MIN_MEMORY, Limits, Precision, check_threads
-from hpcq.core.system import format_bytes, launched, usable_cores, usable_memory
+from hpcq.core.system import format_bytes, is_launched, usable_cores, usable_memory
 from hpcq.core.version import versions
 from hpcq.doctor.finding import Finding
 from hpcq.planning.machine_speeds import Speeds, look_up, write_speeds
@@ -98,7 +98,7 @@ def _mpi() -> Iterator[Finding]:
         yield Finding("mpi", f"mpi4py is not installed: one rank only; {CURE}")
         return
     text = f"mpi4py {mpi4py.__version__}, launcher {launcher or 'not found'}"
-    if launched():
+    if is_launched():
         try:
             farm = open_farm()
         except HpcqError as error:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.errors import EngineError, InputError
-from hpcq.core.system import without_secrets
+from hpcq.core.system import redact_secrets
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.engines.backends import runtime_module, transpile
 from hpcq.engines.protocol import Row, ShotRequest, check_rows, sorted_row
@@ -196,7 +196,7 @@ class DeviceShots:
             job = sampler.run(pubs)
             return job.result()
         except Exception as error:  # services fail in ways of their own
-            reason = without_secrets(" ".join(str(error).split()))[:500] or type(error).__name__
+            reason = redact_secrets(" ".join(str(error).split()))[:500] or type(error).__name__
             raise EngineError(f"{self.name} failed{_job_words(job)}: {reason}") from error
 
 

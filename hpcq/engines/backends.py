@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcq.core.errors import InputError
-from hpcq.core.system import without_secrets
+from hpcq.core.system import redact_secrets
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -47,7 +47,7 @@ def open_backend(name: str) -> Any:
     try:
         return runtime.QiskitRuntimeService().backend(name)
     except Exception as error:  # accounts, networks and services fail in ways of their own
-        reason = without_secrets(" ".join(str(error).split()))[:300] or type(error).__name__
+        reason = redact_secrets(" ".join(str(error).split()))[:300] or type(error).__name__
         raise InputError(
             f"backend: {name[:60]!r} cannot be opened: {reason}; expected {_EXPECTED}"
         ) from None

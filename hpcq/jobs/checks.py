@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.core.files import printable_path
-from hpcq.core.system import complain
+from hpcq.core.system import write_stderr
 from hpcq.engines.aer_statevector import CURE, GPU_CURE, WITHOUT_GPUS, has_gpu_support
 from hpcq.jobs.job import Job
 from hpcq.jobs.submissions import records_of
@@ -155,7 +155,7 @@ def check_packages(options: argparse.Namespace) -> None:
     for error in missing:
         if not (options.module or options.setup):
             raise error
-        complain(f"hpcq: warning: {error}, unless --module or --setup bring it")
+        write_stderr(f"hpcq: warning: {error}, unless --module or --setup bring it")
 
 
 def _asks_for_gpus(options: argparse.Namespace) -> bool:

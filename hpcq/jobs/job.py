@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.files import open_kept, printable, printable_path
+from hpcq.core.files import open_sidecar, printable, printable_path
 from hpcq.jobs import local_backend as local
 from hpcq.jobs import slurm_backend as slurm
 from hpcq.jobs.submissions import Submission, find, note_cancel, record_file, records_of
@@ -319,7 +319,7 @@ class Job:
         """Return the last line of the log that says what is wrong."""
         for place in reversed(self.log_files()):
             lines: list[str] = []
-            with suppress(OSError), os.fdopen(open_kept(place), "rb") as log:
+            with suppress(OSError), os.fdopen(open_sidecar(place), "rb") as log:
                 log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL_BYTES))
                 lines = log.read().decode(errors="replace").splitlines()
             said = [line for line in lines if any(own in line.lower() for own in _BAD)]
@@ -336,7 +336,7 @@ def _said(log: Path) -> str:
         InputError: If it cannot be read, or is no log.
     """
     try:
-        with os.fdopen(open_kept(log), "rb") as file:
+        with os.fdopen(open_sidecar(log), "rb") as file:
             return file.read().decode(errors="replace")
     except OSError as error:
         raise InputError(f"{printable_path(log)}: {error.strerror}, expected a log") from None

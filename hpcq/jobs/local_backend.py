@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.files import create_kept, printable, printable_path, read_kept
+from hpcq.core.files import create_sidecar, printable, printable_path, read_sidecar
 from hpcq.core.system import launcher_variables
 from hpcq.jobs.submissions import FIRST_PID, Submission
 from hpcq.parallel.worker import here
@@ -72,7 +72,7 @@ def start(
     aside = log.with_name(f".{uuid.uuid4().hex}.log")
     with (
         _fresh(code_file(output)) as code,
-        os.fdopen(create_kept(aside, _APPENDS), "ab") as said,
+        os.fdopen(create_sidecar(aside, _APPENDS), "ab") as said,
     ):
         process = subprocess.Popen(
             [*_shell(output), *command],
@@ -107,7 +107,7 @@ def _fresh(place: Path) -> BinaryIO:
     try:
         with suppress(FileNotFoundError):
             place.unlink()
-        return os.fdopen(create_kept(place), "wb")
+        return os.fdopen(create_sidecar(place), "wb")
     except OSError as error:
         raise HpcqError(
             f"output: cannot write {printable_path(place)!r}: {error.strerror}"
@@ -137,7 +137,7 @@ def code_file(output: Path) -> Path:
 def exit_code(output: Path) -> int | None:
     """Return how the last run in the background ended; None if nothing says so."""
     try:
-        return int(read_kept(code_file(output)))
+        return int(read_sidecar(code_file(output)))
     except (OSError, ValueError):
         return None
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcq.core.errors import InputError
-from hpcq.core.limits import check_threads, rounded_memory
+from hpcq.core.limits import check_threads, round_memory_down
 from hpcq.core.system import parse_bytes, usable_cores, usable_memory
 from hpcq.jobs import slurm_backend as slurm
 from hpcq.jobs.resource_request import (
@@ -94,7 +94,7 @@ def sized(
     given = options.memory
     if given is None:
         share = int(_SHARE_OF_NODE * node.memory) // (ranks or full)
-        options.memory = str(rounded_memory(max(share - _LIBRARIES, 64 << 20)))
+        options.memory = str(round_memory_down(max(share - _LIBRARIES, 64 << 20)))
     limit = parse_bytes(options.memory)
     options.threads = options.threads or request.cpus_per_rank
     check_threads(options.threads, len(usable_cores()) if options.local else request.cpus_per_rank)

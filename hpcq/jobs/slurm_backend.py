@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpcq.core.errors import HpcqError
-from hpcq.core.system import launcher_variables, read_duration
+from hpcq.core.system import launcher_variables, parse_duration
 
 _SECONDS = 60.0
 _SUBMITTED = re.compile(r"^([1-9][0-9]*)(?:;.*)?$", re.MULTILINE)
@@ -162,7 +162,7 @@ def nodes_of(partition: str | None) -> Node | None:
             continue  # a site's greeting
         name, cores, memory, limit, count = line.groups()
         own = Node(
-            name.rstrip("*"), int(cores), int(memory) << 20, read_duration(limit), int(count)
+            name.rstrip("*"), int(cores), int(memory) << 20, parse_duration(limit), int(count)
         )
         if partition is not None or name.endswith("*"):
             known = found.setdefault(own.partition, own)

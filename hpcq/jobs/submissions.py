@@ -14,8 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.files import open_kept, printable_path, read_kept, resolved, write_kept, write_whole
-from hpcq.core.system import complain
+from hpcq.core.files import (
+    open_sidecar,
+    printable_path,
+    read_sidecar,
+    resolve_path,
+    write_atomic,
+    write_sidecar,
+)
+from hpcq.core.system import write_stderr
 from hpcq.parallel.worker import here
 
 _FORMAT = "hpcq job 1"
@@ -115,13 +122,13 @@ def keep(record: Submission) -> None:
     known = [own for own in records_of(output) if own.job != record.job]
     content = {"format": _FORMAT, "jobs": [asdict(own) for own in (*known, record)]}
     data = f"{json.dumps(content, indent=1)}\n".encode()
-    write_whole(record_file(output), data, "record", _OWNER_WRITES)
+    write_atomic(record_file(output), data, "record", _OWNER_WRITES)
     place = _index() / record.job
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_kept(place, os.fsencode(record.output))
+        write_sidecar(place, os.fsencode(record.output))
     except OSError as error:
-        complain(
+        write_stderr(
             f"hpcq: warning: {printable_path(place)}: {error.strerror}, so that the job is known "
             "by its output here, and not by its number"
         )
@@ -190,7 +197,7 @@ def records_of(output: Path) -> list[Submission]:
     if not os.path.lexists(place):
         return []
     try:
-        with os.fdopen(open_kept(place), "rb") as file:
+        with os.fdopen(open_sidecar(place), "rb") as file:
             found = os.fstat(file.fileno())
             data = file.read(_MAX_BYTES)
     except OSError as error:
@@ -227,7 +234,7 @@ def find(where: str) -> Submission:
             if record.job == job:
                 return record
         raise InputError(f"job: {where[:40]!r} is none that `hpcq submit` submitted from here")
-    records = records_of(resolved(Path(where)))
+    records = records_of(resolve_path(Path(where)))
     if not records:
         raise InputError(
             f"job: nothing was submitted for {printable_path(where)!r}, expected a job's number or "
@@ -272,7 +279,7 @@ def _read(content: dict[str, Any], uid: int | None) -> Submission:
 def _noted(job: str) -> str:
     """Return the output of a job that this user submitted; empty if there was none."""
     try:
-        return os.fsdecode(read_kept(_index() / job))
+        return os.fsdecode(read_sidecar(_index() / job))
     except OSError:
         return ""
 

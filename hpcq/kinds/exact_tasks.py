@@ -10,7 +10,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.circuits.pauli_text import as_strings
+from hpcq.circuits.pauli_text import strings_from_json
 from hpcq.core.limits import Limits
 from hpcq.cutting.packing import pack, unpack
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulate
@@ -125,7 +125,7 @@ class ExactTasks:
         """Unpack what :meth:`to_bytes` packed."""
         header, subcircuits = unpack(data.removeprefix(MARK))
         tensors = tuple(
-            ExactTensor(subcircuit, as_strings(strings), tuple(sliced))
+            ExactTensor(subcircuit, strings_from_json(strings), tuple(sliced))
             for subcircuit, strings, sliced in zip(
                 subcircuits, header["strings"], header["sliced"], strict=True
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.limits import Device, Limits, check_threads, some_seconds
+from hpcq.core.limits import Device, Limits, as_seconds, check_threads
 from hpcq.core.system import blas_threads, format_bytes, usable_cores
 from hpcq.engines.aer_statevector import AerEngine
 from hpcq.engines.shot_engine import ShotEngineSpec
@@ -95,8 +95,8 @@ def run(
         return checkpoint_for(output, checkpoint_seconds, claim_seconds if shared else None)
 
     def signs_of() -> StopConditions:
-        some_seconds(checkpoint_seconds, "checkpoint_seconds")
-        some_seconds(claim_seconds, "claim_seconds")
+        as_seconds(checkpoint_seconds, "checkpoint_seconds")
+        as_seconds(claim_seconds, "claim_seconds")
         if farm.rank > 0:
             ShotEngineSpec.check_same(noise, backend, first)
         return StopConditions(time_limit, stop_signal, asks=farm.rank == 0)
@@ -220,7 +220,7 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
                 failure = error
                 coordinator.closing, coordinator.exit_code = closing_of(error), error.exit_code
         if failure is not None:
-            failure.together = True
+            failure.on_all_ranks = True
             raise failure
         return result
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.circuits.pauli_text import as_strings
+from hpcq.circuits.pauli_text import strings_from_json
 from hpcq.core.limits import Limits
 from hpcq.cutting.packing import pack, unpack
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor, Template, defers
@@ -138,7 +138,7 @@ class ShotTasks:
         """Unpack what :meth:`to_bytes` packed."""
         header, subcircuits = unpack(data.removeprefix(MARK))
         tensors = tuple(
-            SampledTensor(subcircuit, as_strings(strings), lean)
+            SampledTensor(subcircuit, strings_from_json(strings), lean)
             for subcircuit, strings, lean in zip(
                 subcircuits, header["strings"], header["lean"], strict=True
             )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcq.core.system import complain, usable_cores, usable_memory
+from hpcq.core.system import usable_cores, usable_memory, write_stderr
 from hpcq.parallel import wire
 from hpcq.parallel.local_worker import LocalWorker
 from hpcq.parallel.private_communicator import private_comm
@@ -155,7 +155,7 @@ class MpiFarm:
         except self._mpi_errors():
             if not self._survives:
                 raise
-            complain(f"hpcq: rank {self.rank}: rank 0 is lost, and the job with it")
+            write_stderr(f"hpcq: rank {self.rank}: rank 0 is lost, and the job with it")
             os._exit(1)
 
     def _follow(self, factory: WorkerFactory) -> bytes:
@@ -218,7 +218,7 @@ class MpiFarm:
                 missing -= self._lost.keys()
                 if time.monotonic() - last > patience:
                     names = ", ".join(map(str, sorted(missing)))
-                    complain(f"hpcq: ranks that do not answer: {names}; ending without them")
+                    write_stderr(f"hpcq: ranks that do not answer: {names}; ending without them")
                     self.end_job(exit_code)
             else:
                 nap.reset()

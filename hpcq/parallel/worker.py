@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hpcq.core.system import without_secrets
+from hpcq.core.system import redact_secrets
 from hpcq.parallel.tasks import Array, Lease, TaskFunction, TaskResults, WorkerFactory
 
 _FLUSH_BYTES = 8 << 20
@@ -142,7 +142,7 @@ def compute(
 def said(error: BaseException) -> str:
     """Return an error with the lines of code that it came from."""
     lines = traceback.format_exception(error)
-    return without_secrets(f"{type(error).__name__}: {error}\n{''.join(lines)}")
+    return redact_secrets(f"{type(error).__name__}: {error}\n{''.join(lines)}")
 
 
 def here() -> str:

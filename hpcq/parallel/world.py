@@ -15,16 +15,16 @@ from hpcq.core.errors import (
     HpcqError,
     InputError,
     MissingDependencyError,
+    SingletonWorldError,
     StoppedError,
-    WorldOfOneError,
 )
 from hpcq.core.system import (
-    complain,
-    launched,
+    is_launched,
     launched_rank,
     launched_size,
     launcher_variables,
-    without_secrets,
+    redact_secrets,
+    write_stderr,
 )
 from hpcq.parallel.launcher import check_not_inherited, without_stray_rank
 from hpcq.parallel.mpi import MpiFarm
@@ -53,16 +53,16 @@ def open_farm(comm: Comm | None = None) -> Farm:
 
     Raises:
         MissingDependencyError: If a launcher started the process and MPI is not usable.
-        WorldOfOneError: If a launcher started several processes that don't see each other.
+        SingletonWorldError: If a launcher started several processes that don't see each other.
         InputError: If the launcher started another process, which started this one.
     """
     if comm is None:
-        if not launched():
+        if not is_launched():
             return SerialFarm()
         try:
             comm = _world()
         except HpcqError as error:
-            error.alone = True
+            error.on_one_rank = True
             raise
     elif not callable(getattr(comm, "Get_size", None)):
         raise InputError(
@@ -86,7 +86,7 @@ def _world() -> Comm:
         ) from None
     comm = MPI.COMM_WORLD
     if comm.Get_size() == 1 and launched_size() > 1:
-        raise WorldOfOneError(
+        raise SingletonWorldError(
             f"launcher: it started {launched_size()} processes, but each sees an MPI world of "
             "size 1; expected one world: use the launcher of the MPI that mpi4py is built "
             "with (its own mpirun, or srun --mpi=pmi2 for MPICH, srun --mpi=pmix for Open MPI); "
@@ -126,7 +126,7 @@ def end_before(farm: Farm, reason: str) -> None:
     if not isinstance(farm, MpiFarm):
         raise StoppedError(text)
     if farm.rank == 0:
-        complain(f"hpcq: error: {text}")
+        write_stderr(f"hpcq: error: {text}")
     farm.end_job(StoppedError.exit_code)
 
 
@@ -141,13 +141,13 @@ def ending_the_job(farm: Farm) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not isinstance(farm, MpiFarm) or (isinstance(error, HpcqError) and error.together):
+        if not isinstance(farm, MpiFarm) or (isinstance(error, HpcqError) and error.on_all_ranks):
             raise
         where = f"hpcq: rank {farm.rank} of {farm.size} on {socket.gethostname()}"
         if isinstance(error, KeyboardInterrupt):
-            complain(f"{where} was interrupted, ending the job")
+            write_stderr(f"{where} was interrupted, ending the job")
         else:
-            said = without_secrets(traceback.format_exc())
-            complain(f"{where} failed, ending the job\n{said}")
+            said = redact_secrets(traceback.format_exc())
+            write_stderr(f"{where} failed, ending the job\n{said}")
         farm.end_job(1)
         raise

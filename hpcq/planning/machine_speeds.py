@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcq.core.errors import InputError
-from hpcq.core.files import open_regular, printable_path, write_whole
+from hpcq.core.files import open_regular, printable_path, write_atomic
 from hpcq.core.limits import Limits
 
 VARIABLE = "HPCQ_CALIBRATION"
@@ -150,7 +150,7 @@ def write_speeds(limits: Limits, speeds: Speeds) -> Path:
     known.pop(_key(limits), None)
     kept = dict(list(known.items())[1 - _MAX_SETS :]) | {_key(limits): entry}
     content = {"format": _FORMAT, "format_version": _FORMAT_VERSION, "machines": kept}
-    write_whole(place, f"{json.dumps(content, indent=1)}\n".encode(), "calibration")
+    write_atomic(place, f"{json.dumps(content, indent=1)}\n".encode(), "calibration")
     return place
 
 

@@ -16,10 +16,10 @@ from hpcq.core.limits import (
     SHARE_OF_MEMORY,
     Limits,
     Precision,
-    given_memory,
-    rounded_memory,
-    some_seconds,
-    whole_number,
+    as_integer,
+    as_seconds,
+    checked_memory,
+    round_memory_down,
 )
 from hpcq.core.system import format_bytes, usable_cores, usable_memory
 from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts, split_labels
@@ -123,9 +123,9 @@ def plan(
         ranks=ranks,
         seed=seed,
         limits=Limits(
-            rounded_memory(int(SHARE_OF_MEMORY * usable_memory()))
+            round_memory_down(int(SHARE_OF_MEMORY * usable_memory()))
             if memory is None
-            else given_memory(memory),
+            else checked_memory(memory),
             len(usable_cores()) if threads is None else threads,
             precision,
         ),
@@ -182,16 +182,16 @@ def plan_normalised(
     if len(named) > 1:
         raise InputError(f"{' and '.join(named)}: given together, expected at most one of them")
     if max_qubits is not None:
-        max_qubits = whole_number(max_qubits, "max_qubits", 1)
+        max_qubits = as_integer(max_qubits, "max_qubits", 1)
     if partition is not None and not isinstance(partition, Sequence):
         raise InputError(f"partition: {_shown(partition)}, expected one label a qubit")
     if isinstance(partition, str):
         partition = split_labels(partition)
-    seed = whole_number(seed, "seed", 0)
-    ranks = whole_number(ranks, "ranks", 1)
+    seed = as_integer(seed, "seed", 0)
+    ranks = as_integer(ranks, "ranks", 1)
     if objective not in get_args(ObjectiveName):
         raise InputError(f"objective: {_shown(objective)}, expected seconds or overhead")
-    search_seconds = some_seconds(search_seconds, "search_seconds", _MAX_SEARCH)
+    search_seconds = as_seconds(search_seconds, "search_seconds", _MAX_SEARCH)
     if observables is None:
         observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
     asked = as_observables(observables, circuit.num_qubits)

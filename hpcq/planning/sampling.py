@@ -9,7 +9,7 @@ from functools import cached_property
 
 from hpcq.circuits.observables import Observable
 from hpcq.core.errors import InputError, MemoryLimitError
-from hpcq.core.limits import Limits, whole_number
+from hpcq.core.limits import Limits, as_integer
 from hpcq.core.system import format_bytes
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
@@ -56,11 +56,11 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.shots is not None:
-            shots = whole_number(self.shots, "shots", 1)
+            shots = as_integer(self.shots, "shots", 1)
             if shots > _MAX_SHOTS:
                 raise InputError(f"shots: {str(shots)[:40]}, expected at most {_MAX_SHOTS}")
             object.__setattr__(self, "shots", shots)
-        most = whole_number(self.max_variants, "max_variants", 1)
+        most = as_integer(self.max_variants, "max_variants", 1)
         object.__setattr__(self, "max_variants", most)
         precision = self.precision
         if precision is not None:

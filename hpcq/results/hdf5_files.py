@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.files import open_kept, open_regular, printable, printable_path, written_aside
+from hpcq.core.files import atomic_writer, open_regular, open_sidecar, printable, printable_path
 from hpcq.results.hdf5_plain import PlainGroup
 
 FORMAT = "hpcq"
@@ -41,7 +41,7 @@ def write_sealed(place: Path, fill: Callable[[h5py.File], None], size: int) -> N
         fill: Writes the content.
         size: About how many bytes that is.
     """
-    with written_aside(place, "output") as aside:
+    with atomic_writer(place, "output") as aside:
         if size < _IN_MEMORY:
             buffer = io.BytesIO()
             with h5py.File(buffer, "w", userblock_size=_USER_BLOCK) as file:
@@ -110,7 +110,7 @@ def _check_seal(raw: io.BufferedReader, name: str) -> None:
 def seal_of(path: Path) -> bytes:
     """Return what tells a file from every other version of it; nothing if there is none."""
     try:
-        with os.fdopen(open_kept(path), "rb") as raw:
+        with os.fdopen(open_sidecar(path), "rb") as raw:
             return raw.read(_USER_BLOCK)
     except OSError:
         return b""

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.files import printable, printable_path, read_kept, write_kept
-from hpcq.core.system import complain, launched_size
+from hpcq.core.files import printable, printable_path, read_sidecar, write_sidecar
+from hpcq.core.system import launched_size, write_stderr
 from hpcq.parallel.worker import here
 from hpcq.planning.fingerprint import RequestSummary
 
@@ -143,7 +143,7 @@ class Checkpoint:
                 for n in range(1, 10**6)
             )
             other = next(own for own in beside if not os.path.lexists(own))
-            complain(
+            write_stderr(
                 f"hpcq: {printable_path(self.path)} was changed by another run meanwhile and is "
                 f"kept; this one goes on with --output {printable_path(other)}"
             )
@@ -167,7 +167,7 @@ class Checkpoint:
             self.save(make())
         except HpcqError as error:
             self._last = time.monotonic()
-            complain(f"hpcq: warning: not saved: {' '.join(str(error).split())}")
+            write_stderr(f"hpcq: warning: not saved: {' '.join(str(error).split())}")
 
     # -------------------------------------------------------------- the status beside it
 
@@ -179,7 +179,7 @@ class Checkpoint:
         place = status_file(self.path)
         content = {**status, **self.origin()}
         with suppress(OSError):
-            write_kept(place, json.dumps(content).encode())
+            write_sidecar(place, json.dumps(content).encode())
 
     @staticmethod
     def origin() -> dict[str, Any]:
@@ -211,7 +211,7 @@ def status_file(path: Path) -> Path:
 def read_status(path: Path) -> dict[str, Any] | None:
     """Read how the run that writes a file stands; None if nothing says so."""
     try:
-        return checked_status(json.loads(read_kept(status_file(path))))
+        return checked_status(json.loads(read_sidecar(status_file(path))))
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -60,7 +60,7 @@ def from_rank_0(farm: Farm, make: Callable[[], Made]) -> Made | None:
     try:
         made = make()
     except HpcqError as error:
-        error.together = True
+        error.on_all_ranks = True
         farm.share(json.dumps([_kind_of(error), str(error)]).encode())
         raise
     farm.share(b"")
@@ -129,7 +129,7 @@ def _heard(told: Sequence[str]) -> HpcqError:
     """Make the error that another rank tells of, by its kind and its message."""
     kind, message = told
     error = _KINDS[kind](message)
-    error.together = True
+    error.on_all_ranks = True
     return error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcq.core.errors import InputError
-from hpcq.core.files import printable, printable_path, read_kept, resolved
+from hpcq.core.files import printable, printable_path, read_sidecar, resolve_path
 from hpcq.parallel.worker import here
 from hpcq.results import load_progress
 from hpcq.runs.checkpoint import checked_status, read_status, shared_folder
@@ -30,7 +30,7 @@ def status_of(path: Path) -> dict[str, Any]:
     Raises:
         InputError: If nothing is known of such a run, or the file is damaged.
     """
-    path = resolved(path)
+    path = resolve_path(path)
     told = read_status(path)
     status: dict[str, Any] = {"output": printable_path(path)}
     try:
@@ -62,7 +62,7 @@ def members_of(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield what jobs that share a result last said of how they stand."""
     for file in sorted(folder.glob("member.*")):
         try:
-            said = json.loads(read_kept(file))
+            said = json.loads(read_sidecar(file))
             standing = checked_status(said["standing"])
             left = bool(said.get("left"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from hpcq.core.errors import InputError
-from hpcq.core.limits import some_seconds
+from hpcq.core.limits import as_seconds
 from hpcq.core.system import slurm_seconds_left
 from hpcq.parallel.coordinator import StopRequest
 
@@ -78,7 +78,7 @@ class StopConditions:
         now = time.monotonic()
         ends = []
         if seconds is not None:
-            limit = some_seconds(seconds, "time_limit")
+            limit = as_seconds(seconds, "time_limit")
             end = (now if since is None else since) + limit
             margin = min(_MARGIN_SECONDS, max(_MIN_MARGIN, limit / 10))
             ends.append((end - margin, f"the time limit of {limit:g} s"))

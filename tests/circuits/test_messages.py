@@ -14,7 +14,7 @@ import hpcq
 from hpcq.circuits.observables import parse_observable
 from hpcq.cli.main import main
 from hpcq.core.errors import InputError
-from hpcq.core.strict_json import kind_in_json
+from hpcq.core.strict_json import json_type
 from hpcq.results.result import values_text
 
 
@@ -97,7 +97,7 @@ def test_values_of_any_size() -> None:
 
 def test_kinds_in_the_words_of_json() -> None:
     given = [{}, {"a": 1}, [], [1], None, True, "", 3]
-    assert [kind_in_json(value) for value in given] == [
+    assert [json_type(value) for value in given] == [
         *("an empty object", "an object", "an empty list", "a list"),
         *("null", "true", "an empty text", "a number"),
     ]

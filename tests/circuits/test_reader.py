@@ -22,7 +22,7 @@ from qiskit.quantum_info import Operator, SparsePauliOp, random_unitary
 from hpcq.circuits import reader as circuits
 from hpcq.circuits import sandbox
 from hpcq.circuits.normalise import normalise
-from hpcq.circuits.reader import read_circuit, start_reading
+from hpcq.circuits.reader import read_circuit, start_reader
 from hpcq.core.errors import InputError, MissingDependencyError
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def read_all(tmp_path_factory: pytest.TempPathFactory) -> dict[str, QuantumCircu
     folder = tmp_path_factory.mktemp("welcome")
     for name, (content, _) in WELCOME.items():
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    started = {name: start_reading(folder / name, seconds=20) for name in WELCOME}
+    started = {name: start_reader(folder / name, seconds=20) for name in WELCOME}
     return {name: reading.result() for name, reading in started.items()}
 
 
@@ -195,7 +195,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, f
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         start, peak = time.monotonic(), 0
         try:
-            reading = start_reading(path, seconds=SECONDS)
+            reading = start_reader(path, seconds=SECONDS)
             with ThreadPoolExecutor(1) as waiter:
                 answer = waiter.submit(reading.result)
                 while not answer.done():
@@ -242,7 +242,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     }
     for path, words in wrong.items():
         with pytest.raises(InputError, match=words) as caught:
-            start_reading(path)
+            start_reader(path)
         assert str(caught.value).isprintable()
 
 
@@ -251,7 +251,7 @@ def test_too_large_files_are_not_even_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(circuits.MAX_FILE_BYTES + 1)
     with pytest.raises(InputError, match=f"expected at most {circuits.MAX_FILE_BYTES}"):
-        start_reading(path)
+        start_reader(path)
 
 
 def test_local_files_do_not_replace_the_standard_include(
@@ -267,7 +267,7 @@ def test_local_files_do_not_replace_the_standard_include(
 def test_a_reading_can_be_given_up(tmp_path: Path) -> None:
     path = tmp_path / "c.qasm"
     path.write_text(QASM2 + "h q[0];")
-    with start_reading(path) as reading:
+    with start_reader(path) as reading:
         assert reading._process.poll() is None
     assert reading._process.poll() is not None
 

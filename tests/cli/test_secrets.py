@@ -10,7 +10,7 @@ import h5py
 import pytest
 
 from hpcq.circuits import reader as circuits
-from hpcq.core.system import without_secrets
+from hpcq.core.system import redact_secrets
 from tests.doctor.test_srun_mpi import executable
 from tests.jobs.stand_ins import squeue
 from tests.support.launch import environment, launcher
@@ -111,7 +111,7 @@ def test_jobs(place: Place) -> None:
 
 def test_what_a_service_says_of_a_key_is_not_passed_on() -> None:
     text = f"401 for {SECRET} at https://x/?key={SECRET}"
-    shown = without_secrets(text, {"QISKIT_IBM_TOKEN": SECRET, "HOME": "401", "API_KEY": "x"})
+    shown = redact_secrets(text, {"QISKIT_IBM_TOKEN": SECRET, "HOME": "401", "API_KEY": "x"})
     assert shown == "401 for $QISKIT_IBM_TOKEN at https://x/?key=$QISKIT_IBM_TOKEN"
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from hpcq.cli.main import main
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.files import create_kept, open_kept, read_kept, write_kept, write_whole
+from hpcq.core.files import create_sidecar, open_sidecar, read_sidecar, write_atomic, write_sidecar
 from hpcq.jobs import local_backend as local
 from hpcq.jobs.submissions import Submission, keep, locked, record_file
 from hpcq.parallel.tasks import FinishedTasks, TaskResults
@@ -87,7 +87,7 @@ def test_what_is_kept_is_read_from_regular_files_only(
     place = tmp_path / "kept"
     plant(place, victim)
     with pytest.raises(OSError, match=r"not a regular file"):
-        open_kept(place)
+        open_sidecar(place)
 
 
 @planted
@@ -95,30 +95,30 @@ def test_what_is_kept_takes_the_place_of_others(plant: Plant, tmp_path: Path, vi
     place = tmp_path / "kept"
     plant(place, victim)
     with pytest.raises(FileExistsError):
-        create_kept(place)
+        create_sidecar(place)
     before = sorted(own.name for own in tmp_path.iterdir())
-    for write in (write_kept, lambda place, content: write_whole(place, content, "kept")):
+    for write in (write_sidecar, lambda place, content: write_atomic(place, content, "kept")):
         if plant is _folder:
             with pytest.raises((OSError, HpcqError)):
                 write(place, b"new")
         else:
             write(place, b"new")
-            assert read_kept(place) == b"new"
+            assert read_sidecar(place) == b"new"
     assert sorted(own.name for own in tmp_path.iterdir()) == before
 
 
 def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "kept").write_bytes(bytes(11))
-    assert read_kept(tmp_path / "kept", 11) == bytes(11)
+    assert read_sidecar(tmp_path / "kept", 11) == bytes(11)
     with pytest.raises(OSError, match="too large"):
-        read_kept(tmp_path / "kept", 10)
+        read_sidecar(tmp_path / "kept", 10)
 
 
 def test_new_files_have_the_usual_mode(tmp_path: Path) -> None:
     mask = os.umask(0o027)
     try:
-        write_kept(tmp_path / "one", b"")
-        write_whole(tmp_path / "two", b"", "two")
+        write_sidecar(tmp_path / "one", b"")
+        write_atomic(tmp_path / "two", b"", "two")
         keep(Submission("7", str(tmp_path / "out.h5"), "%j.log", ()))
     finally:
         os.umask(mask)

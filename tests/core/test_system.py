@@ -8,11 +8,11 @@ import pytest
 from hpcq.core.errors import InputError
 from hpcq.core.system import (
     format_bytes,
-    launched,
+    is_launched,
     launched_rank,
     launched_size,
     parse_bytes,
-    read_duration,
+    parse_duration,
     slurm_seconds_left,
 )
 
@@ -39,17 +39,17 @@ def test_sizes_are_written() -> None:
 
 
 def test_launchers_are_told_by_their_variables() -> None:
-    assert not launched({})
+    assert not is_launched({})
     assert (launched_size({}), launched_rank({})) == (1, 0)
     for environment in (
         {"PMI_SIZE": "4", "PMI_RANK": "3"},
         {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"},
         {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3"},
     ):
-        assert launched(environment)
+        assert is_launched(environment)
         assert (launched_size(environment), launched_rank(environment)) == (4, 3)
     # A batch script is one process, whatever the job asked for.
-    assert not launched({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"})
+    assert not is_launched({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"})
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_launchers_are_told_by_their_variables() -> None:
 def test_a_number_of_no_size_is_no_rank(name: str) -> None:
     for more in ({}, {"SLURM_PROCID": "0"}, {"SLURM_STEP_NUM_TASKS": "x"}):
         environment = {name: "1", **more}
-        assert launched(environment), "MPI knows"
+        assert is_launched(environment), "MPI knows"
         assert (launched_rank(environment), launched_size(environment)) == (0, 1)
     srun = {name: "5", "SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "4"}
     assert (launched_rank(srun), launched_size(srun)) == (2, 4), "of the launcher that tells both"
@@ -80,13 +80,13 @@ def test_rank_and_size_are_of_one_launcher(
     environment: dict[str, str], place: tuple[int, int]
 ) -> None:
     assert (launched_rank(environment), launched_size(environment)) == place
-    assert launched(environment)
+    assert is_launched(environment)
 
 
 def test_the_rank_of_pmix_counts_where_its_server_is() -> None:
-    assert not launched({"PMIX_RANK": "1"})
-    assert launched({"PMIX_RANK": "1", "PMIX_SERVER_URI2": "prte.0;tcp4://10.0.0.1:999"})
-    assert launched({"PMIX_RANK": "1", "PMI_SIZE": "2"})
+    assert not is_launched({"PMIX_RANK": "1"})
+    assert is_launched({"PMIX_RANK": "1", "PMIX_SERVER_URI2": "prte.0;tcp4://10.0.0.1:999"})
+    assert is_launched({"PMIX_RANK": "1", "PMI_SIZE": "2"})
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_the_rank_of_pmix_counts_where_its_server_is() -> None:
     ],
 )
 def test_times_as_slurm_writes_them(text: str, seconds: float | None) -> None:
-    assert read_duration(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 def test_slurm_is_asked_for_the_time_left(

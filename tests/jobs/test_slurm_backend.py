@@ -337,7 +337,7 @@ def test_what_must_not_be_read_is_one_line(
     executable(commands / "squeue", squeue(state="FAILED", code="1"))
     (tmp_path / "7.log").write_text("error")
     keep(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
-    monkeypatch.setattr(job, "open_kept", denied)
+    monkeypatch.setattr(job, "open_sidecar", denied)
     assert main(["logs", "7"]) == 2
     assert "7.log: Permission denied" in capsys.readouterr().err
     assert main(["status", "7"]) == 0

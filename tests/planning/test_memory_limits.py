@@ -12,7 +12,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector, random_unitary
 import hpcq
 from hpcq.cli.main import main
 from hpcq.core.errors import InputError, MemoryLimitError
-from hpcq.core.limits import check_threads, some_seconds
+from hpcq.core.limits import as_seconds, check_threads
 from hpcq.core.system import usable_cores
 from hpcq.planning.planner import with_limits
 
@@ -102,7 +102,7 @@ def test_what_is_no_number_of_seconds_is_refused(name: str, value: object) -> No
 
 @pytest.mark.parametrize("value", [60, 0.5, np.int64(60), np.float32(2.5)])
 def test_seconds_are_numbers_of_any_type(value: float) -> None:
-    assert some_seconds(value, "time_limit") == float(value)
+    assert as_seconds(value, "time_limit") == float(value)
 
 
 @pytest.mark.parametrize("value", ["-5", "nan", "inf", "true", "'soon'", "0"])

@@ -40,7 +40,7 @@ def test_every_rank_raises_what_rank_0_ends_with(kind: type[HpcqError]) -> None:
     assert type(caught.value) is kind
     assert str(caught.value) == "why: «it» ended"
     assert caught.value.exit_code == kind.exit_code
-    assert caught.value.together, "or the rank would end the job"
+    assert caught.value.on_all_ranks, "or the rank would end the job"
 
 
 def test_an_inner_error_is_told_by_the_public_one_above_it() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcq.core.errors import InputError, MissingDependencyError
-from hpcq.core.files import check_writable, open_regular, printable_path, write_whole
+from hpcq.core.files import check_writable, open_regular, printable_path, write_atomic
 from hpcq.cutting.subcircuits import CutCircuit
-from hpcq.reports.drawing.places import fits_a_circuit, place
+from hpcq.reports.drawing.places import fits_on_page, place
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -68,7 +68,7 @@ def draw_cuts(circuit: QuantumCircuit, cut: CutCircuit, path: Path) -> None:
         MissingDependencyError: As :func:`check_drawing`.
     """
     resolved = check_drawing(path)
-    write_whole(resolved, _content(circuit, cut, _suffix(path)), "draw")
+    write_atomic(resolved, _content(circuit, cut, _suffix(path)), "draw")
 
 
 def draw_plan(plan: Plan, path: Path) -> None:
@@ -102,7 +102,7 @@ def _named(plan: Plan) -> QuantumCircuit:
 
 def _content(circuit: QuantumCircuit, cut: CutCircuit, suffix: str) -> bytes:
     steps = place(circuit, cut.cuts)
-    whole = fits_a_circuit(steps, circuit.num_qubits)
+    whole = fits_on_page(steps, circuit.num_qubits)
     if suffix == ".txt":
         from hpcq.reports.drawing.text import drawing_text
 

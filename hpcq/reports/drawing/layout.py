@@ -21,7 +21,7 @@ import rustworkx
 Array = npt.NDArray[np.float64]
 
 _ROUNDS = 80
-"""Steps of stress majorisation, and of pushing nodes apart; more take longer and move nodes less."""
+"""Steps of stress majorisation, and of pushing nodes apart; more steps change little."""
 
 _ASPECT = 1.5
 """Width over height that folded strips and rows of components aim at."""

@@ -110,7 +110,7 @@ def place(circuit: QuantumCircuit, cuts: Cuts) -> list[DrawnStep]:
     return steps
 
 
-def fits_a_circuit(steps: Sequence[DrawnStep], num_qubits: int) -> bool:
+def fits_on_page(steps: Sequence[DrawnStep], num_qubits: int) -> bool:
     """Tell whether a drawing of all gates would still be readable."""
     if num_qubits > _MAX_QUBITS or len(steps) > _MAX_GATES:
         return False

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hpcq.core.errors import HpcqError, NotWrittenError
 from hpcq.core.files import printable_path
 from hpcq.core.strict_json import digest
-from hpcq.core.system import complain
+from hpcq.core.system import write_stderr
 from hpcq.parallel.tasks import FinishedTasks, Numbers, Seconds, TaskResults, Tasks
 from hpcq.runs.shared.folder import FolderGoneError, SharedFolder
 from hpcq.runs.shared.result_files import read_part, write_part
@@ -173,7 +173,7 @@ class SharedStage:
     def _warn(self, words: str) -> None:
         if time.monotonic() - self._warned >= _WARN_SECONDS:
             self._warned = time.monotonic()
-            complain(f"hpcq: warning: shared: {words.removeprefix('shared: ')}; tried again")
+            write_stderr(f"hpcq: warning: shared: {words.removeprefix('shared: ')}; tried again")
 
     # ------------------------------------------------------------- what others removed
 
@@ -185,7 +185,7 @@ class SharedStage:
         """
         self._renew()
         name = printable_path(self._folder.path)
-        complain(f"hpcq: {name} was removed; it is made anew with all that this job has")
+        write_stderr(f"hpcq: {name} was removed; it is made anew with all that this job has")
         for block in self._own:
             if len(self._missing(block)):
                 self._folder.claim(f"{self._claims}{block}")
@@ -233,7 +233,7 @@ class SharedStage:
         """Read what others have found."""
         names = self._folder.names(self._parts)
         if not self._read.issubset(names):
-            complain("hpcq: parts were removed; what this job has of them is written again")
+            write_stderr("hpcq: parts were removed; what this job has of them is written again")
             self.restore(scheduler)
             return
         for name in names:
@@ -242,7 +242,7 @@ class SharedStage:
             self._read.add(name)
             batch = read_part(self._folder.path / name)
             if batch is None or not self._finished.takes(batch):
-                complain(
+                write_stderr(
                     f"hpcq: warning: {printable_path(name)} is damaged; its tasks are done again"
                 )
                 self._doubtful.add(name.removeprefix(self._parts).rpartition(".")[0])

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.files import create_kept, printable_path, read_kept, write_kept
+from hpcq.core.files import create_sidecar, printable_path, read_sidecar, write_sidecar
 from hpcq.parallel.worker import here
 
 CLAIM_SECONDS = 120.0
@@ -195,7 +195,7 @@ class SharedFolder:
             Whether it is this job's now.
         """
         try:
-            handle = create_kept(self.path / f"claim.{name}.{generation}")
+            handle = create_sidecar(self.path / f"claim.{name}.{generation}")
         except FileExistsError:
             return False
         with os.fdopen(handle, "w") as file:
@@ -279,10 +279,10 @@ class SharedFolder:
                 self.remove()
 
     def _write(self, name: str, text: str) -> None:
-        write_kept(self.path / name, text.encode())
+        write_sidecar(self.path / name, text.encode())
 
     def _text(self, name: str) -> str:
-        return read_kept(self.path / name).decode(errors="replace")
+        return read_sidecar(self.path / name).decode(errors="replace")
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

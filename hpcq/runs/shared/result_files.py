@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpcq.core.files import open_kept, write_whole
+from hpcq.core.files import open_sidecar, write_atomic
 from hpcq.parallel import wire
 from hpcq.parallel.tasks import TaskResults
 
@@ -26,13 +26,13 @@ def write_part(place: Path, batch: TaskResults) -> None:
     """
     header = wire.batch_header(batch).tobytes()
     body = _LENGTH.pack(len(header)) + header + np.ascontiguousarray(batch.data).tobytes()
-    write_whole(place, _MARK + hashlib.sha256(body).digest() + body, "shared")
+    write_atomic(place, _MARK + hashlib.sha256(body).digest() + body, "shared")
 
 
 def read_part(place: Path) -> TaskResults | None:
     """Read them; None if they are damaged, or gone."""
     try:
-        with os.fdopen(open_kept(place), "rb") as file:
+        with os.fdopen(open_sidecar(place), "rb") as file:
             content = file.read()
     except OSError:
         return None

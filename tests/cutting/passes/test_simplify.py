@@ -23,7 +23,7 @@ from tests.support.strategies import circuits, cuts_of, operators, structured, u
 many = settings(max_examples=100)
 
 
-def terms_of(operator: SparseObservable) -> list:
+def operator_terms(operator: SparseObservable) -> list:
     (observable,) = as_observables([operator], operator.num_qubits)
     return [term for term, _ in observable.terms]
 
@@ -44,7 +44,7 @@ def value_of(reduced: SimplifiedCircuit, operator: SparseObservable) -> float:
 
 
 def ways(circuit: QuantumCircuit, operator: SparseObservable) -> list[SimplifiedCircuit]:
-    simplifier = Simplifier(circuit, terms_of(operator))
+    simplifier = Simplifier(circuit, operator_terms(operator))
     apart = simplifier.apart
     found = [simplifier.nothing, simplifier.together]
     if apart is not None and len(apart.labels) <= 16:
