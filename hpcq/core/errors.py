@@ -1,24 +1,24 @@
-"""The few ways in which hpcq says no."""
+"""The errors that hpcq raises on purpose, and the exit code of each."""
 
 from __future__ import annotations
 
 
 class HpcqError(Exception):
-    """Base of all errors that hpcq raises on purpose."""
+    """Base class of all errors that hpcq raises on purpose."""
 
     exit_code = 1
     on_all_ranks = False
-    """Whether all ranks raise it together, so that none is left waiting."""
+    """Whether all ranks raise it, so that none is left waiting for the others."""
 
     on_one_rank = False
-    """Whether only this rank knows of it, so that nobody else can say it."""
+    """Whether only this rank raises it, so that this rank has to report it."""
 
 
 class InputError(HpcqError, ValueError):
-    """The input or the usage is wrong, and the message says what was expected.
+    """The input or the usage is wrong; the message says what was expected.
 
-    Raised before any work is farmed out, so nothing is lost: correct the
-    argument that the message names and run the command again.
+    It is raised before any task is given to a worker, so nothing is lost: correct the argument
+    that the message names and run the command again.
     """
 
     exit_code = 2
@@ -26,30 +26,30 @@ class InputError(HpcqError, ValueError):
 
 
 class MemoryLimitError(InputError):
-    """What is asked for needs more memory than a rank has, however it is sliced."""
+    """The problem needs more memory than a rank has, however it is sliced."""
 
 
 class MissingDependencyError(HpcqError, ImportError):
-    """A part that is installed by extra (Aer, MPI) is not there; the message has the cure."""
+    """An optional package (Aer, MPI) is missing; the message says how to install it."""
 
     on_all_ranks = True
 
 
 class SingletonWorldError(InputError):
-    """A launcher started several processes, but each one sees an MPI world of size 1.
+    """A launcher started several processes, but each of them sees an MPI world of size 1.
 
-    The processes would all do the whole job and overwrite each other's result.
+    Each process would do the whole job and overwrite the results of the others.
     """
 
 
 class EngineError(HpcqError):
-    """A simulator refused or failed a circuit that it should have run."""
+    """A simulator refused a circuit that it should have run, or failed on it."""
 
 
 class StoppedError(HpcqError):
-    """The run was asked to stop and has; what was finished is in the file, if there is one.
+    """The run stopped on request; finished tasks are in the output file, if there is one.
 
-    Run the same command again to go on.
+    Run the same command again to resume.
     """
 
     exit_code = 75
@@ -57,10 +57,10 @@ class StoppedError(HpcqError):
 
 
 class NotWrittenError(HpcqError):
-    """A file could not be written, for want of room, say; it is as it was before."""
+    """A file could not be written, because the disk is full, say; the old file is unchanged."""
 
 
 class TasksFailedError(HpcqError):
-    """Some tasks could not be done; the message names them, and the others are in the file."""
+    """Some tasks failed; the message names them, and the results of the others are in the file."""
 
     on_all_ranks = True

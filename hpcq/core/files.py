@@ -23,13 +23,13 @@ from pathlib import Path
 from hpcq.core.errors import InputError, NotWrittenError
 
 _MAX_SIDECAR_BYTES = 1 << 20
-"""Of a status, a claim, or the like, at most; they take less than 10 kB."""
+"""Largest sidecar file that is read, in bytes; a status or a claim takes less than 10 kB."""
 
-_NO_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_FOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def resolve_path(path: Path) -> Path:
-    """Follow links, as a run does."""
+    """Return a path with its links followed, as a run does; unchanged where that is impossible."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):
@@ -41,11 +41,11 @@ def open_regular(path: str | os.PathLike[str], max_bytes: int, expected: str) ->
 
     Args:
         path: The file.
-        max_bytes: Larger files are refused.
-        expected: What the file should have been, for the message.
+        max_bytes: Size above which a file is refused.
+        expected: What the file should contain, for the message.
 
     Raises:
-        InputError: It does not exist, is unreadable, empty, too large, or no regular file.
+        InputError: The file does not exist, cannot be read, is empty, too large or not regular.
     """
     name = printable_path(path)
     if not name:
@@ -55,224 +55,229 @@ def open_regular(path: str | os.PathLike[str], max_bytes: int, expected: str) ->
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: cannot be opened: {reason}") from None
-    found = os.fstat(descriptor)
+    status = os.fstat(descriptor)
     problem = ""
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         problem = f"is a directory, expected {expected}"
-    elif not stat.S_ISREG(found.st_mode):
+    elif not stat.S_ISREG(status.st_mode):
         problem = f"is a pipe, socket or device, expected {expected} in a regular file"
-    elif found.st_size == 0:
+    elif status.st_size == 0:
         problem = f"is empty, expected {expected}"
-    elif found.st_size > max_bytes:
-        problem = f"has {found.st_size} bytes, expected at most {max_bytes}"
+    elif status.st_size > max_bytes:
+        problem = f"has {status.st_size} bytes, expected at most {max_bytes}"
     if problem:
         os.close(descriptor)
         raise InputError(f"{name}: {problem}")
     return descriptor
 
 
-def open_sidecar(place: Path) -> int:
-    """Open a file that hpcq keeps and return its descriptor, which the caller closes.
+def open_sidecar(path: Path) -> int:
+    """Open a sidecar file for reading and return its descriptor, which the caller closes.
 
     Raises:
-        OSError: It does not exist, may not be read, or is a link, a pipe, or a folder.
+        OSError: The file does not exist, may not be read, or is a link, a pipe or a folder.
     """
     try:
-        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | _NO_LINKS)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _NO_FOLLOW)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENXIO):
             raise
         what = "a link" if error.errno == errno.ELOOP else "a socket"
-        raise OSError(error.errno, f"is {what}, not a regular file", str(place)) from None
+        raise OSError(error.errno, f"is {what}, not a regular file", str(path)) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is a pipe, device or folder, not a regular file", str(place))
+        raise OSError(errno.EINVAL, "is a pipe, device or folder, not a regular file", str(path))
     return descriptor
 
 
-def read_sidecar(place: Path, max_bytes: int = _MAX_SIDECAR_BYTES) -> bytes:
-    """Return what a file that hpcq keeps says.
+def read_sidecar(path: Path, max_bytes: int = _MAX_SIDECAR_BYTES) -> bytes:
+    """Return the content of a sidecar file.
 
     Raises:
         OSError: As :func:`open_sidecar`, or the file is too large.
     """
-    with os.fdopen(open_sidecar(place), "rb") as file:
+    with os.fdopen(open_sidecar(path), "rb") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(place))
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return content
 
 
-def create_sidecar(place: Path, flags: int = os.O_WRONLY) -> int:
-    """Create a file that hpcq keeps and return its descriptor, which the caller closes.
+def create_sidecar(path: Path, flags: int = os.O_WRONLY) -> int:
+    """Create a sidecar file and return its descriptor, which the caller closes.
 
     Raises:
-        OSError: Something has the name already, or it cannot be written.
+        OSError: The name is taken, or the file cannot be written.
     """
-    return os.open(place, os.O_CREAT | os.O_EXCL | _NO_LINKS | flags, 0o666)
+    return os.open(path, os.O_CREAT | os.O_EXCL | _NO_FOLLOW | flags, 0o666)
 
 
-def write_sidecar(place: Path, content: bytes) -> None:
-    """Write a file that hpcq keeps: whoever reads it finds the old content or the new.
+def write_sidecar(path: Path, content: bytes) -> None:
+    """Write a sidecar file; readers find either the old content or the new.
 
-    It takes the place of whatever has its name, a link say. It need not outlive a crash of the
-    machine; for what must, there is :func:`write_atomic`.
+    The file replaces whatever has its name, such as a link. It may be lost if the machine crashes;
+    use :func:`write_atomic` for what must not be.
 
     Raises:
-        OSError: It cannot be written, or a folder has its name.
+        OSError: The file cannot be written, or a folder has its name.
     """
-    handle, aside = _open_aside(place.parent)
+    handle, temporary = _open_temporary(path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             os.fchmod(handle, 0o666 & ~_umask())
-        aside.replace(place)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
         raise
 
 
 def printable(text: str) -> str:
-    """Return a text without what a terminal would act on."""
+    """Replace the characters of a text that a terminal would act on by question marks."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def printable_lines(text: str) -> str:
-    """Return lines of text without what a terminal would act on, but for tabs and line ends."""
+    """Replace control characters by question marks, except for tabs and line ends."""
     kept = {ord(c): c for c in "\n\r\t"}
     return text.translate(dict.fromkeys((*range(32), *range(127, 160)), "?") | kept)
 
 
 def printable_path(path: str | os.PathLike[str]) -> str:
-    """Return a path fit for one line of a message."""
+    """Return a path that fits on one line of a message."""
     shown = printable(os.fsdecode(path))
     return shown if len(shown) <= 200 else "..." + shown[-197:]
 
 
-def check_writable(path: Path, option: str, ours: Callable[[Path], bool], what: str) -> Path:
-    """Make sure, before any work is done, that a file can be written.
+def check_writable(path: Path, option: str, is_ours: Callable[[Path], bool], what: str) -> Path:
+    """Check, before any work is done, that a file can be written.
 
     Args:
-        path: The file; an existing one is overwritten only if it is ours.
-        option: What to call it in messages.
-        ours: Tells whether an existing regular file is of the kind that is to be written.
-        what: That kind in words.
+        path: The file; an existing one may be overwritten only if hpcq wrote it.
+        option: Name of the option that gave the path, for messages.
+        is_ours: Returns whether an existing regular file is of the kind that is to be written.
+        what: Name of that kind, for messages.
 
     Returns:
         The path with all links followed.
 
     Raises:
-        InputError: It cannot be written, or something is there that we did not write.
+        InputError: The file cannot be written, or exists and is not of that kind.
     """
     name = printable_path(path)
     try:
-        place = path.resolve()
-        folder = place.parent
+        target = path.resolve()
+        folder = target.parent
         if not folder.is_dir():
             raise InputError(f"{option}: {name!r} is in no existing folder")
-        if place.exists():
-            if not place.is_file():
+        if target.exists():
+            if not target.is_file():
                 raise InputError(f"{option}: {name!r} is a folder, pipe or device, expected a file")
-            if not os.access(place, os.R_OK | os.W_OK):
+            if not os.access(target, os.R_OK | os.W_OK):
                 raise InputError(f"{option}: {name!r} may not be read and written")
-            if not ours(place):
+            if not is_ours(target):
                 raise InputError(
                     f"{option}: {name!r} exists and is no {what}; it is left as it is, expected "
                     "another file name"
                 )
         else:
             with contextlib.suppress(FileNotFoundError):
-                place.lstat()  # says whether the name is possible, and takes nobody's file
-        handle, aside = _open_aside(folder)
+                target.lstat()  # fails if the name is impossible, and creates nothing
+        handle, temporary = _open_temporary(folder)
         os.close(handle)
-        aside.unlink()
+        temporary.unlink()
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
         raise InputError(f"{option}: cannot write {name!r}: {reason}") from None
-    return place
+    return target
 
 
 def write_atomic(
-    place: Path, content: bytes | memoryview, option: str, mode: int | None = None
+    path: Path, content: bytes | memoryview, option: str, mode: int | None = None
 ) -> None:
-    """Write a file all or nothing: it holds the old content or the new, never a part.
+    """Write a file atomically: it holds the old content or the new, never a part.
 
     Args:
-        place: The file, as :func:`check_writable` returned it.
-        content: What it shall hold.
-        option: What to call it in messages.
-        mode: Who may do what with it, less the umask; None for what holds for the old file.
+        path: The file, as :func:`check_writable` returned it.
+        content: The new content.
+        option: Name of the option that gave the path, for messages.
+        mode: Permission bits, masked by the umask; None to keep those of the old file.
 
     Raises:
-        NotWrittenError: It cannot be written, for want of room, say.
+        NotWrittenError: The file cannot be written, because the disk is full, say.
     """
-    with atomic_writer(place, option, mode) as aside:
-        aside.write(content)
+    with atomic_writer(path, option, mode) as temporary:
+        temporary.write(content)
 
 
 @contextlib.contextmanager
-def atomic_writer(place: Path, option: str, mode: int | None = None) -> Iterator[io.BufferedRandom]:
-    """Give a file to write to, which takes another's place when it is whole and on the disk.
+def atomic_writer(path: Path, option: str, mode: int | None = None) -> Iterator[io.BufferedRandom]:
+    """Yield a temporary file that replaces another when it is complete and on the disk.
 
     Args:
-        place: The file, as :func:`check_writable` returned it.
-        option: What to call it in messages.
+        path: The file to replace, as :func:`check_writable` returned it.
+        option: Name of the option that gave the path, for messages.
         mode: As for :func:`write_atomic`.
 
     Raises:
-        NotWrittenError: It cannot be written; the file is as it was.
+        NotWrittenError: The file cannot be written; the old file is unchanged.
     """
-    aside = None
-    _sweep(place.parent)
+    temporary = None
+    _remove_leftovers(path.parent)
     try:
-        handle, aside = _open_aside(place.parent)
+        handle, temporary = _open_temporary(path.parent)
         with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
-            os.fchmod(handle, _mode_of(place) if mode is None else mode & ~_umask())
+            os.fchmod(handle, _mode_of(path) if mode is None else mode & ~_umask())
             os.fsync(handle)
-        aside.replace(place)
-        aside = None
+        temporary.replace(path)
+        temporary = None
     except OSError as error:
-        name = printable_path(place)
+        name = printable_path(path)
         raise NotWrittenError(f"{option}: cannot write {name!r}: {error.strerror}") from None
     finally:
-        if aside is not None:
+        if temporary is not None:
             with contextlib.suppress(OSError):
-                aside.unlink()
-    with contextlib.suppress(OSError):  # the file is there; only its name may not outlive a crash
-        _sync_folder(place.parent)
+                temporary.unlink()
+    with contextlib.suppress(OSError):  # the file is complete, but a crash may lose its name
+        _sync_folder(path.parent)
 
 
-def _mode_of(place: Path) -> int:
-    """Return the mode of a file; of one that is not there, what a new one gets."""
+def _mode_of(path: Path) -> int:
+    """Return the permission bits of a file, or those of a new one if it does not exist."""
     with contextlib.suppress(FileNotFoundError):
-        found = place.lstat().st_mode
-        if stat.S_ISREG(found):
-            return found & 0o777
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode):
+            return mode & 0o777
     return 0o666 & ~_umask()
 
 
-def _open_aside(folder: Path) -> tuple[int, Path]:
+def _open_temporary(folder: Path) -> tuple[int, Path]:
+    """Create a temporary file and return its descriptor and path.
+
+    Its name holds host and process, by which :func:`_remove_leftovers` tells whether the process
+    still runs.
+    """
     prefix = f".hpcq-{socket.gethostname()}-{os.getpid()}-"
     handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=folder)
     return handle, Path(name)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what processes of this host that were killed have left behind."""
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of processes of this host that were killed."""
     with contextlib.suppress(OSError):
-        for left in folder.glob(f".hpcq-{socket.gethostname()}-*.part"):
-            pid = left.name.rsplit("-", 2)[1]
+        for leftover in folder.glob(f".hpcq-{socket.gethostname()}-*.part"):
+            pid = leftover.name.rsplit("-", 2)[1]
             if (
                 pid.isdecimal()
                 and not Path(f"/proc/{pid}").exists()
                 and Path("/proc/self").exists()
             ):
-                left.unlink()
+                leftover.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -284,6 +289,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _umask() -> int:
+    """Return the umask, which can only be read by setting it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

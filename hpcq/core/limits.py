@@ -1,4 +1,4 @@
-"""What one rank may use, and in which precision it computes."""
+"""Limits of one rank (memory, threads, precision), and checks of numbers that users give."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ Device = Literal["cpu", "gpu"]
 Precision = Literal["single", "double"]
 
 MIN_MEMORY, MAX_MEMORY = 1 << 20, 1 << 60
+"""Range of a memory limit in bytes: 1 MiB, a few small states, to 1 EiB, beyond any machine."""
+
 SHARE_OF_MEMORY = 0.8
-"""Share of the free memory that a rank takes where no limit is given."""
+"""Share of the free memory that a rank takes where no limit is given; the rest is for the
+libraries and for other processes."""
 
 _MAX_THREADS = 4096
-"""Threads that can be planned with: more than the cores of the largest nodes of today."""
+"""Largest number of threads in a plan: more than the cores of any node today."""
 
 _MAX_SECONDS = 1e9
-"""Seconds that anything may be said to take, 30 years; what is larger is a mistake."""
+"""Upper bound on times that users give, in seconds (30 years); anything larger is a mistake."""
 
 _MAX_THREADS_PER_CORE = 4
-"""Most threads of a run for each core: a few too many slow it down, thousands cannot be started."""
+"""Largest number of threads per core in a run: a few too many slow it down, thousands cannot be
+started."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one rank may use.
+    """Limits on the resources of one rank.
 
     Attributes:
-        memory_bytes: Memory of the rank, beside the libraries'.
+        memory_bytes: Memory of the rank, without that of the libraries.
         threads: Threads of one simulation.
-        precision: ``double`` (16 bytes an amplitude) or ``single`` (8).
+        precision: ``double`` (16 bytes per amplitude) or ``single`` (8 bytes).
     """
 
     memory_bytes: int
@@ -54,15 +58,15 @@ class Limits:
 
     @property
     def amplitude_bytes(self) -> int:
-        """Bytes of one amplitude of a state."""
+        """Bytes per amplitude of a statevector."""
         return 8 if self.precision == "single" else 16
 
 
 def checked_memory(value: object) -> int:
-    """Return the memory that a caller grants a rank.
+    """Return the memory limit of a rank in bytes, checked.
 
     Raises:
-        InputError: If it is no number of bytes, or more than any machine has.
+        InputError: It is not a number of bytes, less than 1 MiB or more than any machine has.
     """
     memory = as_integer(value, "memory", MIN_MEMORY, "bytes (at least 1M)")
     if memory > MAX_MEMORY:
@@ -73,60 +77,60 @@ def checked_memory(value: object) -> int:
 
 
 def check_threads(threads: int, cores: int) -> None:
-    """Make sure that a rank can run its threads.
+    """Check that a rank can run its threads.
 
     Args:
         threads: Threads of one simulation.
-        cores: The cores that the rank may run on.
+        cores: Number of cores that the rank may run on.
 
     Raises:
-        InputError: If they are far too many.
+        InputError: There are far more threads than cores.
     """
     if threads > _MAX_THREADS_PER_CORE * cores:
-        words = "core" if cores == 1 else "cores"
+        noun = "core" if cores == 1 else "cores"
         raise InputError(
             f"threads: {threads}, expected at most {_MAX_THREADS_PER_CORE * cores}: a rank may run "
-            f"on {cores} {words}, and more threads than cores make nothing faster"
+            f"on {cores} {noun}, and more threads than cores make nothing faster"
         )
 
 
 def round_memory_down(size: int) -> int:
-    """Round an amount of memory down to a power of two, or one and a half of one.
+    """Round a number of bytes down to a power of two, or to one and a half times a power of two.
 
-    What is free changes from run to run, and what is planned for it should not.
+    The free memory changes from run to run, and plans should not change with it.
     """
     power = 1 << (max(size, MIN_MEMORY).bit_length() - 1)
     return power + power // 2 if power + power // 2 <= size else power
 
 
-def as_integer(value: object, name: str, least: int, unit: str = "") -> int:
-    """Return a whole number of any type, or say what was expected.
+def as_integer(value: object, name: str, minimum: int, unit: str = "") -> int:
+    """Return a whole number of any type as an int.
 
     Raises:
-        InputError: If it is none, or less than ``least``.
+        InputError: The value is not a whole number, or less than ``minimum``.
     """
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
-        if number < least:
+        if number < minimum:
             raise TypeError
     except TypeError:
-        expected = f"a whole number of {unit}" if unit else f"a whole number of at least {least}"
+        expected = f"a whole number of {unit}" if unit else f"a whole number of at least {minimum}"
         raise InputError(f"{name}: {str(value)[:40]!r}, expected {expected}") from None
     return number
 
 
-def as_seconds(value: object, name: str, most: float = _MAX_SECONDS) -> float:
-    """Return a number of seconds of any real type, or say what was expected.
+def as_seconds(value: object, name: str, maximum: float = _MAX_SECONDS) -> float:
+    """Return a number of seconds of any real type as a float.
 
     Raises:
-        InputError: If it is none, is not above 0, or not below ``most``.
+        InputError: The value is not a number, not above 0, or not below ``maximum``.
     """
     seconds = math.nan
     if not isinstance(value, bool) and isinstance(value, Real):
         with suppress(OverflowError):
             seconds = float(value)
-    if 0 < seconds < most:
+    if 0 < seconds < maximum:
         return seconds
     raise InputError(f"{name}: {str(value)[:40]!r}, expected a number of seconds above 0")

@@ -1,4 +1,4 @@
-"""JSON as its standard has it: no key twice in one object, and only numbers that are numbers."""
+"""Read JSON strictly: no repeated keys and no NaN or infinity; name its types; digest values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, NoReturn
 
 
 def loads(text: str | bytes) -> Any:
-    """Return the value that a JSON text stands for.
+    """Return the value of a JSON text.
 
     Raises:
-        ValueError: If the text is no JSON, an object has a key twice (of which ``json.loads``
-            keeps the last), or a number is NaN or infinite.
-        RecursionError: If it is nested too deeply.
+        ValueError: The text is not valid JSON, an object has a key twice (``json.loads`` would keep
+            the last value), or a number is NaN or infinite.
+        RecursionError: The text is nested too deeply.
 
     >>> loads('{"a": 1, "a": 2}')
     Traceback (most recent call last):
@@ -24,12 +24,12 @@ def loads(text: str | bytes) -> Any:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    unique: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in unique:
             raise ValueError(f"the key {key[:40]!r} comes twice in one object")
-        found[key] = value
-    return found
+        unique[key] = value
+    return unique
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -37,24 +37,24 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def json_type(value: object) -> str:
-    """Say in JSON's words what a value is.
+    """Return the name of a value's type in JSON, with its article.
 
     >>> json_type({}), json_type([1]), json_type(None)
     ('an empty object', 'a list', 'null')
     """
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    kinds: dict[str, tuple[type, ...]] = {
+    types_of: dict[str, tuple[type, ...]] = {
         "object": (Mapping,),
         "list": (list, tuple),
         "text": (str,),
     }
-    for kind, types in kinds.items():
+    for name, types in types_of.items():
         if isinstance(value, types):
-            return f"an empty {kind}" if not value else f"{'an' if kind[0] == 'o' else 'a'} {kind}"
+            return f"an empty {name}" if not value else f"{'an' if name[0] == 'o' else 'a'} {name}"
     return "a number" if isinstance(value, (int, float)) else f"a {type(value).__name__}"
 
 
 def digest(value: object) -> str:
-    """Return the SHA-256 of plain JSON values."""
+    """Return the SHA-256 of a JSON value as hexadecimal digits; the order of keys counts."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What this machine gives a process: cores, memory, and how many ranks a launcher started."""
+"""What the machine offers a process: cores, memory, time, and ranks that a launcher started."""
 
 from __future__ import annotations
 
@@ -26,64 +26,69 @@ _LAUNCHERS = (
     ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
-"""Variables by which each launcher tells a process its rank, and of how many."""
+"""For each launcher, the variables that hold a process's rank and the number of processes."""
 
 _INHERITED_RANK = "SLURM_PROCID"
-"""A rank's number that makes no process a rank: batch scripts have it, and what they start."""
+"""A variable that does not mark a rank: batch scripts have it, and so do all that they start."""
 
 PMIX_RANK, _PMIX_SERVER = "PMIX_RANK", "PMIX_SERVER_URI"
-"""PMIx tells no size here; whoever has its rank also has variables that name its server."""
+"""PMIx sets no variable with the size; beside the rank it sets the address of its server."""
 
-_KEY = re.compile("AUTH|CREDENTIAL|JWT|KEY|PASS|SECRET|TOKEN")
-"""Words in the names of variables that may hold secrets."""
+_SECRET_NAME = re.compile("AUTH|CREDENTIAL|JWT|KEY|PASS|SECRET|TOKEN")
+"""Parts of the names of environment variables that may hold secrets."""
 
 _SQUEUE_SECONDS = 5.0
-"""How long squeue may take: all ranks wait. Without it SIGTERM still stops a run, all saved."""
+"""Time limit of squeue; all ranks wait for it. Without its answer SIGTERM still stops a run and
+saves it."""
 
 _MIN_SECRET_LENGTH = 6
+"""Characters of the shortest value that is replaced; shorter ones, such as `1` or `true`, occur in
+ordinary text."""
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+"""Bytes per unit of memory, by its letter."""
 
 
 def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
-    """Say whether an MPI launcher may have started this process; MPI then knows of how many."""
+    """Return whether an MPI launcher may have started this process; MPI then knows the size."""
     return any(name != PMIX_RANK for name in launcher_variables(environment)) or (
         PMIX_RANK in environment and not lacks_pmix_server(environment)
     )
 
 
 def lacks_pmix_server(environment: Mapping[str, str] = os.environ) -> bool:
-    """Say whether PMIx's rank is there, left over from elsewhere, and no server that it is of."""
+    """Return whether PMIx's rank is set without its server, that is, inherited from elsewhere."""
     return PMIX_RANK in environment and not any(
         name.startswith(_PMIX_SERVER) for name in environment
     )
 
 
 def launcher_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Names of the variables that are there and make a process a rank; ranks' numbers first."""
+    """Return the names of all variables that mark this process as a rank, those of ranks first."""
     ranks = [rank for rank, _ in _LAUNCHERS if rank != _INHERITED_RANK]
     sizes = [size for _, size in _LAUNCHERS]
     return [name for name in (*ranks, PMIX_RANK, *sizes) if name in environment]
 
 
 def launched_size(environment: Mapping[str, str] = os.environ) -> int:
-    """Number of processes that the launcher says it started; 1 where it says nothing."""
+    """Return the number of processes that the launcher started; 1 without a launcher."""
     return _rank_and_size(environment)[1]
 
 
 def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
-    """This process's rank as far as the launcher's variables tell; 0 where they don't."""
+    """Return this process's rank by the launcher's variables; 0 without a launcher."""
     return _rank_and_size(environment)[0]
 
 
 def _rank_and_size(environment: Mapping[str, str]) -> tuple[int, int]:
-    """Return rank and size as one launcher tells both.
+    """Return rank and size as set by one launcher.
 
-    A number that no size goes with, or one that is too small for it, is no rank: programs hand
-    such variables on to processes that are no ranks of anything.
+    A rank without a size, or with one that is not larger than it, does not count: programs hand
+    such variables on to processes that are not ranks.
     """
     sizes = []
-    for of_rank, of_size in _LAUNCHERS:
-        rank, size = _number(environment, of_rank), _number(environment, of_size)
+    for rank_variable, size_variable in _LAUNCHERS:
+        rank, size = _number(environment, rank_variable), _number(environment, size_variable)
         if rank is not None and size is not None and rank < size:
             return rank, size
         if size:
@@ -92,26 +97,26 @@ def _rank_and_size(environment: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _number(environment: Mapping[str, str], name: str) -> int | None:
-    """Return the whole number that a variable holds; None if it holds none."""
+    """Return the whole number in a variable; None if it is unset or not a number."""
     value = environment.get(name, "")
     return int(value) if re.fullmatch("[0-9]{1,9}", value) else None
 
 
 def rank_name() -> str:
-    """Name this process among several, by the launcher's variables; empty if it is the only one."""
+    """Return rank, size and host of this process for messages; empty if it is the only one."""
     size = launched_size()
     return f"rank {launched_rank()} of {size} on {socket.gethostname()}" if size > 1 else ""
 
 
 def usable_cores() -> frozenset[int]:
-    """The cores that this process may run on (its binding), as the system numbers them."""
+    """Return the system's numbers of the cores that this process may run on (its binding)."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
 
 
 def usable_memory() -> int:
-    """Bytes that new allocations on this node may take: free memory, or the cgroup's limit."""
+    """Return the bytes that are free on this node, or within the limit of the cgroup if fewer."""
     available = _meminfo_available()
     for limit, usage in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -121,14 +126,15 @@ def usable_memory() -> int:
         ),
     ):
         try:
-            room = int(Path(limit).read_text()) - int(Path(usage).read_text())
+            free = int(Path(limit).read_text()) - int(Path(usage).read_text())
         except (OSError, ValueError):
             continue
-        available = min(available, max(room, 1 << 28))
+        available = min(available, max(free, 1 << 28))
     return available
 
 
 def _meminfo_available() -> int:
+    """Return the available memory in bytes; all of it on a system without ``/proc``."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -139,10 +145,10 @@ def _meminfo_available() -> int:
 
 
 def parse_bytes(text: str, name: str = "memory") -> int:
-    """Read a size such as ``4G``, ``4GiB``, ``512M`` or ``1073741824``.
+    """Return the bytes of a size such as ``4G``, ``4GiB``, ``512M`` or ``1073741824``.
 
     Raises:
-        InputError: If it is none.
+        InputError: The text is not a size.
     """
     body = text.strip().upper().removesuffix("B").removesuffix("I")
     unit = body[-1:] if body[-1:] in "KMGT" else ""
@@ -159,32 +165,32 @@ def parse_bytes(text: str, name: str = "memory") -> int:
 
 
 def redact_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return what a library or a service said, without the keys that the environment holds."""
+    """Replace the secrets in the environment that a text quotes by the names of their variables."""
     for name, value in environment.items():
-        if _KEY.search(name) and len(value) >= _MIN_SECRET_LENGTH:
+        if _SECRET_NAME.search(name) and len(value) >= _MIN_SECRET_LENGTH:
             text = text.replace(value, f"${name}")
     return text
 
 
 def write_stderr(line: str) -> None:
-    """Write a line to stderr, if anybody still hears it."""
+    """Write a line to stderr; do nothing if it is closed."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{printable_lines(line)}\n")
         sys.stderr.flush()
 
 
 def parse_duration(text: str) -> float | None:
-    """Read seconds, or a time as SLURM writes it ([D-]HH:MM:SS, MM:SS); None if it is neither."""
+    """Return the seconds of a number or SLURM time ([D-]HH:MM:SS, MM:SS); None if it is neither."""
     days, _, clock = text.strip().rpartition("-")
     parts = clock.split(":")
     try:
-        numbers = [int(own) for own in parts] if len(parts) > 1 or days else [float(text)]
+        numbers = [int(part) for part in parts] if len(parts) > 1 or days else [float(text)]
         if days:
             numbers += [0] * (3 - len(numbers))
         if len(numbers) > 3 or min(numbers) < 0:
             return None
         value = int(days or 0) * 86400 + sum(
-            own * 60**place for place, own in enumerate(reversed(numbers))
+            number * 60**power for power, number in enumerate(reversed(numbers))
         )
     except ValueError:
         return None
@@ -192,9 +198,9 @@ def parse_duration(text: str) -> float | None:
 
 
 def slurm_seconds_left(environment: Mapping[str, str] = os.environ) -> float | None:
-    """Seconds until the SLURM allocation ends; None where there is none, or nobody knows.
+    """Return the seconds until the SLURM allocation ends; None without one or if unknown.
 
-    SLURM before 23.02 does not tell by a variable, so it is asked.
+    SLURM before 23.02 sets no variable for it, so squeue is called.
     """
     end = environment.get("SLURM_JOB_END_TIME", "")
     if re.fullmatch("[0-9]{1,12}", end):
@@ -210,19 +216,19 @@ def slurm_seconds_left(environment: Mapping[str, str] = os.environ) -> float | N
     except OSError:
         return None
     except subprocess.SubprocessError as error:
-        why = f"no answer within {_SQUEUE_SECONDS:g} s"
+        reason = f"no answer within {_SQUEUE_SECONDS:g} s"
         if isinstance(error, subprocess.CalledProcessError):
-            why = " ".join(error.stderr.split())[:200] or f"exit code {error.returncode}"
+            reason = " ".join(error.stderr.split())[:200] or f"exit code {error.returncode}"
         write_stderr(
             f"hpcq: warning: squeue does not say when SLURM job {job[:40]} ends "
-            f"({printable(why)}); a time limit (--time-limit) stops a run before, all saved"
+            f"({printable(reason)}); set --time-limit to stop and save the run in time"
         )
         return None
     return parse_duration(done.stdout)
 
 
 def format_bytes(size: float) -> str:
-    """Write a number of bytes for people, in binary units."""
+    """Return a number of bytes as text in binary units."""
     if size >= 1 << 70:
         return f"2^{math.log2(size):.0f} B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
@@ -235,10 +241,10 @@ def format_bytes(size: float) -> str:
 
 
 def blas_threads(threads: int) -> AbstractContextManager[object]:
-    """Keep numpy's matrix products to so many threads.
+    """Return a context manager that limits NumPy's matrix products to a number of threads.
 
-    More than one pays only where single products are large; many small ones on several threads
-    wait for each other, the longer the busier the machine is.
+    Several threads pay only for large products. Threads of small products wait for each other, and
+    the longer the busier the machine is.
     """
     from threadpoolctl import threadpool_limits
 

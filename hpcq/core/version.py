@@ -1,4 +1,4 @@
-"""The version of hpcq, which no other place states, and those of the packages around it."""
+"""The version of hpcq, defined only here, and the versions of the packages that it uses."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ PACKAGES = (
     "mpi4py",
     "cotengra",
 )
-"""What a result depends on."""
+"""Packages whose versions may change a result; they are recorded with it."""
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Return the versions of hpcq, Python and those of the packages that are installed."""
+    """Return the versions of hpcq, of Python and of those of the packages that are installed."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"hpcq": __version__, "python": platform.python_version()}
+    installed = {"hpcq": __version__, "python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -96,7 +96,7 @@ def test_what_is_kept_takes_the_place_of_others(plant: Plant, tmp_path: Path, vi
     plant(place, victim)
     with pytest.raises(FileExistsError):
         create_sidecar(place)
-    before = sorted(own.name for own in tmp_path.iterdir())
+    before = sorted(entry.name for entry in tmp_path.iterdir())
     for write in (write_sidecar, lambda place, content: write_atomic(place, content, "kept")):
         if plant is _folder:
             with pytest.raises((OSError, HpcqError)):
@@ -104,7 +104,7 @@ def test_what_is_kept_takes_the_place_of_others(plant: Plant, tmp_path: Path, vi
         else:
             write(place, b"new")
             assert read_sidecar(place) == b"new"
-    assert sorted(own.name for own in tmp_path.iterdir()) == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == before
 
 
 def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_folder_elsewhere_keeps_what_is_not_of_the_run(tmp_path: Path) -> None
     folder.remember("plan", {})
     folder.claim("a")
     folder.remove()
-    assert sorted(own.name for own in home.iterdir()) == ["letters", "member.files"]
+    assert sorted(entry.name for entry in home.iterdir()) == ["letters", "member.files"]
     assert not (tmp_path / "out.h5.parts").exists()
 
 

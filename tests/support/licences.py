@@ -60,10 +60,10 @@ def required(extras: Iterable[str]) -> dict[str, Distribution | None]:
     todo = list(direct(extras))
     while todo:
         wanted = todo.pop()
-        name, own = canonical(wanted.name), frozenset(wanted.extras)
-        if (name, own) in seen:
+        name, extras_wanted = canonical(wanted.name), frozenset(wanted.extras)
+        if (name, extras_wanted) in seen:
             continue
-        seen.add((name, own))
+        seen.add((name, extras_wanted))
         try:
             found[name] = dist = distribution(wanted.name)
         except PackageNotFoundError:
@@ -72,7 +72,9 @@ def required(extras: Iterable[str]) -> dict[str, Distribution | None]:
         for text in dist.requires or ():
             requirement = Requirement(text)
             marker = requirement.marker
-            if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *own)):
+            if marker is None or any(
+                marker.evaluate({"extra": extra}) for extra in ("", *extras_wanted)
+            ):
                 todo.append(requirement)
     return found
 

@@ -86,7 +86,9 @@ def cuts_of(
 def operators(num_qubits: int) -> st.SearchStrategy[SparseObservable]:
     """A Hermitian operator of a few terms: Paulis, outcomes, or any letters of Qiskit's."""
     alphabet = st.sampled_from(("IXYZ", "01", "IXYZ01+-rl"))
-    label = alphabet.flatmap(lambda own: st.text(own, min_size=num_qubits, max_size=num_qubits))
+    label = alphabet.flatmap(
+        lambda letters: st.text(letters, min_size=num_qubits, max_size=num_qubits)
+    )
     coefficient = st.floats(-2, 2, allow_nan=False)
     return st.lists(st.tuples(label, coefficient), min_size=1, max_size=4).map(
         SparseObservable.from_list
