@@ -87,9 +87,12 @@ class ExactDevice:
         tensor = self.order.tensors[source]
         *settings, basis = row
         template, prepared = self.order.prepared(
-            source, tensor.measured(settings), self._engine, deferred=self._engine.deferred
+            source,
+            tensor.measured_ports(settings),
+            self._engine,
+            deferred=self._engine.defers_measurements,
         )
-        way = prepared.ways[-1]  # with noise, that of a density matrix
+        way = prepared.methods[-1]  # with noise, that of a density matrix
         circuit = way.circuit.copy_empty_like()
         wires = {}
         for instruction in way.circuit.data:
@@ -111,7 +114,7 @@ class ExactDevice:
         outcomes = np.zeros_like(index)
         for place, bit in enumerate(bits):
             outcomes |= ((index >> np.uint64(place)) & np.uint64(1)) << np.uint64(bit)
-        mask = np.uint64(tensor.bits(settings, basis))
+        mask = np.uint64(tensor.bit_mask(settings, basis))
         outcomes, chances = merge([(outcomes & mask, chances.reshape(-1))])
         return outcomes, chances / chances.sum()
 

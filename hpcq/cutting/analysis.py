@@ -1,9 +1,9 @@
-"""A circuit as cutting sees it: its two-qubit gates as Pauli sums, and the runs they form.
+"""Analyse a circuit for cutting: its two-qubit gates as Pauli sums, and the runs they form.
 
-A **run** is a longest row of two-qubit gates on one wire that are all functions of one and the
-same Pauli there, such as the control side of CX gates, or a layer of RZZ gates; one-qubit gates
-in between may turn that Pauli. Gates of a run commute on the wire, so whatever is cut of them can
-share one port.
+A **run** is a maximal sequence of two-qubit gates on one wire that are all functions of the same
+Pauli there, such as the control side of CX gates, or a layer of RZZ gates; one-qubit gates in
+between may rotate that Pauli. The gates of a run commute on the wire, so those of them that are cut
+can share one port.
 """
 
 from __future__ import annotations
@@ -13,37 +13,39 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hpcq.cutting.gate_decompositions import PauliSum, Vector, axis, pauli_sum, turned
+from hpcq.cutting.gate_decompositions import PauliSum, Vector, axis, conjugated, pauli_sum
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import CircuitInstruction
 
 GateRun = tuple[int, int]
-"""A run, counted over all wires, and the sign with which a gate takes its Pauli."""
+"""The number of a run, counted over all wires, and the sign of a gate's Pauli in it."""
 
-_SAME_AXIS = 1e-12
+_AXIS_TOLERANCE = 1e-12
+"""Distance below which two unit Pauli vectors are taken to be equal, far above rounding errors."""
 
 
 class CircuitAnalysis:
-    """What is known of a circuit before it is cut; all of it is worked out when first asked for.
+    """Properties of a circuit that cutting needs, each computed at its first use.
 
     Args:
         circuit: The circuit: unitary gates on one or two qubits.
-        numbers: What to call each two-qubit gate; its number if nothing is said.
-        places: What to call the places on the wires, (qubit, gates before); likewise.
+        numbers: The name of each two-qubit gate; by default its number.
+        positions: The name (qubit, two-qubit gates before) of each position on a wire; by default
+            the position itself.
     """
 
     def __init__(
         self,
         circuit: QuantumCircuit,
         numbers: Sequence[str] | None = None,
-        places: Mapping[tuple[int, int], tuple[int, int]] | None = None,
+        positions: Mapping[tuple[int, int], tuple[int, int]] | None = None,
     ) -> None:
         self.circuit = circuit
         self._numbers = numbers
-        self._places = places or {}
-        index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
+        self._positions = positions or {}
+        index = {qubit: number for number, qubit in enumerate(circuit.qubits)}
         self.steps: list[tuple[CircuitInstruction, tuple[int, ...]]] = [
             (instruction, tuple([index[q] for q in instruction.qubits]))
             for instruction in circuit.data
@@ -66,14 +68,14 @@ class CircuitAnalysis:
 
     @cached_property
     def names(self) -> list[str]:
-        """Number and kind of each two-qubit gate, in words."""
+        """Number and name of each two-qubit gate, for messages."""
         kinds = [step.name for step, qubits in self.steps if len(qubits) == 2]
         numbers = self._numbers or [str(number) for number in range(len(kinds))]
         return [f"{number}: {kind}" for number, kind in zip(numbers, kinds, strict=True)]
 
-    def place(self, qubit: int, after: int) -> tuple[int, int]:
-        """Return what to call a place on a wire."""
-        return self._places.get((qubit, after), (qubit, after))
+    def original_position(self, qubit: int, after: int) -> tuple[int, int]:
+        """Return the name of a position on a wire: where it is in the original circuit."""
+        return self._positions.get((qubit, after), (qubit, after))
 
     @cached_property
     def bits(self) -> list[float]:
@@ -82,30 +84,30 @@ class CircuitAnalysis:
 
     @cached_property
     def overheads(self) -> list[float]:
-        """log2 of the factor gamma squared of each two-qubit gate's cut."""
+        """log2 of the sampling overhead gamma squared of each two-qubit gate's cut."""
         return [math.log2(terms.sampling_overhead) for terms in self.sums]
 
     @cached_property
     def runs(self) -> list[tuple[GateRun, GateRun] | None]:
         """The runs of each two-qubit gate on its two wires; None unless its dimension is 2."""
-        found: list[tuple[GateRun, GateRun] | None] = []
+        runs: list[tuple[GateRun, GateRun] | None] = []
         current: list[tuple[int, Vector] | None] = [None] * self.num_qubits
         count = 0
         for instruction, qubits in self.steps:
             if len(qubits) == 1:
                 run = current[qubits[0]]
                 if run is not None:
-                    current[qubits[0]] = (run[0], turned(run[1], instruction.operation))
+                    current[qubits[0]] = (run[0], conjugated(run[1], instruction.operation))
                 continue
-            terms = self.sums[len(found)]
+            terms = self.sums[len(runs)]
             if terms.dimension != 2:
                 for side, qubit in enumerate(qubits):
                     run = current[qubit]
                     if terms.dimension == 4 or run is None:
                         current[qubit] = None
                     else:
-                        current[qubit] = (run[0], _turned_alone(run[1], terms, side))
-                found.append(None)
+                        current[qubit] = (run[0], _conjugated_by_local_gates(run[1], terms, side))
+                runs.append(None)
                 continue
             ends = []
             for side, qubit in enumerate(qubits):
@@ -117,21 +119,21 @@ class CircuitAnalysis:
                     count += 1
                 current[qubit] = (run[0], (sign * after[0], sign * after[1], sign * after[2]))
                 ends.append((run[0], sign))
-            found.append((ends[0], ends[1]))
-        return found
+            runs.append((ends[0], ends[1]))
+        return runs
 
 
-def _turned_alone(vector: Vector, terms: PauliSum, side: int) -> Vector:
-    """Turn a Pauli vector as a gate does that acts on each of its qubits alone."""
+def _conjugated_by_local_gates(vector: Vector, terms: PauliSum, side: int) -> Vector:
+    """Return a Pauli vector conjugated by one side of a gate that is a product of local gates."""
     from qiskit.circuit.library import UGate
 
     for angles in (terms.before[side], terms.after[side]):
-        vector = turned(vector, UGate(*angles))
+        vector = conjugated(vector, UGate(*angles))
     return vector
 
 
 def _sign(a: Vector, b: Vector) -> int:
-    """Return 1 or -1 if two unit vectors are equal or opposite, else 0."""
-    if math.dist(a, b) < _SAME_AXIS:
+    """Return 1 for equal unit vectors, -1 for opposite ones, else 0."""
+    if math.dist(a, b) < _AXIS_TOLERANCE:
         return 1
-    return -1 if math.dist(a, (-b[0], -b[1], -b[2])) < _SAME_AXIS else 0
+    return -1 if math.dist(a, (-b[0], -b[1], -b[2])) < _AXIS_TOLERANCE else 0

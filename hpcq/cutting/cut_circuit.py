@@ -1,9 +1,9 @@
-"""Take a circuit apart at its cuts.
+"""Divide a circuit into subcircuits at its cuts.
 
-Where several cut gates of one run (:mod:`hpcq.cutting.analysis`) meet the same other subcircuit,
-they become one edge. With z the eigenvalue index of the run's Pauli, each gate g is
+Several cut gates of one run (:mod:`hpcq.cutting.analysis`) that lead to the same other subcircuit
+become one edge. With z the eigenvalue index of the run's Pauli, each gate g is
 ``sum_z |z><z| (x) D_g(z)``, so all of them together are ``sum_k Z^k (x) 1/2 sum_z (-1)^(kz) D(z)``,
-D(z) being the product of the D_g(z) wherever they act: one gate port where the run is, and one
+where D(z) is the product of the D_g(z). The edge has one gate port on the run's side and one
 control port, an ancilla in place of the run's qubit, on the other side.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qiskit.circuit import CircuitInstruction
 
 Segment = tuple[int, int]
-"""A piece of a wire: its qubit, and how many of the qubit's wire cuts come before it."""
+"""A segment of a wire: its qubit, and the number of that qubit's wire cuts before it."""
 
 End = tuple[int, int]
 """A port, as (subcircuit, port)."""
@@ -43,20 +43,19 @@ def cut_circuit(
     share_ancillas: bool = True,
     shared_above: float = 0.0,
 ) -> CutCircuit:
-    """Take a circuit apart.
+    """Divide a circuit into subcircuits.
 
-    Parts that no gate joins become separate subcircuits of their own, whether a cut made them
-    so or not.
+    Parts that no gate joins become separate subcircuits, whether a cut separated them or not.
 
     Args:
         circuit: The circuit, or its analysis: unitary gates on one or two qubits.
         cuts: Cuts at places that the circuit has (:meth:`hpcq.cutting.cuts.Cuts.check`).
-        labels: For each of its qubits the light cone that it belongs to, and the qubit of the
-            whole circuit that it is; by default the qubits are the whole circuit's.
+        labels: For each qubit of the circuit its light cone and its qubit in the original circuit;
+            by default cone 0 and the qubit itself.
         share_ancillas: Whether gate ports of one run that belong to different edges share an
             ancilla.
-        shared_above: The factor gamma squared of gates, cut one by one, above which those that
-            can share an edge do.
+        shared_above: Gates that can share an edge do so if their sampling overhead (gamma squared),
+            cut one by one, is larger than this.
     """
     analysis = circuit if isinstance(circuit, CircuitAnalysis) else CircuitAnalysis(circuit)
     labels = labels or [(0, q) for q in range(analysis.num_qubits)]
@@ -65,33 +64,35 @@ def cut_circuit(
     ).result()
 
 
-def pieces(circuit: QuantumCircuit | CircuitAnalysis, cuts: Cuts) -> list[list[Segment]]:
-    """Return the segments of wires that make up each subcircuit, without building any."""
+def subcircuit_segments(
+    circuit: QuantumCircuit | CircuitAnalysis, cuts: Cuts
+) -> list[list[Segment]]:
+    """Return the wire segments of each subcircuit, without building the subcircuits."""
     analysis = circuit if isinstance(circuit, CircuitAnalysis) else CircuitAnalysis(circuit)
-    return _Cutter(analysis, cuts, ()).pieces()
+    return _Cutter(analysis, cuts, ()).segments()
 
 
-def gates_of_pieces(
+def subcircuit_gates(
     analysis: CircuitAnalysis, cuts: Cuts
 ) -> list[tuple[int, list[tuple[int, int]]]]:
     """Return each subcircuit's number of wires and the wires of its uncut gates, in order."""
     cutter = _Cutter(analysis, cuts, ())
-    found = cutter.pieces()
-    home = {
+    pieces = cutter.segments()
+    wire_of = {
         segment: (number, wire)
-        for number, piece in enumerate(found)
+        for number, piece in enumerate(pieces)
         for wire, segment in enumerate(piece)
     }
-    gates: list[list[tuple[int, int]]] = [[] for _ in found]
+    gates: list[list[tuple[int, int]]] = [[] for _ in pieces]
     for _, segments, gate in cutter._walk():
         if gate is not None and gate not in cutter.cut_gates:
-            (piece, a), (_, b) = home[segments[0]], home[segments[1]]
-            gates[piece].append((a, b))
-    return [(len(piece), own) for piece, own in zip(found, gates, strict=True)]
+            (number, a), (_, b) = wire_of[segments[0]], wire_of[segments[1]]
+            gates[number].append((a, b))
+    return [(len(piece), pairs) for piece, pairs in zip(pieces, gates, strict=True)]
 
 
 class _Cutter:
-    """Two walks over the circuit: the first finds the pieces, the second fills them."""
+    """Walks twice over the circuit: first to find the subcircuits' segments, then to fill them."""
 
     def __init__(
         self,
@@ -113,12 +114,12 @@ class _Cutter:
         self.controls: dict[int, int] = {}
 
     def result(self) -> CutCircuit:
-        builders = [_Builder(k, piece, self.labels) for k, piece in enumerate(self.pieces())]
-        self.home = {segment: b for b in builders for segment in b.wire}
+        builders = [_Builder(k, piece, self.labels) for k, piece in enumerate(self.segments())]
+        self.builder_of = {segment: b for b in builders for segment in b.wire}
         groups = self._groups()
         for instruction, segments, gate in self._walk():
             if gate is None or gate not in self.cut_gates:
-                self.home[segments[0]].add(instruction, segments)
+                self.builder_of[segments[0]].add(instruction, segments)
             elif gate in groups:
                 self._share(gate, *groups[gate], segments)
             else:
@@ -131,8 +132,8 @@ class _Cutter:
             tuple(self.edges),
         )
 
-    def pieces(self) -> list[list[Segment]]:
-        """Group the segments that uncut gates join; groups and members in order."""
+    def segments(self) -> list[list[Segment]]:
+        """Return the segments that uncut gates join, in groups; groups and members are sorted."""
         parent = {(qubit, 0): (qubit, 0) for qubit in range(self.analysis.num_qubits)}
 
         def find(segment: Segment) -> Segment:
@@ -153,7 +154,7 @@ class _Cutter:
         return sorted(groups.values())
 
     def _walk(self) -> Iterator[tuple[CircuitInstruction, tuple[Segment, ...], int | None]]:
-        """Yield every gate with its segments and its number among the two-qubit gates."""
+        """Yield every gate with its segments, and its number if it acts on two qubits."""
         passed = [0] * self.analysis.num_qubits
         segment = [0] * self.analysis.num_qubits
         number = -1
@@ -169,7 +170,7 @@ class _Cutter:
                     segment[qubit] += 1
 
     def _groups(self) -> dict[int, tuple[list[int], int]]:
-        """Return for each cut gate that shares an edge all gates of it, and the owner's side."""
+        """Return for each cut gate that shares an edge the edge's gates, and the run's side."""
         if len(self.cut_gates) < 2:
             return {}
         between: dict[tuple[int, int], dict[int, tuple[object, object]]] = {}
@@ -179,7 +180,7 @@ class _Cutter:
                 continue
             runs = self.analysis.runs[gate] or ()
             ends = [
-                (self.home[segment].number, (run, segment))
+                (self.builder_of[segment].number, (run, segment))
                 for segment, (run, _) in zip(segments, runs, strict=True)
             ]
             if ends[0][0] == ends[1][0]:
@@ -190,28 +191,28 @@ class _Cutter:
         groups = {}
         for gates in between.values():
             members: dict[object, list[int]] = {}
-            owners = minimum_vertex_cover(gates)
-            for gate, side in owners.items():
+            run_sides = minimum_vertex_cover(gates)
+            for gate, side in run_sides.items():
                 members.setdefault((side, gates[gate][side]), []).append(gate)
-            for gate, side in owners.items():
+            for gate, side in run_sides.items():
                 shared = members[side, gates[gate][side]]
-                overhead = math.prod(self.analysis.sums[own].sampling_overhead for own in shared)
+                overhead = math.prod(self.analysis.sums[g].sampling_overhead for g in shared)
                 if len(shared) > 1 and overhead > self.shared_above:
                     groups[gate] = (shared, side ^ flipped[gate])
         return groups
 
     def _cut(self, gate: int, segments: tuple[Segment, ...]) -> None:
-        """Cut one gate: a gate port on either side."""
+        """Cut one gate: add a gate port on either side."""
         terms = self.analysis.sums[gate]
         ends, sign = [], 1
         for side, segment in enumerate(segments):
-            builder = self.home[segment]
+            builder = self.builder_of[segment]
             builder.add_u(terms.before[side], segment)
             if terms.dimension > 1:
                 run = self._run(gate, side, gate)
-                number, own = builder.gate_port(segment, terms.dimension, run)
+                number, port_sign = builder.gate_port(segment, terms.dimension, run)
                 ends.append((builder.number, number))
-                sign *= own
+                sign *= port_sign
             builder.add_u(terms.after[side], segment)
         if ends:
             weights = terms.weights
@@ -220,30 +221,32 @@ class _Cutter:
             self._add_edge((ends[0], ends[1]), weights, [gate])
 
     def _share(
-        self, gate: int, members: list[int], owner: int, segments: Sequence[Segment]
+        self, gate: int, members: list[int], run_side: int, segments: Sequence[Segment]
     ) -> None:
-        """Cut one gate of several that share an edge; the first of them makes its two ports."""
-        terms, run = self.analysis.sums[gate], self._run(gate, owner, members[0])
+        """Cut one of several gates that share an edge; the first of them adds the two ports."""
+        terms, run = self.analysis.sums[gate], self._run(gate, run_side, members[0])
         assert run is not None, "only gates of dimension 2 share edges"
-        mine, other = self.home[segments[owner]], self.home[segments[1 - owner]]
-        mine.add_u(terms.before[owner], segments[owner])
+        run_segment, control_segment = segments[run_side], segments[1 - run_side]
+        run_builder = self.builder_of[run_segment]
+        control_builder = self.builder_of[control_segment]
+        run_builder.add_u(terms.before[run_side], run_segment)
         if gate == members[0]:
-            number, _ = mine.gate_port(segments[owner], 2, run)
-            control = other.add_port("control", segments[1 - owner], 2)
+            number, _ = run_builder.gate_port(run_segment, 2, run)
+            control = control_builder.add_port("control", control_segment, 2)
             self.controls[gate] = control[1]
-            self._add_edge(((mine.number, number), control), (1.0, 1.0), members)
-        mine.add_u(terms.after[owner], segments[owner])
+            self._add_edge(((run_builder.number, number), control), (1.0, 1.0), members)
+        run_builder.add_u(terms.after[run_side], run_segment)
         identity, pauli = terms.weights
-        pauli *= mine.sign(segments[owner], run)
+        pauli *= run_builder.sign(run_segment, run)
         angle = cmath.phase((identity - pauli) / (identity + pauli))
-        other.add_u(terms.before[1 - owner], segments[1 - owner])
-        other.add_marker("control", self.controls[members[0]], segments[1 - owner], angle)
-        other.add_u(terms.after[1 - owner], segments[1 - owner])
+        control_builder.add_u(terms.before[1 - run_side], control_segment)
+        control_builder.add_marker("control", self.controls[members[0]], control_segment, angle)
+        control_builder.add_u(terms.after[1 - run_side], control_segment)
 
     def _run(self, gate: int, side: int, group: int) -> tuple[tuple[int, int], int] | None:
-        """Return the run that a side of a gate is in, and the sign of the gate's Pauli there.
+        """Return the run of one side of a gate, and the sign of the gate's Pauli in it.
 
-        Without shared ancillas, every group of gates that share an edge is a run of its own.
+        Without shared ancillas, every group of gates that share an edge is a separate run.
         """
         runs = self.analysis.runs[gate]
         if runs is None:
@@ -258,24 +261,24 @@ class _Cutter:
             behind = (qubit, before[1] + 1)
             segment_before[qubit] = behind[1]
             ends = (
-                self.home[before].add_port("output", before, 2, mark=True),
-                self.home[behind].inputs[behind],
+                self.builder_of[before].add_port("output", before, 2, mark=True),
+                self.builder_of[behind].inputs[behind],
             )
-            of, place = self.analysis.place(qubit, after)
-            cut = f"wire of qubit {of} after its two-qubit gate number {place}"
+            original, gate = self.analysis.original_position(qubit, after)
+            cut = f"wire of qubit {original} after its two-qubit gate number {gate}"
             self.edges.append(Edge(ends, (1.0, 1.0), WIRE_OVERHEAD, cut))
 
     def _add_edge(
         self, ends: tuple[End, End], weights: tuple[complex, ...], gates: list[int]
     ) -> None:
         overhead = 1.0
-        words = []
+        names = []
         for gate in gates:
             overhead *= self.analysis.sums[gate].sampling_overhead
             a, b = (self.labels[qubit][1] for qubit in self.analysis.pairs[gate])
-            words.append(f"{self.analysis.names[gate]} on qubits {a}, {b}")
+            names.append(f"{self.analysis.names[gate]} on qubits {a}, {b}")
         noun = "gate" if len(gates) == 1 else f"{len(gates)} gates through one port"
-        self.edges.append(Edge(ends, weights, overhead, f"{noun} {'; '.join(words)}"))
+        self.edges.append(Edge(ends, weights, overhead, f"{noun} {'; '.join(names)}"))
 
 
 class _Builder:
@@ -293,7 +296,7 @@ class _Builder:
         self.circuit = QuantumCircuit(len(segments))
         self._qubits = self.circuit.qubits
         self.ports: list[Port] = []
-        self._mains: dict[tuple[tuple[int, int], Segment], tuple[int, int]] = {}
+        self._run_ports: dict[tuple[tuple[int, int], Segment], tuple[int, int]] = {}
         self.inputs: dict[Segment, End] = {}
         for segment in segments:
             if segment[1] > 0:
@@ -317,21 +320,21 @@ class _Builder:
         """Add one side of a cut gate.
 
         Returns:
-            The port's number, and the sign of the gate's Pauli against that of the run's first
+            The port's number, and the sign of the gate's Pauli relative to that of the run's first
             port here.
         """
-        main = None if run is None else self._mains.get((run[0], segment))
-        if main is not None and run is not None:
-            self.add_port("gate", segment, dimension, shared_with=main[0])
-            return len(self.ports) - 1, main[1] * run[1]
+        first_port = None if run is None else self._run_ports.get((run[0], segment))
+        if first_port is not None and run is not None:
+            self.add_port("gate", segment, dimension, shared_with=first_port[0])
+            return len(self.ports) - 1, first_port[1] * run[1]
         _, number = self.add_port("gate", segment, dimension, mark=True)
         if run is not None:
-            self._mains[run[0], segment] = (number, run[1])
+            self._run_ports[run[0], segment] = (number, run[1])
         return number, 1
 
     def sign(self, segment: Segment, run: tuple[tuple[int, int], int]) -> int:
-        """Return the sign of a gate's Pauli against that of its run's first port."""
-        return self._mains[run[0], segment][1] * run[1]
+        """Return the sign of a gate's Pauli relative to that of its run's first port."""
+        return self._run_ports[run[0], segment][1] * run[1]
 
     def add_port(
         self,
@@ -342,7 +345,7 @@ class _Builder:
         shared_with: int | None = None,
         mark: bool = False,
     ) -> End:
-        """Add a port, and with ``mark`` its placeholder at this point of the wire."""
+        """Add a port, and with ``mark`` also its placeholder at this point of the wire."""
         number = len(self.ports)
         self.ports.append(Port(kind, self.wire[segment], dimension, shared_with))
         if mark:
@@ -350,7 +353,7 @@ class _Builder:
         return self.number, number
 
     def add_marker(self, kind: PortKind, port: int, segment: Segment, *angles: float) -> None:
-        """Add a placeholder of a port."""
+        """Add the placeholder of a port."""
         from qiskit.circuit import Gate
 
         self.circuit.append(Gate(PORT_MARKERS[kind], 1, [port, *angles]), [self.wire[segment]])

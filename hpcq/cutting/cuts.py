@@ -1,7 +1,7 @@
-"""Where a circuit is cut: the gates and the wires, as users write and save them.
+"""Cuts of gates and wires, as users write and save them.
 
-Positions count two-qubit gates only, so that they stay true whatever barriers, one-qubit
-gates and final measurements the circuit's file holds.
+Positions count two-qubit gates only, so that barriers, one-qubit gates and final measurements in
+the circuit's file do not change them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 CUTS_FORMAT = "hpcq-cuts"
 CUTS_FORMAT_VERSION = 1
+"""Version of the format of files of cuts; files of another version are refused."""
 
 _MAX_FILE_BYTES = 64 << 20
-_PLACES = {"gate_cuts", "wire_cuts"}
-_Place = TypeVar("_Place", bound=Hashable)
+"""Largest file of cuts that is read, in bytes: 64 MiB; larger ones are refused."""
+
+_LIST_KEYS = {"gate_cuts", "wire_cuts"}
+_Cut = TypeVar("_Cut", bound=Hashable)
 
 
 @dataclass(frozen=True, order=True)
@@ -33,9 +36,9 @@ class GateCut:
     """A two-qubit gate that is cut.
 
     Attributes:
-        gate: Its place among the two-qubit gates of the circuit, counted from 0 after gates on
+        gate: Its index among the two-qubit gates of the circuit, counted from 0 after gates on
             more qubits were decomposed.
-        qubits: The two qubits it acts on, as a check; empty where the writer left them out.
+        qubits: The two qubits that it acts on, as a check; empty if the file does not give them.
     """
 
     gate: int
@@ -48,8 +51,8 @@ class WireCut:
 
     Attributes:
         qubit: The qubit whose wire is cut.
-        after: How many of the qubit's own two-qubit gates come before the cut; at least 1, and
-            fewer than the qubit has.
+        after: Number of the qubit's two-qubit gates before the cut; at least 1, and fewer than the
+            qubit has.
     """
 
     qubit: int
@@ -64,8 +67,8 @@ class Cuts:
         gates: The gates that are cut.
         wires: The wires that are cut.
         simplified: Whether the circuit is simplified (:mod:`hpcq.cutting.passes`) before it is
-            cut; the cuts are places of the circuit as it was given all the same.
-        cones: Where terms are computed on light cones of their own, the cuts of each.
+            cut; the positions of the cuts are those in the original circuit in either case.
+        cones: The cuts of each light cone, if there are several.
     """
 
     gates: tuple[GateCut, ...] = ()
@@ -98,10 +101,10 @@ class Cuts:
 
         Args:
             text: A JSON object with ``gate_cuts`` and ``wire_cuts``.
-            source: What to call the text in error messages, usually the file's name.
+            source: Name of the text in error messages, usually the file's name.
 
         Raises:
-            InputError: If the text is not of that form.
+            InputError: If the text does not have that form.
         """
         try:
             data = strict_json.loads(text)
@@ -118,7 +121,7 @@ class Cuts:
             raise InputError(
                 f"{source}: format_version is {str(version)[:40]}, expected {CUTS_FORMAT_VERSION}"
             )
-        unknown = set(data) - {"format", "format_version", "simplified", "cones", *_PLACES}
+        unknown = set(data) - {"format", "format_version", "simplified", "cones", *_LIST_KEYS}
         if unknown:
             raise InputError(
                 f"{source}: unknown key {min(map(str, unknown))[:40]!r}, expected gate_cuts and "
@@ -132,13 +135,13 @@ class Cuts:
         if "cones" in data and not simplified:
             raise InputError(f"{source}: it has cones, expected simplified to be true with them")
         cones = tuple(
-            cls._of_places(entry, f"{source}: {where}")
-            for where, entry in _entries(data, "cones", _PLACES, source)
+            cls._from_lists(entry, f"{source}: {where}")
+            for where, entry in _entries(data, "cones", _LIST_KEYS, source)
         )
-        return replace(cls._of_places(data, source), simplified=simplified, cones=cones)
+        return replace(cls._from_lists(data, source), simplified=simplified, cones=cones)
 
     @classmethod
-    def _of_places(cls, data: Mapping[str, Any], source: str) -> Cuts:
+    def _from_lists(cls, data: Mapping[str, Any], source: str) -> Cuts:
         gates = [
             GateCut(
                 _integer(entry, "gate", where, source),
@@ -152,19 +155,19 @@ class Cuts:
             )
             for where, entry in _entries(data, "wire_cuts", {"qubit", "after"}, source)
         ]
-        found = cls(tuple(sorted(gates)), tuple(sorted(wires)))
-        found._check_distinct(source)
-        return found
+        cuts = cls(tuple(sorted(gates)), tuple(sorted(wires)))
+        cuts._check_distinct(source)
+        return cuts
 
     def check(self, circuit: QuantumCircuit, source: str = "cuts") -> None:
-        """Make sure that every cut is at a place that the circuit has.
+        """Check that the circuit has the gate or wire position of every cut.
 
         Args:
             circuit: The normalised circuit.
-            source: What to call the cuts in error messages.
+            source: Name of the cuts in error messages.
 
         Raises:
-            InputError: Naming the first cut that has no place in the circuit.
+            InputError: If it does not; the message names the first such cut.
         """
         for number, cone in enumerate(self.cones):
             cone.check(circuit, f"{source}: cones[{number}]")
@@ -227,8 +230,8 @@ def cuts_from_partition(
 
     Args:
         circuit: The normalised circuit.
-        labels: One label a qubit, as ``"AAABBB"`` or a sequence of any hashable labels.
-        source: What to call the labels in error messages.
+        labels: One label per qubit: a string such as ``"AAABBB"``, or a sequence of any labels.
+        source: Name of the labels in error messages.
 
     Raises:
         InputError: If there are more or fewer labels than qubits.
@@ -249,7 +252,7 @@ def cuts_from_partition(
 
 
 def split_labels(labels: str, source: str = "partition") -> str | list[str]:
-    """Return labels of a partition; with commas, as in ``"0,0,10,10"``, what is between them.
+    """Split labels at their commas, as in ``"0,0,10,10"``; return them unchanged without commas.
 
     Raises:
         InputError: If a label is empty.
@@ -266,7 +269,7 @@ def read_cuts(path: Path) -> Cuts:
     """Read a file of cuts.
 
     Raises:
-        InputError: If it is none.
+        InputError: If it is not a file of cuts.
     """
     descriptor = open_regular(path, _MAX_FILE_BYTES, "cuts as `hpcq plan --save` writes them")
     with os.fdopen(descriptor, encoding="utf-8-sig") as file:
@@ -278,15 +281,15 @@ def read_cuts(path: Path) -> Cuts:
 
 
 def check_cuts_file(path: Path) -> Path:
-    """Make sure that cuts can be saved to a path; return it resolved.
+    """Check that cuts can be saved to a path, and return the resolved path.
 
     Raises:
-        InputError: If they cannot, or if a file is there that holds no cuts.
+        InputError: If they cannot, or if the path is an existing file that holds no cuts.
     """
 
-    def holds_cuts(place: Path) -> bool:
+    def holds_cuts(path: Path) -> bool:
         try:
-            read_cuts(place)
+            read_cuts(path)
         except InputError:
             return False
         return True
@@ -296,7 +299,7 @@ def check_cuts_file(path: Path) -> Path:
 
 def two_qubit_gates(circuit: QuantumCircuit) -> list[tuple[int, int]]:
     """Return the qubit pairs of the two-qubit gates, in the circuit's order."""
-    index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
+    index = {qubit: number for number, qubit in enumerate(circuit.qubits)}
     return [
         (index[instruction.qubits[0]], index[instruction.qubits[1]])
         for instruction in circuit.data
@@ -304,9 +307,9 @@ def two_qubit_gates(circuit: QuantumCircuit) -> list[tuple[int, int]]:
     ]
 
 
-def _repeated(values: Iterable[_Place]) -> _Place | None:
-    """Return the first value that was there before."""
-    seen: set[_Place] = set()
+def _repeated(values: Iterable[_Cut]) -> _Cut | None:
+    """Return the first value that repeats an earlier one."""
+    seen: set[_Cut] = set()
     for value in values:
         if value in seen:
             return value

@@ -1,9 +1,9 @@
-"""A two-qubit gate as a short sum of Pauli products: what cutting a gate means.
+"""Write two-qubit gates as short sums of Pauli products, which is how gates are cut.
 
 Up to one-qubit gates on both sides, every two-qubit gate is
 ``sum_k w_k P_k (x) P_k`` with Paulis P_k (Cartan or KAK form: Zhang et al., Phys. Rev. A 67,
 042313 (2003)). A controlled gate needs only I and Z, a general one I, Z, X and Y, so a
-gate cut is an edge of dimension 2 or 4.
+cut gate is an edge of dimension 2 or 4.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ PAULI_BASIS = "IZXY"
 """The Paulis by the port index k of a gate cut: k = 2 x + z for X to the power x, Z to z."""
 
 Vector = tuple[float, float, float]
-"""A Pauli operator's coefficients of X, Y and Z."""
+"""The coefficients of X, Y and Z of a one-qubit operator."""
 
 WeightedGates = list[tuple[int, int, float]]
 """Two-qubit gates as (qubit, qubit, bits of the dimension of their cut)."""
 
 _NEGLIGIBLE = 1e-12
+"""Absolute weight below which a Pauli product is dropped, far above rounding errors."""
+
 _HADAMARD = np.array([[1, 1], [1, -1]], dtype=complex) / np.sqrt(2)
 
 
@@ -57,7 +59,7 @@ class PauliSum:
 
     @property
     def sampling_overhead(self) -> float:
-        """The factor gamma squared by which a quasi-probability run needs more shots.
+        """Sampling overhead gamma squared: by how much more shots quasi-probabilities need.
 
         gamma is ``2 (sum_k |w_k|)^2 - 1`` (Schmitt, Piveteau and Sutter, "Cutting circuits
         with multiple two-qubit unitaries", arXiv:2312.11638); a CZ gate has gamma = 3.
@@ -69,8 +71,8 @@ def pauli_sum(gate: Gate) -> PauliSum:
     """Write a two-qubit gate as a sum of Pauli products.
 
     Args:
-        gate: A unitary two-qubit gate with numbers as parameters. Its first qubit is
-            side 0 of the result.
+        gate: A unitary two-qubit gate without unbound parameters. Its first qubit is side 0 of
+            the result.
 
     Returns:
         The sum with as few terms as the gate allows; equal to the gate to about 1e-15.
@@ -80,7 +82,7 @@ def pauli_sum(gate: Gate) -> PauliSum:
 
 
 def weighted_gates(circuit: QuantumCircuit) -> WeightedGates:
-    """Return a circuit's two-qubit gates with the weights of their cuts, in order."""
+    """Return a circuit's two-qubit gates in order, with the bits of their cuts."""
     bits = (
         math.log2(pauli_sum(instruction.operation).dimension)
         for instruction in circuit.data
@@ -90,7 +92,7 @@ def weighted_gates(circuit: QuantumCircuit) -> WeightedGates:
 
 
 def axis(angles: tuple[float, float, float], inverse: bool) -> Vector:
-    """Return U Z U^dagger of a ``UGate`` as a Pauli vector, or with ``inverse`` U^dagger Z U."""
+    """Return U Z U^dagger of a ``UGate`` U as a Pauli vector; with ``inverse``, U^dagger Z U."""
     theta, phi, lam = angles
     if inverse:
         theta, phi = -theta, -lam
@@ -101,8 +103,8 @@ def axis(angles: tuple[float, float, float], inverse: bool) -> Vector:
     )
 
 
-def turned(vector: Vector, gate: Gate) -> Vector:
-    """Return U P U^dagger of a one-qubit gate and a Pauli vector P, as a Pauli vector."""
+def conjugated(vector: Vector, gate: Gate) -> Vector:
+    """Return U P U^dagger for a one-qubit gate U and a Pauli vector P, as a Pauli vector."""
     ((a, b), (c, d)) = np.asarray(gate.to_matrix(), dtype=complex).tolist()
     x, y, z = vector
     # The columns of U P are (z a + (x + iy) b, ...) and ((x - iy) a - z b, ...).
@@ -151,7 +153,7 @@ _PAULI_MATRICES: dict[str, NDArray[np.complex128]] = {
 
 
 def _interaction_weights(a: float, b: float, c: float) -> dict[str, complex]:
-    """Weights of ``exp(i (a XX + b YY + c ZZ))`` on II, XX, YY and ZZ."""
+    """Return the weights of ``exp(i (a XX + b YY + c ZZ))`` on II, XX, YY and ZZ."""
     ca, cb, cc = np.cos([a, b, c])
     sa, sb, sc = np.sin([a, b, c])
     return {
@@ -163,7 +165,7 @@ def _interaction_weights(a: float, b: float, c: float) -> dict[str, complex]:
 
 
 def u_angles(unitary: NDArray[np.complex128]) -> tuple[float, float, float]:
-    """Angles of the ``UGate`` equal to a one-qubit unitary up to a phase."""
+    """Return the angles of the ``UGate`` equal to a one-qubit unitary up to a phase."""
     theta = 2 * np.arctan2(abs(unitary[1, 0]), abs(unitary[0, 0]))
     if abs(unitary[0, 0]) > abs(unitary[1, 0]):
         origin = np.angle(unitary[0, 0])

@@ -1,4 +1,4 @@
-"""Which cut gates share an edge: the fewest runs that take part in every gate."""
+"""Choose which cut gates share an edge: the fewest runs that cover all gates."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ Right = TypeVar("Right", bound=Hashable)
 
 
 def minimum_vertex_cover(gates: Mapping[Gate, tuple[Left, Right]]) -> dict[Gate, int]:
-    """Say for each gate which of its two runs owns it, so that the fewest runs own all.
+    """Assign each gate to one of its two runs, so that as few runs as possible are used.
 
-    By König's theorem the smallest vertex cover of a bipartite graph follows from its largest
-    matching: walk from the unmatched left vertices along alternating paths; the cover is what is
-    not reached on the left and what is reached on the right.
+    By König's theorem the minimum vertex cover of a bipartite graph follows from a maximum
+    matching: walk from the unmatched left vertices along alternating paths; the cover consists of
+    the left vertices that are not reached and the right vertices that are.
 
     Args:
-        gates: For each gate its run on the left and its run on the right.
+        gates: For each gate its left run and its right run.
 
     Returns:
-        For each gate 0 or 1: the left or the right run owns it.
+        For each gate the side of its run: 0 for left, 1 for right.
     """
     lefts = {left: row for row, left in enumerate(dict.fromkeys(a for a, _ in gates.values()))}
     rights = {right: row for row, right in enumerate(dict.fromkeys(b for _, b in gates.values()))}
     if len(lefts) == len(gates) or len(rights) == len(gates):
-        # Every run on one side has one gate: the other side's are as few as can be.
-        owner = int(len(lefts) == len(gates))
-        return dict.fromkeys(gates, owner)
+        # Each run on one side has a single gate, so the runs of the other side are fewest.
+        side = int(len(lefts) == len(gates))
+        return dict.fromkeys(gates, side)
     neighbours: list[list[int]] = [[] for _ in lefts]
     for left, right in gates.values():
         neighbours[lefts[left]].append(rights[right])
@@ -50,12 +50,12 @@ def minimum_vertex_cover(gates: Mapping[Gate, tuple[Left, Right]]) -> dict[Gate,
 
 
 def _matching(neighbours: list[list[int]], columns: int) -> dict[int, int]:
-    """Return a largest matching, as column → row."""
+    """Return a maximum matching, as column → row."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    rows = np.repeat(np.arange(len(neighbours)), [len(own) for own in neighbours])
-    flat = np.concatenate([np.asarray(own, dtype=int) for own in neighbours])
+    rows = np.repeat(np.arange(len(neighbours)), [len(columns_of) for columns_of in neighbours])
+    flat = np.concatenate([np.asarray(columns_of, dtype=int) for columns_of in neighbours])
     graph = csr_matrix((np.ones(len(flat)), (rows, flat)), shape=(len(neighbours), columns))
-    found = maximum_bipartite_matching(graph, perm_type="row")
-    return {column: int(row) for column, row in enumerate(found) if row >= 0}
+    matched_rows = maximum_bipartite_matching(graph, perm_type="row")
+    return {column: int(row) for column, row in enumerate(matched_rows) if row >= 0}

@@ -1,36 +1,36 @@
-"""How many qubits a device needs that can measure a qubit, reset it and use it again."""
+"""Count the qubits that a subcircuit needs on a device that can reset and reuse qubits."""
 
 from __future__ import annotations
 
 from hpcq.cutting.analysis import CircuitAnalysis
-from hpcq.cutting.cut_circuit import gates_of_pieces
+from hpcq.cutting.cut_circuit import subcircuit_gates
 from hpcq.cutting.cuts import Cuts
 
 
 def device_qubits(analysis: CircuitAnalysis, cuts: Cuts) -> list[int]:
-    """Return for each subcircuit a number of qubits that is enough with reuse.
+    """Return for each subcircuit a number of qubits that suffices with reuse.
 
-    A wire occupies a qubit from its first gate on until its last. Which wires go first is chosen
-    greedily, the wire that needs the fewest new ones (the idea of DeCross et al., Phys. Rev. X 13,
-    041057 (2023)), so a smaller number may be possible.
+    A wire occupies a qubit from its first gate to its last. The order of the wires is chosen
+    greedily: next comes the wire that needs the fewest new ones (the idea of DeCross et al., Phys.
+    Rev. X 13, 041057 (2023)). So a smaller number may be possible.
     """
-    return [_enough(wires, gates) for wires, gates in gates_of_pieces(analysis, cuts)]
+    return [_qubits_needed(wires, gates) for wires, gates in subcircuit_gates(analysis, cuts)]
 
 
-def _enough(wires: int, gates: list[tuple[int, int]]) -> int:
-    # The wires that must have begun before a wire can end, as bits.
+def _qubits_needed(wires: int, gates: list[tuple[int, int]]) -> int:
+    # For each wire the wires that must have begun before it can end, as a bit mask.
     needs = [1 << wire for wire in range(wires)]
     for a, b in gates:
         needs[a] = needs[b] = needs[a] | needs[b]
-    begun, live, most = 0, 0, 0
+    begun, live, needed = 0, 0, 0
     waiting = set(range(wires))
     while waiting:
-        nearest = min(waiting, key=lambda wire: ((needs[wire] & ~begun).bit_count(), wire))
-        new = needs[nearest] & ~begun
+        next_wire = min(waiting, key=lambda wire: ((needs[wire] & ~begun).bit_count(), wire))
+        new = needs[next_wire] & ~begun
         begun |= new
         live += new.bit_count()
-        most = max(most, live)
+        needed = max(needed, live)
         ended = {wire for wire in waiting if not needs[wire] & ~begun}
         live -= len(ended)
         waiting -= ended
-    return most
+    return needed

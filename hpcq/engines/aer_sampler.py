@@ -1,10 +1,10 @@
 """Shots from Qiskit Aer, ideal or with noise.
 
-All rows of a template that have about as many shots are one run of Aer, which binds the parameters
-itself. With noise the template is compiled to the noisy device's gates and qubits first. A density
-matrix is then sampled as a state is; its measurements in the middle of a circuit are deferred to
-ancillas, by gates without noise. Where the density matrix would be too large or too slow, every
-shot is a trajectory of its own.
+All rows of a template with similar numbers of shots are one run of Aer, which binds the parameters
+itself. With noise the template is first compiled to the noisy device's gates and qubits, and then a
+density matrix is simulated and sampled, with mid-circuit measurements deferred to ancillas by
+noiseless gates. If the density matrix would be too large or too slow, every shot is a separate
+trajectory.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from hpcq.core.errors import EngineError, InputError
 from hpcq.core.limits import Device, Limits
 from hpcq.cutting.subexperiments.device_circuits import Template
-from hpcq.engines.aer_statevector import _import_aer
+from hpcq.engines.aer_statevector import import_aer
 from hpcq.engines.backends import fake_backend, transpile
-from hpcq.engines.compiled_circuits import compact, defer
+from hpcq.engines.compiled_circuits import defer_measurements, without_idle_qubits
 from hpcq.engines.noise import Noise
 from hpcq.engines.protocol import Row, ShotRequest, check_rows, sorted_row
 
@@ -31,27 +31,34 @@ if TYPE_CHECKING:
     from qiskit.circuit import Parameter
 
 CALL_SECONDS = 2e-3
-"""What a run of Aer costs beside the simulation."""
+"""Seconds that a run of Aer takes beside the simulation."""
+
 SHOT_SECONDS = 4e-7
-"""What one more shot of a known state costs."""
+"""Seconds to sample one more shot of a simulated state."""
+
 TRAJECTORY_SECONDS = (4.5e-5, 4e-7, 2e-9)
-"""What a shot of a noisy state costs: once, each gate, and each gate for each amplitude."""
+"""Seconds of a trajectory: per shot, per gate, and per gate and amplitude."""
+
 MATRIX_SECONDS = (2e-3, 4e-5, 1e-9)
-"""What a row of a density matrix costs: once, each gate, and each gate for each number."""
+"""Seconds of a density matrix: per row, per gate, and per gate and matrix entry. These costs
+only choose between statistically equivalent ways to sample."""
 
 _MAX_THINNED = 10**9
+"""Number of shots from which a run's outcomes are not drawn for rows with fewer shots: NumPy's
+hypergeometric distribution takes fewer than 10**9."""
+
 _UNITARY = "unitary"
 _NO_GATES = frozenset({"measure", "barrier", "reset"})
 
 
 @dataclass(frozen=True, eq=False)
 class SimulationMethod:
-    """One way to run a template.
+    """A simulation method of Aer with the circuit that it runs.
 
     Attributes:
-        method: Aer's method.
+        method: Aer's name of the method.
         circuit: The circuit.
-        noise: Aer's ``NoiseModel``, if there is noise.
+        noise: Aer's ``NoiseModel``; None without noise.
     """
 
     method: str
@@ -61,26 +68,26 @@ class SimulationMethod:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A template ready to be run.
+    """A template that is ready to run.
 
     Attributes:
         parameters: Its parameters.
-        ways: The ways to run it; the first is that of single shots, the second, if there is one,
-            that of a density matrix.
+        methods: The methods that can run it: first a statevector, which with noise is one
+            trajectory per shot, then a density matrix, if possible.
     """
 
     parameters: tuple[Parameter, ...]
-    ways: tuple[SimulationMethod, ...]
+    methods: tuple[SimulationMethod, ...]
 
 
 @dataclass(frozen=True)
 class AerShots:
-    """Shots from Aer, with threads and memory set and never left to its defaults.
+    """Shots from Aer, with threads and memory set and never left to Aer's defaults.
 
     Attributes:
         limits: Threads, memory and precision of one simulation.
         device: ``cpu`` or ``gpu``.
-        noise: The noise; none for an ideal device.
+        noise: The noise; None for an ideal device.
     """
 
     limits: Limits
@@ -89,38 +96,38 @@ class AerShots:
 
     @property
     def name(self) -> str:
-        """What it is, in words."""
+        """Description of the engine, for messages."""
         return f"aer {self.device}" + (f", noise {self.noise.name}" if self.noise else "")
 
     @property
-    def deferred(self) -> bool:
-        """Whether templates come with deferred measurements; noise needs to see the real ones."""
+    def defers_measurements(self) -> bool:
+        """Whether templates must have deferred measurements; noise acts on the real ones."""
         return self.noise is None
 
     def prepare(self, template: Template) -> Prepared:
-        """Convert a template, and compile it if there is noise.
+        """Convert a template; with noise, compile it first.
 
         Raises:
             InputError: If the noisy device has too few qubits or lacks gates.
         """
         if self.noise is None:
-            ways: tuple[SimulationMethod, ...] = (
+            methods: tuple[SimulationMethod, ...] = (
                 SimulationMethod("statevector", self._native(template.circuit)),
             )
         else:
-            ways = tuple(self._noisy_ways(self._compiled(template.circuit), self.noise))
-        return Prepared(template.parameters, ways)
+            methods = tuple(self._noisy_methods(self._compiled(template.circuit), self.noise))
+        return Prepared(template.parameters, methods)
 
     def measure(self, runs: Sequence[ShotRequest], seed: int) -> list[list[Row]]:
         """Run rows of some templates; see :meth:`hpcq.engines.protocol.ShotEngine.measure`.
 
         Raises:
-            EngineError: If Aer refuses or fails; with Aer's own words.
+            EngineError: If Aer refuses or fails; the message quotes Aer.
         """
         seeds = np.random.SeedSequence(seed).generate_state(len(runs), np.uint64) >> 1
         return [
-            self.sample(run.prepared, run.rows, run.shots, int(own))
-            for run, own in zip(runs, seeds, strict=True)
+            self.sample(run.prepared, run.rows, run.shots, int(run_seed))
+            for run, run_seed in zip(runs, seeds, strict=True)
         ]
 
     def sample(
@@ -128,51 +135,51 @@ class AerShots:
     ) -> list[Row]:
         """Run some rows of one template.
 
-        Rows whose shots differ little are run with the most of them, and a random part of the
-        outcomes is taken, which is cheaper than more runs.
+        Rows with similar numbers of shots are run together with the largest of these numbers; for
+        the other rows a random subset of the outcomes is drawn. This is cheaper than more runs.
 
         Raises:
-            EngineError: If Aer refuses or fails; with Aer's own words.
+            EngineError: If Aer refuses or fails; the message quotes Aer.
         """
         rows, shots = check_rows(rows, shots, len(prepared.parameters))
         if not len(rows):
             return []
-        way = self._way(prepared, int(shots.max()))
-        sampled = way.noise is None or way.method == "density_matrix"
-        batches = list(_batches(shots, SHOT_SECONDS if sampled else TRAJECTORY_SECONDS[0]))
+        method = self._choose_method(prepared, int(shots.max()))
+        is_sampled = method.noise is None or method.method == "density_matrix"
+        batches = list(_batches(shots, SHOT_SECONDS if is_sampled else TRAJECTORY_SECONDS[0]))
         # Aer seeds row i of a run with the run's seed + 2113 * i.
         seeds = np.random.SeedSequence(seed).generate_state(len(batches) + 1, np.uint64) >> 2
         rng = np.random.default_rng(int(seeds[0]))
-        answer: dict[int, Row] = {}
-        for batch, own_seed in zip(batches, seeds[1:], strict=True):
+        counts: dict[int, Row] = {}
+        for batch, batch_seed in zip(batches, seeds[1:], strict=True):
             most = int(shots[batch].max())
-            results = self._run(way, prepared.parameters, rows[batch], most, int(own_seed))
+            results = self._run(method, prepared.parameters, rows[batch], most, int(batch_seed))
             for row, result in zip(batch, results, strict=True):
-                answer[int(row)] = _counts(result, int(shots[row]), most, rng)
-        return [answer[row] for row in range(len(rows))]
+                counts[int(row)] = _counts(result, int(shots[row]), most, rng)
+        return [counts[row] for row in range(len(rows))]
 
     def _run(
         self,
-        way: SimulationMethod,
+        method: SimulationMethod,
         parameters: Sequence[Parameter],
         rows: NDArray[np.float64],
         shots: int,
         seed: int,
     ) -> list[dict[str, Any]]:
-        """Run rows with equal shots."""
+        """Run rows with equal numbers of shots, and return Aer's result for each."""
         options: dict[str, Any] = {
             "shots": shots,
             "seed_simulator": seed,
             "runtime_parameter_bind_enable": True,
         }
-        if way.noise is not None:
-            options["noise_model"] = way.noise
+        if method.noise is not None:
+            options["noise_model"] = method.noise
         if parameters:
-            circuits = [way.circuit]
+            circuits = [method.circuit]
             binds = [dict(zip(parameters, rows.T.tolist(), strict=True))]
         else:
-            circuits, binds = [way.circuit] * len(rows), None
-        simulator = self._simulators[way.method]
+            circuits, binds = [method.circuit] * len(rows), None
+        simulator = self._simulators[method.method]
         try:
             output = simulator._execute_circuits_job(
                 circuits, binds, options, job_id="", format_result=False
@@ -184,14 +191,14 @@ class AerShots:
             reasons += [r["status"] for r in output.get("results", ()) if not r.get("success")][:1]
             reason = " ".join(" ".join(map(str, reasons)).split())
             raise EngineError(
-                f"Aer failed on a circuit of {way.circuit.num_qubits} qubits ({way.method}): "
+                f"Aer failed on a circuit of {method.circuit.num_qubits} qubits ({method.method}): "
                 f"{reason}"
             )
         return list(output["results"])
 
     @cached_property
     def _simulators(self) -> dict[str, Any]:
-        aer = _import_aer()
+        aer = import_aer()
         gpu = {"batched_shots_gpu": True} if self.device == "gpu" else {}
         return {
             method: aer.AerSimulator(
@@ -219,11 +226,11 @@ class AerShots:
         return frozenset(basis) | _NO_GATES
 
     def _native(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Return a copy with matrices for the gates that Aer doesn't know.
+        """Return a copy with matrices for the gates that Aer does not know.
 
-        Aer 0.18 silently transposes a matrix that numpy marks read-only and stores by rows, so
-        every matrix is handed over as a writable copy stored by columns. A global phase that
-        depends on parameters makes it refuse to bind them, and is of no use here.
+        Aer 0.18 silently transposes a matrix that is read-only and stored by rows, so it gets every
+        matrix as a writable copy stored by columns. The global phase is dropped: it does not change
+        counts, and Aer cannot bind a phase that depends on parameters.
         """
         native = circuit.copy_empty_like()
         native.global_phase = 0
@@ -237,7 +244,7 @@ class AerShots:
         return native
 
     def _compiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Compile a template to the noisy device's gates, on all of its qubits."""
+        """Compile a template to the noisy device's gates and all its qubits."""
         noise = self.noise
         assert noise is not None
         if noise.backend is not None:
@@ -252,30 +259,34 @@ class AerShots:
             )
         return transpile(circuit, noise.basis_gates, "noise", pairs)
 
-    def _noisy_ways(self, compiled: QuantumCircuit, noise: Noise) -> Iterator[SimulationMethod]:
-        """Yield the ways to run a compiled circuit."""
-        circuit, qubits = compact(self._native(compiled))
+    def _noisy_methods(self, compiled: QuantumCircuit, noise: Noise) -> Iterator[SimulationMethod]:
+        """Yield the methods that can run a compiled circuit."""
+        circuit, qubits = without_idle_qubits(self._native(compiled))
         operations = set(circuit.count_ops())
-        yield SimulationMethod("statevector", circuit, noise.part(qubits, {}, operations))
-        whole, stands_for = defer(circuit)
-        if stands_for and noise.disturbs_measured:
+        yield SimulationMethod("statevector", circuit, noise.restricted(qubits, {}, operations))
+        deferred, measured_by = defer_measurements(circuit)
+        if measured_by and noise.disturbs_measured:
             return
-        device_qubit = {own: qubit for qubit, own in qubits.items()}
-        copies = {ancilla: device_qubit[qubit] for ancilla, qubit in stands_for.items()}
-        yield SimulationMethod("density_matrix", whole, noise.part(qubits, copies, operations))
+        device_qubit = {new: qubit for qubit, new in qubits.items()}
+        copies = {ancilla: device_qubit[qubit] for ancilla, qubit in measured_by.items()}
+        yield SimulationMethod(
+            "density_matrix", deferred, noise.restricted(qubits, copies, operations)
+        )
 
-    def _way(self, prepared: Prepared, shots: int) -> SimulationMethod:
-        """Choose a way to run rows by what it costs."""
-        single = prepared.ways[0]
-        if len(prepared.ways) == 1:
-            return single
-        whole = prepared.ways[1]
-        size = 4**whole.circuit.num_qubits
+    def _choose_method(self, prepared: Prepared, shots: int) -> SimulationMethod:
+        """Return the fastest method for rows of up to this number of shots."""
+        trajectories = prepared.methods[0]
+        if len(prepared.methods) == 1:
+            return trajectories
+        density = prepared.methods[1]
+        size = 4**density.circuit.num_qubits
         if size * self.limits.amplitude_bytes > self.limits.memory_bytes:
-            return single
-        matrix = _seconds(MATRIX_SECONDS, whole.circuit.size(), size)
-        shot = _seconds(TRAJECTORY_SECONDS, single.circuit.size(), 2**single.circuit.num_qubits)
-        return whole if matrix < shots * shot else single
+            return trajectories
+        matrix = _seconds(MATRIX_SECONDS, density.circuit.size(), size)
+        shot = _seconds(
+            TRAJECTORY_SECONDS, trajectories.circuit.size(), 2**trajectories.circuit.num_qubits
+        )
+        return density if matrix < shots * shot else trajectories
 
 
 def _seconds(costs: tuple[float, float, float], gates: int, size: int) -> float:
@@ -283,30 +294,32 @@ def _seconds(costs: tuple[float, float, float], gates: int, size: int) -> float:
 
 
 def _batches(shots: NDArray[np.int64], shot_seconds: float) -> Iterator[NDArray[np.intp]]:
-    """Yield rows to be run together, each time with the most shots of any of them.
+    """Yield the rows to run together, with the largest number of shots of any of them.
 
-    What is simulated in vain costs less than another run would.
+    The time for the shots that are discarded is shorter than that of another run.
     """
     order = np.argsort(-shots, kind="stable")
     start, wasted = 0, 0.0
-    for place, row in enumerate(order):
+    for position, row in enumerate(order):
         most = int(shots[order[start]])
         waste = (most - int(shots[row])) * shot_seconds
         if waste and (wasted + waste > CALL_SECONDS or most >= _MAX_THINNED):
-            yield order[start:place]
-            start, wasted = place, 0.0
+            yield order[start:position]
+            start, wasted = position, 0.0
         else:
             wasted += waste
     yield order[start:]
 
 
 def _counts(result: dict[str, Any], shots: int, most: int, rng: np.random.Generator) -> Row:
-    """Read a row of Aer's results, and take a random part of it if it has too many shots."""
+    """Return the counts of one of Aer's results, reduced at random from ``most`` to ``shots``."""
     counts = result["data"]["counts"]
     outcomes = np.fromiter((int(text, 16) for text in counts), np.uint64, len(counts))
     times = np.fromiter(counts.values(), np.int64, len(counts))
     if shots < most:
-        order = np.argsort(outcomes)  # the dictionary's order is Aer's affair
+        order = np.argsort(
+            outcomes
+        )  # Aer's order is not defined, but the random draw depends on it
         outcomes = outcomes[order]
         times = rng.multivariate_hypergeometric(times[order], shots, method="marginals")
     return sorted_row(outcomes, times)

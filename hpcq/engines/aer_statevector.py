@@ -1,4 +1,4 @@
-"""Qiskit Aer as the engine; the only module that imports it."""
+"""Statevectors from Qiskit Aer; the only module that imports Aer."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 CURE = "install it with: pip install 'hpcq[cpu]' (or 'hpcq[gpu]' for NVIDIA GPUs)"
 GPU_CURE = "for NVIDIA GPUs: pip uninstall qiskit-aer, then pip install 'hpcq[gpu]'"
-WITHOUT_GPUS = "this qiskit-aer is built without GPU support"
+NO_GPU_SUPPORT = "this qiskit-aer is built without GPU support"
 
 
 @dataclass(frozen=True)
 class AerEngine:
-    """Statevectors from Aer, with threads and memory set and never left to its defaults.
+    """Statevectors from Aer, with threads and memory set and never left to Aer's defaults.
 
     Attributes:
         limits: Threads, memory and precision of one simulation.
@@ -41,17 +41,17 @@ class AerEngine:
             circuit: Unitary gates on one or two qubits.
 
         Returns:
-            Its 2**n amplitudes, complex64 or complex128, qubit 0 the lowest bit of the index.
+            Its 2**n amplitudes, complex64 or complex128; qubit 0 is the lowest bit of the index.
 
         Raises:
-            EngineError: If Aer refuses or fails; with Aer's own words.
+            EngineError: If Aer refuses or fails; the message quotes Aer.
         """
         if circuit.num_qubits == 0:
             return np.ones(1, dtype=complex)
         circuit = self._native(circuit)
         circuit.save_statevector()
-        # The public `run` copies single-precision results to double precision; the raw output
-        # is Aer's own buffer, which keeps a simulation at 2**n amplitudes.
+        # The public `run` converts single-precision results to double precision, which needs more
+        # memory than the 2**n amplitudes of the raw output.
         output = self._simulator._execute_circuits_job(
             [circuit], None, {}, job_id="", format_result=False
         )
@@ -62,7 +62,7 @@ class AerEngine:
 
     @cached_property
     def _simulator(self) -> Any:
-        aer = _import_aer()
+        aer = import_aer()
         return aer.AerSimulator(
             method="statevector",
             device=self.device.upper(),
@@ -78,10 +78,10 @@ class AerEngine:
         return frozenset(self._simulator.configuration().basis_gates)
 
     def _native(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Return a copy with matrices for the gates that Aer doesn't know.
+        """Return a copy with matrices for the gates that Aer does not know.
 
-        Aer 0.18 silently transposes a matrix that numpy marks read-only and stores by rows, so
-        every matrix is handed over as a writable copy stored by columns.
+        Aer 0.18 silently transposes a matrix that is read-only and stored by rows, so it gets every
+        matrix as a writable copy stored by columns.
         """
         used = set(circuit.count_ops())
         as_matrix = used - self._basis | used & {"unitary"}
@@ -103,7 +103,7 @@ def choose_device(device: str) -> Device:
     Aer lists a GPU even where none is present, so a simulation is tried.
 
     Raises:
-        InputError: If it is none of the three, or a GPU is asked for and none answers.
+        InputError: If it is not auto, cpu or gpu, or if it is gpu and no GPU answers.
     """
     if device not in ("auto", "cpu", "gpu"):
         raise InputError(f"device: {device!r}, expected auto, cpu or gpu")
@@ -118,9 +118,9 @@ def choose_device(device: str) -> Device:
 
 
 def probe_gpu() -> tuple[bool, str]:
-    """Say whether Aer runs on a GPU here, and if not, why."""
+    """Return whether Aer runs on a GPU here, and a reason that applies if it does not."""
     if not has_gpu_support():
-        return False, WITHOUT_GPUS
+        return False, NO_GPU_SUPPORT
     from qiskit import QuantumCircuit
 
     circuit = QuantumCircuit(1)
@@ -133,26 +133,32 @@ def probe_gpu() -> tuple[bool, str]:
 
 
 def has_gpu_support() -> bool:
-    """Whether the installed Aer is built for GPUs, be there one here or not.
+    """Whether the installed Aer is built for GPUs, whether or not this machine has one.
 
     Raises:
-        MissingDependencyError: If there is no Aer.
+        MissingDependencyError: If Aer is not installed.
     """
-    return "GPU" in _import_aer().AerSimulator().available_devices()
+    return "GPU" in import_aer().AerSimulator().available_devices()
 
 
 def aer_version() -> str:
-    """Version of the installed Aer.
+    """Return the version of the installed Aer.
 
     Raises:
-        MissingDependencyError: If there is none.
+        MissingDependencyError: If Aer is not installed.
     """
-    return str(_import_aer().__version__)
+    return str(import_aer().__version__)
 
 
-def _import_aer() -> Any:
-    # OpenMP threads that spin while they wait cost a busy machine a factor of ten, and an idle
-    # one gains nothing by them; this is read when Aer is first loaded.
+def import_aer() -> Any:
+    """Import Aer with the settings that hpcq needs, and return the module.
+
+    Raises:
+        InputError: If Aer is built with MPI.
+        MissingDependencyError: If Aer is not installed or cannot be loaded.
+    """
+    # OpenMP threads that spin while they wait slow a busy machine down by a factor of ten and gain
+    # nothing on an idle one. OpenMP reads the variable when Aer is first loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     check_aer_build()
     try:

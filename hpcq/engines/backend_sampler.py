@@ -1,4 +1,4 @@
-"""Shots from a device: any backend or sampler of Qiskit, a real quantum computer included."""
+"""Shots from a device: any backend or sampler of Qiskit, including real quantum computers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ON_AER = ("qiskit_ibm_runtime.fake_provider", "qiskit.providers.fake_provider",
 
 
 def check_device(device: object) -> None:
-    """Make sure that an object is a device.
+    """Check that an object is a device.
 
     Raises:
         InputError: If it is neither a ``BackendV2`` nor a ``SamplerV2``.
@@ -39,30 +39,30 @@ def check_device(device: object) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Pub:
-    """Rows of one run that have as many shots."""
+    """Rows of one request that have equal numbers of shots: a sampler's pub."""
 
     number: int
-    run: ShotRequest
+    request: ShotRequest
     rows: NDArray[np.intp]
 
     def values(self) -> tuple[QuantumCircuit, NDArray[np.float64], int]:
-        """Return circuit, parameter values and shots, as samplers want them."""
-        circuit, run = self.run.prepared, self.run
+        """Return the circuit, parameter values and shots, as samplers take them."""
+        circuit, request = self.request.prepared, self.request
         names = circuit.metadata["parameters"]
-        rows, shots = check_rows(run.rows, run.shots, len(names))
-        column = {name: place for place, name in enumerate(names)}
+        rows, shots = check_rows(request.rows, request.shots, len(names))
+        column = {name: number for number, name in enumerate(names)}
         columns = [column[parameter.name] for parameter in circuit.parameters]
         return circuit, rows[self.rows][:, columns], int(shots[self.rows[0]])
 
 
-def _groups(run: ShotRequest) -> list[NDArray[np.intp]]:
-    """Return the rows that have as many shots together."""
-    return [np.flatnonzero(run.shots == number) for number in np.unique(run.shots)]
+def _rows_by_shots(request: ShotRequest) -> list[NDArray[np.intp]]:
+    """Return the rows of each number of shots."""
+    return [np.flatnonzero(request.shots == number) for number in np.unique(request.shots)]
 
 
 @dataclass(frozen=True, eq=False)
 class DeviceShots:
-    """Shots from a device, with real measurements in the middle of circuits.
+    """Shots from a device, with real mid-circuit measurements.
 
     Attributes:
         device: A ``BackendV2`` or any ``SamplerV2``.
@@ -76,30 +76,30 @@ class DeviceShots:
         check_device(self.device)
 
     @property
-    def deferred(self) -> bool:
-        """Whether templates come with deferred measurements: never."""
+    def defers_measurements(self) -> bool:
+        """Whether templates must have deferred measurements: never."""
         return False
 
     @property
     def backend(self) -> Any:
-        """The backend, or none where a sampler has none."""
+        """The backend, or None for a sampler without one."""
         from qiskit.providers import BackendV2
 
         if isinstance(self.device, BackendV2):
             return self.device
         for name in ("backend", "_backend", "mode"):
-            found = getattr(self.device, name, None)
-            found = found() if callable(found) else found
-            if isinstance(found, BackendV2):
-                return found
+            value = getattr(self.device, name, None)
+            value = value() if callable(value) else value
+            if isinstance(value, BackendV2):
+                return value
         return None
 
     def prepare(self, template: Template) -> QuantumCircuit:
         """Compile a template for the device.
 
         Raises:
-            InputError: If the device has too few qubits, or cannot measure in the middle of a
-                circuit where the template does.
+            InputError: If the device has too few qubits, or if the template has mid-circuit
+                measurements and the device cannot run them.
         """
         from qiskit.primitives import StatevectorSampler
 
@@ -113,60 +113,64 @@ class DeviceShots:
         if backend is not None:
             circuit = transpile(circuit, backend, "backend")
         circuit.name = "hpcq"
-        # Circuits sort parameters by name; the template's order is that of a row.
+        # Circuits sort parameters by name, but the columns of rows are in the template's order.
         circuit.metadata = {"parameters": [p.name for p in template.parameters]}
         return circuit
 
     def measure(self, runs: Sequence[ShotRequest], seed: int) -> list[list[Row]]:
         """Run rows of some templates; see :meth:`hpcq.engines.protocol.ShotEngine.measure`.
 
-        A real device gets one job. A simulator that takes a seed would start from it again for
-        every number of shots, if not for every row, so these are jobs of their own there.
+        A real device gets one job. A simulator with a seed would reuse it for every number of
+        shots, or even for every row, so these become separate jobs.
 
         Raises:
-            EngineError: If the device refuses or fails; with its own words.
+            EngineError: If the device refuses or fails; the message quotes it.
         """
-        pubs = [_Pub(number, run, rows) for number, run in enumerate(runs) for rows in _groups(run)]
+        pubs = [
+            _Pub(number, request, rows)
+            for number, request in enumerate(runs)
+            for rows in _rows_by_shots(request)
+        ]
         if self._reseeds == "run":
             jobs = [[pub] for pub in pubs]
         elif self._reseeds == "row":
-            jobs = [[_Pub(p.number, p.run, np.array([row]))] for p in pubs for row in p.rows]
+            jobs = [[_Pub(p.number, p.request, np.array([row]))] for p in pubs for row in p.rows]
         else:
             jobs = [pubs] if pubs else []
         seeds = np.random.SeedSequence(seed).generate_state(len(jobs), np.uint64) >> 33
-        answers: list[dict[int, Row]] = [{} for _ in runs]
-        for job, own_seed in zip(jobs, seeds, strict=True):
-            results = self._run(self._sampler(int(own_seed)), [pub.values() for pub in job])
+        counts: list[dict[int, Row]] = [{} for _ in runs]
+        for job, job_seed in zip(jobs, seeds, strict=True):
+            results = self._run(self._sampler(int(job_seed)), [pub.values() for pub in job])
             for pub, result in zip(job, results, strict=True):
-                for place, row in enumerate(pub.rows):
-                    own = _counts(pub.run.prepared, result.data, place)
-                    answers[pub.number][int(row)] = own
-        return [[own[row] for row in range(len(own))] for own in answers]
+                for index, row in enumerate(pub.rows):
+                    row_counts = _counts(pub.request.prepared, result.data, index)
+                    counts[pub.number][int(row)] = row_counts
+        return [[by_row[row] for row in range(len(by_row))] for by_row in counts]
 
     @property
     def _reseeds(self) -> Literal["row", "run", ""]:
-        """When a simulator starts from its seed: for each row, each run of Aer, or not at all."""
+        """When a simulator reuses its seed: for each row, for each run of Aer, or never."""
         from qiskit.primitives import BackendSamplerV2
         from qiskit.providers import BackendV2
 
         backend, device = self.backend, self.device
-        known = isinstance(device, BackendV2 | BackendSamplerV2)
-        known |= type(device).__module__.startswith(("qiskit_aer", "qiskit_ibm_runtime"))
-        if backend is None or not known or _is_real(backend):
+        is_known = isinstance(device, BackendV2 | BackendSamplerV2)
+        is_known |= type(device).__module__.startswith(("qiskit_aer", "qiskit_ibm_runtime"))
+        if backend is None or not is_known or _is_real(backend):
             return ""
         if type(backend).__module__.startswith(_ON_AER) and importlib.util.find_spec("qiskit_aer"):
             return "run"
         return "row" if hasattr(backend.options, "seed_simulator") else ""
 
     def _sampler(self, seed: int) -> Any:
-        """Return a sampler with a seed, if it can have one; the user's own is left as it is."""
+        """Return a sampler, with a seed if it takes one; the user's sampler is not changed."""
         from qiskit.primitives import BackendSamplerV2, StatevectorSampler
         from qiskit.providers import BackendV2
 
         device, backend, reseeds = self.device, self.backend, self._reseeds
         if isinstance(device, StatevectorSampler):
             sampler = copy.copy(device)
-            # It starts from a number for every row, but not from a generator.
+            # With an integer it would start from the same seed for every row.
             sampler._seed = np.random.default_rng(seed)
             return sampler
         if type(device).__module__.startswith("qiskit_aer.primitives"):
@@ -178,7 +182,7 @@ class DeviceShots:
             if isinstance(device, BackendSamplerV2):
                 options |= asdict(device.options)
             if reseeds == "run":
-                # Aer's counts depend on how many threads share the shots.
+                # Aer's counts depend on the number of threads that share the shots.
                 run_options = options.get("run_options") or {}
                 options["run_options"] = {"max_parallel_shots": 1, **run_options}
             return BackendSamplerV2(backend=backend, options={**options, "seed_simulator": seed})
@@ -190,54 +194,54 @@ class DeviceShots:
         return BackendSamplerV2(backend=device)
 
     def _run(self, sampler: Any, pubs: Sequence[tuple[Any, ...]]) -> Any:
-        """Run one job to its end."""
+        """Run one job and wait for its result."""
         job = None
         try:
             job = sampler.run(pubs)
             return job.result()
-        except Exception as error:  # services fail in ways of their own
+        except Exception as error:  # each service raises other errors
             reason = redact_secrets(" ".join(str(error).split()))[:500] or type(error).__name__
-            raise EngineError(f"{self.name} failed{_job_words(job)}: {reason}") from error
+            raise EngineError(f"{self.name} failed{_job_status(job)}: {reason}") from error
 
 
 def _is_real(backend: Any) -> bool:
-    """Whether a backend is one of the IBM Quantum Platform."""
+    """Whether a backend is a device of the IBM Quantum Platform."""
     module = type(backend).__module__
     return module.startswith("qiskit_ibm_runtime") and not module.startswith(_ON_AER)
 
 
 def _measures_midway(circuit: QuantumCircuit) -> bool:
-    last = {q: place for place, i in enumerate(circuit.data) for q in i.qubits}
+    last = {q: index for index, i in enumerate(circuit.data) for q in i.qubits}
     return any(
-        i.operation.name == "measure" and last[i.qubits[0]] != place
-        for place, i in enumerate(circuit.data)
+        i.operation.name == "measure" and last[i.qubits[0]] != index
+        for index, i in enumerate(circuit.data)
     )
 
 
-def _job_words(job: Any) -> str:
-    """Say which job it was and how it ended, as far as it tells."""
-    words = ""
-    for what, ask in (("job", "job_id"), ("status", "status")):
+def _job_status(job: Any) -> str:
+    """Return a job's id and status for a message, as far as they are known."""
+    text = ""
+    for label, method in (("job", "job_id"), ("status", "status")):
         try:
-            words += f", {what} {getattr(job, ask)()}" if job is not None else ""
-        except Exception:  # the job's failure is what counts
+            text += f", {label} {getattr(job, method)()}" if job is not None else ""
+        except Exception:  # the error to report is that of the job
             continue
-    return words
+    return text
 
 
-def _counts(circuit: QuantumCircuit, data: Any, place: int) -> Row:
-    """Return the counts of a row, the bits of all registers put where the circuit has them."""
+def _counts(circuit: QuantumCircuit, data: Any, index: int) -> Row:
+    """Return the counts of one row, with the bits of all registers in the circuit's order."""
     joined: NDArray[np.uint64] | None = None
     for register in circuit.cregs:
-        array = data[register.name].array[place]  # (shots, bytes), the first byte highest
+        array = data[register.name].array[index]  # (shots, bytes), the first byte is the highest
         padded = np.zeros((len(array), 8), dtype=np.uint8)
         padded[:, 8 - array.shape[1] :] = array
         value = padded.view(">u8")[:, 0].astype(np.uint64)
         if joined is None:
             joined = np.zeros(len(value), dtype=np.uint64)
         bits = np.array([circuit.find_bit(bit).index for bit in register], dtype=np.uint64)
-        for own, bit in enumerate(bits):
-            joined |= ((value >> np.uint64(own)) & np.uint64(1)) << bit
+        for position, bit in enumerate(bits):
+            joined |= ((value >> np.uint64(position)) & np.uint64(1)) << bit
     assert joined is not None
     outcomes, times = np.unique(joined, return_counts=True)
     return sorted_row(outcomes, times.astype(np.int64))

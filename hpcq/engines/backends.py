@@ -1,4 +1,4 @@
-"""Backends by name, and circuits compiled for them."""
+"""Open backends by name, and compile circuits for them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RUNTIME_CURE = "pip install 'hpcq[runtime]'"
 GENERIC_QUBITS = (2, 64)
+"""Smallest and largest number of qubits of a generic backend."""
 
 _EXPECTED = "fake_NAME (such as fake_brisbane), generic:N, or the name of a backend of your account"
 
@@ -25,11 +26,12 @@ def open_backend(name: str) -> Any:
     """Open a backend by its name.
 
     Args:
-        name: ``fake_NAME`` for a fake backend of qiskit-ibm-runtime, ``generic:N`` for a made-up
-            one of N qubits, or that of a real one of the saved IBM Quantum account.
+        name: ``fake_NAME`` for a fake backend of qiskit-ibm-runtime, ``generic:N`` for Qiskit's
+            generic backend with N qubits, or the name of a backend of the saved IBM Quantum
+            account.
 
     Raises:
-        InputError: If there is none; the line says why.
+        InputError: If it cannot be opened; the message says why.
     """
     if re.fullmatch(r"fake\w*", name, re.IGNORECASE | re.ASCII):
         return fake_backend(name, "backend")
@@ -46,7 +48,7 @@ def open_backend(name: str) -> Any:
     runtime = runtime_module("backend", name)
     try:
         return runtime.QiskitRuntimeService().backend(name)
-    except Exception as error:  # accounts, networks and services fail in ways of their own
+    except Exception as error:  # accounts, networks and services raise many kinds of errors
         reason = redact_secrets(" ".join(str(error).split()))[:300] or type(error).__name__
         raise InputError(
             f"backend: {name[:60]!r} cannot be opened: {reason}; expected {_EXPECTED}"
@@ -58,10 +60,10 @@ def fake_backend(name: str, argument: str) -> Any:
 
     Args:
         name: Its name or that of its class, in any case, such as ``fake_brisbane``.
-        argument: What to call it in messages.
+        argument: Name of the argument in messages.
 
     Raises:
-        InputError: If there is none of that name, or qiskit-ibm-runtime is missing.
+        InputError: If there is no backend of that name, or qiskit-ibm-runtime is missing.
     """
     from qiskit.providers import BackendV2
 
@@ -85,16 +87,16 @@ def transpile(
     argument: str,
     couplings: Sequence[tuple[int, int]] = (),
 ) -> QuantumCircuit:
-    """Compile a circuit, the same way every time.
+    """Compile a circuit; equal arguments give equal circuits.
 
     Args:
-        circuit: The circuit; parameters stay as they are.
-        device: A backend, or names of gates.
-        argument: What to call the device in messages.
-        couplings: For names of gates, the pairs of qubits that may interact; all if none.
+        circuit: The circuit; its parameters stay unbound.
+        device: A backend, or a tuple of names of gates.
+        argument: Name of the argument in messages.
+        couplings: For names of gates, the pairs of qubits that may interact; if empty, all pairs.
 
     Raises:
-        InputError: If the circuit does not fit.
+        InputError: If the circuit does not fit the device.
     """
     from qiskit.circuit import CircuitInstruction
     from qiskit.circuit.library import UnitaryGate
@@ -120,15 +122,15 @@ def transpile(
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{argument}: a subcircuit cannot be compiled for it: {reason}") from None
     # Aer silently transposes matrices that are read-only and stored by rows.
-    for place, instruction in enumerate(compiled.data):
+    for index, instruction in enumerate(compiled.data):
         if instruction.operation.name == "unitary":
             gate = UnitaryGate(np.array(instruction.operation.to_matrix(), order="F"))
-            compiled.data[place] = CircuitInstruction(gate, instruction.qubits)
+            compiled.data[index] = CircuitInstruction(gate, instruction.qubits)
     return compiled
 
 
 def runtime_module(argument: str, name: str, part: str = "") -> Any:
-    """Import qiskit-ibm-runtime, or a part of it."""
+    """Import qiskit-ibm-runtime, or a module of it, and return it."""
     try:
         return importlib.import_module("qiskit_ibm_runtime" + part)
     except ImportError as error:

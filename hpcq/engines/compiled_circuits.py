@@ -1,4 +1,4 @@
-"""Compiled circuits made ready for a simulator: no idle qubits, no measurements in the middle."""
+"""Prepare compiled circuits for a simulator: no idle qubits, no mid-circuit measurements."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 
-def compact(circuit: QuantumCircuit) -> tuple[QuantumCircuit, dict[int, int]]:
-    """Return a circuit without its idle qubits, and the new number of each of the others."""
+def without_idle_qubits(circuit: QuantumCircuit) -> tuple[QuantumCircuit, dict[int, int]]:
+    """Return a circuit without its idle qubits, and each other qubit's new number by its old."""
     from qiskit import QuantumCircuit
 
     used = {q for i in circuit.data if i.operation.name != "barrier" for q in i.qubits}
-    places = [place for place, qubit in enumerate(circuit.qubits) if qubit in used]
-    compact = QuantumCircuit(len(places), circuit.num_clbits)
-    new = {circuit.qubits[old]: qubit for old, qubit in zip(places, compact.qubits, strict=True)}
+    numbers = [number for number, qubit in enumerate(circuit.qubits) if qubit in used]
+    compact = QuantumCircuit(len(numbers), circuit.num_clbits)
+    new = {circuit.qubits[old]: qubit for old, qubit in zip(numbers, compact.qubits, strict=True)}
     bits = dict(zip(circuit.clbits, compact.clbits, strict=True))
     for instruction in circuit.data:
         if instruction.operation.name != "barrier":
@@ -29,39 +29,39 @@ def compact(circuit: QuantumCircuit) -> tuple[QuantumCircuit, dict[int, int]]:
                     clbits=[bits[c] for c in instruction.clbits],
                 )
             )
-    return compact, {old: place for place, old in enumerate(places)}
+    return compact, {old: new for new, old in enumerate(numbers)}
 
 
-def defer(circuit: QuantumCircuit) -> tuple[QuantumCircuit, dict[int, int]]:
-    """Return a circuit whose measurements are final, and each ancilla with the qubit it stands for.
+def defer_measurements(circuit: QuantumCircuit) -> tuple[QuantumCircuit, dict[int, int]]:
+    """Return a circuit with final measurements only, and the measured qubit of each ancilla.
 
-    The gates to the ancillas have a label, so the noise of no gate applies to them.
+    The gates to the ancillas have a label, so that no gate's noise applies to them.
     """
     from qiskit import QuantumCircuit
     from qiskit.circuit.library import CXGate
 
-    last = {q: place for place, i in enumerate(circuit.data) for q in i.qubits}
+    last = {q: index for index, i in enumerate(circuit.data) for q in i.qubits}
     early = [
-        place
-        for place, i in enumerate(circuit.data)
-        if i.operation.name == "measure" and last[i.qubits[0]] != place
+        index
+        for index, i in enumerate(circuit.data)
+        if i.operation.name == "measure" and last[i.qubits[0]] != index
     ]
     width = circuit.num_qubits
     deferred = QuantumCircuit(width + len(early), circuit.num_clbits)
-    number = {qubit: place for place, qubit in enumerate(circuit.qubits)}
+    number = {qubit: index for index, qubit in enumerate(circuit.qubits)}
     bits = dict(zip(circuit.clbits, deferred.clbits, strict=True))
-    ancillas = {place: width + own for own, place in enumerate(early)}
+    ancillas = {index: width + ancilla for ancilla, index in enumerate(early)}
     matrix = np.array(CXGate().to_matrix(), dtype=complex, order="F")
     finals = []
-    for place, instruction in enumerate(circuit.data):
+    for index, instruction in enumerate(circuit.data):
         qubits = [number[q] for q in instruction.qubits]
         if instruction.operation.name != "measure":
-            own = [deferred.qubits[q] for q in qubits]
-            deferred._append(instruction.replace(qubits=own))
+            kept = [deferred.qubits[q] for q in qubits]
+            deferred._append(instruction.replace(qubits=kept))
             continue
-        if place in ancillas:
-            deferred.unitary(matrix.copy(order="F"), [qubits[0], ancillas[place]], label=DEFERRED)
-        finals.append((ancillas.get(place, qubits[0]), bits[instruction.clbits[0]]))
+        if index in ancillas:
+            deferred.unitary(matrix.copy(order="F"), [qubits[0], ancillas[index]], label=DEFERRED)
+        finals.append((ancillas.get(index, qubits[0]), bits[instruction.clbits[0]]))
     for qubit, bit in finals:
         deferred.measure(qubit, bit)
-    return deferred, {a: number[circuit.data[place].qubits[0]] for place, a in ancillas.items()}
+    return deferred, {a: number[circuit.data[index].qubits[0]] for index, a in ancillas.items()}

@@ -1,4 +1,4 @@
-"""Which GPU a rank takes, what it holds, and whether the installed Aer leaves the rank alone."""
+"""Assign GPUs to ranks, read their memory, and refuse an Aer that is built with MPI."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _DEVICES = Path("/dev")
 _PROC = Path("/proc/driver/nvidia/gpus")
 _GPU_NAME = re.compile(r"(GPU-|MIG-|(?=[0-9]+$))[0-9A-Za-z/-]+")
 _QUERY = ("--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits")
-# Open MPI, MPICH, Intel, Cray, Spectrum; a repaired wheel puts a hash after the name.
+# Open MPI, MPICH, Intel, Cray, Spectrum; auditwheel adds a hash to the names of bundled libraries.
 _MPI = re.compile(rb"libmpi(ch)?(cxx)?(_\w+)?[-.]")
-_LOAD, _DYNAMIC, _NEEDED, _STRTAB = 1, 2, 1, 5  # of ELF: PT_, PT_, DT_, DT_
+_LOAD, _DYNAMIC, _NEEDED, _STRTAB = 1, 2, 1, 5  # ELF: PT_LOAD, PT_DYNAMIC, DT_NEEDED, DT_STRTAB
 
 
 def visible_gpus(
@@ -113,16 +113,17 @@ def gpu_memory(gpu: str, run: Callable[[Sequence[str]], str] = _run) -> int | No
 
 
 def aer_is_mpi_build(package: Path | None = None) -> bool:
-    """Say whether the Aer in a folder, or else the installed one, is linked with MPI.
+    """Whether the Aer in a folder, or by default the installed one, is linked with MPI.
 
-    It is not loaded. False where there is none, or none in a 64-bit little-endian ELF file.
+    Aer is not loaded. The answer is False if there is no Aer, or if its library is no 64-bit
+    little-endian ELF file.
     """
     if package is None:
         spec = find_spec("qiskit_aer")
         if spec is None or spec.origin is None:
             return False
         package = Path(spec.origin).parent
-    # In the order in which an import tries them.
+    # An import tries the suffixes in this order.
     libraries = [package / f"backends/controller_wrappers{end}" for end in EXTENSION_SUFFIXES]
     return next((_links_mpi(library) for library in libraries if library.exists()), False)
 
@@ -130,10 +131,10 @@ def aer_is_mpi_build(package: Path | None = None) -> bool:
 def check_aer_build(
     environment: Mapping[str, str] = os.environ, package: Path | None = None
 ) -> None:
-    """Refuse an Aer that was built with MPI; before it is imported, for that starts MPI.
+    """Refuse an Aer that is built with MPI; call it before Aer is imported, which starts MPI.
 
     Raises:
-        InputError: If it is one, and ``HPCQ_AER_MPI=1`` is not in the environment.
+        InputError: If Aer is built with MPI and ``HPCQ_AER_MPI`` is not 1 in the environment.
     """
     if environment.get("HPCQ_AER_MPI") != "1" and aer_is_mpi_build(package):
         raise InputError(
@@ -144,14 +145,14 @@ def check_aer_build(
 
 
 def _links_mpi(library: Path) -> bool:
-    """Go through the libraries that an ELF file needs; a name elsewhere in it is no link."""
+    """Whether an ELF file needs an MPI library; its name elsewhere in the file does not count."""
     try:
         with library.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             if data[:6] != b"\x7fELF\x02\x01":
                 return False
             table, step, count = struct.unpack_from("<32xQ14xHH", data)
-            places = range(table, table + step * count, step)
-            segments = [struct.unpack_from("<I4xQQ8xQ", data, place) for place in places]
+            offsets = range(table, table + step * count, step)
+            segments = [struct.unpack_from("<I4xQQ8xQ", data, offset) for offset in offsets]
             start, size = next((at, size) for kind, at, _, size in segments if kind == _DYNAMIC)
             dynamic = list(struct.iter_unpack("<qQ", data[start : start + size]))
             strings = next(value for tag, value in dynamic if tag == _STRTAB)
@@ -167,5 +168,5 @@ def _links_mpi(library: Path) -> bool:
 
 def is_gpu_build() -> bool:
     """Whether the installed Aer is built for GPUs, by the name of its package."""
-    names = {own.name.lower().replace("_", "-") for own in distributions()}
+    names = {package.name.lower().replace("_", "-") for package in distributions()}
     return any(name.startswith("qiskit-aer-gpu") for name in names)

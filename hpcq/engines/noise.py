@@ -1,7 +1,7 @@
 """Noise of simulated devices, in Aer's dictionary form.
 
-The form is that of ``NoiseModel.to_dict(serializable=True)``, where a complex number is a pair;
-beside the ``errors``, ``basis_gates`` may name the gates that circuits are compiled to.
+The form is that of ``NoiseModel.to_dict(serializable=True)``, where a complex number is a pair of
+numbers. Beside ``errors`` it may have ``basis_gates``, the gates to which circuits are compiled.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ import numpy as np
 from hpcq.core import strict_json
 from hpcq.core.errors import InputError
 from hpcq.core.files import open_regular, printable_path
-from hpcq.engines.aer_statevector import _import_aer
+from hpcq.engines.aer_statevector import import_aer
 from hpcq.engines.backends import fake_backend
 
 MAX_FILE_BYTES = 64 << 20
 MAX_GATE_QUBITS = 4
 MAX_QUBITS = 1 << 16
+"""Limits for files of noise: size in bytes (64 MiB), qubits of a gate with noise, and qubits of the
+device. A larger file is refused, because reading or building it could exhaust the memory."""
 
 _EXPECTED = "a JSON file of Aer's noise model, or the name of a fake backend such as fake_brisbane"
 _ONE_QUBIT = frozenset({"u", "u3", "sx", "rx", "ry"})
@@ -39,8 +41,8 @@ class Noise:
     Attributes:
         name: Its name.
         text: Aer's dictionary form as JSON.
-        backend: Name of the fake backend whose couplings circuits shall respect. Without one they
-            respect the pairs of qubits that have two-qubit errors, if only such pairs have them.
+        backend: Name of the fake backend whose couplings circuits respect. Without one they respect
+            the pairs of qubits with two-qubit errors, if the errors are limited to certain pairs.
     """
 
     name: str
@@ -48,31 +50,31 @@ class Noise:
     backend: str | None = None
 
     def to_json(self) -> str:
-        """Return it as one text, for a message."""
+        """Return the noise as JSON, to send it to other ranks."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Noise:
-        """Return what :meth:`to_json` was called on."""
+        """Return the noise that :meth:`to_json` wrote."""
         return cls(**json.loads(text))
 
     @cached_property
     def errors(self) -> tuple[dict[str, Any], ...]:
-        """Its errors."""
+        """The errors, in Aer's dictionary form."""
         return tuple(json.loads(self.text)["errors"])
 
     @cached_property
     def basis_gates(self) -> tuple[str, ...]:
-        """The gates to compile to: those named, or else the noisy ones and what they lack.
+        """The gates to compile to: those named, else the noisy gates, completed to a universal set.
 
-        No gate between qubits is added to noisy ones, for it would be a way around the noise.
+        No two-qubit gate is added to noisy ones, because circuits could use it to avoid the noise.
         """
         from qiskit.circuit import Gate
         from qiskit.circuit.library import get_standard_gate_name_mapping
 
         standard = get_standard_gate_name_mapping().items()
         known = {name for name, gate in standard if isinstance(gate, Gate)}
-        known &= set(_import_aer().AerSimulator().configuration().basis_gates)
+        known &= set(import_aer().AerSimulator().configuration().basis_gates)
         named = json.loads(self.text).get("basis_gates")
         if named is not None:
             return tuple(sorted(known.intersection(named)))
@@ -87,7 +89,7 @@ class Noise:
 
     @cached_property
     def couplings(self) -> tuple[tuple[int, int], ...]:
-        """The pairs of qubits with two-qubit errors; none if any pair has such errors."""
+        """The pairs of qubits with two-qubit errors; empty if an error applies to all pairs."""
         pairs: set[tuple[int, int]] = set()
         for error in self.errors:
             if error["type"] == "qerror" and _arity(error) == 2:
@@ -98,7 +100,7 @@ class Noise:
 
     @cached_property
     def disturbs_measured(self) -> bool:
-        """Whether measurements change the state by more than measuring it."""
+        """Whether an error acts on the state after a measurement, beside readout errors."""
         return any(
             error["type"] == "qerror" and "measure" in error["operations"] for error in self.errors
         )
@@ -107,11 +109,11 @@ class Noise:
         """Return Aer's ``NoiseModel``.
 
         Raises:
-            InputError: If it cannot be made.
+            InputError: If Aer refuses it.
         """
         return _build(json.loads(self.text), self.name)
 
-    def part(
+    def restricted(
         self, qubits: Mapping[int, int], copies: Mapping[int, int], operations: Iterable[str]
     ) -> Any:
         """Return the noise of a circuit on some of the qubits, for a run of Aer.
@@ -119,45 +121,47 @@ class Noise:
         Args:
             qubits: The circuit's qubit for each qubit of the model that it uses.
             copies: Further qubits of the circuit, each with the qubit of the model whose readout
-                error it has too.
+                error it has as well.
             operations: Names of the circuit's operations.
 
         Returns:
-            A ``NoiseModel`` to be handed to Aer only.
+            A ``NoiseModel`` that is fit for a run of Aer only.
         """
         used = set(operations)
         errors = []
         for error in self.errors:
-            readout = error["type"] == "roerror"
-            own = dict(error)
-            if not readout:
-                own["operations"] = [name for name in error["operations"] if name in used]
-                if not own["operations"]:
+            is_readout = error["type"] == "roerror"
+            kept_error = dict(error)
+            if not is_readout:
+                kept_error["operations"] = [name for name in error["operations"] if name in used]
+                if not kept_error["operations"]:
                     continue
-            places = error.get("gate_qubits")
-            if places is not None:
-                kept = [[qubits[q] for q in place] for place in places if qubits.keys() >= {*place}]
-                if readout:
-                    kept += [[c] for c, q in copies.items() for place in places if [q] == place]
+            targets = error.get("gate_qubits")
+            if targets is not None:
+                kept = [
+                    [qubits[q] for q in target] for target in targets if qubits.keys() >= {*target}
+                ]
+                if is_readout:
+                    kept += [[c] for c, q in copies.items() for target in targets if [q] == target]
                 if not kept:
                     continue
-                own["gate_qubits"] = kept
-            errors.append(own)
-        model = _import_aer().noise.NoiseModel(basis_gates=list(self.basis_gates))
+                kept_error["gate_qubits"] = kept
+            errors.append(kept_error)
+        model = import_aer().noise.NoiseModel(basis_gates=list(self.basis_gates))
         # Aer turns a model into its dictionary at every run, a millisecond for every error.
         model.to_dict = lambda serializable=False: {"errors": errors}  # noqa: ARG005
         return model
 
 
 def read_noise(text: str) -> Noise:
-    """Read noise from a file, or take that of a fake backend.
+    """Read noise from a file, or return that of a fake backend.
 
     Args:
         text: The path of a JSON file, or a name such as ``fake_brisbane`` or ``FakeBrisbane``.
 
     Raises:
-        InputError: It is neither; the line says why.
-        MissingDependencyError: If Aer is missing.
+        InputError: If it is neither; the message says why.
+        MissingDependencyError: If Aer is not installed.
     """
     if re.fullmatch(r"fake\w*", text, re.IGNORECASE | re.ASCII):
         return _backend_noise(text)
@@ -179,13 +183,13 @@ def read_noise(text: str) -> Noise:
 
 
 def as_noise(noise: object) -> Noise:
-    """Return noise given in any form.
+    """Convert noise from any supported form.
 
     Args:
         noise: A :class:`Noise`, a ``NoiseModel`` of Aer, or a text for :func:`read_noise`.
 
     Raises:
-        InputError: It is none of these.
+        InputError: If it is none of these.
     """
     if isinstance(noise, Noise):
         return noise
@@ -196,30 +200,30 @@ def as_noise(noise: object) -> Noise:
 
 
 def check_model(noise: object) -> None:
-    """Make sure that an object is noise.
+    """Check that an object is noise.
 
     Raises:
         InputError: If it is neither a :class:`Noise` nor a ``NoiseModel`` of Aer.
     """
-    if not isinstance(noise, Noise | _import_aer().noise.NoiseModel):
+    if not isinstance(noise, Noise | import_aer().noise.NoiseModel):
         raise InputError(f"noise: {type(noise).__name__}, expected a NoiseModel or {_EXPECTED}")
 
 
 def _text_of(model: Any) -> str:
     content = model.to_dict(serializable=True)
     for error in content["errors"]:
-        error.pop("id", None)  # random, while equal noise shall have equal text
+        error.pop("id", None)  # random, but equal noise must give equal text
     return json.dumps({**content, "basis_gates": sorted(model.basis_gates)})
 
 
 def _backend_noise(text: str) -> Noise:
     backend = fake_backend(text, "noise")
-    model = _import_aer().noise.NoiseModel.from_backend(backend)
+    model = import_aer().noise.NoiseModel.from_backend(backend)
     return Noise(backend.name, _text_of(model), backend.name)
 
 
 def _arity(error: Mapping[str, Any]) -> int:
-    """Return the number of qubits of the gates that an error comes with."""
+    """Return the number of qubits of the gates to which an error applies."""
     if error.get("gate_qubits"):
         return len(error["gate_qubits"][0])
     lists = error.get("instructions", ())
@@ -227,24 +231,24 @@ def _arity(error: Mapping[str, Any]) -> int:
 
 
 def _build(content: dict[str, Any], name: str) -> Any:
-    """Make a ``NoiseModel``, whatever the content."""
+    """Return the ``NoiseModel`` of a dictionary; refuse any content that Aer cannot build."""
     errors = []
     for error in content["errors"]:
-        own = dict(error)
+        converted = dict(error)
         if "instructions" in error:
-            own["instructions"] = [
+            converted["instructions"] = [
                 [
                     {**i, "params": _matrices(i)} if i["name"] in ("kraus", "unitary") else i
                     for i in each
                 ]
                 for each in error["instructions"]
             ]
-        errors.append(own)
+        errors.append(converted)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecated, and without a successor
-            return _import_aer().noise.NoiseModel.from_dict({"errors": errors})
-    except Exception as error:  # Aer trips over bad content in many ways
+            warnings.simplefilter("ignore")  # from_dict is deprecated, but has no successor
+            return import_aer().noise.NoiseModel.from_dict({"errors": errors})
+    except Exception as error:  # bad content raises many kinds of errors in Aer
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"noise: {name}: Aer refuses it ({type(error).__name__}: {reason}); "
@@ -253,55 +257,55 @@ def _build(content: dict[str, Any], name: str) -> Any:
 
 
 def _check(content: object) -> None:
-    """Make sure of everything that Aer would not, or that would cost it the memory."""
+    """Check everything that Aer does not check, or that would exhaust the memory in Aer."""
     if not isinstance(content, dict) or not isinstance(content.get("errors"), list):
-        raise ValueError("it is no dictionary with a list of 'errors'")
+        raise ValueError("it is not a dictionary with a list of 'errors'")
     basis = content.get("basis_gates")
-    if basis is not None and not _are(basis, str):
-        raise ValueError("basis_gates is no list of names")
+    if basis is not None and not _is_list_of(basis, str):
+        raise ValueError("basis_gates is not a list of names")
     for number, error in enumerate(content["errors"]):
         try:
             _check_error(error)
         except (TypeError, KeyError, ValueError) as problem:
-            what = f"lacks {problem}" if isinstance(problem, KeyError) else f"is wrong: {problem}"
-            raise ValueError(f"error {number} {what}") from None
+            fault = f"lacks {problem}" if isinstance(problem, KeyError) else f"is wrong: {problem}"
+            raise ValueError(f"error {number} {fault}") from None
 
 
 def _check_error(error: Any) -> None:
     if not isinstance(error, dict) or error["type"] not in ("qerror", "roerror"):
         raise ValueError("its type is neither qerror nor roerror")
-    places = error.get("gate_qubits")
-    if places is not None:
-        if not isinstance(places, list) or not places:
-            raise ValueError("gate_qubits is no list of lists of qubits")
-        for place in places:
-            _check_qubits(place, MAX_QUBITS)
-        if len({len(place) for place in places}) > 1:
+    targets = error.get("gate_qubits")
+    if targets is not None:
+        if not isinstance(targets, list) or not targets:
+            raise ValueError("gate_qubits is not a list of lists of qubits")
+        for target in targets:
+            _check_qubits(target, MAX_QUBITS)
+        if len({len(target) for target in targets}) > 1:
             raise ValueError("gate_qubits has gates on different numbers of qubits")
     probabilities = np.asarray(error["probabilities"])
     if probabilities.dtype.kind not in "fiu" or not probabilities.size:
-        raise ValueError("probabilities are no numbers")
+        raise ValueError("probabilities are not numbers")
     if not np.all((probabilities >= 0) & (probabilities <= 1 + 1e-9)):
         raise ValueError("a probability is not between 0 and 1")
     if error["type"] == "roerror":
         return
-    if not _are(error["operations"], str):
-        raise ValueError("operations is no list of names")
+    if not _is_list_of(error["operations"], str):
+        raise ValueError("operations is not a list of names")
     _check_width(error)
     lists = error["instructions"]
     if not isinstance(lists, list) or probabilities.shape != (len(lists),):
-        raise ValueError("it has not one probability for each list of instructions")
+        raise ValueError("it does not have one probability for each list of instructions")
     for each in lists:
         for instruction in each:
             if not isinstance(instruction["name"], str):
-                raise ValueError("a name is no text")
+                raise ValueError("a name is not a string")
             _check_qubits(instruction["qubits"], MAX_GATE_QUBITS)
             if instruction["name"] in ("kraus", "unitary"):
                 _check_matrices(instruction)
 
 
 def _check_width(error: Mapping[str, Any]) -> None:
-    """Make sure that an error acts on no more qubits than its gates."""
+    """Check that an error acts on no more qubits than its gates."""
     from qiskit.circuit.library import get_standard_gate_name_mapping
 
     known = get_standard_gate_name_mapping()
@@ -309,13 +313,15 @@ def _check_width(error: Mapping[str, Any]) -> None:
     width = 1 + max((q for each in lists for i in each for q in i["qubits"]), default=-1)
     for name in error["operations"]:
         if name in known and known[name].num_qubits < width:
-            raise ValueError(f"it acts on {width} qubits, its gate {name} has fewer")
+            raise ValueError(f"it acts on {width} qubits, but its gate {name} on fewer")
 
 
-def _check_qubits(place: Any, most: int) -> None:
-    fine = _are(place, int) and all(not isinstance(q, bool) and 0 <= q < most for q in place)
-    if not fine or len({*place}) < len(place) or len(place) > MAX_GATE_QUBITS:
-        raise ValueError(f"qubits {str(place)[:40]}, expected different numbers below {most}")
+def _check_qubits(qubits: Any, limit: int) -> None:
+    valid = _is_list_of(qubits, int) and all(
+        not isinstance(q, bool) and 0 <= q < limit for q in qubits
+    )
+    if not valid or len({*qubits}) < len(qubits) or len(qubits) > MAX_GATE_QUBITS:
+        raise ValueError(f"qubits {str(qubits)[:40]}, expected different numbers below {limit}")
 
 
 def _check_matrices(instruction: Mapping[str, Any]) -> None:
@@ -329,12 +335,12 @@ def _check_matrices(instruction: Mapping[str, Any]) -> None:
 
 
 def _matrices(instruction: Mapping[str, Any]) -> list[Any]:
-    """Return complex matrices from those of pairs."""
+    """Return the complex matrices of an instruction, which has pairs of numbers."""
     matrices = [np.asarray(matrix, dtype=float) for matrix in instruction["params"]]
     if not all(m.ndim == 3 and m.shape[2] == 2 and math.isfinite(m.sum()) for m in matrices):
         raise ValueError(f"{instruction['name']} has no matrices of pairs of numbers")
     return [m[..., 0] + 1j * m[..., 1] for m in matrices]
 
 
-def _are(values: object, kind: type) -> bool:
+def _is_list_of(values: object, kind: type) -> bool:
     return isinstance(values, list) and bool(values) and all(isinstance(v, kind) for v in values)

@@ -1,4 +1,4 @@
-"""What an engine that measures circuits shot by shot can be asked for."""
+"""The protocol of engines that sample circuits shot by shot."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from hpcq.core.errors import InputError
 from hpcq.cutting.subexperiments.device_circuits import Template
 
 Row = tuple[NDArray[np.uint64], NDArray[np.int64]]
-"""Distinct outcomes, ascending, and how often each came; bit b is classical bit b."""
+"""Distinct outcomes, ascending, and the number of times that each occurred; bit b of an outcome is
+classical bit b."""
 
 
 @dataclass(frozen=True, eq=False)
 class ShotRequest:
-    """Some rows of a template, to be measured.
+    """Rows of a template to measure.
 
     Attributes:
-        prepared: What :meth:`ShotEngine.prepare` returned for the template.
+        prepared: The template as :meth:`ShotEngine.prepare` returned it.
         rows: Values of the parameters, shape (rows, parameters).
-        shots: Shots of each row, at least 1, shape (rows,).
+        shots: Number of shots of each row, at least 1, shape (rows,).
     """
 
     prepared: Any
@@ -36,32 +37,32 @@ class ShotEngine(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, in words, such as ``aer cpu, noise fake_brisbane``."""
+        """Description for messages, such as ``aer cpu, noise fake_brisbane``."""
 
     @property
-    def deferred(self) -> bool:
-        """Whether templates must come with deferred measurements, as simulators want them."""
+    def defers_measurements(self) -> bool:
+        """Whether templates must have deferred measurements, which simulators sample faster."""
 
     def prepare(self, template: Template) -> Any:
-        """Do what is needed once for a template: transpile, convert.
+        """Transpile or convert a template, once for all its rows.
 
         Args:
-            template: It measures at least one bit.
+            template: A template that measures at least one bit.
 
         Raises:
-            InputError: If the device or the noise is not fit for it.
+            InputError: If the device or the noise does not support the template.
         """
 
     def measure(self, runs: Sequence[ShotRequest], seed: int) -> list[list[Row]]:
-        """Run rows of some templates, on a device with a queue as one job.
+        """Run rows of some templates; on a device with a queue, as one job.
 
         Args:
             runs: The templates and their rows.
-            seed: Of up to 63 bits. On simulators the same seed and arguments give the same
-                counts. Each row has randomness of its own.
+            seed: Seed of up to 63 bits. On simulators the same seed and arguments give the same
+                counts. Rows are statistically independent.
 
         Returns:
-            For each run each row's outcomes and their numbers, which add up to its shots.
+            For each template and row the outcomes with their counts, which add up to the shots.
 
         Raises:
             EngineError: If the engine refuses or fails.
@@ -71,10 +72,10 @@ class ShotEngine(Protocol):
 def check_rows(
     rows: NDArray[np.float64], shots: NDArray[np.int64], parameters: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return rows and shots as arrays that fit each other.
+    """Return rows and shots as arrays of matching shapes.
 
     Raises:
-        InputError: If they don't.
+        InputError: If the shapes do not match, or if a row has less than one shot.
     """
     rows, shots = np.asarray(rows, dtype=np.float64), np.asarray(shots, dtype=np.int64)
     if rows.ndim != 2 or rows.shape[1] != parameters or shots.shape != rows.shape[:1]:
@@ -88,8 +89,8 @@ def check_rows(
 
 
 def sorted_row(outcomes: NDArray[np.uint64], times: NDArray[np.int64]) -> Row:
-    """Return distinct outcomes in ascending order, without those that never came."""
-    came = times > 0
-    outcomes, times = outcomes[came], times[came]
+    """Return distinct outcomes in ascending order, without those of count 0."""
+    occurred = times > 0
+    outcomes, times = outcomes[occurred], times[occurred]
     order = np.argsort(outcomes)
     return outcomes[order], times[order]

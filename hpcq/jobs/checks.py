@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.core.files import printable_path
 from hpcq.core.system import write_stderr
-from hpcq.engines.aer_statevector import CURE, GPU_CURE, WITHOUT_GPUS, has_gpu_support
+from hpcq.engines.aer_statevector import CURE, GPU_CURE, NO_GPU_SUPPORT, has_gpu_support
 from hpcq.jobs.job import Job
 from hpcq.jobs.submissions import records_of
 from hpcq.parallel.world import CURE as MPI_CURE
@@ -151,7 +151,7 @@ def check_packages(options: argparse.Namespace) -> None:
         why = "submit: qiskit-aer is not installed here, and every rank needs it"
         missing.append(MissingDependencyError(f"{why}; {CURE}"))
     elif not options.backend and _asks_for_gpus(options) and not has_gpu_support():
-        missing.append(InputError(f"device: 'gpu', but {WITHOUT_GPUS}; {GPU_CURE}"))
+        missing.append(InputError(f"device: 'gpu', but {NO_GPU_SUPPORT}; {GPU_CURE}"))
     for error in missing:
         if not (options.module or options.setup):
             raise error

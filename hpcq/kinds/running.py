@@ -103,7 +103,9 @@ def run(
 
     with ending_the_job(farm):
         # Every rank has arguments of its own, and might be the only one whose are wrong.
-        first = json.loads(farm.share(json.dumps(ShotEngineSpec.told(noise, backend)).encode()))
+        first = json.loads(
+            farm.share(json.dumps(ShotEngineSpec.argument_texts(noise, backend)).encode())
+        )
         signs = all_ranks_or_none(farm, signs_of)
     with ending_the_job(farm), signs:
         with signs.giving_up(lambda reason: end_before(farm, reason)):

@@ -56,14 +56,14 @@ def shots_fingerprint(plan: Plan, sampling: Sampling, wanted: ShotEngineSpec) ->
 def full_tensor(tensor: SampledTensor, found: NDArray[np.complex128]) -> NDArray[np.complex128]:
     """Return a tensor as exact runs have it: shape (strings, D, D), twins with their own index."""
     ports = tensor.subcircuit.ports
-    place = {number: i for i, number in enumerate(tensor.mains)}
+    place = {number: i for i, number in enumerate(tensor.port_numbers)}
     sizes = [port.dimension for port in tensor.ports]
     split = found.reshape(len(found), *(d for size in sizes for d in (size, size)))
     kets = [1 + 2 * i for i in range(len(sizes))]
     matrix = split.transpose(0, *kets, *(1 + k for k in kets))
     matrix = matrix.reshape(len(found), int(np.prod(sizes)), -1)
     index = np.indices([port.dimension for port in ports], sparse=True)
-    digits: list[Any] = [index[number] for number in tensor.mains]
+    digits: list[Any] = [index[number] for number in tensor.port_numbers]
     for number, port in enumerate(ports):
         if port.shared_with is not None:
             digits[place[port.shared_with]] = digits[place[port.shared_with]] ^ index[number]

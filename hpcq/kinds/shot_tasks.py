@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hpcq.circuits.pauli_text import strings_from_json
 from hpcq.core.limits import Limits
 from hpcq.cutting.packing import pack, unpack
-from hpcq.cutting.subexperiments.device_circuits import SampledTensor, Template, defers
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor, Template, should_defer
 from hpcq.engines.protocol import ShotEngine, ShotRequest
 from hpcq.engines.shot_engine import ShotEngineSpec
 from hpcq.parallel.tasks import TaskFunction, Tasks
@@ -99,7 +99,7 @@ class ShotTasks:
             ]
             return counts.pack(
                 [
-                    counts.masked(*row, self.tensors[portion.source].bits(own[:-1], own[-1]))
+                    counts.masked(*row, self.tensors[portion.source].bit_mask(own[:-1], own[-1]))
                     for portion, rows, measured in zip(
                         portions, variants, engine.measure(runs, seed), strict=True
                     )
@@ -114,7 +114,7 @@ class ShotTasks:
     ) -> ShotRequest:
         """Return what the engine is to measure for a portion of a task."""
         source, measured = portion.source, portion.measured
-        deferred = engine.deferred and defers(measured, int(portion.shots.max()))
+        deferred = engine.defers_measurements and should_defer(measured, int(portion.shots.max()))
         template, prepared = self.prepared(source, measured, engine, deferred=deferred)
         rows = np.empty((len(variants), len(template.columns)))
         for row, own in enumerate(variants):

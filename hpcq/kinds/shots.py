@@ -286,7 +286,7 @@ def try_templates(order: ShotTasks, engine: ShotEngine) -> None:
     for source, tensor in enumerate(order.tensors):
         if tensor.num_bits:
             every = [p for p, port in enumerate(tensor.ports) if port.kind == "gate"]
-            order.prepared(source, tuple(every), engine, deferred=engine.deferred)
+            order.prepared(source, tuple(every), engine, deferred=engine.defers_measurements)
 
 
 def _gathered(step: PlannedRound, tasks: Sequence[Task], results: FinishedTasks) -> list[Counts]:

@@ -106,7 +106,7 @@ class Plan:
     @cached_property
     def cuts(self) -> Cuts:
         """The cuts, as places of the circuit that was given."""
-        return self.simplified.given_cuts(self.cut.cuts)
+        return self.simplified.to_original(self.cut.cuts)
 
     @cached_property
     def tensor_seconds(self) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hpcq.core.errors import MemoryLimitError
-from hpcq.cutting.cut_circuit import pieces
+from hpcq.cutting.cut_circuit import subcircuit_segments
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.cutting.qubit_reuse import device_qubits
@@ -74,7 +74,7 @@ def choose(job: Problem, options: SearchOptions, farm: Farm | None = None) -> Pl
     if plans:
         return min(plans, key=score_by(options.objective, options.ranks))
     reason = refusals[0] if refusals else MemoryLimitError("no cuts found")
-    tries = min(_MAX_TRIES, _TRIED_GATES // (1 + len(job.simplifier.together.pairs)))
+    tries = min(_MAX_TRIES, _TRIED_GATES // (1 + len(job.simplifier.joint_cone.pairs)))
     for width in _wider(options.max_qubits, job.circuit.num_qubits, tries):
         trial = replace(options, max_qubits=width, seconds=options.seconds / 4, quick=True)
         if any(True for _ in _plans(job, trial, farm, [])):
@@ -89,12 +89,12 @@ def _plans(
     job: Problem, options: SearchOptions, farm: Farm, refusals: list[MemoryLimitError]
 ) -> Iterator[Plan]:
     """Yield the best plan with one light cone for all terms, and with several."""
-    together = job.simplifier.together
+    together = job.simplifier.joint_cone
     graphs = _graphs(together)
     small = _is_small(
         graphs, _objective(job, replace(options, objective="seconds"), options.max_qubits)
     )
-    apart = None if small else job.simplifier.apart
+    apart = None if small else job.simplifier.separate_cones
     for simplified in (apart, together):
         if simplified is None:
             continue
@@ -158,7 +158,7 @@ def _is_narrow(simplified: SimplifiedCircuit, cuts: Cuts, options: SearchOptions
     if options.reuse:
         widths = device_qubits(simplified.analysis, cuts)
     else:
-        widths = [len(piece) for piece in pieces(simplified.analysis, cuts)]
+        widths = [len(piece) for piece in subcircuit_segments(simplified.analysis, cuts)]
     return max(widths, default=0) <= options.max_qubits
 
 

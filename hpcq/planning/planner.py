@@ -217,14 +217,14 @@ def plan_normalised(
     if max_qubits is not None:
         options = SearchOptions(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
         return costed(choose(job, options, farm), here)
-    simplified = job.simplifier.nothing
+    simplified = job.simplifier.unchanged
     if partition is not None:
         chosen = cuts_from_partition(circuit, partition)
     elif cuts is not None:
         given_cuts = _as_cuts(cuts)
         given_cuts.check(circuit, _source_of(cuts))
         simplified = _reduced_for(given_cuts, job)
-        chosen = simplified.own_cuts(given_cuts)
+        chosen = simplified.from_original(given_cuts)
         if given_cuts.cones and len(given_cuts.cones) != simplified.num_cones:
             note = (
                 f"cuts: they are for {len(given_cuts.cones)} light cones, these observables have "
@@ -316,9 +316,9 @@ def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> lis
 def _reduced_for(cuts: Cuts, job: Problem) -> SimplifiedCircuit:
     """Simplify the circuit as it was when the cuts were found."""
     if not cuts.simplified:
-        return job.simplifier.nothing
-    apart = job.simplifier.apart if cuts.cones else None
-    return apart or job.simplifier.together
+        return job.simplifier.unchanged
+    apart = job.simplifier.separate_cones if cuts.cones else None
+    return apart or job.simplifier.joint_cone
 
 
 def _what_would(job: Problem, seed: int) -> str:

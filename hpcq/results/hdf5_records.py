@@ -170,7 +170,7 @@ def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None
                 "readings": [[own, bit if signed else None] for own, signed in port_basis.signals],
             }
             for number, port, port_basis, bit in zip(
-                tensor.mains, tensor.ports, tensor.port_bases, tensor.port_bits, strict=True
+                tensor.port_numbers, tensor.ports, tensor.port_bases, tensor.port_bits, strict=True
             )
         ]
     )
@@ -181,7 +181,7 @@ def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None
     bases = (tuple(sorted(basis.items())) for basis in tensor.bases)
     group["bases"] = texts(bases, tensor.subcircuit.num_qubits)
     reads = np.zeros((len(tensor.bases), len(tensor.strings)), dtype=bool)
-    for basis, strings in enumerate(tensor.readable):
+    for basis, strings in enumerate(tensor.measured_strings):
         reads[basis, list(strings)] = True
     group["reads"] = reads
     if every:

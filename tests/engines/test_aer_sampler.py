@@ -59,7 +59,7 @@ def some_variants(
     """Templates that measure at no gate port and at as many as possible, with a few rows."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for variant in range(tensor.num_variants):
-        groups.setdefault(tensor.measured(tensor.decode(variant)[0]), []).append(variant)
+        groups.setdefault(tensor.measured_ports(tensor.decode(variant)[0]), []).append(variant)
     chosen = {min(groups, key=len), max(groups, key=len)}
     found = []
     for measured in sorted(chosen):
@@ -162,7 +162,7 @@ def some_noise() -> NoiseModel:
 def test_counts_follow_the_ideal_distribution() -> None:
     engine = AerShots(LIMITS)
     assert engine.name == "aer cpu"
-    assert engine.deferred
+    assert engine.defers_measurements
     for tensor in tensors_of(circuit_of_four()):
         for template, rows in some_variants(tensor, deferred=True, each=4):
             shots = np.arange(4000, 4000 + 3000 * len(rows), 3000)
@@ -248,13 +248,13 @@ def test_noise_at_gates_and_deferred_measurements(way: int) -> None:
     model = some_noise()
     engine = AerShots(LIMITS, noise=as_noise(model))
     assert engine.name == "aer cpu, noise custom"
-    assert not engine.deferred
+    assert not engine.defers_measurements
     for tensor in tensors_of(circuit_of_four()):
         template, rows = some_variants(tensor, deferred=False)[-1]
         prepared = engine.prepare(template)
-        assert prepared.ways[1].circuit.num_qubits > prepared.ways[0].circuit.num_qubits
+        assert prepared.methods[1].circuit.num_qubits > prepared.methods[0].circuit.num_qubits
         if way == 0:
-            prepared = Prepared(prepared.parameters, prepared.ways[:1])
+            prepared = Prepared(prepared.parameters, prepared.methods[:1])
         shots = np.full(len(rows), 40000 if way else 3000)
         counts = engine.sample(prepared, rows, shots, 5)
         compiled = engine._compiled(template.circuit)
@@ -274,7 +274,7 @@ def test_trajectories_do_not_depend_on_threads() -> None:
     for threads in (1, 2):
         engine = AerShots(replace(LIMITS, threads=threads), noise=as_noise(some_noise()))
         prepared = engine.prepare(template)
-        assert engine._way(prepared, 20) is prepared.ways[0]
+        assert engine._choose_method(prepared, 20) is prepared.methods[0]
         answers.append(engine.sample(prepared, rows, np.array([20, 20, 19]), 10))
     assert same(*answers)
     assert [int(times.sum()) for _, times in answers[0]] == [20, 20, 19]
@@ -308,8 +308,8 @@ def test_readout_error_of_a_deferred_measurement() -> None:
     prepared = engine.prepare(Template(circuit, (), ()))
     shots = np.array([20000])
     (row,) = engine.sample(prepared, np.empty((1, 0)), shots, 6)
-    assert prepared.ways[1].circuit.num_qubits == 2
-    assert engine._way(prepared, 20000).method == "density_matrix"
+    assert prepared.methods[1].circuit.num_qubits == 2
+    assert engine._choose_method(prepared, 20000).method == "density_matrix"
     assert fits(row, {0b10: 0.75, 0b00: 0.25})
 
 
@@ -321,7 +321,7 @@ def test_measurements_that_disturb_are_not_deferred() -> None:
     model.add_all_qubit_quantum_error(pauli_error([("X", 0.25), ("I", 0.75)]), "measure")
     engine = AerShots(LIMITS, noise=as_noise(model))
     prepared = engine.prepare(Template(circuit, (), ()))
-    assert len(prepared.ways) == 1
+    assert len(prepared.methods) == 1
     (row,) = engine.sample(prepared, np.empty((1, 0)), np.array([4000]), 7)
     assert fits(row, {0b00: 9 / 16, 0b11: 3 / 16, 0b10: 1 / 16, 0b01: 3 / 16})
 
@@ -334,7 +334,7 @@ def test_noise_of_a_fake_backend_stays_on_its_qubits() -> None:
     model = engine.noise.model()
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=False)[-1]
     prepared = engine.prepare(template)
-    assert prepared.ways[1].circuit.num_qubits <= 5
+    assert prepared.methods[1].circuit.num_qubits <= 5
     counts = engine.sample(prepared, rows, np.full(len(rows), 100000), 8)
     compiled = engine._compiled(template.circuit)
     assert compiled.num_qubits == 5

@@ -51,7 +51,7 @@ def sample(
 @pytest.mark.parametrize("make", IDEAL.values(), ids=IDEAL.keys())
 def test_real_measurements_on_ideal_devices(make: Any) -> None:
     engine = DeviceShots(make(), "it")
-    assert not engine.deferred
+    assert not engine.defers_measurements
     tensor = tensors_of(circuit_of_four())[1]
     deferred = some_variants(tensor, deferred=True)
     for (template, rows), (reference, _) in zip(

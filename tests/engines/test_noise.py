@@ -76,7 +76,7 @@ def test_a_file_in_aers_form(tmp_path: Path) -> None:
 
 
 def test_part_of_a_model() -> None:
-    part = as_noise(a_model()).part({1: 0, 0: 2}, {5: 0}, {"sx", "measure"})
+    part = as_noise(a_model()).restricted({1: 0, 0: 2}, {5: 0}, {"sx", "measure"})
     errors = part.to_dict(serializable=True)["errors"]
     assert [(e["operations"], e.get("gate_qubits")) for e in errors] == [
         (["sx"], [[0]]),

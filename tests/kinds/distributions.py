@@ -23,7 +23,7 @@ def distributions(tensor: SampledTensor) -> Counts:
     rows = []
     for variant in range(tensor.num_variants):
         settings, basis = tensor.decode(variant)
-        template = tensor.template(tensor.measured(settings), deferred=True)
+        template = tensor.template(tensor.measured_ports(settings), deferred=True)
         table = tensor.angles(settings, basis)
         values = [table[column] for column in template.columns]
         bound = template.circuit.assign_parameters(
@@ -42,7 +42,7 @@ def distributions(tensor: SampledTensor) -> Counts:
         outcomes = np.zeros(len(chances), dtype=np.uint64)
         for qubit, bit in places:
             outcomes |= (index >> np.uint64(qubit) & np.uint64(1)) << np.uint64(bit)
-        rows.append((variant, outcomes & np.uint64(tensor.bits(settings, basis)), chances))
+        rows.append((variant, outcomes & np.uint64(tensor.bit_mask(settings, basis)), chances))
     return Counts.gather(tensor.num_variants, rows)
 
 

@@ -30,7 +30,7 @@ def noise() -> NoiseModel:
 def noisy_distribution(tensor: SampledTensor, variant: int) -> tuple[np.ndarray, np.ndarray]:
     """Follow the density matrix through a variant, with measurements where they stand."""
     settings, basis = tensor.decode(variant)
-    template = tensor.template(tensor.measured(settings), deferred=False)
+    template = tensor.template(tensor.measured_ports(settings), deferred=False)
     table = tensor.angles(settings, basis)
     values = [table[column] for column in template.columns]
     bound = template.circuit.assign_parameters(dict(zip(template.parameters, values, strict=True)))
@@ -51,7 +51,7 @@ def noisy_distribution(tensor: SampledTensor, variant: int) -> tuple[np.ndarray,
         branches = split
     outcomes = np.array(sorted(branches), dtype=np.uint64)
     chances = np.array([branches[int(o)].trace().real for o in outcomes])
-    return outcomes & np.uint64(tensor.bits(settings, basis)), chances
+    return outcomes & np.uint64(tensor.bit_mask(settings, basis)), chances
 
 
 def evolve(state: DensityMatrix, gate: Instruction, qubits: list[int]) -> DensityMatrix:

@@ -1,4 +1,4 @@
-"""What the passes work on: a circuit as a list of steps that remember where they came from."""
+"""Represent a circuit as a list of steps that know the gates they stand for."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from hpcq.cutting.gate_decompositions import PauliSum
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-Place = tuple[int, int]
-"""Right after a qubit's n-th two-qubit gate, as (qubit, n), both of the circuit as it was given."""
+WirePosition = tuple[int, int]
+"""The position right after a qubit's n-th two-qubit gate, as (qubit, n) of the original circuit."""
 
-_NOTHING = 1e-15
+_NO_ROTATION = 1e-15
+"""Angle in radians below which a one-qubit gate is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,14 @@ class GateStep:
     Attributes:
         operation: The gate.
         qubits: The one or two qubits that it acts on.
-        origin: The two-qubit gates of the given circuit that it stands for, counted from 0.
-        ends: For a two-qubit gate the place of the given circuit behind it on either qubit.
+        origin: The two-qubit gates of the original circuit that it stands for, counted from 0.
+        ends: For a two-qubit gate the position in the original circuit behind it on either qubit.
     """
 
     operation: Any
     qubits: tuple[int, ...]
     origin: tuple[int, ...] = ()
-    ends: tuple[Place, ...] = ()
+    ends: tuple[WirePosition, ...] = ()
 
     @property
     def is_pair(self) -> bool:
@@ -44,7 +45,7 @@ class GateStep:
 
 def steps_of(circuit: QuantumCircuit) -> list[GateStep]:
     """Return the steps of a circuit of one- and two-qubit gates."""
-    index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
+    index = {qubit: number for number, qubit in enumerate(circuit.qubits)}
     passed = [0] * circuit.num_qubits
     steps, count = [], 0
     for instruction in circuit.data:
@@ -61,37 +62,37 @@ def steps_of(circuit: QuantumCircuit) -> list[GateStep]:
 
 
 def circuit_of(steps: Sequence[GateStep], num_qubits: int) -> QuantumCircuit:
-    """Write steps as a circuit again."""
+    """Return the circuit of some steps."""
     from qiskit import QuantumCircuit
     from qiskit.circuit import CircuitInstruction
 
     circuit = QuantumCircuit(num_qubits)
-    places = circuit.qubits
+    wires = circuit.qubits
     for step in steps:
-        qubits = tuple([places[q] for q in step.qubits])
+        qubits = tuple([wires[q] for q in step.qubits])
         circuit._append(CircuitInstruction(step.operation, qubits))
     return circuit
 
 
 def matrix_of(operation: Any) -> NDArray[np.complex128]:
-    """Return a gate's unitary; its first qubit is the lowest bit."""
+    """Return a gate's unitary matrix; the gate's first qubit is the lowest bit."""
     return np.asarray(operation.to_matrix(), dtype=complex)
 
 
 def unitary(matrix: NDArray[np.complex128]) -> Any:
-    """Return the gate of a unitary."""
+    """Return the gate of a unitary matrix."""
     from qiskit.circuit.library import UnitaryGate
 
     return UnitaryGate(matrix, check_input=False)
 
 
 def local_steps(step: GateStep, terms: PauliSum) -> list[GateStep]:
-    """Return what a two-qubit gate does to each of its qubits alone, its core left out."""
+    """Return a two-qubit gate's one-qubit gates before and after its Pauli sum."""
     from qiskit.circuit.library import UGate
 
     return [
         GateStep(UGate(*angles), (qubit,))
         for side, qubit in enumerate(step.qubits)
         for angles in (terms.before[side], terms.after[side])
-        if abs(angles[0]) > _NOTHING or abs(angles[1] + angles[2]) > _NOTHING
+        if abs(angles[0]) > _NO_ROTATION or abs(angles[1] + angles[2]) > _NO_ROTATION
     ]

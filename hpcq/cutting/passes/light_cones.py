@@ -1,9 +1,9 @@
-"""Light cones: what an observable cannot see is dropped, for all terms together or one by one.
+"""Drop the gates that an observable cannot see, for all terms together or in separate light cones.
 
-Walking backwards from a term, a gate that touches none of the qubits reached so far is undone by
-its own inverse, and so is one that commutes with the term, such as an RZZ gate before Z on both
-its qubits. A term of few qubits after few layers sees few gates, so terms may be computed on
-light cones of their own, each a small circuit, where one circuit for all would be wide.
+Walking backwards from a term, a gate on none of the qubits reached so far cancels with its own
+inverse, and so does a gate that commutes with the term, such as an RZZ gate before Z on both its
+qubits. A term on few qubits after few layers sees few gates, so terms may be computed on separate
+light cones, each a small circuit, where one circuit for all terms would be wide.
 """
 
 from __future__ import annotations
@@ -14,20 +14,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hpcq.circuits.pauli_text import AXES, PauliString
-from hpcq.cutting.gate_decompositions import Vector, axis, pauli_sum, turned
+from hpcq.cutting.gate_decompositions import Vector, axis, conjugated, pauli_sum
 from hpcq.cutting.passes.gate_steps import GateStep, local_steps
 
 _VECTORS: dict[str, Vector] = {"X": (1.0, 0.0, 0.0), "Y": (0.0, 1.0, 0.0), "Z": (0.0, 0.0, 1.0)}
-_SAME_AXIS = 1e-12
-_ANYTHING: Vector = (0.0, 0.0, 0.0)
-"""Stands for a qubit on which the evolved term may be any operator; where another vector stands,
-it is a sum of products of I or that Pauli with whatever is on the other qubits."""
+_AXIS_TOLERANCE = 1e-12
+"""Distance below which two unit Pauli vectors are taken to be equal, far above rounding errors."""
+
+_ANY_OPERATOR: Vector = (0.0, 0.0, 0.0)
+"""Marks a qubit on which the evolved term may be any operator. Any other vector means that the term
+is a sum of products of I or that Pauli with operators on the other qubits."""
 
 _SECONDS_PER_CIRCUIT = 1e-3
 _SECONDS_PER_GATE = 1.5e-5
 _SECONDS_PER_AMPLITUDE = 1.3e-9
-_WIDEST = 60
+"""Estimated seconds of a simulation per circuit, per gate, and per gate and amplitude. Only their
+ratios matter: they decide whether two light cones are joined."""
+
+_MAX_ESTIMATED_QUBITS = 60
+"""Width in qubits at which estimates stop growing, so that powers of two do not overflow."""
+
 _MAX_STEPS = 400_000
+"""Steps of all terms' light cones together above which the terms get one cone for all. A larger
+value finds separate cones for larger problems, but takes longer to plan."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +45,8 @@ class Cone:
 
     Attributes:
         terms: The terms that are computed on it.
-        steps: What they see, in order.
-        qubits: The qubits that steps or terms act on, ascending.
+        steps: The steps that they see, in order.
+        qubits: The qubits on which steps or terms act, ascending.
     """
 
     terms: tuple[PauliString, ...]
@@ -46,7 +55,7 @@ class Cone:
 
 
 class ConeFinder:
-    """A circuit's steps, to be walked backwards from any term.
+    """Finds the light cones of terms by walking backwards through a circuit's steps.
 
     Args:
         steps: The steps.
@@ -63,22 +72,22 @@ class ConeFinder:
                 self._last[qubit] = number
 
     def cone(self, terms: Iterable[PauliString]) -> Cone:
-        """Return what the terms see together."""
+        """Return the light cone of some terms together."""
         terms = tuple(terms)
-        kept = self.seen(terms)
+        kept = self.visible_steps(terms)
         steps = tuple([step for number in sorted(kept) for step in kept[number]])
         qubits = {qubit for term in terms for qubit, _ in term}
         qubits.update(q for step in steps for q in step.qubits)
         return Cone(terms, steps, tuple(sorted(qubits)))
 
-    def seen(self, terms: Iterable[PauliString]) -> dict[int, list[GateStep]]:
-        """Return the numbers of the steps that the terms see, and what remains of each."""
+    def visible_steps(self, terms: Iterable[PauliString]) -> dict[int, list[GateStep]]:
+        """Return the numbers of the steps that the terms see, each with what remains of it."""
         reached: dict[int, Vector] = {}
         for term in terms:
             for qubit, letter in term:
-                own = _VECTORS[AXES[letter]]  # a projector is made of I and its Pauli
-                if reached.setdefault(qubit, own) != own:
-                    reached[qubit] = _ANYTHING
+                vector = _VECTORS[AXES[letter]]  # a projector is a sum of I and its Pauli
+                if reached.setdefault(qubit, vector) != vector:
+                    reached[qubit] = _ANY_OPERATOR
         kept: dict[int, list[GateStep]] = {}
         todo = [-self._last[qubit] for qubit in reached if self._last[qubit] >= 0]
         heapq.heapify(todo)
@@ -94,16 +103,16 @@ class ConeFinder:
         return kept
 
     def _keep(self, step: GateStep, reached: dict[int, Vector]) -> list[GateStep]:
-        """Return what remains of a step that touches a reached qubit, and reach through it."""
+        """Return what remains of a step on a reached qubit, and update ``reached`` to before it."""
         if not step.is_pair:
             (qubit,) = step.qubits
-            reached[qubit] = _back(reached[qubit], [step])
+            reached[qubit] = _conjugated_back(reached[qubit], [step])
             return [step]
         terms = pauli_sum(step.operation)
         if terms.dimension == 4:
-            reached.update(dict.fromkeys(step.qubits, _ANYTHING))
+            reached.update(dict.fromkeys(step.qubits, _ANY_OPERATOR))
             return [step]
-        # A side commutes if the term there is made of I and the gate's own Pauli.
+        # The gate commutes on a side where the term consists of I and the gate's Pauli.
         commutes = [
             terms.dimension == 1
             or qubit not in reached
@@ -114,28 +123,28 @@ class ConeFinder:
             local = [s for s in local_steps(step, terms) if s.qubits[0] in reached]
             for qubit in step.qubits:
                 if qubit in reached:
-                    own = [s for s in local if s.qubits[0] == qubit]
-                    reached[qubit] = _back(reached[qubit], own)
+                    on_qubit = [s for s in local if s.qubits[0] == qubit]
+                    reached[qubit] = _conjugated_back(reached[qubit], on_qubit)
             return local
         for side, qubit in enumerate(step.qubits):
-            own_axis = axis(terms.before[side], True)
-            reached[qubit] = own_axis if commutes[side] else _ANYTHING
+            gate_axis = axis(terms.before[side], True)
+            reached[qubit] = gate_axis if commutes[side] else _ANY_OPERATOR
         return [step]
 
 
-def cone_for_each(circuit: ConeFinder, terms: Sequence[PauliString]) -> list[Cone]:
-    """Return light cones of single terms, joined wherever one simulation is cheaper than two.
+def cones_of_terms(finder: ConeFinder, terms: Sequence[PauliString]) -> list[Cone]:
+    """Return the light cones of single terms, joined where one simulation is cheaper than two.
 
     Returns:
-        The cones, by their first qubit; an empty list where the cones overlap so much that one
+        The cones, sorted by their qubits; an empty list if the cones overlap so much that one cone
         for all terms is better.
     """
     cones: list[tuple[frozenset[int], frozenset[int], list[PauliString]]] = []
-    room = _MAX_STEPS
+    steps_left = _MAX_STEPS
     for term in sorted(set(terms)):
-        kept = circuit.seen([term])
-        room -= len(kept)
-        if room < 0:
+        kept = finder.visible_steps([term])
+        steps_left -= len(kept)
+        if steps_left < 0:
             return []
         qubits = {q for q, _ in term}.union(
             q for number in kept for step in kept[number] for q in step.qubits
@@ -144,26 +153,26 @@ def cone_for_each(circuit: ConeFinder, terms: Sequence[PauliString]) -> list[Con
     joined = _join(cones)
     if len(joined) < 2:
         return []
-    found = [circuit.cone(own) for own in joined]
-    return sorted(found, key=lambda cone: (cone.qubits, cone.terms))
+    joint = [finder.cone(group) for group in joined]
+    return sorted(joint, key=lambda cone: (cone.qubits, cone.terms))
 
 
 def _join(
     cones: Sequence[tuple[frozenset[int], frozenset[int], list[PauliString]]],
 ) -> list[list[PauliString]]:
-    """Join cones, the largest first, with the one that saves most, if any does."""
+    """Join each cone, the largest first, to the group with which it saves most time, if any."""
     groups: list[tuple[frozenset[int], frozenset[int], list[PauliString]]] = []
-    at: dict[int, set[int]] = {}
+    groups_on: dict[int, set[int]] = {}
     for steps, qubits, terms in sorted(cones, key=lambda c: (-len(c[1]), -len(c[0]), c[2])):
-        own = _seconds(len(steps), len(qubits))
+        alone = _seconds(len(steps), len(qubits))
         best, saved = None, 0.0
-        for number in sorted({group for qubit in qubits for group in at.get(qubit, ())}):
+        for number in sorted({group for qubit in qubits for group in groups_on.get(qubit, ())}):
             other = groups[number]
             if qubits <= other[1] and steps <= other[0]:
                 best, saved = number, math.inf
                 break
             together = _seconds(len(steps | other[0]), len(qubits | other[1]))
-            gain = own + _seconds(len(other[0]), len(other[1])) - together
+            gain = alone + _seconds(len(other[0]), len(other[1])) - together
             if gain > saved:
                 best, saved = number, gain
         if best is None:
@@ -172,13 +181,13 @@ def _join(
         old = groups[best]
         groups[best] = (old[0] | steps, old[1] | qubits, [*old[2], *terms])
         for qubit in qubits:
-            at.setdefault(qubit, set()).add(best)
+            groups_on.setdefault(qubit, set()).add(best)
     return [terms for _, _, terms in groups]
 
 
 def _seconds(steps: int, qubits: int) -> float:
-    """Estimate a simulation, well enough to compare."""
-    amplitudes = 2.0 ** min(qubits, _WIDEST)
+    """Estimate the seconds of a simulation, well enough to compare two of them."""
+    amplitudes = 2.0 ** min(qubits, _MAX_ESTIMATED_QUBITS)
     return (
         _SECONDS_PER_CIRCUIT
         + steps * _SECONDS_PER_GATE
@@ -186,14 +195,14 @@ def _seconds(steps: int, qubits: int) -> float:
     )
 
 
-def _back(vector: Vector, steps: Sequence[GateStep]) -> Vector:
-    """Return U^dagger P U for the one-qubit gates U of some steps, the last one first."""
-    if vector == _ANYTHING:
+def _conjugated_back(vector: Vector, steps: Sequence[GateStep]) -> Vector:
+    """Return U^dagger P U for a Pauli vector P and one-qubit gates U, the last gate first."""
+    if vector == _ANY_OPERATOR:
         return vector
     for step in reversed(steps):
-        vector = turned(vector, step.operation.inverse())
+        vector = conjugated(vector, step.operation.inverse())
     return vector
 
 
 def _parallel(a: Vector, b: Vector) -> bool:
-    return min(math.dist(a, b), math.dist(a, (-b[0], -b[1], -b[2]))) < _SAME_AXIS
+    return min(math.dist(a, b), math.dist(a, (-b[0], -b[1], -b[2]))) < _AXIS_TOLERANCE

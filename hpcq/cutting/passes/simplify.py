@@ -1,4 +1,4 @@
-"""The circuit that is cut in place of the given one, and where places of one are in the other."""
+"""Simplify a circuit before it is cut, and translate cuts between it and the original."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from hpcq.circuits.pauli_text import PauliString
 from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, two_qubit_gates
-from hpcq.cutting.passes.gate_steps import GateStep, Place, circuit_of, steps_of
-from hpcq.cutting.passes.light_cones import Cone, ConeFinder, cone_for_each
-from hpcq.cutting.passes.merge_gates import merge_rows
+from hpcq.cutting.passes.gate_steps import GateStep, WirePosition, circuit_of, steps_of
+from hpcq.cutting.passes.light_cones import Cone, ConeFinder, cones_of_terms
+from hpcq.cutting.passes.merge_gates import merge_blocks
 from hpcq.cutting.passes.swaps import relabel_swaps
 
 if TYPE_CHECKING:
@@ -22,44 +22,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SimplifiedCircuit:
-    """What is left of a circuit to be cut.
+    """The circuit that is cut in place of the original one.
 
-    Its qubits are those of its light cones, one cone after the other, so a qubit of the given
-    circuit may be there more than once, or not at all.
+    Its qubits are those of its light cones, one cone after the other, so it may have a qubit of the
+    original circuit more than once, or not at all.
 
     Attributes:
-        given: The circuit as it was given.
+        original: The circuit before all passes.
         circuit: The circuit that is cut.
-        labels: For each of its qubits the number of its light cone, and the qubit of the given
-            circuit that its wire ends on.
-        cone_of: Light cone of each term of the observables; a term that is missing is in cone 0.
+        labels: For each of its qubits the number of its light cone, and the qubit of the original
+            circuit on which its wire ends.
+        cone_of: The light cone of each term of the observables; a term that is missing is in cone
+            0.
         pairs: Its two-qubit gates.
-        wires: For each place of the given circuit its wire, as in ``labels``, and the gate before
-            it; None if no pass was applied.
-        effects: What each pass did, in words.
+        wires: For each position of the original circuit its wire, as in ``labels``, and the gate
+            before it; None if no pass was applied.
+        effects: A description of what each pass did.
     """
 
-    given: QuantumCircuit
+    original: QuantumCircuit
     circuit: QuantumCircuit
     labels: tuple[tuple[int, int], ...]
     cone_of: Mapping[PauliString, int]
     pairs: tuple[GateStep, ...]
-    wires: Mapping[Place, tuple[int, int]] | None
+    wires: Mapping[WirePosition, tuple[int, int]] | None
     effects: tuple[str, ...]
 
     @cached_property
     def analysis(self) -> CircuitAnalysis:
-        """What cutting has to know of the circuit, its places called as in the given one."""
+        """The analysis of the circuit, with gates and positions named as in the original one."""
         if self.wires is None:
             return CircuitAnalysis(self.circuit)
         passed = [0] * len(self.labels)
-        places = {}
+        positions = {}
         for step in self.pairs:
-            for qubit, place in zip(step.qubits, step.ends, strict=True):
+            for qubit, position in zip(step.qubits, step.ends, strict=True):
                 passed[qubit] += 1
-                places[qubit, passed[qubit]] = place
+                positions[qubit, passed[qubit]] = position
         return CircuitAnalysis(
-            self.circuit, ["+".join(map(str, s.origin)) for s in self.pairs], places
+            self.circuit, ["+".join(map(str, s.origin)) for s in self.pairs], positions
         )
 
     @property
@@ -67,8 +68,8 @@ class SimplifiedCircuit:
         """Number of light cones."""
         return 1 + max((cone for cone, _ in self.labels), default=0)
 
-    def given_cuts(self, cuts: Cuts) -> Cuts:
-        """Say where cuts of this circuit are in the given one."""
+    def to_original(self, cuts: Cuts) -> Cuts:
+        """Translate cuts of this circuit into cuts of the original one."""
         if self.wires is None:
             return cuts
         gates: list[set[int]] = [set() for _ in range(self.num_cones)]
@@ -79,31 +80,31 @@ class SimplifiedCircuit:
         chosen = {(cut.qubit, cut.after) for cut in cuts.wires}
         passed = [0] * len(self.labels)
         for step in self.pairs:
-            for qubit, place in zip(step.qubits, step.ends, strict=True):
+            for qubit, position in zip(step.qubits, step.ends, strict=True):
                 passed[qubit] += 1
                 if (qubit, passed[qubit]) in chosen:
-                    wires[self.labels[qubit][0]].add(WireCut(*place))
-        pairs = two_qubit_gates(self.given)
+                    wires[self.labels[qubit][0]].add(WireCut(*position))
+        pairs = two_qubit_gates(self.original)
 
-        def places(gates: set[int], wires: set[WireCut]) -> Cuts:
+        def sorted_cuts(gates: set[int], wires: set[WireCut]) -> Cuts:
             return Cuts(
                 tuple(GateCut(gate, pairs[gate]) for gate in sorted(gates)), tuple(sorted(wires))
             )
 
-        cones = tuple(map(places, gates, wires))
-        everywhere = places(set().union(*gates), set().union(*wires))
-        return replace(everywhere, simplified=True, cones=cones if len(cones) > 1 else ())
+        cones = tuple(map(sorted_cuts, gates, wires))
+        all_cuts = sorted_cuts(set().union(*gates), set().union(*wires))
+        return replace(all_cuts, simplified=True, cones=cones if len(cones) > 1 else ())
 
-    def own_cuts(self, cuts: Cuts) -> Cuts:
-        """Say where cuts of the given circuit are in this one.
+    def from_original(self, cuts: Cuts) -> Cuts:
+        """Translate cuts of the original circuit into cuts of this one.
 
-        Cuts of gates that no term sees are nowhere; a cut of a wire behind such gates is one
+        A cut of a gate that no term sees is dropped; a cut of a wire behind such gates moves to
         behind the last gate before them.
         """
         if self.wires is None:
             return cuts
         cones = cuts.cones if len(cuts.cones) == self.num_cones else (cuts,) * self.num_cones
-        cut_gates = [{cut.gate for cut in own.gates} for own in cones]
+        cut_gates = [{cut.gate for cut in cone_cuts.gates} for cone_cuts in cones]
         gates = []
         behind: dict[tuple[int, int], list[int]] = {label: [] for label in self.labels}
         for number, step in enumerate(self.pairs):
@@ -114,8 +115,8 @@ class SimplifiedCircuit:
                 behind[self.labels[qubit]].append(step.origin[-1])
         qubits = {label: qubit for qubit, label in enumerate(self.labels)}
         wires = set()
-        for cone, own in enumerate(cones):
-            for cut in own.wires:
+        for cone, cone_cuts in enumerate(cones):
+            for cut in cone_cuts.wires:
                 wire, gate = self.wires[cut.qubit, cut.after]
                 before = bisect_right(behind.get((cone, wire), ()), gate)
                 if 0 < before < len(behind.get((cone, wire), ())):
@@ -124,69 +125,71 @@ class SimplifiedCircuit:
 
 
 class Simplifier:
-    """The passes over one circuit for some terms of observables.
+    """Applies the passes to one circuit for some terms of observables.
 
     Args:
         circuit: The normalised circuit.
-        terms: The terms that are asked for.
+        terms: The terms whose expectation values must stay the same.
     """
 
     def __init__(self, circuit: QuantumCircuit, terms: Iterable[PauliString]) -> None:
-        self._given = circuit
+        self._original = circuit
         self._terms = sorted(set(terms) - {()})
 
     @cached_property
-    def nothing(self) -> SimplifiedCircuit:
-        """The circuit as it is."""
-        labels = tuple((0, qubit) for qubit in range(self._given.num_qubits))
-        return SimplifiedCircuit(self._given, self._given, labels, {}, (), None, ())
+    def unchanged(self) -> SimplifiedCircuit:
+        """The circuit without any pass."""
+        labels = tuple((0, qubit) for qubit in range(self._original.num_qubits))
+        return SimplifiedCircuit(self._original, self._original, labels, {}, (), None, ())
 
     @cached_property
-    def together(self) -> SimplifiedCircuit:
-        """What all passes leave, with one light cone for all terms."""
-        circuit, wires, effects = self._local
-        return self._reduced([circuit.cone(self._terms)], wires, effects)
+    def joint_cone(self) -> SimplifiedCircuit:
+        """The circuit after all passes, with one light cone for all terms."""
+        finder, wires, effects = self._without_cones
+        return self._simplified([finder.cone(self._terms)], wires, effects)
 
     @cached_property
-    def apart(self) -> SimplifiedCircuit | None:
-        """What all passes leave, with several light cones; None where one for all is better."""
-        circuit, wires, effects = self._local
-        cones = cone_for_each(circuit, self._terms)
-        return self._reduced(cones, wires, effects) if cones else None
+    def separate_cones(self) -> SimplifiedCircuit | None:
+        """The circuit after all passes, with several light cones; None if one cone is better."""
+        finder, wires, effects = self._without_cones
+        cones = cones_of_terms(finder, self._terms)
+        return self._simplified(cones, wires, effects) if cones else None
 
     @cached_property
-    def _local(self) -> tuple[ConeFinder, Mapping[Place, tuple[int, int]], tuple[str, ...]]:
+    def _without_cones(
+        self,
+    ) -> tuple[ConeFinder, Mapping[WirePosition, tuple[int, int]], tuple[str, ...]]:
         """The passes that do not depend on the observables."""
-        steps = steps_of(self._given)
+        steps = steps_of(self._original)
         effects = []
-        steps, wires, swapped = relabel_swaps(steps, self._given.num_qubits)
+        steps, wires, swapped = relabel_swaps(steps, self._original.num_qubits)
         if swapped:
-            effects.append(f"swaps: {swapped} turned into renamed wires")
-        steps, fewer = merge_rows(steps)
+            effects.append(f"swaps: {swapped} replaced by renamed wires")
+        steps, fewer = merge_blocks(steps)
         if fewer:
-            effects.append(f"rows of gates on one pair: {fewer} two-qubit gates fewer")
-        return ConeFinder(steps, self._given.num_qubits), wires, tuple(effects)
+            effects.append(f"merged gates: {fewer} two-qubit gates fewer")
+        return ConeFinder(steps, self._original.num_qubits), wires, tuple(effects)
 
-    def _reduced(
+    def _simplified(
         self,
         cones: Sequence[Cone],
-        wires: Mapping[Place, tuple[int, int]],
+        wires: Mapping[WirePosition, tuple[int, int]],
         effects: tuple[str, ...],
     ) -> SimplifiedCircuit:
         if not any(cone.qubits for cone in cones):
             cones = [Cone((), (), (0,))]
         labels = tuple((k, qubit) for k, cone in enumerate(cones) for qubit in cone.qubits)
-        place = {label: qubit for qubit, label in enumerate(labels)}
+        index = {label: qubit for qubit, label in enumerate(labels)}
         steps = [
-            replace(step, qubits=tuple([place[number, q] for q in step.qubits]))
+            replace(step, qubits=tuple([index[number, q] for q in step.qubits]))
             for number, cone in enumerate(cones)
             for step in cone.steps
         ]
         pairs = tuple(step for step in steps if step.is_pair)
-        before = sum(step.is_pair for step in self._local[0].steps)
-        seen = len({step.origin for step in pairs})
-        if seen < before:
-            effects += (f"light cone: {before - seen} of {before} two-qubit gates unseen, dropped",)
+        before = sum(step.is_pair for step in self._without_cones[0].steps)
+        visible = len({step.origin for step in pairs})
+        if visible < before:
+            effects += (f"light cone: {before - visible} of {before} two-qubit gates dropped",)
         if len(cones) > 1:
             widest = max(len(cone.qubits) for cone in cones)
             effects += (
@@ -194,7 +197,7 @@ class Simplifier:
                 "qubits",
             )
         return SimplifiedCircuit(
-            self._given,
+            self._original,
             circuit_of(steps, len(labels)),
             labels,
             {term: number for number, cone in enumerate(cones) for term in cone.terms},

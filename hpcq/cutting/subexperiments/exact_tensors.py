@@ -1,13 +1,13 @@
-"""Exact tensors: a subcircuit's ports opened as ancillas, or sliced where memory is short.
+"""Exact tensors of a subcircuit, with each port open (on ancillas) or sliced (to save memory).
 
-With every port on qubits of its own, one simulation gives psi[p, rest], and the tensor of a
-Pauli string O is ``R[p, p'] = sum_rest (O psi)[p, rest] conj(psi[p', rest])``. A sliced port
-takes no ancilla: each of its values k is a simulation of its own (a branch), and the tensor is
-filled block by block from pairs of branches.
+With every port on separate qubits, one simulation gives psi[p, rest], and the tensor of a Pauli
+string O is ``R[p, p'] = sum_rest (O psi)[p, rest] conj(psi[p', rest])``. A sliced port needs no
+ancilla: each of its values k is a separate simulation (a branch), and the tensor is filled block by
+block from pairs of branches.
 
-A control port is opened as the absent control itself, in |+> and turned by H at the end, and sliced
-by the control's values z, with the same turn done on the tensor. A twin port has no qubit at all:
-its index adds to that of its twin.
+An open control port is the missing control qubit itself, which starts in |+> and ends with an H
+gate. A sliced one has a branch for each value z of the control, and the H gate is applied to the
+tensor. A port that is shared with an earlier one has no qubit: its index adds to the other's.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class ExactTensor:
 
     Attributes:
         subcircuit: The subcircuit.
-        strings: The Pauli strings on its wires (those without an output port) that are asked for.
-        sliced: Numbers of the input and gate ports that are sliced.
+        strings: The Pauli strings to compute on its wires (those without an output port).
+        sliced: Numbers of the ports that are sliced; any but output ports.
     """
 
     subcircuit: Subcircuit
@@ -59,7 +59,7 @@ class ExactTensor:
 
     @cached_property
     def open_ports(self) -> tuple[int, ...]:
-        """Numbers of the ports that are not sliced and no twins."""
+        """Numbers of the ports that are neither sliced nor shared with an earlier port."""
         ports = self.subcircuit.ports
         return tuple(
             p for p, port in enumerate(ports) if port.shared_with is None and p not in self.sliced
@@ -77,13 +77,13 @@ class ExactTensor:
 
     @property
     def simulated_qubits(self) -> int:
-        """Width of one simulation: wires and the ancillas of the open ports."""
+        """Number of qubits of one simulation: wires, and the ancillas of the open ports."""
         ports = self.subcircuit.ports
         return self.subcircuit.num_qubits + sum(ports[p].ancillas for p in self.open_ports)
 
     @property
     def block_shape(self) -> tuple[int, int, int]:
-        """Shape of what one task returns: (strings, D, D) over the open ports' values."""
+        """Shape of one task's block: (strings, D, D), D the combined index of the open ports."""
         open_dimension = math.prod(self._dimensions(self.open_ports))
         return (len(self.strings), open_dimension, open_dimension)
 
@@ -103,7 +103,7 @@ class ExactTensor:
         Args:
             task: 0 to ``num_tasks - 1``.
             simulate: The engine.
-            threads: Threads of the products.
+            threads: Number of threads of the products.
 
         Returns:
             Array of ``block_shape``.
@@ -117,7 +117,7 @@ class ExactTensor:
         return _pair(task)
 
     def states(self, branch: int, simulate: Simulate) -> NDArray[np.complexfloating]:
-        """Simulate one branch; shape (values of the open ports, all else)."""
+        """Simulate one branch; return psi[p, rest], p the combined index of the open ports."""
         return simulate(self.circuit(branch)).reshape(self.block_shape[1], -1)
 
     def products(
@@ -126,18 +126,18 @@ class ExactTensor:
         bra: NDArray[np.complexfloating],
         threads: int = 1,
     ) -> NDArray[np.complex128]:
-        """Multiply the states of two branches for every string; they may be the same array."""
+        """Multiply two branches' states for every string; ket and bra may be the same array."""
         ports = [self.subcircuit.ports[p] for p in self.open_ports]
         scale = 2.0 ** sum(port.ancillas for port in ports if port.kind != "control")
-        products = pauli_products(ket, bra, self._placed_strings, threads)
+        products = pauli_products(ket, bra, self._qubit_strings, threads)
         products *= scale
         return products
 
     def describe(self, task: int) -> str:
-        """Return in words which variants a task computes."""
+        """Describe the branches that a task multiplies, for messages."""
         if not self.sliced:
             return "all variants"
-        pair = " with ".join(str(self.branch_values(own)) for own in dict.fromkeys(_pair(task)))
+        pair = " with ".join(str(self.branch_values(b)) for b in dict.fromkeys(_pair(task)))
         return f"values of ports {list(self.sliced)}: {pair}"
 
     def branch_values(self, branch: int) -> list[int]:
@@ -145,68 +145,69 @@ class ExactTensor:
         return _digits(branch, self._dimensions(self.sliced))
 
     def assemble(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
-        """Put the blocks of all tasks, in order, together into the tensors of ``shape``."""
-        own = self.open_ports
-        whole = blocks[0]
+        """Assemble the tensors, of ``shape``, from the blocks of all tasks in order."""
+        ports = self.open_ports
+        tensor = blocks[0]
         if self.sliced:
-            own = tuple(sorted(self.sliced + self.open_ports))
-            whole = self._joined(blocks)
-        if len(own) == len(self.subcircuit.ports):
-            return whole
-        return self._with_twins(whole, own)
+            ports = tuple(sorted(self.sliced + self.open_ports))
+            tensor = self._from_branches(blocks)
+        if len(ports) == len(self.subcircuit.ports):
+            return tensor
+        return self._with_shared_ports(tensor, ports)
 
-    def _joined(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
-        """Join the blocks of all pairs of branches to one tensor over all ports but twins."""
+    def _from_branches(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
+        """Join the blocks of all pairs of branches to tensors over all ports but shared ones."""
         branches = self.num_branches
         strings, size, _ = self.block_shape
-        whole = np.empty((strings, branches, size, branches, size), dtype=complex)
+        tensor = np.empty((strings, branches, size, branches, size), dtype=complex)
         for task, block in enumerate(blocks):
             i, j = _pair(task)
-            whole[:, i, :, j, :] = block
-            whole[:, j, :, i, :] = block.conj().swapaxes(1, 2)
+            tensor[:, i, :, j, :] = block
+            tensor[:, j, :, i, :] = block.conj().swapaxes(1, 2)
         order = self.sliced + self.open_ports
         dimensions = self._dimensions(order)
-        whole = whole.reshape(strings, *dimensions, *dimensions)
-        for place, number in enumerate(self.sliced):
+        tensor = tensor.reshape(strings, *dimensions, *dimensions)
+        for digit, number in enumerate(self.sliced):
             if self.subcircuit.ports[number].kind == "control":
-                for axis in (1 + place, 1 + len(order) + place):
-                    zero, one = np.moveaxis(whole, axis, 0)
-                    whole = np.stack([(zero + one) / 2, (zero - one) / 2], axis)
+                for axis in (1 + digit, 1 + len(order) + digit):
+                    zero, one = np.moveaxis(tensor, axis, 0)
+                    tensor = np.stack([(zero + one) / 2, (zero - one) / 2], axis)
         back = np.argsort(order)
         axes = [0, *(1 + back), *(1 + len(order) + back)]
-        return whole.transpose(axes).reshape(strings, branches * size, branches * size)
+        return tensor.transpose(axes).reshape(strings, branches * size, branches * size)
 
-    def _with_twins(
-        self, tensor: NDArray[np.complex128], own: Sequence[int]
+    def _with_shared_ports(
+        self, tensor: NDArray[np.complex128], numbers: Sequence[int]
     ) -> NDArray[np.complex128]:
-        """Give every twin port its index: the tensor depends on the sum modulo 2."""
+        """Add the indices of shared ports: the tensor depends on the sum modulo 2."""
         ports = self.subcircuit.ports
-        place = {number: digit for digit, number in enumerate(own)}
-        sizes = self._dimensions(own)
+        digit_of = {number: digit for digit, number in enumerate(numbers)}
+        sizes = self._dimensions(numbers)
         rows = np.zeros([port.dimension for port in ports], dtype=np.intp)
         index = np.indices(rows.shape, sparse=True)
-        digits: list[NDArray[np.intp]] = [index[number] for number in own]
+        digits: list[NDArray[np.intp]] = [index[number] for number in numbers]
         for number, port in enumerate(ports):
             if port.shared_with is not None:
-                digits[place[port.shared_with]] = digits[place[port.shared_with]] ^ index[number]
+                first = digit_of[port.shared_with]
+                digits[first] = digits[first] ^ index[number]
         for digit, size in zip(digits, sizes, strict=True):
             rows = rows * size + digit
         flat = rows.reshape(-1)
         return tensor[:, flat[:, None], flat]
 
     def circuit(self, branch: int = 0) -> QuantumCircuit:
-        """Return the circuit that one branch simulates.
+        """Return the circuit of one branch.
 
-        Its lowest qubits are the wires that end open, its highest those of the open ports, the
-        first port on top, so that the statevector is psi[p, rest] as it comes.
+        Its lowest qubits are the wires without an output port, its highest those of the open ports,
+        the first port highest, so that its statevector is psi[p, rest] without a transposition.
         """
         from qiskit import QuantumCircuit
 
         subcircuit = self.subcircuit
         values = dict(zip(self.sliced, self.branch_values(branch), strict=True))
         circuit = QuantumCircuit(self.simulated_qubits)
-        places = circuit.qubits
-        qubit = {q: places[self._place[w]] for w, q in enumerate(subcircuit.circuit.qubits)}
+        qubits = circuit.qubits
+        qubit = {q: qubits[self._qubit_of[w]] for w, q in enumerate(subcircuit.circuit.qubits)}
         controls = [
             self._port_qubits[number]
             for number in self.open_ports
@@ -238,16 +239,16 @@ class ExactTensor:
 
     @cached_property
     def _port_qubits(self) -> dict[int, int]:
-        """Highest qubit of each open port."""
+        """The highest qubit of each open port."""
         top = self.simulated_qubits
-        places = {}
+        highest = {}
         for number in self.open_ports:
-            places[number] = top - 1
+            highest[number] = top - 1
             top -= self.subcircuit.ports[number].qubits
-        return places
+        return highest
 
     @cached_property
-    def _place(self) -> dict[int, int]:
+    def _qubit_of(self) -> dict[int, int]:
         """Wire → qubit of the simulated circuit."""
         outputs = {
             port.wire: self._port_qubits[number]
@@ -255,12 +256,13 @@ class ExactTensor:
             if port.kind == "output"
         }
         rest = [w for w in range(self.subcircuit.num_qubits) if w not in outputs]
-        return {**{wire: place for place, wire in enumerate(rest)}, **outputs}
+        return {**{wire: qubit for qubit, wire in enumerate(rest)}, **outputs}
 
     @cached_property
-    def _placed_strings(self) -> tuple[PauliString, ...]:
+    def _qubit_strings(self) -> tuple[PauliString, ...]:
         return tuple(
-            tuple((self._place[wire], pauli) for wire, pauli in string) for string in self.strings
+            tuple((self._qubit_of[wire], pauli) for wire, pauli in string)
+            for string in self.strings
         )
 
     def _dimensions(self, ports: Sequence[int]) -> list[int]:
@@ -268,7 +270,7 @@ class ExactTensor:
 
 
 def _open(circuit: QuantumCircuit, port: Port, wire: Qubit, top: int) -> None:
-    """Give a port its index qubits, so that their basis states are the port's values."""
+    """Entangle a port with its index qubits, whose basis states are the port's values."""
     if port.kind == "output":
         return
     if port.kind == "input":
@@ -286,7 +288,7 @@ def _open(circuit: QuantumCircuit, port: Port, wire: Qubit, top: int) -> None:
 
 
 def _prepare_branch(circuit: QuantumCircuit, port: Port, wire: Qubit, value: int) -> None:
-    """Put one value of a sliced port into the circuit: |value>, or the Pauli P_value."""
+    """Add one value of a sliced port to the circuit: prepare |value>, or apply P_value."""
     if port.kind == "input":
         if value:
             circuit.x(wire)

@@ -1,4 +1,4 @@
-"""Strings between states: ``(P psi) psi^dagger``, summed over all but the port index."""
+"""Compute products of states with a Pauli string in between: ``(P psi) psi^dagger``."""
 
 from __future__ import annotations
 
@@ -13,35 +13,44 @@ from numpy.typing import NDArray
 from hpcq.circuits.pauli_text import PauliString
 from hpcq.cutting.subexperiments.projectors import ProjectedStates, StateBlocks, States
 
-Places = NDArray[np.intp] | slice
-"""Places of columns in a block."""
+Columns = NDArray[np.intp] | slice
+"""Indices of columns in a block."""
 
 _BLOCK_BYTES = 1 << 20
+"""Size of a block of columns in bytes: small enough for a core's cache, large enough for BLAS."""
+
 _GRAM_ROWS = 64
-_WORTH_A_THREAD = 1 << 24
+"""Rows of a strip of a Gram matrix; only the strips of its lower triangle are computed. A smaller
+value saves operations, but makes the matrix products less efficient. A matrix of at most this many
+rows is computed as a whole."""
+
+_MIN_THREAD_WORK = 1 << 24
+"""Multiplications of one string's product above which strings are distributed over threads; below,
+starting the threads would cost more than they gain."""
+
 _ALL = slice(None)
 
 
 def pauli_products(
     ket: States, bra: States, strings: Sequence[PauliString], threads: int = 1
 ) -> NDArray[np.complex128]:
-    """Multiply states with Pauli strings in between.
+    """Multiply kets and bras with Pauli strings in between.
 
-    Where ket and bra are the same array, a string P other than the identity halves the columns:
-    with its projector ``Q = (1 + P) / 2``, the product is ``2 psi Q psi^dagger - psi psi^dagger``,
-    and Q leaves half as many columns. What remains is Hermitian, so half of it is computed.
-    Projectors among the letters of a string are taken first, which leaves smaller states.
+    If ket and bra are the same array, a string P other than the identity halves the columns: with
+    its projector ``Q = (1 + P) / 2``, the product is ``2 psi Q psi^dagger - psi psi^dagger``, and Q
+    leaves half as many columns. This product is Hermitian, so half of it is computed. Projectors
+    among the letters of a string are applied first, which leaves smaller states.
 
     Args:
         ket: States in the rows, shape (D, 2**n), entry j of a row the amplitude of the basis
             state j, qubit 0 its lowest bit.
-        bra: States likewise, shape (D', 2**n).
+        bra: States in the same form, shape (D', 2**n).
         strings: Strings on the n qubits.
-        threads: Threads that share the strings; the result does not depend on them.
+        threads: Number of threads that share the strings; the result does not depend on it.
 
     Returns:
         ``sum_j (P ket)[p, j] conj(bra[p', j])``, shape (len(strings), D, D'). The states are
-        read in blocks of about a megabyte; nothing of their size is copied.
+        read in blocks of about a megabyte; they are never copied as a whole.
     """
     products = np.zeros((len(strings), len(ket), len(bra)), dtype=complex)
     fill: Callable[[PauliString, NDArray[np.complex128]], None]
@@ -60,8 +69,8 @@ def pauli_products(
 
 
 def worth_threads(amplitudes: float, rows: int) -> bool:
-    """Say whether states are so large that threads share the strings."""
-    return amplitudes * rows > _WORTH_A_THREAD
+    """Whether states are so large that threads share the strings."""
+    return amplitudes * rows > _MIN_THREAD_WORK
 
 
 def _fill(
@@ -76,41 +85,41 @@ def _fill(
 
 def _fill_hermitian(
     states: StateBlocks,
-    whole: NDArray[np.complex128],
+    identity: NDArray[np.complex128],
     string: PauliString,
     product: NDArray[np.complex128],
 ) -> None:
-    """Multiply states with themselves; ``whole`` is the identity's product."""
+    """Multiply states with themselves; ``identity`` is the product of the identity string."""
     columns, paulis = ProjectedStates.of(states, string)
     if columns is not states:
-        whole = _squared(columns)
+        identity = _squared(columns)
     if not paulis:
-        product += whole
+        product += identity
         return
     action, low = _PauliAction.of(paulis), columns.low
-    halves: dict[int, Places | None] = {}
+    halves: dict[int, Columns | None] = {}
     for start in range(0, columns.size, low):
         side = action.side(start, low)
         if side not in halves:
             halves[side] = action.half(side, low)
-        places = halves[side]
-        if places is None:
+        half = halves[side]
+        if half is None:
             continue
-        kept = columns.block(start)[:, places]
-        if action.x:  # of each pair that P exchanges, one column psi + P psi stands for both
-            product += _gram(kept + action.on_block(columns, start, places))
+        kept = columns.block(start)[:, half]
+        if action.x:  # one column psi + P psi stands for both columns of a pair that P exchanges
+            product += _gram(kept + action.on_block(columns, start, half))
         else:
             product += 2 * _gram(kept)
-    product -= whole
+    product -= identity
 
 
 def _squared(columns: StateBlocks) -> NDArray[np.complex128]:
     """Return ``psi psi^dagger``."""
     rows = len(columns.states)
-    whole = np.zeros((rows, rows), dtype=complex)
+    total = np.zeros((rows, rows), dtype=complex)
     for start in range(0, columns.size, columns.low):
-        whole += _gram(columns.block(start))
-    return whole
+        total += _gram(columns.block(start))
+    return total
 
 
 @dataclass(frozen=True)
@@ -127,45 +136,45 @@ class _PauliAction:
         z = sum(1 << qubit for qubit, pauli in string if pauli != "X")
         return cls(x, z, 1j ** ((x & z).bit_count() % 4))
 
-    def on_block(self, columns: StateBlocks, start: int, places: Places) -> States:
-        """Return the columns ``start + places`` of ``P psi``."""
-        low = columns.low
+    def on_block(self, states: StateBlocks, start: int, columns: Columns) -> States:
+        """Return the columns ``start + columns`` of ``P psi``."""
+        low = states.low
         source = start ^ (self.x & -low)
-        block = columns.block(source)
+        block = states.block(source)
         factor = -self.phase if (self.z & source).bit_count() & 1 else self.phase
         x, z = self.x % low, self.z % low
-        if not x and not z and isinstance(places, slice):
-            return block[:, places] if factor == 1 else factor * block[:, places]
-        place = np.arange(low)[places] ^ x
-        taken = block[:, place]
+        if not x and not z and isinstance(columns, slice):
+            return block[:, columns] if factor == 1 else factor * block[:, columns]
+        sources = np.arange(low)[columns] ^ x
+        taken = block[:, sources]
         if z:
-            signs = 1 - 2 * (np.bitwise_count(place & z) & 1).astype(np.int8)
+            signs = 1 - 2 * (np.bitwise_count(sources & z) & 1).astype(np.int8)
             taken *= (factor * signs).astype(taken.dtype)
         elif factor != 1:
             taken *= factor
         return taken
 
     def side(self, start: int, low: int) -> int:
-        """Tell apart the blocks in which :meth:`half` differs."""
+        """Return 0 or 1; :meth:`half` is the same for all blocks of one side."""
         if self.x >= low:
             return start >> (self.x.bit_length() - 1) & 1
         return 0 if self.x else (self.z & start).bit_count() & 1
 
-    def half(self, side: int, low: int) -> Places | None:
-        """Return the block's columns that belong to the half that suffices; None for none.
+    def half(self, side: int, low: int) -> Columns | None:
+        """Return the block's columns in the half of all columns that suffices; None for none.
 
-        For x = 0 they have sign +1. Otherwise the highest bit of x is 0 in them, so that each is
-        one of a pair that P exchanges.
+        For x = 0 these are the columns of sign +1. Otherwise the highest bit of x is 0 in them, so
+        that they contain one column of each pair that P exchanges.
         """
         if self.x >= low:
             return None if side else _ALL
-        place = np.arange(low)
+        columns = np.arange(low)
         if self.x:
             pivot = 1 << (self.x.bit_length() - 1)
-            return np.flatnonzero(place & pivot == 0)
+            return np.flatnonzero(columns & pivot == 0)
         if not self.z % low:
             return None if side else _ALL
-        return np.flatnonzero(np.bitwise_count(place & self.z) & 1 == side)
+        return np.flatnonzero(np.bitwise_count(columns & self.z) & 1 == side)
 
 
 def _width(states: States) -> int:
@@ -176,7 +185,7 @@ def _width(states: States) -> int:
 
 
 def _gram(states: States) -> States:
-    """``psi psi^dagger`` from its lower triangle."""
+    """Return ``psi psi^dagger``, computed from its lower triangle."""
     rows = states.shape[0]
     right = states.conj().T
     if rows <= _GRAM_ROWS:

@@ -1,13 +1,13 @@
-"""What a device does at a port, and how the tensor follows from what it then measures.
+"""Settings of a device at a port, and how the tensor follows from what it measures.
 
-At every port a device can choose between a few *settings*: gates, and for some of them a
-measurement. A setting gives one *reading*, or two if its bit is measured: the mean of everything
-else with the bit's sign, and without. The tensor's index pair (k, l) of the port is linear in the
-signals, and a *inversion* is one matrix that says how; there are several because there are more
-signals than unknowns, and which of them costs the fewest shots depends on the circuit.
+At every port a device has a choice of *settings*: gates, and with some of them a measurement. A
+setting gives one *signal*, or two if it measures a bit: the mean of everything else with the bit's
+sign, and without. The tensor's index pair (k, l) of the port is a linear function of the signals,
+given by an *inversion matrix*. There are several such matrices, because there are more signals than
+unknowns; which of them needs the fewest shots depends on the circuit.
 
 The settings of a gate port are those of Mitarai and Fujii, New J. Phys. 23, 023021 (2021), those of
-a wire those of Peng et al., Phys. Rev. Lett. 125, 150504 (2020).
+a cut wire are those of Peng et al., Phys. Rev. Lett. 125, 150504 (2020).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BASIS_ANGLES: dict[str, Angles] = {
     "Y": (pi / 2, 0.0, pi / 2),
     "Z": IDLE,
 }
-"""Rotation before a measurement in the computational basis that measures a Pauli."""
+"""Pauli → the rotation after which a measurement in the computational basis measures it."""
 
 _STATES: dict[str, Angles] = {
     "0": IDLE,
@@ -56,14 +56,14 @@ _CYCLES = (("X", "Y", "Z"), ("Y", "Z", "X"), ("Z", "X", "Y"))
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that a device may do at a port.
+    """What a device does at a port.
 
     Attributes:
         name: Its name.
-        before: One-qubit gate that comes first.
-        measured: Whether the wire is then measured in the computational basis; at a gate port it
-            goes on afterwards.
-        after: One-qubit gate that comes last.
+        before: The one-qubit gate that comes first.
+        measured: Whether the wire is then measured in the computational basis; at a gate port the
+            wire continues after the measurement.
+        after: The one-qubit gate that comes last.
     """
 
     name: str
@@ -74,12 +74,12 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class PortBasis:
-    """The settings of a port, and the inversions that make its index pair of their signals.
+    """The settings of a port, and the matrices that recover its index pair from their signals.
 
     Attributes:
         settings: The settings.
-        inversions: Matrices of shape (d * d, signals); row k * d + l is the index pair (k, l). The
-            first is used until something is known about the circuit.
+        inversions: Inversion matrices of shape (d * d, signals); row k * d + l is the index pair
+            (k, l). The first is used until the first shots show which one is best.
     """
 
     settings: tuple[Setting, ...]
@@ -87,7 +87,7 @@ class PortBasis:
 
     @cached_property
     def signals(self) -> tuple[tuple[int, bool], ...]:
-        """Each reading's setting, and whether it has the sign of the measured bit."""
+        """Each signal's setting, and whether it has the sign of the measured bit."""
         return tuple(
             (number, signed)
             for number, setting in enumerate(self.settings)
@@ -96,16 +96,16 @@ class PortBasis:
 
     @cached_property
     def signals_of(self) -> tuple[tuple[int, ...], ...]:
-        """For each setting its signals; the one with the sign comes first."""
+        """The signals of each setting; the one with the sign comes first."""
         return tuple(
-            tuple(r for r, (own, _) in enumerate(self.signals) if own == number)
+            tuple(i for i, (setting, _) in enumerate(self.signals) if setting == number)
             for number in range(len(self.settings))
         )
 
     def used(self, inversion: int) -> NDArray[np.bool_]:
-        """Say which settings a inversion needs, shape (settings,)."""
-        some = np.any(self.inversions[inversion] != 0, axis=0)
-        return np.array([bool(some[list(own)].any()) for own in self.signals_of])
+        """Whether an inversion matrix uses each setting, shape (settings,)."""
+        used_signals = np.any(self.inversions[inversion] != 0, axis=0)
+        return np.array([bool(used_signals[list(signals)].any()) for signals in self.signals_of])
 
 
 @lru_cache
@@ -115,12 +115,12 @@ def port_basis(kind: PortKind, dimension: int, lean: bool = False) -> PortBasis:
     Args:
         kind: The port's kind.
         dimension: Range of its index.
-        lean: Whether as few settings as possible are wanted, rather than few shots.
+        lean: Whether to use as few settings as possible, at the cost of more shots.
     """
     if kind in ("output", "control"):
-        return _end_basis()
+        return _output_basis()
     if kind == "input":
-        return _start_basis(lean)
+        return _input_basis(lean)
     return _gate_basis(lean) if dimension == 2 else _general_basis(lean)
 
 
@@ -129,48 +129,48 @@ def port_basis_of(port: Port, lean: bool = False) -> PortBasis:
     return port_basis(port.kind, port.dimension, lean)
 
 
-def _end_basis() -> PortBasis:
-    """Measure a wire that ends: ``R = 1/2 sum_P r_P P``, r_I from any of the measurements.
+def _output_basis() -> PortBasis:
+    """Measure the end of a wire: ``R = 1/2 sum_P r_P P``, r_I from any of the measurements.
 
-    The ancilla of a control port is such a wire too.
+    The ancilla of a control port is such a wire, too.
     """
     settings = [Setting(p, BASIS_ANGLES[p], measured=True) for p in "XYZ"]
     inversions: list[list[Row]] = []
     for identity in ("XYZ", "X", "Y", "Z", "XZ"):
         rows: list[Row] = [{} for _ in range(4)]
-        for place in range(4):
+        for entry in range(4):
             for p in "XYZ":
-                rows[place][f"{p} signed"] = _PAULI[p].reshape(-1)[place] / 2
-            if place in (0, 3):
-                rows[place] |= {p: 0.5 / len(identity) for p in identity}
+                rows[entry][f"{p} signed"] = _PAULI[p].reshape(-1)[entry] / 2
+            if entry in (0, 3):
+                rows[entry] |= {p: 0.5 / len(identity) for p in identity}
         inversions.append(rows)
     return _basis(settings, inversions)
 
 
-def _start_basis(lean: bool) -> PortBasis:
-    """Prepare a wire that begins; ``|0><1|`` from states along x and y."""
+def _input_basis(lean: bool) -> PortBasis:
+    """Prepare the beginning of a wire; ``|0><1|`` follows from states along x and y."""
     inversions: list[list[Row]] = []
     if not lean:
-        inversions.append(_start_rows({"+": 0.5, "-": -0.5}, {"+i": 0.5, "-i": -0.5}))
+        inversions.append(_input_rows({"+": 0.5, "-": -0.5}, {"+i": 0.5, "-i": -0.5}))
     middle: Row = {"0": -0.5, "1": -0.5}
     for x, y in [("+", "+i")] if lean else [(x, y) for x in "+-" for y in ("+i", "-i")]:
         along_x: Row = {s: v if x == "+" else -v for s, v in {x: 1.0, **middle}.items()}
         along_y: Row = {s: v if y == "+i" else -v for s, v in {y: 1.0, **middle}.items()}
-        inversions.append(_start_rows(along_x, along_y))
+        inversions.append(_input_rows(along_x, along_y))
     names = ["0", "1", "+", "+i"] if lean else list(_STATES)
     return _basis([Setting(name, after=_STATES[name]) for name in names], inversions)
 
 
-def _start_rows(x: Row, y: Row) -> list[Row]:
+def _input_rows(x: Row, y: Row) -> list[Row]:
     """Return the rows of |0><0|, |0><1|, |1><0|, |1><1| from those of X / 2 and Y / 2."""
     return [{"0": 1.0}, _add(x, y, 1j), _add(x, y, -1j), {"1": 1.0}]
 
 
 def _gate_basis(lean: bool) -> PortBasis:
-    """Apply I, Z or a quarter turn either way, or measure Z: ``R_10 = M + i D``.
+    """Apply I, Z or a quarter turn about Z in either direction, or measure Z: ``R_10 = M + i D``.
 
-    D is half the difference of the two turns a and b. As a + b = I + Z, any one of the four can
-    be left out; as the measurement without its sign is (I + Z) / 2, so can a second one.
+    D is half the difference of the two turns a and b. Because a + b = I + Z, any one of these four
+    can be left out; because the measurement without its sign is (I + Z) / 2, so can a second one.
     """
     settings = [
         Setting("I"),
@@ -203,15 +203,15 @@ def _gate_basis(lean: bool) -> PortBasis:
 
 
 def _general_basis(lean: bool) -> PortBasis:
-    """Apply Paulis, turns about them and about the axes between them, or measure them.
+    """Apply Paulis, rotations about them and about the axes between them, or measure them.
 
-    With P Q = i R: ``P rho Q + Q rho P`` is the difference of the turns (P + Q) / sqrt 2 and
-    (P - Q) / sqrt 2, and ``i (P rho Q - Q rho P)`` is -2 times R measured with its sign after P.
+    With P Q = i R: ``P rho Q + Q rho P`` is the difference of the rotations (P + Q) / sqrt 2
+    and (P - Q) / sqrt 2; ``i (P rho Q - Q rho P)`` is -2 times R measured with its sign after P.
     """
     settings = [Setting(p, _angles(_PAULI[p])) for p in PAULI_BASIS]
     rows: list[Row] = [{} for _ in range(16)]
-    place = {p: k for k, p in enumerate(PAULI_BASIS)}
-    for p, k in place.items():
+    index = {p: k for k, p in enumerate(PAULI_BASIS)}
+    for p, k in index.items():
         rows[5 * k] = {p: 1.0}
     for p in "XYZ":
         turns = [_turn(p, sign) for sign in (1, -1)]
@@ -222,8 +222,8 @@ def _general_basis(lean: bool) -> PortBasis:
         if not lean:
             settings.append(Setting(f"b{p}", _angles(turns[1])))
             difference = {f"a{p}": 0.5, f"b{p}": -0.5}
-        rows[4 * place[p]] = _add({f"M{p} signed": 1.0}, difference, 1j)
-        rows[place[p]] = _add({f"M{p} signed": 1.0}, difference, -1j)
+        rows[4 * index[p]] = _add({f"M{p} signed": 1.0}, difference, 1j)
+        rows[index[p]] = _add({f"M{p} signed": 1.0}, difference, -1j)
     for p, q, r in _CYCLES:
         to_z = _unitary(BASIS_ANGLES[r])
         settings.append(Setting(f"+{p}{q}", _angles((_PAULI[p] + _PAULI[q]) / np.sqrt(2))))
@@ -233,23 +233,23 @@ def _general_basis(lean: bool) -> PortBasis:
         if not lean:
             settings.append(Setting(f"-{p}{q}", _angles((_PAULI[p] - _PAULI[q]) / np.sqrt(2))))
             both = {f"+{p}{q}": 0.5, f"-{p}{q}": -0.5}
-        rows[4 * place[p] + place[q]] = _add(both, {f"{measured} signed": 1.0}, 1j)
-        rows[4 * place[q] + place[p]] = _add(both, {f"{measured} signed": 1.0}, -1j)
+        rows[4 * index[p] + index[q]] = _add(both, {f"{measured} signed": 1.0}, 1j)
+        rows[4 * index[q] + index[p]] = _add(both, {f"{measured} signed": 1.0}, -1j)
     return _basis(settings, [rows])
 
 
 def _basis(settings: list[Setting], inversions: list[list[Row]]) -> PortBasis:
-    """Number the signals that the inversions name."""
+    """Return the port basis whose inversion matrices have the given rows, written by name."""
     names: list[str] = []
     for setting in settings:
         names += [f"{setting.name} signed", setting.name] if setting.measured else [setting.name]
-    place = {name: number for number, name in enumerate(names)}
+    column = {name: number for number, name in enumerate(names)}
     matrices = []
     for rows in inversions:
         matrix = np.zeros((len(rows), len(names)), dtype=complex)
         for number, row in enumerate(rows):
             for name, value in row.items():
-                matrix[number, place[name]] += value
+                matrix[number, column[name]] += value
         matrix.setflags(write=False)
         matrices.append(matrix)
     return PortBasis(tuple(settings), tuple(matrices))

@@ -1,8 +1,8 @@
-"""States of which the projectors of a string have been taken, block by block.
+"""Apply the projectors of a string to states, block by block.
 
 A projector onto |e> of one qubit leaves ``<e|psi>``, a state without that qubit and half as large.
-So a string with projectors is a string of Paulis on a smaller state: the more projectors, the less
-work, and never is a projector expanded into Paulis.
+So a string with projectors is a string of Paulis on a smaller state: more projectors mean less
+work, and projectors are never expanded into Paulis.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _BRAS: dict[str, tuple[complex, complex]] = {
     "r": (_HALF, -1j * _HALF),
     "l": (_HALF, 1j * _HALF),
 }
-"""The amplitudes of <e|, those of |e> conjugated."""
+"""The amplitudes of <e|: those of |e>, conjugated."""
 
 
 @dataclass(frozen=True, eq=False)
 class StateBlocks:
-    """The columns of states, read in blocks of one width.
+    """Columns of states, read in blocks of one width.
 
     Attributes:
-        states: States in the rows, shape (D, 2**n).
+        states: One state per row, shape (D, 2**n).
         low: Width of a block, a power of two.
     """
 
@@ -55,63 +55,63 @@ class StateBlocks:
 
 @dataclass(frozen=True, eq=False)
 class ProjectedStates(StateBlocks):
-    """The columns of ``<e|psi>``, likewise.
+    """Columns of ``<e|psi>``, computed from those of psi.
 
     Attributes:
-        whole: The columns of psi.
+        unprojected: The columns of psi.
         projectors: (qubit, letter) pairs, ascending.
     """
 
-    whole: StateBlocks
+    unprojected: StateBlocks
     projectors: PauliString
 
     @classmethod
-    def of(cls, whole: StateBlocks, string: PauliString) -> tuple[StateBlocks, PauliString]:
-        """Take the projectors out of a string.
+    def of(cls, states: StateBlocks, string: PauliString) -> tuple[StateBlocks, PauliString]:
+        """Apply the projectors of a string to states.
 
         Returns:
-            The projected columns, and the string's Paulis on the qubits that are left, which are
-            numbered anew. Without projectors both are as they were.
+            The projected columns, and the string's Paulis on the remaining qubits, which are
+            renumbered. Without projectors both are returned unchanged.
         """
-        projectors = tuple(own for own in string if own[1] in PROJECTED_BITS)
+        projectors = tuple((q, letter) for q, letter in string if letter in PROJECTED_BITS)
         if not projectors:
-            return whole, string
-        taken = [qubit for qubit, _ in projectors]
+            return states, string
+        projected = [qubit for qubit, _ in projectors]
         paulis = tuple(
-            (qubit - sum(own < qubit for own in taken), letter)
+            (qubit - sum(p < qubit for p in projected), letter)
             for qubit, letter in string
             if letter not in PROJECTED_BITS
         )
-        low = whole.low >> sum(1 << qubit < whole.low for qubit in taken)
-        return cls(whole.states, low, whole, projectors), paulis
+        low = states.low >> sum(1 << qubit < states.low for qubit in projected)
+        return cls(states.states, low, states, projectors), paulis
 
     @property
     def size(self) -> int:
         """Number of columns."""
-        return self.whole.size >> len(self.projectors)
+        return self.unprojected.size >> len(self.projectors)
 
     def block(self, start: int) -> States:
         """Return the block that begins at a column, shape (D, low)."""
-        base = _spread(start // self.low, self._high_qubits) * self.whole.low
-        found = None
+        base = _spread(start // self.low, self._high_qubits) * self.unprojected.low
+        total = None
         for offset, amplitude in self._offsets:
-            own = self._without_low_qubits(self.whole.block(base + offset))
-            own = own if amplitude == 1 else own * own.dtype.type(amplitude)
-            found = own if found is None else found + own
-        assert found is not None, "every <e| has an amplitude that is not 0"
-        return found
+            block = self._without_low_qubits(self.unprojected.block(base + offset))
+            block = block if amplitude == 1 else block * block.dtype.type(amplitude)
+            total = block if total is None else total + block
+        assert total is not None, "every <e| has an amplitude that is not 0"
+        return total
 
     @cached_property
     def _high_qubits(self) -> tuple[int, ...]:
-        """The projected qubits that number blocks, as bits of a block's number."""
-        low = self.whole.low.bit_length() - 1
+        """The projected qubits that are bits of a block's number, as numbers of these bits."""
+        low = self.unprojected.low.bit_length() - 1
         return tuple(qubit - low for qubit, _ in self.projectors if qubit >= low)
 
     @cached_property
     def _offsets(self) -> tuple[tuple[int, complex], ...]:
-        """Where the blocks of psi are that add up to one, and their amplitudes."""
-        high = [own for own in self.projectors if 1 << own[0] >= self.whole.low]
-        found = []
+        """The offsets and amplitudes of the blocks of psi that add up to one block."""
+        high = [(q, letter) for q, letter in self.projectors if 1 << q >= self.unprojected.low]
+        offsets = []
         for bits in product((0, 1), repeat=len(high)):
             amplitude = math.prod(
                 (_BRAS[letter][bit] for (_, letter), bit in zip(high, bits, strict=True)),
@@ -119,16 +119,16 @@ class ProjectedStates(StateBlocks):
             )
             if amplitude:
                 offset = sum(bit << qubit for (qubit, _), bit in zip(high, bits, strict=True))
-                found.append((offset, amplitude))
-        return tuple(found)
+                offsets.append((offset, amplitude))
+        return tuple(offsets)
 
     def _without_low_qubits(self, block: States) -> States:
-        """Project the qubits that number columns inside a block, the highest first."""
+        """Project the qubits that are bits of a column's number in a block, the highest first."""
         for qubit, letter in reversed(self.projectors):
-            if 1 << qubit >= self.whole.low:
+            if 1 << qubit >= self.unprojected.low:
                 continue
             halves = block.reshape(len(block), -1, 2, 1 << qubit)
-            zero, one = (block.dtype.type(own) for own in _BRAS[letter])
+            zero, one = (block.dtype.type(amplitude) for amplitude in _BRAS[letter])
             if not one:
                 kept = halves[:, :, 0]
             elif not zero:
@@ -139,8 +139,8 @@ class ProjectedStates(StateBlocks):
         return block
 
 
-def _spread(number: int, places: tuple[int, ...]) -> int:
-    """Put a bit 0 into a number at each place, ascending, of the result."""
-    for place in places:
-        number = (number >> place) << (place + 1) | (number & ((1 << place) - 1))
+def _spread(number: int, positions: tuple[int, ...]) -> int:
+    """Insert zero bits into a number at some positions of the result, which are ascending."""
+    for position in positions:
+        number = (number >> position) << (position + 1) | (number & ((1 << position) - 1))
     return number

@@ -115,7 +115,7 @@ class SignMeans:
     def _reads(self) -> Reals:
         """1 where a basis reads a string, shape (bases, strings)."""
         reads = np.zeros((len(self.tensor.bases), len(self.tensor.strings)))
-        for basis, strings in enumerate(self.tensor.readable):
+        for basis, strings in enumerate(self.tensor.measured_strings):
             reads[basis, list(strings)] = 1.0
         return reads
 
@@ -129,7 +129,7 @@ def distinct_variants(
     rows, weights = [], []
     for own, number in zip(distinct.tolist(), times.tolist(), strict=True):
         for basis in range(len(tensor.bases)):
-            if tensor.bits(own, basis):
+            if tensor.bit_mask(own, basis):
                 rows.append([*own, basis])
                 weights.append(number)
     width = len(tensor.ports) + 1

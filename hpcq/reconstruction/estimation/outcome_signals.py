@@ -44,7 +44,9 @@ class SignalReader:
     def informative(self) -> NDArray[np.bool_]:
         """Whether a variant measures anything; the others' signals are exactly 1."""
         tensor = self.tensor
-        return np.array([tensor.bits(*tensor.decode(v)) != 0 for v in range(tensor.num_variants)])
+        return np.array(
+            [tensor.bit_mask(*tensor.decode(v)) != 0 for v in range(tensor.num_variants)]
+        )
 
     def used(self, inversions: Inversions) -> NDArray[np.bool_]:
         """Say which variants inversions need, shape (variants,)."""
@@ -65,7 +67,7 @@ class SignalReader:
         own = np.asarray(shots, dtype=float).reshape(-1, len(self.tensor.bases))
         own = np.where(own.sum(axis=1, keepdims=True) > 0, own, 1.0)
         reads = np.zeros((len(self.tensor.bases), len(self.tensor.strings)))
-        for basis, strings in enumerate(self.tensor.readable):
+        for basis, strings in enumerate(self.tensor.measured_strings):
             reads[basis, list(strings)] = 1
         weighted = own[:, :, None] * reads
         total = weighted.sum(axis=1, keepdims=True)
@@ -149,7 +151,7 @@ class SignalReader:
         ways = list(self.tensor.signals(settings))
         columns = np.array([np.dot(own, self._strides) for _, own in ways], dtype=np.intp)
         masks = np.array([mask for mask, _ in ways], dtype=np.uint64)
-        found = (list(self.tensor.readable[basis]), columns, masks)
+        found = (list(self.tensor.measured_strings[basis]), columns, masks)
         self._known[variant] = found
         return found
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.cutting.subexperiments.device_circuits import SampledTensor, defers
+from hpcq.cutting.subexperiments.device_circuits import SampledTensor, should_defer
 
 Numbers = NDArray[np.int64]
 
@@ -104,7 +104,7 @@ def make_tasks(
     for source, (tensor, batch) in enumerate(zip(tensors, batches, strict=True)):
         templates: dict[tuple[int, ...], list[int]] = {}
         for row in np.flatnonzero(batch.shots).tolist():
-            measured = tensor.measured(batch.rows[row, :-1].tolist())
+            measured = tensor.measured_ports(batch.rows[row, :-1].tolist())
             templates.setdefault(measured, []).append(row)
         for measured, own in sorted(templates.items()):
             # Rows with as many shots run together, so they are put side by side.
@@ -167,7 +167,9 @@ def _seconds(
     gates = tensor.subcircuit.circuit.size() + len(tensor.ports) + len(tensor.wires)
     width = min(tensor.num_qubits + len(measured), 60)
     states = gates * 2.0**width * _SECONDS_AN_AMPLITUDE
-    times = [1 if defers(measured, own) else own / 2.0 ** len(measured) for own in shots.tolist()]
+    times = [
+        1 if should_defer(measured, own) else own / 2.0 ** len(measured) for own in shots.tolist()
+    ]
     ideal = _SECONDS_A_ROW + states * np.array(times) + shots * _SECONDS_A_SHOT
     if not noisy:
         return np.asarray(ideal)

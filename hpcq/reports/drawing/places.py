@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcq.cutting.cut_circuit import pieces
+from hpcq.cutting.cut_circuit import subcircuit_segments
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import CutCircuit
 
@@ -81,7 +81,7 @@ def place(circuit: QuantumCircuit, cuts: Cuts) -> list[DrawnStep]:
     """Return the circuit's gates and cut wires in order, each with its subcircuits."""
     home = {
         segment: number
-        for number, segments in enumerate(pieces(circuit, cuts))
+        for number, segments in enumerate(subcircuit_segments(circuit, cuts))
         for segment in segments
     }
     cut_gates = {cut.gate for cut in cuts.gates}

@@ -14,8 +14,8 @@ from qiskit.synthesis import synth_qft_full
 from hpcq.circuits.observables import as_observables
 from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.passes.gate_steps import circuit_of, steps_of
-from hpcq.cutting.passes.light_cones import ConeFinder, cone_for_each
-from hpcq.cutting.passes.merge_gates import merge_rows
+from hpcq.cutting.passes.light_cones import ConeFinder, cones_of_terms
+from hpcq.cutting.passes.merge_gates import merge_blocks
 from hpcq.cutting.passes.simplify import SimplifiedCircuit, Simplifier
 from hpcq.cutting.passes.swaps import relabel_swaps
 from tests.support.strategies import circuits, cuts_of, operators, structured, uncut_value
@@ -45,8 +45,8 @@ def value_of(reduced: SimplifiedCircuit, operator: SparseObservable) -> float:
 
 def ways(circuit: QuantumCircuit, operator: SparseObservable) -> list[SimplifiedCircuit]:
     simplifier = Simplifier(circuit, operator_terms(operator))
-    apart = simplifier.apart
-    found = [simplifier.nothing, simplifier.together]
+    apart = simplifier.separate_cones
+    found = [simplifier.unchanged, simplifier.joint_cone]
     if apart is not None and len(apart.labels) <= 16:
         found.append(apart)
     return found
@@ -69,9 +69,9 @@ def test_cuts_find_their_places_again(data: st.DataObject) -> None:
     operator = data.draw(operators(circuit.num_qubits))
     for reduced in ways(circuit, operator):
         cuts = data.draw(cuts_of(reduced.circuit))
-        given_cuts = reduced.given_cuts(cuts)
+        given_cuts = reduced.to_original(cuts)
         given_cuts.check(circuit)
-        assert reduced.own_cuts(given_cuts) == cuts
+        assert reduced.from_original(given_cuts) == cuts
 
 
 def test_swaps_become_names() -> None:
@@ -111,7 +111,7 @@ def test_rows_on_one_pair_become_one_gate_where_it_is_cheaper(
             circuit.u(*rng.uniform(0, 6, 3), 1)
         else:
             getattr(circuit, name)(0, 1)
-    merged, _ = merge_rows(steps_of(circuit))
+    merged, _ = merge_blocks(steps_of(circuit))
     assert [terms.dimension for terms in CircuitAnalysis(circuit_of(merged, 2)).sums] == dimensions
 
 
@@ -136,16 +136,16 @@ def test_a_light_cone_is_as_wide_as_the_layers_are_deep() -> None:
 
 def test_terms_get_light_cones_of_their_own_where_that_pays() -> None:
     terms = [((qubit, "Z"),) for qubit in range(40)]
-    cones = cone_for_each(ConeFinder(steps_of(layered(40, 3)), 40), terms)
+    cones = cones_of_terms(ConeFinder(steps_of(layered(40, 3)), 40), terms)
     assert len(cones) > 1
     assert sorted(term for cone in cones for term in cone.terms) == terms
     assert max(len(cone.qubits) for cone in cones) < 16
     deep = ConeFinder(steps_of(layered(8, 20)), 8)
-    assert cone_for_each(deep, terms[:8]) == []
+    assert cones_of_terms(deep, terms[:8]) == []
 
 
 def test_an_observable_without_qubits_needs_no_gate() -> None:
-    reduced = Simplifier(layered(4, 2), [()]).together
+    reduced = Simplifier(layered(4, 2), [()]).joint_cone
     assert reduced.circuit.num_qubits == 1
     assert reduced.pairs == ()
 

@@ -19,7 +19,7 @@ import hpcq
 from hpcq.cli.main import main
 from hpcq.core.limits import Limits
 from hpcq.cutting.analysis import CircuitAnalysis
-from hpcq.cutting.cut_circuit import cut_circuit, pieces
+from hpcq.cutting.cut_circuit import cut_circuit, subcircuit_segments
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
 from hpcq.cutting.qubit_reuse import device_qubits
 from hpcq.parallel.serial import SerialFarm
@@ -71,7 +71,7 @@ def proposals(
 def test_the_best_is_no_wider_than_the_limit(graph: nx.Graph, limit: int, objective: str) -> None:
     circuit = ising(graph)
     best = proposals(circuit, limit, objective)[0]
-    assert max(map(len, pieces(circuit, best))) <= limit
+    assert max(map(len, subcircuit_segments(circuit, best))) <= limit
 
 
 def test_clusters_are_found_whatever_the_qubits_order() -> None:
@@ -145,7 +145,7 @@ def every_cut(circuit: QuantumCircuit, width: int) -> list[Cuts]:
             tuple(itertools.compress(gates, chosen)),
             tuple(itertools.compress(wires, chosen[len(gates) :])),
         )
-        own = pieces(analysis, cuts)
+        own = subcircuit_segments(analysis, cuts)
         if max(map(len, own)) > width:
             continue
         cut = cut_circuit(analysis, cuts)
@@ -264,7 +264,7 @@ def test_qubits_that_are_measured_serve_again() -> None:
 def test_reuse_never_needs_more_qubits_than_wires(data: st.DataObject) -> None:
     circuit = data.draw(circuits())
     analysis, cuts = CircuitAnalysis(circuit), data.draw(cuts_of(circuit))
-    widths = [len(piece) for piece in pieces(analysis, cuts)]
+    widths = [len(piece) for piece in subcircuit_segments(analysis, cuts)]
     enough = device_qubits(analysis, cuts)
     assert all(1 <= few <= width for few, width in zip(enough, widths, strict=True))
 

@@ -16,7 +16,7 @@ from qiskit import QuantumCircuit
 
 from hpcq.circuits.port_markers import PORT_MARKERS
 from hpcq.core.errors import InputError, MissingDependencyError
-from hpcq.cutting.cut_circuit import cut_circuit, pieces
+from hpcq.cutting.cut_circuit import cut_circuit, subcircuit_segments
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.reports.drawing import check_drawing, draw_cuts
@@ -108,7 +108,11 @@ def test_gates_are_placed_in_the_subcircuits_that_hold_them(data: st.DataObject)
 
 def test_pieces_are_the_subcircuits_qubits() -> None:
     circuit, cuts = example()
-    assert pieces(circuit, cuts) == [[(0, 0), (1, 0)], [(1, 1), (2, 0), (3, 0)], [(4, 0)]]
+    assert subcircuit_segments(circuit, cuts) == [
+        [(0, 0), (1, 0)],
+        [(1, 1), (2, 0), (3, 0)],
+        [(4, 0)],
+    ]
 
 
 def test_svg_has_the_colours_and_a_mark_for_each_cut(tmp_path: Path) -> None:
@@ -166,7 +170,9 @@ def test_folded_rows_keep_their_colours(tmp_path: Path) -> None:
     assert all(texts[str(number)] >= 1 for number in range(60))
     rows = texts["${q}_{0}$"]
     assert rows > 2
-    numbers = [number for number, part in enumerate(pieces(circuit, cuts)) if (1, 0) in part]
+    numbers = [
+        number for number, part in enumerate(subcircuit_segments(circuit, cuts)) if (1, 0) in part
+    ]
     assert texts[str(numbers[0])] == rows + 1  # the tag of qubit 1 in each row, and a cut's number
 
 
