@@ -20,7 +20,7 @@ from hpcq.jobs.submissions import find, records_of
 from hpcq.jobs.submit import prepare, put_into_the_queue, start_here
 from hpcq.parallel.serial import SerialFarm
 from hpcq.reports.text import result_text
-from hpcq.runs.status import status_of, status_text
+from hpcq.runs.status import read_run_status, status_text
 from hpcq.runs.stop_conditions import read_signal
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def status(options: argparse.Namespace) -> int:
         print(json.dumps(shown) if options.json else job_text(job, stands))
         return 0
     # From within the job, which is running of course, what counts is what the run itself says.
-    status = status_of(place if job is None else job.output)
+    status = read_run_status(place if job is None else job.output)
     print(json.dumps(status) if options.json else status_text(status))
     return 0
 

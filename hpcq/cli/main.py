@@ -153,14 +153,14 @@ def _run(options: argparse.Namespace) -> int:
         if checkpoint is not None:
             checkpoints.append(checkpoint)
             mode = "exact" if asked.budget_for(options) is None else "shots"
-            options.previous = checkpoint.found(mode)
-            options.known = checkpoint.settings(options.previous)
+            options.previous = checkpoint.load_previous(mode)
+            options.known = checkpoint.planned_settings(options.previous)
 
     plans: list[Plan] = []
 
     def settle() -> None:
         for plan, own in zip(plans, checkpoints, strict=False):
-            own.settle(plan.config)
+            own.publish_settings(plan.config)
 
     found: list[Result] = []
 
@@ -174,9 +174,11 @@ def _run(options: argparse.Namespace) -> int:
     first = farm.rank == 0
     with ending_the_job(farm):
         agree(options, farm)
-    signs = StopConditions(options.time_limit, options.stop_signal, since=begun, asks=first)
+    signs = StopConditions(
+        options.time_limit, options.stop_signal, since=begun, check_allocation=first
+    )
     with ending_the_job(farm), signs:
-        with signs.giving_up(lambda reason: end_before(farm, reason)):
+        with signs.before_start(lambda reason: end_before(farm, reason)):
             try:
                 plans += asked.planned(options, reader, farm, check, to_run=True)
                 from_rank_0(farm, settle)

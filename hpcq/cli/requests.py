@@ -58,7 +58,8 @@ def planned(
     from hpcq.core.limits import check_threads
     from hpcq.kinds.running import check_plan
     from hpcq.planning.planner import pareto_plans, plan_normalised, with_limits
-    from hpcq.runs.collective import all_ranks_or_none, device_of, from_rank_0, min_rank_resources
+    from hpcq.runs.collective import all_ranks_or_none, from_rank_0
+    from hpcq.runs.rank_devices import choose_rank_device, min_rank_resources
 
     cores, memory = min_rank_resources(farm, getattr(options, "device", "auto"))
 
@@ -66,7 +67,7 @@ def planned(
     if to_run:
         all_ranks_or_none(farm, lambda: check_threads(options.threads or 1, len(usable_cores())))
     if farm.share(b"Aer" if to_run and _takes_aer(options) else b""):
-        device_of(farm, options.device)  # or the search for cuts would be for nothing
+        choose_rank_device(farm, options.device)  # or the search for cuts would be for nothing
 
     def make() -> list[Plan]:
         begun = reader or read_ahead(options)

@@ -16,8 +16,8 @@ from hpcq.jobs.job import Job
 from hpcq.jobs.submissions import records_of
 from hpcq.parallel.world import CURE as MPI_CURE
 from hpcq.planning.fingerprint import RequestSummary, check_same_run, fingerprint_of
-from hpcq.results import check_output, fingerprint_in, load_summary
-from hpcq.runs.checkpoint import Checkpoint, shared_folder, summary_of_request
+from hpcq.results import check_output, load_fingerprint, load_summary
+from hpcq.runs.checkpoint import Checkpoint, request_summary, shared_folder
 
 if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
@@ -97,8 +97,8 @@ def check_held(plan: Plan, output: Path) -> None:
     Raises:
         InputError: If a job would find something else there.
     """
-    Checkpoint(output).check("exact" if plan.sampling is None else "shots")
-    held, wanted = fingerprint_in(output), fingerprint_of(plan, plan.cut)
+    Checkpoint(output).check_mode("exact" if plan.sampling is None else "shots")
+    held, wanted = load_fingerprint(output), fingerprint_of(plan, plan.cut)
     sure = [key for key in _SURE if key in held]
     known, new = ({key: own[key] for key in sure} for own in (held, wanted))
     if known != new:
@@ -106,7 +106,7 @@ def check_held(plan: Plan, output: Path) -> None:
             known,
             new,
             "a result",
-            summary_of_request(load_summary(output)),
+            request_summary(load_summary(output)),
             RequestSummary.by(plan),
         )
 

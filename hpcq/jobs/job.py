@@ -40,7 +40,8 @@ class JobStatus:
     Attributes:
         state: One of :data:`STATES`.
         reason: Why it waits, stopped, or failed; empty if there is nothing to say.
-        file: What its output, and what is beside it, say; see :func:`hpcq.runs.status.status_of`.
+        file: What its output, and what is beside it, say; see
+            :func:`hpcq.runs.status.read_run_status`.
         tasks: What SLURM says of the job, or of each task of an array.
     """
 
@@ -250,10 +251,10 @@ class Job:
 
     def _told(self) -> dict[str, Any]:
         """Return what the output says, if it belongs to this submission."""
-        from hpcq.runs.status import status_of
+        from hpcq.runs.status import read_run_status
 
         try:
-            told = status_of(self.output)
+            told = read_run_status(self.output)
         except InputError as error:
             return {"damage": str(error)} if os.path.lexists(self.output) else {}
         last = max(told.get("saved", 0.0), told.get("time", 0.0))

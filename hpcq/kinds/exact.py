@@ -22,9 +22,9 @@ from hpcq.planning.fingerprint import RequestSummary, check_same_run, exact_fing
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.results.result import PartialProgress, Result, ResultDetails, Stage
-from hpcq.runs.checkpoint import summary_of_request
-from hpcq.runs.collective import check_outcome
+from hpcq.runs.checkpoint import request_summary
 from hpcq.runs.options import RunOptions
+from hpcq.runs.outcome import check_outcome
 from hpcq.runs.provenance import RunAccounting
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class ExactRun:
         Raises:
             HpcqError: If it is stopped, tasks fail, or the result fails its own check.
         """
-        watch = self.options.watch
+        watch = self.options.monitor
         tasks = self.order.tasks()
         total = len(tasks.costs)
         simulated = self.done.stage(_SIMULATE, total) or FinishedTasks(total, tasks.dtype)
@@ -79,7 +79,7 @@ class ExactRun:
             accounting.end(_SIMULATE)
             return self._partial(stages, accounting)
 
-        watch.begin(_SIMULATE, partial)
+        watch.begin_phase(_SIMULATE, partial)
         if simulated.num_done:
             watch.say(f"going on: {simulated.num_done} of {len(simulated)} tasks are there")
         in_subprocess = self.plan.cost.simulation_seconds / farm.size > _SUBPROCESS_SECONDS
@@ -105,7 +105,7 @@ class ExactRun:
         accounting: RunAccounting,
     ) -> NDArray[np.complex128]:
         """Contract: here, or if that takes long, on all ranks."""
-        plan, watch = self.plan, self.options.watch
+        plan, watch = self.plan, self.options.monitor
         contraction = Contraction.within(
             plan.network, plan.terms, plan.limits.memory_bytes // 4
         ).spread(plan.cost.contraction_flops)
@@ -126,7 +126,7 @@ class ExactRun:
             accounting.end(_CONTRACT)
             return self._partial(stages, accounting)
 
-        watch.begin(_CONTRACT, partial)
+        watch.begin_phase(_CONTRACT, partial)
         if self.options.checkpoint is not None:
             self.options.checkpoint.try_to_save(partial)
         with self._contractors(coordinator, farm) as contractors:
@@ -247,22 +247,23 @@ def prepare_exact(plan: Plan, options: RunOptions) -> ExactRun:
     Raises:
         InputError: If an option is for shots, or the earlier run is another.
     """
-    if options.for_shots:
+    if options.shot_only_options:
         raise InputError(
-            f"{', '.join(options.for_shots)}: given for an exact run, expected a plan with shots"
+            f"{', '.join(options.shot_only_options)}: given for an exact run, expected a plan with "
+            "shots"
         )
     fingerprint = (
         exact_fingerprint(plan) if options.checkpoint is not None or options.previous else {}
     )
     if options.checkpoint is not None:
-        options.checkpoint.agree(fingerprint, RequestSummary.by(plan))
+        options.checkpoint.agree_on_run(fingerprint, RequestSummary.by(plan))
     previous = options.previous.details if options.previous is not None else None
     done = PartialProgress(())
     if previous is not None:
         known = previous.fingerprint
         what = "an unfinished result" if previous.unfinished else "a result"
         check_same_run(
-            known, fingerprint, what, summary_of_request(options.previous), RequestSummary.by(plan)
+            known, fingerprint, what, request_summary(options.previous), RequestSummary.by(plan)
         )
         done = previous.unfinished or done
     return ExactRun(plan, ExactTasks.of(plan), options, fingerprint, done)

@@ -26,11 +26,12 @@ from hpcq.parallel.world import end_before, ending_the_job, open_farm
 from hpcq.planning.assembly import Plan
 from hpcq.results import load
 from hpcq.results.result import Result
-from hpcq.runs.checkpoint import DEFAULT_SECONDS, Checkpoint
-from hpcq.runs.collective import all_ranks_or_none, closing_of, device_of, from_rank_0, result_of
+from hpcq.runs.checkpoint import DEFAULT_CHECKPOINT_SECONDS, Checkpoint
+from hpcq.runs.collective import all_ranks_or_none, decode_result, encode_error, from_rank_0
 from hpcq.runs.options import RunOptions
 from hpcq.runs.progress import ProgressMonitor
 from hpcq.runs.provenance import PhaseTimer, RunAccounting
+from hpcq.runs.rank_devices import choose_rank_device
 from hpcq.runs.shared.checkpoint import SharedCheckpoint
 from hpcq.runs.shared.folder import CLAIM_SECONDS, FolderGoneError
 from hpcq.runs.stop_conditions import DEFAULT_SIGNAL, StopConditions
@@ -50,7 +51,7 @@ def run(
     backend: object = None,
     previous: Result | None = None,
     output: str | Path | None = None,
-    checkpoint_seconds: float = DEFAULT_SECONDS,
+    checkpoint_seconds: float = DEFAULT_CHECKPOINT_SECONDS,
     time_limit: float | None = None,
     stop_signal: str = DEFAULT_SIGNAL,
     shared: bool = False,
@@ -99,7 +100,7 @@ def run(
         as_seconds(claim_seconds, "claim_seconds")
         if farm.rank > 0:
             ShotEngineSpec.check_same(noise, backend, first)
-        return StopConditions(time_limit, stop_signal, asks=farm.rank == 0)
+        return StopConditions(time_limit, stop_signal, check_allocation=farm.rank == 0)
 
     with ending_the_job(farm):
         # Every rank has arguments of its own, and might be the only one whose are wrong.
@@ -108,14 +109,14 @@ def run(
         )
         signs = all_ranks_or_none(farm, signs_of)
     with ending_the_job(farm), signs:
-        with signs.giving_up(lambda reason: end_before(farm, reason)):
+        with signs.before_start(lambda reason: end_before(farm, reason)):
             prepared = from_rank_0(farm, lambda: _kept(plan, farm.size, previous, keeper_of))
         checked, before, checkpoint = prepared or (None, None, None)
         options = RunOptions(
             device, noise, backend, before, checkpoint, ProgressMonitor(signs, checkpoint)
         )
         if checkpoint is not None:
-            options = replace(options, finish=checkpoint.finish)
+            options = replace(options, on_result=checkpoint.finish)
         return run_on_farm(checked, farm, options)
 
 
@@ -137,8 +138,8 @@ def checkpoint_for(
             raise InputError("shared: given without an output, expected one that jobs can share")
         return None
     if claim_seconds is None:
-        return Checkpoint.of(output, checkpoint_seconds)
-    return SharedCheckpoint.of(output, checkpoint_seconds, claim_seconds)
+        return Checkpoint.open(output, checkpoint_seconds)
+    return SharedCheckpoint.open(output, checkpoint_seconds, claim_seconds)
 
 
 def _kept(
@@ -154,7 +155,7 @@ def _kept(
         return checked, previous, None
     if previous is not None:
         raise InputError("previous: given with an output, expected only one of them")
-    return checked, checkpoint.found(checked.config["mode"]), checkpoint
+    return checked, checkpoint.load_previous(checked.config["mode"]), checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,22 +206,22 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
     timer.end("share")
     with blas_threads(1):
         if prepared is None:
-            return result_of(farm.follow(factory))
+            return decode_result(farm.follow(factory))
         failure: HpcqError | None = None
         with farm.coordinator(factory) as coordinator:
             checkpoint = options.checkpoint
             if isinstance(checkpoint, SharedCheckpoint):
-                coordinator.partners = checkpoint.partner
+                coordinator.partners = checkpoint.share_stage
             accounting = RunAccounting(
                 farm, where, limits.threads, timer, coordinator.ledger, options.previous
             )
             try:
                 result = _computed(prepared, coordinator, farm, accounting, factory.engine)
-                options.finish(result)
+                options.on_result(result)
                 coordinator.closing = result.to_bytes()
             except HpcqError as error:
                 failure = error
-                coordinator.closing, coordinator.exit_code = closing_of(error), error.exit_code
+                coordinator.closing, coordinator.exit_code = encode_error(error), error.exit_code
         if failure is not None:
             failure.on_all_ranks = True
             raise failure
@@ -244,7 +245,7 @@ def _computed(
         return load(checkpoint.path)
     except HpcqError:
         if checkpoint is not None:
-            checkpoint.forget_status()
+            checkpoint.remove_status()
         raise
 
 
@@ -255,10 +256,10 @@ def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOption
         return Result.from_json(farm.share(b""))
     result = prepared.finished
     assert result is not None, "it is finished"
-    options.watch.say("the output is complete already, nothing is left to do")
+    options.monitor.say("the output is complete already, nothing is left to do")
     checkpoint = options.checkpoint
     from_rank_0(
-        farm, lambda: checkpoint.finish(result) if checkpoint and checkpoint.shared else None
+        farm, lambda: checkpoint.finish(result) if checkpoint and checkpoint.is_shared else None
     )
     farm.share(result.to_bytes())
     return result
@@ -286,7 +287,7 @@ def _open(
 ) -> _EngineFactory:
     """Open this rank's engine; where one rank cannot, all refuse."""
     real = wanted is not None and wanted.backend is not None
-    device: Device = "cpu" if real else device_of(farm, options.device)
+    device: Device = "cpu" if real else choose_rank_device(farm, options.device)
 
     def make() -> Any:
         check_threads(limits.threads, len(usable_cores()))
@@ -315,7 +316,9 @@ def _prepare(plan: Plan | None, options: RunOptions) -> ExactRun | ShotsRun:
         except FolderGoneError:
             if options.checkpoint is None:
                 raise
-            options = replace(options, previous=options.checkpoint.found(plan.config["mode"]))
+            options = replace(
+                options, previous=options.checkpoint.load_previous(plan.config["mode"])
+            )
 
 
 def check_plan(plan: object, ranks: int) -> Plan:

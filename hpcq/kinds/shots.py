@@ -25,9 +25,9 @@ from hpcq.reconstruction.estimation.counts import Counts, unpack
 from hpcq.reconstruction.estimation.variant_batches import Task
 from hpcq.results.result import PartialProgress, Result, ResultDetails, Stage
 from hpcq.results.sampling_record import SamplingRecord
-from hpcq.runs.checkpoint import summary_of_request
-from hpcq.runs.collective import check_outcome
+from hpcq.runs.checkpoint import request_summary
 from hpcq.runs.options import RunOptions
+from hpcq.runs.outcome import check_outcome
 from hpcq.runs.provenance import RunAccounting
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class ShotsRun:
     def finished(self) -> Result | None:
         """The result, where jobs share one and it is there: then none adds shots of its own."""
         previous, checkpoint = self.options.previous, self.options.checkpoint
-        if previous is None or checkpoint is None or not checkpoint.shared:
+        if previous is None or checkpoint is None or not checkpoint.is_shared:
             return None
         return previous if previous.status == "complete" else None
 
@@ -82,7 +82,7 @@ class ShotsRun:
         Raises:
             HpcqError: If it is stopped, tasks fail, or the precision is out of reach.
         """
-        watch, schedule = self.options.watch, self.schedule
+        watch, schedule = self.options.monitor, self.schedule
         work, payload = self.order.worker(engine), b""
         in_subprocess: bool | None = None
         begun, before, start = len(schedule.rounds), schedule.shots, time.perf_counter()
@@ -122,9 +122,9 @@ class ShotsRun:
             accounting.end("measure")
             return self._result("partial", accounting, (Stage(name, done),))
 
-        self.options.watch.begin(name, partial)
-        outcome = coordinator.run(farmed, done, self.options.watch, name)
-        self.options.watch.end_line()
+        self.options.monitor.begin_phase(name, partial)
+        outcome = coordinator.run(farmed, done, self.options.monitor, name)
+        self.options.monitor.end_line()
         accounting.end("measure")
         check_outcome(outcome, self.options.checkpoint, partial)
         return _gathered(step, tasks, done)
@@ -185,16 +185,16 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
         sampling = sampling_again(record, plan, sampling.budget) or sampling
     fingerprint = shots_fingerprint(plan, sampling, wanted)
     if record is not None:
-        asked = summary_of_request(options.previous), RequestSummary.by(plan)
+        asked = request_summary(options.previous), RequestSummary.by(plan)
         check_same_run(record.fingerprint, fingerprint, "shots", *asked)
         _check_variants(record, sampling, options.previous, plan)
     checkpoint = options.checkpoint
-    over = checkpoint is not None and checkpoint.shared and record is not None
+    over = checkpoint is not None and checkpoint.is_shared and record is not None
     if unfinished is not None or over:
         _check_budget(options.previous, plan)
     if checkpoint is not None:
         budget = {name: str(plan.config[name]) for name in _BUDGET}
-        checkpoint.agree({**fingerprint, **budget}, RequestSummary.by(plan))
+        checkpoint.agree_on_run({**fingerprint, **budget}, RequestSummary.by(plan))
     seed = plan.config["seed"]
     uses = sampling.sources.uses
     names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))

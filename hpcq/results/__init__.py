@@ -1,11 +1,11 @@
 """Results as HDF5 files; the only package that imports h5py."""
 
-from hpcq.results.hdf5_files import seal_of
-from hpcq.results.hdf5_progress import read_progress
+from hpcq.results.hdf5_files import read_seal
+from hpcq.results.hdf5_progress import load_stages
 from hpcq.results.hdf5_results import (
     check_output,
-    fingerprint_in,
     load,
+    load_fingerprint,
     load_progress,
     load_summary,
     rewrite,
@@ -14,12 +14,12 @@ from hpcq.results.hdf5_results import (
 
 __all__ = [
     "check_output",
-    "fingerprint_in",
     "load",
+    "load_fingerprint",
     "load_progress",
+    "load_stages",
     "load_summary",
-    "read_progress",
+    "read_seal",
     "rewrite",
     "save",
-    "seal_of",
 ]

@@ -107,7 +107,7 @@ def _check_seal(raw: io.BufferedReader, name: str) -> None:
     raw.seek(0)
 
 
-def seal_of(path: Path) -> bytes:
+def read_seal(path: Path) -> bytes:
     """Return what tells a file from every other version of it; nothing if there is none."""
     try:
         with os.fdopen(open_sidecar(path), "rb") as raw:

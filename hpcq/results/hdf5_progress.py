@@ -11,7 +11,7 @@ import numpy as np
 from hpcq.parallel.tasks import MAX_TASKS, FinishedTasks, TaskResults
 from hpcq.results.hdf5_files import open_sealed
 from hpcq.results.hdf5_plain import PlainGroup
-from hpcq.results.hdf5_texts import numbered
+from hpcq.results.hdf5_texts import numbered_groups
 from hpcq.results.result import PartialProgress, Stage
 
 
@@ -38,14 +38,14 @@ def write_unfinished(unfinished: PartialProgress, file: h5py.File) -> None:
             start += len(batch.data)
 
 
-def read_progress(path: Path) -> list[dict[str, Any]]:
+def load_stages(path: Path) -> list[dict[str, Any]]:
     """Return the name, the total and the number done of each stage of an unfinished run."""
     with open_sealed(path) as file:
-        return progress_in(file)
+        return read_stages(file)
 
 
-def progress_in(file: PlainGroup) -> list[dict[str, Any]]:
-    """Return what :func:`read_progress` does, of an open file."""
+def read_stages(file: PlainGroup) -> list[dict[str, Any]]:
+    """Return what :func:`load_stages` does, of an open file."""
     if "unfinished" not in file:
         return []
     return [
@@ -54,7 +54,7 @@ def progress_in(file: PlainGroup) -> list[dict[str, Any]]:
             "total": _number_of_tasks(own, "total"),
             "done": _number_of_tasks(own, "done"),
         }
-        for own in numbered(file["unfinished/stages"])
+        for own in numbered_groups(file["unfinished/stages"])
     ]
 
 
@@ -62,7 +62,7 @@ def read_unfinished(file: PlainGroup) -> PartialProgress:
     """Read what is done."""
     group = file["unfinished"]
     stages = []
-    for own in numbered(group["stages"]):
+    for own in numbered_groups(group["stages"]):
         finished = FinishedTasks(_number_of_tasks(own, "total"), str(own.attrs["dtype"]))
         tasks, sizes, data = own["tasks"][()], own["sizes"][()], own["data"][()]
         batch = TaskResults(0, tasks, sizes, np.zeros(len(tasks)), data)

@@ -21,7 +21,7 @@ from hpcq.reconstruction.estimation.outcome_signals import Inversions
 from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 from hpcq.results.hdf5_plain import PlainGroup
 from hpcq.results.hdf5_summary import check_fingerprint, read_numbers
-from hpcq.results.hdf5_texts import numbered, text, texts
+from hpcq.results.hdf5_texts import decode_text, numbered_groups, pauli_texts
 from hpcq.results.sampling_record import SamplingRecord
 
 _NONE = -1
@@ -74,19 +74,19 @@ def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Sampling
         SampledTensor(
             subcircuits[uses.index(number)],
             tuple(
-                parse_string(text(own), int(source.attrs["num_qubits"]), "strings")
+                parse_string(decode_text(own), int(source.attrs["num_qubits"]), "strings")
                 for own in source["strings"][()]
             ),
             bool(source.attrs["lean"]),
         )
-        for number, source in enumerate(numbered(group["sources"]))
+        for number, source in enumerate(numbered_groups(group["sources"]))
     )
     parts = tuple(_or_none(piece.attrs["part"]) for piece in pieces)
     if not {use for use in uses if use is not None} <= set(range(len(sources))):
         raise ValueError(f"{group.name}: a subcircuit has a source that is not there")
     mode = str(group.attrs["mode"])
     rounds: list[Any] = []
-    for measured in numbered(group["rounds"]):
+    for measured in numbered_groups(group["rounds"]):
         weight = float(measured.attrs["weight"])
         if not 0 < weight < math.inf:
             raise ValueError(f"{measured.name}: its weight is {weight}, expected a number above 0")
@@ -174,12 +174,12 @@ def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None
             )
         ]
     )
-    group["strings"] = texts(tensor.strings, tensor.subcircuit.num_qubits)
+    group["strings"] = pauli_texts(tensor.strings, tensor.subcircuit.num_qubits)
     group["masks"] = tensor.string_masks
     group["projector_masks"] = tensor.projector_masks
     group["projector_values"] = tensor.projector_values
     bases = (tuple(sorted(basis.items())) for basis in tensor.bases)
-    group["bases"] = texts(bases, tensor.subcircuit.num_qubits)
+    group["bases"] = pauli_texts(bases, tensor.subcircuit.num_qubits)
     reads = np.zeros((len(tensor.bases), len(tensor.strings)), dtype=bool)
     for basis, strings in enumerate(tensor.measured_strings):
         reads[basis, list(strings)] = True

@@ -23,11 +23,11 @@ from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Edge, Port, Subcircuit
 from hpcq.results.hdf5_files import FORMAT, FORMAT_VERSION, is_result, open_sealed, write_sealed
 from hpcq.results.hdf5_plain import PlainGroup
-from hpcq.results.hdf5_progress import progress_in, read_unfinished, write_unfinished
+from hpcq.results.hdf5_progress import read_stages, read_unfinished, write_unfinished
 from hpcq.results.hdf5_records import read_record, write_record
 from hpcq.results.hdf5_summary import read_fingerprint, read_numbers, read_summary
-from hpcq.results.hdf5_texts import numbered, text, texts
-from hpcq.results.result import Result, ResultDetails, save_with
+from hpcq.results.hdf5_texts import decode_text, numbered_groups, pauli_texts
+from hpcq.results.result import Result, ResultDetails, set_writer
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -61,7 +61,7 @@ def check_output(path: Path) -> Path:
     return check_writable(path, "output", is_result, "whole hpcq result")
 
 
-save_with(save)
+set_writer(save)
 
 
 def load(path: str | Path) -> Result:
@@ -75,13 +75,16 @@ def load(path: str | Path) -> Result:
     """
     with open_sealed(Path(path)) as file:
         summary = read_summary(file)
-        pieces = numbered(file.get("subcircuits", {}))
+        pieces = numbered_groups(file.get("subcircuits", {}))
         circuit, *circuits = _circuits([file["circuit"], *(group["qpy"] for group in pieces)], path)
         observables = tuple(
             Observable(
                 name,
                 tuple(
-                    (parse_string(text(pauli), circuit.num_qubits, "paulis"), float(coefficient))
+                    (
+                        parse_string(decode_text(pauli), circuit.num_qubits, "paulis"),
+                        float(coefficient),
+                    )
                     for pauli, coefficient in zip(
                         group["paulis"][()],
                         read_numbers(group["coefficients"], (None,)),
@@ -89,7 +92,7 @@ def load(path: str | Path) -> Result:
                     )
                 ),
             )
-            for name, group in zip(summary.names, numbered(file["observables"]), strict=True)
+            for name, group in zip(summary.names, numbered_groups(file["observables"]), strict=True)
         )
         subcircuits, strings, tensors = [], [], []
         for group, own in zip(pieces, circuits, strict=True):
@@ -104,24 +107,26 @@ def load(path: str | Path) -> Result:
             )
             width = int(group.attrs["num_qubits"])
             strings.append(
-                tuple(parse_string(text(s), width, "strings") for s in group["strings"][()])
+                tuple(parse_string(decode_text(s), width, "strings") for s in group["strings"][()])
             )
             size = subcircuits[-1].tensor_dimension
             shape = (len(strings[-1]), size, size)
             tensors.append(read_numbers(group["tensor"], shape, "c") if "tensor" in group else None)
         details = ResultDetails(
             circuit,
-            Cuts.from_json(text(file["cuts"][()])),
+            Cuts.from_json(decode_text(file["cuts"][()])),
             observables,
             _cones(file, observables),
             tuple(subcircuits),
-            _edges(text(file["edges"][()])),
+            _edges(decode_text(file["edges"][()])),
             tuple(strings),
             tuple(tensors),
             read_record(file, subcircuits) if "sampling" in file else None,
             read_fingerprint(file),
             read_unfinished(file) if "unfinished" in file else None,
-            tuple(read_numbers(own, (None, 5)) for own in numbered(file.get("timelines", {}))),
+            tuple(
+                read_numbers(own, (None, 5)) for own in numbered_groups(file.get("timelines", {}))
+            ),
         )
         return Result(
             summary.names,
@@ -146,10 +151,10 @@ def load_progress(path: str | Path) -> tuple[Result, list[dict[str, Any]]]:
     The checksum of a file takes as long as reading it, so both come from one look.
     """
     with open_sealed(Path(path)) as file:
-        return read_summary(file), progress_in(file)
+        return read_summary(file), read_stages(file)
 
 
-def fingerprint_in(path: Path) -> dict[str, str]:
+def load_fingerprint(path: Path) -> dict[str, str]:
     """Return what the run of a file is known by; nothing if there is no file.
 
     Raises:
@@ -218,7 +223,9 @@ def _write_details(details: ResultDetails, file: h5py.File) -> None:
     for number, observable in enumerate(details.observables):
         group = file["observables"].create_group(str(number))
         group.attrs["name"] = observable.name
-        group["paulis"] = texts((own for own, _ in observable.terms), details.circuit.num_qubits)
+        group["paulis"] = pauli_texts(
+            (own for own, _ in observable.terms), details.circuit.num_qubits
+        )
         cones = [details.cone_of.get(pauli, 0) for pauli, _ in observable.terms]
         group["cones"] = np.array(cones, dtype=np.int64)
         group["coefficients"] = np.array([c for _, c in observable.terms], dtype=float)
@@ -230,7 +237,7 @@ def _write_details(details: ResultDetails, file: h5py.File) -> None:
         group.attrs["ports"] = json.dumps([_port_json(port) for port in subcircuit.ports])
         group.attrs["cone"] = subcircuit.cone
         group["qpy"] = np.frombuffer(qpy.dump(subcircuit.circuit), dtype=np.uint8)
-        group["strings"] = texts(details.strings[number], subcircuit.num_qubits)
+        group["strings"] = pauli_texts(details.strings[number], subcircuit.num_qubits)
         tensor = details.tensors[number]
         if tensor is None:
             continue
@@ -291,7 +298,7 @@ def _edges(text: str) -> tuple[Edge, ...]:
 def _cones(file: PlainGroup, observables: Iterable[Observable]) -> dict[PauliString, int]:
     """Return the light cone of every term."""
     cones = {}
-    for group, observable in zip(numbered(file["observables"]), observables, strict=True):
+    for group, observable in zip(numbered_groups(file["observables"]), observables, strict=True):
         if "cones" in group:
             for (pauli, _), cone in zip(observable.terms, group["cones"][()], strict=True):
                 cones[pauli] = int(cone)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpcq.core.limits import MAX_MEMORY, MIN_MEMORY
 from hpcq.results.hdf5_plain import PlainGroup
-from hpcq.results.hdf5_texts import numbered
+from hpcq.results.hdf5_texts import numbered_groups
 from hpcq.results.result import Result
 
 _DEEPEST = 20
@@ -33,7 +33,9 @@ def read_summary(file: PlainGroup) -> Result:
     Raises:
         ValueError: Something in it is not what a run writes.
     """
-    names = tuple(_text(group.attrs["name"], "name") for group in numbered(file["observables"]))
+    names = tuple(
+        _text(group.attrs["name"], "name") for group in numbered_groups(file["observables"])
+    )
     status = _text(file.attrs["status"], "status")
     if status not in ("complete", "partial"):
         raise ValueError(f"status is {status[:40]!r}, expected complete or partial")

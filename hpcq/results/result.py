@@ -178,7 +178,7 @@ def _no_format(_: Result, path: Path) -> None:
 _write: Callable[[Result, Path], None] = _no_format
 
 
-def save_with(write: Callable[[Result, Path], None]) -> None:
+def set_writer(write: Callable[[Result, Path], None]) -> None:
     """Set what :meth:`Result.save` calls.
 
     A file format has to know results, so results do not import one: it registers itself.

@@ -1,1 +1,7 @@
-"""A run as a job: what it may use, when it stops, what it saves, and what it costs."""
+"""The frame of a run: checkpoints, stops, progress, provenance and what all ranks agree on.
+
+A task farm's outcome and the reasons to stop enter; an output file, a status beside it and errors
+that are the same on every rank leave. An output is replaced only by the run that wrote it, and all
+or nothing; a run that was stopped goes on with the same command. Kinds of runs use this package,
+which knows none of them.
+"""

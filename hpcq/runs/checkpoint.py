@@ -1,4 +1,4 @@
-"""The output of a run: written now and then while it goes on, and never over another run's."""
+"""The output file of a run: saved from time to time, and never over the file of another run."""
 
 from __future__ import annotations
 
@@ -20,85 +20,93 @@ from hpcq.planning.fingerprint import RequestSummary
 if TYPE_CHECKING:
     from hpcq.results.result import Result
 
-DEFAULT_SECONDS = 60.0
-_SHARE = 50.0
-"""How many times longer than it took to write a file, it is until the next time, at least."""
+DEFAULT_CHECKPOINT_SECONDS = 60.0
+"""Pause between checkpoints; longer: less time to save, and more work lost with a killed run."""
+
+_MIN_PAUSE_FACTOR = 50.0
+"""Minimum pause between checkpoints, in multiples of the last write time: at most 2 % overhead."""
 
 STATUS_SECONDS = 2.0
-"""How often a run says how it stands."""
+"""Pause between writes of the status file; shorter: more load on the file system."""
 
 _NUMBER = (int, float)
-_STATUS: dict[str, Any] = {
+_STATUS_TYPES: dict[str, Any] = {
     **{"phase": str, "done": int, "total": int, "rate": _NUMBER, "seconds_left": _NUMBER},
     **{"ranks": int, "idle": _NUMBER, "failed": int, "time": float, "host": str, "pid": int},
 }
-"""What every status says, and of what type."""
+"""Keys of every status, and the types of their values."""
 
 _MAX_TEXT, _MAX_NUMBER = 200, 10**15
+"""Characters of a text and size of an integer that are believed in a status that others wrote."""
 
 
 class Checkpoint:
-    """Keeps one run's output file up to date.
+    """The output file of one run, which the run resumes from and saves to.
 
-    The file is what the run found, or what it wrote last. If it is neither, another run has been
-    at work on it meanwhile: it is left alone, and this one goes on beside it.
+    If another run has changed the file in the meantime, its file is kept, and this run goes on
+    with a new file beside it.
 
     Args:
         path: The file, as :func:`hpcq.results.check_output` returned it.
-        seconds: How often to write it while the run goes on.
+        seconds: Pause between saves.
+
+    Attributes:
+        path: The file that is written.
+        requested_path: The file that was asked for; differs once another run has changed it.
+        save_seconds: Duration of the last save.
     """
 
-    shared = False
-    """Whether other jobs are at work on the same result."""
+    is_shared = False
+    """Whether other jobs compute the same result."""
 
-    def __init__(self, path: Path, seconds: float = DEFAULT_SECONDS) -> None:
-        from hpcq.results import seal_of
+    def __init__(self, path: Path, seconds: float = DEFAULT_CHECKPOINT_SECONDS) -> None:
+        from hpcq.results import read_seal
 
-        self.path = self.begun = path
-        self.took = 0.0
+        self.path = self.requested_path = path
+        self.save_seconds = 0.0
         self._seconds = seconds
-        self._last, self._told = time.monotonic(), -math.inf
-        self._seal = seal_of(path)
+        self._last_save, self._last_status = time.monotonic(), -math.inf
+        self._seal = read_seal(path)
 
     @classmethod
-    def of(cls, path: str | Path, seconds: float = DEFAULT_SECONDS) -> Checkpoint:
-        """Return the checkpoint of a file.
+    def open(cls, path: str | Path, seconds: float = DEFAULT_CHECKPOINT_SECONDS) -> Checkpoint:
+        """Return the checkpoint of an output file, which need not exist yet.
 
         Raises:
-            InputError: If it cannot be written, or something is there that hpcq did not write.
+            InputError: If it cannot be written, exists but hpcq did not write it, or is shared.
         """
         from hpcq.results import check_output
 
-        place = check_output(Path(path))
-        if shared_folder(place).is_dir():
+        output = check_output(Path(path))
+        if shared_folder(output).is_dir():
             raise InputError(
-                f"output: {printable_path(place)!r} is shared by several jobs, which keep "
-                f"{shared_folder(place).name!r}; expected --shared, or another file"
+                f"output: {printable_path(output)!r} is shared by several jobs, which keep "
+                f"{shared_folder(output).name!r}; expected --shared, or another file"
             )
-        return cls(place, seconds)
+        return cls(output, seconds)
 
-    def found(self, mode: str) -> Result | None:
-        """Return what the file holds already, if a run may go on from it.
+    def load_previous(self, mode: str) -> Result | None:
+        """Return the result in the file, for the run to go on from; None if there is no file.
 
         Args:
             mode: ``exact`` or ``shots``.
 
         Raises:
-            InputError: If it holds what must not be lost.
+            InputError: If the result has the other mode.
         """
         from hpcq.results import load
 
-        self.check(mode)
+        self.check_mode(mode)
         return load(self.path) if self.path.exists() else None
 
-    def check(self, mode: str) -> None:
-        """Make sure that the file may be replaced by a run that goes on from it.
+    def check_mode(self, mode: str) -> None:
+        """Make sure that the file holds nothing, or a result of the same mode.
 
         Args:
             mode: ``exact`` or ``shots``.
 
         Raises:
-            InputError: If it holds what must not be lost.
+            InputError: If it holds a result of the other mode, which the run would replace.
         """
         from hpcq.results import load_summary
 
@@ -106,84 +114,98 @@ class Checkpoint:
             return
         held = load_summary(self.path).config.get("mode", "exact")
         if held != mode:
-            words = {"exact": "an exact result", "shots": "shots"}
-            wish = {"exact": "an exact run", "shots": "shots"}
+            contents = {"exact": "an exact result", "shots": "shots"}
+            runs = {"exact": "an exact run", "shots": "shots"}
             raise InputError(
-                f"output: {printable_path(self.path)!r} holds {words[held]}, which {wish[mode]} "
+                f"output: {printable_path(self.path)!r} holds {contents[held]}, which {runs[mode]} "
                 "would replace; expected another file"
             )
 
-    def settings(self, previous: Result | None) -> Mapping[str, Any] | None:
-        """Return what an earlier start, or another job, planned with; None if there was none."""
+    def planned_settings(self, previous: Result | None) -> Mapping[str, Any] | None:
+        """Return the configuration to plan with again, of an earlier start or another job.
+
+        Args:
+            previous: Result of the earlier starts, as :meth:`load_previous` returned it.
+        """
         return None if previous is None else previous.config
 
-    def settle(self, config: Mapping[str, Any]) -> None:
-        """Hear what is planned with."""
+    def publish_settings(self, config: Mapping[str, Any]) -> None:
+        """Tell other jobs which configuration to plan with; for shared outputs."""
 
-    def agree(self, fingerprint: Mapping[str, str], asked: RequestSummary | None = None) -> None:
-        """Hear which run it is."""
+    def agree_on_run(
+        self, fingerprint: Mapping[str, str], request: RequestSummary | None = None
+    ) -> None:
+        """Make sure that all jobs compute the same run; for shared outputs."""
 
     def withdraw(self) -> None:
-        """Leave nothing of a run that does not begin."""
+        """Remove all traces of a run that does not begin; for shared outputs."""
 
     @property
-    def due(self) -> bool:
-        """Whether it is time to write: then, or when that has taken 2 percent of the time."""
-        wait = max(self._seconds, _SHARE * self.took)
-        return time.monotonic() - self._last >= wait
+    def is_due(self) -> bool:
+        """Whether it is time to save."""
+        pause = max(self._seconds, _MIN_PAUSE_FACTOR * self.save_seconds)
+        return time.monotonic() - self._last_save >= pause
 
     def save(self, result: Result) -> Path:
-        """Write the file, and return where to."""
-        from hpcq.results import rewrite, seal_of
+        """Write the file, or a new one if another run has changed it; return its path.
 
-        begun = time.monotonic()
-        if os.path.lexists(self.path) and seal_of(self.path) != self._seal:
-            beside = (
+        Raises:
+            NotWrittenError: If it cannot be written; the old file is kept.
+        """
+        from hpcq.results import read_seal, rewrite
+
+        start = time.monotonic()
+        if os.path.lexists(self.path) and read_seal(self.path) != self._seal:
+            candidates = (
                 self.path.with_name(f"{self.path.stem}.{n}{self.path.suffix}")
                 for n in range(1, 10**6)
             )
-            other = next(own for own in beside if not os.path.lexists(own))
+            other = next(path for path in candidates if not os.path.lexists(path))
             write_stderr(
                 f"hpcq: {printable_path(self.path)} was changed by another run meanwhile and is "
-                f"kept; this one goes on with --output {printable_path(other)}"
+                f"kept; this run goes on with --output {printable_path(other)}"
             )
             self.path = other
         rewrite(result, self.path)
-        self._seal = seal_of(self.path)
-        self._last = time.monotonic()
-        self.took = self._last - begun
+        self._seal = read_seal(self.path)
+        self._last_save = time.monotonic()
+        self.save_seconds = self._last_save - start
         return self.path
 
     def finish(self, result: Result) -> None:
-        """Write the whole result; see :meth:`save`."""
+        """Save the complete result and remove the status file; see :meth:`save`."""
         try:
             self.save(result)
         finally:
-            self.forget_status()
+            self.remove_status()
 
-    def try_to_save(self, make: Callable[[], Result]) -> None:
-        """Write the file while the run goes on; if that fails, say so and go on."""
+    def try_to_save(self, partial: Callable[[], Result]) -> None:
+        """Save a partial result; if that fails, print a warning and go on."""
         try:
-            self.save(make())
+            self.save(partial())
         except HpcqError as error:
-            self._last = time.monotonic()
+            self._last_save = time.monotonic()
             write_stderr(f"hpcq: warning: not saved: {' '.join(str(error).split())}")
 
-    # -------------------------------------------------------------- the status beside it
+    # ----------------------------------------------------------------- the status file
 
-    def tell(self, status: Mapping[str, Any], *, now: bool = False) -> None:
-        """Write beside the file how the run stands, every few seconds."""
-        if not now and time.monotonic() - self._told < STATUS_SECONDS:
+    def write_status(self, status: Mapping[str, Any], *, now: bool = False) -> None:
+        """Write the status file, if it is time; errors are ignored.
+
+        Args:
+            status: The status, as JSON values.
+            now: Whether to write even if the last status is recent.
+        """
+        if not now and time.monotonic() - self._last_status < STATUS_SECONDS:
             return
-        self._told = time.monotonic()
-        place = status_file(self.path)
+        self._last_status = time.monotonic()
         content = {**status, **self.origin()}
         with suppress(OSError):
-            write_sidecar(place, json.dumps(content).encode())
+            write_sidecar(status_file(self.path), json.dumps(content).encode())
 
     @staticmethod
     def origin() -> dict[str, Any]:
-        """Return who says so, and when."""
+        """Return the time and the process that a status comes from."""
         return {
             "time": time.time(),
             "host": here(),
@@ -192,51 +214,52 @@ class Checkpoint:
             "slurm_job": os.environ.get("SLURM_JOB_ID"),
         }
 
-    def forget_status(self) -> None:
-        """Remove what was written beside the file."""
+    def remove_status(self) -> None:
+        """Remove the status file."""
         with suppress(OSError):
             status_file(self.path).unlink()
 
 
 def shared_folder(path: Path) -> Path:
-    """Return the folder beside an output in which several jobs keep what they have done."""
+    """Return the folder beside an output in which jobs that share it keep their results."""
     return path.with_name(f"{path.name}.parts")
 
 
 def status_file(path: Path) -> Path:
-    """Return the file beside an output that says how the run stands."""
+    """Return the status file beside an output."""
     return path.with_name(f".{path.name}.status")
 
 
 def read_status(path: Path) -> dict[str, Any] | None:
-    """Read how the run that writes a file stands; None if nothing says so."""
+    """Return the status of the run that writes an output; None if there is no valid one."""
     try:
-        return checked_status(json.loads(read_sidecar(status_file(path))))
+        return check_status(json.loads(read_sidecar(status_file(path))))
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def checked_status(told: object) -> dict[str, Any] | None:
-    """Return what a run said of itself, whoever it was; None if that is no status.
+def check_status(content: object) -> dict[str, Any] | None:
+    """Return the content of a status file that anybody may have written; None if it is no status.
 
-    What is not known of a run is left out, and no text does anything to a terminal.
+    Values of other types than text and number are left out, long texts are cut off, and texts hold
+    no characters that a terminal acts on.
     """
-    if not isinstance(told, dict):
+    if not isinstance(content, dict):
         return None
     plain: dict[str, Any] = {}
-    for name, value in told.items():
+    for name, value in content.items():
         if isinstance(value, str):
             plain[printable(name)] = printable(value[:_MAX_TEXT])
         elif value is None or isinstance(value, float) or _is_number(value):
             plain[printable(name)] = value
-    good = all(isinstance(plain.get(name), kind) for name, kind in _STATUS.items())
-    return plain if good and plain["pid"] > 0 else None
+    is_valid = all(isinstance(plain.get(name), kind) for name, kind in _STATUS_TYPES.items())
+    return plain if is_valid and plain["pid"] > 0 else None
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int) and abs(value) < _MAX_NUMBER
 
 
-def summary_of_request(result: Result | None) -> RequestSummary | None:
-    """Return what a result was asked for."""
+def request_summary(result: Result | None) -> RequestSummary | None:
+    """Return a summary of the request that a result answers; None without a result."""
     return None if result is None else RequestSummary(result.names, result.config)

@@ -1,4 +1,4 @@
-"""How a run is to be done, beside its plan."""
+"""Options of a run that are not part of its plan."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from hpcq.runs.checkpoint import Checkpoint
 
 
-def _none(result: Result) -> None:
+def _ignore(result: Result) -> None:
     """Do nothing with a result."""
 
 
 @dataclass(frozen=True, eq=False)
 class RunOptions:
-    """How a run is to be done; :func:`hpcq.kinds.running.run` says what the first four are.
+    """Options of a run; :func:`hpcq.kinds.running.run` describes the first four.
 
     Attributes:
-        device: Where Aer runs.
-        noise: Of the simulation.
-        backend: A device.
-        previous: What is there already.
+        device: Where Aer simulates: auto, cpu or gpu.
+        noise: Noise model of simulated shots.
+        backend: Hardware, or a sampler, that takes the shots instead of Aer.
+        previous: Result to go on from.
         checkpoint: Keeps the output, on rank 0.
-        watch: Looks on.
-        finish: Is given the result on rank 0 before the other ranks are dismissed.
+        monitor: Shows progress, writes checkpoints and stops the run.
+        on_result: Called on rank 0 with the result, before the other ranks are dismissed.
     """
 
     device: str = "auto"
@@ -37,13 +37,13 @@ class RunOptions:
     backend: Any = None
     previous: Result | None = None
     checkpoint: Checkpoint | None = None
-    watch: ProgressMonitor = field(
+    monitor: ProgressMonitor = field(
         default_factory=lambda: ProgressMonitor(StopConditions(environment={}))
     )
-    finish: Callable[[Result], None] = _none
+    on_result: Callable[[Result], None] = _ignore
 
     @property
-    def for_shots(self) -> list[str]:
-        """Names of those that are given and only for runs with shots."""
-        named = {"noise": self.noise, "backend": self.backend}
-        return [name for name, value in named.items() if value is not None]
+    def shot_only_options(self) -> list[str]:
+        """Names of the given options that only runs with shots have."""
+        options = {"noise": self.noise, "backend": self.backend}
+        return [name for name, value in options.items() if value is not None]

@@ -1,4 +1,4 @@
-"""Looking on while a farm works: lines of progress, checkpoints, and orders to stop."""
+"""The progress monitor: it shows progress, writes checkpoints and stops the run."""
 
 from __future__ import annotations
 
@@ -15,73 +15,82 @@ if TYPE_CHECKING:
     from hpcq.runs.checkpoint import Checkpoint
 
 _LINE_SECONDS = 5.0
+"""Pause between lines of progress in a log; longer: shorter logs."""
+
 _BAR_SECONDS = 0.2
-_BAR = 24
+"""Pause between updates of the bar on a terminal."""
+
+_BAR_WIDTH = 24
+"""Characters of a full bar."""
 
 
 class ProgressMonitor:
-    """Watches the runs of a farm for one command.
+    """Called with the progress of a farm's runs; the same monitor serves all of one command.
 
     Args:
-        signs: Signs that it has to stop.
-        checkpoint: Keeps the output; None if there is none.
-        stream: Where progress is shown; None for nowhere.
+        stop_conditions: When to stop.
+        checkpoint: Keeps the output; None without an output.
+        stream: Where to show progress; None for nowhere.
+
+    Attributes:
+        phase: The current phase of the run.
+        partial: Returns the partial result that a checkpoint saves; None while there is none.
     """
 
     def __init__(
         self,
-        signs: StopConditions,
+        stop_conditions: StopConditions,
         checkpoint: Checkpoint | None = None,
         stream: TextIO | None = None,
     ) -> None:
-        self.signs = signs
+        self.stop_conditions = stop_conditions
         self.checkpoint = checkpoint
         self.phase = ""
         self.partial: Callable[[], Result] | None = None
         self._stream = stream
-        self._terminal = stream is not None and stream.isatty()
-        self._last = time.monotonic()
-        self._shown = False
+        self._is_terminal = stream is not None and stream.isatty()
+        self._last_shown = time.monotonic()
+        self._has_open_line = False
 
     @property
     def deadline(self) -> float | None:
-        """Until when tasks may run."""
-        return self.signs.deadline
+        """Until when tasks may run, on the clock of ``time.monotonic``; None without a limit."""
+        return self.stop_conditions.deadline
 
     def __call__(self, standing: Progress) -> StopRequest | None:
-        """Look."""
+        """Show progress and write a checkpoint, each if it is time; return a request to stop."""
         self._show(standing)
         if self.checkpoint is not None:
-            self.checkpoint.tell(self.status(standing))
-            if self.partial is not None and self.checkpoint.due:
+            self.checkpoint.write_status(self.status(standing))
+            if self.partial is not None and self.checkpoint.is_due:
                 self.checkpoint.try_to_save(self.partial)
-                self.signs.saving_takes(self.checkpoint.took)
-        return self.signs.stop
+                self.stop_conditions.note_save_seconds(self.checkpoint.save_seconds)
+        return self.stop_conditions.stop_request
 
-    def begin(self, phase: str, partial: Callable[[], Result] | None = None) -> None:
+    def begin_phase(self, phase: str, partial: Callable[[], Result] | None = None) -> None:
         """Begin a phase of the run.
 
         Args:
-            phase: What is being done, in a word.
-            partial: Makes the result that is saved while it goes on.
+            phase: Its name, one word.
+            partial: Returns the partial result to save while the phase lasts.
         """
         self.end_line()
         self.phase, self.partial = phase, partial
-        self._last = time.monotonic()
+        self._last_shown = time.monotonic()
 
     def say(self, line: str) -> None:
-        """Say something in a line of its own."""
+        """Print a message on its own line."""
         self.end_line()
         self._write(f"hpcq: {printable_lines(line)}\n")
 
     def end_line(self) -> None:
-        """End the line of a bar."""
-        if self._shown:
+        """End the line of the bar, if it is shown."""
+        if self._has_open_line:
             self._write("\n")
-        self._shown = False
+        self._has_open_line = False
 
     def _write(self, text: str) -> None:
-        """Write, as long as anybody listens."""
+        """Write to the stream; after an error, such as a closed pipe, never again."""
         try:
             if self._stream is not None:
                 self._stream.write(text)
@@ -89,44 +98,44 @@ class ProgressMonitor:
         except (OSError, ValueError):
             self._stream = None
 
-    def status(self, standing: Progress) -> dict[str, Any]:
-        """Return how a run stands, as plain values."""
-        done = standing.finished.num_done
+    def status(self, progress: Progress) -> dict[str, Any]:
+        """Return the progress as JSON values, for a status file."""
+        done = progress.finished.num_done
         return {
             "phase": self.phase,
             "done": done,
-            "total": standing.total,
-            "rate": round(standing.rate, 3),
-            "seconds": round(standing.seconds, 3),
-            "seconds_left": round(standing.seconds_left, 3),
-            "idle": round(standing.idle, 4),
-            "ranks": standing.ranks,
-            "failed": standing.failed,
+            "total": progress.total,
+            "rate": round(progress.rate, 3),
+            "seconds": round(progress.seconds, 3),
+            "seconds_left": round(progress.seconds_left, 3),
+            "idle": round(progress.idle, 4),
+            "ranks": progress.ranks,
+            "failed": progress.failed,
         }
 
-    def _show(self, standing: Progress) -> None:
+    def _show(self, progress: Progress) -> None:
         now = time.monotonic()
-        wait = _BAR_SECONDS if self._terminal else _LINE_SECONDS
-        if self._stream is None or now - self._last < wait:
+        pause = _BAR_SECONDS if self._is_terminal else _LINE_SECONDS
+        if self._stream is None or now - self._last_shown < pause:
             return
-        self._last = now
-        done, total = standing.finished.num_done, standing.total
-        failed = f", {standing.failed} failed" if standing.failed else ""
+        self._last_shown = now
+        done, total = progress.finished.num_done, progress.total
+        failed = f", {progress.failed} failed" if progress.failed else ""
         line = (
-            f"{self.phase}: {done}/{total} tasks, {standing.rate:.3g}/s, "
-            f"{duration(standing.seconds_left)} left, {standing.ranks} ranks, "
-            f"{100 * standing.idle:.0f}% idle{failed}"
+            f"{self.phase}: {done}/{total} tasks, {progress.rate:.3g}/s, "
+            f"{format_duration(progress.seconds_left)} left, {progress.ranks} ranks, "
+            f"{100 * progress.idle:.0f}% idle{failed}"
         )
-        if self._terminal:
-            filled = _BAR * done // max(1, total)
-            self._write(f"\r\x1b[K[{'=' * filled:<{_BAR}}] {line}")
-            self._shown = True
+        if self._is_terminal:
+            filled = _BAR_WIDTH * done // max(1, total)
+            self._write(f"\r\x1b[K[{'=' * filled:<{_BAR_WIDTH}}] {line}")
+            self._has_open_line = True
         else:
             self._write(f"hpcq: {printable_lines(line)}\n")
 
 
-def duration(seconds: float) -> str:
-    """Write a duration for people."""
+def format_duration(seconds: float) -> str:
+    """Return a duration as text in a unit that suits it, such as ``12 min``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 6000:

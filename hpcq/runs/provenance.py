@@ -1,4 +1,4 @@
-"""How a result came about: where, with what, how long each phase took, and what that cost."""
+"""The provenance of a result: hosts, versions, seconds of each phase, and their cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
     from hpcq.results.result import Result
 
-_SLURM = (
+_SLURM_VARIABLES = (
     "SLURM_JOB_ID",
     "SLURM_STEP_ID",
     "SLURM_JOB_NAME",
@@ -27,81 +27,88 @@ _SLURM = (
 
 
 class PhaseTimer:
-    """Seconds of each phase."""
+    """Stopwatch of a run's phases.
+
+    Attributes:
+        seconds: Seconds of each phase so far.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def end(self, phase: str) -> None:
-        """End a phase, or a part of it; the next one begins."""
+        """Add the seconds since the last call to a phase."""
         now = time.perf_counter()
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + now - self._last, 6)
         self._last = now
 
 
 class RunAccounting:
-    """What a run costs, in all the times that it was started.
+    """The cost of a run, in this start and in those before that it goes on from.
 
     Args:
         farm: The ranks.
-        where: Each rank's host and engine, as words.
-        threads: Cores that each rank takes.
-        timer: The phases so far.
-        ledger: What the ranks did.
-        previous: What an earlier start left; None if there was none.
+        rank_engines: For each rank its host and its engine, separated by a space.
+        threads: Cores that each rank uses.
+        timer: Phases of this start so far.
+        ledger: Work of the ranks in this start.
+        previous: Result of the earlier starts; None for the first.
     """
 
     def __init__(
         self,
         farm: Farm,
-        where: Sequence[str],
+        rank_engines: Sequence[str],
         threads: int,
         timer: PhaseTimer,
         ledger: Ledger,
         previous: Result | None = None,
     ) -> None:
-        self._farm, self._where, self._threads = farm, where, threads
-        self._laps, self._ledger = timer, ledger
-        self._before: list[dict[str, Any]] = []
+        self._farm, self._rank_engines, self._threads = farm, rank_engines, threads
+        self._timer, self._ledger = timer, ledger
+        self._earlier_starts: list[dict[str, Any]] = []
         self._timelines: tuple[NDArray[np.float64], ...] = ()
         if previous is not None and previous.details is not None:
-            self._before = list(previous.provenance.get("starts", []))
+            self._earlier_starts = list(previous.provenance.get("starts", []))
             self._timelines = previous.details.timelines
 
     def end(self, phase: str) -> None:
-        """End a phase, or a part of it."""
-        self._laps.end(phase)
+        """Add the seconds since the last call to a phase; see :meth:`PhaseTimer.end`."""
+        self._timer.end(phase)
 
     def provenance(self) -> dict[str, Any]:
-        """Return everything as plain values."""
-        starts = [*self._before, self._start()]
+        """Return the provenance of the result as JSON values."""
+        starts = [*self._earlier_starts, self._start()]
         return {
-            "hosts": sorted({name.split()[0] for name in self._where}),
-            "devices": [name.split(maxsplit=1)[1] for name in self._where],
+            "hosts": sorted({engine.split()[0] for engine in self._rank_engines}),
+            "devices": [engine.split(maxsplit=1)[1] for engine in self._rank_engines],
             "ranks": self._farm.size,
-            "seconds": dict(self._laps.seconds),
+            "seconds": dict(self._timer.seconds),
             "versions": versions(),
-            "slurm": {name: os.environ[name] for name in _SLURM if name in os.environ},
+            "slurm": {name: os.environ[name] for name in _SLURM_VARIABLES if name in os.environ},
             "account": _total(starts),
             "starts": starts,
         }
 
     def timelines(self) -> tuple[NDArray[np.float64], ...]:
-        """Return what ranks did and when, for every start."""
-        own = self._ledger.table()
-        return (*self._timelines, own) if len(own) else self._timelines
+        """Return for each start that did any work what its ranks computed and when.
+
+        See :class:`hpcq.results.result.ResultDetails` for the columns.
+        """
+        timeline = self._ledger.table()
+        return (*self._timelines, timeline) if len(timeline) else self._timelines
 
     def _start(self) -> dict[str, Any]:
-        """Return what this start cost."""
-        seconds = sum(self._laps.seconds.values())
+        """Return the cost of this start."""
+        seconds = sum(self._timer.seconds.values())
         ranks = self._farm.size
-        gpus = sum("gpu" in name.split(maxsplit=1)[1] for name in self._where)
+        gpus = sum("gpu" in engine.split(maxsplit=1)[1] for engine in self._rank_engines)
         busy = sum(self._ledger.busy.values())
         return {
             "ranks": ranks,
-            "seconds": dict(self._laps.seconds),
-            "rank_seconds": {k: round(v * ranks, 6) for k, v in self._laps.seconds.items()},
+            "seconds": dict(self._timer.seconds),
+            "rank_seconds": {k: round(v * ranks, 6) for k, v in self._timer.seconds.items()},
             "core_seconds": round(seconds * ranks * self._threads, 6),
             "gpu_seconds": round(seconds * gpus, 6),
             "busy_seconds": round(busy, 6),
@@ -113,14 +120,14 @@ class RunAccounting:
 
 
 def _total(starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up what all starts cost."""
+    """Return the sum of the starts' costs; ranks are not added up."""
     total: dict[str, Any] = {}
     for start in starts:
         for name, value in start.items():
             if isinstance(value, Mapping):
-                own = total.setdefault(name, {})
+                sums = total.setdefault(name, {})
                 for key, seconds in value.items():
-                    own[key] = round(own.get(key, 0.0) + seconds, 6)
+                    sums[key] = round(sums.get(key, 0.0) + seconds, 6)
             elif name != "ranks":
                 total[name] = round(total.get(name, 0.0) + value, 6)
     return total

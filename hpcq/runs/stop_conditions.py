@@ -17,44 +17,52 @@ from hpcq.core.system import slurm_seconds_left
 from hpcq.parallel.coordinator import StopRequest
 
 DEFAULT_SIGNAL = "SIGUSR1"
-_HURRY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOP_AT_ONCE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 _GRACE_SECONDS = 6.0
-"""How long tasks that are out may take to finish after the signal to stop."""
+"""How long leased tasks may still take after the stop signal.
+
+Larger: fewer tasks have to be computed again. Smaller: more of the time left is for saving.
+"""
 
 _MARGIN_SECONDS, _MIN_MARGIN = 10.0, 0.5
-"""How long before the end to stop, at most and at least."""
+"""Seconds before the end of the time at which to stop, at most and at least; a tenth of a time
+limit between these. Larger: a save that takes long is more likely to end in time."""
 
 
 def read_signal(name: str) -> signal.Signals:
     """Return a signal by its name, with or without SIG.
 
     Raises:
-        InputError: If it is none, or one that cannot be caught.
+        InputError: If there is no such signal, or it cannot be caught.
     """
     name = str(getattr(name, "name", name))
     full = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
-    found = getattr(signal, full, None)
+    number = getattr(signal, full, None)
     fatal = ("SIGKILL", "SIGSTOP", "SIGSEGV", "SIGCHLD", "SIGILL", "SIGFPE", "SIGBUS")
-    if not isinstance(found, signal.Signals) or full in fatal:
+    if not isinstance(number, signal.Signals) or full in fatal:
         raise InputError(
             f"stop_signal: {name[:40]!r}, expected a signal that can be caught, such as USR1"
         )
-    return found
+    return number
 
 
 class StopConditions:
-    """Watches for signs that a run has to stop, while its context lasts.
+    """Context manager that catches signals and watches the time for a reason to stop a run.
 
-    SIGTERM, SIGINT and SIGHUP mean at once, the stop signal that a few seconds are left for tasks
-    that are out; a second SIGINT interrupts. No task begins that is not likely to end before the
-    time is over, less what it takes to save.
+    SIGTERM, SIGINT and SIGHUP stop the run at once; the stop signal leaves a few seconds to leased
+    tasks; a second SIGINT raises KeyboardInterrupt. The deadline leaves time to save: no task
+    begins that is predicted to end after it.
 
     Args:
-        seconds: Time limit; None for none.
-        stop_signal: Name of the signal that asks to stop.
-        environment: Where SLURM says when the allocation ends, or which it is.
+        seconds: Time limit; None without one.
+        stop_signal: Name of the signal that stops the run.
+        environment: Variables in which SLURM gives the end of the allocation, or its job ID.
         since: When the time limit began to count, on the clock of ``time.monotonic``.
-        asks: Whether to look for the end of the allocation; only rank 0 needs to know.
+        check_allocation: Whether to look for the end of the allocation; only rank 0 has to.
+
+    Attributes:
+        abort: Called with the reason when a signal arrives; see :meth:`before_start`.
 
     Raises:
         InputError: If the limit is no number above 0, or there is no such signal.
@@ -67,14 +75,14 @@ class StopConditions:
         environment: Mapping[str, str] = os.environ,
         *,
         since: float | None = None,
-        asks: bool = True,
+        check_allocation: bool = True,
     ) -> None:
         self._signal = read_signal(stop_signal)
-        self._stop: StopRequest | None = None
+        self._request: StopRequest | None = None
         self._interrupted = False
-        self._before: dict[signal.Signals, Any] = {}
+        self._previous_handlers: dict[signal.Signals, Any] = {}
         self._save_seconds = 0.0
-        self.give_up: Callable[[str], None] | None = None
+        self.abort: Callable[[str], None] | None = None
         now = time.monotonic()
         ends = []
         if seconds is not None:
@@ -82,58 +90,64 @@ class StopConditions:
             end = (now if since is None else since) + limit
             margin = min(_MARGIN_SECONDS, max(_MIN_MARGIN, limit / 10))
             ends.append((end - margin, f"the time limit of {limit:g} s"))
-        left = slurm_seconds_left(environment) if asks else None
-        if left is not None:
-            ends.append((now + left - _MARGIN_SECONDS, "the end of the SLURM allocation"))
-        self._end, self._why = min(ends, default=(float("inf"), ""))
+        remaining = slurm_seconds_left(environment) if check_allocation else None
+        if remaining is not None:
+            ends.append((now + remaining - _MARGIN_SECONDS, "the end of the SLURM allocation"))
+        self._end, self._end_reason = min(ends, default=(float("inf"), ""))
 
     def __enter__(self) -> StopConditions:
+        # Python allows signal handlers only in the main thread.
         if threading.current_thread() is threading.main_thread():
-            for own in dict.fromkeys((*_HURRY, self._signal)):
-                if own != signal.SIGHUP or signal.getsignal(own) != signal.SIG_IGN:
-                    self._before[own] = signal.signal(own, self._heard)
+            for number in dict.fromkeys((*_STOP_AT_ONCE, self._signal)):
+                # nohup sets SIGHUP to be ignored, and that stays so.
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._previous_handlers[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for own, handler in self._before.items():
-            signal.signal(own, handler)
-        self._before.clear()
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
+        self._previous_handlers.clear()
 
     @contextmanager
-    def giving_up(self, give_up: Callable[[str], None]) -> Iterator[None]:
-        """While the context lasts there is nothing to save: a signal ends the run by a call."""
-        self.give_up = give_up
+    def before_start(self, abort: Callable[[str], None]) -> Iterator[None]:
+        """Call a function when a signal arrives within the context: there is nothing to save yet.
+
+        Args:
+            abort: Ends the run; its argument is the reason.
+        """
+        self.abort = abort
         try:
             yield
         finally:
-            self.give_up = None
+            self.abort = None
 
     @property
     def deadline(self) -> float | None:
-        """Until when tasks may run, on the clock of ``time.monotonic``; None for ever."""
+        """Until when tasks may run, on the clock of ``time.monotonic``; None without a limit."""
         return None if self._end == float("inf") else self._end - 2 * self._save_seconds
 
     @property
-    def stop(self) -> StopRequest | None:
-        """The order to stop, if there is a reason to."""
+    def stop_request(self) -> StopRequest | None:
+        """Why and by when to stop; None if there is no reason to."""
         deadline = self.deadline
-        if self._stop is None and deadline is not None and time.monotonic() >= deadline:
-            return StopRequest(f"{self._why} is near", deadline)
-        return self._stop
+        if self._request is None and deadline is not None and time.monotonic() >= deadline:
+            return StopRequest(f"{self._end_reason} is near", deadline)
+        return self._request
 
-    def saving_takes(self, seconds: float) -> None:
-        """Note how long it takes to save."""
+    def note_save_seconds(self, seconds: float) -> None:
+        """Note how long a save took, so that the deadline leaves time for another."""
         self._save_seconds = max(self._save_seconds, seconds)
 
-    def _heard(self, number: int, _frame: FrameType | None) -> None:
-        own = signal.Signals(number)
-        reason = f"{own.name} was received"
-        if self.give_up is not None:
-            self.give_up(reason)
-        if own == signal.SIGINT:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        received = signal.Signals(number)
+        reason = f"{received.name} was received"
+        if self.abort is not None:
+            self.abort(reason)
+        if received == signal.SIGINT:
             if self._interrupted:
                 raise KeyboardInterrupt
             self._interrupted = True
-        until = time.monotonic() + (0.0 if own in _HURRY else _GRACE_SECONDS)
-        if self._stop is None or until < self._stop.until:
-            self._stop = StopRequest(reason, until)
+        until = time.monotonic() + (0.0 if received in _STOP_AT_ONCE else _GRACE_SECONDS)
+        if self._request is None or until < self._request.until:
+            self._request = StopRequest(reason, until)

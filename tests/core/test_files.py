@@ -23,7 +23,7 @@ from hpcq.parallel.tasks import FinishedTasks, TaskResults
 from hpcq.runs.checkpoint import Checkpoint, read_status, status_file
 from hpcq.runs.shared.folder import SharedFolder
 from hpcq.runs.shared.result_files import read_part, write_part
-from hpcq.runs.status import members_of
+from hpcq.runs.status import read_members
 
 VICTIM = b"somebody's thesis"
 
@@ -134,7 +134,7 @@ def test_the_status_of_a_run(plant: Plant, tmp_path: Path, victim: Path) -> None
     assert read_status(output) is None
     assert main(["status", str(output)]) == 2
     said = {"phase": "x", "done": 1, "total": 2, "rate": 1.0, "seconds_left": 1.0, "ranks": 1}
-    Checkpoint(output).tell({**said, "idle": 0.0, "failed": 0}, now=True)
+    Checkpoint(output).write_status({**said, "idle": 0.0, "failed": 0}, now=True)
     told = read_status(output)
     assert (told is None) == (plant is _folder)
 
@@ -142,7 +142,7 @@ def test_the_status_of_a_run(plant: Plant, tmp_path: Path, victim: Path) -> None
 def test_nothing_is_written_through_the_old_name_of_a_status(tmp_path: Path, victim: Path) -> None:
     output = tmp_path / "out.h5"
     (tmp_path / f".out.h5.status.{os.getpid()}").symlink_to(victim)
-    Checkpoint(output).tell({}, now=True)
+    Checkpoint(output).write_status({}, now=True)
     assert status_file(output).is_file()
 
 
@@ -152,15 +152,15 @@ def test_members_of_a_shared_folder(plant: Plant, tmp_path: Path, victim: Path) 
     for name in ("member.x", "claim.a.0", "plan", f"part.x.{folder.name}.1"):
         plant(folder.path / name, victim)
     (folder.path / f".member.{folder.name}.{folder.name}").symlink_to(victim)
-    folder.tell(now=True)
+    folder.update_member(now=True)
     assert list(folder.members()) == [folder.name]
-    assert not list(members_of(folder.path))
-    assert not folder.take("a")
-    assert folder.recall("plan") is None
+    assert not list(read_members(folder.path))
+    assert not folder.claim_or_take_over("a")
+    assert folder.read_values("plan") is None
     assert read_part(folder.path / f"part.x.{folder.name}.1") is None
     with suppress(OSError):
-        folder.remember("plan", {"memory_bytes": 1})
-        assert folder.recall("plan") == {"memory_bytes": 1}
+        folder.write_values("plan", {"memory_bytes": 1})
+        assert folder.read_values("plan") == {"memory_bytes": 1}
 
 
 @planted
@@ -228,7 +228,7 @@ def test_a_folder_elsewhere_keeps_what_is_not_of_the_run(tmp_path: Path) -> None
     (home / "letters").write_text("dear")
     (tmp_path / "out.h5.parts").symlink_to(home)
     folder = SharedFolder(tmp_path / "out.h5.parts")
-    folder.remember("plan", {})
+    folder.write_values("plan", {})
     folder.claim("a")
     folder.remove()
     assert sorted(entry.name for entry in home.iterdir()) == ["letters", "member.files"]
@@ -297,4 +297,4 @@ def test_words_of_members_are_looked_at(tmp_path: Path) -> None:
     folder = SharedFolder(tmp_path / "out.h5.parts")
     for number, said in enumerate(([], {"standing": 3}, {"standing": {"pid": "x"}}, "a" * 10)):
         (folder.path / f"member.{number}").write_text(json.dumps(said))
-    assert not list(members_of(folder.path))
+    assert not list(read_members(folder.path))

@@ -269,7 +269,7 @@ def test_every_rank_ends_with_the_same_error(
     np.testing.assert_allclose(values, 1.0, atol=1e-10)
 
 
-@pytest.mark.parametrize("where", ["from_rank_0", "on_every_rank"])
+@pytest.mark.parametrize("where", ["from_rank_0", "all_ranks_or_none"])
 @pytest.mark.parametrize("kind", ["HpcqError", "NotWrittenError", "MemoryLimitError"])
 def test_all_refuse_with_the_same_class(where: str, kind: str) -> None:
     from mpi4py import MPI
@@ -277,7 +277,7 @@ def test_all_refuse_with_the_same_class(where: str, kind: str) -> None:
     from hpcq.core import errors
     from hpcq.parallel.mpi import MpiFarm
     from hpcq.parallel.world import ending_the_job
-    from hpcq.runs import collective as together
+    from hpcq.runs import collective
 
     farm = MpiFarm(MPI.COMM_WORLD)
 
@@ -287,7 +287,7 @@ def test_all_refuse_with_the_same_class(where: str, kind: str) -> None:
 
     def ask() -> None:
         with ending_the_job(farm):
-            getattr(together, where)(farm, make)
+            getattr(collective, where)(farm, make)
 
     ends = _ends(ask)
     assert {name for name, _ in ends} == {kind}

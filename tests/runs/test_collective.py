@@ -9,7 +9,7 @@ import pytest
 
 from hpcq.core import errors
 from hpcq.core.errors import HpcqError
-from hpcq.runs.collective import _joint_refusal, closing_of, result_of
+from hpcq.runs.collective import _join_errors, decode_result, encode_error
 from hpcq.runs.shared.folder import FolderGoneError
 
 KINDS = [
@@ -24,10 +24,10 @@ def test_the_same_reasons_are_said_once_and_none_is_lost() -> None:
         ("InputError", "e", "no GPU"),
         ("", "e", ""),
     ]
-    kind, text = _joint_refusal([json.dumps(own) for own in said])
+    kind, text = _join_errors([json.dumps(own) for own in said])
     assert kind == "InputError"
     assert text == "ranks 3-17, 20 on b, e: no GPU; rank 19 on d: no Aer"
-    assert _joint_refusal([json.dumps(("InputError", "a", "wrong"))] * 4) == (
+    assert _join_errors([json.dumps(("InputError", "a", "wrong"))] * 4) == (
         "InputError",
         "wrong (all 4 ranks)",
     )
@@ -36,7 +36,7 @@ def test_the_same_reasons_are_said_once_and_none_is_lost() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_rank_raises_what_rank_0_ends_with(kind: type[HpcqError]) -> None:
     with pytest.raises(HpcqError) as caught:
-        result_of(closing_of(kind("why: «it» ended")))
+        decode_result(encode_error(kind("why: «it» ended")))
     assert type(caught.value) is kind
     assert str(caught.value) == "why: «it» ended"
     assert caught.value.exit_code == kind.exit_code
@@ -45,5 +45,5 @@ def test_every_rank_raises_what_rank_0_ends_with(kind: type[HpcqError]) -> None:
 
 def test_an_inner_error_is_told_by_the_public_one_above_it() -> None:
     with pytest.raises(HpcqError, match="was removed meanwhile") as caught:
-        result_of(closing_of(FolderGoneError(Path("out.parts"))))
+        decode_result(encode_error(FolderGoneError(Path("out.parts"))))
     assert type(caught.value) is HpcqError

@@ -28,12 +28,12 @@ def test_a_signal_asks_to_stop_soon_or_at_once(own: str, least: float, most: flo
     nohup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
     before = signal.getsignal(read_signal(own))
     with StopConditions(environment={}) as signs:
-        assert signs.stop is None
+        assert signs.stop_request is None
         assert signs.deadline is None
         os.kill(os.getpid(), read_signal(own))
-        assert signs.stop is not None
-        assert own in signs.stop.reason
-        assert least < signs.stop.until - time.monotonic() < most
+        assert signs.stop_request is not None
+        assert own in signs.stop_request.reason
+        assert least < signs.stop_request.until - time.monotonic() < most
     assert signal.getsignal(read_signal(own)) == before
     signal.signal(signal.SIGHUP, nohup)
 
@@ -49,7 +49,7 @@ def test_a_second_interrupt_interrupts() -> None:
 def test_another_stop_signal_may_be_named() -> None:
     with StopConditions(stop_signal="USR2", environment={}) as signs:
         os.kill(os.getpid(), signal.SIGUSR2)
-        assert signs.stop is not None
+        assert signs.stop_request is not None
 
 
 def test_the_earlier_of_limit_and_allocation_counts() -> None:
@@ -60,11 +60,11 @@ def test_the_earlier_of_limit_and_allocation_counts() -> None:
     limit = StopConditions(100.0, environment=end)
     assert limit.deadline is not None
     early = limit.deadline
-    limit.saving_takes(20.0)
+    limit.note_save_seconds(20.0)
     assert limit.deadline < early - 30
     over = StopConditions(0.3, environment={})
-    assert over.stop is not None
-    assert "time limit" in over.stop.reason
+    assert over.stop_request is not None
+    assert "time limit" in over.stop_request.reason
     assert StopConditions(environment={"SLURM_JOB_END_TIME": "soon"}).deadline is None
 
 
@@ -82,6 +82,6 @@ def test_what_slurm_does_not_say_is_not_heard(end: str) -> None:
 def test_before_the_work_begins_a_signal_ends_the_run() -> None:
     said: list[str] = []
     with StopConditions(environment={}) as signs:
-        with signs.giving_up(said.append):
+        with signs.before_start(said.append):
             os.kill(os.getpid(), signal.SIGTERM)
         assert said == ["SIGTERM was received"]

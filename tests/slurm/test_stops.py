@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpcq.core.errors import HpcqError
-from hpcq.runs.status import status_of
+from hpcq.runs.status import read_run_status
 from tests.kill_and_resume import value_of, write_circuit
 from tests.slurm.conftest import Cluster
 from tests.support.launch import hpcq
@@ -25,7 +25,7 @@ OFTEN = ("--checkpoint-seconds", "0.5")
 def done_tasks(output: Path) -> int:
     """Tasks that are saved."""
     try:
-        return sum(stage["done"] for stage in status_of(output).get("stages", []))
+        return sum(stage["done"] for stage in read_run_status(output).get("stages", []))
     except HpcqError:
         return 0
 

@@ -5,7 +5,7 @@ import socket
 import sys
 
 from hpcq.parallel.world import open_farm
-from hpcq.runs.collective import _take_gpu
+from hpcq.runs.rank_devices import _take_gpu
 
 farm = open_farm()
 _take_gpu(farm, "gpu")

@@ -1,4 +1,4 @@
-"""Which of a stage's tasks this job computes, while others compute the rest."""
+"""Division of a stage's tasks into blocks, of which each job claims some."""
 
 from __future__ import annotations
 
@@ -21,40 +21,48 @@ if TYPE_CHECKING:
     from hpcq.parallel.scheduler import Scheduler
 
 FLUSH_SECONDS = 30.0
-"""How often results are written for the others."""
+"""Pause between writes of results for the other jobs; longer: more work lost with a killed job."""
 
 _BLOCK_SECONDS = 5.0
-_MAX_BLOCKS, _MIN_BLOCKS = 4096, 64
-_AHEAD_SECONDS = 1.0
-"""Work that a job has claimed and not begun, at least, as long as there is any."""
+"""Predicted duration of a block; longer: fewer claims, shorter: less work lost with a job."""
 
-_LOOK_SECONDS = 1.0
-"""How often to look for what others have done."""
+_MAX_BLOCKS, _MIN_BLOCKS = 4096, 64
+"""Bounds of the number of blocks; more: more claim files, fewer: less to share among many jobs."""
+
+_AHEAD_SECONDS = 1.0
+"""Minimum work that a job has claimed and not begun; more: its ranks never wait for a claim."""
+
+_SYNC_SECONDS = 1.0
+"""Minimum pause between reads of the other jobs' results and claims."""
+
+_MIN_PAUSE_FACTOR = 20.0
+"""Minimum pause between such reads, in multiples of the last one's duration: at most 5 % of the
+time."""
 
 _ESTIMATE_SECONDS = 5.0
-_WARN_SECONDS = 30.0
-_PART_BYTES = 1 << 26
-"""Results that are written again go into parts of about this size."""
+"""Age at which the estimate of the remaining cost is computed again."""
 
-_LOOK_SHARE = 20.0
-"""How many times longer than it took to look, it is until the next time, at least."""
+_WARN_SECONDS = 30.0
+"""Pause between warnings, so that a file system that fails does not flood the log."""
+
+_PART_BYTES = 1 << 26
+"""Bytes of results in each part that is written again; larger: fewer files, more memory."""
 
 
 class SharedStage:
     """One stage of a run, such as its simulations, shared with other jobs.
 
-    The tasks are divided into blocks, in the same way by every job. A job claims the next block
-    that nobody has, so that it always has some work ahead; when none is left, those whose owner is
-    gone.
+    Every job divides the tasks into the same blocks. A job claims the next free block whenever it
+    is about to run out of work; when none is free, blocks of jobs that are dead or have left.
 
     Args:
-        folder: What is shared.
+        folder: The shared folder.
         stage: The stage's name, the same for every job.
         tasks: All its tasks.
-        finished: Results; those of others are added.
-        flush_seconds: How often to write what this job has found.
-        renew: Makes the folder anew after somebody removed it; raises FolderGoneError if the
-            others did, because all is done.
+        finished: Results; those of other jobs are added.
+        flush_seconds: Pause between writes of this job's results.
+        restore_folder: Makes the folder again after it was removed; raises FolderGoneError if
+            another job removed it because all is done.
     """
 
     def __init__(
@@ -64,105 +72,113 @@ class SharedStage:
         tasks: Tasks,
         finished: FinishedTasks,
         flush_seconds: float = FLUSH_SECONDS,
-        renew: Callable[[], None] | None = None,
+        restore_folder: Callable[[], None] | None = None,
     ) -> None:
         self._folder, self._finished = folder, finished
-        self._renew = renew or folder.join
+        self._restore_folder = restore_folder or folder.join
         self._flush_seconds = flush_seconds
         self._costs = tasks.costs
         starts = block_starts(tasks.costs, tasks.affinity)
         self._blocks = list(
             zip(starts.tolist(), [*starts[1:].tolist(), len(tasks.costs)], strict=True)
         )
-        self._parts = f"part.{digest([stage, len(tasks.costs)])[:12]}."
-        self._claims = f"{digest([stage, starts.tolist()])[:12]}."
-        self._open = self._by_size()
-        self._read: set[str] = set()
-        self._saved = np.zeros(len(tasks.costs), dtype=bool)
-        self._doubtful: set[str] = set()
-        self._mine: list[TaskResults] = []
-        self._own: set[int] = set()
-        self._written = 0
-        self._next_look, self._more = -float("inf"), True
+        self._part_prefix = f"part.{digest([stage, len(tasks.costs)])[:12]}."
+        self._claim_prefix = f"{digest([stage, starts.tolist()])[:12]}."
+        self._unfinished_blocks = self._longest_tasks_first()
+        self._read_parts: set[str] = set()
+        self._is_saved = np.zeros(len(tasks.costs), dtype=bool)
+        self._jobs_with_damaged_parts: set[str] = set()
+        self._unsaved: list[TaskResults] = []
+        self._claimed_blocks: set[int] = set()
+        self._parts_written = 0
+        self._next_sync, self._has_more = -float("inf"), True
         self._estimated, self._missing_cost = -float("inf"), 0.0
         self._flushed = time.monotonic()
         self._warned = -float("inf")
 
     def note(self, batch: TaskResults, new: Numbers) -> None:
-        """Note what this job has found, and which of its tasks nobody had found before."""
-        again = len(batch.tasks) - len(new)
-        self._folder.count(len(new), again, float(batch.seconds.sum()))
-        if len(new):
-            self._mine.append(batch.only(np.isin(batch.tasks, new)) if again else batch)
-
-    def meet(self, scheduler: Scheduler, *, stopping: bool = False) -> bool:
-        """Look at what others do, and claim more for this job where it runs short.
+        """Keep results of this job for the next write.
 
         Args:
-            scheduler: This job's.
-            stopping: Whether the job is about to stop, and claims nothing more.
+            batch: The results.
+            new: Those of its tasks that no job had finished before.
+        """
+        repeated = len(batch.tasks) - len(new)
+        self._folder.count_tasks(len(new), repeated, float(batch.seconds.sum()))
+        if len(new):
+            self._unsaved.append(batch.only(np.isin(batch.tasks, new)) if repeated else batch)
+
+    def meet(self, scheduler: Scheduler, *, stopping: bool = False) -> bool:
+        """Exchange results with the other jobs, and claim blocks if this job runs short of tasks.
+
+        Args:
+            scheduler: This job's scheduler.
+            stopping: Whether the job is about to stop, so that it claims no more.
 
         Returns:
-            Whether there is more to do.
+            Whether new tasks were claimed.
 
         Raises:
-            FolderGoneError: If the folder is gone: others are done.
+            FolderGoneError: If the folder is gone because the other jobs are done.
         """
-        short = scheduler.waiting_seconds < _AHEAD_SECONDS
+        runs_short = scheduler.waiting_seconds < _AHEAD_SECONDS
         now = time.monotonic()
-        if now < self._next_look and not (short and self._more):
+        if now < self._next_sync and not (runs_short and self._has_more):
             return False
         try:
-            self._folder.tell()
-            if self._mine and (short or now - self._flushed >= self._flush_seconds):
+            self._folder.update_member()
+            if self._unsaved and (runs_short or now - self._flushed >= self._flush_seconds):
                 self.flush()
-            self._take_in(scheduler)
-            self._more = not stopping and self._claim(scheduler)
+            self._read_new_parts(scheduler)
+            self._has_more = not stopping and self._claim_blocks(scheduler)
         except (OSError, NotWrittenError) as error:
-            self._excuse(error, scheduler)
-        took = time.monotonic() - now
-        self._next_look = now + max(_LOOK_SECONDS, _LOOK_SHARE * took)
-        return self._more
+            self._go_on_alone(error, scheduler)
+        seconds = time.monotonic() - now
+        self._next_sync = now + max(_SYNC_SECONDS, _MIN_PAUSE_FACTOR * seconds)
+        return self._has_more
 
     def seconds_left(self, scheduler: Scheduler) -> float:
-        """Estimate how long all tasks that are missing take all jobs."""
+        """Estimate how many seconds the jobs together need for the unfinished tasks."""
         now = time.monotonic()
         if now - self._estimated > _ESTIMATE_SECONDS:
             self._estimated = now
             names = self._folder.members()
-            jobs = max(1, sum(self._folder.lives(name) for name in names))
+            jobs = max(1, sum(self._folder.is_alive(name) for name in names))
             self._missing_cost = float(self._costs[~self._finished.done].sum()) / jobs
         return scheduler.pace * self._missing_cost / max(1, len(scheduler.workers))
 
     def end(self, *, complete: bool) -> None:
-        """End: write what the others still need.
+        """Write the results that the other jobs do not have yet.
+
+        Args:
+            complete: Whether all tasks are finished; a failed write is then only a warning.
 
         Raises:
-            FolderGoneError: If the others are done.
-            NotWrittenError: If this job stops and what it has found cannot be written.
+            FolderGoneError: If the other jobs are done.
+            NotWrittenError: If this job stops and its results cannot be written.
         """
         try:
             try:
                 self.flush()
                 if not complete:
-                    self._take_in(None)
+                    self._read_new_parts(None)
             except OSError:
                 if self._folder.path.is_dir():
                     raise
-                self._make_anew(None)
+                self._restore_all(None)
         except FolderGoneError:
             raise
         except (OSError, HpcqError) as error:
-            words = " ".join(str(error).split())
+            reason = " ".join(str(error).split())
             if not complete:
-                raise NotWrittenError(f"shared: not all that is done is saved: {words}") from None
-            self._warn(words)
+                raise NotWrittenError(f"shared: not all that is done is saved: {reason}") from None
+            self._warn(reason)
 
-    def _excuse(self, error: Exception, scheduler: Scheduler) -> None:
-        """Go on without the others for a while; if the folder is gone, make it anew."""
+    def _go_on_alone(self, error: Exception, scheduler: Scheduler) -> None:
+        """Warn and go on without the other jobs for now; restore the folder if it is gone."""
         if not self._folder.path.is_dir():
             try:
-                self._make_anew(scheduler)
+                self._restore_all(scheduler)
                 return
             except FolderGoneError:
                 raise
@@ -170,138 +186,149 @@ class SharedStage:
                 error = another
         self._warn(" ".join(str(error).split()))
 
-    def _warn(self, words: str) -> None:
+    def _warn(self, reason: str) -> None:
         if time.monotonic() - self._warned >= _WARN_SECONDS:
             self._warned = time.monotonic()
-            write_stderr(f"hpcq: warning: shared: {words.removeprefix('shared: ')}; tried again")
+            write_stderr(f"hpcq: warning: shared: {reason.removeprefix('shared: ')}; tried again")
 
-    # ------------------------------------------------------------- what others removed
+    # ------------------------------------------------------ folders and parts that vanished
 
-    def _make_anew(self, scheduler: Scheduler | None) -> None:
-        """Make the folder anew, with all that this job has and had claimed.
+    def _restore_all(self, scheduler: Scheduler | None) -> None:
+        """Make the folder again, with this job's claims and all results that it has.
 
         Raises:
-            FolderGoneError: If it is gone because the others are done.
+            FolderGoneError: If it is gone because the other jobs are done.
         """
-        self._renew()
+        self._restore_folder()
         name = printable_path(self._folder.path)
         write_stderr(f"hpcq: {name} was removed; it is made anew with all that this job has")
-        for block in self._own:
-            if len(self._missing(block)):
-                self._folder.claim(f"{self._claims}{block}")
+        for block in self._claimed_blocks:
+            if len(self._unfinished_tasks(block)):
+                self._folder.claim(f"{self._claim_prefix}{block}")
         self.restore(scheduler)
 
     def restore(self, scheduler: Scheduler | None) -> None:
-        """Write again what this job has and what is in no part any more, whoever found it.
+        """Write all results that this job has and no part holds any more, whoever computed them.
 
         Args:
-            scheduler: This job's; None where it is done with this stage.
+            scheduler: This job's scheduler; None if it is done with this stage.
         """
-        self._read.clear()
-        self._saved[:] = False
-        self._take_in(scheduler)
+        self._read_parts.clear()
+        self._is_saved[:] = False
+        self._read_new_parts(scheduler)
         batches: list[TaskResults] = []
         for batch in self._finished.kept():
-            lost = ~self._saved[batch.tasks]
+            lost = ~self._is_saved[batch.tasks]
             if lost.any():
                 batches.append(batch.only(lost))
-            if sum(own.data.nbytes for own in batches) > _PART_BYTES:
+            if sum(lost_batch.data.nbytes for lost_batch in batches) > _PART_BYTES:
                 self._write(batches)
         self._write(batches)
-        self._mine = [own for own in self._mine if not self._saved[own.tasks].all()]
+        self._unsaved = [batch for batch in self._unsaved if not self._is_saved[batch.tasks].all()]
 
     def flush(self) -> None:
-        """Write what this job has found for the others."""
-        if self._mine:
-            self._folder.tell(now=True)
-            self._write(self._mine)
+        """Write this job's results for the other jobs."""
+        if self._unsaved:
+            self._folder.update_member(now=True)
+            self._write(self._unsaved)
         self._flushed = time.monotonic()
 
     def _write(self, batches: list[TaskResults]) -> None:
-        """Write a part, and forget the batches that are in it now."""
+        """Write batches to a part, and remove them from the list."""
         if not batches:
             return
-        self._written += 1
-        place = self._folder.path / f"{self._parts}{self._folder.name}.{self._written}"
+        self._parts_written += 1
+        name = f"{self._part_prefix}{self._folder.name}.{self._parts_written}"
         joined = TaskResults.joined(batches)
-        write_part(place, joined)
-        self._read.add(place.name)
-        self._saved[joined.tasks] = True
+        write_part(self._folder.path / name, joined)
+        self._read_parts.add(name)
+        self._is_saved[joined.tasks] = True
         batches.clear()
 
-    def _take_in(self, scheduler: Scheduler | None) -> None:
-        """Read what others have found."""
-        names = self._folder.names(self._parts)
-        if not self._read.issubset(names):
+    def _read_new_parts(self, scheduler: Scheduler | None) -> None:
+        """Add the results of the other jobs' new parts."""
+        names = self._folder.file_names(self._part_prefix)
+        if not self._read_parts.issubset(names):
             write_stderr("hpcq: parts were removed; what this job has of them is written again")
             self.restore(scheduler)
             return
         for name in names:
-            if name in self._read:
+            if name in self._read_parts:
                 continue
-            self._read.add(name)
+            self._read_parts.add(name)
             batch = read_part(self._folder.path / name)
             if batch is None or not self._finished.takes(batch):
                 write_stderr(
                     f"hpcq: warning: {printable_path(name)} is damaged; its tasks are done again"
                 )
-                self._doubtful.add(name.removeprefix(self._parts).rpartition(".")[0])
+                job = name.removeprefix(self._part_prefix).rpartition(".")[0]
+                self._jobs_with_damaged_parts.add(job)
                 continue
-            self._saved[batch.tasks] = True
+            self._is_saved[batch.tasks] = True
             new = self._finished.add(batch)
             if scheduler is not None:
                 scheduler.elsewhere(new)
 
-    def _claim(self, scheduler: Scheduler) -> bool:
-        """Claim blocks until there is work ahead; return whether any was."""
+    def _claim_blocks(self, scheduler: Scheduler) -> bool:
+        """Claim blocks until this job has enough work ahead; return whether it got any."""
         if scheduler.waiting_seconds >= _AHEAD_SECONDS:
             return False
-        self._open = [block for block in self._open if len(self._missing(block))]
-        claimed = self._folder.claims(self._claims)
-        places = {block: f"{self._claims}{block}" for block in self._open}
-        free = [block for block, name in places.items() if name not in claimed]
-        left = [block for block, name in places.items() if name in claimed]
-        more = False
-        for block in [*free, *left]:
-            name, generation = places[block], claimed.get(places[block], -1) + 1
-            if block in self._own:
-                if not generation:  # somebody has removed the claim
+        self._unfinished_blocks = [
+            block for block in self._unfinished_blocks if len(self._unfinished_tasks(block))
+        ]
+        generations = self._folder.claims(self._claim_prefix)
+        names = {block: f"{self._claim_prefix}{block}" for block in self._unfinished_blocks}
+        free = [block for block, name in names.items() if name not in generations]
+        claimed = [block for block, name in names.items() if name in generations]
+        got_any = False
+        for block in [*free, *claimed]:
+            name = names[block]
+            generation = generations.get(name, -1) + 1
+            if block in self._claimed_blocks:
+                if not generation:  # somebody has removed this job's claim
                     self._folder.claim(name)
                 continue
             if generation and self._is_held(name, generation - 1):
                 continue
             if self._folder.claim(name, generation):
                 if generation:
-                    self._take_in(scheduler)  # what its owner wrote before it left
-                self._own.add(block)
-                scheduler.admit(self._missing(block))
-                more = True
+                    self._read_new_parts(scheduler)  # the owner may have written before it left
+                self._claimed_blocks.add(block)
+                scheduler.admit(self._unfinished_tasks(block))
+                got_any = True
                 if scheduler.waiting_seconds >= _AHEAD_SECONDS:
                     break
-        return more
+        return got_any
 
     def _is_held(self, name: str, generation: int) -> bool:
-        """Say whether a block is that of a job that lives, and whose parts can be read."""
-        if self._doubtful and self._folder.owner(name, generation) in self._doubtful:
+        """Say whether the owner of a claim is alive and all its parts could be read."""
+        damaged = self._jobs_with_damaged_parts
+        if damaged and self._folder.owner(name, generation) in damaged:
             return False
         return self._folder.is_held(name, generation)
 
-    def _missing(self, block: int) -> Numbers:
+    def _unfinished_tasks(self, block: int) -> Numbers:
+        """Return the unfinished tasks of a block."""
         start, stop = self._blocks[block]
-        missing: Numbers = start + np.flatnonzero(~self._finished.done_between(start, stop))
-        return missing
+        tasks: Numbers = start + np.flatnonzero(~self._finished.done_between(start, stop))
+        return tasks
 
-    def _by_size(self) -> list[int]:
-        """Return the blocks, those of the longest tasks first."""
+    def _longest_tasks_first(self) -> list[int]:
+        """Return the blocks by falling mean cost of their tasks."""
         means = [float(self._costs[start:stop].mean()) for start, stop in self._blocks]
         return [int(block) for block in np.argsort(-np.array(means), kind="stable")]
 
 
 def block_starts(costs: Seconds, affinity: Numbers | None) -> Numbers:
-    """Divide tasks into blocks of a few predicted seconds; kin stay together where they fit.
+    """Divide tasks into blocks of a few predicted seconds.
+
+    Args:
+        costs: Predicted seconds of each task, shape (tasks,).
+        affinity: Number of each task's group, shape (tasks,); a group of neighbours stays in one
+            block if it fits. None without groups.
 
     Returns:
-        The first task of every block.
+        The first task of every block, ascending.
 
     Example:
         >>> block_starts(np.full(6, 5.0), None)
@@ -310,13 +337,15 @@ def block_starts(costs: Seconds, affinity: Numbers | None) -> Numbers:
     if not len(costs):
         return np.zeros(0, dtype=np.int64)
     sums: NDArray[np.float64] = np.cumsum(np.maximum(costs, 1e-9))
-    each = max(sums[-1] / _MAX_BLOCKS, min(_BLOCK_SECONDS, sums[-1] / _MIN_BLOCKS))
-    whole = np.concatenate([[0.0], sums[:-1]])
-    number = (whole / each * (1 + 1e-12)).astype(np.int64)
-    first = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
+    block_cost = max(sums[-1] / _MAX_BLOCKS, min(_BLOCK_SECONDS, sums[-1] / _MIN_BLOCKS))
+    cost_before = np.concatenate([[0.0], sums[:-1]])
+    # Rounding errors of the sums must not move a task into the block before.
+    block = (cost_before / block_cost * (1 + 1e-12)).astype(np.int64)
+    starts = np.flatnonzero(np.append(True, block[1:] != block[:-1]))
     if affinity is not None:
-        # A block that begins in the middle of a row begins at its first task, if that is near.
-        row = np.flatnonzero(np.append(True, affinity[1:] != affinity[:-1]))
-        begins = row[np.searchsorted(row, first, "right") - 1]
-        first = np.where(whole[first] - whole[begins] < each, begins, first)
-    return np.unique(first)
+        # A block that begins within a group begins at the group's first task, if that is near.
+        group_starts = np.flatnonzero(np.append(True, affinity[1:] != affinity[:-1]))
+        group_start = group_starts[np.searchsorted(group_starts, starts, "right") - 1]
+        is_near = cost_before[starts] - cost_before[group_start] < block_cost
+        starts = np.where(is_near, group_start, starts)
+    return np.unique(starts)

@@ -1,4 +1,4 @@
-"""The output of a run that several jobs share: parts while they work, one file at the end."""
+"""The output of a shared run: parts in a folder while jobs work, one file at the end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ from hpcq.core.strict_json import digest
 from hpcq.core.system import launched_size
 from hpcq.parallel.tasks import FinishedTasks, Tasks
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_run
-from hpcq.results import check_output, fingerprint_in, load_summary
-from hpcq.runs.checkpoint import DEFAULT_SECONDS, STATUS_SECONDS, Checkpoint, shared_folder
+from hpcq.results import check_output, load_fingerprint, load_summary
+from hpcq.runs.checkpoint import (
+    DEFAULT_CHECKPOINT_SECONDS,
+    STATUS_SECONDS,
+    Checkpoint,
+    shared_folder,
+)
 from hpcq.runs.shared.blocks import FLUSH_SECONDS, SharedStage
 from hpcq.runs.shared.folder import CLAIM_SECONDS, FolderGoneError, SharedFolder
 
@@ -26,8 +31,10 @@ if TYPE_CHECKING:
     from hpcq.results.result import Result
 
 _POLL_SECONDS = 0.2
+"""Pause between looks at the folder while another job plans, or writes the result."""
+
 _PLAN, _RUN, _RESULT = "plan", "run", "result"
-_BEGINNING = {
+_INITIAL_STATUS = {
     "phase": "plan",
     "done": 0,
     "total": 0,
@@ -40,103 +47,113 @@ _BEGINNING = {
 
 
 class SharedCheckpoint(Checkpoint):
-    """Keeps the output of one of several jobs that share a run.
+    """The output of a shared run, as one of its jobs keeps it.
 
-    What is done goes to a folder beside the file. The first that has all of it writes the file,
-    and removes the folder.
+    Finished tasks go to a folder beside the file. The first job that has all of them writes the
+    file and removes the folder.
 
     Args:
         path: The file, as :func:`hpcq.results.check_output` returned it.
-        seconds: How often to write for the others.
-        claim_seconds: How long a job may be silent before others take over its tasks.
+        seconds: Pause between writes for the other jobs, at most ``FLUSH_SECONDS``.
+        claim_seconds: Silence after which other jobs take over the tasks of a job.
     """
 
-    shared = True
+    is_shared = True
 
     def __init__(
-        self, path: Path, seconds: float = DEFAULT_SECONDS, claim_seconds: float = CLAIM_SECONDS
+        self,
+        path: Path,
+        seconds: float = DEFAULT_CHECKPOINT_SECONDS,
+        claim_seconds: float = CLAIM_SECONDS,
     ) -> None:
         super().__init__(path, seconds)
         self._flush_seconds = min(seconds, FLUSH_SECONDS)
         self.folder = SharedFolder(shared_folder(path), claim_seconds)
-        self._plans = False
-        self._planned: dict[str, Any] = {}
+        self._plans_first = False
+        self._settings: dict[str, Any] = {}
         self._stages: list[SharedStage] = []
-        self._identity: Fingerprint = {}
-        self._told_run: dict[str, Any] = {}
-        self._told = -math.inf
-        self.folder.tell({"slurm_job": os.environ.get("SLURM_JOB_ID")})
-        self.tell(_BEGINNING, now=True)
+        self._fingerprint: Fingerprint = {}
+        self._run_values: dict[str, Any] = {}
+        self._last_status = -math.inf
+        self.folder.update_member({"slurm_job": os.environ.get("SLURM_JOB_ID")})
+        self.write_status(_INITIAL_STATUS, now=True)
 
     @classmethod
-    def of(
+    def open(
         cls,
         path: str | Path,
-        seconds: float = DEFAULT_SECONDS,
+        seconds: float = DEFAULT_CHECKPOINT_SECONDS,
         claim_seconds: float = CLAIM_SECONDS,
     ) -> SharedCheckpoint:
-        """Return the checkpoint of a file; see :meth:`hpcq.runs.checkpoint.Checkpoint.of`."""
+        """Return the checkpoint of an output file, and join the jobs that share it.
+
+        Raises:
+            InputError: If it cannot be written, or exists but hpcq did not write it.
+        """
         return cls(check_output(Path(path)), seconds, claim_seconds)
 
-    def found(self, mode: str) -> Result | None:
-        """Return what the file holds already."""
+    def load_previous(self, mode: str) -> Result | None:
+        """Return the result in the file; leave the folder if that is refused."""
         try:
-            return super().found(mode)
+            return super().load_previous(mode)
         except HpcqError:
             self.withdraw()
             raise
 
     def withdraw(self) -> None:
-        """Leave as if this job had never been there."""
+        """Leave the folder without a trace."""
         self.folder.withdraw()
 
     # ------------------------------------------------------------------- one plan for all
 
-    def settings(self, previous: Result | None) -> Mapping[str, Any] | None:
-        """Return what the others plan with, also if they are about to begin; None if none do."""
+    def planned_settings(self, previous: Result | None) -> Mapping[str, Any] | None:
+        """Return the configuration that the first job plans with, waiting for it if necessary.
+
+        None if this job is the first; then it publishes its own, see :meth:`publish_settings`.
+        """
         if previous is not None:
             return previous.config
-        while (known := self.folder.recall(_PLAN)) is None:
+        while (known := self.folder.read_values(_PLAN)) is None:
             try:
-                if self.folder.take(_PLAN):
-                    self._plans = True
+                if self.folder.claim_or_take_over(_PLAN):
+                    self._plans_first = True
                     return None
-                self.folder.tell()
+                self.folder.update_member()
             except OSError:
-                if self._is_over():
+                if self._is_complete_or_rejoin():
                     return load_summary(self.path).config
             time.sleep(_POLL_SECONDS)
         return known
 
-    def settle(self, config: Mapping[str, Any]) -> None:
-        """Say what to plan with, if this job is the first."""
-        self._planned = {name: config.get(name) for name in ("memory_bytes", "threads", "speeds")}
-        if self._plans:
-            self._tell_plan()
+    def publish_settings(self, config: Mapping[str, Any]) -> None:
+        """Tell the other jobs which limits and speeds to plan with, if this job is the first."""
+        self._settings = {name: config.get(name) for name in ("memory_bytes", "threads", "speeds")}
+        if self._plans_first:
+            self._write_settings()
 
-    def _tell_plan(self) -> None:
-        """Say to jobs that come later what to plan with, unless somebody has."""
+    def _write_settings(self) -> None:
+        """Write the settings to the folder, unless they are there."""
         with suppress(OSError):
-            if self._planned and self.folder.recall(_PLAN) is None:
-                self.folder.remember(_PLAN, self._planned)
+            if self._settings and self.folder.read_values(_PLAN) is None:
+                self.folder.write_values(_PLAN, self._settings)
 
-    def agree(self, fingerprint: Fingerprint, asked: RequestSummary | None = None) -> None:
-        """Make sure that all jobs are at work on the same run: that of the first to say so.
+    def agree_on_run(self, fingerprint: Fingerprint, request: RequestSummary | None = None) -> None:
+        """Make sure that all jobs compute the same run: that of the first job to get here.
 
         Args:
-            fingerprint: What it is known by.
-            asked: What it was asked for, to say how others differ.
+            fingerprint: The fingerprint of this job's run.
+            request: What was asked for, so that other jobs can be told how theirs differs.
 
         Raises:
-            InputError: If the first was at work on another.
-            FolderGoneError: If the others are done.
+            InputError: If the first job computes another run.
+            FolderGoneError: If the other jobs are done.
         """
-        self._identity = dict(fingerprint)
-        self._told_run = {"identity": self._identity}
-        if asked is not None:
-            self._told_run["asked"] = asked.to_json()
+        self._fingerprint = dict(fingerprint)
+        self._run_values = {"identity": self._fingerprint}
+        if request is not None:
+            self._run_values["asked"] = request.to_json()
         try:
-            first = self._tell_run()
+            first = self._register_run()
             known = first.get("identity")
             if isinstance(known, dict):
                 check_same_run(
@@ -144,123 +161,141 @@ class SharedCheckpoint(Checkpoint):
                     fingerprint,
                     "a shared result",
                     RequestSummary.from_json(first.get("asked")),
-                    asked,
+                    request,
                 )
         except InputError:
             self.withdraw()
             raise
         except OSError:
-            if self._is_over():
+            if self._is_complete_or_rejoin():
                 raise FolderGoneError(self.folder.path) from None
 
-    def _tell_run(self) -> Mapping[str, Any]:
-        """Say what this job is at work on, unless somebody has; return what the first said.
+    def _register_run(self) -> Mapping[str, Any]:
+        """Write this job's run to the folder if it is the first; return the first job's run.
 
-        Only one job can be the first, or two that begin at once might refuse each other.
+        A claim decides who is the first, because two jobs that begin at once might otherwise
+        refuse each other.
         """
-        while (known := self.folder.recall(_RUN)) is None:
-            if self.folder.take(_RUN):
-                self.folder.remember(_RUN, self._told_run)
-                return self._told_run
-            self.folder.tell()
+        while (known := self.folder.read_values(_RUN)) is None:
+            if self.folder.claim_or_take_over(_RUN):
+                self.folder.write_values(_RUN, self._run_values)
+                return self._run_values
+            self.folder.update_member()
             time.sleep(_POLL_SECONDS)
         return known
 
-    def partner(self, stage: str, tasks: Tasks, finished: FinishedTasks) -> SharedStage:
-        """Return who shares the tasks of a stage with the others."""
-        name = f"{self._run} {stage}"
-        own = SharedStage(self.folder, name, tasks, finished, self._flush_seconds, self.renew)
-        self._stages.append(own)
-        return own
+    def share_stage(self, name: str, tasks: Tasks, finished: FinishedTasks) -> SharedStage:
+        """Return a stage of the run, through which its tasks are shared with the other jobs.
 
-    def renew(self) -> None:
-        """Make the folder anew after somebody removed it, with the plan and the earlier stages.
+        Args:
+            name: Name of the stage, the same for every job.
+            tasks: All its tasks.
+            finished: Results; those of other jobs are added.
+        """
+        stage = SharedStage(
+            self.folder,
+            f"{self._run_digest} {name}",
+            tasks,
+            finished,
+            self._flush_seconds,
+            self.restore_folder,
+        )
+        self._stages.append(stage)
+        return stage
+
+    def restore_folder(self) -> None:
+        """Make the folder again after it was removed, with settings, run and earlier stages.
 
         Raises:
-            FolderGoneError: If the others removed it, because all is done.
+            FolderGoneError: If another job removed it because all is done.
         """
         if self.is_complete():
             raise FolderGoneError(self.folder.path)
         self.folder.join()
-        self._tell_plan()
-        if self._told_run:
+        self._write_settings()
+        if self._run_values:
             with suppress(OSError):
-                self._tell_run()
+                self._register_run()
         for stage in self._stages[:-1]:
             stage.restore(None)
 
     @property
-    def _run(self) -> str:
-        """What all names in the folder hold that are for this run alone.
+    def _run_digest(self) -> str:
+        """Digest that names this run in file names.
 
-        If somebody removes the folder and another run makes it anew, nothing of the two mixes.
+        It keeps two runs apart if the folder is removed and another run makes it again.
         """
-        return digest(sorted(self._identity.items()))[:12]
+        return digest(sorted(self._fingerprint.items()))[:12]
 
     # ------------------------------------------------------------------------- the output
 
     @property
-    def due(self) -> bool:
-        """Never: what is done is written for the others, not into the file."""
+    def is_due(self) -> bool:
+        """Always False: finished tasks go to the folder, not into the file."""
         return False
 
     def save(self, result: Result) -> Path:
-        """Write the file, if it is whole."""
+        """Write the file if the result is complete; return its path."""
         return super().save(result) if result.status == "complete" else self.path
 
     def finish(self, result: Result) -> None:
-        """Write the whole result, or wait until another job has."""
+        """Write the complete result, or wait until another job has written it."""
         while not self.is_complete():
             try:
-                mine = self.folder.take(f"{_RESULT}.{self._run}")
-                self.folder.tell()
+                writes = self.folder.claim_or_take_over(f"{_RESULT}.{self._run_digest}")
+                self.folder.update_member()
             except FileNotFoundError:
-                self.folder.join()  # it is gone, and the file too
+                self.folder.join()  # somebody removed it, and the file too
                 continue
-            if mine:
-                whole = replace(result, provenance={**result.provenance, **self._members()})
-                super().finish(whole)
+            if writes:
+                joint = replace(result, provenance={**result.provenance, **self._members()})
+                super().finish(joint)
                 self.folder.remove()
                 return
             time.sleep(_POLL_SECONDS)
         self.folder.close()
 
     def _members(self) -> dict[str, Any]:
-        """Return what every job has done."""
-        kept = ("host", "slurm_job", "tasks", "again", "busy_seconds")
+        """Return what every job has computed, for the provenance."""
+        keys = ("host", "slurm_job", "tasks", "again", "busy_seconds")
         members = self.folder.members().values()
-        return {"members": [{name: _plain(own.get(name)) for name in kept} for own in members]}
+        return {"members": [{key: _plain(member.get(key)) for key in keys} for member in members]}
 
-    def _is_over(self) -> bool:
-        """After the folder was found gone: say whether the others are done; if not, begin anew."""
-        over = self.is_complete()
+    def _is_complete_or_rejoin(self) -> bool:
+        """Make the folder again after it was removed; say whether the result is complete."""
+        complete = self.is_complete()
         self.folder.join()
-        return over
+        return complete
 
     def is_complete(self) -> bool:
-        """Say whether the file holds a whole result, as far as is known yet that of this run."""
+        """Say whether the file holds a complete result of this run.
+
+        Before :meth:`agree_on_run` any complete result counts.
+        """
         if not self.path.exists():
             return False
         with suppress(HpcqError):
-            held = fingerprint_in(self.path)
-            same = all(held[key] == own for key, own in self._identity.items() if key in held)
-            return same and load_summary(self.path).status == "complete"
+            held = load_fingerprint(self.path)
+            same_run = all(
+                held[key] == value for key, value in self._fingerprint.items() if key in held
+            )
+            return same_run and load_summary(self.path).status == "complete"
         return False
 
-    def tell(self, status: Mapping[str, Any], *, now: bool = False) -> None:
-        """Say how this job stands, which is a sign of life too."""
-        if now or time.monotonic() - self._told >= STATUS_SECONDS:
-            self._told = time.monotonic()
+    def write_status(self, status: Mapping[str, Any], *, now: bool = False) -> None:
+        """Write this job's status to its member file, if it is time; this is a heartbeat too."""
+        if now or time.monotonic() - self._last_status >= STATUS_SECONDS:
+            self._last_status = time.monotonic()
             with suppress(OSError):
-                self.folder.tell({"standing": {**status, **self.origin()}}, now=True)
+                self.folder.update_member({"standing": {**status, **self.origin()}}, now=True)
 
-    def forget_status(self) -> None:
-        """Give up what is claimed and not done."""
+    def remove_status(self) -> None:
+        """Announce that this job ends; its claims are void."""
         self.folder.leave()
 
 
 def _plain(value: object) -> object:
-    """Return what another job said of itself, if it is a number or a short text."""
+    """Return a number or a short printable text of another job's member file; None if neither."""
     if isinstance(value, str):
         return printable(value[:200])
     return value if isinstance(value, (int, float)) else None

@@ -1,9 +1,9 @@
-"""A folder on a file system that jobs share: who is there, who has claimed what, what is done.
+"""A folder on a common file system with the members of a shared run, their claims and results.
 
-Nothing is ever locked, and no clocks are compared. A claim is a file that only one job can create;
-whoever has claimed something says so as long as it lives, by a number that grows. Where that number
-stands still for long enough, or a job has said that it leaves, its claims are void, and another job
-creates the next generation of the same claim.
+Nothing is ever locked, and clocks of different hosts are not compared. A claim is a file that only
+one job can create. While a job lives, it writes a growing heartbeat number into its member file.
+When that number has not changed for long enough, or the job has announced that it leaves, its
+claims are void, and another job creates the next generation of the same claim.
 """
 
 from __future__ import annotations
@@ -24,15 +24,23 @@ from hpcq.core.files import create_sidecar, printable_path, read_sidecar, write_
 from hpcq.parallel.worker import here
 
 CLAIM_SECONDS = 120.0
-"""How long a job may be silent before others take over what it has claimed."""
+"""Silence after which the other jobs take over the claims of a job.
 
-_BEATS = 8.0
-"""How many times a job says that it lives, before others may think that it does not."""
+Longer: tasks of a killed job wait longer. Shorter: a slow file system makes a live job look dead,
+and its tasks are computed twice.
+"""
 
-_LOOK_SECONDS = 1.0
-_TRIES = 5
-_OURS = re.compile(r"member\.|claim\.|part\.|plan$|run$|\.hpcq-.*\.part$")
-"""Names of what is in such a folder."""
+_HEARTBEATS_PER_CLAIM = 8.0
+"""Heartbeats in the time after which a silent job is taken for dead; more: more small writes."""
+
+_MEMBER_CHECK_SECONDS = 1.0
+"""Age at which what was read of a member is read again; less: more load on the file system."""
+
+_MAX_JOIN_ATTEMPTS = 5
+"""Attempts to join a folder that the last member to leave removes at the same moment."""
+
+_FILE_NAMES = re.compile(r"member\.|claim\.|part\.|plan$|run$|\.hpcq-.*\.part$")
+"""Beginnings of the names of all files that hpcq writes in such a folder."""
 
 
 class FolderGoneError(HpcqError):
@@ -44,29 +52,30 @@ class FolderGoneError(HpcqError):
 
 @dataclass(eq=False)
 class _Heartbeat:
-    """What another job last said, and when that was new.
+    """The last content of another job's member file; times on the clock of ``time.monotonic``.
 
     Attributes:
-        told: Its words.
-        since: On the clock of ``time.monotonic``.
-        looked: When it was read.
+        content: The content; None if it could not be read.
+        changed: When it was first seen.
+        checked: When it was last read.
     """
 
-    told: Any
-    since: float
-    looked: float
+    content: Any
+    changed: float
+    checked: float
 
 
 class SharedFolder:
-    """One job's view of a folder.
+    """The folder of a shared run, as one job uses it.
 
     Args:
-        path: The folder; it is made.
-        claim_seconds: How long a job may be silent.
+        path: The folder, which is made if it does not exist.
+        claim_seconds: Silence after which a job is taken for dead.
 
     Attributes:
-        name: This job's name among the others.
-        claim_seconds: How long a job may be silent.
+        path: The folder.
+        claim_seconds: As above.
+        name: This job's name, unique among all jobs.
 
     Raises:
         InputError: If something else is there.
@@ -77,23 +86,29 @@ class SharedFolder:
         self.path = path
         self.claim_seconds = claim_seconds
         self.name = f"{here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._beats = 0
-        self._told = -float("inf")
-        self._words: dict[str, Any] = {}
-        self._signs: dict[str, _Heartbeat] = {}
-        self._nameless: dict[str, float] = {}
+        self._num_heartbeats = 0
+        self._last_heartbeat = -float("inf")
+        self._values: dict[str, Any] = {}
+        self._heartbeats: dict[str, _Heartbeat] = {}
+        self._unnamed_since: dict[str, float] = {}
         self.join()
 
     def join(self) -> None:
-        """Make the folder, and say that this job is there."""
-        for left in reversed(range(_TRIES)):
+        """Make the folder if it does not exist, and become a member.
+
+        Raises:
+            InputError: If something else is there.
+            FolderGoneError: If other jobs remove the folder again and again.
+            HpcqError: If it cannot be written.
+        """
+        for attempts_left in reversed(range(_MAX_JOIN_ATTEMPTS)):
             try:
                 self.path.mkdir(exist_ok=True)
                 self._check_link()
-                self.tell(now=True)
+                self.update_member(now=True)
                 return
-            except FileNotFoundError:  # the last one to leave has removed it again
-                if not left:
+            except FileNotFoundError:  # the last member to leave has removed it again
+                if not attempts_left:
                     raise FolderGoneError(self.path) from None
             except OSError as error:
                 shown = printable_path(self.path)
@@ -102,9 +117,10 @@ class SharedFolder:
                 raise HpcqError(f"shared: cannot write {shown!r}: {error.strerror}") from None
 
     def _check_link(self) -> None:
-        """Refuse a link in a folder of many that none of them put there who may.
+        """Refuse a link unless this user or the owner of the folder above it made it.
 
-        Linux has the same rule for folders such as /tmp (``fs.protected_symlinks``).
+        Otherwise anybody who may write there could lead hpcq's files elsewhere. Linux has the same
+        rule for folders such as /tmp (``fs.protected_symlinks``).
         """
         if not self.path.is_symlink():
             return
@@ -114,85 +130,93 @@ class SharedFolder:
                 "expected a folder"
             )
 
-    # --------------------------------------------------------------------- who is there
+    # ------------------------------------------------------------------------- members
 
-    def tell(self, words: Mapping[str, Any] | None = None, *, now: bool = False) -> None:
-        """Say that this job lives, and how it stands.
+    def update_member(self, values: Mapping[str, Any] | None = None, *, now: bool = False) -> None:
+        """Write this job's member file, which is its heartbeat, if it is time.
 
         Args:
-            words: What is new of it, as plain values.
-            now: Whether to say so at once, and not only now and then.
+            values: JSON values to add or replace in it.
+            now: Whether to write even if the last heartbeat is recent.
 
         Raises:
             OSError: If the folder is gone.
         """
-        self._words |= words or {}
-        if not now and time.monotonic() - self._told < self.claim_seconds / _BEATS:
+        self._values |= values or {}
+        pause = self.claim_seconds / _HEARTBEATS_PER_CLAIM
+        if not now and time.monotonic() - self._last_heartbeat < pause:
             return
-        self._told = time.monotonic()
-        self._beats += 1
-        said = {**self._words, "beat": self._beats, "host": here(), "pid": os.getpid()}
-        self._write(f"member.{self.name}", json.dumps(said))
+        self._last_heartbeat = time.monotonic()
+        self._num_heartbeats += 1
+        content = {
+            **self._values,
+            "beat": self._num_heartbeats,
+            "host": here(),
+            "pid": os.getpid(),
+        }
+        self._write(f"member.{self.name}", json.dumps(content))
 
-    def count(self, tasks: int, again: int, seconds: float) -> None:
-        """Note what this job has computed, for its next sign of life.
+    def count_tasks(self, new: int, repeated: int, seconds: float) -> None:
+        """Add tasks that this job has computed to its member file, with the next heartbeat.
 
         Args:
-            tasks: How many tasks it was the first to finish.
-            again: How many others it computed, such as copies of tasks of slow ranks.
-            seconds: How long both took.
+            new: Tasks that no job had finished before.
+            repeated: Other tasks, such as copies of tasks of slow ranks.
+            seconds: Time that all of them took.
         """
-        self._words["tasks"] = self._words.get("tasks", 0) + tasks
-        self._words["again"] = self._words.get("again", 0) + again
-        self._words["busy_seconds"] = round(self._words.get("busy_seconds", 0.0) + seconds, 6)
+        self._values["tasks"] = self._values.get("tasks", 0) + new
+        self._values["again"] = self._values.get("again", 0) + repeated
+        self._values["busy_seconds"] = round(self._values.get("busy_seconds", 0.0) + seconds, 6)
 
     def leave(self) -> None:
-        """Give up all claims."""
+        """Announce that this job ends: all its claims are void."""
         with contextlib.suppress(OSError):
-            self.tell({"left": True}, now=True)
+            self.update_member({"left": True}, now=True)
 
     def members(self) -> dict[str, dict[str, Any]]:
-        """Return what every job last said, by its name; nobody, if the folder is gone."""
+        """Return the content of every job's member file, by job; empty if the folder is gone."""
         names: list[str] = []
         with contextlib.suppress(OSError):
-            names += [name.removeprefix("member.") for name in self.names("member.")]
-        found = {name: self._read(f"member.{name}") for name in names}
-        return {name: said for name, said in found.items() if said is not None}
+            names += [name.removeprefix("member.") for name in self.file_names("member.")]
+        contents = {name: self._read(f"member.{name}") for name in names}
+        return {name: content for name, content in contents.items() if content is not None}
 
-    def lives(self, member: str) -> bool:
-        """Say whether a job has been heard lately, and has not left."""
+    def is_alive(self, member: str) -> bool:
+        """Say whether a job has had a heartbeat lately and has not left."""
         if member == self.name:
             return True
         now = time.monotonic()
-        sign = self._signs.get(member)
-        if sign is None or now - sign.looked > _LOOK_SECONDS:
-            told = self._read(f"member.{member}")
-            since = now if sign is None or told != sign.told else sign.since
-            sign = self._signs[member] = _Heartbeat(told, since, now)
-        if sign.told is None or sign.told.get("left"):
+        heartbeat = self._heartbeats.get(member)
+        if heartbeat is None or now - heartbeat.checked > _MEMBER_CHECK_SECONDS:
+            content = self._read(f"member.{member}")
+            changed = (
+                now if heartbeat is None or content != heartbeat.content else heartbeat.changed
+            )
+            heartbeat = self._heartbeats[member] = _Heartbeat(content, changed, now)
+        if heartbeat.content is None or heartbeat.content.get("left"):
             return False
-        return now - sign.since < self.claim_seconds
+        return now - heartbeat.changed < self.claim_seconds
 
-    # ------------------------------------------------------------------ who claimed what
+    # -------------------------------------------------------------------------- claims
 
     def claims(self, prefix: str) -> dict[str, int]:
-        """Return the latest generation of every claim whose name begins in some way."""
-        found: dict[str, int] = {}
-        for file in self.names(f"claim.{prefix}"):
+        """Return the latest generation of every claim whose name has a prefix."""
+        generations: dict[str, int] = {}
+        for file in self.file_names(f"claim.{prefix}"):
             name, _, generation = file.removeprefix("claim.").rpartition(".")
             if generation.isdecimal():
-                found[name] = max(found.get(name, 0), int(generation))
-        return found
+                generations[name] = max(generations.get(name, 0), int(generation))
+        return generations
 
     def claim(self, name: str, generation: int = 0) -> bool:
-        """Try to claim something.
+        """Try to create a claim.
 
         Args:
-            name: What.
-            generation: One more than that of the claim which is void.
+            name: Name of what is claimed.
+            generation: 0, or one more than that of the void claim to take over.
 
         Returns:
-            Whether it is this job's now.
+            Whether this job has it now; False if another job was first.
         """
         try:
             handle = create_sidecar(self.path / f"claim.{name}.{generation}")
@@ -203,18 +227,18 @@ class SharedFolder:
         return True
 
     def is_held(self, name: str, generation: int) -> bool:
-        """Say whether a claim is that of a job that lives."""
+        """Say whether the owner of a claim is alive."""
         owner = self.owner(name, generation)
         if owner is None:
             return False
         if owner:
-            return self.lives(owner)
+            return self.is_alive(owner)
         file = f"claim.{name}.{generation}"
-        now = time.monotonic()  # whoever wrote no name may be about to
-        return now - self._nameless.setdefault(file, now) < self.claim_seconds
+        now = time.monotonic()  # a job that has just created the claim may not have written yet
+        return now - self._unnamed_since.setdefault(file, now) < self.claim_seconds
 
     def owner(self, name: str, generation: int) -> str | None:
-        """Return whose a claim is; empty if it does not say, None if there is none."""
+        """Return the owner of a claim; empty if the file does not name one, None without a file."""
         try:
             return self._text(f"claim.{name}.{generation}")
         except FileNotFoundError:
@@ -222,60 +246,60 @@ class SharedFolder:
         except OSError:  # a pipe, say, or a link
             return ""
 
-    def take(self, name: str) -> bool:
-        """Claim something, also if it was that of a job that is gone."""
+    def claim_or_take_over(self, name: str) -> bool:
+        """Try to create a claim, or the next generation of a void one."""
         generation = self.claims(name).get(name)
         if generation is None:
             return self.claim(name)
         return not self.is_held(name, generation) and self.claim(name, generation + 1)
 
-    # ------------------------------------------------------------------------ what is done
+    # --------------------------------------------------------------------------- files
 
-    def names(self, prefix: str) -> list[str]:
-        """Return the names of all files that begin in some way.
+    def file_names(self, prefix: str) -> list[str]:
+        """Return the sorted names of all files with a prefix.
 
         Raises:
             OSError: If the folder is gone.
         """
-        return sorted(own.name for own in self.path.iterdir() if own.name.startswith(prefix))
+        return sorted(file.name for file in self.path.iterdir() if file.name.startswith(prefix))
 
-    def remember(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write plain values for all to read."""
-        self._write(name, json.dumps(value))
+    def write_values(self, name: str, values: Mapping[str, Any]) -> None:
+        """Write JSON values to a file for all jobs."""
+        self._write(name, json.dumps(values))
 
-    def recall(self, name: str) -> dict[str, Any] | None:
-        """Read them; None if there are none."""
+    def read_values(self, name: str) -> dict[str, Any] | None:
+        """Return the JSON values of a file; None if there are none."""
         return self._read(name)
 
     def remove(self) -> None:
-        """Remove the folder, from one moment to the next: all is done.
+        """Remove the folder when all is done; to other jobs it disappears all at once.
 
-        What is in it and is not of such a folder stays: it may be a link, and to anywhere.
+        Files that are not hpcq's stay: the folder may be a link to anywhere.
         """
         aside = self.path.with_name(f".{self.path.name}.{self.name}")
         with contextlib.suppress(OSError):
             self.path.replace(aside)
-            place = aside.resolve()
-            if aside.is_symlink():  # somebody wants the parts elsewhere
+            folder = aside.resolve()
+            if aside.is_symlink():  # a user made it to have the parts elsewhere
                 aside.unlink()
-            for file in place.iterdir():
-                if _OURS.match(file.name):
+            for file in folder.iterdir():
+                if _FILE_NAMES.match(file.name):
                     with contextlib.suppress(OSError):
                         file.unlink()
-            place.rmdir()
+            folder.rmdir()
 
     def close(self) -> None:
-        """Leave when all is done; the last one removes the folder."""
+        """Leave when all is done; the last member removes the folder."""
         with contextlib.suppress(OSError):
             (self.path / f"member.{self.name}").unlink()
-            if not self.names("member."):
+            if not self.file_names("member."):
                 self.remove()
 
     def withdraw(self) -> None:
-        """Leave as if this job had never been there; if nobody else is, or was, nothing is left."""
+        """Leave without a trace; remove the folder if there are no other members and no parts."""
         with contextlib.suppress(OSError):
             (self.path / f"member.{self.name}").unlink()
-            if not self.names("member.") and not self.names("part."):
+            if not self.file_names("member.") and not self.file_names("part."):
                 self.remove()
 
     def _write(self, name: str, text: str) -> None:
@@ -286,7 +310,7 @@ class SharedFolder:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            found = json.loads(self._text(name))
+            content = json.loads(self._text(name))
         except (OSError, ValueError, RecursionError):
             return None
-        return found if isinstance(found, dict) else None
+        return content if isinstance(content, dict) else None

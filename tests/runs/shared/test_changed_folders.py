@@ -27,10 +27,10 @@ class Member:
 
     def __init__(self, output: Path, circuit: str) -> None:
         self.checkpoint = SharedCheckpoint(output)
-        self.checkpoint.agree({"circuit": circuit})
+        self.checkpoint.agree_on_run({"circuit": circuit})
         self.finished = FinishedTasks(4, float)
         self.scheduler = Scheduler(TASKS.costs, [0], admitted=False)
-        self.sharing: SharedStage = self.checkpoint.partner("simulate", TASKS, self.finished)
+        self.sharing: SharedStage = self.checkpoint.share_stage("simulate", TASKS, self.finished)
 
     def find(self, task: int) -> None:
         tasks = np.array([task])
@@ -54,7 +54,7 @@ class Member:
         """Claim as long as anything can be claimed; return the tasks."""
         found: list[int] = []
         for _ in range(8):
-            self.sharing._next_look, self.sharing._more = -float("inf"), True
+            self.sharing._next_sync, self.sharing._has_more = -float("inf"), True
             scheduler = Scheduler(TASKS.costs, [0], admitted=False)
             self.sharing.meet(scheduler)
             found += scheduler.lease(0, 0.0).tolist()
@@ -77,9 +77,9 @@ def test_parts_and_claims_are_those_of_one_run(tmp_path: Path) -> None:
     new.find(2)
     assert new.looked() == ([], [0])
     friend = SharedCheckpoint(output)
-    friend._identity = {"circuit": "new"}
+    friend._fingerprint = {"circuit": "new"}
     seen = FinishedTasks(4, float)
-    friend.partner("simulate", TASKS, seen).meet(Scheduler(TASKS.costs, [0], admitted=False))
+    friend.share_stage("simulate", TASKS, seen).meet(Scheduler(TASKS.costs, [0], admitted=False))
     assert np.flatnonzero(seen.done).tolist() == [2]
 
 
@@ -126,8 +126,8 @@ def test_the_result_of_another_run_is_not_waited_for(tmp_path: Path) -> None:
     result = hpcq.run(hpcq.plan(circuit, "Z0", partition="AB"), output=first)
     assert result.details is not None
     mine, other = SharedCheckpoint(output), SharedCheckpoint(tmp_path / "other.h5")
-    mine.agree(result.details.fingerprint)
-    other.agree({**result.details.fingerprint, "observables": "others"})
+    mine.agree_on_run(result.details.fingerprint)
+    other.agree_on_run({**result.details.fingerprint, "observables": "others"})
     assert not mine.is_complete()
     shutil.copy(first, output)
     shutil.copy(first, tmp_path / "other.h5")
@@ -147,7 +147,7 @@ def test_of_two_runs_that_begin_at_once_one_is_refused(attempt: int, tmp_path: P
     def refused(number: int) -> str:
         together.wait()
         try:
-            checkpoints[number].agree({"circuit": f"{attempt}, {number}"})
+            checkpoints[number].agree_on_run({"circuit": f"{attempt}, {number}"})
         except InputError as refusal:
             return str(refusal)
         return ""
@@ -164,7 +164,7 @@ def test_what_is_removed_is_written_again(how: str, stops: bool, tmp_path: Path)
     """By those who found it, or who have read it."""
     output, folder = tmp_path / "out.h5", tmp_path / "out.h5.parts"
     gone, member = Member(output, "same"), Member(output, "same")
-    member.checkpoint.settle({"memory_bytes": 1 << 30})
+    member.checkpoint.publish_settings({"memory_bytes": 1 << 30})
     gone.compute(0)
     gone.sharing.flush()
     member.sharing.meet(member.scheduler)  # which reads it, and claims the others
@@ -181,12 +181,12 @@ def test_what_is_removed_is_written_again(how: str, stops: bool, tmp_path: Path)
     if stops:
         member.sharing.end(complete=False)
     else:
-        member.sharing._next_look = -float("inf")
+        member.sharing._next_sync = -float("inf")
         member.sharing.meet(member.scheduler)
         member.sharing.flush()
     assert member.found_by_others() == {0: 0.0, 1: 1.0, 2: 2.0}
     if how == "folder":
-        assert member.checkpoint.folder.recall("plan") is not None
+        assert member.checkpoint.folder.read_values("plan") is not None
 
 
 def test_the_parts_of_earlier_stages_are_written_again(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_parts_of_earlier_stages_are_written_again(tmp_path: Path) -> None:
     for task in range(4):
         member.compute(task)
     member.sharing.end(complete=True)
-    later = member.checkpoint.partner("contract", TASKS, FinishedTasks(4, float))
+    later = member.checkpoint.share_stage("contract", TASKS, FinishedTasks(4, float))
     shutil.rmtree(tmp_path / "out.h5.parts")
     later.meet(Scheduler(TASKS.costs, [0], admitted=False))
     assert member.found_by_others() == {task: float(task) for task in range(4)}
@@ -202,12 +202,12 @@ def test_the_parts_of_earlier_stages_are_written_again(tmp_path: Path) -> None:
 
 def test_claims_are_made_again_with_the_folder(tmp_path: Path) -> None:
     one = Member(tmp_path / "out.h5", "same")
-    one.sharing._next_look = -float("inf")
+    one.sharing._next_sync = -float("inf")
     one.sharing.meet(one.scheduler)
-    claimed = len(one.sharing._own)
+    claimed = len(one.sharing._claimed_blocks)
     assert claimed
     shutil.rmtree(tmp_path / "out.h5.parts")
-    one.sharing._next_look = -float("inf")
+    one.sharing._next_sync = -float("inf")
     one.sharing.meet(one.scheduler)
-    claims = one.checkpoint.folder.claims(one.sharing._claims)
-    assert len(claims) == len(one.sharing._own) >= claimed
+    claims = one.checkpoint.folder.claims(one.sharing._claim_prefix)
+    assert len(claims) == len(one.sharing._claimed_blocks) >= claimed

@@ -20,12 +20,12 @@ from hpcq.runs.shared.result_files import read_part, write_part
 
 def test_what_is_claimed_once_is_taken(tmp_path: Path) -> None:
     one, two = SharedFolder(tmp_path), SharedFolder(tmp_path)
-    assert one.take("task 7")
-    assert not two.take("task 7")
+    assert one.claim_or_take_over("task 7")
+    assert not two.claim_or_take_over("task 7")
     assert two.is_held("task 7", 0)
     one.leave()
     assert not two.is_held("task 7", 0) or wait(lambda: not two.is_held("task 7", 0))
-    assert two.take("task 7")
+    assert two.claim_or_take_over("task 7")
     assert two.claims("task") == {"task 7": 1}
 
 
@@ -38,7 +38,9 @@ def test_of_many_jobs_one_has_the_claim(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
         for round_ in range(20):
             for name in ("free", "left"):
-                won = list(pool.map(lambda job, n=f"{name} {round_}": job.take(n), jobs))
+                won = list(
+                    pool.map(lambda job, n=f"{name} {round_}": job.claim_or_take_over(n), jobs)
+                )
                 assert sum(won) == 1
 
 
@@ -47,24 +49,24 @@ def test_silence_voids_claims_and_a_sign_of_life_keeps_them(tmp_path: Path) -> N
     other = SharedFolder(tmp_path, claim_seconds=1.5)
     assert silent.claim("a")
     assert speaking.claim("b")
-    assert not other.take("a")
-    assert not other.take("b")
+    assert not other.claim_or_take_over("a")
+    assert not other.claim_or_take_over("b")
     end = time.monotonic() + 2.5
     while time.monotonic() < end:
-        speaking.tell(now=True)
+        speaking.update_member(now=True)
         other.is_held("a", 0)
         other.is_held("b", 0)
         time.sleep(0.1)
-    assert other.take("a")
-    assert not other.take("b")
+    assert other.claim_or_take_over("a")
+    assert not other.claim_or_take_over("b")
 
 
 def test_a_claim_without_a_name_is_void_after_a_while(tmp_path: Path) -> None:
     other = SharedFolder(tmp_path, claim_seconds=0.5)
     (tmp_path / "claim.a.0").touch()
-    assert not other.take("a")
+    assert not other.claim_or_take_over("a")
     time.sleep(0.6)
-    assert other.take("a")
+    assert other.claim_or_take_over("a")
 
 
 def wait(condition: object, seconds: float = 5.0) -> bool:
@@ -119,6 +121,6 @@ def test_what_is_no_file_of_ours_is_nobody(tmp_path: Path) -> None:
     (tmp_path / "claim.a.0").write_bytes(b"\xff\xfe\0")
     os.mkfifo(tmp_path / "claim.b.0")
     assert list(folder.members()) == [folder.name]
-    assert folder.take("a")
-    assert not folder.take("b")
-    assert wait(lambda: folder.take("b"))
+    assert folder.claim_or_take_over("a")
+    assert not folder.claim_or_take_over("b")
+    assert wait(lambda: folder.claim_or_take_over("b"))

@@ -12,7 +12,7 @@ import pytest
 
 import hpcq
 from hpcq.cli.main import main
-from hpcq.runs.status import members_of
+from hpcq.runs.status import read_members
 from tests.kill_and_resume import write_circuit
 from tests.support.launch import environment, launcher
 from tests.support.launch import hpcq as run_hpcq
@@ -91,7 +91,7 @@ def test_all_stop_and_others_go_on(job: list[str], values: list[float], tmp_path
     output = tmp_path / "out.h5"
     both = [start(*job, "-o", output), start(*job, "-o", output)]
     folder = tmp_path / "out.h5.parts"
-    wait_for(lambda: [own["done"] > 0 for own in members_of(folder)] == [True, True])
+    wait_for(lambda: [own["done"] > 0 for own in read_members(folder)] == [True, True])
     status = json.loads(run_hpcq("status", output, "--json").stdout)
     assert status["state"] == "RUNNING"
     for running in both:

@@ -1,0 +1,73 @@
+"""The device on which each rank simulates, and what every rank may use at least."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hpcq.core.limits import Device
+from hpcq.engines.aer_statevector import choose_device
+from hpcq.engines.gpu import (
+    assign_gpu,
+    gpu_memory,
+    is_gpu_build,
+    pick_gpu,
+    ranks_sharing,
+    visible_gpus,
+)
+from hpcq.runs.collective import all_ranks_or_none
+
+if TYPE_CHECKING:
+    from hpcq.parallel.serial import Farm
+
+_SEEN = "HPCQ_GPUS_SEEN"
+"""Environment variable of this process and its children: number of GPUs before one was taken."""
+
+
+def choose_rank_device(farm: Farm, device: str) -> Device:
+    """Choose this rank's device; collective, and refused on all ranks if one rank has none.
+
+    Each rank of a node takes the next of its GPUs, before Aer is loaded; a rank that only
+    schedules takes none.
+    """
+    place = _take_gpu(farm, device)
+    if place is None and device in ("auto", "gpu"):
+        device = "cpu"
+    return all_ranks_or_none(farm, lambda: choose_device(device))
+
+
+def min_rank_resources(farm: Farm, device: str) -> tuple[int, int]:
+    """Return the cores and the bytes of memory that every rank has at least; collective.
+
+    The memory is that of a rank's share of its GPU, if that is less.
+    """
+    cores, memory = farm.local_share()
+    place = _take_gpu(farm, device)
+    if place is not None and device != "cpu" and is_gpu_build():
+        gpu = pick_gpu(0, visible_gpus())
+        size = None if gpu is None else gpu_memory(gpu)
+        if size is not None:
+            _, local_ranks, gpus = place
+            memory = min(memory, size // ranks_sharing(local_ranks, gpus))
+    return farm.smallest(cores), farm.smallest(memory)
+
+
+def _take_gpu(farm: Farm, device: str) -> tuple[int, int, int] | None:
+    """Take this rank's GPU unless it has one already; a rank that only schedules hides all.
+
+    Returns:
+        Rank within the node, ranks of the node that compute, and their GPUs; None for a rank that
+        only schedules. A rank to which SLURM bound GPUs counts as the only one.
+    """
+    local_rank, local_ranks = farm.local_place()
+    if not farm.computes:
+        if device != "cpu":
+            assign_gpu(None)
+        return None
+    gpus = len(visible_gpus())
+    if device != "cpu" and gpus and _SEEN not in os.environ:
+        os.environ[_SEEN] = str(gpus)  # before all but one are hidden
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        assign_gpu(local_rank)
+    bound = "SLURM_GPUS_PER_TASK" in os.environ
+    return local_rank, (1 if bound else local_ranks), int(os.environ.get(_SEEN, "1"))
