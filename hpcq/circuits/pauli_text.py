@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 from hpcq.core.errors import InputError
 
@@ -55,11 +55,6 @@ _EXPECTED = (
     "expected a sum like 'Z0 Z5 + 0.5 X2', a label like 'ZIIX' or 'label:Z0+-', or an outcome of "
     "all qubits like '0011'"
 )
-
-
-def strings_from_json(values: Iterable[Iterable[Sequence[Any]]]) -> tuple[PauliString, ...]:
-    """Return Pauli strings that were lists for a while, as in JSON."""
-    return tuple(tuple((qubit, letter) for qubit, letter in string) for string in values)
 
 
 def render(string: PauliString, num_qubits: int | None = None) -> str:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.parallel import messages
 from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.matrix_product import product_threads
-from hpcq.reconstruction.network import Bond, Network, PairContraction
 from hpcq.reconstruction.term_table import TermTable
-
-MARK = b"contract "
-"""What the bytes of a contraction's order start with."""
-
-_LENGTH = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,64 +40,15 @@ class ContractionTasks:
             return self.contraction.part(task, self.tensors)
 
     def to_bytes(self) -> bytes:
-        """Pack the order: what a part needs to know as JSON, the tensors as arrays."""
-        network, terms = self.contraction.network, self.contraction.terms
-        header = {
-            "network": asdict(network),
-            "picks": terms.picks,
-            "batch": self.contraction.batch,
-            "threads": self.threads,
-            "shapes": [tensor.shape for tensor in self.tensors],
-        }
-        words = json.dumps(header).encode()
-        length = len(words).to_bytes(_LENGTH, "little")
-        arrays = (np.ascontiguousarray(tensor).data.cast("B") for tensor in self.tensors)
-        return b"".join([MARK, length, words, *arrays])
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> ContractionTasks:
-        """Unpack what :meth:`to_bytes` packed; the tensors stay where they are."""
-        start = len(MARK) + _LENGTH
-        stop = start + int.from_bytes(data[len(MARK) : start], "little")
-        header = json.loads(data[start:stop])
-        tensors = []
-        for shape in header["shapes"]:
-            size = math.prod(shape)
-            tensors.append(np.frombuffer(data, np.complex128, size, stop).reshape(shape))
-            stop += 16 * size
-        network = header["network"]
-        return cls(
-            Contraction(
-                Network(
-                    bonds=tuple(
-                        Bond(tuple(b["subcircuits"]), tuple(b["edges"]), b["size"])
-                        for b in network["bonds"]
-                    ),
-                    loops=tuple(map(tuple, network["loops"])),
-                    legs=tuple(map(tuple, network["legs"])),
-                    linked=tuple(network["linked"]),
-                    steps=tuple(
-                        PairContraction(
-                            step["left"],
-                            step["right"],
-                            *(tuple(step[k]) for k in ("left_only", "shared", "right_only")),
-                        )
-                        for step in network["steps"]
-                    ),
-                    sliced=tuple(network["sliced"]),
-                ),
-                TermTable(
-                    (),
-                    tuple(tuple((k, s) for k, s in pick) for pick in header["picks"]),
-                    ((),) * len(tensors),
-                ),
-                header["batch"],
-            ),
-            tensors,
-            header["threads"],
-        )
+        """Return what a rank needs to know of the parts; arrays are not copied on the way back."""
+        terms = TermTable((), self.contraction.terms.picks, ((),) * len(self.tensors))
+        contraction = replace(self.contraction, terms=terms)
+        # C order whatever theirs is: products of transposed matrices may differ in the last bit.
+        tensors = list(map(np.ascontiguousarray, self.tensors))
+        return messages.dumps(replace(self, contraction=contraction, tensors=tensors))
 
 
 def open_contraction(payload: bytes) -> TaskFunction:
-    """Make the work of what rank 0 shared."""
-    return ContractionTasks.from_bytes(payload).work
+    """Make the function that does a part of the contraction that rank 0 shared."""
+    tasks: ContractionTasks = messages.loads(payload)
+    return tasks.work

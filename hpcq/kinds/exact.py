@@ -13,6 +13,7 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.engines.aer_statevector import AerEngine
 from hpcq.kinds.contraction_tasks import ContractionTasks, open_contraction
 from hpcq.kinds.exact_tasks import ExactTasks
+from hpcq.parallel import messages
 from hpcq.parallel.local_worker import in_process
 from hpcq.parallel.serial import SerialFarm
 from hpcq.parallel.tasks import FinishedTasks
@@ -84,7 +85,7 @@ class ExactRun:
             watch.say(f"going on: {simulated.num_done} of {len(simulated)} tasks are there")
         in_subprocess = self.plan.cost.simulation_seconds / farm.size > _SUBPROCESS_SECONDS
         needed = farm.size > 1 or in_process(in_subprocess=in_subprocess)
-        payload = self.order.to_bytes() if needed else b""
+        payload = messages.dumps(self.order) if needed else b""
         coordinator.open(
             payload, in_subprocess=in_subprocess, own=self.order.worker(engine.statevector)
         )

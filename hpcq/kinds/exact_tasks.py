@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.circuits.pauli_text import strings_from_json
 from hpcq.core.limits import Limits
-from hpcq.cutting.packing import pack, unpack
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulate
 from hpcq.parallel.tasks import Numbers, TaskFunction, Tasks
 from hpcq.planning import cost as costs
 from hpcq.planning.assembly import Plan
 from hpcq.planning.machine_speeds import Speeds
-
-MARK = b"exact "
-"""What the bytes of an exact run's work order start with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,25 +104,3 @@ class ExactTasks:
             return tensor.products(left, right, self.limits.threads)
 
         return work
-
-    def to_bytes(self) -> bytes:
-        """Pack the order, less what only rank 0 needs."""
-        header = {
-            "limits": asdict(self.limits),
-            "speeds": asdict(self.speeds),
-            "strings": [tensor.strings for tensor in self.tensors],
-            "sliced": [tensor.sliced for tensor in self.tensors],
-        }
-        return MARK + pack(header, [tensor.subcircuit for tensor in self.tensors])
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> ExactTasks:
-        """Unpack what :meth:`to_bytes` packed."""
-        header, subcircuits = unpack(data.removeprefix(MARK))
-        tensors = tuple(
-            ExactTensor(subcircuit, strings_from_json(strings), tuple(sliced))
-            for subcircuit, strings, sliced in zip(
-                subcircuits, header["strings"], header["sliced"], strict=True
-            )
-        )
-        return cls(tensors, Limits(**header["limits"]), Speeds(**header["speeds"]))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,12 @@ from hpcq.core.limits import Device, Limits, as_seconds, check_threads
 from hpcq.core.system import blas_threads, format_bytes, usable_cores
 from hpcq.engines.aer_statevector import AerEngine
 from hpcq.engines.shot_engine import ShotEngineSpec
-from hpcq.kinds.contraction_tasks import MARK as MARK_OF_CONTRACTION
-from hpcq.kinds.contraction_tasks import open_contraction
+from hpcq.kinds.contraction_tasks import ContractionTasks
 from hpcq.kinds.exact import ExactRun, prepare_exact
-from hpcq.kinds.exact_tasks import MARK as MARK_OF_EXACT
 from hpcq.kinds.exact_tasks import ExactTasks
 from hpcq.kinds.shot_tasks import ShotTasks
 from hpcq.kinds.shots import ShotsRun, prepare_shots, try_templates
+from hpcq.parallel import messages
 from hpcq.parallel.tasks import MAX_TASKS, TaskFunction
 from hpcq.parallel.world import end_before, ending_the_job, open_farm
 from hpcq.planning.assembly import Plan
@@ -104,8 +102,8 @@ def run(
 
     with ending_the_job(farm):
         # Every rank has arguments of its own, and might be the only one whose are wrong.
-        first = json.loads(
-            farm.share(json.dumps(ShotEngineSpec.argument_texts(noise, backend)).encode())
+        first = messages.loads(
+            farm.share(messages.dumps(ShotEngineSpec.argument_texts(noise, backend)))
         )
         signs = all_ranks_or_none(farm, signs_of)
     with ending_the_job(farm), signs:
@@ -176,12 +174,13 @@ class _EngineFactory:
 
     def __call__(self, payload: bytes) -> TaskFunction:
         """Make the work."""
-        if payload.startswith(MARK_OF_CONTRACTION):
-            return open_contraction(payload)
+        tasks: ContractionTasks | ExactTasks | ShotTasks = messages.loads(payload)
+        if isinstance(tasks, ContractionTasks):
+            return tasks.work
         engine = self.engine or _engine(self.limits, self.device, self.wanted, None)
-        if payload.startswith(MARK_OF_EXACT):
-            return ExactTasks.from_bytes(payload).worker(engine.statevector)
-        return ShotTasks.from_bytes(payload).worker(engine)
+        if isinstance(tasks, ExactTasks):
+            return tasks.worker(engine.statevector)
+        return tasks.worker(engine)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _EngineFactory, (self.limits, self.device, self.wanted, None)
@@ -272,10 +271,9 @@ def _shared_means(
     content = b""
     if prepared is not None:
         wanted = prepared.order.wanted if isinstance(prepared, ShotsRun) else None
-        means = asdict(prepared.order.limits), None if wanted is None else asdict(wanted)
-        content = json.dumps(means).encode()
-    limits, words = json.loads(farm.share(content))
-    return Limits(**limits), None if words is None else ShotEngineSpec(**words)
+        content = messages.dumps((prepared.order.limits, wanted))
+    means: tuple[Limits, ShotEngineSpec | None] = messages.loads(farm.share(content))
+    return means
 
 
 def _open(

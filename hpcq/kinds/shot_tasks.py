@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.circuits.pauli_text import strings_from_json
 from hpcq.core.limits import Limits
-from hpcq.cutting.packing import pack, unpack
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor, Template, should_defer
 from hpcq.engines.protocol import ShotEngine, ShotRequest
 from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.parallel import messages
 from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.reconstruction.estimation import counts
 from hpcq.reconstruction.estimation.variant_batches import (
@@ -22,12 +21,8 @@ from hpcq.reconstruction.estimation.variant_batches import (
     Task,
     VariantBatch,
     make_tasks,
-    pack_task,
-    unpack_task,
+    portions_of,
 )
-
-MARK = b"shots "
-"""What the bytes of a sampled run's work order start with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +75,9 @@ class ShotTasks:
         return Tasks(
             np.array([sum(piece.seconds for piece in task) for task in tasks]),
             np.uint64,
-            payload=lambda place: pack_task(number, place, tasks[place], batches),
+            payload=lambda place: messages.dumps(
+                (number, place, portions_of(tasks[place], batches))
+            ),
             owner=lambda places: sources[places],
             describe=describe,
         )
@@ -89,7 +86,7 @@ class ShotTasks:
         """Return the function that does a task with the given engine."""
 
         def work(_task: int, payload: bytes) -> NDArray[np.uint64]:
-            number, place, portions = unpack_task(payload)
+            number, place, portions = messages.loads(payload)
             seeds = np.random.SeedSequence(self.seed, spawn_key=(number, place))
             seed = int(seeds.generate_state(1, np.uint64)[0] >> 1)
             variants = [portion.variants.tolist() for portion in portions]
@@ -121,31 +118,6 @@ class ShotTasks:
             table = self.tensors[source].angles(own[:-1], own[-1])
             rows[row] = [table[column] for column in template.columns]
         return ShotRequest(prepared, rows, portion.shots)
-
-    def to_bytes(self) -> bytes:
-        """Pack the order."""
-        header = {
-            "limits": asdict(self.limits),
-            "seed": self.seed,
-            "wanted": asdict(self.wanted),
-            "strings": [tensor.strings for tensor in self.tensors],
-            "lean": [tensor.lean for tensor in self.tensors],
-        }
-        return MARK + pack(header, [tensor.subcircuit for tensor in self.tensors])
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> ShotTasks:
-        """Unpack what :meth:`to_bytes` packed."""
-        header, subcircuits = unpack(data.removeprefix(MARK))
-        tensors = tuple(
-            SampledTensor(subcircuit, strings_from_json(strings), lean)
-            for subcircuit, strings, lean in zip(
-                subcircuits, header["strings"], header["lean"], strict=True
-            )
-        )
-        return cls(
-            tensors, Limits(**header["limits"]), header["seed"], ShotEngineSpec(**header["wanted"])
-        )
 
 
 def _span(rows: NDArray[np.int64]) -> str:

@@ -16,6 +16,7 @@ from hpcq.kinds.shot_records import record_of, sampling_again, shots_fingerprint
 from hpcq.kinds.shot_rounds import make_schedule
 from hpcq.kinds.shot_schedule import PlannedRound, Schedule
 from hpcq.kinds.shot_tasks import ShotTasks
+from hpcq.parallel import messages
 from hpcq.parallel.local_worker import in_process
 from hpcq.parallel.tasks import FinishedTasks
 from hpcq.planning.assembly import Plan
@@ -93,7 +94,7 @@ class ShotsRun:
             long = in_subprocess or (not device and seconds > _SUBPROCESS_SECONDS)
             if long != in_subprocess and (in_subprocess is None or coordinator.whole):
                 if not payload and (farm.size > 1 or in_process(in_subprocess=long)):
-                    payload = self.order.to_bytes()
+                    payload = messages.dumps(self.order)
                 coordinator.open(payload, in_subprocess=long, own=work)
                 in_subprocess = long
             counts = self._measured(step, tasks, coordinator, accounting)

@@ -14,13 +14,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpcq.core.system import usable_cores, usable_memory, write_stderr
-from hpcq.parallel import wire
+from hpcq.parallel import messages
 from hpcq.parallel.local_worker import LocalWorker
 from hpcq.parallel.private_communicator import private_comm
 from hpcq.parallel.serial import Coordinator
@@ -176,7 +177,7 @@ class MpiFarm:
                     if tag == _OPEN:
                         own.open(self.share(b""), in_subprocess=bool(message[0]))
                     elif own.worker is not None:
-                        own.worker.put(wire.read_lease(message))
+                        own.worker.put(messages.loads(message))
                 batch = own.worker.collect() if own.worker is not None else None
                 if batch is not None:
                     self._post(batch)
@@ -231,7 +232,8 @@ class MpiFarm:
 
     def _post(self, batch: TaskResults) -> None:
         """Send results to rank 0: a header, and the numbers in slabs."""
-        self._say(0, _HEADER, wire.batch_header(batch))
+        header = replace(batch, data=np.empty(0, dtype=batch.data.dtype))
+        self._say(0, _HEADER, messages.dumps(header))
         data = np.ascontiguousarray(batch.data).view(np.uint8)
         for start in range(0, len(data), _SLAB):
             self._say(0, _DATA, data[start : start + _SLAB])
@@ -281,11 +283,12 @@ class MpiFarm:
             worker = status.Get_source()
             header = np.empty(status.Get_count(MPI.BYTE), dtype=np.uint8)
             self._comm.Recv(header, source=worker, tag=_HEADER)
-            batch = wire.read_batch(header)
-            data = batch.data.view(np.uint8)
+            batch = messages.loads(header.tobytes())
+            whole = np.empty(int(batch.sizes.sum()), dtype=batch.data.dtype)
+            data = whole.view(np.uint8)
             for start in range(0, len(data), _SLAB):
                 self._comm.Recv(data[start : start + _SLAB], source=worker, tag=_DATA)
-            found.append((worker, batch))
+            found.append((worker, replace(batch, data=whole)))
         return found[0] if found else None
 
     # ------------------------------------------------------------------ losses
@@ -345,7 +348,7 @@ class _Ranks:
         if worker == 0 and self._own and self._own.worker:
             self._own.worker.put(lease)
         else:
-            self._farm._say(worker, _LEASE, wire.lease(lease))
+            self._farm._say(worker, _LEASE, messages.dumps(lease))
 
     def receive(self, wait: float) -> tuple[int, TaskResults] | None:
         """Return results of any rank; without any, nap a little."""

@@ -281,11 +281,9 @@ def test_parts_as_they_should_be_are_taken() -> None:
 def test_a_sealed_part_of_nonsense_is_not_read(at: str, tmp_path: Path) -> None:
     import hashlib
 
-    from hpcq.parallel import wire
-    from hpcq.runs.shared.result_files import _LENGTH, _MARK
+    from hpcq.runs.shared.result_files import _LENGTH, _MARK, _header
 
-    header = wire.batch_header(TaskResults(0, np.array([0]), np.array([1]), np.ones(1), np.ones(1)))
-    head = header.tobytes()
+    head = _header(TaskResults(0, np.array([0]), np.array([1]), np.ones(1), np.ones(1)))
     head = head.replace(b"<f8", b"|O8") if at == "dtype" else head
     length = -(1 << 40) if at == "length" else len(head)
     body = _LENGTH.pack(length) + head + bytes(800 if at == "data" else 8)

@@ -11,6 +11,7 @@ import hpcq
 from hpcq.kinds import exact as exact_run
 from hpcq.kinds.contraction_tasks import ContractionTasks
 from hpcq.kinds.running import run_on_farm
+from hpcq.parallel import messages
 from hpcq.parallel.serial import SerialFarm
 from hpcq.planning.cost import Cost
 from hpcq.reconstruction import expectation, network
@@ -75,7 +76,7 @@ def test_an_order_comes_back_from_its_bytes() -> None:
         patch.setattr(exact_run, "in_process", lambda *, in_subprocess: not in_subprocess)
         run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
     order = found[-1]
-    again = ContractionTasks.from_bytes(kept(order))
+    again = messages.loads(kept(order))
     assert len(order.tasks().costs) == again.contraction.num_parts
     for task in range(again.contraction.num_parts):
         np.testing.assert_array_equal(order.work(task), again.work(task))

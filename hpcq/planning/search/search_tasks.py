@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.errors import HpcqError
-from hpcq.core.limits import Limits
+from hpcq.parallel import messages
 from hpcq.parallel.serial import Farm
 from hpcq.parallel.tasks import TaskFunction, Tasks
-from hpcq.planning.machine_speeds import Speeds
 from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.objective import Objective
 from hpcq.planning.search.trials import Trial, run_trial
@@ -50,7 +47,7 @@ class SearchTasks:
             return [[self.compute(task).tolist() for task in own] for own in self._numbered()]
         farm.share(MARK)
         with farm.coordinator(_opened) as coordinator:
-            coordinator.open(self.to_bytes(), in_subprocess=False)
+            coordinator.open(messages.dumps(self), in_subprocess=False)
             outcome = coordinator.run(
                 Tasks(np.array(effort), np.int64, describe="attempt {}".format)
             )
@@ -76,29 +73,6 @@ class SearchTasks:
             for trial in own
         ]
 
-    def to_bytes(self) -> bytes:
-        """Pack the order as JSON."""
-        return json.dumps(
-            {
-                "graphs": [asdict(graph) for graph in self.graphs],
-                "lanes": [[asdict(trial) for trial in own] for own in self.trials],
-                "objective": asdict(self.objective),
-            }
-        ).encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> SearchTasks:
-        """Unpack what :meth:`to_bytes` packed."""
-        values: dict[str, Any] = json.loads(data)
-        objective = values["objective"]
-        objective["limits"] = Limits(**objective["limits"])
-        objective["speeds"] = Speeds(**objective["speeds"])
-        return cls(
-            tuple(EndGraph(**graph) for graph in values["graphs"]),
-            tuple(tuple(Trial(**trial) for trial in own) for own in values["lanes"]),
-            Objective(**objective),
-        )
-
 
 def take_part(farm: Farm) -> None:
     """Do a share of the attempts that rank 0 leases, on a rank other than 0."""
@@ -106,4 +80,5 @@ def take_part(farm: Farm) -> None:
 
 
 def _opened(payload: bytes) -> TaskFunction:
-    return SearchTasks.from_bytes(payload).compute
+    tasks: SearchTasks = messages.loads(payload)
+    return tasks.compute

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,42 +178,19 @@ def _seconds(
     return np.asarray(_SECONDS_A_ROW + noise)
 
 
-def pack_task(number: int, place: int, task: Task, batches: Sequence[VariantBatch]) -> bytes:
-    """Return all that a rank must know of a task beside the sources.
+def portions_of(task: Task, batches: Sequence[VariantBatch]) -> list[Portion]:
+    """Return what a rank must know of a task beside the sources.
 
     Args:
-        number: Number of the round.
-        place: Number of the task in the round.
         task: The task.
         batches: The round's batches.
     """
-    whole: list[Numbers] = [np.array([number, place, len(task)], dtype=np.int64)]
-    rows: list[NDArray[np.int16]] = []
-    for piece in task:
-        variants = batches[piece.source].rows[piece.rows]
-        head = [piece.source, len(piece.measured), *variants.shape, *piece.measured]
-        whole += [np.array(head, dtype=np.int64), piece.shots.astype(np.int64)]
-        rows.append(np.ascontiguousarray(variants, dtype=np.int16))
-    return b"".join([*(own.tobytes() for own in whole), *(own.tobytes() for own in rows)])
-
-
-def unpack_task(data: bytes) -> tuple[int, int, list[Portion]]:
-    """Return what :func:`pack_task` packed: round, place and portions."""
-    place = 0
-
-    def take(count: int, dtype: type[np.integer[Any]] = np.int64) -> NDArray[Any]:
-        nonlocal place
-        found = np.frombuffer(data, dtype, count, place)
-        place += found.nbytes
-        return found
-
-    number, own, pieces = take(3).tolist()
-    heads = []
-    for _ in range(pieces):
-        source, measured, rows, columns = take(4).tolist()
-        heads.append((source, tuple(take(measured).tolist()), rows, columns, take(rows)))
-    portions = [
-        Portion(source, measured, take(rows * columns, np.int16).reshape(rows, columns), shots)
-        for source, measured, rows, columns, shots in heads
+    return [
+        Portion(
+            piece.source,
+            piece.measured,
+            batches[piece.source].rows[piece.rows],
+            piece.shots.astype(np.int64),
+        )
+        for piece in task
     ]
-    return number, own, portions

@@ -22,6 +22,7 @@ from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cut_circuit import cut_circuit, subcircuit_segments
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
 from hpcq.cutting.qubit_reuse import device_qubits
+from hpcq.parallel import messages
 from hpcq.parallel.serial import SerialFarm
 from hpcq.planning.machine_speeds import Speeds
 from hpcq.planning.search.gate_ends import end_graphs
@@ -219,7 +220,7 @@ def test_the_same_seed_proposes_the_same_on_any_farm() -> None:
     (graph,) = end_graphs(CircuitAnalysis(circuit), [1.0] * 30)
     objective = objective_of("seconds", 12)
     order = SearchTasks((graph,), (tuple(trials(graph, objective, 0.1, 7)),), objective)
-    again = SearchTasks.from_bytes(order.to_bytes())
+    again = messages.loads(messages.dumps(order))
     assert again.labels(SerialFarm()) == order.labels(SerialFarm())
 
 
