@@ -216,7 +216,7 @@ def process_rows(bench: Bench) -> tuple[list[Row], dict[str, Any]]:
         labels = "".join("ABCDEFGHIJ"[block] for block in SMALL.partition)
         commands = {
             "hpcq": [
-                *("-m", "hpcq", "run", str(path), "--partition", labels),
+                *("-m", "hpcq", "run", str(path), "--cut-labels", labels),
                 *("--observable", "Z0 Z9", "--threads", str(bench.threads)),
             ],
             "imports": ["-c", _IMPORTS],

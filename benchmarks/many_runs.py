@@ -36,7 +36,7 @@ def main() -> int:
     circuit.h(0)
     for qubit in range(3):
         circuit.cx(qubit, qubit + 1)
-    how = {"partition": "AABB", "threads": 1, "memory": 1 << 28}
+    how = {"cut_labels": "AABB", "threads": 1, "memory": 1 << 28}
     plan = hpcq.plan(circuit, ["Z0 Z3", "X0 X1 X2 X3"], **how)
     begun, first = time.perf_counter(), standing()
     for number in range(1, options.runs + 1):

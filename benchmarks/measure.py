@@ -28,7 +28,7 @@ def hpcq_run(workload: Workload, threads: int) -> Report:
 
     circuit, observable = workload.blocks.circuit(), workload.observable()
     start = time.perf_counter()
-    plan = hpcq.plan(circuit, observable, partition=workload.blocks.partition, threads=threads)
+    plan = hpcq.plan(circuit, observable, cut_labels=workload.blocks.partition, threads=threads)
     planned = time.perf_counter()
     result = hpcq.run(plan)
     end = time.perf_counter()
@@ -59,7 +59,7 @@ def aer_subcircuits(workload: Workload, threads: int) -> Report:
     plan = hpcq.plan(
         workload.blocks.circuit(),
         workload.observable(),
-        partition=workload.blocks.partition,
+        cut_labels=workload.blocks.partition,
         threads=threads,
     )
     circuits = [tensor.circuit() for tensor in plan.tensors]

@@ -135,8 +135,8 @@ def strong_gate() -> QuantumCircuit:
     return gate
 
 
-TWO = {"partition": "AABB"}
-THREE = {"partition": "AABBCC"}
+TWO = {"cut_labels": "AABB"}
+THREE = {"cut_labels": "AABBCC"}
 LADDER = [(0, 1), (1, 2), (1, 2), (0, 3), (2, 3)]
 MIXED = [("XX", (0, 1), 0.5), ("ZZ", (2, 3), 1.0), ("YX", (1, 2), 0.7), ("X", (5,), -0.4)]
 STAR = [(0, 3), (0, 4), (0, 5), (0, 1), (1, 2), (3, 4), (4, 5)]
@@ -149,25 +149,25 @@ CHAIN = Case(
     "four blocks in a row, three cut gates",
     entangled(12, linked(4, 3, 1), 22),
     [("ZZZZ", (0, 4, 8, 11), 1.0)],
-    {"partition": "AAABBBCCCDDD"},
+    {"cut_labels": "AAABBBCCCDDD"},
     None,
 )
 CIRCLE = Case(
     "a ring of four blocks, four cut gates",
     entangled(8, RING, 4),
     [("ZXZZ", (0, 2, 5, 7), 1.0)],
-    {"partition": "AABBCCDD"},
+    {"cut_labels": "AABBCCDD"},
     None,
 )
-GHZ = Case("GHZ state", ghz(4), [("ZZ", (0, 3), 1.0)], {"partition": "AABB"}, None)
+GHZ = Case("GHZ state", ghz(4), [("ZZ", (0, 3), 1.0)], {"cut_labels": "AABB"}, None)
 STABILIZER = replace(
-    stabilizer([(0, 1), (2, 3), (1, 2), (0, 1), (2, 3)], 4, 5), cuts={"partition": "AABB"}
+    stabilizer([(0, 1), (2, 3), (1, 2), (0, 1), (2, 3)], 4, 5), cuts={"cut_labels": "AABB"}
 )
 PARTS = Case(
     "joint samples of three parts that nothing joins",
     entangled(6, [(0, 1), (2, 3), (4, 5)], 31),
     [("ZZZZZZ", range(6), 1.0)],
-    {"partition": "ABCDEF"},
+    {"cut_labels": "ABCDEF"},
     1500,
     joint=True,
 )
@@ -245,14 +245,14 @@ COVERAGE = {
         "a port shared by three cut gates of one qubit",
         entangled(6, STAR[3:] + STAR[:3], 7, quiet=(0,)),
         [("XZX", (0, 3, 5), 1.0)],
-        {"partition": "AAABBB"},
+        {"cut_labels": "AAABBB"},
         10000,
     ),
     "joint": Case(
         "joint samples of three cut gates",
         entangled(6, linked(2, 3, 3), 9),
         [("ZZ", (0, 5), 1.0), ("X", (2,), 0.5)],
-        {"partition": "AAABBB"},
+        {"cut_labels": "AAABBB"},
         20000,
         {"max_variants": 20},
     ),
@@ -270,14 +270,14 @@ COVERAGE = {
         [("ZZ", (0, 3), 1.0)],
         TWO,
         None,
-        {"standard_error": 0.03},
+        {"target_error": 0.03},
     ),
-    "precision-product": replace(SMALL[4], how={"standard_error": 0.01}),
+    "precision-product": replace(SMALL[4], how={"target_error": 0.01}),
     "few": Case(
         "five subcircuits in a row, 12 shots a variant",
         entangled(15, linked(5, 3, 1), 22),
         [("ZZZZZ", (0, 4, 8, 11, 14), 1.0)],
-        {"partition": "AAABBBCCCDDDEEE"},
+        {"cut_labels": "AAABBBCCCDDDEEE"},
         1020,
     ),
 }
@@ -312,7 +312,7 @@ ALLOCATION = {
         "a subcircuit with three cuts, and three with one",
         entangled(6, CENTRE, 12),
         [("ZZZZ", (0, 3, 4, 5), 1.0)],
-        {"partition": "AAABCD"},
+        {"cut_labels": "AAABCD"},
         20000,
         unequal=True,
     ),

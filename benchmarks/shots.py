@@ -252,7 +252,7 @@ def hpcq_addon(how: str) -> Report:
     circuit, observable, partition = row_of_five()
     _ = hpcq.plan, hpcq.run
     start = time.perf_counter()
-    plan = hpcq.plan(circuit, observable, partition=partition, **json.loads(how))
+    plan = hpcq.plan(circuit, observable, cut_labels=partition, **json.loads(how))
     result = hpcq.run(plan, device="cpu")
     return _told(result, plan, time.perf_counter() - start)
 
@@ -281,7 +281,7 @@ def aer_share(blocks: str) -> Report:
     plan = hpcq.plan(
         circuit,
         z_on(range(0, width, 4), width),
-        partition="".join(letter * 12 for letter in "ABC"[:number]),
+        cut_labels="".join(letter * 12 for letter in "ABC"[:number]),
         shots=10_000 * variants,
     )
     start = time.perf_counter()
@@ -301,7 +301,7 @@ def memory() -> Report:
     circuit = entangled(20, pairs, 13)
     observable = z_on(range(20), 20)
     start = time.perf_counter()
-    plan = hpcq.plan(circuit, observable, partition="A" * 10 + "B" * 10, shots=1000 * 2 * 5**5)
+    plan = hpcq.plan(circuit, observable, cut_labels="A" * 10 + "B" * 10, shots=1000 * 2 * 5**5)
     result = hpcq.run(plan, device="cpu")
     end = time.perf_counter()
     unit = 1 if sys.platform == "darwin" else 1024
@@ -318,7 +318,7 @@ def _tiny() -> Any:
     """Plan something small, so that what comes after it has everything loaded."""
     import hpcq
 
-    return hpcq.plan(entangled(4, linked(2, 2, 1), 1), ["Z0 Z3"], partition="AABB", shots=1000)
+    return hpcq.plan(entangled(4, linked(2, 2, 1), 1), ["Z0 Z3"], cut_labels="AABB", shots=1000)
 
 
 def _told(result: Any, plan: Any, elapsed: float) -> Report:
@@ -436,7 +436,7 @@ class Bench:
             yield Row("addon", compared=label, other="only with --addon-python", target=target)
             return
         other = self.child("addon", python=self.addon_python)
-        own = self.quickest("hpcq", json.dumps({"standard_error": other["error"]}))
+        own = self.quickest("hpcq", json.dumps({"target_error": other["error"]}))
         ratio = other["seconds"] / own["seconds"]
         yield Row(
             "addon, equal standard error",

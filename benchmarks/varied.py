@@ -57,7 +57,7 @@ class Case:
 
 
 def _blocks(name: str, blocks: Blocks, terms: Terms, **options: Any) -> Case:
-    options.setdefault("partition", blocks.partition)
+    options.setdefault("cut_labels", blocks.partition)
     return Case(name, blocks.num_qubits, blocks.circuit, terms, options)
 
 
@@ -187,8 +187,8 @@ _RELAY = {
 }
 
 CASES: tuple[Case, ...] = (
-    Case("ghz-6", 6, lambda: _ghz(6), z_string(6, 2), {"partition": "AAABBB"}),
-    Case("ghz-60", 60, lambda: _ghz(60), z_string(60, 2), {"partition": _halves(60, 10)}),
+    Case("ghz-6", 6, lambda: _ghz(6), z_string(6, 2), {"cut_labels": "AAABBB"}),
+    Case("ghz-60", 60, lambda: _ghz(60), z_string(60, 2), {"cut_labels": _halves(60, 10)}),
     _blocks("small", SMALL, z_string(10, 4)),
     _blocks("12-qubits", BLOCKS_12, z_string(12, 6)),
     _blocks("24-qubits", BLOCKS_24, z_string(24, 12)),
@@ -196,10 +196,10 @@ CASES: tuple[Case, ...] = (
     _blocks("100-qubits", BLOCKS_100, z_string(100, 12)),
     _blocks("300-subcircuits", _300, z_string(900, 12)),
     _blocks("sliced", _32, ising(32), memory=16 << 20),
-    _blocks("dense-single", _38, z_string(38, 12), precision="single"),
+    _blocks("dense-single", _38, z_string(38, 12), dtype="complex64"),
     _blocks("uncut-21", _21, ising(21)),
     _blocks("many-terms", BLOCKS_12, _random_terms(12, 2500, 4)),
-    Case("su4", 20, lambda: _su4(20, 8, 10), z_string(20, 5), {"partition": _halves(20)}),
+    Case("su4", 20, lambda: _su4(20, 8, 10), z_string(20, 5), {"cut_labels": _halves(20)}),
     Case("relay", 22, lambda: _relay(12, 8), ising(22), {"cuts": _RELAY}),
     Case("chain", 60, lambda: _trotter(60, grid_edges(1, 60), 4), ising(60), {"max_qubits": 8}),
     Case("grid", 24, lambda: _trotter(24, _GRID, 1), ising(24), {"max_qubits": 12}),
@@ -211,7 +211,7 @@ CASES: tuple[Case, ...] = (
         ising(24),
         {"max_qubits": 16},
     ),
-    Case("qft", 28, lambda: _qft(28, 3), z_string(28, 3), {"partition": _halves(28)}),
-    Case("all-linked", 20, lambda: _all_linked(5, 4, 2), ising(20), {"partition": _halves(20, 5)}),
+    Case("qft", 28, lambda: _qft(28, 3), z_string(28, 3), {"cut_labels": _halves(28)}),
+    Case("all-linked", 20, lambda: _all_linked(5, 4, 2), ising(20), {"cut_labels": _halves(20, 5)}),
 )
 """The cases, from a millisecond to several seconds."""

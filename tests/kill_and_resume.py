@@ -45,7 +45,7 @@ def write_circuit(folder: Path, layers: int = 32, qubits: int = 14) -> list[str]
     path.write_text("\n".join(lines))
     partition = "A" * qubits + "B" * qubits
     asked = ("--observable", f"Z0 Z{2 * qubits - 1}", "--observable", f"X1 Y{qubits}")
-    return [str(path), "--partition", partition, *asked, "--memory", "1M", "--threads", "1"]
+    return [str(path), "--cut-labels", partition, *asked, "--memory", "1M", "--threads", "1"]
 
 
 class Job:

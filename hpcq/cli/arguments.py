@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 
 from hpcq.cli import settings
 from hpcq.cli.flags import Command, Parser, add_job, add_run, all_commands
-from hpcq.cli.option_values import sort_out_precision
+from hpcq.cli.old_spellings import OldSpellings
 from hpcq.cli.setting_sources import PREFIX
 from hpcq.core.errors import InputError
 from hpcq.core.system import launched_rank
@@ -26,7 +26,8 @@ def parse(
             from :func:`hpcq.cli.settings.agree`.
 
     Returns:
-        The options; ``command`` is what to call, ``refusal`` the error that has to wait.
+        The options; ``command`` is what to call, ``refusal`` the error that has to wait, ``notice``
+        a line for stderr about old spellings, or empty.
 
     Raises:
         InputError: If they are no command line of hpcq's, or a setting is wrong.
@@ -34,15 +35,17 @@ def parse(
     parser, words = all_commands(commands), _joined(arguments)
     options = parser.parse_args(words)
     options.refusal = None
+    old = OldSpellings()
+    old.replace(options)
     waits = options.command in together
     if not waits or launched_rank() == 0:
         try:
-            settings.fill(options, words, parser, sort_out_precision)
+            settings.fill(options, words, parser, old.replace)
         except InputError as error:
             if not waits:
                 raise
             options.refusal = error
-    sort_out_precision(options)
+    options.notice = old.notice
     return options
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from hpcq.cli import option_values as values
 from hpcq.core.errors import InputError
+from hpcq.core.limits import DTYPES
 from hpcq.core.version import __version__
 
 Command = Callable[[argparse.Namespace], int]
@@ -209,7 +210,8 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
     )
     site = parser.add_argument_group("where (best in the site's file; see the README)")
     for name in ("account", "slurm-partition", "qos", "constraint", "reservation"):
-        site.add_argument(f"--{name}", type=values.some_text, metavar="NAME")
+        names = ("-p", f"--{name}") if name == "slurm-partition" else (f"--{name}",)
+        site.add_argument(*names, type=values.some_text, metavar="NAME")
     site.add_argument(
         "--mpi", type=values.some_text, metavar="TYPE", help="srun's --mpi; default: found out"
     )
@@ -281,11 +283,12 @@ def add_job(parser: argparse.ArgumentParser) -> None:
         "--max-qubits", type=values.positive, metavar="W", help="search; no subcircuit wider than W"
     )
     ways.add_argument(
-        "--partition",
+        "--cut-labels",
         type=values.some_text,
         metavar="AAABBB",
-        help="one label a qubit; or labels joined by commas",
+        help="one label for each qubit, or labels joined by commas; gates between labels are cut",
     )
+    ways.add_argument("--partition", type=values.some_text, help=argparse.SUPPRESS)
     ways.add_argument(
         "--cuts",
         type=values.some_text,
@@ -337,7 +340,13 @@ def add_job(parser: argparse.ArgumentParser) -> None:
         "--shots",
         type=values.shots,
         metavar="N",
-        help="of all variants together; with --precision EPS, the most",
+        help="of all variants together; with --target-error, at most N",
+    )
+    shots.add_argument(
+        "--target-error",
+        type=values.target_error,
+        metavar="EPS",
+        help="go on until no standard error is larger than EPS",
     )
     shots.add_argument(
         "--max-variants",
@@ -366,11 +375,10 @@ def add_job(parser: argparse.ArgumentParser) -> None:
         help="limit on reading CIRCUIT; default: 4",
     )
     means.add_argument(
-        "--precision",
-        type=values.precision,
-        action="append",
-        default=[],
-        metavar="EPS|single|double",
-        help="EPS: shots until no standard error is larger; single, double: numbers of the "
-        "simulation, default: double; may be given once for each",
+        "--dtype",
+        choices=tuple(DTYPES),
+        help="number format of the simulation; default: complex128",
+    )
+    means.add_argument(
+        "--precision", type=values.precision, action="append", help=argparse.SUPPRESS
     )

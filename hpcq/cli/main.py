@@ -43,9 +43,11 @@ def _main(arguments: Sequence[str] | None) -> int:
     first = launched_rank() == 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode loses no result
+    notice = ""
     try:
         together = (_plan, _run) if is_launched() else ()
         options = parse(sys.argv[1:] if arguments is None else arguments, COMMANDS, together)
+        notice = options.notice
         if not first and options.command in _FOR_ONE:
             # What one process does, rank 0 does; a program that a rank starts must not wonder.
             write_stderr(f"hpcq: rank {launched_rank()} leaves this to rank 0")
@@ -53,12 +55,16 @@ def _main(arguments: Sequence[str] | None) -> int:
         code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
+        if notice and _speaks():
+            write_stderr(notice)
         return code
     except HpcqError as error:
         if is_launched():
             # The ranks end together. A launcher that sees one fail sends SIGTERM to the others,
             # and theirs would be the exit code that it passes on.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if notice and error.exit_code != InputError.exit_code and _speaks():
+            write_stderr(notice)  # wrong input gets one line, which is the error
         if _speaks() or error.on_one_rank:
             who = f"{rank_name()}: " if error.on_one_rank and rank_name() else ""
             sys.stderr.write(f"hpcq: error: {who}{printable(' '.join(str(error).split()))}\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from hpcq.core.errors import InputError
 from hpcq.core.system import parse_duration
 
 
@@ -56,8 +55,18 @@ def duration(text: str) -> float:
     return value
 
 
+def target_error(text: str) -> float:
+    """Return a standard error greater than 0."""
+    value = _number(text)
+    if value is None:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r}, expected a standard error between 0 and a million"
+        )
+    return value
+
+
 def precision(text: str) -> str | float:
-    """Return single or double, the precision of numbers, or a standard error, that of answers."""
+    """Return what ``--precision`` may be: ``single``, ``double``, or a standard error."""
     if text in ("single", "double"):
         return text
     value = _number(text)
@@ -75,19 +84,3 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if 0 < value < 1e6 else None
-
-
-def sort_out_precision(options: argparse.Namespace) -> None:
-    """Tell the precision of numbers from that of answers; both have the same option."""
-    if not hasattr(options, "precision"):
-        return
-    given = options.precision or []
-    words = [own for own in given if isinstance(own, str)]
-    errors = [own for own in given if isinstance(own, float)]
-    if len(words) > 1 or len(errors) > 1:
-        raise InputError(
-            f"precision: given as {' and '.join(map(str, given))}, expected single or double at "
-            "most once, and a standard error at most once"
-        )
-    options.precision = words[0] if words else "double"
-    options.standard_error = errors[0] if errors else None

@@ -122,7 +122,7 @@ def how_to_plan(
         "observables": observables or None,
         "budget": budget_for(options),
         "max_qubits": options.max_qubits,
-        "partition": options.partition,
+        "cut_labels": options.cut_labels,
         "cuts": Path(options.cuts) if options.cuts is not None else None,
         **search,
         "ranks": options.ranks,
@@ -135,7 +135,7 @@ def budget_for(options: argparse.Namespace) -> Budget | None:
     """Return the shots that are asked for; None for an exact run."""
     from hpcq.planning.planner import budget_of
 
-    return budget_of(options.shots, options.standard_error, options.max_variants)
+    return budget_of(options.shots, options.target_error, options.max_variants)
 
 
 def measuring(options: argparse.Namespace) -> ShotEngineSpec:
@@ -147,18 +147,18 @@ def measuring(options: argparse.Namespace) -> ShotEngineSpec:
     from hpcq.engines.shot_engine import ShotEngineSpec
 
     if budget_for(options) is None and (options.noise or options.backend):
-        raise InputError("noise, backend: they are for shots, expected --shots or --precision")
+        raise InputError("noise, backend: they are for shots, expected --shots or --target-error")
     return ShotEngineSpec.of(options.noise, options.backend)
 
 
 def limits_for(options: argparse.Namespace, cores: int, memory: int) -> Limits:
     """Return what a rank may use, of the cores and the bytes of memory that it has."""
-    from hpcq.core.limits import SHARE_OF_MEMORY, Limits, round_memory_down
+    from hpcq.core.limits import SHARE_OF_MEMORY, Limits, precision_of, round_memory_down
 
     wanted = round_memory_down(int(SHARE_OF_MEMORY * memory))
     if options.memory is not None:
         wanted = parse_bytes(options.memory)
-    return Limits(wanted, options.threads or cores, options.precision)
+    return Limits(wanted, options.threads or cores, precision_of(options.dtype or "complex128"))
 
 
 def limits_as_before(

@@ -15,6 +15,9 @@ from hpcq.core.files import open_regular, printable_path
 from hpcq.core.system import launched_rank, write_stderr
 
 PREFIX = "HPCQ_"
+ENVIRONMENT = "environment"
+"""What messages call all variables together."""
+
 SITE_VARIABLE = "HPCQ_SITE"
 """Environment variable: the site file, or ``none`` for none at all."""
 
@@ -47,7 +50,9 @@ _PATHS = frozenset({"circuit", "container", "cuts", "draw", "observables", "outp
 OFF = object()
 """Value of a flag that a layer switches off, back to its default."""
 
-Check = Callable[[argparse.Namespace], None]
+Check = Callable[[argparse.Namespace, str], None]
+"""Called with the options that one source gives, and the source's name; empty for flags."""
+
 Layer = dict[str, Any]
 
 
@@ -83,7 +88,7 @@ def of_environment(
             more = _words(option, given, own[option], variable)
             layer.update(read(parser, ["-", *more], check, variable) or {own[option].dest: OFF})
             words += more
-    read(parser, ["-", *words], check, "environment")
+    read(parser, ["-", *words], check, ENVIRONMENT)
     return layer
 
 
@@ -161,15 +166,14 @@ def read(
     blank = argparse.Namespace(**{action.dest: None for action in parser._actions})
     try:
         parser.parse_known_args(words, blank)
-        given = {
-            action.dest: getattr(blank, action.dest)
-            for action in parser._actions
-            if action.option_strings and getattr(blank, action.dest) is not None
-        }
-        check(blank)
+        check(blank, source)
     except InputError as error:
         raise InputError(f"{source}: {error}" if source else str(error)) from None
-    return given
+    return {
+        action.dest: getattr(blank, action.dest)
+        for action in parser._actions
+        if action.option_strings and getattr(blank, action.dest) is not None
+    }
 
 
 def long_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:

@@ -50,7 +50,8 @@ def fill(
             command line that says the same with flags alone.
         words: The command line.
         parser: The parser, of all commands.
-        check: Called with the options of each layer alone; raises InputError if they clash.
+        check: Called with the options of each layer alone; may change them, and raises InputError
+            if they clash.
         environment: The variables.
 
     Raises:
@@ -133,10 +134,7 @@ def _merged(layers: Mapping[int, Layer], rivals: Mapping[str, frozenset[str]]) -
     settled: dict[str, int] = {}
     for place, layer in sorted(layers.items()):
         for name, value in layer.items():
-            if name == "precision":  # of numbers and of answers; either may come from elsewhere
-                held = found.get(name, [])
-                found[name] = held + [x for x in value if type(x) not in map(type, held)]
-            elif name not in settled:
+            if name not in settled:
                 found[name] = value
                 origin[name] = place
         for name, value in layer.items():

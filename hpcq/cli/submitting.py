@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from os import PathLike
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.circuits import qpy
+from hpcq.cli.old_spellings import DTYPE_OF
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import read_sidecar, write_atomic
 from hpcq.jobs.checks import writable_output
@@ -60,21 +62,24 @@ def submit(
     if not isinstance(output, (str, PathLike)) or isinstance(os.fspath(output), bytes):
         raise InputError(f"output: {output!r}, expected a path as text")
     place = writable_output(Path(output))
-    words = [f"--output={place}", *_words({**options, "local": local})]
+    words = [f"--output={place}", *_words({**_renewed(options), "local": local})]
     kept = _Kept(place)
     words[:0] = [_path(circuit, kept)]
     try:
         words += _asked(circuit, observables, kept)
-        job, _ = submitted(parse(["submit", *words], COMMANDS))
+        parsed = parse(["submit", *words], COMMANDS)
+        job, _ = submitted(parsed)
         if job is None:
             raise InputError("dry_run: given from Python, expected `hpcq submit --dry-run` instead")
     except (HpcqError, SystemExit):
         kept.withdraw()
         raise
+    if parsed.notice:  # of the job file, the site file, or a variable
+        warnings.warn(parsed.notice, DeprecationWarning, stacklevel=2)
     return job
 
 
-_REPEATABLE = ("module", "observable", "precision", "sbatch", "setup")
+_REPEATABLE = ("module", "observable", "sbatch", "setup")
 
 
 class _Kept:
@@ -103,6 +108,29 @@ class _Kept:
         """Remove what this submission wrote: nothing was submitted."""
         for place in self._new:
             place.unlink(missing_ok=True)
+
+
+def _renewed(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with the new names of those that were renamed; old ones give a warning.
+
+    Raises:
+        InputError: If one is given by its old and its new name.
+    """
+    renewed = dict(options)
+    for old in ("partition", "precision"):
+        given = renewed.pop(old, None)
+        for value in given if isinstance(given, (list, tuple)) else [given]:
+            if value is None:
+                continue
+            new = "cut_labels" if old == "partition" else "target_error"
+            if old == "precision" and isinstance(value, str) and value in DTYPE_OF:
+                new, value = "dtype", DTYPE_OF[value]
+            if new in renewed:
+                raise InputError(f"{old}, {new}: given together, expected {new} alone")
+            renewed[new] = value
+            message = f"hpcq.submit: the option {old} is now {new}; {old} still works"
+            warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return renewed
 
 
 def _words(options: dict[str, Any]) -> list[str]:

@@ -14,6 +14,9 @@ from hpcq.core.errors import InputError
 Device = Literal["cpu", "gpu"]
 Precision = Literal["single", "double"]
 
+DTYPES: dict[str, Precision] = {"complex128": "double", "complex64": "single"}
+"""What NumPy calls an amplitude of each precision."""
+
 MIN_MEMORY, MAX_MEMORY = 1 << 20, 1 << 60
 """Range of a memory limit in bytes: 1 MiB, a few small states, to 1 EiB, beyond any machine."""
 
@@ -60,6 +63,17 @@ class Limits:
     def amplitude_bytes(self) -> int:
         """Bytes per amplitude of a statevector."""
         return 8 if self.precision == "single" else 16
+
+
+def precision_of(dtype: object) -> Precision:
+    """Return the precision of an amplitude's dtype, given by its name.
+
+    Raises:
+        InputError: If it is neither complex128 nor complex64.
+    """
+    if str(dtype) not in DTYPES:
+        raise InputError(f"dtype: {str(dtype)[:40]!r}, expected complex128 or complex64")
+    return DTYPES[str(dtype)]
 
 
 def checked_memory(value: object) -> int:

@@ -191,7 +191,7 @@ class _Bench:
             circuit.ry(0.1 * qubit, qubit)
         for qubit in range(length - 1):
             circuit.cx(qubit, qubit + 1)
-        return plan(circuit, observables, partition=range(length), memory=_MEMORY, threads=1)
+        return plan(circuit, observables, cut_labels=range(length), memory=_MEMORY, threads=1)
 
     def _complex(self, shape: tuple[int, ...]) -> NDArray[np.complex128]:
         return self._rng.normal(size=shape) + 1j * self._rng.normal(size=shape)

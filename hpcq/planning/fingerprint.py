@@ -32,6 +32,9 @@ _CUT_BY = (
 """Options that cuts follow from."""
 
 _MEMORY = "memory_bytes"
+_FLAGS = {"partition": "cut-labels", "memory_bytes": "memory"}
+"""Flags whose names are not those of their keys in a file's configuration."""
+
 _SET_BY = {"cuts": (*_CUT_BY, _MEMORY), "slices": (_MEMORY,)}
 _FEW, _SHOWN = 50, 3
 """Observables that are told to other jobs, and that a message names."""
@@ -161,7 +164,7 @@ def _changed(before: RequestSummary | None, now: RequestSummary | None) -> dict[
     for name in both:
         values = [_shown(name, own.config[name]) for own in (before, now)]
         if before.config[name] != now.config[name]:
-            option = name.removesuffix("_bytes").replace("_", "-")
+            option = _FLAGS.get(name, name.replace("_", "-"))
             changed[name] = f"--{option} was {values[0]} and is {values[1]}"
     return changed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from hpcq.core.limits import (
     as_integer,
     as_seconds,
     checked_memory,
+    precision_of,
     round_memory_down,
 )
 from hpcq.core.system import format_bytes, usable_cores, usable_memory
@@ -48,10 +50,10 @@ def plan(
     observables: Any = None,
     *,
     max_qubits: int | None = None,
-    partition: str | Sequence[object] | None = None,
+    cut_labels: str | Sequence[object] | None = None,
     cuts: Cuts | Mapping[str, Any] | str | Path | None = None,
     shots: int | None = None,
-    standard_error: float | None = None,
+    target_error: float | None = None,
     max_variants: int | None = None,
     objective: ObjectiveName | None = None,
     search_seconds: float = SEARCH_SECONDS,
@@ -60,7 +62,10 @@ def plan(
     seed: int = 0,
     memory: int | None = None,
     threads: int | None = None,
-    precision: Precision = "double",
+    dtype: str | None = None,
+    partition: str | Sequence[object] | None = None,
+    standard_error: float | None = None,
+    precision: Precision | None = None,
 ) -> Plan:
     """Plan the expectation values of a cut circuit, exact or with shots.
 
@@ -72,13 +77,14 @@ def plan(
             0; Qiskit's letters), or an outcome of all qubits such as ``"0011"``, which stands for
             its probability. If none is given, Z on every qubit.
         max_qubits: Search for cuts so that no subcircuit is wider than this.
-        partition: One label a qubit; every gate between labels is cut.
+        cut_labels: One label a qubit; every gate between labels is cut.
         cuts: Explicit cuts, as an object, the JSON that ``hpcq plan --save`` writes, or its
             file's path. At most one of the three may be given; with none, only parts that no
             gate joins are separated.
         shots: Shots of all variants together, for a run as on devices, with error bars. If neither
-            they nor a standard error are given, the run is exact.
-        standard_error: Go on until no observable has a larger one; with shots, at most so many.
+            they nor a target error are given, the run is exact.
+        target_error: Go on until no observable has a larger standard error; with shots, at most so
+            many.
         max_variants: Variants of one subcircuit beyond which joint samples are drawn instead of
             running them all; by default 4096.
         objective: What the search makes small: ``seconds`` of the exact run, its default, or
@@ -91,7 +97,10 @@ def plan(
         seed: Seed of the search, and of shots.
         memory: Bytes that a rank may use; by default most of what is free here.
         threads: Threads of one simulation; by default the cores that this process may use.
-        precision: ``double`` (16 bytes an amplitude) or ``single`` (8).
+        dtype: Of amplitudes: ``complex128`` (16 bytes each), the default, or ``complex64`` (8).
+        partition: Deprecated, use ``cut_labels``.
+        standard_error: Deprecated, use ``target_error``.
+        precision: Deprecated, use ``dtype``; ``double`` or ``single``.
 
     Returns:
         The plan, with its predicted cost.
@@ -105,18 +114,23 @@ def plan(
         >>> _ = circuit.h(0)
         >>> for qubit in range(3):
         ...     _ = circuit.cx(qubit, qubit + 1)
-        >>> len(plan(circuit, "Z0 Z3", partition="AABB").cut.subcircuits)
+        >>> len(plan(circuit, "Z0 Z3", cut_labels="AABB").cut.subcircuits)
         2
     """
     from hpcq.circuits.normalise import normalise
 
+    cut_labels = _renamed("partition", partition, "cut_labels", cut_labels)
+    target_error = _renamed("standard_error", standard_error, "target_error", target_error)
+    precision = _renamed(
+        "precision", precision, "dtype", None if dtype is None else precision_of(dtype)
+    )
     return plan_normalised(
         normalise(circuit),
         observables,
         max_qubits=max_qubits,
-        partition=partition,
+        cut_labels=cut_labels,
         cuts=cuts,
-        budget=budget_of(shots, standard_error, max_variants),
+        budget=budget_of(shots, target_error, max_variants),
         objective=objective,
         search_seconds=search_seconds,
         reuse_qubits=reuse_qubits,
@@ -127,9 +141,24 @@ def plan(
             if memory is None
             else checked_memory(memory),
             len(usable_cores()) if threads is None else threads,
-            precision,
+            "double" if precision is None else precision,
         ),
     )
+
+
+def _renamed(old: str, value: Any, new: str, new_value: Any) -> Any:
+    """Return the value of an argument that has a new name and may be given by the old one.
+
+    Raises:
+        InputError: If it is given by both.
+    """
+    if value is None:
+        return new_value
+    if new_value is not None:
+        raise InputError(f"{old}, {new}: given together, expected {new} alone")
+    message = f"hpcq.plan: the argument {old} is now {new}; {old} still works"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return value
 
 
 def plan_normalised(
@@ -137,7 +166,7 @@ def plan_normalised(
     observables: Any,
     *,
     max_qubits: int | None,
-    partition: str | Sequence[object] | None,
+    cut_labels: str | Sequence[object] | None,
     cuts: Cuts | Mapping[str, Any] | str | Path | None,
     seed: int,
     limits: Limits,
@@ -156,7 +185,7 @@ def plan_normalised(
             circuit,
             observables,
             max_qubits=max_qubits,
-            partition=partition,
+            cut_labels=cut_labels,
             cuts=cuts,
             seed=seed,
             limits=limits,
@@ -177,16 +206,16 @@ def plan_normalised(
         }
         return replace(found, config=config, sampling=sampling_of(found.cut_problem, budget))
     objective = objective or "seconds"
-    given = {"max_qubits": max_qubits, "partition": partition, "cuts": cuts}
+    given = {"max_qubits": max_qubits, "cut_labels": cut_labels, "cuts": cuts}
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
         raise InputError(f"{' and '.join(named)}: given together, expected at most one of them")
     if max_qubits is not None:
         max_qubits = as_integer(max_qubits, "max_qubits", 1)
-    if partition is not None and not isinstance(partition, Sequence):
-        raise InputError(f"partition: {_shown(partition)}, expected one label a qubit")
-    if isinstance(partition, str):
-        partition = split_labels(partition)
+    if cut_labels is not None and not isinstance(cut_labels, Sequence):
+        raise InputError(f"cut_labels: {_shown(cut_labels)}, expected one label a qubit")
+    if isinstance(cut_labels, str):
+        cut_labels = split_labels(cut_labels, "cut_labels")
     seed = as_integer(seed, "seed", 0)
     ranks = as_integer(ranks, "ranks", 1)
     if objective not in get_args(ObjectiveName):
@@ -198,7 +227,7 @@ def plan_normalised(
     config = {
         "mode": "exact",
         "max_qubits": max_qubits,
-        "partition": partition if partition is None else [str(label) for label in partition],
+        "partition": cut_labels if cut_labels is None else [str(label) for label in cut_labels],
         "cuts": "given" if cuts is not None else None,
         "objective": objective,
         "search_seconds": search_seconds,
@@ -218,8 +247,8 @@ def plan_normalised(
         options = SearchOptions(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
         return costed(choose(job, options, farm), here)
     simplified = job.simplifier.unchanged
-    if partition is not None:
-        chosen = cuts_from_partition(circuit, partition)
+    if cut_labels is not None:
+        chosen = cuts_from_partition(circuit, cut_labels, "cut_labels")
     elif cuts is not None:
         given_cuts = _as_cuts(cuts)
         given_cuts.check(circuit, _source_of(cuts))
@@ -265,18 +294,18 @@ def with_limits(plan: Plan, limits: Limits) -> Plan:
 
 
 def budget_of(
-    shots: int | None, standard_error: float | None, max_variants: int | None
+    shots: int | None, target_error: float | None, max_variants: int | None
 ) -> Budget | None:
     """Return what a run with shots may spend; None for an exact run.
 
     Raises:
         InputError: If a value is wrong.
     """
-    if shots is None and standard_error is None:
+    if shots is None and target_error is None:
         if max_variants is not None:
             raise InputError("max_variants: it is for a run with shots, expected shots with it")
         return None
-    return Budget(shots, standard_error, MAX_VARIANTS if max_variants is None else max_variants)
+    return Budget(shots, target_error, MAX_VARIANTS if max_variants is None else max_variants)
 
 
 def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> list[Plan]:

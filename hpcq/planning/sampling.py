@@ -67,12 +67,12 @@ class Budget:
             number = not isinstance(precision, bool) and isinstance(precision, numbers.Real)
             if not number or not _MIN_PRECISION <= float(precision) < math.inf:
                 raise InputError(
-                    f"precision: {str(precision)[:40]!r}, expected single, double, or a standard "
-                    f"error of at least {_MIN_PRECISION:g}"
+                    f"target_error: {str(precision)[:40]!r}, expected a standard error of at least "
+                    f"{_MIN_PRECISION:g}"
                 )
             object.__setattr__(self, "precision", float(precision))
         if self.shots is None and precision is None:
-            raise InputError("shots: neither they nor a precision are given, expected one of them")
+            raise InputError("shots, target_error: neither is given, expected at least one of them")
 
 
 @dataclass(frozen=True, eq=False)

@@ -173,10 +173,10 @@ def test_cut_gates_with_large_angles(name: str) -> None:
     observables = ["Z0", "X1", "Y0 Y1"]
     labels = ["IZ", "XI", "YY"]
     exact = [right.expectation_value(Pauli(label)).real for label in labels]
-    for options in ({"partition": "AB"}, {"max_qubits": 2}):
+    for options in ({"cut_labels": "AB"}, {"max_qubits": 2}):
         result = hpcq.run(hpcq.plan(circuit, observables, threads=1, **options))
         assert np.abs(result.expectation_values - exact).max() < 1e-10
-    plan = hpcq.plan(circuit, observables, threads=1, partition="AB", shots=20_000)
+    plan = hpcq.plan(circuit, observables, threads=1, cut_labels="AB", shots=20_000)
     result = hpcq.run(plan)
     assert (np.abs(result.expectation_values - exact) < 6 * result.standard_errors + 1e-9).all()
 
@@ -187,7 +187,7 @@ def test_a_file_with_a_large_angle(tmp_path, capsys) -> None:
         'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\nh q[0]; ry(0.3) q[1];\n'
         "cu3(-4.89371325175941,0.26117997143393357,1000000.0) q[0],q[1];\n"
     )
-    words = ["run", str(path), "--partition", "AB", "--observable", "Z1", "--observable", "X0"]
+    words = ["run", str(path), "--cut-labels", "AB", "--observable", "Z1", "--observable", "X0"]
     assert main(words) == 0
     values = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
     assert values == pytest.approx([0.42766186671538187, -0.7709178813733971], abs=1e-10)
@@ -223,7 +223,7 @@ def test_matrices_that_are_nearly_unitary_can_be_cut(seed: int, error: float) ->
     assert unitary_error(nearest_unitary(noisy)) < 1e-14
     pauli_sum(gates.UnitaryGate(noisy, check_input=False))
     circuit = on_two_qubits(gates.UnitaryGate(noisy, check_input=False))
-    plan = hpcq.plan(circuit, ["Z0"], partition="AB", threads=1)
+    plan = hpcq.plan(circuit, ["Z0"], cut_labels="AB", threads=1)
     cut = hpcq.run(plan).expectation_values
     exact = Statevector(normalise(circuit)).expectation_value(Pauli("IZ")).real
     assert abs(cut[0] - exact) < 1e-10

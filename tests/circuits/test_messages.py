@@ -52,9 +52,9 @@ def test_equal_strings_that_overflow(circuit: QuantumCircuit) -> None:
 
 
 def test_commas_in_a_partition(circuit: QuantumCircuit) -> None:
-    assert len(hpcq.plan(circuit, "Z0", partition="0,0,10,10").cuts.gates) == 1
+    assert len(hpcq.plan(circuit, "Z0", cut_labels="0,0,10,10").cuts.gates) == 1
     with pytest.raises(InputError, match="empty label"):
-        hpcq.plan(circuit, "Z0", partition="0,0,,1")
+        hpcq.plan(circuit, "Z0", cut_labels="0,0,,1")
 
 
 def test_what_is_no_communicator_and_no_plan(circuit: QuantumCircuit) -> None:

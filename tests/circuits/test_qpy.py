@@ -45,7 +45,7 @@ def saved(path: Path) -> Path:
     circuit = QuantumCircuit(2)
     circuit.rz(0.3, 0)
     circuit.cz(0, 1)
-    hpcq.run(hpcq.plan(circuit, "Z0", partition="AB", threads=1), output=path, device="cpu")
+    hpcq.run(hpcq.plan(circuit, "Z0", cut_labels="AB", threads=1), output=path, device="cpu")
     return path
 
 
@@ -68,7 +68,7 @@ def test_a_result_file_runs_no_code(place: str, symengine: tuple[int, str], tmp_
     before = output.read_bytes()
     circuit = tmp_path / "c.qasm"
     circuit.write_text('OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; rz(0.3) q[0]; cz q[0],q[1];')
-    hpcq_run = (sys.executable, "-m", "hpcq", "run", circuit, "--partition", "AB")
+    hpcq_run = (sys.executable, "-m", "hpcq", "run", circuit, "--cut-labels", "AB")
     for command in (
         (sys.executable, "-c", _OPEN, output),
         (*hpcq_run, "--observable", "Z0", "-o", output),

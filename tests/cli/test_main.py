@@ -7,20 +7,25 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from qiskit import QuantumCircuit
 
+import hpcq as hpcq_package
 from hpcq.cli.main import main
-from tests.support.launch import ROOT, hpcq, run
+from hpcq.core.errors import InputError
+from tests.support.launch import ROOT, hpcq, launcher, run
 
 CIRCUIT = """OPENQASM 2.0; include "qelib1.inc"; qreg q[6]; creg c[6];
 h q[0]; cx q[0],q[1]; cx q[1],q[2]; cz q[2],q[3]; ry(0.4) q[3]; cx q[3],q[4]; cx q[4],q[5];
 measure q -> c;
 """
-BASE = ("--partition", "AAABBB", "--memory", "1G", "--threads", "1")
+OLD = ("--partition", "AAABBB", "--memory", "1G", "--threads", "1")
+BASE = ("--cut-labels", "AAABBB", "--memory", "1G", "--threads", "1")
 
 
 @pytest.fixture
@@ -126,9 +131,9 @@ BAD = {
     "unknown example": (["run", "example:nothing"], "lattices"),
     "dashes for a value": (["run", "{c}", "--memory=--"], "--memory: '--'"),
     "dashes for a file": (["run", "{c}", "-o--"], "--output: '--'"),
-    "short partition": (["run", "{c}", "--partition", "AAB"], "3 labels"),
+    "too few labels": (["run", "{c}", "--cut-labels", "AAB"], "3 labels"),
     "two ways to cut": (
-        ["run", "{c}", "--partition", "AAABBB", "--max-qubits", "3"],
+        ["run", "{c}", "--cut-labels", "AAABBB", "--max-qubits", "3"],
         "not allowed",
     ),
     "no width": (["run", "{c}", "--max-qubits", "0"], "'0'"),
@@ -142,7 +147,22 @@ BAD = {
     "missing observables": (["run", "{c}", "--observables", "nowhere.json"], "nowhere.json"),
     "bad memory": (["run", "{c}", "--memory", "lots"], "'lots'"),
     "too little memory": (["run", "{c}", "--memory", "3"], "at least 1M"),
+    "bad target error": (["run", "{c}", "--target-error", "half"], "half"),
+    "bad dtype": (["run", "{c}", "--dtype", "double"], "double"),
     "bad precision": (["run", "{c}", "--precision", "half"], "half"),
+    "short labels by their old name": (["run", "{c}", "--partition", "AAB"], "3 labels"),
+    "labels by both names": (
+        ["run", "{c}", "--cut-labels", "AAABBB", "--partition", "AAABBB"],
+        "not allowed",
+    ),
+    "dtype by both names": (
+        ["run", "{c}", "--dtype", "complex64", "--precision", "double"],
+        "expected dtype alone",
+    ),
+    "old name, wrong backend": (
+        ["run", "{c}", *OLD, "--shots", "9", "--backend", "generic:2"],
+        "2 qubits",
+    ),
     "bad seed": (["run", "{c}", "--seed", "-1"], "'-1'"),
     "bad threads": (["run", "{c}", "--threads", "0"], "'0'"),
     "bad device": (["run", "{c}", "--device", "tpu"], "tpu"),
@@ -153,7 +173,7 @@ BAD = {
     "no time to search": (["plan", "{c}", "--max-qubits", "3", "--search-seconds", "0"], "'0'"),
     "endless search": (["plan", "{c}", "--max-qubits", "3", "--search-seconds", "inf"], "'inf'"),
     "objective of no search": (["plan", "{c}", "--objective", "overhead"], "with it"),
-    "reuse of no search": (["run", "{c}", "--partition", "AAABBB", "--reuse-qubits"], "with it"),
+    "reuse of no search": (["run", "{c}", "--cut-labels", "AAABBB", "--reuse-qubits"], "with it"),
     "drawing over the cuts": (
         ["plan", "{c}", "--draw", "{c}.txt", "--save", "{c}.txt"],
         "where --save goes too",
@@ -167,7 +187,7 @@ BAD = {
     "plan saved over the circuit": (["plan", "{c}", "--save", "{c}"], "left as it is"),
     "empty output": (["run", "{c}", "-o", ""], "it is empty"),
     "empty observables": (["run", "{c}", "--observables", " "], "it is empty"),
-    "empty label": (["run", "{c}", "--partition", "A,,B,B,C,C"], "empty label"),
+    "empty label": (["run", "{c}", "--cut-labels", "A,,B,B,C,C"], "empty label"),
     "long output name": (["run", "{c}", "-o", "x" * 300 + ".h5"], "too long"),
     "output is a device": (["run", "{c}", "-o", "/dev/null"], "pipe or device"),
     "show a device": (["show", "/dev/zero"], "device"),
@@ -187,6 +207,66 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert printed.err.startswith("hpcq: error: ")
     assert named in printed.err
     assert Path(circuit).read_bytes() == before
+
+
+def test_old_spellings_work_with_one_line_of_notice(
+    circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    new, old = str(tmp_path / "new.h5"), str(tmp_path / "old.h5")
+    shots = ("--shots", "2000", "--json")
+    errors = ("--target-error", "0.5", "--dtype", "complex64")
+    assert main(["run", circuit, *BASE, *shots, *errors, "-o", new]) == 0
+    wanted = capsys.readouterr()
+    assert "note" not in wanted.err
+    errors = ("--precision", "0.5", "--precision", "single")
+    assert main(["run", circuit, *OLD, *shots, *errors, "-o", old]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["config"] == json.loads(wanted.out)["config"]
+    assert (
+        json.loads(printed.out)["expectation_values"]
+        == json.loads(wanted.out)["expectation_values"]
+    )
+    (line,) = [line for line in printed.err.splitlines() if "note" in line]
+    for name in ("--partition is now --cut-labels", "--dtype", "--target-error"):
+        assert name in line
+    assert main(["plan", circuit, *OLD, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["num_gate_cuts"] == 1
+    assert printed.err.startswith("hpcq: note: --partition is now --cut-labels;")
+    assert printed.err.count("\n") == 1
+    assert main(["run", circuit, *BASE, *shots, *errors[:2], "--dtype=complex64", "-o", new]) == 0
+
+
+@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+def test_only_rank_0_gives_notice(circuit: str) -> None:
+    done = hpcq("run", circuit, *OLD, "--json", ranks=2, seconds=60)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["status"] == "complete"
+    assert done.stderr.count("hpcq: note: ") == 1
+
+
+def test_arguments_of_plan_have_their_old_names_too() -> None:
+    circuit = QuantumCircuit(4)
+    circuit.h(range(4))
+    circuit.cx(1, 2)
+    common = {"memory": 1 << 30, "threads": 1}
+    how = {"cut_labels": "AABB", "target_error": 0.1, "dtype": "complex64"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        new = hpcq_package.plan(circuit, "Z0", **how, **common)
+    olds = {"partition": "AABB", "standard_error": 0.1, "precision": "single"}
+    with pytest.warns(DeprecationWarning, match="hpcq.plan: ") as caught:
+        old = hpcq_package.plan(circuit, "Z0", **olds, **common)
+    assert {key: v for key, v in old.config.items() if key != "speeds"} == {
+        key: v for key, v in new.config.items() if key != "speeds"
+    }
+    assert [str(one.message).split(";")[0] for one in caught] == [
+        f"hpcq.plan: the argument {name} is now {now}" for name, now in zip(olds, how, strict=True)
+    ]
+    assert all(one.filename == __file__ for one in caught)
+    for (name, value), (now, other) in zip(olds.items(), how.items(), strict=True):
+        with pytest.raises(InputError, match=f"{name}, {now}: given together"):
+            hpcq_package.plan(circuit, "Z0", **{name: value, now: other}, **common)
 
 
 def test_no_gpu_is_said_in_one_line(circuit: str, capsys: pytest.CaptureFixture) -> None:
@@ -220,7 +300,7 @@ def test_a_job_of_a_thousand_years_is_not_started(tmp_path: Path) -> None:
         'OPENQASM 2.0; include "qelib1.inc"; qreg q[12]; h q;'
         + "".join(f"cx q[{a}],q[{b}];" for a, b in pairs)
     )
-    command = (knot, "--partition", "ABCDEFGHIJKL", "--memory", "8G")
+    command = (knot, "--cut-labels", "ABCDEFGHIJKL", "--memory", "8G")
     done = hpcq("run", *command)
     assert done.returncode == 2
     assert "years" in done.stderr
@@ -337,7 +417,7 @@ def test_a_result_is_saved_whatever_becomes_of_the_printing(
     sink: str, circuit: str, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.h5"
-    command = f"{sys.executable} -m hpcq run {circuit} --partition AAABBB -o {output} {sink}"
+    command = f"{sys.executable} -m hpcq run {circuit} --cut-labels AAABBB -o {output} {sink}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert main(["show", str(output)]) == 0

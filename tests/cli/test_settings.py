@@ -18,7 +18,7 @@ from hpcq.cli import arguments, flags, settings
 from hpcq.cli import main as cli
 from hpcq.cli import setting_sources as sources
 from hpcq.cli.main import main
-from hpcq.cli.option_values import sort_out_precision
+from hpcq.cli.old_spellings import OldSpellings
 from hpcq.core.errors import InputError
 from tests.support.launch import ROOT, launcher, run
 
@@ -82,7 +82,10 @@ def test_names_may_have_either_dash_and_tables_only_group(resolve: Resolve) -> N
         ("seed = 3", "seed", 3),
         ('seed = "3"', "seed", 3),
         ("shots = 1_000_000", "shots", 1_000_000),
-        ("partition = 112233", "partition", "112233"),
+        ("cut-labels = 112233", "cut_labels", "112233"),
+        ("partition = 112233", "cut_labels", "112233"),
+        ("dtype = 'complex64'", "dtype", "complex64"),
+        ("target-error = 0.25", "target_error", 0.25),
         ("search-seconds = 2.5", "search_seconds", 2.5),
         ("time-limit = 01:30:00", "time_limit", 5400.0),
         ('time-limit = "1-00:00:00"', "time_limit", 86400.0),
@@ -130,7 +133,8 @@ def test_another_way_to_cut_drops_the_one_below(resolve: Resolve) -> None:
     options = resolve("--cuts", "cuts.json", job=job)
     assert (options.cuts, options.max_qubits, options.seed) == ("cuts.json", None, 7)
     assert (options.search_seconds, options.objective) == (None, None)  # of a search that is gone
-    assert resolve(job=job, HPCQ_PARTITION="AB").max_qubits is None
+    assert resolve(job=job, HPCQ_CUT_LABELS="AB").max_qubits is None
+    assert resolve(job=job, HPCQ_CUT_LABELS="", HPCQ_PARTITION="AB").max_qubits is None
     assert resolve("--max-qubits", "3", job="cuts = 'c.json'").cuts is None
 
 
@@ -146,25 +150,49 @@ def test_what_was_resolved_can_be_said_with_flags_alone(resolve: Resolve) -> Non
     job += "observable = ['-Z0', 'X1']"
     options = resolve("--shots", "9", job=job, HPCQ_REUSE_QUBITS="1", HPCQ_BACKEND="-a $b")
     words = ["--max-qubits=3", "--reuse-qubits", "--observable=-Z0", "--observable=X1", "--shots=9"]
-    words += ["--precision=0.1", "--precision=single", "--backend=-a $b", "--time-limit=3600.0"]
+    words += ["--target-error=0.1", "--dtype=complex64", "--backend=-a $b", "--time-limit=3600.0"]
     assert options.arguments[:2] == ["run", "c.qasm"]
     assert sorted(options.arguments[2:]) == sorted(words)
 
 
-def test_precision_is_two_settings(resolve: Resolve) -> None:
-    def of(*flags: str, **more: str) -> tuple[str, float | None]:
+def test_precision_was_two_settings(resolve: Resolve) -> None:
+    def of(*flags: str, **more: str) -> tuple[str | None, float | None]:
         options = resolve(*flags, **more)
-        return options.precision, options.standard_error
+        return options.dtype, options.target_error
 
     job = "precision = ['single', 0.1]"
-    assert of(job=job) == ("single", 0.1)
-    assert of("--precision", "0.01", job=job) == ("single", 0.01)
-    assert of("--precision", "double", job=job) == ("double", 0.1)
-    assert of(job="precision = 0.1", site="precision = 'single'") == ("single", 0.1)
+    assert of(job=job) == ("complex64", 0.1)
+    assert of("--precision", "0.01", job=job) == ("complex64", 0.01)
+    assert of("--target-error", "0.01", job=job) == ("complex64", 0.01)
+    assert of("--precision", "double", job=job) == ("complex128", 0.1)
+    assert of("--dtype", "complex128", job=job) == ("complex128", 0.1)
+    assert of(job="target-error = 0.1", site="precision = 'single'") == ("complex64", 0.1)
     assert of("--precision", "0.2", job="precision = 0.1", HPCQ_PRECISION="double") == (
-        "double",
+        "complex128",
         0.2,
     )
+
+
+def test_old_spellings_get_one_notice_that_names_all(resolve: Resolve) -> None:
+    now = ("--cut-labels", "AB", "--dtype", "complex64", "--target-error", "0.1")
+    new = resolve(*now, job="seed = 3", site="partition = 'batch'")
+    assert new.notice == ""
+    assert "--partition" not in " ".join(new.arguments)
+    old = resolve("--partition", "AB", job="precision = 0.1", HPCQ_PRECISION="single")
+    names = ("cut_labels", "dtype", "target_error", "partition", "precision")
+    assert all(getattr(old, name) == getattr(new, name) for name in names)
+    assert old.notice == (
+        "hpcq: note: --partition is now --cut-labels, HPCQ_PRECISION is now HPCQ_DTYPE, "
+        "job.toml: precision is now target-error; the old spelling still works"
+    )
+    again = resolve(*old.arguments[2:], HPCQ_PRECISION="")
+    assert again.notice == ""
+    submitted = resolve("--partition", "AB", "-p", "batch", command="submit")
+    assert (submitted.cut_labels, submitted.slurm_partition) == ("AB", "batch")
+    assert "--cut-labels" in submitted.notice
+    assert "--slurm-partition" in submitted.notice
+    words = arguments.run_words(submitted)
+    assert words == ["--cut-labels=AB"]
 
 
 def test_paths_of_a_file_are_relative_to_its_folder(
@@ -243,6 +271,9 @@ BAD_JOBS = {
     "choice": ("device = 'tpu'", "job.toml: argument --device: invalid choice: 'tpu'"),
     "empty": ("output = ''", "job.toml: argument -o/--output: it is empty"),
     "of two ways": ("max-qubits = 3\ncuts = 'c'", "job.toml: argument --cuts: not allowed with"),
+    "labels by two names": ("cut-labels = 'A'\npartition = 'A'", "not allowed with"),
+    "error by two names": ("precision = 0.1\ntarget-error = 0.1", "expected target-error alone"),
+    "bad target error": ("target-error = 'single'", "expected a standard error between 0 and"),
     "two precisions": ("precision = [0.1, 0.2]", "job.toml: precision: given as 0.1 and 0.2"),
     "bad even if overruled": ("memory = true", "job.toml: memory = true"),
     "no TOML": ("max-qubits 3", "line 2"),
@@ -315,6 +346,12 @@ def test_a_mark_of_byte_order_and_foreign_line_ends_do_no_harm(tmp_path: Path) -
         ({"HPCQ_REUSE_QUBITS": "2"}, "HPCQ_REUSE_QUBITS: '2', expected 1, true, yes, on"),
         ({"HPCQ_DEVICE": "tpu"}, "HPCQ_DEVICE: argument --device: invalid choice"),
         ({"HPCQ_CUTS": "c", "HPCQ_PARTITION": "AB"}, "environment: argument --partition: not"),
+        ({"HPCQ_CUTS": "c", "HPCQ_CUT_LABELS": "A"}, "environment: argument --cut-labels: not"),
+        (
+            {"HPCQ_DTYPE": "complex64", "HPCQ_PRECISION": "single"},
+            "environment: precision: given together with dtype, expected dtype alone",
+        ),
+        ({"HPCQ_DTYPE": "single"}, "HPCQ_DTYPE: argument --dtype: invalid choice"),
         ({"HPCQ_SITE": "nowhere.toml"}, "nowhere.toml: cannot be opened"),
     ],
 )
@@ -411,15 +448,15 @@ def test_another_command_brings_its_options(tmp_path: Path) -> None:
         words = [command, "job.toml", *flags]
         options = parser.parse_args(words)
         variables["HPCQ_SITE"] = str(tmp_path / "site.toml")
-        settings.fill(options, words, parser, sort_out_precision, variables)
+        settings.fill(options, words, parser, OldSpellings().replace, variables)
         return options
 
     site = (
         "account = 'q1'\npartition = 'gpu'\nmodule = ['gcc', 'mpi']\nexclusive = true\n"
         "container = 'docker://hpcq'\nthreads = 2"
     )
-    options = resolved("dispatch", site, "partition = 'AAB'")
-    assert (options.account, options.slurm_partition, options.partition) == ("q1", "gpu", "AAB")
+    options = resolved("dispatch", site, "cut-labels = 'AAB'")
+    assert (options.account, options.slurm_partition, options.cut_labels) == ("q1", "gpu", "AAB")
     assert (options.module, options.exclusive) == (["gcc", "mpi"], True)
     assert (options.container, options.threads) == ("docker://hpcq", 2)
     options = resolved(
@@ -429,7 +466,7 @@ def test_another_command_brings_its_options(tmp_path: Path) -> None:
         "--account=mine",
         HPCQ_EXCLUSIVE="no",
     )
-    assert (options.account, options.slurm_partition, options.partition) == ("mine", "cpu", None)
+    assert (options.account, options.slurm_partition, options.cut_labels) == ("mine", "cpu", None)
     assert (options.module, options.exclusive, options.container) == (["only"], False, "h.sif")
     options = resolved("run", site, "account = 'q2'", HPCQ_SLURM_PARTITION="cpu")
     assert options.threads == 2
@@ -493,7 +530,7 @@ def test_the_highest_layer_wins_whatever_is_given(
         (folder / f"{layer}.toml").write_text("\n".join(lines))
     parser = flags.all_commands(COMMANDS)
     options, plain = parser.parse_args(words), parser.parse_args(words[:2])
-    settings.fill(options, words, parser, sort_out_precision, variables)
+    settings.fill(options, words, parser, OldSpellings().replace, variables)
     assert options.circuit == str(folder / "c.qasm")
     for name, value in (vars(plain) | expected).items():
         if name != "circuit":
@@ -555,8 +592,9 @@ def test_the_examples_of_the_readme_are_true(tmp_path: Path, resolve: Resolve) -
     readme = (ROOT / "README.md").read_text()
     job, site = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
     (tmp_path / "job.toml").write_text(job)
-    options = arguments.parse(["run", "job.toml", "--precision", "0.02"], COMMANDS)
-    wanted = {"max_qubits": 20, "output": "out.h5", "precision": "single", "standard_error": 0.02}
+    options = arguments.parse(["run", "job.toml", "--target-error", "0.02"], COMMANDS)
+    wanted = {"max_qubits": 20, "output": "out.h5", "dtype": "complex64", "target_error": 0.02}
+    assert options.notice == ""
     assert {name: getattr(options, name) for name in wanted} == wanted
     assert resolve(site=site).checkpoint_seconds == 300
 

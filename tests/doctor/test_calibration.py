@@ -153,10 +153,10 @@ def test_reading_is_quick():
 def test_a_plan_says_whether_its_seconds_are_calibrated():
     circuit = QuantumCircuit(2)
     circuit.cx(0, 1)
-    usual = hpcq.plan(circuit, partition="AB", threads=2).cost
+    usual = hpcq.plan(circuit, cut_labels="AB", threads=2).cost
     assert not usual.calibrated
     write_speeds(LIMITS, replace(MEASURED, run=1.0))
-    measured = hpcq.plan(circuit, partition="AB", threads=2).cost
+    measured = hpcq.plan(circuit, cut_labels="AB", threads=2).cost
     assert measured.calibrated
     assert measured.predicted_seconds() > 1 > usual.predicted_seconds()
 

@@ -46,7 +46,7 @@ def circuit_of_four() -> QuantumCircuit:
 def tensors_of(
     circuit: QuantumCircuit, partition: str = "AABB", observables: Sequence[str] = ("Z0 Z3", "X1")
 ) -> list[SampledTensor]:
-    plan = hpcq.plan(circuit, list(observables), partition=partition, threads=1, memory=1 << 30)
+    plan = hpcq.plan(circuit, list(observables), cut_labels=partition, threads=1, memory=1 << 30)
     return [
         SampledTensor(subcircuit, strings)
         for subcircuit, strings in zip(plan.cut.subcircuits, plan.terms.strings, strict=True)

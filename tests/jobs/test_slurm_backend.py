@@ -82,7 +82,9 @@ def test_a_job_without_a_record_is_canceled_again(commands: Path, tmp_path: Path
     executable(commands / "sbatch", "echo 42")
     executable(commands / "scancel", f'echo "$@" > {tmp_path}/canceled')
     nowhere = tmp_path / "gone" / "out.h5"
-    order = PreparedJob("c.qasm", nowhere, (), ResourceRequest(), "#!/bin/sh", "%j.log", ())
+    order = PreparedJob(
+        "c.qasm", nowhere, (), ResourceRequest(), "#!/bin/sh", "%j.log", (), frozenset()
+    )
     with pytest.raises(HpcqError, match=r"job 42 was canceled again: .*gone"):
         put_into_the_queue(order)
     assert (tmp_path / "canceled").read_text() == "42\n"
@@ -94,7 +96,7 @@ RECORD = Submission("7", "out.h5", "%j.log", ())
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("finished") / "out.h5"
-    hpcq.run(hpcq.plan(joined_pair(), "Z0", partition="AB"), output=output)
+    hpcq.run(hpcq.plan(joined_pair(), "Z0", cut_labels="AB"), output=output)
     return output
 
 
@@ -200,12 +202,47 @@ def test_a_refused_submission_leaves_the_circuit_of_another(tmp_path: Path, comm
     first, second = QuantumCircuit(2), QuantumCircuit(2)
     second.x(0)
     output = tmp_path / "out.h5"
-    hpcq.submit(first, SparsePauliOp("ZZ"), output=output, partition="AB")
+    hpcq.submit(first, SparsePauliOp("ZZ"), output=output, cut_labels="AB")
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert {path.suffix for path in before} == {".qpy", ".json", ".jobs"}
     with pytest.raises(InputError, match="is what job 7 writes, which is QUEUED"):
-        hpcq.submit(second, SparsePauliOp("XX"), output=output, partition="AB")
+        hpcq.submit(second, SparsePauliOp("XX"), output=output, cut_labels="AB")
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_the_old_name_of_cut_labels_goes_on_working(
+    tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """It was always the circuit's partition that submit passed on to run, and not SLURM's."""
+    executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
+    executable(commands / "sbatch", "echo 7")
+    circuit = tmp_path / "c.qasm"
+    circuit.write_text('OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cx q[0],q[1];')
+    words = ["submit", str(circuit), "-o", str(tmp_path / "out.h5"), "--dry-run"]
+    assert main([*words, "--partition", "AB", "-p", "main"]) == 0
+    printed = capsys.readouterr()
+    assert "--cut-labels=AB" in printed.out
+    assert "#SBATCH --partition=main\n" in printed.out
+    (line,) = printed.err.splitlines()
+    assert line.startswith("hpcq: note: --partition is now --cut-labels, ")
+    assert "--slurm-partition or -p" in line
+    assert main([*words, "--cut-labels", "AB", "--slurm-partition", "main"]) == 0
+    again = capsys.readouterr()
+    assert (again.out, again.err) == (printed.out, "")
+    old = {"partition": "AB", "precision": ["single", 0.5]}
+    with pytest.warns(DeprecationWarning, match="hpcq.submit: ") as caught:
+        job = hpcq.submit(circuit, output=tmp_path / "out.h5", **old)
+    assert [str(one.message).split(";")[0].split(": ")[1] for one in caught] == [
+        "the option partition is now cut_labels",
+        "the option precision is now dtype",
+        "the option precision is now target_error",
+    ]
+    assert all(one.filename == __file__ for one in caught)
+    (record,) = json.loads(record_file(job.output).read_text())["jobs"]
+    assert {"--cut-labels=AB", "--dtype=complex64", "--target-error=0.5"} < {*record["command"]}
+    with pytest.raises(InputError, match="partition, cut_labels: given together"):
+        hpcq.submit(circuit, output=tmp_path / "two.h5", partition="AB", cut_labels="AB")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_result_is_there_without_slurm(

@@ -48,7 +48,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("asked", [["Z0 Z4"], terms()], ids=["one", "many"])
 def test_parts_give_the_values_of_the_uncut_circuit(asked: list[str]) -> None:
     circuit = ring()
-    plan = hpcq.plan(circuit, asked, partition="AABBCCDD")
+    plan = hpcq.plan(circuit, asked, cut_labels="AABBCCDD")
     parts = expectation.Contraction.within(plan.network, plan.terms, 1 << 30).spread(1.0)
     assert parts.num_parts >= 16
     result = hpcq.run(plan, device="cpu")
@@ -63,7 +63,7 @@ def test_parts_give_the_values_of_the_uncut_circuit(asked: list[str]) -> None:
 
 @pytest.mark.usefixtures("eager")
 def test_an_order_comes_back_from_its_bytes() -> None:
-    plan = hpcq.plan(ring(), terms(), partition="AABBCCDD")
+    plan = hpcq.plan(ring(), terms(), cut_labels="AABBCCDD")
     found: list[ContractionTasks] = []
     kept = ContractionTasks.to_bytes
 
@@ -83,10 +83,10 @@ def test_an_order_comes_back_from_its_bytes() -> None:
 
 
 def test_a_rank_that_contracts_needs_the_tensors_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = hpcq.plan(ring(), "Z0", partition="AABBCCDD")
+    small = hpcq.plan(ring(), "Z0", cut_labels="AABBCCDD")
     assert small.cost.contraction_bytes == 0
     monkeypatch.setattr("hpcq.planning.cost.LONG_CONTRACTION", 0.0)
-    large: Cost = hpcq.plan(ring(), "Z0", partition="AABBCCDD").cost
+    large: Cost = hpcq.plan(ring(), "Z0", cut_labels="AABBCCDD").cost
     assert large.contraction_bytes > 0
     assert large.rank_bytes == max(large.task_bytes, large.contraction_bytes)
 

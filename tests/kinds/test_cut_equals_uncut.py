@@ -59,7 +59,7 @@ def test_random_partitions(data: st.DataObject) -> None:
     operator = data.draw(operators(circuit.num_qubits))
     size = circuit.num_qubits
     labels = data.draw(st.text("AB", min_size=size, max_size=size))
-    values = cut_values(circuit, [operator], partition=labels)
+    values = cut_values(circuit, [operator], cut_labels=labels)
     assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
 
 
@@ -69,7 +69,7 @@ def test_gates_that_share_ports(data: st.DataObject) -> None:
     circuit = data.draw(structured(max_gates=12))
     operator = data.draw(operators(circuit.num_qubits))
     labels = data.draw(st.text("ABC", min_size=circuit.num_qubits, max_size=circuit.num_qubits))
-    values = cut_values(circuit, [operator], partition=labels)
+    values = cut_values(circuit, [operator], cut_labels=labels)
     assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
 
 
@@ -84,7 +84,7 @@ def test_a_product_gate_between_gates_that_could_share_a_port(seed: int) -> None
     circuit.cz(0, 1)
     circuit.cp(0.4, 2, 0)
     operator = SparsePauliOp("XYZ")
-    values = cut_values(circuit, [operator], partition="ABB")
+    values = cut_values(circuit, [operator], cut_labels="ABB")
     assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
 
 
@@ -193,7 +193,7 @@ def test_single_precision_is_near() -> None:
         for qubit in range(5):
             circuit.cz(qubit, qubit + 1)
     operator = SparsePauliOp("ZZXIZZ")
-    value = cut_values(circuit, [operator], partition="AAABBB", precision="single")
+    value = cut_values(circuit, [operator], cut_labels="AAABBB", dtype="complex64")
     assert value == pytest.approx([uncut_value(circuit, operator)], abs=1e-4)
 
 
@@ -207,7 +207,7 @@ def test_hundreds_of_terms_in_one_run() -> None:
             circuit.cz(qubit, qubit + 1)
     labels = {"".join(rng.choice(list("IXYZ"), 8)) for _ in range(300)}
     operator = SparsePauliOp.from_list([(label, rng.normal()) for label in sorted(labels)])
-    value = cut_values(circuit, [operator], partition="AAABBCCC")
+    value = cut_values(circuit, [operator], cut_labels="AAABBCCC")
     assert value == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
 
 
@@ -215,12 +215,13 @@ WRONG = {
     "objective": ["cost", 3, 0.5],
     "search_seconds": [0, -1, "3", float("nan"), float("inf"), True],
     "max_qubits": [2.5, "3", True, 0],
-    "partition": [3, {"A"}, "AB", ["A"] * 9],
+    "cut_labels": [3, {"A"}, "AB", ["A"] * 9],
     "cuts": [5, [], b"{}", "nowhere.json", {"gate_cuts": 1}],
     "observables": [3.0, "Q1", "Z9", [None]],
     "memory": ["4G", float("nan"), -1, 3],
     "threads": [0, 1.5, "x", True],
     "seed": [-1, 1.5, None, "x"],
+    "dtype": ["complex32", "", 64, complex],
     "precision": ["half", ""],
 }
 

@@ -56,17 +56,17 @@ class Case:
 
 TWO = blocks(2, 2, 1, 1)
 CASES = {
-    "gate": Case(TWO, ["Z0 Z3"], {"partition": "AABB"}, 4000),
-    "gates": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"partition": "AABB"}, 10_000),
-    "few": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"partition": "AABB"}, 600),
+    "gate": Case(TWO, ["Z0 Z3"], {"cut_labels": "AABB"}, 4000),
+    "gates": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"cut_labels": "AABB"}, 10_000),
+    "few": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"cut_labels": "AABB"}, 600),
     "wire": Case(blocks(1, 3, 1, 3), ["Z0 Z2"], {"cuts": WIRE}, 4000),
     "terms": Case(
         blocks(3, 2, 1, 4),
         ["Z0 Z1 + Z2 Z3 + Z4 Z5 + 0.5 X0 + 0.5 X1 + 0.5 X2 + 0.5 X3 + 0.5 X4 + 0.5 X5"],
-        {"partition": "AABBCC"},
+        {"cut_labels": "AABBCC"},
         20_000,
     ),
-    "joint": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"partition": "AABB"}, 8000, True),
+    "joint": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"cut_labels": "AABB"}, 8000, True),
 }
 RUNS = 200
 
@@ -123,7 +123,7 @@ def test_joint_samples_of_unconnected_parts_have_a_true_error_bar_in_every_run()
         circuit.u(*rng.uniform(0, 6, 3), first + 1)
         circuit.cz(first, first + 1)
         circuit.u(*rng.uniform(0, 6, 3), first)
-    sampling = Case(circuit, ["ZZZZZZ"], {"partition": "ABCDEF"}, 1500, True).sampling()
+    sampling = Case(circuit, ["ZZZZZZ"], {"cut_labels": "ABCDEF"}, 1500, True).sampling()
     truth = Statevector(circuit).expectation_value(Pauli("ZZZZZZ")).real
     device = Device(sampling)
     runs = [device.run(seed) for seed in range(RUNS)]
@@ -161,7 +161,7 @@ def test_shots_go_where_they_help() -> None:
     circuit.rzz(0.1, 1, 2)
     for qubit in range(4):
         circuit.u(*rng.uniform(0, 6, 3), qubit)
-    sampling = Case(circuit, ["Z0 Z3"], {"partition": "AABB"}, 4000).sampling()
+    sampling = Case(circuit, ["Z0 Z3"], {"cut_labels": "AABB"}, 4000).sampling()
     device = Device(sampling)
     adaptive = np.array([device.run(seed).values() for seed in range(150)])
     evened = []
@@ -182,7 +182,7 @@ def test_where_the_gradient_vanishes_errors_are_rather_too_large() -> None:
     circuit.h(0)
     for qubit in range(3):
         circuit.cx(qubit, qubit + 1)
-    device = Device(Case(circuit, ["Z0 Z3"], {"partition": "AABB"}, 2000).sampling())
+    device = Device(Case(circuit, ["Z0 Z3"], {"cut_labels": "AABB"}, 2000).sampling())
     runs = [device.run(seed) for seed in range(100)]
     away = np.array([run.values()[0] - 1 for run in runs])
     bars = np.array([run.errors()[0] for run in runs])
@@ -270,7 +270,7 @@ def test_equal_subcircuits_share_shots_only_across_light_cones() -> None:
     chain.cz(0, 1)
     chain.cz(1, 2)
     chain.cz(2, 3)
-    alone = hpcq.plan(chain, ["Y0", "Y3"], partition="ABCD", shots=1000, threads=1)
+    alone = hpcq.plan(chain, ["Y0", "Y3"], cut_labels="ABCD", shots=1000, threads=1)
     assert alone.sampling is not None
     uses = [use for use in alone.sampling.sources.uses if use is not None]
     assert len(set(uses)) == len(uses)
@@ -302,7 +302,7 @@ def test_a_product_of_two_zeros_is_not_certain() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_two_joint_samples_that_agree_prove_nothing(seed: int) -> None:
     sampling = joint_sampling_of(
-        hpcq.plan(TWO, "Z0 Z3", partition="AABB", threads=1).cut_problem, Budget(8, max_variants=2)
+        hpcq.plan(TWO, "Z0 Z3", cut_labels="AABB", threads=1).cut_problem, Budget(8, max_variants=2)
     )
     assert Device(sampling).run(seed).errors()[0] > 0.1
 
@@ -310,9 +310,9 @@ def test_two_joint_samples_that_agree_prove_nothing(seed: int) -> None:
 WRONG = [
     {"shots": 10**14},
     {"shots": True},
-    {"standard_error": True},
-    {"standard_error": float("nan")},
-    {"standard_error": 0},
+    {"target_error": True},
+    {"target_error": float("nan")},
+    {"target_error": 0},
     {"shots": 100, "max_variants": 0},
     {"shots": 100, "observables": "1e160 Z0"},
 ]
@@ -323,11 +323,11 @@ def test_a_wrong_budget_is_named(wrong: dict[str, object]) -> None:
     arguments = {"observables": "Z0", **wrong}
     with pytest.raises(hpcq.InputError) as caught:
         hpcq.plan(TWO, **arguments)
-    assert str(caught.value).startswith(("shots", "precision", "max_variants", "observables"))
+    assert str(caught.value).startswith(("shots", "target_error", "max_variants", "observables"))
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    plan = hpcq.plan(TWO, "Z0", shots=np.int64(100), standard_error=np.float32(0.5))
+    plan = hpcq.plan(TWO, "Z0", shots=np.int64(100), target_error=np.float32(0.5))
     assert hpcq.run(plan, device="cpu").to_json()
 
 

@@ -122,7 +122,7 @@ def check(circuit: QuantumCircuit, **how: Any) -> None:
 def test_random_cut_circuits_with_large_angles(circuit: QuantumCircuit) -> None:
     # A gate on three qubits is several gates on two; many cuts take long.
     long = sum(len(step.qubits) ** 2 for step in circuit.data if len(step.qubits) > 1) > 16
-    check(circuit, partition="AAAB" if long else "AABB")
+    check(circuit, cut_labels="AAAB" if long else "AABB")
 
 
 @settings(max_examples=10, deadline=None, phases=UNSHRUNK)

@@ -59,7 +59,7 @@ def evolve(state: DensityMatrix, gate: Instruction, qubits: list[int]) -> Densit
     return state.evolve(SuperOp(DEPOLARIZING), qubits) if gate.name == "cz" else state
 
 
-GATE = {"partition": "AABB"}
+GATE = {"cut_labels": "AABB"}
 WIRE = {"cuts": {"gate_cuts": [], "wire_cuts": [{"qubit": 1, "after": 1}]}}
 
 

@@ -53,7 +53,7 @@ def test_projectors_share_the_basis_of_their_pauli(letters: str) -> None:
 
 def test_error_bars_of_outcomes() -> None:
     texts = ["0000", "label:Z0+-", "0.5 label:0000 + 0.25 label:1111 - Z0"]
-    plan = hpcq.plan(blocks(2, 2, 1, 1), texts, partition="AABB", threads=1)
+    plan = hpcq.plan(blocks(2, 2, 1, 1), texts, cut_labels="AABB", threads=1)
     truth = hpcq.run(plan, device="cpu").expectation_values
     device = Device(sampling_of(plan.cut_problem, Budget(4000)))
     runs = [device.run(seed) for seed in range(40)]
@@ -68,7 +68,7 @@ def test_an_outcome_that_never_came_is_not_impossible() -> None:
     circuit.ry(0.1, range(6))
     circuit.rzz(0.4, 2, 3)
     circuit.ry(0.05, range(6))
-    plan = hpcq.plan(circuit, ["111111", "000000"], partition="AAABBB", threads=1)
+    plan = hpcq.plan(circuit, ["111111", "000000"], cut_labels="AAABBB", threads=1)
     truth = hpcq.run(plan, device="cpu").expectation_values
     runs = [Device(sampling_of(plan.cut_problem, Budget(2000))).run(seed) for seed in range(3)]
     for run in runs:

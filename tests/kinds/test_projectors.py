@@ -74,7 +74,7 @@ def test_outcomes_of_a_hundred_qubits() -> None:
     angles = np.random.default_rng(2).uniform(-0.2, 0.2, 100)
     outcomes = ["0" * 100, "1" * 100, "0" * 50 + "1" + "0" * 49]
     expected = [ghz_probability(angles, own) for own in outcomes]
-    how = {"partition": [qubit // 10 for qubit in range(100)], "threads": 1}
+    how = {"cut_labels": [qubit // 10 for qubit in range(100)], "threads": 1}
     exact = hpcq.run(hpcq.plan(rotated_ghz(angles), outcomes, **how), device="cpu")
     assert max(expected) > 0.2
     assert exact.expectation_values == pytest.approx(expected, rel=1e-10, abs=1e-14)
@@ -97,7 +97,7 @@ def test_joint_samples_of_a_hundred_qubits() -> None:
     for qubit in range(100):
         circuit.rx(rng.uniform(-0.2, 0.2), qubit)
     texts = ["0" * 100, "label:" + "I" * 60 + "Z+" + "0" * 38]
-    how = {"partition": [qubit // 10 for qubit in range(100)], "threads": 1}
+    how = {"cut_labels": [qubit // 10 for qubit in range(100)], "threads": 1}
     plan = hpcq.plan(circuit, texts, **how)
     expected = hpcq.run(plan, device="cpu").expectation_values
     sampled = Device(joint_sampling_of(plan, Budget(20_000))).run(0)
@@ -106,7 +106,7 @@ def test_joint_samples_of_a_hundred_qubits() -> None:
 
 
 def test_joint_error_bars() -> None:
-    plan = hpcq.plan(small(), ["1101", "label:Z0+-"], partition="AABB", threads=1)
+    plan = hpcq.plan(small(), ["1101", "label:Z0+-"], cut_labels="AABB", threads=1)
     expected = hpcq.run(plan, device="cpu").expectation_values
     device = Device(joint_sampling_of(plan, Budget(3000)))
     runs = [device.run(seed) for seed in range(40)]
@@ -119,7 +119,7 @@ def test_values_files_and_what_belongs_together(
     path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = str(tmp_path / "out.h5")
-    command = ["run", path, "--partition", "AABB", "--json", "-o", output]
+    command = ["run", path, "--cut-labels", "AABB", "--json", "-o", output]
     assert main([*command, *asked()]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["observables"][:3] == ["1101", "0000", "label:Z0+-"]
@@ -129,7 +129,7 @@ def test_values_files_and_what_belongs_together(
     assert found == ["label:1101", "label:0000", "label:Z0+-", "label:1rl0", "label:XYI+"]
     details = hpcq.load(output).details
     assert details is not None
-    again = hpcq.plan(details.circuit, details.observables, partition="AABB", threads=1)
+    again = hpcq.plan(details.circuit, details.observables, cut_labels="AABB", threads=1)
     assert again.observables == details.observables
     assert hpcq.run(again, device="cpu").expectation_values == pytest.approx(truth(), abs=1e-10)
     assert main(["show", output, "--json"]) == 0
@@ -150,7 +150,7 @@ def test_a_run_with_shots_can_be_refined(
     path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = str(tmp_path / "out.h5")
-    command = ["run", path, "--partition", "AABB", *asked(), "--json", "-o", output]
+    command = ["run", path, "--cut-labels", "AABB", *asked(), "--json", "-o", output]
     errors = []
     for way in (("--shots", "20000"), ("--shots", "20000")):
         assert main([*command, *way]) == 0
@@ -169,7 +169,7 @@ def test_a_file_of_observables(path: str, tmp_path: Path, capsys: pytest.Capture
     ]
     file = tmp_path / "asked.json"
     file.write_text(json.dumps(content))
-    assert main(["run", path, "--partition", "AABB", "--observables", str(file), "--json"]) == 0
+    assert main(["run", path, "--cut-labels", "AABB", "--observables", str(file), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["observables"] == ["label:Z0+-", "p", "sum"]
     terms = [("1101", 0.5), ("0000", -2), ("IIXZ", 1)]
@@ -197,7 +197,7 @@ def test_a_number_is_one_line(text: str, tmp_path: Path, capsys: pytest.CaptureF
 
 def test_many_outcomes_add_up_to_one() -> None:
     outcomes = [format(number, "04b") for number in range(16)]
-    plan = hpcq.plan(small(), outcomes, partition="ABBA", threads=1)
+    plan = hpcq.plan(small(), outcomes, cut_labels="ABBA", threads=1)
     values = hpcq.run(plan, device="cpu").expectation_values
     assert values == pytest.approx(Statevector(small()).probabilities(), abs=1e-10)
     total = SparsePauliOp.from_list([("IIII", 1.0)])

@@ -162,7 +162,7 @@ def test_a_qubit_of_a_shared_port_takes_few_settings() -> None:
             circuit.rx(0.3, qubit)
         for qubit in range(1, 5):
             circuit.cx(qubit, qubit + 1)
-    how = {"partition": "ABBBBB", "threads": 1}
+    how = {"cut_labels": "ABBBBB", "threads": 1}
     plan = hpcq.plan(circuit, "X0 Z3 Z5", shots=10_000, **how)
     assert plan.sampling is not None
     assert [t.num_variants for t in plan.sampling.sources.tensors] == [5, 3]
@@ -181,7 +181,7 @@ def test_weak_gates_are_cut_one_by_one() -> None:
     for qubit in (1, 2):
         circuit.rzz(0.1, 0, qubit)
     circuit.cx(1, 2)
-    plan = hpcq.plan(circuit, "X0 Z1 Z2", partition="ABB", shots=10_000, threads=1)
+    plan = hpcq.plan(circuit, "X0 Z1 Z2", cut_labels="ABB", shots=10_000, threads=1)
     assert plan.sampling is not None
     assert len(plan.cut.edges) == 1
     assert len(plan.sampling.cut.edges) == 2

@@ -33,7 +33,7 @@ def chain(num_qubits: int = 6) -> QuantumCircuit:
     return circuit
 
 
-BASE = ("--partition", "AAABBB", "--observable", "Z0 Z5", "--observable", "X2 + 0.5 Z3")
+BASE = ("--cut-labels", "AAABBB", "--observable", "Z0 Z5", "--observable", "X2 + 0.5 Z3")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def circuit(tmp_path: Path) -> str:
 
 
 def truth() -> np.ndarray:
-    plan = hpcq.plan(chain(), ["Z0 Z5", "X2 + 0.5 Z3"], partition="AAABBB", threads=1)
+    plan = hpcq.plan(chain(), ["Z0 Z5", "X2 + 0.5 Z3"], cut_labels="AAABBB", threads=1)
     return hpcq.run(plan, device="cpu").expectation_values
 
 
@@ -68,7 +68,7 @@ def test_a_run_can_be_refined(
 def test_a_precision_is_reached_in_rounds_that_help() -> None:
     """With one observable worse than the others, rounds once got as small as they may."""
     names = [f"Z{qubit}" for qubit in range(6)] + ["X0", "X5", "Z0 Z5", "X2 X3"]
-    plan = hpcq.plan(two_halves(0), names, partition="AAABBB", standard_error=0.004, threads=1)
+    plan = hpcq.plan(two_halves(0), names, cut_labels="AAABBB", target_error=0.004, threads=1)
     result = hpcq.run(plan, device="cpu", time_limit=60)
     assert result.standard_errors.max() <= 0.004
     assert result.details is not None
@@ -80,7 +80,9 @@ def test_a_precision_is_reached_in_rounds_that_help() -> None:
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     runs = [
         hpcq.run(
-            hpcq.plan(chain(), "Z0 Z5", partition="AAABBB", shots=3000, seed=seed, threads=threads),
+            hpcq.plan(
+                chain(), "Z0 Z5", cut_labels="AAABBB", shots=3000, seed=seed, threads=threads
+            ),
             device="cpu",
         )
         for seed, threads in ((1, 1), (1, 2), (2, 1))
@@ -159,8 +161,8 @@ def test_shots_never_replace_an_exact_result(
     [
         (("--shots", "0"), "--shots"),
         (("--shots", "many"), "--shots"),
-        (("--precision", "-1"), "--precision"),
-        (("--precision", "nan"), "--precision"),
+        (("--target-error", "-1"), "--target-error"),
+        (("--target-error", "nan"), "--target-error"),
         (("--precision", "0.1", "--precision", "0.2"), "precision"),
         (("--max-variants", "10"), "max_variants"),
         (("--noise", "fake_brisbane"), "noise"),
@@ -182,14 +184,16 @@ def test_plan_says_how_shots_are_spent(circuit: str, capsys: pytest.CaptureFixtu
     sampling = json.loads(capsys.readouterr().out)["sampling"]
     assert sampling["mode"] == "enumerated"
     assert sampling["gamma_squared"] == pytest.approx([9.0])
-    assert main(["plan", circuit, *BASE, "--precision", "0.01", "--max-variants", "2"]) == 0
+    assert main(["plan", circuit, *BASE, "--target-error", "0.01", "--max-variants", "2"]) == 0
     printed = capsys.readouterr().out
     assert "joint" in printed
     assert "gamma squared 9" in printed
 
 
-def test_both_precisions_may_be_given(circuit: str, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--precision", "0.1", "--precision", "single", "--json"]
+def test_dtype_and_target_error_may_be_given(
+    circuit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--target-error", "0.1", "--dtype", "complex64", "--json"]
     assert main(["run", circuit, *BASE, *arguments]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["config"]["precision"] == "single"
@@ -198,7 +202,7 @@ def test_both_precisions_may_be_given(circuit: str, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_file_holds_all_that_was_measured(joint: bool, tmp_path: Path) -> None:
-    plan = hpcq.plan(chain(), ["Z0 Z5", "X2"], partition="AAABBB", shots=2000, threads=1)
+    plan = hpcq.plan(chain(), ["Z0 Z5", "X2"], cut_labels="AAABBB", shots=2000, threads=1)
     if joint:
         plan = replace(plan, sampling=joint_sampling_of(plan.cut_problem, Budget(2000)))
     once = hpcq.run(plan, device="cpu")
@@ -223,7 +227,7 @@ def noise() -> NoiseModel:
 
 
 def test_noise_is_seen() -> None:
-    plan = hpcq.plan(chain(), "Z0 Z1", partition="AAABBB", shots=20_000, threads=1)
+    plan = hpcq.plan(chain(), "Z0 Z1", cut_labels="AAABBB", shots=20_000, threads=1)
     ideal, noisy = (hpcq.run(plan, device="cpu", noise=own) for own in (None, noise()))
     away = abs(ideal.expectation_values - noisy.expectation_values)
     assert away > 5 * np.hypot(ideal.standard_errors, noisy.standard_errors)
@@ -233,9 +237,9 @@ def test_noise_is_seen() -> None:
 def test_any_backend_measures(wrapped: bool) -> None:
     backend = GenericBackendV2(5, coupling_map=[[i, i + 1] for i in range(4)], seed=1)
     given = BackendSamplerV2(backend=backend) if wrapped else backend
-    plan = hpcq.plan(chain(), "Z0 Z1", partition="AAABBB", shots=600, threads=1)
+    plan = hpcq.plan(chain(), "Z0 Z1", cut_labels="AAABBB", shots=600, threads=1)
     result = hpcq.run(plan, backend=given)
-    exact = hpcq.plan(chain(), "Z0 Z1", partition="AAABBB", threads=1)
+    exact = hpcq.plan(chain(), "Z0 Z1", cut_labels="AAABBB", threads=1)
     expected = hpcq.run(exact, device="cpu").expectation_values
     assert abs(result.expectation_values - expected) < 5 * result.standard_errors + 0.05
     assert result.provenance["shots"] == 600
@@ -264,7 +268,7 @@ def test_a_device_gets_one_job_a_round_and_each_template_is_transpiled_once(
         return transpile(circuit, *rest)
 
     monkeypatch.setattr(devices, "transpile", count)
-    plan = hpcq.plan(chain(), ["Z0 Z5", "X2 X3"], partition="AAABBB", shots=4000, threads=1)
+    plan = hpcq.plan(chain(), ["Z0 Z5", "X2 X3"], cut_labels="AAABBB", shots=4000, threads=1)
     result = hpcq.run(plan, backend=Queue())
     assert len(jobs) == result.provenance["rounds"] == 3
     assert min(jobs) >= 4
@@ -296,7 +300,7 @@ def test_two_runs_on_one_file_lose_no_shots(
 def test_a_precision_that_takes_endless_rounds_is_refused(circuit: str, tmp_path: Path) -> None:
     """Two variants a round: 16 shots at a time would go on for days."""
     output = tmp_path / "out.h5"
-    how = ["--precision", "1e-4", "--max-variants", "2", "-o", str(output)]
+    how = ["--target-error", "1e-4", "--max-variants", "2", "-o", str(output)]
     done = command("run", circuit, *BASE, *how)
     assert done.returncode == 1
     assert "max_variants: 2, so that a round has at most" in done.stderr

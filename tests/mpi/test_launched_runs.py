@@ -41,7 +41,7 @@ def test_the_mpi_tests_pass(ranks: int) -> None:
 def test_a_run_gives_the_same_bits_on_any_number_of_ranks(
     ranks: int, circuit: Path, tmp_path: Path
 ) -> None:
-    arguments = ("run", circuit, "--partition", "AAABBB", "--observable", "Z0 X4", "--json")
+    arguments = ("run", circuit, "--cut-labels", "AAABBB", "--observable", "Z0 X4", "--json")
     alone = hpcq(*arguments, "--memory", "1G", "--threads", "1")
     output = tmp_path / "out.h5"
     many = hpcq(*arguments, "--memory", "1G", "--threads", "1", "-o", output, ranks=ranks)
@@ -55,7 +55,7 @@ def test_a_run_gives_the_same_bits_on_any_number_of_ranks(
 
 def test_a_start_without_all_ranks_ends(circuit: Path) -> None:
     """MPI_Init waits for ever for a rank that does not come."""
-    words = ("run", circuit, "--partition", "AAABBB", "--observable", "Z0")
+    words = ("run", circuit, "--cut-labels", "AAABBB", "--observable", "Z0")
     late = (":", "-n", "1", "sleep", "60")
     start = time.monotonic()
     done = hpcq(*words, *late, ranks=1, HPCQ_START_SECONDS="2")
@@ -92,7 +92,7 @@ def test_worlds_of_one_are_refused_with_the_cure(circuit: Path) -> None:
 
 
 def test_a_plan_is_printed_once(circuit: Path) -> None:
-    done = hpcq("plan", circuit, "--partition", "AAABBB", "--json", ranks=3, seconds=60)
+    done = hpcq("plan", circuit, "--cut-labels", "AAABBB", "--json", ranks=3, seconds=60)
     assert done.returncode == 0
     assert json.loads(done.stdout)["num_gate_cuts"] == 1
 
@@ -125,6 +125,6 @@ def test_a_gpu_is_asked_for_before_the_search(circuit: Path) -> None:
 
 
 def test_far_too_many_threads_are_refused(circuit: Path) -> None:
-    done = hpcq("run", circuit, "--partition", "AAABBB", "--threads", "100000", ranks=2)
+    done = hpcq("run", circuit, "--cut-labels", "AAABBB", "--threads", "100000", ranks=2)
     (line,) = [own for own in done.stderr.splitlines() if own.startswith("hpcq: error:")]
     assert "threads: 100000, expected at most" in line

@@ -111,7 +111,7 @@ def test_the_answer_is_the_same_bit_for_bit_as_alone() -> None:
             circuit.u(*rng.uniform(0, 6, 3), qubit)
         for qubit in range(8):
             circuit.cz(qubit, qubit + 1)
-    plan = hpcq.plan(circuit, ["Z0 Z8", "X4 + 0.5 Y1 Y7"], partition="AAABBBCCC", threads=1)
+    plan = hpcq.plan(circuit, ["Z0 Z8", "X4 + 0.5 Y1 Y7"], cut_labels="AAABBBCCC", threads=1)
     together = hpcq.run(plan if MPI.COMM_WORLD.rank == 0 else None, MPI.COMM_WORLD, device="cpu")
     alone = run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
     np.testing.assert_array_equal(together.expectation_values, alone.expectation_values)
@@ -164,7 +164,7 @@ def test_nested_communicators_and_refused_runs_leave_room_for_the_next() -> None
     circuit = QuantumCircuit(2)
     circuit.h(0)
     circuit.cx(0, 1)
-    plan = hpcq.plan(circuit, ["Z0 Z1", "X0 X1"], partition="AB", threads=1, memory=1 << 30)
+    plan = hpcq.plan(circuit, ["Z0 Z1", "X0 X1"], cut_labels="AB", threads=1, memory=1 << 30)
     alone = comm.Split(comm.rank, 0)
     pair = comm.Split(int(comm.rank > 1), comm.rank)
     last = comm.size - 1
@@ -214,7 +214,7 @@ def _pair_plan() -> Any:
     circuit = QuantumCircuit(2)
     circuit.h(0)
     circuit.cx(0, 1)
-    return hpcq.plan(circuit, ["Z0 Z1"], partition="AB", threads=1, memory=1 << 30)
+    return hpcq.plan(circuit, ["Z0 Z1"], cut_labels="AB", threads=1, memory=1 << 30)
 
 
 def _ends(run: Callable[[], object]) -> list[tuple[str, str]]:

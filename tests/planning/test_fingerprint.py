@@ -11,7 +11,7 @@ from hpcq.core.errors import InputError
 from hpcq.planning.fingerprint import RequestSummary, check_same_run
 from tests.support.circuits import two_halves
 
-BASE = {"partition": "AAABBB", "memory": 1 << 30, "threads": 1}
+BASE = {"cut_labels": "AAABBB", "memory": 1 << 30, "threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +30,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (["Z0 Z5", "X2"], {}, "(observables differ: only asked for: 'X2'; only there: 'X1')"),
         (["Z0 Z5"], {}, "(observables differ: only there: 'X1')"),
         (["X1", "Z0 Z5"], {}, "(observables differ: they are the same in another order)"),
-        (None, {"precision": "single"}, "(precision differs: precision was double and is single)"),
+        (None, {"dtype": "complex64"}, "(precision differs: precision was double and is single)"),
         (
             None,
-            {"partition": "AABBBB"},
-            "(cuts differ: --partition was AAABBB and is AABBBB)",
+            {"cut_labels": "AABBBB"},
+            "(cuts differ: --cut-labels was AAABBB and is AABBBB)",
         ),
         (
             ["Z3"],
-            {"partition": "AABBBB"},
+            {"cut_labels": "AABBBB"},
             "(observables, cuts differ: only asked for: 'Z3'; only there: 'Z0 Z5', 'X1'; "
-            "--partition was AAABBB and is AABBBB)",
+            "--cut-labels was AAABBB and is AABBBB)",
         ),
     ],
 )

@@ -41,7 +41,7 @@ def test_a_plan_fits_whole_or_is_refused(qubits: int, layers: int, kib: int) -> 
     cut = "A" * (qubits // 2) + "B" * (qubits // 2)
     asked = ["Z0 Z15", "X0", "Y3 Z12"]
     try:
-        plan = hpcq.plan(circuit, asked, partition=cut, memory=kib << 10, threads=1)
+        plan = hpcq.plan(circuit, asked, cut_labels=cut, memory=kib << 10, threads=1)
     except MemoryLimitError:
         return
     assert plan.cost.memory_bytes <= kib << 10
@@ -63,7 +63,7 @@ def as_operator(text: str, qubits: int) -> SparsePauliOp:
 def test_some_of_them_are_accepted() -> None:
     """Or the test above would show nothing."""
     plan = hpcq.plan(
-        joined_halves(16, 3), "Z0 Z15", partition="A" * 8 + "B" * 8, memory=4 << 20, threads=1
+        joined_halves(16, 3), "Z0 Z15", cut_labels="A" * 8 + "B" * 8, memory=4 << 20, threads=1
     )
     assert plan.cost.memory_bytes <= 4 << 20
 
@@ -71,7 +71,7 @@ def test_some_of_them_are_accepted() -> None:
 def test_shots_that_cannot_be_simulated_are_warned_of() -> None:
     circuit = joined_halves(34, 1)
     plan = hpcq.plan(
-        circuit, "Z0", partition="A" * 17 + "B" * 17, memory=1 << 20, threads=1, shots=100
+        circuit, "Z0", cut_labels="A" * 17 + "B" * 17, memory=1 << 20, threads=1, shots=100
     )
     assert "warning: `hpcq run` refuses to simulate it (memory: subcircuit" in str(plan)
     with pytest.raises(InputError, match="memory: subcircuit"):
@@ -85,9 +85,9 @@ def test_threads_are_those_of_the_cores_there_are() -> None:
     circuit = QuantumCircuit(2)
     circuit.cz(0, 1)
     with pytest.raises(InputError, match="threads: 100000, expected at most 4096"):
-        hpcq.plan(circuit, "Z0", partition="AB", threads=100_000)
+        hpcq.plan(circuit, "Z0", cut_labels="AB", threads=100_000)
     many = 4 * len(usable_cores()) + 1
-    plan = hpcq.plan(circuit, "Z0", partition="AB", threads=many)  # for a larger machine
+    plan = hpcq.plan(circuit, "Z0", cut_labels="AB", threads=many)  # for a larger machine
     with pytest.raises(InputError, match=f"threads: {many}, expected at most"):
         hpcq.run(plan)
 

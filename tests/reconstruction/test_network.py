@@ -36,7 +36,7 @@ def plan() -> hpcq.Plan:
     return hpcq.plan(
         lattice(3, 3, 1),
         ["Z0 Z8", "X4 + 0.5 Y1 Y7 - 0.1 Z2", "I"],
-        partition="ABCDEFGHI",
+        cut_labels="ABCDEFGHI",
         threads=1,
     )
 
@@ -81,7 +81,7 @@ def test_parallel_edges_are_sliced_one_by_one() -> None:
         circuit.u(0.3 + layer, 0.4, 0.5, range(6))
         circuit.rzz(0.7, [0, 1, 2, 3], [2, 3, 4, 5])
         circuit.cx(range(0, 6, 2), range(1, 6, 2))
-    plan = hpcq.plan(circuit, "Z0 X5", partition="AABBCC", threads=1, memory=1 << 30)
+    plan = hpcq.plan(circuit, "Z0 X5", cut_labels="AABBCC", threads=1, memory=1 << 30)
     assert [len(bond.edges) for bond in plan.network.bonds] == [4, 4]
     whole = plan.network.sweep_bytes
     sliced = build_network(plan.cut, whole // 3)
@@ -102,7 +102,7 @@ def test_a_chain_of_a_hundred_costs_a_hundred_links() -> None:
     for qubit in range(199):
         circuit.cz(qubit, qubit + 1)
     labels = [qubit // 2 for qubit in range(200)]
-    plan = hpcq.plan(circuit, "Z0", partition=labels)
+    plan = hpcq.plan(circuit, "Z0", cut_labels=labels)
     assert len(plan.network.steps) == 99
     assert predicted_work(plan.network, plan.terms, 1 << 30).flops < 99 * 8 * 4**3 * 2
 
@@ -115,11 +115,11 @@ def test_equal_subcircuits_are_simulated_once() -> None:
         circuit.cx(qubit, qubit + 1)
     for qubit in range(1, 39, 2):
         circuit.cz(qubit, qubit + 1)
-    plan = hpcq.plan(circuit, "Z0 + Z20", partition=[q // 2 for q in range(40)], threads=1)
+    plan = hpcq.plan(circuit, "Z0 + Z20", cut_labels=[q // 2 for q in range(40)], threads=1)
     assert len(plan.cut.subcircuits) == 20
     assert len(plan.tensors) == 3
-    alone = hpcq.plan(circuit, "Z20", partition=[q // 4 for q in range(40)], threads=1)
+    alone = hpcq.plan(circuit, "Z20", cut_labels=[q // 4 for q in range(40)], threads=1)
     both = hpcq.run(plan, device="cpu").expectation_values
-    first = hpcq.plan(circuit, "Z0", partition=[q // 4 for q in range(40)], threads=1)
+    first = hpcq.plan(circuit, "Z0", cut_labels=[q // 4 for q in range(40)], threads=1)
     expected = sum(hpcq.run(p, device="cpu").expectation_values[0] for p in (alone, first))
     assert both == pytest.approx([expected], abs=1e-10)

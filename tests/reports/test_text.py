@@ -22,7 +22,7 @@ def test_what_is_not_known_yet_is_said_in_every_form(
 ) -> None:
     output = str(tmp_path / "out.h5")
     words = ["run", "example:lattices", "--max-qubits", "18", "--observable", "Z0", "-o", output]
-    plan = hpcq.plan(two_halves(), ["Z0 Z5", "X1"], partition="AAABBB")
+    plan = hpcq.plan(two_halves(), ["Z0 Z5", "X1"], cut_labels="AAABBB")
     with pytest.raises(StoppedError):
         hpcq.run(plan, output=output, time_limit=1e-3)
     assert main(["show", output]) == 0

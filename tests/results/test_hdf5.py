@@ -19,7 +19,7 @@ def result() -> hpcq.Result:
     for qubit in range(5):
         circuit.iswap(qubit, qubit + 1)
     return hpcq.run(
-        hpcq.plan(circuit, ["Z0 Z5", "X1 + 0.5 Y2 - 2 I"], partition="AABBCC", threads=1),
+        hpcq.plan(circuit, ["Z0 Z5", "X1 + 0.5 Y2 - 2 I"], cut_labels="AABBCC", threads=1),
         device="cpu",
     )
 

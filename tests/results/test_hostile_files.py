@@ -28,7 +28,7 @@ SECRET = "a key of somebody's, as long as it takes"
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("whole") / "out.h5"
-    plan = hpcq.plan(joined_pair(), "Z0", partition="AB", threads=1)
+    plan = hpcq.plan(joined_pair(), "Z0", cut_labels="AB", threads=1)
     hpcq.run(plan, output=output, device="cpu")
     return output
 
@@ -315,7 +315,7 @@ def test_what_no_run_writes_is_one_line_wherever_it_is_read(
         assert "\x1b" not in told
     circuit = output.with_name("c.qasm")
     circuit.write_text('OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cz q[0],q[1];')
-    again = ["run", str(circuit), "--partition", "AB", "--observable", "Z0", "--device", "cpu"]
+    again = ["run", str(circuit), "--cut-labels", "AB", "--observable", "Z0", "--device", "cpu"]
     assert main([*again, "-o", str(output)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert output.read_bytes() == before
@@ -355,7 +355,7 @@ def test_details_that_no_run_writes_are_one_line(
         hpcq.load(output)
     circuit = output.with_name("c.qasm")
     circuit.write_text('OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cz q[0],q[1];')
-    again = ["run", str(circuit), "--partition", "AB", "--observable", "Z0", "--device", "cpu"]
+    again = ["run", str(circuit), "--cut-labels", "AB", "--observable", "Z0", "--device", "cpu"]
     assert main([*again, "-o", str(output)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -363,7 +363,7 @@ def test_details_that_no_run_writes_are_one_line(
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("measured") / "out.h5"
-    plan = hpcq.plan(joined_pair(), "Z0", partition="AB", threads=1, shots=100, seed=1)
+    plan = hpcq.plan(joined_pair(), "Z0", cut_labels="AB", threads=1, shots=100, seed=1)
     hpcq.run(plan, output=output, device="cpu")
     return output
 
@@ -417,7 +417,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     circuit = QuantumCircuit(2)
     circuit.h([0, 1])
     circuit.cz(0, 1)
-    how = {"partition": "AB", "threads": 1, "shots": 100, "max_variants": 2}
+    how = {"cut_labels": "AB", "threads": 1, "shots": 100, "max_variants": 2}
     hpcq.run(hpcq.plan(circuit, "Z0 X1", seed=1, **how), output=output, device="cpu")
     return output
 

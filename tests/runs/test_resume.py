@@ -175,7 +175,7 @@ def stopped(job: list[str], tmp_path: Path) -> Path:
     [
         (("--observable", "Z3"), "observables"),
         (("--memory", "64M"), "slices"),
-        (("--precision", "single"), "precision"),
+        (("--dtype", "complex64"), "precision"),
         (("--shots", "100000"), "holds an exact result"),
     ],
 )
@@ -278,7 +278,7 @@ def test_a_full_disk_loses_no_answer(
 
 def test_python_keeps_a_file_too(tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    plan = hpcq.plan(two_halves(), "Z0 Z5", partition="AAABBB")
+    plan = hpcq.plan(two_halves(), "Z0 Z5", cut_labels="AAABBB")
     with pytest.raises(StoppedError, match="0 of 2 tasks are saved"):
         hpcq.run(plan, output=output, time_limit=1e-3)
     held = hpcq.load(output)
@@ -288,17 +288,17 @@ def test_python_keeps_a_file_too(tmp_path: Path) -> None:
     assert hpcq.load(output).status == "complete"
     again = hpcq.run(plan, output=output)
     assert again.expectation_values == result.expectation_values
-    other = hpcq.plan(two_halves(4), "Z0 Z5", partition="AAABBB")
+    other = hpcq.plan(two_halves(4), "Z0 Z5", cut_labels="AAABBB")
     with pytest.raises(InputError, match="circuit"):
         hpcq.run(other, output=output)
 
 
 def test_an_unfinished_run_of_other_shots_is_finished_first(tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    plan = hpcq.plan(two_halves(), "Z0 Z5", partition="AAABBB", shots=10_000)
+    plan = hpcq.plan(two_halves(), "Z0 Z5", cut_labels="AAABBB", shots=10_000)
     with pytest.raises(StoppedError):
         hpcq.run(plan, output=output, time_limit=1e-3)
-    more = hpcq.plan(two_halves(), "Z0 Z5", partition="AAABBB", shots=20_000)
+    more = hpcq.plan(two_halves(), "Z0 Z5", cut_labels="AAABBB", shots=20_000)
     with pytest.raises(InputError, match="shots was 10000"):
         hpcq.run(more, output=output)
     result = hpcq.run(plan, output=output)
@@ -309,7 +309,7 @@ def test_an_unfinished_run_of_other_shots_is_finished_first(tmp_path: Path) -> N
 
 def test_what_it_cost_is_added_up(tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    plan = hpcq.plan(two_halves(), "Z0 Z5", partition="AAABBB")
+    plan = hpcq.plan(two_halves(), "Z0 Z5", cut_labels="AAABBB")
     with pytest.raises(StoppedError):
         hpcq.run(plan, output=output, time_limit=1e-3)
     hpcq.run(plan, output=output)

@@ -121,7 +121,7 @@ def test_two_users_jobs_in_one_folder_do_not_mix(
     asked = {"root": ("--observable", "Z0 Z5"), user: ("--observable", "Z0")}
     jobs = {
         own: cluster.submit(
-            *("one-node", "ghz.qasm", "--partition", "AAABBB", *words),
+            *("one-node", "ghz.qasm", "--cut-labels", "AAABBB", *words),
             sbatch_options=SMALL,
             cwd=folder,
             env={**env, "HPCQ_OUTPUT": f"of {own}.h5"},
@@ -134,7 +134,7 @@ def test_two_users_jobs_in_one_folder_do_not_mix(
         assert values(folder / f"of {own}.h5") == pytest.approx([expected], abs=1e-9)
         assert (folder / f"of {own}.h5").owner() == own
     again = cluster.submit(
-        *("one-node", "ghz.qasm", "--partition", "AAABBB", *asked[user]),
+        *("one-node", "ghz.qasm", "--cut-labels", "AAABBB", *asked[user]),
         sbatch_options=SMALL,
         cwd=folder,
         env={**env, "HPCQ_OUTPUT": "of root.h5"},
@@ -154,7 +154,7 @@ def test_submitted_names_do_nothing_but_name_files(
     asked = folder / "`touch harm`;'touch harm' %j.json"
     asked.write_text(json.dumps([{"name": "$(touch harm)", "terms": [["Z0 Z5", 1.0]]}]))
     command = Commands(cluster, folder)
-    words = (NASTY, "--partition", "AAABBB", "--nodes=1", "--ranks-per-node=1", "--time=10")
+    words = (NASTY, "--cut-labels", "AAABBB", "--nodes=1", "--ranks-per-node=1", "--time=10")
     for more in (
         ("--observable", "$(touch harm)"),
         ("--job-name", "$(touch harm)"),
@@ -182,7 +182,7 @@ def test_two_users_submit_in_one_folder(
     homes = {own: {**env, "XDG_STATE_HOME": f"{folder}/state of {own}"} for own in ("root", user)}
     commands = {own: Commands(cluster, folder, own, ["hpcq"], homes[own]) for own in homes}
     asked = {"root": ("--observable", "Z0 Z5"), user: ("--observable", "Z0")}
-    words = ("ghz.qasm", "--partition", "AAABBB", "--nodes=1", "--ranks-per-node=1", "--time=10")
+    words = ("ghz.qasm", "--cut-labels", "AAABBB", "--nodes=1", "--ranks-per-node=1", "--time=10")
     jobs = {
         own: commands[own].submit(*words, *asked[own], "-o", f"of {own}.h5") for own in commands
     }

@@ -27,7 +27,7 @@ RUNS = (
 RANKS = {"one-node": 4, "many-nodes": 8, "until-done": 8, "preemptible": 8}
 SCALING = ("scaling-strong", "scaling-weak")
 TAIL = "# ---- until the run has ended (the same in all templates) ----\n"
-CUT = ("--partition", "AAABBB", "--observable", "Z0 Z5", "--observable", "X0 X1 X2 X3 X4 X5")
+CUT = ("--cut-labels", "AAABBB", "--observable", "Z0 Z5", "--observable", "X0 X1 X2 X3 X4 X5")
 
 
 def values(output: Path) -> list[float]:

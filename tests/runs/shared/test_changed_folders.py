@@ -123,7 +123,7 @@ def test_the_result_of_another_run_is_not_waited_for(tmp_path: Path) -> None:
     circuit = QuantumCircuit(2)
     circuit.cz(0, 1)
     first = tmp_path / "first.h5"
-    result = hpcq.run(hpcq.plan(circuit, "Z0", partition="AB"), output=first)
+    result = hpcq.run(hpcq.plan(circuit, "Z0", cut_labels="AB"), output=first)
     assert result.details is not None
     mine, other = SharedCheckpoint(output), SharedCheckpoint(tmp_path / "other.h5")
     mine.agree_on_run(result.details.fingerprint)

@@ -105,7 +105,7 @@ def test_all_stop_and_others_go_on(job: list[str], values: list[float], tmp_path
     alone = run_hpcq("run", *job, "-o", output)
     assert alone.returncode == 2
     assert "expected --shared" in alone.stderr
-    other = run_hpcq("run", *job, "-o", output, "--shared", "--precision", "single")
+    other = run_hpcq("run", *job, "-o", output, "--shared", "--dtype", "complex64")
     assert other.returncode == 2
     assert "precision" in other.stderr
     assert ended(start(*job, "-o", output, ranks=2))["expectation_values"] == values
@@ -130,7 +130,7 @@ def test_shots_are_shared_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--precision", "single"), ("--observable", "X1"), ("--device", "gpu")]
+    "wrong", [("--dtype", "complex64"), ("--observable", "X1"), ("--device", "gpu")]
 )
 def test_who_is_refused_leaves_nothing(
     wrong: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture
