@@ -1,8 +1,7 @@
-"""HDF5 files that hold no more than they show.
+"""Safe reading of HDF5 files that anybody may have made.
 
-A file may have datasets whose content is in another file, such as somebody's key, or that take a
-thousand times the memory that they take on the disk. hpcq writes nothing of the kind and reads
-nothing of it.
+In HDF5 a dataset's content may be in another file, such as a private key, or take a thousand times
+more memory than space on the disk. hpcq writes no such dataset and refuses to read one.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import h5py
 
 
 class PlainGroup:
-    """A group that gives out only what is in the file itself, and as large as it is there.
+    """An HDF5 group that returns only what is in the file itself, at its size on the disk.
 
     Args:
-        group: The group of h5py's; whatever is asked of it here is checked first.
+        group: The h5py group.
 
     Attributes:
-        attrs: Its attributes.
-        name: Its path.
+        attrs: Attributes of the group.
+        name: Path of the group in the file.
 
     Example:
         >>> import io
@@ -37,39 +36,39 @@ class PlainGroup:
         self.name = str(group.name)
 
     def __len__(self) -> int:
-        """Return the number of groups and datasets in it."""
+        """Return the number of groups and datasets in the group."""
         return len(self._group)
 
     def __contains__(self, name: str) -> bool:
-        """Say whether there is something with a name; it may still be elsewhere."""
+        """Say whether there is an entry with a name; its content may still be in another file."""
         return name in self._group
 
     def get(self, name: str, default: Any) -> Any:
-        """Return a group or a dataset, or something else if there is none."""
+        """Return a group or a dataset, or a default if there is none."""
         return self[name] if name in self else default  # noqa: SIM401  (this is `get`)
 
     def __getitem__(self, name: str) -> Any:
         """Return a group or a dataset.
 
         Raises:
-            KeyError: There is none.
-            ValueError: It is elsewhere, or larger than the file has room for.
+            KeyError: If there is none.
+            ValueError: If it is in another file, or larger than its space in the file.
         """
-        found: Any = self._group
+        entry: Any = self._group
         for part in name.split("/"):
-            link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
+            link = entry.get(part, getlink=True) if isinstance(entry, h5py.Group) else None
             if link is None:
                 raise KeyError(f"there is no {name} in {self.name}")
             if not isinstance(link, h5py.HardLink):
                 raise ValueError(f"{part} is not in the file itself")
-            found = found[part]
-        if isinstance(found, h5py.Dataset):
-            _check(found)
-        return PlainGroup(found) if isinstance(found, h5py.Group) else found
+            entry = entry[part]
+        if isinstance(entry, h5py.Dataset):
+            _check(entry)
+        return PlainGroup(entry) if isinstance(entry, h5py.Group) else entry
 
 
 def _check(dataset: h5py.Dataset) -> None:
-    """Raise ValueError unless a dataset is all there."""
+    """Raise ValueError unless a dataset is in the file itself, uncompressed and complete."""
     if dataset.is_virtual or dataset.external:
         raise ValueError(f"{dataset.name} is not in the file itself")
     if dataset.nbytes > dataset.id.get_storage_size():

@@ -1,4 +1,4 @@
-"""The shots of a run in its HDF5 file: counts of every variant, round by round."""
+"""The record of a run with shots in its HDF5 file: counts of every variant, round by round."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from hpcq.results.hdf5_texts import decode_text, numbered_groups, pauli_texts
 from hpcq.results.sampling_record import SamplingRecord
 
 _NONE = -1
+"""Stands for None in attributes, which are integers."""
 
 
 def write_record(record: SamplingRecord, file: h5py.File) -> None:
-    """Write the shots of a run."""
+    """Write the record of a run with shots."""
     group = file.create_group("sampling")
     group.attrs["mode"] = record.mode
     group.attrs["identity"] = json.dumps(dict(record.fingerprint))
@@ -41,32 +42,36 @@ def write_record(record: SamplingRecord, file: h5py.File) -> None:
     group.require_group("sources")
     rounds = group.create_group("rounds")
     for number, measured in enumerate(record.rounds):
-        own = rounds.create_group(str(number))
-        own.attrs["weight"] = measured.weight
-        own.attrs["shots"] = measured.shots
+        round_group = rounds.create_group(str(number))
+        round_group.attrs["weight"] = measured.weight
+        round_group.attrs["shots"] = measured.shots
         for source, counts in enumerate(measured.counts):
-            _write_counts(counts, own.create_group(f"sources/{source}"))
+            _write_counts(counts, round_group.create_group(f"sources/{source}"))
         if isinstance(measured, ShotRound):
             for source, (tensor, inversions) in enumerate(
                 zip(record.sources, measured.inversions, strict=True)
             ):
-                place = own[f"sources/{source}"]
-                place.attrs["recipes"] = np.array(inversions, dtype=np.int64)
+                source_group = round_group[f"sources/{source}"]
+                source_group.attrs["recipes"] = np.array(inversions, dtype=np.int64)
                 for port, (port_basis, inversion) in enumerate(
                     zip(tensor.port_bases, inversions, strict=True)
                 ):
-                    place[f"recipe_{port}"] = port_basis.inversions[inversion]
+                    source_group[f"recipe_{port}"] = port_basis.inversions[inversion]
         else:
             for source, rows in enumerate(measured.rows):
-                own[f"sources/{source}/variants"] = rows
+                round_group[f"sources/{source}/variants"] = rows
             for part, factors in enumerate(measured.drawn.factors):
-                own[f"factors/{part}"] = factors
+                round_group[f"factors/{part}"] = factors
             for subcircuit, signals in enumerate(measured.drawn.signals):
-                own[f"readings/{subcircuit}"] = signals.astype(np.int16)
+                round_group[f"readings/{subcircuit}"] = signals.astype(np.int16)
 
 
 def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> SamplingRecord:
-    """Read the shots of a run."""
+    """Return the record of a run with shots.
+
+    Raises:
+        ValueError: If anything in it is not what a run writes.
+    """
     group = file["sampling"]
     pieces = [file[f"subcircuits/{number}"] for number in range(len(subcircuits))]
     uses = [_or_none(piece.attrs["source"]) for piece in pieces]
@@ -74,8 +79,8 @@ def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Sampling
         SampledTensor(
             subcircuits[uses.index(number)],
             tuple(
-                parse_string(decode_text(own), int(source.attrs["num_qubits"]), "strings")
-                for own in source["strings"][()]
+                parse_string(decode_text(string), int(source.attrs["num_qubits"]), "strings")
+                for string in source["strings"][()]
             ),
             bool(source.attrs["lean"]),
         )
@@ -90,17 +95,19 @@ def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Sampling
         weight = float(measured.attrs["weight"])
         if not 0 < weight < math.inf:
             raise ValueError(f"{measured.name}: its weight is {weight}, expected a number above 0")
-        places = [measured[f"sources/{number}"] for number in range(len(sources))]
-        counts = tuple(map(_read_counts, places))
+        groups = [measured[f"sources/{number}"] for number in range(len(sources))]
+        counts = tuple(map(_read_counts, groups))
         if mode == "enumerated":
-            inversions = tuple(map(_read_recipes, places, sources, counts))
+            inversions = tuple(map(_read_inversions, groups, sources, counts))
             rounds.append(ShotRound(weight, inversions, counts))
         else:
             tensors = [None if use is None else sources[use] for use in uses]
             drawn = _read_drawn(measured, subcircuits, tensors, len(set(parts) - {None}))
             rows = tuple(
-                read_numbers(place["variants"], (len(own), len(tensor.shape)), "iu")
-                for place, own, tensor in zip(places, counts, sources, strict=True)
+                read_numbers(
+                    source_group["variants"], (len(source_counts), len(tensor.shape)), "iu"
+                )
+                for source_group, source_counts, tensor in zip(groups, counts, sources, strict=True)
             )
             rounds.append(JointRound(weight, drawn, rows, counts))
     return SamplingRecord(
@@ -113,15 +120,19 @@ def read_record(file: PlainGroup, subcircuits: Sequence[Subcircuit]) -> Sampling
     )
 
 
-def _read_recipes(place: PlainGroup, tensor: SampledTensor, counts: Counts) -> Inversions:
-    """Read the recipe of each port of a source, and make sure that all variants were counted."""
-    inversions = tuple(map(int, place.attrs["recipes"]))
+def _read_inversions(group: PlainGroup, tensor: SampledTensor, counts: Counts) -> Inversions:
+    """Return the inversion matrix that was chosen for each port of a source, by its index.
+
+    Raises:
+        ValueError: If a port has no such matrix, or the counts are not those of all variants.
+    """
+    inversions = tuple(map(int, group.attrs["recipes"]))
     fits = len(inversions) == len(tensor.port_bases) and all(
         0 <= inversion < len(port_basis.inversions)
         for inversion, port_basis in zip(inversions, tensor.port_bases, strict=False)
     )
     if not fits or len(counts) != tensor.num_variants:
-        raise ValueError(f"{place.name}: its recipes or counts are not those of the subcircuit")
+        raise ValueError(f"{group.name}: its recipes or counts are not those of the subcircuit")
     return inversions
 
 
@@ -131,33 +142,44 @@ def _read_drawn(
     tensors: Sequence[SampledTensor | None],
     parts: int,
 ) -> JointDraws:
-    """Read the joint samples of a round.
+    """Return the joint samples of a round.
 
     Args:
-        measured: The round.
+        measured: Group of the round.
         subcircuits: All subcircuits.
-        tensors: The source of each of them; None where no term sees it.
-        parts: Number of parts.
+        tensors: The source of each subcircuit; None if no term depends on it.
+        parts: Number of connected parts.
+
+    Raises:
+        ValueError: If they do not fit the subcircuits, or each other.
     """
     factors = [read_numbers(measured[f"factors/{part}"], (None,)) for part in range(parts)]
     samples = len(factors[0]) if factors else None
     signals = []
     for number, (subcircuit, tensor) in enumerate(zip(subcircuits, tensors, strict=True)):
-        place = measured[f"readings/{number}"]
-        found = read_numbers(place, (samples, len(subcircuit.ports)), "iu").astype(np.intp)
-        limits = [1] * found.shape[1]
+        dataset = measured[f"readings/{number}"]
+        indices = read_numbers(dataset, (samples, len(subcircuit.ports)), "iu").astype(np.intp)
+        limits = [1] * indices.shape[1]
         if tensor is not None:
             limits = [len(port_basis.signals) for port_basis in tensor.port_bases]
-        if ((found < 0) | (found >= np.array(limits, dtype=np.intp))).any():
-            raise ValueError(f"{place.name}: has readings that no port gives")
-        signals.append(found)
-    if not samples or any(len(own) != samples or not np.isfinite(own).all() for own in factors):
+        if ((indices < 0) | (indices >= np.array(limits, dtype=np.intp))).any():
+            raise ValueError(f"{dataset.name}: has readings that no port gives")
+        signals.append(indices)
+    if not samples or any(
+        len(factor) != samples or not np.isfinite(factor).all() for factor in factors
+    ):
         raise ValueError(f"{measured.name}: its factors and readings do not fit together")
     return JointDraws(tuple(factors), tuple(signals))
 
 
-def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None:
-    """Write what the variants of a source are, and which bits its entries are the signs of."""
+def _write_source(tensor: SampledTensor, group: h5py.Group, with_variants: bool) -> None:
+    """Write the variants of a source, and the bits from whose signs its entries are estimated.
+
+    Args:
+        tensor: The source.
+        group: Where to write.
+        with_variants: Whether all variants are run in every round, so that they are listed here.
+    """
     group.attrs["num_qubits"] = tensor.subcircuit.num_qubits
     group.attrs["lean"] = tensor.lean
     group.attrs["ports"] = json.dumps(
@@ -167,7 +189,9 @@ def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None
                 "kind": port.kind,
                 "dimension": port.dimension,
                 "settings": [setting.name for setting in port_basis.settings],
-                "readings": [[own, bit if signed else None] for own, signed in port_basis.signals],
+                "readings": [
+                    [setting, bit if signed else None] for setting, signed in port_basis.signals
+                ],
             }
             for number, port, port_basis, bit in zip(
                 tensor.port_numbers, tensor.ports, tensor.port_bases, tensor.port_bits, strict=True
@@ -184,7 +208,7 @@ def _write_source(tensor: SampledTensor, group: h5py.Group, every: bool) -> None
     for basis, strings in enumerate(tensor.measured_strings):
         reads[basis, list(strings)] = True
     group["reads"] = reads
-    if every:
+    if with_variants:
         group["variants"] = VariantBatch.of_all(tensor, np.zeros(0, dtype=np.int64)).rows
 
 
@@ -209,7 +233,7 @@ def _read_counts(group: PlainGroup) -> Counts:
 
 
 def _narrow(numbers: NDArray[Any]) -> NDArray[Any]:
-    """Return whole numbers in as few bytes as hold them."""
+    """Return non-negative integers with the smallest dtype that holds them."""
     return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
 
 

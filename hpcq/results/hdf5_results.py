@@ -1,4 +1,4 @@
-"""The HDF5 file of a result: arrays, JSON attributes and QPY bytes; never pickles."""
+"""Writing and reading results as HDF5 files: arrays, JSON and QPY, never pickles."""
 
 from __future__ import annotations
 
@@ -37,26 +37,27 @@ def save(result: Result, path: Path) -> None:
     """Write a result to an HDF5 file, all or nothing.
 
     Raises:
-        InputError: If the path cannot be written, or holds a file that is not hpcq's.
-        NotWrittenError: If the disk is full, say; the file is as it was.
+        InputError: If the path cannot be written, or holds a file that is not an hpcq result.
+        NotWrittenError: If writing fails, for example because the disk is full; the old file is
+            kept.
     """
     rewrite(result, check_output(path))
 
 
-def rewrite(result: Result, place: Path) -> None:
-    """Write a result over a file that was checked before.
+def rewrite(result: Result, path: Path) -> None:
+    """Write a result to a path that :func:`check_output` returned.
 
     Raises:
-        NotWrittenError: If it cannot be written; the file is as it was.
+        NotWrittenError: If it cannot be written; the old file is kept.
     """
-    write_sealed(place, lambda file: _write(result, file), _size(result))
+    write_sealed(path, lambda file: _write(result, file), _size(result))
 
 
 def check_output(path: Path) -> Path:
-    """Make sure, before any work is done, that a result can be written; return the path resolved.
+    """Return a path with all links followed, after making sure that a result can be written there.
 
     Raises:
-        InputError: If it cannot, or if a file is there that hpcq did not write.
+        InputError: If it cannot, or if there is a file that is not an hpcq result.
     """
     return check_writable(path, "output", is_result, "whole hpcq result")
 
@@ -65,18 +66,18 @@ set_writer(save)
 
 
 def load(path: str | Path) -> Result:
-    """Read a result with all its details.
+    """Return the result in a file, with all its details.
 
     Args:
         path: A file that :meth:`hpcq.Result.save` or ``hpcq run -o`` wrote.
 
     Raises:
-        InputError: If the file is missing, damaged or not hpcq's.
+        InputError: If the file is missing, damaged or not an hpcq result.
     """
     with open_sealed(Path(path)) as file:
         summary = read_summary(file)
-        pieces = numbered_groups(file.get("subcircuits", {}))
-        circuit, *circuits = _circuits([file["circuit"], *(group["qpy"] for group in pieces)], path)
+        groups = numbered_groups(file.get("subcircuits", {}))
+        circuit, *circuits = _circuits([file["circuit"], *(group["qpy"] for group in groups)], path)
         observables = tuple(
             Observable(
                 name,
@@ -95,11 +96,11 @@ def load(path: str | Path) -> Result:
             for name, group in zip(summary.names, numbered_groups(file["observables"]), strict=True)
         )
         subcircuits, strings, tensors = [], [], []
-        for group, own in zip(pieces, circuits, strict=True):
+        for group, piece in zip(groups, circuits, strict=True):
             ports = json.loads(group.attrs["ports"])
             subcircuits.append(
                 Subcircuit(
-                    own,
+                    piece,
                     tuple(int(qubit) for qubit in group.attrs["qubits"]),
                     tuple(map(_port, ports)),
                     int(group.attrs.get("cone", 0)),
@@ -125,7 +126,8 @@ def load(path: str | Path) -> Result:
             read_fingerprint(file),
             read_unfinished(file) if "unfinished" in file else None,
             tuple(
-                read_numbers(own, (None, 5)) for own in numbered_groups(file.get("timelines", {}))
+                read_numbers(timeline, (None, 5))
+                for timeline in numbered_groups(file.get("timelines", {}))
             ),
         )
         return Result(
@@ -140,25 +142,25 @@ def load(path: str | Path) -> Result:
 
 
 def load_summary(path: str | Path) -> Result:
-    """Read a result without circuit and tensors; see :func:`load`."""
+    """Return the result in a file without its details; see :func:`load`."""
     with open_sealed(Path(path)) as file:
         return read_summary(file)
 
 
 def load_progress(path: str | Path) -> tuple[Result, list[dict[str, Any]]]:
-    """Read a result as :func:`load_summary`, and how far each stage of an unfinished run is.
+    """Return what :func:`load_summary` and :func:`load_stages` return.
 
-    The checksum of a file takes as long as reading it, so both come from one look.
+    To check a file's checksum takes as long as to read it, so the file is opened only once.
     """
     with open_sealed(Path(path)) as file:
         return read_summary(file), read_stages(file)
 
 
 def load_fingerprint(path: Path) -> dict[str, str]:
-    """Return what the run of a file is known by; nothing if there is no file.
+    """Return the fingerprint of the run in a file; empty if there is no file.
 
     Raises:
-        InputError: If it is damaged, or no file of hpcq's.
+        InputError: If the file is damaged or not an hpcq result.
     """
     if not path.exists():
         return {}
@@ -167,17 +169,17 @@ def load_fingerprint(path: Path) -> dict[str, str]:
 
 
 def _size(result: Result) -> int:
-    """Return about how many bytes a result takes, less what is small anyway."""
+    """Return an estimate of a result's bytes in a file, without its small parts."""
     details = result.details
     if details is None:
         return 0
-    tensors = {id(own): own.nbytes for own in details.tensors if own is not None}
+    tensors = {id(tensor): tensor.nbytes for tensor in details.tensors if tensor is not None}
     counts = [] if details.record is None else [c for r in details.record.rounds for c in r.counts]
     stages = () if details.unfinished is None else details.unfinished.stages
     return (
         sum(tensors.values())
-        + sum(own.outcomes.nbytes + own.times.nbytes for own in counts)
-        + sum(own.finished.num_bytes + 16 * len(own.finished) for own in stages)
+        + sum(entry.outcomes.nbytes + entry.times.nbytes for entry in counts)
+        + sum(stage.finished.num_bytes + 16 * len(stage.finished) for stage in stages)
     )
 
 
@@ -224,7 +226,7 @@ def _write_details(details: ResultDetails, file: h5py.File) -> None:
         group = file["observables"].create_group(str(number))
         group.attrs["name"] = observable.name
         group["paulis"] = pauli_texts(
-            (own for own, _ in observable.terms), details.circuit.num_qubits
+            (pauli for pauli, _ in observable.terms), details.circuit.num_qubits
         )
         cones = [details.cone_of.get(pauli, 0) for pauli, _ in observable.terms]
         group["cones"] = np.array(cones, dtype=np.int64)
@@ -256,16 +258,17 @@ def _write_details(details: ResultDetails, file: h5py.File) -> None:
 
 
 def _circuits(datasets: Sequence[h5py.Dataset], path: str | Path) -> list[QuantumCircuit]:
-    for own in datasets:
-        if own.dtype != np.uint8 or own.ndim != 1:
-            raise ValueError(f"{own.name} is no row of bytes")
+    """Return the circuits in datasets of QPY bytes; the path is for messages."""
+    for dataset in datasets:
+        if dataset.dtype != np.uint8 or dataset.ndim != 1:
+            raise ValueError(f"{dataset.name} is no row of bytes")
     return load_circuits(
-        [(f"{printable_path(path)}: {own.name}", own[()].tobytes()) for own in datasets]
+        [(f"{printable_path(path)}: {dataset.name}", dataset[()].tobytes()) for dataset in datasets]
     )
 
 
 _PORT_FIELDS = {"twin": "shared_with"}
-"""Fields of a port by their names in files, where these differ."""
+"""Names of a port's fields in files and in the class, where these differ."""
 
 
 def _port_json(port: Port) -> dict[str, Any]:
@@ -273,11 +276,16 @@ def _port_json(port: Port) -> dict[str, Any]:
     return {names.get(field, field): value for field, value in asdict(port).items()}
 
 
-def _port(told: dict[str, Any]) -> Port:
-    port = Port(**{_PORT_FIELDS.get(name, name): value for name, value in told.items()})
+def _port(content: dict[str, Any]) -> Port:
+    """Return a port that was read from JSON.
+
+    Raises:
+        ValueError: If it is not one that a circuit can have.
+    """
+    port = Port(**{_PORT_FIELDS.get(name, name): value for name, value in content.items()})
     numbers = (port.wire, port.dimension, port.shared_with or 0)
-    if port.kind not in PORT_MARKERS or not all(type(own) is int for own in numbers):
-        raise ValueError(f"a port is {str(told)[:40]}")
+    if port.kind not in PORT_MARKERS or not all(type(number) is int for number in numbers):
+        raise ValueError(f"a port is {str(content)[:40]}")
     if port.dimension not in (2, 4):
         raise ValueError(f"a port's dimension is {port.dimension}, expected 2 or 4")
     return port
@@ -296,7 +304,7 @@ def _edges(text: str) -> tuple[Edge, ...]:
 
 
 def _cones(file: PlainGroup, observables: Iterable[Observable]) -> dict[PauliString, int]:
-    """Return the light cone of every term."""
+    """Return the number of every term's light cone; empty if the file does not contain them."""
     cones = {}
     for group, observable in zip(numbered_groups(file["observables"]), observables, strict=True):
         if "cones" in group:

@@ -1,7 +1,7 @@
-"""What every result file says of its run, checked when it is read.
+"""The values, configuration and provenance in a result file, checked as they are read.
 
-The seal of a file is no signature: whoever makes a file can seal it. Whatever the rest of hpcq
-takes for granted in a result is therefore made sure of here, and only here.
+The seal of a file is not a signature: anybody can make a file and seal it. All that the rest of
+hpcq assumes about these parts of a result is therefore checked here, and only here.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from hpcq.results.hdf5_plain import PlainGroup
 from hpcq.results.hdf5_texts import numbered_groups
 from hpcq.results.result import Result
 
-_DEEPEST = 20
-"""Of objects within objects; a run writes three."""
+_MAX_DEPTH = 20
+"""Levels of nested JSON objects and lists; a run writes three."""
 
-_MAX_WHOLE = 1 << 63
+_MAX_INTEGER = 1 << 63
+"""Integers below this, in absolute value, are believed: those of 64 bits."""
 
 Check = Callable[[Any], bool]
 
 
 def read_summary(file: PlainGroup) -> Result:
-    """Read a result without circuit and tensors.
+    """Return the result in a file, without its details.
 
     Raises:
-        ValueError: Something in it is not what a run writes.
+        ValueError: If anything in it is not what a run writes.
     """
     names = tuple(
         _text(group.attrs["name"], "name") for group in numbered_groups(file["observables"])
@@ -47,40 +48,44 @@ def read_summary(file: PlainGroup) -> Result:
 
 
 def read_fingerprint(file: PlainGroup) -> dict[str, str]:
-    """Return what a run is known by; nothing where the file does not say."""
+    """Return the fingerprint of the run; empty if the file has none."""
     return check_fingerprint(json.loads(file.attrs.get("identity", "{}")))
 
 
-def check_fingerprint(told: Any) -> dict[str, str]:
-    """Return what a run is known by, if it is names and texts.
+def check_fingerprint(content: Any) -> dict[str, str]:
+    """Return a fingerprint that was read from JSON.
 
     Raises:
-        ValueError: It is not.
+        ValueError: If it is no object, or not all its values are texts.
     """
-    if not isinstance(told, dict) or not all(isinstance(own, str) for own in told.values()):
-        raise ValueError(f"identity is {_shown(told)}, expected texts by name")
-    return told
+    if not isinstance(content, dict) or not all(
+        isinstance(value, str) for value in content.values()
+    ):
+        raise ValueError(f"identity is {_shown(content)}, expected texts by name")
+    return content
 
 
 def read_numbers(dataset: Any, shape: tuple[int | None, ...], kind: str = "f") -> NDArray[Any]:
-    """Return an array of a file.
+    """Return a dataset as an array; floating-point numbers as float64.
 
     Args:
-        dataset: Where it is.
-        shape: What its shape must be; None for a length that may be any.
-        kind: Kinds of numbers that it may hold, as numpy calls them.
+        dataset: The dataset.
+        shape: Expected shape; None for a dimension of any length.
+        kind: Accepted characters of NumPy's ``dtype.kind``.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: If it is no dataset, or has another shape or kind.
     """
     if not isinstance(dataset, h5py.Dataset):
         raise ValueError(f"{dataset.name} is no dataset")
-    found = dataset.shape
-    fits = found is not None and len(found) == len(shape)
-    fits = fits and all(want in (None, own) for want, own in zip(shape, found, strict=True))
+    actual = dataset.shape
+    fits = actual is not None and len(actual) == len(shape)
+    fits = fits and all(
+        expected in (None, length) for expected, length in zip(shape, actual, strict=True)
+    )
     if not fits or dataset.dtype.kind not in kind:
-        wanted = " x ".join("any" if own is None else str(own) for own in shape)
-        raise ValueError(f"{dataset.name} is {dataset.dtype} {found}, expected {wanted} numbers")
+        wanted = " x ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"{dataset.name} is {dataset.dtype} {actual}, expected {wanted} numbers")
     values: NDArray[Any] = dataset[()]
     return values.astype(float) if kind == "f" else values
 
@@ -91,12 +96,12 @@ def _text(value: Any, name: str) -> str:
     return value
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_WHOLE
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_INTEGER
 
 
 def _is_number(value: Any) -> bool:
-    return _is_whole(value) or isinstance(value, float)
+    return _is_integer(value) or isinstance(value, float)
 
 
 def _is_text(value: Any) -> bool:
@@ -114,13 +119,13 @@ def _are_numbers(value: Any) -> bool:
 def _are_starts(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(start, dict)
-        and all(_is_number(own) or _are_numbers(own) for own in start.values())
+        and all(_is_number(value) or _are_numbers(value) for value in start.values())
         for start in value
     )
 
 
-def _from(least: int, most: int = _MAX_WHOLE) -> Check:
-    return lambda value: _is_whole(value) and least <= value <= most
+def _in_range(minimum: int, maximum: int = _MAX_INTEGER) -> Check:
+    return lambda value: _is_integer(value) and minimum <= value <= maximum
 
 
 def _or_none(check: Check) -> Check:
@@ -129,44 +134,44 @@ def _or_none(check: Check) -> Check:
 
 _CONFIG: Mapping[str, tuple[Check, str]] = {
     "mode": (lambda value: _is_text(value) and value in ("exact", "shots"), "exact or shots"),
-    "max_qubits": (_or_none(_from(1)), "a number of qubits"),
+    "max_qubits": (_or_none(_in_range(1)), "a number of qubits"),
     "partition": (_or_none(_are_texts), "a list of labels"),
     "cuts": (_or_none(_is_text), "a text"),
     "objective": (_is_text, "a text"),
     "search_seconds": (_is_number, "a number of seconds"),
     "reuse_qubits": (lambda value: isinstance(value, bool), "true or false"),
-    "ranks": (_from(1), "a number of ranks"),
+    "ranks": (_in_range(1), "a number of ranks"),
     "seed": (lambda value: isinstance(value, int), "a whole number"),
-    "memory_bytes": (_from(MIN_MEMORY, MAX_MEMORY), f"{MIN_MEMORY} to {MAX_MEMORY}"),
-    "threads": (_from(1), "a number of threads"),
+    "memory_bytes": (_in_range(MIN_MEMORY, MAX_MEMORY), f"{MIN_MEMORY} to {MAX_MEMORY}"),
+    "threads": (_in_range(1), "a number of threads"),
     "precision": (_is_text, "a text"),
     "speeds": (lambda value: isinstance(value, dict), "numbers by name"),
-    "shots": (_or_none(_from(0)), "a number of shots"),
+    "shots": (_or_none(_in_range(0)), "a number of shots"),
     "standard_error": (_or_none(_is_number), "a number"),
-    "max_variants": (_or_none(_from(0)), "a number of variants"),
+    "max_variants": (_or_none(_in_range(0)), "a number of variants"),
     "device": (_is_text, "a text"),
     "backend": (_or_none(_is_text), "a text"),
 }
-"""What a run goes by in its configuration; further names say nothing to it."""
+"""For each entry of the configuration that a run uses its check, and what the check expects."""
 
 _PROVENANCE: Mapping[str, tuple[Check, str]] = {
     "hosts": (_are_texts, "a list of names"),
     "devices": (_are_texts, "a list of names"),
-    "ranks": (_from(1), "a number of ranks"),
+    "ranks": (_in_range(1), "a number of ranks"),
     "seconds": (_are_numbers, "seconds by name"),
     "starts": (_are_starts, "numbers of each start"),
-    "shots": (_is_whole, "a number of shots"),
-    "rounds": (_is_whole, "a number of rounds"),
+    "shots": (_is_integer, "a number of shots"),
+    "rounds": (_is_integer, "a number of rounds"),
     "norm_error": (_is_number, "a number"),
 }
-"""What is shown of how a result came about, or added up by the next run."""
+"""The same for entries of the provenance that are shown, or that the next start adds to."""
 
 
 def _config(file: PlainGroup) -> dict[str, Any]:
     config = json.loads(file.attrs["config"])
     if not isinstance(config, dict):
         raise ValueError("config is no object")
-    return _checked(config, _CONFIG, "config")
+    return _check_values(config, _CONFIG, "config")
 
 
 def _provenance(file: PlainGroup) -> dict[str, Any]:
@@ -176,18 +181,27 @@ def _provenance(file: PlainGroup) -> dict[str, Any]:
         if isinstance(plain, str) and plain[:1] in ("{", "["):
             plain = json.loads(plain)
         provenance[name] = plain
-    both = {"shots", "rounds", "devices"}
-    if "shots" in provenance and (missing := both - set(provenance)):
+    with_shots = {"shots", "rounds", "devices"}
+    if "shots" in provenance and (missing := with_shots - set(provenance)):
         raise ValueError(f"provenance: there is no {min(missing)}")
-    return _checked(provenance, _PROVENANCE, "provenance")
+    return _check_values(provenance, _PROVENANCE, "provenance")
 
 
-def _checked(
+def _check_values(
     values: dict[str, Any], checks: Mapping[str, tuple[Check, str]], what: str
 ) -> dict[str, Any]:
-    """Return plain values, if those are in order that hpcq works with."""
+    """Return JSON values after their checks.
+
+    Args:
+        values: The values; those without a check only have to be JSON.
+        checks: Checks by name.
+        what: Name of the whole, for messages.
+
+    Raises:
+        ValueError: If one is not as expected.
+    """
     for name, value in values.items():
-        if not _is_plain(value, _DEEPEST):
+        if not _is_plain(value, _MAX_DEPTH):
             raise ValueError(f"{what}: {name[:40]} is no plain value")
         check, expected = checks.get(name, (_is_anything, ""))
         if not check(value):
@@ -200,10 +214,10 @@ def _is_anything(_value: Any) -> bool:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Whether JSON can hold a value, and its objects are not nested for harm."""
+    """Say whether a value is JSON with at most so many levels: deeper ones exhaust the stack."""
     if isinstance(value, (dict, list)):
-        inner = value.values() if isinstance(value, dict) else value
-        return depth > 0 and all(_is_plain(own, depth - 1) for own in inner)
+        entries = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(entry, depth - 1) for entry in entries)
     return value is None or isinstance(value, (bool, int, float, str))
 
 

@@ -1,4 +1,4 @@
-"""Small things that all parts of a file are written with."""
+"""Encoding of texts and of numbered groups in HDF5 files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hpcq.results.hdf5_plain import PlainGroup
 
 
 def numbered_groups(group: PlainGroup | Mapping[str, PlainGroup]) -> list[Any]:
-    """Return the groups 0, 1, 2, ... of a group."""
+    """Return the members of a group whose names are 0, 1, 2, ..., in this order."""
     return [group[str(number)] for number in range(len(group))]
 
 
 def pauli_texts(strings: Iterable[PauliString], num_qubits: int) -> Any:
-    """Return strings on so many qubits as an array of texts."""
-    return np.array([render(own, num_qubits) for own in strings], dtype=h5py.string_dtype())
+    """Return Pauli strings as an array of texts, shape (strings,)."""
+    return np.array([render(string, num_qubits) for string in strings], dtype=h5py.string_dtype())
 
 
 def decode_text(value: bytes | str) -> str:
-    """Return a text that was read."""
+    """Return a text that h5py read, as str."""
     return value.decode() if isinstance(value, bytes) else str(value)

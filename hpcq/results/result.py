@@ -1,4 +1,4 @@
-"""What a run gives back."""
+"""The result of a run: values, standard errors, and where they come from."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Tasks of a run, of which some are finished.
+    """One set of tasks of a run, such as its simulations.
 
     Attributes:
-        name: What they are for, in words.
-        finished: The results so far.
+        name: Name of the stage.
+        finished: Results of the finished tasks.
     """
 
     name: str
@@ -44,20 +44,20 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class PartialProgress:
-    """What a run that was stopped has done.
+    """The finished tasks of a run that was stopped.
 
     Attributes:
-        stages: Its tasks, stage by stage.
-        rounds_before: For a run with shots, how many rounds were there before it began.
+        stages: Stages that have begun.
+        rounds_before: For a run with shots, number of rounds in the result that it goes on from.
     """
 
     stages: tuple[Stage, ...]
     rounds_before: int = 0
 
     def stage(self, name: str, total: int) -> FinishedTasks | None:
-        """Return the results of a stage of so many tasks, if there are any."""
-        found = next((own.finished for own in self.stages if own.name == name), None)
-        return found if found is not None and len(found) == total else None
+        """Return the results of the stage with a name and a number of tasks; None without one."""
+        finished = next((stage.finished for stage in self.stages if stage.name == name), None)
+        return finished if finished is not None and len(finished) == total else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,19 +66,20 @@ class ResultDetails:
 
     Attributes:
         circuit: The normalised circuit.
-        cuts: Where it was cut.
-        observables: What was asked for.
-        cone_of: Light cone of each term; 0 where it says nothing.
-        subcircuits: The pieces.
+        cuts: The cuts of the circuit.
+        observables: The observables that were asked for.
+        cone_of: Number of each term's light cone; 0 for terms that are not contained.
+        subcircuits: The subcircuits, of all light cones.
         edges: The cuts as pairs of ports, with their weights.
-        strings: For each subcircuit the Pauli strings of its tensor, on its wires.
-        tensors: For each subcircuit its tensor, shape (strings, D, D); equal subcircuits share
-            one array; None where a run with shots has none.
-        record: The shots; None for an exact run.
-        fingerprint: What must be the same for a run to go on from this one.
-        unfinished: What is done of a run that was stopped; None for a whole one.
-        timelines: What ranks did and when, an array for each time that the run was started; its
-            columns are rank, begin and end (in seconds), tasks, and the subcircuit of the first.
+        strings: For each subcircuit the Pauli strings of its tensor, on its own wires.
+        tensors: For each subcircuit its tensor, shape (strings, D, D) with D the product of the
+            ports' dimensions; equal subcircuits share one array. None if a run with shots has not
+            estimated it.
+        record: The record of a run with shots; None for an exact run.
+        fingerprint: Digests and words that name the run; only the same run can go on from it.
+        unfinished: Finished tasks of a run that was stopped; None for a complete run.
+        timelines: For each start of the run an array, shape (spans, 5): rank, begin and end in
+            seconds, number of tasks, and the subcircuit of the first task.
     """
 
     circuit: QuantumCircuit
@@ -97,16 +98,16 @@ class ResultDetails:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Expectation values with their standard errors, and how they came about.
+    """Expectation values with their standard errors, and how they were computed.
 
     Attributes:
         names: Name of each observable.
         expectation_values: Shape (observables,).
-        standard_errors: Shape (observables,); 0 where exact.
+        standard_errors: Shape (observables,); 0 for an exact run.
         status: ``complete``, or ``partial`` for a run that was stopped.
         config: The resolved configuration, as plain JSON values.
         provenance: Versions, hosts, ranks and seconds of each phase, as plain JSON values.
-        details: Circuit, cuts and tensors; None on ranks other than 0.
+        details: Circuit, cuts and tensors, or record of shots; None on ranks other than 0.
     """
 
     names: tuple[str, ...]
@@ -121,30 +122,34 @@ class Result:
         """Write the result to an HDF5 file, all or nothing.
 
         Raises:
-            InputError: If the file cannot be written.
+            InputError: If the path cannot be written, or holds a file that is not an hpcq result.
+            NotWrittenError: If writing fails, for example because the disk is full; the old file
+                is kept.
         """
         _write(self, Path(path))
 
     def to_json(self) -> str:
-        """Return the values as one JSON object on one line; null where a number is not known."""
+        """Return the values as a JSON object on one line; null for NaN and infinite numbers."""
         return json.dumps(_strict(self._plain()), allow_nan=False)
 
     def to_csv(self) -> str:
-        """Return a table with a line for each observable; empty where a number is not known."""
+        """Return a CSV table with one row per observable; empty for NaN and infinite numbers."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["observable", "expectation_value", "standard_error"])
         numbers = (self.expectation_values.tolist(), self.standard_errors.tolist())
         for name, *row in zip(self.names, *map(_strict, numbers), strict=True):
-            writer.writerow([printable(name), *("" if own is None else repr(own) for own in row)])
+            writer.writerow(
+                [printable(name), *("" if value is None else repr(value) for value in row)]
+            )
         return text.getvalue()
 
     def to_bytes(self) -> bytes:
-        """Return the values for :meth:`from_json`, bit for bit, infinite ones too."""
+        """Return the values for :meth:`from_json`, bit for bit, also NaN and infinite numbers."""
         return json.dumps(self._plain()).encode()
 
     def _plain(self) -> dict[str, Any]:
-        """Return everything but the details as plain values."""
+        """Return everything but the details as JSON values."""
         return {
             "observables": list(self.names),
             "expectation_values": self.expectation_values.tolist(),
@@ -156,7 +161,7 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Result:
-        """Read what :meth:`to_json` or :meth:`to_bytes` writes."""
+        """Return the result that :meth:`to_json` or :meth:`to_bytes` wrote, without details."""
         data = json.loads(text)
         return cls(
             tuple(data["observables"]),
@@ -179,25 +184,26 @@ _write: Callable[[Result, Path], None] = _no_format
 
 
 def set_writer(write: Callable[[Result, Path], None]) -> None:
-    """Set what :meth:`Result.save` calls.
+    """Set the function that :meth:`Result.save` calls.
 
-    A file format has to know results, so results do not import one: it registers itself.
+    The module of a file format imports this one, so it registers itself here instead of being
+    imported.
     """
     global _write
     _write = write
 
 
 _ROUNDING = 1e-13
-"""Size of values of exact runs that may be rounding errors of coefficients of about 1."""
+"""Values below this are shown as 0: rounding errors of exact runs with coefficients of about 1."""
 
 
 def _number_text(value: float) -> str:
-    """Write a value with 12 decimals, or 12 digits where decimals show too many or few.
+    """Return a value with 12 decimals, or with 12 digits if it is very large or small.
 
-    What is as small as rounding errors is shown as 0; files and JSON have all digits.
+    A value as small as a rounding error is shown as 0; files and JSON have all digits.
     """
-    ordinary = abs(value) < _ROUNDING or 1e-6 <= abs(value) < 1e6
-    return f"{value:+.12f}" if ordinary else f"{value:+.12g}"
+    in_decimals = abs(value) < _ROUNDING or 1e-6 <= abs(value) < 1e6
+    return f"{value:+.12f}" if in_decimals else f"{value:+.12g}"
 
 
 def values_text(
@@ -205,9 +211,9 @@ def values_text(
     values: Sequence[float] | NDArray[Any],
     errors: Sequence[float] | NDArray[Any],
 ) -> str:
-    """Write values as a table, one observable a line, exact ones without an error.
+    """Return a table of values, one line per observable; exact values have no error.
 
-    A value that is NaN is one that a run which is not finished has not found yet.
+    NaN stands for a value that a partial run has not computed yet.
     """
     shown = [printable(name) for name in _shortened(names)]
     width = max(map(len, shown), default=0)
@@ -224,16 +230,16 @@ def values_text(
 
 
 def _shortened(names: Sequence[str]) -> list[str]:
-    """Shorten long names, but not those that would look alike, such as outcomes of many qubits."""
+    """Shorten long names, except those that would become equal, such as outcomes of many qubits."""
     short = [name if len(name) <= 40 else name[:37] + "..." for name in names]
-    alike = Counter(dict(zip(names, short, strict=True)).values())
-    return [own if alike[own] == 1 else name for name, own in zip(names, short, strict=True)]
+    uses = Counter(dict(zip(names, short, strict=True)).values())
+    return [text if uses[text] == 1 else name for name, text in zip(names, short, strict=True)]
 
 
 def _strict(value: Any) -> Any:
-    """Return plain values with None for every number that JSON has none for."""
+    """Return JSON values with None for NaN and infinite numbers, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _strict(own) for key, own in value.items()}
-    return [_strict(own) for own in value] if isinstance(value, (list, tuple)) else value
+        return {key: _strict(entry) for key, entry in value.items()}
+    return [_strict(entry) for entry in value] if isinstance(value, (list, tuple)) else value

@@ -1,4 +1,4 @@
-"""What a run with shots leaves behind: enough to compute its values again, and to go on."""
+"""The record of a run with shots: enough to compute its values again, and to go on from."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from hpcq.reconstruction.estimation.variant_batches import Mode
 
 @dataclass(frozen=True, eq=False)
 class SamplingRecord:
-    """The rounds of a run and of those that it went on from.
+    """The rounds of a run and of the runs that it went on from.
 
     Attributes:
         mode: How variants were chosen.
-        fingerprint: What must be the same for a run to go on, as SHA-256 or plain words.
-        sources: The distinct subcircuits that were measured.
-        uses: For each subcircuit its source; None where no term sees it.
-        parts: For each subcircuit the number of the part that it belongs to; None likewise.
-        rounds: What was measured.
+        fingerprint: SHA-256 digests and plain words that name the run; a run with other ones
+            cannot go on from it.
+        sources: The distinct subcircuits that were measured, each with its Pauli strings.
+        uses: For each subcircuit its index in ``sources``; None if no term depends on it.
+        parts: For each subcircuit the number of its connected part; None likewise.
+        rounds: Counts of each round, in the order in which they were measured.
     """
 
     mode: Mode
