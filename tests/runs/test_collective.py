@@ -1,4 +1,4 @@
-"""What ranks say together where they refuse."""
+"""The one error that all ranks raise together."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ KINDS = [
 ]
 
 
-def test_the_same_reasons_are_said_once_and_none_is_lost() -> None:
-    said = [("", "a", "")] * 3 + [("InputError", "b", "no GPU")] * 15 + [("", "c", "")]
-    said += [
+def test_equal_reasons_are_joined_and_none_is_lost() -> None:
+    reports = [("", "a", "")] * 3 + [("InputError", "b", "no GPU")] * 15 + [("", "c", "")]
+    reports += [
         ("MissingDependencyError", "d", "no Aer"),
         ("InputError", "e", "no GPU"),
         ("", "e", ""),
     ]
-    kind, text = _join_errors([json.dumps(own) for own in said])
+    kind, text = _join_errors([json.dumps(report) for report in reports])
     assert kind == "InputError"
     assert text == "ranks 3-17, 20 on b, e: no GPU; rank 19 on d: no Aer"
     assert _join_errors([json.dumps(("InputError", "a", "wrong"))] * 4) == (
@@ -43,7 +43,7 @@ def test_every_rank_raises_what_rank_0_ends_with(kind: type[HpcqError]) -> None:
     assert caught.value.on_all_ranks, "or the rank would end the job"
 
 
-def test_an_inner_error_is_told_by_the_public_one_above_it() -> None:
+def test_an_inner_error_is_raised_as_its_public_base_class() -> None:
     with pytest.raises(HpcqError, match="was removed meanwhile") as caught:
         decode_result(encode_error(FolderGoneError(Path("out.parts"))))
     assert type(caught.value) is HpcqError

@@ -87,8 +87,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     name: str, workers: str, job: list[str], values: list[float], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.h5"
-    own = (*job, "-o", output, "--checkpoint-seconds", "0.1")
-    running = start(*own, HPCQ_WORKERS=workers)
+    arguments = (*job, "-o", output, "--checkpoint-seconds", "0.1")
+    running = start(*arguments, HPCQ_WORKERS=workers)
     wait_for(has_saved(output))
     begun = time.monotonic()
     running.send_signal(getattr(signal, f"SIG{name}"))
@@ -102,7 +102,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     with h5py.File(output) as file:
         assert file.attrs["status"] == "partial"
         assert 0 < file["unfinished/stages/0"].attrs["done"] <= 272
-    again = run_hpcq("run", *own, "--json")
+    again = run_hpcq("run", *arguments, "--json")
     assert again.returncode == 0, again.stderr
     assert "going on" in again.stderr
     assert json.loads(again.stdout)["expectation_values"] == values

@@ -22,19 +22,19 @@ def test_other_names_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "least", "most"), [("USR1", 4, 9), ("TERM", -1, 0.1), ("HUP", -1, 0.1)]
+    ("name", "least", "most"), [("USR1", 4, 9), ("TERM", -1, 0.1), ("HUP", -1, 0.1)]
 )
-def test_a_signal_asks_to_stop_soon_or_at_once(own: str, least: float, most: float) -> None:
+def test_a_signal_asks_to_stop_soon_or_at_once(name: str, least: float, most: float) -> None:
     nohup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
-    before = signal.getsignal(read_signal(own))
-    with StopConditions(environment={}) as signs:
-        assert signs.stop_request is None
-        assert signs.deadline is None
-        os.kill(os.getpid(), read_signal(own))
-        assert signs.stop_request is not None
-        assert own in signs.stop_request.reason
-        assert least < signs.stop_request.until - time.monotonic() < most
-    assert signal.getsignal(read_signal(own)) == before
+    before = signal.getsignal(read_signal(name))
+    with StopConditions(environment={}) as conditions:
+        assert conditions.stop_request is None
+        assert conditions.deadline is None
+        os.kill(os.getpid(), read_signal(name))
+        assert conditions.stop_request is not None
+        assert name in conditions.stop_request.reason
+        assert least < conditions.stop_request.until - time.monotonic() < most
+    assert signal.getsignal(read_signal(name)) == before
     signal.signal(signal.SIGHUP, nohup)
 
 
@@ -47,9 +47,9 @@ def test_a_second_interrupt_interrupts() -> None:
 
 
 def test_another_stop_signal_may_be_named() -> None:
-    with StopConditions(stop_signal="USR2", environment={}) as signs:
+    with StopConditions(stop_signal="USR2", environment={}) as conditions:
         os.kill(os.getpid(), signal.SIGUSR2)
-        assert signs.stop_request is not None
+        assert conditions.stop_request is not None
 
 
 def test_the_earlier_of_limit_and_allocation_counts() -> None:
@@ -80,8 +80,8 @@ def test_what_slurm_does_not_say_is_not_heard(end: str) -> None:
 
 
 def test_before_the_work_begins_a_signal_ends_the_run() -> None:
-    said: list[str] = []
-    with StopConditions(environment={}) as signs:
-        with signs.before_start(said.append):
+    reasons: list[str] = []
+    with StopConditions(environment={}) as conditions:
+        with conditions.before_start(reasons.append):
             os.kill(os.getpid(), signal.SIGTERM)
-        assert said == ["SIGTERM was received"]
+        assert reasons == ["SIGTERM was received"]

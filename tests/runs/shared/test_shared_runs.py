@@ -1,4 +1,4 @@
-"""Several jobs at work on one output: each task once, the same answer bit for bit."""
+"""Several jobs that share one output: each task is computed once, the same answer bit for bit."""
 
 from __future__ import annotations
 
@@ -48,37 +48,39 @@ def wait_for(condition: object, seconds: float = 30.0) -> None:
 
 
 def ended(running: subprocess.Popen[str]) -> dict:
-    out, said = running.communicate(timeout=90)
-    assert running.returncode == 0, said
-    return json.loads(out)
+    stdout, stderr = running.communicate(timeout=90)
+    assert running.returncode == 0, stderr
+    return json.loads(stdout)
 
 
 def tasks_done(output: Path, key: str = "tasks") -> int:
-    return sum(own[key] or 0 for own in hpcq.load(output).provenance["members"])
+    return sum(member[key] or 0 for member in hpcq.load(output).provenance["members"])
 
 
 def test_four_jobs_do_each_task_once(job: list[str], values: list[float], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     first = start(*job, "-o", output)
     time.sleep(1.0)
-    found = [ended(own) for own in (first, *(start(*job, "-o", output) for _ in range(3)))]
-    assert all(own["expectation_values"] == values for own in found)
+    results = [
+        ended(running) for running in (first, *(start(*job, "-o", output) for _ in range(3)))
+    ]
+    assert all(result["expectation_values"] == values for result in results)
     assert hpcq.load(output).expectation_values.tolist() == values
     assert tasks_done(output) == 272
     assert tasks_done(output, "again") == 0
-    assert [own.name for own in tmp_path.iterdir()] == ["out.h5"]
+    assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]
     again = run_hpcq("run", *job, "-o", output, "--shared")
     assert again.returncode == 0
     assert "complete already" in again.stderr
-    assert [own.name for own in tmp_path.iterdir()] == ["out.h5"]
+    assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]
 
 
-def test_what_a_killed_job_had_is_done_by_others(
+def test_tasks_of_a_killed_job_are_computed_by_others(
     job: list[str], values: list[float], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.h5"
-    own = (*job, "-o", output, "--claim-seconds", "2", "--checkpoint-seconds", "0.2")
-    killed, other = start(*own), start(*own)
+    arguments = (*job, "-o", output, "--claim-seconds", "2", "--checkpoint-seconds", "0.2")
+    killed, other = start(*arguments), start(*arguments)
     wait_for(lambda: len(list((tmp_path / "out.h5.parts").glob("part.*"))) > 4)
     killed.kill()
     killed.wait()
@@ -91,14 +93,14 @@ def test_all_stop_and_others_go_on(job: list[str], values: list[float], tmp_path
     output = tmp_path / "out.h5"
     both = [start(*job, "-o", output), start(*job, "-o", output)]
     folder = tmp_path / "out.h5.parts"
-    wait_for(lambda: [own["done"] > 0 for own in read_members(folder)] == [True, True])
+    wait_for(lambda: [member["done"] > 0 for member in read_members(folder)] == [True, True])
     status = json.loads(run_hpcq("status", output, "--json").stdout)
     assert status["state"] == "RUNNING"
     for running in both:
         running.terminate()
     for running in both:
-        _, said = running.communicate(timeout=20)
-        assert running.returncode == 75, said
+        _, stderr = running.communicate(timeout=20)
+        assert running.returncode == 75, stderr
     status = json.loads(run_hpcq("status", output, "--json").stdout)
     assert status["state"] == "STOPPED"
     assert len(status["members"]) == 2
@@ -124,15 +126,17 @@ def test_shots_are_shared_too(tmp_path: Path) -> None:
     more = run_hpcq("run", *asked, "--shots", "300000", "-o", shared, "--shared")
     assert more.returncode == 2
     assert "shots" in more.stderr
-    found = [ended(own) for own in jobs]
-    assert all(own["expectation_values"] == wanted.expectation_values.tolist() for own in found)
+    results = [ended(running) for running in jobs]
+    assert all(
+        result["expectation_values"] == wanted.expectation_values.tolist() for result in results
+    )
     assert hpcq.load(shared).standard_errors.tolist() == wanted.standard_errors.tolist()
 
 
 @pytest.mark.parametrize(
     "wrong", [("--dtype", "complex64"), ("--observable", "X1"), ("--device", "gpu")]
 )
-def test_who_is_refused_leaves_nothing(
+def test_a_refused_run_leaves_nothing(
     wrong: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """Or the right command would be refused afterwards."""
