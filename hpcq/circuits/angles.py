@@ -1,8 +1,8 @@
-"""Angles of any size, reduced by the period of their gate.
+"""Reduce angles of any size by the period of their gate.
 
-A matrix that is made from a large angle is off by more than rounding wherever angles are added: at
-1e6 the sum of two angles is off by up to 1e-10, at 1e15 by 0.1. So angles are reduced first, and
-exactly: the double that the user gave stands for itself, not for a multiple of a rounded pi.
+Wherever angles are added, a large one costs accuracy: at 1e6 the sum of two angles is off by up to
+1e-10, at 1e15 by 0.1. Angles are therefore reduced first, and exactly: the user's double is taken
+at its value, not as a multiple of a rounded pi.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from qiskit.circuit import AnnotatedOperation, ControlledGate, Gate, PowerModifier
 from qiskit.circuit.library import CUGate, RVGate, get_standard_gate_name_mapping
 
-_LARGE = 100.0
-"""Smaller angles (in radians) stay as they are: sums of them are off by at most 3e-14."""
+_MAX_EXACT_ANGLE = 100.0
+"""Angles in radians up to which nothing is reduced: their sums are off by at most 3e-14."""
 
 _DIGITS = 700
-"""Digits that hold the sum of the squares of three doubles exactly, or to under 1e-20."""
+"""Decimal digits that hold the sum of the squares of three doubles to within 1e-20."""
 
 PERIODS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("rx", "ry", "rz", "crx", "cry", "crz", "rxx", "ryy", "rzz", "rzx"), (2,)),
@@ -37,39 +37,39 @@ _STANDARD_CLASSES = {
 }
 
 
-def reduced(angle: float, turns: int = 1) -> float:
-    """Return a finite angle less a multiple of so many turns.
+def reduce_angle(angle: float, turns: int = 1) -> float:
+    """Return a finite angle reduced modulo a number of full turns.
 
-    Small angles come back unchanged. The sine and cosine of the C library reduce any double by pi
-    to hundreds of digits, so the result is off by no more than a few 1e-16.
+    Small angles are returned unchanged. The sine and cosine of the C library reduce any double by
+    pi to hundreds of digits, so the error of the result is at most a few 1e-16.
 
-    >>> reduced(1e15) == math.atan2(math.sin(1e15), math.cos(1e15))
+    >>> reduce_angle(1e15) == math.atan2(math.sin(1e15), math.cos(1e15))
     True
     """
-    if abs(angle) <= _LARGE:
+    if abs(angle) <= _MAX_EXACT_ANGLE:
         return angle
     part = angle / turns  # exact: turns is 1 or 2
     return turns * math.atan2(math.sin(part), math.cos(part))
 
 
-def reduced_parameters(name: str, values: Sequence[float]) -> list[float]:
+def reduce_parameters(name: str, values: Sequence[float]) -> list[float]:
     """Return the finite parameters of a standard gate, each reduced by its period."""
     periods = PERIODS.get(name)
-    if periods is None or all(abs(value) <= _LARGE for value in values):
+    if periods is None or all(abs(value) <= _MAX_EXACT_ANGLE for value in values):
         return list(values)
-    return [reduced(value, turns) for value, turns in zip(values, periods, strict=True)]
+    return [reduce_angle(value, turns) for value, turns in zip(values, periods, strict=True)]
 
 
-def with_reduced_angles(operation: Any) -> Any:
-    """Return an operation with the angles of the gate that it is, controls or repeats reduced.
+def reduce_operation(operation: Any) -> Any:
+    """Return an operation with its angles reduced, or those of the gate that it modifies.
 
-    What is no such gate of Qiskit's library, or has small angles only, comes back as it is: its
-    definition is opened, and the gates in there are reduced.
+    Gates that are not from Qiskit's library, and those with small angles only, are returned
+    unchanged; the gates in their definitions are reduced when they are expanded.
     """
     if isinstance(operation, AnnotatedOperation):
         base = operation.base_op
-        smaller = with_reduced_angles(base)
-        # A fractional power is taken of the angle, so that a whole turn counts.
+        smaller = reduce_operation(base)
+        # A fractional power scales the angle, so full turns must not be dropped.
         if smaller is base or not all(
             float(modifier.power).is_integer()
             for modifier in operation.modifiers
@@ -78,37 +78,37 @@ def with_reduced_angles(operation: Any) -> Any:
             return operation
         return AnnotatedOperation(smaller, operation.modifiers)
     if isinstance(operation, ControlledGate) and operation.name not in PERIODS:
-        return _reduced_controlled(operation)
+        return _reduce_controlled(operation)
     if isinstance(operation, Gate):
-        return _reduced_gate(operation)
+        return _reduce_gate(operation)
     return operation
 
 
-def _reduced_controlled(gate: ControlledGate) -> ControlledGate:
+def _reduce_controlled(gate: ControlledGate) -> ControlledGate:
     base, controls, state = gate.base_gate, gate.num_ctrl_qubits, gate.ctrl_state
     if base.name == "u" and len(base.params) == 4:
-        # What Qiskit makes of a controlled CU: its own control is the last one, and the phase is
-        # a fourth parameter of U.
+        # Qiskit turns a controlled CU into a U with a fourth parameter, the phase, and makes CU's
+        # control the last one.
         controls -= 1
         base = CUGate(*base.params, ctrl_state=state >> controls)
         state &= (1 << controls) - 1
-    smaller = with_reduced_angles(base)
+    smaller = reduce_operation(base)
     if smaller is base:
         return gate
     return smaller.control(controls, ctrl_state=state, annotated=False)
 
 
-def _reduced_gate(gate: Gate) -> Gate:
+def _reduce_gate(gate: Gate) -> Gate:
     kind = _STANDARD_CLASSES.get(gate.name, RVGate if gate.name == "rv" else None)
     if kind is None or gate.base_class is not kind or not gate.params:
         return gate
     try:
         values = [float(value) for value in gate.params]
-    except (TypeError, ValueError):  # whoever reads the parameters says what is wrong
+    except (TypeError, ValueError):  # reported when the parameters are read
         return gate
     if not all(map(math.isfinite, values)):
         return gate
-    reduce = _reduced_vector if gate.name == "rv" else partial(reduced_parameters, gate.name)
+    reduce = _reduce_vector if gate.name == "rv" else partial(reduce_parameters, gate.name)
     smaller = reduce(values)
     if smaller == values:
         return gate
@@ -116,9 +116,9 @@ def _reduced_gate(gate: Gate) -> Gate:
     return kind(*smaller, **state)
 
 
-def _reduced_vector(vector: Sequence[float]) -> list[float]:
-    """Return a rotation vector of the same direction whose length is less two turns."""
-    if max(map(abs, vector)) <= _LARGE:
+def _reduce_vector(vector: Sequence[float]) -> list[float]:
+    """Return a rotation vector of the same direction with its length reduced modulo two turns."""
+    if max(map(abs, vector)) <= _MAX_EXACT_ANGLE:
         return list(vector)
     with decimal.localcontext(prec=_DIGITS):
         parts = [decimal.Decimal(value) for value in vector]
@@ -126,6 +126,6 @@ def _reduced_vector(vector: Sequence[float]) -> list[float]:
         direction = [float(part / length) for part in parts]
         angle, rest = 0.0, length
         while abs(rest) > 1e-20:
-            angle += reduced(float(rest), 2)
+            angle += reduce_angle(float(rest), 2)
             rest -= decimal.Decimal(float(rest))
     return [angle * part for part in direction]

@@ -1,4 +1,4 @@
-"""Several named pieces of bytes as one, for the reader: a JSON line, then the pieces."""
+"""Pack several named byte strings into one for the reader: a JSON line, then the contents."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 
 def pack_contents(contents: Sequence[tuple[str, bytes]]) -> bytes:
-    """Return names and bytes as one piece; see :func:`unpack_contents`."""
+    """Return names and byte strings as one byte string; see :func:`unpack_contents`."""
     head = json.dumps([[name, len(data)] for name, data in contents])
     return b"\n".join([head.encode(), b"".join(data for _, data in contents)])
 
 
 def unpack_contents(data: bytes) -> list[tuple[str, bytes]]:
-    """Return what :func:`pack_contents` packed."""
+    """Return the names and byte strings that :func:`pack_contents` packed."""
     head, _, _ = data.partition(b"\n")
     contents, start = [], len(head) + 1
     for name, size in json.loads(head):

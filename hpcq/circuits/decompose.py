@@ -1,8 +1,8 @@
-"""What an instruction is made of: gates on one or two qubits, measurements, resets.
+"""Expand instructions into gates on one or two qubits, measurements and resets.
 
-A circuit may hold a gate thousands of times, and a gate may hold gates that hold gates, so a
-definition is opened once and kept as a node of an acyclic graph. The size of the whole is known
-from the graph before anything is written out: a file of twenty lines can ask for 2**40 gates.
+A circuit may hold a gate thousands of times, and gates may be nested, so each definition is
+expanded once and kept as a node of an acyclic graph. The graph tells the number of gates before any
+is written out: a file of twenty lines can ask for 2**40 gates.
 """
 
 from __future__ import annotations
@@ -22,19 +22,25 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Operator
 from qiskit.transpiler.passes import HighLevelSynthesis
 
-from hpcq.circuits.angles import reduced_parameters, with_reduced_angles
+from hpcq.circuits.angles import reduce_operation, reduce_parameters
 from hpcq.circuits.unitary import nearest_unitary, unitary_error
 
 MAX_NESTING = 200
-"""Levels of gates within gates; each costs a few frames of Python's own stack."""
+"""Largest depth of nested definitions; each level takes a few frames of Python's stack."""
 
 _MAX_UNITARY_ERROR = 1e-6
+"""Largest entry of U^dagger U - 1 of a matrix that is taken for unitary and made so; room for
+matrices that were written with about seven digits."""
+
 _MAX_FUSED = 1000
+"""Most gates of a two-qubit definition that is fused into one matrix; multiplying more takes time,
+and so many gates are rarely one gate."""
+
 _MAPPING = get_standard_gate_name_mapping()
 STANDARD = {
     name: gate._standard_gate for name, gate in _MAPPING.items() if hasattr(gate, "_standard_gate")
 }
-# Gates that are the same whenever class, width, control state and parameters are the same.
+# Gates are equal if class, width, control state and parameters are equal.
 _DEFINED_BY_PARAMETERS = {gate.base_class for gate in _MAPPING.values()} | {
     gates.MCXGate,
     gates.MCPhaseGate,
@@ -51,15 +57,15 @@ _CLASSICAL = {
 
 
 class RefusedError(Exception):
-    """Why an instruction cannot be used; whoever knows the qubits makes it an `InputError`."""
+    """The reason why an instruction cannot be used; the caller adds the qubits: an `InputError`."""
 
 
 @dataclass(frozen=True, eq=False)
 class BasicOperation:
-    """An instruction that is not opened any further.
+    """An instruction that is not expanded any further.
 
-    `kind` is "gate", "measure" or "reset"; `operation` is what to append, a one- or two-qubit
-    gate for the first kind.
+    `kind` is "gate", "measure" or "reset"; `operation` is the one- or two-qubit gate to append, or
+    a pair of a standard gate and its parameters, for the first kind.
     """
 
     kind: str
@@ -69,7 +75,7 @@ class BasicOperation:
 
 @dataclass(frozen=True, eq=False)
 class Definition:
-    """An instruction made of `steps` on its own qubits 0, 1, ...; `size` counts the leaves."""
+    """An instruction made of `steps` on its qubits 0, 1, ...; `size` counts basic operations."""
 
     name: str
     steps: tuple[tuple[BasicOperation | Definition, tuple[int, ...]], ...]
@@ -77,8 +83,12 @@ class Definition:
     phase: float
 
 
-def finite(value: Any, what: str) -> float:
-    """Return a number or a bound expression as a float, or say why it is none."""
+def finite_float(value: Any, what: str) -> float:
+    """Return a number or a bound expression as a float.
+
+    Raises:
+        RefusedError: The value is unbound, complex or not finite.
+    """
     unbound = getattr(value, "parameters", None)
     if unbound:
         names = ", ".join(sorted(repr(parameter.name) for parameter in unbound))
@@ -97,20 +107,20 @@ def leaf_parameters(name: str, values: Sequence[Any]) -> list[float]:
     numbers = [
         value
         if type(value) is float and math.isfinite(value)
-        else finite(value, f"parameter {index} of {name!r}")
+        else finite_float(value, f"parameter {index} of {name!r}")
         for index, value in enumerate(values)
     ]
-    return reduced_parameters(name, numbers)
+    return reduce_parameters(name, numbers)
 
 
 def check_distinct(qubits: Sequence[int]) -> None:
-    """Refuse an instruction that names a qubit twice, as a hand-made QPY file can."""
+    """Raise an error if an instruction names a qubit twice, as a hand-made QPY file can."""
     if len(qubits) > 1 and len(set(qubits)) != len(qubits):
         raise RefusedError("it names a qubit twice")
 
 
 def is_ignored(instruction: CircuitInstruction) -> bool:
-    """Tell whether an instruction leaves the state alone: barriers, delays, `id`, save marks."""
+    """Return whether an instruction leaves the state unchanged: barrier, delay, `id`, save mark."""
     name = instruction.name
     if name in ("barrier", "delay", "id"):
         return name != "id" or bool(instruction.is_standard_gate())
@@ -123,24 +133,24 @@ def is_ignored(instruction: CircuitInstruction) -> bool:
 
 
 class Expander:
-    """Opens instructions and remembers what it found.
+    """Expand instructions, each different one once.
 
     Args:
-        unique_names: Gates of the same class, name, width and parameters are the same gate, as
+        unique_names: Whether gates of the same class, name, width and parameters are equal, as
             within one OpenQASM program. Python objects may share a name and differ.
     """
 
     def __init__(self, unique_names: bool = False) -> None:
         self._unique_names = unique_names
         self._known: dict[Hashable, BasicOperation | Definition] = {}
-        self._kept: list[Any] = []  # an id is only a key while its object lives
+        self._alive: list[Any] = []  # an id is unique only while its object lives
         self._depth = 0
 
-    def open(self, instruction: CircuitInstruction) -> BasicOperation | Definition:
-        """Return the leaf or the graph of an instruction.
+    def expand(self, instruction: CircuitInstruction) -> BasicOperation | Definition:
+        """Return the basic operation or the definition of an instruction.
 
         Raises:
-            RefusedError: It is not unitary, or nobody knows what it does.
+            RefusedError: The instruction is not unitary, or has no definition.
         """
         if instruction.is_standard_gate() and len(instruction.qubits) <= 2:
             return _standard_leaf(instruction)
@@ -153,13 +163,13 @@ class Expander:
             raise RefusedError(f"gates are nested more than {MAX_NESTING} levels deep")
         self._depth += 1
         try:
-            found = self._look_into(operation, len(instruction.qubits))
+            node = self._expand_new(operation, len(instruction.qubits))
         finally:
             self._depth -= 1
-        self._kept.append(operation)
+        self._alive.append(operation)
         for key in keys:
-            self._known[key] = found
-        return found
+            self._known[key] = node
+        return node
 
     def _keys(self, operation: Any) -> list[Hashable]:
         keys: list[Hashable] = [id(operation)]
@@ -171,7 +181,7 @@ class Expander:
                 keys.append((kind, operation.name, operation.num_qubits, state, numbers))
         return keys
 
-    def _look_into(self, operation: Any, num_qubits: int) -> BasicOperation | Definition:
+    def _expand_new(self, operation: Any, num_qubits: int) -> BasicOperation | Definition:
         name = str(operation.name)
         if name in _CLASSICAL:
             raise RefusedError(f"{_CLASSICAL[name]} is not supported")
@@ -181,8 +191,8 @@ class Expander:
             return BasicOperation(name, name)
         for index, value in enumerate(getattr(operation, "params", ())):
             if isinstance(value, float) and not math.isfinite(value):
-                finite(value, f"parameter {index} of {name!r}")
-        operation = with_reduced_angles(operation)
+                finite_float(value, f"parameter {index} of {name!r}")
+        operation = reduce_operation(operation)
         if isinstance(operation, UnitaryGate):
             matrix = _checked_unitary(operation.to_matrix(), num_qubits)
             if num_qubits == 0:
@@ -205,14 +215,14 @@ class Expander:
             )
         index = {qubit: i for i, qubit in enumerate(definition.qubits)}
         steps: list[tuple[BasicOperation | Definition, tuple[int, ...]]] = []
-        size, phase = 0, finite(definition.global_phase, f"the global phase of {name!r}")
+        size, phase = 0, finite_float(definition.global_phase, f"the global phase of {name!r}")
         for instruction in definition.data:
             if is_ignored(instruction):
                 continue
             if instruction.name == "global_phase" and instruction.is_standard_gate():
                 phase += leaf_parameters("global_phase", instruction.params)[0]
                 continue
-            step = self.open(instruction)
+            step = self.expand(instruction)
             if isinstance(step, Definition):
                 phase += step.phase
                 size += step.size
@@ -232,24 +242,24 @@ def _standard_leaf(instruction: CircuitInstruction) -> BasicOperation:
 
 
 def _fused(block: Definition, num_qubits: int) -> BasicOperation | Definition:
-    """Keep a gate on two qubits that is made of several, such as CX RZ CX, as one matrix.
+    """Return a two-qubit gate that is made of several, such as CX RZ CX, as one matrix.
 
-    As one gate it is one cut, of dimension 2 or 4; opened, each of its gates would be a cut.
+    Fused, it is one cut of dimension 2 or 4; expanded, each of its two-qubit gates would be a cut.
     """
     if num_qubits != 2 or block.size > _MAX_FUSED:
         return block
     leaves = list(_leaves(block, (0, 1)))
     if any(leaf.kind != "gate" for leaf, _ in leaves) or sum(len(q) == 2 for _, q in leaves) < 2:
         return block
-    whole = QuantumCircuit(2, global_phase=block.phase)
+    circuit = QuantumCircuit(2, global_phase=block.phase)
     for leaf, qubits in leaves:
         operation = leaf.operation
         if isinstance(operation, tuple):
-            places = tuple(whole.qubits[q] for q in qubits)
-            whole.append(CircuitInstruction.from_standard(operation[0], places, operation[1]))
+            operands = tuple(circuit.qubits[q] for q in qubits)
+            circuit.append(CircuitInstruction.from_standard(operation[0], operands, operation[1]))
         else:
-            whole.append(operation, qubits)
-    matrix = Operator(whole).data
+            circuit.append(operation, qubits)
+    matrix = Operator(circuit).data
     return BasicOperation(
         "gate", block.name, UnitaryGate(matrix, label=block.name, check_input=False)
     )
@@ -258,16 +268,17 @@ def _fused(block: Definition, num_qubits: int) -> BasicOperation | Definition:
 def _leaves(
     block: Definition, qubits: tuple[int, ...]
 ) -> Iterator[tuple[BasicOperation, tuple[int, ...]]]:
+    """Yield the basic operations of a definition and the qubits that they act on."""
     for step, local in block.steps:
-        places = tuple(qubits[i] for i in local)
+        operands = tuple(qubits[i] for i in local)
         if isinstance(step, Definition):
-            yield from _leaves(step, places)
+            yield from _leaves(step, operands)
         else:
-            yield step, places
+            yield step, operands
 
 
 def _is_plain_gate(operation: Any) -> bool:
-    """A gate whose class adds nothing to its name, and no modifier hides in it."""
+    """Return whether a gate is told by its name: its class adds nothing, and it has no modifier."""
     return isinstance(operation, Gate) and type(operation).__name__ in ("Gate", "_DefinedGate")
 
 
@@ -276,23 +287,23 @@ def _definition(operation: Any, num_qubits: int) -> QuantumCircuit | None:
         definition: QuantumCircuit | None = getattr(operation, "definition", None)
     except MemoryError:
         raise
-    except Exception as error:  # a definition is code of its gate's author
+    except Exception as error:  # a definition is code of the gate's author
         reason = _short(getattr(error, "message", error))
         raise RefusedError(f"its definition failed: {reason}") from None
     return _synthesise(operation, num_qubits) if definition is None else definition
 
 
 def _synthesise(operation: Any, num_qubits: int) -> QuantumCircuit | None:
-    whole = QuantumCircuit(num_qubits, getattr(operation, "num_clbits", 0))
-    whole.append(operation, range(num_qubits), range(whole.num_clbits))
+    circuit = QuantumCircuit(num_qubits, getattr(operation, "num_clbits", 0))
+    circuit.append(operation, range(num_qubits), range(circuit.num_clbits))
     try:
-        found: QuantumCircuit = HighLevelSynthesis(qubits_initially_zero=False)(whole)
+        synthesis: QuantumCircuit = HighLevelSynthesis(qubits_initially_zero=False)(circuit)
     except MemoryError:
         raise
-    except Exception:  # plugins, and code of the gate's author
+    except Exception:  # from plugins, or from code of the gate's author
         return None
-    unchanged = [step.name for step in found.data] == [operation.name]
-    return None if unchanged else found
+    unchanged = [step.name for step in synthesis.data] == [operation.name]
+    return None if unchanged else synthesis
 
 
 def _matrix(operation: Instruction) -> np.ndarray:

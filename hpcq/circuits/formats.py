@@ -1,7 +1,7 @@
-"""From the bytes of a circuit file to a circuit; runs only inside the sandbox.
+"""Parse the bytes of a circuit file; runs only inside the sandbox.
 
-Qiskit's loaders do the reading. What they would trust is looked at first: register sizes,
-`include` statements, and the counts in a QPY header.
+Qiskit's loaders do the parsing. What they would trust is checked first: register sizes, `include`
+statements, and the counts in a QPY header.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from hpcq.circuits.qpy import check_header
 from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
 
 _INCLUDES = {2: "qelib1.inc", 3: "stdgates.inc"}
-# Comments and strings are tokens of their own, so that what they hold is not taken for code. An
-# unfinished comment or string reaches to the end, which keeps the search linear.
+# Comments and strings are separate tokens, so that their content is not taken for code. One without
+# an end extends to the end of the text, which keeps the search linear.
 _TOKENS = re.compile(
     r"""
       (?P<comment> //[^\r\n]* | /\* (?: .*? \*/ | .* ) )
@@ -40,28 +40,28 @@ _HEADER = re.compile(r"OPENQASM\s+([0-9]{1,9})(?:\.[0-9]{1,9})?\s*;")
 
 
 def parse(data: bytes, name: str) -> tuple[QuantumCircuit, bool]:
-    """Return the circuit in `data`, and whether gate names are unique in it (OpenQASM 2).
+    """Return the circuit in `data`, and whether its gate names are unique (OpenQASM 2).
 
     Raises:
         InputError: The bytes are not one circuit in a known format.
-        MissingDependencyError: OpenQASM 3 needs a package that is not installed.
+        MissingDependencyError: They are OpenQASM 3, and qiskit_qasm3_import is not installed.
     """
     if data.startswith(b"QISKIT"):
-        return _guarded("QPY", _parse_qpy, data, name), False
-    text = _text(data, name)
-    version = _version(text, name)
+        return _run_loader("QPY", _parse_qpy, data, name), False
+    text = _decode(data, name)
+    version = _qasm_version(text, name)
     _check_text(text, version, name)
     loader = _parse_qasm2 if version == 2 else _parse_qasm3
-    return _guarded(f"OpenQASM {version}", loader, text, name), version == 2
+    return _run_loader(f"OpenQASM {version}", loader, text, name), version == 2
 
 
 def parse_stored(data: bytes, name: str) -> QuantumCircuit:
-    """Return the circuit in QPY bytes of a result, if hpcq may have written it.
+    """Return the circuit from QPY bytes of a result.
 
     Raises:
-        InputError: The bytes are no circuit, or one that no run leaves behind.
+        InputError: The bytes are not a circuit, or not one that hpcq writes.
     """
-    circuit = _guarded("QPY", _parse_qpy, data, name)
+    circuit = _run_loader("QPY", _parse_qpy, data, name)
     if circuit.num_qubits > MAX_QUBITS or circuit.num_clbits or circuit.parameters:
         raise InputError(
             f"{name}: has {circuit.num_qubits} qubits, {circuit.num_clbits} bits and "
@@ -82,14 +82,14 @@ def parse_stored(data: bytes, name: str) -> QuantumCircuit:
     return circuit
 
 
-def prepare(data: bytes) -> None:
-    """Import what `parse` needs for these bytes, so that it need not import anything itself."""
+def import_parser(data: bytes) -> None:
+    """Import what `parse` needs for these bytes before the limits apply."""
     if re.search(rb"OPENQASM\s+3", data):
-        with contextlib.suppress(ImportError):  # _parse_qasm3 says so, should it come to that
+        with contextlib.suppress(ImportError):  # _parse_qasm3 reports it
             import qiskit_qasm3_import  # noqa: F401  (too slow to import for the other formats)
 
 
-def _guarded(kind: str, loader: Any, content: Any, name: str) -> QuantumCircuit:
+def _run_loader(kind: str, loader: Any, content: Any, name: str) -> QuantumCircuit:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -107,7 +107,7 @@ def _guarded(kind: str, loader: Any, content: Any, name: str) -> QuantumCircuit:
     return circuit
 
 
-def _text(data: bytes, name: str) -> str:
+def _decode(data: bytes, name: str) -> str:
     if data[:1] == b"\x80":
         raise InputError(f"{name}: looks like a Python pickle, which is never loaded; use QPY")
     try:
@@ -121,7 +121,7 @@ def _text(data: bytes, name: str) -> str:
     return text
 
 
-def _version(text: str, name: str) -> int:
+def _qasm_version(text: str, name: str) -> int:
     blank = _BLANK.match(text)
     header = _HEADER.match(text, blank.end() if blank else 0)
     if header is None:

@@ -8,19 +8,19 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def one_line(text: object, limit: int = 200) -> str:
-    """Return printable text on one line, cut to `limit` characters."""
+    """Return a text on one line, printable and at most `limit` characters long."""
     printable = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * limit])
     line = " ".join(printable.split())
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in a line what a loader did not like, with the place where it tells."""
+    """Return the reason of a loader's error on one line, with its position if known."""
     for cause in (error.__cause__, error.__context__):
         token = getattr(cause.args[0], "offendingToken", None) if cause and cause.args else None
         if token is not None:
-            place = f"line {token.line}, column {token.column}"
-            return f"{place}: unexpected {one_line(token.text, 40)!r}"
+            position = f"line {token.line}, column {token.column}"
+            return f"{position}: unexpected {one_line(token.text, 40)!r}"
     message = _ESCAPES.sub("", str(getattr(error, "message", error)))
     inner = re.search(r"Error: ([^\n]+)", message)  # the rest is a backtrace of the QPY reader
     text = one_line(inner[1] if inner else message, 160)
@@ -30,11 +30,11 @@ def reason_of(error: BaseException) -> str:
 
 
 def _line_of(error: BaseException) -> int | None:
-    """Return the line of the OpenQASM 3 program that a loader was at, if it can be told."""
-    found = None
+    """Return the line of the OpenQASM 3 program at which a loader failed; None if unknown."""
+    line = None
     trace = error.__traceback__
     while trace is not None:
         span = getattr(trace.tb_frame.f_locals.get("node"), "span", None)
-        found = getattr(span, "start_line", None) or found
+        line = getattr(span, "start_line", None) or line
         trace = trace.tb_next
-    return found
+    return line

@@ -1,4 +1,4 @@
-"""A circuit that is unitary up to final measurements, rewritten in one- and two-qubit gates."""
+"""Rewrite a circuit that is unitary up to final measurements in one- and two-qubit gates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpcq.circuits.decompose import (
     Expander,
     RefusedError,
     check_distinct,
-    finite,
+    finite_float,
     is_ignored,
     leaf_parameters,
 )
@@ -23,6 +23,7 @@ from hpcq.core.errors import InputError
 
 MAX_QUBITS = 100_000
 MAX_OPERATIONS = 5_000_000
+"""Largest circuit that is read: bounds on memory and time, far above what can be planned."""
 
 
 def normalise(
@@ -37,21 +38,21 @@ def normalise(
 
     Qubit i of the result is `circuit.qubits[i]`. The gates are Qiskit's standard gates with
     finite float parameters, or `UnitaryGate`. Barriers, delays, identities and simulator marks
-    are dropped, and so are final measurements and resets of qubits that nothing has touched yet;
-    wider and custom gates are replaced by their definitions, and a custom gate on two qubits that
-    is made of several becomes one matrix, so that it can be one cut. A gate means what its
-    definition does: a `PauliEvolutionGate` becomes the product formula of its synthesis.
+    are dropped, and so are final measurements and resets of qubits before their first gate; wider
+    and custom gates are replaced by their definitions, and a custom gate on two qubits that is made
+    of several becomes one matrix, so that it can be one cut. A gate is what its definition does: a
+    `PauliEvolutionGate` becomes the product formula of its synthesis.
 
     Args:
         circuit: Any circuit without classical control and with all parameters bound.
-        name: What to call the circuit in an error message, such as the path of its file.
-        max_qubits: Wider circuits are refused.
-        max_operations: Circuits with more gates than this, counted after expansion, are refused.
-        unique_names: Gates of one name and the same parameters are one gate, as in an OpenQASM
-            program; this keeps definitions that grow exponentially cheap to count.
+        name: Name of the circuit in error messages, such as the path of its file.
+        max_qubits: Largest number of qubits that is accepted.
+        max_operations: Largest number of gates after expansion that is accepted.
+        unique_names: Whether gates with the same name and parameters are equal, as in an OpenQASM
+            program; then definitions that grow exponentially are counted quickly.
 
     Raises:
-        InputError: The circuit cannot be cut, and the line says which instruction is why.
+        InputError: The circuit cannot be cut; the message names the instruction.
 
     >>> bell = QuantumCircuit(2, 2)
     >>> _ = bell.h(0), bell.cx(0, 1), bell.measure([0, 1], [0, 1])
@@ -61,7 +62,7 @@ def normalise(
     if not isinstance(circuit, QuantumCircuit):
         kind = type(circuit).__name__
         raise InputError(f"{name}: got an object of type {kind}, expected a QuantumCircuit")
-    _check_whole(circuit, name, max_qubits)
+    _check_circuit(circuit, name, max_qubits)
     writer = _Writer(circuit, name, max_operations)
     expander = Expander(unique_names)
     index = {qubit: i for i, qubit in enumerate(circuit.qubits)}
@@ -77,7 +78,7 @@ def normalise(
             elif instruction.is_standard_gate() and not qubits:
                 writer.phase += leaf_parameters(instruction.name, instruction.params)[0]
             else:
-                writer.write(expander.open(instruction), qubits)
+                writer.write(expander.expand(instruction), qubits)
         except RefusedError as refusal:
             raise InputError(
                 f"{name}: {_label(instruction)}{_on(qubits)} cannot be used: {refusal}"
@@ -85,7 +86,7 @@ def normalise(
     return writer.finish()
 
 
-def _check_whole(circuit: QuantumCircuit, name: str, max_qubits: int) -> None:
+def _check_circuit(circuit: QuantumCircuit, name: str, max_qubits: int) -> None:
     if not 1 <= circuit.num_qubits <= max_qubits:
         raise InputError(
             f"{name}: the circuit has {circuit.num_qubits} qubits, expected 1 to {max_qubits}"
@@ -99,29 +100,29 @@ def _check_whole(circuit: QuantumCircuit, name: str, max_qubits: int) -> None:
 
 
 class _Writer:
-    """The circuit under construction, and what has happened to each of its qubits."""
+    """The circuit under construction, with which of its qubits are in use or measured."""
 
     def __init__(self, source: QuantumCircuit, name: str, max_operations: int) -> None:
         self._name = name
         self._out = QuantumCircuit(source.num_qubits, name="circuit")
         self._qubits = self._out.qubits
-        self._room = self._limit = max_operations
+        self._remaining = self._limit = max_operations
         self._touched = bytearray(source.num_qubits)
         self._measured: set[int] = set()
         try:
             if isinstance(source.global_phase, float) and math.isnan(source.global_phase):
-                # Qiskit takes it by full turns, which makes NaN of infinity.
+                # Qiskit reduces it modulo full turns, which turns infinity into NaN.
                 raise RefusedError("the global phase is nan or infinite, expected a finite number")
-            self.phase = finite(source.global_phase, "the global phase")
+            self.phase = finite_float(source.global_phase, "the global phase")
         except RefusedError as refusal:
             raise InputError(f"{name}: {refusal}") from None
 
     def write(self, node: BasicOperation | Definition, qubits: list[int]) -> None:
-        """Append what `node` stands for."""
+        """Append a basic operation, or all operations of a definition."""
         if isinstance(node, BasicOperation):
             self._leaf(node, qubits)
             return
-        if node.size > self._room:
+        if node.size > self._remaining:
             raise RefusedError(
                 f"the circuit grows beyond {self._limit} operations when it is written out"
             )
@@ -144,11 +145,11 @@ class _Writer:
 
     def _steps(self, block: Definition, qubits: list[int]) -> None:
         for step, local in block.steps:
-            places = [qubits[i] for i in local]
+            targets = [qubits[i] for i in local]
             if isinstance(step, Definition):
-                self._steps(step, places)
+                self._steps(step, targets)
             else:
-                self._leaf(step, places)
+                self._leaf(step, targets)
 
     def _leaf(self, leaf: BasicOperation, qubits: list[int]) -> None:
         if leaf.kind == "measure":
@@ -165,8 +166,8 @@ class _Writer:
             )
 
     def _touch(self, name: str, qubits: list[int]) -> None:
-        self._room -= 1
-        if self._room < 0:
+        self._remaining -= 1
+        if self._remaining < 0:
             raise RefusedError(f"the circuit has more than {self._limit} operations")
         for qubit in qubits:
             self._touched[qubit] = 1

@@ -1,6 +1,6 @@
 """Observables: real sums of Pauli strings and projectors, from text, JSON and Qiskit objects.
 
-Importing this module imports neither Qiskit nor NumPy.
+This module imports neither Qiskit nor NumPy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from hpcq.circuits.operators import Given, operator_terms
+from hpcq.circuits.operators import OperatorTerm, operator_terms
 from hpcq.circuits.pauli_text import (
     AXES,
     PauliString,
@@ -39,12 +39,14 @@ __all__ = [
 ]
 
 MAX_FILE_BYTES = 64 << 20
+"""Largest file of observables, in bytes: room for over 10^6 terms, and a bound on memory."""
 
 _SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxstring = _SHORT.maxother = 80  # characters of a value that a message quotes
 
 _ROUNDING = 1e-10
-"""Imaginary part of a coefficient, relative to the largest of its observable, that is dropped."""
+"""Largest imaginary part of a coefficient that is dropped as rounding, relative to the largest
+coefficient of its observable."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,10 @@ class Observable:
     """A real linear combination of strings of Paulis and projectors.
 
     Attributes:
-        name: What results are labelled with; one line.
+        name: Label of the observable in results; one line.
         terms: Pairs of a string and its coefficient. A string is a tuple of (qubit, letter) with
             the qubits ascending, `()` for the identity. The letters are the Paulis X, Y and Z and
-            Qiskit's for projectors: 0 and 1, + and -, r and l. No string comes twice; see
+            Qiskit's letters for projectors: 0 and 1, + and -, r and l. No string comes twice; see
             `from_terms`.
 
     >>> Observable("energy", ((((0, "Z"), (5, "Z")), 1.0), ((), -0.5)))
@@ -79,7 +81,7 @@ class Observable:
 
     @classmethod
     def from_terms(cls, name: str, terms: Iterable[tuple[PauliString, float]]) -> Observable:
-        """Return an observable, adding up the coefficients of equal strings in their order."""
+        """Return an observable; coefficients of equal strings are added in the given order."""
         merged: dict[PauliString, float] = {}
         for string, coefficient in terms:
             merged[string] = merged.get(string, 0.0) + coefficient
@@ -89,7 +91,7 @@ class Observable:
 
     @property
     def min_qubits(self) -> int:
-        """The number of qubits that a circuit needs at least for this observable."""
+        """Smallest number of qubits of a circuit for this observable."""
         return max((string[-1][0] + 1 for string, _ in self.terms if string), default=0)
 
     def __str__(self) -> str:
@@ -109,10 +111,10 @@ def parse_observable(text: str, num_qubits: int, name: str | None = None) -> Obs
     Args:
         text: A sum of terms; see `hpcq.circuits.pauli_text` for the spellings.
         num_qubits: Width of the circuit.
-        name: Defaults to the text itself.
+        name: Name of the observable; the text itself by default.
 
     Raises:
-        InputError: The text is no real sum of strings on that many qubits.
+        InputError: The text is not a real sum of strings on that many qubits.
 
     >>> parse_observable("Z0 Z5 - 0.5 X2", 6).terms
     ((((0, 'Z'), (5, 'Z')), 1.0), (((2, 'X'),), -0.5))
@@ -132,11 +134,11 @@ def read_observables(path: str | os.PathLike[str], num_qubits: int) -> tuple[Obs
     """Read observables from a JSON file.
 
     The file holds `[{"name": "energy", "terms": [["Z0 Z5", 1.0], ["IXII", 0.5]]}, ...]`. A label in
-    Qiskit's letters, `{"label": "Z0+-"}`, may stand for the text of a term. It may also stand for a
+    Qiskit's letters, `{"label": "Z0+-"}`, may replace the text of a term. It may also replace a
     whole observable, with a name or without.
 
     Raises:
-        InputError: The file is not that; the line names the place, like `FILE: [2].terms[5]`.
+        InputError: The file has other content; the message says where, as in `FILE: [2].terms[5]`.
     """
     name = printable_path(path)
     content = _load_json(path, name)
@@ -167,7 +169,7 @@ def as_observables(observables: Any, num_qubits: int) -> tuple[Observable, ...]:
         num_qubits: Width of the circuit.
 
     Raises:
-        InputError: Something in it is no real observable on that many qubits.
+        InputError: One of them is not a real observable on that many qubits.
     """
     single = _convert(observables, num_qubits, 0)
     if single is not None:
@@ -190,6 +192,7 @@ def as_observables(observables: Any, num_qubits: int) -> tuple[Observable, ...]:
 
 
 def _convert(entry: Any, num_qubits: int, index: int) -> Observable | None:
+    """Return one observable; None if the object is none, as a sequence of observables."""
     if isinstance(entry, str):
         return parse_observable(entry, num_qubits)
     if isinstance(entry, Observable):
@@ -204,7 +207,7 @@ def _convert(entry: Any, num_qubits: int, index: int) -> Observable | None:
     where = f"observables[{index}]"
     terms = operator_terms(entry, num_qubits, where)
     if terms is not None:
-        return Observable(f"observable {index}", tuple(_with_real(terms) or [((), 0.0)]))
+        return Observable(f"observable {index}", tuple(_merge_real(terms) or [((), 0.0)]))
     return None
 
 
@@ -229,20 +232,20 @@ def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
         )
     parsed = []
     for index, term in enumerate(terms):
-        place = f"{where}.terms[{index}]"
+        location = f"{where}.terms[{index}]"
         string = None
         if isinstance(term, (list, tuple)) and len(term) == 2:
-            string = _string_of(term[0], num_qubits, place)
+            string = _string_of(term[0], num_qubits, location)
         if string is None:
             raise InputError(
-                f"{place}: got {_quoted(term)}, expected [Pauli string or label, number]"
+                f"{location}: got {_quoted(term)}, expected [Pauli string or label, number]"
             )
-        parsed.append((string, term[1], place))
-    return Observable(name, tuple(_with_real(parsed)))
+        parsed.append((string, term[1], location))
+    return Observable(name, tuple(_merge_real(parsed)))
 
 
 def _string_of(value: Any, num_qubits: int, where: str) -> PauliString | None:
-    """Return the string of a text or of `{"label": text}`; None if it is neither."""
+    """Return the string of a text or of `{"label": text}`; None for anything else."""
     if isinstance(value, str):
         return parse_string(value, num_qubits, f"{where}: {_quoted(value)}")
     if not isinstance(value, Mapping) or set(value) != {"label"}:
@@ -253,22 +256,22 @@ def _string_of(value: Any, num_qubits: int, where: str) -> PauliString | None:
     return parse_label(label, num_qubits, f"{where}.label")
 
 
-def _with_real(terms: Sequence[Given]) -> list[tuple[PauliString, float]]:
-    """Add up equal strings, and drop imaginary parts of rounding size."""
+def _merge_real(terms: Sequence[OperatorTerm]) -> list[tuple[PauliString, float]]:
+    """Add the coefficients of equal strings and drop imaginary parts of the size of rounding."""
     sums: dict[PauliString, complex] = {}
-    places: dict[PauliString, str] = {}
-    most = 0.0
+    locations: dict[PauliString, str] = {}
+    largest = 0.0
     for string, value, where in terms:
         number = _finite(value, where)
-        most = max(most, abs(number))
+        largest = max(largest, abs(number))
         sums[string] = sums.get(string, 0.0) + number
         if not cmath.isfinite(sums[string]):
             _refuse_sum(where)
-        places.setdefault(string, where)
+        locations.setdefault(string, where)
     for string, number in sums.items():
-        if abs(number.imag) > _ROUNDING * most:
+        if abs(number.imag) > _ROUNDING * largest:
             raise InputError(
-                f"{places[string]}: coefficient is {number}, but coefficients must be real"
+                f"{locations[string]}: coefficient is {number}, but coefficients must be real"
             )
     return [(string, number.real) for string, number in sums.items()]
 
@@ -280,7 +283,7 @@ def _finite(value: Any, where: str) -> complex:
         raise InputError(f"{where}: coefficient is {_quoted(value)}, expected a number")
     try:
         number = complex(value)
-    except Exception:  # whatever __complex__ of a foreign type raises, unbound parameters too
+    except Exception:  # a foreign type's __complex__ may raise anything, as unbound parameters do
         raise InputError(
             f"{where}: coefficient is {_quoted(value)}, expected a finite real number"
         ) from None
@@ -313,7 +316,7 @@ def _check_term(term: Any, where: str) -> None:
 
 
 def _check_sum(coefficients: Iterable[float], where: str) -> None:
-    """Make sure that no value of the observable is beyond the range of a float."""
+    """Check that no value of the observable can exceed the range of a float."""
     try:
         math.fsum(map(abs, coefficients))
     except OverflowError:

@@ -1,6 +1,6 @@
-"""The terms of Qiskit's operators, as they are given: coefficients are not looked at.
+"""The terms of Qiskit's operators, with coefficients unchecked.
 
-Importing this module does not import Qiskit.
+This module does not import Qiskit.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 from hpcq.circuits.pauli_text import PauliString
 from hpcq.core.errors import InputError
 
-Given = tuple[PauliString, Any, str]
-"""A string, its coefficient, and the place to name if that is no real number."""
+OperatorTerm = tuple[PauliString, Any, str]
+"""A string, its coefficient, and the start of the error message if that is not a real number."""
 
 _LETTERS = {(True, False): "X", (True, True): "Y", (False, True): "Z"}
 
 
-def operator_terms(operator: Any, num_qubits: int, where: str) -> list[Given] | None:
+def operator_terms(operator: Any, num_qubits: int, where: str) -> list[OperatorTerm] | None:
     """Return the terms of a SparsePauliOp, a SparseObservable or a Pauli.
 
     Args:
@@ -26,10 +26,10 @@ def operator_terms(operator: Any, num_qubits: int, where: str) -> list[Given] | 
         where: Start of an error message.
 
     Returns:
-        The terms; None if the object is none of these.
+        The terms; None for any other object.
 
     Raises:
-        InputError: It acts on another number of qubits.
+        InputError: The operator acts on another number of qubits.
     """
     for kind in type(operator).__mro__:
         if kind.__module__.partition(".")[0] == "qiskit" and kind.__name__ in _KINDS:
@@ -42,13 +42,13 @@ def operator_terms(operator: Any, num_qubits: int, where: str) -> list[Given] | 
     return None
 
 
-def _from_sparse_pauli_op(operator: Any, where: str) -> Iterator[Given]:
+def _from_sparse_pauli_op(operator: Any, where: str) -> Iterator[OperatorTerm]:
     strings = _pauli_rows(operator.paulis.x, operator.paulis.z)
     for index, (string, coefficient) in enumerate(zip(strings, operator.coeffs, strict=True)):
         yield string, coefficient, f"{where}: coefficient {index}"
 
 
-def _from_pauli(pauli: Any, where: str) -> Iterator[Given]:
+def _from_pauli(pauli: Any, where: str) -> Iterator[OperatorTerm]:
     sign = {0: 1.0, 2: -1.0}.get(int(pauli.phase))
     if sign is None:
         raise InputError(f"{where}: Pauli {str(pauli)[:80]!r} must be real, its phase is not")
@@ -56,7 +56,7 @@ def _from_pauli(pauli: Any, where: str) -> Iterator[Given]:
     yield string, sign, where
 
 
-def _from_sparse_observable(operator: Any, where: str) -> Iterator[Given]:
+def _from_sparse_observable(operator: Any, where: str) -> Iterator[OperatorTerm]:
     for index, (letters, qubits, coefficient) in enumerate(operator.to_sparse_list()):
         string = tuple(sorted(zip(map(int, qubits), letters, strict=True)))
         yield string, coefficient, f"{where}: term {index}"

@@ -1,22 +1,22 @@
 """Pauli strings, projectors and sums of them as text.
 
 A *string* is a tuple of (qubit, letter) pairs in ascending order of qubits; the identity is the
-empty tuple. The letters are the Paulis X, Y and Z, and Qiskit's for projectors onto their
-eigenstates: 0 and 1 for Z, + and - for X, r and l for Y.
+empty tuple. The letters are the Paulis X, Y and Z, and Qiskit's letters for the projectors onto
+their eigenstates: 0 and 1 for Z, + and - for X, r and l for Y.
 
-Four spellings are read:
+A string can be spelled in four ways:
 
 * Sparse: Paulis with qubit numbers, as in `Z0 Z5`, `Z0*Z5` or `Z0Z5`. Text in which every letter is
   followed by digits is always sparse, so `Z1` on two qubits is Z on qubit 1.
-* Dense: one of I, X, Y and Z a qubit, the rightmost for qubit 0, as in `ZIIX` on four qubits. A
+* Dense: one of I, X, Y and Z per qubit, the rightmost for qubit 0, as in `ZIIX` on four qubits. A
   lone `I` is the identity on any number of qubits; a lone `X`, `Y` or `Z` needs a circuit of one.
-* `label:` and any letters, one a qubit, as in `label:Z0+-`. It ends at a space or with the text.
-* A word of 0 and 1, one a qubit, as in `0011`: the projector onto that outcome. It stands alone; in
-  a sum, where it would look like a number, it is written `label:0011`.
+* `label:` and any letters, one per qubit, as in `label:Z0+-`. It ends at a space or with the text.
+* A word of 0 and 1, one per qubit, as in `0011`: the projector onto that outcome. It stands alone;
+  in a sum, where it would look like a number, write `label:0011`.
 
-A sum has terms such as `Z0 Z5`, `-0.5 X2`, `0.5 * ZIIX` or `0.25 label:0011`. A number alone is no
-observable; beside other terms it is that multiple of the identity, as in `1.5 - Z0`, and refused if
-it looks like an outcome.
+A sum has terms such as `Z0 Z5`, `-0.5 X2`, `0.5 * ZIIX` or `0.25 label:0011`. A number alone is
+not an observable; beside other terms it is a multiple of the identity, as in `1.5 - Z0`, and it is
+refused if it looks like an outcome.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ AXES = {
     **{"X": "X", "Y": "Y", "Z": "Z"},
     **{"0": "Z", "1": "Z", "+": "X", "-": "X", "r": "Y", "l": "Y"},
 }
-"""The Pauli that each letter is made of: a projector is half the identity plus or minus it."""
+"""The Pauli of each letter: a projector is half of the identity plus or minus its Pauli."""
 
 PROJECTED_BITS = {"0": 0, "1": 1, "+": 0, "-": 1, "r": 0, "l": 1}
-"""For each projector the bit that it is read as in the basis of its Pauli."""
+"""The bit that each projector stands for when its Pauli is measured."""
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -62,7 +62,7 @@ def render(string: PauliString, num_qubits: int | None = None) -> str:
 
     Args:
         string: The string.
-        num_qubits: Letters of a label; by default as many as it takes.
+        num_qubits: Number of letters in a label; by default as many as the string needs.
 
     >>> render(((0, "Z"), (5, "Z"))), render(())
     ('Z0 Z5', 'I')
@@ -87,15 +87,15 @@ def dense_label(string: PauliString, num_qubits: int) -> str:
 
 
 def parse_string(text: str, num_qubits: int, where: str) -> PauliString:
-    """Return the string in `text`, which has no coefficient.
+    """Return the string that a text spells, without a coefficient.
 
     Args:
-        text: Any of the spellings.
+        text: A string in any spelling.
         num_qubits: Width of the circuit.
         where: Start of an error message.
 
     Raises:
-        InputError: `text` is no string on that many qubits.
+        InputError: The text is not a string on that many qubits.
     """
     text = text.translate(_MINUS_SIGNS).strip()
     if _is_outcome(text, num_qubits):
@@ -103,10 +103,10 @@ def parse_string(text: str, num_qubits: int, where: str) -> PauliString:
     term = _Term(num_qubits, where)
     for token in _TOKEN.finditer(text):
         if token["number"] or token["sign"]:
-            found = token[0].strip()
+            text = token[0].strip()
             _refuse(
                 where,
-                f"unexpected {found[:20]!r}, expected factors like 'Z0 Z5', a label like 'ZIIX' or "
+                f"unexpected {text[:20]!r}, expected factors like 'Z0 Z5', a label like 'ZIIX' or "
                 f"'label:Z0+-', or an outcome of all {num_qubits} qubits like '0011'",
             )
         term.take(token)
@@ -117,12 +117,12 @@ def parse_label(word: str, num_qubits: int, where: str) -> PauliString:
     """Return the string of a label in Qiskit's letters, the rightmost for qubit 0.
 
     Args:
-        word: One of ``I X Y Z 0 1 + - r l`` a qubit.
+        word: One of ``I X Y Z 0 1 + - r l`` per qubit.
         num_qubits: Width of the circuit.
         where: Start of an error message.
 
     Raises:
-        InputError: A letter is none of these, or there are too few or too many.
+        InputError: The label has other letters, or too few or too many.
 
     >>> parse_label("Z0+", 3, "label")
     ((0, '+'), (1, '0'), (2, 'Z'))
@@ -147,7 +147,7 @@ def parse_sum(text: str, num_qubits: int, where: str) -> list[tuple[PauliString,
     """Return the terms of a sum of strings with real coefficients, in order.
 
     Raises:
-        InputError: `text` is not such a sum on `num_qubits` qubits.
+        InputError: The text is not such a sum on that many qubits.
     """
     text = text.translate(_MINUS_SIGNS).strip()
     if not text:
@@ -162,16 +162,16 @@ def parse_sum(text: str, num_qubits: int, where: str) -> list[tuple[PauliString,
             terms[-1].take_sign(token["sign"])
         else:
             terms[-1].take(token)
-    found = [term.finish() for term in terms]
+    finished = [term.finish() for term in terms]
     _check_numbers([term.number_alone for term in terms], num_qubits, where)
-    return found
+    return finished
 
 
 def _check_numbers(numbers: Sequence[str | None], num_qubits: int, where: str) -> None:
-    """Refuse a number that somebody may have meant as an outcome.
+    """Raise an error for a number that may have been meant as an outcome.
 
     Args:
-        numbers: For each term the number that it is, None if it is more.
+        numbers: For each term its number if it is nothing else, or None.
         num_qubits: Width of the circuit.
         where: Start of an error message.
     """
@@ -200,7 +200,7 @@ def _cut(text: str) -> str:
 
 
 class _Term:
-    """One term of a sum, while its tokens come in."""
+    """One term of a sum, built from its tokens."""
 
     def __init__(self, num_qubits: int, where: str) -> None:
         self._num_qubits = num_qubits
@@ -210,26 +210,26 @@ class _Term:
         self._digits = ""
         self._factors: dict[int, str] = {}
         self._label: PauliString | None = None
-        self._wants_factor = False
+        self._expects_factor = False
         self.is_empty = True
 
     @property
     def number_alone(self) -> str | None:
-        """The number as it is written, if the term is nothing else."""
+        """The number as it was written, if the term is nothing else."""
         return self._digits if self._label is None and not self._factors else None
 
     def take_sign(self, sign: str) -> None:
-        """Take a plus or minus before the term."""
+        """Apply a plus or minus that stands before the term."""
         self._sign = -self._sign if sign == "-" else self._sign
 
     def take(self, token: re.Match[str]) -> None:
-        """Take a number, a factor, a label or a multiplication sign."""
+        """Add a number, a factor, a label or a multiplication sign."""
         if token["other"]:
-            self._unknown(token)
+            self._refuse_unknown(token)
         elif token["times"]:
-            if self.is_empty or self._wants_factor:
+            if self.is_empty or self._expects_factor:
                 _refuse(self._where, f"misplaced '*', {_EXPECTED}")
-            self._wants_factor = True
+            self._expects_factor = True
             return
         elif token["number"]:
             self._take_number(token["number"])
@@ -243,11 +243,11 @@ class _Term:
             else:
                 self._check_alone()
                 self._take_label(token)
-        self.is_empty = self._wants_factor = False
+        self.is_empty = self._expects_factor = False
 
     def finish(self) -> tuple[PauliString, float]:
         """Return the Pauli string and its coefficient."""
-        if self.is_empty or self._wants_factor:
+        if self.is_empty or self._expects_factor:
             _refuse(self._where, f"a term is missing or unfinished, {_EXPECTED}")
         string = self._label
         if string is None:
@@ -306,9 +306,9 @@ class _Term:
             _refuse(self._where, f"a label stands alone in its term, {_EXPECTED}")
 
     def _check_separate(self, token: re.Match[str]) -> None:
-        """Refuse a coefficient like that of `01Z0`, which looks like part of a label.
+        """Raise an error for a coefficient like that of `01Z0`, which looks like part of a label.
 
-        `10Z0` could be one on four qubits only; on others it is 10 times Z0.
+        `10Z0` could be a label on four qubits only; on others it is 10 times Z0.
         """
         number, rest = self._digits, token[0]
         word = number + re.split(r"\s", token.string[token.start() :], maxsplit=1)[0]
@@ -316,7 +316,7 @@ class _Term:
             number.isdigit()
             and (number[0] == "0" or self._could_be_label(word))
             and not self._factors
-            and not self._wants_factor
+            and not self._expects_factor
             and rest == rest.strip()
         ):
             _refuse(
@@ -328,15 +328,13 @@ class _Term:
     def _could_be_label(self, word: str) -> bool:
         return len(word) == self._num_qubits and set(word) <= set("IXYZ01rl")
 
-    def _unknown(self, token: re.Match[str]) -> NoReturn:
-        found = token["other"]
-        if found in "jJ" or (found == "i" and self._number is not None):
+    def _refuse_unknown(self, token: re.Match[str]) -> NoReturn:
+        text = token["other"]
+        if text in "jJ" or (text == "i" and self._number is not None):
             _refuse(self._where, "coefficients must be real, found an imaginary unit")
-        if found in "ixyz":
-            _refuse(
-                self._where, f"unexpected {found!r}, expected Paulis as capital letters I X Y Z"
-            )
-        _refuse(self._where, f"unexpected {found!r}, {_EXPECTED}")
+        if text in "ixyz":
+            _refuse(self._where, f"unexpected {text!r}, expected Paulis as capital letters I X Y Z")
+        _refuse(self._where, f"unexpected {text!r}, {_EXPECTED}")
 
 
 def _refuse(where: str, problem: str) -> NoReturn:

@@ -12,8 +12,8 @@ PORT_MARKERS: dict[PortKind, str] = {
     "gate": "gate_port",
     "control": "control_port",
 }
-"""Name of the one-qubit placeholder that stands in a subcircuit's circuit for a port.
+"""Name of the one-qubit placeholder gate that stands for a port in a subcircuit's circuit.
 
-Its first parameter is the port's number. A control port has one for each of its gates, whose second
-parameter is the angle of an RZZ gate between the absent control and the wire.
+Its first parameter is the port's number. A control port has one placeholder for each of its gates;
+the second parameter is the angle of an RZZ gate between the absent control and the wire.
 """

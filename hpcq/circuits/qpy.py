@@ -1,14 +1,14 @@
-"""Circuits as QPY bytes, and the only place where this process loads them.
+"""Circuits as QPY bytes; this process loads QPY only here.
 
 A gate's name in QPY calls any class of Qiskit's circuit library with numbers that the file chooses,
-which can take all memory and abort the process. QPY of unknown origin is therefore read by the
-sandboxed reader, whatever its version. What this process loads is what it, another rank or the
-reader wrote.
+which can exhaust the memory and abort the process. QPY of unknown origin is therefore read by the
+sandboxed reader, whatever its version. This process loads only what it, another rank or the reader
+wrote.
 
 QPY of version 10 to 12 may hold its expressions as symengine pickles them, and a pickle runs code
 when it is loaded. All versions before 13 are therefore read by the sandboxed reader, where
 symengine cannot be imported; so are bytes whose header announces symengine. From version 13 on,
-expressions are instructions for a small stack machine of Qiskit's own.
+expressions are instructions for a small stack machine of Qiskit.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ from hpcq.core.errors import HpcqError, InputError
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-_OLD_HEADER, _HEADER = struct.Struct("!6s4BQ"), struct.Struct("!6s4BQc")
-_FIRST_PLAIN, _PLAIN_ENCODING = 13, b"p"
+_SHORT_HEADER, _HEADER = struct.Struct("!6s4BQ"), struct.Struct("!6s4BQc")
+_MIN_PICKLE_FREE_VERSION, _PICKLE_FREE_ENCODING = 13, b"p"
+"""Version from which, and encoding of expressions with which, QPY holds no pickle."""
 
 _MAX_TRUSTED = 100_000
+"""Digests to remember: 32 bytes each; beyond, all are forgotten and circuits are read anew."""
+
 _trusted_digests: set[bytes] = set()
-"""SHA-256 of QPY bytes that this process wrote, or that the reader has read."""
+"""SHA-256 of QPY bytes that this process wrote or that the reader has read."""
 
 
 def dump(circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> bytes:
@@ -45,25 +48,26 @@ def dump(circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> bytes:
     return data
 
 
-def is_plain(data: bytes) -> bool:
-    """Say whether QPY bytes hold no pickle, so that this process may load them."""
+def is_pickle_free(data: bytes) -> bool:
+    """Return whether QPY bytes hold no pickle, so that this process may load them."""
     if len(data) < _HEADER.size:
         return False
     magic, version, *_, encoding = _HEADER.unpack_from(data)
-    return bool(magic == b"QISKIT" and version >= _FIRST_PLAIN and encoding == _PLAIN_ENCODING)
+    is_new = magic == b"QISKIT" and version >= _MIN_PICKLE_FREE_VERSION
+    return bool(is_new and encoding == _PICKLE_FREE_ENCODING)
 
 
 def check_header(data: bytes, name: str) -> None:
-    """Make sure that the header announces one circuit, of a version that Qiskit reads.
+    """Check that the header announces one circuit, in a version that Qiskit reads.
 
     Raises:
-        InputError: If it does not.
+        InputError: It announces something else.
     """
     import qiskit
     from qiskit.qpy.common import QPY_VERSION
 
     version = data[6] if len(data) > 6 else 0
-    header = _OLD_HEADER if version < 10 else _HEADER
+    header = _SHORT_HEADER if version < 10 else _HEADER
     if not data.startswith(b"QISKIT"):
         raise InputError(f"{name}: does not start like QPY, expected a circuit as QPY")
     if len(data) < header.size:
@@ -79,21 +83,21 @@ def check_header(data: bytes, name: str) -> None:
 
 
 def load(data: bytes, name: str) -> list[QuantumCircuit]:
-    """Return the circuits in plain QPY bytes.
+    """Return the circuits from QPY bytes without pickles.
 
     Args:
         data: The bytes.
-        name: What to call them in messages.
+        name: Their name in messages.
 
     Raises:
-        InputError: They are not plain, or they are damaged.
+        InputError: The bytes may hold a pickle, or they are damaged.
     """
     from qiskit import qpy
 
-    if not is_plain(data):
+    if not is_pickle_free(data):
         raise InputError(
             f"{name}: its QPY may hold a pickle, which is never loaded; expected QPY version "
-            f"{_FIRST_PLAIN} or later without symengine"
+            f"{_MIN_PICKLE_FREE_VERSION} or later without symengine"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -107,12 +111,12 @@ def load(data: bytes, name: str) -> list[QuantumCircuit]:
 
 
 def is_trusted(digest: bytes) -> bool:
-    """Say whether this process wrote, or has read, bytes with a SHA-256."""
+    """Return whether this process wrote or has read the bytes with a SHA-256 digest."""
     return digest in _trusted_digests
 
 
 def mark_trusted(digest: bytes) -> None:
-    """Remember that bytes with a SHA-256 do no harm."""
+    """Remember that the bytes with a SHA-256 digest are safe to load."""
     if len(_trusted_digests) >= _MAX_TRUSTED:
         _trusted_digests.clear()
     _trusted_digests.add(digest)

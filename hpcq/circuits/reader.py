@@ -1,4 +1,4 @@
-"""Reads a circuit file, of unknown origin, through a sandboxed child process."""
+"""Read circuit files of unknown origin through a sandboxed child process."""
 
 from __future__ import annotations
 
@@ -24,21 +24,25 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 MAX_FILE_BYTES = 256 << 20
+"""Largest circuit file in bytes; a bound on the memory of this process, which passes it on."""
+
 MAX_QPY_BYTES = 4 << 30
-"""Of all circuits of a result; each of them has been a file, or a piece of one."""
+"""Largest total size in bytes of a result's circuits, each of which was a file or a part of one."""
 
 _QPY_SECONDS, _QPY_BYTE_SECONDS, _QPY_BYTE_BYTES = 10.0, 1e-5, 100
-"""Limits on reading a result's circuits: seconds, and further seconds and bytes of memory for each
-byte of QPY. For circuits of 10^5 gates, 0.5 microseconds and 4 bytes a byte were measured."""
+"""Limits on reading a result's circuits: seconds, and further seconds and bytes of memory per byte
+of QPY. Measured for circuits of 10^5 gates: 0.5 microseconds and 4 bytes per byte."""
 
-_STARTUP_SECONDS = 120.0  # importing Qiskit from a cold parallel file system
+_STARTUP_SECONDS = 120.0
+"""Further seconds for importing Qiskit, which may come from a cold parallel file system."""
+
 _BOOT = (
     "import json, sys; options = json.loads(sys.argv[1]); sys.path[:0] = options.pop('path'); "
     "from hpcq.circuits.sandbox import main; main(**options)"
 )
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
-"""What the reader needs to start. No more: variables of a job hold keys, and others make an MPI
-launcher claim the process."""
+"""Environment variables that the reader needs to start. Others may hold secrets, or make an MPI
+library take the reader for a rank."""
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -51,20 +55,20 @@ _THREAD_VARIABLES = (
 def read_circuit(
     path: str | os.PathLike[str], *, seconds: float = 4.0, memory_bytes: int = 1 << 30
 ) -> QuantumCircuit:
-    """Read one circuit from an OpenQASM 2, OpenQASM 3 or QPY file, told apart by its header.
+    """Read one circuit from an OpenQASM 2, OpenQASM 3 or QPY file; the header tells which.
 
     Args:
         path: A regular file.
-        seconds: Limit on the reading itself, after the imports.
-        memory_bytes: Limit on the memory of the reading, libraries of both processes included.
+        seconds: Time limit for reading, after the imports.
+        memory_bytes: Memory limit for reading, including the libraries of both processes.
 
     Returns:
-        The circuit as `hpcq.circuits.normalise.normalise` leaves it: gates on one or two qubits
+        The circuit as `hpcq.circuits.normalise.normalise` returns it: gates on one or two qubits
         with finite parameters, no classical bits, final measurements dropped.
 
     Raises:
-        InputError: The file is not one readable circuit; the line says why.
-        MissingDependencyError: The file is OpenQASM 3 and qiskit_qasm3_import is not installed.
+        InputError: The file is not one readable circuit; the message says why.
+        MissingDependencyError: The file is OpenQASM 3, and qiskit_qasm3_import is not installed.
     """
     with start_reader(path, seconds=seconds, memory_bytes=memory_bytes) as reader:
         return reader.result()
@@ -75,31 +79,31 @@ def start_reader(
 ) -> CircuitReader:
     """Start reading a circuit file and return at once; see `read_circuit`.
 
-    The reader imports Qiskit and parses the file in a process of its own, so the caller can
-    import what it needs meanwhile.
+    The reader imports Qiskit and parses the file in a separate process, so the caller can import
+    what it needs meanwhile.
 
     Raises:
-        InputError: There is no such file, or it is a directory, a device, empty or too large.
+        InputError: The file does not exist, or is a directory, a device, empty or too large.
     """
     if not seconds > 0:
         raise InputError(f"seconds is {seconds}, expected a positive number")
     descriptor = open_regular(path, MAX_FILE_BYTES, "a circuit as OpenQASM or QPY")
-    return _start(descriptor, printable_path(path), seconds, memory_bytes, normal=True)
+    return _start_process(descriptor, printable_path(path), seconds, memory_bytes, normalised=True)
 
 
 def read_qpys(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
-    """Read circuits that hpcq wrote as QPY, or that somebody made to look so.
+    """Read circuits from QPY bytes that hpcq wrote, or that were forged to look so.
 
-    The limits on time and memory grow with the bytes: what a run wrote, another one can read.
+    The limits on time and memory grow with the bytes, so that another run can read what one wrote.
 
     Args:
-        contents: For each circuit what to call it in messages, and the bytes.
+        contents: For each circuit its name for messages, and its QPY bytes.
 
     Returns:
         The circuits as they were written.
 
     Raises:
-        InputError: They are not readable circuits such as hpcq writes; the line says why.
+        InputError: They are not readable circuits such as hpcq writes; the message says why.
     """
     total = sum(len(data) for _, data in contents)
     name = contents[0][0]
@@ -109,22 +113,22 @@ def read_qpys(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
         descriptor = os.dup(file.fileno())
     seconds = _QPY_SECONDS + total * _QPY_BYTE_SECONDS
     memory_bytes = (1 << 30) + total * _QPY_BYTE_BYTES
-    with _start(descriptor, name, seconds, memory_bytes, normal=False) as reader:
+    with _start_process(descriptor, name, seconds, memory_bytes, normalised=False) as reader:
         return reader.results()
 
 
-def _start(
-    descriptor: int, name: str, seconds: float, memory_bytes: int, *, normal: bool
+def _start_process(
+    descriptor: int, name: str, seconds: float, memory_bytes: int, *, normalised: bool
 ) -> CircuitReader:
-    """Start the reader of an open file, which is closed here."""
+    """Start the reader of an open file and close the file here."""
     try:
         options = {
             "path": _module_path(),
             "name": name,
             "seconds": seconds,
             "memory_bytes": memory_bytes,
-            "max_bytes": MAX_FILE_BYTES if normal else MAX_QPY_BYTES,
-            "normal": normal,
+            "max_bytes": MAX_FILE_BYTES if normalised else MAX_QPY_BYTES,
+            "normalised": normalised,
         }
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BOOT, json.dumps(options)],
@@ -137,11 +141,11 @@ def _start(
         raise InputError(f"{name}: cannot start the reader: {error.strerror}") from None
     finally:
         os.close(descriptor)
-    return CircuitReader(process, name, seconds, memory_bytes, normal=normal)
+    return CircuitReader(process, name, seconds, memory_bytes, normalised=normalised)
 
 
 class CircuitReader:
-    """A circuit file that is being read; a context manager that ends the reader."""
+    """A child process that reads circuits; a context manager that ends it."""
 
     def __init__(
         self,
@@ -150,23 +154,23 @@ class CircuitReader:
         seconds: float,
         memory_bytes: int,
         *,
-        normal: bool,
+        normalised: bool,
     ) -> None:
         self._process = process
         self._name = name
         self._seconds = seconds
         self._expected = (
-            "a smaller file or a larger --read-seconds" if normal else "what hpcq wrote"
+            "a smaller file or a larger --read-seconds" if normalised else "what hpcq wrote"
         )
         self._memory_bytes = memory_bytes
         self._deadline = time.monotonic() + _STARTUP_SECONDS + seconds
 
     def result(self) -> QuantumCircuit:
-        """Wait for the reader and return the circuit, or raise what `read_circuit` raises."""
+        """Wait for the process and return the circuit, or raise what `read_circuit` raises."""
         return self.results()[0]
 
     def results(self) -> list[QuantumCircuit]:
-        """Wait for the reader and return all circuits."""
+        """Wait for the process and return all circuits."""
         try:
             answer, log = self._process.communicate(
                 timeout=max(self._deadline - time.monotonic(), 1.0)
@@ -180,7 +184,7 @@ class CircuitReader:
         return qpy.load(answer, self._name)
 
     def cancel(self) -> None:
-        """End the reader if it still runs."""
+        """End the process if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()
@@ -203,7 +207,7 @@ class CircuitReader:
             return InputError(line)
         if code == 3 and line:
             return MissingDependencyError(line)
-        if code == 1:  # the reader did not get as far as the file
+        if code == 1:  # the reader failed before it opened the file
             reason = log.decode("utf-8", "replace").strip().rpartition("\n")[2]
             return MissingDependencyError(f"the circuit reader does not start: {reason[:300]}")
         if code in (-signal.SIGALRM, -signal.SIGXCPU):
@@ -225,7 +229,7 @@ class CircuitReader:
 
 
 def _module_path() -> list[str]:
-    """Return where the child finds hpcq and Qiskit: here, whatever way this process got them."""
+    """Return the module path of the child, on which it finds the same hpcq and Qiskit."""
     entries = [str(Path(__file__).resolve().parents[2])]
     spec = importlib.util.find_spec("qiskit")
     if spec is None or spec.origin is None:
@@ -236,10 +240,12 @@ def _module_path() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the reader's environment: no secrets, and one thread."""
+    """Return the reader's environment, without secrets and with one thread."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     kept.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     kept["QISKIT_SETTINGS"] = os.devnull
     kept["MALLOC_ARENA_MAX"] = "2"
-    kept["MIMALLOC_ARENA_RESERVE"] = "32MiB"  # Qiskit's 1 GiB reserve would hide what is used
+    kept["MIMALLOC_ARENA_RESERVE"] = (
+        "32MiB"  # Qiskit's reserve of 1 GiB would hide the memory in use
+    )
     return kept

@@ -1,11 +1,10 @@
 """The child process that reads a circuit file, so that no file can harm the run.
 
 It gets the open file as its standard input and answers on standard output: the circuit as QPY,
-normalised if that is asked for (exit code 0), or one line that says what is wrong. It never sees
-the path, and once it has the bytes it may open nothing but Python's own modules, write nothing,
-start nothing, and use only the memory and the time that it was granted. Of these walls the limits
-are the ones to rely on; the audit hook is a second line behind loaders that are not supposed to run
-code.
+normalised on request (exit code 0), or one line that says what is wrong. It never sees the path.
+Once it has the bytes, it may open nothing but Python modules, write nothing, start nothing, and use
+only a given memory and time. These limits are the main protection; the audit hook is a second one,
+as the loaders are not supposed to run code.
 """
 
 from __future__ import annotations
@@ -18,9 +17,11 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-DONE, BAD_INPUT, MISSING, TOO_LARGE = 0, 2, 3, 4
+DONE, BAD_INPUT, MISSING, TOO_LARGE = 0, 2, 3, 4  # exit codes of the child
 
-_BASE_BYTES = 512 << 20  # what the libraries occupy in this process and in its parent
+_BASE_BYTES = 512 << 20
+"""Part of the memory limit that the libraries take in this process and in its parent."""
+
 _FORBIDDEN = (
     "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.kill",
     "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate",
@@ -30,26 +31,30 @@ _FORBIDDEN = (
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", "entry_points.txt")
 
 
-def main(name: str, seconds: float, memory_bytes: int, max_bytes: int, *, normal: bool) -> NoReturn:
+def main(
+    name: str, seconds: float, memory_bytes: int, max_bytes: int, *, normalised: bool
+) -> NoReturn:
     """Read standard input, answer on standard output, and end the process.
 
     Args:
-        name: What to call the file in messages.
-        seconds: Limit on the reading itself.
-        memory_bytes: Limit on the memory.
-        max_bytes: Limit on the file.
-        normal: Whether to answer with the normalised circuit of a file, or with all circuits of
-            a result of hpcq's, as they are.
+        name: Name of the file in messages.
+        seconds: Time limit for reading.
+        memory_bytes: Memory limit.
+        max_bytes: Limit on the size of the file.
+        normalised: Whether to answer with the normalised circuit of a file, or with all circuits
+            of a result, as they are.
     """
     answer = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
-    gc.disable()  # a short life that ends in os._exit needs no collector
+    gc.disable()  # a short process that ends in os._exit needs no collector
     with os.fdopen(os.dup(0), "rb") as source:
         os.dup2(null, 0)
         data = source.read(max_bytes + 1)
-    code, reply = _read(data, name, seconds, memory_bytes, max_bytes, normal=normal)
-    signal.setitimer(signal.ITIMER_REAL, 0)  # a parent that is slow to listen is not our delay
+    code, reply = _read(data, name, seconds, memory_bytes, max_bytes, normalised=normalised)
+    signal.setitimer(
+        signal.ITIMER_REAL, 0
+    )  # a parent that reads slowly must not count as slow reading here
     rest = memoryview(reply)
     while rest:
         rest = rest[os.write(answer, rest) :]
@@ -57,9 +62,9 @@ def main(name: str, seconds: float, memory_bytes: int, max_bytes: int, *, normal
 
 
 def _read(
-    data: bytes, name: str, seconds: float, memory_bytes: int, max_bytes: int, *, normal: bool
+    data: bytes, name: str, seconds: float, memory_bytes: int, max_bytes: int, *, normalised: bool
 ) -> tuple[int, bytes]:
-    from qiskit import qpy  # noqa: F401  (before the walls are up)
+    from qiskit import qpy  # noqa: F401  (before the limits apply)
 
     from hpcq.circuits import formats
     from hpcq.circuits.bundle import unpack_contents as unpack
@@ -68,14 +73,15 @@ def _read(
     from hpcq.circuits.qpy import dump
     from hpcq.core.errors import HpcqError, MissingDependencyError
 
-    formats.prepare(data)
-    os.dup2(1, 2)  # up to here the log tells why an import failed; a panic's backtrace is no use
+    formats.import_parser(data)
+    os.dup2(1, 2)  # up to here the log says why an import failed; a panic's backtrace is of no use
     _confine(seconds, memory_bytes)
     try:
         if len(data) > max_bytes:
             return BAD_INPUT, f"{name}: is larger than {max_bytes >> 20} MiB".encode()
-        if not normal:
-            return DONE, dump([formats.parse_stored(own, whose) for whose, own in unpack(data)])
+        if not normalised:
+            stored = [formats.parse_stored(qpy_bytes, label) for label, qpy_bytes in unpack(data)]
+            return DONE, dump(stored)
         circuit, unique_names = formats.parse(data, name)
         del data
         return DONE, dump(normalise(circuit, name, unique_names=unique_names))
@@ -93,7 +99,7 @@ def _read(
 
 
 def _confine(seconds: float, memory_bytes: int) -> None:
-    """Grant time and memory for one file, and no other rights."""
+    """Limit time and memory, and forbid everything but parsing one file."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # kills, even inside compiled code
     signal.setitimer(signal.ITIMER_REAL, seconds)
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -128,7 +134,7 @@ def _mapped_bytes() -> int:
 
 
 class _Guard:
-    """Refuses what reading a circuit never needs."""
+    """An audit hook that forbids what reading a circuit never needs."""
 
     def __init__(self, roots: tuple[str, ...]) -> None:
         self._roots = roots

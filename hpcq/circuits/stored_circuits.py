@@ -1,4 +1,4 @@
-"""Circuits in QPY bytes of unknown origin, such as those of a result file."""
+"""Load circuits from QPY bytes of unknown origin, such as those of a result file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def load_circuits(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
-    """Return circuits in QPY bytes of unknown origin, as they were written.
+    """Return circuits from QPY bytes of unknown origin, as they were written.
 
-    One sandboxed reader reads all that this process has neither written nor read before.
+    One sandboxed reader reads all bytes that this process has neither written nor read before.
 
     Args:
-        contents: For each circuit what to call it in messages, and the bytes.
+        contents: For each circuit its name for messages, and its QPY bytes.
 
     Raises:
-        InputError: They are not one circuit each that can be read without harm.
+        InputError: The bytes are not one circuit each, or not safe to read.
     """
     digests = [hashlib.sha256(data).digest() for _, data in contents]
     unknown: dict[bytes, tuple[str, bytes]] = {}
@@ -30,15 +30,15 @@ def load_circuits(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]
         qpy.check_header(data, name)
         if not qpy.is_trusted(digest):
             unknown.setdefault(digest, (name, data))
-    found = dict(zip(unknown, read_qpys(list(unknown.values())), strict=True)) if unknown else {}
-    for digest in (own for own in unknown if qpy.is_plain(unknown[own][1])):
+    loaded = dict(zip(unknown, read_qpys(list(unknown.values())), strict=True)) if unknown else {}
+    for digest in (d for d, (_, data) in unknown.items() if qpy.is_pickle_free(data)):
         qpy.mark_trusted(digest)
     return [
-        found[digest].copy() if digest in found else qpy.load(data, name)[0]
+        loaded[digest].copy() if digest in loaded else qpy.load(data, name)[0]
         for digest, (name, data) in zip(digests, contents, strict=True)
     ]
 
 
 def load_circuit(data: bytes, name: str) -> QuantumCircuit:
-    """Return the circuit in QPY bytes of unknown origin; see :func:`load_circuits`."""
+    """Return the circuit from QPY bytes of unknown origin; see :func:`load_circuits`."""
     return load_circuits([(name, data)])[0]

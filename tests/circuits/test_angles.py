@@ -16,7 +16,7 @@ from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator, Pauli, Statevector
 
 import hpcq
-from hpcq.circuits.angles import PERIODS, reduced
+from hpcq.circuits.angles import PERIODS, reduce_angle
 from hpcq.circuits.normalise import normalise
 from hpcq.circuits.unitary import nearest_unitary, unitary_error
 from hpcq.cli.main import main
@@ -63,7 +63,7 @@ def on_two_qubits(gate: object) -> QuantumCircuit:
 
 @given(st.floats(-1e15, 1e15), st.sampled_from([1, 2]))
 def test_angles_are_reduced_as_in_rational_arithmetic(angle: float, turns: int) -> None:
-    found = reduced(angle, turns)
+    found = reduce_angle(angle, turns)
     if abs(angle) <= 100:
         assert found == angle
     else:
