@@ -49,7 +49,7 @@ def cut_circuit(
 
     Args:
         circuit: The circuit, or its analysis: unitary gates on one or two qubits.
-        cuts: Cuts at places that the circuit has (:meth:`hpcq.cutting.cuts.Cuts.check`).
+        cuts: Cuts that the circuit has positions for (:meth:`hpcq.cutting.cuts.Cuts.check`).
         labels: For each qubit of the circuit its light cone and its qubit in the original circuit;
             by default cone 0 and the qubit itself.
         share_ancillas: Whether gate ports of one run that belong to different edges share an

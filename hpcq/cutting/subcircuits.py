@@ -1,4 +1,4 @@
-"""A circuit taken apart at its cuts: subcircuits, their ports, and the edges between them."""
+"""Represent a cut circuit: subcircuits, their ports, and the edges between them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Port:
         kind: ``output`` and ``input`` are the two ends of a cut wire, upstream and downstream;
             ``gate`` is one side of a cut gate; ``control`` stands for a qubit of another
             subcircuit that acts here through several gates.
-        wire: The wire of the subcircuit that it sits on, or acts on first.
-        dimension: Range of the index k (and of its bra twin): 2, or 4 for a general gate.
-        shared_with: An earlier gate port of the same run, if there is one: the two apply the same
-            Pauli, so the tensor depends on the sum of their indices only.
+        wire: The wire of the subcircuit on which the port is, or on which it acts first.
+        dimension: Range of the ket index k (and of the bra index l): 2, or 4 for a general gate.
+        shared_with: Number of an earlier gate port of the same run, if there is one: both apply the
+            same Pauli, so the tensor depends only on the sum of their indices.
     """
 
     kind: PortKind
@@ -45,21 +45,21 @@ class Port:
 
     @property
     def ancillas(self) -> int:
-        """Number of those that are not wires of the subcircuit."""
+        """Number of qubits that the port adds to the subcircuit's wires in a simulation."""
         return 0 if self.kind == "output" else self.qubits
 
 
 @dataclass(frozen=True, eq=False)
 class Subcircuit:
-    """One piece of the cut circuit.
+    """A connected piece of the cut circuit.
 
     Attributes:
-        circuit: Its gates on its own wires, with a placeholder gate (``PORT_MARKERS``, the
-            port's number as parameter) wherever a port is.
-        qubits: The qubit of the whole circuit that each wire is a piece of, ascending; a qubit
-            whose wire is cut may appear more than once.
+        circuit: Its gates on its wires, with a placeholder gate (``PORT_MARKERS``, with the port's
+            number as parameter) at each port.
+        qubits: For each wire its qubit in the original circuit, ascending; a qubit whose wire is
+            cut may appear more than once.
         ports: Its ports in the order in which they occur.
-        cone: The light cone that it belongs to; see :mod:`hpcq.cutting.passes.light_cones`.
+        cone: Number of its light cone; see :mod:`hpcq.cutting.passes.light_cones`.
     """
 
     circuit: QuantumCircuit
@@ -73,7 +73,7 @@ class Subcircuit:
 
     @property
     def num_qubits(self) -> int:
-        """Number of wires: the width of the device that runs it."""
+        """Number of wires."""
         return len(self.qubits)
 
     @property
@@ -83,10 +83,10 @@ class Subcircuit:
 
     @property
     def variants(self) -> int:
-        """Number of circuits that a device would run to learn the tensor of one Pauli string.
+        """Number of circuits that a device runs to measure the tensor of one Pauli string.
 
-        An output port is measured in 3 bases, an input port prepared in 4 states; either side of
-        a cut gate of dimension d takes d squared settings.
+        An output port is measured in 3 bases, an input port is prepared in 4 states, and a gate
+        port of dimension d has d squared settings.
         """
         settings = {"output": 3, "input": 4}
         return math.prod(
@@ -97,8 +97,10 @@ class Subcircuit:
 
     @cached_property
     def content(self) -> str:
-        """SHA-256 of gates, wires and ports: equal for subcircuits that do the same."""
-        digest = hashlib.sha256(repr((self.num_qubits, self.ports)).encode())
+        """SHA-256 of gates, wires and ports; equal subcircuits have equal digests."""
+        # Fingerprints in files depend on this text, in which `shared_with` is called `twin`.
+        text = repr((self.num_qubits, self.ports)).replace("shared_with=", "twin=")
+        digest = hashlib.sha256(text.encode())
         wire = {qubit: index for index, qubit in enumerate(self.circuit.qubits)}
         for instruction in self.circuit.data:
             operation = instruction.operation
@@ -109,31 +111,31 @@ class Subcircuit:
 
     @cached_property
     def load(self) -> Load:
-        """How much work its gates are to simulate."""
+        """The work of simulating its gates."""
         return Load.of(self.circuit)
 
     @cached_property
     def open_wires(self) -> dict[int, int]:
-        """Qubit of the whole circuit → wire, for the wires that end where the qubit ends."""
+        """Qubit of the original circuit → wire, for the wires without an output port."""
         closed = {port.wire for port in self.ports if port.kind == "output"}
         return {qubit: wire for wire, qubit in enumerate(self.qubits) if wire not in closed}
 
 
-def _unpickled(circuit: bytes, *rest: Any) -> Subcircuit:
-    return Subcircuit(qpy.load(circuit, "subcircuit")[0], *rest)
+def _unpickled(circuit: bytes, *fields: Any) -> Subcircuit:
+    return Subcircuit(qpy.load(circuit, "subcircuit")[0], *fields)
 
 
 @dataclass(frozen=True)
 class Edge:
-    """A cut, or several that share it: two ports of one index, a weight for each of its values.
+    """A pair of ports that a cut, or several cuts that share ports, join into one index.
 
     Attributes:
-        ends: The two ports as (subcircuit, port); upstream first for a wire, and the control's
-            side first for several gates.
-        weights: ``w_k``; the joined pair of indices (k, l) carries ``w_k conj(w_l)``.
-        sampling_overhead: Its factor gamma squared in a quasi-probability run that cuts every
-            gate for itself.
-        cut: The cut in words.
+        ends: The two ports as (subcircuit, port). For a wire the upstream port comes first, for
+            several gates the port on the side of their run.
+        weights: ``w_k``; the pair of indices (k, l) has the weight ``w_k conj(w_l)``.
+        sampling_overhead: Its factor gamma squared if every gate is cut separately in a
+            quasi-probability run.
+        cut: Description of the cut, for messages.
     """
 
     ends: tuple[tuple[int, int], tuple[int, int]]
@@ -153,10 +155,10 @@ class CutCircuit:
 
     Attributes:
         num_qubits: Qubits of the circuit that was cut.
-        cuts: Where it was cut.
-        subcircuits: The pieces, by their first qubit.
-        edges: One for each cut or set of gates that share one, but for gates that turn out to act
-            on each qubit alone.
+        cuts: The cuts.
+        subcircuits: The subcircuits, sorted by their first qubit.
+        edges: One for each cut, or for each set of gates that share one; none for a cut gate that
+            is a product of one-qubit gates.
     """
 
     num_qubits: int
@@ -166,7 +168,7 @@ class CutCircuit:
 
     @cached_property
     def ends(self) -> tuple[dict[tuple[int, int], int], ...]:
-        """For each subcircuit, the port where each end (edge, 0 or 1) meets it."""
+        """For each subcircuit its ports, by edge and side: (edge, 0 or 1) → port."""
         ends: tuple[dict[tuple[int, int], int], ...] = tuple({} for _ in self.subcircuits)
         for number, edge in enumerate(self.edges):
             for side, (subcircuit, port) in enumerate(edge.ends):
@@ -175,20 +177,20 @@ class CutCircuit:
 
     @property
     def sampling_overhead(self) -> float:
-        """The factor gamma squared of all cuts: how many times more shots a device would need.
+        """Sampling overhead gamma squared of all cuts: by how much more shots a device needs.
 
-        Light cones are run one by one, so it is that of the worst of them.
+        Light cones run one by one, so it is the largest of theirs.
         """
-        return max(math.prod(own) for own in self._overheads)
+        return max(math.prod(factors) for factors in self._overheads)
 
     @property
     def log10_sampling_overhead(self) -> float:
-        """Its decimal logarithm, finite for any number of cuts."""
-        return max(math.fsum(map(math.log10, own)) for own in self._overheads)
+        """Decimal logarithm of the sampling overhead, finite for any number of cuts."""
+        return max(math.fsum(map(math.log10, factors)) for factors in self._overheads)
 
     @cached_property
     def _overheads(self) -> list[list[float]]:
-        """The edges' factors, by light cone."""
+        """The sampling overheads of the edges, by light cone."""
         factors: dict[int, list[float]] = {0: []}
         for edge in self.edges:
             cone = self.subcircuits[edge.ends[0][0]].cone

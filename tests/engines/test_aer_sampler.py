@@ -56,12 +56,12 @@ def tensors_of(
 def some_variants(
     tensor: SampledTensor, *, deferred: bool, each: int = 2
 ) -> list[tuple[Template, np.ndarray]]:
-    """Templates that measure at no gate port and at as many as possible, with a few rows."""
+    """Return the templates that measure the fewest and the most gate ports, with a few rows."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for variant in range(tensor.num_variants):
         groups.setdefault(tensor.measured_ports(tensor.decode(variant)[0]), []).append(variant)
     chosen = {min(groups, key=len), max(groups, key=len)}
-    found = []
+    templates = []
     for measured in sorted(chosen):
         template = tensor.template(measured, deferred=deferred)
         variants = groups[measured]
@@ -69,12 +69,12 @@ def some_variants(
         for variant in variants[:: max(1, len(variants) // each)][:each]:
             angles = tensor.angles(*tensor.decode(variant))
             rows.append([angles[column] for column in template.columns])
-        found.append((template, np.array(rows).reshape(len(rows), len(template.parameters))))
-    return found
+        templates.append((template, np.array(rows).reshape(len(rows), len(template.parameters))))
+    return templates
 
 
 def ideal(template: Template, row: Sequence[float]) -> dict[int, float]:
-    """The exact distribution of a deferred template."""
+    """Return the exact distribution of a template with deferred measurements."""
     values = dict(zip(template.parameters, row, strict=True))
     bound = template.circuit.assign_parameters(values)
     pairs, gates = [], bound.copy_empty_like()
@@ -87,13 +87,13 @@ def ideal(template: Template, row: Sequence[float]) -> dict[int, float]:
     pairs.sort()
     weights = Statevector(gates).probabilities([qubit for _, qubit in pairs])
     return {
-        sum(1 << bit for own, (bit, _) in enumerate(pairs) if place >> own & 1): float(weight)
-        for place, weight in enumerate(weights)
+        sum(1 << bit for i, (bit, _) in enumerate(pairs) if state >> i & 1): float(weight)
+        for state, weight in enumerate(weights)
     }
 
 
 def noisy(circuit: QuantumCircuit, model: NoiseModel) -> dict[int, float]:
-    """The exact distribution of a bound circuit with measurements anywhere."""
+    """Return the exact distribution of a bound circuit with measurements anywhere."""
     width = circuit.num_qubits
     branches = {0: DensityMatrix.from_label("0" * width)}
     for instruction in circuit.data:
@@ -138,7 +138,7 @@ def fits(row: Row, exact: dict[int, float]) -> bool:
     if rest[1] > 1e-9:
         cells.append((rest[0], max(rest[1], 1.0)))
     freedom = max(len(cells) - 1, 1)
-    return sum((seen - e) ** 2 / e for seen, e in cells) < freedom + 5 * np.sqrt(2 * freedom) + 5
+    return sum((count - e) ** 2 / e for count, e in cells) < freedom + 5 * np.sqrt(2 * freedom) + 5
 
 
 def same(left: list[Row], right: list[Row]) -> bool:
@@ -167,10 +167,10 @@ def test_counts_follow_the_ideal_distribution() -> None:
         for template, rows in some_variants(tensor, deferred=True, each=4):
             shots = np.arange(4000, 4000 + 3000 * len(rows), 3000)
             counts = engine.sample(engine.prepare(template), rows, shots, 1)
-            for row, own, number in zip(counts, rows, shots, strict=True):
+            for row, values, number in zip(counts, rows, shots, strict=True):
                 assert row[1].sum() == number
                 assert np.all(np.diff(row[0].astype(np.int64)) > 0)
-                assert fits(row, ideal(template, own))
+                assert fits(row, ideal(template, values))
 
 
 def test_real_and_deferred_measurements_agree() -> None:
@@ -242,8 +242,8 @@ def test_matrices_of_any_order_and_parametric_phases() -> None:
     assert fits(row, ideal(template, [0.7]))
 
 
-@pytest.mark.parametrize("way", [0, 1])
-def test_noise_at_gates_and_deferred_measurements(way: int) -> None:
+@pytest.mark.parametrize("method", [0, 1])
+def test_noise_at_gates_and_deferred_measurements(method: int) -> None:
     """The exact distribution has noise from the real measurements, in the middle of the circuit."""
     model = some_noise()
     engine = AerShots(LIMITS, noise=as_noise(model))
@@ -253,17 +253,17 @@ def test_noise_at_gates_and_deferred_measurements(way: int) -> None:
         template, rows = some_variants(tensor, deferred=False)[-1]
         prepared = engine.prepare(template)
         assert prepared.methods[1].circuit.num_qubits > prepared.methods[0].circuit.num_qubits
-        if way == 0:
+        if method == 0:
             prepared = Prepared(prepared.parameters, prepared.methods[:1])
-        shots = np.full(len(rows), 40000 if way else 3000)
+        shots = np.full(len(rows), 40000 if method else 3000)
         counts = engine.sample(prepared, rows, shots, 5)
         compiled = engine._compiled(template.circuit)
-        for row, own in zip(counts, rows, strict=True):
-            values = dict(zip(template.parameters, own, strict=True))
+        for row, angles in zip(counts, rows, strict=True):
+            values = dict(zip(template.parameters, angles, strict=True))
             exact = noisy(compiled.assign_parameters(values), model)
             assert row[1].sum() == shots[0]
             assert fits(row, exact)
-            if way:
+            if method:
                 assert not fits(row, noisy(compiled.assign_parameters(values), NoiseModel()))
 
 
@@ -285,14 +285,14 @@ def test_single_precision() -> None:
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=True)[-1]
     engine = AerShots(single)
     counts = engine.sample(engine.prepare(template), rows, np.full(len(rows), 9000), 11)
-    assert all(fits(row, ideal(template, own)) for row, own in zip(counts, rows, strict=True))
+    assert all(fits(row, ideal(template, values)) for row, values in zip(counts, rows, strict=True))
     model = some_noise()
     engine = AerShots(single, noise=as_noise(model))
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=False)[-1]
     counts = engine.sample(engine.prepare(template), rows, np.full(len(rows), 9000), 12)
     compiled = engine._compiled(template.circuit)
-    for row, own in zip(counts, rows, strict=True):
-        values = dict(zip(template.parameters, own, strict=True))
+    for row, angles in zip(counts, rows, strict=True):
+        values = dict(zip(template.parameters, angles, strict=True))
         assert fits(row, noisy(compiled.assign_parameters(values), model))
 
 
@@ -338,8 +338,8 @@ def test_noise_of_a_fake_backend_stays_on_its_qubits() -> None:
     counts = engine.sample(prepared, rows, np.full(len(rows), 100000), 8)
     compiled = engine._compiled(template.circuit)
     assert compiled.num_qubits == 5
-    for row, own in zip(counts, rows, strict=True):
-        values = dict(zip(template.parameters, own, strict=True))
+    for row, angles in zip(counts, rows, strict=True):
+        values = dict(zip(template.parameters, angles, strict=True))
         assert fits(row, noisy(compiled.assign_parameters(values), model))
     wide = QuantumCircuit(6, 1)
     wide.measure(0, 0)
@@ -347,7 +347,7 @@ def test_noise_of_a_fake_backend_stays_on_its_qubits() -> None:
         engine.prepare(Template(wide, (), ()))
 
 
-def test_noise_of_coupled_pairs_is_met() -> None:
+def test_couplings_of_noise_are_respected() -> None:
     model = NoiseModel(["sx", "rz", "cx"])
     for pair in ([3, 4], [4, 3], [4, 5], [5, 4]):
         model.add_quantum_error(depolarizing_error(0.1, 2), "cx", pair)

@@ -61,9 +61,9 @@ def test_real_measurements_on_ideal_devices(make: Any) -> None:
         prepared = engine.prepare(template)
         counts = sample(engine, prepared, rows, shots, 2**62 + 1)
         assert same(counts, sample(engine, prepared, rows, shots, 2**62 + 1))
-        for row, own, number in zip(counts, rows, shots, strict=True):
+        for row, values, number in zip(counts, rows, shots, strict=True):
             assert row[1].sum() == number
-            assert fits(row, ideal(reference, own))
+            assert fits(row, ideal(reference, values))
 
 
 def test_noise_of_a_device_and_its_readout() -> None:
@@ -73,8 +73,8 @@ def test_noise_of_a_device_and_its_readout() -> None:
     prepared = engine.prepare(template)
     counts = sample(engine, prepared, rows, np.full(len(rows), 3000), 1)
     model = NoiseModel.from_backend(backend)
-    for row, own in zip(counts, rows, strict=True):
-        values = dict(zip(template.parameters, own, strict=True))
+    for row, angles in zip(counts, rows, strict=True):
+        values = dict(zip(template.parameters, angles, strict=True))
         assert fits(row, noisy(prepared.assign_parameters(values), model))
 
 
@@ -87,7 +87,7 @@ SEEDED = {
 
 
 @pytest.mark.parametrize("make", SEEDED.values(), ids=SEEDED.keys())
-def test_rows_have_randomness_of_their_own(make: Any) -> None:
+def test_rows_are_independent(make: Any) -> None:
     device = make()
     engine = DeviceShots(device, "it")
     p = Parameter("p")
@@ -105,7 +105,7 @@ def test_rows_have_randomness_of_their_own(make: Any) -> None:
     assert getattr(device, "_seed", None) is None
 
 
-def test_parameters_registers_and_bits_keep_their_places() -> None:
+def test_parameters_registers_and_bits_keep_their_order() -> None:
     late, early = Parameter("z"), Parameter("a")
     low, high = ClassicalRegister(2, "low"), ClassicalRegister(38, "high")
     circuit = QuantumCircuit(QuantumRegister(2), low, high)
@@ -154,7 +154,7 @@ class FailingJob:
 
 
 class OneJobSampler(StatevectorSampler):
-    """Fails after it has noted its jobs."""
+    """Record the jobs, then fail."""
 
     jobs: tuple[int, ...] = ()
 
@@ -168,8 +168,8 @@ def test_a_failed_job_is_named_and_was_the_only_one() -> None:
     circuit.measure(0, 0)
     engine = DeviceShots(OneJobSampler(), "machine")
     prepared = engine.prepare(Template(circuit, (), ()))
-    words = "machine failed, job abc123, status ERROR: the fridge is warm"
-    with pytest.raises(EngineError, match=words):
+    message = "machine failed, job abc123, status ERROR: the fridge is warm"
+    with pytest.raises(EngineError, match=message):
         sample(engine, prepared, np.empty((3, 0)), np.array([5, 9, 5]), 1)
     assert OneJobSampler.jobs == (2,)
 
@@ -188,16 +188,16 @@ def test_backends_of_the_runtime() -> None:
     backend = open_backend("fake_manila")
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=False)[-1]
     model = NoiseModel.from_backend(backend)
-    found = []
+    repeats = []
     for device in (backend, runtime.SamplerV2(mode=backend)):
         engine = DeviceShots(device, "manila")
         assert engine.backend is backend
         prepared = engine.prepare(template)
-        found.append(sample(engine, prepared, rows, np.full(len(rows), 2000), 1))
-        for row, own in zip(found[-1], rows, strict=True):
-            values = dict(zip(template.parameters, own, strict=True))
+        repeats.append(sample(engine, prepared, rows, np.full(len(rows), 2000), 1))
+        for row, angles in zip(repeats[-1], rows, strict=True):
+            values = dict(zip(template.parameters, angles, strict=True))
             assert fits(row, noisy(prepared.assign_parameters(values), model))
-    assert same(*found)
+    assert same(*repeats)
 
 
 def test_real_backends_get_one_job_of_the_runtimes_sampler(

@@ -166,14 +166,14 @@ def test_ranks_sharing() -> None:
     ],
 )
 def test_memory_as_nvidia_smi_prints_it(printed: str, mebibytes: int | None) -> None:
-    asked: list[Sequence[str]] = []
+    commands: list[Sequence[str]] = []
 
-    def ask(command: Sequence[str]) -> str:
-        asked.append(command)
+    def run_command(command: Sequence[str]) -> str:
+        commands.append(command)
         return printed
 
-    assert gpu_memory(UUID, ask) == (None if mebibytes is None else mebibytes << 20)
-    assert [" ".join(command) for command in asked] == [
+    assert gpu_memory(UUID, run_command) == (None if mebibytes is None else mebibytes << 20)
+    assert [" ".join(command) for command in commands] == [
         "nvidia-smi --query-gpu=memory.total,memory.free --format=csv,noheader,nounits -i " + UUID
     ]
 
@@ -190,10 +190,10 @@ def test_memory_as_nvidia_smi_prints_it(printed: str, mebibytes: int | None) -> 
     ids=lambda error: type(error).__name__,
 )
 def test_memory_is_unknown_where_nvidia_smi_fails(error: Exception) -> None:
-    def ask(_: Sequence[str]) -> str:
+    def run_command(_: Sequence[str]) -> str:
         raise error
 
-    assert gpu_memory("0", ask) is None
+    assert gpu_memory("0", run_command) is None
 
 
 @pytest.mark.parametrize("gpu", [MIG, OLD_MIG])
@@ -280,7 +280,9 @@ def test_an_aer_linked_with_mpi_is_found_and_refused(tmp_path: Path, library: st
 
 @needs_gcc
 @pytest.mark.parametrize("library", [None, "libmpir.so.23", "libmpix.so", "libsmpi.so.1"])
-def test_a_name_that_is_not_mpi_or_no_link_passes(tmp_path: Path, library: str | None) -> None:
+def test_other_names_and_names_that_are_not_linked_pass(
+    tmp_path: Path, library: str | None
+) -> None:
     package = compiled(tmp_path, library, text="libmpi.so")
     assert b"libmpi.so\0" in next((package / "backends").iterdir()).read_bytes()
     assert not aer_is_mpi_build(package)
@@ -303,12 +305,12 @@ def test_the_library_that_python_would_load_is_read(tmp_path: Path) -> None:
 def test_a_damaged_library_is_no_mpi_build(tmp_path: Path) -> None:
     package = compiled(tmp_path, "libmpi.so.12")
     library = next((package / "backends").iterdir())
-    whole = library.read_bytes()
-    for length in (0, 3, 20, 63, 64, 100, 500, len(whole) // 4, len(whole) // 2):
-        library.write_bytes(whole[:length])
+    content = library.read_bytes()
+    for length in (0, 3, 20, 63, 64, 100, 500, len(content) // 4, len(content) // 2):
+        library.write_bytes(content[:length])
         assert not aer_is_mpi_build(package)
     for damage in (b"\x7fELF\x01\x01", b"\x7fELF\x02\x02", b"\xcf\xfa\xed\xfe\x07\x00"):
-        library.write_bytes(damage + whole[len(damage) :])
+        library.write_bytes(damage + content[len(damage) :])
         assert not aer_is_mpi_build(package)
 
 

@@ -36,10 +36,10 @@ def a_model() -> NoiseModel:
 
 def equal(left: NoiseModel, right: NoiseModel) -> bool:
     def errors(model: NoiseModel) -> dict[tuple[str, tuple[int, ...]], QuantumError]:
-        found = {(name, ()): e for name, e in model._default_quantum_errors.items()}
+        errors = {(name, ()): e for name, e in model._default_quantum_errors.items()}
         for name, local in model._local_quantum_errors.items():
-            found |= {(name, tuple(qubits)): e for qubits, e in local.items()}
-        return found
+            errors |= {(name, tuple(qubits)): e for qubits, e in local.items()}
+        return errors
 
     ours, theirs = errors(left), errors(right)
     return (
@@ -50,7 +50,7 @@ def equal(left: NoiseModel, right: NoiseModel) -> bool:
     )
 
 
-def test_models_travel_and_come_back() -> None:
+def test_models_survive_serialisation() -> None:
     model = a_model()
     noise = as_noise(model)
     back = Noise.from_json(noise.to_json())
@@ -75,7 +75,7 @@ def test_a_file_in_aers_form(tmp_path: Path) -> None:
     assert not read_noise(str(path)).couplings
 
 
-def test_part_of_a_model() -> None:
+def test_a_restricted_model() -> None:
     part = as_noise(a_model()).restricted({1: 0, 0: 2}, {5: 0}, {"sx", "measure"})
     errors = part.to_dict(serializable=True)["errors"]
     assert [(e["operations"], e.get("gate_qubits")) for e in errors] == [
@@ -164,14 +164,14 @@ def test_a_key_that_comes_twice_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", RAW.values(), ids=RAW.keys())
-def test_files_of_another_kind(content: bytes, tmp_path: Path) -> None:
+def test_files_that_are_not_json(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "noise.json"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"\Anoise: .*expected .*JSON.*\Z"):
         read_noise(str(path))
 
 
-def test_paths_that_are_no_file(tmp_path: Path) -> None:
+def test_paths_that_are_not_files(tmp_path: Path) -> None:
     huge = tmp_path / "huge.json"
     with huge.open("wb") as file:
         file.truncate(1 << 30)

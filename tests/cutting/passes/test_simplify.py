@@ -1,4 +1,4 @@
-"""Every pass leaves the asked values alone, and does what it is for."""
+"""Passes keep the expectation values of the terms, and make cuts cheaper."""
 
 from __future__ import annotations
 
@@ -29,27 +29,29 @@ def operator_terms(operator: SparseObservable) -> list:
 
 
 def value_of(reduced: SimplifiedCircuit, operator: SparseObservable) -> float:
-    """The operator's value, each term on its own cone of the reduced circuit."""
-    place = {label: qubit for qubit, label in enumerate(reduced.labels)}
+    """Return the operator's value, each term computed on its light cone."""
+    index = {label: qubit for qubit, label in enumerate(reduced.labels)}
     (observable,) = as_observables([operator], operator.num_qubits)
     total = 0.0
     for term, coefficient in observable.terms:
         cone = reduced.cone_of.get(term, 0)
         letters = ["I"] * len(reduced.labels)
         for qubit, letter in term:
-            letters[place[cone, qubit]] = letter
+            letters[index[cone, qubit]] = letter
         label = SparseObservable("".join(reversed(letters)))
         total += coefficient * uncut_value(reduced.circuit, label)
     return total
 
 
-def ways(circuit: QuantumCircuit, operator: SparseObservable) -> list[SimplifiedCircuit]:
+def simplified_circuits(
+    circuit: QuantumCircuit, operator: SparseObservable
+) -> list[SimplifiedCircuit]:
     simplifier = Simplifier(circuit, operator_terms(operator))
-    apart = simplifier.separate_cones
-    found = [simplifier.unchanged, simplifier.joint_cone]
-    if apart is not None and len(apart.labels) <= 16:
-        found.append(apart)
-    return found
+    separate = simplifier.separate_cones
+    circuits = [simplifier.unchanged, simplifier.joint_cone]
+    if separate is not None and len(separate.labels) <= 16:
+        circuits.append(separate)
+    return circuits
 
 
 @many
@@ -58,23 +60,23 @@ def test_no_pass_changes_a_value(data: st.DataObject) -> None:
     circuit = data.draw(st.one_of(structured(), circuits()))
     operator = data.draw(operators(circuit.num_qubits))
     expected = uncut_value(circuit, operator)
-    for reduced in ways(circuit, operator):
+    for reduced in simplified_circuits(circuit, operator):
         assert value_of(reduced, operator) == pytest.approx(expected, abs=1e-10)
 
 
 @many
 @given(st.data())
-def test_cuts_find_their_places_again(data: st.DataObject) -> None:
+def test_cuts_are_translated_to_the_original_circuit_and_back(data: st.DataObject) -> None:
     circuit = data.draw(st.one_of(structured(), circuits()))
     operator = data.draw(operators(circuit.num_qubits))
-    for reduced in ways(circuit, operator):
+    for reduced in simplified_circuits(circuit, operator):
         cuts = data.draw(cuts_of(reduced.circuit))
-        given_cuts = reduced.to_original(cuts)
-        given_cuts.check(circuit)
-        assert reduced.from_original(given_cuts) == cuts
+        original_cuts = reduced.to_original(cuts)
+        original_cuts.check(circuit)
+        assert reduced.from_original(original_cuts) == cuts
 
 
-def test_swaps_become_names() -> None:
+def test_swaps_are_replaced_by_renamed_wires() -> None:
     circuit = QuantumCircuit(3)
     circuit.ry(0.3, 0)
     circuit.cx(0, 1)
@@ -84,7 +86,7 @@ def test_swaps_become_names() -> None:
     steps, wires, swapped = relabel_swaps(steps_of(circuit), 3)
     assert swapped == 2
     assert CircuitAnalysis(circuit_of(steps, 3)).bits == [1.0, 1.0]
-    assert [wires[place][0] for place in ((0, 1), (0, 2), (1, 1), (2, 2))] == [2, 0, 0, 2]
+    assert [wires[position][0] for position in ((0, 1), (0, 2), (1, 1), (2, 2))] == [2, 0, 0, 2]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_swaps_become_names() -> None:
         ("swap swap", []),
     ],
 )
-def test_rows_on_one_pair_become_one_gate_where_it_is_cheaper(
+def test_a_block_on_one_pair_becomes_one_gate_where_that_is_cheaper(
     gates: str, dimensions: list[int]
 ) -> None:
     circuit = QuantumCircuit(2)
@@ -134,7 +136,7 @@ def test_a_light_cone_is_as_wide_as_the_layers_are_deep() -> None:
     assert cone.qubits == tuple(range(17, 24))
 
 
-def test_terms_get_light_cones_of_their_own_where_that_pays() -> None:
+def test_terms_get_separate_light_cones_where_that_is_cheaper() -> None:
     terms = [((qubit, "Z"),) for qubit in range(40)]
     cones = cones_of_terms(ConeFinder(steps_of(layered(40, 3)), 40), terms)
     assert len(cones) > 1

@@ -32,12 +32,12 @@ def test_slicing_ports_does_not_change_the_tensor(data: st.DataObject) -> None:
     for subcircuit in cut.subcircuits:
         wires = sorted(subcircuit.open_wires.values())
         string = tuple((wire, data.draw(st.sampled_from("XYZ01+-rl"))) for wire in wires)
-        whole = ExactTensor(subcircuit, ((), string))
+        unsliced = ExactTensor(subcircuit, ((), string))
         sliceable = [p for p, port in enumerate(subcircuit.ports) if port.ancillas]
         chosen = data.draw(st.sets(st.sampled_from(sliceable))) if sliceable else ()
-        sliced = replace(whole, sliced=tuple(sorted(chosen)))
+        sliced = replace(unsliced, sliced=tuple(sorted(chosen)))
         assume(sliced.num_branches <= 8 and sliced.shape[1] <= 256)
-        np.testing.assert_allclose(tensor_of(sliced), tensor_of(whole), atol=1e-12)
+        np.testing.assert_allclose(tensor_of(sliced), tensor_of(unsliced), atol=1e-12)
 
 
 MATRICES = {
@@ -54,8 +54,8 @@ MATRICES = {
 }
 
 
-def acted(text: str, states: np.ndarray) -> np.ndarray:
-    """Apply a label to states in the rows, letter by letter."""
+def applied(text: str, states: np.ndarray) -> np.ndarray:
+    """Apply a label, letter by letter, to one state per row."""
     for qubit, letter in enumerate(reversed(text)):
         split = states.reshape(len(states), -1, 2, 1 << qubit)
         states = np.einsum("ij,ahjl->ahil", MATRICES[letter], split).reshape(len(states), -1)
@@ -71,15 +71,17 @@ def test_products_equal_the_operators_matrix(data: st.DataObject) -> None:
     strings = data.draw(
         st.lists(st.text([*MATRICES], min_size=qubits, max_size=qubits), min_size=1, max_size=3)
     )
-    placed = [tuple((q, p) for q, p in enumerate(reversed(text)) if p != "I") for text in strings]
+    pauli_strings = [
+        tuple((q, p) for q, p in enumerate(reversed(text)) if p != "I") for text in strings
+    ]
     ket, bra = (
         rng.normal(size=(rows, 2**qubits)) + 1j * rng.normal(size=(rows, 2**qubits))
         for _ in range(2)
     )
     for left, right in ((ket, bra), (ket, ket)):
-        products = pauli_products(left, right, placed)
+        products = pauli_products(left, right, pauli_strings)
         for text, product in zip(strings, products, strict=True):
-            np.testing.assert_allclose(product, acted(text, left) @ right.conj().T, atol=1e-9)
+            np.testing.assert_allclose(product, applied(text, left) @ right.conj().T, atol=1e-9)
 
 
 def test_products_of_many_blocks() -> None:
@@ -89,11 +91,11 @@ def test_products_of_many_blocks() -> None:
     texts = ["Z" + "I" * 16, "X" + "I" * 15 + "Y", "I" * 16 + "X", "ZZ" + "I" * 14 + "Z", "Y" * 17]
     texts += ["01" * 8 + "1", "+-rl01XYZ" + "I" * 8, "I" * 8 + "+-rl01XYZ", "r" + "X" * 15 + "l"]
     texts += ["1" + "I" * 16, "I" * 16 + "+", "Xl" + "I" * 13 + "-Y", "+" * 17]
-    placed = [tuple((q, p) for q, p in enumerate(reversed(t)) if p != "I") for t in texts]
+    pauli_strings = [tuple((q, p) for q, p in enumerate(reversed(t)) if p != "I") for t in texts]
     for bra in (ket, ket.copy()):
-        products = pauli_products(ket, bra, placed)
+        products = pauli_products(ket, bra, pauli_strings)
         for text, product in zip(texts, products, strict=True):
-            np.testing.assert_allclose(product, acted(text, ket) @ bra.conj().T, atol=1e-7)
+            np.testing.assert_allclose(product, applied(text, ket) @ bra.conj().T, atol=1e-7)
 
 
 def test_pairs_are_the_lower_triangle() -> None:
@@ -103,7 +105,7 @@ def test_pairs_are_the_lower_triangle() -> None:
     assert [_pair(task) for task in range(6)] == [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
 
 
-def test_the_circuit_of_an_uncut_part_is_the_part() -> None:
+def test_the_circuit_of_an_uncut_subcircuit_is_its_circuit() -> None:
     from qiskit import QuantumCircuit
 
     from hpcq.cutting.cuts import Cuts

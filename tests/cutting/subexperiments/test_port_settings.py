@@ -1,4 +1,4 @@
-"""Recipes undo what the settings of a port do."""
+"""Inversion matrices recover the index pairs from the signals of a port's settings."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ KINDS: list[tuple[PortKind, int]] = [
 ]
 
 
-def effects(kind: PortKind, dimension: int, found: PortBasis) -> np.ndarray:
-    """Each reading as a linear function of the index pairs, by linear algebra alone."""
+def signal_matrix(kind: PortKind, dimension: int, basis: PortBasis) -> np.ndarray:
+    """Return each signal as a linear function of the index pairs, by linear algebra alone."""
     rows = []
-    for number, signed in found.signals:
-        setting = found.settings[number]
+    for number, signed in basis.signals:
+        setting = basis.settings[number]
         before = np.array(UGate(*setting.before).to_matrix())
         after = np.array(UGate(*setting.after).to_matrix())
         if kind == "input":
@@ -38,8 +38,8 @@ def effects(kind: PortKind, dimension: int, found: PortBasis) -> np.ndarray:
                 kraus = after @ end @ before
                 parts = np.array([np.trace(PAULIS[p] @ kraus) / 2 for p in PAULI_BASIS])
                 assert np.allclose(parts[dimension:], 0)
-                own = parts[:dimension]
-                row += (-1) ** (bit * signed) * np.outer(own, own.conj()).reshape(-1)
+                vector = parts[:dimension]
+                row += (-1) ** (bit * signed) * np.outer(vector, vector.conj()).reshape(-1)
             rows.append(row)
         else:
             sign = ENDS[0] - ENDS[1] if signed else np.eye(2)
@@ -49,20 +49,22 @@ def effects(kind: PortKind, dimension: int, found: PortBasis) -> np.ndarray:
 
 @pytest.mark.parametrize("lean", [False, True])
 @pytest.mark.parametrize(("kind", "dimension"), KINDS)
-def test_every_recipe_gives_the_index_pairs(kind: PortKind, dimension: int, lean: bool) -> None:
-    found = port_basis(kind, dimension, lean)
-    for inversion in found.inversions:
-        made = inversion @ effects(kind, dimension, found)
-        np.testing.assert_allclose(made, np.eye(dimension**2), atol=1e-12)
+def test_every_inversion_matrix_gives_the_index_pairs(
+    kind: PortKind, dimension: int, lean: bool
+) -> None:
+    basis = port_basis(kind, dimension, lean)
+    for inversion in basis.inversions:
+        product = inversion @ signal_matrix(kind, dimension, basis)
+        np.testing.assert_allclose(product, np.eye(dimension**2), atol=1e-12)
 
 
-def test_three_four_and_five_settings_do_for_a_controlled_gate() -> None:
-    found = port_basis("gate", 2)
-    assert {int(found.used(number).sum()) for number in range(len(found.inversions))} == {3, 4, 5}
+def test_three_four_or_five_settings_suffice_for_a_controlled_gate() -> None:
+    basis = port_basis("gate", 2)
+    assert {int(basis.used(number).sum()) for number in range(len(basis.inversions))} == {3, 4, 5}
     assert len(port_basis("gate", 2, lean=True).settings) == 3
 
 
-def test_the_first_recipe_uses_every_setting() -> None:
+def test_the_first_inversion_matrix_uses_every_setting() -> None:
     for kind, dimension in KINDS:
         for lean in (False, True):
             assert port_basis(kind, dimension, lean).used(0).all()
