@@ -21,7 +21,7 @@ from shots import entangled, linked
 import hpcq
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
 from hpcq.planning.sampling import Budget, Sampling, joint_sampling_of
-from hpcq.reconstruction.estimation.outcome_signals import fewest_shots
+from hpcq.reconstruction.estimation.outcome_signals import min_shots
 
 Report = dict[str, Any]
 Terms = Sequence[tuple[str, Sequence[int], float]]
@@ -72,7 +72,7 @@ class Case:
     def with_shots(self, each: int, kind: str | None = None) -> Case:
         """Return the same with a number of shots for each variant on average."""
         tensors = replace(self, shots=10**9).sampling().sources.tensors
-        return replace(self, shots=each * fewest_shots(tensors), kind=kind or self.kind)
+        return replace(self, shots=each * min_shots(tensors), kind=kind or self.kind)
 
 
 def product(values: Sequence[float]) -> Case:

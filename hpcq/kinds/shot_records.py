@@ -87,5 +87,5 @@ def tensors_of(
     ]
     return tuple(
         None if use is None else own[use][places]
-        for use, places in zip(sampling.sources.uses, sampling.sources.places, strict=True)
+        for use, places in zip(sampling.sources.uses, sampling.sources.string_indices, strict=True)
     )

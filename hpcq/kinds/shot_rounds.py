@@ -17,8 +17,8 @@ from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
 from hpcq.reconstruction.estimation.joint_samples import JointDraws, JointEstimator, JointRound
 from hpcq.reconstruction.estimation.outcome_signals import (
     Inversions,
-    fewest_shots,
     first_inversions,
+    min_shots,
 )
 from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
@@ -69,7 +69,7 @@ class EnumeratedSchedule(BaseSchedule):
         self._estimator = Estimator(sampling.sources, sampling.reconstruction, list(rounds))
         super().__init__(sampling.budget, self._estimator)
         self._tensors = sampling.sources.tensors
-        self._least = fewest_shots(self._tensors)
+        self._least = min_shots(self._tensors)
 
     def next(self) -> PlannedRound | None:
         """Return the next round; None when the budget is spent or the precision reached."""
@@ -83,14 +83,14 @@ class EnumeratedSchedule(BaseSchedule):
             return self._step(weight, inversions, even_allocation(self._needed(inversions), size))
         importance = self._importance()
         if few:
-            found = self._estimator.spreads(inversions, importance)
+            found = self._estimator.variances_per_shot(inversions, importance)
             even = np.concatenate([np.full(len(own), np.sqrt(own).mean() ** 2) for own in found])
             return self._step(
                 size, inversions, neyman_allocation(even, self._needed(inversions), size)
             )
         inversions = self._estimator.choose_inversions(importance)
         needed = self._needed(inversions)
-        spreads = np.concatenate(self._estimator.spreads(inversions, importance))
+        spreads = np.concatenate(self._estimator.variances_per_shot(inversions, importance))
         if self.budget.precision is not None:
             size = max(min(size, self._enough(spreads, importance)), int(needed.sum()))
         return self._step(size, inversions, neyman_allocation(spreads, needed, size))
@@ -215,7 +215,7 @@ class JointSchedule(BaseSchedule):
 
     def next(self) -> PlannedRound | None:
         """Return the next round; None when the budget is spent or the precision reached."""
-        each = max(1, self._estimator.bases)
+        each = max(1, self._estimator.variants_per_sample)
         if self.budget.precision is not None:
             size = self._toward_precision(2 * each, _JOINT_PILOT * each)
             size = min(size, self.largest)
@@ -237,12 +237,12 @@ class JointSchedule(BaseSchedule):
     @property
     def fewest(self) -> int:
         """Fewest shots of a round."""
-        return 2 * max(1, self._estimator.bases)
+        return 2 * max(1, self._estimator.variants_per_sample)
 
     @property
     def largest(self) -> int:
         """Most shots of a round toward a precision: more would repeat the same samples."""
-        return self._most * max(1, self._estimator.bases) * _JOINT_SHOTS
+        return self._most * max(1, self._estimator.variants_per_sample) * _JOINT_SHOTS
 
     def take(self, step: PlannedRound, counts: Sequence[Counts]) -> None:
         """Take in what a round measured."""

@@ -17,11 +17,11 @@ from hpcq.parallel import messages
 from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.reconstruction.estimation import counts
 from hpcq.reconstruction.estimation.variant_batches import (
-    Portion,
     Task,
+    TemplateVariants,
     VariantBatch,
     make_tasks,
-    portions_of,
+    variants_of_task,
 )
 
 
@@ -49,7 +49,7 @@ class ShotTasks:
     def tasks(self, batches: Sequence[VariantBatch]) -> list[Task]:
         """Divide a round into tasks."""
         noisy, whole = self.wanted.noise is not None, self.wanted.backend is not None
-        return make_tasks(self.tensors, batches, noisy=noisy, whole=whole)
+        return make_tasks(self.tensors, batches, noisy=noisy, single_task=whole)
 
     def prepared(
         self, source: int, measured: tuple[int, ...], engine: ShotEngine, *, deferred: bool
@@ -76,7 +76,7 @@ class ShotTasks:
             np.array([sum(piece.seconds for piece in task) for task in tasks]),
             np.uint64,
             payload=lambda place: messages.dumps(
-                (number, place, portions_of(tasks[place], batches))
+                (number, place, variants_of_task(tasks[place], batches))
             ),
             owner=lambda places: sources[places],
             describe=describe,
@@ -107,7 +107,7 @@ class ShotTasks:
         return work
 
     def _run(
-        self, portion: Portion, variants: Sequence[Sequence[int]], engine: ShotEngine
+        self, portion: TemplateVariants, variants: Sequence[Sequence[int]], engine: ShotEngine
     ) -> ShotRequest:
         """Return what the engine is to measure for a portion of a task."""
         source, measured = portion.source, portion.measured

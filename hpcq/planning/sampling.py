@@ -18,7 +18,7 @@ from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.reconstruction.connected_parts import ConnectedParts
 from hpcq.reconstruction.estimation.joint_samples import WeightedPairs
-from hpcq.reconstruction.estimation.outcome_signals import fewest_shots
+from hpcq.reconstruction.estimation.outcome_signals import min_shots
 from hpcq.reconstruction.estimation.sources import Sources
 from hpcq.reconstruction.estimation.variant_batches import Mode
 from hpcq.reconstruction.gradients import Reconstruction
@@ -149,7 +149,7 @@ def sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
         tensors = found.sources.tensors
         if max((tensor.num_variants for tensor in tensors), default=0) > budget.max_variants:
             continue
-        if budget.shots is None or each * fewest_shots(tensors) <= budget.shots:
+        if budget.shots is None or each * min_shots(tensors) <= budget.shots:
             return found
     return joint_sampling_of(problem, budget)
 

@@ -60,9 +60,9 @@ def write_record(record: SamplingRecord, file: h5py.File) -> None:
         else:
             for source, rows in enumerate(measured.rows):
                 round_group[f"sources/{source}/variants"] = rows
-            for part, factors in enumerate(measured.drawn.factors):
+            for part, factors in enumerate(measured.draws.factors):
                 round_group[f"factors/{part}"] = factors
-            for subcircuit, signals in enumerate(measured.drawn.signals):
+            for subcircuit, signals in enumerate(measured.draws.signals):
                 round_group[f"readings/{subcircuit}"] = signals.astype(np.int16)
 
 
@@ -216,7 +216,7 @@ def _write_counts(counts: Counts, group: h5py.Group) -> None:
     group["shots"] = counts.shots
     group["starts"] = counts.starts
     group["outcomes"] = _narrow(counts.outcomes)
-    group["times"] = _narrow(counts.times)
+    group["times"] = _narrow(counts.frequencies)
 
 
 def _read_counts(group: PlainGroup) -> Counts:

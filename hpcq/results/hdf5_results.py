@@ -178,7 +178,7 @@ def _size(result: Result) -> int:
     stages = () if details.unfinished is None else details.unfinished.stages
     return (
         sum(tensors.values())
-        + sum(entry.outcomes.nbytes + entry.times.nbytes for entry in counts)
+        + sum(entry.outcomes.nbytes + entry.frequencies.nbytes for entry in counts)
         + sum(stage.finished.num_bytes + 16 * len(stage.finished) for stage in stages)
     )
 

@@ -70,7 +70,7 @@ class Device:
             rows = []
             for row in np.flatnonzero(batch.shots):
                 variant = np.ravel_multi_index(batch.rows[row].astype(int), tensor.shape)
-                outcomes, chances = exact.of(int(variant))
+                outcomes, chances = exact.of_variant(int(variant))
                 times = rng.multinomial(batch.shots[row], chances / chances.sum())
                 rows.append((int(row), outcomes[times > 0], times[times > 0]))
             found.append(Counts.gather(len(batch.rows), rows))

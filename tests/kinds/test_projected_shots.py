@@ -40,7 +40,7 @@ def test_an_outcome_has_the_sign_of_the_paulis_where_the_projectors_fit() -> Non
     outcomes = np.array(list(expected), dtype=np.uint64)
     found = string_signs(tensor, outcomes, range(len(strings)))
     assert found.tolist() == list(expected.values())
-    assert SignalReader(tensor).coin_variances(0).tolist() == [0, 0.5, 0.25, 1]
+    assert SignalReader(tensor).fair_coin_variances(0).tolist() == [0, 0.5, 0.25, 1]
 
 
 @pytest.mark.parametrize("letters", ["+-", "rl", "01"])

@@ -1,16 +1,15 @@
-"""How much the signals of one shot scatter, and errors drawn from that.
+"""The covariance of the signals of one shot, and errors drawn with that covariance.
 
-A shot of a variant gives a sign for every entry that the variant feeds (see
-:mod:`hpcq.reconstruction.estimation.outcome_signals`), and signs that come from the same shot are
-correlated. What is known of their covariance are the counts of all rounds. A few more shots are
-supposed, of which nothing is known, because outcomes that did not come may be rare but are not
-impossible: with n shots, c_o of them with the outcome o, and x_o its signs, the covariance of one
-shot is
+A shot of a variant gives a sign for every entry of the table that the variant feeds (see
+:mod:`hpcq.reconstruction.estimation.outcome_signals`), and signs of the same shot are correlated.
+Their covariance is estimated from the counts of all rounds and a few pseudo-shots, because outcomes
+that did not occur may be rare but are not impossible. With n shots, c_o of them with the outcome o,
+the signs x_o of that outcome, and a pseudo-shots, the covariance of one shot is
 
     (sum_o c_o (x_o - mean) (x_o - mean)^T + a C) / (n - 1 + a).
 
-C is diagonal and the covariance of fair and independent coins: 1 for signs, less for what
-projectors let through half of the time, and 0 for entries that are always 1.
+C is diagonal, the covariance of fair and independent coins: 1 for signs, less where a projector
+passes half of the shots, and 0 for entries that are always 1.
 """
 
 from __future__ import annotations
@@ -29,43 +28,43 @@ Reals = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 PSEUDO_SHOTS = 4.0
-"""Supposed shots of a variant, the a above.
+"""Pseudo-shots of a variant, the a above.
 
-Where n shots agree, the mean of their signs is off by about a / n at most. Of 0, 1, 2 and 4, the
-last was the only one whose error bars held for means of 0.8 to 0.97 and few shots; elsewhere they
-are alike.
+Where n shots agree, the mean of their signs is off by about a / n at most. Of 0, 1, 2 and 4, only
+4 gave error bars that held for means of 0.8 to 0.97 with few shots; elsewhere they are alike.
 """
 
 _BLOCK_BYTES = 32 << 20
-"""Bytes of the largest arrays: a block's factors, its drawn errors, and its scores at a time."""
+"""Bytes of the largest arrays: the factors of a block, its drawn errors, a batch of its scores."""
 
-_DRAWS = 16
-"""Errors that are drawn together."""
+_DRAWS_PER_BLOCK = 16
+"""Errors that are drawn together, for which a block leaves memory."""
 
-_MAX_REDUCED_RANK = 32
-"""Ranks up to which a factor is made as small as it can be, which takes rank^2 operations."""
+_MAX_QR_RANK = 32
+"""Rank up to which factors are always compressed by QR, in about rank^2 operations for each row or
+column; factors of higher rank only where that leaves less than a quarter of their rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class CovarianceBlock:
-    """The scatter of some variants of one subcircuit, in the same basis, that read the same bits.
+    """Covariances of some variants of one subcircuit that share a basis and read the same bits.
 
     Attributes:
-        variants: Their numbers.
+        variants: Numbers of the variants.
         strings: The strings that they read.
-        columns: The place of each of their signals in the table, shape (variants, signals).
+        columns: Column of the table for each of their signals, shape (variants, signals).
         factors: Matrices F, shape (variants, rank, strings * signals), so that F^T F is the sum
             over the shots of (x - mean) (x - mean)^T.
-        coins: Variance of an entry of a supposed shot, shape (strings * signals,); 0 for those
-            that do not depend on the outcome.
-        shots: The variants' shots.
+        pseudo_variances: Variance of each entry in a pseudo-shot, the diagonal of C, shape
+            (strings * signals,); 0 for entries that do not depend on the outcome.
+        shots: Number of shots of each variant.
     """
 
     variants: Indices
     strings: Indices
     columns: Indices
     factors: Reals
-    coins: Reals
+    pseudo_variances: Reals
     shots: Reals
 
     @property
@@ -73,68 +72,69 @@ class CovarianceBlock:
         """Memory of the factors."""
         return self.factors.nbytes
 
-    def of(self, shares: Reals) -> Reals:
-        """Pick what belongs to these variants and strings from an array of all of them."""
+    def select(self, shares: Reals) -> Reals:
+        """Return the entries of these variants and strings from an array of all of them."""
         return np.asarray(shares[np.ix_(self.variants, self.strings)])
 
     def variances(self, weights: Reals, shares: Reals) -> Reals:
         """Return the variance of one shot's score: the sum of its signs times their weights.
 
         Args:
-            weights: For each score a weight of each entry of the table, shape (scores, strings of
-                the tensor, signals of the tensor).
-            shares: How much each variant contributes to each string, shape (variants of the
-                tensor, strings of the tensor).
+            weights: For each score the weight of each entry of the table, shape (scores, strings
+                of the tensor, signals of the tensor).
+            shares: Weight of each variant's mean in each string, shape (variants of the tensor,
+                strings of the tensor).
 
         Returns:
             Shape (variants, scores).
         """
-        shares = self.of(shares)
-        found = np.empty((len(self.variants), len(weights)))
-        batch = max(1, _BLOCK_BYTES // (8 * self.columns.size * len(self.strings)))
-        for first in range(0, len(weights), batch):
-            some = slice(first, first + batch)
-            # Scores, strings, variants, signals; and then variants, entries, scores.
-            part = weights[some][:, self.strings][:, :, self.columns]
-            part = part * shares.T[None, :, :, None]
-            entries = part.transpose(2, 1, 3, 0).reshape(len(self.variants), -1, len(part))
-            found[:, some] = np.sum((self.factors @ entries) ** 2, axis=1)
-            uncertain = self.coins > 0
-            squares = entries[:, uncertain] ** 2 * self.coins[uncertain, None]
-            found[:, some] += PSEUDO_SHOTS * np.sum(squares, axis=1)
-        return found / self._divisors[:, None]
+        shares = self.select(shares)
+        variances = np.empty((len(self.variants), len(weights)))
+        batch_size = max(1, _BLOCK_BYTES // (8 * self.columns.size * len(self.strings)))
+        for first in range(0, len(weights), batch_size):
+            scores = slice(first, first + batch_size)
+            # Axes: scores, strings, variants, signals; then variants, entries, scores.
+            weighted = weights[scores][:, self.strings][:, :, self.columns]
+            weighted = weighted * shares.T[None, :, :, None]
+            entries = weighted.transpose(2, 1, 3, 0).reshape(len(self.variants), -1, len(weighted))
+            variances[:, scores] = np.sum((self.factors @ entries) ** 2, axis=1)
+            uncertain = self.pseudo_variances > 0
+            squares = entries[:, uncertain] ** 2 * self.pseudo_variances[uncertain, None]
+            variances[:, scores] += PSEUDO_SHOTS * np.sum(squares, axis=1)
+        return variances / self._divisors[:, None]
 
-    def draw(self, number: int, rng: np.random.Generator) -> Reals:
-        """Draw errors of the mean of one shot.
+    def draw(self, num_errors: int, rng: np.random.Generator) -> Reals:
+        """Draw errors with the covariance of one shot.
 
-        Their covariance is that of one shot. They are sums of few random signs and not Gaussian:
-        a product of k Gaussian errors varies by a factor of 3^k in its square, that of signs of
-        which there is one each does not vary at all.
+        They are sums of few random signs and not Gaussian: the square of a product of k Gaussian
+        errors has a relative variance of 3^k - 1, that of a product of k single signs has none.
 
         Args:
-            number: How many errors to draw of every entry.
+            num_errors: How many errors to draw of every entry.
             rng: Source of the signs.
 
         Returns:
-            Shape (number, variants, strings, signals).
+            Shape (num_errors, variants, strings, signals).
         """
         variants, rank, entries = self.factors.shape
-        signs = random_signs((number, variants, 1, rank), rng)
-        found = (signs @ self.factors)[:, :, 0]
-        found += np.sqrt(PSEUDO_SHOTS * self.coins) * random_signs((number, variants, entries), rng)
-        found /= np.sqrt(self._divisors)[:, None]
-        return found.reshape(number, variants, len(self.strings), -1)
+        signs = random_signs((num_errors, variants, 1, rank), rng)
+        errors = (signs @ self.factors)[:, :, 0]
+        errors += np.sqrt(PSEUDO_SHOTS * self.pseudo_variances) * random_signs(
+            (num_errors, variants, entries), rng
+        )
+        errors /= np.sqrt(self._divisors)[:, None]
+        return errors.reshape(num_errors, variants, len(self.strings), -1)
 
     @property
     def _divisors(self) -> Reals:
         return np.maximum(self.shots - 1, 0) + PSEUDO_SHOTS
 
 
-def blocks_of(reader: SignalReader, counts: Sequence[Counts]) -> Iterator[CovarianceBlock]:
-    """Yield the scatter of all variants of a subcircuit that measure anything.
+def covariance_blocks(reader: SignalReader, counts: Sequence[Counts]) -> Iterator[CovarianceBlock]:
+    """Yield the covariances of all variants of a subcircuit that measure anything.
 
     Args:
-        reader: Reads the subcircuit's counts.
+        reader: The reader of the subcircuit's counts.
         counts: The counts of every round.
     """
     groups: dict[tuple[int, ...], list[int]] = {}
@@ -142,44 +142,48 @@ def blocks_of(reader: SignalReader, counts: Sequence[Counts]) -> Iterator[Covari
         basis = reader.tensor.decode(variant)[1]
         masks = reader.entries(variant)[2]
         groups.setdefault((basis, *masks.tolist()), []).append(variant)
-    owners = np.concatenate([np.repeat(np.arange(len(c)), np.diff(c.starts)) for c in counts])
-    outcomes = np.concatenate([c.outcomes for c in counts])
-    times = np.concatenate([c.times for c in counts]).astype(float)
-    order = np.argsort(owners, kind="stable")
-    pooled = _Pooled(
-        outcomes[order],
-        times[order],
-        np.searchsorted(owners[order], np.arange(reader.tensor.num_variants + 1)),
+    variants = np.concatenate(
+        [np.repeat(np.arange(len(one_round)), np.diff(one_round.starts)) for one_round in counts]
     )
-    for variants in groups.values():
-        yield from _split(reader, pooled, np.array(variants, dtype=np.intp))
+    outcomes = np.concatenate([one_round.outcomes for one_round in counts])
+    frequencies = np.concatenate([one_round.frequencies for one_round in counts]).astype(float)
+    by_variant = np.argsort(variants, kind="stable")
+    pooled = _PooledCounts(
+        outcomes[by_variant],
+        frequencies[by_variant],
+        np.searchsorted(variants[by_variant], np.arange(reader.tensor.num_variants + 1)),
+    )
+    for group in groups.values():
+        yield from _split(reader, pooled, np.array(group, dtype=np.intp))
 
 
 @dataclass(frozen=True, eq=False)
-class _Pooled:
-    """Counts of all rounds, in which an outcome of a variant may come several times."""
+class _PooledCounts:
+    """Counts of all rounds, in which an outcome of a variant may be listed several times."""
 
     outcomes: NDArray[np.uint64]
-    times: Reals
+    frequencies: Reals
     starts: Indices
 
 
-def _split(reader: SignalReader, pooled: _Pooled, variants: Indices) -> Iterator[CovarianceBlock]:
-    """Yield blocks of variants that fit into some memory."""
+def _split(
+    reader: SignalReader, pooled: _PooledCounts, variants: Indices
+) -> Iterator[CovarianceBlock]:
+    """Yield blocks of at most ``_BLOCK_BYTES``, halving the variants until they fit."""
     spans = [np.arange(pooled.starts[v], pooled.starts[v + 1]) for v in variants.tolist()]
-    places = np.concatenate(spans)
-    outcomes, column = np.unique(pooled.outcomes[places], return_inverse=True)
+    indices = np.concatenate(spans)
+    outcomes, outcome_indices = np.unique(pooled.outcomes[indices], return_inverse=True)
     strings, columns, _ = reader.entries(int(variants[0]))
     entries = len(strings) * len(columns)
-    each = 8 * entries * max(len(outcomes), _DRAWS)
-    if len(variants) > 1 and len(variants) * each > _BLOCK_BYTES:
+    bytes_per_variant = 8 * entries * max(len(outcomes), _DRAWS_PER_BLOCK)
+    if len(variants) > 1 and len(variants) * bytes_per_variant > _BLOCK_BYTES:
         half = len(variants) // 2
         yield from _split(reader, pooled, variants[:half])
         yield from _split(reader, pooled, variants[half:])
         return
     counts = np.zeros((len(variants), len(outcomes)))
-    row = np.repeat(np.arange(len(variants)), [len(span) for span in spans])
-    np.add.at(counts, (row, column.reshape(-1)), pooled.times[places])
+    rows = np.repeat(np.arange(len(variants)), [len(span) for span in spans])
+    np.add.at(counts, (rows, outcome_indices.reshape(-1)), pooled.frequencies[indices])
     shots = counts.sum(axis=1)
     signs = reader.signs(int(variants[0]), outcomes)
     means = counts @ signs / np.maximum(shots, 1)[:, None]
@@ -188,15 +192,15 @@ def _split(reader: SignalReader, pooled: _Pooled, variants: Indices) -> Iterator
         variants,
         np.array(strings, dtype=np.intp),
         np.stack([reader.entries(v)[1] for v in variants.tolist()]),
-        _reduced(factors),
-        reader.coin_variances(int(variants[0])),
+        _compress(factors),
+        reader.fair_coin_variances(int(variants[0])),
         shots,
     )
 
 
-def _reduced(factors: Reals) -> Reals:
-    """Return factors of the same products F^T F with as few rows as may be, or not many more."""
+def _compress(factors: Reals) -> Reals:
+    """Return factors with the same products F^T F, of fewer rows where a QR is worth its time."""
     rows, entries = factors.shape[1:]
-    if rows == 0 or (min(rows, entries) > _MAX_REDUCED_RANK and rows <= 4 * entries):
+    if rows == 0 or (min(rows, entries) > _MAX_QR_RANK and rows <= 4 * entries):
         return factors
     return np.asarray(np.linalg.qr(factors, mode="r"), dtype=np.float64)

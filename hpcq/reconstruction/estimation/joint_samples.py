@@ -1,11 +1,12 @@
 """Joint samples: variants of all subcircuits drawn together, where there are too many to run all.
 
-Every edge is a sum of pairs of signals, one at either end, with a weight. A joint sample picks a
-pair at every edge, with a probability in proportion to the weight, and so one variant of every
-subcircuit; its value is the product of their signs, times gamma, the sum of the weights' absolute
-values, for every edge. The mean over samples is unbiased (Mitarai and Fujii, New J. Phys. 23,
-023021 (2021)), and its variance at most gamma squared over their number. A variant that is drawn
-more than once is run once, with shots for all.
+Every edge is a weighted sum of pairs of signals, one at either end. A joint sample draws one pair
+for every edge, with probabilities in proportion to the weights' absolute values, and thereby one
+variant of every subcircuit. Its value is the product of the signs of the variants and the pairs,
+times gamma for every edge, the sum of the weights' absolute values. The mean over samples is
+unbiased (Mitarai and Fujii, New J. Phys. 23, 023021 (2021)), and its variance is at most the
+squared product of the gammas over the number of samples. A variant that is drawn more than once is
+run once, with the shots of all its samples.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from hpcq.reconstruction.estimation.counts import Counts
 from hpcq.reconstruction.estimation.joint_means import Indices, Reals, SignMeans, distinct_variants
 from hpcq.reconstruction.estimation.joint_variance import PartEstimate, PartSamples
 from hpcq.reconstruction.estimation.product_variance import (
-    FEWEST_PAIRS,
     MAX_PAIRS,
+    MIN_PAIRS,
     Arrays,
     random_signs,
     variance_of_all_orders,
@@ -37,42 +38,42 @@ from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
 @dataclass(frozen=True, eq=False)
 class WeightedPairs:
-    """The pairs of signals that an edge is a sum of.
+    """The weighted pairs of signals that add up to an edge.
 
     Attributes:
-        weights: Their weights, shape (signals of the first end, signals of the second).
+        weights: Weight of each pair, shape (signals of the first end, signals of the second).
     """
 
     weights: Reals
 
     @classmethod
     def of(cls, edge: Edge, cut: CutCircuit) -> WeightedPairs:
-        """Find the pairs of an edge, by the inversions that make gamma smallest."""
+        """Return the pairs of an edge for the inversions with the smallest gamma."""
         port_bases = [port_basis_of(cut.subcircuits[k].ports[port]) for k, port in edge.ends]
         ket = np.asarray(edge.weights, dtype=complex)
-        both = np.outer(ket, ket.conj()).reshape(-1, 1)
-        ways = [
-            (first.T @ (both * second)).real
+        pair_weights = np.outer(ket, ket.conj()).reshape(-1, 1)
+        candidates = [
+            (first.T @ (pair_weights * second)).real
             for first, second in product(port_bases[0].inversions, port_bases[1].inversions)
         ]
-        return cls(min(ways, key=lambda own: round(float(np.abs(own).sum()), 9)))
+        return cls(min(candidates, key=lambda weights: round(float(np.abs(weights).sum()), 9)))
 
     @property
     def gamma(self) -> float:
         """Sum of the weights' absolute values."""
         return float(np.abs(self.weights).sum())
 
-    def draw(self, samples: int, rng: np.random.Generator) -> tuple[Indices, Indices, Reals]:
-        """Draw pairs.
+    def draw(self, num_samples: int, rng: np.random.Generator) -> tuple[Indices, Indices, Reals]:
+        """Draw pairs with probabilities in proportion to their absolute weights.
 
         Returns:
-            The signals at either end, and the factor gamma with the pair's sign, each of shape
-            (samples,).
+            The signals at the first and at the second end, and the factors: gamma with the sign of
+            the pair's weight. Each has the shape (num_samples,).
         """
         flat = self.weights.reshape(-1)
-        drawn = rng.choice(flat.size, size=samples, p=np.abs(flat) / np.abs(flat).sum())
-        first, second = np.unravel_index(drawn, self.weights.shape)
-        return first, second, self.gamma * np.sign(flat[drawn])
+        indices = rng.choice(flat.size, size=num_samples, p=np.abs(flat) / np.abs(flat).sum())
+        first, second = np.unravel_index(indices, self.weights.shape)
+        return first, second, self.gamma * np.sign(flat[indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ class JointDraws:
 
     Attributes:
         factors: For each part the product of its edges' factors, shape (samples,).
-        signals: For each subcircuit the reading at each port, shape (samples, ports).
+        signals: For each subcircuit the signal at each port, shape (samples, ports).
     """
 
     factors: tuple[Reals, ...]
@@ -90,33 +91,33 @@ class JointDraws:
 
 @dataclass(frozen=True, eq=False)
 class JointRound:
-    """What a round measured.
+    """A measured round of joint samples.
 
     Attributes:
-        weight: Its weight in the average over rounds.
-        drawn: The joint samples.
-        rows: For each source the variants that were run, as batches have them.
-        counts: Their counts.
+        weight: Weight of the round in the average over rounds, not normalised.
+        draws: The joint samples.
+        rows: For each source the variants that were run, as in :class:`VariantBatch`.
+        counts: For each source the counts of these variants.
     """
 
     weight: float
-    drawn: JointDraws
+    draws: JointDraws
     rows: tuple[NDArray[np.int16], ...]
     counts: tuple[Counts, ...]
 
     @property
     def shots(self) -> int:
         """Number of shots of all variants together."""
-        return int(sum(int(own.shots.sum()) for own in self.counts))
+        return int(sum(int(counts.shots.sum()) for counts in self.counts))
 
 
 class JointEstimator:
-    """Draws joint samples, and says what follows from them.
+    """Draws joint samples and estimates the observables from them.
 
     Args:
-        cut: The cut circuit, in which no port has a twin.
-        parts: The terms, taken apart.
-        sources: One for each subcircuit that some term sees.
+        cut: The cut circuit, in which no port shares the settings of another.
+        parts: The terms as products over the connected parts.
+        sources: One source for each subcircuit that some term sees.
         rounds: Rounds that were measured already.
     """
 
@@ -132,8 +133,8 @@ class JointEstimator:
         self.sources = sources
         self.rounds: list[JointRound] = []
         self._estimates = [PartEstimate(len(choices)) for choices in parts.choices]
-        for own in rounds:
-            self.add(own)
+        for measured in rounds:
+            self.add(measured)
 
     @cached_property
     def pairs(self) -> tuple[WeightedPairs, ...]:
@@ -143,73 +144,78 @@ class JointEstimator:
     @property
     def shots(self) -> int:
         """Number of shots of all rounds together."""
-        return sum(own.shots for own in self.rounds)
+        return sum(measured.shots for measured in self.rounds)
 
     @property
-    def bases(self) -> int:
-        """Number of variants of one joint sample."""
+    def variants_per_sample(self) -> int:
+        """Number of variants of one joint sample: the bases of all sources."""
         return sum(len(tensor.bases) for tensor in self.sources.tensors)
 
-    def draw(self, samples: int, rng: np.random.Generator) -> JointDraws:
+    def draw(self, num_samples: int, rng: np.random.Generator) -> JointDraws:
         """Draw joint samples of every part."""
         signals = [
-            np.zeros((samples, len(piece.ports)), dtype=np.intp) for piece in self.cut.subcircuits
+            np.zeros((num_samples, len(subcircuit.ports)), dtype=np.intp)
+            for subcircuit in self.cut.subcircuits
         ]
-        part_of = {k: number for number, own in enumerate(self.parts.groups) for k in own}
-        factors = [np.ones(samples) for _ in self.parts.groups]
+        part_of = {k: number for number, group in enumerate(self.parts.groups) for k in group}
+        factors = [np.ones(num_samples) for _ in self.parts.groups]
         for edge, pairs in zip(self.cut.edges, self.pairs, strict=True):
-            (a, p), (b, q) = edge.ends
-            if a in part_of:
-                signals[a][:, p], signals[b][:, q], factor = pairs.draw(samples, rng)
-                factors[part_of[a]] *= factor
+            (first, first_port), (second, second_port) = edge.ends
+            if first in part_of:
+                signals[first][:, first_port], signals[second][:, second_port], factor = pairs.draw(
+                    num_samples, rng
+                )
+                factors[part_of[first]] *= factor
         return JointDraws(tuple(factors), tuple(signals))
 
-    def batches(self, drawn: JointDraws, shots: int) -> list[VariantBatch]:
-        """Return the distinct variants of joint samples, with shots in proportion to how often.
+    def batches(self, draws: JointDraws, shots: int) -> list[VariantBatch]:
+        """Return the distinct variants of joint samples, with shots in proportion to frequency.
 
         Args:
-            drawn: The samples.
-            shots: Shots of all of them together; at least one for each variant of each sample.
+            draws: The samples.
+            shots: Shots of all variants together; at least one for each variant of each sample.
         """
-        found = []
-        for number, use in enumerate(self.sources.uses):
-            if use is not None:
-                found.append(distinct_variants(self.sources.tensors[use], drawn.signals[number]))
-        total = sum(int(times.sum()) for _, times in found)
+        variants = []
+        for subcircuit, source in enumerate(self.sources.uses):
+            if source is not None:
+                variants.append(
+                    distinct_variants(self.sources.tensors[source], draws.signals[subcircuit])
+                )
+        total = sum(int(frequencies.sum()) for _, frequencies in variants)
         batches = []
-        spent = seen = 0
-        for rows, times in found:
-            # Rounded so that all of them add up to the shots.
-            ends = seen + np.cumsum(times)
-            seen = int(ends[-1]) if len(ends) else seen
-            upto = [shots * end // total for end in ends.tolist()] if total else []
-            own = np.diff([spent, *upto])
-            spent = upto[-1] if upto else spent
-            batches.append(VariantBatch(rows, own.astype(np.int64)))
+        shots_before = samples_before = 0
+        for rows, frequencies in variants:
+            # Differences of rounded cumulative shots, so that all of them add up to ``shots``.
+            ends = samples_before + np.cumsum(frequencies)
+            samples_before = int(ends[-1]) if len(ends) else samples_before
+            cumulative_shots = [shots * end // total for end in ends.tolist()] if total else []
+            variant_shots = np.diff([shots_before, *cumulative_shots])
+            shots_before = cumulative_shots[-1] if cumulative_shots else shots_before
+            batches.append(VariantBatch(rows, variant_shots.astype(np.int64)))
         return batches
 
     def add(self, measured: JointRound) -> None:
-        """Take a round in."""
-        read = {
-            number: SignMeans(
-                self.sources.tensors[use],
-                measured.rows[use],
-                measured.counts[use],
-                measured.drawn.signals[number],
+        """Add a measured round."""
+        sign_means = {
+            subcircuit: SignMeans(
+                self.sources.tensors[source],
+                measured.rows[source],
+                measured.counts[source],
+                measured.draws.signals[subcircuit],
             )
-            for number, use in enumerate(self.sources.uses)
-            if use is not None
+            for subcircuit, source in enumerate(self.sources.uses)
+            if source is not None
         }
-        found = {number: means.values() for number, means in read.items()}
+        string_means = {subcircuit: means.values() for subcircuit, means in sign_means.items()}
         for estimate, group, choices, factors in zip(
             self._estimates,
             self.parts.groups,
             self.parts.choices,
-            measured.drawn.factors,
+            measured.draws.factors,
             strict=True,
         ):
             samples = PartSamples(
-                factors, [read[k] for k in group], [found[k] for k in group], choices
+                factors, [sign_means[k] for k in group], [string_means[k] for k in group], choices
             )
             estimate.add(measured.weight, samples)
         self.rounds.append(measured)
@@ -226,26 +232,26 @@ class JointEstimator:
 
         Args:
             quick: As for :meth:`hpcq.reconstruction.estimation.estimator.Estimator.errors`.
-            cautious: Likewise.
+            cautious: As for that method.
         """
         if not self.shots:
             return np.zeros(self.parts.num_observables)
         factors = [estimate.error_factor for estimate in self._estimates]
 
         def draw_errors(number: int, rng: np.random.Generator) -> list[Reals]:
-            return [random_signs((number, len(own)), rng) @ own for own in factors]
+            return [random_signs((number, len(factor)), rng) @ factor for factor in factors]
 
         variances = variance_of_all_orders(
             self._first_order,
             draw_errors,
             [estimate.values for estimate in self._estimates],
             cautious=cautious,
-            max_pairs=FEWEST_PAIRS if quick else MAX_PAIRS,
+            max_pairs=MIN_PAIRS if quick else MAX_PAIRS,
         )
         return np.sqrt(variances)
 
     def _first_order(self, values: Arrays) -> Reals:
-        """Return every observable's variance by its gradients at some points.
+        """Return the first-order variance of every observable at several points.
 
         Args:
             values: For each part the value of every row at every point, shape (points, rows).
@@ -253,10 +259,10 @@ class JointEstimator:
         observables = np.arange(self.parts.num_observables)
         variances = np.zeros((len(values[0]), len(observables)))
         adjoints = self.parts.adjoints(values, observables)
-        for estimate, (places, adjoint) in zip(self._estimates, adjoints, strict=True):
-            # With one part in each term, the derivatives are the same at every point.
+        for estimate, (indices, adjoint) in zip(self._estimates, adjoints, strict=True):
+            # If each term has only one part, the derivatives are the same at all points.
             distinct = adjoint if np.any(adjoint != adjoint[:1]) else adjoint[:1]
-            if len(places):
-                found = estimate.variances(distinct.reshape(-1, adjoint.shape[-1]))
-                variances[:, places] += found.reshape(len(distinct), -1)
+            if len(indices):
+                part_variances = estimate.variances(distinct.reshape(-1, adjoint.shape[-1]))
+                variances[:, indices] += part_variances.reshape(len(distinct), -1)
         return variances

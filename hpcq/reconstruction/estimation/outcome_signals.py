@@ -1,11 +1,11 @@
 """From counts to a subcircuit's tensor, and from its gradient back to the signals.
 
-A variant's shot gives a sign for every entry that the variant feeds, or 0 where a projector of the
-entry's string says no. The mean of the entries is the table of signals, and inversions turn it into
-the tensor. Backwards, the gradient by the tensor becomes one by the table, and so the weights of
-the signs in one number a shot, the *score* of its outcome; its variance (see
-:mod:`hpcq.reconstruction.estimation.covariance`) is what the shots of that variant add to the
-variance of the observable.
+A shot of a variant gives a sign for every entry of the table that the variant feeds, or 0 where a
+projector of the entry's string rejects the outcome. The table of signals holds the means of these
+signs, and inversions turn it into the tensor. Backwards, inversions turn the gradient by the tensor
+into one by the table. Its entries are the weights of the signs in the *score* of a shot, whose
+variance (see :mod:`hpcq.reconstruction.estimation.covariance`) is what one shot of the variant
+contributes to the variance of the observable.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from hpcq.reconstruction.estimation.counts import Counts, Outcomes
 Reals = NDArray[np.float64]
 Array = NDArray[Any]
 Inversions = tuple[int, ...]
-"""The number of each port's inversion."""
+"""For each port the number of its inversion."""
 
 
 class SignalReader:
-    """Reads the counts of one subcircuit's variants.
+    """Turns the counts of one subcircuit's variants into signals and its tensor.
 
     Args:
         tensor: The subcircuit and its variants.
@@ -38,40 +38,40 @@ class SignalReader:
         self.sizes = tuple(len(port_basis.signals) for port_basis in tensor.port_bases)
         strides = np.cumprod([1, *self.sizes[::-1]])[-2::-1]
         self._strides: list[int] = strides.tolist() if self.sizes else []
-        self._known: dict[int, tuple[list[int], NDArray[np.intp], NDArray[np.uint64]]] = {}
+        self._cached_entries: dict[int, tuple[list[int], NDArray[np.intp], NDArray[np.uint64]]] = {}
 
     @cached_property
     def informative(self) -> NDArray[np.bool_]:
-        """Whether a variant measures anything; the others' signals are exactly 1."""
+        """Whether each variant measures anything; the signals of the others are exactly 1."""
         tensor = self.tensor
         return np.array(
             [tensor.bit_mask(*tensor.decode(v)) != 0 for v in range(tensor.num_variants)]
         )
 
     def used(self, inversions: Inversions) -> NDArray[np.bool_]:
-        """Say which variants inversions need, shape (variants,)."""
+        """Return whether the inversions need each variant, shape (variants,)."""
         used = np.ones(1, dtype=bool)
         for port_basis, inversion in zip(self.tensor.port_bases, inversions, strict=True):
             used = np.kron(used, port_basis.used(inversion))
         return np.repeat(used, len(self.tensor.bases))
 
     def shares(self, shots: NDArray[np.int64] | Reals) -> Reals:
-        """Say with which weight a variant's mean enters an entry that several bases read.
+        """Return the weight of each variant's mean in entries that several bases read.
 
         Args:
-            shots: The variants' shots, shape (variants,).
+            shots: Shots of each variant, shape (variants,).
 
         Returns:
-            Shape (variants, strings); over the bases that read a string they sum to 1.
+            Shape (variants, strings); over the bases that read a string the weights sum to 1.
         """
-        own = np.asarray(shots, dtype=float).reshape(-1, len(self.tensor.bases))
-        own = np.where(own.sum(axis=1, keepdims=True) > 0, own, 1.0)
+        basis_shots = np.asarray(shots, dtype=float).reshape(-1, len(self.tensor.bases))
+        basis_shots = np.where(basis_shots.sum(axis=1, keepdims=True) > 0, basis_shots, 1.0)
         reads = np.zeros((len(self.tensor.bases), len(self.tensor.strings)))
         for basis, strings in enumerate(self.tensor.measured_strings):
             reads[basis, list(strings)] = 1
-        weighted = own[:, :, None] * reads
+        weighted = basis_shots[:, :, None] * reads
         total = weighted.sum(axis=1, keepdims=True)
-        # A string none of whose bases has shots is read with equal weights.
+        # Where no basis of a string has shots, its bases get equal weights.
         weighted = np.where(total > 0, weighted, reads)
         shares: Reals = weighted / weighted.sum(axis=1, keepdims=True)
         return shares.reshape(-1, len(self.tensor.strings))
@@ -80,14 +80,14 @@ class SignalReader:
         """Return the table of signals, shape (strings, signals of each port)."""
         table = np.zeros((len(self.tensor.strings), int(np.prod(self.sizes, dtype=np.int64))))
         shares = self.shares(counts.shots)
-        for variant, sure in enumerate(~self.informative):
+        for variant, is_certain in enumerate(~self.informative):
             strings, columns, masks = self.entries(variant)
-            outcomes, times = counts.of(variant)
-            if sure:
+            outcomes, frequencies = counts.of_variant(variant)
+            if is_certain:
                 means = np.ones((len(strings), len(columns)))
             elif len(outcomes):
-                own, ports = self._signs(outcomes, strings, masks)
-                means = (own * (times / times.sum())[:, None]).T @ ports
+                signs, ports = self._signs(outcomes, strings, masks)
+                means = (signs * (frequencies / frequencies.sum())[:, None]).T @ ports
             else:
                 continue
             table[np.ix_(np.array(strings), columns)] += shares[variant, strings][:, None] * means
@@ -95,97 +95,101 @@ class SignalReader:
 
     def tensor_of(self, table: Reals, inversions: Inversions) -> NDArray[np.complex128]:
         """Turn a table of signals into the tensor, shape (strings, index pairs of each port)."""
-        found = table.astype(complex)
-        for place, (port_basis, inversion) in enumerate(
+        tensor = table.astype(complex)
+        for port, (port_basis, inversion) in enumerate(
             zip(self.tensor.port_bases, inversions, strict=True)
         ):
-            found = _along(found, port_basis.inversions[inversion], 1 + place)
-        return found
+            tensor = _apply_along(tensor, port_basis.inversions[inversion], 1 + port)
+        return tensor
 
     def weights(self, gradient: NDArray[np.complex128], inversions: Inversions) -> Reals:
         """Turn gradients by the tensor into gradients by the table.
 
         Args:
             gradient: Shape (observables, strings, index pairs of each port).
-            inversions: The inversions.
+            inversions: The inversion of each port.
 
         Returns:
             Shape (observables, strings, signals), the signals of all ports as one index.
         """
-        found = gradient
-        for place, (port_basis, inversion) in enumerate(
+        weights = gradient
+        for port, (port_basis, inversion) in enumerate(
             zip(self.tensor.port_bases, inversions, strict=True)
         ):
-            found = _along(found, port_basis.inversions[inversion].T, 2 + place)
-        return np.ascontiguousarray(found.real).reshape(*gradient.shape[:2], -1)
+            weights = _apply_along(weights, port_basis.inversions[inversion].T, 2 + port)
+        return np.ascontiguousarray(weights.real).reshape(*gradient.shape[:2], -1)
 
     def cost(
         self, gradient: Array, inversions: Inversions, importance: Reals, noise: Reals
     ) -> float:
-        """Say how far shots go with some inversions, the less the better; see the estimator.
+        """Return how costly some inversions are: the sum of the variants' standard deviations.
+
+        Entries are taken as independent. By Neyman's allocation, the variance for a given number
+        of shots is proportional to the square of this sum.
 
         Args:
             gradient: As for :meth:`weights`.
-            inversions: The inversions.
-            importance: Weight of each observable, shape (observables,).
+            inversions: The inversion of each port.
+            importance: Weight of each observable's variance, shape (observables,).
             noise: Variance of every entry, shape (strings, signals of each port).
         """
         weights = self.weights(gradient, inversions)
-        found = np.einsum("osr,o->sr", weights**2, importance) * noise.reshape(len(noise), -1)
-        found = found.reshape(noise.shape)
-        for place, port_basis in enumerate(self.tensor.port_bases):
-            belongs = np.zeros((len(port_basis.settings), len(port_basis.signals)))
-            for reading, (setting, _) in enumerate(port_basis.signals):
-                belongs[setting, reading] = 1
-            found = _along(found, belongs, 1 + place)
+        variances = np.einsum("osr,o->sr", weights**2, importance) * noise.reshape(len(noise), -1)
+        variances = variances.reshape(noise.shape)
+        for port, port_basis in enumerate(self.tensor.port_bases):
+            membership = np.zeros((len(port_basis.settings), len(port_basis.signals)))
+            for signal, (setting, _) in enumerate(port_basis.signals):
+                membership[setting, signal] = 1
+            variances = _apply_along(variances, membership, 1 + port)
         shares = self.shares(np.ones(self.tensor.num_variants))
         shares = shares.reshape(-1, len(self.tensor.bases), len(noise))
-        variances = np.einsum("vbs,sv->vb", shares**2, found.reshape(len(noise), -1))
+        variances = np.einsum("vbs,sv->vb", shares**2, variances.reshape(len(noise), -1))
         return float(np.sqrt(variances).sum())
 
     def entries(self, variant: int) -> tuple[list[int], NDArray[np.intp], NDArray[np.uint64]]:
-        """Return the strings that a variant reads, and its signals' places and masks."""
-        if variant in self._known:
-            return self._known[variant]
+        """Return the strings that a variant reads, and the columns and masks of its signals."""
+        if variant in self._cached_entries:
+            return self._cached_entries[variant]
         settings, basis = self.tensor.decode(variant)
-        ways = list(self.tensor.signals(settings))
-        columns = np.array([np.dot(own, self._strides) for _, own in ways], dtype=np.intp)
-        masks = np.array([mask for mask, _ in ways], dtype=np.uint64)
-        found = (list(self.tensor.measured_strings[basis]), columns, masks)
-        self._known[variant] = found
-        return found
+        signals = list(self.tensor.signals(settings))
+        columns = np.array([np.dot(digits, self._strides) for _, digits in signals], dtype=np.intp)
+        masks = np.array([mask for mask, _ in signals], dtype=np.uint64)
+        entries = (list(self.tensor.measured_strings[basis]), columns, masks)
+        self._cached_entries[variant] = entries
+        return entries
 
     def signs(self, variant: int, outcomes: Outcomes) -> Reals:
-        """Return what a shot with each outcome gives for each entry that a variant feeds.
+        """Return the sign that each outcome gives for each entry that a variant feeds.
 
         Args:
             variant: The variant.
             outcomes: The outcomes.
 
         Returns:
-            Shape (outcomes, strings * signals), the strings and signals as :meth:`entries` has
-            them.
+            Shape (outcomes, strings * signals), in the order of :meth:`entries`.
         """
         strings, _, masks = self.entries(variant)
-        own, ports = self._signs(outcomes, strings, masks)
-        return np.asarray((own[:, :, None] * ports[:, None, :]).reshape(len(outcomes), -1))
+        signs, ports = self._signs(outcomes, strings, masks)
+        return np.asarray((signs[:, :, None] * ports[:, None, :]).reshape(len(outcomes), -1))
 
-    def coin_variances(self, variant: int) -> Reals:
-        """Return the variance of each of :meth:`signs` if fair coins made it; 0 for those always 1.
+    def fair_coin_variances(self, variant: int) -> Reals:
+        """Return the variance of each of :meth:`signs` if fair coins gave the outcomes.
 
-        That of a sign is 1. What a projector lets through half of the time has a variance of 1/2 if
-        it is a sign, and of 1/4 if it is 1.
+        It is 1 for a sign and 0 for an entry that is always 1. Where a projector passes half of the
+        shots, it is 1/2 for a sign and 1/4 for an entry that is otherwise 1.
         """
         strings, _, masks = self.entries(variant)
-        signed = (self.tensor.string_masks[strings][:, None] | masks[None, :]) != 0
-        projects = (self.tensor.projector_masks[strings] != 0)[:, None]
-        found = np.where(projects, np.where(signed, 0.5, 0.25), np.where(signed, 1.0, 0.0))
-        return np.asarray(found.reshape(-1))
+        is_signed = (self.tensor.string_masks[strings][:, None] | masks[None, :]) != 0
+        is_projected = (self.tensor.projector_masks[strings] != 0)[:, None]
+        variances = np.where(
+            is_projected, np.where(is_signed, 0.5, 0.25), np.where(is_signed, 1.0, 0.0)
+        )
+        return np.asarray(variances.reshape(-1))
 
     def _signs(
         self, outcomes: Outcomes, strings: list[int], masks: NDArray[np.uint64]
     ) -> tuple[Reals, Reals]:
-        """Return the signs of the strings and of the ports; an entry's is their product."""
+        """Return the signs of the strings and of the ports; an entry's sign is their product."""
         return string_signs(self.tensor, outcomes, strings), parity(outcomes, masks)
 
 
@@ -194,7 +198,7 @@ def string_signs(
 ) -> Reals:
     """Return the sign that each outcome gives to each string, shape (outcomes, strings).
 
-    It is that of the string's Paulis, and 0 where a bit is not the one that a projector asks for.
+    It is the sign of the string's Paulis, or 0 where a projector of the string rejects the outcome.
     """
     signs = parity(outcomes, tensor.string_masks[strings])
     masks = tensor.projector_masks[strings]
@@ -204,22 +208,22 @@ def string_signs(
 
 
 def parity(outcomes: Outcomes, masks: NDArray[np.uint64]) -> Reals:
-    """Return -1 to the number of common bits, shape (outcomes, masks)."""
+    """Return (-1)^(number of common bits), shape (outcomes, masks)."""
     return np.asarray(1.0 - 2.0 * (np.bitwise_count(outcomes[:, None] & masks) & 1))
 
 
-def _along(array: Array, matrix: Array, axis: int) -> Array:
-    """Multiply one axis of an array by a matrix."""
+def _apply_along(array: Array, matrix: Array, axis: int) -> Array:
+    """Multiply an array by a matrix along one axis."""
     return np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
 
 
 def first_inversions(tensor: SampledTensor) -> Inversions:
-    """Return the inversions of a round before which nothing is known."""
+    """Return the inversions of a first round, before anything is known."""
     return tuple(0 for _ in tensor.port_bases)
 
 
-def fewest_shots(tensors: Sequence[SampledTensor]) -> int:
-    """Return the shots of a round with one shot for each variant that measures anything."""
+def min_shots(tensors: Sequence[SampledTensor]) -> int:
+    """Return the fewest shots of a round: one for each variant that is needed and measures."""
     return sum(
         int((reader.used(first_inversions(reader.tensor)) & reader.informative).sum())
         for reader in map(SignalReader, tensors)

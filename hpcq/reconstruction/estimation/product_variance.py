@@ -1,22 +1,22 @@
-r"""The variance of a product of estimates, however large their errors are.
+r"""The variance of a product of estimates to all orders, however large their errors are.
 
 A value is linear in each of several estimates that are independent of each other. To first order
-its variance is ``F(T) = sum_k g_k^T S_k g_k``, with its gradients g_k at the estimates T and their
-covariances S_k. That is far too little where all gradients nearly vanish because several factors
-are nearly zero as measured: then products of errors are what is left.
+its variance is ``F(T) = sum_k g_k^T S_k g_k``, with the gradients g_k at the estimates T and the
+covariances S_k of the estimates. This is far too small where several factors are measured as
+nearly zero: all gradients nearly vanish, and products of errors dominate.
 
-Given what was measured, and with a flat prior, the estimates' true values are spread about T with
-the covariances S_k, and the variance of the value is, exactly and to all orders,
+With a flat prior, the posterior distribution of the true values has mean T and covariances S_k,
+and the posterior variance of the value is, exactly and to all orders,
 
 .. math:: \int_0^1 E\,F(T + \sqrt t\,e)\,dt, \qquad e_k \text{ with mean 0 and covariance } S_k,
 
 because the derivative of ``prod(h_k^2 + t s_k^2)`` by t is ``sum_k s_k^2 prod_{j != k} (h_j^2 +
-t s_j^2)``, and a multilinear function is a sum of such products. From t = 1 to 2 it is the variance
-that a repetition would have, averaged over the true values: a more cautious figure.
+t s_j^2)``, and a multilinear function is a sum of such products. The same integral from t = 1 to 2
+is the sampling variance of a repeated run, averaged over the posterior: a more cautious figure.
 
-The integral is a mean over drawn points. The points' values of t are stratified, and each error is
-taken with both signs, which removes the odd orders; where the first order is all there is, every
-point gives the same.
+The integral is estimated as a mean over drawn points. Their values of t are stratified, and each
+error is taken with both signs (antithetic pairs), which removes the odd orders. Where the first
+order dominates, all points give the same variance.
 """
 
 from __future__ import annotations
@@ -30,20 +30,22 @@ from numpy.typing import NDArray
 Reals = NDArray[np.float64]
 Arrays = Sequence[NDArray[Any]]
 
-FEWEST_PAIRS = 4
-MAX_PAIRS = 128
-"""Pairs of points: 4, and twice as many again and again until the variance is known, or 128.
+MIN_PAIRS = 4
+"""Antithetic pairs of points that are drawn first; then their number doubles until it suffices."""
 
-With 32, the standard error of a product of 8 factors of 3 errors each was 12 percent too small in
-every run, because all runs draw the same signs.
+MAX_PAIRS = 128
+"""Most pairs of points.
+
+With 32, the standard error of a product of 8 factors, each of 3 standard errors, was 12 percent
+too small in every run, because all runs draw the same signs.
 """
 
-_LINEAR = 0.03
-"""Relative range of the points' variances below which 4 pairs are enough."""
+_LINEAR_RANGE = 0.03
+"""Relative range of the pairs' variances below which the first 4 pairs suffice."""
 
-_AGREE = 0.1
-"""Relative difference of two halves of the pairs below which they are enough: the variance is then
-known to about 5 percent."""
+_CONVERGED_DIFFERENCE = 0.1
+"""Relative difference between the two halves of the pairs below which they suffice: the variance is
+then known to about 5 percent."""
 
 
 def variance_of_all_orders(
@@ -59,63 +61,62 @@ def variance_of_all_orders(
     """Return the variance of every observable.
 
     Args:
-        first_order: Returns the first-order variances at some points, shape (points, observables),
-            of arrays whose first axis is the point.
-        draw_errors: Draws a number of errors of all estimates, arrays whose first axis is the
-            error.
+        first_order: Returns the first-order variances at several points, shape (points,
+            observables), from arrays whose first axis is the point.
+        draw_errors: Draws so many errors of all estimates: arrays whose first axis is the error.
         centre: The estimates.
-        cautious: Whether the variance of a repetition is meant, rather than that of the value
-            given what was measured.
+        cautious: Whether to return the variance of a repeated run, averaged over the posterior,
+            rather than the posterior variance of the value.
         max_pairs: Most pairs of points.
-        pairs_at_once: Pairs that are given to ``first_order`` together, which takes memory.
-        seed: Seed of the points, the same whenever the same counts are looked at.
+        pairs_at_once: Pairs that are passed to ``first_order`` together; more take more memory.
+        seed: Seed of the points, so that the same counts always give the same variance.
     """
     rng = np.random.default_rng(seed)
     mean: Reals | None = None
-    pairs, number = 0, min(FEWEST_PAIRS, max_pairs)
+    pairs, number = 0, min(MIN_PAIRS, max_pairs)
     while True:
-        times = (rng.permutation(number) + rng.random(number)) / number + cautious
-        found = np.concatenate(
+        t_values = (rng.permutation(number) + rng.random(number)) / number + cautious
+        variances = np.concatenate(
             [
-                _of_pairs(first_order, draw_errors, centre, some, rng)
-                for some in np.split(times, range(pairs_at_once, number, pairs_at_once))
+                _pair_means(first_order, draw_errors, centre, batch, rng)
+                for batch in np.split(t_values, range(pairs_at_once, number, pairs_at_once))
             ]
         )
-        latest = np.asarray(found.mean(axis=0))
+        latest = np.asarray(variances.mean(axis=0))
         if mean is None:
             mean = latest
-            enough = np.all(np.ptp(found, axis=0) <= _LINEAR * mean)
-        else:  # as many pairs as all before
-            before, mean = mean, (mean + latest) / 2
-            enough = np.all(np.abs(before - latest) <= _AGREE * mean)
+            is_converged = np.all(np.ptp(variances, axis=0) <= _LINEAR_RANGE * mean)
+        else:  # this batch has as many pairs as all earlier ones together
+            previous, mean = mean, (mean + latest) / 2
+            is_converged = np.all(np.abs(previous - latest) <= _CONVERGED_DIFFERENCE * mean)
         pairs += number
         number = pairs
-        if enough or pairs + number > max_pairs:
+        if is_converged or pairs + number > max_pairs:
             return mean
 
 
 def random_signs(shape: tuple[int, ...], rng: np.random.Generator) -> Reals:
-    """Draw 1 and -1, as likely one as the other."""
+    """Draw 1 and -1 with equal probabilities."""
     return np.asarray(rng.integers(0, 2, shape) * 2.0 - 1.0)
 
 
-def _of_pairs(
+def _pair_means(
     first_order: Callable[[Arrays], Reals],
     draw_errors: Callable[[int, np.random.Generator], Arrays],
     centre: Arrays,
-    times: Reals,
+    t_values: Reals,
     rng: np.random.Generator,
 ) -> Reals:
-    """Return the mean of the first-order variances of each pair, shape (pairs, observables)."""
-    errors = draw_errors(len(times), rng)
+    """Return the mean of the two first-order variances of each pair, shape (pairs, observables)."""
+    errors = draw_errors(len(t_values), rng)
     points = [
-        middle[None] + _both_signs(np.sqrt(times), error)
-        for middle, error in zip(centre, errors, strict=True)
+        estimate[None] + _both_signs(np.sqrt(t_values), error)
+        for estimate, error in zip(centre, errors, strict=True)
     ]
-    return np.asarray(first_order(points).reshape(2, len(times), -1).mean(axis=0))
+    return np.asarray(first_order(points).reshape(2, len(t_values), -1).mean(axis=0))
 
 
-def _both_signs(roots: Reals, errors: NDArray[Any]) -> NDArray[Any]:
-    """Return errors times some roots with the one sign, then with the other."""
-    scaled = errors * roots.reshape(-1, *[1] * (errors.ndim - 1))
+def _both_signs(factors: Reals, errors: NDArray[Any]) -> NDArray[Any]:
+    """Return the errors times their factors, first as drawn and then with the opposite sign."""
+    scaled = errors * factors.reshape(-1, *[1] * (errors.ndim - 1))
     return np.concatenate([scaled, -scaled])

@@ -1,8 +1,8 @@
-"""Which subcircuits share shots.
+"""Sources: the distinct subcircuits that are measured, each for one or several subcircuits.
 
-Subcircuits that do the same, and are never multiplied with each other, can be read from the same
-shots; that is so in different light cones. Within a cone each one has shots of its own: the square
-of an estimate is no estimate of the square.
+Equal subcircuits can share shots if their tensors are never multiplied with each other, that is,
+if they belong to different light cones. Within a light cone each has its own shots, because the
+square of an estimate is a biased estimate of the square.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ class Sources:
     """The distinct tensors to sample.
 
     Attributes:
-        tensors: Their variants.
-        uses: For each subcircuit its source; None where no term sees it.
-        places: For each subcircuit the place of each of its strings among its source's.
+        tensors: The variants of each source.
+        uses: For each subcircuit the number of its source; None where no term sees it.
+        string_indices: For each subcircuit the index of each of its strings among those of its
+            source.
     """
 
     tensors: tuple[SampledTensor, ...]
     uses: tuple[int | None, ...]
-    places: tuple[NDArray[np.intp], ...]
+    string_indices: tuple[NDArray[np.intp], ...]
 
     @classmethod
     def of(
         cls,
         cut: CutCircuit,
         terms: TermTable,
-        seen: Collection[int],
+        visible: Collection[int],
         *,
         lean: bool,
         shared: bool = True,
@@ -48,52 +49,54 @@ class Sources:
         Args:
             cut: The cut circuit.
             terms: The observables' terms.
-            seen: The subcircuits that some term sees.
-            lean: Whether their port bases are those with few settings.
+            visible: The subcircuits that some term sees.
+            lean: Whether to use the port bases with few settings.
             shared: Whether equal subcircuits of different light cones share shots.
         """
         numbers: dict[object, int] = {}
-        met: dict[tuple[str, int], int] = {}
+        repeats: dict[tuple[str, int], int] = {}
         subcircuits: list[Subcircuit] = []
         strings: list[dict[PauliString, int]] = []
         uses: list[int | None] = []
-        for number, (subcircuit, asked) in enumerate(
+        for number, (subcircuit, requested) in enumerate(
             zip(cut.subcircuits, terms.strings, strict=True)
         ):
-            if number not in seen:
+            if number not in visible:
                 uses.append(None)
                 continue
-            again = met.get((subcircuit.content, subcircuit.cone), 0)
-            met[subcircuit.content, subcircuit.cone] = again + 1
-            key = (subcircuit.content, again) if shared else number
-            use = numbers.setdefault(key, len(numbers))
-            if use == len(subcircuits):
+            repeat = repeats.get((subcircuit.content, subcircuit.cone), 0)
+            repeats[subcircuit.content, subcircuit.cone] = repeat + 1
+            key = (subcircuit.content, repeat) if shared else number
+            source = numbers.setdefault(key, len(numbers))
+            if source == len(subcircuits):
                 subcircuits.append(subcircuit)
                 strings.append({})
-            for string in asked:
-                strings[use].setdefault(string, len(strings[use]))
-            uses.append(use)
-        places = tuple(
-            np.array([] if use is None else [strings[use][s] for s in asked], dtype=np.intp)
-            for use, asked in zip(uses, terms.strings, strict=True)
+            for string in requested:
+                strings[source].setdefault(string, len(strings[source]))
+            uses.append(source)
+        string_indices = tuple(
+            np.array(
+                [] if source is None else [strings[source][s] for s in requested], dtype=np.intp
+            )
+            for source, requested in zip(uses, terms.strings, strict=True)
         )
         tensors = tuple(
-            SampledTensor(subcircuit, tuple(own), lean)
-            for subcircuit, own in zip(subcircuits, strings, strict=True)
+            SampledTensor(subcircuit, tuple(requested), lean)
+            for subcircuit, requested in zip(subcircuits, strings, strict=True)
         )
-        return cls(tensors, tuple(uses), places)
+        return cls(tensors, tuple(uses), string_indices)
 
-    def spread(
+    def expand(
         self, tensors: Sequence[NDArray[np.complex128]], axis: int = 0
     ) -> list[NDArray[np.complex128]]:
-        """Return every subcircuit's tensor; an empty one where no term sees it.
+        """Return the tensor of every subcircuit; an empty one where no term sees it.
 
         Args:
             tensors: The tensor of every source.
-            axis: The axis of the strings: 0, or 1 where the points come before them.
+            axis: The axis of the strings: 0, or 1 where an axis of points precedes it.
         """
-        nothing = np.empty((1, 0), dtype=complex)
+        empty = np.empty((1, 0), dtype=complex)
         return [
-            nothing if use is None else np.take(tensors[use], places, axis=axis)
-            for use, places in zip(self.uses, self.places, strict=True)
+            empty if source is None else np.take(tensors[source], string_indices, axis=axis)
+            for source, string_indices in zip(self.uses, self.string_indices, strict=True)
         ]

@@ -1,7 +1,7 @@
-"""A round's variants as tasks: which rows of which template, with how many shots.
+"""The variants of a round as tasks: rows of templates, each with a number of shots.
 
-The tasks follow from the round alone, never from clocks or the number of ranks, and each has a seed
-of its own, so that a run repeats bit for bit wherever it is done.
+The tasks follow from the round alone, never from clocks or the number of ranks, and each has its
+own seed, so that a run repeats bit for bit on any machine.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ from hpcq.cutting.subexperiments.device_circuits import SampledTensor, should_de
 Numbers = NDArray[np.int64]
 
 Mode = Literal["enumerated", "joint"]
-"""How variants are chosen: every one is run, or those of all subcircuits are drawn together."""
+"""How variants are chosen: all of them are run, or those of all subcircuits are drawn together."""
 
-_SECONDS_A_ROW = 1e-4
-_SECONDS_A_SHOT = 8e-7
-_SECONDS_A_NOISY_SHOT = 1e-4
-_SECONDS_AN_AMPLITUDE = 1e-9
-_LONGEST = 1.0
-_SHORTEST = 0.02
-_PIECES = 64
-_MAX_PIECES = 20_000
+# A cost model for balancing only: seconds of a usual machine, never measured on the one at hand.
+_SECONDS_PER_ROW = 1e-4
+_SECONDS_PER_SHOT = 8e-7
+_SECONDS_PER_NOISY_SHOT = 1e-4
+_SECONDS_PER_AMPLITUDE = 1e-9
+"""Seconds of one gate per amplitude; above: per row, per shot, and at least per noisy shot."""
+
+_MAX_TASK_SECONDS = 1.0
+"""Predicted seconds of a task, at most. Larger: fewer messages, but ranks finish less evenly."""
+
+_MIN_TASK_SECONDS = 0.02
+"""Predicted seconds below which a task is not divided: its message would cost as much."""
+
+_TARGET_TASKS = 64
+"""Tasks that a short round is divided into, so that several ranks share it."""
+
+_MAX_TASKS = 20_000
+"""Tasks of a round, about, at most: tasks of longer rounds exceed ``_MAX_TASK_SECONDS``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +46,7 @@ class VariantBatch:
 
     Attributes:
         rows: Each variant's settings, then its basis; shape (variants, ports + 1).
-        shots: Their shots, shape (variants,); 0 where a variant is left out.
+        shots: Shots of each variant, shape (variants,); 0 for a variant that is not run.
     """
 
     rows: NDArray[np.int16]
@@ -44,21 +54,21 @@ class VariantBatch:
 
     @classmethod
     def of_all(cls, tensor: SampledTensor, shots: Numbers) -> VariantBatch:
-        """Return the batch of all variants of a source, in their order."""
+        """Return the batch of all variants of a source, in order."""
         rows = np.indices(tensor.shape, dtype=np.int16).reshape(len(tensor.shape), -1).T
         return cls(np.ascontiguousarray(rows), shots)
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
-    """Rows of one template.
+class TemplateRows:
+    """Rows of one template, as numbers into the batch of their source.
 
     Attributes:
-        source: The source.
-        measured: Places of the gate ports that are measured: the template.
+        source: Number of the source.
+        measured: The gate ports that are measured, which identify the template.
         rows: Numbers of the rows in the source's batch.
-        shots: Their shots.
-        seconds: What they are likely to take on a usual machine.
+        shots: Shots of each row.
+        seconds: Predicted seconds of all rows on a usual machine.
     """
 
     source: int
@@ -68,19 +78,19 @@ class Piece:
     seconds: float
 
 
-Task = tuple[Piece, ...]
+Task = tuple[TemplateRows, ...]
 """What one rank runs at a time."""
 
 
 @dataclass(frozen=True, eq=False)
-class Portion:
-    """A piece as the rank that runs it knows it.
+class TemplateVariants:
+    """Rows of one template, as they are sent to the rank that runs them.
 
     Attributes:
-        source: The source.
-        measured: Places of the gate ports that are measured: the template.
+        source: Number of the source.
+        measured: The gate ports that are measured, which identify the template.
         variants: Each variant's settings, then its basis; shape (variants, ports + 1).
-        shots: Their shots.
+        shots: Shots of each variant.
     """
 
     source: int
@@ -90,15 +100,19 @@ class Portion:
 
 
 def make_tasks(
-    tensors: Sequence[SampledTensor], batches: Sequence[VariantBatch], *, noisy: bool, whole: bool
+    tensors: Sequence[SampledTensor],
+    batches: Sequence[VariantBatch],
+    *,
+    noisy: bool,
+    single_task: bool,
 ) -> list[Task]:
     """Divide the batches of all sources into tasks.
 
     Args:
         tensors: The sources.
-        batches: A batch of each of them.
-        noisy: Whether every shot may be a simulation of its own.
-        whole: Whether all of them are one task, for devices with a queue of jobs.
+        batches: The batch of each source.
+        noisy: Whether every shot may need its own simulation.
+        single_task: Whether to make one task of all, as for backends with a queue of jobs.
     """
     groups: list[tuple[int, tuple[int, ...], Numbers, NDArray[np.float64]]] = []
     for source, (tensor, batch) in enumerate(zip(tensors, batches, strict=True)):
@@ -106,91 +120,103 @@ def make_tasks(
         for row in np.flatnonzero(batch.shots).tolist():
             measured = tensor.measured_ports(batch.rows[row, :-1].tolist())
             templates.setdefault(measured, []).append(row)
-        for measured, own in sorted(templates.items()):
-            # Rows with as many shots run together, so they are put side by side.
-            rows = np.array(sorted(own, key=lambda row: (-batch.shots[row], row)))
-            seconds = _seconds(tensor, measured, batch.shots[rows], noisy=noisy)
+        for measured, row_numbers in sorted(templates.items()):
+            # Rows with equal numbers of shots run together, so they are made neighbours.
+            rows = np.array(sorted(row_numbers, key=lambda row: (-batch.shots[row], row)))
+            seconds = _row_seconds(tensor, measured, batch.shots[rows], noisy=noisy)
             groups.append((source, measured, rows, seconds))
     total = sum(float(seconds.sum()) for *_, seconds in groups)
-    longest = max(min(_LONGEST, max(_SHORTEST, total / _PIECES)), total / _MAX_PIECES)
-    if whole:
-        longest = float("inf")
-    pieces = [
-        Piece(source, measured, *piece)
+    max_seconds = max(
+        min(_MAX_TASK_SECONDS, max(_MIN_TASK_SECONDS, total / _TARGET_TASKS)), total / _MAX_TASKS
+    )
+    if single_task:
+        max_seconds = float("inf")
+    parts = [
+        TemplateRows(source, measured, *part)
         for source, measured, rows, seconds in groups
-        for piece in _pieces(rows, batches[source].shots[rows], seconds, longest)
+        for part in _split_rows(rows, batches[source].shots[rows], seconds, max_seconds)
     ]
-    if whole:
-        return [tuple(pieces)] if pieces else []
-    return [(piece,) for piece in pieces]
+    if single_task:
+        return [tuple(parts)] if parts else []
+    return [(part,) for part in parts]
 
 
 def predicted_seconds(tensors: Sequence[SampledTensor], shots: int, rounds: int) -> float:
-    """Predict an ideal run of every variant on one rank of a usual machine.
+    """Predict the seconds of a noiseless run of all variants on one rank of a usual machine.
 
     Args:
         tensors: The sources.
         shots: Shots of all variants together.
         rounds: Number of rounds.
     """
-    once = np.zeros(1, dtype=np.int64)
-    rows = [float(_seconds(t, (), once, noisy=False)[0]) * t.num_variants for t in tensors]
-    return rounds * sum(rows) + shots * _SECONDS_A_SHOT
+    no_shots = np.zeros(1, dtype=np.int64)
+    source_seconds = [
+        float(_row_seconds(t, (), no_shots, noisy=False)[0]) * t.num_variants for t in tensors
+    ]
+    return rounds * sum(source_seconds) + shots * _SECONDS_PER_SHOT
 
 
-def _pieces(
-    rows: Numbers, shots: Numbers, seconds: NDArray[np.float64], longest: float
+def _split_rows(
+    rows: Numbers, shots: Numbers, seconds: NDArray[np.float64], max_seconds: float
 ) -> list[tuple[Numbers, Numbers, float]]:
-    """Divide rows into pieces that take about as long as allowed; a long row into several."""
-    pieces = []
+    """Divide rows into parts of at most ``max_seconds``; a longer row into several parts."""
+    parts = []
     first = 0
     while first < len(rows):
         last, cost = first + 1, float(seconds[first])
-        while last < len(rows) and cost + seconds[last] <= longest:
+        while last < len(rows) and cost + seconds[last] <= max_seconds:
             cost += float(seconds[last])
             last += 1
-        parts = 1
-        if last == first + 1 and cost > longest:
-            parts = int(min(np.ceil(cost / longest), shots[first]))
-        for part in range(parts):
-            # The shots of a divided row add up to all of them.
-            own = shots[first:last] * (part + 1) // parts - shots[first:last] * part // parts
-            pieces.append((rows[first:last], own, cost / parts))
+        num_parts = 1
+        if last == first + 1 and cost > max_seconds:
+            num_parts = int(min(np.ceil(cost / max_seconds), shots[first]))
+        for index in range(num_parts):
+            # Differences of cumulative shares, so that the parts of a row add up to its shots.
+            part_shots = (
+                shots[first:last] * (index + 1) // num_parts
+                - shots[first:last] * index // num_parts
+            )
+            parts.append((rows[first:last], part_shots, cost / num_parts))
         first = last
-    return pieces
+    return parts
 
 
-def _seconds(
+def _row_seconds(
     tensor: SampledTensor, measured: tuple[int, ...], shots: Numbers, *, noisy: bool
 ) -> NDArray[np.float64]:
-    """Return what rows of one template are likely to take on a usual machine."""
+    """Return the predicted seconds of each row of one template on a usual machine."""
     gates = tensor.subcircuit.circuit.size() + len(tensor.ports) + len(tensor.wires)
     width = min(tensor.num_qubits + len(measured), 60)
-    states = gates * 2.0**width * _SECONDS_AN_AMPLITUDE
-    times = [
-        1 if should_defer(measured, own) else own / 2.0 ** len(measured) for own in shots.tolist()
+    state_seconds = gates * 2.0**width * _SECONDS_PER_AMPLITUDE
+    simulations = [
+        1 if should_defer(measured, row_shots) else row_shots / 2.0 ** len(measured)
+        for row_shots in shots.tolist()
     ]
-    ideal = _SECONDS_A_ROW + states * np.array(times) + shots * _SECONDS_A_SHOT
+    ideal_seconds = (
+        _SECONDS_PER_ROW + state_seconds * np.array(simulations) + shots * _SECONDS_PER_SHOT
+    )
     if not noisy:
-        return np.asarray(ideal)
-    matrix = gates * 4.0**width * _SECONDS_AN_AMPLITUDE + shots * _SECONDS_A_SHOT
-    noise = np.minimum(matrix, shots * (_SECONDS_A_NOISY_SHOT + states))
-    return np.asarray(_SECONDS_A_ROW + noise)
+        return np.asarray(ideal_seconds)
+    density_matrix_seconds = gates * 4.0**width * _SECONDS_PER_AMPLITUDE + shots * _SECONDS_PER_SHOT
+    noisy_seconds = np.minimum(
+        density_matrix_seconds, shots * (_SECONDS_PER_NOISY_SHOT + state_seconds)
+    )
+    return np.asarray(_SECONDS_PER_ROW + noisy_seconds)
 
 
-def portions_of(task: Task, batches: Sequence[VariantBatch]) -> list[Portion]:
-    """Return what a rank must know of a task beside the sources.
+def variants_of_task(task: Task, batches: Sequence[VariantBatch]) -> list[TemplateVariants]:
+    """Return the variants of a task: all that a rank needs apart from the sources.
 
     Args:
         task: The task.
-        batches: The round's batches.
+        batches: The batches of the round.
     """
     return [
-        Portion(
-            piece.source,
-            piece.measured,
-            batches[piece.source].rows[piece.rows],
-            piece.shots.astype(np.int64),
+        TemplateVariants(
+            part.source,
+            part.measured,
+            batches[part.source].rows[part.rows],
+            part.shots.astype(np.int64),
         )
-        for piece in task
+        for part in task
     ]

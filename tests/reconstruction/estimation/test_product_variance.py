@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.covariance import CovarianceBlock, blocks_of
+from hpcq.reconstruction.estimation.covariance import CovarianceBlock, covariance_blocks
 from hpcq.reconstruction.estimation.estimator import Estimator
 from hpcq.reconstruction.estimation.outcome_signals import SignalReader
 from hpcq.reconstruction.estimation.product_variance import variance_of_all_orders
@@ -79,7 +79,7 @@ def measured() -> tuple[SignalReader, list[Counts]]:
     for shots in (5, 40):
         rows = []
         for variant in range(tensor.num_variants):
-            outcomes, chances = exact.of(variant)
+            outcomes, chances = exact.of_variant(variant)
             times = rng.multinomial(shots, chances / chances.sum())
             rows.append((variant, outcomes[times > 0], times[times > 0]))
         rounds.append(Counts.gather(tensor.num_variants, rows))
@@ -90,14 +90,14 @@ def covariance_of(
     reader: SignalReader, rounds: list[Counts], variant: int, supposed: float
 ) -> object:
     """Compute the covariance of one shot as its definition says."""
-    parts = [own.of(variant) for own in rounds]
+    parts = [own.of_variant(variant) for own in rounds]
     shots = np.repeat(
         reader.signs(variant, np.concatenate([outcomes for outcomes, _ in parts])),
         np.concatenate([times for _, times in parts]),
         axis=0,
     )
     scatter = (shots - shots.mean(axis=0)).T @ (shots - shots.mean(axis=0))
-    coins = np.diag(reader.coin_variances(variant))
+    coins = np.diag(reader.fair_coin_variances(variant))
     return (scatter + supposed * coins) / (len(shots) - 1 + supposed)
 
 
@@ -110,7 +110,7 @@ def test_the_scatter_of_shots_is_their_covariance(
     tensor = reader.tensor
     weights = rng.normal(size=(3, len(tensor.strings), int(np.prod(reader.sizes))))
     shares = rng.uniform(size=(tensor.num_variants, len(tensor.strings)))
-    for block in blocks_of(reader, rounds):
+    for block in covariance_blocks(reader, rounds):
         found = block.variances(weights, shares)
         for place, variant in enumerate(block.variants.tolist()):
             expected = covariance_of(reader, rounds, variant, 4.0)
@@ -128,7 +128,7 @@ def test_drawn_errors_have_the_covariance_of_a_shot(
     measured: tuple[SignalReader, list[Counts]],
 ) -> None:
     reader, rounds = measured
-    block: CovarianceBlock = next(iter(blocks_of(reader, rounds)))
+    block: CovarianceBlock = next(iter(covariance_blocks(reader, rounds)))
     number = 20_000
     drawn = block.draw(number, np.random.default_rng(3))
     for place, variant in enumerate(block.variants.tolist()[:5]):
@@ -148,7 +148,7 @@ def test_large_groups_of_variants_are_split_into_blocks_of_the_same_scatter(
 
     def variances() -> np.ndarray:
         found = np.zeros(tensor.num_variants)
-        for block in blocks_of(reader, rounds):
+        for block in covariance_blocks(reader, rounds):
             found[block.variants] = block.variances(weights, shares)[:, 0]
         return found
 
@@ -164,12 +164,12 @@ def test_the_error_is_the_deviation_of_values_that_may_be_true(name: str, shots:
     estimator = Estimator(run._estimator.sources, run._estimator.reconstruction, run.rounds)
     number = 3000
     drawn = estimator._draw_errors(number, np.random.default_rng(2))
-    best = estimator._best_tensors()
+    best = estimator._pooled_tensors()
     values = []
     for place in range(number):
         tensors = [middle + error[place] for middle, error in zip(best, drawn, strict=True)]
-        values.append(estimator.reconstruction.values(estimator.sources.spread(tensors)))
+        values.append(estimator.reconstruction.values(estimator.sources.expand(tensors)))
     np.testing.assert_allclose(estimator.errors(), np.std(values, axis=0), rtol=0.15)
-    middle = estimator.reconstruction.values(estimator.sources.spread(best))
+    middle = estimator.reconstruction.values(estimator.sources.expand(best))
     off = np.mean(values, axis=0) - middle
     assert np.all(np.abs(off) < 5 * np.std(values, axis=0) / np.sqrt(number))
