@@ -189,7 +189,9 @@ class Simplifier:
         before = sum(step.is_pair for step in self._without_cones[0].steps)
         visible = len({step.origin for step in pairs})
         if visible < before:
-            effects += (f"light cone: {before - visible} of {before} two-qubit gates dropped",)
+            effects += (
+                f"light cone: {before - visible} of {before} two-qubit gates unseen, dropped",
+            )
         if len(cones) > 1:
             widest = max(len(cone.qubits) for cone in cones)
             effects += (

@@ -1,0 +1,66 @@
+"""Files that version 0.1 wrote at commit 644d7cd are read, and runs go on from them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hpcq
+from hpcq.cli.main import main
+
+DATA = Path(__file__).parent / "data"
+CIRCUIT = str(DATA / "circuit.qasm")
+RUN = ("run", CIRCUIT, "--cut-labels", "AABBCC", "--memory", "1G", "--threads", "1")
+ASKED = ("--observable", "Z0 Z5 + 0.5 X2", "--observable", "Y1")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name in ("exact.h5", "shots.h5"):
+        shutil.copy(DATA / name, tmp_path / name)
+    return tmp_path
+
+
+def test_values_and_details_are_read() -> None:
+    exact, shots = hpcq.load(DATA / "exact.h5"), hpcq.load(DATA / "shots.h5")
+    plan = hpcq.plan(hpcq.read_circuit(CIRCUIT), [ASKED[1], ASKED[3]], cut_labels="AABBCC")
+    np.testing.assert_allclose(
+        exact.expectation_values, hpcq.run(plan).expectation_values, rtol=0, atol=1e-12
+    )
+    assert exact.details is not None
+    assert any(
+        port.shared_with is not None for part in exact.details.subcircuits for port in part.ports
+    )
+    errors = (shots.expectation_values - exact.expectation_values) / shots.standard_errors
+    assert np.abs(errors).max() < 5
+    assert shots.details is not None
+    assert shots.details.record is not None
+    assert sum(r.shots for r in shots.details.record.rounds) == 4000
+
+
+def test_a_complete_run_is_the_same_run(files: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main([*RUN, *ASKED, "-o", str(files / "exact.h5")]) == 0
+    assert "complete already" in capsys.readouterr().err
+    assert (files / "exact.h5").read_bytes() == (DATA / "exact.h5").read_bytes()
+
+
+def test_shots_are_added(files: Path, capsys: pytest.CaptureFixture) -> None:
+    output = files / "shots.h5"
+    assert main([*RUN, *ASKED, "--shots", "4000", "-o", str(output), "--seed", "1"]) == 2
+    assert "seed was 0 and is 1" in capsys.readouterr().err
+    assert main([*RUN, *ASKED, "--shots", "4000", "-o", str(output)]) == 0
+    refined = hpcq.load(output)
+    assert refined.details is not None
+    assert refined.details.record is not None
+    assert sum(r.shots for r in refined.details.record.rounds) == 8000
+
+
+def test_cuts_are_written_as_they_were(tmp_path: Path) -> None:
+    saved = tmp_path / "cuts.json"
+    plan = ("plan", CIRCUIT, "--cut-labels", "AABBCC", "--memory", "1G")
+    assert main([*plan, "--save", str(saved)]) == 0
+    assert json.loads(saved.read_text()) == json.loads((DATA / "cuts.json").read_text())
