@@ -16,7 +16,7 @@ from hpcq.planning.search.gate_ends import EndGraph, end_graphs
 from hpcq.planning.search.lower_bound import lower_bound
 from hpcq.planning.search.objective import Objective, ObjectiveName
 from hpcq.planning.search.portfolio import propose
-from hpcq.planning.search.trials import weigh
+from hpcq.planning.search.trials import evaluate
 
 SEARCH_SECONDS = 3.0
 """About how long to search where nothing else is said."""
@@ -186,7 +186,7 @@ def _graphs(simplified: SimplifiedCircuit) -> list[EndGraph]:
 
 def _is_small(graphs: Sequence[EndGraph], objective: Objective) -> bool:
     """Say whether the whole circuit is so quick that there is nothing to gain."""
-    found = [weigh(graph, objective, [0] * graph.num_ends) for graph in graphs]
+    found = [evaluate(graph, objective, [0] * graph.num_ends) for graph in graphs]
     return all(own.fits for own in found) and sum(own.seconds for own in found) < _SMALL
 
 

@@ -134,13 +134,13 @@ def _simulation_seconds(width: int, load: Load, limits: Limits, speeds: Speeds) 
 
     A state is filled twice: when it is made, and when it is copied out.
     """
-    unfused = power(min(width, _WIDEST_UNFUSED)) * load.gates * speeds.amplitude_gate
-    fused = power(width) * load.passes * speeds.amplitude_pass
+    unfused = power_of_two(min(width, _WIDEST_UNFUSED)) * load.gates * speeds.amplitude_gate
+    fused = power_of_two(width) * load.passes * speeds.amplitude_pass
     return (
         speeds.simulation
         + load.gates * speeds.gate
         + (unfused if width <= _WIDEST_UNFUSED else max(unfused, fused))
-        + power(width) * 2 * limits.amplitude_bytes * speeds.byte
+        + power_of_two(width) * 2 * limits.amplitude_bytes * speeds.byte
     )
 
 
@@ -152,7 +152,7 @@ def _products_seconds(tensor: ExactTensor, diagonal: bool, speeds: Speeds) -> fl
     """
     strings, dimension, _ = tensor.block_shape
     rows = as_float(dimension)
-    amplitudes = power(tensor.simulated_qubits)
+    amplitudes = power_of_two(tensor.simulated_qubits)
     flops = 8.0 * rows * amplitudes
     if diagonal and rows > _HALVED_ABOVE:
         flops /= 2
@@ -241,7 +241,7 @@ def uncut_mps_seconds(circuit: QuantumCircuit, gates: WeightedGates, speeds: Spe
     return seconds
 
 
-def power(bits: float) -> float:
+def power_of_two(bits: float) -> float:
     """Two to a power, and ever larger, though no longer so fast, where that would overflow."""
     if bits < _STEEP:
         return float(2.0**bits)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hpcq.core import errors
 from hpcq.core.errors import HpcqError
 from hpcq.parallel.worker import here
-from hpcq.planning.search.search_tasks import MARK, take_part
+from hpcq.planning.search.search_tasks import SEARCH_COMMAND, join_search
 from hpcq.results.result import Result
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def from_rank_0(farm: Farm, make: Callable[[], T]) -> T | None:
     HpcqError, every rank raises the same error.
     """
     if farm.rank > 0:
-        while (refusal := farm.share(b"")).startswith(MARK):
-            take_part(farm)
+        while (refusal := farm.share(b"")).startswith(SEARCH_COMMAND):
+            join_search(farm)
         if refusal:
             raise _decode_error(json.loads(refusal))
         return None

@@ -1,4 +1,4 @@
-"""Improve a partition by moving ends, pieces of wires and whole wires between its parts.
+"""Improve a partition by moving gate ends, alone or with their wires, between its parts.
 
 Simulated annealing (Kirkpatrick, Gelatt and Vecchi, Science 220, 671 (1983); for partitions with a
 penalty in place of a hard limit: Johnson et al., Operations Research 37, 865 (1989)).
@@ -11,61 +11,68 @@ import random
 
 from hpcq.planning.search.partition import Partition
 
-_NEW_PART = 0.02
-_COLD = 1e-3
+_NEW_PART_PROBABILITY = 0.02
+"""Probability of trying an empty part for an end whose neighbours are all in its part. Larger: more
+parts are tried, but most of these moves are rejected."""
+
+_FINAL_TEMPERATURE = 1e-3
+"""Temperature of the last step, in bits: moves that cost a hundredth of a bit are then rejected."""
 
 
-def anneal(partition: Partition, steps: int, rng: random.Random, hot: float) -> list[int]:
-    """Anneal a partition.
+def anneal(
+    partition: Partition, steps: int, rng: random.Random, initial_temperature: float
+) -> list[int]:
+    """Anneal a partition and return the best labels met.
 
     Args:
-        partition: Where to start; it is changed.
-        steps: Number of ends that may be moved, which is what the work is in proportion to.
-        rng: Source of all choices.
-        hot: Temperature to start with, in bits.
+        partition: The partition to start from; changed in place.
+        steps: Amount of work: every proposal counts one step, and two more for each end it moves.
+        rng: Generator of all random choices.
+        initial_temperature: Temperature of the first step, in bits.
 
     Returns:
-        The best labels seen that fit, or the best of all if none did.
+        The labels of least energy that fit, or the labels of least energy if none fit.
     """
     best = (not partition.fits, partition.energy)
     best_labels = list(partition.labels)
     energy = partition.energy
-    ends = partition.graph.num_ends
-    done = 0
-    while done < steps:
-        done += 1
-        end = rng.randrange(ends)
-        targets = partition.neighbours(end)
+    num_ends = partition.graph.num_ends
+    steps_done = 0
+    while steps_done < steps:
+        steps_done += 1
+        end = rng.randrange(num_ends)
+        targets = partition.neighbouring_parts(end)
         if not targets:
-            empty = partition.empty if rng.random() < _NEW_PART else []
+            empty = partition.empty_parts if rng.random() < _NEW_PART_PROBABILITY else []
             if not empty:
                 continue
             target = rng.choice(empty)
         else:
             target = rng.choice(targets)
-        moving = _extent(partition, end, rng)
-        home = partition.labels[end]
+        moving = _choose_moving(partition, end, rng)
+        source = partition.labels[end]
         partition.move(moving, target)
-        done += 2 * len(moving)
-        temperature = hot * (_COLD / hot) ** (done / steps)
+        steps_done += 2 * len(moving)
+        cooling = (_FINAL_TEMPERATURE / initial_temperature) ** (steps_done / steps)
+        temperature = initial_temperature * cooling
         change = partition.energy - energy
         if change <= 0 or rng.random() < math.exp(-change / temperature):
             energy = partition.energy
-            found = (not partition.fits, energy)
-            if found < best:
-                best, best_labels = found, list(partition.labels)
+            candidate = (not partition.fits, energy)
+            if candidate < best:
+                best, best_labels = candidate, list(partition.labels)
         else:
-            partition.move(moving, home)
+            partition.move(moving, source)
     return best_labels
 
 
-def _extent(partition: Partition, end: int, rng: random.Random) -> list[int]:
-    """Choose what moves with an end: nothing, or its part's wire before it, behind it, or both."""
-    before, behind = partition.interval(end)
+def _choose_moving(partition: Partition, end: int, rng: random.Random) -> list[int]:
+    """Return an end and what moves with it: nothing, or its part's wire before or after it."""
+    before, after = partition.interval(end)
     choice = rng.randrange(4)
     moving = [end]
     if choice & 1:
         moving += before
     if choice & 2:
-        moving += behind
+        moving += after
     return moving

@@ -1,17 +1,19 @@
-"""The contraction of the parts, in an order that stays while the parts change.
+"""The cost of contracting the parts, along a path that stays fixed while the parts change.
 
-Each node of the tree stands for the parts below it; its legs are the bits between these and all
-others. Contracting two nodes takes ``8 * 4^b`` operations, b the bits of all bonds of the two.
+Each node of the tree stands for the parts below it; its legs are the bits of the bonds between
+these and all other parts. Contracting two nodes takes ``8 * 4^b`` floating-point operations, where
+b is the bits of all bonds of the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hpcq.planning.cost import power
+from hpcq.planning.cost import power_of_two
 from hpcq.reconstruction.network import contraction_path
 
-_BYTES = 16
+_COMPLEX_BYTES = 16
+"""Bytes of one complex128 number."""
 
 
 class ContractionTree:
@@ -20,7 +22,7 @@ class ContractionTree:
     Args:
         labels: The parts.
         bonds: The bits between each pair of parts.
-        empty: Parts without ends as yet; they come last.
+        empty: Parts that have no ends yet; they are contracted last.
     """
 
     def __init__(
@@ -31,31 +33,31 @@ class ContractionTree:
     ) -> None:
         self._leaf = {label: leaf for leaf, label in enumerate((*labels, *empty))}
         sizes = {(self._leaf[a], self._leaf[b]): 4**bits for (a, b), bits in bonds.items() if bits}
-        leaves, full = len(self._leaf), len(labels)
-        shift = leaves - full
+        num_leaves, num_nonempty = len(self._leaf), len(labels)
+        shift = num_leaves - num_nonempty
         path = [
-            (a + shift * (a >= full), b + shift * (b >= full))
-            for a, b in contraction_path(full, sizes)
+            (a + shift * (a >= num_nonempty), b + shift * (b >= num_nonempty))
+            for a, b in contraction_path(num_nonempty, sizes)
         ]
-        for leaf in range(full, leaves):
-            path.append((leaf, leaves + len(path) - 1 if path else leaf - 1))
-        count = leaves + len(path)
-        self._parent = [-1] * count
-        self._children: list[tuple[int, int]] = [(-1, -1)] * count
-        self._legs = [0] * count
-        self._flops = [0.0] * count
-        self._entries = [0.0] * count
-        for node, (left, right) in enumerate(path, leaves):
+        for leaf in range(num_nonempty, num_leaves):
+            path.append((leaf, num_leaves + len(path) - 1 if path else leaf - 1))
+        num_nodes = num_leaves + len(path)
+        self._parent = [-1] * num_nodes
+        self._children: list[tuple[int, int]] = [(-1, -1)] * num_nodes
+        self._legs = [0] * num_nodes
+        self._flops = [0.0] * num_nodes
+        self._entries = [0.0] * num_nodes
+        for node, (left, right) in enumerate(path, num_leaves):
             self._parent[left] = self._parent[right] = node
             self._children[node] = (left, right)
-        self._depth = [0] * count
-        for node in reversed(range(count)):
+        self._depth = [0] * num_nodes
+        for node in reversed(range(num_nodes)):
             if self._parent[node] >= 0:
                 self._depth[node] = self._depth[self._parent[node]] + 1
         self._dirty: set[int] = set()
         for (a, b), bits in bonds.items():
-            self.change(a, b, bits)
-        self.settle()
+            self.add_bits(a, b, bits)
+        self.update()
 
     @property
     def flops(self) -> float:
@@ -64,11 +66,11 @@ class ContractionTree:
 
     @property
     def bytes(self) -> float:
-        """Bytes of all tensors of one contraction, up and down."""
-        return _BYTES * 2 * sum(self._entries)
+        """Bytes of the tensors at all nodes, once on the way up and once on the way down."""
+        return _COMPLEX_BYTES * 2 * sum(self._entries)
 
-    def change(self, a: int, b: int, bits: int) -> None:
-        """Add bits to the bond of two parts."""
+    def add_bits(self, a: int, b: int, bits: int) -> None:
+        """Add bits to the bond between two parts; takes effect at the next :meth:`update`."""
         left, right = self._leaf[a], self._leaf[b]
         depth, parent, legs, dirty = self._depth, self._parent, self._legs, self._dirty
         while left != right:
@@ -78,16 +80,17 @@ class ContractionTree:
             dirty.add(left)
             left = parent[left]
 
-    def settle(self) -> None:
-        """Work out the operations of the nodes whose legs have changed."""
+    def update(self) -> None:
+        """Recompute the cost of the nodes whose legs have changed."""
         legs = self._legs
         for node in self._dirty:
-            self._entries[node] = power(2 * legs[node]) if legs[node] else 0.0
-        # Whatever has legs has a parent.
+            self._entries[node] = power_of_two(2 * legs[node]) if legs[node] else 0.0
+        # A node with legs is not the root, so it has a parent.
         for node in self._dirty | {self._parent[node] for node in self._dirty}:
             left, right = self._children[node]
             if left >= 0:
-                # Every bond of the three is a leg of two of them.
+                # Every bond of these three nodes is a leg of two of them, so the sum counts each
+                # bond twice: it is the exponent of 2 in 4^b.
                 bits = legs[left] + legs[right] + legs[node]
-                self._flops[node] = power(bits) if bits else 0.0
+                self._flops[node] = power_of_two(bits) if bits else 0.0
         self._dirty.clear()

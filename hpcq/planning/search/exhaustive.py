@@ -1,50 +1,53 @@
-"""Every way to cut a small circuit."""
+"""Enumerate all ways to cut a small circuit."""
 
 from __future__ import annotations
 
 from hpcq.planning.search.gate_ends import EndGraph
 
-_MAX_PLACES = 15
+_MAX_POSITIONS = 15
+"""Gates and wire positions that could be cut, beyond which cuts are not enumerated: up to
+2^15 = 32768 sets of cuts."""
 
 
 def all_partitions(graph: EndGraph, width: int) -> list[list[int]] | None:
-    """Return the labels of every cut circuit that is narrow enough.
+    """Return the labels of every partition whose parts are narrow enough.
 
-    Only cuts that separate what they cut are looked at: any other would join two ports of one
-    subcircuit, for nothing. Joining makes parts wider, never narrower, so whatever is too wide
-    already is not followed further.
+    Only cuts between different parts count: any other would join two ports of one subcircuit, at a
+    cost and for no gain. Joining parts never makes them narrower, so a branch of the enumeration
+    ends where a part is too wide.
 
     Args:
-        graph: The ends.
-        width: The most wires of a subcircuit.
+        graph: The gate ends.
+        width: Maximum number of wires of a part.
 
     Returns:
-        Labels of the ends; None if there are too many places to cut at.
+        Labels of the ends, one list for each partition; None if there are too many gates and wire
+        positions to enumerate.
     """
-    places = [(2 * gate, 2 * gate + 1) for gate, bits in enumerate(graph.bits) if bits]
-    places += [(before, end) for end, before in enumerate(graph.before) if before >= 0]
-    if len(places) > _MAX_PLACES:
+    pairs = [(2 * gate, 2 * gate + 1) for gate, bits in enumerate(graph.bits) if bits]
+    pairs += [(before, end) for end, before in enumerate(graph.before) if before >= 0]
+    if len(pairs) > _MAX_POSITIONS:
         return None
     labels = list(range(graph.num_ends))
     for gate, bits in enumerate(graph.bits):
         if not bits:
             labels[2 * gate + 1] = 2 * gate
-    found: list[list[int]] = []
+    partitions: list[list[int]] = []
 
-    def decide(place: int, labels: list[int]) -> None:
-        if place == len(places):
-            found.append(labels)
+    def decide(index: int, labels: list[int]) -> None:
+        if index == len(pairs):
+            partitions.append(labels)
             return
-        a, b = places[place]
+        a, b = pairs[index]
         joined = _joined(labels, a, b)
-        separate = all(joined[x] != joined[y] for x, y in places[:place] if labels[x] != labels[y])
+        separate = all(joined[x] != joined[y] for x, y in pairs[:index] if labels[x] != labels[y])
         if separate and _width(graph, joined, joined[a]) <= width:
-            decide(place + 1, joined)
+            decide(index + 1, joined)
         if labels[a] != labels[b]:
-            decide(place + 1, labels)
+            decide(index + 1, labels)
 
     decide(0, labels)
-    return found
+    return partitions
 
 
 def _joined(labels: list[int], a: int, b: int) -> list[int]:

@@ -1,7 +1,8 @@
-"""The graph that is partitioned: its nodes are the ends of two-qubit gates on their wires.
+"""The graph that is partitioned, whose nodes are the ends of two-qubit gates on their wires.
 
 An edge joins the two ends of a gate, and two ends that follow each other on a wire. A partition of
-the nodes is a cut circuit: gates between parts are cut as gates, wires between parts as wires.
+the nodes is a cut circuit: a gate whose ends lie in two parts is cut as a gate, a wire between two
+parts as a wire.
 """
 
 from __future__ import annotations
@@ -16,40 +17,41 @@ from hpcq.cutting.cut_circuit import WIRE_OVERHEAD
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
 
 WIRE_BITS = math.log2(WIRE_OVERHEAD)
-"""log2 of the factor gamma squared of a cut wire."""
+"""log2 of the sampling overhead of a cut wire."""
 
 
 @dataclass(frozen=True, eq=False)
 class EndGraph:
-    """The ends of the gates of one connected part of a circuit.
+    """The gate ends of one connected component of a circuit.
 
-    End 2 g + side belongs to gate g, counted within this part.
+    End 2 g + side belongs to gate g, counted within this component.
 
     Attributes:
-        gates: The gates' numbers in the circuit.
-        qubits: The qubits, ascending; wire w is that of ``qubits[w]``.
+        gates: Numbers of the gates in the circuit.
+        qubits: The qubits in ascending order; wire w is that of ``qubits[w]``.
         wire: Wire of each end.
-        place: How many gates of its wire come before the end.
-        before: The end before it on its wire, or -1.
-        after: The end behind it on its wire, or -1.
+        position: Number of two-qubit gates before each end on its wire.
+        before: The end before each end on its wire, or -1.
+        after: The end after each end on its wire, or -1.
         bits: Bits of the dimension of each gate's cut.
-        overhead: log2 of the factor gamma squared of each gate's cut.
-        run: For each gate a run that may own its cut, or -1.
-        owner: The end of each gate that is in that run.
-        load: Number of gates that go with each end, a two-qubit gate half with each of its ends.
-        strings: How many Pauli strings are asked for on the wire that ends here.
+        overhead: log2 of the sampling overhead of each gate's cut.
+        run: The run (see :mod:`hpcq.cutting.analysis`) in which each gate may share a port, or -1.
+        run_end: The end of each gate that lies in that run.
+        load: Number of gates counted at each end: half a two-qubit gate, and the one-qubit gates
+            right before it.
+        strings: Number of Pauli strings requested on the wire whose last end this is, else 0.
     """
 
     gates: tuple[int, ...]
     qubits: tuple[int, ...]
     wire: list[int]
-    place: list[int]
+    position: list[int]
     before: list[int]
     after: list[int]
     bits: list[int]
     overhead: list[float]
     run: list[int]
-    owner: list[int]
+    run_end: list[int]
     load: list[float]
     strings: list[float]
 
@@ -64,8 +66,8 @@ class EndGraph:
         return len(self.qubits)
 
     @cached_property
-    def likeness(self) -> tuple[object, ...]:
-        """Equal for parts that are cut alike."""
+    def signature(self) -> tuple[object, ...]:
+        """A value that is equal for components that can be cut alike."""
         return (
             tuple(self.wire),
             tuple(self.bits),
@@ -85,14 +87,14 @@ class EndGraph:
                     GateCut(number, (self.qubits[self.wire[a]], self.qubits[self.wire[b]]))
                 )
         wires = [
-            WireCut(self.qubits[self.wire[end]], self.place[end])
+            WireCut(self.qubits[self.wire[end]], self.position[end])
             for end, before in enumerate(self.before)
             if before >= 0 and labels[before] != labels[end]
         ]
         return Cuts(tuple(gates), tuple(sorted(wires)))
 
     def overhead_of(self, labels: Sequence[int]) -> float:
-        """Return log2 of the factor gamma squared of the cuts that a partition makes."""
+        """Return log2 of the sampling overhead of the cuts that a partition makes."""
         gates = [
             bits
             for gate, bits in enumerate(self.overhead)
@@ -105,100 +107,103 @@ class EndGraph:
         ]
         return math.fsum(gates + wires)
 
-    def separated(self, labels: Sequence[int]) -> list[int]:
-        """Return labels of their own for pieces of a part that nothing joins."""
-        found = [-1] * self.num_ends
+    def split_disconnected(self, labels: Sequence[int]) -> list[int]:
+        """Return labels that differ between the unconnected pieces of each part."""
+        separate = [-1] * self.num_ends
         for first in range(self.num_ends):
-            if found[first] >= 0:
+            if separate[first] >= 0:
                 continue
-            found[first] = first
-            todo = [first]
-            while todo:
-                end = todo.pop()
+            separate[first] = first
+            pending = [first]
+            while pending:
+                end = pending.pop()
                 for other in (end ^ 1, self.before[end], self.after[end]):
-                    if other >= 0 and found[other] < 0 and labels[other] == labels[end]:
-                        found[other] = first
-                        todo.append(other)
-        return found
+                    if other >= 0 and separate[other] < 0 and labels[other] == labels[end]:
+                        separate[other] = first
+                        pending.append(other)
+        return separate
 
-    def from_wires(self, labels: Sequence[int]) -> list[int]:
-        """Return the labels of the ends where each wire has one label."""
+    def labels_of_wires(self, labels: Sequence[int]) -> list[int]:
+        """Return the labels of the ends from one label for each wire."""
         return [labels[wire] for wire in self.wire]
 
 
 def end_graphs(analysis: CircuitAnalysis, strings: Sequence[float]) -> Iterator[EndGraph]:
-    """Yield the graph of every connected part of a circuit that has gates.
+    """Yield the graph of every connected component of a circuit that has two-qubit gates.
 
     Args:
         analysis: The circuit.
-        strings: How many Pauli strings are asked for on each qubit.
+        strings: Number of Pauli strings requested on each qubit.
     """
     root = list(range(analysis.num_qubits))
 
-    def find(qubit: int) -> int:
+    def root_of(qubit: int) -> int:
         while root[qubit] != qubit:
             root[qubit] = root[root[qubit]]
             qubit = root[qubit]
         return qubit
 
     for a, b in analysis.pairs:
-        low, high = sorted((find(a), find(b)))
+        low, high = sorted((root_of(a), root_of(b)))
         root[high] = low
-    members: dict[int, list[int]] = {}
+    gates_of_root: dict[int, list[int]] = {}
     for gate, (a, _) in enumerate(analysis.pairs):
-        members.setdefault(find(a), []).append(gate)
-    owners = _owners(analysis)
-    extra = _one_qubit_gates(analysis)
-    for part in sorted(members):
-        yield _graph(analysis, members[part], strings, owners, extra)
+        gates_of_root.setdefault(root_of(a), []).append(gate)
+    chosen_runs = _choose_runs(analysis)
+    one_qubit_gates = _one_qubit_gates(analysis)
+    for root_qubit in sorted(gates_of_root):
+        yield _graph(analysis, gates_of_root[root_qubit], strings, chosen_runs, one_qubit_gates)
 
 
 def _graph(
     analysis: CircuitAnalysis,
     gates: Sequence[int],
     strings: Sequence[float],
-    owners: Sequence[tuple[int, int]],
-    extra: Sequence[tuple[int, int]],
+    chosen_runs: Sequence[tuple[int, int]],
+    one_qubit_gates: Sequence[tuple[int, int]],
 ) -> EndGraph:
     qubits = sorted({qubit for gate in gates for qubit in analysis.pairs[gate]})
-    number = {qubit: wire for wire, qubit in enumerate(qubits)}
+    wire_of = {qubit: wire for wire, qubit in enumerate(qubits)}
     runs: dict[int, int] = {}
     last = [-1] * len(qubits)
     wire: list[int] = []
-    place: list[int] = []
+    position: list[int] = []
     before: list[int] = []
     after = [-1] * (2 * len(gates))
     for gate in gates:
         for qubit in analysis.pairs[gate]:
-            own = number[qubit]
+            w = wire_of[qubit]
             end = len(wire)
-            wire.append(own)
-            before.append(last[own])
-            place.append(0 if last[own] < 0 else place[last[own]] + 1)
-            if last[own] >= 0:
-                after[last[own]] = end
-            last[own] = end
-    ending = [0.0] * len(wire)
-    for own, end in enumerate(last):
-        ending[end] = strings[qubits[own]]
+            wire.append(w)
+            before.append(last[w])
+            position.append(0 if last[w] < 0 else position[last[w]] + 1)
+            if last[w] >= 0:
+                after[last[w]] = end
+            last[w] = end
+    end_strings = [0.0] * len(wire)
+    for w, end in enumerate(last):
+        end_strings[end] = strings[qubits[w]]
     return EndGraph(
         tuple(gates),
         tuple(qubits),
         wire,
-        place,
+        position,
         before,
         after,
         [int(analysis.bits[gate]) for gate in gates],
         [analysis.overheads[gate] for gate in gates],
-        [runs.setdefault(owners[g][0], len(runs)) if owners[g][0] >= 0 else -1 for g in gates],
-        [2 * local + owners[gate][1] for local, gate in enumerate(gates)],
-        [0.5 + count for gate in gates for count in extra[gate]],
-        ending,
+        [
+            runs.setdefault(chosen_runs[gate][0], len(runs)) if chosen_runs[gate][0] >= 0 else -1
+            for gate in gates
+        ],
+        [2 * local + chosen_runs[gate][1] for local, gate in enumerate(gates)],
+        [0.5 + count for gate in gates for count in one_qubit_gates[gate]],
+        end_strings,
     )
 
 
-def _owners(analysis: CircuitAnalysis) -> list[tuple[int, int]]:
-    """Choose for each gate the larger of its two runs, as (run, side); -1 for none."""
+def _choose_runs(analysis: CircuitAnalysis) -> list[tuple[int, int]]:
+    """Return the larger of the two runs of each gate as (run, side), with run -1 for none."""
     size: dict[int, int] = {}
     for runs in analysis.runs:
         for run, _ in runs or ():
@@ -214,7 +219,7 @@ def _owners(analysis: CircuitAnalysis) -> list[tuple[int, int]]:
 
 
 def _one_qubit_gates(analysis: CircuitAnalysis) -> list[tuple[int, int]]:
-    """Count the one-qubit gates right before each end of each two-qubit gate."""
+    """Return the number of one-qubit gates right before each end of each two-qubit gate."""
     waiting = [0] * analysis.num_qubits
     counts = []
     for _, qubits in analysis.steps:

@@ -1,9 +1,9 @@
-"""Partitions to start from.
+"""Initial partitions of the gate ends.
 
-The multilevel method (:mod:`hpcq.planning.search.multilevel`) cuts the graph of qubits, where an
-edge is as heavy as the cut of all gates between two qubits, or the graph of gate ends, which mixes
-gate and wire cuts. Rows of qubits, and rows cut into slices of time, suit circuits that are laid
-out on a line.
+The multilevel method (:mod:`hpcq.planning.search.multilevel`) partitions the graph of qubits, where
+an edge weighs as much as cutting all gates between two qubits, or the graph of gate ends, which
+mixes gate and wire cuts. Rows of consecutive qubits, and rows halved in time, suit circuits whose
+qubits lie on a line.
 """
 
 from __future__ import annotations
@@ -16,50 +16,54 @@ from hpcq.planning.search.multilevel import partition
 from hpcq.planning.search.objective import ObjectiveName
 from hpcq.planning.search.weighted_graph import WeightedGraph
 
-Start = Literal["whole", "qubits", "ends", "rows", "slices"]
+StartKind = Literal["whole", "qubits", "ends", "rows", "slices"]
+"""What is partitioned: nothing (``whole``: one part), the graph of ``qubits`` or of gate ``ends``,
+or the line of qubits into ``rows`` or into rows halved in time (``slices``)."""
 
-_UNITS = 8
-"""Weights are rounded to eighths of a bit."""
+_UNITS_PER_BIT = 8
+"""Weights are rounded to eighths of a bit, because the multilevel method takes integers."""
 
-_HEAVIEST = 500
+_MAX_WEIGHT = 500
+"""Maximum weight of an edge: 62.5 bits, beyond which it makes no difference to what is cut."""
 
 _IMBALANCE_OF_ENDS: dict[ObjectiveName, float] = {"overhead": 0.25, "seconds": 0.15}
-"""By what fraction a part of the ends may be larger than the average, for each part. The width of
-a part is its number of wires, which the number of its ends says little about. For the least
-overhead, a flat 0.5 cut twice as many bits of a 5 x 10 grid into 4 parts; for the least seconds,
-0.25 left parts too wide."""
+"""Fraction by which a part of the graph of ends may exceed the average size, times the number of
+parts. The width of a part is its number of wires, about which its number of ends says little. With
+the objective overhead, a fixed fraction of 0.5 cut twice as many bits of a 5 x 10 grid into 4
+parts; with seconds, 0.25 left parts too wide."""
 
 _CYCLES: dict[ObjectiveName, int] = {"overhead": 6, "seconds": 0}
-"""V-cycles. On 16 of the circuits in ``benchmarks/circuits.py``, partitions of gate ends cut 1.8 %
-less with 6 than with 3. They do not serve the least seconds, which count the contraction of the
-parts: it is cheap where few bits separate the halves, the quarters and so on. The energy of 16
-parts of a 3-regular graph of 100 qubits was 7 bits higher with 6 than with none, though they cut
-3 % less (the mean of 8 seeds)."""
+"""Number of V-cycles. On 16 of the circuits in ``benchmarks/circuits.py``, partitions of gate ends
+cut 1.8 % less with 6 than with 3. V-cycles do not help the objective seconds, which counts the
+contraction of the parts: it is cheap where few bits separate the halves, the quarters and so on.
+The energy of 16 parts of a 3-regular graph of 100 qubits was 7 bits higher with 6 than with none,
+though they cut 3 % less (mean of 8 seeds)."""
 
 
-def start(
-    graph: EndGraph, kind: Start, parts: int, objective: ObjectiveName, width: int, seed: int
+def initial_labels(
+    graph: EndGraph, kind: StartKind, parts: int, objective: ObjectiveName, width: int, seed: int
 ) -> list[int]:
-    """Return labels of the ends.
+    """Return labels of the ends to start from.
 
     Args:
-        graph: The ends.
-        kind: How to find them; ``whole`` is one part.
+        graph: The gate ends.
+        kind: How to partition them.
         parts: Number of parts.
-        objective: What an edge weighs: bits of its dimension, or of its factor gamma squared.
-        width: The most wires of a subcircuit.
+        objective: Decides what an edge weighs: the bits of its dimension or, with ``overhead`` and
+            an even seed, of its sampling overhead.
+        width: Maximum number of wires of a part.
         seed: Seed of the multilevel method.
     """
     size = -(-graph.num_wires // parts)
     if kind == "whole" or parts == 1:
         return [0] * graph.num_ends
     if kind == "rows":
-        return graph.from_wires([wire // size for wire in range(graph.num_wires)])
+        return graph.labels_of_wires([wire // size for wire in range(graph.num_wires)])
     if kind == "slices":
-        deepest = 1 + max(graph.place)
+        depth = 1 + max(graph.position)
         return [
-            2 * (wire // (2 * size)) + (2 * place >= deepest)
-            for wire, place in zip(graph.wire, graph.place, strict=True)
+            2 * (wire // (2 * size)) + (2 * position >= depth)
+            for wire, position in zip(graph.wire, graph.position, strict=True)
         ]
     weights: dict[tuple[int, int], float] = {}
     for gate, bits in enumerate(graph.bits):
@@ -69,10 +73,10 @@ def start(
         weight = graph.overhead[gate] if by_overhead else float(bits)
         weights[pair[0], pair[1]] = weights.get((pair[0], pair[1]), 0.0) + weight
     if kind == "qubits":
-        # Half of the starts are balanced, half use all the width that there is.
+        # For overhead, parts are balanced with even seeds and as wide as allowed with odd ones.
         cap = max(size, width) if objective == "overhead" and seed % 2 else size
         labels = _partition(graph.num_wires, weights.items(), parts, cap, seed, _CYCLES[objective])
-        return graph.from_wires(labels)
+        return graph.labels_of_wires(labels)
     wire = WIRE_BITS if objective == "overhead" and seed % 2 == 0 else 1.0
     for end, before in enumerate(graph.before):
         if before >= 0:
@@ -89,6 +93,8 @@ def _partition(
     seed: int,
     cycles: int,
 ) -> list[int]:
-    """Partition nodes joined by edges that weigh some bits; see :func:`.multilevel.partition`."""
-    whole = ((pair, min(max(1, round(_UNITS * bits)), _HEAVIEST)) for pair, bits in edges)
-    return partition(WeightedGraph.from_edges(nodes, whole), parts, cap, seed, cycles)
+    """Partition a graph whose edges weigh some bits; see :func:`.multilevel.partition`."""
+    integer_edges = (
+        (pair, min(max(1, round(_UNITS_PER_BIT * bits)), _MAX_WEIGHT)) for pair, bits in edges
+    )
+    return partition(WeightedGraph.from_edges(nodes, integer_edges), parts, cap, seed, cycles)

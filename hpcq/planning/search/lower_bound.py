@@ -1,4 +1,4 @@
-"""What no cut can go below."""
+"""A lower bound on the cuts of a circuit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hpcq.planning.search.gate_ends import WIRE_BITS, EndGraph
 
 @dataclass(frozen=True)
 class LowerBound:
-    """A lower bound on what cutting costs.
+    """A lower bound on the cost of cutting.
 
     Attributes:
-        cuts: The fewest cuts.
-        overhead: log2 of the least factor gamma squared.
+        cuts: Minimum number of cuts.
+        overhead: log2 of the minimum sampling overhead.
     """
 
     cuts: int
@@ -26,20 +26,20 @@ def lower_bound(
 ) -> LowerBound:
     """Bound the cuts of a circuit into subcircuits of at most ``width`` wires.
 
-    A connected part of n qubits becomes at least n / width subcircuits, and it takes a cut to
-    separate each but the first. The factor gamma squared is that of the worst light cone.
+    A connected component of n qubits becomes at least n / width subcircuits, and each of them but
+    the first takes a cut to separate it. The sampling overhead is that of the worst light cone.
 
     Args:
-        graphs: The connected parts of the circuit.
+        graphs: The connected components of the circuit.
         labels: Light cone of each of its qubits, as ``(cone, qubit)``.
-        width: The most wires of a subcircuit.
+        width: Maximum number of wires of a subcircuit.
     """
     cuts = 0
     overhead: dict[int, float] = {}
     for graph in graphs:
-        fewest = -(-graph.num_wires // width) - 1
-        cuts += fewest
-        cheapest = min(WIRE_BITS, *graph.overhead)
+        min_cuts = -(-graph.num_wires // width) - 1
+        cuts += min_cuts
+        min_overhead = min(WIRE_BITS, *graph.overhead)
         cone = labels[graph.qubits[0]][0]
-        overhead[cone] = overhead.get(cone, 0.0) + fewest * cheapest
+        overhead[cone] = overhead.get(cone, 0.0) + min_cuts * min_overhead
     return LowerBound(cuts, max(overhead.values(), default=0.0))

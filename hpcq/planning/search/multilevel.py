@@ -2,9 +2,9 @@
 
 The graph is coarsened by matching nodes along heavy edges, the coarsest graph is cut in two, and
 the cut is refined on every finer graph (Karypis and Kumar, SIAM J. Sci. Comput. 20, 359 (1998)).
-More parts come from bisecting the halves, and may then be improved together in V-cycles, which
-coarsen within the parts (Walshaw, Ann. Oper. Res. 131, 325 (2004)). All weights are integers and
-all choices come from the seed, so that it gives the same parts on every machine.
+For more parts the halves are bisected again, and all parts may then be improved together in
+V-cycles, which coarsen within the parts (Walshaw, Ann. Oper. Res. 131, 325 (2004)). All weights are
+integers and all choices come from the seed, so that a seed gives the same parts on every machine.
 """
 
 from __future__ import annotations
@@ -16,43 +16,46 @@ from hpcq.planning.search.refinement import overload, refine
 from hpcq.planning.search.weighted_graph import WeightedGraph
 
 _COARSEST = 40
-"""A graph with at most so many nodes is bisected without coarsening it."""
+"""Number of nodes up to which a graph is bisected without coarsening it. Larger: the bisection sees
+more of the graph, but growing it takes longer."""
 
 _COARSEST_OF_PART = 4
-"""V-cycles end at so many nodes a part."""
+"""Nodes per part at which a V-cycle stops coarsening. Larger: fewer nodes move together."""
 
 _SHRINKAGE = 0.95
-"""A matching that leaves a larger fraction of the nodes ends the coarsening."""
+"""A matching that leaves more than this fraction of the nodes ends the coarsening. Larger: more
+levels that hardly differ."""
 
 _COARSENINGS = 4
-"""A graph is coarsened and bisected so many times, and the best bisection is kept. On 8 graphs of
-20 to 200 nodes, halves cut 6 % less than with one coarsening and as many bisections of the
-coarsest graphs."""
+"""Number of times that a graph is coarsened and bisected, of which the best bisection is kept. On 8
+graphs of 20 to 200 nodes, halves cut 6 % less than with one coarsening and as many bisections of
+the coarsest graph."""
 
 _TRIES = 2
-"""Bisections of each coarsest graph, of which the best is refined further."""
+"""Number of bisections of each coarsest graph, of which the best is refined further."""
 
 _ROUNDING = 1e-9
-"""Keeps the rounding of a power, which libraries disagree on, out of the number of nodes."""
+"""Added before rounding down a power to a number of nodes, so that the last bits of the power, in
+which mathematical libraries differ, do not count."""
 
 _Levels = list[tuple[WeightedGraph, list[int]]]
-"""Ever coarser graphs, each with the node in it of every node of the one before."""
+"""Graphs from fine to coarse, each with its node for every node of the graph before."""
 
 
 def partition(graph: WeightedGraph, parts: int, cap: int, seed: int, cycles: int = 0) -> list[int]:
-    """Partition a graph into parts of about the same weight, cutting little.
+    """Partition a graph into parts of about equal weight with a small cut.
 
     Args:
         graph: The graph; its nodes have weight 1.
         parts: Number of parts; none of them is empty.
-        cap: The most that a part may weigh: at least the average, rounded up.
+        cap: Maximum weight of a part: at least the average, rounded up.
         seed: Seed of all choices.
-        cycles: Number of V-cycles of all parts. They cut less, but what separates the halves, the
-            quarters and so on is then no longer cut as little as can be.
+        cycles: Number of V-cycles over all parts. They reduce the total cut, but no longer keep the
+            cuts between halves, quarters and so on small.
 
     Returns:
-        The part of each node, 0 to ``parts - 1``. Every node is its own part if there are no more
-        nodes than parts.
+        The part of each node, 0 to ``parts - 1``. Every node is a separate part if there are no
+        more nodes than parts.
     """
     nodes = graph.num_nodes
     if parts >= nodes:
@@ -61,7 +64,7 @@ def partition(graph: WeightedGraph, parts: int, cap: int, seed: int, cycles: int
     labels = [0] * nodes
     _bisect_recursively(graph, range(nodes), labels, range(parts), cap, rng)
     for _ in range(cycles):
-        labels = _cycle(graph, labels, [cap] * parts, rng)
+        labels = _v_cycle(graph, labels, [cap] * parts, rng)
     return labels
 
 
@@ -73,7 +76,7 @@ def _bisect_recursively(
     cap: int,
     rng: random.Random,
 ) -> None:
-    """Label some nodes with the numbers of some parts, none heavier than a cap."""
+    """Distribute nodes over a range of parts, none heavier than the cap; fills in ``labels``."""
     if len(parts) == 1:
         for node in nodes:
             labels[node] = parts[0]
@@ -83,15 +86,20 @@ def _bisect_recursively(
     subgraph = graph if len(nodes) == graph.num_nodes else graph.subgraph(nodes)
     sides = _bisect(subgraph, caps, len(halves[0]) / len(parts), rng)
     for side, half in enumerate(halves):
-        members = [node for node, where in zip(nodes, sides, strict=True) if where == side]
+        members = [node for node, node_side in zip(nodes, sides, strict=True) if node_side == side]
         _bisect_recursively(graph, members, labels, half, cap, rng)
 
 
 def _caps_of_halves(nodes: int, parts: Sequence[int], cap: int) -> list[int]:
-    """Return how many nodes the halves may have, where each is to become some number of parts.
+    """Return the maximum number of nodes of each half.
 
-    What the parts may be too heavy is shared out over this bisection and those of the halves, and
-    a half keeps a node for each of its parts.
+    The slack between the average weight and the cap is shared evenly, as factors, by this bisection
+    and those that follow. Each half keeps at least one node for each of its parts.
+
+    Args:
+        nodes: Number of nodes to bisect.
+        parts: Number of parts that each half is to become.
+        cap: Maximum weight of a part.
     """
     total = sum(parts)
     spare = (total * cap / nodes) ** (1 / (total - 1).bit_length())
@@ -107,36 +115,36 @@ def _caps_of_halves(nodes: int, parts: Sequence[int], cap: int) -> list[int]:
 def _bisect(
     graph: WeightedGraph, caps: Sequence[int], share: float, rng: random.Random
 ) -> list[int]:
-    """Cut a graph in two, the first half being about a share of it."""
-    found = []
+    """Bisect a graph, with about the fraction ``share`` of its weight in the first half."""
+    candidates = []
     for _ in range(_COARSENINGS):
         levels = _coarsen(graph, None, _COARSEST, rng)
-        coarsest = min(_grown(levels[-1][0], caps, share, rng) for _ in range(_TRIES))[2]
+        coarsest = min(_grow_and_refine(levels[-1][0], caps, share, rng) for _ in range(_TRIES))[2]
         labels = _uncoarsen(levels, coarsest, caps, rng)
-        found.append(_rated(graph, labels, caps))
-    return min(found)[2]
+        candidates.append(_rate(graph, labels, caps))
+    return min(candidates)[2]
 
 
-def _grown(
+def _grow_and_refine(
     graph: WeightedGraph, caps: Sequence[int], share: float, rng: random.Random
 ) -> tuple[int, int, list[int]]:
-    """Cut a graph in two without coarsening it, and rate the halves."""
+    """Bisect a graph without coarsening it, and rate the bisection."""
     labels = _grow(graph, share, rng)
     refine(graph, labels, caps, rng)
-    return _rated(graph, labels, caps)
+    return _rate(graph, labels, caps)
 
 
-def _rated(
+def _rate(
     graph: WeightedGraph, labels: list[int], caps: Sequence[int]
 ) -> tuple[int, int, list[int]]:
-    """Put before labels what makes them worse: first what is too heavy, then what is cut."""
+    """Return ``(overload, cut, labels)``, which sorts better labels first."""
     return overload(graph.loads(labels, len(caps)), caps), graph.cut(labels), labels
 
 
-def _cycle(
+def _v_cycle(
     graph: WeightedGraph, labels: Sequence[int], caps: Sequence[int], rng: random.Random
 ) -> list[int]:
-    """Coarsen a graph within its parts, and refine them on the way back."""
+    """Coarsen a graph within its parts, and refine the parts on the way back."""
     levels = _coarsen(graph, labels, _COARSEST_OF_PART * len(caps), rng)
     for coarse, cluster in levels[1:]:
         labels = _of_clusters(labels, cluster, coarse.num_nodes)
@@ -148,7 +156,7 @@ def _cycle(
 def _coarsen(
     graph: WeightedGraph, labels: Sequence[int] | None, coarsest: int, rng: random.Random
 ) -> _Levels:
-    """Coarsen a graph, within the parts if there are labels, until few nodes are left."""
+    """Coarsen a graph, within its parts if it has labels, until few nodes are left."""
     levels: _Levels = [(graph, [])]
     heaviest = max(2, 3 * sum(graph.weights) // (2 * coarsest))
     while graph.num_nodes > coarsest:
@@ -163,37 +171,37 @@ def _coarsen(
 
 
 def _of_clusters(labels: Sequence[int], cluster: Sequence[int], count: int) -> list[int]:
-    """Return the labels of clusters whose nodes have the same label."""
+    """Return the labels of clusters, given that all nodes of a cluster have the same label."""
     merged = [0] * count
-    for label, where in zip(labels, cluster, strict=True):
-        merged[where] = label
+    for label, index in zip(labels, cluster, strict=True):
+        merged[index] = label
     return merged
 
 
 def _match(
     graph: WeightedGraph, labels: Sequence[int] | None, heaviest: int, rng: random.Random
 ) -> tuple[list[int], int]:
-    """Pair nodes with the neighbour that they are joined to most for what the two weigh.
+    """Match each node with a neighbour along the edge heaviest for the weights of its two nodes.
 
     Args:
         graph: The graph.
-        labels: Only nodes with the same label are paired; None to pair any.
-        heaviest: The most that two nodes may weigh together.
-        rng: Decides the order.
+        labels: If given, only nodes with the same label are matched.
+        heaviest: Maximum weight of two matched nodes together.
+        rng: Generator of the order in which nodes are matched.
 
     Returns:
         The cluster of each node, and the number of clusters.
     """
     cluster = [-1] * graph.num_nodes
     weights = graph.weights
-    order = list(range(graph.num_nodes))
-    rng.shuffle(order)
+    nodes = list(range(graph.num_nodes))
+    rng.shuffle(nodes)
     count = 0
-    for node in order:
+    for node in nodes:
         if cluster[node] >= 0:
             continue
         cluster[node] = count
-        best, mate = 0.0, -1
+        best, partner = 0.0, -1
         for other, weight in graph.neighbours[node].items():
             rating = weight / (weights[node] * weights[other])
             if (
@@ -202,9 +210,9 @@ def _match(
                 and weights[node] + weights[other] <= heaviest
                 and (labels is None or labels[node] == labels[other])
             ):
-                best, mate = rating, other
-        if mate >= 0:
-            cluster[mate] = count
+                best, partner = rating, other
+        if partner >= 0:
+            cluster[partner] = count
         count += 1
     return cluster, count
 
@@ -212,26 +220,26 @@ def _match(
 def _uncoarsen(
     levels: _Levels, labels: list[int], caps: Sequence[int], rng: random.Random
 ) -> list[int]:
-    """Carry labels of the coarsest graph back to the finest, refining them on each."""
+    """Project labels of the coarsest graph to the finest, refining them on every level."""
     for (graph, _), (_, cluster) in zip(levels[-2::-1], levels[:0:-1], strict=True):
-        labels = [labels[where] for where in cluster]
+        labels = [labels[index] for index in cluster]
         refine(graph, labels, caps, rng)
     return labels
 
 
 def _grow(graph: WeightedGraph, share: float, rng: random.Random) -> list[int]:
-    """Grow the first half from a random node, always by the node that is joined to it most."""
-    wanted = share * sum(graph.weights)
+    """Grow the first half from a random node, always by the node most connected to it."""
+    target_weight = share * sum(graph.weights)
     labels = [1] * graph.num_nodes
-    joined = dict.fromkeys(range(graph.num_nodes), 0)
+    connection = dict.fromkeys(range(graph.num_nodes), 0)
     weight, node = 0, rng.randrange(graph.num_nodes)
     while True:
         labels[node] = 0
         weight += graph.weights[node]
-        del joined[node]
-        if weight >= wanted or len(joined) <= 1:
+        del connection[node]
+        if weight >= target_weight or len(connection) <= 1:
             return labels
         for other, edge in graph.neighbours[node].items():
-            if other in joined:
-                joined[other] += edge
-        node = max(joined, key=joined.__getitem__)
+            if other in connection:
+                connection[other] += edge
+        node = max(connection, key=connection.__getitem__)

@@ -1,4 +1,7 @@
-"""What a part of a partition costs: the sum that the search makes small."""
+"""The cost of a partition's parts, whose sum the search minimises.
+
+This is a quick estimate from a few counts; the cost of a plan is that of :mod:`hpcq.planning.cost`.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +14,40 @@ from hpcq.planning import cost as costs
 from hpcq.planning.machine_speeds import Speeds
 
 ObjectiveName = Literal["seconds", "overhead"]
-"""What plans are chosen by: predicted seconds of the exact run, or the factor gamma squared by
-which a run with shots needs more of them."""
+"""What plans are compared by: predicted seconds of the exact run, or the sampling overhead (gamma
+squared) of a run with shots."""
 
-_UNFUSED = 14
-_FUSED = 0.4
-"""Of Aer's gates, about so many are left as passes over the state once they are fused."""
+_MAX_UNFUSED_QUBITS = 14
+"""Number of qubits up to which Aer fuses no gates: its default ``fusion_threshold``."""
 
-_BYTES = 64
-"""An entry of a tensor is kept as a block, joined, and over its bonds."""
+_FUSED_FRACTION = 0.4
+"""Passes over the state after Aer's fusion, as a typical fraction of the number of gates. A plan's
+cost counts the passes of its circuit instead."""
 
-_STORING = 4.0
-"""Bits for each bit that the tensors are larger than the memory."""
+_BYTES_PER_ENTRY = 64
+"""Bytes for each entry of a tensor: 16 for each of four copies, up to two as blocks, one assembled
+and one over its bonds."""
 
-_SWEEPS = 3.0
-"""A contraction for many terms goes up once and down once, and takes some steps twice."""
+_MEMORY_PENALTY = 4.0
+"""Bits of energy for each bit by which the tensors exceed the memory. Larger: the search prefers
+slower partitions that fit; smaller: it ends at quick ones that do not."""
+
+_FLOPS_FACTOR = 3.0
+"""Operations of a contraction for many terms, relative to one sweep up the tree: it goes up and
+down, and repeats some steps."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What to look for.
+    """What the search minimises.
 
     Attributes:
-        kind: What counts.
-        width: The most qubits a subcircuit may have.
-        limits: What a rank may use.
-        speeds: How fast it is.
-        ranks: How many there are.
-        excess: Bits that a qubit beyond the width costs during the search.
+        kind: What plans are compared by.
+        width: Maximum number of qubits of a subcircuit.
+        limits: Memory and threads of a rank.
+        speeds: Speeds of a rank.
+        ranks: Number of ranks.
+        excess_penalty: Bits of energy for each qubit beyond the width.
     """
 
     kind: ObjectiveName
@@ -46,7 +55,7 @@ class Objective:
     limits: Limits
     speeds: Speeds
     ranks: int = 1
-    excess: float = 1.0
+    excess_penalty: float = 1.0
 
     def part_seconds(
         self, qubits: int, ancillas: int, ports: int, gates: float, strings: float
@@ -54,41 +63,45 @@ class Objective:
         """Predict the seconds that one subcircuit takes.
 
         Args:
-            qubits: Its wires.
-            ancillas: Qubits of its input, gate and control ports.
+            qubits: Number of wires.
+            ancillas: Number of ancillas of its input, gate and control ports.
             ports: Bits of the dimension of its tensor.
-            gates: Number of its gates.
-            strings: Number of Pauli strings asked for on it, besides the identity.
+            gates: Number of gates.
+            strings: Number of Pauli strings requested on it, besides the identity.
         """
         speeds, width = self.speeds, qubits + ancillas
-        room = math.log2(self.limits.memory_bytes)
-        state = math.log2(2 * self.limits.amplitude_bytes)
-        beyond = max(0.0, width + state - room)
-        unfused = costs.power(min(width, _UNFUSED)) * gates * speeds.amplitude_gate
+        memory_bits = math.log2(self.limits.memory_bytes)
+        amplitude_bits = math.log2(2 * self.limits.amplitude_bytes)
+        missing_bits = max(0.0, width + amplitude_bits - memory_bits)
+        power = costs.power_of_two
+        unfused = power(min(width, _MAX_UNFUSED_QUBITS)) * gates * speeds.amplitude_gate
         fused = (
-            costs.power(width) * _FUSED * gates * speeds.amplitude_pass if width > _UNFUSED else 0.0
+            power(width) * _FUSED_FRACTION * gates * speeds.amplitude_pass
+            if width > _MAX_UNFUSED_QUBITS
+            else 0.0
         )
         simulation = (
             speeds.simulation
             + gates * speeds.gate
             + max(unfused, fused)
-            + costs.power(width) * 2 * self.limits.amplitude_bytes * speeds.byte
+            + power(width) * 2 * self.limits.amplitude_bytes * speeds.byte
         )
-        whole = 8.0 * costs.power(width + ports) * speeds.flop
-        string = speeds.string + costs.power(width) * speeds.amplitude_string + whole / 2
-        threads = speeds.threads if width > _UNFUSED else 1.0
-        products = whole + strings * string / threads
-        return (simulation + products) * costs.power(2 * beyond)
+        gram = 8.0 * power(width + ports) * speeds.flop
+        string_seconds = speeds.string + power(width) * speeds.amplitude_string + gram / 2
+        threads = speeds.threads if width > _MAX_UNFUSED_QUBITS else 1.0
+        products = gram + strings * string_seconds / threads
+        # Each bit that is missing takes slices: twice the branches, four times their pairs.
+        return (simulation + products) * power(2 * missing_bits)
 
-    def stored(self, ports: int, strings: float) -> float:
-        """Return about how many bytes rank 0 keeps of one subcircuit's tensor."""
-        return (1 + strings) * costs.power(2 * ports) * _BYTES
+    def tensor_bytes(self, ports: int, strings: float) -> float:
+        """Estimate the bytes that rank 0 stores for one subcircuit's tensor."""
+        return (1 + strings) * costs.power_of_two(2 * ports) * _BYTES_PER_ENTRY
 
-    def storing_bits(self, stored: float) -> float:
-        """Return what keeping all tensors costs beyond the seconds: nothing while they fit."""
-        return _STORING * max(0.0, math.log2(stored / self.limits.memory_bytes))
+    def memory_penalty(self, tensor_bytes: float) -> float:
+        """Return the energy, in bits, of tensors that exceed the memory; 0 if they fit."""
+        return _MEMORY_PENALTY * max(0.0, math.log2(tensor_bytes / self.limits.memory_bytes))
 
     def contraction_seconds(self, flops: float, parts: int) -> float:
         """Predict the seconds of the contraction."""
         threads = self.speeds.threads if flops > costs.LARGE_CONTRACTION else 1.0
-        return flops * _SWEEPS * self.speeds.flop / threads + parts * self.speeds.step
+        return flops * _FLOPS_FACTOR * self.speeds.flop / threads + parts * self.speeds.step

@@ -1,4 +1,4 @@
-"""The search for a whole circuit: every connected part for itself, then put together."""
+"""Search for cuts of a whole circuit: one connected component at a time, then combined."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.objective import Objective
 from hpcq.planning.search.partition import Partition
 from hpcq.planning.search.search_tasks import SearchTasks
-from hpcq.planning.search.trials import TrialResult, trials, weigh
+from hpcq.planning.search.trials import TrialResult, evaluate, plan_trials
 
-_KEPT = 4
-"""Proposals for each connected part."""
+_MAX_PROPOSALS = 4
+"""Proposals for each component that is searched. More: more plans are assembled and costed."""
 
-_KEPT_OF_ALL = 16
-"""The same where every way to cut was looked at."""
+_MAX_EXHAUSTIVE_PROPOSALS = 16
+"""Proposals for each component whose cuts were enumerated."""
 
-_LOOKED_AT = 400
-"""Of all ways to cut a small part, those with the least overhead whose seconds are predicted."""
+_MAX_EVALUATED = 400
+"""Enumerated partitions whose seconds are predicted: those of least sampling overhead. More: a
+better chance to find the quickest, but a slower search."""
 
-_WORTH_CUTTING = 0.02
-"""Predicted seconds below which a part that is narrow enough is left whole."""
+_MIN_CUT_SECONDS = 0.02
+"""Predicted seconds below which a component that is narrow enough stays uncut."""
 
 
 def propose(
@@ -38,82 +39,90 @@ def propose(
     """Propose cuts of a circuit.
 
     Args:
-        graphs: Its connected parts.
-        objective: What to look for.
-        seconds: About how long to search on one core; it is turned into a fixed amount of work, so
-            that the proposals depend on the seed alone.
+        graphs: The connected components of the circuit.
+        objective: What to minimise.
+        seconds: About how long to search on one core. It is converted to a fixed amount of work, so
+            that the proposals do not depend on the clock.
         seed: Seed of the search.
-        farm: Ranks to spread the attempts over; the proposals are the same on any number.
-        quick: Whether a few short attempts are enough.
+        farm: Ranks that share the trials; the proposals are the same on any number of ranks.
+        quick: Whether a few short trials are enough.
 
     Returns:
-        The proposals, the best of them first as far as the search can tell; parts that could not
-        be made narrow enough are as narrow as was found.
+        The proposals, best first by the search's estimates. A subcircuit is wider than allowed
+        where no trial found a narrower one.
     """
-    ways: dict[object, list[TrialResult]] = {}
+    results: dict[object, list[TrialResult]] = {}
     searched: dict[object, EndGraph] = {}
     for graph in graphs:
-        if graph.likeness in ways or graph.likeness in searched:
+        if graph.signature in results or graph.signature in searched:
             continue
-        known = _without_search(graph, objective)
-        if known is None:
-            searched[graph.likeness] = graph
+        exact_results = _without_search(graph, objective)
+        if exact_results is None:
+            searched[graph.signature] = graph
         else:
-            ways[graph.likeness] = known
+            results[graph.signature] = exact_results
     share = seconds / max(1, len(searched))
-    order = SearchTasks(
+    tasks = SearchTasks(
         tuple(searched.values()),
-        tuple(tuple(trials(graph, objective, share, seed, quick)) for graph in searched.values()),
+        tuple(
+            tuple(plan_trials(graph, objective, share, seed, quick)) for graph in searched.values()
+        ),
         objective,
     )
-    for graph, labels in zip(order.graphs, order.labels(farm), strict=True):
-        distinct = {graph.cuts(own): own for own in labels}.values()
-        weighed = (weigh(graph, objective, own) for own in distinct)
-        ways[graph.likeness] = _best_first(weighed, objective)[:_KEPT]
-    return _together(graphs, [ways[graph.likeness] for graph in graphs])
+    for graph, found_labels in zip(tasks.graphs, tasks.labels(farm), strict=True):
+        distinct = {graph.cuts(labels): labels for labels in found_labels}.values()
+        evaluated = (evaluate(graph, objective, labels) for labels in distinct)
+        results[graph.signature] = _best_first(evaluated, objective)[:_MAX_PROPOSALS]
+    return _join_proposals(graphs, [results[graph.signature] for graph in graphs])
 
 
 def _without_search(graph: EndGraph, objective: Objective) -> list[TrialResult] | None:
-    """Return what is worth knowing of a part that needs no search; None if it does."""
-    whole = weigh(graph, objective, [0] * graph.num_ends)
+    """Return the results for a component whose cuts can be enumerated or left out, else None."""
+    uncut = evaluate(graph, objective, [0] * graph.num_ends)
     if (
-        whole.fits
-        and not whole.beyond
-        and (objective.kind == "overhead" or whole.seconds < _WORTH_CUTTING)
+        uncut.fits
+        and not uncut.memory_penalty
+        and (objective.kind == "overhead" or uncut.seconds < _MIN_CUT_SECONDS)
     ):
-        return [whole]
-    every = all_partitions(graph, objective.width)
-    if every is None:
+        return [uncut]
+    partitions = all_partitions(graph, objective.width)
+    if partitions is None:
         return None
-    every.sort(key=lambda labels: round(graph.overhead_of(labels), 9))
+    partitions.sort(key=lambda labels: round(graph.overhead_of(labels), 9))
     if objective.kind == "seconds":
-        every = every[:_LOOKED_AT]
-        every.sort(key=lambda labels: Partition(graph, labels, objective).seconds)
-    found = (weigh(graph, objective, labels) for labels in every[:_KEPT_OF_ALL])
-    return _best_first(found, objective)
+        partitions = partitions[:_MAX_EVALUATED]
+        partitions.sort(key=lambda labels: Partition(graph, labels, objective).seconds)
+    best = partitions[:_MAX_EXHAUSTIVE_PROPOSALS]
+    results = (evaluate(graph, objective, labels) for labels in best)
+    return _best_first(results, objective)
 
 
-def _best_first(found: Iterable[TrialResult], objective: Objective) -> list[TrialResult]:
-    """Sort what was found: what fits, then what the objective asks for."""
+def _best_first(results: Iterable[TrialResult], objective: Objective) -> list[TrialResult]:
+    """Sort results: those that fit first, then by the objective."""
     if objective.kind == "overhead":
-        return sorted(found, key=lambda own: (not own.fits, round(own.bits, 9), own.seconds))
-    return sorted(found, key=lambda own: (not own.fits, own.beyond, own.seconds))
+        return sorted(
+            results,
+            key=lambda result: (not result.fits, round(result.overhead, 9), result.seconds),
+        )
+    return sorted(
+        results, key=lambda result: (not result.fits, result.memory_penalty, result.seconds)
+    )
 
 
-def _together(
-    graphs: Sequence[EndGraph], ways: Sequence[Sequence[TrialResult]]
+def _join_proposals(
+    graphs: Sequence[EndGraph], results: Sequence[Sequence[TrialResult]]
 ) -> tuple[Cuts, ...]:
-    """Join the parts' best proposals, their second best, and so on."""
+    """Combine the best results of all components, their second best, and so on."""
     proposals = []
-    for rank in range(max((len(own) for own in ways), default=1)):
-        cuts = [
-            graph.cuts(own[min(rank, len(own) - 1)].labels)
-            for graph, own in zip(graphs, ways, strict=True)
+    for choice in range(max((len(choices) for choices in results), default=1)):
+        component_cuts = [
+            graph.cuts(choices[min(choice, len(choices) - 1)].labels)
+            for graph, choices in zip(graphs, results, strict=True)
         ]
         proposals.append(
             Cuts(
-                tuple(sorted(cut for own in cuts for cut in own.gates)),
-                tuple(sorted(cut for own in cuts for cut in own.wires)),
+                tuple(sorted(cut for cuts in component_cuts for cut in cuts.gates)),
+                tuple(sorted(cut for cuts in component_cuts for cut in cuts.wires)),
             )
         )
     return tuple(dict.fromkeys(proposals))

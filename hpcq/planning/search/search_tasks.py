@@ -1,4 +1,4 @@
-"""All attempts of a search, as integers to farm out, and as bytes that go to every rank once."""
+"""The trials of a search as tasks: integers to farm out, and a pickle that every rank gets once."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.objective import Objective
 from hpcq.planning.search.trials import Trial, run_trial
 
-MARK = b"search "
-"""What the ranks are told before a search."""
+SEARCH_COMMAND = b"search "
+"""Message by which rank 0 calls the other ranks to a search."""
 
-_WORTH_SHARING = 100_000
+_MIN_SHARED_STEPS = 100_000
+"""Steps of annealing above which ranks share a search: half a second of the budget. Below that,
+rank 0 searches alone, because opening the search on every rank takes time too."""
 
 
 @dataclass(frozen=True, eq=False)
 class SearchTasks:
-    """Attempts to cut some graphs; a task is one attempt.
+    """Trials on one or more graphs; a task is one trial.
 
     Attributes:
         graphs: The graphs.
-        trials: For each graph its attempts.
-        objective: What to look for.
+        trials: The trials of each graph.
+        objective: What to minimise.
     """
 
     graphs: tuple[EndGraph, ...]
@@ -38,30 +40,33 @@ class SearchTasks:
     objective: Objective
 
     def labels(self, farm: Farm) -> list[list[list[int]]]:
-        """Do all attempts on a farm's ranks, and return for each graph the labels found.
+        """Run all trials on a farm, and return the labels found for each graph.
 
-        Called on rank 0; the other ranks are in :func:`take_part`.
+        Call it on rank 0; the other ranks call :func:`join_search`.
+
+        Raises:
+            HpcqError: If a trial fails.
         """
         effort = [float(trial.steps + graph.num_ends) for graph, trial in self._tasks]
-        if farm.size == 1 or sum(effort) <= _WORTH_SHARING:
-            return [[self.compute(task).tolist() for task in own] for own in self._numbered()]
-        farm.share(MARK)
-        with farm.coordinator(_opened) as coordinator:
+        if farm.size == 1 or sum(effort) <= _MIN_SHARED_STEPS:
+            return [[self.compute(t).tolist() for t in tasks] for tasks in self._tasks_by_graph()]
+        farm.share(SEARCH_COMMAND)
+        with farm.coordinator(_open_tasks) as coordinator:
             coordinator.open(messages.dumps(self), in_subprocess=False)
             outcome = coordinator.run(
                 Tasks(np.array(effort), np.int64, describe="attempt {}".format)
             )
         if not outcome.complete:
             raise HpcqError(f"search: {'; '.join(map(str, outcome.failures))}")
-        return [[outcome.finished[task].tolist() for task in own] for own in self._numbered()]
+        return [[outcome.finished[t].tolist() for t in tasks] for tasks in self._tasks_by_graph()]
 
-    def _numbered(self) -> list[range]:
+    def _tasks_by_graph(self) -> list[range]:
         """Return the tasks of each graph."""
-        ends = list(accumulate((len(own) for own in self.trials), initial=0))
-        return [range(*span) for span in pairwise(ends)]
+        offsets = list(accumulate((len(trials) for trials in self.trials), initial=0))
+        return [range(*span) for span in pairwise(offsets)]
 
-    def compute(self, task: int, _ticket: bytes = b"") -> NDArray[np.int64]:
-        """Do one attempt and return the labels."""
+    def compute(self, task: int, _payload: bytes = b"") -> NDArray[np.int64]:
+        """Run one trial and return the labels, shape (num_ends,)."""
         graph, trial = self._tasks[task]
         return np.array(run_trial(graph, self.objective, trial), dtype=np.int64)
 
@@ -69,16 +74,16 @@ class SearchTasks:
     def _tasks(self) -> list[tuple[EndGraph, Trial]]:
         return [
             (graph, trial)
-            for graph, own in zip(self.graphs, self.trials, strict=True)
-            for trial in own
+            for graph, trials in zip(self.graphs, self.trials, strict=True)
+            for trial in trials
         ]
 
 
-def take_part(farm: Farm) -> None:
-    """Do a share of the attempts that rank 0 leases, on a rank other than 0."""
-    farm.follow(_opened)
+def join_search(farm: Farm) -> None:
+    """Run the trials that rank 0 leases to this rank, which is not rank 0."""
+    farm.follow(_open_tasks)
 
 
-def _opened(payload: bytes) -> TaskFunction:
+def _open_tasks(payload: bytes) -> TaskFunction:
     tasks: SearchTasks = messages.loads(payload)
     return tasks.compute

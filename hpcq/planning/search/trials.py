@@ -1,7 +1,7 @@
-"""The portfolio: independent attempts, each a start and a fixed amount of annealing.
+"""Trials: independent attempts, each an initial partition and a fixed amount of annealing.
 
-How many attempts there are and how long each is follows from the budget alone, never from the
-clock or the number of ranks, so that a seed gives the same cuts everywhere, with the same memory.
+The number and length of trials follow from the budget alone, never from the clock or the number of
+ranks, so that a seed gives the same cuts on every machine with the same memory limit.
 """
 
 from __future__ import annotations
@@ -12,180 +12,197 @@ from dataclasses import dataclass, replace
 
 from hpcq.planning.search.annealing import anneal
 from hpcq.planning.search.gate_ends import EndGraph
-from hpcq.planning.search.initial_partitions import Start, start
+from hpcq.planning.search.initial_partitions import StartKind, initial_labels
 from hpcq.planning.search.objective import Objective
 from hpcq.planning.search.partition import Partition
 
 _STEPS_PER_SECOND = 200_000
-"""Steps of annealing that count as a second of the budget."""
+"""Steps of annealing that count as one second of the budget. It only sets how long a search takes;
+changing it changes the cuts of every seed."""
 
 _STEPS_PER_END = 500
-"""More steps than this for each end bring nothing."""
+"""Maximum steps of annealing for each end of a graph; more bring nothing."""
 
 _MIN_SECONDS = 0.1
-_WORTH = 2.0
-"""The search takes at most so many times what the run would take without it."""
+"""Seconds of search that are always spent, however quick the run would be."""
 
-_MAX_TRIES = 8
-_TRIED_ENDS = 2000
-_NEXT_SEED = 1001
-"""Small graphs are partitioned several times for each lane, with seeds so far apart."""
+_MAX_SEARCH_RATIO = 2.0
+"""Seconds of search in multiples of the predicted run without any search, at most."""
 
-_MAX_PLANTED = 12
-"""Starts of at most so many parts are compared with their contraction. An order of contraction is
-found in about 15 ms for 11 parts, but in 50 ms for 16 and 300 ms for 25."""
+_MAX_STARTS = 8
+"""Maximum number of initial partitions that one trial compares."""
+
+_MAX_STARTED_ENDS = 2000
+"""Maximum number of ends in all initial partitions of one trial: larger graphs get fewer."""
+
+_SEED_STRIDE = 1001
+"""Distance between the seeds of a trial's initial partitions: large, because trials have
+consecutive seeds, and odd, so that even and odd seeds alternate, which weigh edges differently."""
+
+_MAX_CONTRACTED_PARTS = 12
+"""Number of parts up to which initial partitions are compared with the cost of their contraction. A
+contraction path takes about 15 ms for 11 parts, but 50 ms for 16 and 300 ms for 25."""
 
 _MANY_ENDS = 25_000
-_FEW_LANES = 3
-"""Of larger graphs, so many attempts are made, each in one round."""
+"""Number of ends of a graph above which trials are few and have one round each."""
+
+_MAX_QUICK_TRIALS = 3
+"""Maximum number of trials for such graphs and for quick searches."""
 
 _ROUNDS = ((1.0, 2.0), (2.0, 1.0), (4.0, 0.5))
-"""Rounds of annealing: how many times the lane's price a qubit too many costs, and the temperature
-to start with, in bits. The order of contraction is found anew for each."""
+"""Rounds of annealing: the factor of the trial's penalty for each qubit beyond the width, and the
+initial temperature in bits. Each round starts with a new contraction path."""
 
-_NARROW = 4
-"""The narrowest start has so many qubits a part."""
+_MIN_PART_QUBITS = 4
+"""Average number of qubits of a part in the initial partition with the most parts."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One attempt.
+    """One attempt to partition a graph.
 
     Attributes:
-        kind: How it starts.
-        parts: Into how many parts.
-        steps: Steps of annealing.
-        excess: Bits that a qubit too many costs at first.
-        seed: Seed of all its choices.
-        quick: Whether one start and one round of annealing are enough.
+        kind: The kind of initial partition.
+        parts: Number of its parts.
+        steps: Steps of annealing, over all rounds.
+        excess_penalty: Bits of energy for each qubit beyond the width, in the first round.
+        seed: Seed of all random choices.
+        quick: Whether to make one initial partition and one round of annealing.
     """
 
-    kind: Start
+    kind: StartKind
     parts: int
     steps: int
-    excess: float
+    excess_penalty: float
     seed: int
     quick: bool = False
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What an attempt found.
+    """A partition and its cost.
 
     Attributes:
         labels: The part of each end.
         fits: Whether no part is too wide.
-        bits: log2 of the factor gamma squared.
-        seconds: Predicted seconds, those of the contraction included.
-        beyond: Bits by which the tensors are too large for the memory.
+        overhead: log2 of the sampling overhead.
+        seconds: Predicted seconds, including the contraction.
+        memory_penalty: Bits of energy for tensors that exceed the memory; 0 if they fit.
     """
 
     labels: tuple[int, ...]
     fits: bool
-    bits: float
+    overhead: float
     seconds: float
-    beyond: float
+    memory_penalty: float
 
 
-def trials(
+def plan_trials(
     graph: EndGraph, objective: Objective, seconds: float, seed: int, quick: bool = False
 ) -> list[Trial]:
-    """Return the attempts that a budget allows for one graph; with ``quick``, a few short ones."""
+    """Return the trials on one graph within a budget in seconds; if ``quick``, a few short ones."""
     wires = graph.num_wires
-    fewest = -(-wires // objective.width)
-    guess = _first_guess(graph, objective, seed)
+    min_parts = -(-wires // objective.width)
+    simple = _best_simple_partition(graph, objective, seed)
     if objective.kind == "seconds":
-        seconds = min(seconds, _MIN_SECONDS + _WORTH * guess.seconds)
-    # No cut at all must not look better than cuts that fit.
-    excess = max(1.0, guess.bits / max(1, wires - objective.width))
-    plain = list(
-        _overhead_starts(fewest) if objective.kind == "overhead" else _starts(fewest, wires)
+        seconds = min(seconds, _MIN_SECONDS + _MAX_SEARCH_RATIO * simple.seconds)
+    # Otherwise no cut at all, whose parts are too wide, could look better than cuts that fit.
+    excess_penalty = max(1.0, simple.overhead / max(1, wires - objective.width))
+    starts = list(
+        _overhead_starts(min_parts) if objective.kind == "overhead" else _starts(min_parts, wires)
     )
     quick = quick or graph.num_ends > _MANY_ENDS
     if quick:
-        plain = _for_many_ends(plain)
-    share = int(seconds * _STEPS_PER_SECOND / max(1, len(plain)))
-    share = min(share, _STEPS_PER_END * graph.num_ends)
+        starts = _quick_starts(starts)
+    steps = int(seconds * _STEPS_PER_SECOND / max(1, len(starts)))
+    steps = min(steps, _STEPS_PER_END * graph.num_ends)
     return [
-        Trial(kind, min(parts, wires), share, excess, seed + number, quick)
-        for number, (kind, parts) in enumerate(plain)
+        Trial(kind, min(parts, wires), steps, excess_penalty, seed + number, quick)
+        for number, (kind, parts) in enumerate(starts)
     ]
 
 
-def _for_many_ends(plain: Sequence[tuple[Start, int]]) -> list[tuple[Start, int]]:
-    """Leave the starts that are quickly made, and few of those."""
-    quick = [own for own in plain if own[0] in ("qubits", "rows", "whole")]
-    return quick[:: max(1, len(quick) // _FEW_LANES)][-_FEW_LANES:]
+def _quick_starts(starts: Sequence[tuple[StartKind, int]]) -> list[tuple[StartKind, int]]:
+    """Return a few of those starts whose partitions are quick to find."""
+    quick = [start for start in starts if start[0] in ("qubits", "rows", "whole")]
+    return quick[:: max(1, len(quick) // _MAX_QUICK_TRIALS)][-_MAX_QUICK_TRIALS:]
 
 
-def _first_guess(graph: EndGraph, objective: Objective, seed: int) -> TrialResult:
-    """Return the best of the first partitions."""
-    fewest = -(-graph.num_wires // objective.width)
-    counts = {fewest, 2 * fewest, max(fewest, graph.num_wires // 8)}
+def _best_simple_partition(graph: EndGraph, objective: Objective, seed: int) -> TrialResult:
+    """Return the best of a few initial partitions, without annealing."""
+    min_parts = -(-graph.num_wires // objective.width)
+    counts = {min_parts, 2 * min_parts, max(min_parts, graph.num_wires // 8)}
     kind, width = objective.kind, objective.width
-    labels = [start(graph, "rows", fewest, kind, width, seed)]
-    labels += [start(graph, "qubits", parts, kind, width, seed) for parts in sorted(counts)]
-    found = (weigh(graph, objective, own) for own in labels)
-    return min(found, key=lambda own: (not own.fits, own.seconds))
+    partitions = [initial_labels(graph, "rows", min_parts, kind, width, seed)]
+    partitions += [
+        initial_labels(graph, "qubits", parts, kind, width, seed) for parts in sorted(counts)
+    ]
+    results = (evaluate(graph, objective, labels) for labels in partitions)
+    return min(results, key=lambda result: (not result.fits, result.seconds))
 
 
 def run_trial(graph: EndGraph, objective: Objective, trial: Trial) -> list[int]:
-    """Do one attempt and return the labels it found."""
+    """Run one trial and return the labels found."""
     rng = random.Random(trial.seed)
     labels = _best_start(graph, objective, trial)
     rounds = _ROUNDS[-1:] if trial.quick else _ROUNDS
-    for times, hot in rounds:
-        goal = replace(objective, excess=times * trial.excess)
-        partition = Partition(graph, labels, goal)
+    for factor, temperature in rounds:
+        round_objective = replace(objective, excess_penalty=factor * trial.excess_penalty)
+        partition = Partition(graph, labels, round_objective)
         if objective.kind == "seconds":
-            partition.plant()
-        labels = anneal(partition, trial.steps // len(rounds), rng, hot)
-    return graph.separated(labels)
+            partition.include_contraction()
+        labels = anneal(partition, trial.steps // len(rounds), rng, temperature)
+    return graph.split_disconnected(labels)
 
 
 def _best_start(graph: EndGraph, objective: Objective, trial: Trial) -> list[int]:
-    """Return the best of a few starts, each with a seed of its own."""
-    tries = max(1, min(_MAX_TRIES, _TRIED_ENDS // graph.num_ends))
+    """Return the best of a few initial partitions, which differ in their seeds."""
+    num_starts = max(1, min(_MAX_STARTS, _MAX_STARTED_ENDS // graph.num_ends))
     if trial.quick or trial.kind not in ("qubits", "ends"):
-        tries = 1
-    found = []
-    for attempt in range(tries):
-        seed = trial.seed + _NEXT_SEED * attempt
-        labels = start(graph, trial.kind, trial.parts, objective.kind, objective.width, seed)
+        num_starts = 1
+    candidates = []
+    for attempt in range(num_starts):
+        seed = trial.seed + _SEED_STRIDE * attempt
+        labels = initial_labels(
+            graph, trial.kind, trial.parts, objective.kind, objective.width, seed
+        )
         partition = Partition(graph, labels, objective)
-        if objective.kind == "seconds" and tries > 1 and trial.parts <= _MAX_PLANTED:
-            partition.plant()
-        found.append((partition.excess, partition.energy, labels))
-    return min(found)[2]
+        if objective.kind == "seconds" and num_starts > 1 and trial.parts <= _MAX_CONTRACTED_PARTS:
+            partition.include_contraction()
+        candidates.append((partition.excess, partition.energy, labels))
+    return min(candidates)[2]
 
 
-def weigh(graph: EndGraph, objective: Objective, labels: list[int]) -> TrialResult:
-    """Say what a partition costs."""
+def evaluate(graph: EndGraph, objective: Objective, labels: list[int]) -> TrialResult:
+    """Return the cost of a partition, including its contraction."""
     partition = Partition(graph, labels, objective)
-    partition.plant()
-    beyond = objective.storing_bits(partition.stored)
-    return TrialResult(tuple(labels), partition.fits, partition.overhead, partition.seconds, beyond)
+    partition.include_contraction()
+    penalty = objective.memory_penalty(partition.stored_bytes)
+    return TrialResult(
+        tuple(labels), partition.fits, partition.overhead, partition.seconds, penalty
+    )
 
 
-def _starts(fewest: int, wires: int) -> Iterator[tuple[Start, int]]:
-    """Yield starts of few wide parts up to many narrow ones."""
-    most = max(fewest, wires // _NARROW)
-    counts = sorted({round(fewest * (most / fewest) ** (step / 6)) for step in range(7)})
+def _starts(min_parts: int, wires: int) -> Iterator[tuple[StartKind, int]]:
+    """Yield starts for the least seconds, from few wide parts to many narrow ones."""
+    max_parts = max(min_parts, wires // _MIN_PART_QUBITS)
+    counts = sorted({round(min_parts * (max_parts / min_parts) ** (step / 6)) for step in range(7)})
     for parts in counts:
         yield ("qubits" if parts > 1 else "whole"), parts
     for parts in {max(2, count) for count in counts[1:5:2]}:
         yield "ends", parts
-    yield "rows", max(2, fewest)
+    yield "rows", max(2, min_parts)
     yield "slices", max(2, counts[len(counts) // 2])
 
 
-def _overhead_starts(fewest: int) -> Iterator[tuple[Start, int]]:
-    if fewest == 1:
+def _overhead_starts(min_parts: int) -> Iterator[tuple[StartKind, int]]:
+    """Yield starts for the least overhead, all of about as few parts as fit."""
+    if min_parts == 1:
         yield "whole", 1
         return
-    for parts in (fewest, fewest, fewest, fewest + 1):
+    for parts in (min_parts, min_parts, min_parts, min_parts + 1):
         yield "qubits", parts
-    for parts in (fewest, fewest + 1, fewest + 2, 2 * fewest):
+    for parts in (min_parts, min_parts + 1, min_parts + 2, 2 * min_parts):
         yield "ends", parts
-    yield "rows", fewest
-    yield "slices", fewest
+    yield "rows", min_parts
+    yield "slices", min_parts

@@ -1,4 +1,4 @@
-"""A weighted graph in the form that partitioning needs: neighbours, subgraphs, contractions."""
+"""A weighted graph with what partitioning needs: neighbours, subgraphs and contractions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class WeightedGraph:
     """An undirected graph without loops; all weights are integers.
 
     Attributes:
-        neighbours: For each node, the weight of its edge to each of its neighbours.
+        neighbours: The weight of the edge to each neighbour, for each node.
         weights: Weight of each node.
     """
 
@@ -51,8 +51,8 @@ class WeightedGraph:
         return loads
 
     def subgraph(self, nodes: Sequence[int]) -> WeightedGraph:
-        """Return the graph of some nodes and the edges between them."""
-        number = {node: place for place, node in enumerate(nodes)}
+        """Return the graph of the given nodes and the edges between them."""
+        number = {node: index for index, node in enumerate(nodes)}
         neighbours = [
             {
                 number[other]: weight
@@ -64,12 +64,12 @@ class WeightedGraph:
         return WeightedGraph(neighbours, [self.weights[node] for node in nodes])
 
     def contracted(self, cluster: Sequence[int], count: int) -> WeightedGraph:
-        """Return the graph that has one node for each cluster of nodes of this one."""
+        """Return the graph that has one node for each cluster of this graph's nodes."""
         neighbours: list[dict[int, int]] = [{} for _ in range(count)]
         for node, edges in enumerate(self.neighbours):
-            home = cluster[node]
-            merged = neighbours[home]
+            node_cluster = cluster[node]
+            merged = neighbours[node_cluster]
             for other, weight in edges.items():
-                if cluster[other] != home:
+                if cluster[other] != node_cluster:
                     merged[cluster[other]] = merged.get(cluster[other], 0) + weight
         return WeightedGraph(neighbours, self.loads(cluster, count))

@@ -1,4 +1,4 @@
-"""The multilevel method: balanced parts, little cut, the same from the same seed."""
+"""The multilevel method: parts are balanced, cuts are small, and a seed gives the same parts."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def test_small_bisections_are_near_the_best(graph, seed):
         for size in sizes
         for chosen in itertools.combinations(range(graph.num_nodes), size)
     )
-    found = min(graph.cut(partition(graph, 2, max(sizes), seed + trial)) for trial in range(4))
-    assert found == best
+    cut = min(graph.cut(partition(graph, 2, max(sizes), seed + trial)) for trial in range(4))
+    assert cut == best
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ print(hashlib.sha256(bytes(labels)).hexdigest()[:16])
 
 @pytest.mark.parametrize("hashes", ["0", "1"])
 def test_another_process_finds_the_same_parts(hashes):
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", _DIGEST],
         capture_output=True,
         text=True,
         check=True,
         env={"PYTHONHASHSEED": hashes},
     )
-    assert done.stdout.strip() == "fdde7b98f8d2f07a"
+    assert process.stdout.strip() == "fdde7b98f8d2f07a"

@@ -1,4 +1,4 @@
-"""The search: narrow enough, never worse than it could know, and the same for a seed."""
+"""The search: its cuts are narrow enough, optimal for small circuits, and the same for a seed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from hpcq.parallel import messages
 from hpcq.parallel.serial import SerialFarm
 from hpcq.planning.machine_speeds import Speeds
 from hpcq.planning.search.gate_ends import end_graphs
-from hpcq.planning.search.initial_partitions import start
+from hpcq.planning.search.initial_partitions import initial_labels
 from hpcq.planning.search.objective import Objective
 from hpcq.planning.search.partition import Partition
 from hpcq.planning.search.portfolio import propose
 from hpcq.planning.search.search_tasks import SearchTasks
-from hpcq.planning.search.trials import Trial, run_trial, trials
+from hpcq.planning.search.trials import Trial, plan_trials, run_trial
 from tests.support.strategies import circuits, cuts_of
 
 MEMORY = 1 << 34
@@ -52,14 +52,14 @@ def objective_of(objective: str, width: int) -> Objective:
 def proposals(
     circuit: QuantumCircuit, width: int, objective: str = "seconds", seed: int = 0
 ) -> list:
-    found = propose(
+    cuts = propose(
         list(end_graphs(CircuitAnalysis(circuit), [1.0] * circuit.num_qubits)),
         objective_of(objective, width),
         seconds=0.2,
         seed=seed,
         farm=SerialFarm(),
     )
-    return list(found)
+    return list(cuts)
 
 
 @pytest.mark.parametrize("objective", ["seconds", "overhead"])
@@ -88,19 +88,19 @@ def test_clusters_are_found_whatever_the_qubits_order() -> None:
     assert {frozenset(cut.qubits) for cut in best.gates} == set(map(frozenset, links))
 
 
-def test_an_attempt_starts_where_the_run_and_its_contraction_are_cheapest() -> None:
+def test_a_trial_starts_where_the_run_and_its_contraction_are_cheapest() -> None:
     circuit, objective = ising(nx.random_regular_graph(3, 60, seed=4)), objective_of("seconds", 30)
     (graph,) = end_graphs(CircuitAnalysis(circuit), [1.0] * circuit.num_qubits)
-    tries = []
+    starts = []
     for seed in range(0, 8 * 1001, 1001):
-        labels = start(graph, "qubits", 9, "seconds", 30, seed)
+        labels = initial_labels(graph, "qubits", 9, "seconds", 30, seed)
         partition = Partition(graph, labels, objective)
-        apart = partition.energy
-        partition.plant()
-        tries.append((partition.energy, apart, graph.cuts(labels)))
-    best = min(tries, key=lambda own: own[0])
-    assert best[1] > min(apart for _, apart, _ in tries)
-    without_annealing = Trial("qubits", 9, steps=0, excess=1.0, seed=0)
+        without_contraction = partition.energy
+        partition.include_contraction()
+        starts.append((partition.energy, without_contraction, graph.cuts(labels)))
+    best = min(starts, key=lambda start: start[0])
+    assert best[1] > min(energy for _, energy, _ in starts)
+    without_annealing = Trial("qubits", 9, steps=0, excess_penalty=1.0, seed=0)
     assert graph.cuts(run_trial(graph, objective, without_annealing)) == best[2]
 
 
@@ -113,14 +113,14 @@ def test_a_partition_knows_its_cost_after_any_moves(data: st.DataObject) -> None
             partition = Partition(graph, [0] * graph.num_ends, objective_of(objective, 2))
             for _ in range(12):
                 end = data.draw(st.integers(0, graph.num_ends - 1))
-                before, behind = partition.interval(end)
-                moving = [end, *(before if data.draw(st.booleans()) else behind)]
+                before, after = partition.interval(end)
+                moving = [end, *(before if data.draw(st.booleans()) else after)]
                 partition.move(moving, data.draw(st.integers(0, 3)))
             fresh = Partition(graph, partition.labels, objective_of(objective, 2))
             assert partition.energy == pytest.approx(fresh.energy, abs=1e-9)
             assert {k: v for k, v in partition.bonds.items() if v} == fresh.bonds
-            for one in (partition, fresh):
-                one.plant()
+            for each in (partition, fresh):
+                each.include_contraction()
             assert partition.seconds == pytest.approx(fresh.seconds, rel=1e-9)
             if graph.num_wires == circuit.num_qubits:
                 cut = cut_circuit(circuit, graph.cuts(partition.labels))
@@ -132,7 +132,7 @@ def test_a_partition_knows_its_cost_after_any_moves(data: st.DataObject) -> None
 
 
 def every_cut(circuit: QuantumCircuit, width: int) -> list[Cuts]:
-    """All sets of cuts of which each one separates what it cuts, found the plain way."""
+    """Return all sets of cuts in which each cut separates two subcircuits, by brute force."""
     analysis = CircuitAnalysis(circuit)
     count = [0] * circuit.num_qubits
     for pair in analysis.pairs:
@@ -140,24 +140,23 @@ def every_cut(circuit: QuantumCircuit, width: int) -> list[Cuts]:
             count[qubit] += 1
     gates = [GateCut(g, pair) for g, pair in enumerate(analysis.pairs)]
     wires = [WireCut(q, a) for q, n in enumerate(count) for a in range(1, n)]
-    found = []
+    every = []
     for chosen in itertools.product((False, True), repeat=len(gates) + len(wires)):
         cuts = Cuts(
             tuple(itertools.compress(gates, chosen)),
             tuple(itertools.compress(wires, chosen[len(gates) :])),
         )
-        own = subcircuit_segments(analysis, cuts)
-        if max(map(len, own)) > width:
+        if max(map(len, subcircuit_segments(analysis, cuts))) > width:
             continue
         cut = cut_circuit(analysis, cuts)
         if all(edge.ends[0][0] != edge.ends[1][0] for edge in cut.edges):
-            found.append(cuts)
-    return found
+            every.append(cuts)
+    return every
 
 
 def small_circuits(gates: int, qubits: int, number: int) -> list[QuantumCircuit]:
     rng = random.Random(gates * 100 + qubits)
-    found = []
+    random_circuits = []
     for _ in range(number):
         circuit = QuantumCircuit(qubits)
         for _ in range(gates):
@@ -177,8 +176,8 @@ def small_circuits(gates: int, qubits: int, number: int) -> list[QuantumCircuit]
                 circuit.cx(a, b)
         circuit.rx(0.3, range(qubits))
         circuit.ry(0.2, range(qubits))
-        found.append(circuit)
-    return found
+        random_circuits.append(circuit)
+    return random_circuits
 
 
 @pytest.mark.parametrize(
@@ -219,13 +218,13 @@ def test_the_same_seed_proposes_the_same_on_any_farm() -> None:
     assert proposals(circuit, 12, seed=3) == proposals(circuit, 12, seed=3)
     (graph,) = end_graphs(CircuitAnalysis(circuit), [1.0] * 30)
     objective = objective_of("seconds", 12)
-    order = SearchTasks((graph,), (tuple(trials(graph, objective, 0.1, 7)),), objective)
-    again = messages.loads(messages.dumps(order))
-    assert again.labels(SerialFarm()) == order.labels(SerialFarm())
+    tasks = SearchTasks((graph,), (tuple(plan_trials(graph, objective, 0.1, 7)),), objective)
+    again = messages.loads(messages.dumps(tasks))
+    assert again.labels(SerialFarm()) == tasks.labels(SerialFarm())
 
 
 def test_known_bisections_are_found() -> None:
-    """3-regular graphs of 50 nodes: 9, by thousands of runs of three other heuristics."""
+    """3-regular graphs of 50 nodes: 9 cuts, in thousands of runs of three other heuristics."""
     for seed in (1, 2, 3):
         circuit = ising(nx.random_regular_graph(3, 50, seed))
         best = proposals(circuit, 25, "overhead")[0]
@@ -241,7 +240,7 @@ def test_a_fourier_transform_is_cut_through_one_port_a_qubit() -> None:
     assert [len(s.ports) for s in plan.cut.subcircuits] == [6, 6]
 
 
-def test_a_front_with_reused_qubits_ends(tmp_path: Path) -> None:
+def test_a_pareto_front_with_reused_qubits_ends(tmp_path: Path) -> None:
     chain = tmp_path / "chain.qasm"
     gates = "".join(f"cx q[{i}],q[{i + 1}];" for i in range(5))
     chain.write_text(f'OPENQASM 2.0; include "qelib1.inc"; qreg q[6]; h q; {gates}')
@@ -249,7 +248,7 @@ def test_a_front_with_reused_qubits_ends(tmp_path: Path) -> None:
     assert main(["plan", str(chain), "--observable", "XXXXXX", *how]) == 0
 
 
-def test_qubits_that_are_measured_serve_again() -> None:
+def test_measured_qubits_are_reused() -> None:
     circuit = QuantumCircuit(12)
     circuit.h(0)
     for qubit in range(11):
@@ -266,11 +265,11 @@ def test_reuse_never_needs_more_qubits_than_wires(data: st.DataObject) -> None:
     circuit = data.draw(circuits())
     analysis, cuts = CircuitAnalysis(circuit), data.draw(cuts_of(circuit))
     widths = [len(piece) for piece in subcircuit_segments(analysis, cuts)]
-    enough = device_qubits(analysis, cuts)
-    assert all(1 <= few <= width for few, width in zip(enough, widths, strict=True))
+    needed = device_qubits(analysis, cuts)
+    assert all(1 <= qubits <= width for qubits, width in zip(needed, widths, strict=True))
 
 
-def test_overhead_may_ask_for_what_no_memory_holds() -> None:
+def test_the_least_overhead_need_not_fit_into_memory() -> None:
     circuit = ising(nx.random_regular_graph(3, 60, 1))
     how = {"max_qubits": 30, "memory": 1 << 24}
     plan = hpcq.plan(circuit, "X" * 60, **how, objective="overhead")
@@ -279,7 +278,7 @@ def test_overhead_may_ask_for_what_no_memory_holds() -> None:
         hpcq.run(plan)
 
 
-def test_what_cannot_fit_is_refused_with_the_width_that_does() -> None:
+def test_a_width_that_does_not_fit_is_refused_with_one_that_does() -> None:
     circuit = ising(nx.complete_graph(14))
     with pytest.raises(hpcq.InputError, match="is the smallest that was found to work") as caught:
         hpcq.plan(circuit, "X" * 14, max_qubits=3, memory=1 << 20)
