@@ -16,8 +16,8 @@ from hpcq.core.files import printable_lines, printable_path, resolve_path
 from hpcq.core.system import write_stderr
 from hpcq.jobs.job import Job
 from hpcq.jobs.status_text import job_text
-from hpcq.jobs.submissions import find, records_of
-from hpcq.jobs.submit import prepare, put_into_the_queue, start_here
+from hpcq.jobs.submissions import find_submission, submissions_of
+from hpcq.jobs.submit import prepare, start_locally, submit_to_slurm
 from hpcq.parallel.serial import SerialFarm
 from hpcq.reports.text import result_text
 from hpcq.runs.status import read_run_status, status_text
@@ -66,7 +66,7 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
     order = prepare(options, run_words(options), run_variables(), plan)
     if options.dry_run:
         return None, order.script
-    job = (start_here if options.local else put_into_the_queue)(order)
+    job = (start_locally if options.local else submit_to_slurm)(order)
     return job, order.script
 
 
@@ -74,10 +74,10 @@ def status(options: argparse.Namespace) -> int:
     """Say how a job, or a run, stands."""
     place = resolve_path(Path(options.job))
     try:
-        is_job = bool(records_of(place)) or not (place.exists() or place.suffix)
+        is_job = bool(submissions_of(place)) or not (place.exists() or place.suffix)
     except OSError as error:
         raise InputError(f"job: {printable_path(place)!r}: {error.strerror}") from None
-    job = Job(find(options.job)) if is_job else None
+    job = Job(find_submission(options.job)) if is_job else None
     if job is not None and job.id not in map(os.environ.get, _THIS_JOB):
         stands = job.status()
         hidden = ("old", "later", "damage")  # the reason says so

@@ -1,4 +1,4 @@
-"""What an output must be for a job to be submitted for it."""
+"""Checks before a job is submitted: its output, its options, and what its ranks import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpcq.core.files import printable_path
 from hpcq.core.system import write_stderr
 from hpcq.engines.aer_statevector import CURE, GPU_CURE, NO_GPU_SUPPORT, has_gpu_support
 from hpcq.jobs.job import Job
-from hpcq.jobs.submissions import records_of
+from hpcq.jobs.submissions import submissions_of
 from hpcq.parallel.world import CURE as MPI_CURE
 from hpcq.planning.fingerprint import RequestSummary, check_same_run, fingerprint_of
 from hpcq.results import check_output, load_fingerprint, load_summary
@@ -22,66 +22,66 @@ from hpcq.runs.checkpoint import Checkpoint, request_summary, shared_folder
 if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
 
-_MAX_BYTES = 200
-"""Of an output's name: there are files beside it whose names are longer."""
+_MAX_NAME_BYTES = 200
+"""Maximum bytes of an output's name, which files beside it extend; file systems allow 255."""
 
-_LOOKED_AT = 10
-"""How many of the last jobs of an output are asked whether they are over."""
+_MAX_CHECKED_JOBS = 10
+"""How many of the last jobs of an output are checked; each may take a call of squeue."""
 
-_SURE = ("circuit", "observables")
-"""What is the same in every plan of a run, whatever is measured of the machine meanwhile."""
+_STABLE_PARTS = ("circuit", "observables")
+"""Parts of a fingerprint that do not depend on the machine, or on what was measured of it."""
 
 
 def free_output(options: argparse.Namespace) -> Path:
-    """Return the file to write, which no other job is about to write.
+    """Return the output of a job, checked: no other job writes it.
 
     Args:
-        options: The command line of ``submit``.
+        options: The parsed command line of ``submit``.
 
     Raises:
-        InputError: If there is none such.
+        InputError: If the output cannot be written, or another job writes it.
     """
     stem = Path(options.circuit.removeprefix("example:")).stem
     output = writable_output(Path(options.output or f"{stem}.h5"))
-    shares = options.shared or options.array > 1
-    if shared_folder(output).is_dir() and not shares:
+    is_shared = options.shared or options.array > 1
+    if shared_folder(output).is_dir() and not is_shared:
         raise InputError(
             f"output: {printable_path(output)!r} is shared by several jobs, expected --array or "
             "--shared, or another file"
         )
     if not options.dry_run:
-        check_free(output, shares=shares)
+        check_free(output, is_shared=is_shared)
     return output
 
 
 def writable_output(path: Path) -> Path:
-    """Make sure that an output, and what is kept beside it, can be written; return it resolved.
+    """Return an output's path, resolved, if it and the files beside it can be written.
 
     Raises:
-        InputError: If it cannot.
+        InputError: If they cannot.
     """
     output = check_output(path)
     length = len(os.fsencode(output.name))
-    if length > _MAX_BYTES:
+    if length > _MAX_NAME_BYTES:
         raise InputError(
             f"output: {printable_path(output.name)[:40]!r}... is a name of {length} bytes, "
-            f"expected at most {_MAX_BYTES}"
+            f"expected at most {_MAX_NAME_BYTES}"
         )
     return output
 
 
-def check_free(output: Path, *, shares: bool) -> None:
-    """Make sure that no other job writes an output, or is about to, unless all share it.
+def check_free(output: Path, *, is_shared: bool) -> None:
+    """Make sure that no other job writes an output or waits to, unless all share it.
 
     Args:
         output: The output.
-        shares: Whether the job to be submitted shares it.
+        is_shared: Whether the job to be submitted shares the output.
 
     Raises:
-        InputError: If one does.
+        InputError: If another job does.
     """
-    for record in records_of(output)[-_LOOKED_AT:]:
-        if (record.shares and shares) or record.elsewhere:
+    for record in submissions_of(output)[-_MAX_CHECKED_JOBS:]:
+        if (record.is_shared and is_shared) or record.is_on_another_host:
             continue
         status = Job(record).status()
         if not status.over:
@@ -91,20 +91,20 @@ def check_free(output: Path, *, shares: bool) -> None:
             )
 
 
-def check_held(plan: Plan, output: Path) -> None:
-    """Make sure that an output holds nothing yet, or what the same run may go on from.
+def check_resumable(plan: Plan, output: Path) -> None:
+    """Make sure that an output is free, or holds a result that the plan's run can resume.
 
     Raises:
-        InputError: If a job would find something else there.
+        InputError: If it holds anything else.
     """
     Checkpoint(output).check_mode("exact" if plan.sampling is None else "shots")
     held, wanted = load_fingerprint(output), fingerprint_of(plan, plan.cut)
-    sure = [key for key in _SURE if key in held]
-    known, new = ({key: own[key] for key in sure} for own in (held, wanted))
-    if known != new:
+    parts = [key for key in _STABLE_PARTS if key in held]
+    held_parts, wanted_parts = ({key: each[key] for key in parts} for each in (held, wanted))
+    if held_parts != wanted_parts:
         check_same_run(
-            known,
-            new,
+            held_parts,
+            wanted_parts,
             "a result",
             request_summary(load_summary(output)),
             RequestSummary.by(plan),
@@ -112,39 +112,39 @@ def check_held(plan: Plan, output: Path) -> None:
 
 
 def check_local(options: argparse.Namespace) -> None:
-    """Refuse what only SLURM does; what only it has to know, such as an account, is left out.
+    """Refuse options that ``--local`` cannot honour; those like ``--account`` are ignored.
 
     Raises:
-        InputError: If anything of it is asked for.
+        InputError: If one of them is given.
     """
-    asked = {
+    options_given = {
         "array": options.array > 1,
         "until-done": options.until_done,
         "gpus-per-node": options.gpus_per_node is not None,
         "container": options.container is not None,
     }
-    for name in (name for name, given in asked.items() if given):
-        raise InputError(f"local: given with --{name}, expected that for a job of SLURM alone")
+    for name in (name for name, given in options_given.items() if given):
+        raise InputError(f"local: given with --{name}, expected that only for a job of SLURM")
 
 
 def check_packages(options: argparse.Namespace) -> None:
-    """Make sure that what a job's ranks import is installed here, where they are started from.
+    """Make sure that the packages of a job's ranks are installed in this environment.
 
-    Where the job has another environment than this one, by ``--module`` or ``--setup``, that is
-    only said; a container has its own.
+    Where ``--module`` or ``--setup`` change the job's environment, a missing package is only a
+    warning; a container has an environment of its own.
 
     Args:
-        options: The command line of ``submit``.
+        options: The parsed command line of ``submit``.
 
     Raises:
-        MissingDependencyError: If mpi4py or Aer is not.
-        InputError: If the job is to run on GPUs, and Aer is not built for them.
+        MissingDependencyError: If mpi4py or Aer is missing.
+        InputError: If the job is to run on GPUs, and Aer is built without support for them.
     """
     if options.container is not None:
         return
     missing: list[HpcqError] = []
-    alone = options.local and (options.ranks_per_node or 1) == 1
-    if not alone and find_spec("mpi4py") is None:
+    is_single_rank = options.local and (options.ranks_per_node or 1) == 1
+    if not is_single_rank and find_spec("mpi4py") is None:
         why = "submit: mpi4py is not installed here, and every rank needs it"
         missing.append(MissingDependencyError(f"{why}; {MPI_CURE}"))
     if not options.backend and find_spec("qiskit_aer") is None:
@@ -159,5 +159,5 @@ def check_packages(options: argparse.Namespace) -> None:
 
 
 def _asks_for_gpus(options: argparse.Namespace) -> bool:
-    """Whether the job's ranks run with ``--device gpu``, which is what the script for GPUs says."""
+    """Whether the job's ranks run with ``--device gpu``; the script for GPUs passes it."""
     return options.device == "gpu" or bool(options.gpus_per_node and options.device != "cpu")

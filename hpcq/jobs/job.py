@@ -1,4 +1,4 @@
-"""A job that was submitted: how it stands, what it says, how it ends."""
+"""A submitted job: its status, its logs, its result, and how to cancel it."""
 
 from __future__ import annotations
 
@@ -14,35 +14,53 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import open_sidecar, printable, printable_path
 from hpcq.jobs import local_backend as local
 from hpcq.jobs import slurm_backend as slurm
-from hpcq.jobs.submissions import Submission, find, note_cancel, record_file, records_of
+from hpcq.jobs.submissions import (
+    Submission,
+    find_submission,
+    mark_canceled,
+    record_file,
+    submissions_of,
+)
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
 
 STATES = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELED", "STOPPED")
-"""All states of a job. STOPPED: what is done is saved, and the same command goes on."""
+"""All states of a job. STOPPED: finished work is saved, and the same command resumes it."""
 
-_STOPPED_CODE = 75
+_STOPPED_EXIT_CODE = 75
+"""Exit code of a run that stopped early with everything saved."""
+
 _FIRST_POLL, _MAX_POLL = 0.2, 15.0
-_PATIENCE = 1800.0
-"""Seconds of silence after which nobody waits for SLURM any more."""
+"""Seconds between two looks at a job that is waited for: doubled from the first to the maximum.
+
+Smaller: results come sooner; larger: fewer calls of squeue, which sites ask users to keep rare.
+"""
+
+_MAX_SILENCE = 1800.0
+"""Seconds without an answer from SLURM after which waiting for a result fails.
+
+Larger: longer outages of the controller are survived; smaller: a dead one is reported sooner.
+"""
 
 _TAIL_BYTES = 4096
-_BAD = ("error", "not found", "denied")
-_LAUNCHERS = ("srun:", "slurmstepd:")
-"""What only says that a rank failed, and not why, and may say so before or after the rank."""
+"""Bytes at the end of a log that are searched for the line that says what went wrong."""
+
+_ERROR_WORDS = ("error", "not found", "denied")
+_LAUNCHER_PREFIXES = ("srun:", "slurmstepd:")
+"""Lines that say that a rank failed, not why; they may come before or after the rank's message."""
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How a job stands.
+    """Status of a job.
 
     Attributes:
         state: One of :data:`STATES`.
-        reason: Why it waits, stopped, or failed; empty if there is nothing to say.
-        file: What its output, and what is beside it, say; see
+        reason: Why the job waits, stopped or failed; may be empty.
+        file: Status of the run according to its files; see
             :func:`hpcq.runs.status.read_run_status`.
-        tasks: What SLURM says of the job, or of each task of an array.
+        tasks: SLURM's view of the job, or of each task of an array.
     """
 
     state: str
@@ -52,22 +70,22 @@ class JobStatus:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """Whether the job has ended for good, and does not come back by itself."""
         return self.state in ("DONE", "ERROR", "CANCELED") or (
             self.state == "STOPPED" and not self.is_with_slurm
         )
 
     @property
     def is_with_slurm(self) -> bool:
-        """Whether SLURM still has any of it, in the queue or at work."""
-        return any(task.waits or task.runs for task in self.tasks)
+        """Whether SLURM still holds any task of the job, pending or running."""
+        return any(task.is_pending or task.is_running for task in self.tasks)
 
     def __str__(self) -> str:
         return f"{self.state} ({printable(self.reason)})" if self.reason else self.state
 
 
 class Job:
-    """A job that was submitted, on SLURM or in the background of this machine.
+    """A submitted job, of SLURM or in the background of this machine.
 
     Example:
         >>> job = hpcq.submit("circuit.qasm", output="out.h5", nodes=2)  # doctest: +SKIP
@@ -82,133 +100,137 @@ class Job:
 
     @classmethod
     def of(cls, where: str | Path) -> Job:
-        """Return the job with a number, or the last one submitted for an output.
+        """Return the job with a given number, or the last one submitted for an output.
 
         Raises:
-            InputError: If nothing is known of it.
+            InputError: If there is no record of such a job.
         """
-        return cls(find(str(where)))
+        return cls(find_submission(str(where)))
 
     @property
     def id(self) -> str:
-        """Its number in SLURM, or ``local-`` and the number of a process."""
+        """The job's number in SLURM, or ``local-`` and a process number."""
         return self._record.job
 
     @property
     def output(self) -> Path:
-        """The HDF5 file that it writes."""
+        """The HDF5 file that the job writes."""
         return Path(self._record.output)
 
     def __repr__(self) -> str:
         return f"Job({self.id!r}, output={printable_path(self.output)!r})"
 
     def status(self) -> JobStatus:
-        """Ask how the job stands.
+        """Return the job's current status.
 
         Raises:
             SlurmError: If SLURM does not answer.
         """
-        return self._asked(self._is_recorded)
+        return self._status_from(self._may_be_this_job)
 
-    def _asked(self, counts: Callable[[slurm.Task], bool]) -> JobStatus:
-        """Ask how the job stands, by those tasks of SLURM's under its number that count."""
+    def _status_from(self, is_counted: Callable[[slurm.Task], bool]) -> JobStatus:
+        """Return the status, from those of SLURM's tasks under the job's number that count."""
         record = self._record
-        told = self._told()
-        if record.local:
-            runs = local.lives(record)
-            code = None if runs else local.exit_code(self.output)
-            return self._judged(told, (), runs=runs, codes=[code])
+        output_status = self._output_status()
+        if record.is_local:
+            is_running = local.is_alive(record)
+            code = None if is_running else local.exit_code(self.output)
+            return self._combine(output_status, (), is_running=is_running, codes=[code])
         try:
-            tasks = tuple(own for own in slurm.tasks_of(record.job) if counts(own))
+            tasks = tuple(task for task in slurm.tasks_of(record.job) if is_counted(task))
         except slurm.SlurmError:
-            if told.get("state") == "DONE" and not told["old"]:
-                return JobStatus("DONE", "", told)
+            if output_status.get("state") == "DONE" and not output_status["old"]:
+                return JobStatus("DONE", "", output_status)
             raise
-        return self._judged(
-            told, tasks, runs=any(own.runs for own in tasks), codes=[own.code for own in tasks]
+        return self._combine(
+            output_status,
+            tasks,
+            is_running=any(task.is_running for task in tasks),
+            codes=[task.code for task in tasks],
         )
 
     def logs(self) -> str:
-        """Return what the job has said so far, on all its starts.
+        """Return the text of the job's logs so far, of all its starts.
 
         Raises:
-            InputError: If that cannot be read.
+            InputError: If a log cannot be read.
         """
-        return "".join(_said(own) for own in self.log_files())
+        return "".join(_read_log(path) for path in self.log_files())
 
     def log_files(self) -> list[Path]:
-        """Return the files with what it said, beside the output; one for each task of an array."""
+        """Return the job's log files, beside the output; one for each task of an array."""
         name = Path(self._record.log).name.replace("%%", "%")
-        place = self.output.with_name(name)
-        for sign in ("%j", "%A"):
-            name = name.replace(sign, self.id)
+        folder = self.output.parent
+        for pattern in ("%j", "%A"):
+            name = name.replace(pattern, self.id)
         if "%a" not in name:
-            return [own for own in [place.with_name(name)] if os.path.lexists(own)]
+            path = self.output.with_name(name)
+            return [path] if os.path.lexists(path) else []
         start, _, end = name.partition("%a")
         try:
-            found = sorted(place.parent.iterdir())
+            files = sorted(folder.iterdir())
         except OSError:
             return []
         return [
-            own
-            for own in found
-            if own.name.startswith(start)
-            and own.name.endswith(end)
-            and own.is_file()
-            and not own.is_symlink()
+            path
+            for path in files
+            if path.name.startswith(start)
+            and path.name.endswith(end)
+            and path.is_file()
+            and not path.is_symlink()
         ]
 
     def cancel(self) -> JobStatus:
-        """End the job; what is done is saved, and the same command goes on.
+        """Cancel the job; finished work is kept, and the same command resumes it.
 
         Returns:
-            How it stood; if it was over, it still is what it was.
+            The status before; a job that was over already keeps it.
 
         Raises:
-            InputError: If it is not this user's job, as far as hpcq knows.
-            SlurmError: If SLURM does not answer, or refuses it.
+            InputError: If hpcq cannot tell that the job is this user's.
+            SlurmError: If SLURM does not answer, or refuses.
         """
         if not self._record.is_ours:
             raise InputError(
                 f"job: {self.id} is not known to be yours, because others can write its record "
                 f"{printable_path(record_file(self.output))!r}; expected a job that you submitted"
             )
-        status = self._asked(self._check)
-        if self._record.local or status.is_with_slurm:
+        status = self._status_from(self._check_is_this_job)
+        if self._record.is_local or status.is_with_slurm:
             self.end()
         if not status.over:
-            with suppress(HpcqError):  # it is canceled anyway, and SLURM says so
-                self._record = note_cancel(self._record)
+            with suppress(HpcqError):  # the job is canceled all the same, and SLURM knows
+                self._record = mark_canceled(self._record)
         return status
 
-    def _is_recorded(self, task: slurm.Task) -> bool:
-        """Whether what SLURM has under the number can be this job: numbers come again."""
+    def _may_be_this_job(self, task: slurm.Task) -> bool:
+        """Whether SLURM's task can belong to this job; SLURM reuses numbers."""
         return self._record.may_be_of(task.uid)
 
-    def _check(self, task: slurm.Task) -> bool:
-        """Make sure that what SLURM has under the number, and not yet behind it, is this job."""
-        if task.runs or task.waits:
-            mine, named = os.geteuid(), ""
-            if task.uid == mine:
-                named = slurm.names_of(self._record.job)
-            if task.uid != mine or not self._is_name(named):
+    def _check_is_this_job(self, task: slurm.Task) -> bool:
+        """Make sure that a pending or running task of SLURM's belongs to this job."""
+        if task.is_running or task.is_pending:
+            user, names = os.geteuid(), ""
+            if task.uid == user:
+                names = slurm.names_of(self._record.job)
+            if task.uid != user or not self._has_name(names):
                 owner = "an unknown user" if task.uid is None else f"user {task.uid}"
-                called = f"{printable(named.strip())[:80]!r} " if named else ""
+                name_shown = f"{printable(names.strip())[:80]!r} " if names else ""
                 raise InputError(
-                    f"job: {self.id} is {called}of {owner} in SLURM, expected "
-                    f"{printable(self._record.name)[:80]!r} of user {mine}; nothing is canceled"
+                    f"job: {self.id} is {name_shown}of {owner} in SLURM, expected "
+                    f"{printable(self._record.name)[:80]!r} of user {user}; nothing is canceled"
                 )
-        return self._is_recorded(task)
+        return self._may_be_this_job(task)
 
-    def _is_name(self, named: str) -> bool:
-        """Whether a line of SLURM's is what the job was called when it was submitted."""
-        return f"\n{self._record.name}\n" in f"\n{named}"
+    def _has_name(self, names: str) -> bool:
+        """Whether one of SLURM's lines is the name under which the job was submitted."""
+        return f"\n{self._record.name}\n" in f"\n{names}"
 
     def end(self) -> None:
-        """Ask the system to end the job, and no more; see :meth:`cancel`."""
-        if not self._record.local:
+        """Tell the system to end the job, without any check; see :meth:`cancel`."""
+        if not self._record.is_local:
             slurm.cancel(self.id)
-        elif local.lives(self._record):
+        elif local.is_alive(self._record):
             local.stop(self._record)
 
     def result(self, *, wait: bool = False, timeout: float | None = None) -> Result:
@@ -216,125 +238,150 @@ class Job:
 
         Args:
             wait: Whether to wait until the job is over.
-            timeout: How many seconds to wait at most.
+            timeout: Maximum number of seconds to wait; None for no limit.
 
         Raises:
-            InputError: If the timeout is no number of seconds.
-            HpcqError: If there is none: the job is not over, or ended without.
+            InputError: If the timeout is not a number of seconds.
+            HpcqError: If there is no result: the job is not over, or ended without one.
         """
         from hpcq.results import load
 
         if timeout is not None and not timeout >= 0:
             raise InputError(f"timeout: {timeout!r}, expected a number of seconds, or None")
-        begun = heard = time.monotonic()
+        start = last_answer = time.monotonic()
         pause = _FIRST_POLL
         status = self.status()
         while wait and not status.over:
-            if timeout is not None and time.monotonic() - begun >= timeout:
+            if timeout is not None and time.monotonic() - start >= timeout:
                 raise HpcqError(f"job {self.id}: {status} after {timeout:g} s")
             time.sleep(pause)
             pause = min(2 * pause, _MAX_POLL)
-            status, heard = self._status_or(status, heard)
+            status, last_answer = self._status_or_last(status, last_answer)
         if status.state != "DONE" or "later" in status.file:
             raise HpcqError(f"job {self.id}: {status}, it has no result")
         return load(self.output)
 
-    def _status_or(self, last: JobStatus, heard: float) -> tuple[JobStatus, float]:
-        """Return the status and the time; those given while SLURM does not answer for a while."""
+    def _status_or_last(self, last: JobStatus, last_answer: float) -> tuple[JobStatus, float]:
+        """Return the status and the time of this answer; the last ones while SLURM is silent."""
         now = time.monotonic()
         try:
             return self.status(), now
         except slurm.SlurmError:
-            if now - heard > _PATIENCE:
+            if now - last_answer > _MAX_SILENCE:
                 raise
-            return last, heard
+            return last, last_answer
 
-    def _told(self) -> dict[str, Any]:
-        """Return what the output says, if it belongs to this submission."""
+    def _output_status(self) -> dict[str, Any]:
+        """Return the status in the output, if it belongs to this submission.
+
+        Otherwise ``later`` names the job that has written the output since, and ``damage`` says why
+        the output cannot be read. ``old`` says that the output was last written before this
+        submission.
+        """
         from hpcq.runs.status import read_run_status
 
         try:
-            told = read_run_status(self.output)
+            output_status = read_run_status(self.output)
         except InputError as error:
             return {"damage": str(error)} if os.path.lexists(self.output) else {}
-        last = max(told.get("saved", 0.0), told.get("time", 0.0))
-        if later := [own.job for own in self._later() if last >= own.submitted]:
+        last = max(output_status.get("saved", 0.0), output_status.get("time", 0.0))
+        later = [other.job for other in self._later_submissions() if last >= other.submitted]
+        if later:
             return {"later": later[-1]}
-        return {**told, "old": last < self._record.submitted}
+        return {**output_status, "old": last < self._record.submitted}
 
-    def _later(self) -> list[Submission]:
-        """Return the submissions of the same output after this one that do not share it."""
-        known = [own for own in records_of(self.output) if own.submitted > self._record.submitted]
-        return [own for own in known if not (own.shares and self._record.shares)]
+    def _later_submissions(self) -> list[Submission]:
+        """Return later submissions for the output, except those that share it with this one."""
+        later = [
+            other
+            for other in submissions_of(self.output)
+            if other.submitted > self._record.submitted
+        ]
+        return [other for other in later if not (other.is_shared and self._record.is_shared)]
 
-    def _judged(
+    def _combine(
         self,
-        told: dict[str, Any],
+        output_status: dict[str, Any],
         tasks: tuple[slurm.Task, ...],
         *,
-        runs: bool,
+        is_running: bool,
         codes: Sequence[int | None],
     ) -> JobStatus:
-        """Put together what the file and the system say."""
-        waits = [own for own in tasks if own.waits]
-        ended = [own for own in tasks if own.state not in ("COMPLETED", "FAILED")]
-        canceled = self._record.canceled is not None or any(
-            own.state == "CANCELLED" for own in ended
-        )
-        done = told.get("state") == "DONE"
-        saved = not done and ("saved" in told or "members" in told)
-        if done and told["old"]:
-            # It was done before: so the job is if it found that out, and not if it failed.
-            well = all(code == 0 for code in codes) if codes else not self._last_words()
-            done = well and not (ended or canceled)
-            told = told if done else {}
-        if done:
-            return JobStatus("DONE", "", told, tasks)
-        if runs:
-            return JobStatus("RUNNING", "", told, tasks)
-        if waits and self._record.canceled is None:
-            again = (saved and not told["old"]) or any(own.restarts for own in waits)
-            reason = waits[0].reason
-            if again:
-                reason = f"goes on by itself, waits for {reason or 'its turn'}"
-            return JobStatus("STOPPED" if again else "QUEUED", reason, told, tasks)
-        rest = "what is done is saved" if saved else told.get("damage", "nothing was saved")
-        if "later" in told:
-            rest = f"its output is that of job {told['later']} since"
-        if canceled:
-            return JobStatus("CANCELED", rest, told, tasks)
-        failed = [code for code in codes if code not in (None, 0, _STOPPED_CODE)]
-        if "later" in told and not failed:
-            well = bool(codes) and not any(codes) and not ended
-            return JobStatus("DONE" if well else "STOPPED", rest, told, tasks)
-        if saved and (not failed or ended):
-            why = ended[0].state.lower().replace("_", " ") if ended else ""
-            return JobStatus("STOPPED", "; ".join(filter(None, [why, rest])), told, tasks)
-        words = [f"exit code {failed[0]}"] if failed else []
-        words += [own.state.lower().replace("_", " ") for own in ended[:1]]
-        if "damage" not in told:
-            rest = self._last_words() or rest
-        return JobStatus("ERROR", ", ".join([*words, rest]), told, tasks)
+        """Return the status that follows from the output's and the system's.
 
-    def _last_words(self) -> str:
-        """Return the last line of the log that says what is wrong."""
-        for place in reversed(self.log_files()):
+        Args:
+            output_status: As :meth:`_output_status` returns it.
+            tasks: SLURM's tasks of the job; none for a local one.
+            is_running: Whether any task, or the local process, is running.
+            codes: Exit code of each task, or of the local process; None while there is none.
+        """
+        pending = [task for task in tasks if task.is_pending]
+        ended = [task for task in tasks if task.state not in ("COMPLETED", "FAILED")]
+        canceled = self._record.canceled is not None or any(
+            task.state == "CANCELLED" for task in ended
+        )
+        done = output_status.get("state") == "DONE"
+        saved = not done and ("saved" in output_status or "members" in output_status)
+        if done and output_status["old"]:
+            # The result was complete before the job, so the job is done if it ended well.
+            succeeded = all(code == 0 for code in codes) if codes else not self._error_line()
+            done = succeeded and not (ended or canceled)
+            output_status = output_status if done else {}
+        if done:
+            return JobStatus("DONE", "", output_status, tasks)
+        if is_running:
+            return JobStatus("RUNNING", "", output_status, tasks)
+        if pending and self._record.canceled is None:
+            comes_back = (saved and not output_status["old"]) or any(
+                task.restarts for task in pending
+            )
+            reason = pending[0].reason
+            if comes_back:
+                reason = f"goes on by itself, waits for {reason or 'its turn'}"
+            return JobStatus("STOPPED" if comes_back else "QUEUED", reason, output_status, tasks)
+        note = (
+            "what is done is saved" if saved else output_status.get("damage", "nothing was saved")
+        )
+        if "later" in output_status:
+            note = f"its output is that of job {output_status['later']} since"
+        if canceled:
+            return JobStatus("CANCELED", note, output_status, tasks)
+        failed = [code for code in codes if code not in (None, 0, _STOPPED_EXIT_CODE)]
+        if "later" in output_status and not failed:
+            succeeded = bool(codes) and not any(codes) and not ended
+            return JobStatus("DONE" if succeeded else "STOPPED", note, output_status, tasks)
+        if saved and (not failed or ended):
+            state = ended[0].state.lower().replace("_", " ") if ended else ""
+            return JobStatus(
+                "STOPPED", "; ".join(filter(None, [state, note])), output_status, tasks
+            )
+        parts = [f"exit code {failed[0]}"] if failed else []
+        parts += [task.state.lower().replace("_", " ") for task in ended[:1]]
+        if "damage" not in output_status:
+            note = self._error_line() or note
+        return JobStatus("ERROR", ", ".join([*parts, note]), output_status, tasks)
+
+    def _error_line(self) -> str:
+        """Return the last line of the logs that names an error; empty if there is none."""
+        for path in reversed(self.log_files()):
             lines: list[str] = []
-            with suppress(OSError), os.fdopen(open_sidecar(place), "rb") as log:
+            with suppress(OSError), os.fdopen(open_sidecar(path), "rb") as log:
                 log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL_BYTES))
                 lines = log.read().decode(errors="replace").splitlines()
-            said = [line for line in lines if any(own in line.lower() for own in _BAD)]
-            ours = [line for line in said if not line.startswith(_LAUNCHERS)]
-            if said:
-                return printable((ours or said)[-1].strip()[:300])
+            error_lines = [
+                line for line in lines if any(word in line.lower() for word in _ERROR_WORDS)
+            ]
+            from_ranks = [line for line in error_lines if not line.startswith(_LAUNCHER_PREFIXES)]
+            if error_lines:
+                return printable((from_ranks or error_lines)[-1].strip()[:300])
         return ""
 
 
-def _said(log: Path) -> str:
-    """Return what is in a log.
+def _read_log(log: Path) -> str:
+    """Return the text of a log.
 
     Raises:
-        InputError: If it cannot be read, or is no log.
+        InputError: If it cannot be read, or is not a regular file.
     """
     try:
         with os.fdopen(open_sidecar(log), "rb") as file:

@@ -1,4 +1,4 @@
-"""Runs in the background of this machine, with the same life as jobs of SLURM."""
+"""Runs in the background of this machine, which can be handled as SLURM jobs are."""
 
 from __future__ import annotations
 
@@ -20,130 +20,132 @@ from hpcq.core.system import launcher_variables
 from hpcq.jobs.submissions import FIRST_PID, Submission
 from hpcq.parallel.worker import here
 
-_KEEPS_THE_CODE = """exec 3>&0 < /dev/null
+_WRAPPER = """exec 3>&0 < /dev/null
 trap : TERM INT USR1 HUP
 code=0
 "$@" 3>&- || code=$?
 echo "$code" >&3
 """
-"""A shell that outlives the signals to its run, and writes down how that ended.
+"""A shell script that survives the signals to its run, and writes the run's exit code to a file.
 
-It gets the file for that open, as its standard input: under the file's name there may be something
-else by then.
+The file is passed open, as standard input, because its name may lead to another file by the time
+the run ends.
 """
 
-_APPENDS = os.O_WRONLY | os.O_APPEND
+_APPEND = os.O_WRONLY | os.O_APPEND
 
 
-def command_of(words: Sequence[str], ranks: int) -> list[str]:
-    """Return the command of a run.
+def command_of(arguments: Sequence[str], ranks: int) -> list[str]:
+    """Return the command that starts a run.
 
     Args:
-        words: The words after ``hpcq run``.
-        ranks: How many ranks; more than one take ``mpirun``.
+        arguments: The arguments after ``hpcq run``.
+        ranks: Number of ranks; more than one are launched with ``mpirun``.
 
     Raises:
-        InputError: If there is no ``mpirun``.
+        InputError: If ``mpirun`` is needed and not found.
     """
     launcher: list[str] = []
     if ranks > 1:
-        beside = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-        found = shutil.which("mpirun", path=beside)
-        if found is None:
+        search_path = os.pathsep.join(
+            (str(Path(sys.executable).parent), os.environ.get("PATH", ""))
+        )
+        mpirun = shutil.which("mpirun", path=search_path)
+        if mpirun is None:
             raise InputError(f"ranks: {ranks} on this machine take mpirun, which is not there")
-        launcher = [found, "-n", str(ranks)]
-    return [*launcher, sys.executable, "-m", "hpcq", "run", *words]
+        launcher = [mpirun, "-n", str(ranks)]
+    return [*launcher, sys.executable, "-m", "hpcq", "run", *arguments]
 
 
 def start(
     command: Sequence[str], log: Path, output: Path, settings: Container[str] = ()
 ) -> tuple[str, str]:
-    """Start a run in a session of its own.
+    """Start a run in a new session, so that it survives the caller.
 
     Args:
         command: The command.
-        log: Where it writes what it says; ``%j`` becomes the job's name.
-        output: Its output.
-        settings: Names of environment variables that it must not see.
+        log: The run's log; ``%j`` in its name becomes the job's name.
+        output: The run's output.
+        settings: Names of environment variables to hide from the run.
 
     Returns:
-        The job's name, and when the process was born.
+        The job's name, and the start time of its process.
     """
-    aside = log.with_name(f".{uuid.uuid4().hex}.log")
+    temporary = log.with_name(f".{uuid.uuid4().hex}.log")
     with (
-        _fresh(code_file(output)) as code,
-        os.fdopen(create_sidecar(aside, _APPENDS), "ab") as said,
+        _create_anew(code_file(output)) as code,
+        os.fdopen(create_sidecar(temporary, _APPEND), "ab") as log_file,
     ):
         process = subprocess.Popen(
-            [*_shell(output), *command],
+            [*_wrapper_command(output), *command],
             stdin=code,
-            stdout=said,
-            stderr=said,
+            stdout=log_file,
+            stderr=log_file,
             start_new_session=True,
             env=_environment(settings),
         )
     name = f"local-{process.pid}"
     try:
-        aside.replace(log.with_name(log.name.replace("%j", name)))
+        temporary.replace(log.with_name(log.name.replace("%j", name)))
     except OSError as error:
         os.killpg(process.pid, signal.SIGKILL)
-        aside.unlink(missing_ok=True)
-        place = printable_path(error.filename2 or aside)
-        raise HpcqError(f"log: {place}: {error.strerror}; {name} was ended again") from None
-    return name, born(process.pid)
+        temporary.unlink(missing_ok=True)
+        path = printable_path(error.filename2 or temporary)
+        raise HpcqError(f"log: {path}: {error.strerror}; {name} was ended again") from None
+    return name, process_start_time(process.pid)
 
 
-def _shell(output: Path) -> list[str]:
-    """Return the shell and its script, with which the command of every run begins."""
-    return ["sh", "-c", _KEEPS_THE_CODE, str(code_file(output))]
+def _wrapper_command(output: Path) -> list[str]:
+    """Return the shell and script that wrap the command of every run."""
+    return ["sh", "-c", _WRAPPER, str(code_file(output))]
 
 
-def _fresh(place: Path) -> BinaryIO:
-    """Open a new file in place of an old one.
+def _create_anew(path: Path) -> BinaryIO:
+    """Open a new file for writing, in place of an old one.
 
     Raises:
-        HpcqError: If it cannot be written.
+        HpcqError: If the file cannot be written.
     """
     try:
         with suppress(FileNotFoundError):
-            place.unlink()
-        return os.fdopen(create_sidecar(place), "wb")
+            path.unlink()
+        return os.fdopen(create_sidecar(path), "wb")
     except OSError as error:
         raise HpcqError(
-            f"output: cannot write {printable_path(place)!r}: {error.strerror}"
+            f"output: cannot write {printable_path(path)!r}: {error.strerror}"
         ) from None
 
 
 def _environment(settings: Container[str]) -> dict[str, str]:
-    """Return the environment without settings of the command line and variables of a launcher.
+    """Return the environment without settings of hpcq and without a launcher's variables.
 
-    The command has the settings as flags, and with a launcher's variables it would take itself
-    for an MPI rank.
+    The settings are flags of the command already; with a launcher's variables, the run would take
+    itself for an MPI rank.
     """
-    launched = launcher_variables()
+    launcher_set = launcher_variables()
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in settings and name not in launched
+        if name not in settings and name not in launcher_set
     }
     return {**kept, "HPCQ_SITE": "none"}
 
 
 def code_file(output: Path) -> Path:
-    """Return the file that says how the last run in the background ended."""
+    """Return the file with the exit code of an output's last run in the background."""
     return output.with_name(f".{output.name}.code")
 
 
 def exit_code(output: Path) -> int | None:
-    """Return how the last run in the background ended; None if nothing says so."""
+    """Return the exit code of an output's last run in the background; None if it is unknown."""
     try:
         return int(read_sidecar(code_file(output)))
     except (OSError, ValueError):
         return None
 
 
-def born(pid: int) -> str:
-    """Return when a process was born, as the system counts; empty if there is none."""
+def process_start_time(pid: int) -> str:
+    """Return a process's start time in clock ticks since boot; empty if there is no process."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -151,11 +153,11 @@ def born(pid: int) -> str:
     return "" if after_name[0] in "ZX" else after_name[19]
 
 
-def lives(record: Submission) -> bool:
-    """Say whether a run is still there: the process that was recorded, and not its successor.
+def is_alive(record: Submission) -> bool:
+    """Whether a run's process still exists, as opposed to a later one with the same number.
 
     Raises:
-        InputError: If it is on another machine.
+        InputError: If the run is on another machine.
     """
     if record.host != here():
         raise InputError(
@@ -163,21 +165,21 @@ def lives(record: Submission) -> bool:
             "asked there"
         )
     pid = _pid(record.job)
-    if pid < FIRST_PID or not record.born or born(pid) != record.born:
+    if pid < FIRST_PID or not record.born or process_start_time(pid) != record.born:
         return False
     try:
-        command = [*_shell(Path(record.output)), *shlex.split(record.script)]
-        said = Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = [*_wrapper_command(Path(record.output)), *shlex.split(record.script)]
+        cmdline = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError):
         return False
-    return said == b"".join(os.fsencode(word) + b"\0" for word in command)
+    return cmdline == b"".join(os.fsencode(word) + b"\0" for word in command)
 
 
 def stop(record: Submission) -> None:
-    """Ask a run that lives, and all ranks of it, to save and end.
+    """Send SIGTERM to a run and all its ranks, so that they save and end.
 
     Raises:
-        InputError: If it is another user's.
+        InputError: If the process is another user's.
     """
     pid = _pid(record.job)
     try:
@@ -188,7 +190,7 @@ def stop(record: Submission) -> None:
         return
     except PermissionError:
         raise InputError(
-            f"job: {record.job} is another user's process, expected a job of your own"
+            f"job: {record.job} is another user's process, expected one of your jobs"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""What a job asks SLURM for, checked before anything is submitted."""
+"""The resources that a job asks SLURM for, checked before anything is submitted."""
 
 from __future__ import annotations
 
@@ -14,31 +14,40 @@ _WORD = re.compile(r"[A-Za-z0-9_.,:+=/@&|*\[\]()-]+")
 _NODES = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
 _TIME = re.compile(r"#|#:#(:#)?|#-#(:#){0,2}".replace("#", "[0-9]{1,6}"))
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
-_OURS = (
+_RESERVED_OPTIONS = (
     *("array", "chdir", "job-name", "open-mode", "output", "parsable", "signal", "wait", "wrap"),
     *("help", "test-only", "usage", "version"),
 )
-"""Options of sbatch with which hpcq would not know the job, or its files."""
+"""Options of sbatch that ``--sbatch`` must not set: hpcq could not find the job or its files."""
 
 _WARNING_SECONDS = 120
-_SHORT_SECONDS = 600.0
+"""Seconds before the time limit at which SLURM warns the job.
+
+Larger: more time to save; smaller: less of the allocation goes unused.
+"""
+
+_MIN_WARNED_SECONDS = 600.0
+"""Time limit in seconds below which the job asks for no warning.
+
+The warning would take too large a share of the time; the run watches the time limit itself.
+"""
 
 
 @dataclass(frozen=True)
 class ResourceRequest:
-    """What a job asks for; None where SLURM, or the site, decides.
+    """Resources of a job; None where SLURM, or the site, decides.
 
     Attributes:
-        nodes: Fewest and most nodes.
-        ranks_per_node: MPI ranks of each.
+        nodes: Minimum and maximum number of nodes.
+        ranks_per_node: MPI ranks on each node.
         cpus_per_rank: Cores of each rank.
         gpus_per_node: GPUs of each node; 0 for none.
-        rank_bytes: Memory of a rank, with that of the libraries.
-        time: In SLURM's words.
-        words: Further options of sbatch by name, such as account and partition.
-        array: Number of jobs that share the result; 1 for none.
-        restarts: How often the job may put itself back into the queue.
-        job_name: Its name.
+        rank_bytes: Memory of a rank in bytes, with that of the libraries.
+        time: Time limit in SLURM's format.
+        sbatch: Further options of sbatch with their values, such as account and partition.
+        array: Number of jobs that share the result; 1 for no array.
+        restarts: How often the job may requeue itself.
+        job_name: Name of the job.
     """
 
     nodes: tuple[int, int] = (1, 1)
@@ -47,16 +56,16 @@ class ResourceRequest:
     gpus_per_node: int = 0
     rank_bytes: int | None = None
     time: str | None = None
-    words: tuple[tuple[str, str], ...] = ()
+    sbatch: tuple[tuple[str, str], ...] = ()
     array: int = 1
     restarts: int = 0
     job_name: str = "hpcq"
 
     def __str__(self) -> str:
-        least, most = self.nodes
-        shown = str(least) if least == most else f"{least}-{most}"
+        min_nodes, max_nodes = self.nodes
+        shown = str(min_nodes) if min_nodes == max_nodes else f"{min_nodes}-{max_nodes}"
         gpus = f", {self.gpus_per_node} GPUs" if self.gpus_per_node else ""
-        where = "".join(f", {name} {value}" for name, value in self.words)
+        where = "".join(f", {name} {value}" for name, value in self.sbatch)
         return (
             f"{shown} nodes of {self.ranks_per_node} ranks of {self.cpus_per_rank} cores"
             f"{gpus}, time {self.time}{where}"
@@ -64,26 +73,26 @@ class ResourceRequest:
 
     @property
     def _is_short(self) -> bool:
-        """Whether a warning before the end would come too soon; a run sees the end itself."""
-        return self.time is not None and seconds_of(self.time) < _SHORT_SECONDS
+        """Whether the time limit is too short for a warning before it."""
+        return self.time is not None and seconds_of(self.time) < _MIN_WARNED_SECONDS
 
     @property
     def _tasks_per_node(self) -> int:
-        """SLURM's tasks of each node: the ranks, and one more to schedule where there are GPUs."""
+        """SLURM's tasks on each node: the ranks, and one that schedules where there are GPUs."""
         return self.ranks_per_node + bool(self.gpus_per_node)
 
     @property
-    def _is_vague(self) -> bool:
-        """Whether SLURM must not know the tasks.
+    def _hides_tasks(self) -> bool:
+        """Whether the number of tasks must be hidden from SLURM.
 
-        Of a job that comes back it notices how many tasks the first start had, and waits for as
-        many nodes at the next one.
+        SLURM remembers the number of tasks of a requeued job's first start, and waits for as many
+        nodes at the next one, although the job asked for a range.
         """
         return self.restarts > 0 and self.nodes[0] < self.nodes[1]
 
     def setup(self) -> list[str]:
-        """Return lines of shell that say what :meth:`directives` leave open."""
-        if not self._is_vague:
+        """Return lines of shell that set what :meth:`directives` leaves out."""
+        if not self._hides_tasks:
             return []
         return [
             "unset SLURM_NTASKS SLURM_NPROCS SLURM_TRES_PER_TASK # a node's cores are one task's",
@@ -92,19 +101,19 @@ class ResourceRequest:
         ]
 
     def directives(self, log: str) -> dict[str, str | None]:
-        """Return the options of sbatch by name.
+        """Return the options of sbatch by name; None for one that the script must not have.
 
         Args:
-            log: Pattern of the log's path.
+            log: Path of the log, with SLURM's patterns.
         """
-        least, most = self.nodes
+        min_nodes, max_nodes = self.nodes
         tasks, cores = str(self._tasks_per_node), self.cpus_per_rank
-        if self._is_vague:
+        if self._hides_tasks:
             cores *= self._tasks_per_node
-        found: dict[str, str | None] = {
+        match: dict[str, str | None] = {
             "job-name": self.job_name,
-            "nodes": str(least) if least == most else f"{least}-{most}",
-            "ntasks-per-node": None if self._is_vague else tasks,
+            "nodes": str(min_nodes) if min_nodes == max_nodes else f"{min_nodes}-{max_nodes}",
+            "ntasks-per-node": None if self._hides_tasks else tasks,
             "cpus-per-task": str(cores),
             "output": log,
             "open-mode": "append",
@@ -112,37 +121,37 @@ class ResourceRequest:
             "requeue": "" if self.restarts else None,
         }
         if self.gpus_per_node:
-            found["gpus-per-node"] = str(self.gpus_per_node)
+            match["gpus-per-node"] = str(self.gpus_per_node)
         if self.rank_bytes is not None:
-            found["mem-per-cpu"] = f"{math.ceil(self.rank_bytes / self.cpus_per_rank / 2**20)}M"
+            match["mem-per-cpu"] = f"{math.ceil(self.rank_bytes / self.cpus_per_rank / 2**20)}M"
         if self.time is not None:
-            found["time"] = self.time
+            match["time"] = self.time
         if self.array > 1:
-            found["array"] = f"0-{self.array - 1}"
-        return {**found, **dict(self.words)}
+            match["array"] = f"0-{self.array - 1}"
+        return {**match, **dict(self.sbatch)}
 
 
-def read_nodes(text: str) -> tuple[int, int]:
-    """Read a number of nodes, or a range of them.
+def parse_nodes(text: str) -> tuple[int, int]:
+    """Parse a number of nodes, or a range, into minimum and maximum.
 
     Raises:
-        InputError: If it is none.
+        InputError: If it is neither.
     """
-    found = _NODES.fullmatch(text.strip())
-    least = int(found[1]) if found else 0
-    most = int(found[2] or found[1]) if found else 0
-    if not 1 <= least <= most:
+    match = _NODES.fullmatch(text.strip())
+    min_nodes = int(match[1]) if match else 0
+    max_nodes = int(match[2] or match[1]) if match else 0
+    if not 1 <= min_nodes <= max_nodes:
         raise InputError(
             f"nodes: {text[:40]!r}, expected a number such as 4, or a range such as 1-8"
         )
-    return least, most
+    return min_nodes, max_nodes
 
 
-def read_time(text: str) -> str:
-    """Check a time in SLURM's words.
+def parse_time(text: str) -> str:
+    """Check a time in SLURM's format, and return it without blanks around it.
 
     Raises:
-        InputError: If it is none.
+        InputError: If it has another format.
     """
     if not _TIME.fullmatch(text.strip()):
         raise InputError(
@@ -152,28 +161,30 @@ def read_time(text: str) -> str:
 
 
 def seconds_of(text: str) -> float:
-    """Return the seconds of a time in SLURM's words."""
+    """Return the seconds of a time in SLURM's format."""
     if text.isdecimal():
         return 60.0 * int(text)
     days, dash, clock = text.rpartition("-")
-    parts = [float(own) for own in clock.split(":")]
+    parts = [float(part) for part in clock.split(":")]
     first = 3600.0 if dash or len(parts) == 3 else 60.0
-    return 86400.0 * int(days or 0) + sum(own * first * 60.0**-k for k, own in enumerate(parts))
+    return 86400.0 * int(days or 0) + sum(
+        part * first * 60.0**-index for index, part in enumerate(parts)
+    )
 
 
-def shown_time(seconds: float) -> str:
-    """Write a time in SLURM's words, rounded up to minutes."""
+def format_time(seconds: float) -> str:
+    """Return a time in SLURM's format, rounded up to minutes."""
     minutes = max(1, math.ceil(seconds / 60))
     days, rest = divmod(minutes, 24 * 60)
     clock = f"{rest // 60:02}:{rest % 60:02}:00"
     return f"{days}-{clock}" if days else clock
 
 
-def read_word(name: str, value: Any) -> tuple[str, str]:
-    """Check a value that goes to sbatch as it is.
+def parse_word(name: str, value: Any) -> tuple[str, str]:
+    """Return an option's name and its value, which goes to sbatch as it is.
 
     Raises:
-        InputError: If it is more than a plain word.
+        InputError: If the value is not a plain word.
     """
     text = str(value).strip()
     if not _WORD.fullmatch(text):
@@ -181,20 +192,20 @@ def read_word(name: str, value: Any) -> tuple[str, str]:
     return name, text
 
 
-def read_option(text: str) -> tuple[str, str]:
-    """Read an option for sbatch such as ``--exclusive`` or ``--licenses=matlab``.
+def parse_sbatch_option(text: str) -> tuple[str, str]:
+    """Split an option of sbatch such as ``--exclusive`` or ``--licenses=matlab`` at its ``=``.
 
     Raises:
-        InputError: If it is none, or one that hpcq decides.
+        InputError: If it is not one option, or one that hpcq sets.
     """
     name, equals, value = text.strip().removeprefix("--").partition("=")
     if not re.fullmatch("[a-z][a-z-]*", name) or (equals and not _WORD.fullmatch(value)):
         raise InputError(f"sbatch: {text[:60]!r}, expected one option such as --exclusive")
-    if name in _OURS:
-        raise InputError(f"sbatch: {text[:60]!r} is for hpcq to say, expected another option")
+    if name in _RESERVED_OPTIONS:
+        raise InputError(f"sbatch: {text[:60]!r} is set by hpcq, expected another option")
     return name, value
 
 
 def job_name(output: Path) -> str:
-    """Return a name for the job of an output."""
+    """Return the default name of an output's job."""
     return (_NAME.sub("-", output.stem).strip("-.") or "hpcq")[:40]

@@ -1,4 +1,4 @@
-"""Job scripts, made of the same templates that users copy."""
+"""Job scripts, rendered from the templates in ``jobscripts/`` that users copy too."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 
 from hpcq.core.errors import HpcqError
 
-_WHAT = "# ---- what to run (hpcq submit writes this part) ----"
-_WHERE = "# ---- environment (hpcq submit writes this part) ----"
-_END = "# ---- end ----"
+_COMMAND_MARK = "# ---- what to run (hpcq submit writes this part) ----"
+_ENVIRONMENT_MARK = "# ---- environment (hpcq submit writes this part) ----"
+_END_MARK = "# ---- end ----"
 _DIRECTIVE = re.compile(r"^(#+)SBATCH --([a-z-]+)(=.*)?$")
 
 
-def template(name: str) -> str:
-    """Return one of ``jobscripts/``.
+def read_template(name: str) -> str:
+    """Return the text of one of ``jobscripts/``.
 
     Raises:
-        HpcqError: If it is not there.
+        HpcqError: If the package has no such template.
     """
-    place = Path(__file__).parent.parent / "jobscripts" / f"{name}.sbatch"
+    path = Path(__file__).parent.parent / "jobscripts" / f"{name}.sbatch"
     try:
-        return place.read_text()
+        return path.read_text()
     except OSError:
         raise HpcqError(f"jobscripts: there is no {name}.sbatch in the package") from None
 
@@ -33,56 +33,56 @@ def render(
     text: str,
     directives: Mapping[str, str | None],
     variables: Mapping[str, str],
-    words: Sequence[str],
+    arguments: Sequence[str],
     setup: Sequence[str] = (),
 ) -> str:
     """Fill in a template.
 
     Args:
         text: The template.
-        directives: Options of sbatch by name; an empty value is a bare option, None takes the
-            template's out.
-        variables: What the script's variables are.
-        words: Its arguments.
-        setup: Lines of shell before all else.
+        directives: Options of sbatch by name; an empty value is an option without one, None
+            removes the template's.
+        variables: Values of the script's variables.
+        arguments: The script's arguments.
+        setup: Lines of shell to run first.
     """
-    what = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
-    what.append(" ".join(["set --", *map(shlex.quote, words)]))
+    command_lines = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    command_lines.append(" ".join(["set --", *map(shlex.quote, arguments)]))
     bin_folder = shlex.quote(str(Path(sys.executable).parent))
-    where = [*setup, f'export PATH={bin_folder}:"$PATH"']
-    text = _replaced(_with_directives(text, directives), _WHERE, where)
-    return _replaced(text, _WHAT, what)
+    environment_lines = [*setup, f'export PATH={bin_folder}:"$PATH"']
+    text = _replace_block(_set_directives(text, directives), _ENVIRONMENT_MARK, environment_lines)
+    return _replace_block(text, _COMMAND_MARK, command_lines)
 
 
-def _replaced(text: str, mark: str, lines: Sequence[str]) -> str:
-    """Put lines in place of those between a mark and the end."""
+def _replace_block(text: str, mark: str, lines: Sequence[str]) -> str:
+    """Replace the lines between a mark and the end mark."""
     before, found, rest = text.partition(f"{mark}\n")
-    _, ended, after = rest.partition(f"{_END}\n")
+    _, ended, after = rest.partition(f"{_END_MARK}\n")
     if not found or not ended:
         raise HpcqError(f"jobscripts: a template without {mark!r}")
-    return before + "\n".join([mark, *lines, _END]) + f"\n{after}"
+    return before + "\n".join([mark, *lines, _END_MARK]) + f"\n{after}"
 
 
-def _with_directives(text: str, directives: Mapping[str, str | None]) -> str:
-    """Set options of sbatch, each in the place of the template's or behind the last one."""
-    left = dict(directives)
+def _set_directives(text: str, directives: Mapping[str, str | None]) -> str:
+    """Set options of sbatch, each in place of the template's, or after the last one."""
+    remaining = dict(directives)
     lines: list[str] = []
-    last = 0
+    end_of_directives = 0
     for line in text.split("\n")[:-1]:
         found = _DIRECTIVE.match(line)
         if found is None:
             lines.append(line)
             continue
         name = found[2]
-        if name in left:
-            value = left.pop(name)
+        if name in remaining:
+            value = remaining.pop(name)
             if value is not None:
                 lines.append(_directive(name, value))
         elif found[1] == "#":
             lines.append(line)
-        last = len(lines)
-    more = [_directive(name, value) for name, value in left.items() if value is not None]
-    return "\n".join([*lines[:last], *more, *lines[last:]]) + "\n"
+        end_of_directives = len(lines)
+    more = [_directive(name, value) for name, value in remaining.items() if value is not None]
+    return "\n".join([*lines[:end_of_directives], *more, *lines[end_of_directives:]]) + "\n"
 
 
 def _directive(name: str, value: str) -> str:

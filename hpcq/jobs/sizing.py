@@ -1,4 +1,4 @@
-"""How large a job is: what was asked for, and the rest by the plan and the nodes there are."""
+"""The size of a job: as requested, and otherwise from the plan and the nodes of the partition."""
 
 from __future__ import annotations
 
@@ -14,115 +14,138 @@ from hpcq.core.system import parse_bytes, usable_cores, usable_memory
 from hpcq.jobs import slurm_backend as slurm
 from hpcq.jobs.resource_request import (
     ResourceRequest,
-    read_nodes,
-    read_option,
-    read_time,
-    read_word,
-    shown_time,
+    format_time,
+    parse_nodes,
+    parse_sbatch_option,
+    parse_time,
+    parse_word,
 )
 
 if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
 
-_RESTARTS = 20
-_LIBRARIES = 640 << 20
-"""Memory of a rank's processes before they compute anything."""
+_DEFAULT_RESTARTS = 20
+"""How often a job with ``--until-done`` may requeue itself; bounds what a failing job can use."""
 
-_SPARE = 1.25
-_WORTH_A_RANK = 60.0
-"""Predicted seconds of work that are worth a rank of their own."""
+_LIBRARY_BYTES = 640 << 20
+"""Bytes of memory of a rank's processes before they compute anything."""
+
+_MEMORY_MARGIN = 1.25
+"""Memory to ask for per byte that the plan predicts.
+
+Larger: fewer jobs are killed for a prediction that was too low; smaller: jobs start sooner.
+"""
+
+_SECONDS_PER_RANK = 60.0
+"""Predicted seconds of simulation for which one rank is asked for.
+
+Larger: fewer ranks and longer runs; smaller: more ranks, whose start takes a larger share.
+"""
 
 _SHARE_OF_NODE = 0.9
+"""Share of a node's memory that its ranks may use together; the rest is the system's."""
+
 _MIN_SECONDS, _DEFAULT_SECONDS, _MAX_SECONDS = 600.0, 3600.0, 86400.0
-_PATIENCE = {True: 3.0, False: 10.0}
-"""How many times longer than predicted a job may take, where the machine is calibrated or not."""
+"""Seconds of time limit: minimum, without a prediction, and maximum, where ``--time`` is not given.
+
+Larger: fewer runs need a second start; smaller: SLURM starts the job sooner.
+"""
+
+_TIME_MARGIN = {True: 3.0, False: 10.0}
+"""Time limit per predicted second, on a machine that is calibrated (True) or not (False)."""
 
 
-def asked_for(options: argparse.Namespace) -> ResourceRequest:
-    """Return what was asked for, as far as it was said.
+def request_of(options: argparse.Namespace) -> ResourceRequest:
+    """Return the resources that the command line asks for; what it leaves open has its default.
 
     Args:
-        options: The command line of ``submit``.
+        options: The parsed command line of ``submit``.
 
     Raises:
-        InputError: If SLURM would not understand it.
+        InputError: If a value is none that sbatch takes.
     """
-    words = [
-        read_word(name, value)
+    sbatch = [
+        parse_word(name, value)
         for name in ("account", "partition", "qos", "constraint", "reservation")
         if (value := getattr(options, "slurm_partition" if name == "partition" else name))
     ]
-    words += [read_option(own) for own in options.sbatch]
+    sbatch += [parse_sbatch_option(text) for text in options.sbatch]
     if options.restarts is not None and not options.until_done:
         raise InputError(f"restarts: {options.restarts}, expected --until-done with it")
-    name = "" if options.job_name is None else read_word("job-name", options.job_name)[1]
+    name = "" if options.job_name is None else parse_word("job-name", options.job_name)[1]
     return ResourceRequest(
         cpus_per_rank=options.cpus_per_rank or options.threads or 1,
         gpus_per_node=options.gpus_per_node or 0,
-        time=None if options.time is None else read_time(options.time),
-        words=tuple(words),
+        time=None if options.time is None else parse_time(options.time),
+        sbatch=tuple(sbatch),
         array=options.array,
-        restarts=(options.restarts or _RESTARTS) if options.until_done else 0,
+        restarts=(options.restarts or _DEFAULT_RESTARTS) if options.until_done else 0,
         job_name=name.replace("/", "-"),
     )
 
 
-def sized(
+def complete_request(
     options: argparse.Namespace, request: ResourceRequest, plan: Callable[[bool], Plan | None]
 ) -> ResourceRequest:
-    """Decide how large a job is, where that was not said.
+    """Return a request with the size of the job decided where it was left open.
 
-    ``options.memory`` and ``options.threads`` become what the job's ranks plan with, so that the
-    plan is the same here and there.
+    ``options.memory`` and ``options.threads`` are set to the limits of the job's ranks, so that
+    they make the same plan as this process.
 
     Args:
-        options: The command line of ``submit``; changed in place.
-        request: What was asked for.
-        plan: Checks the circuit and all else, and makes the plan if it is told to.
+        options: The parsed command line of ``submit``; changed in place.
+        request: The resources that were asked for.
+        plan: Checks the circuit and the options; if its argument is True, also returns the plan.
 
     Raises:
-        InputError: If what was asked for is wrong.
+        InputError: If the options are wrong.
         SlurmError: If SLURM does not answer.
     """
-    nodes = None if options.nodes is None else read_nodes(options.nodes)
+    nodes = None if options.nodes is None else parse_nodes(options.nodes)
     ranks: int | None = options.ranks_per_node or options.gpus_per_node
-    partition = dict(request.words).get("partition")
+    partition = dict(request.sbatch).get("partition")
     node = None if options.local else slurm.nodes_of(partition)
     if node is None:
         node = slurm.Node("", len(usable_cores()), usable_memory(), None, 1)
-    full = max(1, node.cores // request.cpus_per_rank)
-    given = options.memory
-    if given is None:
-        share = int(_SHARE_OF_NODE * node.memory) // (ranks or full)
-        options.memory = str(round_memory_down(max(share - _LIBRARIES, 64 << 20)))
-    limit = parse_bytes(options.memory)
+    ranks_that_fit = max(1, node.cores // request.cpus_per_rank)
+    memory_option = options.memory
+    if memory_option is None:
+        share = int(_SHARE_OF_NODE * node.memory) // (ranks or ranks_that_fit)
+        options.memory = str(round_memory_down(max(share - _LIBRARY_BYTES, 64 << 20)))
+    memory_limit = parse_bytes(options.memory)
     options.threads = options.threads or request.cpus_per_rank
     check_threads(options.threads, len(usable_cores()) if options.local else request.cpus_per_rank)
-    timed = request.time is not None or options.local
-    known = None not in (nodes, ranks) and given is not None and timed
-    made = plan(not known)
-    bytes_needed, seconds = float(limit), None
-    if made is not None and made.sampling is None:
-        cost = made.cost
-        bytes_needed = min(limit, _SPARE * cost.memory_bytes) if given is None else limit
-        wanted = min(made.num_tasks, math.ceil(cost.simulation_seconds / _WORTH_A_RANK))
+    has_time = request.time is not None or options.local
+    is_complete = None not in (nodes, ranks) and memory_option is not None and has_time
+    computed_plan = plan(not is_complete)
+    bytes_needed, seconds = float(memory_limit), None
+    if computed_plan is not None and computed_plan.sampling is None:
+        cost = computed_plan.cost
+        bytes_needed = (
+            min(memory_limit, _MEMORY_MARGIN * cost.memory_bytes)
+            if memory_option is None
+            else memory_limit
+        )
+        wanted_ranks = min(
+            computed_plan.num_tasks, math.ceil(cost.simulation_seconds / _SECONDS_PER_RANK)
+        )
         if ranks is None:
-            per_node = math.ceil(wanted / nodes[0]) if nodes else wanted
-            ranks = max(1, min(full, per_node))
+            per_node = math.ceil(wanted_ranks / nodes[0]) if nodes else wanted_ranks
+            ranks = max(1, min(ranks_that_fit, per_node))
         if nodes is None:
-            count = max(1, min(node.count, math.ceil(wanted / ranks)))
-            nodes = count, count
-        at_work = nodes[0] * ranks * request.array
-        seconds = _PATIENCE[cost.calibrated] * cost.predicted_seconds(at_work)
+            num_nodes = max(1, min(node.count, math.ceil(wanted_ranks / ranks)))
+            nodes = num_nodes, num_nodes
+        num_ranks = nodes[0] * ranks * request.array
+        seconds = _TIME_MARGIN[cost.calibrated] * cost.predicted_seconds(num_ranks)
     time = request.time
     if time is None:
-        most = min(_MAX_SECONDS, node.seconds or _MAX_SECONDS)
+        max_seconds = min(_MAX_SECONDS, node.seconds or _MAX_SECONDS)
         needed = _DEFAULT_SECONDS if seconds is None else max(_MIN_SECONDS, seconds)
-        time = shown_time(min(needed, most))
+        time = format_time(min(needed, max_seconds))
     return replace(
         request,
         nodes=nodes or (1, 1),
-        ranks_per_node=ranks or full,
-        rank_bytes=int(bytes_needed) + _LIBRARIES,
+        ranks_per_node=ranks or ranks_that_fit,
+        rank_bytes=int(bytes_needed) + _LIBRARY_BYTES,
         time=time,
     )

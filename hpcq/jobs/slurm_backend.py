@@ -1,4 +1,4 @@
-"""SLURM's commands: what they are asked, and what they answer; nothing else."""
+"""Calls of SLURM's commands, and the parsing of their answers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,21 @@ from dataclasses import dataclass
 from hpcq.core.errors import HpcqError
 from hpcq.core.system import launcher_variables, parse_duration
 
-_SECONDS = 60.0
-_SUBMITTED = re.compile(r"^([1-9][0-9]*)(?:;.*)?$", re.MULTILINE)
-_NODES = re.compile(r"([^|]*)\|([0-9]+)\+?\|([0-9]+)\+?\|([^|]*)\|([0-9]+)")
-_LIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING")
-_WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED")
+_TIMEOUT_SECONDS = 60.0
+"""Seconds to wait for one of SLURM's commands; larger: a slow controller is not taken for dead."""
+
+_JOB_NUMBER_LINE = re.compile(r"^([1-9][0-9]*)(?:;.*)?$", re.MULTILINE)
+_NODES_LINE = re.compile(r"([^|]*)\|([0-9]+)\+?\|([0-9]+)\+?\|([^|]*)\|([0-9]+)")
+_RUNNING_STATES = (
+    "RUNNING",
+    "COMPLETING",
+    "CONFIGURING",
+    "SUSPENDED",
+    "STAGE_OUT",
+    "SIGNALING",
+    "RESIZING",
+)
+_PENDING_STATES = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED")
 
 FIELDS = {
     "ArrayJobID": 24,
@@ -28,13 +38,13 @@ FIELDS = {
     "NodeList": 1024,
     "Reason": 200,
 }
-"""What squeue is asked of a job, and in how many columns it answers.
+"""Fields that squeue is asked for, with their widths in columns.
 
-Names, comments and folders are whatever a job's owner likes, line breaks included, so that an
-answer that holds one of them can say anything of any user. None of these fields does.
+None is free text. A job's name, comment and folder may be any text of its owner's, line breaks
+included, which could forge rows about other users' jobs.
 """
 
-_TASK = re.compile(
+_TASK_LINE = re.compile(
     "".join(f"(?P<{name}>.{{{width}}})" for name, width in FIELDS.items() if name != "Reason")
     + "(?P<Reason>.*)"
 )
@@ -42,21 +52,21 @@ _SQUEUE = ("squeue", "--noheader", "--all", "--states=all")
 
 
 class SlurmError(HpcqError):
-    """SLURM is not there, or says no; the message is its own."""
+    """SLURM is missing, does not answer, or refuses; the message quotes it."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One job as SLURM sees it, or one task of a job array.
+    """SLURM's view of a job, or of one task of a job array.
 
     Attributes:
-        name: Its number.
-        state: In SLURM's words, such as ``RUNNING``.
-        reason: Why it waits, or ended.
-        code: Its exit code; None where it has none yet.
-        restarts: How often it was put back into the queue.
-        nodes: Where it runs.
-        uid: Number of its owner; None where that is not known.
+        name: Number of the job, with that of the task in an array.
+        state: State in SLURM's words, such as ``RUNNING``.
+        reason: Why the task waits, or why it ended.
+        code: Exit code; None while there is none.
+        restarts: How often the job was requeued.
+        nodes: List of the nodes that it runs on.
+        uid: User number of the owner; None where it is unknown.
     """
 
     name: str
@@ -68,26 +78,26 @@ class Task:
     uid: int | None = None
 
     @property
-    def runs(self) -> bool:
-        """Whether it holds an allocation."""
-        return self.state in _LIVE
+    def is_running(self) -> bool:
+        """Whether the task holds an allocation."""
+        return self.state in _RUNNING_STATES
 
     @property
-    def waits(self) -> bool:
-        """Whether it is in the queue."""
-        return self.state in _WAITING
+    def is_pending(self) -> bool:
+        """Whether the task is in the queue."""
+        return self.state in _PENDING_STATES
 
 
 @dataclass(frozen=True)
 class Node:
-    """What the nodes of a partition have, the least of each.
+    """The smallest values of the nodes of a partition.
 
     Attributes:
-        partition: Its name.
-        cores: Of a node.
-        memory: Bytes of a node.
-        seconds: How long a job may take; None for ever.
-        count: How many nodes there are.
+        partition: Name of the partition.
+        cores: Cores of a node.
+        memory: Memory of a node in bytes.
+        seconds: Maximum time limit of a job; None for no limit.
+        count: Number of nodes.
     """
 
     partition: str
@@ -101,92 +111,92 @@ def submit(script: str, options: Sequence[str] = ()) -> str:
     """Submit a job script and return the job's number.
 
     Raises:
-        SlurmError: If that is refused.
+        SlurmError: If SLURM refuses it.
     """
-    said = _ask(["sbatch", "--parsable", *options], script)
-    found = _SUBMITTED.findall(said)
+    answer = _call(["sbatch", "--parsable", *options], script)
+    found = _JOB_NUMBER_LINE.findall(answer)
     if not found:
-        raise _strange("sbatch", said, "the number of a job")
+        raise _unexpected_answer("sbatch", answer, "the number of a job")
     return str(found[-1])
 
 
 def refusal(script: str, options: Sequence[str] = ()) -> str:
-    """Return why a job could never begin; empty if it could, or nobody knows."""
+    """Return why a job could never start; empty if it could, or if SLURM does not tell."""
     try:
-        _ask(["sbatch", "--test-only", *options], script)
+        _call(["sbatch", "--test-only", *options], script)
     except SlurmError as error:
-        said = str(error).removeprefix("slurm: ")
-        hopeless = ("configuration is not available", "nvalid", "more processors", "imit")
-        return said if any(own in said for own in hopeless) else ""
+        answer = str(error).removeprefix("slurm: ")
+        final_errors = ("configuration is not available", "nvalid", "more processors", "imit")
+        return answer if any(text in answer for text in final_errors) else ""
     return ""
 
 
 def cancel(job: str) -> None:
-    """Cancel a job; one that is over already is no error."""
-    _ask(["scancel", job])
+    """Cancel a job; a job that is over is no error."""
+    _call(["scancel", job])
 
 
 def tasks_of(job: str) -> list[Task]:
-    """Return a job, or all tasks of an array; nothing where SLURM has forgotten it."""
+    """Return a job, or all tasks of an array; an empty list if SLURM has forgotten it."""
     wanted = ",".join(f"{name}:{width}" for name, width in FIELDS.items())
     try:
-        said = _ask([*_SQUEUE, f"--jobs={job}", f"--Format={wanted}"])
+        answer = _call([*_SQUEUE, f"--jobs={job}", f"--Format={wanted}"])
     except SlurmError as error:
         if "Invalid job id" not in str(error):
             raise
-        return _accounted(job)
-    found = [task for task in map(_task, said.splitlines()) if task is not None]
-    if not found and said.strip():
-        raise _strange("squeue", said, f"job {job}")
-    return found or _accounted(job)
+        return _tasks_from_accounting(job)
+    found = [task for task in map(_parse_task, answer.splitlines()) if task is not None]
+    if not found and answer.strip():
+        raise _unexpected_answer("squeue", answer, f"job {job}")
+    return found or _tasks_from_accounting(job)
 
 
 def names_of(job: str) -> str:
-    """Return what a job is called, as a line; of an array, there is one for each of its tasks.
+    """Return a job's name as a line, or one line for each task of an array.
 
-    The owner of a job chooses its name. Ask whose job it is first.
+    The name may be any text of the job's owner's: check the owner first.
 
     Raises:
         SlurmError: If SLURM does not know the job, or does not answer.
     """
-    return _ask([*_SQUEUE, f"--jobs={job}", "--format=%j"])
+    return _call([*_SQUEUE, f"--jobs={job}", "--format=%j"])
 
 
 def nodes_of(partition: str | None) -> Node | None:
-    """Return what the nodes of a partition have, of the default one if none is named."""
+    """Return the smallest values of a partition's nodes; None names the default partition."""
     named = [] if partition is None else [f"--partition={partition}"]
-    said = _ask(["sinfo", "--noheader", "--exact", "--format=%P|%c|%m|%l|%D", *named])
-    found: dict[str, Node] = {}
-    for line in map(_NODES.fullmatch, map(str.strip, said.splitlines())):
+    answer = _call(["sinfo", "--noheader", "--exact", "--format=%P|%c|%m|%l|%D", *named])
+    smallest: dict[str, Node] = {}
+    for line in map(_NODES_LINE.fullmatch, map(str.strip, answer.splitlines())):
         if line is None:
-            continue  # a site's greeting
+            continue  # such as a site's greeting
         name, cores, memory, limit, count = line.groups()
-        own = Node(
+        node = Node(
             name.rstrip("*"), int(cores), int(memory) << 20, parse_duration(limit), int(count)
         )
         if partition is not None or name.endswith("*"):
-            known = found.setdefault(own.partition, own)
-            if known is not own:
-                found[own.partition] = Node(
-                    own.partition,
-                    min(known.cores, own.cores),
-                    min(known.memory, own.memory),
-                    own.seconds,
-                    known.count + own.count,
+            known = smallest.setdefault(node.partition, node)
+            if known is not node:
+                smallest[node.partition] = Node(
+                    node.partition,
+                    min(known.cores, node.cores),
+                    min(known.memory, node.memory),
+                    node.seconds,
+                    known.count + node.count,
                 )
-    return next(iter(found.values()), None)
+    return next(iter(smallest.values()), None)
 
 
-def _strange(command: str, said: str, expected: str) -> SlurmError:
-    """Return the error for an answer that is none."""
+def _unexpected_answer(command: str, answer: str, expected: str) -> SlurmError:
+    """Return the error for an answer that cannot be parsed."""
     return SlurmError(
-        f"slurm: {command} said {' '.join(said.split())[:200]!r}, expected {expected}"
+        f"slurm: {command} said {' '.join(answer.split())[:200]!r}, expected {expected}"
     )
 
 
-def _task(row: str) -> Task | None:
-    """Read one row of squeue; None where it is none, but a site's greeting."""
-    found = _TASK.fullmatch(row)
+def _parse_task(row: str) -> Task | None:
+    """Parse one row of squeue; None if it is another text, such as a site's greeting."""
+    found = _TASK_LINE.fullmatch(row)
     if found is None:
         return None
     value = {name: text.strip() for name, text in found.groupdict().items()}
@@ -199,51 +209,51 @@ def _task(row: str) -> Task | None:
         name,
         state,
         "" if value["Reason"] == "None" else value["Reason"],
-        _code(value["exit_code"], state),
+        _parse_exit_code(value["exit_code"], state),
         int(value["RestartCnt"]) if value["RestartCnt"].isdecimal() else 0,
         value["NodeList"],
         int(value["UserID"]) if value["UserID"].isdecimal() else None,
     )
 
 
-def _code(said: str, state: str) -> int | None:
-    """Return an exit code as a shell gives it; None while there is none.
+def _parse_exit_code(text: str, state: str) -> int | None:
+    """Return an exit code as a shell reports it; None while there is none.
 
     Args:
-        said: ``code:signal`` of the accounting, or what ``wait`` gives, of squeue.
-        state: Of the job.
+        text: ``code:signal``, as sacct writes it, or the status of ``wait``, as squeue does.
+        state: State of the job.
     """
-    code, colon, killed = said.partition(":")
-    if state in _LIVE + _WAITING or not code.isdecimal():
+    code, colon, killed = text.partition(":")
+    if state in _RUNNING_STATES + _PENDING_STATES or not code.isdecimal():
         return None
     if not colon:
         return int(code) >> 8 or (128 + (int(code) & 127) if int(code) & 127 else 0)
     return int(code) or (128 + int(killed) if killed.isdecimal() and int(killed) else 0)
 
 
-def _accounted(job: str) -> list[Task]:
-    """Ask the accounting, where there is one, for a job that the controller has forgotten."""
+def _tasks_from_accounting(job: str) -> list[Task]:
+    """Return the tasks of a job that the controller has forgotten, from SLURM's accounting."""
     if shutil.which("sacct") is None:
         return []
     try:
-        said = _ask(["sacct", "-n", "-X", "-P", "-j", job, "-o", "JobID,State,ExitCode"])
+        answer = _call(["sacct", "-n", "-X", "-P", "-j", job, "-o", "JobID,State,ExitCode"])
     except SlurmError:
         return []
     found = []
-    for line in said.splitlines():
+    for line in answer.splitlines():
         if line.count("|") != 2:
             continue
         name, state, code = line.split("|")
         word = state.split()[0] if state else "UNKNOWN"
-        found.append(Task(name, word, code=_code(code, word)))
+        found.append(Task(name, word, code=_parse_exit_code(code, word)))
     return found
 
 
-def _ask(command: Sequence[str], text: str | None = None) -> str:
-    """Call one of SLURM's commands.
+def _call(command: Sequence[str], text: str | None = None) -> str:
+    """Call one of SLURM's commands and return its output.
 
     Raises:
-        SlurmError: If it is not there, fails, or does not answer.
+        SlurmError: If the command is missing, fails, or does not answer.
     """
     try:
         done = subprocess.run(
@@ -252,7 +262,7 @@ def _ask(command: Sequence[str], text: str | None = None) -> str:
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",
-            timeout=_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             check=False,
             env=_environment(),
         )
@@ -264,20 +274,20 @@ def _ask(command: Sequence[str], text: str | None = None) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SlurmError(f"slurm: {command[0]} did not answer: {error}") from None
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())
-        raise SlurmError(f"slurm: {said[:400] or f'{command[0]} ended with {done.returncode}'}")
+        answer = " ".join((done.stderr or done.stdout).split())
+        raise SlurmError(f"slurm: {answer[:400] or f'{command[0]} ended with {done.returncode}'}")
     return done.stdout
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of SLURM's commands.
+    """Return the environment for SLURM's commands.
 
-    A job inherits that of sbatch; where a rank calls it, the job must not take itself for that
-    rank. What a user likes squeue to show and to leave out is not for us.
+    Without a launcher's variables: a job inherits sbatch's environment, and must not take itself
+    for the rank that calls it. Without the user's defaults for squeue, which change its answers.
     """
-    left_out = launcher_variables()
+    launcher_set = launcher_variables()
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in left_out and not name.startswith("SQUEUE_")
+        if name not in launcher_set and not name.startswith("SQUEUE_")
     }

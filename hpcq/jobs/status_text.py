@@ -1,4 +1,4 @@
-"""A job's status for people."""
+"""Text of a job's status, as `hpcq status` prints it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hpcq.runs.status import status_text
 
 
 def job_text(job: Job, status: JobStatus) -> str:
-    """Write how a job stands."""
-    where = sorted({own.nodes for own in status.tasks if own.runs and own.nodes})
+    """Return the text of a job's status."""
+    nodes = sorted({task.nodes for task in status.tasks if task.is_running and task.nodes})
     lines = [
         f"state       {status}",
-        f"job         {job.id}{printable(' on ' + ', '.join(where)) if where else ''}",
+        f"job         {job.id}{printable(' on ' + ', '.join(nodes)) if nodes else ''}",
         f"output      {printable_path(job.output)}",
     ]
-    lines += [f"log         {printable_path(own)}" for own in job.log_files()[:4]]
+    lines += [f"log         {printable_path(path)}" for path in job.log_files()[:4]]
     if len(status.tasks) > 1:
-        counts = Counter(own.state for own in status.tasks)
+        counts = Counter(task.state for task in status.tasks)
         lines.append(f"array       {', '.join(f'{n} {state}' for state, n in counts.items())}")
     if "state" in status.file:
         lines += status_text(status.file).splitlines()[1:]

@@ -1,4 +1,4 @@
-"""What was submitted for an output: a small file beside it, and a way from a job's number to it."""
+"""Records of submissions: a file beside each output, and an index from job numbers to outputs."""
 
 from __future__ import annotations
 
@@ -26,37 +26,43 @@ from hpcq.core.system import write_stderr
 from hpcq.parallel.worker import here
 
 _FORMAT = "hpcq job 1"
-_MAX_BYTES = 64 << 20
+_MAX_FILE_BYTES = 64 << 20
+"""Bytes of a record file that are read; bounds the memory that a planted file takes."""
+
 _OWNER_WRITES, _OTHERS_WRITE = 0o644, 0o022
+"""Mode of a new record file, and the mode bits with which others can write one."""
+
 _NOBODY = -1
-_NUMBER = re.compile("([0-9]{1,10}|local-[0-9]{1,10})(_[0-9]+)?")
-_NAMED = re.compile(r"(.*)-%(?:j|A_%a)\.log", re.DOTALL)
+"""User number of a submission in a file that this user owns and others can write."""
+
+_JOB_NUMBER = re.compile("([0-9]{1,10}|local-[0-9]{1,10})(_[0-9]+)?")
+_LOG_PATTERN = re.compile(r"(.*)-%(?:j|A_%a)\.log", re.DOTALL)
 FIRST_PID = 2
-"""The first process is the system's; signals to groups 0 and 1 reach other processes than a run."""
+"""Smallest process number of a run; signals to the groups 0 and 1 reach other processes."""
 
 FIRST_JOB = 1
-"""SLURM takes 0 for no job in particular."""
+"""Smallest number of a SLURM job; 0 names no job."""
 
 _LOCK_SECONDS, _LOCK_POLL = 120.0, 0.05
-"""Who submits has the lock for as long as ``sbatch`` takes, which is given 60 s."""
+"""Seconds to wait for the lock, and between tries; its holder may wait 60 s for ``sbatch``."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One submission.
+    """Record of a submission; field names are those of the record file.
 
     Attributes:
-        job: Number of the SLURM job, or ``local-`` and that of a process.
-        output: The file that it writes.
-        log: Where it writes what it says; SLURM's patterns stay in.
-        command: The words after ``hpcq run``.
-        script: The job script; empty for a process.
-        submitted: When, in seconds since 1970.
-        canceled: When it was canceled; None if it was not.
-        born: When a process was born, as the system counts; it tells it from a later one.
-        host: Where a process runs.
+        job: Number of the SLURM job, or ``local-`` and the number of a process.
+        output: Path of the file that the job writes.
+        log: Path of the log, with SLURM's patterns.
+        command: The arguments after ``hpcq run``.
+        script: The job script; of a process, its command.
+        submitted: Time of submission, in seconds since 1970.
+        canceled: Time of cancellation; None if the job was not canceled.
+        born: Start time of a process in clock ticks since boot, which tells it from a later one.
+        host: Host of a process.
         name: Name of the SLURM job; empty for a process.
-        uid: Who submitted it, as far as is known; see :attr:`is_ours`.
+        uid: User number of the submitter, as far as it is known; see :attr:`is_ours`.
     """
 
     job: str
@@ -73,168 +79,173 @@ class Submission:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this user submitted it.
+        """Whether this user submitted the job.
 
-        The file beside the output says so if nobody else could write it. Otherwise this user's own
-        folder does, which leads from the job's number to the output.
+        The record is proof if nobody else can write it; otherwise this user's index is, which leads
+        from the job's number to the output.
         """
-        return self.uid == os.geteuid() or _noted(self.job) == self.output
+        return self.uid == os.geteuid() or _output_of(self.job) == self.output
 
     def may_be_of(self, uid: int | None) -> bool:
-        """Whether a job of some user can be this one, as far as is known."""
-        known = (None, self.uid, *([os.geteuid()] if self.is_ours else []))
-        return self.uid == _NOBODY or uid in known
+        """Whether SLURM's job of a user can be this one; True where a user is unknown."""
+        users = (None, self.uid, *([os.geteuid()] if self.is_ours else []))
+        return self.uid == _NOBODY or uid in users
 
     @property
-    def shares(self) -> bool:
-        """Whether it lets other jobs work on the same result."""
+    def is_shared(self) -> bool:
+        """Whether other jobs may work on the same result."""
         return "--shared" in self.command
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether it is a process on another machine, of which nothing is seen here."""
-        return self.local and self.host != here()
+    def is_on_another_host(self) -> bool:
+        """Whether it is a process on another host, which cannot be watched from here."""
+        return self.is_local and self.host != here()
 
     @property
-    def local(self) -> bool:
-        """Whether it is a process, and no SLURM job."""
+    def is_local(self) -> bool:
+        """Whether it is a process rather than a SLURM job."""
         return self.job.startswith("local-")
 
 
 def record_file(output: Path) -> Path:
-    """Return the file beside an output that says what was submitted for it.
+    """Return the path of the record file beside an output.
 
     Raises:
-        InputError: If the output's path has no name, as that of / has none.
+        InputError: If the output's path has no name, as ``/`` has none.
     """
     if not output.name:
         raise InputError(f"job: {printable_path(output)!r}, expected a job's number, or an output")
     return output.with_name(f".{output.name}.jobs")
 
 
-def keep(record: Submission) -> None:
-    """Add a submission to those of its output.
+def save_submission(record: Submission) -> None:
+    """Write a submission to its output's record file, and its number to the index.
 
     Raises:
-        HpcqError: If that cannot be written.
+        HpcqError: If the record file cannot be written.
     """
     output = Path(record.output)
-    known = [own for own in records_of(output) if own.job != record.job]
-    content = {"format": _FORMAT, "jobs": [asdict(own) for own in (*known, record)]}
+    others = [other for other in submissions_of(output) if other.job != record.job]
+    content = {"format": _FORMAT, "jobs": [asdict(each) for each in (*others, record)]}
     data = f"{json.dumps(content, indent=1)}\n".encode()
     write_atomic(record_file(output), data, "record", _OWNER_WRITES)
-    place = _index() / record.job
+    path = _index_folder() / record.job
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_sidecar(place, os.fsencode(record.output))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_sidecar(path, os.fsencode(record.output))
     except OSError as error:
         write_stderr(
-            f"hpcq: warning: {printable_path(place)}: {error.strerror}, so that the job is known "
+            f"hpcq: warning: {printable_path(path)}: {error.strerror}, so that the job is known "
             "by its output here, and not by its number"
         )
 
 
-def note_cancel(record: Submission) -> Submission:
-    """Note that a job was canceled."""
+def mark_canceled(record: Submission) -> Submission:
+    """Record that a job was canceled, and return its new record."""
     canceled = replace(record, canceled=time.time())
     with locked(Path(record.output)):
-        keep(canceled)
+        save_submission(canceled)
     return canceled
 
 
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """Let nobody else look at the submissions of an output and add one meanwhile.
+    """Hold the lock on an output's submissions, so that check and submission are one step.
 
     Raises:
-        HpcqError: If somebody else does not let go of it.
+        HpcqError: If another process keeps the lock for too long.
     """
-    place = record_file(output).with_suffix(".lock")
+    path = record_file(output).with_suffix(".lock")
     flags = os.O_CREAT | os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = None
-    with suppress(OSError):  # a file system without locks: it is only for who submits at once
+    with suppress(
+        OSError
+    ):  # a file system without locks; then simultaneous submissions are not detected
         while handle is None:
-            handle = os.open(place, flags, 0o666)
-            _lock(handle, place)
-            if not _is_at(handle, place):  # whoever had it has removed it
+            handle = os.open(path, flags, 0o666)
+            _wait_for_lock(handle, path)
+            if not _is_file_at(handle, path):  # the last holder has removed the file
                 os.close(handle)
                 handle = None
     try:
         yield
     finally:
         with suppress(OSError):
-            place.unlink()
+            path.unlink()
         if handle is not None:
             os.close(handle)
 
 
-def _lock(handle: int, place: Path) -> None:
-    """Take a lock as soon as it is free."""
-    until = time.monotonic() + _LOCK_SECONDS
+def _wait_for_lock(handle: int, path: Path) -> None:
+    """Lock a file as soon as it is free."""
+    deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 os.close(handle)
                 raise HpcqError(
-                    f"{printable_path(place)}: another process has locked it for "
+                    f"{printable_path(path)}: another process has locked it for "
                     f"{_LOCK_SECONDS:g} s; expected it to end, or the file to be removed"
                 ) from None
             time.sleep(_LOCK_POLL)
 
 
-def records_of(output: Path) -> list[Submission]:
-    """Return all submissions for an output, the last one at the end.
+def submissions_of(output: Path) -> list[Submission]:
+    """Return all submissions for an output, oldest first.
 
-    Those of a file that was moved or copied here, with all that lies beside it, are none of them.
+    Records of other outputs are left out: the record file may have been moved or copied here.
 
     Raises:
-        InputError: If the file that says so is damaged.
+        InputError: If the record file is damaged.
     """
-    place = record_file(output)
-    if not os.path.lexists(place):
+    path = record_file(output)
+    if not os.path.lexists(path):
         return []
     try:
-        with os.fdopen(open_sidecar(place), "rb") as file:
-            found = os.fstat(file.fileno())
-            data = file.read(_MAX_BYTES)
+        with os.fdopen(open_sidecar(path), "rb") as file:
+            file_status = os.fstat(file.fileno())
+            data = file.read(_MAX_FILE_BYTES)
     except OSError as error:
-        raise InputError(f"{printable_path(place)}: {error.strerror}") from None
+        raise InputError(f"{printable_path(path)}: {error.strerror}") from None
     if not data:
-        raise InputError(f"{printable_path(place)}: is empty, expected a record of hpcq's")
-    safe = found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE
+        raise InputError(f"{printable_path(path)}: is empty, expected a record of hpcq")
+    is_trusted = file_status.st_uid == os.geteuid() and not file_status.st_mode & _OTHERS_WRITE
     try:
         content = json.loads(data)
         if content["format"] != _FORMAT:
             raise ValueError
-        records = [_read(own, None if safe else found.st_uid) for own in content["jobs"]]
+        records = [
+            _parse_submission(entry, None if is_trusted else file_status.st_uid)
+            for entry in content["jobs"]
+        ]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(f"{printable_path(place)}: it is no record of hpcq's") from None
-    return [own for own in records if own.output == str(output)]
+        raise InputError(f"{printable_path(path)}: it is not a record of hpcq") from None
+    return [record for record in records if record.output == str(output)]
 
 
-def find(where: str) -> Submission:
-    """Return the last submission of an output, or that with a number.
+def find_submission(where: str) -> Submission:
+    """Return the submission with a job number, or the last one of an output.
 
     Args:
-        where: An output file, or a job's number.
+        where: A job number, or the path of an output.
 
     Raises:
-        InputError: If nothing is known of it.
+        InputError: If there is no record of it.
     """
-    number = _NUMBER.fullmatch(where)
+    number = _JOB_NUMBER.fullmatch(where)
     if number is not None:
         job = number[1]
         if number[2]:
             raise InputError(f"job: {where[:40]!r} is one task of an array, expected {job}")
-        output = _noted(job)
-        for record in records_of(Path(output)) if output else ():
+        output = _output_of(job)
+        for record in submissions_of(Path(output)) if output else ():
             if record.job == job:
                 return record
         raise InputError(f"job: {where[:40]!r} is none that `hpcq submit` submitted from here")
-    records = records_of(resolve_path(Path(where)))
+    records = submissions_of(resolve_path(Path(where)))
     if not records:
         raise InputError(
             f"job: nothing was submitted for {printable_path(where)!r}, expected a job's number or "
@@ -243,48 +254,55 @@ def find(where: str) -> Submission:
     return records[-1]
 
 
-def _is_at(handle: int, place: Path) -> bool:
+def _is_file_at(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one at a path."""
     try:
-        return os.path.samestat(os.fstat(handle), place.lstat())
+        return os.path.samestat(os.fstat(handle), path.lstat())
     except FileNotFoundError:
         return False
 
 
-def _read(content: dict[str, Any], uid: int | None) -> Submission:
-    """Read one submission of a file.
+def _parse_submission(content: dict[str, Any], uid: int | None) -> Submission:
+    """Return a submission from the values of a record file.
 
     Args:
-        content: What the file says.
-        uid: Whose the file is, if it is not this user's alone; it may then say anything.
+        content: The values.
+        uid: Owner of the file, if others than this user can write it, whose values prove nothing;
+            else None.
+
+    Raises:
+        ValueError, TypeError, KeyError: If the values are damaged.
     """
     record = Submission(**{**content, "command": tuple(content["command"])})
     if uid is not None:
         record = replace(record, uid=_NOBODY if uid == os.geteuid() else uid)
     texts = (*record.command, record.job, record.output, record.log, record.script)
     times = (record.submitted, record.canceled or 0.0)
-    plain = all(isinstance(own, str) for own in (*texts, record.born, record.host, record.name))
-    plain &= all(isinstance(own, (int, float)) for own in (*times, record.uid))
-    number = _NUMBER.fullmatch(record.job) if plain else None
+    has_valid_types = all(
+        isinstance(text, str) for text in (*texts, record.born, record.host, record.name)
+    )
+    has_valid_types &= all(isinstance(number, (int, float)) for number in (*times, record.uid))
+    number = _JOB_NUMBER.fullmatch(record.job) if has_valid_types else None
     if number is None or number[2]:
         raise ValueError
-    if int(record.job.removeprefix("local-")) < (FIRST_PID if record.local else FIRST_JOB):
+    if int(record.job.removeprefix("local-")) < (FIRST_PID if record.is_local else FIRST_JOB):
         raise ValueError
     log = Path(record.log).name
     if not log:
         raise ValueError
-    named = _NAMED.fullmatch(log)  # of a record that an older hpcq wrote
-    return record if record.name or named is None else replace(record, name=named[1])
+    log_name = _LOG_PATTERN.fullmatch(log)  # of an older hpcq, whose records have no name
+    return record if record.name or log_name is None else replace(record, name=log_name[1])
 
 
-def _noted(job: str) -> str:
-    """Return the output of a job that this user submitted; empty if there was none."""
+def _output_of(job: str) -> str:
+    """Return the output of a job that this user submitted, from the index; empty if not in it."""
     try:
-        return os.fsdecode(read_sidecar(_index() / job))
+        return os.fsdecode(read_sidecar(_index_folder() / job))
     except OSError:
         return ""
 
 
-def _index() -> Path:
-    """Return the folder that leads from numbers to outputs."""
+def _index_folder() -> Path:
+    """Return the folder of the index: a file per job number, which holds the output's path."""
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(state) / "hpcq" / "jobs"

@@ -18,7 +18,7 @@ from hpcq.cli.main import main
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import create_sidecar, open_sidecar, read_sidecar, write_atomic, write_sidecar
 from hpcq.jobs import local_backend as local
-from hpcq.jobs.submissions import Submission, keep, locked, record_file
+from hpcq.jobs.submissions import Submission, locked, record_file, save_submission
 from hpcq.parallel.tasks import FinishedTasks, TaskResults
 from hpcq.runs.checkpoint import Checkpoint, read_status, status_file
 from hpcq.runs.shared.folder import SharedFolder
@@ -60,7 +60,7 @@ planted = pytest.mark.parametrize("plant", PLANTS)
 
 def wait_for_the_end(job: str) -> None:
     end = time.monotonic() + 20
-    while local.born(int(job.removeprefix("local-"))):  # a zombie is none
+    while local.process_start_time(int(job.removeprefix("local-"))):  # a zombie is none
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -119,7 +119,7 @@ def test_new_files_have_the_usual_mode(tmp_path: Path) -> None:
     try:
         write_sidecar(tmp_path / "one", b"")
         write_atomic(tmp_path / "two", b"", "two")
-        keep(Submission("7", str(tmp_path / "out.h5"), "%j.log", ()))
+        save_submission(Submission("7", str(tmp_path / "out.h5"), "%j.log", ()))
     finally:
         os.umask(mask)
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("one", "two")]
@@ -204,7 +204,7 @@ def test_records_and_their_lock(
         pass
     place = record_file(output)
     place.rmdir() if plant is _folder else place.unlink()
-    keep(Submission("7", str(output), "out-%j.log", ()))
+    save_submission(Submission("7", str(output), "out-%j.log", ()))
     plant(tmp_path / "out-7.log", victim)
     assert main(["logs", str(output)]) == 2
     assert "out-7.log: is a" in capsys.readouterr().err

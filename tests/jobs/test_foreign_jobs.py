@@ -18,7 +18,7 @@ import hpcq
 from hpcq.cli.main import main
 from hpcq.jobs import local_backend as local
 from hpcq.jobs.slurm_backend import FIELDS
-from hpcq.jobs.submissions import Submission, keep, record_file
+from hpcq.jobs.submissions import Submission, record_file, save_submission
 from hpcq.parallel.worker import here
 from tests.doctor.test_srun_mpi import executable
 from tests.jobs.stand_ins import squeue
@@ -72,20 +72,20 @@ def test_the_first_processes_are_no_jobs(
 ) -> None:
     output = tmp_path / "out.h5"
     monkeypatch.setattr(os, "killpg", lambda *_: pytest.fail("it was killed"))
-    plant(Submission(f"local-{pid}", str(output), "%j.log", (), born=local.born(1), host=here()))
+    plant(Submission(f"local-{pid}", str(output), "%j.log", (), born=local.process_start_time(1), host=here()))
     assert main([command, str(output)]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert "no record of hpcq's" in told
-    record = Submission(f"local-{pid}", str(output), "%j.log", (), born=local.born(1), host=here())
-    assert not local.lives(record)
+    assert "not a record of hpcq" in told
+    record = Submission(f"local-{pid}", str(output), "%j.log", (), born=local.process_start_time(1), host=here())
+    assert not local.is_alive(record)
     hpcq.Job(record).end()
 
 
 def test_a_process_that_hpcq_did_not_start_is_left_alone(
     sleeper: subprocess.Popen[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output, born = tmp_path / "out.h5", local.born(sleeper.pid)
+    output, born = tmp_path / "out.h5", local.process_start_time(sleeper.pid)
     record = Submission(f"local-{sleeper.pid}", str(output), "%j.log", (), born=born, host=here())
     for script in ("", "sleep 60", "'", "x\0y"):
         plant(replace(record, script=script))
@@ -102,19 +102,19 @@ def test_the_job_of_another_output_is_left_alone(tmp_path: Path) -> None:
         job, str(tmp_path / "mine.h5"), "mine-%j.log", (), script, born=born, host=here()
     )
     try:
-        assert local.lives(mine)
+        assert local.is_alive(mine)
         for other in (
             replace(mine, output=str(tmp_path / "other.h5")),
             replace(mine, script="sleep 61"),
             replace(mine, born="1"),
         ):
-            assert not local.lives(other)
+            assert not local.is_alive(other)
             plant(other)
             hpcq.Job(other).cancel()
-            assert local.lives(mine)
+            assert local.is_alive(mine)
     finally:
         end = time.monotonic() + 20
-        while local.lives(mine):  # the shell outlives a signal that comes before its command
+        while local.is_alive(mine):  # the shell outlives a signal that comes before its command
             assert time.monotonic() < end
             hpcq.Job(mine).end()
             time.sleep(0.05)
@@ -154,7 +154,7 @@ def test_a_job_that_does_not_say_whose_it_is_is_not_canceled(
 ) -> None:
     executable(commands / "squeue", squeue(uid="nobody"))
     output = tmp_path / "out.h5"
-    keep(of_slurm(output))
+    save_submission(of_slurm(output))
     assert main(["cancel", "7"]) == 2
     assert "of an unknown user" in capsys.readouterr().err
     assert not (tmp_path / "canceled").exists()
@@ -166,7 +166,7 @@ def test_a_job_that_does_not_say_whose_it_is_is_not_canceled(
 def test_ones_own_job_is_canceled(name: str, tmp_path: Path, commands: Path) -> None:
     """Whatever its name is, which sbatch may have had from ``SBATCH_JOB_NAME``."""
     output = tmp_path / "out.h5"
-    keep(replace(of_slurm(output), name=name))
+    save_submission(replace(of_slurm(output), name=name))
     says(commands, name=name, uid=os.geteuid())
     assert main(["cancel", str(output)]) == 0
     assert (tmp_path / "canceled").read_text() == "7\n"
@@ -180,7 +180,7 @@ def test_number_0_is_no_job(
     plant(replace(of_slurm(output), job=number))
     says(commands, name="out", uid=os.geteuid())
     assert main(["cancel", str(output)]) == 2
-    assert "no record of hpcq's" in capsys.readouterr().err
+    assert "not a record of hpcq" in capsys.readouterr().err
     assert not (tmp_path / "canceled").exists()
 
 
@@ -203,7 +203,7 @@ def test_a_record_that_others_can_write_is_believed_only_with_a_note(
     output = tmp_path / "out.h5"
     says(commands, name="out", uid=os.geteuid())
     for noted in (False, True):
-        (keep if noted else plant)(of_slurm(output))
+        (save_submission if noted else plant)(of_slurm(output))
         place = record_file(output)
         if how.startswith("others"):
             place.chmod(0o664)
@@ -220,8 +220,8 @@ def test_planted_records_do_not_become_ones_own(tmp_path: Path) -> None:
     """Although this user's next submission rewrites the file."""
     output = tmp_path / "out.h5"
     plant(of_slurm(output)).chmod(0o666)
-    keep(replace(of_slurm(output), job="8"))
-    planted, mine = hpcq.jobs.submissions.records_of(output)
+    save_submission(replace(of_slurm(output), job="8"))
+    planted, mine = hpcq.jobs.submissions.submissions_of(output)
     assert (planted.job, planted.is_ours) == ("7", False)
     assert (mine.job, mine.is_ours) == ("8", True)
 
@@ -240,13 +240,13 @@ def test_only_what_is_beside_the_output_is_its_log(
 EVIL = "error: \x1b]0;evil\x07\x9b2J no\tsuch file\r\n"
 
 
-def test_the_last_words_of_a_job_do_nothing_to_a_terminal(
+def test_the_error_line_of_a_job_do_nothing_to_a_terminal(
     tmp_path: Path,
     commands: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "out.h5"
-    keep(of_slurm(output))
+    save_submission(of_slurm(output))
     (tmp_path / "out-7.log").write_text(EVIL)
     says(commands, name="out", uid=os.geteuid(), state="FAILED")
     for words in (["status", "7"], ["status", "7", "--json"], ["cancel", "7"]):
@@ -263,7 +263,7 @@ def test_only_a_terminal_is_spared_what_a_log_holds(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    keep(of_slurm(tmp_path / "out.h5"))
+    save_submission(of_slurm(tmp_path / "out.h5"))
     (tmp_path / "out-7.log").write_bytes(EVIL.encode())
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     assert main(["logs", "7"]) == 0

@@ -30,7 +30,7 @@ KILLED = "slurmstepd: error: Detected 1 oom-kill event(s)"
 def test_the_reason_is_the_runs_own_word(lines: list[str], expected: str, tmp_path: Path) -> None:
     (tmp_path / "out-7.log").write_text("\n".join(lines))
     record = Submission("7", str(tmp_path / "out.h5"), str(tmp_path / "out-%j.log"), ())
-    assert Job(record)._last_words() == expected
+    assert Job(record)._error_line() == expected
 
 
 def test_logs_are_found_in_folders_with_signs_of_slurm(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from qiskit.quantum_info import SparsePauliOp
 import hpcq
 from hpcq.cli.main import main
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.jobs.submissions import records_of
+from hpcq.jobs.submissions import submissions_of
 from tests.kill_and_resume import write_circuit
 from tests.support.launch import hpcq as run_hpcq
 from tests.support.launch import launcher
@@ -31,7 +31,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for place in tmp_path.glob(".*.jobs"):
         with suppress(InputError):
-            for record in records_of(tmp_path / place.name[1 : -len(".jobs")]):
+            for record in submissions_of(tmp_path / place.name[1 : -len(".jobs")]):
                 hpcq.Job(record).cancel()
 
 
@@ -74,7 +74,7 @@ def test_from_the_beginning_to_the_end(long_job: list[str], tmp_path: Path) -> N
     values = json.loads(plain.stdout)["expectation_values"]
     assert json.loads(done.stdout)["expectation_values"] == values
     assert hpcq.Job.of(output).status().state == "DONE"
-    assert len(records_of(output)) == 2
+    assert len(submissions_of(output)) == 2
     assert not (tmp_path / "x").exists()
 
 
@@ -218,4 +218,4 @@ def test_a_damaged_record(content: str, tmp_path: Path) -> None:
     (tmp_path / ".out.h5.jobs").write_text(content)
     done = run_hpcq("status", tmp_path / "out.h5")
     assert done.returncode == 2
-    assert ("no record" if content else "is empty") in done.stderr
+    assert ("not a record" if content else "is empty") in done.stderr

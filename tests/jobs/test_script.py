@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.jobs.resource_request import (
     ResourceRequest,
-    read_nodes,
-    read_option,
-    read_time,
-    read_word,
-    shown_time,
+    format_time,
+    parse_nodes,
+    parse_sbatch_option,
+    parse_time,
+    parse_word,
 )
-from hpcq.jobs.script import render, template
+from hpcq.jobs.script import read_template, render
 from tests.support.launch import ROOT
 
 SCRIPTS = sorted((ROOT / "jobscripts").glob("*.sbatch"))
@@ -71,7 +71,7 @@ def test_whatever_names_are_they_only_name(
     tmp_path_factory: pytest.TempPathFactory, circuit: str, output: str, words: list[str]
 ) -> None:
     variables = {"circuit": circuit, "output": output, "restarts": "3"}
-    script = render(template("many-nodes"), {}, variables, words)
+    script = render(read_template("many-nodes"), {}, variables, words)
     folder = tmp_path_factory.mktemp("empty")
     assert said_by(script, folder) == [circuit, output, "3", *words]
 
@@ -79,14 +79,14 @@ def test_whatever_names_are_they_only_name(
 @pytest.mark.parametrize("name", ["$(touch x)", "`touch x`", "a; touch x", "'\"\\", "a\nb", "%j"])
 def test_names_that_shells_would_read(name: str, tmp_path: Path) -> None:
     script = render(
-        template("gpus"), {}, {"circuit": name, "output": name, "restarts": "0"}, [name]
+        read_template("gpus"), {}, {"circuit": name, "output": name, "restarts": "0"}, [name]
     )
     assert said_by(script, tmp_path) == [name, name, "0", name]
 
 
 def test_options_of_sbatch_replace_those_of_the_template() -> None:
     request = ResourceRequest((8, 8), 4, 2, 0, 3 << 30, "20", (("account", "me"),), 3, 5, "name")
-    script = render(template("many-nodes"), request.directives("x-%A_%a.log"), {}, [])
+    script = render(read_template("many-nodes"), request.directives("x-%A_%a.log"), {}, [])
     found = [line for line in script.splitlines() if line.startswith("#SBATCH")]
     for wanted in ("nodes=8", "ntasks-per-node=4", "cpus-per-task=2", "mem-per-cpu=1536M"):
         assert found.count(f"#SBATCH --{wanted}") == 1
@@ -122,37 +122,37 @@ def test_a_short_job_is_not_warned_too_soon() -> None:
 
 def test_a_template_that_is_not_there() -> None:
     with pytest.raises(HpcqError, match=r"no nothing\.sbatch"):
-        template("nothing")
+        read_template("nothing")
 
 
 def test_sizes() -> None:
-    assert read_nodes("4") == (4, 4)
-    assert read_nodes("1-8") == (1, 8)
-    assert [shown_time(own) for own in (1, 61, 3600, 90000)] == [
+    assert parse_nodes("4") == (4, 4)
+    assert parse_nodes("1-8") == (1, 8)
+    assert [format_time(own) for own in (1, 61, 3600, 90000)] == [
         "00:01:00",
         "00:02:00",
         "01:00:00",
         "1-01:00:00",
     ]
-    assert read_option("--exclusive") == ("exclusive", "")
-    assert read_option("licenses=a:3") == ("licenses", "a:3")
+    assert parse_sbatch_option("--exclusive") == ("exclusive", "")
+    assert parse_sbatch_option("licenses=a:3") == ("licenses", "a:3")
 
 
 @pytest.mark.parametrize("text", ["0", "8-1", "x", "1-", "-1", "1-8-9", "", "1 2"])
 def test_nodes_that_are_none(text: str) -> None:
     with pytest.raises(InputError, match="nodes: "):
-        read_nodes(text)
+        parse_nodes(text)
 
 
 @pytest.mark.parametrize("text", ["", "1h", "01:00:00\n#SBATCH --x", "$(x)", "-1"])
 def test_times_that_are_none(text: str) -> None:
     with pytest.raises(InputError, match="time: "):
-        read_time(text)
+        parse_time(text)
 
 
 @pytest.mark.parametrize("text", ["a b", "x\n#SBATCH --wrap=y", "$(x)", "", '"', "`x`"])
 def test_words_that_are_more(text: str) -> None:
     with pytest.raises(InputError, match="account: "):
-        read_word("account", text)
+        parse_word("account", text)
     with pytest.raises(InputError, match="sbatch: "):
-        read_option(f"--mail-user={text}" if text else "")
+        parse_sbatch_option(f"--mail-user={text}" if text else "")

@@ -20,9 +20,9 @@ from hpcq.cli.main import main
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.jobs import job
 from hpcq.jobs import slurm_backend as slurm
-from hpcq.jobs.resource_request import ResourceRequest, read_option, read_time
-from hpcq.jobs.submissions import Submission, keep, locked, record_file
-from hpcq.jobs.submit import PreparedJob, put_into_the_queue
+from hpcq.jobs.resource_request import ResourceRequest, parse_sbatch_option, parse_time
+from hpcq.jobs.submissions import Submission, locked, record_file, save_submission
+from hpcq.jobs.submit import PreparedJob, submit_to_slurm
 from tests.doctor.test_srun_mpi import executable
 from tests.jobs.stand_ins import squeue
 from tests.support.circuits import joined_pair
@@ -73,7 +73,7 @@ def test_who_waits_for_a_result_outlasts_a_silence(
         own.result(wait=True)
     assert len((tmp_path / "asked").read_text()) == 5
     (tmp_path / "asked").unlink()
-    monkeypatch.setattr(job, "_PATIENCE", 0.0)
+    monkeypatch.setattr(job, "_MAX_SILENCE", 0.0)
     with pytest.raises(slurm.SlurmError, match="Unable to contact"):
         own.result(wait=True)
 
@@ -86,7 +86,7 @@ def test_a_job_without_a_record_is_canceled_again(commands: Path, tmp_path: Path
         "c.qasm", nowhere, (), ResourceRequest(), "#!/bin/sh", "%j.log", (), frozenset()
     )
     with pytest.raises(HpcqError, match=r"job 42 was canceled again: .*gone"):
-        put_into_the_queue(order)
+        submit_to_slurm(order)
     assert (tmp_path / "canceled").read_text() == "42\n"
 
 
@@ -145,8 +145,8 @@ def test_of_a_forgotten_job_its_log_tells(
 
 @pytest.mark.parametrize(("name", "job"), [("178_scan.h5", "180"), ("local-x.h5", "181")])
 def test_an_output_is_no_number(name: str, job: str, tmp_path: Path) -> None:
-    keep(Submission("178", str(tmp_path / "victim.h5"), "%j.log", ()))
-    keep(Submission(job, str(tmp_path / name), "%j.log", ()))
+    save_submission(Submission("178", str(tmp_path / "victim.h5"), "%j.log", ()))
+    save_submission(Submission(job, str(tmp_path / name), "%j.log", ()))
     with contextlib.chdir(tmp_path):
         assert hpcq.Job.of(name).id == job
     assert hpcq.Job.of("178").id == "178"
@@ -159,7 +159,7 @@ def test_what_is_over_is_not_canceled(
 ) -> None:
     executable(commands / "squeue", squeue(state="COMPLETED", code="3"))
     executable(commands / "scancel", f"touch {tmp_path}/canceled")
-    keep(Submission("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
+    save_submission(Submission("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
     assert main(["cancel", "7"]) == 0
     assert "job 7 was over already: ERROR" in capsys.readouterr().out
     assert not (tmp_path / "canceled").exists()
@@ -183,7 +183,9 @@ def test_no_two_jobs_write_one_output(
     for number, own in enumerate(shared, 1):
         state = "PENDING" if number == live else "COMPLETED"
         (tmp_path / f"state{number}").write_text(state)
-        keep(Submission(str(number), str(output), "%j.log", ("--shared",) if own else ()))
+        save_submission(
+            Submission(str(number), str(output), "%j.log", ("--shared",) if own else ())
+        )
     executable(
         commands / "squeue",
         'for own; do case "$own" in --jobs=*) job=${own#*=};; esac; done; '
@@ -249,11 +251,11 @@ def test_a_result_is_there_without_slurm(
     finished: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    keep(replace(RECORD, output=str(finished), submitted=0.0))
+    save_submission(replace(RECORD, output=str(finished), submitted=0.0))
     assert main(["result", str(finished), "--json"]) == 0
     assert main(["status", str(finished)]) == 0
     assert capsys.readouterr().out.count("DONE") == 1
-    keep(replace(RECORD, output=str(finished), submitted=time.time()))
+    save_submission(replace(RECORD, output=str(finished), submitted=time.time()))
     assert main(["status", str(finished)]) == 1  # that was there before the job: who knows
     assert "no squeue" in capsys.readouterr().err
 
@@ -272,7 +274,7 @@ def test_links_lead_to_the_output(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     link = tmp_path / "link.h5"
     link.symlink_to("far/out.h5")
-    keep(replace(RECORD, output=str(tmp_path / "far" / "out.h5")))
+    save_submission(replace(RECORD, output=str(tmp_path / "far" / "out.h5")))
     assert hpcq.Job.of(link).id == "7"
 
 
@@ -283,7 +285,7 @@ def test_links_lead_to_the_output(tmp_path: Path) -> None:
 def test_a_damaged_record_is_named(name: str, value: object, tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     place = record_file(output)
-    keep(replace(RECORD, output=str(output)))
+    save_submission(replace(RECORD, output=str(output)))
     content = json.loads(place.read_text())
     content["jobs"][0][name] = value
     for text in (json.dumps(content), "[" * 100_000, "", "{}", '{"format": "hpcq job 1"}'):
@@ -302,7 +304,7 @@ def test_a_moved_folder_has_no_jobs(
     """What lies there is not what the job writes, which must not be canceled in its place."""
     (tmp_path / "one").mkdir()
     shutil.copy(finished, tmp_path / "one" / "out.h5")
-    keep(replace(RECORD, output=str(tmp_path / "one" / "out.h5")))
+    save_submission(replace(RECORD, output=str(tmp_path / "one" / "out.h5")))
     (tmp_path / "one").rename(tmp_path / "two")
     moved = str(tmp_path / "two" / "out.h5")
     for command in ("cancel", "result", "logs"):
@@ -325,8 +327,8 @@ def test_what_a_later_job_wrote_is_not_shown(
     task: tuple[str, str], expected: str, finished: Path, tmp_path: Path, commands: Path
 ) -> None:
     output = tmp_path / "out.h5"
-    keep(replace(RECORD, output=str(output), submitted=1.0))
-    keep(replace(RECORD, output=str(output), submitted=2.0, job="8"))
+    save_submission(replace(RECORD, output=str(output), submitted=1.0))
+    save_submission(replace(RECORD, output=str(output), submitted=2.0, job="8"))
     shutil.copy(finished, output)
     executable(commands / "squeue", squeue(state=task[0], code=task[1]))
     own = hpcq.Job.of("7")
@@ -346,7 +348,7 @@ def test_within_its_job_the_file_tells(
     """A job that asks whether anything is saved is told of the run, and not of itself."""
     executable(commands / "squeue", squeue(state="RUNNING"))
     output = tmp_path / "out.h5"
-    keep(replace(RECORD, output=str(output)))
+    save_submission(replace(RECORD, output=str(output)))
     assert main(["status", str(output)]) == 0
     assert "RUNNING" in capsys.readouterr().out
     monkeypatch.setenv("SLURM_JOB_ID", "7")
@@ -358,7 +360,7 @@ def test_within_its_job_the_file_tells(
 def test_a_damaged_output_is_named(content: bytes, tmp_path: Path, commands: Path) -> None:
     executable(commands / "squeue", squeue(state="COMPLETED"))
     output = tmp_path / "out.h5"
-    keep(replace(RECORD, output=str(output), log=str(tmp_path / "%j.log")))
+    save_submission(replace(RECORD, output=str(output), log=str(tmp_path / "%j.log")))
     output.write_bytes(content)
     status = hpcq.Job.of(output).status()
     assert status.state == "ERROR"
@@ -373,7 +375,7 @@ def test_what_must_not_be_read_is_one_line(
 
     executable(commands / "squeue", squeue(state="FAILED", code="1"))
     (tmp_path / "7.log").write_text("error")
-    keep(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
+    save_submission(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
     monkeypatch.setattr(job, "open_sidecar", denied)
     assert main(["logs", "7"]) == 2
     assert "7.log: Permission denied" in capsys.readouterr().err
@@ -392,8 +394,8 @@ def test_rubbish_is_no_answer(said: str, commands: Path) -> None:
 
 @pytest.mark.parametrize("option", ["--wait", "--test-only", "--chdir=/", "--help", "--wrap=x"])
 def test_options_that_hide_the_job_are_refused(option: str) -> None:
-    with pytest.raises(InputError, match="is for hpcq to say"):
-        read_option(option)
+    with pytest.raises(InputError, match="is set by hpcq"):
+        parse_sbatch_option(option)
 
 
 @pytest.mark.parametrize("timeout", [float("nan"), -1])
@@ -404,12 +406,12 @@ def test_a_wrong_timeout_is_named(timeout: float) -> None:
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     output = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.h5")
-    keep(replace(RECORD, output=output))
+    save_submission(replace(RECORD, output=output))
     assert hpcq.Job.of("7").output == Path(output)
 
 
 def test_a_job_that_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    keep(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
+    save_submission(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
     assert main(["logs", "7"]) == 0
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", "hpcq: job 7 has said nothing yet\n")
@@ -431,7 +433,7 @@ def test_the_result_of_another_run_is_found_before_a_job_is(
 @pytest.mark.parametrize("text", ["9" * 400 + "-1", "1:" + "9" * 5000, "1-" + "1" * 7])
 def test_endless_times_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="expected minutes"):
-        read_time(text)
+        parse_time(text)
 
 
 def test_who_submits_at_once_waits_for_the_other(tmp_path: Path) -> None:

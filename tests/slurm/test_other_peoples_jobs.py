@@ -11,7 +11,7 @@ import pytest
 from hpcq.core.errors import InputError
 from hpcq.jobs import slurm_backend as slurm
 from hpcq.jobs.job import Job
-from hpcq.jobs.submissions import Submission, keep
+from hpcq.jobs.submissions import Submission, save_submission
 from tests.slurm.conftest import Cluster
 
 LIE = "x UserId=bob(1000) JobName=out JobState=COMPLETED ExitCode=3:0"
@@ -30,12 +30,12 @@ def test_texts_of_a_job_are_not_what_it_is(
     for variable, value in cluster.environment(SQUEUE_USERS="nobody").items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    cluster.until(lambda: all(own.runs for own in slurm.tasks_of(job)))
+    cluster.until(lambda: all(own.is_running for own in slurm.tasks_of(job)))
     found = slurm.tasks_of(job)
     assert {own.name for own in found} == {f"{job}_0", f"{job}_1"}
     assert {(own.state, own.uid, own.code) for own in found} == {("RUNNING", os.geteuid(), None)}
     record = Submission(job, str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), (), name="out.h5")
-    keep(record)
+    save_submission(record)
     with pytest.raises(InputError, match="nothing is canceled"):
         Job(record).cancel()
     Job(replace(record, name=name)).cancel()
