@@ -1,6 +1,8 @@
-"""hpcq: quantum circuits larger than the machine, cut, farmed over MPI ranks, put together again.
+"""hpcq: cut quantum circuits that are larger than the machine and compute them on MPI ranks.
 
-``import hpcq`` loads neither MPI nor a simulator; the names below are loaded when first used.
+A circuit and observables enter; :func:`plan` decides how to compute them and at what cost,
+:func:`run` does it, and a :class:`Result` leaves. ``import hpcq`` loads neither MPI nor a
+simulator; the names below are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from hpcq.results import load
     from hpcq.results.result import Result
 
-_HOME = {
+_MODULE_OF = {
     "Cuts": "hpcq.cutting.cuts",
     "Job": "hpcq.jobs.job",
     "Plan": "hpcq.planning.assembly",
@@ -52,9 +54,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'hpcq' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    value = getattr(import_module(_MODULE_OF[name]), name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""Results written out for people."""
+"""Results as text for people."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _UNFINISHED = " (what is done is saved; the same command goes on)"
 
 
 def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str:
-    """Write a result with what matters of its history.
+    """Return a result as text, with its status, ranks, times, shots and error.
 
     Args:
         result: The result.
-        stages: How far each stage of an unfinished run is; see :func:`hpcq.results.load_progress`.
+        stages: Progress of each stage of an unfinished run; see :func:`hpcq.results.load_progress`.
     """
     seconds = result.provenance.get("seconds", {})
     phases = ", ".join(f"{printable(name)} {value:.3g} s" for name, value in seconds.items())
@@ -26,7 +26,10 @@ def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str
         str(result),
         "",
         f"status      {printable(result.status)}{_UNFINISHED * (result.status != 'complete')}",
-        *(f"  {printable(own['name'])}: {own['done']} of {own['total']} tasks" for own in stages),
+        *(
+            f"  {printable(stage['name'])}: {stage['done']} of {stage['total']} tasks"
+            for stage in stages
+        ),
         f"ranks       {result.provenance.get('ranks', '?')} on "
         f"{printable(', '.join(result.provenance.get('hosts', ['?'])))}",
         f"seconds     {phases}",

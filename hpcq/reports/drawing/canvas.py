@@ -1,7 +1,7 @@
-"""What all images share: colours, a figure without a display, and bytes that repeat.
+"""Colours, figures and files of all images.
 
-Figures are made without pyplot, so no backend is chosen, and under Matplotlib's default settings,
-so no user's settings change an image.
+Figures are made without pyplot, which would choose a backend, and with Matplotlib's default
+settings, so that the same input gives the same bytes for every user.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 DPI = 130
+"""Pixels per inch: small letters are readable, and a page has a few megapixels."""
+
 INK = "#222222"
 FAINT = "#9A9A9A"
 CUT = "#D0021B"
@@ -29,8 +31,8 @@ _PALETTE = (
     ("#332288", "#FFFFFF"),
     ("#999933", "#000000"),
 )
-"""Colours that colour-blind people can tell apart (Okabe and Ito 2002; the last two by Tol), none
-of them red, which is for cuts; with each, the colour of letters on it."""
+"""Fill colours, each with the colour of letters on it. Colour-blind people can tell them apart
+(Okabe and Ito 2002; the last two by Tol). None is red, the colour of cuts."""
 
 _METADATA = {
     "png": {"Software": "hpcq"},
@@ -39,24 +41,24 @@ _METADATA = {
 
 
 def colour(subcircuit: int) -> str:
-    """Return a subcircuit's colour; after the last one they start again."""
+    """Return the fill colour of a subcircuit; after the last colour they start again."""
     return _PALETTE[subcircuit % len(_PALETTE)][0]
 
 
 def letter_colour(subcircuit: int) -> str:
-    """Return the colour of letters that stand on the subcircuit's colour."""
+    """Return the colour of letters on the fill colour of a subcircuit."""
     return _PALETTE[subcircuit % len(_PALETTE)][1]
 
 
 @contextmanager
 def default_settings() -> Iterator[None]:
-    """Draw with Matplotlib's own settings, and put the user's back afterwards."""
+    """Use Matplotlib's default settings, and restore the user's settings afterwards."""
     with matplotlib.style.context(["default", {"svg.hashsalt": "hpcq"}]):
         yield
 
 
 def new_axes(width: float, height: float) -> Axes:
-    """Return axes that fill a new figure of so many inches."""
+    """Return axes that fill a new figure of the given size in inches."""
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
     axes: Axes = figure.add_axes((0, 0, 1, 1))
@@ -66,7 +68,7 @@ def new_axes(width: float, height: float) -> Axes:
 
 
 def image(axes: Axes, kind: str) -> bytes:
-    """Return the figure that holds the axes as the bytes of a file of that kind."""
+    """Return the figure of the axes as the bytes of a ``png`` or ``svg`` file."""
     file = io.BytesIO()
     axes.figure.savefig(
         file, format=kind, dpi=DPI, metadata=_METADATA[kind], bbox_inches="tight", pad_inches=0.15

@@ -1,8 +1,8 @@
-"""The circuit gate by gate as an image: Qiskit's own drawing, with colours and cuts added.
+"""Draw a circuit gate by gate as an image: Qiskit's drawing, with colours and cuts added.
 
-Qiskit colours gates by their names, so each gate gets a name of its own for each subcircuit.
-Wires and cuts get colours that nothing else has; by these they are found in the finished drawing,
-where subcircuits colour the wires and scissors mark the cuts.
+Qiskit colours gates by name, so each gate gets another name in each subcircuit. Wires and cuts get
+colours that nothing else has, by which they are found in the finished drawing; then wires are
+coloured by subcircuit and cuts are marked by scissors.
 """
 
 from __future__ import annotations
@@ -30,22 +30,37 @@ from hpcq.reports.drawing.canvas import (
     letter_colour,
     new_axes,
 )
-from hpcq.reports.drawing.places import DrawnStep, PlacedGate, PlacedWireCut, count, wires_of
+from hpcq.reports.drawing.steps import (
+    DrawnGate,
+    DrawnStep,
+    DrawnWireCut,
+    counted,
+    subcircuits_of_wires,
+)
 
 _WIRE = "#010203"
 _WIRE_CUT = "#030201"
+"""Colours by which wires and wire cuts are found in Qiskit's drawing; nothing else has them."""
+
 _INCHES = 0.45
-"""Inches from one wire to the next."""
+"""Distance between wires in inches."""
 
 _BOX = 0.65
-"""Height of Qiskit's gates, where the distance of two wires is 1."""
+"""Height of Qiskit's gates, in units of the distance between wires."""
 
 _FRONT = 20
-_WIDEST = 42.0
+"""Z-order of marks in Matplotlib, above that of Qiskit's texts, 13."""
+
+_MAX_WIDTH = 42.0
+"""Width at which a drawing is folded into rows, in units of the distance between wires."""
+
 _ASPECT = 1.5
-_LETTERS = 8.0
-_SMALL = 6.0
-_SCISSORS = 11.0
+"""Width over height that folding aims at."""
+
+_FONT_SIZE = 8.0
+_SMALL_FONT_SIZE = 6.0
+_SCISSORS_FONT_SIZE = 11.0
+"""Sizes of letters in points: legend, tags and numbers of cuts, scissors."""
 
 
 def circuit_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> bytes:
@@ -53,7 +68,7 @@ def circuit_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> byt
 
     Args:
         steps: The circuit's gates and cut wires.
-        cut: What it was cut into.
+        cut: The subcircuits that it was cut into.
         kind: ``png`` or ``svg``.
     """
     style = _Style()
@@ -68,7 +83,7 @@ def circuit_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> byt
 
 
 class _Style:
-    """Names for gates, and Qiskit's style that shows them as they are meant."""
+    """Names for gates, and the style by which Qiskit draws them with their texts and colours."""
 
     def __init__(self) -> None:
         self._texts = dict(MPLDefaultStyle().style["displaytext"])
@@ -81,13 +96,13 @@ class _Style:
         }
 
     def painted(self, step: DrawnStep) -> Gate:
-        """Return the gate under a name that stands for its colour."""
-        if isinstance(step, PlacedWireCut):
+        """Return the gate of a step with a name that stands for its colour."""
+        if isinstance(step, DrawnWireCut):
             return self._named(Gate("cut", 1, []), "cut", " ", _WIRE_CUT, _WIRE_CUT)
         name = str(step.operation.name)
         if step.cut is None:
-            home = step.homes[0]
-            paint, fill, letters = str(home), colour(home), letter_colour(home)
+            number = step.subcircuits[0]
+            paint, fill, letters = str(number), colour(number), letter_colour(number)
         else:
             paint, fill, letters = "cut", CUT, "#FFFFFF"
         key = f"{name} {paint}"
@@ -107,7 +122,7 @@ class _Style:
 
 def _controlled(operation: Operation, name: str) -> ControlledGate:
     base = operation.base_gate
-    if len(base.params) != len(operation.params):  # a phase of its own, as in Qiskit's CUGate
+    if len(base.params) != len(operation.params):  # Qiskit's CUGate has one more parameter, a phase
         base = Gate(base.name.capitalize(), base.num_qubits, operation.params)
     return ControlledGate(
         name,
@@ -120,12 +135,12 @@ def _controlled(operation: Operation, name: str) -> ControlledGate:
 
 
 def _draw(circuit: QuantumCircuit, style: dict[str, Any]) -> Axes:
-    """Draw twice: only a first drawing tells how wide the circuit is, and so how to fold it."""
+    """Draw a circuit twice: the first drawing tells how wide it is, and so how to fold it."""
     scratch = new_axes(10, 10)
     _draw_into(scratch, circuit, style, fold=-1)
     width = sum(abs(x) for x in scratch.get_xlim())
     height = circuit.num_qubits + 1
-    rows = max(math.ceil(width / _WIDEST), round(math.sqrt(width / (_ASPECT * height))))
+    rows = max(math.ceil(width / _MAX_WIDTH), round(math.sqrt(width / (_ASPECT * height))))
     fold = -1
     if rows > 1:
         fold = max(math.ceil(width / rows) + 1, 8)
@@ -150,7 +165,7 @@ def _draw_into(axes: Axes, circuit: QuantumCircuit, style: dict[str, Any], fold:
 
 
 class _Marks:
-    """Finds wires and cuts in Qiskit's drawing by their colours, and adds what it cannot show.
+    """Find wires and cuts in Qiskit's drawing by their colours, and mark them.
 
     In Qiskit's drawing, wire q of row r lies at height −(r (qubits + 1) + q).
     """
@@ -158,10 +173,10 @@ class _Marks:
     def __init__(self, axes: Axes, steps: Sequence[DrawnStep], num_qubits: int) -> None:
         self._axes = axes
         self._lines_a_row = num_qubits + 1
-        self._homes = wires_of(steps, num_qubits)
+        self._subcircuits_of = subcircuits_of_wires(steps, num_qubits)
         self._cut_gates: dict[tuple[int, int], list[int]] = defaultdict(list)
         for step in steps:
-            if isinstance(step, PlacedGate) and step.cut is not None:
+            if isinstance(step, DrawnGate) and step.cut is not None:
                 self._cut_gates[min(step.qubits), max(step.qubits)].append(step.cut)
 
     def add(self) -> None:
@@ -176,11 +191,11 @@ class _Marks:
                     self._add_wire(round(-y), left, right, cuts)
 
     def _mark_gates(self) -> None:
-        found: dict[tuple[int, int], set[tuple[int, float]]] = defaultdict(set)
+        positions: dict[tuple[int, int], set[tuple[int, float]]] = defaultdict(set)
 
         def find(x: float, y: float, span: float) -> None:
             row, top = divmod(round(-y), self._lines_a_row)
-            found[top, top + round(span)].add((row, x))
+            positions[top, top + round(span)].add((row, x))
 
         for line in self._axes.lines:
             (x, x_end), (y, y_end) = line.get_xdata(), line.get_ydata()
@@ -190,16 +205,16 @@ class _Marks:
             span = box.get_height() - _BOX
             if span > 0.5:
                 find(box.get_x() - 0.1, box.get_y() + span + _BOX / 2, span)
-        for (top, bottom), places in found.items():
+        for (top, bottom), points in positions.items():
             # Gates on the same two qubits stand in the order of the circuit.
             numbers = self._cut_gates[top, bottom]
-            for (row, x), number in zip(sorted(places), numbers, strict=True):
+            for (row, x), number in zip(sorted(points), numbers, strict=True):
                 y = -(row * self._lines_a_row + top + 0.5)
                 self._add_scissors(x, y)
                 self._add_text(x - 0.24, y, str(number), CUT, ha="right")
 
     def _take_wire_cuts(self) -> dict[int, list[float]]:
-        """Take away the boxes that stand for cut wires; return their places on each line."""
+        """Remove the boxes that stand for cut wires; return their positions on each line."""
         cuts: dict[int, list[float]] = defaultdict(list)
         for box in _boxes(self._axes, _WIRE_CUT):
             x, y = box.get_center()
@@ -208,15 +223,15 @@ class _Marks:
         return cuts
 
     def _add_wire(self, line: int, left: float, right: float, cuts: dict[int, list[float]]) -> None:
-        """Draw one wire of one row, from the end of Qiskit's labels to the end of the row."""
+        """Draw one wire of one row, from Qiskit's label to the end of the row."""
         row, qubit = divmod(line, self._lines_a_row)
         passed = sum(len(cuts[r * self._lines_a_row + qubit]) for r in range(row))
-        homes = self._homes[qubit][passed:]
-        if not homes:
+        numbers = self._subcircuits_of[qubit][passed:]
+        if not numbers:
             self._axes.plot([left, right], [-line, -line], color=FAINT, lw=1, zorder=1)
             return
         bounds = [left, *sorted(cuts[line]), right]
-        for number, start, end in zip(homes, bounds, bounds[1:], strict=False):
+        for number, start, end in zip(numbers, bounds, bounds[1:], strict=False):
             self._axes.plot([start, end], [-line, -line], color=colour(number), lw=2.2, zorder=1)
             if start > left:
                 self._add_scissors(start, -line)
@@ -225,7 +240,7 @@ class _Marks:
     def _add_scissors(self, x: float, y: float) -> None:
         disc = Circle((x, y), 0.19, fc="#FFFFFF", ec=CUT, lw=1, zorder=_FRONT)
         self._axes.add_patch(disc)
-        self._add_text(x, y, "✂", CUT, _SCISSORS)
+        self._add_text(x, y, "✂", CUT, _SCISSORS_FONT_SIZE)
 
     def _add_tag(self, x: float, y: float, number: int) -> None:
         disc = Circle((x, y), 0.15, fc=colour(number), ec="none", zorder=_FRONT)
@@ -233,7 +248,13 @@ class _Marks:
         self._add_text(x, y, str(number), letter_colour(number))
 
     def _add_text(
-        self, x: float, y: float, text: str, ink: str, size: float = _SMALL, ha: str = "center"
+        self,
+        x: float,
+        y: float,
+        text: str,
+        ink: str,
+        size: float = _SMALL_FONT_SIZE,
+        ha: str = "center",
     ) -> None:
         self._axes.text(
             x, y, text, color=ink, fontsize=size, ha=ha, va="center_baseline", zorder=_FRONT + 1
@@ -252,19 +273,19 @@ def _add_legend(axes: Axes, cut: CutCircuit) -> None:
     handles = [
         Patch(
             color=colour(number),
-            label=f"{number}: {count(subcircuit.num_qubits, 'qubit')}, "
-            f"{count(len(subcircuit.ports), 'port')}",
+            label=f"{number}: {counted(subcircuit.num_qubits, 'qubit')}, "
+            f"{counted(len(subcircuit.ports), 'port')}",
         )
         for number, subcircuit in enumerate(cut.subcircuits)
     ]
-    gates, wires = count(len(cut.cuts.gates), "gate"), count(len(cut.cuts.wires), "wire")
+    gates, wires = counted(len(cut.cuts.gates), "gate"), counted(len(cut.cuts.wires), "wire")
     handles.append(Patch(color=CUT, label=f"✂ {gates}, {wires}"))
     legend = axes.legend(
         handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=max(1, min(len(handles), int(axes.figure.get_figwidth() / 1.8))),
-        fontsize=_LETTERS,
+        fontsize=_FONT_SIZE,
         labelcolor=INK,
         frameon=False,
     )

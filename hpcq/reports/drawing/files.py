@@ -1,4 +1,4 @@
-"""The file of a drawing: its kind, what may be overwritten, and how it is written."""
+"""Write drawings to files: check the path, choose what to draw, write atomically."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hpcq.core.errors import InputError, MissingDependencyError
 from hpcq.core.files import check_writable, open_regular, printable_path, write_atomic
 from hpcq.cutting.subcircuits import CutCircuit
-from hpcq.reports.drawing.places import fits_on_page, place
+from hpcq.reports.drawing.steps import drawn_steps, fits_on_page
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -22,24 +22,27 @@ _MARKS = {
     ".svg": (b"<?xml", b"<dc:title>hpcq</dc:title>"),
     ".txt": (b"hpcq drawing: ", b""),
 }
-"""For each kind of drawing, how it starts and what else tells that it is ours."""
+"""For each suffix, how a file of that kind starts, and a mark by which hpcq knows its drawings."""
 
 _MAX_FILE_BYTES = 1 << 30
-_MARK_WITHIN = 4096
+"""Largest file that may be a drawing, in bytes; only its head is read."""
+
+_HEAD_BYTES = 4096
+"""Bytes at the head of a file that hold the mark, if it is a drawing."""
 
 CURE = "pip install 'hpcq[draw]'"
 
 
 def check_drawing(path: Path) -> Path:
-    """Make sure, before any work is done, that a drawing can be made; return the path resolved.
+    """Check, before any work is done, that a drawing can be written; return the resolved path.
 
     Raises:
-        InputError: If the file's name ends in none of .png, .svg and .txt, if it cannot be
-            written, or if a file is there that is no drawing of hpcq's.
-        MissingDependencyError: If it is an image and there is nothing to make it with.
+        InputError: The name does not end in .png, .svg or .txt, the file cannot be written, or it
+            exists and is not a drawing by hpcq.
+        MissingDependencyError: The drawing is an image, and a package for images is missing.
     """
     suffix = _suffix(path)
-    resolved = check_writable(path, "draw", lambda there: _is_ours(there, suffix), "hpcq drawing")
+    resolved = check_writable(path, "draw", lambda old: _is_ours(old, suffix), "hpcq drawing")
     if suffix != ".txt":
         for module in ("matplotlib", "pylatexenc"):
             try:
@@ -55,16 +58,16 @@ def check_drawing(path: Path) -> Path:
 def draw_cuts(circuit: QuantumCircuit, cut: CutCircuit, path: Path) -> None:
     """Draw where a circuit is cut.
 
-    A circuit that a page has room for is drawn gate by gate, a larger one as the graph (in text:
-    the tables) of its subcircuits and the bonds between them.
+    A circuit that fits on a page is drawn gate by gate, a larger one as the graph (in text: as
+    tables) of its subcircuits and the bonds between them.
 
     Args:
         circuit: The normalised circuit.
-        cut: What :func:`hpcq.cutting.cut_circuit.cut_circuit` made of it.
+        cut: The result of :func:`hpcq.cutting.cut_circuit.cut_circuit` for it.
         path: A name that ends in .png, .svg or .txt.
 
     Raises:
-        InputError: As :func:`check_drawing`; or more subcircuits than an image has room for.
+        InputError: As :func:`check_drawing`, or there are too many subcircuits for an image.
         MissingDependencyError: As :func:`check_drawing`.
     """
     resolved = check_drawing(path)
@@ -72,7 +75,7 @@ def draw_cuts(circuit: QuantumCircuit, cut: CutCircuit, path: Path) -> None:
 
 
 def draw_plan(plan: Plan, path: Path) -> None:
-    """Draw where a plan cuts, on qubits that are called after those of the given circuit.
+    """Draw where a plan cuts, with the qubits named after those of the given circuit.
 
     Raises:
         InputError: As :func:`draw_cuts`.
@@ -82,7 +85,7 @@ def draw_plan(plan: Plan, path: Path) -> None:
 
 
 def _named(plan: Plan) -> QuantumCircuit:
-    """Return the circuit that is cut; qubit 3 of light cone 2, if there are several, is q3.2."""
+    """Return the circuit that is cut; with several light cones, qubit 3 of cone 2 is named q3.2."""
     from qiskit import QuantumCircuit
     from qiskit.circuit import QuantumRegister
 
@@ -101,13 +104,13 @@ def _named(plan: Plan) -> QuantumCircuit:
 
 
 def _content(circuit: QuantumCircuit, cut: CutCircuit, suffix: str) -> bytes:
-    steps = place(circuit, cut.cuts)
-    whole = fits_on_page(steps, circuit.num_qubits)
+    steps = drawn_steps(circuit, cut.cuts)
+    gate_by_gate = fits_on_page(steps, circuit.num_qubits)
     if suffix == ".txt":
         from hpcq.reports.drawing.text import drawing_text
 
-        return drawing_text(steps, cut, whole=whole).encode()
-    if whole:
+        return drawing_text(steps, cut, gate_by_gate=gate_by_gate).encode()
+    if gate_by_gate:
         from hpcq.reports.drawing.circuit import circuit_image
 
         return circuit_image(steps, cut, suffix[1:])
@@ -130,7 +133,7 @@ def _is_ours(path: Path, suffix: str) -> bool:
     try:
         descriptor = open_regular(path, _MAX_FILE_BYTES, "a drawing")
         with os.fdopen(descriptor, "rb") as file:
-            head = file.read(_MARK_WITHIN)
+            head = file.read(_HEAD_BYTES)
     except (InputError, OSError):
         return False
     return head.startswith(start) and mark in head

@@ -105,7 +105,7 @@ def _scaling(distances: Array) -> Array:
 
 def _stress(distances: Array, points: Array) -> Array:
     """Move points so that their distances come closer to the given ones."""
-    count = len(points)
+    num_points = len(points)
     weights = 1 / np.maximum(distances, _EDGE_LENGTH) ** 2
     np.fill_diagonal(weights, 0)
     inverse = np.linalg.pinv(np.diag(weights.sum(0)) - weights)
@@ -113,8 +113,8 @@ def _stress(distances: Array, points: Array) -> Array:
         differences = points[:, None] - points[None]
         lengths = np.hypot(differences[:, :, 0], differences[:, :, 1])
         pull = -weights * distances / np.maximum(lengths, 1e-9)
-        pull[range(count), range(count)] = 0
-        pull[range(count), range(count)] = -pull.sum(1)
+        pull[range(num_points), range(num_points)] = 0
+        pull[range(num_points), range(num_points)] = -pull.sum(1)
         points = inverse @ (pull @ points)
     return points
 

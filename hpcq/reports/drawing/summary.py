@@ -1,4 +1,4 @@
-"""A circuit too large for a page, as the graph of its subcircuits and the bonds between them."""
+"""Draw a circuit that is too large for a page as the graph of its subcircuits and bonds."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ from hpcq.reports.drawing.canvas import (
     new_axes,
 )
 from hpcq.reports.drawing.layout import Array, layout
-from hpcq.reports.drawing.places import DrawnBond, DrawnStep, bonds, count
+from hpcq.reports.drawing.steps import DrawnBond, DrawnStep, bonds, counted
 
 _MAX_SUBCIRCUITS = 500
+"""Most subcircuits of an image; more cannot be read, and layout time grows with their cube."""
+
 _MAX_LABELS = 3
-"""Bonds for each subcircuit beyond which their labels would hide the picture."""
+"""Bonds per subcircuit beyond which labels are left out, as they would hide the picture."""
 
 _INCHES = 1.45
+"""Distance of neighbours in inches."""
+
 _RADII = (0.22, 0.34)
+"""Radii of the smallest and the largest circle, in units of the distance of neighbours."""
 
 
 def summary_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> bytes:
@@ -36,34 +41,35 @@ def summary_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> byt
 
     Args:
         steps: The circuit's gates and cut wires.
-        cut: What it was cut into.
+        cut: The subcircuits that it was cut into.
         kind: ``png`` or ``svg``.
 
     Raises:
-        InputError: There are more subcircuits than anybody could look at.
+        InputError: There are too many subcircuits for an image.
     """
-    number = len(cut.subcircuits)
-    if number > _MAX_SUBCIRCUITS:
+    num_subcircuits = len(cut.subcircuits)
+    if num_subcircuits > _MAX_SUBCIRCUITS:
         raise InputError(
-            f"draw: the circuit is cut into {number} subcircuits, expected at most "
+            f"draw: the circuit is cut into {num_subcircuits} subcircuits, expected at most "
             f"{_MAX_SUBCIRCUITS} for an image; a name that ends in .txt takes any number"
         )
-    joined = bonds(steps, cut)
-    places = layout(number, [bond.ends for bond in joined])
-    places -= places.min(0) - 0.6
-    width, height = places.max(0) + 0.6
+    all_bonds = bonds(steps, cut)
+    positions = layout(num_subcircuits, [bond.ends for bond in all_bonds])
+    positions -= positions.min(0) - 0.6
+    width, height = positions.max(0) + 0.6
     with default_settings():
         axes = new_axes(_INCHES * width, _INCHES * height)
         axes.set_xlim(0, width)
         axes.set_ylim(0, height)
-        for bond in joined:
-            _add_bond(axes, bond, places)
-        if len(joined) <= _MAX_LABELS * number:
-            _add_labels(axes, joined, places)
-        _add_subcircuits(axes, cut, places)
+        for bond in all_bonds:
+            _add_bond(axes, bond, positions)
+        if len(all_bonds) <= _MAX_LABELS * num_subcircuits:
+            _add_labels(axes, all_bonds, positions)
+        _add_subcircuits(axes, cut, positions)
         axes.set_title(
-            f"{count(cut.num_qubits, 'qubit')}, {count(len(cut.cuts.gates), 'gate cut')}, "
-            f"{count(len(cut.cuts.wires), 'wire cut')}, {count(number, 'subcircuit')}\n"
+            f"{counted(cut.num_qubits, 'qubit')}, {counted(len(cut.cuts.gates), 'gate cut')}, "
+            f"{counted(len(cut.cuts.wires), 'wire cut')}, "
+            f"{counted(num_subcircuits, 'subcircuit')}\n"
             "circle: a subcircuit's number, qubits, ports\n"
             "line: what was cut between two, thicker for a larger dimension",
             fontsize=max(8.0, 0.8 * _INCHES * width),
@@ -73,27 +79,27 @@ def summary_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> byt
         return image(axes, kind)
 
 
-def _add_bond(axes: Axes, bond: DrawnBond, places: Array) -> None:
-    """Draw a line, the thicker the larger the dimension of what passes through it."""
-    ends = places[list(bond.ends)]
+def _add_bond(axes: Axes, bond: DrawnBond, positions: Array) -> None:
+    """Draw a line for a bond, thicker for a larger dimension."""
+    ends = positions[list(bond.ends)]
     thickness = min(1.0 + 0.4 * math.log2(bond.dimension), 8.0)
     axes.plot(ends[:, 0], ends[:, 1], color=CUT, lw=thickness, alpha=0.35, zorder=1)
 
 
-def _add_labels(axes: Axes, joined: Sequence[DrawnBond], places: Array) -> None:
-    """Write on each line what it stands for, where circles and other labels leave most room."""
-    taken = places
-    radii = np.full(len(places), 0.45)
+def _add_labels(axes: Axes, all_bonds: Sequence[DrawnBond], positions: Array) -> None:
+    """Label each bond where circles and other labels leave most room."""
+    taken = positions
+    radii = np.full(len(positions), 0.45)
     shares = np.array([0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7])[:, None]
-    for bond in joined:
-        first, second = places[list(bond.ends)]
+    for bond in all_bonds:
+        first, second = positions[list(bond.ends)]
         choices = first + shares * (second - first)
         room = (np.linalg.norm(choices[:, None] - taken[None], axis=2) - radii).min(1)
         best = choices[np.argmax(np.round(room, 6))]
         taken, radii = np.vstack([taken, best]), np.append(radii, 0.25)
         axes.text(
             *best,
-            f"{count(bond.cuts, 'cut')}\ndim {bond.dimension_text()}",
+            f"{counted(bond.cuts, 'cut')}\ndim {bond.dimension_text()}",
             color=CUT,
             fontsize=6.5,
             ha="center",
@@ -103,11 +109,11 @@ def _add_labels(axes: Axes, joined: Sequence[DrawnBond], places: Array) -> None:
         )
 
 
-def _add_subcircuits(axes: Axes, cut: CutCircuit, places: Array) -> None:
-    """Draw circles, the larger the wider the subcircuit."""
+def _add_subcircuits(axes: Axes, cut: CutCircuit, positions: Array) -> None:
+    """Draw a circle for each subcircuit, larger for more qubits."""
     widest = max(subcircuit.num_qubits for subcircuit in cut.subcircuits)
     small, large = _RADII
-    for number, (subcircuit, (x, y)) in enumerate(zip(cut.subcircuits, places, strict=True)):
+    for number, (subcircuit, (x, y)) in enumerate(zip(cut.subcircuits, positions, strict=True)):
         radius = small + (large - small) * math.sqrt(subcircuit.num_qubits / widest)
         fill, ink = colour(number), letter_colour(number)
         axes.add_patch(Circle((x, y), radius, fc=fill, ec="#FFFFFF", lw=1, zorder=3))

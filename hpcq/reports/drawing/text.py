@@ -1,4 +1,4 @@
-"""Drawings in letters: the circuit in Qiskit's text drawing, and tables."""
+"""Draw as text: Qiskit's text drawing of the circuit, and tables."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from qiskit.circuit import ControlledGate, Gate, Operation
 from qiskit.circuit.tools import pi_check
 
 from hpcq.cutting.subcircuits import CutCircuit
-from hpcq.reports.drawing.places import (
+from hpcq.reports.drawing.steps import (
     DrawnBond,
     DrawnStep,
-    PlacedWireCut,
+    DrawnWireCut,
     bonds,
-    count,
+    counted,
+    describe_cut,
     is_cut,
-    words,
 )
 
-_LINE = 140
+_LINE_LENGTH = 140
+"""Columns at which Qiskit's drawing is folded."""
 
 
-def drawing_text(steps: Sequence[DrawnStep], cut: CutCircuit, *, whole: bool) -> str:
-    """Write the circuit gate by gate if it is to be shown whole, and the tables in any case."""
+def drawing_text(steps: Sequence[DrawnStep], cut: CutCircuit, *, gate_by_gate: bool) -> str:
+    """Return tables of subcircuits and cuts as text, after the circuit gate by gate on request."""
     lines = [
-        f"hpcq drawing: {count(cut.num_qubits, 'qubit')}, "
-        f"{count(len(cut.cuts.gates), 'gate cut')}, {count(len(cut.cuts.wires), 'wire cut')}, "
-        f"{count(len(cut.subcircuits), 'subcircuit')}"
+        f"hpcq drawing: {counted(cut.num_qubits, 'qubit')}, "
+        f"{counted(len(cut.cuts.gates), 'gate cut')}, {counted(len(cut.cuts.wires), 'wire cut')}, "
+        f"{counted(len(cut.subcircuits), 'subcircuit')}"
     ]
-    if whole:
+    if gate_by_gate:
         lines += [
             "",
             "H:0 is a gate of subcircuit 0, X✂5 the two-qubit gate number 5, which is cut,",
@@ -38,7 +39,7 @@ def drawing_text(steps: Sequence[DrawnStep], cut: CutCircuit, *, whole: bool) ->
             *_circuit_lines(steps, cut.num_qubits),
         ]
     lines += ["", *_subcircuit_lines(cut)]
-    if whole:
+    if gate_by_gate:
         lines += ["", *_cut_lines(steps)]
     else:
         lines += ["", *_bond_lines(bonds(steps, cut))]
@@ -51,7 +52,7 @@ def _circuit_lines(steps: Sequence[DrawnStep], num_qubits: int) -> list[str]:
         circuit.append(_labelled(step), step.qubits)
     drawing = circuit.draw(
         "text",
-        fold=_LINE,
+        fold=_LINE_LENGTH,
         reverse_bits=False,
         justify="left",
         idle_wires=True,
@@ -61,11 +62,11 @@ def _circuit_lines(steps: Sequence[DrawnStep], num_qubits: int) -> list[str]:
 
 
 def _labelled(step: DrawnStep) -> Gate:
-    """Return a gate that Qiskit's text drawing shows with its subcircuit or its cut."""
-    if isinstance(step, PlacedWireCut):
-        return Gate("✂{}→{}".format(*step.homes), 1, [])
+    """Return a gate whose label in Qiskit's text drawing names its subcircuit or its cut."""
+    if isinstance(step, DrawnWireCut):
+        return Gate("✂{}→{}".format(*step.subcircuits), 1, [])
     operation = step.operation
-    mark = f":{step.homes[0]}" if step.cut is None else f"✂{step.cut}"
+    mark = f":{step.subcircuits[0]}" if step.cut is None else f"✂{step.cut}"
     if not isinstance(operation, ControlledGate):
         return Gate(_name(operation) + _values(operation) + mark, len(step.qubits), [])
     label = _name(operation.base_gate) + _values(operation) + mark
@@ -84,7 +85,7 @@ def _name(operation: Operation) -> str:
 
 
 def _values(operation: Operation) -> str:
-    """Write the angles of a gate; a matrix is left out."""
+    """Return the angles of a gate as text; nothing for a matrix."""
     if not operation.params or operation.name == "unitary":
         return ""
     return f"({','.join(pi_check(value, ndigits=3) for value in operation.params)})"
@@ -102,7 +103,7 @@ def _subcircuit_lines(cut: CutCircuit) -> Iterable[str]:
 def _cut_lines(steps: Sequence[DrawnStep]) -> Iterable[str]:
     yield "cuts"
     for step in filter(is_cut, steps):
-        yield "  {}, subcircuits {} and {}".format(words(step), *step.homes)
+        yield "  {}, subcircuits {} and {}".format(describe_cut(step), *step.subcircuits)
 
 
 def _bond_lines(all_bonds: Sequence[DrawnBond]) -> Iterable[str]:
@@ -113,7 +114,7 @@ def _bond_lines(all_bonds: Sequence[DrawnBond]) -> Iterable[str]:
 
 
 def _ranges(qubits: Sequence[int]) -> str:
-    """Write ascending numbers with runs shortened.
+    """Return ascending numbers as text with runs of three or more shortened.
 
     >>> _ranges((0, 1, 2, 5, 5, 7, 8))
     '0-2, 5, 5, 7, 8'

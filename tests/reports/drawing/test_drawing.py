@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+import rustworkx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
@@ -22,7 +23,7 @@ from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.reports.drawing import check_drawing, draw_cuts
 from hpcq.reports.drawing.canvas import CUT, FAINT, INK, colour
 from hpcq.reports.drawing.layout import layout
-from hpcq.reports.drawing.places import PlacedGate, bonds, place
+from hpcq.reports.drawing.steps import DrawnGate, bonds, drawn_steps
 from tests.support.strategies import circuits, cuts_of, standard_gates
 
 
@@ -100,10 +101,10 @@ def test_gates_are_placed_in_the_subcircuits_that_hold_them(data: st.DataObject)
     circuit = data.draw(circuits())
     cuts = data.draw(cuts_of(circuit, max_gates=0))
     markers = set(PORT_MARKERS.values())
-    steps = [step for step in place(circuit, cuts) if isinstance(step, PlacedGate)]
+    steps = [step for step in drawn_steps(circuit, cuts) if isinstance(step, DrawnGate)]
     for number, subcircuit in enumerate(cut_circuit(circuit, cuts).subcircuits):
         held = [step.name for step in subcircuit.circuit.data if step.name not in markers]
-        assert held == [step.operation.name for step in steps if step.homes[0] == number]
+        assert held == [step.operation.name for step in steps if step.subcircuits[0] == number]
 
 
 def test_pieces_are_the_subcircuits_qubits() -> None:
@@ -220,7 +221,7 @@ def test_bonds_count_cuts_and_multiply_dimensions() -> None:
     circuit.cx(1, 2)
     cuts = cuts_from_partition(circuit, "ABB")
     cut = cut_circuit(circuit, cuts)
-    (bond,) = bonds(place(circuit, cuts), cut)
+    (bond,) = bonds(drawn_steps(circuit, cuts), cut)
     assert (bond.ends, bond.cuts) == ((0, 1), 2)
     assert bond.dimension == np.prod([edge.dimension for edge in cut.edges])
 
@@ -293,7 +294,15 @@ GRAPHS = {
     "chain": (120, [(node, node + 1) for node in range(119)]),
     "all": (20, [(a, b) for a in range(20) for b in range(a)]),
     "apart": (12, [(node, node + 1) for node in range(0, 12, 2)]),
+    "mixed": (14, [(0, 5), (5, 9), (9, 0), (1, 2), (3, 4), (4, 6), (6, 7), (7, 3), (8, 10)]),
 }
+
+
+def _components(nodes: int, pairs: list[tuple[int, int]]) -> list[list[int]]:
+    graph = rustworkx.PyGraph()
+    graph.add_nodes_from(range(nodes))
+    graph.add_edges_from_no_data(pairs)
+    return [sorted(component) for component in rustworkx.connected_components(graph)]
 
 
 @pytest.mark.parametrize(("nodes", "pairs"), GRAPHS.values(), ids=GRAPHS.keys())
@@ -305,5 +314,10 @@ def test_layout_keeps_nodes_apart_and_repeats(nodes: int, pairs: list[tuple[int,
     np.testing.assert_array_equal(places, layout(nodes, pairs))
     width, height = np.ptp(places, axis=0)
     assert width < 5 * (height + 1.2)
+    components = _components(nodes, pairs)
+    boxes = [(places[part].min(0), places[part].max(0)) for part in components]
+    for number, (low, high) in enumerate(boxes):
+        for other_low, other_high in boxes[:number]:
+            assert np.any((other_high < low) | (high < other_low)), "components overlap"
     if nodes == 120:
         assert max(np.linalg.norm(places[a] - places[b]) for a, b in pairs) < 2

@@ -1,4 +1,4 @@
-"""In which subcircuit each gate of a circuit lies, and where the cuts are."""
+"""What a drawing shows: gates with their subcircuits, cut wires, and bonds."""
 
 from __future__ import annotations
 
@@ -19,51 +19,53 @@ if TYPE_CHECKING:
 _MAX_QUBITS = 30
 _MAX_GATES = 1000
 _MAX_CELLS = 6000
+"""Largest circuit that is drawn gate by gate: qubits, steps, and columns times wires. The gates of
+a larger one could not be read."""
 
 
 @dataclass(frozen=True)
-class PlacedGate:
+class DrawnGate:
     """A gate of the circuit.
 
     Attributes:
         operation: The gate itself.
         qubits: The qubits that it acts on.
-        homes: The subcircuit that each of them belongs to at this gate.
-        cut: Its place among the two-qubit gates, if it is cut.
+        subcircuits: Number of the subcircuit that each qubit belongs to at this gate.
+        cut: The gate's number among the two-qubit gates if it is cut, otherwise None.
     """
 
     operation: Operation
     qubits: tuple[int, ...]
-    homes: tuple[int, ...]
+    subcircuits: tuple[int, ...]
     cut: int | None = None
 
 
 @dataclass(frozen=True)
-class PlacedWireCut:
+class DrawnWireCut:
     """A cut wire.
 
     Attributes:
-        qubits: The one qubit whose wire it is.
-        homes: The subcircuits upstream and downstream.
-        after: How many two-qubit gates of the qubit come before.
+        qubits: The qubit whose wire is cut.
+        subcircuits: Numbers of the subcircuits before and after the cut.
+        after: Number of two-qubit gates on the qubit before the cut.
     """
 
     qubits: tuple[int]
-    homes: tuple[int, int]
+    subcircuits: tuple[int, int]
     after: int
 
 
-DrawnStep = PlacedGate | PlacedWireCut
+DrawnStep = DrawnGate | DrawnWireCut
 
 
 @dataclass(frozen=True)
 class DrawnBond:
-    """All that joins two subcircuits.
+    """All cuts between two subcircuits.
 
     Attributes:
-        ends: The two, the lower number first.
-        cuts: How many cut gates and wires there are between them.
-        dimension: Range of their indices together: the product over the edges.
+        ends: Numbers of the two subcircuits, ascending.
+        cuts: Number of cut gates and wires between them.
+        dimension: Product of the dimensions of the edges between them.
     """
 
     ends: tuple[int, int]
@@ -71,15 +73,15 @@ class DrawnBond:
     dimension: int
 
     def dimension_text(self) -> str:
-        """Write the dimension, as a power if it is long."""
+        """Return the dimension as text, as a power of two from 1000 on."""
         if self.dimension < 1000:
             return str(self.dimension)
         return f"2^{math.log2(self.dimension):.4g}"
 
 
-def place(circuit: QuantumCircuit, cuts: Cuts) -> list[DrawnStep]:
-    """Return the circuit's gates and cut wires in order, each with its subcircuits."""
-    home = {
+def drawn_steps(circuit: QuantumCircuit, cuts: Cuts) -> list[DrawnStep]:
+    """Return a circuit's gates and cut wires in order, each with its subcircuits."""
+    subcircuit_of = {
         segment: number
         for number, segments in enumerate(subcircuit_segments(circuit, cuts))
         for segment in segments
@@ -93,25 +95,25 @@ def place(circuit: QuantumCircuit, cuts: Cuts) -> list[DrawnStep]:
     number = -1
     for instruction in circuit.data:
         qubits = tuple(index[qubit] for qubit in instruction.qubits)
-        homes = tuple(home[qubit, segment[qubit]] for qubit in qubits)
+        subcircuits = tuple(subcircuit_of[qubit, segment[qubit]] for qubit in qubits)
         if len(qubits) == 1:
-            steps.append(PlacedGate(instruction.operation, qubits, homes))
+            steps.append(DrawnGate(instruction.operation, qubits, subcircuits))
             continue
         number += 1
         cut = number if number in cut_gates else None
-        steps.append(PlacedGate(instruction.operation, qubits, homes, cut))
+        steps.append(DrawnGate(instruction.operation, qubits, subcircuits, cut))
         for qubit in qubits:
             passed[qubit] += 1
             if (qubit, passed[qubit]) in cut_wires:
-                before = home[qubit, segment[qubit]]
+                before = subcircuit_of[qubit, segment[qubit]]
                 segment[qubit] += 1
-                sides = (before, home[qubit, segment[qubit]])
-                steps.append(PlacedWireCut((qubit,), sides, passed[qubit]))
+                sides = (before, subcircuit_of[qubit, segment[qubit]])
+                steps.append(DrawnWireCut((qubit,), sides, passed[qubit]))
     return steps
 
 
 def fits_on_page(steps: Sequence[DrawnStep], num_qubits: int) -> bool:
-    """Tell whether a drawing of all gates would still be readable."""
+    """Return whether a drawing of all gates is small enough to be read."""
     if num_qubits > _MAX_QUBITS or len(steps) > _MAX_GATES:
         return False
     columns = [0] * num_qubits
@@ -123,37 +125,37 @@ def fits_on_page(steps: Sequence[DrawnStep], num_qubits: int) -> bool:
     return max(columns) * (num_qubits + 1) <= _MAX_CELLS
 
 
-def wires_of(steps: Sequence[DrawnStep], num_qubits: int) -> list[list[int]]:
-    """Return the subcircuits that each qubit passes through; none for a qubit without gates."""
-    homes: list[list[int]] = [[] for _ in range(num_qubits)]
+def subcircuits_of_wires(steps: Sequence[DrawnStep], num_qubits: int) -> list[list[int]]:
+    """Return the subcircuits along each qubit's wire; none for a qubit without gates."""
+    numbers: list[list[int]] = [[] for _ in range(num_qubits)]
     for step in steps:
-        if isinstance(step, PlacedWireCut):
-            homes[step.qubits[0]].append(step.homes[1])
+        if isinstance(step, DrawnWireCut):
+            numbers[step.qubits[0]].append(step.subcircuits[1])
         else:
-            for qubit, number in zip(step.qubits, step.homes, strict=True):
-                homes[qubit] = homes[qubit] or [number]
-    return homes
+            for qubit, number in zip(step.qubits, step.subcircuits, strict=True):
+                numbers[qubit] = numbers[qubit] or [number]
+    return numbers
 
 
-def words(step: DrawnStep) -> str:
-    """Say what is cut, as a plan does."""
-    if isinstance(step, PlacedWireCut):
+def describe_cut(step: DrawnStep) -> str:
+    """Return a description of a cut in the words of a plan."""
+    if isinstance(step, DrawnWireCut):
         return f"wire of qubit {step.qubits[0]} after its two-qubit gate number {step.after}"
     pair = ", ".join(map(str, step.qubits))
     return f"gate {step.cut}: {step.operation.name} on qubits {pair}"
 
 
 def is_cut(step: DrawnStep) -> bool:
-    """Tell cut gates and cut wires from whole gates."""
-    return isinstance(step, PlacedWireCut) or step.cut is not None
+    """Return whether a step is a cut gate or a cut wire."""
+    return isinstance(step, DrawnWireCut) or step.cut is not None
 
 
 def bonds(steps: Sequence[DrawnStep], cut: CutCircuit) -> list[DrawnBond]:
-    """Return what joins each pair of different subcircuits, in order."""
+    """Return the bond of each pair of joined subcircuits, in order."""
     counts: Counter[tuple[int, int]] = Counter()
     for step in steps:
         if is_cut(step):
-            counts[min(step.homes), max(step.homes)] += 1
+            counts[min(step.subcircuits), max(step.subcircuits)] += 1
     dimensions: dict[tuple[int, int], list[int]] = {}
     for edge in cut.edges:
         first, second = sorted(number for number, _ in edge.ends)
@@ -165,10 +167,10 @@ def bonds(steps: Sequence[DrawnStep], cut: CutCircuit) -> list[DrawnBond]:
     ]
 
 
-def count(number: int, noun: str) -> str:
-    """Write how many there are.
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which is in the plural unless the number is 1.
 
-    >>> count(1, "port"), count(2, "port")
+    >>> counted(1, "port"), counted(2, "port")
     ('1 port', '2 ports')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
