@@ -208,9 +208,9 @@ def test_angles_that_are_none_are_refused_in_one_line(angle, tmp_path, capsys) -
 @pytest.mark.parametrize("angle", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("gate", [gates.RXGate, gates.CRZGate, gates.PhaseGate, gates.MCPhaseGate])
 def test_angles_of_gates_that_are_none_are_refused(gate, angle) -> None:
-    made = gate(angle, 2) if gate is gates.MCPhaseGate else gate(angle)
+    instance = gate(angle, 2) if gate is gates.MCPhaseGate else gate(angle)
     with pytest.raises(InputError, match="finite") as caught:
-        normalise(on_two_qubits(made))
+        normalise(on_two_qubits(instance))
     assert "\n" not in str(caught.value)
 
 

@@ -28,29 +28,29 @@ from hpcq.runs.status import read_members
 VICTIM = b"somebody's thesis"
 
 
-def _link(place: Path, victim: Path) -> None:
-    place.symlink_to(victim)
+def _link(path: Path, victim: Path) -> None:
+    path.symlink_to(victim)
 
 
-def _dangling(place: Path, victim: Path) -> None:
-    place.symlink_to(victim.with_name("nowhere"))
+def _dangling(path: Path, victim: Path) -> None:
+    path.symlink_to(victim.with_name("nowhere"))
 
 
-def _pipe(place: Path, _victim: Path) -> None:
-    os.mkfifo(place)
+def _pipe(path: Path, _victim: Path) -> None:
+    os.mkfifo(path)
 
 
-def _socket(place: Path, _victim: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made, chdir(place.parent):  # for a short path
-        made.bind(place.name)
+def _socket(path: Path, _victim: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server, chdir(path.parent):  # for a short path
+        server.bind(path.name)
 
 
-def _device(place: Path, _victim: Path) -> None:
-    place.symlink_to("/dev/zero")
+def _device(path: Path, _victim: Path) -> None:
+    path.symlink_to("/dev/zero")
 
 
-def _folder(place: Path, _victim: Path) -> None:
-    place.mkdir()
+def _folder(path: Path, _victim: Path) -> None:
+    path.mkdir()
 
 
 Plant = Callable[[Path, Path], None]
@@ -67,9 +67,9 @@ def wait_for_the_end(job: str) -> None:
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    place = tmp_path / "thesis"
-    place.write_bytes(VICTIM)
-    return place
+    path = tmp_path / "thesis"
+    path.write_bytes(VICTIM)
+    return path
 
 
 @pytest.fixture(autouse=True)
@@ -84,26 +84,26 @@ def _untouched(victim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_is_kept_is_read_from_regular_files_only(
     plant: Plant, tmp_path: Path, victim: Path
 ) -> None:
-    place = tmp_path / "kept"
-    plant(place, victim)
+    path = tmp_path / "kept"
+    plant(path, victim)
     with pytest.raises(OSError, match=r"not a regular file"):
-        open_sidecar(place)
+        open_sidecar(path)
 
 
 @planted
 def test_what_is_kept_takes_the_place_of_others(plant: Plant, tmp_path: Path, victim: Path) -> None:
-    place = tmp_path / "kept"
-    plant(place, victim)
+    path = tmp_path / "kept"
+    plant(path, victim)
     with pytest.raises(FileExistsError):
-        create_sidecar(place)
+        create_sidecar(path)
     before = sorted(entry.name for entry in tmp_path.iterdir())
-    for write in (write_sidecar, lambda place, content: write_atomic(place, content, "kept")):
+    for write in (write_sidecar, lambda path, content: write_atomic(path, content, "kept")):
         if plant is _folder:
             with pytest.raises((OSError, HpcqError)):
-                write(place, b"new")
+                write(path, b"new")
         else:
-            write(place, b"new")
-            assert read_sidecar(place) == b"new"
+            write(path, b"new")
+            assert read_sidecar(path) == b"new"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == before
 
 
@@ -133,10 +133,10 @@ def test_the_status_of_a_run(plant: Plant, tmp_path: Path, victim: Path) -> None
     plant(status_file(output), victim)
     assert read_status(output) is None
     assert main(["status", str(output)]) == 2
-    said = {"phase": "x", "done": 1, "total": 2, "rate": 1.0, "seconds_left": 1.0, "ranks": 1}
-    Checkpoint(output).write_status({**said, "idle": 0.0, "failed": 0}, now=True)
-    told = read_status(output)
-    assert (told is None) == (plant is _folder)
+    content = {"phase": "x", "done": 1, "total": 2, "rate": 1.0, "seconds_left": 1.0, "ranks": 1}
+    Checkpoint(output).write_status({**content, "idle": 0.0, "failed": 0}, now=True)
+    status = read_status(output)
+    assert (status is None) == (plant is _folder)
 
 
 def test_nothing_is_written_through_the_old_name_of_a_status(tmp_path: Path, victim: Path) -> None:
@@ -202,8 +202,8 @@ def test_records_and_their_lock(
     plant(record_file(output).with_suffix(".lock"), victim)
     with locked(output):
         pass
-    place = record_file(output)
-    place.rmdir() if plant is _folder else place.unlink()
+    path = record_file(output)
+    path.rmdir() if plant is _folder else path.unlink()
     save_submission(Submission("7", str(output), "out-%j.log", ()))
     plant(tmp_path / "out-7.log", victim)
     assert main(["logs", str(output)]) == 2
@@ -293,6 +293,6 @@ def test_a_sealed_part_of_nonsense_is_not_read(at: str, tmp_path: Path) -> None:
 
 def test_words_of_members_are_looked_at(tmp_path: Path) -> None:
     folder = SharedFolder(tmp_path / "out.h5.parts")
-    for number, said in enumerate(([], {"standing": 3}, {"standing": {"pid": "x"}}, "a" * 10)):
-        (folder.path / f"member.{number}").write_text(json.dumps(said))
+    for number, content in enumerate(([], {"standing": 3}, {"standing": {"pid": "x"}}, "a" * 10)):
+        (folder.path / f"member.{number}").write_text(json.dumps(content))
     assert not list(read_members(folder.path))

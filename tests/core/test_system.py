@@ -65,7 +65,7 @@ def test_a_number_of_no_size_is_no_rank(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "place"),
+    ("environment", "rank_and_size"),
     [
         ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "1"}, (0, 1)),
         ({"SLURM_STEP_NUM_TASKS": "x", "SLURM_PROCID": "1"}, (0, 1)),
@@ -77,9 +77,9 @@ def test_a_number_of_no_size_is_no_rank(name: str) -> None:
     ],
 )
 def test_rank_and_size_are_of_one_launcher(
-    environment: dict[str, str], place: tuple[int, int]
+    environment: dict[str, str], rank_and_size: tuple[int, int]
 ) -> None:
-    assert (launched_rank(environment), launched_size(environment)) == place
+    assert (launched_rank(environment), launched_size(environment)) == rank_and_size
     assert is_launched(environment)
 
 
@@ -126,18 +126,18 @@ def test_slurm_is_asked_for_the_time_left(
     assert slurm_seconds_left({"SLURM_JOB_ID": "7"}) == 86410
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("hpcq.core.system._SQUEUE_SECONDS", 0.5)
-    for does, said in (
+    for script, reason in (
         ("exit 1", "exit code 1"),
         ("echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1", "Unable to contact"),
         ("exec sleep 30", "no answer within 0.5 s"),
     ):
-        squeue.write_text(f"#!/bin/sh\n{does}\n")
+        squeue.write_text(f"#!/bin/sh\n{script}\n")
         begun = time.monotonic()
         assert slurm_seconds_left({"SLURM_JOB_ID": "7"}) is None
         assert time.monotonic() - begun < 10
         (line,) = capsys.readouterr().err.splitlines()
         assert "squeue does not say when SLURM job 7 ends" in line
-        assert said in line
+        assert reason in line
         assert "--time-limit" in line
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert slurm_seconds_left({"SLURM_JOB_ID": "7"}) is None
