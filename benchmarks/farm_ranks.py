@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import hpcq.parallel.scheduler
-from hpcq.parallel.mpi import _LEASE, MpiFarm, _Ranks
+from hpcq.parallel.mpi import _LEASE, MpiFarm, _MpiTransport
 from hpcq.parallel.tasks import Array, Lease, TaskFunction, TaskResults, Tasks
 from hpcq.parallel.world import ending_the_job, open_farm
 
@@ -55,11 +55,11 @@ def factory(payload: bytes) -> TaskFunction:
 def throughput(farm: MpiFarm, tasks: int, most: int) -> Report | None:
     """Have trivial tasks computed, with at most so many in a lease; 0 for no such limit."""
     if farm.rank:
-        farm.follow(factory)
+        farm.run_worker(factory)
         return None
-    hpcq.parallel.scheduler._MAX_TASKS = most or hpcq.parallel.scheduler._MAX_TASKS
+    hpcq.parallel.scheduler._MAX_LEASE_TASKS = most or hpcq.parallel.scheduler._MAX_LEASE_TASKS
     with farm.coordinator(factory) as coordinator:
-        coordinator.open(b"one_number", in_subprocess=False)
+        coordinator.prepare(b"one_number", in_subprocess=False)
         start = time.perf_counter()
         outcome = coordinator.run(Tasks(np.full(tasks, 1e-6), float))
         taken = time.perf_counter() - start
@@ -84,10 +84,10 @@ def idle(farm: MpiFarm) -> Report | None:
     watcher = threading.Thread(target=count)
     watcher.start()
     if farm.rank:
-        farm.follow(factory)
+        farm.run_worker(factory)
     else:
         with farm.coordinator(factory) as coordinator:
-            coordinator.open(b"a_long_time", in_subprocess=True)
+            coordinator.prepare(b"a_long_time", in_subprocess=True)
             coordinator.run(Tasks(np.full(1, 2 * _SETTLE_SECONDS + _COUNTED_SECONDS), float))
     watcher.join()
     shares = farm._comm.gather(found)
@@ -134,18 +134,18 @@ def _burst(farm: MpiFarm, size: int) -> tuple[float, float]:
     farm._comm.Barrier()
     if farm.rank:
         for _ in range(_PIECES):
-            farm._post(_batch(size))
-        farm._flush()
+            farm._send_results(_batch(size))
+        farm._wait_for_sends()
         for _ in range(_PIECES):
-            while farm._hear(0, (_LEASE,)) is None:
+            while farm._receive_message(0, (_LEASE,)) is None:
                 time.sleep(1e-4)
         return 0.0, 0.0
-    far = _Ranks(farm, None, factory)
+    far = _MpiTransport(farm, None, factory)
     lease = Lease(1, np.arange(size), "<f8")
     time.sleep(_REST_SECONDS)
     received = _taken(partial(far.receive, 1e-6))
     sent = _taken(lambda: [far.send(1, lease)])
-    farm._flush()
+    farm._wait_for_sends()
     return received, sent
 
 
@@ -172,7 +172,7 @@ def main(words: list[str]) -> None:
     name, *numbers = words
     farm = open_farm()
     assert isinstance(farm, MpiFarm), "it wants to be started with mpirun"
-    farm.names(f"host{farm.rank} it")
+    farm.gather_names(f"host{farm.rank} it")
     with ending_the_job(farm):
         what = {"throughput": throughput, "idle": idle, "memory": memory, "messages": messages}
         report = what[name](farm, *map(int, numbers))

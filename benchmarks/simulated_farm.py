@@ -1,8 +1,8 @@
 """A farm of thousands of ranks that are made up, led by hpcq's own rank 0.
 
-:func:`hpcq.parallel.coordinator.conduct` runs as it is, on a clock that is made up. That clock goes
-by what rank 0's code really takes on this machine (the processor time of its thread), by what MPI
-was measured to take for a message, and by what the workers are said to take; they flush their
+:func:`hpcq.parallel.coordinator.run_tasks` runs as it is, on a clock that is made up. That clock
+goes by what rank 0's code really takes on this machine (the processor time of its thread), by what
+MPI was measured to take for a message, and by what the workers are said to take; they flush their
 results and look for messages as :mod:`hpcq.parallel.worker` and :mod:`hpcq.parallel.mpi` do.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hpcq.parallel import coordinator as conducting
 from hpcq.parallel import scheduler as scheduling
-from hpcq.parallel.coordinator import conduct
+from hpcq.parallel.coordinator import run_tasks
 from hpcq.parallel.ledger import Ledger
 from hpcq.parallel.tasks import FinishedTasks, Lease, Outcome, TaskFunction, TaskResults, Tasks
 
@@ -112,8 +112,8 @@ class Team:
 
 
 @dataclass(eq=False)
-class _Far:
-    """The way to workers that are made up, and the clock; see :class:`conduct.Transport`."""
+class _SimulatedTransport:
+    """The way to workers that are made up, and the clock; see :class:`run_tasks.Transport`."""
 
     team: Team
     seconds: Seconds
@@ -162,8 +162,8 @@ class _Far:
 
     # ------------------------------------------------------------------ the way
 
-    def open(self, payload: bytes, in_subprocess: bool, work: TaskFunction | None) -> None:
-        """Nothing is to be opened."""
+    def prepare(self, payload: bytes, in_subprocess: bool, function: TaskFunction | None) -> None:
+        """Do nothing: there are no processes."""
 
     def send(self, worker: int, lease: Lease) -> None:
         """Send a lease: the worker's answers are known at once, if not to rank 0."""
@@ -282,10 +282,10 @@ class _Allocation:
 
     deadline: float | None
 
-    def __call__(self, standing: object) -> None:
+    def __call__(self, progress: object) -> None:
         """Look away."""
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Not hear."""
 
 
@@ -313,12 +313,12 @@ def simulate(
         seed: Of the delays of messages.
     """
     chance = np.random.default_rng(seed)
-    far = _Far(team, seconds, messages or Messages(), chance, handling)
+    far = _SimulatedTransport(team, seconds, messages or Messages(), chance, handling)
     predicted = seconds if predicted is None else predicted
     tasks = Tasks(predicted, np.float64)
     with _on_the_clock_of(far, most_tasks):
         finished = FinishedTasks(len(seconds), np.float64)
-        outcome = conduct(1, tasks, finished, far, Ledger(), 0.0, _Allocation(deadline))
+        outcome = run_tasks(1, tasks, finished, far, Ledger(), 0.0, _Allocation(deadline))
         makespan = far.monotonic()
     return Simulation(
         outcome=outcome,
@@ -335,13 +335,13 @@ def simulate(
 
 
 @contextmanager
-def _on_the_clock_of(far: _Far, most_tasks: int | None) -> Iterator[None]:
+def _on_the_clock_of(far: _SimulatedTransport, most_tasks: int | None) -> Iterator[None]:
     """Let rank 0 go by a clock that is made up."""
-    before = conducting.time, scheduling._MAX_TASKS
+    before = conducting.time, scheduling._MAX_LEASE_TASKS
     conducting.time = far
-    scheduling._MAX_TASKS = most_tasks or scheduling._MAX_TASKS
+    scheduling._MAX_LEASE_TASKS = most_tasks or scheduling._MAX_LEASE_TASKS
     try:
         far._leave()
         yield
     finally:
-        conducting.time, scheduling._MAX_TASKS = before
+        conducting.time, scheduling._MAX_LEASE_TASKS = before

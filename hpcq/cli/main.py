@@ -69,9 +69,9 @@ def _main(arguments: Sequence[str] | None) -> int:
             who = f"{rank_name()}: " if error.on_one_rank and rank_name() else ""
             sys.stderr.write(f"hpcq: error: {who}{printable(' '.join(str(error).split()))}\n")
             if error.on_one_rank and isinstance(error, MissingDependencyError):
-                from hpcq.parallel.launcher import give_up
+                from hpcq.parallel.launcher import abort_launch
 
-                give_up(error.exit_code)
+                abort_launch(error.exit_code)
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("hpcq: interrupted\n")
@@ -174,7 +174,7 @@ def _run(options: argparse.Namespace) -> int:
         found.append(result)
         for checkpoint in checkpoints:
             checkpoint.finish(result)
-            watch.say(f"wrote {checkpoint.path}")
+            watch.log(f"wrote {checkpoint.path}")
 
     farm = open_farm()
     first = farm.rank == 0

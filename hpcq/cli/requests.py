@@ -66,7 +66,7 @@ def planned(
     from_rank_0(farm, check)
     if to_run:
         all_ranks_or_none(farm, lambda: check_threads(options.threads or 1, len(usable_cores())))
-    if farm.share(b"Aer" if to_run and _takes_aer(options) else b""):
+    if farm.broadcast(b"Aer" if to_run and _takes_aer(options) else b""):
         choose_rank_device(farm, options.device)  # or the search for cuts would be for nothing
 
     def make() -> list[Plan]:

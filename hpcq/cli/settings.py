@@ -87,7 +87,7 @@ def agree(options: argparse.Namespace, farm: Farm) -> None:
         InputError: On every rank, if rank 0 found a setting wrong.
     """
     mine = {name: own for name, own in vars(options).items() if name not in ("command", "refusal")}
-    told = farm.share(json.dumps([str(options.refusal or ""), mine]).encode())
+    told = farm.broadcast(json.dumps([str(options.refusal or ""), mine]).encode())
     refusal, heard = json.loads(told)
     if refusal:
         raise InputError(refusal)

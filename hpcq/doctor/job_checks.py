@@ -80,17 +80,17 @@ def _gathered(farm: Farm, environment: Environment) -> tuple[list[Place], tuple[
     """Gather what each rank was given; and what rank 0 found wrong with the file system."""
     trial = trying.begin() if farm.rank == 0 else trying.FilesystemTrial()
     try:
-        folder = os.fsdecode(farm.share(os.fsencode(trial.place)))
+        folder = os.fsdecode(farm.broadcast(os.fsencode(trial.place)))
         other = folder and farm.rank > 0 and not trial.faults
         place = Place(
             _host(environment),
             sorted(usable_cores()),
-            farm.local_share()[0],
+            farm.local_resources()[0],
             _comparable_gpus(visible_gpus(environment), environment),
             farm.computes,
             trying.look(folder) if other else [],
         )
-        said = farm.names(f"{place.host} {json.dumps(asdict(place))}")
+        said = farm.gather_names(f"{place.host} {json.dumps(asdict(place))}")
     finally:
         trial.end()
     return [Place(**json.loads(own.partition(" ")[2])) for own in said], trial.faults

@@ -36,7 +36,7 @@ def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
     from hpcq.parallel.world import ending_the_job, open_farm
 
     farm = open_farm()
-    cores = farm.smallest(farm.local_share()[0])
+    cores = farm.allreduce_min(farm.local_resources()[0])
     findings = []
     check_threads(threads or 1, len(usable_cores()))
     with ending_the_job(farm):
@@ -52,7 +52,7 @@ def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
                 place = write_speeds(limits, speeds)
                 findings.append(Finding("measured", f"{_described(limits)}: {_listed(speeds)}"))
             findings.append(Finding("saved", f"{printable_path(place)}{busy}"))
-        farm.share(b"")  # the others wait for it
+        farm.broadcast(b"")  # the others wait for it
     return findings
 
 

@@ -18,7 +18,7 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import create_sidecar, printable, printable_path, read_sidecar
 from hpcq.core.system import launcher_variables
 from hpcq.jobs.submissions import FIRST_PID, Submission
-from hpcq.parallel.worker import here
+from hpcq.parallel.worker import hostname
 
 _WRAPPER = """exec 3>&0 < /dev/null
 trap : TERM INT USR1 HUP
@@ -159,7 +159,7 @@ def is_alive(record: Submission) -> bool:
     Raises:
         InputError: If the run is on another machine.
     """
-    if record.host != here():
+    if record.host != hostname():
         raise InputError(
             f"job: {record.job} is a process on {printable(record.host[:80])!r}, expected to be "
             "asked there"

@@ -23,7 +23,7 @@ from hpcq.core.files import (
     write_sidecar,
 )
 from hpcq.core.system import write_stderr
-from hpcq.parallel.worker import here
+from hpcq.parallel.worker import hostname
 
 _FORMAT = "hpcq job 1"
 _MAX_FILE_BYTES = 64 << 20
@@ -99,7 +99,7 @@ class Submission:
     @property
     def is_on_another_host(self) -> bool:
         """Whether it is a process on another host, which cannot be watched from here."""
-        return self.is_local and self.host != here()
+        return self.is_local and self.host != hostname()
 
     @property
     def is_local(self) -> bool:

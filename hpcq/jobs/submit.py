@@ -25,7 +25,7 @@ from hpcq.jobs.resource_request import (
 from hpcq.jobs.script import read_template, render
 from hpcq.jobs.sizing import complete_request, request_of
 from hpcq.jobs.submissions import Submission, locked, save_submission
-from hpcq.parallel.worker import here
+from hpcq.parallel.worker import hostname
 
 if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
@@ -175,6 +175,6 @@ def start_locally(job: PreparedJob) -> Job:
         check_free(job.output, is_shared="--shared" in job.arguments)
         name, born = local.start(shlex.split(job.script), log, job.output, job.settings)
         submission = Submission(
-            name, str(job.output), job.log, job.arguments, job.script, born=born, host=here()
+            name, str(job.output), job.log, job.arguments, job.script, born=born, host=hostname()
         )
         return Job(_save_or_cancel(submission))

@@ -14,7 +14,7 @@ from hpcq.engines.aer_statevector import AerEngine
 from hpcq.kinds.contraction_tasks import ContractionTasks, open_contraction
 from hpcq.kinds.exact_tasks import ExactTasks
 from hpcq.parallel import messages
-from hpcq.parallel.local_worker import in_process
+from hpcq.parallel.local_worker import uses_subprocess
 from hpcq.parallel.serial import SerialFarm
 from hpcq.parallel.tasks import FinishedTasks
 from hpcq.planning.assembly import Plan
@@ -82,12 +82,12 @@ class ExactRun:
 
         watch.begin_phase(_SIMULATE, partial)
         if simulated.num_done:
-            watch.say(f"going on: {simulated.num_done} of {len(simulated)} tasks are there")
+            watch.log(f"going on: {simulated.num_done} of {len(simulated)} tasks are there")
         in_subprocess = self.plan.cost.simulation_seconds / farm.size > _SUBPROCESS_SECONDS
-        needed = farm.size > 1 or in_process(in_subprocess=in_subprocess)
+        needed = farm.size > 1 or uses_subprocess(in_subprocess=in_subprocess)
         payload = messages.dumps(self.order) if needed else b""
-        coordinator.open(
-            payload, in_subprocess=in_subprocess, own=self.order.worker(engine.statevector)
+        coordinator.prepare(
+            payload, in_subprocess=in_subprocess, function=self.order.worker(engine.statevector)
         )
         outcome = coordinator.run(tasks, simulated, watch, _SIMULATE)
         accounting.end(_SIMULATE)
@@ -132,8 +132,8 @@ class ExactRun:
             self.options.checkpoint.try_to_save(partial)
         with self._contractors(coordinator, farm) as contractors:
             needed = contractors is coordinator and farm.size > 1
-            payload = order.to_bytes() if needed or in_process(in_subprocess=False) else b""
-            contractors.open(payload, in_subprocess=False, own=order.work)
+            payload = order.to_bytes() if needed or uses_subprocess(in_subprocess=False) else b""
+            contractors.prepare(payload, in_subprocess=False, function=order.work)
             outcome = contractors.run(tasks, done, watch, name)
         accounting.end(_CONTRACT)
         check_outcome(outcome, self.options.checkpoint, partial)

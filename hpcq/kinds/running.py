@@ -103,7 +103,7 @@ def run(
     with ending_the_job(farm):
         # Every rank has arguments of its own, and might be the only one whose are wrong.
         first = messages.loads(
-            farm.share(messages.dumps(ShotEngineSpec.argument_texts(noise, backend)))
+            farm.broadcast(messages.dumps(ShotEngineSpec.argument_texts(noise, backend)))
         )
         signs = all_ranks_or_none(farm, signs_of)
     with ending_the_job(farm), signs:
@@ -192,7 +192,7 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
     timer = PhaseTimer()
     try:
         prepared = from_rank_0(farm, lambda: _prepare(plan, options))
-        if farm.share(b"finished" if prepared and prepared.finished else b""):
+        if farm.broadcast(b"finished" if prepared and prepared.finished else b""):
             return _shared(prepared, farm, options)
         limits, wanted = _shared_means(prepared, farm)
         factory = _open(limits, wanted, farm, options, prepared)
@@ -201,26 +201,29 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
             options.checkpoint.withdraw()
         raise
     name = factory.engine.name if wanted is not None else factory.device
-    where = farm.names(f"{socket.gethostname()} {name}")
+    where = farm.gather_names(f"{socket.gethostname()} {name}")
     timer.end("share")
     with blas_threads(1):
         if prepared is None:
-            return decode_result(farm.follow(factory))
+            return decode_result(farm.run_worker(factory))
         failure: HpcqError | None = None
         with farm.coordinator(factory) as coordinator:
             checkpoint = options.checkpoint
             if isinstance(checkpoint, SharedCheckpoint):
-                coordinator.partners = checkpoint.share_stage
+                coordinator.share_stage = checkpoint.share_stage
             accounting = RunAccounting(
                 farm, where, limits.threads, timer, coordinator.ledger, options.previous
             )
             try:
                 result = _computed(prepared, coordinator, farm, accounting, factory.engine)
                 options.on_result(result)
-                coordinator.closing = result.to_bytes()
+                coordinator.closing_message = result.to_bytes()
             except HpcqError as error:
                 failure = error
-                coordinator.closing, coordinator.exit_code = encode_error(error), error.exit_code
+                coordinator.closing_message, coordinator.exit_code = (
+                    encode_error(error),
+                    error.exit_code,
+                )
         if failure is not None:
             failure.on_all_ranks = True
             raise failure
@@ -252,15 +255,15 @@ def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOption
     """Return a result that is finished already."""
     if prepared is None:
         from_rank_0(farm, lambda: None)
-        return Result.from_json(farm.share(b""))
+        return Result.from_json(farm.broadcast(b""))
     result = prepared.finished
     assert result is not None, "it is finished"
-    options.monitor.say("the output is complete already, nothing is left to do")
+    options.monitor.log("the output is complete already, nothing is left to do")
     checkpoint = options.checkpoint
     from_rank_0(
         farm, lambda: checkpoint.finish(result) if checkpoint and checkpoint.is_shared else None
     )
-    farm.share(result.to_bytes())
+    farm.broadcast(result.to_bytes())
     return result
 
 
@@ -272,7 +275,7 @@ def _shared_means(
     if prepared is not None:
         wanted = prepared.order.wanted if isinstance(prepared, ShotsRun) else None
         content = messages.dumps((prepared.order.limits, wanted))
-    means: tuple[Limits, ShotEngineSpec | None] = messages.loads(farm.share(content))
+    means: tuple[Limits, ShotEngineSpec | None] = messages.loads(farm.broadcast(content))
     return means
 
 

@@ -17,7 +17,7 @@ from hpcq.kinds.shot_rounds import make_schedule
 from hpcq.kinds.shot_schedule import PlannedRound, Schedule
 from hpcq.kinds.shot_tasks import ShotTasks
 from hpcq.parallel import messages
-from hpcq.parallel.local_worker import in_process
+from hpcq.parallel.local_worker import uses_subprocess
 from hpcq.parallel.tasks import FinishedTasks
 from hpcq.planning.assembly import Plan
 from hpcq.planning.fingerprint import RequestSummary, check_same_run
@@ -92,16 +92,16 @@ class ShotsRun:
             seconds = sum(piece.seconds for task in tasks for piece in task) / farm.size
             device = self.order.wanted.backend is not None
             long = in_subprocess or (not device and seconds > _SUBPROCESS_SECONDS)
-            if long != in_subprocess and (in_subprocess is None or coordinator.whole):
-                if not payload and (farm.size > 1 or in_process(in_subprocess=long)):
+            if long != in_subprocess and (in_subprocess is None or coordinator.has_all_ranks):
+                if not payload and (farm.size > 1 or uses_subprocess(in_subprocess=long)):
                     payload = messages.dumps(self.order)
-                coordinator.open(payload, in_subprocess=long, own=work)
+                coordinator.prepare(payload, in_subprocess=long, function=work)
                 in_subprocess = long
             counts = self._measured(step, tasks, coordinator, accounting)
             schedule.take(step, counts)
             rounds = len(schedule.rounds) - begun
             pace = (time.perf_counter() - start) / max(1, schedule.shots - before)
-            watch.say(_said(schedule, rounds, pace))
+            watch.log(_said(schedule, rounds, pace))
             _check_hope(schedule)
         accounting.end("measure")
         return self._result("complete", accounting)

@@ -1,4 +1,4 @@
-"""Rank 0's part: leases go out, results come in, and somebody watches."""
+"""Rank 0's loop of a run: it leases tasks, collects results and calls the monitor."""
 
 from __future__ import annotations
 
@@ -24,22 +24,31 @@ from hpcq.parallel.tasks import (
 )
 
 _TICK_SECONDS = 0.05
-_RESCUE_SECONDS = 0.25
-_RESCUE_SHARE = 10.0
-"""How many times longer than it took to look for slow workers, it is until the next time."""
+"""Pause between calls of the monitor and checks for lost workers; longer: later stops, less of rank
+0's time."""
+
+_STRAGGLER_SECONDS = 0.25
+"""Minimum pause between searches for stragglers; shorter: earlier copies, more of rank 0's time."""
+
+_STRAGGLER_PAUSE_FACTOR = 10.0
+"""Minimum pause between searches for stragglers, in multiples of the last one's duration: at most a
+tenth of the time."""
 
 _WAIT_SECONDS = 5e-3
+"""How long rank 0 waits for a message at once; longer: later ticks, less processor time."""
+
 _MAX_FAILURES = 20
-"""Tasks that are given up before the whole run is."""
+"""Number of failed tasks after which the run stops: their cause then is unlikely to be the task."""
 
 
 @dataclass(frozen=True)
 class StopRequest:
-    """An order to stop.
+    """A request to stop a run.
 
     Attributes:
         reason: Why.
-        until: By when, on the clock of ``time.monotonic``; what is not finished then is dropped.
+        until: Time at which to stop, on the clock of ``time.monotonic``; tasks that are being
+            computed may finish until then.
     """
 
     reason: str
@@ -48,16 +57,16 @@ class StopRequest:
 
 @dataclass(eq=False)
 class Progress:
-    """How a run of the farm stands.
+    """Progress of a run.
 
     Attributes:
         finished: The results so far.
         total: Number of tasks.
         before: Number of tasks that were finished before the run began.
-        seconds: Since the run began.
-        seconds_left: Estimate of what is missing.
-        ranks: Ranks that are alive.
-        idle: Share of the ranks' time without work so far.
+        seconds: Seconds since the run began.
+        seconds_left: Estimate of the seconds until its end.
+        ranks: Number of ranks that compute and are not lost.
+        idle: Fraction of the ranks' time so far that they were idle.
         failed: Number of tasks that were given up.
     """
 
@@ -72,54 +81,54 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Tasks a second."""
+        """Tasks per second in this run."""
         return (self.finished.num_done - self.before) / max(self.seconds, 1e-9)
 
 
 class Monitor(Protocol):
-    """Is shown how a run stands, many times a second, and may stop it."""
+    """Called with the progress of a run many times a second; may stop the run."""
 
-    def __call__(self, standing: Progress) -> StopRequest | None:
-        """Look; return an order to stop, or None."""
+    def __call__(self, progress: Progress) -> StopRequest | None:
+        """Return a request to stop, or None to go on."""
 
     @property
     def deadline(self) -> float | None:
-        """When all must be over (on the clock of ``time.monotonic``): no task goes beyond."""
+        """Time at which all tasks must have ended, on the clock of ``time.monotonic``, if any."""
 
-    def say(self, line: str) -> None:
-        """Hear what went wrong on the way."""
+    def log(self, line: str) -> None:
+        """Log a line about failed tasks or lost ranks."""
 
 
 class NullMonitor:
-    """Nobody looks."""
+    """A monitor that shows nothing and never stops the run."""
 
     deadline = None
 
-    def __call__(self, standing: Progress) -> StopRequest | None:
-        """Look away."""
+    def __call__(self, progress: Progress) -> StopRequest | None:
+        """Return None."""
 
-    def say(self, line: str) -> None:
-        """Not hear."""
+    def log(self, line: str) -> None:
+        """Ignore the line."""
 
 
-class Partner(Protocol):
+class TaskSharing(Protocol):
     """Shares the tasks of a run with other jobs; see :mod:`hpcq.runs.shared.blocks`."""
 
     def note(self, batch: TaskResults, new: Numbers) -> None:
-        """Note what this job has found, and which of its tasks nobody had found before."""
+        """Note results of this job, and which of their tasks no job had finished before."""
 
-    def meet(self, scheduler: Scheduler, *, stopping: bool) -> bool:
-        """Take in what others found, and claim more; return whether there is more to do."""
+    def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:
+        """Read the other jobs' results and claim tasks; return whether tasks were claimed."""
 
     def seconds_left(self, scheduler: Scheduler) -> float:
-        """Estimate how long all tasks that are missing take all jobs."""
+        """Return an estimate of the seconds that all jobs need for the unfinished tasks."""
 
     def end(self, *, complete: bool) -> None:
-        """End: all is done, or this job stops."""
+        """End this job's part, because all tasks are finished or the job stops."""
 
 
 class Transport(Protocol):
-    """The way to the workers.
+    """Carries leases to the workers, and results back.
 
     Attributes:
         workers: The workers, as ranks.
@@ -127,17 +136,17 @@ class Transport(Protocol):
 
     workers: Sequence[int]
 
-    def open(self, payload: bytes, in_subprocess: bool, work: TaskFunction | None) -> None:
-        """Open work on all workers."""
+    def prepare(self, payload: bytes, in_subprocess: bool, function: TaskFunction | None) -> None:
+        """Have all workers make their task function; see ``Coordinator.prepare``."""
 
     def send(self, worker: int, lease: Lease) -> None:
         """Send a lease to a worker."""
 
     def receive(self, wait: float) -> tuple[int, TaskResults] | None:
-        """Return a worker's batch, waiting for some seconds at most."""
+        """Return a worker and its batch of results, waiting up to ``wait`` seconds; or None."""
 
     def lost(self) -> dict[int, str]:
-        """Return the workers that are gone, and why."""
+        """Return the workers that are lost, and why."""
 
     def host(self, worker: int) -> str:
         """Return the name of a worker's host."""
@@ -145,7 +154,7 @@ class Transport(Protocol):
 
 @dataclass(eq=False)
 class _TaskRun:
-    """One run of the farm; see :func:`conduct`."""
+    """State of a run; see :func:`run_tasks`."""
 
     run: int
     tasks: Tasks
@@ -153,36 +162,36 @@ class _TaskRun:
     transport: Transport
     ledger: Ledger
     scheduler: Scheduler
-    watch: Monitor
-    partner: Partner | None = None
+    monitor: Monitor
+    sharing: TaskSharing | None = None
     reasons: dict[int, list[str]] = field(default_factory=dict)
 
     def lease(self, worker: int) -> bool:
-        """Send a worker its next lease, if there is one."""
-        own = self.scheduler.lease(worker, time.monotonic())
-        return len(own) > 0 and self._send(worker, own)
+        """Send a worker its next lease; return whether there was one."""
+        tasks = self.scheduler.lease(worker, time.monotonic())
+        return len(tasks) > 0 and self._send(worker, tasks)
 
     def duplicate_stragglers(self) -> None:
-        """Send copies of slow workers' tasks to idle ones."""
-        for worker, own in self.scheduler.duplicate_stragglers(time.monotonic()):
-            self._send(worker, own)
+        """Send copies of slow workers' tasks to idle workers."""
+        for worker, tasks in self.scheduler.duplicate_stragglers(time.monotonic()):
+            self._send(worker, tasks)
 
-    def take(self, worker: int, batch: TaskResults, since: float) -> None:
-        """Take in what a worker sent."""
+    def take(self, worker: int, batch: TaskResults, opened: float) -> None:
+        """Add results, or the failure of a task; those of an earlier run are ignored."""
         if batch.run != self.run:
             return
         now = time.monotonic()
         if batch.error:
-            self._failed(worker, batch, now)
+            self._handle_failure(worker, batch, now)
             return
         new = self.outcome.finished.add(batch)
-        if self.partner is not None:
-            self.partner.note(batch, new)
+        if self.sharing is not None:
+            self.sharing.note(batch, new)
         self.scheduler.finish(worker, batch.tasks, float(batch.seconds.sum()), now)
-        self.ledger.note(worker, batch, self.tasks.owner(batch.tasks), now - since)
+        self.ledger.note(worker, batch, self.tasks.owner(batch.tasks), now - opened)
 
     def handle_lost_workers(self) -> None:
-        """Give the tasks of lost workers to others."""
+        """Log the loss of workers, and lease their tasks to others."""
         lost = self.transport.lost()
         if len(lost) == len(self.outcome.lost):
             return
@@ -190,65 +199,69 @@ class _TaskRun:
             if worker not in self.outcome.lost:
                 self.outcome.lost[worker] = reason
                 where = f"rank {worker} on {self.transport.host(worker)}"
-                had = self.scheduler.outstanding(worker)
-                what = f" at {self.tasks.describe(had[0])}" if had else ""
-                self.watch.say(f"{where} is lost{what} ({reason}); the others go on")
+                held = self.scheduler.outstanding(worker)
+                what = f" at {self.tasks.describe(held[0])}" if held else ""
+                self.monitor.log(f"{where} is lost{what} ({reason}); the others go on")
                 self.scheduler.lose(worker)
         self.fill()
 
     def fill(self) -> None:
-        """Give every worker all the leases that it may hold."""
-        more = True
-        while more:
-            more = False
-            for worker in self.scheduler.workers:
-                more |= self.lease(worker)
+        """Send every worker all the leases that it may hold."""
+        has_sent = True
+        while has_sent:
+            has_sent = False
+            for worker in self.scheduler.workers:  # one lease each, so that all can begin
+                has_sent |= self.lease(worker)
 
     def _send(self, worker: int, tasks: Numbers) -> bool:
         payload = self.tasks.payload
         payloads = () if payload is None else tuple(map(payload, tasks.tolist()))
         dtype = np.dtype(self.tasks.dtype).str
-        flush = max(FLUSH_SECONDS, self.scheduler.turn)
+        flush = max(FLUSH_SECONDS, self.scheduler.message_interval)
         self.transport.send(worker, Lease(self.run, tasks, dtype, payloads, flush))
         return True
 
-    def _failed(self, worker: int, batch: TaskResults, now: float) -> None:
+    def _handle_failure(self, worker: int, batch: TaskResults, now: float) -> None:
+        """Log the failure of a task; lease it again, or give it up."""
         task = int(batch.tasks[0])
-        what = self.tasks.describe(task)
+        name = self.tasks.describe(task)
         reason = f"rank {worker} on {self.transport.host(worker)}: {batch.error}"
         self.reasons.setdefault(task, []).append(reason.split("\n")[0])
-        self.watch.say(f"{what} failed on {reason}")
+        self.monitor.log(f"{name} failed on {reason}")
         if self.scheduler.fail(worker, task, now):
-            failure = Failure(task, what, tuple(self.reasons[task]))
+            failure = Failure(task, name, tuple(self.reasons[task]))
             self.outcome.failures = (*self.outcome.failures, failure)
         else:
             self.fill()
 
 
-def conduct(
+def run_tasks(
     run: int,
     tasks: Tasks,
     finished: FinishedTasks,
     transport: Transport,
     ledger: Ledger,
-    since: float,
-    watch: Monitor,
-    partner: Partner | None = None,
+    opened: float,
+    monitor: Monitor,
+    sharing: TaskSharing | None = None,
 ) -> Outcome:
-    """Have tasks computed.
+    """Compute tasks on all workers.
 
     Args:
-        run: Number of this run.
+        run: Number of this run, different from those before.
         tasks: The tasks.
-        finished: Results of tasks that are finished already; the others are added.
-        transport: The way to the workers.
-        ledger: Keeps account.
-        since: When the ledger was opened.
-        watch: Looks on.
-        partner: Says which tasks are for this job; None for all.
+        finished: Results of tasks that are finished already; new ones are added.
+        transport: Connects to the workers.
+        ledger: Busy seconds and timeline are added to it.
+        opened: Time when the ledger was opened.
+        monitor: Called with the progress.
+        sharing: Shares the tasks with other jobs; None if this job computes all.
 
     Returns:
-        The outcome: all results, unless it was stopped, or tasks failed.
+        The outcome: all results, unless the run was stopped or tasks failed.
+
+    Raises:
+        ValueError: If the results are for another number of tasks.
     """
     if len(finished) != len(tasks.costs):
         raise ValueError(f"finished: for {len(finished)} tasks, expected {len(tasks.costs)}")
@@ -258,59 +271,60 @@ def conduct(
         transport.workers,
         done=finished.done,
         affinity=tasks.affinity,
-        admitted=partner is None,
+        admitted=sharing is None,
     )
-    own = _TaskRun(run, tasks, outcome, transport, ledger, scheduler, watch, partner)
-    standing = Progress(finished, len(finished), finished.num_done)
+    task_run = _TaskRun(run, tasks, outcome, transport, ledger, scheduler, monitor, sharing)
+    progress = Progress(finished, len(finished), finished.num_done)
     stop: StopRequest | None = None
-    started = looked = rescued = time.monotonic()
-    idle, pause = 0.0, _RESCUE_SECONDS
-    scheduler.until = watch.deadline
-    own.fill()
+    started = ticked = searched = time.monotonic()
+    idle, straggler_pause = 0.0, _STRAGGLER_SECONDS
+    scheduler.deadline = monitor.deadline
+    task_run.fill()
     while not scheduler.complete:
-        scheduler.until = watch.deadline
-        arrived = transport.receive(_WAIT_SECONDS)
-        if arrived is not None:
-            worker, batch = arrived
-            own.take(worker, batch, since)
-            own.lease(worker)
+        scheduler.deadline = monitor.deadline
+        received = transport.receive(_WAIT_SECONDS)
+        if received is not None:
+            worker, batch = received
+            task_run.take(worker, batch, opened)
+            task_run.lease(worker)
         now = time.monotonic()
-        if now - looked < _TICK_SECONDS:
+        if now - ticked < _TICK_SECONDS:
             continue
-        idle += scheduler.num_idle * (now - looked)
-        looked = now
-        own.handle_lost_workers()
+        idle += scheduler.num_idle * (now - ticked)
+        ticked = now
+        task_run.handle_lost_workers()
         if not scheduler.workers:
             outcome.stopped = "no rank is left to compute"
             break
-        if arrived is None and now - rescued > pause:  # otherwise answers may be waiting
-            own.duplicate_stragglers()
-            rescued = time.monotonic()
-            pause = max(_RESCUE_SECONDS, _RESCUE_SHARE * (rescued - now))
-        if partner is not None and partner.meet(scheduler, stopping=stop is not None):
-            own.fill()
-        standing.seconds = now - started
-        standing.ranks = len(scheduler.workers)
-        standing.idle = idle / max(standing.seconds * standing.ranks, 1e-9)
-        standing.seconds_left = (
-            scheduler.seconds_left() if partner is None else partner.seconds_left(scheduler)
+        # After a message there may be more: what looks like a straggler may have sent its results.
+        if received is None and now - searched > straggler_pause:
+            task_run.duplicate_stragglers()
+            searched = time.monotonic()
+            straggler_pause = max(_STRAGGLER_SECONDS, _STRAGGLER_PAUSE_FACTOR * (searched - now))
+        if sharing is not None and sharing.exchange(scheduler, stopping=stop is not None):
+            task_run.fill()
+        progress.seconds = now - started
+        progress.ranks = len(scheduler.workers)
+        progress.idle = idle / max(progress.seconds * progress.ranks, 1e-9)
+        progress.seconds_left = (
+            scheduler.seconds_left() if sharing is None else sharing.seconds_left(scheduler)
         )
-        standing.failed = len(outcome.failures)
-        asked = watch(standing)
-        if asked is not None and (stop is None or asked.until < stop.until):
-            stop = asked
+        progress.failed = len(outcome.failures)
+        request = monitor(progress)
+        if request is not None and (stop is None or request.until < stop.until):
+            stop = request
         if len(outcome.failures) >= _MAX_FAILURES:
             stop = StopRequest("too many tasks failed", now)
-        stuck = scheduler.quiet and scheduler.waiting
-        if stop is None and stuck and scheduler.until is not None:
+        is_stuck = scheduler.all_idle and scheduler.has_waiting_tasks
+        if stop is None and is_stuck and scheduler.deadline is not None:
             stop = StopRequest("no task fits into the time that is left", now)
         if stop is not None:
             scheduler.stopped = True
             outcome.stopped = stop.reason
-            if scheduler.quiet or now >= stop.until:
+            if scheduler.all_idle or now >= stop.until:
                 break
     else:
         outcome.stopped = ""
-    if partner is not None:
-        partner.end(complete=outcome.complete)
+    if sharing is not None:
+        sharing.end(complete=outcome.complete)
     return outcome

@@ -1,8 +1,8 @@
-"""What a process knows of its MPI launcher before MPI starts: is it a rank, and can it give up.
+"""Checks of the MPI launcher before MPI starts: whether this process is the launcher's rank.
 
-A program that an MPI rank starts inherits the variables that make the rank one. It cannot be that
-rank a second time: MPICH aborts, or waits for ever, and Open MPI waits for all other ranks to
-start such a program too.
+A program that an MPI rank starts inherits the variables that identify the rank. It cannot be that
+rank a second time: MPICH aborts, or waits for ever, and Open MPI waits for all other ranks to start
+such a program too.
 """
 
 from __future__ import annotations
@@ -21,37 +21,39 @@ from hpcq.core.files import printable_path
 from hpcq.core.system import PMIX_RANK, lacks_pmix_server, launcher_variables
 
 _CHANNEL = "PMI_FD"
-"""Variable that names the open file by which MPICH's launcher talks to a rank."""
+"""Variable with the file descriptor of the socket between MPICH's launcher and a rank."""
 
 _PORT = "PMI_PORT"
-"""Variable that names the host and port where MPICH's launcher listens, if it is no open file."""
+"""Variable with the host and port where MPICH's launcher listens, if there is no such socket."""
 
 _HYDRA = "HYDI_CONTROL_FD"
-"""Variable by which Hydra, MPICH's own launcher, is known."""
+"""Variable that only Hydra, the launcher of MPICH, sets."""
 
-_LAST_WORDS_SECONDS = 3.0
-"""How long other ranks that cannot start MPI either have to say why; they came up together."""
+_ABORT_DELAY_SECONDS = 3.0
+"""How long the other ranks have to print why they cannot start MPI either, before all are ended."""
 
 _MAX_ANCESTORS = 64
+"""Maximum number of processes above this one that are examined; only bounds the loop."""
+
 _LIBRARY = re.compile(rb"/libmpi(ch)?(_\w+)?[-.][^/\n]*$", re.MULTILINE)
 
 
 def check_not_inherited(
     environment: Mapping[str, str] = os.environ, proc: Path = Path("/proc")
 ) -> None:
-    """Make sure that the launcher's variables are this process's own.
+    """Check that the launcher's variables are meant for this process.
 
     Raises:
-        InputError: If another process is the rank, or MPI would abort because it cannot reach
-            the launcher; with the variables to unset.
+        InputError: If another process is the rank, or MPI would abort because it cannot reach the
+            launcher. The message names the variables to unset.
     """
-    why = inherited(environment, proc)
-    if why:
+    reason = inherited(environment, proc)
+    if reason:
         names = launcher_variables(environment)
         shown = f"{names[0]}={environment[names[0]]}" if names else _CHANNEL
         raise InputError(
-            f"launcher: {shown} is inherited: {why}; expected a process that the launcher starts "
-            f"itself, or {_cure(environment)}"
+            f"launcher: {shown} is inherited: {reason}; expected a process that the launcher "
+            f"starts itself, or {_cure(environment)}"
         )
     broken = _broken_channel(environment)
     if broken:
@@ -60,9 +62,9 @@ def check_not_inherited(
 
 @contextmanager
 def without_stray_rank(environment: MutableMapping[str, str] = os.environ) -> Iterator[None]:
-    """Hide PMIx's rank from MPI while it starts, where there is no server that it is of.
+    """Hide PMIx's rank from MPI during its start, if there is no PMIx server.
 
-    MPICH aborts for it ("launcher not compatible with PMI1 client").
+    MPICH would abort because of it ("launcher not compatible with PMI1 client").
     """
     stray = environment.pop(PMIX_RANK) if lacks_pmix_server(environment) else None
     try:
@@ -73,16 +75,17 @@ def without_stray_rank(environment: MutableMapping[str, str] = os.environ) -> It
 
 
 def _cure(environment: Mapping[str, str]) -> str:
-    """Say how the process would run alone."""
+    """Return the command that runs hpcq without the launcher's variables."""
     names = launcher_variables(environment)
     unset = " ".join(f"-u {name}" for name in names)
     return f"to run alone, none of these variables: env {unset} hpcq ..."
 
 
 def _broken_channel(environment: Mapping[str, str]) -> str:
-    """Say what is wrong with the way to the launcher, and what was expected; empty if nothing is.
+    """Return what is wrong with the connection to the launcher, and what was expected; or "".
 
-    MPICH aborts at once where it cannot reach its launcher, in several lines that don't say why.
+    MPICH aborts at once if it cannot reach its launcher, with several lines that do not name the
+    cause.
     """
     if _CHANNEL not in environment:
         return _broken_port(environment.get(_PORT))
@@ -96,13 +99,13 @@ def _broken_channel(environment: Mapping[str, str]) -> str:
 
 
 def _channel(environment: Mapping[str, str]) -> int | None:
-    """Return the descriptor of the way to MPICH's launcher; None where no number names it."""
+    """Return the file descriptor of the socket to MPICH's launcher; None if it is no number."""
     text = environment.get(_CHANNEL, "")
     return int(text) if re.fullmatch("[0-9]{1,6}", text) else None
 
 
 def _broken_port(port: str | None) -> str:
-    """Say what is wrong with the address where the launcher listens; empty if nothing is."""
+    """Return what is wrong with the address where the launcher listens; "" if nothing is."""
     if port is None:
         return ""
     host, _, number = port.rpartition(":")
@@ -117,20 +120,21 @@ def _broken_port(port: str | None) -> str:
     return ""
 
 
-def give_up(exit_code: int, environment: Mapping[str, str] = os.environ) -> None:
-    """End all ranks where this one cannot start MPI, and the launcher would let them wait for it.
+def abort_launch(exit_code: int, environment: Mapping[str, str] = os.environ) -> None:
+    """End all ranks if this one cannot start MPI and the launcher is Hydra.
 
-    Hydra does not mind a process that ends without having started MPI; other launchers do.
+    Other launchers do so by themselves; Hydra lets the others wait in MPI_Init for a process that
+    has ended.
     """
     channel = _channel(environment)
     if _HYDRA in environment and channel is not None:
-        time.sleep(_LAST_WORDS_SECONDS)
+        time.sleep(_ABORT_DELAY_SECONDS)
         with suppress(OSError):
             os.write(channel, f"cmd=abort exitcode={exit_code}\n".encode())
 
 
 def inherited(environment: Mapping[str, str] = os.environ, proc: Path = Path("/proc")) -> str:
-    """Say how it is known that another process is the rank; empty if nothing says so."""
+    """Return the evidence that another process is the launcher's rank; "" if there is none."""
     for pid in _ancestors(environment, proc):
         if _has_mpi(proc / str(pid)):
             return f"process {pid}, which started this one, is the MPI rank"
@@ -144,11 +148,11 @@ def inherited(environment: Mapping[str, str] = os.environ, proc: Path = Path("/p
 
 
 def _ancestors(environment: Mapping[str, str], proc: Path) -> Iterator[int]:
-    """Yield the processes between the launcher and this one: they have its variables too."""
-    own = {name: environment[name] for name in launcher_variables(environment)}
+    """Yield the processes between the launcher and this one, which have the same variables."""
+    variables = {name: environment[name] for name in launcher_variables(environment)}
     pid = os.getppid()
-    for _ in range(_MAX_ANCESTORS if own else 0):
-        if pid <= 1 or not own.items() <= _environment(proc / str(pid)).items():
+    for _ in range(_MAX_ANCESTORS if variables else 0):
+        if pid <= 1 or not variables.items() <= _environment(proc / str(pid)).items():
             return
         yield pid
         try:
@@ -157,21 +161,21 @@ def _ancestors(environment: Mapping[str, str], proc: Path) -> Iterator[int]:
             return
 
 
-def _environment(place: Path) -> dict[str, str]:
-    """Return the environment that a process began with; nothing where that cannot be read."""
+def _environment(process: Path) -> dict[str, str]:
+    """Return the environment with which a process began; empty if it cannot be read."""
     try:
-        content = (place / "environ").read_bytes()
+        content = (process / "environ").read_bytes()
     except OSError:
         return {}
-    pairs = (own.partition("=") for own in content.decode(errors="replace").split("\0"))
+    pairs = (entry.partition("=") for entry in content.decode(errors="replace").split("\0"))
     return {name: value for name, _, value in pairs}
 
 
-def _has_mpi(place: Path) -> bool:
-    """Whether a process has loaded MPI by itself, and not because a tool preloads it everywhere."""
-    if _environment(place).get("LD_PRELOAD"):
+def _has_mpi(process: Path) -> bool:
+    """Return whether a process has loaded MPI itself, and not by a tool that is preloaded."""
+    if _environment(process).get("LD_PRELOAD"):
         return False
     try:
-        return _LIBRARY.search((place / "maps").read_bytes()) is not None
+        return _LIBRARY.search((process / "maps").read_bytes()) is not None
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""What ranks did and when: busy seconds of each, by whom they were caused, and a timeline."""
+"""The ledger: busy seconds of each rank and each owner of tasks, and a timeline."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from numpy.typing import NDArray
 
 from hpcq.parallel.tasks import Numbers, TaskResults
 
-_MAX_ROWS = 50_000
+_MAX_SPANS = 50_000
+"""Length of the timeline, 5 numbers each, at which spans are merged in pairs; smaller: coarser."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Some tasks that a rank computed without a break.
+    """Tasks that a rank computed without a break.
 
     Attributes:
         rank: The rank.
         begin: When it began, in seconds since the ledger was opened.
         end: When it ended.
         tasks: Number of tasks.
-        owner: What the first of them belongs to.
+        owner: Owner of the first of them.
     """
 
     rank: int
@@ -32,54 +33,54 @@ class Span:
 
 
 class Ledger:
-    """Account of a farm's work.
+    """Account of the work of a farm.
 
     Attributes:
-        busy: Seconds that each rank computed.
-        by_owner: Seconds that were computed for each owner, such as a subcircuit.
-        stretches: The timeline; neighbours are joined where it would grow too long.
+        busy_seconds: Seconds that each rank computed.
+        seconds_by_owner: Seconds that were computed for each owner, such as a subcircuit.
+        spans: The timeline; consecutive spans of a rank are merged where it would grow too long.
     """
 
     def __init__(self) -> None:
-        self.busy: dict[int, float] = {}
-        self.by_owner: dict[int, float] = {}
-        self.stretches: list[Span] = []
-        self._most = _MAX_ROWS
+        self.busy_seconds: dict[int, float] = {}
+        self.seconds_by_owner: dict[int, float] = {}
+        self.spans: list[Span] = []
+        self._max_spans = _MAX_SPANS
 
     def note(self, rank: int, batch: TaskResults, owners: Numbers, now: float) -> None:
-        """Note a batch of results.
+        """Add a batch of results.
 
         Args:
-            rank: Who computed it.
+            rank: The rank that computed it.
             batch: The results.
-            owners: What each of its tasks belongs to.
+            owners: Owner of each of its tasks.
             now: Seconds since the ledger was opened.
         """
         seconds = float(batch.seconds.sum())
-        self.busy[rank] = self.busy.get(rank, 0.0) + seconds
+        self.busy_seconds[rank] = self.busy_seconds.get(rank, 0.0) + seconds
         for owner in np.unique(owners).tolist():
-            own = float(batch.seconds[owners == owner].sum())
-            self.by_owner[owner] = self.by_owner.get(owner, 0.0) + own
-        self.stretches.append(Span(rank, now - seconds, now, len(batch.tasks), int(owners[0])))
-        if len(self.stretches) > self._most:
-            self.stretches = _joined(self.stretches)
-            self._most = max(_MAX_ROWS, 2 * len(self.stretches))
+            for_owner = float(batch.seconds[owners == owner].sum())
+            self.seconds_by_owner[owner] = self.seconds_by_owner.get(owner, 0.0) + for_owner
+        self.spans.append(Span(rank, now - seconds, now, len(batch.tasks), int(owners[0])))
+        if len(self.spans) > self._max_spans:
+            self.spans = _merged(self.spans)
+            self._max_spans = max(_MAX_SPANS, 2 * len(self.spans))
 
     def table(self) -> NDArray[np.float64]:
-        """Return the timeline as an array: rank, begin, end, tasks, owner; one row a stretch."""
-        rows = [(own.rank, own.begin, own.end, own.tasks, own.owner) for own in self.stretches]
+        """Return the timeline: rank, begin, end, tasks and owner of each span, shape (spans, 5)."""
+        rows = [(span.rank, span.begin, span.end, span.tasks, span.owner) for span in self.spans]
         return np.array(rows, dtype=float).reshape(-1, 5)
 
 
-def _joined(stretches: list[Span]) -> list[Span]:
-    """Join every two neighbouring stretches of a rank."""
-    joined: list[Span] = []
-    waiting: dict[int, Span] = {}
-    for own in stretches:
-        first = waiting.pop(own.rank, None)
+def _merged(spans: list[Span]) -> list[Span]:
+    """Merge consecutive spans of each rank in pairs."""
+    merged: list[Span] = []
+    unpaired: dict[int, Span] = {}
+    for span in spans:
+        first = unpaired.pop(span.rank, None)
         if first is None:
-            waiting[own.rank] = own
+            unpaired[span.rank] = span
         else:
-            tasks = first.tasks + own.tasks
-            joined.append(Span(own.rank, first.begin, own.end, tasks, first.owner))
-    return sorted([*joined, *waiting.values()], key=lambda own: own.end)
+            tasks = first.tasks + span.tasks
+            merged.append(Span(span.rank, first.begin, span.end, tasks, first.owner))
+    return sorted([*merged, *unpaired.values()], key=lambda span: span.end)

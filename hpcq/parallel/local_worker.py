@@ -1,4 +1,4 @@
-"""A rank's own worker: in a thread, or in a process of its own where tasks are long."""
+"""The local worker of a rank: a thread, or a subprocess where tasks are long."""
 
 from __future__ import annotations
 
@@ -9,51 +9,55 @@ from hpcq.parallel.tasks import TaskFunction, WorkerFactory
 from hpcq.parallel.worker import ThreadWorker, Worker
 
 _VARIABLE = "HPCQ_WORKERS"
-"""Environment variable: ``thread`` or ``process``, where the farm should not choose."""
+"""Environment variable: ``thread`` or ``process`` overrides the choice by length of tasks."""
 
 
-def in_process(*, in_subprocess: bool) -> bool:
-    """Say whether a worker gets a process of its own; the environment may overrule."""
-    wanted = os.environ.get(_VARIABLE, "")
-    return wanted == "process" or (in_subprocess and wanted != "thread")
+def uses_subprocess(*, in_subprocess: bool) -> bool:
+    """Return whether a worker gets a subprocess; the environment may override the argument."""
+    forced = os.environ.get(_VARIABLE, "")
+    return forced == "process" or (in_subprocess and forced != "thread")
 
 
 class LocalWorker:
-    """A rank's worker, whichever kind the work that is open wants.
+    """A rank's worker, replaced when the next tasks need the other kind.
 
     Args:
-        factory: Makes the work.
+        factory: Makes the task function.
+
+    Attributes:
+        worker: The worker; None before :meth:`prepare` and after :meth:`close`.
     """
 
     def __init__(self, factory: WorkerFactory) -> None:
         self.worker: Worker | None = None
-        self._opener = factory
-        self._process = False
+        self._factory = factory
+        self._is_subprocess = False
 
-    def open(
-        self, payload: bytes, *, in_subprocess: bool, work: TaskFunction | None = None
+    def prepare(
+        self, payload: bytes, *, in_subprocess: bool, function: TaskFunction | None = None
     ) -> None:
-        """Open work on it.
+        """Make the task function, starting a worker if there is none of the right kind.
 
         Args:
-            payload: What the opener makes the work of.
-            in_subprocess: Whether it is long enough for a process of its own.
-            work: The work, where this process has it already.
+            payload: Argument of the factory.
+            in_subprocess: Whether the tasks are long enough for a subprocess.
+            function: The task function, if this process has it already; a subprocess makes it
+                from the payload in any case.
         """
-        process = in_process(in_subprocess=in_subprocess)
-        if self.worker is not None and self._process != process:
+        is_subprocess = uses_subprocess(in_subprocess=in_subprocess)
+        if self.worker is not None and self._is_subprocess != is_subprocess:
             self.close()
         if self.worker is None:
-            self.worker = ProcessWorker() if process else ThreadWorker()
-            self._process = process
-        if work is None or process:
-            self.worker.open(self._opener, payload)
+            self.worker = ProcessWorker() if is_subprocess else ThreadWorker()
+            self._is_subprocess = is_subprocess
+        if function is None or is_subprocess:
+            self.worker.prepare(self._factory, payload)
         else:
-            known = work
-            self.worker.open(lambda _: known, payload)
+            known = function
+            self.worker.prepare(lambda _: known, payload)
 
     def close(self) -> None:
-        """End it."""
+        """End the worker."""
         if self.worker is not None:
             self.worker.close()
             self.worker = None

@@ -1,6 +1,6 @@
-"""What ranks of one job send each other, as bytes: pickles whose arrays are not copied.
+"""Messages between the ranks of one job: pickles with their arrays out of band.
 
-Only ranks of one job exchange pickles; files hold HDF5, JSON and QPY.
+Files never hold pickles: HDF5, JSON and QPY only.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _LENGTH = struct.Struct("<Q")
 
 
 def dumps(value: Any) -> bytes:
-    """Return an object as bytes: its pickle, then the contents of its arrays.
+    """Return an object as bytes: its pickle, followed by the contents of its arrays.
 
-    Of a dataclass only the fields travel, and not what it has cached.
+    A dataclass is sent by the fields that its constructor takes, without cached properties.
     """
     buffers: list[pickle.PickleBuffer] = []
     stream = io.BytesIO()
@@ -28,16 +28,16 @@ def dumps(value: Any) -> bytes:
 
 
 def loads(message: bytes) -> Any:
-    """Return the object that :func:`dumps` was given.
+    """Return the object that :func:`dumps` turned into a message.
 
-    Its arrays are views of the message, and so cannot be written to.
+    Its arrays are views of the message, and therefore read-only.
     """
     view = memoryview(message)
-    (number,) = _LENGTH.unpack_from(view)
-    start = _LENGTH.size * (1 + number)
+    (num_parts,) = _LENGTH.unpack_from(view)
+    start = _LENGTH.size * (1 + num_parts)
     parts = []
-    for place in range(number):
-        (length,) = _LENGTH.unpack_from(view, _LENGTH.size * (1 + place))
+    for index in range(num_parts):
+        (length,) = _LENGTH.unpack_from(view, _LENGTH.size * (1 + index))
         parts.append(view[start : start + length])
         start += length
     return pickle.loads(parts[0], buffers=parts[1:])

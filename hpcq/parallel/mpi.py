@@ -1,8 +1,8 @@
-"""The farm over MPI ranks: integers out, arrays back by buffer.
+"""The farm over MPI ranks: pickled leases and headers, and results by buffer.
 
-Only the main thread of a rank calls MPI. Whoever waits, polls with growing naps, so that a waiting
-rank leaves its core alone and still hears signals. While the farm works there are no collective
-calls: a rank that is lost can be done without, where MPI allows that (ULFM).
+Only the main thread of a rank calls MPI. All waiting is polling with growing pauses, so that a rank
+that waits leaves its core idle and still handles signals. Runs make no collective calls: where MPI
+tolerates failures (ULFM), the farm goes on without a lost rank.
 """
 
 from __future__ import annotations
@@ -30,28 +30,43 @@ from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
-_OPEN, _LEASE, _END, _HEADER, _DATA = range(1, 6)
-_SHORTEST_NAP, _LONGEST_NAP = 20e-6, 5e-3
-_RANK_0_WORKS_UP_TO = 16
-"""Ranks up to which rank 0 computes too; beyond, it only schedules."""
+_PREPARE, _LEASE, _END, _HEADER, _DATA = range(1, 6)  # MPI tags: three from rank 0, two to it
+
+_MIN_SLEEP, _MAX_SLEEP = 20e-6, 5e-3
+"""Seconds between polls at first and in the end; longer: less of a core, later answers. A rank that
+waits takes 0.4 % of a core."""
+
+_RANK_0_COMPUTES_UP_TO = 16
+"""Number of ranks up to which rank 0 computes too; beyond, it only schedules: with few ranks its
+share of the work is large, with many its time is better spent on messages."""
 
 _RANK_0 = "HPCQ_RANK_0"
 """Environment variable: ``schedules`` keeps rank 0 from computing, so that it takes no GPU."""
 
-_LOOK_SECONDS = 0.1
-_GOODBYE_SECONDS, _STOP_SECONDS = 30.0, 3.0
-_SLAB = 1 << 30
+_LOSS_CHECK_SECONDS = 0.1
+"""Minimum pause between questions to MPI about lost ranks; shorter: more of rank 0's time."""
+
+_END_SECONDS, _STOP_SECONDS = 30.0, 3.0
+"""How long rank 0 waits for the ranks' last messages before it aborts: after a run that finished,
+and after one that failed or was stopped, when the batch system may be about to kill the job."""
+
+_CHUNK_BYTES = 1 << 30
+"""Bytes of the largest message: counts in MPI are 32 bit integers."""
+
 _FAULT_TOLERANT = "OMPI_MCA_mpi_ft_enable"
+"""Variable that Open MPI's launcher sets under ``--with-ft ulfm``."""
+
 _losses: list[bool] = []
-_BYE = TaskResults(-1, *(np.empty(0, dtype=np.int64),) * 2, np.empty(0), np.empty(0))
+_GOODBYE = TaskResults(-1, *(np.empty(0, dtype=np.int64),) * 2, np.empty(0), np.empty(0))
+"""The last message of a worker; the only one with this run."""
 
 
 class MpiFarm:
-    """Rank 0 schedules; all ranks, rank 0 included while they are few, compute.
+    """Rank 0 schedules; all ranks compute, rank 0 included while there are few.
 
     Args:
-        comm: The communicator; the farm talks on one beside it, so that no message meets the
-            caller's.
+        comm: The communicator; the farm uses a private duplicate of it, so that its messages cannot
+            be mistaken for the caller's.
     """
 
     def __init__(self, comm: Comm) -> None:
@@ -63,57 +78,60 @@ class MpiFarm:
         self._outbox: list[tuple[Any, Any]] = []
         self._survives = survives_losses()
 
-    def share(self, payload: bytes) -> bytes:
-        """Broadcast rank 0's bytes."""
+    def broadcast(self, payload: bytes) -> bytes:
+        """Return rank 0's payload on every rank; collective."""
         length = np.array([len(payload)], dtype=np.int64)
         _wait(self._comm.Ibcast(length, root=0))
         data = np.empty(int(length[0]), dtype=np.uint8)
         if self.rank == 0:
             data[:] = np.frombuffer(payload, dtype=np.uint8)
-        for start in range(0, len(data), _SLAB):
-            _wait(self._comm.Ibcast(data[start : start + _SLAB], root=0))
+        for start in range(0, len(data), _CHUNK_BYTES):
+            _wait(self._comm.Ibcast(data[start : start + _CHUNK_BYTES], root=0))
         return payload if self.rank == 0 else data.tobytes()
 
-    def smallest(self, value: int) -> int:
-        """Return the smallest of the ranks' values."""
+    def allreduce_min(self, value: int) -> int:
+        """Return the minimum of the ranks' values on every rank; collective."""
         from mpi4py import MPI
 
         result = np.empty(1, dtype=np.int64)
         _wait(self._comm.Iallreduce(np.array([value], dtype=np.int64), result, op=MPI.MIN))
         return int(result[0])
 
-    def names(self, name: str) -> list[str]:
-        """Gather every rank's name on rank 0."""
+    def gather_names(self, name: str) -> list[str]:
+        """Return the ranks' names on rank 0; see :class:`hpcq.parallel.serial.Farm`."""
         names = self.gather(name)
-        self._hosts = [own.split()[0] for own in names]
+        self._hosts = [rank_name.split()[0] for rank_name in names]
         return names
 
     def gather(self, text: str) -> list[str]:
-        """Gather every rank's text on rank 0."""
+        """Return the ranks' texts in order on rank 0, an empty list elsewhere; collective."""
         return self._comm.gather(text, root=0) or []
 
-    def local_share(self) -> tuple[int, int]:
-        """Share cores that several ranks of the node may use, and the node's memory."""
-        node = self._ranks_here()
+    def local_resources(self) -> tuple[int, int]:
+        """Return this rank's share of its node's cores and bytes of memory; collective.
+
+        A core that several ranks are bound to is divided among them, the memory among all.
+        """
+        node = self._node_comm()
         bindings: list[frozenset[int]] = node.allgather(usable_cores())
         memory = min(node.allgather(usable_memory())) // len(bindings)
-        own = bindings[node.Get_rank()]
+        cores = bindings[node.Get_rank()]
         node.Free()
-        share = sum(1 / sum(core in other for other in bindings) for core in own)
+        share = sum(1 / sum(core in other for other in bindings) for core in cores)
         return max(1, int(share + 1e-9)), memory
 
-    def local_place(self) -> tuple[int, int]:
-        """Return this rank's place among the ranks of its node that compute."""
-        node = self._ranks_here()
+    def local_rank_and_size(self) -> tuple[int, int]:
+        """Return this rank's index among the computing ranks of its node, and their number."""
+        node = self._node_comm()
         computing: list[bool] = node.allgather(self.computes)
-        place = sum(computing[: node.Get_rank()])
+        index = sum(computing[: node.Get_rank()])
         node.Free()
-        return place, sum(computing)
+        return index, sum(computing)
 
-    def _ranks_here(self) -> Comm:
+    def _node_comm(self) -> Comm:
         """Return a communicator of the ranks of this node.
 
-        MPI's own (COMM_TYPE_SHARED) is one rank each where MPICH's ranks are placed arbitrarily.
+        Where MPICH's ranks are placed arbitrarily, MPI's COMM_TYPE_SHARED gives one rank each.
         """
         kernel = b""
         with suppress(OSError):
@@ -124,143 +142,143 @@ class MpiFarm:
     @property
     def computes(self) -> bool:
         """Whether this rank computes, and does not only schedule."""
-        return self.rank > 0 or self.rank_0_works
+        return self.rank > 0 or self.rank_0_computes
 
     @property
-    def rank_0_works(self) -> bool:
+    def rank_0_computes(self) -> bool:
         """Whether rank 0 computes too."""
-        only = os.environ.get(_RANK_0) == "schedules" and self.size > 1
-        return self.size <= _RANK_0_WORKS_UP_TO and not only
+        only_schedules = os.environ.get(_RANK_0) == "schedules" and self.size > 1
+        return self.size <= _RANK_0_COMPUTES_UP_TO and not only_schedules
 
     @property
-    def has_losses(self) -> bool:
-        """Whether a rank has been lost, so that collective calls are over."""
+    def has_lost_ranks(self) -> bool:
+        """Whether a rank is lost, so that collective calls are no longer possible."""
         return bool(self._lost)
 
     @contextmanager
     def coordinator(self, factory: WorkerFactory) -> Iterator[Coordinator]:
-        """Lead the other ranks; see :class:`hpcq.parallel.serial.Farm`."""
-        own = LocalWorker(factory) if self.rank_0_works else None
-        transport = _Ranks(self, own, factory)
+        """Return the coordinator of all ranks; see :class:`hpcq.parallel.serial.Farm`."""
+        local = LocalWorker(factory) if self.rank_0_computes else None
+        transport = _MpiTransport(self, local, factory)
         coordinator = Coordinator(transport)
         try:
             yield coordinator
         finally:
             transport.close()
-        self._dismiss(coordinator.closing, coordinator.exit_code)
+        self._end_workers(coordinator.closing_message, coordinator.exit_code)
 
-    def follow(self, factory: WorkerFactory) -> bytes:
-        """Compute what rank 0 leases; see :class:`hpcq.parallel.serial.Farm`."""
+    def run_worker(self, factory: WorkerFactory) -> bytes:
+        """Compute the leases of rank 0 until it ends; see :class:`hpcq.parallel.serial.Farm`."""
         try:
-            return self._follow(factory)
+            return self._run_worker(factory)
         except self._mpi_errors():
             if not self._survives:
                 raise
             write_stderr(f"hpcq: rank {self.rank}: rank 0 is lost, and the job with it")
             os._exit(1)
 
-    def _follow(self, factory: WorkerFactory) -> bytes:
-        own = LocalWorker(factory)
-        nap = _Backoff()
+    def _run_worker(self, factory: WorkerFactory) -> bytes:
+        local = LocalWorker(factory)
+        backoff = _Backoff()
         try:
             while True:
-                busy = self._push()
-                found = self._hear(0, (_OPEN, _LEASE, _END))
-                if found is not None:
-                    tag, message = found
+                has_sent = self._complete_sends()
+                received = self._receive_message(0, (_PREPARE, _LEASE, _END))
+                if received is not None:
+                    tag, message = received
                     if tag == _END:
-                        self._post(_BYE)
-                        self._flush()
+                        self._send_results(_GOODBYE)
+                        self._wait_for_sends()
                         if message[0]:
                             _never_finalize()
                         return message[1:]
-                    if tag == _OPEN:
-                        own.open(self.share(b""), in_subprocess=bool(message[0]))
-                    elif own.worker is not None:
-                        own.worker.put(messages.loads(message))
-                batch = own.worker.collect() if own.worker is not None else None
+                    if tag == _PREPARE:
+                        local.prepare(self.broadcast(b""), in_subprocess=bool(message[0]))
+                    elif local.worker is not None:
+                        local.worker.put(messages.loads(message))
+                batch = local.worker.collect() if local.worker is not None else None
                 if batch is not None:
-                    self._post(batch)
-                if found is None and batch is None and not busy:
-                    nap()
+                    self._send_results(batch)
+                if received is None and batch is None and not has_sent:
+                    backoff()
                 else:
-                    nap.reset()
+                    backoff.reset()
         finally:
-            own.close()
+            local.close()
 
     # ------------------------------------------------------------------ messages
 
-    def _say(self, worker: int, tag: int, message: bytes | np.ndarray) -> None:
-        """Send bytes without waiting; they are kept until they are on their way."""
+    def _send(self, worker: int, tag: int, message: bytes | np.ndarray) -> None:
+        """Begin to send bytes, which are kept until MPI has sent them."""
         buffer = np.frombuffer(message, dtype=np.uint8)
-        with self._losing(worker):
+        with self._noting_losses(worker):
             self._outbox.append((self._comm.Isend(buffer, dest=worker, tag=tag), buffer))
 
-    def _say_all(self, tag: int, message: bytes) -> None:
+    def _send_to_all(self, tag: int, message: bytes) -> None:
         for worker in range(1, self.size):
             if worker not in self._lost:
-                self._say(worker, tag, message)
-        self._flush()
+                self._send(worker, tag, message)
+        self._wait_for_sends()
 
-    def _dismiss(self, closing: bytes, exit_code: int) -> None:
-        """Tell all ranks that it is over, and take what they still send until they say goodbye.
+    def _end_workers(self, closing_message: bytes, exit_code: int) -> None:
+        """End the loops of all workers, and drop what they still send until their goodbye.
 
-        If one does not, the job ends without its word, with the exit code that it would have.
+        If one does not answer, abort the job with the given exit code.
         """
-        patience = _STOP_SECONDS if exit_code else _GOODBYE_SECONDS
-        self._say_all(_END, bytes([self.has_losses]) + closing)
+        patience = _STOP_SECONDS if exit_code else _END_SECONDS
+        self._send_to_all(_END, bytes([self.has_lost_ranks]) + closing_message)
         missing = set(range(1, self.size)) - self._lost.keys()
-        nap, last = _Backoff(), time.monotonic()
+        backoff, last = _Backoff(), time.monotonic()
         while missing:
-            found = self._receive_batch()
-            if found is None:
-                nap()
-                self._look_for_losses()
+            received = self._receive_results()
+            if received is None:
+                backoff()
+                self._check_for_losses()
                 missing -= self._lost.keys()
                 if time.monotonic() - last > patience:
                     names = ", ".join(map(str, sorted(missing)))
                     write_stderr(f"hpcq: ranks that do not answer: {names}; ending without them")
-                    self.end_job(exit_code)
+                    self.abort(exit_code)
             else:
-                nap.reset()
-                if found[1].run == _BYE.run:
-                    missing.discard(found[0])
+                backoff.reset()
+                if received[1].run == _GOODBYE.run:
+                    missing.discard(received[0])
 
-    def end_job(self, exit_code: int) -> None:
+    def abort(self, exit_code: int) -> None:
         """End all ranks at once."""
         self._comm.Abort(exit_code)
 
-    def _post(self, batch: TaskResults) -> None:
-        """Send results to rank 0: a header, and the numbers in slabs."""
+    def _send_results(self, batch: TaskResults) -> None:
+        """Send results to rank 0: a header without the numbers, then the numbers in chunks."""
         header = replace(batch, data=np.empty(0, dtype=batch.data.dtype))
-        self._say(0, _HEADER, messages.dumps(header))
+        self._send(0, _HEADER, messages.dumps(header))
         data = np.ascontiguousarray(batch.data).view(np.uint8)
-        for start in range(0, len(data), _SLAB):
-            self._say(0, _DATA, data[start : start + _SLAB])
+        for start in range(0, len(data), _CHUNK_BYTES):
+            self._send(0, _DATA, data[start : start + _CHUNK_BYTES])
 
-    def _push(self) -> bool:
-        """Drop messages that have left; return whether any has."""
+    def _complete_sends(self) -> bool:
+        """Free the buffers of messages that MPI has sent; return whether there were any."""
         if not self._outbox:
             return False
-        kept = []
+        unsent = []
         for request, buffer in self._outbox:
-            gone = True
-            with suppress(*self._mpi_errors()):  # whoever should have it is lost
-                gone = request.Test()
-            if not gone:
-                kept.append((request, buffer))
-        left = len(kept) < len(self._outbox)
-        self._outbox = kept
-        return left
+            is_sent = True
+            with suppress(*self._mpi_errors()):  # the receiver is lost
+                is_sent = request.Test()
+            if not is_sent:
+                unsent.append((request, buffer))
+        any_sent = len(unsent) < len(self._outbox)
+        self._outbox = unsent
+        return any_sent
 
-    def _flush(self) -> None:
-        nap = _Backoff()
+    def _wait_for_sends(self) -> None:
+        backoff = _Backoff()
         while self._outbox:
-            if not self._push():
-                nap()
+            if not self._complete_sends():
+                backoff()
 
-    def _hear(self, source: int, tags: tuple[int, ...]) -> tuple[int, bytes] | None:
-        """Return the next message of some tags, if there is one."""
+    def _receive_message(self, source: int, tags: tuple[int, ...]) -> tuple[int, bytes] | None:
+        """Return tag and content of the next message: of any tag if several are given."""
         from mpi4py import MPI
 
         status = MPI.Status()
@@ -271,25 +289,25 @@ class MpiFarm:
                 return status.Get_tag(), buffer.tobytes()
         return None
 
-    def _receive_batch(self) -> tuple[int, TaskResults] | None:
-        """Take the next results of another rank, if there are any."""
+    def _receive_results(self) -> tuple[int, TaskResults] | None:
+        """Return the next results of another rank, and the rank; None if there are none."""
         from mpi4py import MPI
 
         status = MPI.Status()
-        found: list[tuple[int, TaskResults]] = []
-        with self._losing(None):
+        received: list[tuple[int, TaskResults]] = []
+        with self._noting_losses(None):
             if not self._comm.Iprobe(MPI.ANY_SOURCE, _HEADER, status):
                 return None
             worker = status.Get_source()
             header = np.empty(status.Get_count(MPI.BYTE), dtype=np.uint8)
             self._comm.Recv(header, source=worker, tag=_HEADER)
             batch = messages.loads(header.tobytes())
-            whole = np.empty(int(batch.sizes.sum()), dtype=batch.data.dtype)
-            data = whole.view(np.uint8)
-            for start in range(0, len(data), _SLAB):
-                self._comm.Recv(data[start : start + _SLAB], source=worker, tag=_DATA)
-            found.append((worker, replace(batch, data=whole)))
-        return found[0] if found else None
+            numbers = np.empty(int(batch.sizes.sum()), dtype=batch.data.dtype)
+            data = numbers.view(np.uint8)
+            for start in range(0, len(data), _CHUNK_BYTES):
+                self._comm.Recv(data[start : start + _CHUNK_BYTES], source=worker, tag=_DATA)
+            received.append((worker, replace(batch, data=numbers)))
+        return received[0] if received else None
 
     # ------------------------------------------------------------------ losses
 
@@ -300,8 +318,8 @@ class MpiFarm:
         return (MPI.Exception,)
 
     @contextmanager
-    def _losing(self, worker: int | None) -> Iterator[None]:
-        """Take an error of MPI for the loss of a rank, where that can be outlived."""
+    def _noting_losses(self, worker: int | None) -> Iterator[None]:
+        """Treat an error of MPI as the loss of a rank, if MPI tolerates that; else raise it."""
         try:
             yield
         except self._mpi_errors() as error:
@@ -309,10 +327,10 @@ class MpiFarm:
                 raise
             if worker is not None:
                 self._lost.setdefault(worker, str(error))
-            self._look_for_losses()
+            self._check_for_losses()
 
-    def _look_for_losses(self) -> None:
-        """Ask MPI who has failed, and tell it that we know."""
+    def _check_for_losses(self) -> None:
+        """Ask MPI which ranks have failed, and acknowledge them."""
         if not self._survives:
             return
         failed = self._comm.Get_failed()
@@ -323,58 +341,61 @@ class MpiFarm:
             self._comm.Ack_failed(failed.size)
 
 
-class _Ranks:
-    """The way to all ranks that compute."""
+class _MpiTransport:
+    """Transport to all ranks that compute."""
 
-    def __init__(self, farm: MpiFarm, own: LocalWorker | None, factory: WorkerFactory) -> None:
-        self._farm, self._own, self._opener = farm, own, factory
-        self.workers: Sequence[int] = range(0 if own else 1, farm.size)
-        self._nap = _Backoff()
-        self._looked = 0.0
+    def __init__(self, farm: MpiFarm, local: LocalWorker | None, factory: WorkerFactory) -> None:
+        self._farm, self._local, self._factory = farm, local, factory
+        self.workers: Sequence[int] = range(0 if local else 1, farm.size)
+        self._backoff = _Backoff()
+        self._checked = 0.0
 
-    def open(self, payload: bytes, in_subprocess: bool, work: TaskFunction | None) -> None:
-        """Open work on all ranks; once one is lost, on rank 0 alone, as sharing takes all."""
-        if self._farm.has_losses:
+    def prepare(self, payload: bytes, in_subprocess: bool, function: TaskFunction | None) -> None:
+        """Make the task function on all ranks; once one is lost, on rank 0 only.
+
+        This is because the broadcast of the payload takes all ranks.
+        """
+        if self._farm.has_lost_ranks:
             self.workers = [0]
-            self._own = self._own or LocalWorker(self._opener)
+            self._local = self._local or LocalWorker(self._factory)
         else:
-            self._farm._say_all(_OPEN, bytes([in_subprocess]))
-            self._farm.share(payload)
-        if self._own:
-            self._own.open(payload, in_subprocess=in_subprocess, work=work)
+            self._farm._send_to_all(_PREPARE, bytes([in_subprocess]))
+            self._farm.broadcast(payload)
+        if self._local:
+            self._local.prepare(payload, in_subprocess=in_subprocess, function=function)
 
     def send(self, worker: int, lease: Lease) -> None:
         """Send a lease."""
-        if worker == 0 and self._own and self._own.worker:
-            self._own.worker.put(lease)
+        if worker == 0 and self._local and self._local.worker:
+            self._local.worker.put(lease)
         else:
-            self._farm._say(worker, _LEASE, messages.dumps(lease))
+            self._farm._send(worker, _LEASE, messages.dumps(lease))
 
     def receive(self, wait: float) -> tuple[int, TaskResults] | None:
-        """Return results of any rank; without any, nap a little."""
-        farm, self._nap.longest = self._farm, wait
-        farm._push()
-        found = farm._receive_batch()
-        if found is None and self._own and self._own.worker:
-            batch = self._own.worker.collect()
-            found = None if batch is None else (0, batch)
-        if found is None:
-            self._nap()
+        """Return the next results of any rank; if there are none, sleep up to ``wait`` seconds."""
+        farm, self._backoff.max_seconds = self._farm, wait
+        farm._complete_sends()
+        received = farm._receive_results()
+        if received is None and self._local and self._local.worker:
+            batch = self._local.worker.collect()
+            received = None if batch is None else (0, batch)
+        if received is None:
+            self._backoff()
         else:
-            self._nap.reset()
-        return found
+            self._backoff.reset()
+        return received
 
     def close(self) -> None:
-        """End the own worker."""
-        if self._own:
-            self._own.close()
+        """End the local worker."""
+        if self._local:
+            self._local.close()
 
     def lost(self) -> dict[int, str]:
-        """Return the ranks that are gone."""
+        """Return the ranks that are lost, and why."""
         now = time.monotonic()
-        if now - self._looked > _LOOK_SECONDS:
-            self._looked = now
-            self._farm._look_for_losses()
+        if now - self._checked > _LOSS_CHECK_SECONDS:
+            self._checked = now
+            self._farm._check_for_losses()
         return self._farm._lost
 
     def host(self, worker: int) -> str:
@@ -384,34 +405,34 @@ class _Ranks:
 
 
 class _Backoff:
-    """Sleeps a little longer each time, so that waiting costs next to nothing."""
+    """Sleeps longer at each call in a row, so that waiting takes next to no processor time."""
 
     def __init__(self) -> None:
-        self.longest = _LONGEST_NAP
+        self.max_seconds = _MAX_SLEEP
         self.reset()
 
     def reset(self) -> None:
-        self._seconds = _SHORTEST_NAP
+        self._seconds = _MIN_SLEEP
 
     def __call__(self) -> None:
         time.sleep(self._seconds)
-        self._seconds = min(self._seconds * 1.5, self.longest)
+        self._seconds = min(self._seconds * 1.5, self.max_seconds)
 
 
 def survives_losses() -> bool:
-    """Whether MPI goes on when a rank is lost: Open MPI under ``mpirun --with-ft ulfm``."""
+    """Return whether MPI goes on when a rank is lost: Open MPI's ``mpirun --with-ft ulfm``."""
     return os.environ.get(_FAULT_TOLERANT, "").lower() in ("1", "true", "yes")
 
 
 def _never_finalize() -> None:
-    """See to it that this process ends without MPI_Finalize, which hangs once a rank is lost."""
+    """Have this process end without MPI_Finalize, which hangs once a rank is lost."""
     if not _losses:
         _losses.append(True)
         atexit.register(lambda: leave(int(hasattr(sys, "last_value"))))
 
 
 def leave(exit_code: int) -> None:
-    """End this process here and now if a rank was lost; otherwise do nothing."""
+    """End this process at once if a rank was lost; otherwise do nothing."""
     if _losses:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
@@ -420,6 +441,6 @@ def leave(exit_code: int) -> None:
 
 
 def _wait(request: Any) -> None:
-    nap = _Backoff()
+    backoff = _Backoff()
     while not request.Test():
-        nap()
+        backoff()

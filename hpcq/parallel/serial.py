@@ -1,4 +1,4 @@
-"""What every farm offers, and a farm of one, without MPI."""
+"""The interface of every farm, and the farm of one process, which needs no MPI."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from hpcq.core.system import usable_cores, usable_memory
-from hpcq.parallel.coordinator import Monitor, NullMonitor, Partner, Transport, conduct
+from hpcq.parallel.coordinator import Monitor, NullMonitor, TaskSharing, Transport, run_tasks
 from hpcq.parallel.ledger import Ledger
 from hpcq.parallel.local_worker import LocalWorker
 from hpcq.parallel.tasks import (
@@ -20,71 +20,74 @@ from hpcq.parallel.tasks import (
     Tasks,
     WorkerFactory,
 )
-from hpcq.parallel.worker import here
+from hpcq.parallel.worker import hostname
 
 
 class Coordinator:
-    """Rank 0's hold on the workers: it opens work for them, and runs tasks.
+    """Has the workers compute tasks, on rank 0.
 
     Attributes:
-        ledger: Account of all runs.
-        closing: What the other ranks are told at the end.
-        exit_code: What the job ends with.
-        partners: Returns by whom the tasks of a stage are shared with other jobs; None for nobody.
+        ledger: Busy seconds and timeline of all runs.
+        closing_message: What :meth:`Farm.run_worker` returns on the other ranks.
+        exit_code: Exit code of the job, if it has to be aborted at the end.
+        share_stage: Given a stage's name, tasks and results, returns how the stage is shared with
+            other jobs; None if no job shares it.
     """
 
     def __init__(self, transport: Transport) -> None:
         self.ledger = Ledger()
-        self.closing = b""
+        self.closing_message = b""
         self.exit_code = 0
-        self.partners: Callable[[str, Tasks, FinishedTasks], Partner] | None = None
+        self.share_stage: Callable[[str, Tasks, FinishedTasks], TaskSharing] | None = None
         self._transport = transport
         self._runs = 0
-        self._since = time.monotonic()
+        self._opened = time.monotonic()
 
-    def open(self, payload: bytes, *, in_subprocess: bool, own: TaskFunction | None = None) -> None:
-        """Open work on every rank.
+    def prepare(
+        self, payload: bytes, *, in_subprocess: bool, function: TaskFunction | None = None
+    ) -> None:
+        """Have every rank make the function that computes the tasks of the runs that follow.
 
         Args:
-            payload: What the ranks' openers make the work of.
-            in_subprocess: Whether ranks compute in processes of their own, which pays where tasks
-                are long.
-            own: The work, for this rank's thread; otherwise its opener makes it too.
+            payload: Argument of the ranks' worker factories.
+            in_subprocess: Whether ranks compute in subprocesses, which pays where tasks are long.
+            function: The function for this rank's worker, if that is a thread; otherwise its
+                factory makes it too.
         """
-        self._transport.open(payload, in_subprocess, own)
+        self._transport.prepare(payload, in_subprocess, function)
 
     @property
-    def whole(self) -> bool:
-        """Whether no rank is lost, so that work can be opened on all."""
+    def has_all_ranks(self) -> bool:
+        """Whether no rank is lost, so that :meth:`prepare` reaches all."""
         return not self._transport.lost()
 
     def run(
         self,
         tasks: Tasks,
         finished: FinishedTasks | None = None,
-        watch: Monitor | None = None,
+        monitor: Monitor | None = None,
         stage: str = "",
     ) -> Outcome:
-        """Have tasks computed; see :func:`hpcq.parallel.coordinator.conduct`.
+        """Compute tasks; see :func:`hpcq.parallel.coordinator.run_tasks`.
 
         Args:
             tasks: The tasks.
-            finished: Results of those that are finished already.
-            watch: Looks on.
-            stage: What other jobs that share the tasks know them by.
+            finished: Results of tasks that are finished already.
+            monitor: Called with the progress; may stop the run.
+            stage: Name of these tasks, the same in all jobs that share them.
         """
         if finished is None:
             finished = FinishedTasks(len(tasks.costs), tasks.dtype)
         self._runs += 1
-        return conduct(
+        return run_tasks(
             self._runs,
             tasks,
             finished,
             self._transport,
             self.ledger,
-            self._since,
-            watch or NullMonitor(),
-            None if self.partners is None else self.partners(stage, tasks, finished),
+            self._opened,
+            monitor or NullMonitor(),
+            None if self.share_stage is None else self.share_stage(stage, tasks, finished),
         )
 
 
@@ -92,7 +95,7 @@ class Farm(Protocol):
     """Ranks that compute tasks for rank 0.
 
     Attributes:
-        rank: This process's place, 0 for the one that schedules.
+        rank: Rank of this process; rank 0 schedules.
         size: Number of ranks.
     """
 
@@ -103,110 +106,121 @@ class Farm(Protocol):
     def computes(self) -> bool:
         """Whether this rank computes, and does not only schedule."""
 
-    def share(self, payload: bytes) -> bytes:
-        """Give rank 0's payload to every rank, once."""
+    def broadcast(self, payload: bytes) -> bytes:
+        """Return rank 0's payload on every rank; collective."""
 
-    def smallest(self, value: int) -> int:
-        """Return the smallest of the ranks' values, on every rank."""
+    def allreduce_min(self, value: int) -> int:
+        """Return the minimum of the ranks' values on every rank; collective."""
 
-    def names(self, name: str) -> list[str]:
-        """Return every rank's name, in order, on rank 0 and an empty list elsewhere."""
+    def gather_names(self, name: str) -> list[str]:
+        """Return the ranks' names in order on rank 0, an empty list elsewhere; collective.
 
-    def gather(self, text: str) -> list[str]:
-        """Return every rank's text, in order, on rank 0 and an empty list elsewhere."""
-
-    def local_share(self) -> tuple[int, int]:
-        """Return the cores and the bytes of memory that fall to this rank on its node."""
-
-    def local_place(self) -> tuple[int, int]:
-        """Return this rank's place among those of its node, and their number."""
-
-    def coordinator(self, factory: WorkerFactory) -> AbstractContextManager[Coordinator]:
-        """Lead the other ranks, on rank 0, as long as the context lasts.
-
-        Args:
-            factory: Makes rank 0's own work.
-
-        At the end the others' :meth:`follow` returns the lead's ``closing``.
+        The first word of each name is the rank's host.
         """
 
-    def follow(self, factory: WorkerFactory) -> bytes:
-        """Compute what rank 0 leases, on another rank; return what it says at the end."""
+    def gather(self, text: str) -> list[str]:
+        """Return the ranks' texts in order on rank 0, an empty list elsewhere; collective."""
+
+    def local_resources(self) -> tuple[int, int]:
+        """Return this rank's share of its node's cores and bytes of memory; collective."""
+
+    def local_rank_and_size(self) -> tuple[int, int]:
+        """Return this rank's index among the computing ranks of its node, and their number.
+
+        Collective.
+        """
+
+    def coordinator(self, factory: WorkerFactory) -> AbstractContextManager[Coordinator]:
+        """Return the coordinator of all ranks for the duration of a context; on rank 0 only.
+
+        When the context ends, :meth:`run_worker` returns the coordinator's ``closing_message`` on
+        the other ranks.
+
+        Args:
+            factory: Makes the task function of rank 0's local worker.
+        """
+
+    def run_worker(self, factory: WorkerFactory) -> bytes:
+        """Compute the leases that rank 0 sends until it ends; on the other ranks only.
+
+        Returns:
+            Rank 0's closing message.
+        """
 
 
 class SerialFarm:
-    """One process that does all the work itself."""
+    """A farm of one process, which computes everything itself."""
 
     rank = 0
     size = 1
     computes = True
 
-    def share(self, payload: bytes) -> bytes:
+    def broadcast(self, payload: bytes) -> bytes:
         """Return the payload."""
         return payload
 
-    def smallest(self, value: int) -> int:
+    def allreduce_min(self, value: int) -> int:
         """Return the value."""
         return value
 
-    def names(self, name: str) -> list[str]:
-        """Return the one name."""
+    def gather_names(self, name: str) -> list[str]:
+        """Return a list of the one name."""
         return [name]
 
     def gather(self, text: str) -> list[str]:
-        """Return the one text."""
+        """Return a list of the one text."""
         return [text]
 
-    def local_share(self) -> tuple[int, int]:
+    def local_resources(self) -> tuple[int, int]:
         """Return all usable cores and memory."""
         return len(usable_cores()), usable_memory()
 
-    def local_place(self) -> tuple[int, int]:
-        """Return the only place."""
+    def local_rank_and_size(self) -> tuple[int, int]:
+        """Return index 0 of 1."""
         return 0, 1
 
     @contextmanager
     def coordinator(self, factory: WorkerFactory) -> Iterator[Coordinator]:
-        """Lead nobody but oneself."""
-        own = LocalWorker(factory)
+        """Return the coordinator of this process's worker."""
+        worker = LocalWorker(factory)
         try:
-            yield Coordinator(_Alone(own))
+            yield Coordinator(_LocalTransport(worker))
         finally:
-            own.close()
+            worker.close()
 
-    def follow(self, factory: WorkerFactory) -> bytes:
-        """Follow nobody: there is no other rank."""
-        raise AssertionError(f"rank 0 leads, and does not follow {factory}")
+    def run_worker(self, factory: WorkerFactory) -> bytes:
+        """Raise AssertionError: there is no other rank."""
+        raise AssertionError(f"rank 0 coordinates, and does not run the worker of {factory}")
 
 
-class _Alone:
-    """The way to oneself."""
+class _LocalTransport:
+    """Transport to the worker of this process."""
 
-    def __init__(self, own: LocalWorker) -> None:
+    def __init__(self, worker: LocalWorker) -> None:
         self.workers: Sequence[int] = (0,)
-        self._own = own
+        self._local = worker
 
-    def open(self, payload: bytes, in_subprocess: bool, work: TaskFunction | None) -> None:
-        """Open work on the own worker."""
-        self._own.open(payload, in_subprocess=in_subprocess, work=work)
+    def prepare(self, payload: bytes, in_subprocess: bool, function: TaskFunction | None) -> None:
+        """Make the worker's task function."""
+        self._local.prepare(payload, in_subprocess=in_subprocess, function=function)
 
     def send(self, worker: int, lease: Lease) -> None:
-        """Put a lease on the own worker."""
+        """Give the worker a lease."""
         assert worker == 0, "there is no other"
-        assert self._own.worker is not None, "work is opened first"
-        self._own.worker.put(lease)
+        assert self._local.worker is not None, "prepare() comes first"
+        self._local.worker.put(lease)
 
     def receive(self, wait: float) -> tuple[int, TaskResults] | None:
-        """Return the own worker's results."""
-        assert self._own.worker is not None, "work is opened first"
-        batch = self._own.worker.collect(wait)
+        """Return the worker's next batch of results."""
+        assert self._local.worker is not None, "prepare() comes first"
+        batch = self._local.worker.collect(wait)
         return None if batch is None else (0, batch)
 
     def lost(self) -> dict[int, str]:
-        """Return nobody."""
+        """Return no workers: this process cannot be lost."""
         return {}
 
     def host(self, worker: int) -> str:
-        """Return this host."""
+        """Return the name of this host."""
         assert worker == 0, "there is no other"
-        return here()
+        return hostname()

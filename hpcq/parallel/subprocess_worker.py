@@ -1,8 +1,9 @@
-"""A worker in a process of its own, which never hears of MPI.
+"""A worker in a subprocess that knows nothing of MPI.
 
-It is started as a fresh Python, told by a socket what to do, and answers by the same. It ends when
-its rank does, however that ends; stop signals are the rank's business. If it dies, of memory say,
-the task that it was at has failed, and another process takes the others.
+The subprocess is a fresh Python interpreter, which receives its work and returns results through a
+socket. It ends when its rank does, however the rank ends, and ignores stop signals, which are for
+the rank to handle. If it dies, of memory for example, its current task has failed, and a new
+subprocess computes the remaining ones.
 """
 
 from __future__ import annotations
@@ -24,84 +25,94 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
-from hpcq.parallel.worker import compute, said
+from hpcq.parallel.worker import compute, format_error
 
 _LAUNCHERS = ("PMI", "OMPI_", "PMIX", "MPI_LOCAL", "HYDI", "PALS_", "FLUX_")
+"""Prefixes of the launchers' variables, without which the subprocess is not taken for a rank."""
+
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from hpcq.parallel.subprocess_worker import main; main(*map(int, sys.argv[2:]))"
 )
-_DEATHS = 3
-_PDEATHSIG = 1
-_OUTDATED = -1
-_NOTE = struct.Struct("qq")
+_MAX_IDLE_DEATHS = 3
+"""Deaths in a row outside of any task after which the rank fails: a new start would not help."""
+
+_PR_SET_PDEATHSIG = 1
+"""Option of prctl(2), from <linux/prctl.h>: send a signal when the parent dies."""
+
+_NO_RUN = -1
+"""In place of a run's number: no lease is up to date."""
+
+_MARK = struct.Struct("qq")
 
 
 class ProcessWorker:
-    """Computes in another process; see :class:`hpcq.parallel.worker.Worker`."""
+    """Computes in a subprocess; see :class:`hpcq.parallel.worker.Worker`."""
 
     def __init__(self) -> None:
         self._child: _Child | None = None
-        self._opened: tuple[WorkerFactory, bytes] | None = None
+        self._preparation: tuple[WorkerFactory, bytes] | None = None
         self._leases: list[Lease] = []
         self._deaths = 0
 
-    def open(self, factory: WorkerFactory, payload: bytes) -> None:
-        """Start the process, or tell it to do other work."""
-        self._opened = factory, payload
+    def prepare(self, factory: WorkerFactory, payload: bytes) -> None:
+        """Make the task function in the subprocess, which is started if there is none."""
+        self._preparation = factory, payload
         self._leases.clear()
         if self._child is None:
             self._start()
         else:
-            self._child.send(self._opened)
+            self._child.send(self._preparation)
 
     def put(self, lease: Lease) -> None:
-        """Take a lease; a process that is busy with an earlier run drops that."""
-        self._leases = [own for own in self._leases if own.run == lease.run]
+        """Add a lease; a subprocess that still computes an earlier run abandons it."""
+        self._leases = [pending for pending in self._leases if pending.run == lease.run]
         self._leases.append(lease)
-        assert self._child is not None, "it is opened first"
+        assert self._child is not None, "prepare() comes first"
         self._child.send(lease)
 
     def collect(self, wait: float = 0.0) -> TaskResults | None:
-        """Return a batch of results if one is ready; or the failure that a death is."""
+        """Return the next batch of results; after a death, the failure of the current task."""
         if self._child is None:
             return None
         answer = self._child.receive(wait)
         if answer is None:
             return None
         if isinstance(answer, TaskResults):
-            self._note(answer)
+            self._remove_finished(answer)
             return answer
-        return self._buried(str(answer))
+        return self._handle_death(str(answer))
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the subprocess."""
         self._end_child()
         self._leases.clear()
 
-    def _note(self, batch: TaskResults) -> None:
-        """Take finished tasks off the leases."""
+    def _remove_finished(self, batch: TaskResults) -> None:
+        """Remove finished tasks from the leases."""
         self._deaths = 0
-        gone = set(batch.tasks.tolist())
-        for place, lease in enumerate(self._leases):
+        finished = set(batch.tasks.tolist())
+        for index, lease in enumerate(self._leases):
             if lease.run == batch.run:
-                self._leases[place] = lease.without(gone)
+                self._leases[index] = lease.without(finished)
         self._leases = [lease for lease in self._leases if len(lease.tasks)]
 
-    def _buried(self, reason: str) -> TaskResults | None:
-        """Start afresh after a death; the task at hand has failed.
+    def _handle_death(self, reason: str) -> TaskResults | None:
+        """Start a new subprocess; return the failure of the task that the old one computed.
 
-        What it had computed and not yet sent is computed again.
+        Results that it had not sent yet are computed again.
         """
-        assert self._child is not None, "it was one that died"
-        run, task = self._child.at
+        assert self._child is not None, "only a child that was started can die"
+        run, task = self._child.current_task
         self._end_child()
         self._deaths += 1
-        failed = [own for own in self._leases if own.run == run and task in own.tasks]
-        if not failed and self._deaths >= _DEATHS:
+        failed = [lease for lease in self._leases if lease.run == run and task in lease.tasks]
+        if not failed and self._deaths >= _MAX_IDLE_DEATHS:
             raise RuntimeError(f"the worker process {reason}, {self._deaths} times")
-        self._leases = [own.without({task}) if own in failed else own for own in self._leases]
-        self._leases = [own for own in self._leases if len(own.tasks)]
+        self._leases = [
+            lease.without({task}) if lease in failed else lease for lease in self._leases
+        ]
+        self._leases = [lease for lease in self._leases if len(lease.tasks)]
         self._start()
         for lease in self._leases:
             self._child.send(lease)
@@ -113,77 +124,79 @@ class ProcessWorker:
         self._child = None
 
     def _start(self) -> None:
-        assert self._opened is not None, "it is opened first"
+        assert self._preparation is not None, "prepare() comes first"
         self._child = _Child()
-        self._child.send(self._opened)
+        self._child.send(self._preparation)
 
 
-class _Desk:
-    """A bit of memory shared with the process: the run and the task that it is at.
+class _TaskMarker:
+    """Shared memory in which the subprocess marks its current run and task.
+
+    The parent can read it after the subprocess was killed, which no message would survive.
 
     Args:
-        descriptor: Of the memory; None for new one.
+        descriptor: File descriptor of the memory; None to allocate it.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
-        self.descriptor = os.memfd_create("hpcq-desk") if descriptor is None else descriptor
+        self.descriptor = os.memfd_create("hpcq-task") if descriptor is None else descriptor
         if descriptor is None:
-            os.ftruncate(self.descriptor, _NOTE.size)
-        self._memory = mmap.mmap(self.descriptor, _NOTE.size)
+            os.ftruncate(self.descriptor, _MARK.size)
+        self._memory = mmap.mmap(self.descriptor, _MARK.size)
         if descriptor is None:
-            self.note(-1, -1)
+            self.write(-1, -1)
 
-    def note(self, run: int, task: int) -> None:
-        """Write a note."""
-        _NOTE.pack_into(self._memory, 0, run, task)
+    def write(self, run: int, task: int) -> None:
+        """Mark the current run and task."""
+        _MARK.pack_into(self._memory, 0, run, task)
 
     def read(self) -> tuple[int, int]:
-        """Return the last note."""
-        run, task = _NOTE.unpack_from(self._memory, 0)
+        """Return the run and task that were marked last."""
+        run, task = _MARK.unpack_from(self._memory, 0)
         return run, task
 
 
 class _Child:
-    """The process, with a thread to write to it and one to listen."""
+    """The subprocess as its parent sees it, with one thread to write to it and one to read."""
 
     def __init__(self) -> None:
-        self._desk = _Desk()
+        self._marker = _TaskMarker()
         ours, theirs = socket.socketpair()
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_LAUNCHERS)}
-        means = [theirs.fileno(), self._desk.descriptor]
-        command = [sys.executable, "-c", _START, json.dumps(sys.path), *map(str, means)]
+        descriptors = [theirs.fileno(), self._marker.descriptor]
+        command = [sys.executable, "-c", _START, json.dumps(sys.path), *map(str, descriptors)]
         with theirs:
             self._process = subprocess.Popen(
                 [*command, str(os.getpid())],
-                pass_fds=means,
+                pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 env=environment,
             )
-        os.close(self._desk.descriptor)
+        os.close(self._marker.descriptor)
         self._connection = Connection(ours.detach())
         self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for loop in (self._write, self._listen):
+        for loop in (self._write, self._read):
             threading.Thread(target=loop, name="hpcq-pipe", daemon=True).start()
 
     @property
-    def at(self) -> tuple[int, int]:
-        """The run and the task that it is, or was, at."""
-        return self._desk.read()
+    def current_task(self) -> tuple[int, int]:
+        """The run and the task that it computes, or computed when it died."""
+        return self._marker.read()
 
     def send(self, message: Any) -> None:
-        """Send a message; never waits."""
+        """Send a message; never blocks."""
         self._outgoing.put(message)
 
     def receive(self, wait: float) -> Any:
-        """Return a message, or how the process ended; None if there is nothing yet."""
+        """Return the next message, or how the subprocess ended; None if there is neither."""
         try:
             return self._incoming.get(timeout=wait) if wait > 0 else self._incoming.get_nowait()
         except queue.Empty:
             return None
 
     def end(self) -> None:
-        """End the process at once."""
+        """Kill the subprocess."""
         self._outgoing.put(None)
         self._process.kill()
         self._process.wait()
@@ -193,7 +206,7 @@ class _Child:
             while (message := self._outgoing.get()) is not None:
                 self._connection.send(message)
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         try:
             while True:
                 self._incoming.put(self._connection.recv())
@@ -210,10 +223,16 @@ class _Child:
 
 
 def main(descriptor: int, memory: int, parent: int) -> None:
-    """Be the process: compute what the parent sends until it says no more."""
+    """Run the subprocess: compute leases until the parent closes the connection or kills it.
+
+    Args:
+        descriptor: File descriptor of the socket to the parent.
+        memory: File descriptor of the memory in which to mark the current task.
+        parent: Process id of the parent.
+    """
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # the parent died before prctl
         return
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
@@ -222,45 +241,45 @@ def main(descriptor: int, memory: int, parent: int) -> None:
     threadpool_limits(1, user_api="blas")  # its threads would wait for each other
     connection = Connection(descriptor)
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    newest = [_OUTDATED]
+    newest_run = [_NO_RUN]
 
-    def listen() -> None:
+    def read() -> None:
         try:
             while True:
                 message = connection.recv()
-                newest[0] = message.run if isinstance(message, Lease) else _OUTDATED
+                newest_run[0] = message.run if isinstance(message, Lease) else _NO_RUN
                 messages.put(message)
         except (EOFError, OSError):
             os._exit(0)
-        except BaseException:  # a message that cannot be read: nothing will ever come of this
+        except BaseException:  # a message that cannot be unpickled: no lease could be computed
             traceback.print_exc()
             os._exit(1)
 
-    def wanted(run: int, task: int) -> bool:
-        desk.note(run, task)
-        return run == newest[0]
+    def begin_task(run: int, task: int) -> bool:
+        marker.write(run, task)
+        return run == newest_run[0]
 
-    desk = _Desk(memory)
-    threading.Thread(target=listen, name="hpcq-pipe", daemon=True).start()
-    work: TaskFunction | None = None
+    marker = _TaskMarker(memory)
+    threading.Thread(target=read, name="hpcq-pipe", daemon=True).start()
+    function: TaskFunction | None = None
     while True:
         message = messages.get()
         if not isinstance(message, Lease):
             factory, payload = message
-            work = _opened(factory, payload)
+            function = _make_function(factory, payload)
             continue
-        assert work is not None, "it is opened first"
-        compute(message, work, connection.send, wanted)
+        assert function is not None, "prepare() comes first"
+        compute(message, function, connection.send, begin_task)
 
 
-def _opened(factory: WorkerFactory, payload: bytes) -> Any:
-    """Make the work; an error becomes that of every task."""
+def _make_function(factory: WorkerFactory, payload: bytes) -> Any:
+    """Make the task function; if that fails, return one that raises the error for every task."""
     try:
         return factory(payload)
     except Exception as error:
-        text = said(error)
+        text = format_error(error)
 
-        def fail(_task: int, _ticket: bytes) -> Any:
+        def fail(_task: int, _payload: bytes) -> Any:
             raise RuntimeError(text)
 
         return fail

@@ -1,4 +1,4 @@
-"""Tasks that wait for a worker: the largest first, and kin for the same worker."""
+"""Tasks that wait for a worker: the largest first, and tasks of equal affinity for one worker."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from hpcq.parallel.tasks import Numbers, Seconds
 
 @dataclass(frozen=True)
 class LeaseLimits:
-    """What a worker may take; all are costs.
+    """Limits of the next lease of a worker, all but one as costs.
 
     Attributes:
-        several: The most that several tasks may cost.
-        tasks: The most tasks.
-        one: The most that a single task may.
-        spare: The most that the first may before the worker should rather come back later.
-        fair: The most that may be kept for it, with what it takes.
+        max_cost: Maximum cost of several tasks together.
+        max_tasks: Maximum number of tasks.
+        max_single_cost: Maximum cost of a single task.
+        max_first_cost: Maximum cost of the first task; beyond it, the worker is given none yet.
+        fair_cost: Maximum cost of the lease and the tasks that are reserved with it.
     """
 
-    several: float
-    tasks: int
-    one: float = float("inf")
-    spare: float = float("inf")
-    fair: float = 0.0
+    max_cost: float
+    max_tasks: int
+    max_single_cost: float = float("inf")
+    max_first_cost: float = float("inf")
+    fair_cost: float = 0.0
 
 
 class TaskQueue:
     """Hands out tasks, each once.
 
-    Whoever takes some of a row of kin is kept the rest of that row, as far as its fair share goes,
-    and computes it next. When nothing else waits, others take half of what is kept, so that it
-    holds up nobody.
+    If a worker takes some tasks of a group of equal affinity, the rest of the group is reserved for
+    it, up to its fair share, and is what it takes next. When no other tasks wait, workers take half
+    of another's reservation, so that reserved tasks delay nobody.
 
     Args:
-        costs: Cost of each task; tasks are numbered by place.
-        done: Which tasks are not to be handed out.
+        costs: Cost of each task, shape (tasks,).
+        done: Tasks that are not to be handed out, shape (tasks,).
         affinity: A number for each task, the same for tasks that are quicker one after the other;
-            such tasks follow one another and cost the same. None if there are none.
+            such tasks are consecutive and cost the same. None if there are none.
 
     Example:
-        >>> rows = np.array([0, 0, 0, 0, 1])
-        >>> queue = TaskQueue(np.ones(5), np.zeros(5, dtype=bool), affinity=rows)
-        >>> limits = LeaseLimits(1.0, 9, fair=4.0)
+        >>> groups = np.array([0, 0, 0, 0, 1])
+        >>> queue = TaskQueue(np.ones(5), np.zeros(5, dtype=bool), affinity=groups)
+        >>> limits = LeaseLimits(1.0, 9, fair_cost=4.0)
         >>> [queue.take(worker, limits).tolist() for worker in (7, 8, 7, 8)]
         [[0], [4], [1], [3]]
     """
@@ -54,75 +54,80 @@ class TaskQueue:
     def __init__(
         self, costs: Seconds, done: NDArray[np.bool_], affinity: Numbers | None = None
     ) -> None:
-        left = np.flatnonzero(~done)
+        waiting = np.flatnonzero(~done)
         self._costs = costs
-        self._order = left[np.argsort(-costs[left], kind="stable")]
+        # Everything below is a range of indices into this order, largest tasks first. The tasks
+        # from _next to _end wait for anybody; small ones are taken from the end if they must fit.
+        self._order = waiting[np.argsort(-costs[waiting], kind="stable")]
         self._sums = np.concatenate([[0.0], np.cumsum(costs[self._order])])
         self._next, self._end = 0, len(self._order)
-        self._ends: Numbers | None = None
+        self._group_ends: Numbers | None = None
         if affinity is not None:
-            row = affinity[self._order]
-            self._ends = np.append(np.flatnonzero(row[1:] != row[:-1]) + 1, self._end)
-        self._kept: dict[int, tuple[int, int]] = {}
-        self._kept_cost = 0.0
-        self._largest: list[tuple[float, int]] = []
+            group = affinity[self._order]
+            self._group_ends = np.append(np.flatnonzero(group[1:] != group[:-1]) + 1, self._end)
+        self._reserved: dict[int, tuple[int, int]] = {}
+        self._reserved_cost = 0.0
+        self._largest: list[tuple[float, int]] = []  # heap of (-cost, worker); some are out of date
 
     def __bool__(self) -> bool:
         """Return whether any task waits."""
-        return self._next < self._end or bool(self._kept)
+        return self._next < self._end or bool(self._reserved)
 
     @property
     def cost(self) -> float:
-        """Cost of all that wait."""
-        return self._cost(self._next, self._end) + self._kept_cost
+        """Cost of all tasks that wait."""
+        return self._cost(self._next, self._end) + self._reserved_cost
 
-    def take(self, worker: int, room: LeaseLimits) -> Numbers:
-        """Return the next tasks for a worker: the largest, or where none fits, the smallest."""
-        if self._kept:
-            if self._next >= self._end and worker not in self._kept:
-                self._share(worker, room)
-            kept = self._kept.get(worker)
-            if kept is not None and self._first(kept[0]) <= min(room.one, room.spare):
-                start, stop = kept
-                mid = self._reach(start, stop, room)
-                self._keep(worker, mid, stop)
-                own = self._order[start:mid]
-                several, tasks = room.several - self._cost(start, mid), room.tasks - len(own)
-                more = mid == stop and self._next < self._end and tasks > 0
-                if not more or self._first(self._next) > several:
-                    return own
-                rest = replace(room, several=several, tasks=tasks)
-                return np.concatenate([own, self._take_largest(worker, rest)])
-        if self._next >= self._end or self._first(self._next) > room.spare:
+    def take(self, worker: int, limits: LeaseLimits) -> Numbers:
+        """Return the next tasks for a worker: the largest, or if none fits, the smallest."""
+        if self._reserved:
+            if self._next >= self._end and worker not in self._reserved:
+                self._share_largest(worker, limits)
+            reserved = self._reserved.get(worker)
+            max_cost = min(limits.max_single_cost, limits.max_first_cost)
+            if reserved is not None and self._cost_at(reserved[0]) <= max_cost:
+                start, stop = reserved
+                mid = self._lease_end(start, stop, limits)
+                self._reserve(worker, mid, stop)
+                tasks = self._order[start:mid]
+                cost_left = limits.max_cost - self._cost(start, mid)
+                tasks_left = limits.max_tasks - len(tasks)
+                has_room = mid == stop and self._next < self._end and tasks_left > 0
+                if not has_room or self._cost_at(self._next) > cost_left:
+                    return tasks
+                rest = replace(limits, max_cost=cost_left, max_tasks=tasks_left)
+                return np.concatenate([tasks, self._take_largest(worker, rest)])
+        if self._next >= self._end or self._cost_at(self._next) > limits.max_first_cost:
             return self._order[:0]
-        if self._first(self._next) <= room.one:
-            return self._take_largest(worker, room)
-        return self._take_smallest(room)
+        if self._cost_at(self._next) <= limits.max_single_cost:
+            return self._take_largest(worker, limits)
+        return self._take_smallest(limits)
 
-    def _take_largest(self, worker: int, room: LeaseLimits) -> Numbers:
-        start, stop = self._next, self._reach(self._next, self._end, room)
+    def _take_largest(self, worker: int, limits: LeaseLimits) -> Numbers:
+        start, stop = self._next, self._lease_end(self._next, self._end, limits)
         self._next = stop
-        if self._ends is not None and worker not in self._kept:
-            end = int(self._ends[np.searchsorted(self._ends, stop)])
-            fair = int(np.searchsorted(self._sums, self._sums[start] + room.fair, "right")) - 1
-            self._next = max(stop, min(end, fair, self._end))
-            self._keep(worker, stop, self._next)
+        if self._group_ends is not None and worker not in self._reserved:
+            group_end = int(self._group_ends[np.searchsorted(self._group_ends, stop)])
+            fair_sum = self._sums[start] + limits.fair_cost
+            fair_end = int(np.searchsorted(self._sums, fair_sum, "right")) - 1
+            self._next = max(stop, min(group_end, fair_end, self._end))
+            self._reserve(worker, stop, self._next)
         return self._order[start:stop]
 
-    def _take_smallest(self, room: LeaseLimits) -> Numbers:
+    def _take_smallest(self, limits: LeaseLimits) -> Numbers:
         stop = self._end
-        if self._first(stop - 1) > room.one:
+        if self._cost_at(stop - 1) > limits.max_single_cost:
             return self._order[:0]
-        start = int(np.searchsorted(self._sums, self._sums[stop] - room.several))
-        self._end = max(min(start, stop - 1), self._next, stop - room.tasks)
+        start = int(np.searchsorted(self._sums, self._sums[stop] - limits.max_cost))
+        self._end = max(min(start, stop - 1), self._next, stop - limits.max_tasks)
         return self._order[self._end : stop]
 
-    def _share(self, worker: int, room: LeaseLimits) -> None:
-        """Keep half of what is kept for somebody else, of whom it is most, for this worker."""
+    def _share_largest(self, worker: int, limits: LeaseLimits) -> None:
+        """Reserve half of the costliest reservation for this worker."""
         while self._largest:
             cost, other = self._largest[0]
-            start, stop = self._kept.get(other, (0, 0))
-            if -cost != self._cost(start, stop):
+            start, stop = self._reserved.get(other, (0, 0))
+            if -cost != self._cost(start, stop):  # out of date
                 if start < stop:
                     heapreplace(self._largest, (-self._cost(start, stop), other))
                 else:
@@ -130,27 +135,28 @@ class TaskQueue:
                 continue
             half = self._sums[start] - cost / 2
             mid = min(int(np.searchsorted(self._sums, half)), stop - 1)
-            if self._first(mid) <= min(room.one, room.spare):
-                self._keep(other, start, mid)
-                self._keep(worker, mid, stop)
+            if self._cost_at(mid) <= min(limits.max_single_cost, limits.max_first_cost):
+                self._reserve(other, start, mid)
+                self._reserve(worker, mid, stop)
             return
 
-    def _keep(self, worker: int, start: int, stop: int) -> None:
-        """Keep tasks for a worker, and nothing else."""
-        self._kept_cost -= self._cost(*self._kept.pop(worker, (0, 0)))
+    def _reserve(self, worker: int, start: int, stop: int) -> None:
+        """Reserve these tasks for a worker, in place of those that were."""
+        self._reserved_cost -= self._cost(*self._reserved.pop(worker, (0, 0)))
         if start < stop:
             cost = self._cost(start, stop)
-            self._kept[worker] = start, stop
-            self._kept_cost += cost
+            self._reserved[worker] = start, stop
+            self._reserved_cost += cost
             heappush(self._largest, (-cost, worker))
 
-    def _reach(self, start: int, stop: int, room: LeaseLimits) -> int:
-        """Return where a lease ends that begins somewhere: behind the first task at least."""
-        reach = int(np.searchsorted(self._sums, self._sums[start] + room.several, "right")) - 1
-        return min(max(reach, start + 1), start + room.tasks, stop)
+    def _lease_end(self, start: int, stop: int, limits: LeaseLimits) -> int:
+        """Return where a lease ends that begins at ``start``: behind the first task at least."""
+        max_sum = self._sums[start] + limits.max_cost
+        end = int(np.searchsorted(self._sums, max_sum, "right")) - 1
+        return min(max(end, start + 1), start + limits.max_tasks, stop)
 
-    def _first(self, place: int) -> float:
-        return float(self._costs[self._order[place]])
+    def _cost_at(self, index: int) -> float:
+        return float(self._costs[self._order[index]])
 
     def _cost(self, start: int, stop: int) -> float:
         return float(self._sums[stop] - self._sums[start])

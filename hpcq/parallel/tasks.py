@@ -1,4 +1,4 @@
-"""What a farm is given and what comes back: tasks are integers, results flat arrays."""
+"""Tasks, leases and results of a farm: tasks are integers, results are flat arrays."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ Numbers = NDArray[np.int64]
 Seconds = NDArray[np.float64]
 
 TaskFunction = Callable[[int, bytes], Array]
-"""Computes one task, whose ticket says what the integer alone does not."""
+"""Returns the result of a task, given its number and its payload."""
 
 WorkerFactory = Callable[[bytes], TaskFunction]
-"""Makes the work of what rank 0 shares. Where it is done in a process of its own, it is pickled."""
+"""Makes the task function from rank 0's payload; must be picklable, for workers in subprocesses."""
 
 MAX_TASKS = 5_000_000
-"""Tasks that rank 0 can keep account of."""
+"""Maximum number of tasks of a run; rank 0 takes 89 bytes for each (benchmarks/farm.py memory)."""
 
 FLUSH_SECONDS = 0.2
-"""How often a worker sends results, where workers are few."""
+"""How often a worker sends results, if workers are few; longer: fewer messages, later results."""
 
 _SMALL_BYTES = 1 << 14
-_JOINED = 256
-"""How many small batches in a row are joined: an array of its own for each number takes more."""
+"""Size below which a batch is merged with its neighbours; larger: more copying, fewer objects."""
+
+_MERGE_COUNT = 256
+"""Number of small batches in a row that are merged into one: an array object takes some 100 bytes,
+more than the few numbers in it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tasks:
-    """Tasks to be done.
+    """Tasks to compute.
 
     Attributes:
-        costs: Predicted seconds of each task, in any unit: what matters is which is longer.
-        dtype: Type of the numbers that a task gives.
-        payload: Returns what goes with a task to whoever computes it; None for nothing.
-        affinity: A number for each task, the same for neighbours that are quicker one after the
-            other on one worker, and cost the same. None if there are none.
-        owner: Returns for many tasks what each belongs to, such as a subcircuit; for the account.
-        describe: Returns in words what a task is, for messages.
+        costs: Predicted seconds of each task; measurements correct a common factor.
+        dtype: Type of the numbers that a task returns.
+        payload: Returns the bytes that are sent to the worker along with a task; None for none.
+        affinity: A number for each task, the same for consecutive tasks that are quicker one after
+            the other on one worker, and cost the same. None if there are no such tasks.
+        owner: Returns the owner of each of some tasks, such as its subcircuit, for the ledger.
+        describe: Returns a name of a task for messages.
     """
 
     costs: Seconds
@@ -57,11 +60,11 @@ class Lease:
     """Tasks that one worker is to compute, in this order.
 
     Attributes:
-        run: Number of the farm's run; answers to an earlier one are out of date.
+        run: Number of the run; results of an earlier run are out of date.
         tasks: The tasks.
-        dtype: Type of the numbers that they give.
-        payloads: What goes with each; empty for nothing.
-        flush_seconds: After which results are sent, once there are any.
+        dtype: Type of the numbers that they return.
+        payloads: Payload of each task; empty if tasks have none.
+        flush_seconds: How often the worker sends results.
     """
 
     run: int
@@ -72,22 +75,22 @@ class Lease:
 
     def without(self, tasks: set[int]) -> Lease:
         """Return the lease without some of its tasks."""
-        kept = [place for place, task in enumerate(self.tasks.tolist()) if task not in tasks]
-        payloads = tuple(self.payloads[place] for place in kept) if self.payloads else ()
+        kept = [index for index, task in enumerate(self.tasks.tolist()) if task not in tasks]
+        payloads = tuple(self.payloads[index] for index in kept) if self.payloads else ()
         return replace(self, tasks=self.tasks[kept], payloads=payloads)
 
 
 @dataclass(frozen=True, eq=False)
 class TaskResults:
-    """Results of some tasks, or why one of them failed.
+    """Results of some tasks, or the failure of one.
 
     Attributes:
-        run: Number of the farm's run.
+        run: Number of the run.
         tasks: The tasks.
-        sizes: How many numbers each gave.
+        sizes: How many numbers each returned.
         seconds: How long each took.
         data: All their numbers, one task after the other.
-        error: Why the only task failed; empty for results.
+        error: Error of the only task, with its traceback; empty for results.
     """
 
     run: int
@@ -100,36 +103,40 @@ class TaskResults:
     @classmethod
     def failed(cls, run: int, task: int, seconds: float, error: str) -> TaskResults:
         """Return the failure of a task."""
-        nothing = np.zeros(1, dtype=np.int64)
-        return cls(run, np.array([task]), nothing, np.array([seconds]), np.empty(0), error)
+        sizes = np.zeros(1, dtype=np.int64)
+        return cls(run, np.array([task]), sizes, np.array([seconds]), np.empty(0), error)
 
-    def only(self, chosen: NDArray[np.bool_]) -> TaskResults:
-        """Return the results of some of the tasks."""
-        data = self.data[np.repeat(chosen, self.sizes)]
-        sizes, seconds = self.sizes[chosen], self.seconds[chosen]
-        return TaskResults(self.run, self.tasks[chosen], sizes, seconds, data)
+    def select(self, mask: NDArray[np.bool_]) -> TaskResults:
+        """Return the results of the tasks where the mask is true."""
+        data = self.data[np.repeat(mask, self.sizes)]
+        sizes, seconds = self.sizes[mask], self.seconds[mask]
+        return TaskResults(self.run, self.tasks[mask], sizes, seconds, data)
 
     @classmethod
-    def joined(cls, batches: Sequence[TaskResults]) -> TaskResults:
-        """Return the results of several batches in one."""
+    def concatenate(cls, batches: Sequence[TaskResults]) -> TaskResults:
+        """Return the results of several batches as one."""
         return cls(
             batches[0].run,
-            np.concatenate([own.tasks for own in batches]),
-            np.concatenate([own.sizes for own in batches]),
-            np.concatenate([own.seconds for own in batches]),
-            np.concatenate([own.data for own in batches]),
+            np.concatenate([batch.tasks for batch in batches]),
+            np.concatenate([batch.sizes for batch in batches]),
+            np.concatenate([batch.seconds for batch in batches]),
+            np.concatenate([batch.data for batch in batches]),
         )
 
 
 class FinishedTasks:
-    """Results of tasks in the order in which they came, found by task.
+    """Results of tasks in the order of arrival, indexed by task.
 
-    They stay in the batches that they came in, the small ones joined: beside them, no more than 20
-    bytes are kept for each task.
+    The results stay in the batches in which they arrived, small ones merged; the index takes 20
+    bytes a task.
 
     Args:
         total: Number of tasks.
-        dtype: Type of the numbers.
+        dtype: Type of the numbers that tasks return.
+
+    Attributes:
+        batches: The results.
+        num_done: Number of finished tasks.
 
     Example:
         >>> finished = FinishedTasks(3, float)
@@ -160,7 +167,7 @@ class FinishedTasks:
         return np.asarray(self._batch >= 0)
 
     def done_between(self, start: int, stop: int) -> NDArray[np.bool_]:
-        """Which of some tasks are finished."""
+        """Which tasks of a range are finished, shape (stop - start,)."""
         return np.asarray(self._batch[start:stop] >= 0)
 
     @property
@@ -168,8 +175,8 @@ class FinishedTasks:
         """Bytes of all results."""
         return sum(batch.data.nbytes for batch in self.batches)
 
-    def takes(self, batch: TaskResults) -> bool:
-        """Say whether results of unknown origin, from a file say, can be added."""
+    def accepts(self, batch: TaskResults) -> bool:
+        """Return whether results of unknown origin, such as a file, are valid and can be added."""
         tasks, sizes, data = batch.tasks, batch.sizes, batch.data
         return bool(
             tasks.shape == sizes.shape == (len(tasks),)
@@ -182,42 +189,42 @@ class FinishedTasks:
         )
 
     def add(self, batch: TaskResults) -> Numbers:
-        """Take in results, and return which of them are new; the first answer counts."""
+        """Add results; return the tasks that had none yet. The first result of a task counts."""
         new = self._batch[batch.tasks] < 0
         if not new.all():
             if not new.any():
                 return batch.tasks[new]
-            batch = batch.only(new)
-        self._place(batch)
+            batch = batch.select(new)
+        self._index(batch)
         self.num_done += len(batch.tasks)
         self._small = self._small + 1 if batch.data.nbytes < _SMALL_BYTES else 0
-        if self._small == _JOINED:
-            small, self._small = self.batches[-_JOINED:], 0
-            del self.batches[-_JOINED:]
-            self._place(TaskResults.joined(small))
+        if self._small == _MERGE_COUNT:
+            small, self._small = self.batches[-_MERGE_COUNT:], 0
+            del self.batches[-_MERGE_COUNT:]
+            self._index(TaskResults.concatenate(small))
         return batch.tasks
 
-    def _place(self, batch: TaskResults) -> None:
-        """Note where the results of a batch's tasks are."""
+    def _index(self, batch: TaskResults) -> None:
+        """Append a batch and index its tasks."""
         self._batch[batch.tasks] = len(self.batches)
         self._start[batch.tasks] = np.cumsum(batch.sizes) - batch.sizes
         self._size[batch.tasks] = batch.sizes
         self.batches.append(batch)
 
-    def kept(self) -> Iterator[TaskResults]:
-        """Yield the batches without results that came too late."""
+    def unique_batches(self) -> Iterator[TaskResults]:
+        """Yield the batches without repeated results of tasks, so that each task occurs once."""
         for number, batch in enumerate(self.batches):
-            counts = self._batch[batch.tasks] == number
-            if counts.all():
+            is_first = self._batch[batch.tasks] == number
+            if is_first.all():
                 yield batch
                 continue
-            tasks = batch.tasks[counts]
+            tasks = batch.tasks[is_first]
             arrays = [self[task] for task in tasks.tolist()]
-            sizes, seconds = batch.sizes[counts], batch.seconds[counts]
+            sizes, seconds = batch.sizes[is_first], batch.seconds[is_first]
             yield TaskResults(batch.run, tasks, sizes, seconds, np.concatenate(arrays))
 
     def __getitem__(self, task: int) -> Array:
-        """Return the numbers that a finished task gave."""
+        """Return the numbers of a finished task; raise KeyError for another."""
         number = int(self._batch[task])
         if number < 0:
             raise KeyError(task)
@@ -225,37 +232,37 @@ class FinishedTasks:
         return self.batches[number].data[start : start + int(self._size[task])]
 
     def __iter__(self) -> Iterator[Array]:
-        """Yield the numbers of every task, in order."""
+        """Yield the numbers of all tasks, in order; all must be finished."""
         return (self[task] for task in range(len(self)))
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that could not be done.
+    """A task that was given up.
 
     Attributes:
         task: The task.
-        what: The task in words.
-        reasons: Why, for every attempt: rank, host and error.
+        name: Its name in messages.
+        reasons: Rank, host and error of each attempt.
     """
 
     task: int
-    what: str
+    name: str
     reasons: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.what} failed: {'; then '.join(self.reasons)}"
+        return f"{self.name} failed: {'; then '.join(self.reasons)}"
 
 
 @dataclass(eq=False)
 class Outcome:
-    """How a run of the farm ended.
+    """How a run of a farm ended.
 
     Attributes:
         finished: The results.
-        stopped: Why it was stopped before the end; empty if it was not.
+        stopped: Why it was stopped before all tasks were finished; empty if it was not.
         failures: Tasks that were given up.
-        lost: Workers that were lost on the way, and why.
+        lost: Workers that were lost during the run, and why.
     """
 
     finished: FinishedTasks

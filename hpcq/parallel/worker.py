@@ -1,7 +1,7 @@
-"""What computes a rank's leases: a thread of the rank, or a process of its own.
+"""Workers compute a rank's leases, in a thread or in a subprocess.
 
-Aer keeps Python's lock while it simulates. A rank that should hear messages and signals meanwhile,
-and outlive a simulation that the system kills for its memory, computes in another process.
+Aer holds Python's lock while it simulates. A rank computes in a subprocess if it is to receive
+messages and signals meanwhile, and to survive a simulation that the system kills for its memory.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ from hpcq.core.system import redact_secrets
 from hpcq.parallel.tasks import Array, Lease, TaskFunction, TaskResults, WorkerFactory
 
 _FLUSH_BYTES = 8 << 20
+"""Bytes of results that a worker collects at most; larger: fewer messages, more memory."""
+
 _FLUSH_TASKS = 1 << 13
+"""Tasks whose results a worker collects at most, with the same trade-off where results are tiny."""
 
 
 class Worker(Protocol):
     """Computes leases one after the other, beside the rank's main thread."""
 
-    def open(self, factory: WorkerFactory, payload: bytes) -> None:
-        """Make ready for work; whatever was leased before is dropped."""
+    def prepare(self, factory: WorkerFactory, payload: bytes) -> None:
+        """Make the function for the tasks that follow; earlier leases are dropped."""
 
     def put(self, lease: Lease) -> None:
-        """Take a lease; those of earlier runs are dropped."""
+        """Add a lease; leases of earlier runs are dropped."""
 
     def collect(self, wait: float = 0.0) -> TaskResults | None:
-        """Return a batch of results if one is ready, or is so within some seconds."""
+        """Return the next batch of results, waiting up to ``wait`` seconds; None without one."""
 
     def close(self) -> None:
-        """Drop everything."""
+        """End the worker; unfinished leases are dropped."""
 
 
 class ThreadWorker:
@@ -46,54 +49,55 @@ class ThreadWorker:
         self._leases: queue.SimpleQueue[tuple[TaskFunction, Lease] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[TaskResults] = queue.SimpleQueue()
         self._run = -1
-        self._work: TaskFunction | None = None
+        self._function: TaskFunction | None = None
         threading.Thread(target=self._loop, name="hpcq-work", daemon=True).start()
 
-    def open(self, factory: WorkerFactory, payload: bytes) -> None:
-        """Make ready for work."""
+    def prepare(self, factory: WorkerFactory, payload: bytes) -> None:
+        """Make the task function."""
         self._run = -1
-        self._work = factory(payload)
+        self._function = factory(payload)
 
     def put(self, lease: Lease) -> None:
-        """Take a lease."""
-        assert self._work is not None, "it is opened first"
+        """Add a lease."""
+        assert self._function is not None, "prepare() comes first"
         self._run = lease.run
-        self._leases.put((self._work, lease))
+        self._leases.put((self._function, lease))
 
     def collect(self, wait: float = 0.0) -> TaskResults | None:
-        """Return a batch of results if one is ready."""
+        """Return the next batch of results."""
         try:
             return self._results.get(timeout=wait) if wait > 0 else self._results.get_nowait()
         except queue.Empty:
             return None
 
     def close(self) -> None:
-        """Drop everything; a task that has begun is finished for nothing."""
+        """End the thread once the current task is done; its result is dropped."""
         self._run = -1
         self._leases.put(None)
 
     def _loop(self) -> None:
-        while (given := self._leases.get()) is not None:
-            work, lease = given
-            compute(lease, work, self._results.put, self._wanted)
+        while (item := self._leases.get()) is not None:
+            function, lease = item
+            compute(lease, function, self._results.put, self._is_current)
 
-    def _wanted(self, run: int, _task: int) -> bool:
+    def _is_current(self, run: int, _task: int) -> bool:
         return run == self._run
 
 
 def compute(
     lease: Lease,
-    work: TaskFunction,
+    function: TaskFunction,
     emit: Callable[[TaskResults], None],
-    wanted: Callable[[int, int], bool],
+    begin_task: Callable[[int, int], bool],
 ) -> None:
-    """Compute a lease.
+    """Compute the tasks of a lease.
 
     Args:
         lease: The lease.
-        work: Computes a task.
-        emit: Is given results now and then, and failures.
-        wanted: Is told the run and the task that begins; says whether anybody waits for it.
+        function: Computes one task.
+        emit: Called with results now and then, and with each failure.
+        begin_task: Called with the run and the task that begins; returns False if the rest of the
+            lease is out of date.
     """
     tasks: list[int] = []
     arrays: list[Array] = []
@@ -115,14 +119,14 @@ def compute(
         size, flushed = 0, clock()
 
     payloads = lease.payloads
-    for place, task in enumerate(lease.tasks.tolist()):
-        if not wanted(lease.run, task):
+    for index, task in enumerate(lease.tasks.tolist()):
+        if not begin_task(lease.run, task):
             return
         try:
-            result = work(task, payloads[place] if payloads else b"")
+            result = function(task, payloads[index] if payloads else b"")
         except Exception as error:
             flush()
-            emit(TaskResults.failed(lease.run, task, clock() - last, said(error)))
+            emit(TaskResults.failed(lease.run, task, clock() - last, format_error(error)))
             last = clock()
             continue
         array = np.ascontiguousarray(result, lease.dtype).reshape(-1)
@@ -139,12 +143,12 @@ def compute(
     flush()
 
 
-def said(error: BaseException) -> str:
-    """Return an error with the lines of code that it came from."""
+def format_error(error: BaseException) -> str:
+    """Return an error's class and message, and its traceback in the lines below."""
     lines = traceback.format_exception(error)
     return redact_secrets(f"{type(error).__name__}: {error}\n{''.join(lines)}")
 
 
-def here() -> str:
-    """Return this host's name."""
+def hostname() -> str:
+    """Return the name of this host."""
     return socket.gethostname()

@@ -1,4 +1,4 @@
-"""How a process enters the farm that it belongs to, and how the whole job ends."""
+"""Opening the farm of this process, and ending the whole job."""
 
 from __future__ import annotations
 
@@ -38,23 +38,26 @@ CURE = (
     "mpi4py, built with its own MPI)"
 )
 
-_PATIENCE = "HPCQ_START_SECONDS"
-"""Environment variable: how long all ranks have to come together."""
+_START_SECONDS = "HPCQ_START_SECONDS"
+"""Environment variable: seconds within which all ranks must have started MPI."""
 
-_DEFAULT_PATIENCE = 600.0
+_DEFAULT_START_SECONDS = 600.0
+"""Default of that: larger than start-up on a busy parallel file system takes, and small beside an
+allocation, which a missing rank would otherwise use up."""
 
 
 def open_farm(comm: Comm | None = None) -> Farm:
     """Return the farm that this process belongs to.
 
     Args:
-        comm: A communicator; if none is given, ``MPI.COMM_WORLD`` under a launcher and no MPI
-            at all without one.
+        comm: A communicator. None stands for ``MPI.COMM_WORLD`` under a launcher, and for one
+            process without MPI otherwise.
 
     Raises:
         MissingDependencyError: If a launcher started the process and MPI is not usable.
-        SingletonWorldError: If a launcher started several processes that don't see each other.
-        InputError: If the launcher started another process, which started this one.
+        SingletonWorldError: If a launcher started several processes that do not see each other.
+        InputError: If another process, which started this one, is the launcher's rank, or ``comm``
+            is no communicator.
     """
     if comm is None:
         if not is_launched():
@@ -73,11 +76,11 @@ def open_farm(comm: Comm | None = None) -> Farm:
 
 
 def _world() -> Comm:
-    """Start MPI, unless it would hang or abort, and return all its ranks."""
+    """Start MPI, unless it would hang or abort, and return ``MPI.COMM_WORLD``."""
     check_not_inherited()
     alone = f"to run alone, unset {' '.join(launcher_variables())}"
     try:
-        with _within_patience(), without_stray_rank():
+        with _start_timeout(), without_stray_rank():
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -96,15 +99,16 @@ def _world() -> Comm:
 
 
 @contextmanager
-def _within_patience() -> Iterator[None]:
-    """End this process by SIGALRM if MPI does not start: one missing rank would hang all others.
+def _start_timeout() -> Iterator[None]:
+    """Kill this process by SIGALRM if MPI does not start in time.
 
-    MPI_Init holds Python's lock, so no thread and no handler of Python's could; it is the kernel
-    that ends it, and the launcher says so ("Alarm clock"), rank 0 where it was.
+    If a rank is missing, MPI_Init hangs in all others. It holds Python's lock, so that no thread or
+    signal handler of Python's runs: the kernel must end the process. The launcher then reports
+    "Alarm clock", and rank 0 prints its stack.
     """
-    seconds = _DEFAULT_PATIENCE
+    seconds = _DEFAULT_START_SECONDS
     with suppress(ValueError):
-        seconds = max(1.0, float(os.environ.get(_PATIENCE, seconds)))
+        seconds = max(1.0, float(os.environ.get(_START_SECONDS, seconds)))
     if launched_rank() == 0:
         with suppress(ValueError, OSError, RuntimeError, AttributeError):  # no stderr to print to
             faulthandler.register(signal.SIGALRM, all_threads=False, chain=True)
@@ -117,26 +121,26 @@ def _within_patience() -> Iterator[None]:
 
 
 def end_before(farm: Farm, reason: str) -> None:
-    """End the job before the farm has done anything, saying why.
+    """End the job before anything is computed, and print why.
 
     Raises:
-        StoppedError: On a farm of one.
+        StoppedError: On a serial farm.
     """
     text = f"stopped, because {reason}, before anything was computed; nothing is lost"
     if not isinstance(farm, MpiFarm):
         raise StoppedError(text)
     if farm.rank == 0:
         write_stderr(f"hpcq: error: {text}")
-    farm.end_job(StoppedError.exit_code)
+    farm.abort(StoppedError.exit_code)
 
 
 @contextmanager
 def ending_the_job(farm: Farm) -> Iterator[None]:
-    """End the whole job if this rank fails, saying where and how.
+    """Abort the whole job if this rank fails in the context.
 
-    What all ranks raise together passes: bad input, say, or a stop. Anything else on one rank
-    would leave the others waiting, so it is printed with rank, host and traceback, and the job is
-    aborted.
+    Errors that all ranks raise together, such as bad input or a stop, are raised. Any other error
+    would leave the other ranks waiting, so it is printed with rank, host and traceback, and the job
+    is aborted.
     """
     try:
         yield
@@ -147,7 +151,7 @@ def ending_the_job(farm: Farm) -> Iterator[None]:
         if isinstance(error, KeyboardInterrupt):
             write_stderr(f"{where} was interrupted, ending the job")
         else:
-            said = redact_secrets(traceback.format_exc())
-            write_stderr(f"{where} failed, ending the job\n{said}")
-        farm.end_job(1)
+            details = redact_secrets(traceback.format_exc())
+            write_stderr(f"{where} failed, ending the job\n{details}")
+        farm.abort(1)
         raise

@@ -26,7 +26,7 @@ def write_unfinished(unfinished: PartialProgress, file: h5py.File) -> None:
         stage_group.attrs["total"] = len(finished)
         stage_group.attrs["done"] = finished.num_done
         stage_group.attrs["dtype"] = finished.dtype.str
-        batches = list(finished.kept())
+        batches = list(finished.unique_batches())
         none = [np.empty(0, dtype=np.int64)]  # there may be no batches to concatenate
         stage_group["tasks"] = np.concatenate([*none, *(batch.tasks for batch in batches)])
         stage_group["sizes"] = np.concatenate([*none, *(batch.sizes for batch in batches)])
@@ -73,7 +73,7 @@ def read_unfinished(file: PlainGroup) -> PartialProgress:
         finished = FinishedTasks(_number_of_tasks(stage, "total"), str(stage.attrs["dtype"]))
         tasks, sizes, data = stage["tasks"][()], stage["sizes"][()], stage["data"][()]
         batch = TaskResults(0, tasks, sizes, np.zeros(len(tasks)), data)
-        if not finished.takes(batch):
+        if not finished.accepts(batch):
             raise ValueError(f"{stage.name} holds results of tasks that do not exist")
         if len(tasks):
             finished.add(batch)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable, printable_path, read_sidecar, write_sidecar
 from hpcq.core.system import launched_size, write_stderr
-from hpcq.parallel.worker import here
+from hpcq.parallel.worker import hostname
 from hpcq.planning.fingerprint import RequestSummary
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Checkpoint:
         """Return the time and the process that a status comes from."""
         return {
             "time": time.time(),
-            "host": here(),
+            "host": hostname(),
             "pid": os.getpid(),
             "ranks_started": launched_size(),
             "slurm_job": os.environ.get("SLURM_JOB_ID"),

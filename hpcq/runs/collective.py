@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hpcq.core import errors
 from hpcq.core.errors import HpcqError
-from hpcq.parallel.worker import here
+from hpcq.parallel.worker import hostname
 from hpcq.planning.search.search_tasks import SEARCH_COMMAND, join_search
 from hpcq.results.result import Result
 
@@ -32,7 +32,7 @@ def from_rank_0(farm: Farm, make: Callable[[], T]) -> T | None:
     HpcqError, every rank raises the same error.
     """
     if farm.rank > 0:
-        while (refusal := farm.share(b"")).startswith(SEARCH_COMMAND):
+        while (refusal := farm.broadcast(b"")).startswith(SEARCH_COMMAND):
             join_search(farm)
         if refusal:
             raise _decode_error(json.loads(refusal))
@@ -41,9 +41,9 @@ def from_rank_0(farm: Farm, make: Callable[[], T]) -> T | None:
         value = make()
     except HpcqError as error:
         error.on_all_ranks = True
-        farm.share(json.dumps([_class_name(error), str(error)]).encode())
+        farm.broadcast(json.dumps([_class_name(error), str(error)]).encode())
         raise
-    farm.share(b"")
+    farm.broadcast(b"")
     return value
 
 
@@ -58,14 +58,14 @@ def all_ranks_or_none(farm: Farm, make: Callable[[], T]) -> T:
         values.append(make())
     except HpcqError as raised:
         error = raised
-    if farm.smallest(len(values)):
+    if farm.allreduce_min(len(values)):
         return values[0]
     if error is not None and farm.size == 1:
         raise error
     name = "" if error is None else _class_name(error)
-    reports = farm.gather(json.dumps([name, here(), str(error or "")]))
+    reports = farm.gather(json.dumps([name, hostname(), str(error or "")]))
     joined = json.dumps(_join_errors(reports)).encode()
-    raise _decode_error(json.loads(farm.share(joined))) from error
+    raise _decode_error(json.loads(farm.broadcast(joined))) from error
 
 
 def _join_errors(reports: Sequence[str]) -> tuple[str, str]:

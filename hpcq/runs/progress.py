@@ -57,11 +57,11 @@ class ProgressMonitor:
         """Until when tasks may run, on the clock of ``time.monotonic``; None without a limit."""
         return self.stop_conditions.deadline
 
-    def __call__(self, standing: Progress) -> StopRequest | None:
+    def __call__(self, progress: Progress) -> StopRequest | None:
         """Show progress and write a checkpoint, each if it is time; return a request to stop."""
-        self._show(standing)
+        self._show(progress)
         if self.checkpoint is not None:
-            self.checkpoint.write_status(self.status(standing))
+            self.checkpoint.write_status(self.status(progress))
             if self.partial is not None and self.checkpoint.is_due:
                 self.checkpoint.try_to_save(self.partial)
                 self.stop_conditions.note_save_seconds(self.checkpoint.save_seconds)
@@ -78,7 +78,7 @@ class ProgressMonitor:
         self.phase, self.partial = phase, partial
         self._last_shown = time.monotonic()
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print a message on its own line."""
         self.end_line()
         self._write(f"hpcq: {printable_lines(line)}\n")

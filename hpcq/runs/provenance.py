@@ -104,7 +104,7 @@ class RunAccounting:
         seconds = sum(self._timer.seconds.values())
         ranks = self._farm.size
         gpus = sum("gpu" in engine.split(maxsplit=1)[1] for engine in self._rank_engines)
-        busy = sum(self._ledger.busy.values())
+        busy = sum(self._ledger.busy_seconds.values())
         return {
             "ranks": ranks,
             "seconds": dict(self._timer.seconds),
@@ -114,7 +114,7 @@ class RunAccounting:
             "busy_seconds": round(busy, 6),
             "idle_seconds": round(max(0.0, seconds * ranks - busy), 6),
             "subcircuit_seconds": {
-                str(k): round(v, 6) for k, v in sorted(self._ledger.by_owner.items())
+                str(k): round(v, 6) for k, v in sorted(self._ledger.seconds_by_owner.items())
             },
         }
 

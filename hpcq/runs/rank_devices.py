@@ -41,7 +41,7 @@ def min_rank_resources(farm: Farm, device: str) -> tuple[int, int]:
 
     The memory is that of a rank's share of its GPU, if that is less.
     """
-    cores, memory = farm.local_share()
+    cores, memory = farm.local_resources()
     place = _take_gpu(farm, device)
     if place is not None and device != "cpu" and is_gpu_build():
         gpu = pick_gpu(0, visible_gpus())
@@ -49,7 +49,7 @@ def min_rank_resources(farm: Farm, device: str) -> tuple[int, int]:
         if size is not None:
             _, local_ranks, gpus = place
             memory = min(memory, size // ranks_sharing(local_ranks, gpus))
-    return farm.smallest(cores), farm.smallest(memory)
+    return farm.allreduce_min(cores), farm.allreduce_min(memory)
 
 
 def _take_gpu(farm: Farm, device: str) -> tuple[int, int, int] | None:
@@ -59,7 +59,7 @@ def _take_gpu(farm: Farm, device: str) -> tuple[int, int, int] | None:
         Rank within the node, ranks of the node that compute, and their GPUs; None for a rank that
         only schedules. A rank to which SLURM bound GPUs counts as the only one.
     """
-    local_rank, local_ranks = farm.local_place()
+    local_rank, local_ranks = farm.local_rank_and_size()
     if not farm.computes:
         if device != "cpu":
             assign_gpu(None)

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpcq.core.errors import InputError
 from hpcq.core.files import printable, printable_path, read_sidecar, resolve_path
-from hpcq.parallel.worker import here
+from hpcq.parallel.worker import hostname
 from hpcq.results import load_progress
 from hpcq.runs.checkpoint import check_status, read_status, shared_folder
 from hpcq.runs.progress import format_duration
@@ -126,7 +126,7 @@ def _is_alive(status: dict[str, Any]) -> bool:
     """Say whether the run that wrote a status still runs; on another host, by the status's age."""
     if status.get("left"):
         return False
-    if status.get("host") == here():
+    if status.get("host") == hostname():
         try:
             os.kill(status["pid"], 0)
         except (ProcessLookupError, OverflowError):

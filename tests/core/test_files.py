@@ -262,19 +262,21 @@ def test_parts_with_what_there_is_not_are_not_taken(
 ) -> None:
     data = np.ones(2 if len(tasks) == 2 else 1, dtype)
     part = TaskResults(0, np.array(tasks), np.array(sizes), np.ones(len(tasks)), data)
-    assert not FinishedTasks(4, float).takes(part)
+    assert not FinishedTasks(4, float).accepts(part)
     if sum(sizes) == len(data):
         write_part(tmp_path / "part", part)
         read = read_part(tmp_path / "part")
         assert read is not None
-        assert not FinishedTasks(4, float).takes(read)
+        assert not FinishedTasks(4, float).accepts(read)
 
 
 def test_parts_as_they_should_be_are_taken() -> None:
     part = TaskResults(0, np.array([2, 0]), np.array([1, 2]), np.zeros(2), np.ones(3))
-    assert FinishedTasks(3, float).takes(part)
+    assert FinishedTasks(3, float).accepts(part)
     nothing = np.empty(0, dtype=np.int64)
-    assert FinishedTasks(3, float).takes(TaskResults(0, nothing, nothing, np.zeros(0), np.empty(0)))
+    assert FinishedTasks(3, float).accepts(
+        TaskResults(0, nothing, nothing, np.zeros(0), np.empty(0))
+    )
 
 
 @pytest.mark.parametrize("at", ["length", "dtype", "data"])

@@ -19,7 +19,7 @@ from hpcq.cli.main import main
 from hpcq.jobs import local_backend as local
 from hpcq.jobs.slurm_backend import FIELDS
 from hpcq.jobs.submissions import Submission, record_file, save_submission
-from hpcq.parallel.worker import here
+from hpcq.parallel.worker import hostname
 from tests.doctor.test_srun_mpi import executable
 from tests.jobs.stand_ins import squeue
 
@@ -72,12 +72,23 @@ def test_the_first_processes_are_no_jobs(
 ) -> None:
     output = tmp_path / "out.h5"
     monkeypatch.setattr(os, "killpg", lambda *_: pytest.fail("it was killed"))
-    plant(Submission(f"local-{pid}", str(output), "%j.log", (), born=local.process_start_time(1), host=here()))
+    plant(
+        Submission(
+            f"local-{pid}",
+            str(output),
+            "%j.log",
+            (),
+            born=local.process_start_time(1),
+            host=hostname(),
+        )
+    )
     assert main([command, str(output)]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "not a record of hpcq" in told
-    record = Submission(f"local-{pid}", str(output), "%j.log", (), born=local.process_start_time(1), host=here())
+    record = Submission(
+        f"local-{pid}", str(output), "%j.log", (), born=local.process_start_time(1), host=hostname()
+    )
     assert not local.is_alive(record)
     hpcq.Job(record).end()
 
@@ -86,7 +97,9 @@ def test_a_process_that_hpcq_did_not_start_is_left_alone(
     sleeper: subprocess.Popen[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output, born = tmp_path / "out.h5", local.process_start_time(sleeper.pid)
-    record = Submission(f"local-{sleeper.pid}", str(output), "%j.log", (), born=born, host=here())
+    record = Submission(
+        f"local-{sleeper.pid}", str(output), "%j.log", (), born=born, host=hostname()
+    )
     for script in ("", "sleep 60", "'", "x\0y"):
         plant(replace(record, script=script))
         assert main(["cancel", str(output)]) == 0
@@ -99,7 +112,7 @@ def test_the_job_of_another_output_is_left_alone(tmp_path: Path) -> None:
     job, born = local.start(command, tmp_path / "mine-%j.log", tmp_path / "mine.h5")
     script = shlex.join(command)
     mine = Submission(
-        job, str(tmp_path / "mine.h5"), "mine-%j.log", (), script, born=born, host=here()
+        job, str(tmp_path / "mine.h5"), "mine-%j.log", (), script, born=born, host=hostname()
     )
     try:
         assert local.is_alive(mine)

@@ -73,7 +73,7 @@ def test_an_order_comes_back_from_its_bytes() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ContractionTasks, "to_bytes", keep)
-        patch.setattr(exact_run, "in_process", lambda *, in_subprocess: not in_subprocess)
+        patch.setattr(exact_run, "uses_subprocess", lambda *, in_subprocess: not in_subprocess)
         run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
     order = found[-1]
     again = messages.loads(kept(order))

@@ -11,7 +11,7 @@ with ending_the_job(farm):
     if farm.rank == farm.size - 1:
         raise RuntimeError("the dog ate my amplitudes")
     if farm.rank > 0:
-        farm.follow(named)
+        farm.run_worker(named)
     else:
         with farm.coordinator(named) as coordinator:
-            coordinator.open(b"plain", in_subprocess=False)
+            coordinator.prepare(b"plain", in_subprocess=False)

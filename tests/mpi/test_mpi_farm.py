@@ -22,15 +22,15 @@ def run(kind: str, tasks: int, *, in_subprocess: bool) -> Outcome | bytes:
     from hpcq.parallel.mpi import MpiFarm
 
     farm = MpiFarm(MPI.COMM_WORLD)
-    farm.names(f"host{farm.rank} test")
+    farm.gather_names(f"host{farm.rank} test")
     if farm.rank:
-        return farm.follow(named)
+        return farm.run_worker(named)
     with farm.coordinator(named) as coordinator:
-        coordinator.open(kind.encode(), in_subprocess=in_subprocess)
+        coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
         coordinator.run(Tasks(np.ones(tasks), float))
-        coordinator.open(kind.encode(), in_subprocess=in_subprocess)
+        coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
         outcome = coordinator.run(Tasks(np.linspace(0, 1, tasks), float))
-        coordinator.closing = b"done"
+        coordinator.closing_message = b"done"
     return outcome
 
 
@@ -72,7 +72,7 @@ def test_each_rank_of_a_node_takes_a_gpu() -> None:
     from hpcq.parallel.mpi import MpiFarm
 
     comm = MPI.COMM_WORLD
-    place, ranks = MpiFarm(comm).local_place()
+    place, ranks = MpiFarm(comm).local_rank_and_size()
     assert comm.allgather(place) == list(range(comm.size))
     assert ranks == comm.size
     gpus = comm.allgather(pick_gpu(place, ("4", "7")))
@@ -85,12 +85,12 @@ def test_bytes_and_the_smallest_number_reach_every_rank() -> None:
     from hpcq.parallel.mpi import MpiFarm
 
     farm = MpiFarm(MPI.COMM_WORLD)
-    assert farm.share(b"plan" if farm.rank == 0 else b"") == b"plan"
-    assert farm.share(b"") == b""
-    assert farm.smallest(10 + farm.rank) == 10
-    names = farm.names(f"rank {farm.rank}")
+    assert farm.broadcast(b"plan" if farm.rank == 0 else b"") == b"plan"
+    assert farm.broadcast(b"") == b""
+    assert farm.allreduce_min(10 + farm.rank) == 10
+    names = farm.gather_names(f"rank {farm.rank}")
     assert names == ([f"rank {r}" for r in range(farm.size)] if farm.rank == 0 else [])
-    cores, memory = farm.local_share()
+    cores, memory = farm.local_resources()
     assert cores >= 1
     assert memory > 1 << 20
 
@@ -144,13 +144,13 @@ def test_communicators_are_freed_with_their_callers() -> None:
         assert MpiFarm(comm).size == comm.size
     for _ in range(2100):
         part = comm.Split(0, comm.rank)
-        assert MpiFarm(part).smallest(part.rank) == 0
+        assert MpiFarm(part).allreduce_min(part.rank) == 0
         part.Free()
     copy = comm.Dup()
     assert private_comm(copy) is not private_comm(comm), "a copy has one of its own"
     assert private_comm(copy) is private_comm(copy)
     copy.Free()
-    assert MpiFarm(comm).share(b"still there" if comm.rank == 0 else b"") == b"still there"
+    assert MpiFarm(comm).broadcast(b"still there" if comm.rank == 0 else b"") == b"still there"
 
 
 def test_nested_communicators_and_refused_runs_leave_room_for_the_next() -> None:

@@ -80,7 +80,7 @@ def test_a_failed_task_is_tried_on_another_worker_then_set_aside() -> None:
     finish(scheduler, 1, 1, seconds=1, now=1)
     assert leased(scheduler, 1, 1.0) == [0]
     assert scheduler.fail(1, 0, 2.0)
-    assert scheduler.aside == {0}
+    assert scheduler.given_up == {0}
     assert scheduler.complete
 
 
@@ -119,13 +119,13 @@ def test_a_straggler_s_task_is_copied_and_the_first_answer_counts() -> None:
 
 def test_no_task_begins_that_does_not_end_in_time() -> None:
     scheduler = Scheduler([10.0, 4.0, 1.0], workers=[0])
-    scheduler.until = 6.0
+    scheduler.deadline = 6.0
     assert leased(scheduler, 0) == [2], "the smallest ones fit best"
     finish(scheduler, 0, 2, seconds=1, now=1)
     assert leased(scheduler, 0, 1.0) == [1]
     finish(scheduler, 0, 1, seconds=4, now=5)
     assert leased(scheduler, 0, 5.0) == []
-    assert scheduler.quiet
+    assert scheduler.all_idle
     assert not scheduler.complete
 
 
@@ -164,7 +164,7 @@ def test_every_task_is_finished_whatever_happens(
             continue
         answers.append(task)
         finish(scheduler, worker, task, seconds=costs[task], now=now)
-    assert set(answers) | scheduler.aside == set(range(len(costs)))
+    assert set(answers) | scheduler.given_up == set(range(len(costs)))
     assert scheduler.num_finished == len(set(answers))
     if mood in ("well", "dies"):
         assert len(answers) == len(costs)

@@ -17,7 +17,7 @@ BOTH = pytest.mark.parametrize("in_subprocess", [False, True])
 
 def run(kind: str, tasks: int, *, in_subprocess: bool, **how: object) -> Outcome:
     with SerialFarm().coordinator(named) as coordinator:
-        coordinator.open(kind.encode(), in_subprocess=in_subprocess)
+        coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
         return coordinator.run(Tasks(np.ones(tasks), float), **how)  # type: ignore[arg-type]
 
 
@@ -35,7 +35,7 @@ def test_every_task_comes_back_in_its_place(tasks: int, in_subprocess: bool) -> 
 def test_tickets_go_with_their_tasks(in_subprocess: bool) -> None:
     tasks = Tasks(np.ones(9), float, payload=lambda task: b"x" * task)
     with SerialFarm().coordinator(named) as coordinator:
-        coordinator.open(b"plain", in_subprocess=in_subprocess)
+        coordinator.prepare(b"plain", in_subprocess=in_subprocess)
         found = [float(own[0]) for own in coordinator.run(tasks).finished]
     assert found == [2.0 * task for task in range(9)]
 
@@ -60,10 +60,10 @@ def test_a_process_that_is_killed_fails_its_task_only() -> None:
 def test_several_runs_and_several_works_on_one_lead(in_subprocess: bool) -> None:
     with SerialFarm().coordinator(named) as coordinator:
         for kind in ("plain", "slow", "plain"):
-            coordinator.open(kind.encode(), in_subprocess=in_subprocess)
+            coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
             for _ in range(2):
                 assert coordinator.run(Tasks(np.ones(3), float)).complete
-        assert coordinator.ledger.busy[0] == pytest.approx(0.6, abs=0.2)
+        assert coordinator.ledger.busy_seconds[0] == pytest.approx(0.6, abs=0.2)
         assert coordinator.ledger.table()[:, 3].sum() == 18
 
 
@@ -92,7 +92,7 @@ def test_results_that_came_too_late_do_not_count() -> None:
     assert finished.add(batch(3)).tolist() == []
     assert finished.num_done == 4
     again = FinishedTasks(4, float)
-    for own in finished.kept():
+    for own in finished.unique_batches():
         assert len(again.add(own)) == len(own.tasks)
     assert again.num_done == 4
     for task in range(4):
@@ -105,15 +105,15 @@ class Impatient(NullMonitor):
     def __init__(self, after: float, grace: float) -> None:
         self.after, self.grace = after, grace
 
-    def __call__(self, standing: Progress) -> StopRequest | None:
-        late = standing.seconds > self.after
+    def __call__(self, progress: Progress) -> StopRequest | None:
+        late = progress.seconds > self.after
         return StopRequest("enough", time.monotonic() + self.grace) if late else None
 
 
 @BOTH
 def test_a_stop_keeps_what_is_finished(in_subprocess: bool) -> None:
     begun = time.monotonic()
-    outcome = run("slow", 100, in_subprocess=in_subprocess, watch=Impatient(1.0, 0.3))
+    outcome = run("slow", 100, in_subprocess=in_subprocess, monitor=Impatient(1.0, 0.3))
     assert time.monotonic() - begun < 5
     assert outcome.stopped == "enough"
     assert not outcome.complete
@@ -121,8 +121,8 @@ def test_a_stop_keeps_what_is_finished(in_subprocess: bool) -> None:
 
 
 def test_a_deadline_lets_tasks_finish() -> None:
-    watch = NullMonitor()
-    watch.deadline = time.monotonic() + 1.5  # type: ignore[assignment]
-    outcome = run("slow", 100, in_subprocess=False, watch=watch)
+    monitor = NullMonitor()
+    monitor.deadline = time.monotonic() + 1.5  # type: ignore[assignment]
+    outcome = run("slow", 100, in_subprocess=False, monitor=monitor)
     assert "no task fits" in outcome.stopped
     assert 1 <= outcome.finished.num_done <= 16

@@ -66,7 +66,7 @@ def test_a_task_is_not_copied_to_where_it_failed() -> None:
 @pytest.mark.parametrize(("until", "helped"), [(7.0, True), (5.5, False)])
 def test_a_copy_must_end_before_the_deadline(until: float, helped: bool) -> None:
     scheduler = started([1.0] * 2, 2)
-    scheduler.until = until
+    scheduler.deadline = until
     finish(scheduler, 1, 1, 1.0, now=1.0)
     assert bool(copies(scheduler, 5.0)) == helped
 
@@ -116,13 +116,13 @@ def test_the_account_of_charges_is_right_whatever_happens(
 def check(scheduler: Scheduler) -> None:
     """Hold the account against what is out, task by task."""
     holders: dict[int, list[int]] = {}
-    for name, own in scheduler._workers.items():
-        charged = [task for task in own.tasks() if scheduler._in_charge(name, task)]
-        assert own.charge == pytest.approx(scheduler.costs[charged].sum(), abs=1e-9)
-        assert own.cost == pytest.approx(scheduler.costs[own.tasks()].sum(), abs=1e-9)
-        for task in own.tasks():
-            holders.setdefault(task, []).append(name)
-    for task, names in holders.items():
+    for worker, state in scheduler._workers.items():
+        charged = [task for task in state.tasks() if scheduler._is_awaited_from(worker, task)]
+        assert state.awaited_cost == pytest.approx(scheduler.costs[charged].sum(), abs=1e-9)
+        assert state.cost == pytest.approx(scheduler.costs[state.tasks()].sum(), abs=1e-9)
+        for task in state.tasks():
+            holders.setdefault(task, []).append(worker)
+    for task, workers in holders.items():
         if not scheduler._done[task]:
-            charged = [name for name in names if scheduler._in_charge(name, task)]
+            charged = [worker for worker in workers if scheduler._is_awaited_from(worker, task)]
             assert len(charged) == 1, "somebody is to be waited for, and nobody else"

@@ -29,7 +29,7 @@ def test_a_row_goes_to_one_worker():
     had: dict[int, list[int]] = {0: [], 1: []}
     while waiting:
         for worker, own in had.items():
-            own += waiting.take(worker, LeaseLimits(1.0, 9, fair=waiting.cost / 2)).tolist()
+            own += waiting.take(worker, LeaseLimits(1.0, 9, fair_cost=waiting.cost / 2)).tolist()
     assert sorted(had[0] + had[1]) == list(range(36))
     assert abs(len(had[0]) - len(had[1])) <= 1
     assert sum(changes(own, affinity) for own in had.values()) <= 8 + 2, (
@@ -39,13 +39,13 @@ def test_a_row_goes_to_one_worker():
 
 def test_kin_of_a_slow_worker_are_shared():
     waiting = TaskQueue(np.ones(64), np.zeros(64, dtype=bool), np.zeros(64, dtype=int))
-    assert waiting.take(0, LeaseLimits(1.0, 9, fair=64.0)).tolist() == [0], (
+    assert waiting.take(0, LeaseLimits(1.0, 9, fair_cost=64.0)).tolist() == [0], (
         "the rest is kept for it"
     )
     assert waiting.cost == 63
-    assert waiting.take(1, LeaseLimits(4.0, 9, fair=1.0)).tolist() == [33, 34, 35, 36]
+    assert waiting.take(1, LeaseLimits(4.0, 9, fair_cost=1.0)).tolist() == [33, 34, 35, 36]
     others = []
-    while len(tasks := waiting.take(1, LeaseLimits(4.0, 9, fair=1.0))):
+    while len(tasks := waiting.take(1, LeaseLimits(4.0, 9, fair_cost=1.0))):
         others += tasks.tolist()
     assert sorted(others) == [*range(1, 33), *range(37, 64)]
     assert not waiting
@@ -55,9 +55,12 @@ def test_kin_of_a_slow_worker_are_shared():
 def test_what_is_kept_waits_while_only_something_smaller_fits():
     costs = np.array([5.0, 5.0, 5.0, 1.0, 1.0])
     waiting = TaskQueue(costs, np.zeros(5, dtype=bool), np.array([0, 0, 0, 1, 1]))
-    assert waiting.take(0, LeaseLimits(1.0, 9, fair=99.0)).tolist() == [0]
-    assert waiting.take(0, LeaseLimits(9.0, 9, one=2.0, fair=99.0)).tolist() == [3, 4]
-    assert waiting.take(0, LeaseLimits(99.0, 9, fair=99.0)).tolist() == [1, 2]
+    assert waiting.take(0, LeaseLimits(1.0, 9, fair_cost=99.0)).tolist() == [0]
+    assert waiting.take(0, LeaseLimits(9.0, 9, max_single_cost=2.0, fair_cost=99.0)).tolist() == [
+        3,
+        4,
+    ]
+    assert waiting.take(0, LeaseLimits(99.0, 9, fair_cost=99.0)).tolist() == [1, 2]
     assert not waiting
 
 
@@ -74,15 +77,15 @@ def test_every_task_is_handed_out_once(rows, workers, seed):
     waiting = TaskQueue(costs, done, affinity)
     had: list[int] = []
     while waiting:
-        room = LeaseLimits(
+        limits = LeaseLimits(
             chance.choice([0.1, 1.0, 20.0]),
             chance.choice([1, 3, 100]),
             chance.choice([0.5, 9.0, float("inf")]),
             chance.choice([0.5, 9.0, float("inf")]),
             chance.choice([0.0, 5.0, 50.0]),
         )
-        tasks = waiting.take(chance.randrange(workers), room)
-        assert len(tasks) <= room.tasks
+        tasks = waiting.take(chance.randrange(workers), limits)
+        assert len(tasks) <= limits.max_tasks
         had += tasks.tolist()
         missing = np.setdiff1d(np.flatnonzero(~done), had)
         assert waiting.cost == pytest.approx(costs[missing].sum(), abs=1e-9)

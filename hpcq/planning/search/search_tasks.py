@@ -50,9 +50,9 @@ class SearchTasks:
         effort = [float(trial.steps + graph.num_ends) for graph, trial in self._tasks]
         if farm.size == 1 or sum(effort) <= _MIN_SHARED_STEPS:
             return [[self.compute(t).tolist() for t in tasks] for tasks in self._tasks_by_graph()]
-        farm.share(SEARCH_COMMAND)
+        farm.broadcast(SEARCH_COMMAND)
         with farm.coordinator(_open_tasks) as coordinator:
-            coordinator.open(messages.dumps(self), in_subprocess=False)
+            coordinator.prepare(messages.dumps(self), in_subprocess=False)
             outcome = coordinator.run(
                 Tasks(np.array(effort), np.int64, describe="attempt {}".format)
             )
@@ -81,7 +81,7 @@ class SearchTasks:
 
 def join_search(farm: Farm) -> None:
     """Run the trials that rank 0 leases to this rank, which is not rank 0."""
-    farm.follow(_open_tasks)
+    farm.run_worker(_open_tasks)
 
 
 def _open_tasks(payload: bytes) -> TaskFunction:

@@ -106,9 +106,9 @@ class SharedStage:
         repeated = len(batch.tasks) - len(new)
         self._folder.count_tasks(len(new), repeated, float(batch.seconds.sum()))
         if len(new):
-            self._unsaved.append(batch.only(np.isin(batch.tasks, new)) if repeated else batch)
+            self._unsaved.append(batch.select(np.isin(batch.tasks, new)) if repeated else batch)
 
-    def meet(self, scheduler: Scheduler, *, stopping: bool = False) -> bool:
+    def exchange(self, scheduler: Scheduler, *, stopping: bool = False) -> bool:
         """Exchange results with the other jobs, and claim blocks if this job runs short of tasks.
 
         Args:
@@ -217,10 +217,10 @@ class SharedStage:
         self._is_saved[:] = False
         self._read_new_parts(scheduler)
         batches: list[TaskResults] = []
-        for batch in self._finished.kept():
+        for batch in self._finished.unique_batches():
             lost = ~self._is_saved[batch.tasks]
             if lost.any():
-                batches.append(batch.only(lost))
+                batches.append(batch.select(lost))
             if sum(lost_batch.data.nbytes for lost_batch in batches) > _PART_BYTES:
                 self._write(batches)
         self._write(batches)
@@ -239,7 +239,7 @@ class SharedStage:
             return
         self._parts_written += 1
         name = f"{self._part_prefix}{self._folder.name}.{self._parts_written}"
-        joined = TaskResults.joined(batches)
+        joined = TaskResults.concatenate(batches)
         write_part(self._folder.path / name, joined)
         self._read_parts.add(name)
         self._is_saved[joined.tasks] = True
@@ -257,7 +257,7 @@ class SharedStage:
                 continue
             self._read_parts.add(name)
             batch = read_part(self._folder.path / name)
-            if batch is None or not self._finished.takes(batch):
+            if batch is None or not self._finished.accepts(batch):
                 write_stderr(
                     f"hpcq: warning: {printable_path(name)} is damaged; its tasks are done again"
                 )
@@ -267,7 +267,7 @@ class SharedStage:
             self._is_saved[batch.tasks] = True
             new = self._finished.add(batch)
             if scheduler is not None:
-                scheduler.elsewhere(new)
+                scheduler.finish_elsewhere(new)
 
     def _claim_blocks(self, scheduler: Scheduler) -> bool:
         """Claim blocks until this job has enough work ahead; return whether it got any."""

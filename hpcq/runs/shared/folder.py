@@ -21,7 +21,7 @@ from typing import Any
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import create_sidecar, printable_path, read_sidecar, write_sidecar
-from hpcq.parallel.worker import here
+from hpcq.parallel.worker import hostname
 
 CLAIM_SECONDS = 120.0
 """Silence after which the other jobs take over the claims of a job.
@@ -85,7 +85,7 @@ class SharedFolder:
     def __init__(self, path: Path, claim_seconds: float = CLAIM_SECONDS) -> None:
         self.path = path
         self.claim_seconds = claim_seconds
-        self.name = f"{here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.name = f"{hostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._num_heartbeats = 0
         self._last_heartbeat = -float("inf")
         self._values: dict[str, Any] = {}
@@ -151,7 +151,7 @@ class SharedFolder:
         content = {
             **self._values,
             "beat": self._num_heartbeats,
-            "host": here(),
+            "host": hostname(),
             "pid": os.getpid(),
         }
         self._write(f"member.{self.name}", json.dumps(content))

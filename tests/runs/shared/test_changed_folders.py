@@ -46,7 +46,7 @@ class Member:
     def found_by_others(self) -> dict[int, float]:
         """Return what a job that comes now finds in the folder."""
         other = Member(self.checkpoint.path, "same")
-        other.sharing.meet(other.scheduler)
+        other.sharing.exchange(other.scheduler)
         done = np.flatnonzero(other.finished.done).tolist()
         return {task: float(other.finished[task][0]) for task in done}
 
@@ -56,13 +56,13 @@ class Member:
         for _ in range(8):
             self.sharing._next_sync, self.sharing._has_more = -float("inf"), True
             scheduler = Scheduler(TASKS.costs, [0], admitted=False)
-            self.sharing.meet(scheduler)
+            self.sharing.exchange(scheduler)
             found += scheduler.lease(0, 0.0).tolist()
         return found
 
     def looked(self) -> tuple[list[int], list[int]]:
         """Return which tasks it knows to be done, and which it is handed out."""
-        self.sharing.meet(self.scheduler)
+        self.sharing.exchange(self.scheduler)
         return np.flatnonzero(self.finished.done).tolist(), self.scheduler.lease(0, 0.0).tolist()
 
 
@@ -79,7 +79,9 @@ def test_parts_and_claims_are_those_of_one_run(tmp_path: Path) -> None:
     friend = SharedCheckpoint(output)
     friend._fingerprint = {"circuit": "new"}
     seen = FinishedTasks(4, float)
-    friend.share_stage("simulate", TASKS, seen).meet(Scheduler(TASKS.costs, [0], admitted=False))
+    friend.share_stage("simulate", TASKS, seen).exchange(
+        Scheduler(TASKS.costs, [0], admitted=False)
+    )
     assert np.flatnonzero(seen.done).tolist() == [2]
 
 
@@ -167,7 +169,7 @@ def test_what_is_removed_is_written_again(how: str, stops: bool, tmp_path: Path)
     member.checkpoint.publish_settings({"memory_bytes": 1 << 30})
     gone.compute(0)
     gone.sharing.flush()
-    member.sharing.meet(member.scheduler)  # which reads it, and claims the others
+    member.sharing.exchange(member.scheduler)  # which reads it, and claims the others
     member.compute(1)
     member.sharing.flush()
     member.compute(2)
@@ -182,7 +184,7 @@ def test_what_is_removed_is_written_again(how: str, stops: bool, tmp_path: Path)
         member.sharing.end(complete=False)
     else:
         member.sharing._next_sync = -float("inf")
-        member.sharing.meet(member.scheduler)
+        member.sharing.exchange(member.scheduler)
         member.sharing.flush()
     assert member.found_by_others() == {0: 0.0, 1: 1.0, 2: 2.0}
     if how == "folder":
@@ -196,18 +198,18 @@ def test_the_parts_of_earlier_stages_are_written_again(tmp_path: Path) -> None:
     member.sharing.end(complete=True)
     later = member.checkpoint.share_stage("contract", TASKS, FinishedTasks(4, float))
     shutil.rmtree(tmp_path / "out.h5.parts")
-    later.meet(Scheduler(TASKS.costs, [0], admitted=False))
+    later.exchange(Scheduler(TASKS.costs, [0], admitted=False))
     assert member.found_by_others() == {task: float(task) for task in range(4)}
 
 
 def test_claims_are_made_again_with_the_folder(tmp_path: Path) -> None:
     one = Member(tmp_path / "out.h5", "same")
     one.sharing._next_sync = -float("inf")
-    one.sharing.meet(one.scheduler)
+    one.sharing.exchange(one.scheduler)
     claimed = len(one.sharing._claimed_blocks)
     assert claimed
     shutil.rmtree(tmp_path / "out.h5.parts")
     one.sharing._next_sync = -float("inf")
-    one.sharing.meet(one.scheduler)
+    one.sharing.exchange(one.scheduler)
     claims = one.checkpoint.folder.claims(one.sharing._claim_prefix)
     assert len(claims) == len(one.sharing._claimed_blocks) >= claimed
