@@ -84,8 +84,8 @@ def read_numbers(dataset: Any, shape: tuple[int | None, ...], kind: str = "f") -
         expected in (None, length) for expected, length in zip(shape, actual, strict=True)
     )
     if not fits or dataset.dtype.kind not in kind:
-        wanted = " x ".join("any" if length is None else str(length) for length in shape)
-        raise ValueError(f"{dataset.name} is {dataset.dtype} {actual}, expected {wanted} numbers")
+        sizes = " x ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"{dataset.name} is {dataset.dtype} {actual}, expected {sizes} numbers")
     values: NDArray[Any] = dataset[()]
     return values.astype(float) if kind == "f" else values
 
@@ -190,7 +190,7 @@ def _provenance(file: PlainGroup) -> dict[str, Any]:
 def _check_values(
     values: dict[str, Any], checks: Mapping[str, tuple[Check, str]], what: str
 ) -> dict[str, Any]:
-    """Return JSON values after their checks.
+    """Return JSON values, having checked them.
 
     Args:
         values: The values; those without a check only have to be JSON.

@@ -30,8 +30,8 @@ def choose_rank_device(farm: Farm, device: str) -> Device:
     Each rank of a node takes the next of its GPUs, before Aer is loaded; a rank that only
     schedules takes none.
     """
-    place = _take_gpu(farm, device)
-    if place is None and device in ("auto", "gpu"):
+    node = _take_gpu(farm, device)
+    if node is None and device in ("auto", "gpu"):
         device = "cpu"
     return all_ranks_or_none(farm, lambda: choose_device(device))
 
@@ -42,12 +42,12 @@ def min_rank_resources(farm: Farm, device: str) -> tuple[int, int]:
     The memory is that of a rank's share of its GPU, if that is less.
     """
     cores, memory = farm.local_resources()
-    place = _take_gpu(farm, device)
-    if place is not None and device != "cpu" and is_gpu_build():
+    node = _take_gpu(farm, device)
+    if node is not None and device != "cpu" and is_gpu_build():
         gpu = pick_gpu(0, visible_gpus())
         size = None if gpu is None else gpu_memory(gpu)
         if size is not None:
-            _, local_ranks, gpus = place
+            _, local_ranks, gpus = node
             memory = min(memory, size // ranks_sharing(local_ranks, gpus))
     return farm.allreduce_min(cores), farm.allreduce_min(memory)
 

@@ -201,7 +201,7 @@ class SharedStage:
         """
         self._restore_folder()
         name = printable_path(self._folder.path)
-        write_stderr(f"hpcq: {name} was removed; it is made anew with all that this job has")
+        write_stderr(f"hpcq: {name} was removed; it is made again with all that this job has")
         for block in self._claimed_blocks:
             if len(self._unfinished_tasks(block)):
                 self._folder.claim(f"{self._claim_prefix}{block}")
