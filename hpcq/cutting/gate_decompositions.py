@@ -45,7 +45,7 @@ class PauliSum:
     Attributes:
         weights: The complex weights w_k in the order of ``PAULI_BASIS``; 1, 2 or 4 of them.
         before: One-qubit gates B_0 and B_1 as angles (theta, phi, lambda) of Qiskit's ``UGate``.
-        after: One-qubit gates A_0 and A_1, likewise.
+        after: One-qubit gates A_0 and A_1, in the same form.
     """
 
     weights: tuple[complex, ...]

@@ -140,7 +140,7 @@ def check_aer_build(
         raise InputError(
             "qiskit-aer: it is built with MPI and splits one simulation over all ranks, which "
             "deadlocks when ranks run different circuits; expected an Aer without MPI (AER_MPI "
-            "off), or HPCQ_AER_MPI=1 to use it all the same"
+            "off), or HPCQ_AER_MPI=1 to use it anyway"
         )
 
 

@@ -45,7 +45,7 @@ MAX_BITS = 63
 
 MAX_DEFERRED = 5
 """Largest number of measurements of a variant that are deferred. Each doubles the state; with more
-of them every shot is a simulation of its own."""
+of them every shot is a separate simulation."""
 
 DEFERRED = "deferred_measurement"
 """Label of the noiseless gate that replaces a mid-circuit measurement."""
