@@ -278,7 +278,7 @@ def _leaves(
 
 
 def _is_plain_gate(operation: Any) -> bool:
-    """Return whether a gate is told by its name: its class adds nothing, and it has no modifier."""
+    """Return whether a gate is defined by its name: no class of its own and no modifier."""
     return isinstance(operation, Gate) and type(operation).__name__ in ("Gate", "_DefinedGate")
 
 

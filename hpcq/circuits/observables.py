@@ -146,18 +146,18 @@ def read_observables(path: str | os.PathLike[str], num_qubits: int) -> tuple[Obs
         raise InputError(
             f"{name}: got {strict_json.json_type(content)}, expected a list of observables"
         )
-    found = tuple(
+    converted = tuple(
         _from_mapping(entry, num_qubits, f"{name}: [{index}]")
         for index, entry in enumerate(content)
     )
     first: dict[str, int] = {}
-    for index, observable in enumerate(found):
+    for index, observable in enumerate(converted):
         if first.setdefault(observable.name, index) != index:
             raise InputError(
                 f"{name}: [{index}].name: {_quoted(observable.name)} is already the name of "
                 f"[{first[observable.name]}]"
             )
-    return found
+    return converted
 
 
 def as_observables(observables: Any, num_qubits: int) -> tuple[Observable, ...]:
@@ -180,15 +180,15 @@ def as_observables(observables: Any, num_qubits: int) -> tuple[Observable, ...]:
         or getattr(observables, "ndim", 1) == 0
     ):
         _refuse_kind("observables", observables)
-    found = []
+    converted = []
     for index, entry in enumerate(observables):
         observable = _convert(entry, num_qubits, index)
         if observable is None:
             _refuse_kind(f"observables[{index}]", entry)
-        found.append(observable)
-    if not found:
+        converted.append(observable)
+    if not converted:
         raise InputError("observables is empty, expected at least one")
-    return tuple(found)
+    return tuple(converted)
 
 
 def _convert(entry: Any, num_qubits: int, index: int) -> Observable | None:
