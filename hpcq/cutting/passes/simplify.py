@@ -164,10 +164,10 @@ class Simplifier:
         effects = []
         steps, wires, swapped = relabel_swaps(steps, self._original.num_qubits)
         if swapped:
-            effects.append(f"swaps: {swapped} replaced by renamed wires")
+            effects.append(f"swaps: {swapped} turned into renamed wires")
         steps, fewer = merge_blocks(steps)
         if fewer:
-            effects.append(f"merged gates: {fewer} two-qubit gates fewer")
+            effects.append(f"rows of gates on one pair: {fewer} two-qubit gates fewer")
         return ConeFinder(steps, self._original.num_qubits), wires, tuple(effects)
 
     def _simplified(
