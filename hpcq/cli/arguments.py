@@ -1,4 +1,4 @@
-"""The words of the command line, made into options."""
+"""From the arguments of the command line to options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Container, Mapping, Sequence
 
 from hpcq.cli import settings
-from hpcq.cli.flags import Command, Parser, add_job, add_run, all_commands
+from hpcq.cli.flags import Command, Parser, add_plan_options, add_run_options, build_parser
 from hpcq.cli.old_spellings import OldSpellings
 from hpcq.cli.setting_sources import PREFIX
 from hpcq.core.errors import InputError
@@ -14,69 +14,69 @@ from hpcq.core.system import launched_rank
 
 
 def parse(
-    arguments: Sequence[str], commands: Mapping[str, Command], together: Container[Command] = ()
+    arguments: Sequence[str], commands: Mapping[str, Command], on_all_ranks: Container[Command] = ()
 ) -> argparse.Namespace:
-    """Read the command line, and for a job the settings that it leaves to files and variables.
+    """Parse the command line, and apply the settings of files and variables.
 
     Args:
-        arguments: The words after ``hpcq``.
-        commands: What to call for each command.
-        together: Those of them that several ranks carry out. Files and variables are then for
-            rank 0 alone, and what is wrong with them has to wait until all ranks can hear of it,
-            from :func:`hpcq.cli.settings.agree`.
+        arguments: The arguments after ``hpcq``.
+        commands: The function of each command.
+        on_all_ranks: The functions that several ranks call together. Only rank 0 then reads files
+            and variables, and an error in them is deferred until
+            :func:`hpcq.cli.settings.share_settings` tells all ranks.
 
     Returns:
-        The options; ``command`` is what to call, ``refusal`` the error that has to wait, ``notice``
-        a line for stderr about old spellings, or empty.
+        The options. ``command`` is the function to call, ``refusal`` the deferred error or None,
+        ``notice`` a line for stderr about old spellings, or empty.
 
     Raises:
-        InputError: If they are no command line of hpcq's, or a setting is wrong.
+        InputError: If the arguments or a setting are wrong.
     """
-    parser, words = all_commands(commands), _joined(arguments)
+    parser, words = build_parser(commands), _join_values(arguments)
     options = parser.parse_args(words)
     options.refusal = None
-    old = OldSpellings()
-    old.replace(options)
-    waits = options.command in together
-    if not waits or launched_rank() == 0:
+    old_spellings = OldSpellings()
+    old_spellings.replace(options)
+    is_deferred = options.command in on_all_ranks
+    if not is_deferred or launched_rank() == 0:
         try:
-            settings.fill(options, words, parser, old.replace)
+            settings.apply_settings(options, words, parser, old_spellings.replace)
         except InputError as error:
-            if not waits:
+            if not is_deferred:
                 raise
             options.refusal = error
-    options.notice = old.notice
+    options.notice = old_spellings.notice
     return options
 
 
-def run_words(options: argparse.Namespace) -> list[str]:
-    """Return the options of ``run`` that ``submit`` was given, as words of a command line.
+def run_arguments(options: argparse.Namespace) -> list[str]:
+    """Return the arguments of ``submit`` that are options of ``run``.
 
     Args:
-        options: Those of ``submit``.
+        options: The options of ``submit``.
 
     Returns:
-        Options only, each one word; not the circuit, and not the output.
+        One argument per option, without the circuit and the output.
     """
-    known = _run_options() - {"--output", "--json"}
-    return [word for word in options.arguments[2:] if word.partition("=")[0] in known]
+    known = _run_option_names() - {"--output", "--json"}
+    return [text for text in options.arguments[2:] if text.partition("=")[0] in known]
 
 
-def run_variables() -> frozenset[str]:
-    """Return the names of all variables that are options of ``run``."""
-    names = (option.removeprefix("--") for option in _run_options())
+def run_variable_names() -> frozenset[str]:
+    """Return the names of the environment variables that are options of ``run``."""
+    names = (option.removeprefix("--") for option in _run_option_names())
     return frozenset(PREFIX + name.upper().replace("-", "_") for name in names)
 
 
-def _run_options() -> set[str]:
+def _run_option_names() -> set[str]:
     run = Parser(add_help=False, allow_abbrev=False)
-    add_job(run)
-    add_run(run)
+    add_plan_options(run)
+    add_run_options(run)
     return {name for action in run._actions for name in action.option_strings if name[:2] == "--"}
 
 
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Join ``--observable -Z0`` to one argument; argparse would take -Z0 for an option."""
+def _join_values(arguments: Sequence[str]) -> list[str]:
+    """Join ``--observable -Z0`` into one argument; argparse would take -Z0 for an option."""
     joined: list[str] = []
     for argument in arguments:
         if joined and joined[-1] == "--observable":

@@ -1,4 +1,4 @@
-"""The commands for jobs: submit, status, logs, cancel, result; who prints what."""
+"""The commands for jobs: submit, status, logs, cancel and result."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcq.cli.arguments import run_variables, run_words
-from hpcq.cli.requests import how_to_plan, limits_for, measuring, planned, read_ahead
+from hpcq.cli.arguments import run_arguments, run_variable_names
+from hpcq.cli.requests import (
+    check_shot_engine,
+    limits_for,
+    make_plans,
+    plan_arguments,
+    start_reading_circuit,
+)
 from hpcq.core.errors import InputError
 from hpcq.core.files import printable_lines, printable_path, resolve_path
 from hpcq.core.system import write_stderr
@@ -27,11 +33,11 @@ if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
 
 
-_THIS_JOB = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID")
+_JOB_ID_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID")
 
 
 def submit(options: argparse.Namespace) -> int:
-    """Submit a job, or show its script."""
+    """Submit a job, or print its script."""
     job, script = submitted(options)
     if job is None:
         print(script, end="")
@@ -43,50 +49,58 @@ def submit(options: argparse.Namespace) -> int:
 
 
 def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
-    """Submit what a command line of ``submit`` says.
+    """Submit a job.
+
+    Args:
+        options: The parsed command line of ``submit``.
 
     Returns:
-        The job, None for a dry run, and its script.
+        The job, which is None for a dry run, and its script.
 
     Raises:
-        HpcqError: If anything is wrong with it, or SLURM refuses it.
+        HpcqError: If a check fails, or SLURM refuses the job.
     """
-    reader = read_ahead(options)
+    reader = start_reading_circuit(options)
 
-    def plan(whole: bool) -> Plan | None:
-        measuring(options)
+    def plan(wants_plan: bool) -> Plan | None:
+        check_shot_engine(options)
         read_signal(options.stop_signal)
-        if whole:
-            return planned(options, reader, SerialFarm(), lambda: None)[0]
+        if wants_plan:
+            return make_plans(options, reader, SerialFarm(), lambda: None)[0]
         if reader is None or isinstance(reader, InputError):
             raise reader or InputError("launcher: `hpcq submit` is for one process")
-        how_to_plan(reader.result(), options, limits_for(options, 1, 1 << 30))
+        plan_arguments(reader.result(), options, limits_for(options, 1, 1 << 30))
         return None
 
-    order = prepare(options, run_words(options), run_variables(), plan)
+    prepared = prepare(options, run_arguments(options), run_variable_names(), plan)
     if options.dry_run:
-        return None, order.script
-    job = (start_locally if options.local else submit_to_slurm)(order)
-    return job, order.script
+        return None, prepared.script
+    job = (start_locally if options.local else submit_to_slurm)(prepared)
+    return job, prepared.script
 
 
 def status(options: argparse.Namespace) -> int:
-    """Say how a job, or a run, stands."""
-    place = resolve_path(Path(options.job))
+    """Print the status of a job, or of a run without one."""
+    path = resolve_path(Path(options.job))
     try:
-        is_job = bool(submissions_of(place)) or not (place.exists() or place.suffix)
+        is_job = bool(submissions_of(path)) or not (path.exists() or path.suffix)
     except OSError as error:
-        raise InputError(f"job: {printable_path(place)!r}: {error.strerror}") from None
+        raise InputError(f"job: {printable_path(path)!r}: {error.strerror}") from None
     job = Job(find_submission(options.job)) if is_job else None
-    if job is not None and job.id not in map(os.environ.get, _THIS_JOB):
-        stands = job.status()
-        hidden = ("old", "later", "damage")  # the reason says so
-        told = {key: own for key, own in stands.file.items() if key not in hidden}
-        shown = {**told, "state": stands.state, "reason": stands.reason, "job": job.id}
-        print(json.dumps(shown) if options.json else job_text(job, stands))
+    if job is not None and job.id not in map(os.environ.get, _JOB_ID_VARIABLES):
+        job_status = job.status()
+        hidden = ("old", "later", "damage")  # internal; the reason tells them
+        run_status = {key: value for key, value in job_status.file.items() if key not in hidden}
+        shown = {
+            **run_status,
+            "state": job_status.state,
+            "reason": job_status.reason,
+            "job": job.id,
+        }
+        print(json.dumps(shown) if options.json else job_text(job, job_status))
         return 0
-    # From within the job, which is running of course, what counts is what the run itself says.
-    status = read_run_status(place if job is None else job.output)
+    # Within the job itself, SLURM could only tell that it is running; its files tell more.
+    status = read_run_status(path if job is None else job.output)
     print(json.dumps(status) if options.json else status_text(status))
     return 0
 
@@ -94,22 +108,22 @@ def status(options: argparse.Namespace) -> int:
 def logs(options: argparse.Namespace) -> int:
     """Print a job's log; on a terminal, control characters are shown as ``?``."""
     job = Job.of(options.job)
-    said = job.logs()
+    text = job.logs()
     if sys.stdout is not None and sys.stdout.isatty():
-        said = printable_lines(said)
-    if said:
-        print(said, end="" if said.endswith("\n") else "\n")
+        text = printable_lines(text)
+    if text:
+        print(text, end="" if text.endswith("\n") else "\n")
     else:
-        write_stderr(f"hpcq: job {job.id} has said nothing yet")
+        write_stderr(f"hpcq: job {job.id} has written no log yet")
     return 0
 
 
 def cancel(options: argparse.Namespace) -> int:
-    """End a job."""
+    """Cancel a job."""
     job = Job.of(options.job)
-    before = job.cancel()
-    if before.over:
-        print(f"job {job.id} was over already: {before}")
+    previous_status = job.cancel()
+    if previous_status.over:
+        print(f"job {job.id} was over already: {previous_status}")
     else:
         print(f"job {job.id} is canceled; `hpcq status {job.id}`")
     return 0

@@ -1,4 +1,4 @@
-"""The command ``hpcq``: what its commands do, exit codes, and who prints what; nothing else."""
+"""The command ``hpcq``: its commands, their exit codes, and which rank prints."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcq.cli import requests as asked
+from hpcq.cli import requests
 from hpcq.cli.arguments import parse
-from hpcq.cli.settings import agree
+from hpcq.cli.settings import share_settings
 from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.core.files import printable
 from hpcq.core.system import is_launched, launched_rank, rank_name, write_stderr
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code.
+    """Run a command line and return its exit code.
 
-    0: done. 2: the input or the usage is wrong, with one line on stderr. 75: stopped early, all
-    that was done is saved, run the same command again to go on. 1: anything else.
+    0: done. 2: wrong input or usage, with one line on stderr. 75: stopped early with everything
+    saved; the same command resumes the run. 1: any other failure.
     """
     code = _main(arguments)
     farm = sys.modules.get("hpcq.parallel.mpi")
@@ -40,22 +40,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    first = launched_rank() == 0
+    is_first = launched_rank() == 0
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode loses no result
+        sys.stdout.reconfigure(
+            errors="replace"
+        )  # or a terminal without Unicode would lose the result
     notice = ""
     try:
-        together = (_plan, _run) if is_launched() else ()
-        options = parse(sys.argv[1:] if arguments is None else arguments, COMMANDS, together)
+        collective_commands = (_plan, _run) if is_launched() else ()
+        options = parse(
+            sys.argv[1:] if arguments is None else arguments, COMMANDS, collective_commands
+        )
         notice = options.notice
-        if not first and options.command in _FOR_ONE:
-            # What one process does, rank 0 does; a program that a rank starts must not wonder.
+        if not is_first and options.command in _SINGLE_PROCESS_COMMANDS:
+            # A program that was started by a rank needs to know why its call does nothing.
             write_stderr(f"hpcq: rank {launched_rank()} leaves this to rank 0")
             return 0
         code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
-        if notice and _speaks():
+        if notice and _is_rank_0():
             write_stderr(notice)
         return code
     except HpcqError as error:
@@ -63,9 +67,9 @@ def _main(arguments: Sequence[str] | None) -> int:
             # The ranks end together. A launcher that sees one fail sends SIGTERM to the others,
             # and theirs would be the exit code that it passes on.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if notice and error.exit_code != InputError.exit_code and _speaks():
+        if notice and error.exit_code != InputError.exit_code and _is_rank_0():
             write_stderr(notice)  # wrong input gets one line, which is the error
-        if _speaks() or error.on_one_rank:
+        if _is_rank_0() or error.on_one_rank:
             who = f"{rank_name()}: " if error.on_one_rank and rank_name() else ""
             sys.stderr.write(f"hpcq: error: {who}{printable(' '.join(str(error).split()))}\n")
             if error.on_one_rank and isinstance(error, MissingDependencyError):
@@ -87,10 +91,11 @@ def _main(arguments: Sequence[str] | None) -> int:
         return 1
 
 
-def _speaks() -> bool:
-    """Whether this process says what all ranks know: rank 0 of MPI's world, once that is there.
+def _is_rank_0() -> bool:
+    """Whether this process prints for all ranks.
 
-    Before, the launcher's variables have to tell; they may be wrong, and then nobody would speak.
+    That is rank 0 of MPI's world if MPI is initialized, as the launcher's variables may be wrong;
+    otherwise the rank 0 of these variables.
     """
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
@@ -104,44 +109,44 @@ def _plan(options: argparse.Namespace) -> int:
     from hpcq.parallel.world import ending_the_job, open_farm
     from hpcq.planning.description import pareto_json, pareto_text, plan_json, plan_text
 
-    places: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
 
     def check() -> None:
         if options.pareto and options.max_qubits is None:
             raise InputError("pareto: it needs a width to start from, expected --max-qubits too")
         if options.save is not None:
-            places["save"] = check_cuts_file(Path(options.save))
+            paths["save"] = check_cuts_file(Path(options.save))
         if options.draw is not None:
             from hpcq.reports.drawing import check_drawing
 
-            places["draw"] = check_drawing(Path(options.draw))
-        if len(set(places.values())) < len(places):
+            paths["draw"] = check_drawing(Path(options.draw))
+        if len(set(paths.values())) < len(paths):
             raise InputError(f"draw: {options.draw[:80]!r} is where --save goes too")
 
-    reader = asked.read_ahead(options)
+    reader = requests.start_reading_circuit(options)
     farm = open_farm()
     with ending_the_job(farm):
-        agree(options, farm)
-        front = asked.planned(options, reader, farm, check)
-    if not front:
+        share_settings(options, farm)
+        plans = requests.make_plans(options, reader, farm, check)
+    if not plans:
         return 0
-    plan = front[0]
-    if "save" in places:
-        write_atomic(places["save"], f"{plan.cuts.to_json()}\n".encode(), "save")
-    if "draw" in places:
+    plan = plans[0]
+    if "save" in paths:
+        write_atomic(paths["save"], f"{plan.cuts.to_json()}\n".encode(), "save")
+    if "draw" in paths:
         from hpcq.reports.drawing import draw_plan
 
-        draw_plan(plan, places["draw"])
+        draw_plan(plan, paths["draw"])
     if options.json:
-        print(json.dumps({**plan_json(plan), **(pareto_json(front) if options.pareto else {})}))
+        print(json.dumps({**plan_json(plan), **(pareto_json(plans) if options.pareto else {})}))
     else:
-        print(plan_text(plan) + (f"\n\n{pareto_text(front)}" if options.pareto else ""))
+        print(plan_text(plan) + (f"\n\n{pareto_text(plans)}" if options.pareto else ""))
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
-    begun = time.monotonic()
-    reader = asked.read_ahead(options)
+    start_time = time.monotonic()
+    reader = requests.start_reading_circuit(options)
     from hpcq.kinds.running import checkpoint_for, run_on_farm
     from hpcq.parallel.world import end_before, ending_the_job, open_farm
     from hpcq.runs.collective import from_rank_0
@@ -153,65 +158,65 @@ def _run(options: argparse.Namespace) -> int:
     options.previous = options.known = None
 
     def check() -> None:
-        asked.measuring(options)
+        requests.check_shot_engine(options)
         claim_seconds = options.claim_seconds if options.shared else None
         checkpoint = checkpoint_for(options.output, options.checkpoint_seconds, claim_seconds)
         if checkpoint is not None:
             checkpoints.append(checkpoint)
-            mode = "exact" if asked.budget_for(options) is None else "shots"
+            mode = "exact" if requests.budget_for(options) is None else "shots"
             options.previous = checkpoint.load_previous(mode)
             options.known = checkpoint.planned_settings(options.previous)
 
     plans: list[Plan] = []
 
     def settle() -> None:
-        for plan, own in zip(plans, checkpoints, strict=False):
-            own.publish_settings(plan.config)
+        for plan, each in zip(plans, checkpoints, strict=False):
+            each.publish_settings(plan.config)
 
-    found: list[Result] = []
+    results: list[Result] = []
 
-    def finish(result: Result) -> None:
-        found.append(result)
+    def on_finished(result: Result) -> None:
+        results.append(result)
         for checkpoint in checkpoints:
             checkpoint.finish(result)
-            watch.log(f"wrote {checkpoint.path}")
+            monitor.log(f"wrote {checkpoint.path}")
 
     farm = open_farm()
-    first = farm.rank == 0
+    is_first = farm.rank == 0
     with ending_the_job(farm):
-        agree(options, farm)
-    signs = StopConditions(
-        options.time_limit, options.stop_signal, since=begun, check_allocation=first
+        share_settings(options, farm)
+    stop_conditions = StopConditions(
+        options.time_limit, options.stop_signal, since=start_time, check_allocation=is_first
     )
-    with ending_the_job(farm), signs:
-        with signs.before_start(lambda reason: end_before(farm, reason)):
+    with ending_the_job(farm), stop_conditions:
+        with stop_conditions.before_start(lambda reason: end_before(farm, reason)):
             try:
-                plans += asked.planned(options, reader, farm, check, to_run=True)
+                plans += requests.make_plans(options, reader, farm, check, to_run=True)
                 from_rank_0(farm, settle)
             except HpcqError:
-                for own in checkpoints:
-                    own.withdraw()
+                for each in checkpoints:
+                    each.withdraw()
                 raise
         checkpoint = checkpoints[0] if checkpoints else None
-        watch = ProgressMonitor(signs, checkpoint, sys.stderr if first else None)
-        how = RunOptions(
+        monitor = ProgressMonitor(stop_conditions, checkpoint, sys.stderr if is_first else None)
+        run_options = RunOptions(
             options.device,
             options.noise,
             options.backend,
             options.previous,
             checkpoint,
-            watch,
-            finish,
+            monitor,
+            on_finished,
         )
         failure: HpcqError | None = None
         try:
-            found.append(run_on_farm(plans[0] if plans else None, farm, how))
+            results.append(run_on_farm(plans[0] if plans else None, farm, run_options))
         except HpcqError as error:
             if not error.on_all_ranks:
                 raise
             failure = error
-    if first and found:  # also one that could not be saved
-        print(found[0].to_json() if options.json else str(found[0]), flush=True)
+    if is_first and results:  # even if saving failed
+        print(results[0].to_json() if options.json else str(results[0]), flush=True)
     if failure is not None:
         raise failure
     return 0
@@ -251,8 +256,8 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if all(finding.ok for finding in findings) else 1
 
 
-def _of_jobs(name: str) -> Callable[[argparse.Namespace], int]:
-    """Return a command for jobs, which are looked up only when they are called."""
+def _job_command(name: str) -> Callable[[argparse.Namespace], int]:
+    """Return a command of :mod:`hpcq.cli.job_commands`, which is imported when it is called."""
 
     def command(options: argparse.Namespace) -> int:
         from hpcq.cli import job_commands as commands
@@ -263,12 +268,14 @@ def _of_jobs(name: str) -> Callable[[argparse.Namespace], int]:
     return command
 
 
-_JOBS = {name: _of_jobs(name) for name in ("submit", "status", "logs", "cancel", "result")}
-_FOR_ONE = (_show, *_JOBS.values())
+_JOB_COMMANDS = {
+    name: _job_command(name) for name in ("submit", "status", "logs", "cancel", "result")
+}
+_SINGLE_PROCESS_COMMANDS = (_show, *_JOB_COMMANDS.values())
 COMMANDS = {
     "plan": _plan,
     "run": _run,
     "show": _show,
-    **_JOBS,
+    **_JOB_COMMANDS,
     "doctor": _doctor,
 }

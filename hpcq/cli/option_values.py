@@ -1,4 +1,4 @@
-"""What the values of options may be; every complaint says what was expected."""
+"""Parsers of options' values; every error says what was expected."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from collections.abc import Callable
 from hpcq.core.system import parse_duration
 
 
-def some_text(text: str) -> str:
-    """Return a text that is not empty."""
+def nonempty_text(text: str) -> str:
+    """Return the text, which must not be empty."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty (an unset shell variable?)")
     return text
 
 
-def whole(least: int, most: int, shown: str) -> Callable[[str], int]:
-    """Return the reader of a whole number between two limits."""
+def integer(min_value: int, max_value: int, shown: str) -> Callable[[str], int]:
+    """Return a parser of integers between two limits, both included."""
 
     def read(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            value = least - 1
-        if not least <= value <= most:
+            value = min_value - 1
+        if not min_value <= value <= max_value:
             raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from {shown}")
         return value
 
     return read
 
 
-positive = whole(1, 1_000_000, "1 to 1000000")
-shots = whole(1, 10**13, "1 to 10^13")
-seed = whole(0, (1 << 63) - 1, "0 to 2^63 - 1")
+positive = integer(1, 1_000_000, "1 to 1000000")
+shots = integer(1, 10**13, "1 to 10^13")
+seed = integer(0, (1 << 63) - 1, "0 to 2^63 - 1")
 
 
 def seconds(text: str) -> float:
-    """Return a number of seconds greater than 0."""
+    """Return a number of seconds between 0 and a million."""
     value = _number(text)
     if value is None:
         raise argparse.ArgumentTypeError(
@@ -46,7 +46,7 @@ def seconds(text: str) -> float:
 
 
 def duration(text: str) -> float:
-    """Return the seconds of a time as SLURM writes it, or of a number."""
+    """Return the seconds of a number, or of a time in SLURM's format."""
     value = parse_duration(text)
     if value is None:
         raise argparse.ArgumentTypeError(
@@ -56,7 +56,7 @@ def duration(text: str) -> float:
 
 
 def target_error(text: str) -> float:
-    """Return a standard error greater than 0."""
+    """Return a standard error between 0 and a million."""
     value = _number(text)
     if value is None:
         raise argparse.ArgumentTypeError(
@@ -66,7 +66,7 @@ def target_error(text: str) -> float:
 
 
 def precision(text: str) -> str | float:
-    """Return what ``--precision`` may be: ``single``, ``double``, or a standard error."""
+    """Return a value of the old ``--precision``: ``single``, ``double``, or a standard error."""
     if text in ("single", "double"):
         return text
     value = _number(text)
@@ -78,7 +78,7 @@ def precision(text: str) -> str | float:
 
 
 def _number(text: str) -> float | None:
-    """Return a number greater than 0 and less than a million; None if it is none."""
+    """Return a number between 0 and a million, both excluded; None if it is none."""
     try:
         value = float(text)
     except ValueError:

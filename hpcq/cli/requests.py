@@ -1,4 +1,4 @@
-"""What a command line asks for: the circuit, and its plan."""
+"""From the options of a command to its circuit, its limits and its plan."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from hpcq.planning.sampling import Budget
 
 
-def read_ahead(options: argparse.Namespace) -> CircuitReader | InputError | None:
-    """Begin to read the circuit, on rank 0.
+def start_reading_circuit(options: argparse.Namespace) -> CircuitReader | InputError | None:
+    """Start to read the circuit, on rank 0.
 
-    The file is read by a process of its own, started before MPI and while the libraries load.
-    Whatever is wrong with it must wait until all ranks can hear of it.
+    A process of its own reads the file, started before MPI and while this one loads libraries. An
+    error is returned, so that all ranks can raise it later.
     """
     from hpcq.circuits.reader import start_reader
 
@@ -38,7 +38,7 @@ def read_ahead(options: argparse.Namespace) -> CircuitReader | InputError | None
         return error
 
 
-def planned(
+def make_plans(
     options: argparse.Namespace,
     reader: CircuitReader | InputError | None,
     farm: Farm,
@@ -46,14 +46,16 @@ def planned(
     *,
     to_run: bool = False,
 ) -> list[Plan]:
-    """Make the plan on rank 0, and with ``--pareto`` narrower ones; nothing on other ranks.
+    """Return the plan, and with ``--pareto`` narrower ones, on rank 0; an empty list on others.
+
+    Collective.
 
     Args:
         options: The command line.
-        reader: What :func:`read_ahead` returned.
+        reader: What :func:`start_reading_circuit` returned.
         farm: The ranks.
-        check: Called on rank 0 first; what it refuses all ranks do.
-        to_run: Whether the plan is to be run, and not only looked at.
+        check: Called on rank 0 first; an error that it raises is raised on all ranks.
+        to_run: Whether the plan is to be run, rather than printed.
     """
     from hpcq.core.limits import check_threads
     from hpcq.kinds.running import check_plan
@@ -67,20 +69,21 @@ def planned(
     if to_run:
         all_ranks_or_none(farm, lambda: check_threads(options.threads or 1, len(usable_cores())))
     if farm.broadcast(b"Aer" if to_run and _takes_aer(options) else b""):
-        choose_rank_device(farm, options.device)  # or the search for cuts would be for nothing
+        # An error now does not waste a search for cuts.
+        choose_rank_device(farm, options.device)
 
     def make() -> list[Plan]:
-        begun = reader or read_ahead(options)
-        if begun is None or isinstance(begun, InputError):
-            raise begun or InputError(
+        started_reading = reader or start_reading_circuit(options)
+        if started_reading is None or isinstance(started_reading, InputError):
+            raise started_reading or InputError(
                 f"launcher: its variables say that this process is rank {launched_rank()}, and "
                 "MPI that it is rank 0; expected both to say the same"
             )
-        circuit = begun.result()
+        circuit = started_reading.result()
         limits = limits_for(options, cores, memory)
         known = getattr(options, "known", None)
-        planned = limits if known is None else limits_as_before(known, options, limits)
-        how = how_to_plan(circuit, options, planned)
+        plan_limits = limits if known is None else limits_of_previous_run(known, options, limits)
+        how = plan_arguments(circuit, options, plan_limits)
         if getattr(options, "pareto", False):
             return pareto_plans(circuit, farm=farm, **how)
         speeds = None if known is None else known.get("speeds")
@@ -93,14 +96,14 @@ def planned(
 
 
 def _takes_aer(options: argparse.Namespace) -> bool:
-    """Whether a run simulates: on no device, and with something left to do; known on rank 0."""
+    """Whether a run will simulate, as opposed to a backend or a complete result; for rank 0."""
     previous = getattr(options, "previous", None)
     if previous is None or previous.status != "complete":
         return not options.backend
     return not options.backend and budget_for(options) is not None and not options.shared
 
 
-def how_to_plan(
+def plan_arguments(
     circuit: QuantumCircuit, options: argparse.Namespace, limits: Limits
 ) -> dict[str, Any]:
     """Return the arguments of :func:`hpcq.planning.planner.plan_normalised`."""
@@ -132,17 +135,17 @@ def how_to_plan(
 
 
 def budget_for(options: argparse.Namespace) -> Budget | None:
-    """Return the shots that are asked for; None for an exact run."""
+    """Return the budget of shots; None for an exact run."""
     from hpcq.planning.planner import budget_of
 
     return budget_of(options.shots, options.target_error, options.max_variants)
 
 
-def measuring(options: argparse.Namespace) -> ShotEngineSpec:
-    """Return what is to measure the shots, if there are any.
+def check_shot_engine(options: argparse.Namespace) -> ShotEngineSpec:
+    """Return the specification of the engine that measures shots.
 
     Raises:
-        InputError: If there are none, and noise or a backend is given; or there is no such noise.
+        InputError: If noise or a backend is given without shots, or the noise does not exist.
     """
     from hpcq.engines.shot_engine import ShotEngineSpec
 
@@ -152,19 +155,21 @@ def measuring(options: argparse.Namespace) -> ShotEngineSpec:
 
 
 def limits_for(options: argparse.Namespace, cores: int, memory: int) -> Limits:
-    """Return what a rank may use, of the cores and the bytes of memory that it has."""
+    """Return the limits of a rank that has so many cores and bytes of memory."""
     from hpcq.core.limits import SHARE_OF_MEMORY, Limits, precision_of, round_memory_down
 
-    wanted = round_memory_down(int(SHARE_OF_MEMORY * memory))
+    memory_bytes = round_memory_down(int(SHARE_OF_MEMORY * memory))
     if options.memory is not None:
-        wanted = parse_bytes(options.memory)
-    return Limits(wanted, options.threads or cores, precision_of(options.dtype or "complex128"))
+        memory_bytes = parse_bytes(options.memory)
+    return Limits(
+        memory_bytes, options.threads or cores, precision_of(options.dtype or "complex128")
+    )
 
 
-def limits_as_before(
+def limits_of_previous_run(
     known: Mapping[str, Any], options: argparse.Namespace, limits: Limits
 ) -> Limits:
-    """Return the limits that an earlier start was planned with, as far as they are not given."""
+    """Return the limits that an earlier start was planned with; options given now replace them."""
     memory = known.get("memory_bytes", limits.memory_bytes)
     return replace(
         limits,
@@ -174,7 +179,7 @@ def limits_as_before(
 
 
 def circuit_path(circuit: str) -> Path:
-    """Return the file of a circuit, or of an example that the package brings along."""
+    """Return the path of a circuit, or of one of the package's examples."""
     if not circuit.startswith("example:"):
         return Path(circuit)
     folder = Path(__file__).parents[1] / "examples"

@@ -1,4 +1,4 @@
-"""Where settings come from: variables of the environment, a job file, and a file of the site."""
+"""Sources of settings: environment variables, a job file and a site file, each one layer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hpcq.core.system import launched_rank, write_stderr
 
 PREFIX = "HPCQ_"
 ENVIRONMENT = "environment"
-"""What messages call all variables together."""
+"""Name of all environment variables together, in messages."""
 
 SITE_VARIABLE = "HPCQ_SITE"
-"""Environment variable: the site file, or ``none`` for none at all."""
+"""Environment variable: path of the site file, or ``none`` for no site file."""
 
-_OTHERS = (
+_NOT_OPTIONS = (
     SITE_VARIABLE,
     *(
         "HPCQ_AER_MPI",
@@ -40,15 +40,16 @@ _OTHERS = (
         "HPCQ_SRUN_MPI",
     ),
 )
-"""Variables that are no options: hpcq's own, and those of its job scripts."""
+"""Variables that are not options, read by hpcq itself or by its job scripts."""
 
-_EVERYBODY = Path("/etc/hpcq/site.toml")
+_SYSTEM_SITE_FILE = Path("/etc/hpcq/site.toml")
 _TABLES = ("run", "slurm")
 _MAX_FILE_BYTES = 256 << 10
+"""Bytes of a settings file that are read; bounds the time that parsing a wrong file takes."""
 
-_PATHS = frozenset({"circuit", "container", "cuts", "draw", "observables", "output", "save"})
+_PATH_OPTIONS = frozenset({"circuit", "container", "cuts", "draw", "observables", "output", "save"})
 OFF = object()
-"""Value of a flag that a layer switches off, back to its default."""
+"""Value of a flag that a layer resets to its default."""
 
 Check = Callable[[argparse.Namespace, str], None]
 """Called with the options that one source gives, and the source's name; empty for flags."""
@@ -56,60 +57,73 @@ Check = Callable[[argparse.Namespace, str], None]
 Layer = dict[str, Any]
 
 
-def of_environment(
+def environment_layer(
     environment: Mapping[str, str],
     parser: argparse.ArgumentParser,
     known: Mapping[str, argparse.Action],
     check: Check,
 ) -> Layer:
-    """Return what variables say; one that nobody knows gets a line on stderr."""
+    """Return the layer of environment variables; an unknown one gets a warning on stderr.
+
+    Args:
+        environment: The environment variables.
+        parser: The parser of the command.
+        known: The options of all commands.
+        check: Checks the options of a layer.
+
+    Raises:
+        InputError: If a variable's value is wrong.
+    """
     names = {PREFIX + option.upper().replace("-", "_"): option for option in known}
-    own = long_options(parser)
+    options_of_command = long_options(parser)
     layer: Layer = {}
-    words: list[str] = []
+    arguments: list[str] = []
     for variable, value in sorted(environment.items()):
         if not variable.startswith(PREFIX) or not value:
             continue
         option = names.get(variable)
         if option is None:
-            if variable not in _OTHERS and launched_rank(environment) == 0:
-                near = _nearest(variable, (*names, *_OTHERS))
+            if variable not in _NOT_OPTIONS and launched_rank(environment) == 0:
+                near = _nearest(variable, (*names, *_NOT_OPTIONS))
                 shown = printable_path(variable)
                 write_stderr(f"hpcq: warning: {shown} is no setting, the nearest is {near}")
-        elif option in own:
+        elif option in options_of_command:
             given: Any = value
-            if own[option].nargs == 0:
-                given = _truth(value)
+            if options_of_command[option].nargs == 0:
+                given = _parse_boolean(value)
                 if given is None:
                     raise InputError(
                         f"{variable}: {_shown(value)}, expected 1, true, yes, on, "
                         "0, false, no, or off"
                     )
-            more = _words(option, given, own[option], variable)
-            layer.update(read(parser, ["-", *more], check, variable) or {own[option].dest: OFF})
-            words += more
-    read(parser, ["-", *words], check, ENVIRONMENT)
+            new_arguments = _as_arguments(option, given, options_of_command[option], variable)
+            layer.update(
+                parse_layer(parser, ["-", *new_arguments], check, variable)
+                or {options_of_command[option].dest: OFF}
+            )
+            arguments += new_arguments
+    parse_layer(parser, ["-", *arguments], check, ENVIRONMENT)
     return layer
 
 
-def site_file(environment: Mapping[str, str]) -> Path | None:
-    """Return the file with the defaults of this site, if there is one."""
+def find_site_file(environment: Mapping[str, str]) -> Path | None:
+    """Return the path of the site file; None if there is none."""
     named = environment.get(SITE_VARIABLE, "")
     if named:
         return None if named == "none" else Path(named)
-    places = [_EVERYBODY]
+    paths = [_SYSTEM_SITE_FILE]
     config = environment.get("XDG_CONFIG_HOME", "")
-    with contextlib.suppress(RuntimeError):  # nobody's home
+    with contextlib.suppress(RuntimeError):  # no home folder
         folder = Path(config) if config.startswith("/") else Path("~/.config").expanduser()
-        places.insert(0, folder / "hpcq" / "site.toml")
-    for place in places:
+        paths.insert(0, folder / "hpcq" / "site.toml")
+    for place in paths:
         with contextlib.suppress(OSError):
             if place.exists():
                 return place
     return None
 
 
-def of_file(
+def file_layer(
     path: Path,
     parser: argparse.ArgumentParser,
     known: Mapping[str, argparse.Action],
@@ -117,21 +131,31 @@ def of_file(
     *,
     site: bool,
 ) -> Layer:
-    """Return what a job file or site file says.
+    """Return the layer of a job file or site file.
 
-    In a site file, and in a table [slurm], ``partition`` can only be SLURM's: a key means the
-    option ``--slurm-KEY`` first.
+    In a site file, and in a table [slurm], a key means the option ``--slurm-KEY`` if there is one:
+    ``partition`` is SLURM's.
+
+    Args:
+        path: The file.
+        parser: The parser of the command.
+        known: The options of all commands.
+        check: Checks the options of a layer.
+        site: Whether it is a site file, which names no circuit.
+
+    Raises:
+        InputError: If the file is wrong.
     """
     name = printable_path(path)
-    own = long_options(parser)
+    options_of_command = long_options(parser)
     found: Layer = {}
     layer: Layer = {}
-    words: list[str] = []
-    for key, value, table in _entries(_content(path, site), name):
-        slurm = site or table == "slurm"
-        options = set(known) - {"partition"} if slurm else {*known, "circuit"}
+    arguments: list[str] = []
+    for key, value, table in _entries(_read_toml(path, site), name):
+        is_for_slurm = site or table == "slurm"
+        options = set(known) - {"partition"} if is_for_slurm else {*known, "circuit"}
         option = key.replace("_", "-")
-        if slurm and f"slurm-{option}" in options:
+        if is_for_slurm and f"slurm-{option}" in options:
             option = f"slurm-{option}"
         if option not in options:
             near = _nearest(option.lower(), options)
@@ -142,30 +166,31 @@ def of_file(
         if option == "circuit":
             if not isinstance(value, str) or not value.strip() or value.endswith(".toml"):
                 raise InputError(f"{name}: circuit = {_shown(value)}, expected a circuit's file")
-            layer[option] = _placed(option, value, path.parent)
+            layer[option] = _resolve_path(option, value, path.parent)
             continue
         action = known[option]
-        more = _words(option, value, action, name, path.parent)
-        if option in own:
-            words += more
-            if not more:
+        new_arguments = _as_arguments(option, value, action, name, path.parent)
+        if option in options_of_command:
+            arguments += new_arguments
+            if not new_arguments:
                 layer[action.dest] = OFF if action.nargs == 0 else []
     if not site and "circuit" not in layer:
         raise InputError(f'{name}: it names no circuit, expected circuit = "FILE"')
-    return layer | read(parser, ["-", *words], check, name)
+    return layer | parse_layer(parser, ["-", *arguments], check, name)
 
 
-def read(
-    parser: argparse.ArgumentParser, words: Sequence[str], check: Check, source: str = ""
+def parse_layer(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], check: Check, source: str = ""
 ) -> Layer:
-    """Return what words of a command line say, and no defaults.
+    """Return the options that arguments give, without defaults.
 
     Raises:
-        InputError: If they are wrong, or contradict each other; the message begins with the source.
+        InputError: If the arguments are wrong or contradict each other; the message begins with the
+            source.
     """
     blank = argparse.Namespace(**{action.dest: None for action in parser._actions})
     try:
-        parser.parse_known_args(words, blank)
+        parser.parse_known_args(arguments, blank)
         check(blank, source)
     except InputError as error:
         raise InputError(f"{source}: {error}" if source else str(error)) from None
@@ -177,7 +202,7 @@ def read(
 
 
 def long_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    """Return what a command's options do, by name without the dashes."""
+    """Return the actions of a command's long options, by name without dashes."""
     return {
         option[2:]: action
         for option, action in parser._option_string_actions.items()
@@ -185,15 +210,15 @@ def long_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     }
 
 
-def _truth(text: str) -> bool | None:
+def _parse_boolean(text: str) -> bool | None:
     word = text.strip().lower()
     if word in ("1", "true", "yes", "on"):
         return True
     return False if word in ("0", "false", "no", "off") else None
 
 
-def _content(path: Path, site: bool) -> dict[str, Any]:
-    """Read a TOML file."""
+def _read_toml(path: Path, site: bool) -> dict[str, Any]:
+    """Return the content of a TOML file."""
     import tomllib
 
     name = printable_path(path)
@@ -213,47 +238,49 @@ def _content(path: Path, site: bool) -> dict[str, Any]:
 
 
 def _entries(content: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any, str]]:
-    """Yield keys and values, and the table that they are in."""
+    """Yield each key, its value, and the name of its table."""
     for key, value in content.items():
         if key not in _TABLES:
             yield key, value, ""
         elif isinstance(value, dict):
-            for inner, own in value.items():
-                yield inner, own, key
+            for inner_key, inner_value in value.items():
+                yield inner_key, inner_value, key
         else:
             raise InputError(f"{name}: {key} = {_shown(value)}, expected a table [{key}]")
 
 
-def _words(
+def _as_arguments(
     option: str, value: object, action: argparse.Action, source: str, folder: Path | None = None
 ) -> list[str]:
-    """Return the words of a command line that give an option a value; none for false, or [].
+    """Return the arguments that give an option a value; an empty list for false and [].
 
     Raises:
-        InputError: If the value is of a kind that the option does not take.
+        InputError: If the option takes no value of this type.
     """
     if action.nargs == 0:
         if not isinstance(value, bool):
             raise InputError(f"{source}: {option} = {_shown(value)}, expected true or false")
         return [f"--{option}"] if value else []
-    several = isinstance(action, argparse._AppendAction)
-    words = []
-    for own in value if several and isinstance(value, list) else [value]:
-        if option == "observable" and not isinstance(own, str):
+    is_repeatable = isinstance(action, argparse._AppendAction)
+    arguments = []
+    for each in value if is_repeatable and isinstance(value, list) else [value]:
+        if option == "observable" and not isinstance(each, str):
             raise InputError(
-                f"{source}: {option} = {_shown(own)}, expected text in quotes, such as "
+                f"{source}: {option} = {_shown(each)}, expected text in quotes, such as "
                 '"Z0 Z1" or "0011"'
             )
-        text = _text_of(own)
+        text = _as_text(each)
         if text is None:
-            kind = "texts or finite numbers" if several else "text or a finite number"
-            raise InputError(f"{source}: {option} = {_shown(own)}, expected {kind}")
-        words.append(f"--{option}={text if folder is None else _placed(option, text, folder)}")
-    return words
+            kind = "texts or finite numbers" if is_repeatable else "text or a finite number"
+            raise InputError(f"{source}: {option} = {_shown(each)}, expected {kind}")
+        arguments.append(
+            f"--{option}={text if folder is None else _resolve_path(option, text, folder)}"
+        )
+    return arguments
 
 
-def _text_of(value: object) -> str | None:
-    """Return a plain value as it would stand on a command line; None if it is none."""
+def _as_text(value: object) -> str | None:
+    """Return a text, time or finite number as an argument; None for any other value."""
     from datetime import time
 
     if isinstance(value, str):
@@ -267,9 +294,9 @@ def _text_of(value: object) -> str | None:
     return str(value) if abs(value) < 1 << 64 else None
 
 
-def _placed(option: str, text: str, folder: Path) -> str:
-    """Return the path that a file means: it is relative to the file's own folder."""
-    is_path = option in _PATHS and "://" not in text and not text.startswith("example:")
+def _resolve_path(option: str, text: str, folder: Path) -> str:
+    """Return a path in a settings file, which is relative to that file's folder."""
+    is_path = option in _PATH_OPTIONS and "://" not in text and not text.startswith("example:")
     if not text.strip() or not (is_path or (option == "noise" and text.endswith(".json"))):
         return text
     return str(folder / text)
@@ -282,7 +309,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    """Return a value for a message, in a few characters."""
+    """Return a short text of a value for a message."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (dict, list)):

@@ -1,9 +1,9 @@
-"""Settings: what a site file, a job file and the environment say, where flags don't.
+"""Settings: values of a site file, a job file and the environment, for options without a flag.
 
-Each of them becomes words of the command line, ``--max-qubits=20`` say, which the command's own
-parser reads, so that a value is checked in one place wherever it comes from. The layers are laid
-over each other by option: a higher one replaces all that a lower one says of it. What options
-there are is asked of the parsers; none of those named here could be left out, or be required.
+Each source is a layer. Its values become arguments such as ``--max-qubits=20``, which the command's
+parser reads, so that a value is checked in one place wherever it comes from. Layers are merged by
+option: a higher one replaces everything that a lower one says about it. The options are those of
+the parsers; a new option needs no change here.
 """
 
 from __future__ import annotations
@@ -19,138 +19,144 @@ from hpcq.cli.setting_sources import (
     OFF,
     Check,
     Layer,
+    environment_layer,
+    file_layer,
+    find_site_file,
     long_options,
-    of_environment,
-    of_file,
-    read,
-    site_file,
+    parse_layer,
 )
 from hpcq.core.errors import InputError
 
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
 
-_TOGETHER = ("observable", "observables")
-_OF_A_SEARCH = ("objective", "search_seconds", "reuse_qubits", "pareto")
+_OBSERVABLE_OPTIONS = ("observable", "observables")
+_SEARCH_OPTIONS = ("objective", "search_seconds", "reuse_qubits", "pareto")
 _FLAGS, _ENVIRONMENT, _JOB, _SITE = range(4)
+"""Levels of the layers; the lowest number has precedence."""
 
 
-def fill(
+def apply_settings(
     options: argparse.Namespace,
-    words: Sequence[str],
+    arguments: Sequence[str],
     parser: argparse.ArgumentParser,
     check: Check,
     environment: Mapping[str, str] = os.environ,
 ) -> None:
-    """Set the options that flags leave open, if the command is one that takes a circuit.
+    """Set the options that flags leave open, if the command takes a circuit.
 
     Args:
-        options: What the parser made of the words; changed in place. A circuit ``*.toml`` is a
-            job file, and gives way to the circuit that is named there; ``arguments`` becomes a
-            command line that says the same with flags alone.
-        words: The command line.
-        parser: The parser, of all commands.
-        check: Called with the options of each layer alone; may change them, and raises InputError
-            if they clash.
-        environment: The variables.
+        options: The parsed command line; changed in place. A circuit ``*.toml`` is a job file, and
+            is replaced by the circuit that it names; ``arguments`` becomes an equivalent command
+            line without files and variables.
+        arguments: The command line.
+        parser: The parser of all commands.
+        check: Called with the options of each layer; may change them, and raises InputError if they
+            contradict each other.
+        environment: The environment variables.
 
     Raises:
-        InputError: The site file, job file or a variable is wrong; the message says which.
+        InputError: If the site file, job file or a variable is wrong; the message says which.
     """
-    commands = _commands(parser)
+    commands = _circuit_commands(parser)
     if not hasattr(options, "circuit"):
         return
-    command = next(word for word in words if word in commands)
-    own = commands[command]
+    command = next(word for word in arguments if word in commands)
+    command_parser = commands[command]
     known = {
         option: action
-        for each in (*commands.values(), own)  # the last one counts
+        for each in (*commands.values(), command_parser)  # the last one counts
         for option, action in long_options(each).items()
     }
-    layers = {_FLAGS: read(own, words[words.index(command) + 1 :], check)}
-    layers[_ENVIRONMENT] = of_environment(environment, own, known, check)
+    layers = {_FLAGS: parse_layer(command_parser, arguments[arguments.index(command) + 1 :], check)}
+    layers[_ENVIRONMENT] = environment_layer(environment, command_parser, known, check)
     if options.circuit.endswith(".toml"):
-        layers[_JOB] = of_file(Path(options.circuit), own, known, check, site=False)
+        layers[_JOB] = file_layer(Path(options.circuit), command_parser, known, check, site=False)
         options.circuit = layers[_JOB].pop("circuit")
-    site = site_file(environment)
+    site = find_site_file(environment)
     if site is not None:
-        layers[_SITE] = of_file(site, own, known, check, site=True)
-    found = _merged(layers, _rivals(own))
-    vars(options).update(found)
-    options.arguments = [command, options.circuit, *_said(found, own)]
+        layers[_SITE] = file_layer(site, command_parser, known, check, site=True)
+    merged = _merge(layers, _exclusive_options(command_parser))
+    vars(options).update(merged)
+    options.arguments = [command, options.circuit, *_flags_for(merged, command_parser)]
 
 
-def agree(options: argparse.Namespace, farm: Farm) -> None:
-    """Have every rank take rank 0's options: its files and variables may not be there elsewhere.
+def share_settings(options: argparse.Namespace, farm: Farm) -> None:
+    """Replace every rank's options by rank 0's, which alone has read the files and variables.
+
+    Collective.
 
     Raises:
-        InputError: On every rank, if rank 0 found a setting wrong.
+        InputError: On every rank, if rank 0 has deferred an error.
     """
-    mine = {name: own for name, own in vars(options).items() if name not in ("command", "refusal")}
-    told = farm.broadcast(json.dumps([str(options.refusal or ""), mine]).encode())
-    refusal, heard = json.loads(told)
+    local_options = {
+        name: value for name, value in vars(options).items() if name not in ("command", "refusal")
+    }
+    message = farm.broadcast(json.dumps([str(options.refusal or ""), local_options]).encode())
+    refusal, shared_options = json.loads(message)
     if refusal:
         raise InputError(refusal)
-    vars(options).update(heard)
+    vars(options).update(shared_options)
 
 
-def _said(found: Layer, parser: argparse.ArgumentParser) -> list[str]:
-    """Return words that say all that was found, with no help of files and variables."""
-    words = []
+def _flags_for(merged: Layer, parser: argparse.ArgumentParser) -> list[str]:
+    """Return the arguments that give all merged options, without files and variables."""
+    arguments = []
     for option, action in long_options(parser).items():
-        value = found.get(action.dest)
+        value = merged.get(action.dest)
         if action.nargs == 0:
-            words += [f"--{option}"] if value else []
+            arguments += [f"--{option}"] if value else []
         elif value is not None:
-            words += [
-                f"--{option}={own}" for own in (value if isinstance(value, list) else [value])
+            arguments += [
+                f"--{option}={each}" for each in (value if isinstance(value, list) else [value])
             ]
-    return words
+    return arguments
 
 
-def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Return the parsers of the commands that take a circuit."""
+def _circuit_commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of the commands that take a circuit, by command."""
     return {
-        name: own
-        for action in parser._actions  # argparse tells nobody else what there is
+        name: command_parser
+        for action in parser._actions  # argparse has no public way to list them
         if isinstance(action, argparse._SubParsersAction)
-        for name, own in action.choices.items()
-        if any(each.dest == "circuit" for each in own._actions)
+        for name, command_parser in action.choices.items()
+        if any(each.dest == "circuit" for each in command_parser._actions)
     }
 
 
-def _merged(layers: Mapping[int, Layer], rivals: Mapping[str, frozenset[str]]) -> Layer:
-    """Lay layers over each other.
+def _merge(layers: Mapping[int, Layer], exclusive: Mapping[str, frozenset[str]]) -> Layer:
+    """Merge layers by option.
 
     Args:
-        layers: Each by its place, 0 the highest.
-        rivals: For an option, those that a higher layer replaces by giving this one.
+        layers: The layers by level, 0 the highest.
+        exclusive: For an option, those whose values in lower layers it replaces.
 
     Returns:
-        The values that are not the defaults.
+        The values that are not defaults.
     """
-    found: Layer = {}
-    origin: dict[str, int] = {}
-    settled: dict[str, int] = {}
-    for place, layer in sorted(layers.items()):
+    merged: Layer = {}
+    layer_of: dict[str, int] = {}
+    settled_by: dict[str, int] = {}
+    for level, layer in sorted(layers.items()):
         for name, value in layer.items():
-            if name not in settled:
-                found[name] = value
-                origin[name] = place
+            if name not in settled_by:
+                merged[name] = value
+                layer_of[name] = level
         for name, value in layer.items():
-            for each in {name} if value is OFF else rivals.get(name, {name}):
-                settled.setdefault(each, place)
-    if "max_qubits" not in found:  # no search: only who asked for one has to be told
-        for name in _OF_A_SEARCH:
-            place = origin.get(name, _FLAGS)
-            if place in (_ENVIRONMENT, _SITE) or settled.get("max_qubits", place) < place:
-                found.pop(name, None)
-    return {name: value for name, value in found.items() if value is not OFF}
+            for each in {name} if value is OFF else exclusive.get(name, {name}):
+                settled_by.setdefault(each, level)
+    if "max_qubits" not in merged:  # without a search, defaults for searches are no error
+        for name in _SEARCH_OPTIONS:
+            level = layer_of.get(name, _FLAGS)
+            if level in (_ENVIRONMENT, _SITE) or settled_by.get("max_qubits", level) < level:
+                merged.pop(name, None)
+    return {name: value for name, value in merged.items() if value is not OFF}
 
 
-def _rivals(parser: argparse.ArgumentParser) -> dict[str, frozenset[str]]:
+def _exclusive_options(parser: argparse.ArgumentParser) -> dict[str, frozenset[str]]:
+    """Return, for each option of an exclusive group, the group."""
     groups = [
         frozenset(action.dest for action in group._group_actions)
         for group in parser._mutually_exclusive_groups
     ]
-    return {name: group for group in (*groups, frozenset(_TOGETHER)) for name in group}
+    return {name: group for group in (*groups, frozenset(_OBSERVABLE_OPTIONS)) for name in group}

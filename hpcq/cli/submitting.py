@@ -1,4 +1,4 @@
-"""Submitting from Python: the same jobs, and the same words, as on the command line."""
+"""Submission from Python, by way of the command line of ``hpcq submit``."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def submit(
     local: bool = False,
     **options: Any,
 ) -> Job:
-    """Submit a run to SLURM, or leave it in the background of this machine.
+    """Submit a run to SLURM, or start it in the background of this machine.
 
     Args:
-        circuit: A circuit, or the path of one; a circuit is kept beside the output.
-        observables: One or several, as :func:`hpcq.plan` takes them; those that are no text are
-            kept beside the output. By default Z on every qubit.
+        circuit: A circuit, which is saved beside the output, or the path of one.
+        observables: One or several, as :func:`hpcq.plan` takes them; operators are saved beside the
+            output. By default Z on every qubit.
         output: The HDF5 file to write.
-        local: Whether to stay on this machine.
+        local: Whether to run on this machine, without SLURM.
         options: Any other option of ``hpcq submit``, with ``_`` for ``-``: ``nodes="1-8"``,
-            ``until_done=True``, ``max_qubits=20``. True is an option without a value, a list one
-            that is repeated.
+            ``until_done=True``, ``max_qubits=20``. True stands for an option without a value, a
+            list for a repeated option.
 
     Returns:
         The job.
 
     Raises:
-        InputError: If anything is wrong with it; nothing is submitted then.
-        SlurmError: If SLURM refuses it, or is not there.
+        InputError: If an argument is wrong; nothing is submitted.
+        SlurmError: If SLURM is missing, or refuses the job.
 
     Example:
         >>> job = hpcq.submit("circuit.qasm", "Z0 Z5", output="out.h5", nodes=4)  # doctest: +SKIP
@@ -61,18 +61,18 @@ def submit(
 
     if not isinstance(output, (str, PathLike)) or isinstance(os.fspath(output), bytes):
         raise InputError(f"output: {output!r}, expected a path as text")
-    place = writable_output(Path(output))
-    words = [f"--output={place}", *_words({**_renewed(options), "local": local})]
-    kept = _Kept(place)
-    words[:0] = [_path(circuit, kept)]
+    path = writable_output(Path(output))
+    arguments = [f"--output={path}", *_as_arguments({**_with_new_names(options), "local": local})]
+    input_files = _InputFiles(path)
+    arguments[:0] = [_circuit_argument(circuit, input_files)]
     try:
-        words += _asked(circuit, observables, kept)
-        parsed = parse(["submit", *words], COMMANDS)
+        arguments += _observable_arguments(circuit, observables, input_files)
+        parsed = parse(["submit", *arguments], COMMANDS)
         job, _ = submitted(parsed)
         if job is None:
             raise InputError("dry_run: given from Python, expected `hpcq submit --dry-run` instead")
     except (HpcqError, SystemExit):
-        kept.withdraw()
+        input_files.remove_written()
         raise
     if parsed.notice:  # of the job file, the site file, or a variable
         warnings.warn(parsed.notice, DeprecationWarning, stacklevel=2)
@@ -82,35 +82,35 @@ def submit(
 _REPEATABLE = ("module", "observable", "sbatch", "setup")
 
 
-class _Kept:
-    """Files beside an output that say what to run, each named after what it says.
+class _InputFiles:
+    """Input files of a job beside its output, named by the digest of their content.
 
-    So those of a job that waits are never changed by another one that is submitted meanwhile.
+    A later submission for the same output thus never changes the input of a waiting job.
     """
 
     def __init__(self, output: Path) -> None:
         self._output = output
-        self._new: list[Path] = []
+        self._written: list[Path] = []
 
     def write(self, content: bytes, suffix: str, what: str) -> str:
-        """Write a file, unless it is there with the same content, and return its path."""
+        """Write a file, unless it exists with the same content, and return its path."""
         name = f".{self._output.name}.{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
-        place = self._output.with_name(name)
+        path = self._output.with_name(name)
         held = None
         with suppress(OSError):
-            held = read_sidecar(place, len(content))
+            held = read_sidecar(path, len(content))
         if held != content:
-            write_atomic(place, content, what)
-            self._new.append(place)
-        return str(place)
+            write_atomic(path, content, what)
+            self._written.append(path)
+        return str(path)
 
-    def withdraw(self) -> None:
-        """Remove what this submission wrote: nothing was submitted."""
-        for place in self._new:
-            place.unlink(missing_ok=True)
+    def remove_written(self) -> None:
+        """Remove the files that this submission has written."""
+        for path in self._written:
+            path.unlink(missing_ok=True)
 
 
-def _renewed(options: dict[str, Any]) -> dict[str, Any]:
+def _with_new_names(options: dict[str, Any]) -> dict[str, Any]:
     """Return options with the new names of those that were renamed; old ones give a warning.
 
     Raises:
@@ -133,29 +133,29 @@ def _renewed(options: dict[str, Any]) -> dict[str, Any]:
     return renewed
 
 
-def _words(options: dict[str, Any]) -> list[str]:
-    """Return options as words of the command line.
+def _as_arguments(options: dict[str, Any]) -> list[str]:
+    """Return options as arguments of the command line.
 
     Raises:
-        InputError: If one has several values where one is expected.
+        InputError: If an option that is not repeatable has several values.
     """
-    words = []
+    arguments = []
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         if name == "help":
-            raise InputError("help: it is no option from Python, expected help(hpcq.submit)")
+            raise InputError("help: not an option in Python, expected help(hpcq.submit)")
         if isinstance(value, (list, tuple)) and name not in _REPEATABLE:
             raise InputError(f"{name}: {value!r}, expected one value")
-        for own in value if isinstance(value, (list, tuple)) else [value]:
-            if own is True:
-                words.append(option)
-            elif own is not None and own is not False:
-                words.append(f"{option}={own}")
-    return words
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            if each is True:
+                arguments.append(option)
+            elif each is not None and each is not False:
+                arguments.append(f"{option}={each}")
+    return arguments
 
 
-def _path(circuit: Any, kept: _Kept) -> str:
-    """Return the path of a circuit; one that is none yet is written."""
+def _circuit_argument(circuit: Any, input_files: _InputFiles) -> str:
+    """Return the path of a circuit; a circuit object is written to a file."""
     if isinstance(circuit, str) or (
         isinstance(circuit, PathLike) and isinstance(os.fspath(circuit), str)
     ):
@@ -166,17 +166,17 @@ def _path(circuit: Any, kept: _Kept) -> str:
     if not isinstance(circuit, QuantumCircuit):
         shown = repr(circuit)[:40]
         raise InputError(f"circuit: {shown}, expected a QuantumCircuit, or the path of one")
-    return kept.write(qpy.dump(circuit), ".qpy", "circuit")
+    return input_files.write(qpy.dump(circuit), ".qpy", "circuit")
 
 
-def _asked(circuit: Any, observables: Any, kept: _Kept) -> list[str]:
-    """Return the options for observables; what is no text is written to a file."""
+def _observable_arguments(circuit: Any, observables: Any, input_files: _InputFiles) -> list[str]:
+    """Return the arguments for observables; operators are written to a file."""
     if observables is None:
         return []
     several = observables if isinstance(observables, Sequence) else [observables]
     several = [observables] if isinstance(observables, str) else list(several)
-    if all(isinstance(own, str) for own in several):
-        return [f"--observable={own}" for own in several]
+    if all(isinstance(each, str) for each in several):
+        return [f"--observable={text}" for text in several]
     from hpcq.circuits.observables import as_observables, render
     from hpcq.circuits.reader import read_circuit
 
@@ -184,8 +184,11 @@ def _asked(circuit: Any, observables: Any, kept: _Kept) -> list[str]:
         circuit = read_circuit(circuit)
     width = circuit.num_qubits
     content = [
-        {"name": own.name, "terms": [[render(term, width), value] for term, value in own.terms]}
-        for own in as_observables(several, width)
+        {
+            "name": observable.name,
+            "terms": [[render(term, width), value] for term, value in observable.terms],
+        }
+        for observable in as_observables(several, width)
     ]
-    place = kept.write(json.dumps(content).encode(), ".observables.json", "observables")
-    return [f"--observables={place}"]
+    path = input_files.write(json.dumps(content).encode(), ".observables.json", "observables")
+    return [f"--observables={path}"]

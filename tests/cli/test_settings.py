@@ -32,7 +32,7 @@ def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("HPCQ_") and name != "HPCQ_CALIBRATION":
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(sources, "_EVERYBODY", tmp_path / "etc" / "site.toml")
+    monkeypatch.setattr(sources, "_SYSTEM_SITE_FILE", tmp_path / "etc" / "site.toml")
     monkeypatch.chdir(tmp_path)
 
 
@@ -191,7 +191,7 @@ def test_old_spellings_get_one_notice_that_names_all(resolve: Resolve) -> None:
     assert (submitted.cut_labels, submitted.slurm_partition) == ("AB", "batch")
     assert "--cut-labels" in submitted.notice
     assert "--slurm-partition" in submitted.notice
-    words = arguments.run_words(submitted)
+    words = arguments.run_arguments(submitted)
     assert words == ["--cut-labels=AB"]
 
 
@@ -393,7 +393,7 @@ def test_every_variable_that_the_code_reads_is_known() -> None:
         if path.name != "sources.py"
     }
     assert names
-    assert names <= set(sources._OTHERS)
+    assert names <= set(sources._NOT_OPTIONS)
 
 
 def test_the_site_file_is_the_first_that_there_is(
@@ -432,10 +432,10 @@ def test_a_bad_site_file_is_named(site: str, said: str, resolve: Resolve, tmp_pa
 
 def test_another_command_brings_its_options(tmp_path: Path) -> None:
     """What `submit` will need: SLURM's partition, modules, a flag to switch off, a container."""
-    parser = flags.all_commands(COMMANDS)
+    parser = flags.build_parser(COMMANDS)
     (commands,) = (own for own in parser._actions if isinstance(own, argparse._SubParsersAction))
     more = commands.add_parser("dispatch", allow_abbrev=False)
-    flags.add_job(more)
+    flags.add_plan_options(more)
     more.add_argument("--account")
     more.add_argument("--slurm-partition")
     more.add_argument("--module", action="append", default=[])
@@ -448,7 +448,7 @@ def test_another_command_brings_its_options(tmp_path: Path) -> None:
         words = [command, "job.toml", *flags]
         options = parser.parse_args(words)
         variables["HPCQ_SITE"] = str(tmp_path / "site.toml")
-        settings.fill(options, words, parser, OldSpellings().replace, variables)
+        settings.apply_settings(options, words, parser, OldSpellings().replace, variables)
         return options
 
     site = (
@@ -528,9 +528,9 @@ def test_the_highest_layer_wins_whatever_is_given(
         )
     for layer, lines in files.items():
         (folder / f"{layer}.toml").write_text("\n".join(lines))
-    parser = flags.all_commands(COMMANDS)
+    parser = flags.build_parser(COMMANDS)
     options, plain = parser.parse_args(words), parser.parse_args(words[:2])
-    settings.fill(options, words, parser, OldSpellings().replace, variables)
+    settings.apply_settings(options, words, parser, OldSpellings().replace, variables)
     assert options.circuit == str(folder / "c.qasm")
     for name, value in (vars(plain) | expected).items():
         if name != "circuit":

@@ -414,7 +414,7 @@ def test_a_job_that_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) 
     save_submission(replace(RECORD, output=str(tmp_path / "out.h5"), log=str(tmp_path / "%j.log")))
     assert main(["logs", "7"]) == 0
     told = capsys.readouterr()
-    assert (told.out, told.err) == ("", "hpcq: job 7 has said nothing yet\n")
+    assert (told.out, told.err) == ("", "hpcq: job 7 has written no log yet\n")
 
 
 def test_the_result_of_another_run_is_found_before_a_job_is(

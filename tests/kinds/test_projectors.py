@@ -14,7 +14,7 @@ from qiskit.quantum_info import SparseObservable, SparsePauliOp, Statevector
 import hpcq
 from hpcq.circuits.observables import read_observables
 from hpcq.cli.main import main
-from hpcq.cli.submitting import _asked, _Kept
+from hpcq.cli.submitting import _InputFiles, _observable_arguments
 from hpcq.planning.sampling import Budget, joint_sampling_of
 from hpcq.results.result import values_text
 from tests.kinds.distributions import Device
@@ -179,7 +179,7 @@ def test_a_file_of_observables(path: str, tmp_path: Path, capsys: pytest.Capture
 
 def test_what_is_submitted_from_python_keeps_projectors(tmp_path: Path) -> None:
     operator = SparseObservable.from_list([("1101", 0.5), ("Z0+-", 1), ("IIXZ", 2)])
-    (word,) = _asked(small(), operator, _Kept(tmp_path / "out.h5"))
+    (word,) = _observable_arguments(small(), operator, _InputFiles(tmp_path / "out.h5"))
     (found,) = read_observables(word.partition("=")[2], 4)
     (expected,) = hpcq.plan(small(), operator, threads=1).observables
     assert found == expected
