@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from hpcq.parallel.tasks import Outcome, Tasks
-from tests.parallel.task_functions import named, plain
+from tests.parallel.task_functions import by_name, plain
 
 pytestmark = pytest.mark.mpi(min_size=2)
 
 
 def run(kind: str, tasks: int, *, in_subprocess: bool) -> Outcome | bytes:
-    """Run tasks on all ranks; rank 0 gets the outcome, the others what it says at the end."""
+    """Run tasks on all ranks; return the outcome on rank 0, its closing message elsewhere."""
     from mpi4py import MPI
 
     from hpcq.parallel.mpi import MpiFarm
@@ -24,8 +24,8 @@ def run(kind: str, tasks: int, *, in_subprocess: bool) -> Outcome | bytes:
     farm = MpiFarm(MPI.COMM_WORLD)
     farm.gather_names(f"host{farm.rank} test")
     if farm.rank:
-        return farm.run_worker(named)
-    with farm.coordinator(named) as coordinator:
+        return farm.run_worker(by_name)
+    with farm.coordinator(by_name) as coordinator:
         coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
         coordinator.run(Tasks(np.ones(tasks), float))
         coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
@@ -36,50 +36,50 @@ def run(kind: str, tasks: int, *, in_subprocess: bool) -> Outcome | bytes:
 
 @pytest.mark.parametrize("in_subprocess", [False, True])
 @pytest.mark.parametrize("tasks", [0, 1, 2, 57])
-def test_every_task_comes_back_in_its_place(tasks: int, in_subprocess: bool) -> None:
+def test_results_are_ordered_by_task(tasks: int, in_subprocess: bool) -> None:
     outcome = run("plain", tasks, in_subprocess=in_subprocess)
     if isinstance(outcome, bytes):
         assert outcome == b"done"
         return
     assert outcome.complete
-    for task, found in enumerate(outcome.finished):
-        np.testing.assert_array_equal(found, plain(task, b""))
+    for task, numbers in enumerate(outcome.finished):
+        np.testing.assert_array_equal(numbers, plain(task, b""))
 
 
 @pytest.mark.parametrize("kind", ["failing", "dying"])
-def test_a_task_that_fails_on_two_ranks_is_set_aside(kind: str) -> None:
+def test_a_task_that_fails_on_two_ranks_is_given_up(kind: str) -> None:
     outcome = run(kind, 40, in_subprocess=True)
     if isinstance(outcome, bytes):
         return
     assert outcome.finished.done.tolist() == [task != 3 for task in range(40)]
     (failure,) = outcome.failures
-    where = {reason.split(":")[0] for reason in failure.reasons}
-    assert len(where) == 2, "on two ranks, each named with its host"
-    assert all(own.split()[3].startswith("host") for own in where)
+    origins = {reason.split(":")[0] for reason in failure.reasons}
+    assert len(origins) == 2, "on two ranks, each named with its host"
+    assert all(origin.split()[3].startswith("host") for origin in origins)
 
 
-def test_large_results_come_whole() -> None:
+def test_large_results_arrive_completely() -> None:
     outcome = run("large", 3, in_subprocess=False)
     if not isinstance(outcome, bytes):
-        assert [len(own) for own in outcome.finished] == [3_000_000] * 3
-        assert [own[-1] for own in outcome.finished] == [0.0, 1.0, 2.0]
+        assert [len(numbers) for numbers in outcome.finished] == [3_000_000] * 3
+        assert [numbers[-1] for numbers in outcome.finished] == [0.0, 1.0, 2.0]
 
 
-def test_each_rank_of_a_node_takes_a_gpu() -> None:
+def test_each_rank_of_a_node_picks_a_gpu() -> None:
     from mpi4py import MPI
 
     from hpcq.engines.gpu import pick_gpu
     from hpcq.parallel.mpi import MpiFarm
 
     comm = MPI.COMM_WORLD
-    place, ranks = MpiFarm(comm).local_rank_and_size()
-    assert comm.allgather(place) == list(range(comm.size))
+    index, ranks = MpiFarm(comm).local_rank_and_size()
+    assert comm.allgather(index) == list(range(comm.size))
     assert ranks == comm.size
-    gpus = comm.allgather(pick_gpu(place, ("4", "7")))
+    gpus = comm.allgather(pick_gpu(index, ("4", "7")))
     assert gpus == (["4", "7"] * comm.size)[: comm.size]
 
 
-def test_bytes_and_the_smallest_number_reach_every_rank() -> None:
+def test_collectives_reach_every_rank() -> None:
     from mpi4py import MPI
 
     from hpcq.parallel.mpi import MpiFarm
@@ -95,7 +95,7 @@ def test_bytes_and_the_smallest_number_reach_every_rank() -> None:
     assert memory > 1 << 20
 
 
-def test_the_answer_is_the_same_bit_for_bit_as_alone() -> None:
+def test_values_are_bit_for_bit_those_of_one_process() -> None:
     from mpi4py import MPI
     from qiskit import QuantumCircuit
 
@@ -133,7 +133,7 @@ def test_a_plan_refused_on_rank_0_is_refused_everywhere() -> None:
 
 
 def test_communicators_are_freed_with_their_callers() -> None:
-    """MPICH has room for 2048: more than so many of each kind are asked for."""
+    """MPICH has room for 2048 communicators: more than that are made of each kind."""
     from mpi4py import MPI
 
     from hpcq.parallel.mpi import MpiFarm
@@ -147,7 +147,9 @@ def test_communicators_are_freed_with_their_callers() -> None:
         assert MpiFarm(part).allreduce_min(part.rank) == 0
         part.Free()
     copy = comm.Dup()
-    assert private_comm(copy) is not private_comm(comm), "a copy has one of its own"
+    assert private_comm(copy) is not private_comm(comm), (
+        "a duplicate has a private communicator too"
+    )
     assert private_comm(copy) is private_comm(copy)
     copy.Free()
     assert MpiFarm(comm).broadcast(b"still there" if comm.rank == 0 else b"") == b"still there"
@@ -169,9 +171,9 @@ def test_nested_communicators_and_refused_runs_leave_room_for_the_next() -> None
     pair = comm.Split(int(comm.rank > 1), comm.rank)
     last = comm.size - 1
     for _ in range(3):
-        for own in (comm, pair, alone):
-            mine = plan if own.rank == 0 else None
-            values = hpcq.run(mine, own, device="cpu").expectation_values
+        for part in (comm, pair, alone):
+            root_plan = plan if part.rank == 0 else None
+            values = hpcq.run(root_plan, part, device="cpu").expectation_values
             np.testing.assert_allclose(values, 1.0, atol=1e-10)
         with pytest.raises(InputError, match=rf"rank {last} on .*: stop_signal: 'DOG'"):
             hpcq.run(plan, comm, stop_signal="DOG" if comm.rank == last else "USR1")
@@ -181,7 +183,7 @@ def test_nested_communicators_and_refused_runs_leave_room_for_the_next() -> None
     pair.Free()
 
 
-def test_every_rank_says_why_it_cannot() -> None:
+def test_errors_name_the_ranks_that_raised_them() -> None:
     from mpi4py import MPI
 
     from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
@@ -195,15 +197,15 @@ def test_every_rank_says_why_it_cannot() -> None:
         if farm.rank in ranks:
             raise error
 
-    everybody = set(range(farm.size))
+    all_ranks = set(range(farm.size))
     with pytest.raises(MissingDependencyError, match=rf"^no Aer \(all {farm.size} ranks\)$"):
-        all_ranks_or_none(farm, lambda: refuse(MissingDependencyError("no Aer"), everybody))
+        all_ranks_or_none(farm, lambda: refuse(MissingDependencyError("no Aer"), all_ranks))
     with pytest.raises(InputError, match=r"^rank 1 on [^ ]+: no GPU$"):
         all_ranks_or_none(farm, lambda: refuse(InputError("no GPU"), {1}))
     with pytest.raises(InputError) as caught:
-        all_ranks_or_none(farm, lambda: refuse(InputError(f"reason {farm.rank}"), everybody))
-    assert all(f"rank {rank} on " in str(caught.value) for rank in everybody)
-    assert all(f": reason {rank}" in str(caught.value) for rank in everybody)
+        all_ranks_or_none(farm, lambda: refuse(InputError(f"reason {farm.rank}"), all_ranks))
+    assert all(f"rank {rank} on " in str(caught.value) for rank in all_ranks)
+    assert all(f": reason {rank}" in str(caught.value) for rank in all_ranks)
 
 
 def _pair_plan() -> Any:
@@ -217,8 +219,8 @@ def _pair_plan() -> Any:
     return hpcq.plan(circuit, ["Z0 Z1"], cut_labels="AB", threads=1, memory=1 << 30)
 
 
-def _ends(run: Callable[[], object]) -> list[tuple[str, str]]:
-    """Run something that fails on every rank; return the error's class and text on each."""
+def _errors(run: Callable[[], object]) -> list[tuple[str, str]]:
+    """Run something that fails on every rank; return the errors' classes and messages by rank."""
     from mpi4py import MPI
 
     from hpcq.core.errors import HpcqError
@@ -229,7 +231,7 @@ def _ends(run: Callable[[], object]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("kept", "failing", "kind", "said"),
+    ("has_output", "failing", "kind", "message"),
     [
         (False, "", "HpcqError", "stopped, because the time limit of 1e-09 s is near"),
         (True, "", "StoppedError", "stopped, because the time limit of 1e-09 s is near"),
@@ -237,8 +239,13 @@ def _ends(run: Callable[[], object]) -> list[tuple[str, str]]:
         (False, "task", "TasksFailedError", "the dog ate it"),
     ],
 )
-def test_every_rank_ends_with_the_same_error(
-    kept: bool, failing: str, kind: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_every_rank_raises_the_same_error(
+    has_output: bool,
+    failing: str,
+    kind: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from mpi4py import MPI
 
@@ -258,20 +265,22 @@ def test_every_rank_ends_with_the_same_error(
     elif failing == "task":
         monkeypatch.setattr(ExactRun, "compute", failed)
     comm = MPI.COMM_WORLD
-    output = comm.bcast(str(tmp_path / "out.h5")) if kept else None
+    output = comm.bcast(str(tmp_path / "out.h5")) if has_output else None
     limit = None if failing else 1e-9
     plan = _pair_plan()
-    ends = _ends(lambda: hpcq.run(plan, comm, output=output, time_limit=limit, device="cpu"))
-    assert {name for name, _ in ends} == {kind}
-    assert len(set(ends)) == 1, "and the same text"
-    assert said in ends[0][1]
+    errors_by_rank = _errors(
+        lambda: hpcq.run(plan, comm, output=output, time_limit=limit, device="cpu")
+    )
+    assert {name for name, _ in errors_by_rank} == {kind}
+    assert len(set(errors_by_rank)) == 1, "and the same message"
+    assert message in errors_by_rank[0][1]
     values = hpcq.run(plan, comm, device="cpu").expectation_values if failing != "task" else [1.0]
     np.testing.assert_allclose(values, 1.0, atol=1e-10)
 
 
-@pytest.mark.parametrize("where", ["from_rank_0", "all_ranks_or_none"])
+@pytest.mark.parametrize("collective_name", ["from_rank_0", "all_ranks_or_none"])
 @pytest.mark.parametrize("kind", ["HpcqError", "NotWrittenError", "MemoryLimitError"])
-def test_all_refuse_with_the_same_class(where: str, kind: str) -> None:
+def test_every_rank_raises_the_same_class(collective_name: str, kind: str) -> None:
     from mpi4py import MPI
 
     from hpcq.core import errors
@@ -282,20 +291,20 @@ def test_all_refuse_with_the_same_class(where: str, kind: str) -> None:
     farm = MpiFarm(MPI.COMM_WORLD)
 
     def make() -> None:
-        if farm.rank == (0 if where == "from_rank_0" else farm.size - 1):
+        if farm.rank == (0 if collective_name == "from_rank_0" else farm.size - 1):
             raise getattr(errors, kind)("memory: not enough")
 
     def ask() -> None:
         with ending_the_job(farm):
-            getattr(collective, where)(farm, make)
+            getattr(collective, collective_name)(farm, make)
 
-    ends = _ends(ask)
-    assert {name for name, _ in ends} == {kind}
-    assert len(set(ends)) == 1
+    errors_by_rank = _errors(ask)
+    assert {name for name, _ in errors_by_rank} == {kind}
+    assert len(set(errors_by_rank)) == 1
 
 
 @pytest.mark.parametrize(
-    ("last", "said"),
+    ("last", "message"),
     [
         ({"checkpoint_seconds": -5}, "checkpoint_seconds: '-5', expected a number of seconds"),
         ({"claim_seconds": "60"}, "claim_seconds: '60', expected a number of seconds above 0"),
@@ -305,18 +314,18 @@ def test_all_refuse_with_the_same_class(where: str, kind: str) -> None:
         ({"noise": 7}, "noise: int, expected a NoiseModel"),
     ],
 )
-def test_what_only_one_rank_is_given_wrong_all_refuse(last: dict[str, Any], said: str) -> None:
+def test_a_wrong_argument_on_one_rank_is_refused_by_all(last: dict[str, Any], message: str) -> None:
     from mpi4py import MPI
 
     import hpcq
 
     comm = MPI.COMM_WORLD
     plan = _pair_plan()
-    how = {"noise": "fake_brisbane"} if comm.rank == 0 and "noise" in last else {}
+    options = {"noise": "fake_brisbane"} if comm.rank == 0 and "noise" in last else {}
     if comm.rank == comm.size - 1:
-        how = last
-    ends = _ends(lambda: hpcq.run(plan, comm, **how))
-    assert len(set(ends)) == 1
-    assert ends[0][0] == "InputError"
-    assert ends[0][1].startswith(f"rank {comm.size - 1} on ")
-    assert said in ends[0][1]
+        options = last
+    errors_by_rank = _errors(lambda: hpcq.run(plan, comm, **options))
+    assert len(set(errors_by_rank)) == 1
+    assert errors_by_rank[0][0] == "InputError"
+    assert errors_by_rank[0][1].startswith(f"rank {comm.size - 1} on ")
+    assert message in errors_by_rank[0][1]

@@ -1,4 +1,4 @@
-"""Work for farms in tests; in a module of its own, so that worker processes can import it."""
+"""Task functions for tests of farms, in a module that worker subprocesses can import."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def slow(task: int, payload: bytes) -> Array:
     return plain(task, payload)
 
 
-def large(task: int, _ticket: bytes) -> Array:
+def large(task: int, _payload: bytes) -> Array:
     return np.full(3_000_000, task, dtype=float)
 
 
-def named(payload: bytes) -> TaskFunction:
-    """Open the work whose name is shared."""
-    works = {own.__name__: own for own in (plain, failing, dying, slow, large)}
-    return works[payload.decode()]
+def by_name(payload: bytes) -> TaskFunction:
+    """Return the task function with the name that is the payload."""
+    functions = {each.__name__: each for each in (plain, failing, dying, slow, large)}
+    return functions[payload.decode()]

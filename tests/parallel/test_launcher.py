@@ -1,4 +1,4 @@
-"""Whether a process is the rank that the launcher's variables name, and what it says if not."""
+"""Checks that a process is the rank of the launcher's variables, and errors if it is not."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ CIRCUIT = ("run", "example:lattices", "--max-qubits", "18", "--observable", "Z0"
 def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A parent of this process, which has the same variables, and a grandparent: the launcher."""
     monkeypatch.setattr(os, "getppid", lambda: 4242)  # where the tests run it may be init
-    for pid, parent, own in ((os.getppid(), 77, RANK), (77, 1, {})):
-        place = tmp_path / str(pid)
-        place.mkdir()
-        content = "\0".join(f"{name}={value}" for name, value in own.items())
-        (place / "environ").write_text(content)
-        (place / "stat").write_text(f"{pid} (a) name) S {parent} 0 0")
-        (place / "maps").write_text("7f00-7f01 r-xp 0 08:01 5   /usr/lib/libc.so.6\n")
+    for pid, parent, variables in ((os.getppid(), 77, RANK), (77, 1, {})):
+        folder = tmp_path / str(pid)
+        folder.mkdir()
+        content = "\0".join(f"{name}={value}" for name, value in variables.items())
+        (folder / "environ").write_text(content)
+        (folder / "stat").write_text(f"{pid} (a) name) S {parent} 0 0")
+        (folder / "maps").write_text("7f00-7f01 r-xp 0 08:01 5   /usr/lib/libc.so.6\n")
     return tmp_path
 
 
 def test_a_parent_with_mpi_is_the_rank(proc: Path) -> None:
     parent = proc / str(os.getppid())
-    assert not inherited(RANK, proc), "a shell, say"
+    assert not inherited(RANK, proc), "a parent without MPI, such as a shell"
     with (parent / "maps").open("a") as maps:
         maps.write("7f02-7f03 r-xp 0 08:01 6   /opt/lib/libmpi.so.12.3.1\n")
     with pytest.raises(InputError, match=r"PMI_RANK=1 is inherited: process .*env -u PMI_RANK -u"):
@@ -47,7 +47,7 @@ def test_a_parent_with_mpi_is_the_rank(proc: Path) -> None:
     assert not inherited(RANK, proc), "a tool loads MPI into every shell"
 
 
-def test_a_closed_channel_is_that_of_another(proc: Path) -> None:
+def test_a_closed_channel_is_inherited(proc: Path) -> None:
     reader, writer = os.pipe()
     assert not inherited({**RANK, "PMI_FD": str(reader)}, proc)
     os.close(reader)
@@ -92,7 +92,9 @@ ALONE = [
 
 @pytest.mark.skipif(launcher() is None, reason="MPI is not installed")
 @pytest.mark.parametrize("variables", ALONE, ids=" ".join)
-def test_one_process_with_a_number_is_no_rank_and_never_silent(variables: dict[str, str]) -> None:
+def test_one_process_with_a_rank_number_is_no_rank_and_prints_its_errors(
+    variables: dict[str, str],
+) -> None:
     missing = hpcq("plan", "missing.qasm", seconds=60, **variables)
     assert missing.returncode == 2
     (line,) = missing.stderr.splitlines()
@@ -103,7 +105,7 @@ def test_one_process_with_a_number_is_no_rank_and_never_silent(variables: dict[s
 
 
 @pytest.mark.skipif(launcher() is None, reason="MPI is not installed")
-def test_one_process_with_a_number_runs_alone() -> None:
+def test_one_process_with_a_rank_number_runs_alone() -> None:
     done = hpcq(*CIRCUIT, "--json", PMI_RANK="1", PMIX_RANK="1")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -123,20 +125,20 @@ def test_mpi_is_not_started_where_it_would_abort(variables: dict[str, str]) -> N
 
 
 @pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
-def test_the_rank_that_mpi_counts_speaks_where_variables_say_otherwise() -> None:
+def test_mpi_s_rank_0_prints_the_error_if_variables_differ() -> None:
     script = (
         'v="PMI_RANK OMPI_COMM_WORLD_RANK"; for n in $v; do if [ -n "${!n}" ]; then r=${!n}; fi; '
         'done; export OMPI_COMM_WORLD_RANK=$((1 - r)) OMPI_COMM_WORLD_SIZE=2; exec "$@"'
     )
     done = run("bash", "-c", script, "-", sys.executable, "-m", "hpcq", *CIRCUIT, ranks=2)
-    said = [line for line in done.stderr.splitlines() if "error: launcher: its variables" in line]
-    assert len(said) == 1, done.stderr
+    errors = [line for line in done.stderr.splitlines() if "error: launcher: its variables" in line]
+    assert len(errors) == 1, done.stderr
     assert done.returncode == 2
 
 
 @pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
 @pytest.mark.parametrize("first", ["", "from mpi4py import MPI; "])
-def test_a_program_that_a_rank_starts_is_told_what_to_unset(first: str) -> None:
+def test_a_program_started_by_a_rank_is_told_what_to_unset(first: str) -> None:
     if is_open_mpi() and not first:
         pytest.skip("Open MPI takes such programs for the ranks that they are, all together")
     script = (
@@ -150,7 +152,7 @@ def test_a_program_that_a_rank_starts_is_told_what_to_unset(first: str) -> None:
     assert done.stdout.splitlines() == ["2 1 True"] * 2, done.stderr
 
 
-def test_a_task_of_a_farm_of_processes_runs_or_says_why() -> None:
+def test_a_task_of_a_slurm_step_runs_alone_or_is_refused() -> None:
     task = {"SLURM_JOB_ID": "5", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1"}
     alone = hpcq(*CIRCUIT, "--json", **task)
     assert alone.returncode == 0, alone.stderr
@@ -169,8 +171,8 @@ def test_a_task_of_a_farm_of_processes_runs_or_says_why() -> None:
 
 
 @pytest.mark.skipif(launcher() is None or is_open_mpi(), reason="it is Hydra's ways")
-def test_a_rank_without_mpi_ends_all_with_its_reason(tmp_path: Path) -> None:
-    """Hydra lets the others wait in MPI_Init for one that has ended."""
+def test_a_rank_without_mpi_ends_the_job_with_its_reason(tmp_path: Path) -> None:
+    """Hydra lets the others wait in MPI_Init for a rank that has ended."""
     (tmp_path / "mpi4py").mkdir()
     (tmp_path / "mpi4py" / "__init__.py").write_text("raise ImportError('no libmpi.so.12')")
     script = f'[ "$PMI_RANK" = 0 ] || export PYTHONPATH="{tmp_path}:$PYTHONPATH"; exec "$@"'
@@ -184,8 +186,8 @@ def test_a_rank_without_mpi_ends_all_with_its_reason(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    said = [line for line in done.stderr.splitlines() if "MPI is not usable here" in line]
-    assert [line.split(" on ")[0] for line in sorted(said)] == [
+    errors = [line for line in done.stderr.splitlines() if "MPI is not usable here" in line]
+    assert [line.split(" on ")[0] for line in sorted(errors)] == [
         f"hpcq: error: rank {rank} of 3" for rank in (1, 2)
     ]
-    assert all("(no libmpi.so.12)" in line for line in said)
+    assert all("(no libmpi.so.12)" in line for line in errors)

@@ -34,7 +34,7 @@ class Numbers:
         np.array([1 + 2j]),
     ],
 )
-def test_arrays_arrive_as_they_were(values: np.ndarray) -> None:
+def test_arrays_arrive_as_they_were_sent(values: np.ndarray) -> None:
     arrived = messages.loads(messages.dumps((Numbers(values, "é"), [values])))
     for array in (arrived[0].values, arrived[1][0]):
         np.testing.assert_array_equal(array, values)
@@ -49,7 +49,7 @@ def test_arrays_are_views_of_the_message() -> None:
     assert not arrived.flags.writeable
 
 
-def test_of_a_dataclass_only_its_fields_travel() -> None:
+def test_only_the_fields_of_a_dataclass_are_sent() -> None:
     sent = Numbers(np.ones(3))
     assert sent.total == 3.0
     sent.opened.append(1)
@@ -59,7 +59,7 @@ def test_of_a_dataclass_only_its_fields_travel() -> None:
     assert arrived.total == 3.0
 
 
-def test_subcircuits_arrive_gate_by_gate() -> None:
+def test_subcircuits_arrive_as_they_were_sent() -> None:
     circuit = QuantumCircuit(4)
     circuit.h(0)
     circuit.rx(0.3, 2)

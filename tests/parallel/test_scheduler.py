@@ -38,15 +38,15 @@ def test_a_second_lease_only_up_to_the_fair_share() -> None:
     assert [leased(many, worker) for worker in (0, 1) * 3] == [[0], [1], [2], [3], [], []]
 
 
-def test_leases_grow_to_what_was_asked_for_once_the_pace_is_known() -> None:
+def test_leases_grow_to_lease_seconds_once_the_pace_is_known() -> None:
     scheduler = Scheduler(np.full(100_000, 1.0), workers=range(4), lease_seconds=2.0)
     first = leased(scheduler, 0)
-    assert len(first) == 1, "nothing is known, so nothing is risked"
+    assert len(first) == 1, "before any measurement, one task a lease"
     finish(scheduler, 0, *first, seconds=0.001, now=0.001)
     assert 1900 <= len(leased(scheduler, 0, 0.001)) <= 2000, "each takes 1 ms, not 1 s"
 
 
-def test_small_tasks_travel_together_but_leave_work_for_all() -> None:
+def test_small_tasks_share_a_lease_but_leave_tasks_for_all_workers() -> None:
     scheduler = Scheduler([0.00001] * 1000, workers=range(4))
     lease = leased(scheduler, 0)
     assert 1 < len(lease) <= 250
@@ -64,19 +64,19 @@ def test_no_worker_is_refused() -> None:
         Scheduler([1.0], workers=[])
 
 
-def test_what_is_done_is_not_done_again() -> None:
+def test_finished_tasks_are_not_leased() -> None:
     done = np.array([True, False, True])
     scheduler = Scheduler([1.0, 1.0, 1.0], workers=[0], done=done)
     assert scheduler.num_finished == 2
     assert leased(scheduler, 0) == [1]
 
 
-def test_a_failed_task_is_tried_on_another_worker_then_set_aside() -> None:
+def test_a_failed_task_is_tried_on_another_worker_then_given_up() -> None:
     scheduler = Scheduler([1.0, 1.0], workers=[0, 1])
     assert leased(scheduler, 0) == [0]
     assert leased(scheduler, 1) == [1]
     assert not scheduler.fail(0, 0, 1.0)
-    assert leased(scheduler, 0, 1.0) == [], "it failed here"
+    assert leased(scheduler, 0, 1.0) == [], "it failed on this worker"
     finish(scheduler, 1, 1, seconds=1, now=1)
     assert leased(scheduler, 1, 1.0) == [0]
     assert scheduler.fail(1, 0, 2.0)
@@ -86,19 +86,19 @@ def test_a_failed_task_is_tried_on_another_worker_then_set_aside() -> None:
 
 def test_a_lost_worker_s_tasks_go_to_others() -> None:
     scheduler = Scheduler([1.0] * 4, workers=[0, 1])
-    had = leased(scheduler, 0) + leased(scheduler, 0)
+    lost = leased(scheduler, 0) + leased(scheduler, 0)
     scheduler.lose(0)
     scheduler.lose(0)
-    got: list[int] = []
+    computed: list[int] = []
     while tasks := leased(scheduler, 1, 1.0):
         finish(scheduler, 1, *tasks, seconds=1, now=1)
-        got += tasks
-    assert set(had) <= set(got)
+        computed += tasks
+    assert set(lost) <= set(computed)
     assert scheduler.complete
     assert scheduler.workers == [1]
 
 
-def test_a_straggler_s_task_is_copied_and_the_first_answer_counts() -> None:
+def test_a_straggler_s_task_is_duplicated_and_the_first_result_counts() -> None:
     scheduler = Scheduler([1.0] * 3, workers=[0, 1])
     assert leased(scheduler, 0) == [0]
     assert leased(scheduler, 1) == [1]
@@ -117,7 +117,7 @@ def test_a_straggler_s_task_is_copied_and_the_first_answer_counts() -> None:
     assert scheduler.num_finished == 3
 
 
-def test_no_task_begins_that_does_not_end_in_time() -> None:
+def test_no_task_begins_that_would_end_after_the_deadline() -> None:
     scheduler = Scheduler([10.0, 4.0, 1.0], workers=[0])
     scheduler.deadline = 6.0
     assert leased(scheduler, 0) == [2], "the smallest ones fit best"
@@ -136,35 +136,35 @@ def test_no_task_begins_that_does_not_end_in_time() -> None:
     st.sampled_from(["well", "fails", "dies", "late"]),
 )
 def test_every_task_is_finished_whatever_happens(
-    costs: list[float], workers: int, seed: int, mood: str
+    costs: list[float], workers: int, seed: int, scenario: str
 ) -> None:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     scheduler = Scheduler(costs, workers=range(workers))
-    out: dict[int, list[int]] = {w: [] for w in range(workers)}
-    now, answers = 0.0, []
+    held: dict[int, list[int]] = {w: [] for w in range(workers)}
+    now, computed = 0.0, []
     while not scheduler.complete:
-        now += chance.uniform(0, 5)
+        now += rng.uniform(0, 5)
         for worker in scheduler.workers:
             while tasks := leased(scheduler, worker, now):
-                out[worker] += tasks
-        if mood == "late":
+                held[worker] += tasks
+        if scenario == "late":
             for worker, tasks in scheduler.duplicate_stragglers(now):
-                out[worker] += tasks.tolist()
-        if mood == "dies" and len(scheduler.workers) > 1 and chance.random() < 0.2:
-            dead = chance.choice(scheduler.workers)
+                held[worker] += tasks.tolist()
+        if scenario == "dies" and len(scheduler.workers) > 1 and rng.random() < 0.2:
+            dead = rng.choice(scheduler.workers)
             scheduler.lose(dead)
-            out[dead].clear()
-        busy = [w for w, tasks in out.items() if tasks]
+            held[dead].clear()
+        busy = [w for w, tasks in held.items() if tasks]
         if not busy:
             continue
-        worker = chance.choice(busy)
-        task = out[worker].pop(0)
-        if mood == "fails" and chance.random() < 0.3:
+        worker = rng.choice(busy)
+        task = held[worker].pop(0)
+        if scenario == "fails" and rng.random() < 0.3:
             scheduler.fail(worker, task, now)
             continue
-        answers.append(task)
+        computed.append(task)
         finish(scheduler, worker, task, seconds=costs[task], now=now)
-    assert set(answers) | scheduler.given_up == set(range(len(costs)))
-    assert scheduler.num_finished == len(set(answers))
-    if mood in ("well", "dies"):
-        assert len(answers) == len(costs)
+    assert set(computed) | scheduler.given_up == set(range(len(costs)))
+    assert scheduler.num_finished == len(set(computed))
+    if scenario in ("well", "dies"):
+        assert len(computed) == len(costs)

@@ -1,4 +1,4 @@
-"""What a farm does, on one rank, in a thread and in a process of its own."""
+"""The farm of one process, with its worker in a thread and in a subprocess."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ import pytest
 from hpcq.parallel.coordinator import NullMonitor, Progress, StopRequest
 from hpcq.parallel.serial import SerialFarm
 from hpcq.parallel.tasks import FinishedTasks, Outcome, TaskResults, Tasks
-from tests.parallel.task_functions import named, plain
+from tests.parallel.task_functions import by_name, plain
 
 BOTH = pytest.mark.parametrize("in_subprocess", [False, True])
 
 
-def run(kind: str, tasks: int, *, in_subprocess: bool, **how: object) -> Outcome:
-    with SerialFarm().coordinator(named) as coordinator:
+def run(kind: str, tasks: int, *, in_subprocess: bool, **options: object) -> Outcome:
+    with SerialFarm().coordinator(by_name) as coordinator:
         coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
-        return coordinator.run(Tasks(np.ones(tasks), float), **how)  # type: ignore[arg-type]
+        return coordinator.run(Tasks(np.ones(tasks), float), **options)  # type: ignore[arg-type]
 
 
 @BOTH
 @pytest.mark.parametrize("tasks", [0, 1, 40])
-def test_every_task_comes_back_in_its_place(tasks: int, in_subprocess: bool) -> None:
+def test_results_are_ordered_by_task(tasks: int, in_subprocess: bool) -> None:
     outcome = run("plain", tasks, in_subprocess=in_subprocess)
     assert outcome.complete
     assert not outcome.stopped
-    for task, found in enumerate(outcome.finished):
-        np.testing.assert_array_equal(found, plain(task, b""))
+    for task, numbers in enumerate(outcome.finished):
+        np.testing.assert_array_equal(numbers, plain(task, b""))
 
 
 @BOTH
-def test_tickets_go_with_their_tasks(in_subprocess: bool) -> None:
+def test_payloads_go_with_their_tasks(in_subprocess: bool) -> None:
     tasks = Tasks(np.ones(9), float, payload=lambda task: b"x" * task)
-    with SerialFarm().coordinator(named) as coordinator:
+    with SerialFarm().coordinator(by_name) as coordinator:
         coordinator.prepare(b"plain", in_subprocess=in_subprocess)
-        found = [float(own[0]) for own in coordinator.run(tasks).finished]
-    assert found == [2.0 * task for task in range(9)]
+        values = [float(numbers[0]) for numbers in coordinator.run(tasks).finished]
+    assert values == [2.0 * task for task in range(9)]
 
 
 @BOTH
-def test_a_task_that_fails_twice_is_set_aside_and_named(in_subprocess: bool) -> None:
+def test_a_task_that_fails_twice_is_given_up_and_named(in_subprocess: bool) -> None:
     outcome = run("failing", 9, in_subprocess=in_subprocess)
     assert outcome.finished.done.tolist() == [task != 3 for task in range(9)]
     (failure,) = outcome.failures
@@ -50,15 +50,15 @@ def test_a_task_that_fails_twice_is_set_aside_and_named(in_subprocess: bool) -> 
     assert "RuntimeError: the dog ate my amplitudes" in str(failure)
 
 
-def test_a_process_that_is_killed_fails_its_task_only() -> None:
+def test_a_killed_subprocess_fails_only_its_current_task() -> None:
     outcome = run("dying", 9, in_subprocess=True)
     assert outcome.finished.done.tolist() == [task != 3 for task in range(9)]
     assert "ended by SIGKILL (out of memory?)" in str(outcome.failures[0])
 
 
 @BOTH
-def test_several_runs_and_several_works_on_one_lead(in_subprocess: bool) -> None:
-    with SerialFarm().coordinator(named) as coordinator:
+def test_one_coordinator_runs_tasks_of_several_functions(in_subprocess: bool) -> None:
+    with SerialFarm().coordinator(by_name) as coordinator:
         for kind in ("plain", "slow", "plain"):
             coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
             for _ in range(2):
@@ -67,19 +67,18 @@ def test_several_runs_and_several_works_on_one_lead(in_subprocess: bool) -> None
         assert coordinator.ledger.table()[:, 3].sum() == 18
 
 
-def test_what_is_there_is_not_done_again() -> None:
+def test_finished_tasks_are_not_computed_again() -> None:
     done = FinishedTasks(5, float)
-    one = np.ones(1)
     done.add(
         TaskResults(0, np.array([1, 3]), np.array([1, 1]), np.zeros(2), np.array([-1.0, -3.0]))
     )
     outcome = run("plain", 5, in_subprocess=False, finished=done)
     assert outcome.complete
-    assert outcome.finished[3] == -3 * one
+    assert outcome.finished[3] == -3 * np.ones(1)
     assert outcome.finished[4][0] == 4
 
 
-def test_results_that_came_too_late_do_not_count() -> None:
+def test_only_the_first_result_of_a_task_counts() -> None:
     def batch(*tasks: int) -> TaskResults:
         numbers = np.array(tasks)
         return TaskResults(
@@ -92,35 +91,35 @@ def test_results_that_came_too_late_do_not_count() -> None:
     assert finished.add(batch(3)).tolist() == []
     assert finished.num_done == 4
     again = FinishedTasks(4, float)
-    for own in finished.unique_batches():
-        assert len(again.add(own)) == len(own.tasks)
+    for unique in finished.unique_batches():
+        assert len(again.add(unique)) == len(unique.tasks)
     assert again.num_done == 4
     for task in range(4):
         np.testing.assert_array_equal(again[task], np.full(task, 10.0 * task))
 
 
-class Impatient(NullMonitor):
-    """Stops a run after a while."""
+class ImpatientMonitor(NullMonitor):
+    """Requests a stop after some seconds, and lets tasks finish within some more."""
 
     def __init__(self, after: float, grace: float) -> None:
         self.after, self.grace = after, grace
 
     def __call__(self, progress: Progress) -> StopRequest | None:
-        late = progress.seconds > self.after
-        return StopRequest("enough", time.monotonic() + self.grace) if late else None
+        is_late = progress.seconds > self.after
+        return StopRequest("enough", time.monotonic() + self.grace) if is_late else None
 
 
 @BOTH
-def test_a_stop_keeps_what_is_finished(in_subprocess: bool) -> None:
-    begun = time.monotonic()
-    outcome = run("slow", 100, in_subprocess=in_subprocess, monitor=Impatient(1.0, 0.3))
-    assert time.monotonic() - begun < 5
+def test_a_stopped_run_keeps_finished_tasks(in_subprocess: bool) -> None:
+    started = time.monotonic()
+    outcome = run("slow", 100, in_subprocess=in_subprocess, monitor=ImpatientMonitor(1.0, 0.3))
+    assert time.monotonic() - started < 5
     assert outcome.stopped == "enough"
     assert not outcome.complete
     assert 1 <= outcome.finished.num_done < 40
 
 
-def test_a_deadline_lets_tasks_finish() -> None:
+def test_tasks_end_before_the_deadline() -> None:
     monitor = NullMonitor()
     monitor.deadline = time.monotonic() + 1.5  # type: ignore[assignment]
     outcome = run("slow", 100, in_subprocess=False, monitor=monitor)
