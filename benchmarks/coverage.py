@@ -42,8 +42,8 @@ def adaptive(sampling: Sampling, device: ExactDevice, run: int) -> tuple[float, 
     """Do a run as hpcq does it; return its value, its standard error, and its shots."""
     rng = np.random.default_rng([0, run])
     schedule = make_schedule(sampling, run)
-    while (step := schedule.next()) is not None:
-        schedule.take(step, device.measure(step.batches, rng))
+    while (planned := schedule.next_round()) is not None:
+        schedule.add(planned, device.measure(planned.batches, rng))
     return float(schedule.values()[0]), float(schedule.errors()[0]), schedule.shots
 
 

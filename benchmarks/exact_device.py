@@ -35,11 +35,11 @@ class ExactDevice:
     """A device that knows the exact distribution of every variant, and draws from it.
 
     Attributes:
-        order: What is measured.
+        task_set: The sources that are measured.
         model: Aer's noise model, if there is noise.
     """
 
-    order: ShotTasks
+    task_set: ShotTasks
     model: NoiseModel | None
     _known: dict[tuple[int, ...], Distribution] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ class ExactDevice:
     def exact(self) -> tuple[Counts, ...]:
         """Return the distributions of all variants of all sources, in the place of counts."""
         found = []
-        for source, tensor in enumerate(self.order.tensors):
+        for source, tensor in enumerate(self.task_set.tensors):
             batch = VariantBatch.of_all(tensor, np.ones(tensor.num_variants, dtype=np.int64))
             rows = [
                 (i, *self.distribution(source, own)) for i, own in enumerate(batch.rows.tolist())
@@ -84,9 +84,9 @@ class ExactDevice:
         return self._known[key]
 
     def _compute(self, source: int, row: Sequence[int]) -> Distribution:
-        tensor = self.order.tensors[source]
+        tensor = self.task_set.tensors[source]
         *settings, basis = row
-        template, prepared = self.order.prepared(
+        template, prepared = self.task_set.prepare_template(
             source,
             tensor.measured_ports(settings),
             self._engine,
@@ -121,7 +121,7 @@ class ExactDevice:
     @cached_property
     def _engine(self) -> AerShots:
         noise = None if self.model is None else as_noise(self.model)
-        return AerShots(self.order.limits, "cpu", noise)
+        return AerShots(self.task_set.limits, "cpu", noise)
 
 
 def noise_model() -> NoiseModel:

@@ -1,4 +1,4 @@
-"""A contraction as tasks for the farm, and as bytes that go to every rank once."""
+"""A contraction as tasks for the farm, and as bytes that are sent to every rank once."""
 
 from __future__ import annotations
 
@@ -22,33 +22,35 @@ class ContractionTasks:
     Attributes:
         contraction: The contraction.
         tensors: For each subcircuit its bond tensor.
-        threads: Threads of large products.
+        threads: Threads for large matrix products.
     """
 
     contraction: Contraction
     tensors: Sequence[NDArray[np.complex128]]
     threads: int = 1
 
-    def tasks(self) -> Tasks:
-        """Return all tasks, for the farm; they cost about the same."""
-        number = self.contraction.num_parts
-        return Tasks(np.ones(number), np.complex128, describe="part {} of the contraction".format)
+    def farm_tasks(self) -> Tasks:
+        """Return all tasks, of about equal cost, for the farm."""
+        num_parts = self.contraction.num_parts
+        return Tasks(
+            np.ones(num_parts), np.complex128, describe="part {} of the contraction".format
+        )
 
-    def work(self, task: int, _ticket: bytes = b"") -> NDArray[np.complex128]:
-        """Do a task."""
+    def compute(self, task: int, _payload: bytes = b"") -> NDArray[np.complex128]:
+        """Compute one part of the contraction."""
         with product_threads(self.threads):
             return self.contraction.part(task, self.tensors)
 
     def to_bytes(self) -> bytes:
-        """Return what a rank needs to know of the parts; arrays are not copied on the way back."""
+        """Return what a rank needs to compute parts; reading it back does not copy the arrays."""
         terms = TermTable((), self.contraction.terms.picks, ((),) * len(self.tensors))
         contraction = replace(self.contraction, terms=terms)
-        # C order whatever theirs is: products of transposed matrices may differ in the last bit.
+        # C order on every rank: products of transposed matrices may differ in the last bit.
         tensors = list(map(np.ascontiguousarray, self.tensors))
         return messages.dumps(replace(self, contraction=contraction, tensors=tensors))
 
 
-def open_contraction(payload: bytes) -> TaskFunction:
-    """Make the function that does a part of the contraction that rank 0 shared."""
+def load_contraction(payload: bytes) -> TaskFunction:
+    """Return the function that computes parts of the contraction that rank 0 shared."""
     tasks: ContractionTasks = messages.loads(payload)
-    return tasks.work
+    return tasks.compute

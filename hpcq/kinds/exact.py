@@ -1,4 +1,4 @@
-"""An exact run: farm the tasks out, put the tensors together, contract."""
+"""An exact run: the farm computes blocks of tensors, which are assembled and contracted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.engines.aer_statevector import AerEngine
-from hpcq.kinds.contraction_tasks import ContractionTasks, open_contraction
+from hpcq.kinds.contraction_tasks import ContractionTasks, load_contraction
 from hpcq.kinds.exact_tasks import ExactTasks
 from hpcq.parallel import messages
 from hpcq.parallel.local_worker import uses_subprocess
@@ -32,142 +32,154 @@ if TYPE_CHECKING:
     from hpcq.parallel.serial import Coordinator, Farm
 
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
+"""For each dtype how far the norm of the state may be from 1, and values from real numbers."""
+
 _SUBPROCESS_SECONDS = 2.0
-"""Predicted seconds of simulation on each rank from which ranks simulate in own processes."""
+"""Predicted seconds of simulation per rank from which ranks simulate in separate processes: shorter
+runs would not make up for starting them."""
 
 _SIMULATE, _CONTRACT = "simulate", "contract"
 
 
 @dataclass(frozen=True, eq=False)
 class ExactRun:
-    """An exact run that is about to begin.
+    """An exact run that is prepared but not started.
 
     Attributes:
         plan: The plan.
-        order: Its tasks.
+        task_set: The tasks of the plan.
         options: How to run.
-        fingerprint: What must be the same for a run to go on from this one.
-        done: What an earlier one has done.
+        fingerprint: What must be the same for a later run to resume this one.
+        progress: Progress of the run that is resumed.
     """
 
     plan: Plan
-    order: ExactTasks
+    task_set: ExactTasks
     options: RunOptions
     fingerprint: dict[str, str]
-    done: PartialProgress
+    progress: PartialProgress
 
     @property
     def finished(self) -> Result | None:
-        """The result, if the file holds it already."""
+        """The result, if the output file is complete already."""
         previous = self.options.previous
         return previous if previous is not None and previous.status == "complete" else None
 
     def compute(
         self, coordinator: Coordinator, farm: Farm, accounting: RunAccounting, engine: AerEngine
     ) -> Result:
-        """Do the run on rank 0.
+        """Run on rank 0, which hands tasks to the others.
 
         Raises:
-            HpcqError: If it is stopped, tasks fail, or the result fails its own check.
+            HpcqError: If the run is stopped, tasks fail, or the result fails its own check.
         """
-        watch = self.options.monitor
-        tasks = self.order.tasks()
+        monitor = self.options.monitor
+        tasks = self.task_set.farm_tasks()
         total = len(tasks.costs)
-        simulated = self.done.stage(_SIMULATE, total) or FinishedTasks(total, tasks.dtype)
+        simulated = self.progress.stage(_SIMULATE, total) or FinishedTasks(total, tasks.dtype)
         stages = [Stage(_SIMULATE, simulated)]
 
         def partial() -> Result:
             accounting.end(_SIMULATE)
             return self._partial(stages, accounting)
 
-        watch.begin_phase(_SIMULATE, partial)
+        monitor.begin_phase(_SIMULATE, partial)
         if simulated.num_done:
-            watch.log(f"going on: {simulated.num_done} of {len(simulated)} tasks are there")
+            monitor.log(f"going on: {simulated.num_done} of {len(simulated)} tasks are done")
         in_subprocess = self.plan.cost.simulation_seconds / farm.size > _SUBPROCESS_SECONDS
-        needed = farm.size > 1 or uses_subprocess(in_subprocess=in_subprocess)
-        payload = messages.dumps(self.order) if needed else b""
+        is_payload_needed = farm.size > 1 or uses_subprocess(in_subprocess=in_subprocess)
+        payload = messages.dumps(self.task_set) if is_payload_needed else b""
         coordinator.prepare(
-            payload, in_subprocess=in_subprocess, function=self.order.worker(engine.statevector)
+            payload,
+            in_subprocess=in_subprocess,
+            function=self.task_set.task_function(engine.statevector),
         )
-        outcome = coordinator.run(tasks, simulated, watch, _SIMULATE)
+        outcome = coordinator.run(tasks, simulated, monitor, _SIMULATE)
         accounting.end(_SIMULATE)
         check_outcome(outcome, self.options.checkpoint, partial)
-        tensors = self._tensors(simulated)
-        values = self._contract(self._bonds(tensors), coordinator, farm, stages, accounting)
-        watch.end_line()
+        tensors = self._assemble_tensors(simulated)
+        values = self._contract(self._bond_tensors(tensors), coordinator, farm, stages, accounting)
+        monitor.end_line()
         return self._result(values, tensors, accounting)
 
     def _contract(
         self,
-        bonds: list[NDArray[np.complex128]],
+        bond_tensors: list[NDArray[np.complex128]],
         coordinator: Coordinator,
         farm: Farm,
         stages: list[Stage],
         accounting: RunAccounting,
     ) -> NDArray[np.complex128]:
-        """Contract: here, or if that takes long, on all ranks."""
-        plan, watch = self.plan, self.options.monitor
+        """Contract the network: on rank 0, or on all ranks if that takes long."""
+        plan, monitor = self.plan, self.options.monitor
         contraction = Contraction.within(
             plan.network, plan.terms, plan.limits.memory_bytes // 4
         ).spread(plan.cost.contraction_flops)
         if plan.cost.contraction_flops < LONG_CONTRACTION:
-            parts = (contraction.part(n, bonds) for n in range(contraction.num_parts))
-            values = contraction.sum_up(parts, bonds)
+            parts = (contraction.part(part, bond_tensors) for part in range(contraction.num_parts))
+            values = contraction.sum_up(parts, bond_tensors)
             accounting.end(_CONTRACT)
             return values
-        order = ContractionTasks(contraction, bonds, plan.limits.threads)
-        tasks = order.tasks()
-        # With other memory the parts may be others; then those that are done are of no use.
+        contraction_tasks = ContractionTasks(contraction, bond_tensors, plan.limits.threads)
+        tasks = contraction_tasks.farm_tasks()
+        # The parts depend on the memory: the name of the stage tells parts that cannot be reused.
         name = f"{_CONTRACT}, {contraction.num_parts} parts of {contraction.batch} terms"
         total = len(tasks.costs)
-        done = self.done.stage(name, total) or FinishedTasks(total, tasks.dtype)
-        stages.append(Stage(name, done))
+        finished = self.progress.stage(name, total) or FinishedTasks(total, tasks.dtype)
+        stages.append(Stage(name, finished))
 
         def partial() -> Result:
             accounting.end(_CONTRACT)
             return self._partial(stages, accounting)
 
-        watch.begin_phase(_CONTRACT, partial)
+        monitor.begin_phase(_CONTRACT, partial)
         if self.options.checkpoint is not None:
             self.options.checkpoint.try_to_save(partial)
-        with self._contractors(coordinator, farm) as contractors:
-            needed = contractors is coordinator and farm.size > 1
-            payload = order.to_bytes() if needed or uses_subprocess(in_subprocess=False) else b""
-            contractors.prepare(payload, in_subprocess=False, function=order.work)
-            outcome = contractors.run(tasks, done, watch, name)
+        with self._contraction_coordinator(coordinator, farm) as contractor:
+            is_payload_needed = contractor is coordinator and farm.size > 1
+            payload = (
+                contraction_tasks.to_bytes()
+                if is_payload_needed or uses_subprocess(in_subprocess=False)
+                else b""
+            )
+            contractor.prepare(payload, in_subprocess=False, function=contraction_tasks.compute)
+            outcome = contractor.run(tasks, finished, monitor, name)
         accounting.end(_CONTRACT)
         check_outcome(outcome, self.options.checkpoint, partial)
-        return contraction.sum_up(done, bonds)
+        return contraction.sum_up(finished, bond_tensors)
 
-    def _contractors(
+    def _contraction_coordinator(
         self, coordinator: Coordinator, farm: Farm
     ) -> AbstractContextManager[Coordinator]:
-        """Return who contracts: all ranks, or this one alone where others lack the memory."""
+        """Return the coordinator of all ranks; of this one alone where others lack the memory."""
         fits = self.plan.cost.contraction_bytes <= self.plan.limits.memory_bytes
         if fits or farm.size == 1:
             return nullcontext(coordinator)
-        return SerialFarm().coordinator(open_contraction)
+        return SerialFarm().coordinator(load_contraction)
 
-    def _tensors(self, blocks: FinishedTasks) -> list[NDArray[np.complex128]]:
-        """Put the blocks of every tensor together."""
+    def _assemble_tensors(self, blocks: FinishedTasks) -> list[NDArray[np.complex128]]:
+        """Assemble every tensor from its blocks."""
         return [
             tensor.assemble(
-                [blocks[t].reshape(tensor.block_shape) for t in self.order.tasks_of(number)]
+                [
+                    blocks[task].reshape(tensor.block_shape)
+                    for task in self.task_set.tasks_of(number)
+                ]
             )
             for number, tensor in enumerate(self.plan.tensors)
         ]
 
-    def _bonds(self, tensors: list[NDArray[np.complex128]]) -> list[NDArray[np.complex128]]:
-        """Turn tensors into those of the network."""
+    def _bond_tensors(self, tensors: list[NDArray[np.complex128]]) -> list[NDArray[np.complex128]]:
+        """Return for each subcircuit its tensor over the bonds of the network."""
         plan = self.plan
         bonds = []
-        for number, use in enumerate(plan.uses):
-            place = plan.strings[use]
-            places = [place[string] for string in plan.terms.strings[number]]
-            own = tensors[use]
-            if places != list(range(len(own))):
-                own = own[places]
-            bonds.append(bond_tensor(own, number, plan.cut, plan.network))
+        for number, tensor_number in enumerate(plan.uses):
+            string_index = plan.strings[tensor_number]
+            indices = [string_index[string] for string in plan.terms.strings[number]]
+            tensor = tensors[tensor_number]
+            if indices != list(range(len(tensor))):
+                tensor = tensor[indices]
+            bonds.append(bond_tensor(tensor, number, plan.cut, plan.network))
         return bonds
 
     def _result(
@@ -177,7 +189,7 @@ class ExactRun:
         accounting: RunAccounting,
     ) -> Result:
         plan = self.plan
-        expectation_values = plan.terms.sum_up(self._checked(values))
+        expectation_values = plan.terms.sum_up(self._check_values(values))
         return Result(
             names=tuple(observable.name for observable in plan.observables),
             expectation_values=expectation_values,
@@ -204,7 +216,7 @@ class ExactRun:
         )
 
     def _partial(self, stages: list[Stage], accounting: RunAccounting) -> Result:
-        """Return what is done so far, with all that is needed to go on."""
+        """Return the progress so far, with all that is needed to resume."""
         plan = self.plan
         unknown = np.full(len(plan.observables), np.nan)
         return Result(
@@ -229,8 +241,8 @@ class ExactRun:
             ),
         )
 
-    def _checked(self, values: NDArray[np.complex128]) -> NDArray[np.float64]:
-        """Check that the identity's value is 1 and no value is complex."""
+    def _check_values(self, values: NDArray[np.complex128]) -> NDArray[np.float64]:
+        """Return the real parts, if the identity's value is 1 and no value is complex."""
         tolerance = _NORM_TOLERANCE[self.plan.limits.precision]
         error = max(float(abs(values[0] - 1)), float(np.max(np.abs(values.imag))))
         if not error <= tolerance:
@@ -243,10 +255,10 @@ class ExactRun:
 
 
 def prepare_exact(plan: Plan, options: RunOptions) -> ExactRun:
-    """Prepare an exact run, or go on from an earlier one.
+    """Prepare an exact run, or resume an earlier one.
 
     Raises:
-        InputError: If an option is for shots, or the earlier run is another.
+        InputError: If an option is only for shots, or the output belongs to a different run.
     """
     if options.shot_only_options:
         raise InputError(
@@ -258,13 +270,13 @@ def prepare_exact(plan: Plan, options: RunOptions) -> ExactRun:
     )
     if options.checkpoint is not None:
         options.checkpoint.agree_on_run(fingerprint, RequestSummary.by(plan))
-    previous = options.previous.details if options.previous is not None else None
-    done = PartialProgress(())
-    if previous is not None:
-        known = previous.fingerprint
-        what = "an unfinished result" if previous.unfinished else "a result"
+    details = options.previous.details if options.previous is not None else None
+    progress = PartialProgress(())
+    if details is not None:
+        known = details.fingerprint
+        existing = "an unfinished result" if details.unfinished else "a result"
         check_same_run(
-            known, fingerprint, what, request_summary(options.previous), RequestSummary.by(plan)
+            known, fingerprint, existing, request_summary(options.previous), RequestSummary.by(plan)
         )
-        done = previous.unfinished or done
-    return ExactRun(plan, ExactTasks.of(plan), options, fingerprint, done)
+        progress = details.unfinished or progress
+    return ExactRun(plan, ExactTasks.of(plan), options, fingerprint, progress)

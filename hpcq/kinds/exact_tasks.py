@@ -1,4 +1,4 @@
-"""The work order: all that a rank must know to compute any task, sent once as bytes."""
+"""The tasks of an exact run, with all that a rank needs to compute any of them."""
 
 from __future__ import annotations
 
@@ -20,33 +20,35 @@ from hpcq.planning.machine_speeds import Speeds
 
 @dataclass(frozen=True, eq=False)
 class ExactTasks:
-    """The distinct tensors to compute; a task is an integer, decoded by strides.
+    """The distinct tensors to compute; a task is an integer that encodes a tensor and its block.
+
+    Rank 0 sends this to every rank once.
 
     Attributes:
         tensors: The tensors.
-        limits: What a rank may use.
-        speeds: How fast rank 0's machine is.
-        names: Number of the first subcircuit that each tensor is that of.
+        limits: Limits of a rank.
+        speeds: Speeds of rank 0's machine.
+        first_subcircuits: For each tensor the number of the first subcircuit that has it.
     """
 
     tensors: tuple[ExactTensor, ...]
     limits: Limits
     speeds: Speeds
-    names: tuple[int, ...] = ()
+    first_subcircuits: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, plan: Plan) -> ExactTasks:
-        """Return a plan's work order."""
-        names = tuple(plan.uses.index(number) for number in range(len(plan.tensors)))
-        return cls(plan.tensors, plan.limits, plan.cost.speeds, names)
+        """Return the tasks of a plan."""
+        first_subcircuits = tuple(plan.uses.index(tensor) for tensor in range(len(plan.tensors)))
+        return cls(plan.tensors, plan.limits, plan.cost.speeds, first_subcircuits)
 
     @cached_property
     def _starts(self) -> list[int]:
-        """First task of each tensor, and the number of all tasks at the end."""
+        """First task of each tensor, then the number of all tasks."""
         return list(accumulate((tensor.num_tasks for tensor in self.tensors), initial=0))
 
     def decode(self, task: int) -> tuple[int, int]:
-        """Return the tensor that a task belongs to, and its number there."""
+        """Return the number of a task's tensor, and the task's number within that tensor."""
         tensor = bisect_right(self._starts, task) - 1
         return tensor, task - self._starts[tensor]
 
@@ -54,7 +56,7 @@ class ExactTasks:
         """Return the tasks that fill one tensor, in order."""
         return range(self._starts[tensor], self._starts[tensor + 1])
 
-    def tasks(self) -> Tasks:
+    def farm_tasks(self) -> Tasks:
         """Return all tasks, for the farm."""
         return Tasks(
             self.predicted_seconds(),
@@ -65,7 +67,7 @@ class ExactTasks:
         )
 
     def predicted_seconds(self) -> NDArray[np.float64]:
-        """Return the predicted seconds of every task: of each tensor, the mean."""
+        """Return the predicted seconds of every task: the mean over the tasks of its tensor."""
         seconds = [
             costs.tensor_seconds(tensor, self.limits, self.speeds) / tensor.num_tasks
             for tensor in self.tensors
@@ -73,34 +75,36 @@ class ExactTasks:
         return np.repeat(seconds, [tensor.num_tasks for tensor in self.tensors])
 
     def _rows(self) -> Numbers:
-        """Return a number for each task, the same for those with the same first branch.
+        """Return the affinity of every task: equal for tasks with the same first branch.
 
-        A worker keeps that branch's state from one task to the next.
+        A worker keeps that branch's states from one task to the next.
         """
         lengths = [np.arange(1, tensor.num_branches + 1) for tensor in self.tensors]
-        every = np.concatenate(lengths)
-        return np.repeat(np.arange(len(every)), every)
+        branches = np.concatenate(lengths)
+        return np.repeat(np.arange(len(branches)), branches)
 
     def describe(self, task: int) -> str:
-        """Return in words what a task is."""
+        """Return what a task computes, for messages."""
         tensor, number = self.decode(task)
-        return f"subcircuit {self.names[tensor]}, {self.tensors[tensor].describe(number)}"
+        return (
+            f"subcircuit {self.first_subcircuits[tensor]}, {self.tensors[tensor].describe(number)}"
+        )
 
-    def worker(self, simulate: Simulate) -> TaskFunction:
-        """Return the function that computes a task with the given engine."""
-        last: dict[tuple[int, int], NDArray[np.complexfloating]] = {}
+    def task_function(self, simulate: Simulate) -> TaskFunction:
+        """Return the function that computes tasks with the given engine."""
+        kept_states: dict[tuple[int, int], NDArray[np.complexfloating]] = {}
 
-        def work(task: int, _ticket: bytes = b"") -> NDArray[np.complex128]:
-            number, own = self.decode(task)
+        def compute(task: int, _payload: bytes = b"") -> NDArray[np.complex128]:
+            number, tensor_task = self.decode(task)
             tensor = self.tensors[number]
-            ket, bra = tensor.branches(own)
-            if (number, ket) not in last:
-                last.clear()
-                last[number, ket] = tensor.states(ket, simulate)
-            left = last[number, ket]
-            right = left if ket == bra else tensor.states(bra, simulate)
+            ket, bra = tensor.branches(tensor_task)
+            if (number, ket) not in kept_states:
+                kept_states.clear()
+                kept_states[number, ket] = tensor.states(ket, simulate)
+            ket_states = kept_states[number, ket]
+            bra_states = ket_states if ket == bra else tensor.states(bra, simulate)
             if not tensor.sliced:
-                last.clear()
-            return tensor.products(left, right, self.limits.threads)
+                kept_states.clear()
+            return tensor.products(ket_states, bra_states, self.limits.threads)
 
-        return work
+        return compute

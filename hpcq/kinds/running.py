@@ -1,4 +1,4 @@
-"""From a plan to a result: on one rank or many, exact or with shots."""
+"""Run a plan of either kind, on one rank or many."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpcq.kinds.contraction_tasks import ContractionTasks
 from hpcq.kinds.exact import ExactRun, prepare_exact
 from hpcq.kinds.exact_tasks import ExactTasks
 from hpcq.kinds.shot_tasks import ShotTasks
-from hpcq.kinds.shots import ShotsRun, prepare_shots, try_templates
+from hpcq.kinds.shots import ShotsRun, check_templates, prepare_shots
 from hpcq.parallel import messages
 from hpcq.parallel.tasks import MAX_TASKS, TaskFunction
 from hpcq.parallel.world import end_before, ending_the_job, open_farm
@@ -58,78 +58,85 @@ def run(
     """Run a plan.
 
     Args:
-        plan: The plan; only rank 0's is used, the other ranks may pass None.
-        comm: An mpi4py communicator whose ranks share the work; every one of them calls this
-            function. If none is given: all ranks of the job if a launcher started one, else
-            this process alone.
+        plan: The plan. Only rank 0's is used; other ranks may pass None.
+        comm: An mpi4py communicator whose ranks share the work; all of them must call this
+            function. By default all ranks of the MPI job, or this process alone without one.
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where one works.
         noise: For a plan with shots: an Aer NoiseModel, the path of one as JSON, or the name of a
-            fake backend of qiskit-ibm-runtime, such as ``fake_brisbane``. Rank 0's is used; the
-            other ranks may pass None.
+            fake backend of qiskit-ibm-runtime, such as ``fake_brisbane``. Rank 0's is used; other
+            ranks may pass None.
         backend: For a plan with shots: a BackendV2 or a SamplerV2, on every rank, or a name; by
             default Aer.
         previous: For a plan with shots: a result of the same plan, to which shots are added.
-        output: A file that is written while the run goes on, and at its end. If it holds what an
-            earlier run of the same plan did, this one goes on from there. Only rank 0's is used.
-        checkpoint_seconds: How often to write it, at most; above 0.
-        time_limit: Seconds after which to stop, all saved; the end of a SLURM allocation is
-            watched anyway.
-        stop_signal: The signal that asks to stop within seconds; SIGTERM does so at once.
-        shared: Whether other jobs may be at work on the same output at the same time: each does
-            what the others have not begun.
-        claim_seconds: Where it is shared, how long a job may be silent before others take over.
+        output: A file that is written during the run and at its end. If it holds the progress of an
+            earlier run of the same plan, this run resumes it. Only rank 0's is used.
+        checkpoint_seconds: Shortest pause between writes of the output; above 0.
+        time_limit: Seconds after which to save and stop. The end of a SLURM allocation is observed
+            in any case.
+        stop_signal: The signal that asks the run to stop within seconds; SIGTERM stops it at once.
+        shared: Whether other jobs may work on the same output at the same time; each takes tasks
+            that no other has taken.
+        claim_seconds: For a shared output: silence of a job after which others take over its tasks.
 
     Returns:
-        The result, the same values on every rank; ranks other than 0 get no ``details``.
+        The result, with the same values on every rank; only rank 0's has ``details``.
 
     Raises:
         InputError: On every rank, if the plan or another argument is missing or wrong.
-        StoppedError: On every rank, if the run was stopped and all that was done is in the output.
+        StoppedError: On every rank, if the run was stopped; the output holds all finished work.
         HpcqError: If tasks fail, or the result fails its own check. Any other failure of one
             rank among several ends the whole job.
     """
     farm = open_farm(comm)
 
-    def keeper_of() -> Checkpoint | None:
+    def make_checkpoint() -> Checkpoint | None:
         return checkpoint_for(output, checkpoint_seconds, claim_seconds if shared else None)
 
-    def signs_of() -> StopConditions:
+    def make_stop_conditions() -> StopConditions:
         as_seconds(checkpoint_seconds, "checkpoint_seconds")
         as_seconds(claim_seconds, "claim_seconds")
         if farm.rank > 0:
-            ShotEngineSpec.check_same(noise, backend, first)
+            ShotEngineSpec.check_same(noise, backend, rank_0_texts)
         return StopConditions(time_limit, stop_signal, check_allocation=farm.rank == 0)
 
     with ending_the_job(farm):
-        # Every rank has arguments of its own, and might be the only one whose are wrong.
-        first = messages.loads(
+        # Each rank checks its own arguments, because those of a single rank may be wrong.
+        rank_0_texts = messages.loads(
             farm.broadcast(messages.dumps(ShotEngineSpec.argument_texts(noise, backend)))
         )
-        signs = all_ranks_or_none(farm, signs_of)
-    with ending_the_job(farm), signs:
-        with signs.before_start(lambda reason: end_before(farm, reason)):
-            prepared = from_rank_0(farm, lambda: _kept(plan, farm.size, previous, keeper_of))
-        checked, before, checkpoint = prepared or (None, None, None)
+        stop_conditions = all_ranks_or_none(farm, make_stop_conditions)
+    with ending_the_job(farm), stop_conditions:
+        with stop_conditions.before_start(lambda reason: end_before(farm, reason)):
+            prepared = from_rank_0(
+                farm, lambda: _check_with_output(plan, farm.size, previous, make_checkpoint)
+            )
+        checked_plan, previous_result, checkpoint = prepared or (None, None, None)
         options = RunOptions(
-            device, noise, backend, before, checkpoint, ProgressMonitor(signs, checkpoint)
+            device,
+            noise,
+            backend,
+            previous_result,
+            checkpoint,
+            ProgressMonitor(stop_conditions, checkpoint),
         )
         if checkpoint is not None:
             options = replace(options, on_result=checkpoint.finish)
-        return run_on_farm(checked, farm, options)
+        return run_on_farm(checked_plan, farm, options)
 
 
 def checkpoint_for(
     output: str | Path | None, checkpoint_seconds: float, claim_seconds: float | None
 ) -> Checkpoint | None:
-    """Return who keeps an output; None if there is none.
+    """Return the checkpoint of an output; None without an output.
 
     Args:
         output: The file.
-        checkpoint_seconds: How often to write.
-        claim_seconds: How long other jobs may be silent; None if there are none.
+        checkpoint_seconds: Shortest pause between writes.
+        claim_seconds: Silence of another job after which its tasks are taken over; None if the
+            output is not shared.
 
     Raises:
-        InputError: If it cannot be written, or must not be.
+        InputError: If the output cannot or must not be written.
     """
     if output is None:
         if claim_seconds is not None:
@@ -140,68 +147,68 @@ def checkpoint_for(
     return SharedCheckpoint.open(output, checkpoint_seconds, claim_seconds)
 
 
-def _kept(
+def _check_with_output(
     plan: Plan | None,
     ranks: int,
     previous: Result | None,
-    keeper_of: Callable[[], Checkpoint | None],
+    make_checkpoint: Callable[[], Checkpoint | None],
 ) -> tuple[Plan, Result | None, Checkpoint | None]:
-    """Check a plan, and look at what the output file holds."""
-    checked = check_plan(plan, ranks)
-    checkpoint = keeper_of()
+    """Return the checked plan, the earlier result to continue, and the checkpoint of the output."""
+    checked_plan = check_plan(plan, ranks)
+    checkpoint = make_checkpoint()
     if checkpoint is None:
-        return checked, previous, None
+        return checked_plan, previous, None
     if previous is not None:
         raise InputError("previous: given with an output, expected only one of them")
-    return checked, checkpoint.load_previous(checked.config["mode"]), checkpoint
+    return checked_plan, checkpoint.load_previous(checked_plan.config["mode"]), checkpoint
 
 
 @dataclass(frozen=True, eq=False)
 class _EngineFactory:
-    """Makes the work of what rank 0 shares, on this rank or in a process of its own.
+    """Makes the task function from rank 0's payload, on this rank or in a separate process.
 
     Attributes:
-        limits: What the rank may use.
+        limits: Limits of the rank.
         device: Where Aer runs.
-        wanted: What measures shots; None for an exact run.
-        engine: The engine that is open; left out where the opener is sent to a process.
+        engine_spec: The engine that measures shots; None for an exact run.
+        engine: The open engine; None in a separate process, which opens its own.
     """
 
     limits: Limits
     device: Device
-    wanted: ShotEngineSpec | None
+    engine_spec: ShotEngineSpec | None
     engine: Any
 
     def __call__(self, payload: bytes) -> TaskFunction:
-        """Make the work."""
+        """Return the function that computes the tasks in the payload."""
         tasks: ContractionTasks | ExactTasks | ShotTasks = messages.loads(payload)
         if isinstance(tasks, ContractionTasks):
-            return tasks.work
-        engine = self.engine or _engine(self.limits, self.device, self.wanted, None)
+            return tasks.compute
+        engine = self.engine or _make_engine(self.limits, self.device, self.engine_spec, None)
         if isinstance(tasks, ExactTasks):
-            return tasks.worker(engine.statevector)
-        return tasks.worker(engine)
+            return tasks.task_function(engine.statevector)
+        return tasks.task_function(engine)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _EngineFactory, (self.limits, self.device, self.wanted, None)
+        return _EngineFactory, (self.limits, self.device, self.engine_spec, None)
 
 
 def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None) -> Result:
-    """Run a plan, which only rank 0 has, on a farm; see :func:`run`."""
+    """Run a plan, which only rank 0 needs to have, on a farm; see :func:`run`."""
     options = options or RunOptions()
     timer = PhaseTimer()
     try:
         prepared = from_rank_0(farm, lambda: _prepare(plan, options))
         if farm.broadcast(b"finished" if prepared and prepared.finished else b""):
-            return _shared(prepared, farm, options)
-        limits, wanted = _shared_means(prepared, farm)
-        factory = _open(limits, wanted, farm, options, prepared)
+            return _share_finished(prepared, farm, options)
+        limits, engine_spec = _share_setup(prepared, farm)
+        factory = _open_engine(limits, engine_spec, farm, options, prepared)
     except HpcqError:
         if options.checkpoint is not None:
             options.checkpoint.withdraw()
         raise
-    name = factory.engine.name if wanted is not None else factory.device
-    where = farm.gather_names(f"{socket.gethostname()} {name}")
+    engine_name = factory.engine.name if engine_spec is not None else factory.device
+    rank_engines = farm.gather_names(f"{socket.gethostname()} {engine_name}")
     timer.end("share")
     with blas_threads(1):
         if prepared is None:
@@ -212,10 +219,10 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
             if isinstance(checkpoint, SharedCheckpoint):
                 coordinator.share_stage = checkpoint.share_stage
             accounting = RunAccounting(
-                farm, where, limits.threads, timer, coordinator.ledger, options.previous
+                farm, rank_engines, limits.threads, timer, coordinator.ledger, options.previous
             )
             try:
-                result = _computed(prepared, coordinator, farm, accounting, factory.engine)
+                result = _compute(prepared, coordinator, farm, accounting, factory.engine)
                 options.on_result(result)
                 coordinator.closing_message = result.to_bytes()
             except HpcqError as error:
@@ -230,14 +237,14 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
         return result
 
 
-def _computed(
+def _compute(
     prepared: ExactRun | ShotsRun,
     coordinator: Coordinator,
     farm: Farm,
     accounting: RunAccounting,
     engine: Any,
 ) -> Result:
-    """Do a run, or return what another job has written of it meanwhile."""
+    """Return the result of a run, or the one that another job has written meanwhile."""
     checkpoint = prepared.options.checkpoint
     try:
         return prepared.compute(coordinator, farm, accounting, engine)
@@ -251,13 +258,15 @@ def _computed(
         raise
 
 
-def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOptions) -> Result:
-    """Return a result that is finished already."""
+def _share_finished(
+    prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOptions
+) -> Result:
+    """Return a result that is complete already, on every rank."""
     if prepared is None:
         from_rank_0(farm, lambda: None)
         return Result.from_json(farm.broadcast(b""))
     result = prepared.finished
-    assert result is not None, "it is finished"
+    assert result is not None, "a complete result exists"
     options.monitor.log("the output is complete already, nothing is left to do")
     checkpoint = options.checkpoint
     from_rank_0(
@@ -267,48 +276,50 @@ def _shared(prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOption
     return result
 
 
-def _shared_means(
+def _share_setup(
     prepared: ExactRun | ShotsRun | None, farm: Farm
 ) -> tuple[Limits, ShotEngineSpec | None]:
-    """Tell every rank what it may use, and what measures."""
-    content = b""
+    """Return rank 0's limits and engine of shots on every rank."""
+    payload = b""
     if prepared is not None:
-        wanted = prepared.order.wanted if isinstance(prepared, ShotsRun) else None
-        content = messages.dumps((prepared.order.limits, wanted))
-    means: tuple[Limits, ShotEngineSpec | None] = messages.loads(farm.broadcast(content))
-    return means
+        engine_spec = prepared.task_set.engine_spec if isinstance(prepared, ShotsRun) else None
+        payload = messages.dumps((prepared.task_set.limits, engine_spec))
+    setup: tuple[Limits, ShotEngineSpec | None] = messages.loads(farm.broadcast(payload))
+    return setup
 
 
-def _open(
+def _open_engine(
     limits: Limits,
-    wanted: ShotEngineSpec | None,
+    engine_spec: ShotEngineSpec | None,
     farm: Farm,
     options: RunOptions,
     prepared: ExactRun | ShotsRun | None,
 ) -> _EngineFactory:
-    """Open this rank's engine; where one rank cannot, all refuse."""
-    real = wanted is not None and wanted.backend is not None
-    device: Device = "cpu" if real else choose_rank_device(farm, options.device)
+    """Open this rank's engine; if any rank fails, all raise."""
+    is_hardware = engine_spec is not None and engine_spec.backend is not None
+    device: Device = "cpu" if is_hardware else choose_rank_device(farm, options.device)
 
-    def make() -> Any:
+    def make_engine() -> Any:
         check_threads(limits.threads, len(usable_cores()))
-        engine = _engine(limits, device, wanted, options.backend)
+        engine = _make_engine(limits, device, engine_spec, options.backend)
         if isinstance(prepared, ShotsRun):
-            try_templates(prepared.order, engine)
+            check_templates(prepared.task_set, engine)
         return engine
 
-    engine = all_ranks_or_none(farm, make)
-    return _EngineFactory(limits, device, wanted, engine)
+    engine = all_ranks_or_none(farm, make_engine)
+    return _EngineFactory(limits, device, engine_spec, engine)
 
 
-def _engine(limits: Limits, device: Device, wanted: ShotEngineSpec | None, given: Any) -> Any:
-    if wanted is None:
+def _make_engine(
+    limits: Limits, device: Device, engine_spec: ShotEngineSpec | None, backend: Any
+) -> Any:
+    if engine_spec is None:
         return AerEngine(limits, device)
-    return wanted.open(limits, device, given)
+    return engine_spec.open(limits, device, backend)
 
 
 def _prepare(plan: Plan | None, options: RunOptions) -> ExactRun | ShotsRun:
-    """Prepare a run on rank 0, so that whatever is wrong with it is refused on all ranks."""
+    """Prepare a run on rank 0, where all errors are found before other ranks start work."""
     plan = check_plan(plan, 1) if plan is None else plan
     prepare = prepare_exact if plan.sampling is None else prepare_shots
     while True:
@@ -323,11 +334,11 @@ def _prepare(plan: Plan | None, options: RunOptions) -> ExactRun | ShotsRun:
 
 
 def check_plan(plan: object, ranks: int) -> Plan:
-    """Return a plan that can be run in a lifetime.
+    """Return the plan, if it can be run.
 
     Raises:
-        InputError: If it is no plan, is predicted to take a year or more, or has more tasks
-            than rank 0 can keep account of, or needs more memory than there is.
+        InputError: If it is not a plan, is predicted to take more than a year, has more tasks than
+            rank 0 can account for, or needs more memory than available.
     """
     if not isinstance(plan, Plan):
         where = " on rank 0" if ranks > 1 else ""

@@ -1,4 +1,4 @@
-"""The record of a run with shots: made of what was measured, and what follows from it."""
+"""Records of runs with shots, and the sampling, fingerprint and tensors that follow from them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from hpcq.results.sampling_record import SamplingRecord
 def record_of(
     sampling: Sampling, fingerprint: Mapping[str, str], rounds: Sequence[Any]
 ) -> SamplingRecord:
-    """Return the record of a run."""
-    part_of = {k: p for p, group in enumerate(sampling.parts.groups) for k in group}
+    """Return the record of a run: its sampling and measured rounds."""
+    part_of = {
+        subcircuit: part for part, group in enumerate(sampling.parts.groups) for subcircuit in group
+    }
     uses = sampling.sources.uses
     return SamplingRecord(
         sampling.mode,
@@ -34,42 +36,54 @@ def record_of(
     )
 
 
-def sampling_again(record: SamplingRecord, plan: Plan, budget: Budget) -> Sampling | None:
-    """Return what further shots of the same kind sample; None if nothing can be."""
+def resumed_sampling(record: SamplingRecord, plan: Plan, budget: Budget) -> Sampling | None:
+    """Return a sampling of the same mode as the record's; None if the plan allows none."""
     if record.mode == "joint":
         return joint_sampling_of(plan.cut_problem, budget)
     lean = any(tensor.lean for tensor in record.sources)
     return enumerated_sampling_of(plan.cut_problem, budget, lean=lean)
 
 
-def shots_fingerprint(plan: Plan, sampling: Sampling, wanted: ShotEngineSpec) -> dict[str, str]:
-    """Return what a run with shots is known by."""
+def shots_fingerprint(
+    plan: Plan, sampling: Sampling, engine_spec: ShotEngineSpec
+) -> dict[str, str]:
+    """Return the fingerprint of a run with shots."""
     return {
         **fingerprint_of(plan, sampling.cut),
         "seed": str(plan.config["seed"]),
         "precision": plan.limits.precision,
-        "noise": digest(wanted.noise) if wanted.noise else "none",
-        "backend": wanted.backend or "aer",
+        "noise": digest(engine_spec.noise) if engine_spec.noise else "none",
+        "backend": engine_spec.backend or "aer",
     }
 
 
-def full_tensor(tensor: SampledTensor, found: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Return a tensor as exact runs have it: shape (strings, D, D), twins with their own index."""
+def full_tensor(tensor: SampledTensor, compact: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Return a tensor as exact runs have it, shape (strings, D, D).
+
+    Every port has its own index, including ports that share the settings of another
+    (``shared_with``): the index of the settings is the sum, bit by bit, of those of all such ports.
+
+    Args:
+        tensor: The subcircuit and its variants.
+        compact: The tensor, shape (strings, index pairs of each port with its own settings).
+    """
     ports = tensor.subcircuit.ports
-    place = {number: i for i, number in enumerate(tensor.port_numbers)}
+    axis_of = {number: position for position, number in enumerate(tensor.port_numbers)}
     sizes = [port.dimension for port in tensor.ports]
-    split = found.reshape(len(found), *(d for size in sizes for d in (size, size)))
-    kets = [1 + 2 * i for i in range(len(sizes))]
-    matrix = split.transpose(0, *kets, *(1 + k for k in kets))
-    matrix = matrix.reshape(len(found), int(np.prod(sizes)), -1)
-    index = np.indices([port.dimension for port in ports], sparse=True)
-    digits: list[Any] = [index[number] for number in tensor.port_numbers]
+    split = compact.reshape(len(compact), *(d for size in sizes for d in (size, size)))
+    kets = [1 + 2 * position for position in range(len(sizes))]
+    matrix = split.transpose(0, *kets, *(1 + ket for ket in kets))
+    matrix = matrix.reshape(len(compact), int(np.prod(sizes)), -1)
+    indices = np.indices([port.dimension for port in ports], sparse=True)
+    port_indices: list[Any] = [indices[number] for number in tensor.port_numbers]
     for number, port in enumerate(ports):
         if port.shared_with is not None:
-            digits[place[port.shared_with]] = digits[place[port.shared_with]] ^ index[number]
+            port_indices[axis_of[port.shared_with]] = (
+                port_indices[axis_of[port.shared_with]] ^ indices[number]
+            )
     rows = np.zeros([port.dimension for port in ports], dtype=np.intp)
-    for digit, size in zip(digits, sizes, strict=True):
-        rows = rows * size + digit
+    for port_index, size in zip(port_indices, sizes, strict=True):
+        rows = rows * size + port_index
     flat = rows.reshape(-1)
     return matrix[:, flat[:, None], flat]
 
@@ -77,15 +91,17 @@ def full_tensor(tensor: SampledTensor, found: NDArray[np.complex128]) -> NDArray
 def tensors_of(
     sampling: Sampling, rounds: Sequence[Any]
 ) -> tuple[NDArray[np.complex128] | None, ...]:
-    """Return every subcircuit's estimated tensor; None where there is none."""
+    """Return the estimated tensor of every subcircuit; None where joint samples give none."""
     if sampling.mode == "joint" or sampling.reconstruction is None:
         return tuple(None for _ in sampling.cut.subcircuits)
     estimator = Estimator(sampling.sources, sampling.reconstruction, list(rounds))
-    own = [
-        full_tensor(tensor, found)
-        for tensor, found in zip(sampling.sources.tensors, estimator.tensors(), strict=True)
+    full = [
+        full_tensor(tensor, compact)
+        for tensor, compact in zip(sampling.sources.tensors, estimator.tensors(), strict=True)
     ]
     return tuple(
-        None if use is None else own[use][places]
-        for use, places in zip(sampling.sources.uses, sampling.sources.string_indices, strict=True)
+        None if source is None else full[source][string_indices]
+        for source, string_indices in zip(
+            sampling.sources.uses, sampling.sources.string_indices, strict=True
+        )
     )

@@ -1,4 +1,4 @@
-"""What the next round measures: shots in rounds, each planned from the ones before."""
+"""Schedules of rounds: what the next round measures, planned from the rounds before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.kinds.shot_schedule import MARGIN, BaseSchedule, PlannedRound, Schedule
+from hpcq.kinds.shot_schedule import TARGET_MARGIN, BaseSchedule, PlannedRound, Schedule
 from hpcq.planning.sampling import Sampling
 from hpcq.reconstruction.estimation.allocation import even_allocation, neyman_allocation
 from hpcq.reconstruction.estimation.counts import Counts
@@ -22,29 +22,50 @@ from hpcq.reconstruction.estimation.outcome_signals import (
 )
 from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
-_PILOT = 0.1
-_PILOT_SHOTS = 16
-_LARGEST_PILOT = 0.3
+_PILOT_SHARE = 0.1
+"""Fraction of the budget for the pilot. Larger: variances better known, fewer shots well spread."""
+
+_PILOT_SHOTS_PER_VARIANT = 16
+"""Shots per variant that a pilot should have, even above ``_PILOT_SHARE``."""
+
+_MAX_PILOT_SHARE = 0.3
+"""Fraction of the budget that a pilot takes at most, and takes where shots are few."""
+
 _PILOT_WEIGHT = 0.6
-"""Weight of an evenly spread round's shots against others: those are likely better spread."""
+"""Weight of a shot of the pilot against one of a later round: later shots are better spread."""
 
-_WORTH_A_PILOT = 8
-"""Shots a variant below which all are spread evenly: a pilot would know too little."""
+_MIN_SHOTS_FOR_PILOT = 8
+"""Shots per variant below which all shots are spread evenly: a pilot would tell too little."""
 
-_ENOUGH = 64
-"""Shots a variant from which each variant's own spread is known well enough to go by it."""
+_MIN_SHOTS_TO_SEPARATE = 64
+"""Shots per variant from which the variance of each variant is known well enough to allocate by."""
 
-_SECOND = 1 / 3
-_FEWEST = 4
-_PRECISION_PILOT = 32
-_SHARPNESS = 4
-_JOINT_PILOT = 256
-_JOINT_SHOTS = 4
-_JOINT_ROUNDS = 16
+_SECOND_SHARE = 1 / 3
+"""Fraction of the remaining shots for the second round; the better planned third gets the rest."""
+
+_MIN_SECOND_SHOTS = 4
+"""Shots per variant that the second round must have for a third to follow."""
+
+_TARGET_PILOT_SHOTS = 32
+"""Shots per variant of the first round toward a target error."""
+
+_IMPORTANCE_POWER = 4
+"""Power of an observable's error relative to the worst that weights its variance in rounds toward a
+target error. Larger: the worst observable counts for more."""
+
+_JOINT_PILOT_SAMPLES = 256
+"""Joint samples of the first round toward a target error, at one shot per variant."""
+
+_MAX_SHOTS_PER_SAMPLE = 4
+"""Most shots per variant and joint sample of a round. Larger: fewer rounds, but shots that measure
+the same samples again, and not new ones."""
+
+_MAX_JOINT_ROUNDS = 16
+"""Rounds that a budget of joint samples is divided into at most; each has new samples."""
 
 
 def make_schedule(sampling: Sampling, seed: int, rounds: Sequence[Any] = ()) -> Schedule:
-    """Begin, or go on where earlier rounds ended.
+    """Return a schedule that continues after earlier rounds, if there are any.
 
     Args:
         sampling: What to sample.
@@ -57,7 +78,7 @@ def make_schedule(sampling: Sampling, seed: int, rounds: Sequence[Any] = ()) -> 
 
 
 class EnumeratedSchedule(BaseSchedule):
-    """Rounds that run every variant, better and better spread.
+    """Rounds that run every variant, with shots allocated better from round to round.
 
     Args:
         sampling: What to sample.
@@ -69,98 +90,123 @@ class EnumeratedSchedule(BaseSchedule):
         self._estimator = Estimator(sampling.sources, sampling.reconstruction, list(rounds))
         super().__init__(sampling.budget, self._estimator)
         self._tensors = sampling.sources.tensors
-        self._least = min_shots(self._tensors)
+        self._min_shots = min_shots(self._tensors)
 
-    def next(self) -> PlannedRound | None:
-        """Return the next round; None when the budget is spent or the precision reached."""
-        size = self._size()
-        if size == 0 and (self._estimator.rounds or self._least):
+    def next_round(self) -> PlannedRound | None:
+        """Return the next round; None when the budget is spent or the target error reached."""
+        shots = self._round_shots()
+        if shots == 0 and (self._estimator.rounds or self._min_shots):
             return None
-        few = self._are_few
+        few_shots = self._has_few_shots
         inversions = tuple(first_inversions(tensor) for tensor in self._tensors)
         if not self._estimator.rounds:
-            weight = size if few else _PILOT_WEIGHT * size
-            return self._step(weight, inversions, even_allocation(self._needed(inversions), size))
+            weight = shots if few_shots else _PILOT_WEIGHT * shots
+            return self._plan_round(
+                weight, inversions, even_allocation(self._needed_variants(inversions), shots)
+            )
         importance = self._importance()
-        if few:
-            found = self._estimator.variances_per_shot(inversions, importance)
-            even = np.concatenate([np.full(len(own), np.sqrt(own).mean() ** 2) for own in found])
-            return self._step(
-                size, inversions, neyman_allocation(even, self._needed(inversions), size)
+        if few_shots:
+            by_source = self._estimator.variances_per_shot(inversions, importance)
+            averaged = np.concatenate(
+                [
+                    np.full(len(source_variances), np.sqrt(source_variances).mean() ** 2)
+                    for source_variances in by_source
+                ]
+            )
+            return self._plan_round(
+                shots,
+                inversions,
+                neyman_allocation(averaged, self._needed_variants(inversions), shots),
             )
         inversions = self._estimator.choose_inversions(importance)
-        needed = self._needed(inversions)
-        spreads = np.concatenate(self._estimator.variances_per_shot(inversions, importance))
+        needed = self._needed_variants(inversions)
+        variances = np.concatenate(self._estimator.variances_per_shot(inversions, importance))
         if self.budget.precision is not None:
-            size = max(min(size, self._enough(spreads, importance)), int(needed.sum()))
-        return self._step(size, inversions, neyman_allocation(spreads, needed, size))
+            shots = max(
+                min(shots, self._shots_to_reach_target(variances, importance)), int(needed.sum())
+            )
+        return self._plan_round(shots, inversions, neyman_allocation(variances, needed, shots))
 
     @property
-    def fewest(self) -> int:
+    def min_round_shots(self) -> int:
         """Fewest shots of a round."""
-        return self._least
+        return self._min_shots
 
     @property
-    def largest(self) -> int | None:
-        """Most shots of a round toward a precision: any number."""
+    def max_round_shots(self) -> int | None:
+        """Most shots of a round toward a target error: no limit."""
         return None
 
-    def take(self, step: PlannedRound, counts: Sequence[Counts]) -> None:
-        """Take in what a round measured."""
-        self._estimator.add(ShotRound(step.weight, step.plan, tuple(counts)))
-        self._forget()
+    def add(self, planned: PlannedRound, counts: Sequence[Counts]) -> None:
+        """Add the counts of a planned round."""
+        self._estimator.add(ShotRound(planned.weight, planned.design, tuple(counts)))
+        self._clear_cached_errors()
 
-    def _size(self) -> int:
+    def _round_shots(self) -> int:
         """Number of shots of the next round."""
         if self.budget.precision is not None:
-            return self._toward_precision(self._least, _PRECISION_PILOT * self._least)
-        left = self._left or 0
-        if left < self._least or self._least == 0:
+            return self._shots_toward_target(self._min_shots, _TARGET_PILOT_SHOTS * self._min_shots)
+        remaining = self._remaining_shots or 0
+        if remaining < self._min_shots or self._min_shots == 0:
             return 0
         if not self._estimator.rounds:
-            if left < _WORTH_A_PILOT * self._least:
-                return left
-            if self._are_few:
-                return max(self._least, int(_LARGEST_PILOT * left))
-            pilot = max(_PILOT * left, min(_LARGEST_PILOT * left, _PILOT_SHOTS * self._least))
-            return max(self._least, int(pilot))
-        second = int(_SECOND * left)
+            if remaining < _MIN_SHOTS_FOR_PILOT * self._min_shots:
+                return remaining
+            if self._has_few_shots:
+                return max(self._min_shots, int(_MAX_PILOT_SHARE * remaining))
+            pilot = max(
+                _PILOT_SHARE * remaining,
+                min(_MAX_PILOT_SHARE * remaining, _PILOT_SHOTS_PER_VARIANT * self._min_shots),
+            )
+            return max(self._min_shots, int(pilot))
+        second = int(_SECOND_SHARE * remaining)
         if (
-            not self._are_few
+            not self._has_few_shots
             and len(self._estimator.rounds) == 1
-            and second >= _FEWEST * self._least
+            and second >= _MIN_SECOND_SHOTS * self._min_shots
         ):
             return second
-        return left
+        return remaining
 
     @property
-    def _are_few(self) -> bool:
-        """Whether shots are too few to tell the variants of a subcircuit apart.
+    def _has_few_shots(self) -> bool:
+        """Whether there are too few shots to tell the variants of a subcircuit apart.
 
-        Then their spreads are as unsure as large, and only those of whole subcircuits count.
+        Their variances are then as uncertain as they are large, and shots are allocated by the
+        average of each source's variants.
         """
         if self.budget.precision is not None:
             return False
-        return self._estimator.shots + (self._left or 0) < _ENOUGH * self._least
+        return (
+            self._estimator.shots + (self._remaining_shots or 0)
+            < _MIN_SHOTS_TO_SEPARATE * self._min_shots
+        )
 
-    def _enough(self, spreads: NDArray[np.float64], importance: NDArray[np.float64]) -> int:
-        """Return the shots of a round after which the precision should be reached.
+    def _shots_to_reach_target(
+        self, variances: NDArray[np.float64], importance: NDArray[np.float64]
+    ) -> int:
+        """Return the shots of a round after which the target error should be reached.
 
-        With a share w of earlier rounds in the average, the variance is w^2 times theirs and
-        (1 - w)^2 times that of the round, whose shots go where they help most. The variances of all
-        observables together must fall as far as that of the worst one has to.
+        With a share w of the earlier rounds in the average, the variance is w^2 times theirs plus
+        (1 - w)^2 times that of the new round, whose shots follow Neyman's allocation. The weighted
+        sum of all observables' variances must fall by the factor by which the worst one has to.
         """
-        assert self.budget.precision is not None, "it is asked for"
-        each = float(np.sqrt(spreads).sum()) ** 2
+        assert self.budget.precision is not None, "the run has a target error"
+        one_shot_variance = float(np.sqrt(variances).sum()) ** 2
         errors = self.cautious_errors()
-        before = float(importance @ errors**2)
-        weight = sum(own.weight for own in self._estimator.rounds)
-        wanted = before * (self.budget.precision / float(errors.max()) / MARGIN) ** 2
-        low, high = 1.0, 1e18
+        variance_before = float(importance @ errors**2)
+        weight = sum(measured.weight for measured in self._estimator.rounds)
+        target_variance = (
+            variance_before * (self.budget.precision / float(errors.max()) / TARGET_MARGIN) ** 2
+        )
+        low, high = 1.0, 1e18  # bisection of the logarithm
         for _ in range(80):
             shots = math.sqrt(low * high)
             share = weight / (weight + shots)
-            if share**2 * before + (1 - share) ** 2 * each / shots > wanted:
+            if (
+                share**2 * variance_before + (1 - share) ** 2 * one_shot_variance / shots
+                > target_variance
+            ):
                 low = shots
             else:
                 high = shots
@@ -170,26 +216,26 @@ class EnumeratedSchedule(BaseSchedule):
         if self.budget.precision is None:
             return np.ones(self._estimator.reconstruction.parts.num_observables)
         errors = self.cautious_errors()
-        worst = float(errors.max(initial=0))
-        if worst == 0:
+        worst_error = float(errors.max(initial=0))
+        if worst_error == 0:
             return np.ones(len(errors))
-        return np.asarray((errors / worst) ** _SHARPNESS)
+        return np.asarray((errors / worst_error) ** _IMPORTANCE_POWER)
 
-    def _needed(self, inversions: Sequence[Inversions]) -> NDArray[np.bool_]:
-        """Say which variants of all sources need shots."""
+    def _needed_variants(self, inversions: Sequence[Inversions]) -> NDArray[np.bool_]:
+        """Return whether each variant of all sources needs shots, shape (variants,)."""
         needed = [
-            reader.used(own) & reader.informative
-            for reader, own in zip(self._estimator.readers, inversions, strict=True)
+            reader.used(source_inversions) & reader.informative
+            for reader, source_inversions in zip(self._estimator.readers, inversions, strict=True)
         ]
         return np.concatenate([np.empty(0, dtype=bool), *needed])
 
-    def _step(
+    def _plan_round(
         self, weight: float, inversions: tuple[Inversions, ...], shots: NDArray[np.int64]
     ) -> PlannedRound:
         ends = np.cumsum([tensor.num_variants for tensor in self._tensors])
         batches = [
-            VariantBatch.of_all(tensor, own)
-            for tensor, own in zip(self._tensors, np.split(shots, ends[:-1]), strict=False)
+            VariantBatch.of_all(tensor, source_shots)
+            for tensor, source_shots in zip(self._tensors, np.split(shots, ends[:-1]), strict=False)
         ]
         return PlannedRound(tuple(batches), max(float(weight), 1.0), inversions)
 
@@ -207,46 +253,50 @@ class JointSchedule(BaseSchedule):
         self._estimator = JointEstimator(sampling.cut, sampling.parts, sampling.sources, rounds)
         super().__init__(sampling.budget, self._estimator)
         self._seed = seed
-        self._most = max(
+        self._max_samples = max(
             2,
             sampling.budget.max_variants
             // max((len(tensor.bases) for tensor in sampling.sources.tensors), default=1),
         )
 
-    def next(self) -> PlannedRound | None:
-        """Return the next round; None when the budget is spent or the precision reached."""
-        each = max(1, self._estimator.variants_per_sample)
+    def next_round(self) -> PlannedRound | None:
+        """Return the next round; None when the budget is spent or the target error reached."""
+        variants_per_sample = max(1, self._estimator.variants_per_sample)
         if self.budget.precision is not None:
-            size = self._toward_precision(2 * each, _JOINT_PILOT * each)
-            size = min(size, self.largest)
+            shots = self._shots_toward_target(
+                2 * variants_per_sample, _JOINT_PILOT_SAMPLES * variants_per_sample
+            )
+            shots = min(shots, self.max_round_shots)
         else:
-            left = self._left or 0
-            rounds = math.ceil(left / self.largest)
-            rounds = max(1, min(rounds, _JOINT_ROUNDS))
-            size = math.ceil(left / rounds) if left >= 2 * each else 0
-            size = left if left - size < 2 * each else size
-        if size < 2 * each:
+            remaining = self._remaining_shots or 0
+            num_rounds = math.ceil(remaining / self.max_round_shots)
+            num_rounds = max(1, min(num_rounds, _MAX_JOINT_ROUNDS))
+            shots = math.ceil(remaining / num_rounds) if remaining >= 2 * variants_per_sample else 0
+            shots = remaining if remaining - shots < 2 * variants_per_sample else shots
+        if shots < 2 * variants_per_sample:
             return None
-        samples = min(self._most, size // each)
-        key = (len(self._estimator.rounds),)
-        rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=key))
-        drawn = self._estimator.draw(samples, rng)
-        batches = self._estimator.batches(drawn, size)
-        return PlannedRound(tuple(batches), float(size), drawn)
+        samples = min(self._max_samples, shots // variants_per_sample)
+        spawn_key = (len(self._estimator.rounds),)
+        rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=spawn_key))
+        draws = self._estimator.draw(samples, rng)
+        batches = self._estimator.batches(draws, shots)
+        return PlannedRound(tuple(batches), float(shots), draws)
 
     @property
-    def fewest(self) -> int:
+    def min_round_shots(self) -> int:
         """Fewest shots of a round."""
         return 2 * max(1, self._estimator.variants_per_sample)
 
     @property
-    def largest(self) -> int:
-        """Most shots of a round toward a precision: more would repeat the same samples."""
-        return self._most * max(1, self._estimator.variants_per_sample) * _JOINT_SHOTS
+    def max_round_shots(self) -> int:
+        """Most shots of a round toward a target error: more would repeat the same samples."""
+        return (
+            self._max_samples * max(1, self._estimator.variants_per_sample) * _MAX_SHOTS_PER_SAMPLE
+        )
 
-    def take(self, step: PlannedRound, counts: Sequence[Counts]) -> None:
-        """Take in what a round measured."""
-        assert isinstance(step.plan, JointDraws), "it is a step of this schedule"
-        rows = tuple(batch.rows for batch in step.batches)
-        self._estimator.add(JointRound(step.weight, step.plan, rows, tuple(counts)))
-        self._forget()
+    def add(self, planned: PlannedRound, counts: Sequence[Counts]) -> None:
+        """Add the counts of a planned round."""
+        assert isinstance(planned.design, JointDraws), "this schedule planned the round"
+        rows = tuple(batch.rows for batch in planned.batches)
+        self._estimator.add(JointRound(planned.weight, planned.design, rows, tuple(counts)))
+        self._clear_cached_errors()

@@ -1,4 +1,4 @@
-"""What decides the rounds of a run, and the account of shots that every such schedule keeps."""
+"""Schedules decide the rounds of a run; every schedule keeps account of its shots."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
 from hpcq.reconstruction.estimation.joint_samples import JointEstimator, JointRound
 from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
-MARGIN = 1.05
-"""How much further than a precision a round is to go, as it may fall short."""
+TARGET_MARGIN = 1.05
+"""Factor by which a round aims beyond the target error, because it may fall short of its aim."""
 
-_GROWTH = 4.0
+_MAX_GROWTH = 4.0
+"""Most shots of a round toward a target error, relative to all shots so far: early estimates of the
+shots that are missing are too noisy to spend them at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedRound:
-    """A round to be done.
+    """A round that is planned but not measured.
 
     Attributes:
         batches: For each source the variants to run.
-        weight: Its weight in the average over rounds.
-        plan: What the estimator needs to know beside the counts.
+        weight: Weight of the round in the average over rounds, not normalised.
+        design: What the estimator needs apart from the counts: inversions or joint samples.
     """
 
     batches: tuple[VariantBatch, ...]
     weight: float
-    plan: Any
+    design: Any
 
 
 class Schedule(Protocol):
-    """Decides round after round what to measure, and keeps what came of it.
+    """Decides round after round what to measure, and keeps what was measured.
 
     Attributes:
-        budget: What may be spent.
+        budget: Limit of the shots, target error, or both.
         rounds: The rounds so far, those of earlier runs first.
     """
 
@@ -53,21 +55,21 @@ class Schedule(Protocol):
 
     @property
     def shots(self) -> int:
-        """Shots of all rounds."""
+        """Number of shots of all rounds."""
 
     @property
-    def fewest(self) -> int:
+    def min_round_shots(self) -> int:
         """Fewest shots of a round."""
 
     @property
-    def largest(self) -> int | None:
-        """Most shots of a round toward a precision; None for any number."""
+    def max_round_shots(self) -> int | None:
+        """Most shots of a round toward a target error; None without a limit."""
 
-    def next(self) -> PlannedRound | None:
-        """Return the next round; None when the budget is spent or the precision reached."""
+    def next_round(self) -> PlannedRound | None:
+        """Return the next round; None when the budget is spent or the target error reached."""
 
-    def take(self, step: PlannedRound, counts: Sequence[Counts]) -> None:
-        """Take in what a round measured."""
+    def add(self, planned: PlannedRound, counts: Sequence[Counts]) -> None:
+        """Add the counts of a planned round."""
 
     def values(self) -> NDArray[np.float64]:
         """Return the estimate of every observable."""
@@ -76,90 +78,97 @@ class Schedule(Protocol):
         """Return the standard error of every observable."""
 
     def rough_errors(self) -> NDArray[np.float64]:
-        """Return noisier estimates of the standard errors, which take less time."""
+        """Return the standard errors from few points, which is faster and noisier."""
 
     def cautious_errors(self) -> NDArray[np.float64]:
-        """Return standard errors to decide by; they are not smaller than :meth:`errors`."""
+        """Return standard errors for decisions, which are at least as large as :meth:`errors`."""
 
 
 class BaseSchedule:
-    """What both kinds of schedules share: the account of shots.
+    """What both schedules share: the account of shots, and standard errors kept between rounds.
 
     Args:
-        budget: What may be spent from now on.
-        estimator: What is known.
+        budget: Budget of this run, apart from the shots of earlier ones.
+        estimator: The estimator with the rounds of earlier runs.
     """
 
     def __init__(self, budget: Budget, estimator: Estimator | JointEstimator) -> None:
         self.budget = budget
-        self._known = estimator
-        self._before = estimator.shots
+        self._base_estimator = estimator
+        self._earlier_shots = estimator.shots
 
     @property
     def rounds(self) -> Sequence[Any]:
         """The rounds so far, those of earlier runs first."""
-        return self._known.rounds
+        return self._base_estimator.rounds
 
     @property
     def shots(self) -> int:
-        """Shots of all rounds."""
-        return self._known.shots
+        """Number of shots of all rounds."""
+        return self._base_estimator.shots
 
     def values(self) -> NDArray[np.float64]:
         """Return the estimate of every observable."""
-        return self._known.values()
+        return self._base_estimator.values()
 
     def errors(self) -> NDArray[np.float64]:
         """Return the standard error of every observable."""
         return self._errors
 
     def rough_errors(self) -> NDArray[np.float64]:
-        """Return noisier estimates of the standard errors, which take less time."""
+        """Return the standard errors from few points, which is faster and noisier."""
         return self._rough_errors
 
     def cautious_errors(self) -> NDArray[np.float64]:
-        """Return standard errors to decide by; they are not smaller than :meth:`errors`."""
+        """Return standard errors for decisions, which are at least as large as :meth:`errors`."""
         return self._cautious_errors
 
     @cached_property
     def _errors(self) -> NDArray[np.float64]:
-        return self._known.errors()
+        return self._base_estimator.errors()
 
     @cached_property
     def _rough_errors(self) -> NDArray[np.float64]:
-        return self._known.errors(quick=True)
+        return self._base_estimator.errors(quick=True)
 
     @cached_property
     def _cautious_errors(self) -> NDArray[np.float64]:
-        return np.maximum(self._known.errors(cautious=True), self._errors)
+        return np.maximum(self._base_estimator.errors(cautious=True), self._errors)
 
-    def _forget(self) -> None:
-        """Forget what was known before a round."""
+    def _clear_cached_errors(self) -> None:
+        """Discard the standard errors from before a round."""
         for name in ("_errors", "_rough_errors", "_cautious_errors"):
             self.__dict__.pop(name, None)
 
     @property
-    def _left(self) -> int | None:
-        """Shots that are left; None for any number."""
+    def _remaining_shots(self) -> int | None:
+        """Shots that remain of the budget; None without a limit."""
         if self.budget.shots is None:
             return None
-        return self.budget.shots - (self._known.shots - self._before)
+        return self.budget.shots - (self._base_estimator.shots - self._earlier_shots)
 
-    def _toward_precision(self, least: int, pilot: int) -> int:
-        """Return the shots of the next round toward a precision."""
+    def _shots_toward_target(self, min_shots: int, pilot: int) -> int:
+        """Return the shots of the next round toward the target error; 0 where no round is due.
+
+        Args:
+            min_shots: Fewest shots of a round.
+            pilot: Shots of the first round.
+        """
         precision = self.budget.precision
-        assert precision is not None, "it is asked for"
-        done = self._known.shots
-        if not self._known.rounds:
+        assert precision is not None, "the run has a target error"
+        shots = self._base_estimator.shots
+        if not self._base_estimator.rounds:
             size = pilot
         else:
-            worst = float(self.cautious_errors().max(initial=0))
-            if worst <= precision:
+            worst_error = float(self.cautious_errors().max(initial=0))
+            if worst_error <= precision:
                 return 0
-            missing = done * ((worst / precision) ** 2 - 1)
-            size = int(max(least, done // 8, min(MARGIN * missing, _GROWTH * done)))
-        left = self._left
-        if left is None:
+            missing_shots = shots * ((worst_error / precision) ** 2 - 1)
+            size = int(
+                max(min_shots, shots // 8, min(TARGET_MARGIN * missing_shots, _MAX_GROWTH * shots))
+            )
+        remaining = self._remaining_shots
+        if remaining is None:
             return size
-        size = left if left - size < least else size
-        return size if size >= least else 0
+        size = remaining if remaining - size < min_shots else size
+        return size if size >= min_shots else 0

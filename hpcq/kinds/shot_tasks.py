@@ -1,4 +1,4 @@
-"""The work order of a sampled run: what a rank must know to measure any variant, sent once."""
+"""The tasks of a run with shots, with all that a rank needs to measure any variant."""
 
 from __future__ import annotations
 
@@ -27,100 +27,109 @@ from hpcq.reconstruction.estimation.variant_batches import (
 
 @dataclass(frozen=True, eq=False)
 class ShotTasks:
-    """The sources to measure; what is measured of them comes round by round.
+    """The sources to measure; the variants and shots of a task are sent with it.
+
+    Rank 0 sends this to every rank once.
 
     Attributes:
         tensors: The sources.
-        limits: What a rank may use.
+        limits: Limits of a rank.
         seed: Root of all seeds.
-        wanted: Which engine runs them.
-        names: Number of the first subcircuit that each source is; known on rank 0.
+        engine_spec: The engine that measures.
+        first_subcircuits: For each source the number of the first subcircuit that uses it.
     """
 
     tensors: tuple[SampledTensor, ...]
     limits: Limits
     seed: int
-    wanted: ShotEngineSpec
-    names: tuple[int, ...] = ()
-    _prepared: dict[tuple[int, tuple[int, ...], bool], tuple[Template, Any]] = field(
+    engine_spec: ShotEngineSpec
+    first_subcircuits: tuple[int, ...] = ()
+    _templates: dict[tuple[int, tuple[int, ...], bool], tuple[Template, Any]] = field(
         default_factory=dict, init=False
     )
 
-    def tasks(self, batches: Sequence[VariantBatch]) -> list[Task]:
+    def divide(self, batches: Sequence[VariantBatch]) -> list[Task]:
         """Divide a round into tasks."""
-        noisy, whole = self.wanted.noise is not None, self.wanted.backend is not None
-        return make_tasks(self.tensors, batches, noisy=noisy, single_task=whole)
+        is_noisy, is_queued = (
+            self.engine_spec.noise is not None,
+            self.engine_spec.backend is not None,
+        )
+        return make_tasks(self.tensors, batches, noisy=is_noisy, single_task=is_queued)
 
-    def prepared(
+    def prepare_template(
         self, source: int, measured: tuple[int, ...], engine: ShotEngine, *, deferred: bool
     ) -> tuple[Template, Any]:
-        """Return a template, and what the engine made of it."""
+        """Return a template, and the circuit that the engine prepared from it."""
         deferred = deferred and bool(measured)
         key = (source, measured, deferred)
-        if key not in self._prepared:
+        if key not in self._templates:
             template = self.tensors[source].template(measured, deferred=deferred)
-            self._prepared[key] = (template, engine.prepare(template))
-        return self._prepared[key]
+            self._templates[key] = (template, engine.prepare(template))
+        return self._templates[key]
 
-    def farmed(self, number: int, batches: Sequence[VariantBatch], tasks: Sequence[Task]) -> Tasks:
-        """Return the tasks of round ``number``, for the farm."""
+    def farm_tasks(
+        self, round_number: int, batches: Sequence[VariantBatch], tasks: Sequence[Task]
+    ) -> Tasks:
+        """Return the tasks of a round, counted from 0, for the farm."""
         sources = np.array([task[0].source for task in tasks], dtype=np.int64)
 
-        def describe(place: int) -> str:
-            return f"round {number + 1}, " + " and ".join(
-                f"subcircuit {self.names[piece.source]}, variants {_span(piece.rows)}"
-                for piece in tasks[place]
+        def describe(task_index: int) -> str:
+            return f"round {round_number + 1}, " + " and ".join(
+                f"subcircuit {self.first_subcircuits[part.source]}, variants {_span(part.rows)}"
+                for part in tasks[task_index]
             )
 
         return Tasks(
-            np.array([sum(piece.seconds for piece in task) for task in tasks]),
+            np.array([sum(part.seconds for part in task) for task in tasks]),
             np.uint64,
-            payload=lambda place: messages.dumps(
-                (number, place, variants_of_task(tasks[place], batches))
+            payload=lambda task_index: messages.dumps(
+                (round_number, task_index, variants_of_task(tasks[task_index], batches))
             ),
-            owner=lambda places: sources[places],
+            owner=lambda task_indices: sources[task_indices],
             describe=describe,
         )
 
-    def worker(self, engine: ShotEngine) -> TaskFunction:
-        """Return the function that does a task with the given engine."""
+    def task_function(self, engine: ShotEngine) -> TaskFunction:
+        """Return the function that measures tasks with the given engine."""
 
-        def work(_task: int, payload: bytes) -> NDArray[np.uint64]:
-            number, place, portions = messages.loads(payload)
-            seeds = np.random.SeedSequence(self.seed, spawn_key=(number, place))
-            seed = int(seeds.generate_state(1, np.uint64)[0] >> 1)
-            variants = [portion.variants.tolist() for portion in portions]
+        def compute(_task: int, payload: bytes) -> NDArray[np.uint64]:
+            round_number, task_index, task_variants = messages.loads(payload)
+            sequence = np.random.SeedSequence(self.seed, spawn_key=(round_number, task_index))
+            seed = int(sequence.generate_state(1, np.uint64)[0] >> 1)
+            variants = [request.variants.tolist() for request in task_variants]
             runs = [
-                self._run(portion, own, engine)
-                for portion, own in zip(portions, variants, strict=True)
+                self._run(request, variant, engine)
+                for request, variant in zip(task_variants, variants, strict=True)
             ]
             return counts.pack(
                 [
-                    counts.masked(*row, self.tensors[portion.source].bit_mask(own[:-1], own[-1]))
-                    for portion, rows, measured in zip(
-                        portions, variants, engine.measure(runs, seed), strict=True
+                    counts.masked(
+                        *row, self.tensors[request.source].bit_mask(variant[:-1], variant[-1])
                     )
-                    for own, row in zip(rows, measured, strict=True)
+                    for request, rows, measured in zip(
+                        task_variants, variants, engine.measure(runs, seed), strict=True
+                    )
+                    for variant, row in zip(rows, measured, strict=True)
                 ]
             )
 
-        return work
+        return compute
 
     def _run(
-        self, portion: TemplateVariants, variants: Sequence[Sequence[int]], engine: ShotEngine
+        self, request: TemplateVariants, variants: Sequence[Sequence[int]], engine: ShotEngine
     ) -> ShotRequest:
-        """Return what the engine is to measure for a portion of a task."""
-        source, measured = portion.source, portion.measured
-        deferred = engine.defers_measurements and should_defer(measured, int(portion.shots.max()))
-        template, prepared = self.prepared(source, measured, engine, deferred=deferred)
+        """Return the request to the engine for the rows of one template."""
+        source, measured = request.source, request.measured
+        deferred = engine.defers_measurements and should_defer(measured, int(request.shots.max()))
+        template, prepared = self.prepare_template(source, measured, engine, deferred=deferred)
         rows = np.empty((len(variants), len(template.columns)))
-        for row, own in enumerate(variants):
-            table = self.tensors[source].angles(own[:-1], own[-1])
-            rows[row] = [table[column] for column in template.columns]
-        return ShotRequest(prepared, rows, portion.shots)
+        for row, variant in enumerate(variants):
+            angles = self.tensors[source].angles(variant[:-1], variant[-1])
+            rows[row] = [angles[column] for column in template.columns]
+        return ShotRequest(prepared, rows, request.shots)
 
 
 def _span(rows: NDArray[np.int64]) -> str:
-    """Name some variants by the first and the last."""
+    """Return the range of some variants as text."""
     low, high = int(rows.min()), int(rows.max())
     return str(low) if low == high else f"{low} to {high}"

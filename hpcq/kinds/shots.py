@@ -12,7 +12,7 @@ import numpy as np
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.engines.protocol import ShotEngine
 from hpcq.engines.shot_engine import ShotEngineSpec
-from hpcq.kinds.shot_records import record_of, sampling_again, shots_fingerprint, tensors_of
+from hpcq.kinds.shot_records import record_of, resumed_sampling, shots_fingerprint, tensors_of
 from hpcq.kinds.shot_rounds import make_schedule
 from hpcq.kinds.shot_schedule import PlannedRound, Schedule
 from hpcq.kinds.shot_tasks import ShotTasks
@@ -34,42 +34,47 @@ from hpcq.runs.provenance import RunAccounting
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Coordinator, Farm
 
-_BUDGET = ("shots", "standard_error", "max_variants")
-_HOPELESS_SHOTS = 1e13
-_HOPELESS_ROUNDS = 1e5
-"""Rounds of joint samples that take hours for planning alone, at a few hundredths of a second."""
+_BUDGET_KEYS = ("shots", "standard_error", "max_variants")
+
+_MAX_MISSING_SHOTS = 1e13
+"""Missing shots beyond which a run toward a target error is given up, as the shots of a plan."""
+
+_MAX_MISSING_ROUNDS = 1e5
+"""Missing rounds of joint samples beyond which a run is given up: at a few hundredths of a second
+each, planning alone would take hours."""
 
 _SUBPROCESS_SECONDS = 2.0
-"""Predicted seconds of a round on each rank from which ranks measure in processes of their own."""
+"""Predicted seconds of a round per rank from which ranks measure in separate processes: shorter
+rounds would not make up for starting them."""
 
 
 @dataclass(frozen=True, eq=False)
 class ShotsRun:
-    """A run with shots that is about to begin.
+    """A run with shots that is prepared but not started.
 
     Attributes:
         plan: The plan.
-        sampling: Its shots.
-        order: The work order.
+        sampling: The sampling of the plan, or of the record that is continued.
+        task_set: The sources to measure.
         options: How to run.
-        schedule: The rounds.
-        fingerprint: What must be the same for a run to go on from this one.
-        before: Rounds that were there before the run was first started.
-        done: What an earlier start has done of the round that comes next.
+        schedule: The schedule of rounds.
+        fingerprint: What must be the same for a later run to resume this one.
+        rounds_before: Number of rounds that were measured before this run was first started.
+        progress: Progress of an earlier start within the next round.
     """
 
     plan: Plan
     sampling: Sampling
-    order: ShotTasks
+    task_set: ShotTasks
     options: RunOptions
     schedule: Schedule
     fingerprint: dict[str, str]
-    before: int
-    done: PartialProgress
+    rounds_before: int
+    progress: PartialProgress
 
     @property
     def finished(self) -> Result | None:
-        """The result, where jobs share one and it is there: then none adds shots of its own."""
+        """The result, if jobs share the output and it is complete: then no job adds more shots."""
         previous, checkpoint = self.options.previous, self.options.checkpoint
         if previous is None or checkpoint is None or not checkpoint.is_shared:
             return None
@@ -78,62 +83,70 @@ class ShotsRun:
     def compute(
         self, coordinator: Coordinator, farm: Farm, accounting: RunAccounting, engine: ShotEngine
     ) -> Result:
-        """Measure round after round on rank 0.
+        """Run on rank 0, which plans rounds and hands their tasks to the other ranks.
 
         Raises:
-            HpcqError: If it is stopped, tasks fail, or the precision is out of reach.
+            HpcqError: If the run is stopped, tasks fail, or the target error is out of reach.
         """
-        watch, schedule = self.options.monitor, self.schedule
-        work, payload = self.order.worker(engine), b""
+        monitor, schedule = self.options.monitor, self.schedule
+        compute, payload = self.task_set.task_function(engine), b""
         in_subprocess: bool | None = None
-        begun, before, start = len(schedule.rounds), schedule.shots, time.perf_counter()
-        while (step := schedule.next()) is not None:
-            tasks = self.order.tasks(step.batches)
-            seconds = sum(piece.seconds for task in tasks for piece in task) / farm.size
-            device = self.order.wanted.backend is not None
-            long = in_subprocess or (not device and seconds > _SUBPROCESS_SECONDS)
-            if long != in_subprocess and (in_subprocess is None or coordinator.has_all_ranks):
-                if not payload and (farm.size > 1 or uses_subprocess(in_subprocess=long)):
-                    payload = messages.dumps(self.order)
-                coordinator.prepare(payload, in_subprocess=long, function=work)
-                in_subprocess = long
-            counts = self._measured(step, tasks, coordinator, accounting)
-            schedule.take(step, counts)
-            rounds = len(schedule.rounds) - begun
-            pace = (time.perf_counter() - start) / max(1, schedule.shots - before)
-            watch.log(_said(schedule, rounds, pace))
-            _check_hope(schedule)
+        first_round, shots_before = len(schedule.rounds), schedule.shots
+        started = time.perf_counter()
+        while (planned := schedule.next_round()) is not None:
+            tasks = self.task_set.divide(planned.batches)
+            seconds = sum(part.seconds for task in tasks for part in task) / farm.size
+            on_backend = self.task_set.engine_spec.backend is not None
+            wants_subprocess = in_subprocess or (not on_backend and seconds > _SUBPROCESS_SECONDS)
+            if wants_subprocess != in_subprocess and (
+                in_subprocess is None or coordinator.has_all_ranks
+            ):
+                if not payload and (
+                    farm.size > 1 or uses_subprocess(in_subprocess=wants_subprocess)
+                ):
+                    payload = messages.dumps(self.task_set)
+                coordinator.prepare(payload, in_subprocess=wants_subprocess, function=compute)
+                in_subprocess = wants_subprocess
+            counts = self._measure(planned, tasks, coordinator, accounting)
+            schedule.add(planned, counts)
+            new_rounds = len(schedule.rounds) - first_round
+            new_shots = max(1, schedule.shots - shots_before)
+            seconds_per_shot = (time.perf_counter() - started) / new_shots
+            monitor.log(_status_line(schedule, new_rounds, seconds_per_shot))
+            _check_reachable(schedule)
         accounting.end("measure")
         return self._result("complete", accounting)
 
-    def _measured(
+    def _measure(
         self,
-        step: PlannedRound,
+        planned: PlannedRound,
         tasks: list[Task],
         coordinator: Coordinator,
         accounting: RunAccounting,
     ) -> list[Counts]:
-        """Measure one round."""
-        number = len(self.schedule.rounds)
-        farmed = self.order.farmed(number, step.batches, tasks)
-        name = f"round {number + 1}"
-        done = self.done.stage(name, len(tasks)) or FinishedTasks(len(tasks), farmed.dtype)
+        """Return the counts of a round, for each source."""
+        round_number = len(self.schedule.rounds)
+        farm_tasks = self.task_set.farm_tasks(round_number, planned.batches, tasks)
+        name = f"round {round_number + 1}"
+        finished = self.progress.stage(name, len(tasks)) or FinishedTasks(
+            len(tasks), farm_tasks.dtype
+        )
 
         def partial() -> Result:
             accounting.end("measure")
-            return self._result("partial", accounting, (Stage(name, done),))
+            return self._result("partial", accounting, (Stage(name, finished),))
 
         self.options.monitor.begin_phase(name, partial)
-        outcome = coordinator.run(farmed, done, self.options.monitor, name)
+        outcome = coordinator.run(farm_tasks, finished, self.options.monitor, name)
         self.options.monitor.end_line()
         accounting.end("measure")
         check_outcome(outcome, self.options.checkpoint, partial)
-        return _gathered(step, tasks, done)
+        return _gather_counts(planned, tasks, finished)
 
     def _result(
         self, status: str, accounting: RunAccounting, stages: tuple[Stage, ...] | None = None
     ) -> Result:
-        """Return what is known, with all counts."""
+        """Return values, standard errors and all counts; ``stages`` make it a partial result."""
         plan, sampling, schedule = self.plan, self.sampling, self.schedule
         options = self.options
         values = errors = np.full(len(plan.observables), np.nan)
@@ -141,13 +154,16 @@ class ShotsRun:
         if schedule.rounds or stages is None:
             values, tensors = schedule.values(), tensors_of(sampling, schedule.rounds)
             errors = schedule.errors() if stages is None else schedule.rough_errors()
-        engine = {"noise": _shown(options.noise), "backend": _shown(options.backend)}
+        engine_names = {
+            "noise": _engine_name(options.noise),
+            "backend": _engine_name(options.backend),
+        }
         return Result(
             names=tuple(observable.name for observable in plan.observables),
             expectation_values=values,
             standard_errors=errors,
             status=status,
-            config={**plan.config, "device": options.device, **engine},
+            config={**plan.config, "device": options.device, **engine_names},
             provenance={
                 **accounting.provenance(),
                 "shots": schedule.shots,
@@ -164,64 +180,69 @@ class ShotsRun:
                 tensors,
                 record_of(sampling, self.fingerprint, schedule.rounds),
                 self.fingerprint,
-                None if stages is None else PartialProgress(stages, self.before),
+                None if stages is None else PartialProgress(stages, self.rounds_before),
                 accounting.timelines(),
             ),
         )
 
 
 def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
-    """Prepare a run, or go on from an earlier one.
+    """Prepare a run with shots, or resume an earlier one.
 
     Raises:
-        InputError: If noise or backend are not to be had, the earlier run is another, the shots
-            are too few to add a round, or a simulation does not fit into the memory.
+        InputError: If the noise model or backend is not available, the earlier result belongs to a
+            different run, the shots are too few for a round, or a simulation does not fit into
+            memory.
     """
     sampling = plan.sampling
-    assert sampling is not None, "it is a plan with shots"
-    wanted = ShotEngineSpec.of(options.noise, options.backend)
+    assert sampling is not None, "the plan has shots"
+    engine_spec = ShotEngineSpec.of(options.noise, options.backend)
     record = _record(options.previous)
     unfinished = _unfinished(options.previous)
     if record is not None:
-        sampling = sampling_again(record, plan, sampling.budget) or sampling
-    fingerprint = shots_fingerprint(plan, sampling, wanted)
+        sampling = resumed_sampling(record, plan, sampling.budget) or sampling
+    fingerprint = shots_fingerprint(plan, sampling, engine_spec)
     if record is not None:
-        asked = request_summary(options.previous), RequestSummary.by(plan)
-        check_same_run(record.fingerprint, fingerprint, "shots", *asked)
+        summaries = request_summary(options.previous), RequestSummary.by(plan)
+        check_same_run(record.fingerprint, fingerprint, "shots", *summaries)
         _check_variants(record, sampling, options.previous, plan)
     checkpoint = options.checkpoint
-    over = checkpoint is not None and checkpoint.is_shared and record is not None
-    if unfinished is not None or over:
+    is_over = checkpoint is not None and checkpoint.is_shared and record is not None
+    if unfinished is not None or is_over:
         _check_budget(options.previous, plan)
     if checkpoint is not None:
-        budget = {name: str(plan.config[name]) for name in _BUDGET}
+        budget = {name: str(plan.config[name]) for name in _BUDGET_KEYS}
         checkpoint.agree_on_run({**fingerprint, **budget}, RequestSummary.by(plan))
     seed = plan.config["seed"]
     uses = sampling.sources.uses
-    names = tuple(uses.index(number) for number in range(len(sampling.sources.tensors)))
-    order = ShotTasks(sampling.sources.tensors, plan.limits, seed, wanted, names)
-    if wanted.backend is None:
+    first_subcircuits = tuple(uses.index(source) for source in range(len(sampling.sources.tensors)))
+    task_set = ShotTasks(
+        sampling.sources.tensors, plan.limits, seed, engine_spec, first_subcircuits
+    )
+    if engine_spec.backend is None:
         check_memory(sampling, plan.limits)
     rounds = tuple(record.rounds) if record else ()
-    before = len(rounds) if unfinished is None else unfinished.rounds_before
-    schedule = make_schedule(sampling, seed, rounds[:before])
-    for own in rounds[before:]:
-        # The rounds of the start that was stopped are decided on once more, from what was known.
-        step = schedule.next()
-        assert step is not None, "a round was measured, so there was one"
-        schedule.take(step, own.counts)
-    new = unfinished is None and not over and sampling.budget.precision is None
-    if new and schedule.next() is None:
+    num_rounds_before = len(rounds) if unfinished is None else unfinished.rounds_before
+    schedule = make_schedule(sampling, seed, rounds[:num_rounds_before])
+    for measured in rounds[num_rounds_before:]:
+        # Replan the rounds of the start that was stopped from the rounds before them, as it did.
+        planned = schedule.next_round()
+        assert planned is not None, "a round was measured, so there was one"
+        schedule.add(planned, measured.counts)
+    must_measure = unfinished is None and not is_over and sampling.budget.precision is None
+    if must_measure and schedule.next_round() is None:
         raise InputError(
-            f"shots: {sampling.budget.shots}, expected at least {schedule.fewest}: one for each "
-            "variant"
+            f"shots: {sampling.budget.shots}, expected at least {schedule.min_round_shots}: one "
+            "for each variant"
         )
-    done = unfinished or PartialProgress(())
-    return ShotsRun(plan, sampling, order, options, schedule, fingerprint, before, done)
+    progress = unfinished or PartialProgress(())
+    return ShotsRun(
+        plan, sampling, task_set, options, schedule, fingerprint, num_rounds_before, progress
+    )
 
 
 def _record(previous: object) -> SamplingRecord | None:
-    """Return the shots of an earlier run."""
+    """Return the record of an earlier run."""
     if previous is None:
         return None
     details = previous.details if isinstance(previous, Result) else None
@@ -238,111 +259,125 @@ def _unfinished(previous: Result | None) -> PartialProgress | None:
 
 
 def _check_budget(previous: Result | None, plan: Plan) -> None:
-    """Make sure that an unfinished run is finished before more is asked for."""
-    assert previous is not None, "it is unfinished"
-    differ = [
+    """Refuse another budget before an unfinished run is finished."""
+    assert previous is not None, "an earlier run exists"
+    differences = [
         f"{name} was {previous.config.get(name)}"
-        for name in _BUDGET
+        for name in _BUDGET_KEYS
         if previous.config.get(name) != plan.config[name]
     ]
-    if differ:
+    if differences:
         raise InputError(
-            f"output: an unfinished run of other shots ({', '.join(differ)}), expected the same, "
-            "to finish it first, or another file"
+            f"output: an unfinished run of other shots ({', '.join(differences)}), expected the "
+            "same, to finish it first, or another file"
         )
 
 
 def _check_variants(
     record: SamplingRecord, sampling: Sampling, previous: Result | None, plan: Plan
 ) -> None:
-    """Refuse a ``max_variants`` that asks for another way of sampling than the earlier shots."""
-    most = plan.config["max_variants"]
-    assert previous is not None, "it has a record"
-    if most in (MAX_VARIANTS, previous.config.get("max_variants")):
+    """Refuse a ``max_variants`` that needs another mode of sampling than the earlier shots."""
+    max_variants = plan.config["max_variants"]
+    assert previous is not None, "the record is part of it"
+    if max_variants in (MAX_VARIANTS, previous.config.get("max_variants")):
         return
-    variants = max((tensor.num_variants for tensor in sampling.sources.tensors), default=0)
-    if record.mode == "enumerated" and most < variants:
+    num_variants = max((tensor.num_variants for tensor in sampling.sources.tensors), default=0)
+    if record.mode == "enumerated" and max_variants < num_variants:
         raise InputError(
-            f"max_variants: {most}, but the earlier shots ran all {variants} variants of a "
-            f"subcircuit, as shots that are added must; expected at least {variants}, or another "
-            "file"
+            f"max_variants: {max_variants}, but the earlier shots ran all {num_variants} variants "
+            "of a subcircuit, as shots that are added must; expected at least "
+            f"{num_variants}, or another file"
         )
-    assert plan.sampling is not None, "it is a plan with shots"
+    assert plan.sampling is not None, "the plan has shots"
     if record.mode == "joint" and plan.sampling.mode == "enumerated":
         raise InputError(
-            f"max_variants: {most}, so that all variants of a subcircuit would be run, but the "
-            "earlier shots are joint samples, as shots that are added must be; expected "
+            f"max_variants: {max_variants}, so that all variants of a subcircuit would be run, but "
+            "the earlier shots are joint samples, as shots that are added must be; expected "
             f"{previous.config.get('max_variants')} as before, or another file"
         )
 
 
-def try_templates(order: ShotTasks, engine: ShotEngine) -> None:
-    """Prepare a template of every source, so that what cannot run is refused before anything has.
+def check_templates(task_set: ShotTasks, engine: ShotEngine) -> None:
+    """Prepare one template of every source, so that an unfit engine is refused before the run.
 
     Raises:
-        InputError: If the engine is not fit for it.
+        InputError: If the engine cannot run a template.
     """
-    if order.wanted == ShotEngineSpec():
+    if task_set.engine_spec == ShotEngineSpec():
         return
-    for source, tensor in enumerate(order.tensors):
+    for source, tensor in enumerate(task_set.tensors):
         if tensor.num_bits:
-            every = [p for p, port in enumerate(tensor.ports) if port.kind == "gate"]
-            order.prepared(source, tuple(every), engine, deferred=engine.defers_measurements)
+            gate_ports = [number for number, port in enumerate(tensor.ports) if port.kind == "gate"]
+            task_set.prepare_template(
+                source, tuple(gate_ports), engine, deferred=engine.defers_measurements
+            )
 
 
-def _gathered(step: PlannedRound, tasks: Sequence[Task], results: FinishedTasks) -> list[Counts]:
-    """Put the counts of all tasks of a round together."""
-    rows: list[list[Any]] = [[] for _ in step.batches]
+def _gather_counts(
+    planned: PlannedRound, tasks: Sequence[Task], results: FinishedTasks
+) -> list[Counts]:
+    """Collect the counts of all tasks of a round, for each source."""
+    rows: list[list[Any]] = [[] for _ in planned.batches]
     for task, result in zip(tasks, results, strict=True):
-        places = [(piece.source, row) for piece in task for row in piece.rows.tolist()]
-        for (source, row), (outcomes, times) in zip(places, unpack(result), strict=True):
-            rows[source].append((row, outcomes, times))
+        keys = [(part.source, row) for part in task for row in part.rows.tolist()]
+        for (source, row), (outcomes, frequencies) in zip(keys, unpack(result), strict=True):
+            rows[source].append((row, outcomes, frequencies))
     return [
-        Counts.gather(len(batch.rows), own) for batch, own in zip(step.batches, rows, strict=True)
+        Counts.gather(len(batch.rows), source_rows)
+        for batch, source_rows in zip(planned.batches, rows, strict=True)
     ]
 
 
-def _said(schedule: Schedule, rounds: int, pace: float) -> str:
-    """Say in one line how a run stands, and what is likely to be missing, at a pace a shot."""
+def _status_line(schedule: Schedule, rounds: int, seconds_per_shot: float) -> str:
+    """Return one line on the error so far, and on the shots and time that are likely missing."""
     precision = schedule.budget.precision
     errors = schedule.rough_errors() if precision is None else schedule.cautious_errors()
-    worst = float(errors.max(initial=0))
-    line = f"round {rounds}: {schedule.shots} shots, standard error {worst:.3g}"
-    if precision is not None and worst > precision:
-        missing = _missing(schedule)
-        line += f"; {precision:g} takes at most about {missing:.3g} more, {pace * missing:.2g} s"
+    worst_error = float(errors.max(initial=0))
+    line = f"round {rounds}: {schedule.shots} shots, standard error {worst_error:.3g}"
+    if precision is not None and worst_error > precision:
+        missing_shots = _missing_shots(schedule)
+        seconds = seconds_per_shot * missing_shots
+        line += f"; {precision:g} takes at most about {missing_shots:.3g} more, {seconds:.2g} s"
     return line
 
 
-def _missing(schedule: Schedule) -> float:
-    """Estimate how many more shots a precision takes."""
+def _missing_shots(schedule: Schedule) -> float:
+    """Estimate how many more shots the target error takes; 0 without one."""
     precision = schedule.budget.precision
     if precision is None:
         return 0.0
-    worst = float(schedule.cautious_errors().max(initial=0))
-    return max(0.0, schedule.shots * ((worst / precision) ** 2 - 1))
+    worst_error = float(schedule.cautious_errors().max(initial=0))
+    return max(0.0, schedule.shots * ((worst_error / precision) ** 2 - 1))
 
 
-def _check_hope(schedule: Schedule) -> None:
-    """End a run that would take for ever."""
-    missing, budget = _missing(schedule), schedule.budget
+def _check_reachable(schedule: Schedule) -> None:
+    """Give up a run that would take far too long.
+
+    Raises:
+        HpcqError: If shots or rounds without end would be missing.
+    """
+    missing_shots, budget = _missing_shots(schedule), schedule.budget
     if budget.shots is not None:
         return
-    if missing > _HOPELESS_SHOTS:
+    if missing_shots > _MAX_MISSING_SHOTS:
         raise HpcqError(
-            f"precision: {budget.precision:g} would take about {missing:.2g} more shots; "
+            f"target_error: {budget.precision:g} would take about {missing_shots:.2g} more shots; "
             "expected a larger one, other cuts, or a limit by --shots"
         )
-    if schedule.largest is not None and missing > _HOPELESS_ROUNDS * schedule.largest:
+    if (
+        schedule.max_round_shots is not None
+        and missing_shots > _MAX_MISSING_ROUNDS * schedule.max_round_shots
+    ):
         raise HpcqError(
-            f"max_variants: {budget.max_variants}, so that a round has at most {schedule.largest} "
-            f"shots, but a precision of {budget.precision:g} would take about {missing:.2g} more; "
-            "expected more variants, a larger precision, other cuts, or a limit by --shots"
+            f"max_variants: {budget.max_variants}, so that a round has at most "
+            f"{schedule.max_round_shots} shots, but a target error of {budget.precision:g} would "
+            f"take about {missing_shots:.2g} more; expected more variants, a larger target error, "
+            "other cuts, or a limit by --shots"
         )
 
 
-def _shown(value: object) -> str | None:
-    """Return how a noise model or a backend is named in a file."""
+def _engine_name(value: object) -> str | None:
+    """Return the name of a noise model or backend for the output file."""
     if value is None or isinstance(value, str):
         return value
     return str(getattr(value, "name", None) or type(value).__name__)

@@ -37,12 +37,14 @@ def distributions(tensor: SampledTensor) -> Counts:
                 places.append((qubits[0], bound.find_bit(instruction.clbits[0]).index))
             else:
                 state.append(instruction.operation, qubits)
-        chances = np.abs(Statevector(state).data) ** 2
-        index = np.arange(len(chances), dtype=np.uint64)
-        outcomes = np.zeros(len(chances), dtype=np.uint64)
+        probabilities = np.abs(Statevector(state).data) ** 2
+        index = np.arange(len(probabilities), dtype=np.uint64)
+        outcomes = np.zeros(len(probabilities), dtype=np.uint64)
         for qubit, bit in places:
             outcomes |= (index >> np.uint64(qubit) & np.uint64(1)) << np.uint64(bit)
-        rows.append((variant, outcomes & np.uint64(tensor.bit_mask(settings, basis)), chances))
+        rows.append(
+            (variant, outcomes & np.uint64(tensor.bit_mask(settings, basis)), probabilities)
+        )
     return Counts.gather(tensor.num_variants, rows)
 
 
@@ -80,6 +82,6 @@ class Device:
         """Run the plan's schedule to its end."""
         rng = np.random.default_rng(seed)
         schedule = make_schedule(self.sampling, seed)
-        while (step := schedule.next()) is not None:
-            schedule.take(step, self.measure(step.batches, rng))
+        while (planned := schedule.next_round()) is not None:
+            schedule.add(planned, self.measure(planned.batches, rng))
         return schedule

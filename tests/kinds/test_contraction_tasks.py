@@ -62,7 +62,7 @@ def test_parts_give_the_values_of_the_uncut_circuit(asked: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("eager")
-def test_an_order_comes_back_from_its_bytes() -> None:
+def test_contraction_tasks_come_back_from_their_bytes() -> None:
     plan = hpcq.plan(ring(), terms(), cut_labels="AABBCCDD")
     found: list[ContractionTasks] = []
     kept = ContractionTasks.to_bytes
@@ -75,11 +75,11 @@ def test_an_order_comes_back_from_its_bytes() -> None:
         patch.setattr(ContractionTasks, "to_bytes", keep)
         patch.setattr(exact_run, "uses_subprocess", lambda *, in_subprocess: not in_subprocess)
         run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
-    order = found[-1]
-    again = messages.loads(kept(order))
-    assert len(order.tasks().costs) == again.contraction.num_parts
+    contraction_tasks = found[-1]
+    again = messages.loads(kept(contraction_tasks))
+    assert len(contraction_tasks.farm_tasks().costs) == again.contraction.num_parts
     for task in range(again.contraction.num_parts):
-        np.testing.assert_array_equal(order.work(task), again.work(task))
+        np.testing.assert_array_equal(contraction_tasks.compute(task), again.compute(task))
 
 
 def test_a_rank_that_contracts_needs_the_tensors_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,8 +168,10 @@ def test_shots_go_where_they_help() -> None:
     inversions = tuple(first_inversions(tensor) for tensor in sampling.sources.tensors)
     for seed in range(150):
         schedule = EnumeratedSchedule(sampling)
-        step = schedule._step(1.0, inversions, even_allocation(schedule._needed(inversions), 4000))
-        counts = device.measure(step.batches, np.random.default_rng(seed))
+        planned = schedule._plan_round(
+            1.0, inversions, even_allocation(schedule._needed_variants(inversions), 4000)
+        )
+        counts = device.measure(planned.batches, np.random.default_rng(seed))
         known = ShotRound(1.0, inversions, tuple(counts))
         assert sampling.reconstruction is not None
         evened.append(Estimator(sampling.sources, sampling.reconstruction, [known]).values())
