@@ -107,7 +107,7 @@ def check_resumable(plan: Plan, output: Path) -> None:
             wanted_parts,
             "a result",
             request_summary(load_summary(output)),
-            RequestSummary.by(plan),
+            RequestSummary.of(plan),
         )
 
 

@@ -269,14 +269,14 @@ def prepare_exact(plan: Plan, options: RunOptions) -> ExactRun:
         exact_fingerprint(plan) if options.checkpoint is not None or options.previous else {}
     )
     if options.checkpoint is not None:
-        options.checkpoint.agree_on_run(fingerprint, RequestSummary.by(plan))
+        options.checkpoint.agree_on_run(fingerprint, RequestSummary.of(plan))
     details = options.previous.details if options.previous is not None else None
     progress = PartialProgress(())
     if details is not None:
         known = details.fingerprint
         existing = "an unfinished result" if details.unfinished else "a result"
         check_same_run(
-            known, fingerprint, existing, request_summary(options.previous), RequestSummary.by(plan)
+            known, fingerprint, existing, request_summary(options.previous), RequestSummary.of(plan)
         )
         progress = details.unfinished or progress
     return ExactRun(plan, ExactTasks.of(plan), options, fingerprint, progress)

@@ -203,7 +203,7 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
         sampling = resumed_sampling(record, plan, sampling.budget) or sampling
     fingerprint = shots_fingerprint(plan, sampling, engine_spec)
     if record is not None:
-        summaries = request_summary(options.previous), RequestSummary.by(plan)
+        summaries = request_summary(options.previous), RequestSummary.of(plan)
         check_same_run(record.fingerprint, fingerprint, "shots", *summaries)
         _check_variants(record, sampling, options.previous, plan)
     checkpoint = options.checkpoint
@@ -212,7 +212,7 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
         _check_budget(options.previous, plan)
     if checkpoint is not None:
         budget = {name: str(plan.config[name]) for name in _BUDGET_KEYS}
-        checkpoint.agree_on_run({**fingerprint, **budget}, RequestSummary.by(plan))
+        checkpoint.agree_on_run({**fingerprint, **budget}, RequestSummary.of(plan))
     seed = plan.config["seed"]
     uses = sampling.sources.uses
     first_subcircuits = tuple(uses.index(source) for source in range(len(sampling.sources.tensors)))

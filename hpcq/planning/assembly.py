@@ -1,4 +1,4 @@
-"""From cuts to a plan: the distinct tensors, what is sliced to fit, and what it all costs."""
+"""Assemble a plan from cuts: find the distinct tensors, slice them to fit, and predict the cost."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ if TYPE_CHECKING:
 
 
 _UNLIMITED = 1 << 100_000
+"""Bytes of a memory that any plan fits into, even one with thousands of ports."""
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is to be computed, wherever it will be cut.
+    """What is to be computed, before it is decided where to cut.
 
     Attributes:
         circuit: The normalised circuit: unitary gates on one or two qubits.
-        observables: What is asked for.
-        limits: What a rank may use.
-        config: How the plan was asked for, as plain JSON values.
-        speeds: How fast this machine is.
+        observables: The observables.
+        limits: Memory, threads and number format of a rank.
+        config: The options of the plan, as plain JSON values.
+        speeds: The speeds by which costs are predicted.
     """
 
     circuit: QuantumCircuit
@@ -54,7 +55,8 @@ class Problem:
     @cached_property
     def simplifier(self) -> Simplifier:
         """The passes over the circuit for the observables' terms."""
-        return Simplifier(self.circuit, (t for o in self.observables for t, _ in o.terms))
+        terms = (term for observable in self.observables for term, _ in observable.terms)
+        return Simplifier(self.circuit, terms)
 
     @cached_property
     def uncut_seconds(self) -> tuple[float, float]:
@@ -67,25 +69,25 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A run that is planned but not done.
+    """How a run will compute its observables, and at what cost.
 
-    Printing it shows the subcircuits and the cost.
+    Print a plan to see its subcircuits and its cost.
 
     Attributes:
         circuit: The normalised circuit: unitary gates on one or two qubits.
-        observables: What is asked for.
-        simplified: What is left of the circuit to be cut.
+        observables: The observables.
+        simplified: The circuit after all passes, which is the one that is cut.
         cut: The subcircuits and the edges between them.
-        tensors: One computation for each distinct subcircuit.
-        uses: For each subcircuit the number of its computation in ``tensors``.
-        terms: The observables' terms taken apart over the subcircuits.
-        network: The order of contraction.
-        limits: What a rank may use.
+        tensors: The distinct tensors to compute.
+        uses: For each subcircuit, the index of its tensor in ``tensors``.
+        terms: The observables' terms, as one Pauli string for each subcircuit.
+        network: The tensor network with its contraction path.
+        limits: Memory, threads and number format of a rank.
         cost: The predicted cost.
-        config: How the plan was asked for, as plain JSON values.
-        fits: Whether it fits into the memory.
-        bound: What no cuts can go below, where that is known.
-        sampling: What a run with shots does; None for an exact run.
+        config: The options of the plan, as plain JSON values.
+        fits: Whether the exact run fits into the memory.
+        bound: A lower bound on the cuts; None where none is known.
+        sampling: How a run with shots samples; None for an exact run.
     """
 
     circuit: QuantumCircuit
@@ -105,19 +107,19 @@ class Plan:
 
     @cached_property
     def cuts(self) -> Cuts:
-        """The cuts, as places of the circuit that was given."""
+        """The cuts, as gates and wire positions of the original circuit."""
         return self.simplified.to_original(self.cut.cuts)
 
     @cached_property
     def tensor_seconds(self) -> tuple[float, ...]:
-        """Predicted seconds of each computation in ``tensors``, on one rank."""
+        """Predicted seconds to compute each of ``tensors`` on one rank."""
         return tuple(
             costs.tensor_seconds(tensor, self.limits, self.cost.speeds) for tensor in self.tensors
         )
 
     @property
     def predicted_seconds(self) -> float:
-        """Predicted wall time on the ranks that it is planned for."""
+        """Predicted wall time in seconds, on the number of ranks that the plan is for."""
         return self.cost.predicted_seconds(self.config["ranks"])
 
     @property
@@ -127,83 +129,89 @@ class Plan:
 
     @property
     def num_tasks(self) -> int:
-        """Number of tasks to farm out."""
+        """Number of tasks that simulate subcircuits."""
         return sum(tensor.num_tasks for tensor in self.tensors)
 
     @cached_property
     def strings(self) -> tuple[dict[Any, int], ...]:
-        """For each computation, the place of each Pauli string in its tensor."""
-        return tuple({s: i for i, s in enumerate(t.strings)} for t in self.tensors)
+        """For each of ``tensors``, the index of each of its Pauli strings."""
+        return tuple(
+            {string: index for index, string in enumerate(tensor.strings)}
+            for tensor in self.tensors
+        )
 
     @property
     def cut_problem(self) -> CutProblem:
-        """What is asked of which cut circuit, however it will be run."""
+        """The cuts and terms, from which a run with shots decides how to sample."""
         return CutProblem(self.observables, self.simplified, self.cut.cuts, self.terms, self.limits)
 
     def __str__(self) -> str:
-        return _text_of(self)
+        return _describe(self)
 
 
-_text_of: Callable[[Plan], str] = repr
+_describe: Callable[[Plan], str] = repr
 
 
-def describe_with(text_of: Callable[[Plan], str]) -> None:
-    """Set what ``str(plan)`` calls: the description of plans, which has to know them."""
-    global _text_of
-    _text_of = text_of
+def describe_with(describe: Callable[[Plan], str]) -> None:
+    """Set the function that ``str(plan)`` calls; its module imports this one."""
+    global _describe
+    _describe = describe
 
 
 def assemble(
-    job: Problem, simplified: SimplifiedCircuit, cuts: Cuts, *, within_memory: bool = True
+    problem: Problem, simplified: SimplifiedCircuit, cuts: Cuts, *, within_memory: bool = True
 ) -> Plan:
-    """Make the plan of a job.
+    """Return the plan of a problem with given cuts.
 
     Args:
-        job: The job.
-        simplified: What is left of its circuit to be cut.
-        cuts: Where that is cut.
-        within_memory: Whether to refuse what does not fit; otherwise it is planned as if it did.
+        problem: The problem.
+        simplified: Its circuit after all passes.
+        cuts: The cuts of that circuit.
+        within_memory: Whether to refuse a plan that does not fit; if False, the memory is taken to
+            be unlimited.
 
     Raises:
-        MemoryLimitError: If it needs more memory than a rank has, whatever is sliced.
+        MemoryLimitError: If the plan needs more memory than a rank has, however it is sliced.
     """
     cut = cut_circuit(simplified.analysis, cuts, simplified.labels)
-    terms = tabulate(job.observables, cut, simplified.cone_of)
+    terms = tabulate(problem.observables, cut, simplified.cone_of)
     tensors, uses = _distinct_tensors(cut, terms)
-    limits = job.limits if within_memory else replace(job.limits, memory_bytes=_UNLIMITED)
-    # Whole numbers first: a hopeless plan is refused before anything is ordered or costed.
+    limits = problem.limits if within_memory else replace(problem.limits, memory_bytes=_UNLIMITED)
+    # Integer sizes first: a hopeless plan is refused before a contraction path is sought.
     _check_stored(costs.stored_bytes(tensors, uses), limits)
     network = build_network(cut, limits.memory_bytes // 2)
     stored = costs.stored_bytes(tensors, uses) + network.sweep_bytes
     _check_stored(stored, limits)
-    tensors = _fit_beside(stored, tensors, limits, cut)
-    cost = _cost(job, tensors, uses, network, terms)
+    tensors = _slice_all_to_fit(stored, tensors, limits, cut)
+    cost = _predict_cost(problem, tensors, uses, network, terms)
     while cost.memory_bytes > limits.memory_bytes:
-        # Tensors that are sliced take more room, so that there is less for a task.
+        # Sliced tensors take more memory to store, which leaves less of it for a task.
         _check_stored(cost.tensor_bytes, limits)
-        tensors = _fit_beside(cost.tensor_bytes, tensors, limits, cut)
-        cost = _cost(job, tensors, uses, network, terms)
+        tensors = _slice_all_to_fit(cost.tensor_bytes, tensors, limits, cut)
+        cost = _predict_cost(problem, tensors, uses, network, terms)
     return Plan(
-        job.circuit,
-        job.observables,
+        problem.circuit,
+        problem.observables,
         simplified,
         cut,
         tensors,
         uses,
         terms,
         network,
-        job.limits,
+        problem.limits,
         cost,
-        job.config,
+        problem.config,
         within_memory,
     )
 
 
-def costed(plan: Plan, job: Problem) -> Plan:
-    """Return a plan with the cost that it has at a job's speeds."""
-    if job.speeds == plan.cost.speeds:
+def with_cost_for(plan: Plan, problem: Problem) -> Plan:
+    """Return a plan with its cost at the problem's speeds."""
+    if problem.speeds == plan.cost.speeds:
         return plan
-    return replace(plan, cost=_cost(job, plan.tensors, plan.uses, plan.network, plan.terms))
+    return replace(
+        plan, cost=_predict_cost(problem, plan.tensors, plan.uses, plan.network, plan.terms)
+    )
 
 
 def _check_stored(stored: int, limits: Limits) -> None:
@@ -218,53 +226,57 @@ def _check_stored(stored: int, limits: Limits) -> None:
 def _distinct_tensors(
     cut: CutCircuit, terms: TermTable
 ) -> tuple[tuple[ExactTensor, ...], tuple[int, ...]]:
-    """Join equal subcircuits, and what is asked of them, into one computation each."""
+    """Return one tensor for equal subcircuits, with all strings requested of them, and the uses."""
     numbers: dict[str, int] = {}
     subcircuits: list[Subcircuit] = []
     strings: list[dict[Any, None]] = []
     uses = []
-    for subcircuit, asked in zip(cut.subcircuits, terms.strings, strict=True):
+    for subcircuit, requested in zip(cut.subcircuits, terms.strings, strict=True):
         number = numbers.setdefault(subcircuit.content, len(numbers))
         if number == len(subcircuits):
             subcircuits.append(subcircuit)
             strings.append({})
-        strings[number].update(dict.fromkeys(asked))
+        strings[number].update(dict.fromkeys(requested))
         uses.append(number)
     tensors = tuple(
-        ExactTensor(subcircuit, tuple(asked))
-        for subcircuit, asked in zip(subcircuits, strings, strict=True)
+        ExactTensor(subcircuit, tuple(requested))
+        for subcircuit, requested in zip(subcircuits, strings, strict=True)
     )
     return tensors, tuple(uses)
 
 
-def _fit_beside(
+def _slice_all_to_fit(
     stored: int, tensors: Sequence[ExactTensor], limits: Limits, cut: CutCircuit
 ) -> tuple[ExactTensor, ...]:
-    """Slice tensors until a task of each fits into the memory beside what is stored."""
-    return tuple(_fit(own, limits.memory_bytes - stored, limits, cut) for own in tensors)
+    """Slice tensors until a task of each fits into the memory beside the stored bytes."""
+    return tuple(
+        _slice_to_fit(tensor, limits.memory_bytes - stored, limits, cut) for tensor in tensors
+    )
 
 
-def _fit(tensor: ExactTensor, room: int, limits: Limits, cut: CutCircuit) -> ExactTensor:
-    """Slice ports, from the last one on, until a task fits into some bytes."""
+def _slice_to_fit(
+    tensor: ExactTensor, available_bytes: int, limits: Limits, cut: CutCircuit
+) -> ExactTensor:
+    """Slice ports of a tensor, the last ones first, until a task fits into the available bytes."""
     ports = tensor.subcircuit.ports
     sliceable = [
         number for number, port in enumerate(ports) if port.ancillas and number not in tensor.sliced
     ]
-    while costs.task_bytes(tensor, limits) > room:
+    while costs.task_bytes(tensor, limits) > available_bytes:
         if not sliceable:
             number = next(k for k, s in enumerate(cut.subcircuits) if s is tensor.subcircuit)
             raise MemoryLimitError(
                 f"memory: subcircuit {number} of {tensor.subcircuit.num_qubits} qubits and "
                 f"{len(ports)} ports needs {format_bytes(costs.task_bytes(tensor, limits))} on a "
-                f"rank, which has {format_bytes(room)} for it; expected narrower "
+                f"rank, which has {format_bytes(available_bytes)} for it; expected narrower "
                 "subcircuits or more memory"
             )
         tensor = replace(tensor, sliced=tuple(sorted((*tensor.sliced, sliceable.pop()))))
     return tensor
 
 
-def _cost(
-    job: Problem,
+def _predict_cost(
+    problem: Problem,
     tensors: Sequence[ExactTensor],
     uses: Sequence[int],
     network: Network,
@@ -272,26 +284,26 @@ def _cost(
 ) -> Cost:
     total = longest = 0.0
     for tensor in tensors:
-        total += costs.tensor_seconds(tensor, job.limits, job.speeds)
-        alone = tensor.num_tasks == tensor.num_branches
-        longest = max(longest, costs.task_seconds(tensor, alone, job.limits, job.speeds))
-    work = predicted_work(network, terms, job.limits.memory_bytes // 4)
+        total += costs.tensor_seconds(tensor, problem.limits, problem.speeds)
+        diagonal = tensor.num_tasks == tensor.num_branches
+        longest = max(longest, costs.task_seconds(tensor, diagonal, problem.limits, problem.speeds))
+    work = predicted_work(network, terms, problem.limits.memory_bytes // 4)
     stored = costs.stored_bytes(tensors, uses)
-    statevector, mps = job.uncut_seconds
-    seconds = costs.contraction_seconds(work, stored, len(terms.picks), job.speeds)
+    statevector, mps = problem.uncut_seconds
+    seconds = costs.contraction_seconds(work, stored, len(terms.picks), problem.speeds)
     contraction_bytes = 0
     if work.flops >= costs.LONG_CONTRACTION:
-        # Every rank then has all tensors over their bonds, for a while twice, and its sweep.
+        # Every rank then has all tensors over their bonds, twice for a while, and its own sweep.
         contraction_bytes = 2 * costs.bond_bytes(tensors, uses) + network.sweep_bytes
     return Cost(
         simulation_seconds=total,
         longest_task_seconds=longest,
         contraction_seconds=seconds,
         contraction_flops=work.flops,
-        task_bytes=max(costs.task_bytes(tensor, job.limits) for tensor in tensors),
+        task_bytes=max(costs.task_bytes(tensor, problem.limits) for tensor in tensors),
         contraction_bytes=contraction_bytes,
         tensor_bytes=stored + network.sweep_bytes,
         uncut_seconds=statevector,
         uncut_mps_seconds=mps,
-        speeds=job.speeds,
+        speeds=problem.speeds,
     )

@@ -1,7 +1,7 @@
-"""What a plan costs in seconds and bytes, and what an uncut simulation would.
+"""Predict the seconds and bytes that a plan takes, and those of an uncut simulation.
 
-Seconds are those of one rank's run, from the speeds of :mod:`hpcq.planning.machine_speeds`: real
-within a factor of two where the machine is calibrated, orders of magnitude where it is not.
+The seconds are for one rank, from the speeds of :mod:`hpcq.planning.machine_speeds`: right within a
+factor of two if the machine is calibrated, else only in their order of magnitude.
 """
 
 from __future__ import annotations
@@ -26,17 +26,31 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 LARGE_CONTRACTION = 1e10
-"""Floating-point operations above which the contraction takes all threads."""
+"""Floating-point operations above which the contraction is predicted to use all threads."""
 
 LONG_CONTRACTION = 3e10
-"""Floating-point operations from which all ranks contract; about a second of one core."""
+"""Floating-point operations from which all ranks contract: about a second of one core."""
 
-_BYTES = 16
-_WIDEST_UNFUSED = 14
-_HALVED_ABOVE = 64
-_STEEP = 900
-_SECONDS_OF_A_YEAR = 3.15e7
+_COMPLEX_BYTES = 16
+"""Bytes of one complex128 number."""
+
+_MAX_UNFUSED_QUBITS = 14
+"""Number of qubits up to which Aer fuses no gates: its default ``fusion_threshold``."""
+
+_MAX_FULL_GRAM_ROWS = 64
+"""Rows up to which :mod:`~hpcq.cutting.subexperiments.pauli_products` computes all entries of a
+state's product with itself; above, only the lower triangle."""
+
+_MAX_EXPONENT = 900
+"""Exponent from which :func:`power_of_two` grows linearly. Floats hold powers up to 1023; the rest
+is for the products and sums that costs consist of."""
+
+_SECONDS_PER_YEAR = 3.15e7
+"""Seconds in a year."""
+
 _MPS_SECONDS_PER_CUBE = 5.0e-8
+"""Seconds per cube of a bond dimension that Aer's matrix product state takes for one gate. Larger:
+fewer plans say that an uncut simulation should be quicker."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +61,13 @@ class Cost:
         simulation_seconds: All simulations and Pauli products, one after the other.
         longest_task_seconds: The longest single task.
         contraction_seconds: The contraction on rank 0.
-        contraction_flops: Its real floating-point operations.
-        task_bytes: Memory of the largest task, on whichever rank has it.
-        contraction_bytes: Memory of the contraction on every rank; 0 where rank 0 does it alone.
+        contraction_flops: Real floating-point operations of the contraction.
+        task_bytes: Memory of the largest task, on the rank that computes it.
+        contraction_bytes: Memory of the contraction on every rank; 0 if rank 0 contracts alone.
         tensor_bytes: Memory of all tensors and of the contraction, on rank 0.
-        uncut_seconds: An uncut statevector simulation; infinite where it does not fit.
+        uncut_seconds: An uncut statevector simulation; infinite if it does not fit.
         uncut_mps_seconds: Upper bound for an uncut matrix-product-state simulation.
-        speeds: The constants behind the seconds.
+        speeds: The speeds by which the seconds were predicted.
     """
 
     simulation_seconds: float
@@ -73,46 +87,45 @@ class Cost:
         return self.speeds.calibrated
 
     def predicted_seconds(self, ranks: int = 1) -> float:
-        """Predicted wall time on that many ranks."""
+        """Return the predicted wall time in seconds on a number of ranks."""
         farm = max(self.simulation_seconds / ranks, self.longest_task_seconds)
         return farm + self.contraction_seconds
 
     def predicted_years(self, ranks: int = 1) -> float:
-        """The same in years; more than one is no plan to run."""
-        return self.predicted_seconds(ranks) / _SECONDS_OF_A_YEAR
+        """Return the predicted wall time in years; a run of more than one is refused."""
+        return self.predicted_seconds(ranks) / _SECONDS_PER_YEAR
 
     @property
     def memory_bytes(self) -> int:
-        """The most memory that a rank needs: rank 0, which keeps the tensors and works too."""
+        """Memory of rank 0, which needs most: it stores the tensors and computes tasks too."""
         return self.task_bytes + self.tensor_bytes
 
     @property
     def rank_bytes(self) -> int:
-        """The most memory that a rank other than 0 needs."""
+        """Memory of every rank other than 0."""
         return max(self.task_bytes, self.contraction_bytes)
 
     @property
     def cheaper_uncut(self) -> str | None:
-        """Name of the uncut simulation that should be quicker than the cut one, if any."""
-        ways = {
+        """Name of the uncut simulation predicted to be quicker than this plan, or None."""
+        seconds = {
             "statevector": self.uncut_seconds,
             "matrix product state": self.uncut_mps_seconds,
         }
-        best = min(ways, key=lambda way: ways[way])
-        return best if ways[best] < self.predicted_seconds() else None
+        best = min(seconds, key=lambda name: seconds[name])
+        return best if seconds[best] < self.predicted_seconds() else None
 
 
 def task_seconds(tensor: ExactTensor, diagonal: bool, limits: Limits, speeds: Speeds) -> float:
-    """Predict one task: one simulated branch (diagonal) or two, and their Pauli products."""
+    """Predict the seconds of one task: one branch (diagonal) or two, and their Pauli products."""
     simulation = _branch_seconds(tensor, limits, speeds)
     return (1 if diagonal else 2) * simulation + _products_seconds(tensor, diagonal, speeds)
 
 
 def tensor_seconds(tensor: ExactTensor, limits: Limits, speeds: Speeds) -> float:
-    """Predict all tasks of one tensor, one after the other.
+    """Predict the seconds of all tasks of one tensor, one after the other.
 
-    The first branch of a pair is kept for the next pair, so that there are as many simulations as
-    tasks.
+    The first branch of a pair is kept for the next pair, so there are as many simulations as tasks.
     """
     pairs = tensor.num_tasks - tensor.num_branches
     seconds = tensor.num_branches * task_seconds(tensor, True, limits, speeds)
@@ -123,52 +136,52 @@ def tensor_seconds(tensor: ExactTensor, limits: Limits, speeds: Speeds) -> float
 
 
 def _branch_seconds(tensor: ExactTensor, limits: Limits, speeds: Speeds) -> float:
-    """Predict the simulation of one branch."""
+    """Predict the seconds of the simulation of one branch."""
     ports, load = len(tensor.open_ports), tensor.subcircuit.load
-    opened = Load(load.gates + 2 * ports, load.passes + ports)
-    return _simulation_seconds(tensor.simulated_qubits, opened, limits, speeds)
+    load_with_ports = Load(load.gates + 2 * ports, load.passes + ports)
+    return _simulation_seconds(tensor.simulated_qubits, load_with_ports, limits, speeds)
 
 
 def _simulation_seconds(width: int, load: Load, limits: Limits, speeds: Speeds) -> float:
-    """Predict one simulation; small states run gate by gate on one thread.
+    """Predict the seconds of one simulation; small states run gate by gate on one thread.
 
-    A state is filled twice: when it is made, and when it is copied out.
+    A state's memory is filled twice: when the state is created and when it is copied out.
     """
-    unfused = power_of_two(min(width, _WIDEST_UNFUSED)) * load.gates * speeds.amplitude_gate
+    unfused = power_of_two(min(width, _MAX_UNFUSED_QUBITS)) * load.gates * speeds.amplitude_gate
     fused = power_of_two(width) * load.passes * speeds.amplitude_pass
     return (
         speeds.simulation
         + load.gates * speeds.gate
-        + (unfused if width <= _WIDEST_UNFUSED else max(unfused, fused))
+        + (unfused if width <= _MAX_UNFUSED_QUBITS else max(unfused, fused))
         + power_of_two(width) * 2 * limits.amplitude_bytes * speeds.byte
     )
 
 
 def _products_seconds(tensor: ExactTensor, diagonal: bool, speeds: Speeds) -> float:
-    """Predict the Pauli products of one task (:mod:`hpcq.cutting.subexperiments.pauli_products`).
+    """Predict the seconds of one task's Pauli products.
 
-    Of a state with itself, only half the columns of all strings but the identity are multiplied,
-    and of a product with many rows only half the entries.
+    As :mod:`hpcq.cutting.subexperiments.pauli_products` does it, a product of a state with itself
+    takes half the columns for every string but the identity, and half the entries of many rows.
     """
     strings, dimension, _ = tensor.block_shape
     rows = as_float(dimension)
     amplitudes = power_of_two(tensor.simulated_qubits)
     flops = 8.0 * rows * amplitudes
-    if diagonal and rows > _HALVED_ABOVE:
+    if diagonal and rows > _MAX_FULL_GRAM_ROWS:
         flops /= 2
-    whole = flops * speeds.flop
-    part = (
+    gram_seconds = flops * speeds.flop
+    string_seconds = (
         speeds.string
         + amplitudes * speeds.amplitude_string
-        + rows**2 * _BYTES * speeds.byte
-        + (whole / 2 if diagonal else whole)
+        + rows**2 * _COMPLEX_BYTES * speeds.byte
+        + (gram_seconds / 2 if diagonal else gram_seconds)
     )
     threads = min(speeds.threads, strings) if worth_threads(amplitudes, dimension) else 1
-    return (whole if diagonal else 0) + strings * part / threads
+    return (gram_seconds if diagonal else 0) + strings * string_seconds / threads
 
 
 def task_bytes(tensor: ExactTensor, limits: Limits) -> int:
-    """Memory of one task: its states, and the products' results."""
+    """Return the bytes of one task: its states and the results of its products."""
     states = 1 if not tensor.sliced else 2
     strings, dimension, _ = tensor.block_shape
     size: int = states * limits.amplitude_bytes << tensor.simulated_qubits
@@ -176,7 +189,7 @@ def task_bytes(tensor: ExactTensor, limits: Limits) -> int:
 
 
 def stored_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
-    """Memory of the tensors on rank 0: as blocks, assembled, and over the bonds of every use."""
+    """Return the bytes of the tensors on rank 0: blocks, assembled, and over bonds for each use."""
     size = [16 * t.shape[0] * t.shape[1] * t.shape[2] for t in tensors]
     blocks = sum((2 if t.sliced else 1) * s for t, s in zip(tensors, size, strict=True))
     bonds = [size[use] for use in uses]
@@ -184,23 +197,23 @@ def stored_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
 
 
 def bond_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
-    """Memory of the tensors over their bonds."""
+    """Return the bytes of the tensors over their bonds."""
     return sum(16 * math.prod(tensors[use].shape) for use in uses)
 
 
 def contraction_seconds(work: ContractionWork, stored: int, terms: int, speeds: Speeds) -> float:
-    """Predict a run but for its tasks: setting it up, putting the tensors together, contracting.
+    """Predict the seconds of a run without its tasks: setup, assembly of tensors, contraction.
 
     Args:
-        work: The contraction's.
+        work: Work of the contraction.
         stored: Bytes of the tensors; see :func:`stored_bytes`.
         terms: Number of terms.
-        speeds: The machine's.
+        speeds: Speeds of the machine.
     """
     threads = speeds.threads if work.flops > LARGE_CONTRACTION else 1
     return (
         speeds.run
-        + (as_float(stored) + _BYTES * work.entries) * speeds.byte
+        + (as_float(stored) + _COMPLEX_BYTES * work.entries) * speeds.byte
         + work.flops * speeds.flop / threads
         + work.steps * speeds.step
         + work.products * speeds.string
@@ -209,7 +222,7 @@ def contraction_seconds(work: ContractionWork, stored: int, terms: int, speeds: 
 
 
 def uncut_seconds(circuit: QuantumCircuit, limits: Limits, speeds: Speeds) -> float:
-    """Predict an uncut statevector simulation; infinite where its state does not fit."""
+    """Predict the seconds of an uncut statevector simulation; infinite if it does not fit."""
     width: int = circuit.num_qubits
     if limits.amplitude_bytes << width > limits.memory_bytes:
         return float("inf")
@@ -217,15 +230,15 @@ def uncut_seconds(circuit: QuantumCircuit, limits: Limits, speeds: Speeds) -> fl
 
 
 def uncut_mps_seconds(circuit: QuantumCircuit, gates: WeightedGates, speeds: Speeds) -> float:
-    """Bound an uncut matrix-product-state simulation from above.
+    """Return an upper bound on the seconds of an uncut matrix-product-state simulation.
 
-    Between neighbouring qubits the bond dimension is at most the product of the dimensions of
-    the gates across, and at most what the qubits on either side allow.
+    The bond dimension between neighbouring qubits is at most the product of the dimensions of the
+    gates across, and at most 2 to the number of qubits on either side.
 
     Args:
         circuit: The normalised circuit.
-        gates: Its two-qubit gates with the weights of their cuts.
-        speeds: The machine's.
+        gates: Its two-qubit gates, each with the bits of its cut's dimension.
+        speeds: Speeds of the machine.
     """
     width = circuit.num_qubits
     bits = np.zeros(max(width - 1, 0))
@@ -242,7 +255,7 @@ def uncut_mps_seconds(circuit: QuantumCircuit, gates: WeightedGates, speeds: Spe
 
 
 def power_of_two(bits: float) -> float:
-    """Two to a power, and ever larger, though no longer so fast, where that would overflow."""
-    if bits < _STEEP:
+    """Return 2 to a power; where that would overflow, a finite number that still increases."""
+    if bits < _MAX_EXPONENT:
         return float(2.0**bits)
-    return float(2.0**_STEEP * (1 + bits - _STEEP))
+    return float(2.0**_MAX_EXPONENT * (1 + bits - _MAX_EXPONENT))

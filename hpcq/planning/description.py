@@ -1,4 +1,4 @@
-"""Plans written out for people, and for programs as JSON."""
+"""Describe plans: as text for people, and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from hpcq.planning.assembly import Plan, describe_with
 from hpcq.planning.sampling import Sampling, check_memory
 from hpcq.reconstruction.estimation.variant_batches import predicted_seconds
 
-_SHOWN_SUBCIRCUITS = 24
-_SHOWN_CUTS = 24
-_DOMINANT = 0.5
-_ROUNDS = 3
+_MAX_SHOWN_SUBCIRCUITS = 24
+_MAX_SHOWN_CUTS = 24
+"""Rows of the tables of subcircuits and cuts, which together fit on a screen or two."""
+
+_MIN_DOMINANT_SHARE = 0.5
+"""Share of the simulations' seconds from which one subcircuit is named as dominant."""
+
+_TYPICAL_ROUNDS = 3
+"""Number of rounds that the prediction of a run with shots assumes."""
 
 
 def plan_text(plan: Plan) -> str:
-    """Write a plan as a table: subcircuits, cuts, cost."""
+    """Return a plan as text: its subcircuits, cuts and cost."""
     cut = plan.cut
     lines = [
         f"{_count(plan.circuit.num_qubits, 'qubit')},"
@@ -36,11 +41,11 @@ def plan_text(plan: Plan) -> str:
     ]
     if cut.edges:
         lines += ["", "cuts (gates by their numbers in the circuit; 4+5 is one gate made of two)"]
-        for edge in cut.edges[:_SHOWN_CUTS]:
+        for edge in cut.edges[:_MAX_SHOWN_CUTS]:
             (a, _), (b, _) = edge.ends
             lines.append(f"  {edge.cut}, dimension {edge.dimension}, subcircuits {a} and {b}")
-        if len(cut.edges) > _SHOWN_CUTS:
-            lines.append(f"  ... and {len(cut.edges) - _SHOWN_CUTS} more")
+        if len(cut.edges) > _MAX_SHOWN_CUTS:
+            lines.append(f"  ... and {len(cut.edges) - _MAX_SHOWN_CUTS} more")
     if plan.sampling is not None:
         refusal = _refusal_of_shots(plan)
         warning = [f"warning: `hpcq run` refuses to simulate it ({refusal})"] if refusal else []
@@ -52,7 +57,7 @@ describe_with(plan_text)
 
 
 def _sharing(plan: Plan) -> list[str]:
-    """Say how many cut gates share an edge, and how many ports an ancilla."""
+    """Return lines that say how many cuts share an edge, and how many ports an ancilla."""
     cuts = len(plan.cut.cuts.gates) + len(plan.cut.cuts.wires)
     ports = [port for subcircuit in plan.cut.subcircuits for port in subcircuit.ports]
     shared = sum(port.shared_with is not None for port in ports)
@@ -73,18 +78,18 @@ def _subcircuit_table(plan: Plan) -> list[str]:
     for number, (subcircuit, use) in enumerate(zip(plan.cut.subcircuits, plan.uses, strict=True)):
         tensor = plan.tensors[use]
         first = first_use.setdefault(use, number)
-        if number < _SHOWN_SUBCIRCUITS:
+        if number < _MAX_SHOWN_SUBCIRCUITS:
             state = format_bytes(plan.limits.amplitude_bytes << tensor.simulated_qubits)
             equal = first if first != number else ""
             lines.append(
                 f"{number:>10}  {subcircuit.num_qubits:>6}  {len(subcircuit.ports):>5}"
                 f"  {tensor.simulated_qubits - subcircuit.num_qubits:>8}"
-                f"  {_large(tensor.num_branches):>8}  {len(tensor.strings):>7}"
-                f"  {_large(subcircuit.variants):>8}  {state:>10}"
+                f"  {_short_count(tensor.num_branches):>8}  {len(tensor.strings):>7}"
+                f"  {_short_count(subcircuit.variants):>8}  {state:>10}"
                 f"  {plan.tensor_seconds[use]:>9.2g}  {equal:>8}".rstrip()
             )
-    if len(plan.cut.subcircuits) > _SHOWN_SUBCIRCUITS:
-        lines.append(f"  ... and {len(plan.cut.subcircuits) - _SHOWN_SUBCIRCUITS} more")
+    if len(plan.cut.subcircuits) > _MAX_SHOWN_SUBCIRCUITS:
+        lines.append(f"  ... and {len(plan.cut.subcircuits) - _MAX_SHOWN_SUBCIRCUITS} more")
     return lines
 
 
@@ -93,14 +98,14 @@ def _cost_lines(plan: Plan) -> list[str]:
     ranks = plan.config["ranks"]
     basis = "measured" if cost.calibrated else "usual; `hpcq doctor --calibrate` measures"
     lines = [
-        f"tasks              {_large(plan.num_tasks)}",
+        f"tasks              {_short_count(plan.num_tasks)}",
         f"simulation         {cost.simulation_seconds:.3g} s on one rank,"
         f" longest task {cost.longest_task_seconds:.3g} s",
         f"contraction        {cost.contraction_seconds:.3g} s,"
         f" {cost.contraction_flops:.3g} flops, {_count(plan.network.num_slices, 'slice')}",
         f"predicted          {plan.predicted_seconds:.3g} s on {_count(ranks, 'rank')},"
         f" most of it in"
-        f" {dominates(plan)} (speeds of this machine: {basis})",
+        f" {dominant_part(plan)} (speeds of this machine: {basis})",
         f"memory             {format_bytes(cost.rank_bytes)} a rank,"
         f" {format_bytes(cost.memory_bytes)} on rank 0"
         f" (limit {format_bytes(plan.limits.memory_bytes)})",
@@ -108,9 +113,9 @@ def _cost_lines(plan: Plan) -> list[str]:
         "(gamma squared, for shots on a device; exact runs pay none)",
     ]
     if plan.bound is not None:
-        least = _power_of_ten(plan.bound.overhead * math.log10(2))
+        overhead = _power_of_ten(plan.bound.overhead * math.log10(2))
         lines.append(
-            f"lower bound        {_count(plan.bound.cuts, 'cut')}, sampling overhead {least};"
+            f"lower bound        {_count(plan.bound.cuts, 'cut')}, sampling overhead {overhead};"
             " none is known for the seconds"
         )
     elif plan.config.get("max_qubits") is not None:
@@ -122,18 +127,18 @@ def _cost_lines(plan: Plan) -> list[str]:
 
 
 def _sampling_lines(sampling: Sampling) -> list[str]:
-    """Say how a run with shots goes, and what error to expect of it."""
+    """Return lines on how a run with shots samples, and what standard error to expect."""
     budget, tensors = sampling.budget, sampling.sources.tensors
-    most = max((tensor.num_variants for tensor in tensors), default=0)
-    ways = {
+    max_variants = max((tensor.num_variants for tensor in tensors), default=0)
+    descriptions = {
         "enumerated": "every variant is run",
         "joint": f"joint samples, at most {budget.max_variants} variants of a subcircuit a round",
     }
     gamma = max(sampling.gammas, default=1.0)
     lines = [
-        f"sampling           {sampling.mode}: {ways[sampling.mode]}",
-        f"variants           {_large(sampling.num_variants)} of {len(tensors)} distinct "
-        f"subcircuits, at most {_large(most)} of one",
+        f"sampling           {sampling.mode}: {descriptions[sampling.mode]}",
+        f"variants           {_short_count(sampling.num_variants)} of {len(tensors)} distinct "
+        f"subcircuits, at most {_short_count(max_variants)} of one",
         f"overhead           gamma squared {_power_of_ten(2 * math.log10(gamma))}: a Pauli string "
         "takes at most about so many times the shots of the uncut circuit",
         f"qubits             {max((t.num_qubits for t in tensors), default=0)} on a device, "
@@ -146,10 +151,8 @@ def _sampling_lines(sampling: Sampling) -> list[str]:
             f"{error:.2g}, often far less"
         )
         if sampling.mode == "enumerated":
-            lines.append(
-                f"predicted          {predicted_seconds(tensors, budget.shots, _ROUNDS):.2g} s of "
-                "ideal simulation on one rank"
-            )
+            seconds = predicted_seconds(tensors, budget.shots, _TYPICAL_ROUNDS)
+            lines.append(f"predicted          {seconds:.2g} s of ideal simulation on one rank")
     if budget.precision is not None:
         shots = (gamma / budget.precision) ** 2
         lines.append(
@@ -160,7 +163,7 @@ def _sampling_lines(sampling: Sampling) -> list[str]:
 
 
 def _refusal_of_shots(plan: Plan) -> str:
-    """Return why a simulation of the shots is refused; empty if it is not."""
+    """Return the reason why a simulation of the shots is refused; empty if it is not."""
     try:
         if plan.sampling is not None:
             check_memory(plan.sampling, plan.limits)
@@ -170,7 +173,7 @@ def _refusal_of_shots(plan: Plan) -> str:
 
 
 def _sampling_json(sampling: Sampling) -> dict[str, Any]:
-    """Return the same as plain JSON values."""
+    """Return how a run with shots samples, as plain JSON values."""
     return {
         "mode": sampling.mode,
         "num_variants": sampling.num_variants,
@@ -194,8 +197,8 @@ def _warnings(plan: Plan) -> list[str]:
         lines.append(f"warning: predicted to take {years:.2g} years, so `hpcq run` refuses it")
     elif plan.num_tasks > MAX_TASKS:
         lines.append(
-            f"warning: its slices make {_large(plan.num_tasks)} tasks, of at most {MAX_TASKS} "
-            "that `hpcq run` takes, so it refuses it"
+            f"warning: its slices make {_short_count(plan.num_tasks)} tasks, of at most "
+            f"{MAX_TASKS} that `hpcq run` takes, so it refuses it"
         )
     if cost.cheaper_uncut:
         seconds = min(cost.uncut_seconds, cost.uncut_mps_seconds)
@@ -206,13 +209,13 @@ def _warnings(plan: Plan) -> list[str]:
     return lines
 
 
-def dominates(plan: Plan) -> str:
-    """Name what takes most of a plan's predicted time."""
+def dominant_part(plan: Plan) -> str:
+    """Return the name of what takes most of a plan's predicted time."""
     if plan.cost.contraction_seconds > plan.cost.simulation_seconds:
         return "the contraction"
     largest = max(range(len(plan.tensors)), key=lambda number: plan.tensor_seconds[number])
     share = plan.tensor_seconds[largest] / plan.cost.simulation_seconds
-    if share < _DOMINANT:
+    if share < _MIN_DOMINANT_SHARE:
         return "the simulations"
     return f"subcircuit {plan.uses.index(largest)}"
 
@@ -250,7 +253,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "num_tasks": plan.num_tasks,
         "predicted_seconds": plan.predicted_seconds,
         "calibrated": cost.calibrated,
-        "dominates": dominates(plan),
+        "dominates": dominant_part(plan),
         "lower_bound": None
         if bound is None
         else {"cuts": bound.cuts, "log10_sampling_overhead": bound.overhead * math.log10(2)},
@@ -269,7 +272,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def pareto_text(front: Sequence[Plan]) -> str:
-    """Write the plans that no other beats in both width and cost, as a table."""
+    """Return a table of plans that no other plan beats in both width and cost."""
     lines = ["width  subcircuits  gate cuts  wire cuts  predicted seconds  sampling overhead"]
     for plan in front:
         cuts = plan.cut.cuts
@@ -282,7 +285,7 @@ def pareto_text(front: Sequence[Plan]) -> str:
 
 
 def pareto_json(front: Sequence[Plan]) -> dict[str, Any]:
-    """Return the same as plain JSON values."""
+    """Return these plans as plain JSON values."""
     return {
         "pareto": [
             {
@@ -299,17 +302,18 @@ def pareto_json(front: Sequence[Plan]) -> dict[str, Any]:
     }
 
 
-def _large(number: int) -> str:
-    """Write a count in at most eight letters."""
+def _short_count(number: int) -> str:
+    """Return a count in at most eight characters."""
     return (
         str(number) if number < 10**8 else f"{float(number):.1e}" if number < 10**300 else "> 1e300"
     )
 
 
 def _power_of_ten(exponent: float) -> str:
-    """Write 10 to a power, however large."""
+    """Return 10 to a power as text, even where it would overflow."""
     return f"{10**exponent:.3g}" if exponent < 300 else f"1e{exponent:.0f}"
 
 
 def _count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless the number is 1."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

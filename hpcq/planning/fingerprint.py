@@ -1,4 +1,4 @@
-"""What a run is, as digests: a file goes on only with the run that began it."""
+"""Identify a run by digests, so that a file is continued only by the run that began it."""
 
 from __future__ import annotations
 
@@ -17,46 +17,55 @@ if TYPE_CHECKING:
     from hpcq.planning.assembly import Plan
 
 Fingerprint = Mapping[str, str]
-"""What must be the same for a run to go on from another: a SHA-256 or plain words for each part."""
+"""Parts of a run that must be the same to continue a file, each as a SHA-256 digest or text."""
 
-_ORDER = (
+_CAUSAL_ORDER = (
     *("circuit", "observables", "precision", "seed", "noise", "backend"),
     *("shots", "standard_error", "max_variants", "cuts", "slices"),
 )
-"""Parts of an identity; what others may follow from comes first."""
+"""Parts of a fingerprint. A part comes before those that may change because of it."""
 
-_CUT_BY = (
+_CUT_OPTIONS = (
     *("max_qubits", "partition", "cuts", "objective", "search_seconds", "reuse_qubits"),
     *("ranks", "seed"),
 )
-"""Options that cuts follow from."""
+"""Keys of the configuration that determine the cuts."""
 
 _MEMORY = "memory_bytes"
 _FLAGS = {"partition": "cut-labels", "memory_bytes": "memory"}
-"""Flags whose names are not those of their keys in a file's configuration."""
+"""Flags whose names differ from their keys in the configuration."""
 
-_SET_BY = {"cuts": (*_CUT_BY, _MEMORY), "slices": (_MEMORY,)}
-_FEW, _SHOWN = 50, 3
-"""Observables that are told to other jobs, and that a message names."""
+_OPTIONS_OF = {"cuts": (*_CUT_OPTIONS, _MEMORY), "slices": (_MEMORY,)}
+"""Keys of the configuration that determine the cuts and the slices."""
+
+_MAX_SAVED_OBSERVABLES = 50
+"""Number of observables up to which their names are saved for other jobs; more take more space."""
+
+_MAX_NAMED_OBSERVABLES = 3
+"""Maximum number of observables that a message names."""
 
 
 def fingerprint_of(plan: Plan, cut: CutCircuit) -> dict[str, str]:
-    """Return what every run is known by: circuit, cuts and observables."""
+    """Return the parts of the fingerprint of any run: circuit, cuts and observables."""
     observables = [
-        [own.name, [[list(map(list, term)), c] for term, c in own.terms]]
-        for own in plan.observables
+        [
+            observable.name,
+            [[list(map(list, term)), coefficient] for term, coefficient in observable.terms],
+        ]
+        for observable in plan.observables
     ]
+    subcircuits = [subcircuit.content for subcircuit in cut.subcircuits]
     return {
         "circuit": digest(_content(plan)),
-        "cuts": digest([[own.content for own in cut.subcircuits], [e.ends for e in cut.edges]]),
+        "cuts": digest([subcircuits, [edge.ends for edge in cut.edges]]),
         "observables": digest(observables),
     }
 
 
 def exact_fingerprint(plan: Plan) -> dict[str, str]:
-    """Return what an exact run is known by; its slices follow from the memory of a rank."""
+    """Return the fingerprint of an exact run; its slices follow from the memory of a rank."""
     slices = [[list(tensor.sliced) for tensor in plan.tensors], list(plan.network.sliced)]
-    strings = [[list(map(list, own)) for own in tensor.strings] for tensor in plan.tensors]
+    strings = [[list(map(list, string)) for string in tensor.strings] for tensor in plan.tensors]
     return {
         **fingerprint_of(plan, plan.cut),
         "slices": digest([slices, strings]),
@@ -66,104 +75,117 @@ def exact_fingerprint(plan: Plan) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class RequestSummary:
-    """What a run was asked for, to say in words how it differs from another.
+    """The observables and options of a run, to explain how it differs from another.
 
     Attributes:
-        observables: Their names, in order; empty where they are not known.
-        config: The resolved configuration, or some of it.
+        observables: Names of the observables, in order; empty if they are not known.
+        config: The resolved configuration, or a part of it.
     """
 
     observables: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def by(cls, plan: Plan) -> RequestSummary:
-        """Return what a plan was asked for."""
-        return cls(tuple(own.name for own in plan.observables), plan.config)
+    def of(cls, plan: Plan) -> RequestSummary:
+        """Return the summary of a plan."""
+        return cls(tuple(observable.name for observable in plan.observables), plan.config)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is needed of it as plain values, in a few kilobytes at most."""
-        few = self.observables if len(self.observables) <= _FEW else ()
-        config = {name: self.config[name] for name in (*_CUT_BY, _MEMORY) if name in self.config}
-        return {"observables": list(few), "config": config}
+        """Return the summary as plain JSON values of at most a few kilobytes."""
+        names = self.observables if len(self.observables) <= _MAX_SAVED_OBSERVABLES else ()
+        config = {
+            name: self.config[name] for name in (*_CUT_OPTIONS, _MEMORY) if name in self.config
+        }
+        return {"observables": list(names), "config": config}
 
     @classmethod
-    def from_json(cls, told: object) -> RequestSummary:
-        """Read it; nothing is known where another version says it differently."""
-        if not isinstance(told, Mapping) or not isinstance(told.get("config"), Mapping):
+    def from_json(cls, value: object) -> RequestSummary:
+        """Return the summary of JSON values; an empty one if another version wrote them."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("config"), Mapping):
             return cls()
-        return cls(tuple(map(str, told.get("observables", ()))), told["config"])
+        return cls(tuple(map(str, value.get("observables", ()))), value["config"])
 
 
 def check_same_run(
-    known: Fingerprint,
-    wanted: Fingerprint,
-    what: str,
-    before: RequestSummary | None = None,
-    now: RequestSummary | None = None,
+    stored: Fingerprint,
+    current: Fingerprint,
+    content: str,
+    stored_request: RequestSummary | None = None,
+    current_request: RequestSummary | None = None,
 ) -> None:
-    """Make sure that a run can go on from what a file holds.
+    """Check that a run may continue a file.
 
     Args:
-        known: What the file belongs to.
-        wanted: What is to be run.
-        what: What the file holds, in words.
-        before: What that was asked for.
-        now: What is asked for now.
+        stored: The fingerprint in the file.
+        current: The fingerprint of the run.
+        content: What the file contains, for the message, such as ``a result``.
+        stored_request: The request in the file, if it is known.
+        current_request: The request of the run, if it is known.
 
     Raises:
-        InputError: If it cannot; with what differs, causes first. What only follows from another
-            difference is left out.
+        InputError: If the fingerprints differ. The message names the differences, without those
+            that follow from others.
     """
-    differ = {key for key in {*known, *wanted} if known.get(key) != wanted.get(key)}
-    if not differ:
+    different = {key for key in {*stored, *current} if stored.get(key) != current.get(key)}
+    if not different:
         return
-    changed = _changed(before, now)
-    causes, details = _causes(differ, changed), []
-    modes = _mode(known), _mode(wanted)
+    changed = _changed_options(stored_request, current_request)
+    causes, details = _causes(different, changed), []
+    modes = _mode(stored), _mode(current)
     if "" not in modes and modes[0] != modes[1]:
         causes, details = ["modes"], [f"{modes[0]} there, {modes[1]} here"]
     for cause in causes:
         if cause == "observables":
-            details += _other_observables(before, now)
+            details += _different_observables(stored_request, current_request)
         elif cause in ("cuts", "slices"):
-            details += [changed[name] for name in _SET_BY[cause] if name in changed]
-        elif all(_is_plain(own.get(cause)) for own in (known, wanted)):
-            details.append(f"{cause} was {known[cause]} and is {wanted[cause]}")
-    words = ", ".join(
-        "slices, which follow from --memory," * (own == "slices") or own for own in causes
+            details += [changed[name] for name in _OPTIONS_OF[cause] if name in changed]
+        elif all(_is_plain(fingerprint.get(cause)) for fingerprint in (stored, current)):
+            details.append(f"{cause} was {stored[cause]} and is {current[cause]}")
+    parts = ", ".join(
+        "slices, which follow from --memory," * (cause == "slices") or cause for cause in causes
     )
-    verb = "differ" if len(causes) > 1 or words.endswith(("s", ",")) else "differs"
-    how = f": {'; '.join(details)}" if details else ""
+    verb = "differ" if len(causes) > 1 or parts.endswith(("s", ",")) else "differs"
+    explanation = f": {'; '.join(details)}" if details else ""
     raise InputError(
-        f"output: {what} of another run ({words} {verb}{how}), expected the same run, or another "
-        "file"
+        f"output: {content} of another run ({parts} {verb}{explanation}), expected the same run, "
+        "or another file"
     )
 
 
-def _causes(differ: set[str], changed: Mapping[str, str]) -> list[str]:
-    """Return what differs, causes first, without what follows from them."""
-    found = sorted(differ, key=lambda own: (_ORDER.index(own) if own in _ORDER else -1, own))
-    if "circuit" in differ:
-        return [own for own in found if own not in ("cuts", "slices")]
-    others = differ - {"cuts", "slices"}
-    options = {name for name in _CUT_BY if name in changed} - others
+def _causes(different: set[str], changed: Mapping[str, str]) -> list[str]:
+    """Return the parts that differ in causal order, without those that follow from others."""
+    ordered = sorted(
+        different, key=lambda key: (_CAUSAL_ORDER.index(key) if key in _CAUSAL_ORDER else -1, key)
+    )
+    if "circuit" in different:
+        return [key for key in ordered if key not in ("cuts", "slices")]
+    others = different - {"cuts", "slices"}
+    options = {name for name in _CUT_OPTIONS if name in changed} - others
     if others and not options:
-        differ = differ - {"cuts"}  # found anew for the other observables, say
-    if len(differ) > 1:
-        differ = differ - {"slices"}
-    return [own for own in found if own in differ]
+        # A search finds other cuts for other observables, for example.
+        different = different - {"cuts"}
+    if len(different) > 1:
+        different = different - {"slices"}
+    return [key for key in ordered if key in different]
 
 
-def _changed(before: RequestSummary | None, now: RequestSummary | None) -> dict[str, str]:
-    """Return in words which options changed that cuts and slices follow from."""
-    if before is None or now is None:
+def _changed_options(
+    stored_request: RequestSummary | None, current_request: RequestSummary | None
+) -> dict[str, str]:
+    """Return a description of each changed option that determines cuts or slices."""
+    if stored_request is None or current_request is None:
         return {}
-    both = [name for name in (*_CUT_BY, _MEMORY) if name in before.config and name in now.config]
+    shared_names = [
+        name
+        for name in (*_CUT_OPTIONS, _MEMORY)
+        if name in stored_request.config and name in current_request.config
+    ]
     changed = {}
-    for name in both:
-        values = [_shown(name, own.config[name]) for own in (before, now)]
-        if before.config[name] != now.config[name]:
+    for name in shared_names:
+        values = [
+            _shown(name, request.config[name]) for request in (stored_request, current_request)
+        ]
+        if stored_request.config[name] != current_request.config[name]:
             option = _FLAGS.get(name, name.replace("_", "-"))
             changed[name] = f"--{option} was {values[0]} and is {values[1]}"
     return changed
@@ -179,28 +201,41 @@ def _shown(name: str, value: Any) -> str:
     )
 
 
-def _other_observables(before: RequestSummary | None, now: RequestSummary | None) -> list[str]:
-    """Say which observables changed."""
-    if before is None or now is None or not (before.observables and now.observables):
+def _different_observables(
+    stored_request: RequestSummary | None, current_request: RequestSummary | None
+) -> list[str]:
+    """Return descriptions of how the observables differ."""
+    if (
+        stored_request is None
+        or current_request is None
+        or not (stored_request.observables and current_request.observables)
+    ):
         return []
-    if before.observables == now.observables:
+    if stored_request.observables == current_request.observables:
         return ["the names are the same, the terms are not"]
     details = []
-    for word, some, others in (("asked for", now, before), ("there", before, now)):
-        names = [repr(own[:40]) for own in some.observables if own not in others.observables]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    for label, request, other in (
+        ("asked for", current_request, stored_request),
+        ("there", stored_request, current_request),
+    ):
+        names = [repr(name[:40]) for name in request.observables if name not in other.observables]
+        more = (
+            f" and {len(names) - _MAX_NAMED_OBSERVABLES} more"
+            if len(names) > _MAX_NAMED_OBSERVABLES
+            else ""
+        )
         if names:
-            details.append(f"only {word}: {', '.join(names[:_SHOWN])}{more}")
+            details.append(f"only {label}: {', '.join(names[:_MAX_NAMED_OBSERVABLES])}{more}")
     return details or ["they are the same in another order"]
 
 
 def _mode(fingerprint: Fingerprint) -> str:
-    """Return whether it is an exact run or one with shots; empty where nothing says so."""
+    """Return ``exact`` or ``shots``, whichever the run is; empty if the fingerprint does not tell."""
     return "exact" if "slices" in fingerprint else "shots" if "seed" in fingerprint else ""
 
 
 def _is_plain(value: str | None) -> bool:
-    """Whether a part of an identity is plain words, and no digest."""
+    """Return whether a part of a fingerprint is text rather than a digest."""
     return value is not None and len(value) < 64
 
 
@@ -208,8 +243,8 @@ def _content(plan: Plan) -> list[Any]:
     """Return the circuit's gates as plain values."""
     wire = {qubit: index for index, qubit in enumerate(plan.circuit.qubits)}
     return [
-        [own.operation.name, [wire[q] for q in own.qubits], [_plain(v) for v in own.params]]
-        for own in plan.circuit.data
+        [gate.operation.name, [wire[q] for q in gate.qubits], [_plain(v) for v in gate.params]]
+        for gate in plan.circuit.data
     ]
 
 

@@ -1,8 +1,8 @@
-"""How fast this machine is: the constants of the cost model, and the file that keeps them.
+"""The speeds of this machine, which are the constants of the cost model, and their file.
 
-``hpcq doctor --calibrate`` measures them (:mod:`hpcq.doctor.calibration`). A home folder is shared
-by machines of many kinds, so the file names the processor that each set was measured on, and a set
-counts only there. Without one, the usual speeds of a current machine stand in.
+``hpcq doctor --calibrate`` measures them (:mod:`hpcq.doctor.calibration`). Machines of many kinds
+may share a home folder, so the file stores one set of speeds for each processor, and a set is used
+only on its processor. If there is none, the usual speeds of a current machine are used.
 """
 
 from __future__ import annotations
@@ -20,13 +20,21 @@ from hpcq.core.files import open_regular, printable_path, write_atomic
 from hpcq.core.limits import Limits
 
 VARIABLE = "HPCQ_CALIBRATION"
-"""Environment variable: another file, or ``none`` to do without."""
+"""Environment variable: the path of another file, or ``none`` for the usual speeds."""
 
 _FORMAT = "hpcq-calibration"
 _FORMAT_VERSION = 1
+"""Version of the file's format; a file of another version is not read."""
+
 _MAX_FILE_BYTES = 1 << 20
-_MAX_SETS = 200
-_RANGE = 1000.0
+"""Maximum size of the file in bytes, far above that of the maximum number of sets."""
+
+_MAX_MACHINES = 200
+"""Maximum number of sets in the file; the oldest is dropped for a new one."""
+
+_CREDIBLE_FACTOR = 1000.0
+"""Factor from the usual speed, up or down, within which a measured speed is credible."""
+
 _CPUINFO = Path("/proc/cpuinfo")
 _CPU_LINES = ("vendor_id", "model name", "cpu family", "model", "stepping", "CPU part", "Processor")
 
@@ -38,17 +46,17 @@ class Speeds:
     Attributes:
         run: Setting up a run and its result.
         simulation: Setting up one simulation.
-        gate: Building one gate and handing it to Aer.
-        amplitude_gate: One gate on one amplitude, while Aer fuses none.
+        gate: Building one gate and passing it to Aer.
+        amplitude_gate: One gate on one amplitude, where Aer fuses no gates.
         amplitude_pass: One fused gate on one amplitude, on all threads.
-        byte: One byte of new memory, filled.
+        byte: Allocating and filling one byte of memory.
         string: One small matrix product, such as that of a Pauli string.
-        amplitude_string: One Pauli string on one amplitude, beside the arithmetic.
+        amplitude_string: One Pauli string on one amplitude, without the arithmetic.
         flop: One floating-point operation of a matrix product, on one thread.
-        step: One step of the contraction, beside its products.
+        step: One step of the contraction, without its products.
         term: One term of an observable.
-        threads: How many times faster all threads multiply matrices than one does.
-        calibrated: Whether these were measured on this machine.
+        threads: Not seconds, but the speedup of matrix products on all threads over one.
+        calibrated: Whether these speeds were measured on this machine.
     """
 
     run: float = 2.0e-3
@@ -75,96 +83,99 @@ class Speeds:
 
     @classmethod
     def usual(cls, threads: int) -> Speeds:
-        """Return what a machine that was never measured probably does with so many threads."""
+        """Return the usual speeds with so many threads, for a machine that is not calibrated."""
         return replace(cls(), amplitude_pass=cls.amplitude_pass / threads, threads=float(threads))
 
     @classmethod
     def clipped(cls, measured: Mapping[str, float]) -> Speeds:
-        """Return measured speeds; one that drowned in noise becomes the nearest credible one."""
+        """Return measured speeds, each clipped to the credible range in case noise hid it."""
         ranges = _ranges()
-        values = {n: min(max(v, ranges[n][0]), ranges[n][1]) for n, v in measured.items()}
+        values = {
+            name: min(max(value, ranges[name][0]), ranges[name][1])
+            for name, value in measured.items()
+        }
         return cls(**values, calibrated=True)
 
 
 def _ranges() -> dict[str, tuple[float, float]]:
-    """What each constant may be."""
+    """Return the credible range of each speed."""
     ranges = {
-        f.name: (f.default / _RANGE, f.default * _RANGE)
-        for f in fields(Speeds)
-        if isinstance(f.default, float)
+        field.name: (field.default / _CREDIBLE_FACTOR, field.default * _CREDIBLE_FACTOR)
+        for field in fields(Speeds)
+        if isinstance(field.default, float)
     }
     return {**ranges, "threads": (1.0, 1e4)}
 
 
 def read_speeds(limits: Limits) -> Speeds:
-    """Return the speeds that were measured for such limits on this machine, or usual ones."""
+    """Return the speeds measured on this machine for these limits, or the usual ones."""
     return look_up(limits)[0]
 
 
 def look_up(limits: Limits) -> tuple[Speeds, str]:
-    """Return the speeds, and in words where they come from.
+    """Return the speeds for these limits, and a description of where they come from.
 
-    Nothing that the file holds, or any trouble with it, is an error.
+    A file that is damaged or cannot be read is no error: the description says so.
     """
     usual = Speeds.usual(limits.threads)
     try:
-        place = calibration_file()
-        if place is None:
+        path = calibration_file()
+        if path is None:
             return usual, f"usual speeds, because {VARIABLE} is none"
-        if not place.exists():
+        if not path.exists():
             return usual, "usual speeds: not calibrated"
-        entry = _read(place).get(_key(limits))
+        entry = _read(path).get(_key(limits))
         if entry is None:
             return usual, "usual speeds: not calibrated for this processor and Aer"
-        return Speeds(**entry, calibrated=True), f"calibrated, from {printable_path(place)}"
+        return Speeds(**entry, calibrated=True), f"calibrated, from {printable_path(path)}"
     except (InputError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         return usual, f"usual speeds, because the calibration is not readable: {reason}"
 
 
 def write_speeds(limits: Limits, speeds: Speeds) -> Path:
-    """Keep measured speeds for such limits, beside those of other machines.
+    """Store measured speeds for these limits, beside those of other machines.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        InputError: If it cannot be written, or ``HPCQ_CALIBRATION`` is none.
+        InputError: If the file cannot be written, or ``HPCQ_CALIBRATION`` is none.
     """
-    place = calibration_file()
-    if place is None:
+    path = calibration_file()
+    if path is None:
         raise InputError(f"{VARIABLE} is none, expected a file's name, or no such variable")
     entry = asdict(speeds)
     del entry["calibrated"]
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        known = _read(place) if os.path.lexists(place) else {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        machines = _read(path) if os.path.lexists(path) else {}
     except (InputError, ValueError, RecursionError):
-        if not _was_ours(place):
+        if not _was_calibration(path):
             raise InputError(
-                f"{printable_path(place)}: it is there and is no calibration; it is left as it is"
+                f"{printable_path(path)}: exists and is no calibration; it is left as it is"
             ) from None
-        known = {}  # damaged: start afresh
+        machines = {}  # a damaged calibration is replaced
     except OSError as error:
-        raise InputError(f"calibration: cannot write {place.parent}: {error.strerror}") from None
-    known.pop(_key(limits), None)
-    kept = dict(list(known.items())[1 - _MAX_SETS :]) | {_key(limits): entry}
+        raise InputError(f"calibration: cannot write {path.parent}: {error.strerror}") from None
+    machines.pop(_key(limits), None)
+    kept = dict(list(machines.items())[1 - _MAX_MACHINES :]) | {_key(limits): entry}
     content = {"format": _FORMAT, "format_version": _FORMAT_VERSION, "machines": kept}
-    write_atomic(place, f"{json.dumps(content, indent=1)}\n".encode(), "calibration")
-    return place
+    write_atomic(path, f"{json.dumps(content, indent=1)}\n".encode(), "calibration")
+    return path
 
 
 def calibration_file() -> Path | None:
-    """Return the file that keeps the speeds; None where the environment wants none.
+    """Return the path of the calibration file; None if ``HPCQ_CALIBRATION`` is none.
 
     Raises:
-        InputError: If there is no home folder to keep it in.
+        InputError: If there is no home folder for it.
     """
-    named = os.environ.get(VARIABLE, "")
-    if named == "none":
+    setting = os.environ.get(VARIABLE, "")
+    if setting == "none":
         return None
-    if named:
-        return Path(named)
+    if setting:
+        return Path(setting)
     cache = os.environ.get("XDG_CACHE_HOME", "")
     try:
         folder = Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
@@ -174,16 +185,15 @@ def calibration_file() -> Path | None:
 
 
 def processor() -> str:
-    """Name this machine's processor, well enough to tell it from others."""
+    """Return a name of this machine's processor that distinguishes it from other models."""
     try:
         with _CPUINFO.open("rb") as file:
             first = file.read(4096).decode(errors="replace").split("\n\n")[0]
     except OSError:
         return platform.processor() or platform.machine()
-    found = dict(line.split(":", 1) for line in first.splitlines() if ":" in line)
-    lines = {name.strip(): " ".join(value.split()) for name, value in found.items()}
-    named = [lines[name] for name in _CPU_LINES if name in lines]
-    return " ".join([platform.machine(), *named])
+    entries = dict(line.split(":", 1) for line in first.splitlines() if ":" in line)
+    lines = {name.strip(): " ".join(value.split()) for name, value in entries.items()}
+    return " ".join([platform.machine(), *(lines[name] for name in _CPU_LINES if name in lines)])
 
 
 def _key(limits: Limits) -> str:
@@ -191,7 +201,7 @@ def _key(limits: Limits) -> str:
 
 
 def _aer_version() -> str:
-    """Version of the installed Aer, without loading it."""
+    """Return the version of the installed Aer without importing it."""
     from importlib.metadata import PackageNotFoundError, version
 
     for package in ("qiskit-aer", "qiskit-aer-gpu"):
@@ -202,31 +212,31 @@ def _aer_version() -> str:
     return "none"
 
 
-def _was_ours(place: Path) -> bool:
-    """Say whether a file that is no good was a calibration once: it is empty, or says so."""
+def _was_calibration(path: Path) -> bool:
+    """Return whether an unreadable file was a calibration: it is empty, or names the format."""
     try:
-        if place.is_file() and place.stat().st_size == 0:
+        if path.is_file() and path.stat().st_size == 0:
             return True
-        with os.fdopen(open_regular(place, 1 << 62, "a calibration"), "rb") as file:
+        with os.fdopen(open_regular(path, 1 << 62, "a calibration"), "rb") as file:
             return _FORMAT.encode() in file.read(4096)
     except (InputError, OSError):
         return False
 
 
-def _read(place: Path) -> dict[str, Any]:
-    """Return the sets of a file by machine.
+def _read(path: Path) -> dict[str, Any]:
+    """Return the sets of speeds in a file, by machine.
 
     Raises:
-        InputError: If it is no such file.
-        ValueError: If it is no JSON.
+        InputError: If the file is no calibration of this version.
+        ValueError: If the file is no JSON.
     """
-    with os.fdopen(open_regular(place, _MAX_FILE_BYTES, "a calibration"), "rb") as file:
+    with os.fdopen(open_regular(path, _MAX_FILE_BYTES, "a calibration"), "rb") as file:
         content = json.loads(file.read())
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise InputError(f"{printable_path(place)}: is no calibration")
+        raise InputError(f"{printable_path(path)}: is no calibration")
     if content.get("format_version") != _FORMAT_VERSION:
-        raise InputError(f"{printable_path(place)}: expected format_version {_FORMAT_VERSION}")
+        raise InputError(f"{printable_path(path)}: expected format_version {_FORMAT_VERSION}")
     machines = content.get("machines")
     if not isinstance(machines, dict) or not all(isinstance(x, dict) for x in machines.values()):
-        raise InputError(f"{printable_path(place)}: expected an object for each machine")
+        raise InputError(f"{printable_path(path)}: expected an object for each machine")
     return machines

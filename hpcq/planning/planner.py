@@ -1,4 +1,4 @@
-"""From a circuit to a plan: where to cut, and whether that fits."""
+"""Plan a circuit: validate the options, find or read the cuts, and assemble the plan."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from hpcq.core.system import format_bytes, usable_cores, usable_memory
 from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts, split_labels
 from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.parallel.serial import Farm
-from hpcq.planning.assembly import Plan, Problem, assemble, costed
-from hpcq.planning.candidates import SEARCH_SECONDS, SearchOptions, choose, score_by
+from hpcq.planning.assembly import Plan, Problem, assemble, with_cost_for
+from hpcq.planning.candidates import SEARCH_SECONDS, SearchOptions, choose_plan, score_by
 from hpcq.planning.machine_speeds import Speeds, read_speeds
 from hpcq.planning.sampling import MAX_VARIANTS, Budget, sampling_of
 from hpcq.planning.search.objective import ObjectiveName
@@ -37,12 +37,13 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 _MAX_SEARCH = 1e6
-"""Seconds that a search may be said to take, twelve days."""
+"""Maximum budget of a search in seconds: twelve days."""
 
 _QUICK_SEARCH = 1.0
-"""Seconds of search for a hint."""
+"""Budget in seconds of the search for a width to name in a message."""
 
-_NARROWER = 0.75
+_NARROWING = 0.75
+"""Ratio of successive width limits of a Pareto front. Larger: more plans, but more searches."""
 
 
 def plan(
@@ -70,34 +71,34 @@ def plan(
     """Plan the expectation values of a cut circuit, exact or with shots.
 
     Args:
-        circuit: A circuit of unitary gates with numbers as parameters; final measurements are
-            dropped, gates on more than two qubits are decomposed.
+        circuit: A circuit of unitary gates with numbers as parameters. Final measurements are
+            dropped, and gates on more than two qubits are decomposed.
         observables: One or a list of SparsePauliOp, SparseObservable, Pauli or text: a sum such as
             ``"Z0 Z5 + 0.5 X2"``, a label such as ``"ZIIX"`` or ``"label:Z0+-"`` (rightmost is qubit
             0; Qiskit's letters), or an outcome of all qubits such as ``"0011"``, which stands for
-            its probability. If none is given, Z on every qubit.
+            its probability. By default, Z on every qubit.
         max_qubits: Search for cuts so that no subcircuit is wider than this.
-        cut_labels: One label a qubit; every gate between labels is cut.
-        cuts: Explicit cuts, as an object, the JSON that ``hpcq plan --save`` writes, or its
-            file's path. At most one of the three may be given; with none, only parts that no
-            gate joins are separated.
-        shots: Shots of all variants together, for a run as on devices, with error bars. If neither
-            they nor a target error are given, the run is exact.
-        target_error: Go on until no observable has a larger standard error; with shots, at most so
-            many.
-        max_variants: Variants of one subcircuit beyond which joint samples are drawn instead of
-            running them all; by default 4096.
-        objective: What the search makes small: ``seconds`` of the exact run, its default, or
-            ``overhead``, the factor gamma squared that a run with shots pays, that one's default.
-        search_seconds: About how long to search; the same number and seed find the same cuts where
+        cut_labels: One label for each qubit; every gate between different labels is cut.
+        cuts: Explicit cuts: an object, the JSON that ``hpcq plan --save`` writes, or the path of
+            such a file. Give at most one of these three; with none, the circuit is not cut, and
+            only its connected components are separated.
+        shots: Shots of all variants together, for a run as on devices, with error bars. If you give
+            neither shots nor a target error, the run is exact.
+        target_error: Continue until no observable has a larger standard error; if you give shots
+            too, they are the maximum.
+        max_variants: Variants of one subcircuit above which joint samples are drawn instead of
+            running all variants; by default 4096.
+        objective: What the search minimises: ``seconds`` of the exact run, the default of exact
+            runs, or ``overhead``, the sampling overhead (gamma squared), the default with shots.
+        search_seconds: About how long to search. The same seconds and seed find the same cuts if
             ``memory`` is the same.
         reuse_qubits: Whether ``max_qubits`` are those of a device that can measure a qubit, reset
             it and use it for another wire.
-        ranks: How many MPI ranks the run is planned for; it may run on any number.
-        seed: Seed of the search, and of shots.
-        memory: Bytes that a rank may use; by default most of what is free here.
+        ranks: Number of MPI ranks that the plan is made for; it can run on any number.
+        seed: Seed of the search and of shots.
+        memory: Bytes that a rank may use; by default most of what is free on this machine.
         threads: Threads of one simulation; by default the cores that this process may use.
-        dtype: Of amplitudes: ``complex128`` (16 bytes each), the default, or ``complex64`` (8).
+        dtype: Type of amplitudes: ``complex128`` (16 bytes), the default, or ``complex64`` (8).
         partition: Deprecated, use ``cut_labels``.
         standard_error: Deprecated, use ``target_error``.
         precision: Deprecated, use ``dtype``; ``double`` or ``single``.
@@ -147,10 +148,10 @@ def plan(
 
 
 def _renamed(old: str, value: Any, new: str, new_value: Any) -> Any:
-    """Return the value of an argument that has a new name and may be given by the old one.
+    """Return the value of a renamed argument, and warn if it was given by the old name.
 
     Raises:
-        InputError: If it is given by both.
+        InputError: If it was given by both names.
     """
     if value is None:
         return new_value
@@ -179,9 +180,14 @@ def plan_normalised(
     speeds: Mapping[str, Any] | None = None,
     exact: bool = True,
 ) -> Plan:
-    """Plan for a circuit that is normalised already, searching on a farm; see :func:`plan`."""
+    """Return the plan of a normalised circuit; see :func:`plan` for most arguments.
+
+    The ranks of ``farm`` share the search; by default, this process searches alone. ``speeds`` are
+    those of an earlier start of the same run, so that it finds the same plan; by default those of
+    this machine. With ``exact`` a plan is refused if its exact run does not fit into the memory.
+    """
     if budget is not None:
-        found = plan_normalised(
+        exact_plan = plan_normalised(
             circuit,
             observables,
             max_qubits=max_qubits,
@@ -198,18 +204,22 @@ def plan_normalised(
             exact=False,
         )
         config = {
-            **found.config,
+            **exact_plan.config,
             "mode": "shots",
             "shots": budget.shots,
             "standard_error": budget.precision,
             "max_variants": budget.max_variants,
         }
-        return replace(found, config=config, sampling=sampling_of(found.cut_problem, budget))
+        return replace(
+            exact_plan, config=config, sampling=sampling_of(exact_plan.cut_problem, budget)
+        )
     objective = objective or "seconds"
-    given = {"max_qubits": max_qubits, "cut_labels": cut_labels, "cuts": cuts}
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise InputError(f"{' and '.join(named)}: given together, expected at most one of them")
+    alternatives = {"max_qubits": max_qubits, "cut_labels": cut_labels, "cuts": cuts}
+    given_names = [name for name, value in alternatives.items() if value is not None]
+    if len(given_names) > 1:
+        raise InputError(
+            f"{' and '.join(given_names)}: given together, expected at most one of them"
+        )
     if max_qubits is not None:
         max_qubits = as_integer(max_qubits, "max_qubits", 1)
     if cut_labels is not None and not isinstance(cut_labels, Sequence):
@@ -223,7 +233,7 @@ def plan_normalised(
     search_seconds = as_seconds(search_seconds, "search_seconds", _MAX_SEARCH)
     if observables is None:
         observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
-    asked = as_observables(observables, circuit.num_qubits)
+    parsed = as_observables(observables, circuit.num_qubits)
     config = {
         "mode": "exact",
         "max_qubits": max_qubits,
@@ -238,21 +248,21 @@ def plan_normalised(
         "threads": limits.threads,
         "precision": limits.precision,
     }
-    # Decisions go by one thread's speeds: plans must not depend on how many ranks share a node.
-    single = read_speeds(replace(limits, threads=1)) if speeds is None else _known(speeds)
+    # Choose by the speeds of one thread, so that plans do not depend on the ranks of a node.
+    single = read_speeds(replace(limits, threads=1)) if speeds is None else _stored_speeds(speeds)
     config["speeds"] = asdict(single)
-    job = Problem(circuit, asked, limits, config, single)
-    here = replace(job, speeds=read_speeds(limits))
+    problem = Problem(circuit, parsed, limits, config, single)
+    problem_here = replace(problem, speeds=read_speeds(limits))
     if max_qubits is not None:
         options = SearchOptions(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
-        return costed(choose(job, options, farm), here)
-    simplified = job.simplifier.unchanged
+        return with_cost_for(choose_plan(problem, options, farm), problem_here)
+    simplified = problem.simplifier.unchanged
     if cut_labels is not None:
         chosen = cuts_from_partition(circuit, cut_labels, "cut_labels")
     elif cuts is not None:
         given_cuts = _as_cuts(cuts)
         given_cuts.check(circuit, _source_of(cuts))
-        simplified = _reduced_for(given_cuts, job)
+        simplified = _simplified_for(given_cuts, problem)
         chosen = simplified.from_original(given_cuts)
         if given_cuts.cones and len(given_cuts.cones) != simplified.num_cones:
             note = (
@@ -263,13 +273,15 @@ def plan_normalised(
     else:
         chosen = Cuts()
     try:
-        return costed(assemble(job, simplified, chosen, within_memory=exact), here)
+        return with_cost_for(
+            assemble(problem, simplified, chosen, within_memory=exact), problem_here
+        )
     except MemoryLimitError as error:
-        raise MemoryLimitError(f"{error}{_what_would(job, seed)}") from None
+        raise MemoryLimitError(f"{error}{_width_hint(problem, seed)}") from None
 
 
-def _known(speeds: Mapping[str, Any]) -> Speeds:
-    """Return the speeds that an earlier start, or another job, left in a file."""
+def _stored_speeds(speeds: Mapping[str, Any]) -> Speeds:
+    """Return the speeds that an earlier start or another job stored in a file."""
     try:
         return Speeds(**speeds)
     except (TypeError, ValueError) as error:
@@ -278,10 +290,10 @@ def _known(speeds: Mapping[str, Any]) -> Speeds:
 
 
 def with_limits(plan: Plan, limits: Limits) -> Plan:
-    """Return a plan for ranks that have these limits; what is computed stays the same.
+    """Return the same plan for ranks with these limits; only the number of threads changes.
 
     Raises:
-        MemoryLimitError: If it needs more memory than they have.
+        MemoryLimitError: If the plan needs more memory than they have.
     """
     if plan.sampling is None and plan.fits and plan.cost.memory_bytes > limits.memory_bytes:
         raise MemoryLimitError(
@@ -296,10 +308,10 @@ def with_limits(plan: Plan, limits: Limits) -> Plan:
 def budget_of(
     shots: int | None, target_error: float | None, max_variants: int | None
 ) -> Budget | None:
-    """Return what a run with shots may spend; None for an exact run.
+    """Return the budget of a run with shots; None for an exact run.
 
     Raises:
-        InputError: If a value is wrong.
+        InputError: If a value is invalid.
     """
     if shots is None and target_error is None:
         if max_variants is not None:
@@ -308,57 +320,57 @@ def budget_of(
     return Budget(shots, target_error, MAX_VARIANTS if max_variants is None else max_variants)
 
 
-def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **how: Any) -> list[Plan]:
-    """Plan for a width limit and for narrower ones.
+def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **options: Any) -> list[Plan]:
+    """Return the Pareto front of width and cost: plans for a width limit and for narrower ones.
 
     Args:
         circuit: The normalised circuit.
         max_qubits: The width limit.
-        how: The other arguments of :func:`plan_normalised`.
+        options: The other arguments of :func:`plan_normalised`.
 
     Returns:
-        The best plan within the limit, then narrower ones that cost more; a plan that another
-        beats in both is left out.
+        The best plan within the limit, then narrower ones that cost more. A plan that another one
+        beats in both width and cost is left out.
 
     Raises:
-        InputError: As :func:`plan_normalised` does for the limit itself.
+        InputError: If :func:`plan_normalised` raises it for the limit itself.
     """
-    # With reused qubits a plan has more wires than the device has qubits.
-    reuse = how.get("reuse_qubits", False)
-    plans = [plan_normalised(circuit, max_qubits=max_qubits, **how)]
+    # With qubit reuse the width of a plan, in wires, may exceed the limit, in qubits.
+    reuse = options.get("reuse_qubits", False)
+    plans = [plan_normalised(circuit, max_qubits=max_qubits, **options)]
     width = plans[0].width if not reuse else min(max_qubits, circuit.num_qubits)
-    while (width := min(width - 1, int(width * _NARROWER))) > 0:
+    while (width := min(width - 1, int(width * _NARROWING))) > 0:
         try:
-            found = plan_normalised(circuit, max_qubits=width, **how)
+            narrower = plan_normalised(circuit, max_qubits=width, **options)
         except InputError:
             break
-        plans.append(found)
-        width = found.width if not reuse else width
+        plans.append(narrower)
+        width = narrower.width if not reuse else width
     score = score_by(plans[0].config["objective"], plans[0].config["ranks"])
     front: list[Plan] = []
-    for found in reversed(plans):
-        if not front or score(found) < score(front[0]):
-            front.insert(0, found)
+    for candidate in reversed(plans):
+        if not front or score(candidate) < score(front[0]):
+            front.insert(0, candidate)
     return front
 
 
-def _reduced_for(cuts: Cuts, job: Problem) -> SimplifiedCircuit:
-    """Simplify the circuit as it was when the cuts were found."""
+def _simplified_for(cuts: Cuts, problem: Problem) -> SimplifiedCircuit:
+    """Return the circuit after the passes that were applied when the cuts were found."""
     if not cuts.simplified:
-        return job.simplifier.unchanged
-    apart = job.simplifier.separate_cones if cuts.cones else None
-    return apart or job.simplifier.joint_cone
+        return problem.simplifier.unchanged
+    separate = problem.simplifier.separate_cones if cuts.cones else None
+    return separate or problem.simplifier.joint_cone
 
 
-def _what_would(job: Problem, seed: int) -> str:
-    """Say which width limit would do, having tried it."""
-    amplitudes = job.limits.memory_bytes // (2 * job.limits.amplitude_bytes)
-    width = max(1, min(job.circuit.num_qubits - 1, amplitudes.bit_length() - 1))
+def _width_hint(problem: Problem, seed: int) -> str:
+    """Return a hint that names a width limit that works, or nothing if a quick search fails."""
+    amplitudes = problem.limits.memory_bytes // (2 * problem.limits.amplitude_bytes)
+    width = max(1, min(problem.circuit.num_qubits - 1, amplitudes.bit_length() - 1))
     try:
-        found = choose(job, SearchOptions(width, seconds=_QUICK_SEARCH, seed=seed))
+        narrower = choose_plan(problem, SearchOptions(width, seconds=_QUICK_SEARCH, seed=seed))
     except InputError:
         return ""
-    return f"; --max-qubits {found.width} would do"
+    return f"; --max-qubits {narrower.width} would do"
 
 
 def _as_cuts(cuts: object) -> Cuts:
@@ -374,9 +386,11 @@ def _as_cuts(cuts: object) -> Cuts:
 
 
 def _source_of(cuts: object) -> str:
-    """Return what messages call cuts: the name of their file, if there is one."""
-    named = isinstance(cuts, Path) or (isinstance(cuts, str) and not cuts.lstrip().startswith("{"))
-    return printable_path(str(cuts)) if named else "cuts"
+    """Return the name of cuts in messages: that of their file, if there is one."""
+    is_path = isinstance(cuts, Path) or (
+        isinstance(cuts, str) and not cuts.lstrip().startswith("{")
+    )
+    return printable_path(str(cuts)) if is_path else "cuts"
 
 
 def _shown(value: object) -> str:

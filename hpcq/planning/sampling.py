@@ -1,4 +1,4 @@
-"""What a run with shots samples, and how: the part of a plan that exact runs don't have."""
+"""Decide how a run with shots samples: the part of a plan that exact runs do not have."""
 
 from __future__ import annotations
 
@@ -25,29 +25,47 @@ from hpcq.reconstruction.gradients import Reconstruction
 from hpcq.reconstruction.term_table import TermTable
 
 MAX_VARIANTS = 4096
-"""Variants of one subcircuit beyond which joint samples are drawn, where nothing else is said."""
+"""Default of ``max_variants``: variants of one subcircuit above which joint samples are drawn."""
 
 _MAX_SHOTS = 10**13
-_MIN_PRECISION = 1e-100
-_COEFFICIENTS = (1e-100, 1e100)
-_SHARED = 16.0
-"""gamma squared of an edge that gates share, however many and however strong they are."""
+"""Maximum number of shots, far more than any run can take."""
+
+_MIN_TARGET_ERROR = 1e-100
+"""Minimum target error: its square is still a float."""
+
+_COEFFICIENT_RANGE = (1e-100, 1e100)
+"""Absolute values of coefficients whose squares, which variances contain, are still floats."""
+
+_SHARED_EDGE_OVERHEAD = 16.0
+"""gamma squared of an edge that several gates share, however many and however strong they are.
+Gates that cost less when they are cut one by one do not share an edge."""
 
 _MAX_FLOPS = 1e13
-_BYTES = 16
+"""Floating-point operations of the contraction above which samples are joint: about four minutes of
+one core at the usual speed."""
+
+_COMPLEX_BYTES = 16
+"""Bytes of one complex128 number."""
+
 _COPIES = 4
-_SHOTS_A_VARIANT = 4
-_MIN_SHOTS_A_VARIANT = 2
+"""Arrays of a table's size that a source takes: signals, tensor, gradient, and one in between."""
+
+_SHOTS_PER_VARIANT = 4
+"""Shots per variant from which port bases have all settings. With fewer shots they are lean: fewer
+settings, but larger coefficients."""
+
+_MIN_SHOTS_PER_VARIANT = 2
+"""Shots per variant from which lean port bases are used. With fewer shots, samples are joint."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may spend, or has to reach.
+    """The shots that a run may take, or the standard error that it has to reach.
 
     Attributes:
-        shots: Number of shots of all variants together; with a precision, the most.
-        precision: Largest standard error of any observable.
-        max_variants: Variants of one subcircuit beyond which not all are run.
+        shots: Number of shots of all variants together; with a target error, their maximum.
+        precision: Target error: the largest standard error of any observable.
+        max_variants: Variants of one subcircuit above which joint samples are drawn.
     """
 
     shots: int | None
@@ -60,15 +78,15 @@ class Budget:
             if shots > _MAX_SHOTS:
                 raise InputError(f"shots: {str(shots)[:40]}, expected at most {_MAX_SHOTS}")
             object.__setattr__(self, "shots", shots)
-        most = as_integer(self.max_variants, "max_variants", 1)
-        object.__setattr__(self, "max_variants", most)
+        maximum = as_integer(self.max_variants, "max_variants", 1)
+        object.__setattr__(self, "max_variants", maximum)
         precision = self.precision
         if precision is not None:
             number = not isinstance(precision, bool) and isinstance(precision, numbers.Real)
-            if not number or not _MIN_PRECISION <= float(precision) < math.inf:
+            if not number or not _MIN_TARGET_ERROR <= float(precision) < math.inf:
                 raise InputError(
                     f"target_error: {str(precision)[:40]!r}, expected a standard error of at least "
-                    f"{_MIN_PRECISION:g}"
+                    f"{_MIN_TARGET_ERROR:g}"
                 )
             object.__setattr__(self, "precision", float(precision))
         if self.shots is None and precision is None:
@@ -77,16 +95,16 @@ class Budget:
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """What to sample.
+    """How a run with shots samples.
 
     Attributes:
         mode: ``enumerated`` runs every variant, ``joint`` draws variants of all subcircuits
-            together by their weight.
-        cut: The subcircuits and edges.
-        parts: The terms, taken apart.
-        reconstruction: The contraction; None where samples are joint.
-        sources: The distinct subcircuits.
-        budget: What may be spent.
+            together by their weights.
+        cut: The subcircuits and the edges between them.
+        parts: The terms, divided into connected parts.
+        reconstruction: The contraction; None if samples are joint.
+        sources: The distinct tensors to sample.
+        budget: The shots that may be taken.
     """
 
     mode: Mode
@@ -103,29 +121,31 @@ class Sampling:
 
     @cached_property
     def gammas(self) -> tuple[float, ...]:
-        """For each part the sum of absolute weights of its joint samples.
+        """For each connected part, gamma: the sum of the absolute weights of its joint samples.
 
-        Its square is by how much more shots the part takes than a circuit that is not cut.
+        Its square is the sampling overhead of the part.
         """
-        part_of = {k: number for number, group in enumerate(self.parts.groups) for k in group}
-        found = [1.0] * len(self.parts.groups)
+        part_of = {
+            subcircuit: part for part, group in enumerate(self.parts.groups) for subcircuit in group
+        }
+        gammas = [1.0] * len(self.parts.groups)
         for edge in self.cut.edges:
-            number = part_of.get(edge.ends[0][0])
-            if number is not None:
-                found[number] *= WeightedPairs.of(edge, self.cut).gamma
-        return tuple(found)
+            part = part_of.get(edge.ends[0][0])
+            if part is not None:
+                gammas[part] *= WeightedPairs.of(edge, self.cut).gamma
+        return tuple(gammas)
 
 
 @dataclass(frozen=True, eq=False)
 class CutProblem:
-    """What is asked of which cut circuit, however it will be run.
+    """A circuit with its cuts and observables, from which the sampling follows.
 
     Attributes:
-        observables: What is asked for.
-        simplified: What is left of the circuit to be cut.
-        cuts: Where that is cut.
-        terms: The observables' terms taken apart over the subcircuits.
-        limits: What a rank may use.
+        observables: The observables.
+        simplified: The circuit after all passes, which is the one that is cut.
+        cuts: The cuts of that circuit.
+        terms: The observables' terms, as one Pauli string for each subcircuit.
+        limits: Memory, threads and number format of a rank.
     """
 
     observables: tuple[Observable, ...]
@@ -136,53 +156,58 @@ class CutProblem:
 
 
 def sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
-    """Decide how to sample a cut circuit.
+    """Return how to sample a cut circuit within a budget.
+
+    Every variant is run if the contraction, the variants and the shots allow that, with lean port
+    bases if there are few shots. Otherwise samples are joint.
 
     Raises:
-        InputError: If the shots are too few for any way.
+        InputError: If the shots are too few even for joint samples.
     """
     _check_coefficients(problem)
-    for lean, each in ((False, _SHOTS_A_VARIANT), (True, _MIN_SHOTS_A_VARIANT)):
-        found = enumerated_sampling_of(problem, budget, lean=lean)
-        if found is None:
+    for lean, shots_per_variant in ((False, _SHOTS_PER_VARIANT), (True, _MIN_SHOTS_PER_VARIANT)):
+        sampling = enumerated_sampling_of(problem, budget, lean=lean)
+        if sampling is None:
             break
-        tensors = found.sources.tensors
+        tensors = sampling.sources.tensors
         if max((tensor.num_variants for tensor in tensors), default=0) > budget.max_variants:
             continue
-        if budget.shots is None or each * min_shots(tensors) <= budget.shots:
-            return found
+        if budget.shots is None or shots_per_variant * min_shots(tensors) <= budget.shots:
+            return sampling
     return joint_sampling_of(problem, budget)
 
 
 def enumerated_sampling_of(problem: CutProblem, budget: Budget, *, lean: bool) -> Sampling | None:
-    """Run every variant; None if the contraction is too much work.
+    """Return the sampling that runs every variant; None if its contraction is too large.
 
     Args:
-        problem: What is cut.
-        budget: What may be spent.
+        problem: The circuit with its cuts.
+        budget: The shots that may be taken.
         lean: Whether the port bases are those with few settings.
 
     Raises:
         InputError: If an outcome has too many bits.
     """
     simplified, terms = problem.simplified, problem.terms
-    cut = cut_circuit(simplified.analysis, problem.cuts, simplified.labels, shared_above=_SHARED)
+    cut = cut_circuit(
+        simplified.analysis, problem.cuts, simplified.labels, shared_above=_SHARED_EDGE_OVERHEAD
+    )
     parts = ConnectedParts.of(cut, terms)
     try:
-        found = Reconstruction.of(cut, parts, problem.limits.memory_bytes // 2)
+        reconstruction = Reconstruction.of(cut, parts, problem.limits.memory_bytes // 2)
     except MemoryLimitError:
         return None
-    if found.flops > _MAX_FLOPS:
+    if reconstruction.flops > _MAX_FLOPS:
         return None
     sources = Sources.of(cut, terms, parts.subcircuits, lean=lean)
     if sum(map(_table_bytes, sources.tensors)) > problem.limits.memory_bytes:
         return None
-    _check(sources)
-    return Sampling("enumerated", cut, parts, found, sources, budget)
+    _check_tensors(sources)
+    return Sampling("enumerated", cut, parts, reconstruction, sources, budget)
 
 
 def joint_sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
-    """Draw joint samples, for which every edge has ports of its own.
+    """Return the sampling that draws joint samples, for which ports share no ancillas.
 
     Raises:
         InputError: If the shots are too few.
@@ -193,48 +218,48 @@ def joint_sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
         problem.cuts,
         simplified.labels,
         share_ancillas=False,
-        shared_above=_SHARED,
+        shared_above=_SHARED_EDGE_OVERHEAD,
     )
     parts = ConnectedParts.of(cut, terms)
     sources = Sources.of(cut, terms, parts.subcircuits, lean=False, shared=False)
-    _check(sources)
-    least = sum(len(tensor.bases) for tensor in sources.tensors)
-    if budget.shots is not None and budget.shots < 2 * least:
+    _check_tensors(sources)
+    minimum = sum(len(tensor.bases) for tensor in sources.tensors)
+    if budget.shots is not None and budget.shots < 2 * minimum:
         raise InputError(
-            f"shots: {budget.shots}, expected at least {2 * least}: two for each subcircuit and "
+            f"shots: {budget.shots}, expected at least {2 * minimum}: two for each subcircuit and "
             "measurement basis"
         )
     return Sampling("joint", cut, parts, None, sources, budget)
 
 
 def _check_coefficients(problem: CutProblem) -> None:
-    """Make sure that variances, which have the coefficients' squares, are numbers."""
-    least, most = _COEFFICIENTS
+    """Raise InputError if a coefficient's square, which variances contain, is not a float."""
+    minimum, maximum = _COEFFICIENT_RANGE
     for observable in problem.observables:
         for _, coefficient in observable.terms:
-            if coefficient and not least <= abs(coefficient) <= most:
+            if coefficient and not minimum <= abs(coefficient) <= maximum:
                 raise InputError(
-                    f"observables: a coefficient is {coefficient:g}, expected {least:g} to "
-                    f"{most:g} in size for a run with shots"
+                    f"observables: a coefficient is {coefficient:g}, expected {minimum:g} to "
+                    f"{maximum:g} in size for a run with shots"
                 )
 
 
 def _table_bytes(tensor: SampledTensor) -> int:
-    """Memory of the signals of a source, their tensor and gradient."""
+    """Return the bytes of the arrays that reconstruction keeps for a source."""
     entries = math.prod(len(port_basis.signals) for port_basis in tensor.port_bases)
-    return _COPIES * _BYTES * len(tensor.strings) * entries
+    return _COPIES * _COMPLEX_BYTES * len(tensor.strings) * entries
 
 
-def _check(sources: Sources) -> None:
+def _check_tensors(sources: Sources) -> None:
     for tensor in sources.tensors:
         tensor.check()
 
 
 def check_memory(sampling: Sampling, limits: Limits) -> None:
-    """Make sure that a rank can simulate every source; a device needs no memory for that.
+    """Check that a rank can simulate every source; a run on a device does not need this.
 
     Raises:
-        InputError: If one takes too much.
+        InputError: If a source needs more memory than a rank has.
     """
     for number, tensor in enumerate(sampling.sources.tensors):
         size = limits.amplitude_bytes << tensor.simulated_qubits

@@ -17,15 +17,15 @@ BASE = {"cut_labels": "AAABBB", "memory": 1 << 30, "threads": 1}
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("files")
-    found = {"exact": folder / "exact.h5", "shots": folder / "shots.h5"}
-    hpcq.run(hpcq.plan(two_halves(), ["Z0 Z5", "X1"], **BASE), output=found["exact"])
+    paths = {"exact": folder / "exact.h5", "shots": folder / "shots.h5"}
+    hpcq.run(hpcq.plan(two_halves(), ["Z0 Z5", "X1"], **BASE), output=paths["exact"])
     plan = hpcq.plan(two_halves(), ["Z0 Z5", "X1"], shots=1000, **BASE)
-    hpcq.run(plan, output=found["shots"])
-    return found
+    hpcq.run(plan, output=paths["shots"])
+    return paths
 
 
 @pytest.mark.parametrize(
-    ("observables", "more", "said"),
+    ("observables", "changes", "message"),
     [
         (["Z0 Z5", "X2"], {}, "(observables differ: only asked for: 'X2'; only there: 'X1')"),
         (["Z0 Z5"], {}, "(observables differ: only there: 'X1')"),
@@ -45,56 +45,64 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ],
 )
 def test_what_differs_is_named(
-    observables: list[str] | None, more: dict, said: str, files: dict[str, Path]
+    observables: list[str] | None, changes: dict, message: str, files: dict[str, Path]
 ) -> None:
-    plan = hpcq.plan(two_halves(), observables or ["Z0 Z5", "X1"], **{**BASE, **more})
+    plan = hpcq.plan(two_halves(), observables or ["Z0 Z5", "X1"], **{**BASE, **changes})
     with pytest.raises(InputError) as caught:
         hpcq.run(plan, output=files["exact"])
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("more", "how", "said"),
+    ("changes", "run_options", "message"),
     [
         ({"seed": 3}, {}, "(seed differs: seed was 0 and is 3)"),
         ({}, {"backend": "generic:6"}, "(backend differs: backend was aer and is generic:6)"),
         ({}, {"noise": "fake_sherbrooke"}, "(noise differs)"),
     ],
 )
-def test_what_measures_is_named(more: dict, how: dict, said: str, files: dict[str, Path]) -> None:
-    plan = hpcq.plan(two_halves(), ["Z0 Z5", "X1"], shots=1000, **{**BASE, **more})
+def test_what_measures_is_named(
+    changes: dict, run_options: dict, message: str, files: dict[str, Path]
+) -> None:
+    plan = hpcq.plan(two_halves(), ["Z0 Z5", "X1"], shots=1000, **{**BASE, **changes})
     with pytest.raises(InputError) as caught:
-        hpcq.run(plan, output=files["shots"], **how)
-    assert said in str(caught.value)
+        hpcq.run(plan, output=files["shots"], **run_options)
+    assert message in str(caught.value)
 
 
 def test_terms_behind_a_name_are_named() -> None:
-    known = {"circuit": "a" * 64, "observables": "b" * 64, "slices": "c" * 64}
-    asked = RequestSummary(("energy",), {})
+    stored = {"circuit": "a" * 64, "observables": "b" * 64, "slices": "c" * 64}
+    request = RequestSummary(("energy",), {})
     with pytest.raises(InputError, match="observables differ: the names are the same, the terms"):
-        check_same_run(known, {**known, "observables": "d" * 64, "slices": ""}, "", asked, asked)
+        check_same_run(
+            stored, {**stored, "observables": "d" * 64, "slices": ""}, "", request, request
+        )
 
 
 def test_what_only_follows_is_left_out() -> None:
-    known = {"circuit": "a", "observables": "b", "cuts": "c", "precision": "d", "slices": "e"}
+    stored = {"circuit": "a", "observables": "b", "cuts": "c", "precision": "d", "slices": "e"}
     for key, parts in (("circuit", "circuit"), ("precision", "precision"), ("cuts", "cuts")):
-        other = {**known, "slices": "other", key: "other"}
+        other = {**stored, "slices": "other", key: "other"}
         if key == "circuit":
             other["cuts"] = "other"
         with pytest.raises(InputError, match=rf"of another run \({parts} differ"):
-            check_same_run(known, other, "a result")
+            check_same_run(stored, other, "a result")
     with pytest.raises(InputError, match="slices, which follow from --memory, differ"):
-        check_same_run(known, {**known, "slices": "other"}, "a result")
-    before, now = (RequestSummary(config={"memory_bytes": size}) for size in (1 << 30, 64 << 20))
+        check_same_run(stored, {**stored, "slices": "other"}, "a result")
+    stored_request, current_request = (
+        RequestSummary(config={"memory_bytes": size}) for size in (1 << 30, 64 << 20)
+    )
     with pytest.raises(InputError, match=r"--memory was 1\.0 GiB and is 64\.0 MiB"):
-        check_same_run(known, {**known, "slices": "other"}, "a result", before, now)
+        check_same_run(
+            stored, {**stored, "slices": "other"}, "a result", stored_request, current_request
+        )
     with pytest.raises(InputError, match="modes differ: exact there, shots here"):
-        check_same_run(known, {"circuit": "a", "seed": "0"}, "a shared result")
+        check_same_run(stored, {"circuit": "a", "seed": "0"}, "a shared result")
 
 
 def test_what_was_asked_is_told_in_a_few_bytes() -> None:
     plan = hpcq.plan(two_halves(), [f"Z{q}" for q in range(6)], **BASE)
-    told = RequestSummary.by(plan).to_json()
-    assert RequestSummary.from_json(told).observables == tuple(f"Z{q}" for q in range(6))
-    assert told["config"]["partition"] == list("AAABBB")
+    saved = RequestSummary.of(plan).to_json()
+    assert RequestSummary.from_json(saved).observables == tuple(f"Z{q}" for q in range(6))
+    assert saved["config"]["partition"] == list("AAABBB")
     assert RequestSummary.from_json("another version") == RequestSummary()
