@@ -230,7 +230,7 @@ def _different_observables(
 
 
 def _mode(fingerprint: Fingerprint) -> str:
-    """Return ``exact`` or ``shots``, whichever the run is; empty if the fingerprint does not tell."""
+    """Return whether a run is ``exact`` or has ``shots``; empty if the fingerprint is partial."""
     return "exact" if "slices" in fingerprint else "shots" if "seed" in fingerprint else ""
 
 
