@@ -76,7 +76,7 @@ def coverage(case: Case, runs: int) -> Report:
     off, errors = found[:, 0] - truth, found[:, 1]
     sigmas = np.abs(off / errors)
     made = float(np.sqrt(np.mean(off**2)))
-    precision = sampling.budget.precision
+    target_error = sampling.budget.target_error
     return described(sampling) | {
         "truth": truth,
         "kind": case.kind,
@@ -87,7 +87,7 @@ def coverage(case: Case, runs: int) -> Report:
         "beyond_5": float(np.mean(sigmas > 5)),
         "median_ratio": float(np.median(errors) / made),
         "bias": float(off.mean() / (off.std(ddof=1) / runs**0.5)),
-        "over_precision": None if precision is None else made / precision,
+        "over_precision": None if target_error is None else made / target_error,
     }
 
 

@@ -121,7 +121,7 @@ class EnumeratedSchedule(BaseSchedule):
         inversions = self._estimator.choose_inversions(importance)
         needed = self._needed_variants(inversions)
         variances = np.concatenate(self._estimator.variances_per_shot(inversions, importance))
-        if self.budget.precision is not None:
+        if self.budget.target_error is not None:
             shots = max(
                 min(shots, self._shots_to_reach_target(variances, importance)), int(needed.sum())
             )
@@ -144,7 +144,7 @@ class EnumeratedSchedule(BaseSchedule):
 
     def _round_shots(self) -> int:
         """Number of shots of the next round."""
-        if self.budget.precision is not None:
+        if self.budget.target_error is not None:
             return self._shots_toward_target(self._min_shots, _TARGET_PILOT_SHOTS * self._min_shots)
         remaining = self._remaining_shots or 0
         if remaining < self._min_shots or self._min_shots == 0:
@@ -175,7 +175,7 @@ class EnumeratedSchedule(BaseSchedule):
         Their variances are then as uncertain as they are large, and shots are allocated by the
         average of each source's variants.
         """
-        if self.budget.precision is not None:
+        if self.budget.target_error is not None:
             return False
         return (
             self._estimator.shots + (self._remaining_shots or 0)
@@ -191,13 +191,13 @@ class EnumeratedSchedule(BaseSchedule):
         (1 - w)^2 times that of the new round, whose shots follow Neyman's allocation. The weighted
         sum of all observables' variances must fall by the factor by which the worst one has to.
         """
-        assert self.budget.precision is not None, "the run has a target error"
+        assert self.budget.target_error is not None, "the run has a target error"
         one_shot_variance = float(np.sqrt(variances).sum()) ** 2
         errors = self.cautious_errors()
         variance_before = float(importance @ errors**2)
         weight = sum(measured.weight for measured in self._estimator.rounds)
         target_variance = (
-            variance_before * (self.budget.precision / float(errors.max()) / TARGET_MARGIN) ** 2
+            variance_before * (self.budget.target_error / float(errors.max()) / TARGET_MARGIN) ** 2
         )
         low, high = 1.0, 1e18  # bisection of the logarithm
         for _ in range(80):
@@ -213,7 +213,7 @@ class EnumeratedSchedule(BaseSchedule):
         return math.ceil(high)
 
     def _importance(self) -> NDArray[np.float64]:
-        if self.budget.precision is None:
+        if self.budget.target_error is None:
             return np.ones(self._estimator.reconstruction.parts.num_observables)
         errors = self.cautious_errors()
         worst_error = float(errors.max(initial=0))
@@ -262,7 +262,7 @@ class JointSchedule(BaseSchedule):
     def next_round(self) -> PlannedRound | None:
         """Return the next round; None when the budget is spent or the target error reached."""
         variants_per_sample = max(1, self._estimator.variants_per_sample)
-        if self.budget.precision is not None:
+        if self.budget.target_error is not None:
             shots = self._shots_toward_target(
                 2 * variants_per_sample, _JOINT_PILOT_SAMPLES * variants_per_sample
             )

@@ -154,16 +154,16 @@ class BaseSchedule:
             min_shots: Fewest shots of a round.
             pilot: Shots of the first round.
         """
-        precision = self.budget.precision
-        assert precision is not None, "the run has a target error"
+        target_error = self.budget.target_error
+        assert target_error is not None, "the run has a target error"
         shots = self._base_estimator.shots
         if not self._base_estimator.rounds:
             size = pilot
         else:
             worst_error = float(self.cautious_errors().max(initial=0))
-            if worst_error <= precision:
+            if worst_error <= target_error:
                 return 0
-            missing_shots = shots * ((worst_error / precision) ** 2 - 1)
+            missing_shots = shots * ((worst_error / target_error) ** 2 - 1)
             size = int(
                 max(min_shots, shots // 8, min(TARGET_MARGIN * missing_shots, _MAX_GROWTH * shots))
             )

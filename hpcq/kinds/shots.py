@@ -229,7 +229,7 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
         planned = schedule.next_round()
         assert planned is not None, "a round was measured, so there was one"
         schedule.add(planned, measured.counts)
-    must_measure = unfinished is None and not is_over and sampling.budget.precision is None
+    must_measure = unfinished is None and not is_over and sampling.budget.target_error is None
     if must_measure and schedule.next_round() is None:
         raise InputError(
             f"shots: {sampling.budget.shots}, expected at least {schedule.min_round_shots}: one "
@@ -330,24 +330,24 @@ def _gather_counts(
 
 def _status_line(schedule: Schedule, rounds: int, seconds_per_shot: float) -> str:
     """Return one line on the error so far, and on the shots and time that are likely missing."""
-    precision = schedule.budget.precision
-    errors = schedule.rough_errors() if precision is None else schedule.cautious_errors()
+    target_error = schedule.budget.target_error
+    errors = schedule.rough_errors() if target_error is None else schedule.cautious_errors()
     worst_error = float(errors.max(initial=0))
     line = f"round {rounds}: {schedule.shots} shots, standard error {worst_error:.3g}"
-    if precision is not None and worst_error > precision:
+    if target_error is not None and worst_error > target_error:
         missing_shots = _missing_shots(schedule)
         seconds = seconds_per_shot * missing_shots
-        line += f"; {precision:g} takes at most about {missing_shots:.3g} more, {seconds:.2g} s"
+        line += f"; {target_error:g} takes at most about {missing_shots:.3g} more, {seconds:.2g} s"
     return line
 
 
 def _missing_shots(schedule: Schedule) -> float:
     """Estimate how many more shots the target error takes; 0 without one."""
-    precision = schedule.budget.precision
-    if precision is None:
+    target_error = schedule.budget.target_error
+    if target_error is None:
         return 0.0
     worst_error = float(schedule.cautious_errors().max(initial=0))
-    return max(0.0, schedule.shots * ((worst_error / precision) ** 2 - 1))
+    return max(0.0, schedule.shots * ((worst_error / target_error) ** 2 - 1))
 
 
 def _check_reachable(schedule: Schedule) -> None:
@@ -361,8 +361,8 @@ def _check_reachable(schedule: Schedule) -> None:
         return
     if missing_shots > _MAX_MISSING_SHOTS:
         raise HpcqError(
-            f"target_error: {budget.precision:g} would take about {missing_shots:.2g} more shots; "
-            "expected a larger one, other cuts, or a limit by --shots"
+            f"target_error: {budget.target_error:g} would take about {missing_shots:.2g} more "
+            "shots; expected a larger one, other cuts, or a limit by --shots"
         )
     if (
         schedule.max_round_shots is not None
@@ -370,8 +370,8 @@ def _check_reachable(schedule: Schedule) -> None:
     ):
         raise HpcqError(
             f"max_variants: {budget.max_variants}, so that a round has at most "
-            f"{schedule.max_round_shots} shots, but a target error of {budget.precision:g} would "
-            f"take about {missing_shots:.2g} more; expected more variants, a larger target error, "
+            f"{schedule.max_round_shots} shots, but a target error of {budget.target_error:g} "
+            f"would take about {missing_shots:.2g} more; expected more variants, a larger target error, "
             "other cuts, or a limit by --shots"
         )
 

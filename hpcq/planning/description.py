@@ -153,10 +153,10 @@ def _sampling_lines(sampling: Sampling) -> list[str]:
         if sampling.mode == "enumerated":
             seconds = predicted_seconds(tensors, budget.shots, _TYPICAL_ROUNDS)
             lines.append(f"predicted          {seconds:.2g} s of ideal simulation on one rank")
-    if budget.precision is not None:
-        shots = (gamma / budget.precision) ** 2
+    if budget.target_error is not None:
+        shots = (gamma / budget.target_error) ** 2
         lines.append(
-            f"precision          {budget.precision:g}; for a Pauli string at most about "
+            f"target error       {budget.target_error:g}; for a Pauli string at most about "
             f"{shots:.2g} shots, often far fewer"
         )
     return lines
@@ -181,7 +181,7 @@ def _sampling_json(sampling: Sampling) -> dict[str, Any]:
         "sources": list(sampling.sources.uses),
         "gamma_squared": [gamma**2 for gamma in sampling.gammas],
         "shots": sampling.budget.shots,
-        "precision": sampling.budget.precision,
+        "precision": sampling.budget.target_error,
         "max_variants": sampling.budget.max_variants,
     }
 

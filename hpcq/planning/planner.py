@@ -207,7 +207,7 @@ def plan_normalised(
             **exact_plan.config,
             "mode": "shots",
             "shots": budget.shots,
-            "standard_error": budget.precision,
+            "standard_error": budget.target_error,
             "max_variants": budget.max_variants,
         }
         return replace(

@@ -64,12 +64,12 @@ class Budget:
 
     Attributes:
         shots: Number of shots of all variants together; with a target error, their maximum.
-        precision: Target error: the largest standard error of any observable.
+        target_error: The largest standard error that an observable may have.
         max_variants: Variants of one subcircuit above which joint samples are drawn.
     """
 
     shots: int | None
-    precision: float | None = None
+    target_error: float | None = None
     max_variants: int = MAX_VARIANTS
 
     def __post_init__(self) -> None:
@@ -80,16 +80,18 @@ class Budget:
             object.__setattr__(self, "shots", shots)
         maximum = as_integer(self.max_variants, "max_variants", 1)
         object.__setattr__(self, "max_variants", maximum)
-        precision = self.precision
-        if precision is not None:
-            number = not isinstance(precision, bool) and isinstance(precision, numbers.Real)
-            if not number or not _MIN_TARGET_ERROR <= float(precision) < math.inf:
+        target_error = self.target_error
+        if target_error is not None:
+            is_number = not isinstance(target_error, bool) and isinstance(
+                target_error, numbers.Real
+            )
+            if not is_number or not _MIN_TARGET_ERROR <= float(target_error) < math.inf:
                 raise InputError(
-                    f"target_error: {str(precision)[:40]!r}, expected a standard error of at least "
-                    f"{_MIN_TARGET_ERROR:g}"
+                    f"target_error: {str(target_error)[:40]!r}, expected a standard error of at "
+                    f"least {_MIN_TARGET_ERROR:g}"
                 )
-            object.__setattr__(self, "precision", float(precision))
-        if self.shots is None and precision is None:
+            object.__setattr__(self, "target_error", float(target_error))
+        if self.shots is None and target_error is None:
             raise InputError("shots, target_error: neither is given, expected at least one of them")
 
 

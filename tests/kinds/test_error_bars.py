@@ -192,21 +192,21 @@ def test_where_the_gradient_vanishes_errors_are_rather_too_large() -> None:
     assert np.mean(np.abs(away) < 2 * bars) > 0.9
 
 
-def test_a_precision_is_reached_and_not_far_surpassed() -> None:
-    sampling = CASES["gates"].sampling(shots=None, precision=0.02)
+def test_a_target_error_is_reached_and_not_far_surpassed() -> None:
+    sampling = CASES["gates"].sampling(shots=None, target_error=0.02)
     run = Device(sampling).run(3)
     worst = run.errors().max()
     assert 0.012 < worst <= 0.02
     assert len(run.rounds) > 1
 
 
-def test_values_are_as_near_as_the_precision_says() -> None:
+def test_values_are_as_near_as_the_target_error_says() -> None:
     """Also where a product that came out small by chance would look precise."""
     circuit = QuantumCircuit(4)
     for qubit in range(4):
         circuit.ry(1.4 - 0.1 * qubit, qubit)
     truth = np.prod(np.cos(1.4 - 0.1 * np.arange(4)))
-    sampling = Case(circuit, ["ZZZZ"], {}, 1).sampling(shots=None, precision=0.01)
+    sampling = Case(circuit, ["ZZZZ"], {}, 1).sampling(shots=None, target_error=0.01)
     device = Device(sampling)
     runs = [device.run(seed) for seed in range(100)]
     off = np.array([run.values()[0] for run in runs]) - truth
@@ -214,8 +214,8 @@ def test_values_are_as_near_as_the_precision_says() -> None:
     assert np.max(np.abs(off)) < 5 * 0.01
 
 
-def test_a_precision_never_takes_more_than_the_shots() -> None:
-    sampling = CASES["gates"].sampling(shots=5000, precision=1e-4)
+def test_a_target_error_never_takes_more_than_the_shots() -> None:
+    sampling = CASES["gates"].sampling(shots=5000, target_error=1e-4)
     run = Device(sampling).run(3)
     assert run.shots == 5000
     assert run.errors().max() > 1e-4
@@ -282,7 +282,7 @@ def test_equal_subcircuits_share_shots_only_across_light_cones() -> None:
         assert len(cones.sampling.sources.tensors) < len(cones.cut.subcircuits)
 
 
-@pytest.mark.parametrize("budget", [{"shots": 100}, {"precision": 0.01}])
+@pytest.mark.parametrize("budget", [{"shots": 100}, {"target_error": 0.01}])
 def test_shots_that_agree_prove_nothing(budget: dict[str, float]) -> None:
     """cos(0.1) is nearly 1: 32 shots mostly say 1, and then the error must not be 0."""
     circuit = QuantumCircuit(1)

@@ -1,4 +1,4 @@
-"""Memory and threads: a plan that is accepted is one that can be run."""
+"""Memory, threads and seconds: a plan that is accepted can be run, other values are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hpcq.planning.planner import with_limits
 
 
 def joined_halves(qubits: int, layers: int) -> QuantumCircuit:
-    """Two halves that general gates join: four values a port, and so large tensors."""
+    """Return two halves joined by general gates: ports of dimension 4, and so large tensors."""
     rng = np.random.default_rng(qubits * layers)
     circuit = QuantumCircuit(qubits)
     for layer in range(layers):
@@ -35,13 +35,13 @@ def joined_halves(qubits: int, layers: int) -> QuantumCircuit:
 @pytest.mark.parametrize(
     ("qubits", "layers", "kib"), [(16, 3, 1536), (16, 3, 2048), (20, 3, 2048), (24, 3, 2048)]
 )
-def test_a_plan_fits_whole_or_is_refused(qubits: int, layers: int, kib: int) -> None:
-    """These did not fit: a task beside the tensors, or tensors that were sliced for a task."""
+def test_an_accepted_plan_fits_into_memory(qubits: int, layers: int, kib: int) -> None:
+    """Once, a task did not fit beside the tensors, or tensors did not after they were sliced."""
     circuit = joined_halves(qubits, layers)
     cut = "A" * (qubits // 2) + "B" * (qubits // 2)
-    asked = ["Z0 Z15", "X0", "Y3 Z12"]
+    observables = ["Z0 Z15", "X0", "Y3 Z12"]
     try:
-        plan = hpcq.plan(circuit, asked, cut_labels=cut, memory=kib << 10, threads=1)
+        plan = hpcq.plan(circuit, observables, cut_labels=cut, memory=kib << 10, threads=1)
     except MemoryLimitError:
         return
     assert plan.cost.memory_bytes <= kib << 10
@@ -49,19 +49,19 @@ def test_a_plan_fits_whole_or_is_refused(qubits: int, layers: int, kib: int) -> 
     if qubits == 16:
         values = hpcq.run(plan, device="cpu").expectation_values
         state = Statevector(circuit)
-        exact = [state.expectation_value(as_operator(own, qubits)).real for own in asked]
+        exact = [state.expectation_value(as_operator(text, qubits)).real for text in observables]
         np.testing.assert_allclose(values, exact, atol=1e-10)
 
 
 def as_operator(text: str, qubits: int) -> SparsePauliOp:
-    """Return a sparse Pauli text as Qiskit's operator."""
-    words = [(word[0], int(word[1:])) for word in text.split()]
-    letters, places = zip(*words, strict=True)
-    return SparsePauliOp.from_sparse_list([("".join(letters), list(places), 1.0)], qubits)
+    """Return the SparsePauliOp of a sparse Pauli text."""
+    factors = [(factor[0], int(factor[1:])) for factor in text.split()]
+    letters, qubit_numbers = zip(*factors, strict=True)
+    return SparsePauliOp.from_sparse_list([("".join(letters), list(qubit_numbers), 1.0)], qubits)
 
 
-def test_some_of_them_are_accepted() -> None:
-    """Or the test above would show nothing."""
+def test_such_a_plan_is_accepted_with_enough_memory() -> None:
+    """Otherwise the test above could pass by refusing every plan."""
     plan = hpcq.plan(
         joined_halves(16, 3), "Z0 Z15", cut_labels="A" * 8 + "B" * 8, memory=4 << 20, threads=1
     )
@@ -78,7 +78,7 @@ def test_shots_that_cannot_be_simulated_are_warned_of() -> None:
         hpcq.run(plan)
 
 
-def test_threads_are_those_of_the_cores_there_are() -> None:
+def test_threads_are_limited_by_the_cores() -> None:
     check_threads(8, 2)
     with pytest.raises(InputError, match="threads: 9, expected at most 8: a rank may run on 2 co"):
         check_threads(9, 2)
@@ -94,7 +94,7 @@ def test_threads_are_those_of_the_cores_there_are() -> None:
 
 @pytest.mark.parametrize("name", ["checkpoint_seconds", "claim_seconds", "time_limit"])
 @pytest.mark.parametrize("value", [-5, 0, float("nan"), float("inf"), "60", True, [1], 10**400])
-def test_what_is_no_number_of_seconds_is_refused(name: str, value: object) -> None:
+def test_an_invalid_number_of_seconds_is_refused(name: str, value: object) -> None:
     plan = hpcq.plan(joined_halves(2, 1), ["Z0"], threads=1)
     with pytest.raises(InputError, match=f"^{name}: .*, expected a number of seconds above 0$"):
         hpcq.run(plan, **{name: value})  # type: ignore[arg-type]
@@ -107,16 +107,16 @@ def test_seconds_are_numbers_of_any_type(value: float) -> None:
 
 @pytest.mark.parametrize("value", ["-5", "nan", "inf", "true", "'soon'", "0"])
 @pytest.mark.parametrize("name", ["checkpoint-seconds", "claim-seconds", "time-limit"])
-def test_a_job_file_is_refused_as_flags_are(
+def test_job_files_and_flags_refuse_the_same_values(
     name: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = tmp_path / "job.toml"
     job.write_text(f"circuit = 'example:lattices'\n{name} = {value}\n")
-    for words in ([str(job)], ["example:lattices", f"--{name}={value}"]):
-        assert main(["run", *words]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("hpcq: error: ")
-        assert name in line
+    for arguments in ([str(job)], ["example:lattices", f"--{name}={value}"]):
+        assert main(["run", *arguments]) == 2
+        (message,) = capsys.readouterr().err.splitlines()
+        assert message.startswith("hpcq: error: ")
+        assert name in message
 
 
 @pytest.mark.parametrize("memory", [10**30, 1 << 10_000, 1 << 19, "1G", 2.5e9])
