@@ -7,8 +7,8 @@
     python benchmarks/farm.py memory
 
 Each prints a table, and with ``--json FILE`` writes all numbers. The exit code is 1 if a target is
-missed. All need ``mpirun``; without it the first two suppose what MPI takes for a message, which
-they measure otherwise.
+missed. All need ``mpirun``, except that the first two then assume durations of messages, which they
+measure otherwise.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from hpcq.parallel.tasks import FinishedTasks, TaskResults
 
 Record = dict[str, Any]
 
-_TASKS = 1_000_000
-_SINGLE_TASKS = 20_000
-_RATE = 100_000.0
-_IDLE_SHARE = 0.05
-_MEMORY_TASKS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
-_BATCH_SIZES = (1, 1_000)
-_LIMIT_SECONDS = 300.0
+_TASKS = 1_000_000  # in leases of the usual size
+_SINGLE_TASKS = 20_000  # in leases of one task, which take 100 times as long
+_TARGET_RATE = 100_000.0  # trivial tasks per second
+_TARGET_IDLE = 0.05  # share of a core that a waiting rank takes
+_MEMORY_TASKS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)  # numbers of tasks
+_BATCH_SIZES = (1, 1_000)  # tasks
+_LIMIT_SECONDS = 300.0  # of one measurement
 _START = (
     "import sys; sys.path.insert(0, sys.argv[1]); from farm_ranks import main; main(sys.argv[2:])"
 )
@@ -56,81 +56,85 @@ def launcher() -> str | None:
 
 
 def on_ranks(ranks: int, what: str, *numbers: int) -> Record:
-    """Have real ranks do something, and return what rank 0 found; see ``farm_ranks.py``.
+    """Start real ranks for a measurement and return the report of rank 0; see ``farm_ranks.py``.
 
     Raises:
-        RuntimeError: If that fails.
+        RuntimeError: If it fails.
     """
-    own = launcher()
-    if own is None:
+    mpirun = launcher()
+    if mpirun is None:
         raise RuntimeError("mpirun: not found; pip install 'hpcq[mpich]'")
     folder = str(Path(__file__).absolute().parent)
     python = [sys.executable, "-c", _START, folder, what, *map(str, numbers)]
-    command = [own, "-n", str(ranks), *python]
+    command = [mpirun, "-n", str(ranks), *python]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=_LIMIT_SECONDS)
-    found = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not found:
+    reports = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not reports:
         raise RuntimeError(f"{what} on {ranks} ranks: exit code {done.returncode}")
-    report: Record = json.loads(found[-1])
+    report: Record = json.loads(reports[-1])
     return report
 
 
 def measured_messages() -> Messages:
-    """Measure what MPI takes for messages between two ranks, or suppose it."""
+    """Measure the durations of messages between two ranks, or assume them without mpirun."""
     if launcher() is None:
-        sys.stderr.write("no mpirun: what MPI takes is supposed\n")
+        sys.stderr.write("no mpirun: durations of messages are assumed\n")
         return Messages()
     report = on_ranks(2, "messages")
     one, many, more = report["one"], report["many"], report["more"]
-    each = {own: max(0.0, many[own] - one[own]) / more for own in one}
+    each = {name: max(0.0, many[name] - one[name]) / more for name in one}
     messages = Messages(one["receive"], one["send"], each["receive"], each["send"])
     sys.stderr.write(f"on rank 0 MPI takes, in seconds: {messages}\n")
     return messages
 
 
 def throughput(options: argparse.Namespace) -> list[Record]:
-    """Count trivial tasks a second, in leases as they are and in leases of one task."""
+    """Measure trivial tasks per second, in leases of the usual size and of one task."""
     records = []
     for name, tasks, most in (("leases as they are", _TASKS, 0), ("one a lease", _SINGLE_TASKS, 1)):
-        found = [on_ranks(options.ranks, "throughput", tasks, most) for _ in range(options.repeats)]
-        rates = [own["tasks"] / own["seconds"] for own in found]
-        batches = median(own["batches"] for own in found)
+        reports = [
+            on_ranks(options.ranks, "throughput", tasks, most) for _ in range(options.repeats)
+        ]
+        rates = [report["tasks"] / report["seconds"] for report in reports]
+        batches = median(report["batches"] for report in reports)
         shown = f"{spread(rates, ',.0f')} tasks a second, in {batches:,.0f} batches"
         record = {"what": f"{tasks} trivial tasks, {name}", "shown": shown, "values": rates}
         if not most:
-            record |= {"target": f"at least {_RATE:,.0f}", "met": max(rates) >= _RATE}
+            record |= {"target": f"at least {_TARGET_RATE:,.0f}", "met": max(rates) >= _TARGET_RATE}
         records.append(record)
     return records
 
 
 def idle(options: argparse.Namespace) -> list[Record]:
-    """Measure the share of a core that ranks take that do not compute themselves."""
-    found = [on_ranks(options.ranks, "idle") for _ in range(options.repeats)]
+    """Measure the share of a core that ranks take while they do not compute."""
+    reports = [on_ranks(options.ranks, "idle") for _ in range(options.repeats)]
     records = []
     for rank in range(options.ranks):
-        shares, children = ([own[who][rank] for own in found] for who in ("main", "child"))
+        shares, children = (
+            [report[process][rank] for report in reports] for process in ("main", "child")
+        )
         what = f"rank {rank}, which waits" if rank else "rank 0, whose child computes"
         shown = f"{spread(shares, '.2%')} of a core, the child {spread(children, '.2%')}"
         most = max(shares if rank == 0 else map(sum, zip(shares, children, strict=True)))
-        goal = f"less than {_IDLE_SHARE:.0%}"
+        goal = f"less than {_TARGET_IDLE:.0%}"
         record = {"what": what, "shown": shown, "values": shares, "children": children}
-        records.append(record | {"target": goal, "met": most < _IDLE_SHARE})
+        records.append(record | {"target": goal, "met": most < _TARGET_IDLE})
     return records
 
 
 def memory(options: argparse.Namespace) -> list[Record]:
-    """Measure the peak memory of rank 0 and of the others, for ever more trivial tasks."""
+    """Measure the peak memory of rank 0 and of another rank, by number of trivial tasks."""
     leading: list[Record] = []
     following: list[Record] = []
     for tasks in _MEMORY_TASKS:
-        found = [on_ranks(options.ranks, "memory", tasks) for _ in range(options.repeats)]
-        peaks = [[float(peak) / 2**20 for peak in own["peak_bytes"]] for own in found]
+        reports = [on_ranks(options.ranks, "memory", tasks) for _ in range(options.repeats)]
+        peaks = [[float(peak) / 2**20 for peak in report["peak_bytes"]] for report in reports]
         for rank, records in ((0, leading), (1, following)):
-            values = [own[rank] for own in peaks]
+            values = [by_rank[rank] for by_rank in peaks]
             what = f"rank {rank}, {tasks} tasks"
             record = {"what": what, "shown": f"peak {spread(values, '.1f')} MiB", "values": values}
             records.append(record)
-    # A worker has at most a lease or two, which grow to some size and then no more.
+    # A worker holds at most two leases, whose size has a limit.
     first, last = (median(records["values"]) for records in following[-2:])
     following[-1] |= {"target": f"within 10 % of {first:.1f} MiB", "met": last <= 1.1 * first}
     first, last = (median(records["values"]) for records in (leading[0], leading[-1]))
@@ -139,12 +143,12 @@ def memory(options: argparse.Namespace) -> list[Record]:
     for size in _BATCH_SIZES:
         scheduler, finished = account_bytes(_TASKS // 10, size)
         shown = f"{scheduler:.0f} + {finished:.0f} bytes a task"
-        records.append({"what": f"Scheduler + Finished, batches of {size}", "shown": shown})
+        records.append({"what": f"Scheduler + FinishedTasks, batches of {size}", "shown": shown})
     return records
 
 
 def account_bytes(tasks: int, size: int) -> tuple[float, float]:
-    """Return what the scheduler and the results take on rank 0 for a task that gives one number."""
+    """Return rank 0's bytes of scheduler and results for a task that returns one number."""
     costs = np.ones(tasks)
     ones, seconds = np.ones(size, dtype=np.int64), np.ones(size)
     tracemalloc.start()
@@ -161,7 +165,7 @@ def account_bytes(tasks: int, size: int) -> tuple[float, float]:
 
 
 def spread(values: Sequence[float], style: str) -> str:
-    """Write the median, and the least and the largest value."""
+    """Format the median, the minimum and the maximum."""
     low, middle, high = (format(f(values), style) for f in (min, median, max))
     return f"{middle} ({low} to {high})" if len(values) > 1 else middle
 
@@ -170,20 +174,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("simulate", "saturate"):
-        own = commands.add_parser(name)
+        command = commands.add_parser(name)
         usual = [1_000, 10_000] if name == "simulate" else [5_000, 10_000, 20_000]
-        own.add_argument("--ranks", type=int, nargs="+", default=usual)
-        own.add_argument("--json", type=Path)
+        command.add_argument("--ranks", type=int, nargs="+", default=usual)
+        command.add_argument("--json", type=Path)
         if name == "simulate":
-            own.add_argument("--chunks", type=int, default=_TASKS)
-            own.add_argument("--only", nargs="+", default=[], help="beginnings of names of cases")
+            command.add_argument("--chunks", type=int, default=_TASKS)
+            command.add_argument(
+                "--only", nargs="+", default=[], help="beginnings of names of cases"
+            )
     for name in ("throughput", "idle", "memory"):
-        own = commands.add_parser(name)
-        own.add_argument("--ranks", type=int, default=3)
-        own.add_argument("--repeats", type=int, default=3)
-        own.add_argument("--json", type=Path)
+        command = commands.add_parser(name)
+        command.add_argument("--ranks", type=int, default=3)
+        command.add_argument("--repeats", type=int, default=3)
+        command.add_argument("--json", type=Path)
     options = parser.parse_args()
-    about = machine()
+    machine_info = machine()
     if options.command == "simulate":
         messages = measured_messages()
         records = list(simulated(options.ranks, options.chunks, options.only, messages))
@@ -196,19 +202,19 @@ def main() -> int:
         print(simulation_table(records))
     else:
         print(table(records))
-    print(f"\n{about['cpu']}, {about['cores']} cores, load before: {about['load']:.2f}")
+    print("\n{cpu}, {cores} cores, load before: {load:.2f}".format(**machine_info))
     if options.json:
-        found = {"machine": about, "records": records}
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return 1 if any(own.get("met") is False for own in records) else 0
+        content = {"machine": machine_info, "records": records}
+        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 1 if any(record.get("met") is False for record in records) else 0
 
 
 def table(records: Sequence[Record]) -> str:
-    """Lay out in Markdown what real ranks took."""
+    """Return a Markdown table of measurements of real ranks."""
     lines = [["what", "measured", "target", "met"]]
-    for own in records:
-        met = {True: "yes", False: "**NO**", None: ""}[own.get("met")]
-        lines.append([own["what"], own["shown"], own.get("target", ""), met])
+    for record in records:
+        met = {True: "yes", False: "**NO**", None: ""}[record.get("met")]
+        lines.append([record["what"], record["shown"], record.get("target", ""), met])
     return grid(lines)
 
 

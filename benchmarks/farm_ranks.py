@@ -1,6 +1,6 @@
-"""What one rank of a real farm does for ``farm.py``, which starts it under the launcher.
+"""The ranks of a real farm that ``farm.py`` starts under the launcher to measure it.
 
-Rank 0 prints a JSON object in the end. This is a module that worker processes can import too.
+Rank 0 prints a JSON object at the end. Worker subprocesses import this module too.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from hpcq.parallel.world import ending_the_job, open_farm
 
 Report = dict[str, Any]
 
-_PIECES = 200
-_BURSTS = 30
-_REST_SECONDS = 0.03
-_MORE = 1000
-_SETTLE_SECONDS = 3.0
-_COUNTED_SECONDS = 15.0
+_BURST_MESSAGES = 200  # batches, and as many leases, of one measurement
+_BURSTS = 30  # measurements, of which the median counts
+_REST_SECONDS = 0.03  # until the messages of a burst have arrived
+_MORE = 1000  # tasks of a large message beside the first
+_SETTLE_SECONDS = 3.0  # before processor time is counted
+_COUNTED_SECONDS = 15.0  # during which processor time is counted
 
 
-def one_number(task: int, _ticket: bytes) -> Array:
-    """Compute next to nothing."""
+def one_number(task: int, _payload: bytes) -> Array:
+    """Return one number at once."""
     return np.full(1, task, dtype=float)
 
 
-def a_long_time(_task: int, _ticket: bytes) -> Array:
-    """Compute without a break for as long as is asked, and a little more than is counted."""
+def a_long_time(_task: int, _payload: bytes) -> Array:
+    """Compute without a break, for longer than processor time is counted."""
     end = time.perf_counter() + 2 * _SETTLE_SECONDS + _COUNTED_SECONDS
     number = 0
     while time.perf_counter() < end:
@@ -48,12 +48,12 @@ def a_long_time(_task: int, _ticket: bytes) -> Array:
 
 
 def factory(payload: bytes) -> TaskFunction:
-    """Return the work that is named."""
+    """Return the task function with the name that is the payload."""
     return {"one_number": one_number, "a_long_time": a_long_time}[payload.decode()]
 
 
 def throughput(farm: MpiFarm, tasks: int, most: int) -> Report | None:
-    """Have trivial tasks computed, with at most so many in a lease; 0 for no such limit."""
+    """Measure trivial tasks, with at most ``most`` of them in a lease; 0: the usual limit."""
     if farm.rank:
         farm.run_worker(factory)
         return None
@@ -69,16 +69,16 @@ def throughput(farm: MpiFarm, tasks: int, most: int) -> Report | None:
 
 
 def idle(farm: MpiFarm) -> Report | None:
-    """Count every rank's processor seconds while rank 0's child computes and others wait."""
-    found: list[float] = []
+    """Measure every rank's processor time while rank 0's subprocess computes and others wait."""
+    shares_of_core: list[float] = []
 
     def count() -> None:
         time.sleep(_SETTLE_SECONDS)
-        before, own = time.perf_counter(), (time.process_time(), children_seconds())
+        before, first = time.perf_counter(), (time.process_time(), children_seconds())
         time.sleep(_COUNTED_SECONDS)
         taken = time.perf_counter() - before
-        now = (time.process_time(), children_seconds())
-        found.extend((after - first) / taken for after, first in zip(now, own, strict=True))
+        last = (time.process_time(), children_seconds())
+        shares_of_core.extend((end - begin) / taken for end, begin in zip(last, first, strict=True))
 
     farm._comm.Barrier()
     watcher = threading.Thread(target=count)
@@ -90,14 +90,14 @@ def idle(farm: MpiFarm) -> Report | None:
             coordinator.prepare(b"a_long_time", in_subprocess=True)
             coordinator.run(Tasks(np.full(1, 2 * _SETTLE_SECONDS + _COUNTED_SECONDS), float))
     watcher.join()
-    shares = farm._comm.gather(found)
+    shares = farm._comm.gather(shares_of_core)
     if shares is None:
         return None
     return {"main": [main for main, _ in shares], "child": [child for _, child in shares]}
 
 
 def children_seconds() -> float:
-    """Return the processor seconds of this process's children so far."""
+    """Return the processor seconds that this process's children have used."""
     ticks = 0
     for thread in Path("/proc/self/task").iterdir():
         for child in (thread / "children").read_text().split():
@@ -107,44 +107,44 @@ def children_seconds() -> float:
 
 
 def memory(farm: MpiFarm, tasks: int) -> Report | None:
-    """Have trivial tasks computed, and tell every rank's peak memory."""
+    """Compute trivial tasks and report every rank's peak memory."""
     report = throughput(farm, tasks, 0)
     peaks = farm._comm.gather(peak_bytes())
     return None if report is None else report | {"peak_bytes": peaks}
 
 
 def peak_bytes() -> int:
-    """Return the peak of this process's memory."""
+    """Return this process's peak resident memory."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
 
 def messages(farm: MpiFarm) -> Report | None:
-    """Measure what MPI takes on rank 0 for a batch and for a lease, of one task and of many."""
+    """Measure rank 0's processor time for a batch and a lease, of one task and of many."""
     report: Report = {"more": _MORE}
     for size, name in ((1, "one"), (1 + _MORE, "many")):
         bursts = [_burst(farm, size) for _ in range(_BURSTS)]
-        received, sent = (median(own) for own in zip(*bursts, strict=True))
+        received, sent = (median(seconds) for seconds in zip(*bursts, strict=True))
         report[name] = {"receive": received, "send": sent}
     return None if farm.rank else report
 
 
 def _burst(farm: MpiFarm, size: int) -> tuple[float, float]:
-    """Have rank 1 send some batches and rank 0 as many leases; return seconds for one on rank 0."""
+    """Send batches from rank 1 and leases from rank 0; return rank 0's seconds for one of each."""
     farm._comm.Barrier()
     if farm.rank:
-        for _ in range(_PIECES):
+        for _ in range(_BURST_MESSAGES):
             farm._send_results(_batch(size))
         farm._wait_for_sends()
-        for _ in range(_PIECES):
+        for _ in range(_BURST_MESSAGES):
             while farm._receive_message(0, (_LEASE,)) is None:
                 time.sleep(1e-4)
         return 0.0, 0.0
-    far = _MpiTransport(farm, None, factory)
+    transport = _MpiTransport(farm, None, factory)
     lease = Lease(1, np.arange(size), "<f8")
     time.sleep(_REST_SECONDS)
-    received = _taken(partial(far.receive, 1e-6))
-    sent = _taken(lambda: [far.send(1, lease)])
+    received = _taken(partial(transport.receive, 1e-6))
+    sent = _taken(lambda: [transport.send(1, lease)])
     farm._wait_for_sends()
     return received, sent
 
@@ -155,27 +155,27 @@ def _batch(size: int) -> TaskResults:
 
 
 def _taken(step: Callable[[], Any]) -> float:
-    """Return the mean processor seconds of a step, those not counted that do nothing."""
+    """Return the mean processor seconds of a step; steps that return nothing do not count."""
     total, done = 0.0, 0
-    while done < _PIECES:
+    while done < _BURST_MESSAGES:
         before = time.thread_time()
-        worked = step()
+        result = step()
         after = time.thread_time()
-        if worked:
+        if result:
             total += after - before
             done += 1
     return total / done
 
 
-def main(words: list[str]) -> None:
-    """Do what is named, and print what rank 0 found."""
-    name, *numbers = words
+def main(arguments: list[str]) -> None:
+    """Do the named measurement, and print rank 0's report."""
+    name, *numbers = arguments
     farm = open_farm()
-    assert isinstance(farm, MpiFarm), "it wants to be started with mpirun"
+    assert isinstance(farm, MpiFarm), "start this with mpirun"
     farm.gather_names(f"host{farm.rank} it")
     with ending_the_job(farm):
-        what = {"throughput": throughput, "idle": idle, "memory": memory, "messages": messages}
-        report = what[name](farm, *map(int, numbers))
+        measure = {"throughput": throughput, "idle": idle, "memory": memory, "messages": messages}
+        report = measure[name](farm, *map(int, numbers))
         if report is not None:
             print(json.dumps(report))
             sys.stdout.flush()

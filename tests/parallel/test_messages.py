@@ -65,7 +65,7 @@ def test_subcircuits_arrive_as_they_were_sent() -> None:
     circuit.rx(0.3, 2)
     for qubit in range(3):
         circuit.cx(qubit, qubit + 1)
-    cut = hpcq.plan(circuit, "Z0 Z3", partition="AABB").cut
+    cut = hpcq.plan(circuit, "Z0 Z3", cut_labels="AABB").cut
     for sent, arrived in zip(
         cut.subcircuits, messages.loads(messages.dumps(cut.subcircuits)), strict=True
     ):
