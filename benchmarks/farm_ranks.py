@@ -21,7 +21,7 @@ import numpy as np
 import hpcq.parallel.scheduler
 from hpcq.parallel.mpi import _LEASE, MpiFarm, _MpiTransport
 from hpcq.parallel.tasks import Array, Lease, TaskFunction, TaskResults, Tasks
-from hpcq.parallel.world import ending_the_job, open_farm
+from hpcq.parallel.world import abort_on_error, open_farm
 
 Report = dict[str, Any]
 
@@ -173,7 +173,7 @@ def main(arguments: list[str]) -> None:
     farm = open_farm()
     assert isinstance(farm, MpiFarm), "start this with mpirun"
     farm.gather_names(f"host{farm.rank} it")
-    with ending_the_job(farm):
+    with abort_on_error(farm):
         measure = {"throughput": throughput, "idle": idle, "memory": memory, "messages": messages}
         report = measure[name](farm, *map(int, numbers))
         if report is not None:

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = _main(arguments)
     farm = sys.modules.get("hpcq.parallel.mpi")
     if farm is not None:
-        farm.leave(code)
+        farm.exit_after_loss(code)
     return code
 
 
@@ -106,7 +106,7 @@ def _is_rank_0() -> bool:
 def _plan(options: argparse.Namespace) -> int:
     from hpcq.core.files import write_atomic
     from hpcq.cutting.cuts import check_cuts_file
-    from hpcq.parallel.world import ending_the_job, open_farm
+    from hpcq.parallel.world import abort_on_error, open_farm
     from hpcq.planning.description import pareto_json, pareto_text, plan_json, plan_text
 
     paths: dict[str, Path] = {}
@@ -125,7 +125,7 @@ def _plan(options: argparse.Namespace) -> int:
 
     reader = requests.start_reading_circuit(options)
     farm = open_farm()
-    with ending_the_job(farm):
+    with abort_on_error(farm):
         share_settings(options, farm)
         plans = requests.make_plans(options, reader, farm, check)
     if not plans:
@@ -148,7 +148,7 @@ def _run(options: argparse.Namespace) -> int:
     start_time = time.monotonic()
     reader = requests.start_reading_circuit(options)
     from hpcq.kinds.running import checkpoint_for, run_on_farm
-    from hpcq.parallel.world import end_before, ending_the_job, open_farm
+    from hpcq.parallel.world import abort_on_error, open_farm, stop_before_start
     from hpcq.runs.collective import from_rank_0
     from hpcq.runs.options import RunOptions
     from hpcq.runs.progress import ProgressMonitor
@@ -183,13 +183,13 @@ def _run(options: argparse.Namespace) -> int:
 
     farm = open_farm()
     is_first = farm.rank == 0
-    with ending_the_job(farm):
+    with abort_on_error(farm):
         share_settings(options, farm)
     stop_conditions = StopConditions(
         options.time_limit, options.stop_signal, since=start_time, check_allocation=is_first
     )
-    with ending_the_job(farm), stop_conditions:
-        with stop_conditions.before_start(lambda reason: end_before(farm, reason)):
+    with abort_on_error(farm), stop_conditions:
+        with stop_conditions.before_start(lambda reason: stop_before_start(farm, reason)):
             try:
                 plans += requests.make_plans(options, reader, farm, check, to_run=True)
                 from_rank_0(farm, settle)

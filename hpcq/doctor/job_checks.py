@@ -26,7 +26,7 @@ from hpcq.doctor import srun_mpi as launching
 from hpcq.doctor.finding import Finding
 from hpcq.engines.gpu import is_gpu_build, visible_gpus
 from hpcq.parallel.serial import Farm, SerialFarm
-from hpcq.parallel.world import ending_the_job, open_farm
+from hpcq.parallel.world import abort_on_error, open_farm
 
 _SHORT_SECONDS = 60.0
 """Seconds left below which a run hardly does anything before it stops in time."""
@@ -64,7 +64,7 @@ def examine_batch(environment: Environment = os.environ) -> list[Finding]:
         farm = open_farm()
     except HpcqError:
         farm = SerialFarm()  # said elsewhere; each process looks at what it was given
-    with ending_the_job(farm):
+    with abort_on_error(farm):
         places, faults = _gathered(farm, environment)
     if farm.rank > 0 or launched_rank(environment) > 0:
         return []

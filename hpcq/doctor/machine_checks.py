@@ -33,13 +33,13 @@ def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
         InputError: If the threads are far more than this process has cores.
         HpcqError: If there is no Aer, or the file cannot be written.
     """
-    from hpcq.parallel.world import ending_the_job, open_farm
+    from hpcq.parallel.world import abort_on_error, open_farm
 
     farm = open_farm()
     cores = farm.allreduce_min(farm.local_resources()[0])
     findings = []
     check_threads(threads or 1, len(usable_cores()))
-    with ending_the_job(farm):
+    with abort_on_error(farm):
         if farm.rank == 0:
             from hpcq.doctor.calibration import measure_speeds
 

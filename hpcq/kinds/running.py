@@ -20,7 +20,7 @@ from hpcq.kinds.shot_tasks import ShotTasks
 from hpcq.kinds.shots import ShotsRun, check_templates, prepare_shots
 from hpcq.parallel import messages
 from hpcq.parallel.tasks import MAX_TASKS, TaskFunction
-from hpcq.parallel.world import end_before, ending_the_job, open_farm
+from hpcq.parallel.world import abort_on_error, open_farm, stop_before_start
 from hpcq.planning.assembly import Plan
 from hpcq.results import load
 from hpcq.results.result import Result
@@ -99,14 +99,14 @@ def run(
             ShotEngineSpec.check_same(noise, backend, rank_0_texts)
         return StopConditions(time_limit, stop_signal, check_allocation=farm.rank == 0)
 
-    with ending_the_job(farm):
+    with abort_on_error(farm):
         # Each rank checks its own arguments, because those of a single rank may be wrong.
         rank_0_texts = messages.loads(
             farm.broadcast(messages.dumps(ShotEngineSpec.argument_texts(noise, backend)))
         )
         stop_conditions = all_ranks_or_none(farm, make_stop_conditions)
-    with ending_the_job(farm), stop_conditions:
-        with stop_conditions.before_start(lambda reason: end_before(farm, reason)):
+    with abort_on_error(farm), stop_conditions:
+        with stop_conditions.before_start(lambda reason: stop_before_start(farm, reason)):
             prepared = from_rank_0(
                 farm, lambda: _check_with_output(plan, farm.size, previous, make_checkpoint)
             )

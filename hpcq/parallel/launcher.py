@@ -53,11 +53,11 @@ def check_not_inherited(
         shown = f"{names[0]}={environment[names[0]]}" if names else _CHANNEL
         raise InputError(
             f"launcher: {shown} is inherited: {reason}; expected a process that the launcher "
-            f"starts itself, or {_cure(environment)}"
+            f"starts itself, or {_run_alone_hint(environment)}"
         )
     broken = _broken_channel(environment)
     if broken:
-        raise InputError(f"launcher: {broken}; or {_cure(environment)}")
+        raise InputError(f"launcher: {broken}; or {_run_alone_hint(environment)}")
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def without_stray_rank(environment: MutableMapping[str, str] = os.environ) -> It
             environment[PMIX_RANK] = stray
 
 
-def _cure(environment: Mapping[str, str]) -> str:
+def _run_alone_hint(environment: Mapping[str, str]) -> str:
     """Return the command that runs hpcq without the launcher's variables."""
     names = launcher_variables(environment)
     unset = " ".join(f"-u {name}" for name in names)

@@ -428,10 +428,10 @@ def _never_finalize() -> None:
     """Have this process end without MPI_Finalize, which hangs once a rank is lost."""
     if not _losses:
         _losses.append(True)
-        atexit.register(lambda: leave(int(hasattr(sys, "last_value"))))
+        atexit.register(lambda: exit_after_loss(int(hasattr(sys, "last_value"))))
 
 
-def leave(exit_code: int) -> None:
+def exit_after_loss(exit_code: int) -> None:
     """End this process at once if a rank was lost; otherwise do nothing."""
     if _losses:
         for stream in (sys.stdout, sys.stderr):

@@ -120,7 +120,7 @@ def _start_timeout() -> Iterator[None]:
         faulthandler.unregister(signal.SIGALRM)
 
 
-def end_before(farm: Farm, reason: str) -> None:
+def stop_before_start(farm: Farm, reason: str) -> None:
     """End the job before anything is computed, and print why.
 
     Raises:
@@ -135,7 +135,7 @@ def end_before(farm: Farm, reason: str) -> None:
 
 
 @contextmanager
-def ending_the_job(farm: Farm) -> Iterator[None]:
+def abort_on_error(farm: Farm) -> Iterator[None]:
     """Abort the whole job if this rank fails in the context.
 
     Errors that all ranks raise together, such as bad input or a stop, are raised. Any other error

@@ -3,11 +3,11 @@
 from mpi4py import MPI
 
 from hpcq.parallel.mpi import MpiFarm
-from hpcq.parallel.world import ending_the_job
+from hpcq.parallel.world import abort_on_error
 from tests.parallel.task_functions import by_name
 
 farm = MpiFarm(MPI.COMM_WORLD)
-with ending_the_job(farm):
+with abort_on_error(farm):
     if farm.rank == farm.size - 1:
         raise RuntimeError("the dog ate my amplitudes")
     if farm.rank > 0:

@@ -285,7 +285,7 @@ def test_every_rank_raises_the_same_class(collective_name: str, kind: str) -> No
 
     from hpcq.core import errors
     from hpcq.parallel.mpi import MpiFarm
-    from hpcq.parallel.world import ending_the_job
+    from hpcq.parallel.world import abort_on_error
     from hpcq.runs import collective
 
     farm = MpiFarm(MPI.COMM_WORLD)
@@ -295,7 +295,7 @@ def test_every_rank_raises_the_same_class(collective_name: str, kind: str) -> No
             raise getattr(errors, kind)("memory: not enough")
 
     def ask() -> None:
-        with ending_the_job(farm):
+        with abort_on_error(farm):
             getattr(collective, collective_name)(farm, make)
 
     errors_by_rank = _errors(ask)
