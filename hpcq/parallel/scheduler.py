@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpcq.parallel.task_queue import LeaseLimits, TaskQueue
 from hpcq.parallel.tasks import Numbers
+from hpcq.parallel.worker_state import HeldLease, Pace, WorkerState
 
 LEASE_SECONDS = 2.0
 """Duration of a lease of several tasks, if workers are few; longer: fewer messages, but results
@@ -62,53 +62,6 @@ messages, a less even end."""
 
 _MAX_COPIES = 2
 """Maximum number of copies of a task at the same time, beside the original."""
-
-
-@dataclass(eq=False)
-class _HeldLease:
-    """Unfinished tasks of a lease that a worker holds, in order, and their cost."""
-
-    tasks: dict[int, None]
-    cost: float
-
-
-@dataclass(eq=False)
-class _Pace:
-    """Measured seconds for a cost of 1, of which recent ones weigh more."""
-
-    cost: float = 0.0
-    seconds: float = 0.0
-
-    def learn(self, cost: float, seconds: float, memory: float) -> None:
-        """Add a measurement; once there are more than ``memory`` seconds, halve all weights."""
-        self.cost += cost
-        self.seconds += seconds
-        if self.seconds > memory:
-            self.cost /= 2
-            self.seconds /= 2
-
-
-@dataclass(eq=False)
-class _WorkerState:
-    """State of a worker.
-
-    Attributes:
-        leases: Its leases, in order.
-        since: When it last began, finished or failed a task, as far as the scheduler knows.
-        cost: Cost of the unfinished tasks in its leases.
-        awaited_cost: Cost of unfinished tasks for which this worker is the latest holder.
-        pace: Its measured pace.
-    """
-
-    leases: deque[_HeldLease] = field(default_factory=deque)
-    since: float = 0.0
-    cost: float = 0.0
-    awaited_cost: float = 0.0
-    pace: _Pace = field(default_factory=_Pace)
-
-    def tasks(self) -> list[int]:
-        """Return the tasks that it holds, in order."""
-        return [task for lease in self.leases for task in lease.tasks]
 
 
 class Scheduler:
@@ -167,12 +120,12 @@ class Scheduler:
         self._queues = [TaskQueue(self.costs, self._done, affinity)] if admitted else []
         self._returned: deque[int] = deque()  # tasks that failed or whose worker is lost
         self._returned_cost = self._held_cost = 0.0
-        self._workers = {worker: _WorkerState() for worker in workers}
+        self._workers = {worker: WorkerState() for worker in workers}
         self.message_interval = _SECONDS_PER_WORKER * len(self._workers)
         self._lease_seconds = max(lease_seconds, self.message_interval)
         self._failed_on: dict[int, list[int]] = {}
         self._holders: dict[int, list[int]] = {}  # of tasks with copies, the latest holder last
-        self._pace = _Pace()
+        self._pace = Pace()
         self.num_finished = int(self._done.sum())
         self.num_busy = 0
         self.given_up: set[int] = set()
@@ -367,7 +320,7 @@ class Scheduler:
         return [] if state is None else state.tasks()
 
     def _take_returned(
-        self, worker: int, state: _WorkerState, fair_cost: float, cost_in_time: float
+        self, worker: int, state: WorkerState, fair_cost: float, cost_in_time: float
     ) -> Numbers:
         """Take returned tasks; one that failed alone, and on another worker if there is one."""
         is_only_worker = len(self._workers) == 1
@@ -399,7 +352,7 @@ class Scheduler:
         self._returned_cost -= total
         return np.array(taken, dtype=np.int64)
 
-    def _max_lease_cost(self, state: _WorkerState, fair_cost: float, cost_in_time: float) -> float:
+    def _max_lease_cost(self, state: WorkerState, fair_cost: float, cost_in_time: float) -> float:
         """Return the maximum cost of several tasks in one lease."""
         max_cost = _FIRST_LEASE_COST
         min_cost = min(_FIRST_LEASE_COST, _MIN_LEASE_INTERVALS * self.message_interval)
@@ -418,18 +371,18 @@ class Scheduler:
                 return tasks
         return _NO_TASKS
 
-    def _hold(self, state: _WorkerState, tasks: Numbers, now: float) -> None:
+    def _hold(self, state: WorkerState, tasks: Numbers, now: float) -> None:
         """Add a lease to those that a worker holds."""
         cost = float(self.costs[tasks].sum())
         if not state.leases:
             state.since = now
             self.num_busy += 1
-        state.leases.append(_HeldLease(dict.fromkeys(tasks.tolist()), cost))
+        state.leases.append(HeldLease(dict.fromkeys(tasks.tolist()), cost))
         state.cost += cost
         state.awaited_cost += cost
         self._held_cost += cost
 
-    def _release(self, worker: int, state: _WorkerState, tasks: Numbers) -> None:
+    def _release(self, worker: int, state: WorkerState, tasks: Numbers) -> None:
         """Remove tasks from a worker's leases."""
         remaining = set(tasks.tolist())
         awaited = tasks[~self._done[tasks]]
@@ -459,11 +412,11 @@ class Scheduler:
             state.cost = state.awaited_cost = 0.0
             self.num_busy -= 1
 
-    def _pace_of(self, state: _WorkerState) -> float:
+    def _pace_of(self, state: WorkerState) -> float:
         """Return a worker's pace, or that of all workers before its first result."""
         return max(state.pace.seconds / state.pace.cost if state.pace.cost else self.pace, 1e-12)
 
-    def _seconds_left_of(self, state: _WorkerState, now: float) -> float:
+    def _seconds_left_of(self, state: WorkerState, now: float) -> float:
         """Estimate how long a worker needs for the tasks for which it is the latest holder."""
         pace, elapsed = self._pace_of(state), now - state.since
         if state.awaited_cost <= 0:
