@@ -371,8 +371,8 @@ def _check_reachable(schedule: Schedule) -> None:
         raise HpcqError(
             f"max_variants: {budget.max_variants}, so that a round has at most "
             f"{schedule.max_round_shots} shots, but a target error of {budget.target_error:g} "
-            f"would take about {missing_shots:.2g} more; expected more variants, a larger target error, "
-            "other cuts, or a limit by --shots"
+            f"would take about {missing_shots:.2g} more; expected more variants, a larger "
+            "target error, other cuts, or a limit by --shots"
         )
 
 

@@ -234,7 +234,7 @@ def test_known_bisections_are_found() -> None:
 
 def test_a_fourier_transform_is_cut_through_one_port_a_qubit() -> None:
     circuit = synth_qft_full(12, do_swaps=False)
-    plan = hpcq.plan(circuit, "X" * 12, partition="A" * 6 + "B" * 6, memory=MEMORY)
+    plan = hpcq.plan(circuit, "X" * 12, cut_labels="A" * 6 + "B" * 6, memory=MEMORY)
     assert len(plan.cut.cuts.gates) == 36
     assert len(plan.cut.edges) == 6
     assert [len(s.ports) for s in plan.cut.subcircuits] == [6, 6]
