@@ -53,14 +53,14 @@ def uniform(sampling: Sampling, device: ExactDevice, run: int) -> float:
     inversions = tuple(first_inversions(tensor) for tensor in tensors)
     estimator = Estimator(sampling.sources, sampling.reconstruction)
     needed = [
-        reader.used(own) & reader.informative
-        for reader, own in zip(estimator.readers, inversions, strict=True)
+        reader.used(source_inversions) & reader.informative
+        for reader, source_inversions in zip(estimator.readers, inversions, strict=True)
     ]
     shots = even_allocation(np.concatenate(needed), sampling.budget.shots)
     ends = np.cumsum([tensor.num_variants for tensor in tensors])[:-1]
     batches = [
-        VariantBatch.of_all(tensor, own)
-        for tensor, own in zip(tensors, np.split(shots, ends), strict=True)
+        VariantBatch.of_all(tensor, source_shots)
+        for tensor, source_shots in zip(tensors, np.split(shots, ends), strict=True)
     ]
     counts = device.measure(batches, np.random.default_rng([1, run]))
     estimator.add(ShotRound(1.0, inversions, tuple(counts)))
@@ -111,9 +111,10 @@ def allocation(case: Case, runs: int) -> Report:
 def described(sampling: Sampling) -> Report:
     tensors = sampling.sources.tensors
     return {
-        "mode": sampling.mode + (", few settings" if any(own.lean for own in tensors) else ""),
+        "mode": sampling.mode
+        + (", few settings" if any(tensor.lean for tensor in tensors) else ""),
         "variants": [tensor.num_variants for tensor in tensors],
-        "ports": [[f"{port.kind} {port.dimension}" for port in own.ports] for own in tensors],
+        "ports": [[f"{port.kind} {port.dimension}" for port in tensor.ports] for tensor in tensors],
         "budget": asdict(sampling.budget),
     }
 

@@ -58,10 +58,10 @@ class ExactDevice:
         for source, batch in enumerate(batches):
             rows = []
             for row in np.flatnonzero(batch.shots):
-                outcomes, chances = self.distribution(source, batch.rows[row].tolist())
-                times = rng.multinomial(batch.shots[row], chances)
-                came = times > 0
-                rows.append((int(row), outcomes[came], times[came]))
+                outcomes, probabilities = self.distribution(source, batch.rows[row].tolist())
+                frequencies = rng.multinomial(batch.shots[row], probabilities)
+                occurred = frequencies > 0
+                rows.append((int(row), outcomes[occurred], frequencies[occurred]))
             found.append(Counts.gather(len(batch.rows), rows))
         return found
 
@@ -71,7 +71,7 @@ class ExactDevice:
         for source, tensor in enumerate(self.task_set.tensors):
             batch = VariantBatch.of_all(tensor, np.ones(tensor.num_variants, dtype=np.int64))
             rows = [
-                (i, *self.distribution(source, own)) for i, own in enumerate(batch.rows.tolist())
+                (i, *self.distribution(source, row)) for i, row in enumerate(batch.rows.tolist())
             ]
             found.append(Counts.gather(len(rows), rows))
         return tuple(found)
@@ -92,10 +92,10 @@ class ExactDevice:
             self._engine,
             deferred=self._engine.defers_measurements,
         )
-        way = prepared.methods[-1]  # with noise, that of a density matrix
-        circuit = way.circuit.copy_empty_like()
+        method = prepared.methods[-1]  # with noise, that of a density matrix
+        circuit = method.circuit.copy_empty_like()
         wires = {}
-        for instruction in way.circuit.data:
+        for instruction in method.circuit.data:
             if instruction.operation.name == "measure":
                 wires[circuit.find_bit(instruction.clbits[0]).index] = instruction.qubits[0]
             else:
@@ -105,7 +105,7 @@ class ExactDevice:
         angles = tensor.angles(settings, basis)
         values = {p: angles[c] for p, c in zip(template.parameters, template.columns, strict=True)}
         bound = circuit.assign_parameters({p: values[p] for p in circuit.parameters})
-        simulator = AerSimulator(method=way.method, noise_model=self.model)
+        simulator = AerSimulator(method=method.method, noise_model=self.model)
         chances = simulator.run(bound).result().data()["probabilities"].reshape((2,) * len(bits))
         if self.model is not None:
             for axis in range(len(bits)):

@@ -114,7 +114,7 @@ class ExactRun:
         plan, monitor = self.plan, self.options.monitor
         contraction = Contraction.within(
             plan.network, plan.terms, plan.limits.memory_bytes // 4
-        ).spread(plan.cost.contraction_flops)
+        ).subdivided(plan.cost.contraction_flops)
         if plan.cost.contraction_flops < LONG_CONTRACTION:
             parts = (contraction.part(part, bond_tensors) for part in range(contraction.num_parts))
             values = contraction.sum_up(parts, bond_tensors)

@@ -1,10 +1,11 @@
 """Expectation values from subcircuit tensors: one contraction for all terms together.
 
-A term of an observable is the identity on most subcircuits. Its home is the smallest node of the
-contraction that holds all the others; the rest of the network, its environment, is the same for
-all terms of that home. So the network is contracted once upwards, for the identity and for terms
-that are not at home yet, and once downwards for the environments, and every term is a product of
-its home's tensors and environment: thousands of local terms cost about three times what one does.
+A term of an observable is the identity on most subcircuits. Its *home* is the lowest node of the
+contraction tree that contains all subcircuits on which it acts. The rest of the network, the
+environment of that node, is the same for all terms with this home. So the network is contracted
+once upwards, for the identity and for terms below their homes, and once downwards for the
+environments, and every term is a product of the tensors and the environment at its home. Thousands
+of local terms cost about three times as much as one.
 """
 
 from __future__ import annotations
@@ -22,26 +23,33 @@ from hpcq.reconstruction.sweep import Indices, Sweep, SweepPlan, Tensor
 from hpcq.reconstruction.term_table import TermTable
 
 _MAX_PARTS = 4096
-_WORTH_SPREADING = 1e11
+"""Parts of a contraction, about, at most: beyond, a part takes several slices."""
+
+_MIN_SPREAD_FLOPS = 1e11
 """Floating-point operations from which a contraction is divided for several ranks."""
 
-_ENOUGH_PARTS = 16
-_MIN_BATCH = 8
-_SPREADING_COSTS = 1.1
+_TARGET_PARTS = 16
+"""Parts that a long contraction is divided into, if it has fewer by itself."""
+
+_MIN_BATCH_TERMS = 8
+"""Terms of a batch below which a contraction is not divided: batches repeat the upward sweep."""
+
+_MAX_SPREAD_COST = 1.1
+"""Factor by which a division into smaller batches may increase the operations."""
 
 
 @dataclass(frozen=True, eq=False)
 class Contraction:
-    """A contraction for every term, in parts that can be done apart and in any order.
+    """A contraction for every term, in parts that can be computed separately and in any order.
 
-    A part is a batch of terms in some slices of the network. What the parts are follows from the
-    plan alone, and their sums are taken in order, so that the values are the same bit for bit
-    wherever the parts are done.
+    A part is a batch of terms in some slices of the network. The parts follow from the plan alone
+    and are summed in order, so that the values are the same bit for bit wherever the parts are
+    computed.
 
     Attributes:
         network: The order of contraction.
-        terms: Which string of each tensor a term takes.
-        batch: Number of terms that are taken at once.
+        terms: The string of each tensor that a term takes.
+        batch: Number of terms that are contracted together.
     """
 
     network: Network
@@ -50,103 +58,105 @@ class Contraction:
 
     @classmethod
     def within(cls, network: Network, terms: TermTable, memory_bytes: int) -> Contraction:
-        """Return a contraction whose batches' intermediates fit in about so many bytes."""
+        """Return a contraction whose intermediate tensors fit into about so many bytes."""
         return cls(network, terms, batch_size(network, memory_bytes))
 
-    def spread(self, flops: float) -> Contraction:
-        """Return the contraction in smaller batches, if it is long and that costs hardly more.
+    def subdivided(self, flops: float) -> Contraction:
+        """Return the contraction in smaller batches, if it is long and they cost hardly more.
 
         Args:
-            flops: What it takes as it is.
+            flops: Floating-point operations of this contraction.
         """
-        total = len(self.terms.picks)
-        batch = -(-total // _ENOUGH_PARTS)
-        if flops < _WORTH_SPREADING or self.num_parts >= _ENOUGH_PARTS or batch < _MIN_BATCH:
+        num_terms = len(self.terms.picks)
+        batch = -(-num_terms // _TARGET_PARTS)
+        if flops < _MIN_SPREAD_FLOPS or self.num_parts >= _TARGET_PARTS or batch < _MIN_BATCH_TERMS:
             return self
         smaller = replace(self, batch=batch)
         cost = work_of(self.network, self.terms, batch).flops
-        return smaller if cost <= _SPREADING_COSTS * flops else self
+        return smaller if cost <= _MAX_SPREAD_COST * flops else self
 
     @property
     def num_parts(self) -> int:
         """Number of parts."""
-        return self._num_batches * self._num_groups
+        return self._num_batches * self._num_slice_groups
 
     @cached_property
     def _num_batches(self) -> int:
         return -(-len(self.terms.picks) // self.batch)
 
     @cached_property
-    def _num_groups(self) -> int:
-        """Number of groups of slices; each group's slices are done one after the other."""
+    def _num_slice_groups(self) -> int:
+        """Number of groups of slices; a part adds up the slices of its group."""
         if not self.network.linked:
             return 1
         return min(self.network.num_slices, max(1, _MAX_PARTS // self._num_batches))
 
     def part(self, number: int, tensors: Sequence[Tensor]) -> Tensor:
-        """Do one part.
+        """Compute one part.
 
         Args:
             number: 0 to ``num_parts - 1``.
             tensors: For each subcircuit its bond tensor, shape (strings, bond sizes).
 
         Returns:
-            What it adds to the values of its batch of terms.
+            Its contribution to the values of its batch of terms.
         """
-        batch, group = divmod(number, self._num_groups)
+        batch, slice_group = divmod(number, self._num_slice_groups)
         choices = self._choices(batch)
         if not self.network.linked:
             return np.ones(len(choices), dtype=complex)
-        itinerary = self._itinerary(batch, choices)
-        total = self.network.num_slices
-        first, last = (own * total // self._num_groups for own in (group, group + 1))
+        sweep_plan = self._sweep_plan(batch, choices)
+        num_slices = self.network.num_slices
+        first, last = (
+            index * num_slices // self._num_slice_groups for index in (slice_group, slice_group + 1)
+        )
         values = np.zeros(len(choices), dtype=complex)
         for fixed in islice(self.network.slices(), first, last):
-            values += Sweep(itinerary, self.network, tensors, fixed).values()
+            values += Sweep(sweep_plan, self.network, tensors, fixed).values()
         return values
 
     def sum_up(self, parts: Iterable[Tensor], tensors: Sequence[Tensor]) -> Tensor:
-        """Return the value of every term from all parts in order, shape (terms,).
+        """Return the value of every term from the results of all parts in order, shape (terms,).
 
         The imaginary parts are rounding errors.
         """
         values = []
-        everything = iter(parts)
+        remaining = iter(parts)
         for batch in range(self._num_batches):
-            own = sum(islice(everything, self._num_groups))
+            batch_values = sum(islice(remaining, self._num_slice_groups))
             choices = self._choices(batch)
             for number, tensor in enumerate(tensors):
                 if not self.network.legs[number]:
-                    own = own * tensor[choices[:, number]]
-            values.append(own)
+                    batch_values = batch_values * tensor[choices[:, number]]
+            values.append(batch_values)
         return np.concatenate(values)
 
     def _choices(self, batch: int) -> Indices:
         start = batch * self.batch
         return self.terms.choices(start, min(len(self.terms.picks), start + self.batch))
 
-    def _itinerary(self, batch: int, choices: Indices) -> SweepPlan:
-        """Return the itinerary of a batch; that of the last one is kept."""
-        if batch not in self._known:
-            self._known.clear()
-            self._known[batch] = SweepPlan(self.network, choices)
-        return self._known[batch]
+    def _sweep_plan(self, batch: int, choices: Indices) -> SweepPlan:
+        """Return the sweep plan of a batch; the last one is kept for the next part."""
+        if batch not in self._cached_plan:
+            self._cached_plan.clear()
+            self._cached_plan[batch] = SweepPlan(self.network, choices)
+        return self._cached_plan[batch]
 
     @cached_property
-    def _known(self) -> dict[int, SweepPlan]:
+    def _cached_plan(self) -> dict[int, SweepPlan]:
         return {}
 
 
 def contract(
     tensors: Sequence[Tensor], network: Network, terms: TermTable, memory_bytes: int
 ) -> Tensor:
-    """Contract the network for every term, here and now.
+    """Contract the network for every term, in this process.
 
     Args:
         tensors: For each subcircuit its bond tensor, shape (strings, bond sizes).
         network: The order of contraction.
-        terms: Which string of each tensor a term takes.
-        memory_bytes: Terms are taken in batches whose intermediates fit in about this.
+        terms: The string of each tensor that a term takes.
+        memory_bytes: Memory of the intermediate tensors, about; terms are contracted in batches.
 
     Returns:
         The expectation value of every term, shape (terms,); the imaginary parts are rounding

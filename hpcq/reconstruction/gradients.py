@@ -1,11 +1,11 @@
 """Values of observables from sampled tensors, and their gradients by every tensor.
 
-Every part is contracted by itself, upwards for every distinct combination of strings; backwards,
-the chain rule gives the derivative of every observable by every entry of every tensor for about
-twice that work.
+Every connected part is contracted separately: forward for every distinct combination of strings,
+and backward, by the chain rule (reverse-mode differentiation), for the derivative of every
+observable by every entry of every tensor, at about twice the cost.
 
-All of it is done for several *points* at once: sets of tensors of the same shapes that differ in
-their numbers, along one more axis that leads all arrays.
+Both are computed for several *points* at once: sets of tensors of equal shapes, along a leading
+axis of all arrays.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ Indices = NDArray[np.intp]
 Reals = NDArray[np.float64]
 
 _BATCH_BYTES = 128 << 20
+"""Bytes of the gradients of observables that are computed together."""
 
 
 class DifferentiableContraction:
-    """The contraction of one part: subcircuits that edges join, directly or not.
+    """The contraction of one connected part, and its derivatives.
 
     Args:
-        subcircuits: Their numbers.
-        network: The order of their contraction, in which they are numbered from 0.
-        leaves: Their maps from tensors to nodes.
-        choices: Distinct combinations of their strings, shape (rows, subcircuits); none is the
-            identity on all of them.
+        subcircuits: Numbers of the subcircuits.
+        network: The order of contraction, with subcircuits numbered from 0.
+        leaves: For each subcircuit the map from its tensor to its node.
+        choices: Distinct combinations of strings, shape (rows, subcircuits); no row is the identity
+            on all subcircuits.
     """
 
     def __init__(
@@ -53,20 +54,20 @@ class DifferentiableContraction:
         self.choices = choices
         self._axes = [network.legs[leaf.subcircuit] for leaf in leaves]
         self._pairs: list[Indices] = []
-        rows = [choices[:, place] for place in range(len(leaves))]
+        rows = [choices[:, position] for position in range(len(leaves))]
         for step in network.steps:
-            both = np.stack([rows[step.left], rows[step.right]], axis=1)
-            pairs, place = np.unique(both, axis=0, return_inverse=True)
+            row_pairs = np.stack([rows[step.left], rows[step.right]], axis=1)
+            pairs, position = np.unique(row_pairs, axis=0, return_inverse=True)
             self._pairs.append(pairs)
-            rows.append(place.reshape(-1))
+            rows.append(position.reshape(-1))
             self._axes.append(step.left_only + step.right_only)
-        self._root = rows[-1]
+        self._root_rows = rows[-1]
 
     def values(self, tensors: Sequence[Tensor]) -> Reals:
-        """Contract every combination of strings.
+        """Return the value of every combination of strings.
 
         Args:
-            tensors: The tensor of each of its subcircuits, shape (points, strings, index pairs).
+            tensors: For each subcircuit its tensor, shape (points, strings, index pairs).
 
         Returns:
             Shape (points, rows).
@@ -74,12 +75,12 @@ class DifferentiableContraction:
         leaves = self._nodes(tensors)
         total = np.zeros((len(tensors[0]), len(self.choices)))
         for fixed in self.network.slices():
-            root = self._go_up(leaves, fixed)[-1]
-            total += root.reshape(root.shape[:2]).real[:, self._root]
+            root = self._forward(leaves, fixed)[-1]
+            total += root.reshape(root.shape[:2]).real[:, self._root_rows]
         return total
 
     def gradients(self, tensors: Sequence[Tensor], adjoint: Reals) -> list[Tensor]:
-        """Go back from values to tensors.
+        """Return the derivatives of observables by tensors, given those by values.
 
         Args:
             tensors: As for :meth:`values`.
@@ -90,11 +91,13 @@ class DifferentiableContraction:
             For each subcircuit the derivatives, shape (points, observables, strings, index pairs).
         """
         leaves = self._nodes(tensors)
-        found = [np.zeros((*adjoint.shape[:2], *leaf.shape[1:]), dtype=complex) for leaf in leaves]
+        node_gradients = [
+            np.zeros((*adjoint.shape[:2], *leaf.shape[1:]), dtype=complex) for leaf in leaves
+        ]
         for fixed in self.network.slices():
-            self._go_down(self._go_up(leaves, fixed), fixed, adjoint, found)
+            self._backward(self._forward(leaves, fixed), fixed, adjoint, node_gradients)
         gradients = []
-        for leaf, node in zip(self.leaves, found, strict=True):
+        for leaf, node in zip(self.leaves, node_gradients, strict=True):
             flat = leaf.gradient(node.reshape(-1, *node.shape[3:]))
             gradients.append(flat.reshape(*node.shape[:3], *flat.shape[1:]))
         return gradients
@@ -109,75 +112,82 @@ class DifferentiableContraction:
 
     @property
     def flops(self) -> float:
-        """Floating-point operations of all values, about."""
+        """Approximate number of floating-point operations for all values."""
         return sum(
             flops * len(pairs) for flops, pairs in zip(self.network.flops, self._pairs, strict=True)
         )
 
     @cached_property
-    def bytes_an_observable(self) -> int:
-        """Memory that the gradients by one observable take, about."""
+    def bytes_per_observable(self) -> int:
+        """Approximate memory of the gradients of one observable at one point."""
         size = self.network.size
         entries = sum(
             len(pairs)
-            * sum(map(size, (s.left_only + s.shared, s.right_only + s.shared, s.left_only)))
-            for s, pairs in zip(self.network.steps, self._pairs, strict=True)
+            * sum(
+                map(
+                    size,
+                    (step.left_only + step.shared, step.right_only + step.shared, step.left_only),
+                )
+            )
+            for step, pairs in zip(self.network.steps, self._pairs, strict=True)
         )
         entries += sum(
-            3 * (1 + int(self.choices[:, place].max(initial=0))) * math.prod(leaf.bond_sizes)
-            for place, leaf in enumerate(self.leaves)
+            3 * (1 + int(self.choices[:, position].max(initial=0))) * math.prod(leaf.bond_sizes)
+            for position, leaf in enumerate(self.leaves)
         )
         return 16 * entries
 
-    def _go_up(self, leaves: Sequence[Tensor], fixed: dict[int, int]) -> list[Tensor]:
-        """Contract, with some bonds fixed; return every node."""
-        everything = (slice(None), slice(None))
+    def _forward(self, leaves: Sequence[Tensor], fixed: dict[int, int]) -> list[Tensor]:
+        """Contract with the values of sliced bonds fixed; return every node."""
+        all_rows = (slice(None), slice(None))
         nodes = [
-            leaf[(*everything, *(fixed.get(bond, slice(None)) for bond in axes))]
+            leaf[(*all_rows, *(fixed.get(bond, slice(None)) for bond in axes))]
             for leaf, axes in zip(leaves, self._axes, strict=False)
         ]
         for step, pairs in zip(self.network.steps, self._pairs, strict=True):
-            left = self._laid(nodes, step.left, step.left_only, step.shared, fixed)
-            right = self._laid(nodes, step.right, step.right_only, step.shared, fixed)
+            left = self._as_matrices(nodes, step.left, step.left_only, step.shared, fixed)
+            right = self._as_matrices(nodes, step.right, step.right_only, step.shared, fixed)
             merged = left[:, pairs[:, 0]] @ right[:, pairs[:, 1]].swapaxes(2, 3)
             sizes = self._sizes(step.left_only + step.right_only, fixed)
             nodes.append(merged.reshape(*merged.shape[:2], *sizes))
         return nodes
 
-    def _go_down(
+    def _backward(
         self,
         nodes: list[Tensor],
         fixed: dict[int, int],
         adjoint: Reals,
-        found: Sequence[Tensor],
+        leaf_gradients: Sequence[Tensor],
     ) -> None:
-        """Add the derivatives by the leaves to ``found``."""
-        outer = adjoint.shape[:2]
-        root = _summed(adjoint.astype(complex), self._root, nodes[-1].shape[1])
-        around: dict[int, Tensor] = {len(nodes) - 1: root.reshape(*outer, *nodes[-1].shape[1:])}
+        """Add the derivatives by the leaves to ``leaf_gradients``."""
+        leading = adjoint.shape[:2]
+        root = _sum_entries(adjoint.astype(complex), self._root_rows, nodes[-1].shape[1])
+        gradients: dict[int, Tensor] = {
+            len(nodes) - 1: root.reshape(*leading, *nodes[-1].shape[1:])
+        }
         for number in reversed(range(len(self.network.steps))):
             step, pairs = self.network.steps[number], self._pairs[number]
-            left = self._laid(nodes, step.left, step.left_only, step.shared, fixed)
-            right = self._laid(nodes, step.right, step.right_only, step.shared, fixed)
-            above = around.pop(len(self.leaves) + number)
-            above = above.reshape(*outer, len(pairs), left.shape[2], right.shape[2])
-            ways = (
-                (step.left, 0, above @ right[:, None, pairs[:, 1]], step.left_only),
+            left = self._as_matrices(nodes, step.left, step.left_only, step.shared, fixed)
+            right = self._as_matrices(nodes, step.right, step.right_only, step.shared, fixed)
+            gradient = gradients.pop(len(self.leaves) + number)
+            gradient = gradient.reshape(*leading, len(pairs), left.shape[2], right.shape[2])
+            children = (
+                (step.left, 0, gradient @ right[:, None, pairs[:, 1]], step.left_only),
                 (
                     step.right,
                     1,
-                    above.swapaxes(3, 4) @ left[:, None, pairs[:, 0]],
+                    gradient.swapaxes(3, 4) @ left[:, None, pairs[:, 0]],
                     step.right_only,
                 ),
             )
-            for node, side, parts, kept in ways:
-                summed = _summed(parts, pairs[:, side], nodes[node].shape[1])
-                around[node] = self._turned(summed, node, kept + step.shared, fixed)
-        for place, total in enumerate(found):
-            pick = (fixed.get(bond, slice(None)) for bond in self._axes[place])
-            total[(slice(None), slice(None), slice(None), *pick)] += around[place]
+            for node, side, contributions, kept in children:
+                total = _sum_entries(contributions, pairs[:, side], nodes[node].shape[1])
+                gradients[node] = self._in_node_order(total, node, kept + step.shared, fixed)
+        for leaf, leaf_gradient in enumerate(leaf_gradients):
+            slices = (fixed.get(bond, slice(None)) for bond in self._axes[leaf])
+            leaf_gradient[(slice(None), slice(None), slice(None), *slices)] += gradients[leaf]
 
-    def _laid(
+    def _as_matrices(
         self,
         nodes: Sequence[Tensor],
         node: int,
@@ -185,19 +195,19 @@ class DifferentiableContraction:
         summed: tuple[int, ...],
         fixed: dict[int, int],
     ) -> Tensor:
-        """Lay a node out as (points, rows, kept, summed)."""
+        """Return a node as matrices, shape (points, rows, kept, summed)."""
         axes = self._free(self._axes[node], fixed)
         order = [2 + axes.index(bond) for bond in self._free(kept + summed, fixed)]
         shape = (math.prod(self._sizes(kept, fixed)), math.prod(self._sizes(summed, fixed)))
         return nodes[node].transpose(0, 1, *order).reshape(*nodes[node].shape[:2], *shape)
 
-    def _turned(
-        self, derivatives: Tensor, node: int, order: tuple[int, ...], fixed: dict[int, int]
+    def _in_node_order(
+        self, derivatives: Tensor, node: int, bonds: tuple[int, ...], fixed: dict[int, int]
     ) -> Tensor:
-        """Bring derivatives, whose bonds are in some order, into that of their node."""
-        own = self._free(order, fixed)
-        shaped = derivatives.reshape(*derivatives.shape[:3], *self._sizes(order, fixed))
-        axes = [3 + own.index(bond) for bond in self._free(self._axes[node], fixed)]
+        """Transpose derivatives from the given order of bonds to that of their node."""
+        current = self._free(bonds, fixed)
+        shaped = derivatives.reshape(*derivatives.shape[:3], *self._sizes(bonds, fixed))
+        axes = [3 + current.index(bond) for bond in self._free(self._axes[node], fixed)]
         return shaped.transpose(0, 1, 2, *axes)
 
     def _free(self, bonds: tuple[int, ...], fixed: dict[int, int]) -> tuple[int, ...]:
@@ -209,10 +219,10 @@ class DifferentiableContraction:
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """The contraction of all parts.
+    """The contraction of all connected parts.
 
     Attributes:
-        parts: The terms, taken apart.
+        parts: The terms as products over the parts.
         contractions: The contraction of each part.
     """
 
@@ -224,28 +234,28 @@ class Reconstruction:
         """Plan the contraction of a cut circuit.
 
         Raises:
-            MemoryLimitError: If it needs more memory, however it is sliced.
+            MemoryLimitError: If it does not fit into memory however it is sliced.
         """
-        own = (
+        contractions = (
             _contraction(cut, group, choices, memory_bytes)
             for group, choices in zip(parts.groups, parts.choices, strict=True)
         )
-        return cls(parts, tuple(own))
+        return cls(parts, tuple(contractions))
 
     @property
     def flops(self) -> float:
-        """Floating-point operations of all values, about."""
-        return sum(own.flops for own in self.contractions)
+        """Approximate number of floating-point operations for all values."""
+        return sum(contraction.flops for contraction in self.contractions)
 
     def values(self, tensors: Sequence[Tensor]) -> Reals:
-        """Return every observable's value.
+        """Return the value of every observable.
 
         Args:
             tensors: For each subcircuit its tensor, shape (strings, index pairs of each port);
-                those of subcircuits that no part has are not looked at.
+                those of subcircuits in no part are ignored.
         """
-        found = self._part_values([tensor[None] for tensor in tensors])
-        return self.parts.combine([values[0] for values in found])
+        part_values = self._part_values([tensor[None] for tensor in tensors])
+        return self.parts.combine([values[0] for values in part_values])
 
     def gradients(
         self, tensors: Sequence[Tensor], observables: Indices
@@ -254,22 +264,24 @@ class Reconstruction:
 
         Args:
             tensors: For each subcircuit its tensor at every point, shape (points, strings, index
-                pairs of each port); those of subcircuits that no part has are not looked at.
+                pairs of each port); those of subcircuits in no part are ignored.
             observables: Numbers of the observables.
 
         Yields:
-            A subcircuit, places in ``observables``, and their derivatives by its tensor, shape
-            (points, places, strings, index pairs of each port). What is not yielded is 0.
+            A subcircuit, indices into ``observables``, and the derivatives of these by its tensor,
+            shape (points, indices, strings, index pairs of each port). All others are 0.
         """
         adjoints = self.parts.adjoints(self._part_values(tensors), observables)
-        for contraction, (places, adjoint) in zip(self.contractions, adjoints, strict=True):
-            each = contraction.bytes_an_observable * len(adjoint)
-            batch = max(1, _BATCH_BYTES // each)
-            part = [tensors[k] for k in contraction.subcircuits]
-            for start in range(0, len(places), batch):
-                derivatives = contraction.gradients(part, adjoint[:, start : start + batch])
+        for contraction, (indices, adjoint) in zip(self.contractions, adjoints, strict=True):
+            bytes_per_observable = contraction.bytes_per_observable * len(adjoint)
+            batch_size = max(1, _BATCH_BYTES // bytes_per_observable)
+            part_tensors = [tensors[k] for k in contraction.subcircuits]
+            for start in range(0, len(indices), batch_size):
+                derivatives = contraction.gradients(
+                    part_tensors, adjoint[:, start : start + batch_size]
+                )
                 for subcircuit, gradient in zip(contraction.subcircuits, derivatives, strict=True):
-                    yield subcircuit, places[start : start + batch], gradient
+                    yield subcircuit, indices[start : start + batch_size], gradient
 
     def _part_values(self, tensors: Sequence[Tensor]) -> list[Reals]:
         return [
@@ -278,39 +290,43 @@ class Reconstruction:
         ]
 
 
-def _summed(parts: Tensor, places: Indices, size: int) -> Tensor:
-    """Add entries of the third axis that belong to the same place of a new one.
+def _sum_entries(entries: Tensor, targets: Indices, size: int) -> Tensor:
+    """Sum the entries of the third axis that have the same target.
 
     Args:
-        parts: Shape (points, observables, entries, ...).
-        places: The place of each entry.
-        size: Number of places.
+        entries: Shape (points, observables, entries, ...).
+        targets: Index of each entry in the new axis.
+        size: Length of the new axis.
     """
-    found = np.zeros((*parts.shape[:2], size, *parts.shape[3:]), dtype=complex)
-    order = np.argsort(places, kind="stable")
-    starts = np.flatnonzero(np.diff(places[order], prepend=-1))
-    if len(starts) == len(places):
-        found[:, :, places] = parts
+    sums = np.zeros((*entries.shape[:2], size, *entries.shape[3:]), dtype=complex)
+    by_target = np.argsort(targets, kind="stable")
+    starts = np.flatnonzero(np.diff(targets[by_target], prepend=-1))
+    if len(starts) == len(targets):
+        sums[:, :, targets] = entries
     else:
-        found[:, :, places[order][starts]] = np.add.reduceat(parts[:, :, order], starts, axis=2)
-    return found
+        sums[:, :, targets[by_target][starts]] = np.add.reduceat(
+            entries[:, :, by_target], starts, axis=2
+        )
+    return sums
 
 
 def _contraction(
     cut: CutCircuit, group: Sequence[int], choices: Indices, memory_bytes: int
 ) -> DifferentiableContraction:
-    """Plan the contraction of some subcircuits, numbered anew."""
-    place = {number: i for i, number in enumerate(group)}
+    """Plan the contraction of one part, with its subcircuits renumbered from 0."""
+    new_number = {number: index for index, number in enumerate(group)}
     edges = tuple(
-        replace(edge, ends=((place[a], p), (place[b], q)))
+        replace(edge, ends=((new_number[first], first_port), (new_number[second], second_port)))
         for edge in cut.edges
-        for (a, p), (b, q) in [edge.ends]
-        if a in place
+        for (first, first_port), (second, second_port) in [edge.ends]
+        if first in new_number
     )
-    own = CutCircuit(cut.num_qubits, cut.cuts, tuple(cut.subcircuits[k] for k in group), edges)
-    network = build_network(own, memory_bytes)
-    order = list(network.linked or range(len(group)))
-    leaves = tuple(TensorNode(own, number, network) for number in order)
+    part_cut = CutCircuit(
+        cut.num_qubits, cut.cuts, tuple(cut.subcircuits[number] for number in group), edges
+    )
+    network = build_network(part_cut, memory_bytes)
+    leaf_order = list(network.linked or range(len(group)))
+    leaves = tuple(TensorNode(part_cut, number, network) for number in leaf_order)
     return DifferentiableContraction(
-        tuple(group[i] for i in order), network, leaves, choices[:, order]
+        tuple(group[index] for index in leaf_order), network, leaves, choices[:, leaf_order]
     )

@@ -1,7 +1,7 @@
-"""Large matrix products on several threads, the same bit for bit on any number of them.
+"""Large matrix products on several threads, bit for bit the same on any number of them.
 
-BLAS gives other last bits on other numbers of threads. So it stays at one, and a large product is
-done in blocks of rows, which follow from its shape alone.
+The last bits of a BLAS product depend on its number of threads. So BLAS runs on one thread, and a
+large product is divided into blocks of rows, which follow from its shape alone.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.complex128]
 
 _BLOCK_FLOPS = 2e8
-_MIN_ROWS = 32
-_FLOPS = 8.0
+"""Floating-point operations of a block, about. Larger: work for fewer threads; smaller: more
+time in Python between blocks."""
+
+_MIN_BLOCK_ROWS = 32
+"""Rows of a block, at least: thinner ones run well below the speed of BLAS."""
+
+_FLOPS_PER_PRODUCT = 8.0
+"""Real floating-point operations of one complex multiplication and addition."""
 
 _pools: list[ThreadPoolExecutor] = []
 
 
 @contextmanager
 def product_threads(threads: int) -> Iterator[None]:
-    """Do large products on so many threads, as long as the context lasts."""
+    """Run large products on so many threads within the context."""
     if threads == 1:
         yield
         return
@@ -44,18 +50,18 @@ def product(left: Matrix, right: Matrix) -> Matrix:
         right: Shape (k, n) or (stack, k, n).
     """
     rows, inner = left.shape
-    each = _FLOPS * inner * right.shape[-1]
-    if rows * each < 2 * _BLOCK_FLOPS or rows < 2 * _MIN_ROWS:
+    flops_per_row = _FLOPS_PER_PRODUCT * inner * right.shape[-1]
+    if rows * flops_per_row < 2 * _BLOCK_FLOPS or rows < 2 * _MIN_BLOCK_ROWS:
         return np.asarray(left @ right)
     if right.ndim == 3:
-        return np.stack([product(left, own) for own in right])
-    size = max(_MIN_ROWS, int(_BLOCK_FLOPS / each))
+        return np.stack([product(left, matrix) for matrix in right])
+    block_rows = max(_MIN_BLOCK_ROWS, int(_BLOCK_FLOPS / flops_per_row))
     out = np.empty((rows, right.shape[1]), dtype=complex)
 
     def block(start: int) -> None:
-        np.matmul(left[start : start + size], right, out=out[start : start + size])
+        np.matmul(left[start : start + block_rows], right, out=out[start : start + block_rows])
 
-    starts = range(0, rows, size)
+    starts = range(0, rows, block_rows)
     if _pools:
         list(_pools[-1].map(block, starts))
     else:

@@ -1,9 +1,9 @@
 """The network of subcircuit tensors, and the order in which it is contracted.
 
-Parallel edges between two subcircuits are one bond of the network, unless it has to be sliced; a
-bond's index is the pair (k, l) of ket and bra indices of all its edges, so its size is the square
-of the product of their dimensions. The order comes from cotengra (Gray and Kourtis, Quantum 5, 410
-(2021)).
+Parallel edges between two subcircuits form one bond of the network, unless the network has to be
+sliced. The index of a bond is the pair (k, l) of ket and bra indices of all its edges, so its size
+is the square of the product of their dimensions. The order of contraction comes from cotengra (Gray
+and Kourtis, Quantum 5, 410 (2021)).
 """
 
 from __future__ import annotations
@@ -22,25 +22,41 @@ from hpcq.core.errors import MemoryLimitError
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subcircuits import CutCircuit, Edge
 
-_BYTES = 16
-_RECONFIGURATIONS = 64
-_SPARSE = 12
-"""Bonds a tensor up to which the order is improved; beyond, that takes minutes and helps little."""
+_AMPLITUDE_BYTES = 16
+"""Bytes of a complex128."""
 
-_TRIALS = 64
-_QUICK = 8
-_MAX_BITS = 900.0
-_WORTH_SPREADING = 2e10
+_MAX_RECONFIGURATIONS = 64
+"""Subtrees that cotengra reconfigures, at most. Larger: better orders, slower planning."""
+
+_MAX_BONDS_PER_TENSOR = 12
+"""Bonds per tensor up to which the order is improved; beyond, it takes minutes and gains little."""
+
+_MAX_TRIALS = 64
+"""Random greedy orders that are tried, at most; fewer for networks of more than 256 tensors."""
+
+_MAX_QUICK_TRIALS = 8
+"""The same for :func:`contraction_path`, which the search for cuts calls often."""
+
+_MAX_TOTAL_BITS = 900.0
+"""Base-2 logarithm to which the product of all bond sizes is scaled where cotengra's floats, which
+end at 2^1024, overflow."""
+
+_MIN_SPREAD_FLOPS = 2e10
 """Floating-point operations of one row from which a contraction is sliced for several ranks."""
 
-_SPREADING_COSTS = 1.05
-_ENOUGH_SLICES = 16
-_HUGE = 900
+_MAX_SPREAD_COST = 1.05
+"""Factor by which slices for several ranks may increase the operations."""
+
+_TARGET_SLICES = 16
+"""Slices at which a contraction is divided enough for several ranks."""
+
+_MAX_FLOAT_BITS = 900
+"""Base-2 logarithm of the largest number that becomes a float; floats end at 2^1024."""
 
 
 @dataclass(frozen=True)
 class Bond:
-    """Edges between one pair of subcircuits, all of them or one.
+    """Edges between a pair of subcircuits: all of them, or a single one where bonds are sliced.
 
     Attributes:
         subcircuits: The pair, ascending.
@@ -58,7 +74,7 @@ class PairContraction:
     """One pairwise contraction.
 
     Attributes:
-        left: Node that is consumed; nodes 0 to N - 1 are the tensors, each step adds one.
+        left: Node that is consumed; nodes 0 to N - 1 are the tensors, and each step adds one.
         right: The other node that is consumed.
         left_only: Bonds of the left node that stay.
         shared: Bonds that are summed over.
@@ -74,13 +90,13 @@ class PairContraction:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A contraction that is planned but not done.
+    """A tensor network and the plan of its contraction.
 
     Attributes:
         bonds: The bonds.
-        loops: For each subcircuit its edges from itself to itself.
+        loops: For each subcircuit its edges to itself.
         legs: For each subcircuit its bonds, in the order of its tensor's axes.
-        linked: The subcircuits that have bonds; the others are factors.
+        linked: The subcircuits that have bonds; the tensors of the others are scalar factors.
         steps: The order of contraction; node i < len(linked) is the tensor of ``linked[i]``.
         sliced: Bonds that are fixed to one value at a time, to save memory.
     """
@@ -94,7 +110,7 @@ class Network:
 
     @property
     def num_slices(self) -> int:
-        """How many times the contraction is run."""
+        """Number of slices, each a contraction of its own."""
         return math.prod([self.bonds[b].size for b in self.sliced])
 
     @cached_property
@@ -114,13 +130,13 @@ class Network:
     @property
     def largest_bytes(self) -> int:
         """Bytes of the largest tensor of the contraction, for one row."""
-        return _BYTES * max(self._node_sizes(), default=1)
+        return _AMPLITUDE_BYTES * max(self._node_sizes(), default=1)
 
     @property
     def sweep_bytes(self) -> int:
         """Bytes of all tensors and environments of one slice's contraction, for one row."""
         environments_of_leaves = sum(self.size(legs) for legs in self.legs)
-        return _BYTES * (2 * sum(self._node_sizes()) + environments_of_leaves)
+        return _AMPLITUDE_BYTES * (2 * sum(self._node_sizes()) + environments_of_leaves)
 
     def slices(self) -> Iterator[dict[int, int]]:
         """Yield the values of the sliced bonds, one slice after the other."""
@@ -128,26 +144,26 @@ class Network:
             yield dict(zip(self.sliced, values, strict=True))
 
     def size(self, bonds: Sequence[int]) -> int:
-        """Range of some bonds' combined index; one that is sliced has one value at a time."""
+        """Return the size of some bonds' combined index; sliced bonds count as 1."""
         size = 1
         for bond in bonds:
             size *= 1 if bond in self.sliced else self.bonds[bond].size
         return size
 
     def _node_sizes(self) -> list[int]:
-        """Number of entries that each step makes, for one row."""
+        """Return the number of entries that each step computes, for one row."""
         return [self.size(step.left_only + step.right_only) for step in self.steps]
 
 
 def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
-    """Find the bonds and an order of contraction.
+    """Return the network of a cut circuit, with an order of contraction.
 
     Args:
         cut: The cut circuit.
-        memory_bytes: The most that the contraction may take; bonds are sliced until it does.
+        memory_bytes: Memory for the contraction; bonds are sliced until it fits.
 
     Raises:
-        MemoryLimitError: If no slicing brings it down to that.
+        MemoryLimitError: If it does not fit however it is sliced.
     """
     pairs: dict[tuple[int, int], list[int]] = {}
     loops: list[list[int]] = [[] for _ in cut.subcircuits]
@@ -157,16 +173,16 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
             loops[first].append(number)
         else:
             pairs.setdefault((first, second), []).append(number)
-    together = [(pair, tuple(edges)) for pair, edges in sorted(pairs.items())]
-    network = next(_networks(cut, together, loops))
+    pair_edges = [(pair, tuple(edges)) for pair, edges in sorted(pairs.items())]
+    network = next(_networks(cut, pair_edges, loops))
     fits = network.sweep_bytes <= memory_bytes
-    if fits and sum(network.flops) < _WORTH_SPREADING:
+    if fits and sum(network.flops) < _MIN_SPREAD_FLOPS:
         return network
-    # Sliced edge by edge, where a whole bond would make far more slices than memory asks for.
-    single = [(pair, (edge,)) for pair, edges in together for edge in edges]
+    # Edge by edge, because slicing whole bonds would make far more slices than necessary.
+    single_edges = [(pair, (edge,)) for pair, edges in pair_edges for edge in edges]
     if fits:
-        return _spread(network, _networks(cut, single, loops))
-    for network in _networks(cut, single, loops):
+        return _sliced_for_ranks(network, _networks(cut, single_edges, loops))
+    for network in _networks(cut, single_edges, loops):
         if network.sweep_bytes <= memory_bytes:
             return network
     raise MemoryLimitError(
@@ -176,44 +192,44 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
     )
 
 
-def _spread(network: Network, others: Iterator[Network]) -> Network:
-    """Return a network with slices for many ranks, if it takes hardly more operations."""
-    most = _SPREADING_COSTS * sum(network.flops)
-    for other in others:
-        if sum(other.flops) > most:
+def _sliced_for_ranks(network: Network, candidates: Iterator[Network]) -> Network:
+    """Return the first candidate with enough slices for several ranks, if they cost hardly more."""
+    max_flops = _MAX_SPREAD_COST * sum(network.flops)
+    for candidate in candidates:
+        if sum(candidate.flops) > max_flops:
             break
-        network = other
-        if network.num_slices >= _ENOUGH_SLICES:
+        network = candidate
+        if network.num_slices >= _TARGET_SLICES:
             break
     return network
 
 
 def _networks(
     cut: CutCircuit,
-    parts: Sequence[tuple[tuple[int, int], tuple[int, ...]]],
+    pair_edges: Sequence[tuple[tuple[int, int], tuple[int, ...]]],
     loops: Sequence[Sequence[int]],
 ) -> Iterator[Network]:
-    """Yield the network of given bonds (subcircuits, edges), sliced more each time."""
+    """Yield the network with the given bonds (subcircuits, edges), with more slices each time."""
     bonds = tuple(
         Bond(pair, edges, math.prod([cut.edges[e].dimension ** 2 for e in edges]))
-        for pair, edges in parts
+        for pair, edges in pair_edges
     )
     legs: list[list[int]] = [[] for _ in cut.subcircuits]
     for number, bond in enumerate(bonds):
         for subcircuit in bond.subcircuits:
             legs[subcircuit].append(number)
-    linked = tuple(k for k, own in enumerate(legs) if own)
-    order = _PathSearch([tuple(legs[k]) for k in linked], bonds)
+    linked = tuple(subcircuit for subcircuit, bond_numbers in enumerate(legs) if bond_numbers)
+    path_search = _PathSearch([tuple(legs[subcircuit]) for subcircuit in linked], bonds)
     while True:
         yield Network(
             bonds,
             tuple(map(tuple, loops)),
             tuple(map(tuple, legs)),
             linked,
-            _steps([legs[k] for k in linked], order.path()),
-            order.sliced(),
+            _steps([legs[subcircuit] for subcircuit in linked], path_search.path()),
+            path_search.sliced(),
         )
-        if not order.slice_more():
+        if not path_search.slice_more():
             return
 
 
@@ -223,35 +239,42 @@ def bond_tensor(
     """Turn a subcircuit's tensor into a tensor over its bonds.
 
     Args:
-        tensor: Shape (strings, D, D), as
-            :class:`hpcq.cutting.subexperiments.exact_tensors.ExactTensor` gives it.
+        tensor: Shape (strings, D, D), as from
+            :class:`hpcq.cutting.subexperiments.exact_tensors.ExactTensor`.
         subcircuit: Number of the subcircuit.
         cut: The cut circuit.
-        network: Its network.
+        network: The network of the cut circuit.
 
     Returns:
-        Shape (strings, size of each bond in ``network.legs``), edge weights put on the side of
-        each bond's first subcircuit and self-loops summed.
+        Shape (strings, size of each bond in ``network.legs``). The tensor of each bond's first
+        subcircuit includes the edges' weights, and edges of a subcircuit to itself are summed.
     """
     ports = cut.subcircuits[subcircuit].ports
     dimensions = [port.dimension for port in ports]
-    at = cut.ends[subcircuit]
-    whole = tensor.reshape(-1, *dimensions, *dimensions)
+    port_at = cut.ends[subcircuit]
+    split_tensor = tensor.reshape(-1, *dimensions, *dimensions)
     labels = list(range(2 * len(ports)))
-    batch = len(labels)
+    string_label = len(labels)
     factors: list[Any] = []
     for edge in network.loops[subcircuit]:
-        first, second = at[edge, 0], at[edge, 1]
+        first, second = port_at[edge, 0], port_at[edge, 1]
         labels[second], labels[len(ports) + second] = first, len(ports) + first
         factors += [_weights(cut.edges[edge]), [first, len(ports) + first]]
-    order: list[int] = []
+    output_labels: list[int] = []
     sizes: list[int] = []
     for number in network.legs[subcircuit]:
         bond = network.bonds[number]
-        own = [at[edge, 0] if (edge, 0) in at else at[edge, 1] for edge in bond.edges]
-        order += own + [len(ports) + port for port in own]
+        bond_ports = [
+            port_at[edge, 0] if (edge, 0) in port_at else port_at[edge, 1] for edge in bond.edges
+        ]
+        output_labels += bond_ports + [len(ports) + port for port in bond_ports]
         sizes.append(bond.size)
-    operands: list[Any] = [whole, [batch, *labels], *factors, [batch, *order]]
+    operands: list[Any] = [
+        split_tensor,
+        [string_label, *labels],
+        *factors,
+        [string_label, *output_labels],
+    ]
     summed = np.einsum(*operands)
     result = np.empty((len(tensor), *sizes), dtype=complex)
     np.copyto(result.reshape(summed.shape), summed)
@@ -265,13 +288,13 @@ def bond_tensor(
 
 
 def _weights(edge: Edge) -> NDArray[np.complex128]:
-    """``w_k conj(w_l)`` of an edge."""
+    """Return ``w_k conj(w_l)`` of an edge, shape (k, l)."""
     weights = np.asarray(edge.weights, dtype=complex)
     return np.outer(weights, weights.conj())
 
 
 def _ket_weights(bond: Bond, cut: CutCircuit) -> NDArray[np.complex128]:
-    """``w_k`` of all edges of a bond, in the order of its ket index."""
+    """Return ``w_k`` of all edges of a bond together, in the order of its ket index."""
     weights = np.ones(1, dtype=complex)
     for edge in bond.edges:
         weights = np.kron(weights, np.asarray(cut.edges[edge].weights, dtype=complex))
@@ -279,72 +302,74 @@ def _ket_weights(bond: Bond, cut: CutCircuit) -> NDArray[np.complex128]:
 
 
 def contraction_path(tensors: int, sizes: Mapping[tuple[int, int], int]) -> list[tuple[int, int]]:
-    """Find an order of contraction.
+    """Return an order of contraction for a network of given bonds.
 
     Args:
         tensors: Number of tensors.
         sizes: Size of the bond between each pair of them that has one.
 
     Returns:
-        The pairs to contract; each makes a new node with the next number.
+        The pairs of nodes to contract; each makes a new node with the next number.
     """
     bonds = tuple(Bond(pair, (), size) for pair, size in sorted(sizes.items()))
     legs: list[list[int]] = [[] for _ in range(tensors)]
     for number, bond in enumerate(bonds):
         for tensor in bond.subcircuits:
             legs[tensor].append(number)
-    return _PathSearch([tuple(own) for own in legs], bonds, _QUICK).path()
+    return _PathSearch([tuple(numbers) for numbers in legs], bonds, _MAX_QUICK_TRIALS).path()
 
 
 def as_float(number: int) -> float:
-    """Return a whole number as a float; a huge one as one that may still be multiplied."""
-    return float(min(number, 1 << _HUGE))
+    """Return an integer as a float, capped so that products with it do not overflow."""
+    return float(min(number, 1 << _MAX_FLOAT_BITS))
 
 
 class _PathSearch:
-    """cotengra's order of contraction, sliced as much as memory asks for.
+    """cotengra's order of contraction, sliced as far as memory requires.
 
     The search is seeded and runs in this process without a clock, so that every run finds the
-    same order; cotengra's "auto" is none of the three.
+    same order; cotengra's "auto" does none of these.
     """
 
     def __init__(
-        self, legs: list[tuple[int, ...]], bonds: tuple[Bond, ...], most_trials: int = _TRIALS
+        self, legs: list[tuple[int, ...]], bonds: tuple[Bond, ...], max_trials: int = _MAX_TRIALS
     ) -> None:
         self._tree: Any = None
-        self._few = [(0, 1)] if len(legs) == 2 else []
+        self._trivial_path = [(0, 1)] if len(legs) == 2 else []
         if len(legs) <= 2:
             return
 
         bits = [math.log2(bond.size) for bond in bonds]
-        trials = max(4, min(most_trials, 16_384 // len(legs)))
+        trials = max(4, min(max_trials, 16_384 // len(legs)))
         try:
             self._search(legs, bits, trials)
-        except OverflowError:  # cotengra computes with floats; the order of sizes is enough
-            self._search(legs, [own * _MAX_BITS / math.fsum(bits) for own in bits], trials)
+        except OverflowError:  # cotengra computes with floats; relative sizes are enough
+            self._search(
+                legs, [size_bits * _MAX_TOTAL_BITS / math.fsum(bits) for size_bits in bits], trials
+            )
 
     def _search(self, legs: list[tuple[int, ...]], bits: Sequence[float], trials: int) -> None:
         import cotengra
         from cotengra.pathfinders.path_basic import optimize_random_greedy_track_flops
 
-        sizes = {number: max(2, round(2**own)) for number, own in enumerate(bits)}
+        sizes = {number: max(2, round(2**size_bits)) for number, size_bits in enumerate(bits)}
         path, _ = optimize_random_greedy_track_flops(
             legs, (), sizes, ntrials=trials, seed=0, use_ssa=True
         )
         self._tree = cotengra.ContractionTree.from_path(legs, (), sizes, ssa_path=path)
-        if len(sizes) <= _SPARSE * len(legs):
-            self._tree.subtree_reconfigure_(minimize="flops", maxiter=_RECONFIGURATIONS, seed=0)
+        if len(sizes) <= _MAX_BONDS_PER_TENSOR * len(legs):
+            self._tree.subtree_reconfigure_(minimize="flops", maxiter=_MAX_RECONFIGURATIONS, seed=0)
 
     def path(self) -> list[tuple[int, int]]:
-        """Return the pairs to contract; each makes a new node with the next number."""
-        return self._few if self._tree is None else list(self._tree.get_ssa_path())
+        """Return the pairs of nodes to contract; each makes a new node with the next number."""
+        return self._trivial_path if self._tree is None else list(self._tree.get_ssa_path())
 
     def sliced(self) -> tuple[int, ...]:
-        """Return the bonds to fix."""
+        """Return the bonds that are sliced."""
         return () if self._tree is None else tuple(sorted(self._tree.sliced_inds))
 
     def slice_more(self) -> bool:
-        """Slice until the largest tensor is a quarter of what it was; False if none is left."""
+        """Slice until the largest tensor is a quarter of its size; return False if it cannot."""
         if self._tree is None or self._tree.max_size() <= 1:
             return False
         self._tree = self._tree.slice(target_size=max(1, self._tree.max_size() // 4), seed=0)
@@ -352,13 +377,13 @@ class _PathSearch:
 
 
 def _steps(legs: list[list[int]], path: list[tuple[int, int]]) -> tuple[PairContraction, ...]:
-    """Name the bonds that each contraction sums over and keeps."""
-    nodes = [list(own) for own in legs]
+    """Return the pairwise contractions with the bonds that each sums over and keeps."""
+    nodes = [list(bonds) for bonds in legs]
     steps = []
     for left, right in path:
-        shared = [b for b in nodes[left] if b in nodes[right]]
-        left_only = [b for b in nodes[left] if b not in shared]
-        right_only = [b for b in nodes[right] if b not in shared]
+        shared = [bond for bond in nodes[left] if bond in nodes[right]]
+        left_only = [bond for bond in nodes[left] if bond not in shared]
+        right_only = [bond for bond in nodes[right] if bond not in shared]
         steps.append(
             PairContraction(left, right, tuple(left_only), tuple(shared), tuple(right_only))
         )

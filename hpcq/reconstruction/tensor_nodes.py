@@ -1,10 +1,11 @@
-"""A subcircuit's tensor as a node of the network, and its gradient the way back.
+"""The linear map from a subcircuit's tensor to its node in the network, and its transpose.
 
-The tensor has one axis for each port with settings (no twins), of the index pairs (k, l) as
-k * d + l. The node has one axis for each bond, of the index pairs of the bond's edges together.
-Both ways are the same product with one small array for each port: that spreads the port's index
-pair over its own edge and those of its twins, whose indices add up to it, and holds the edges'
-weights on the side of their first ends.
+The tensor has one axis for each port with its own settings (not for ports with ``shared_with``), of
+the index pairs (k, l) as k * d + l. The node has one axis for each bond, of the index pairs of the
+bond's edges together. The map and its transpose, which gradients take, are products with one small
+array for each port. It maps the port's index pair to those of all edges at the port and at the
+ports that share its settings, whose indices add up to it, and includes the weights of the edges
+whose first end is there.
 """
 
 from __future__ import annotations
@@ -42,24 +43,24 @@ class TensorNode:
         Returns:
             Shape (strings, size of each bond in ``network.legs``).
         """
-        ports, bonds, factors = self._plan
+        ports, bonds, factors = self._operands
         operands: list[Any] = [tensor, [0, *ports], *factors, [0, *bonds]]
-        found = np.einsum(*operands, optimize="greedy")
-        return np.asarray(found.reshape(len(tensor), *self.bond_sizes))
+        node_tensor = np.einsum(*operands, optimize="greedy")
+        return np.asarray(node_tensor.reshape(len(tensor), *self.bond_sizes))
 
     def gradient(self, node: Tensor) -> Tensor:
-        """Turn the gradient by a node into that by its tensor.
+        """Turn the gradient by a node into the gradient by its tensor.
 
         Args:
             node: Shape (rows, size of each bond).
 
         Returns:
-            Shape (rows, index pairs of each port), so that a value that is linear in the tensor is
-            the sum of its products with this.
+            Shape (rows, index pairs of each port). A value that is linear in the tensor is the sum
+            of the products of the tensor's entries with those of its gradient.
         """
-        ports, bonds, factors = self._plan
-        spread = node.reshape(len(node), *self._edge_sizes)
-        operands: list[Any] = [spread, [0, *bonds], *factors, [0, *ports]]
+        ports, bonds, factors = self._operands
+        split = node.reshape(len(node), *self._edge_sizes)
+        operands: list[Any] = [split, [0, *bonds], *factors, [0, *ports]]
         return np.asarray(np.einsum(*operands, optimize="greedy"))
 
     @cached_property
@@ -78,45 +79,45 @@ class TensorNode:
         return tuple(self.cut.edges[edge].dimension ** 2 for edge in self._edges)
 
     @cached_property
-    def _plan(self) -> tuple[list[int], list[int], list[Any]]:
-        """Labels of the ports' axes, of the edges' axes, and the arrays between them."""
+    def _operands(self) -> tuple[list[int], list[int], list[Any]]:
+        """Labels of the ports' axes, labels of the edges' axes, and the factors between them."""
         ports = self.cut.subcircuits[self.subcircuit].ports
-        mains = [number for number, port in enumerate(ports) if port.shared_with is None]
-        met: dict[int, list[tuple[int, int]]] = {number: [] for number in mains}
+        main_ports = [number for number, port in enumerate(ports) if port.shared_with is None]
+        ends_of: dict[int, list[tuple[int, int]]] = {number: [] for number in main_ports}
         for (edge, side), port in sorted(self.cut.ends[self.subcircuit].items()):
-            shared_with = ports[port].shared_with
-            met[port if shared_with is None else shared_with].append((edge, side))
-        axes = {edge: 1 + len(mains) + edge for edge in range(len(self.cut.edges))}
+            main_port = ports[port].shared_with
+            ends_of[port if main_port is None else main_port].append((edge, side))
+        axes = {edge: 1 + len(main_ports) + edge for edge in range(len(self.cut.edges))}
         factors: list[Any] = []
-        for place, number in enumerate(mains):
-            ends = met[number]
-            factors.append(_spread(ports[number].dimension, len(ends)))
-            factors.append([1 + place, *(axes[edge] for edge, _ in ends)])
-            for edge, side in ends:
+        for axis, number in enumerate(main_ports):
+            port_ends = ends_of[number]
+            factors.append(_index_sum(ports[number].dimension, len(port_ends)))
+            factors.append([1 + axis, *(axes[edge] for edge, _ in port_ends)])
+            for edge, side in port_ends:
                 if side == 0:
                     weights = np.asarray(self.cut.edges[edge].weights, dtype=complex)
                     factors.append(np.outer(weights, weights.conj()).reshape(-1))
                     factors.append([axes[edge]])
-        labels = _relabelled(factors)
+        labels = _relabel(factors)
         bonds = [labels[axes[edge]] for edge in self._edges]
-        return [labels[1 + place] for place in range(len(mains))], bonds, factors
+        return [labels[1 + axis] for axis in range(len(main_ports))], bonds, factors
 
 
-def _relabelled(factors: list[Any]) -> dict[int, int]:
-    """Number the labels from 1 on in place, for numpy allows but few; return old → new."""
+def _relabel(factors: list[Any]) -> dict[int, int]:
+    """Number the labels from 1 on in place, as NumPy allows only few; return old → new."""
     labels: dict[int, int] = {}
-    for place in range(1, len(factors), 2):
-        factors[place] = [labels.setdefault(own, 1 + len(labels)) for own in factors[place]]
+    for index in range(1, len(factors), 2):
+        factors[index] = [labels.setdefault(label, 1 + len(labels)) for label in factors[index]]
     return labels
 
 
-def _spread(dimension: int, edges: int) -> Tensor:
-    """Return the array that is 1 where a port's index pair is the sum of its edges'."""
+def _index_sum(dimension: int, edges: int) -> Tensor:
+    """Return the array that is 1 where a port's index pair is the sum of those of its edges."""
     size = dimension * dimension
-    spread = np.zeros((size, *([size] * edges)))
-    for place in np.ndindex(*([size] * edges)):
+    index_sum = np.zeros((size, *([size] * edges)))
+    for edge_indices in np.ndindex(*([size] * edges)):
         total = 0
-        for own in place:
-            total ^= own  # dimensions are powers of two, so k and l add up bit by bit
-        spread[(total, *place)] = 1
-    return spread.astype(complex)
+        for edge_index in edge_indices:
+            total ^= edge_index  # dimensions are powers of two, so k and l add up bit by bit
+        index_sum[(total, *edge_indices)] = 1
+    return index_sum.astype(complex)

@@ -1,4 +1,4 @@
-"""The terms of all observables, taken apart over the subcircuits."""
+"""The terms of all observables, each a product of Pauli strings on the subcircuits."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TermTable:
-    """The distinct terms of all observables, taken apart over the subcircuits.
+    """The distinct terms of all observables, as products over the subcircuits.
 
     Attributes:
         observables: For each observable its (term, coefficient) pairs.
-        picks: For each term the (subcircuit, string) pairs where it is not the identity;
-            term 0 is the identity, and so is string 0 of every subcircuit.
+        picks: For each term the (subcircuit, string) pairs where it is not the identity.
+            Term 0 is the identity, and so is string 0 of every subcircuit.
         strings: For each subcircuit the distinct Pauli strings on its wires.
     """
 
@@ -33,7 +33,7 @@ class TermTable:
     strings: tuple[tuple[PauliString, ...], ...]
 
     def choices(self, start: int, stop: int) -> NDArray[np.intp]:
-        """Return the string of every subcircuit, shape (stop - start, subcircuits)."""
+        """Return the string of every subcircuit in a range of terms, shape (terms, subcircuits)."""
         table = np.zeros((stop - start, len(self.strings)), dtype=np.intp)
         for row, pick in enumerate(self.picks[start:stop]):
             for subcircuit, string in pick:
@@ -41,7 +41,7 @@ class TermTable:
         return table
 
     def sum_up(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Add the terms' values up to the observables', exactly rounded."""
+        """Return the values of the observables: correctly rounded sums of those of the terms."""
         return np.array(
             [
                 math.fsum(coefficient * values[term] for term, coefficient in terms)
@@ -53,41 +53,43 @@ class TermTable:
 def tabulate(
     observables: Sequence[Observable], cut: CutCircuit, cone_of: Mapping[PauliString, int]
 ) -> TermTable:
-    """Take the terms of observables apart over the subcircuits of a cut circuit.
+    """Return the terms of observables as products over the subcircuits of a cut circuit.
 
     Args:
         observables: The observables.
         cut: The cut circuit.
-        cone_of: The light cone that a term is computed on; 0 where it says nothing.
+        cone_of: The light cone on which each term is computed; 0 for terms that are missing.
     """
-    home = {
+    location = {
         (subcircuit.cone, qubit): (number, wire)
         for number, subcircuit in enumerate(cut.subcircuits)
         for qubit, wire in subcircuit.open_wires.items()
     }
     strings: list[dict[PauliString, int]] = [{(): 0} for _ in cut.subcircuits]
-    terms: dict[PauliString, int] = {(): 0}
+    term_numbers: dict[PauliString, int] = {(): 0}
     picks: list[tuple[tuple[int, int], ...]] = [()]
-    table = []
+    rows = []
     for observable in observables:
         numbered = []
         for pauli, coefficient in observable.terms:
-            if pauli not in terms:
-                terms[pauli] = len(terms)
+            if pauli not in term_numbers:
+                term_numbers[pauli] = len(term_numbers)
                 cone = cone_of.get(pauli, 0)
                 local: dict[int, list[tuple[int, str]]] = {}
                 for qubit, letter in pauli:
-                    number, wire = home[cone, qubit]
+                    number, wire = location[cone, qubit]
                     local.setdefault(number, []).append((wire, letter))
                 picks.append(
                     tuple(
                         (
                             number,
-                            strings[number].setdefault(tuple(sorted(part)), len(strings[number])),
+                            strings[number].setdefault(
+                                tuple(sorted(letters)), len(strings[number])
+                            ),
                         )
-                        for number, part in sorted(local.items())
+                        for number, letters in sorted(local.items())
                     )
                 )
-            numbered.append((terms[pauli], coefficient))
-        table.append(tuple(numbered))
-    return TermTable(tuple(table), tuple(picks), tuple(tuple(own) for own in strings))
+            numbered.append((term_numbers[pauli], coefficient))
+        rows.append(tuple(numbered))
+    return TermTable(tuple(rows), tuple(picks), tuple(tuple(distinct) for distinct in strings))

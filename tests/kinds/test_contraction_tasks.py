@@ -37,10 +37,10 @@ def terms() -> list[str]:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Divide small contractions too."""
-    monkeypatch.setattr(network, "_WORTH_SPREADING", 0.0)
-    monkeypatch.setattr(network, "_SPREADING_COSTS", 50.0)
-    monkeypatch.setattr(expectation, "_WORTH_SPREADING", 0.0)
-    monkeypatch.setattr(expectation, "_SPREADING_COSTS", 50.0)
+    monkeypatch.setattr(network, "_MIN_SPREAD_FLOPS", 0.0)
+    monkeypatch.setattr(network, "_MAX_SPREAD_COST", 50.0)
+    monkeypatch.setattr(expectation, "_MIN_SPREAD_FLOPS", 0.0)
+    monkeypatch.setattr(expectation, "_MAX_SPREAD_COST", 50.0)
     monkeypatch.setattr(exact_run, "LONG_CONTRACTION", 0.0)
 
 
@@ -49,15 +49,15 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parts_give_the_values_of_the_uncut_circuit(asked: list[str]) -> None:
     circuit = ring()
     plan = hpcq.plan(circuit, asked, cut_labels="AABBCCDD")
-    parts = expectation.Contraction.within(plan.network, plan.terms, 1 << 30).spread(1.0)
+    parts = expectation.Contraction.within(plan.network, plan.terms, 1 << 30).subdivided(1.0)
     assert parts.num_parts >= 16
     result = hpcq.run(plan, device="cpu")
     state = Statevector(circuit)
     for text, value in zip(asked, result.expectation_values, strict=True):
         pauli = [(word[0], [int(word[1:])]) for word in text.split()]
         label = "".join(letter for letter, _ in pauli)
-        places = [place for _, own in pauli for place in own]
-        operator = SparsePauliOp.from_sparse_list([(label, places, 1.0)], 8)
+        qubits = [qubit for _, indices in pauli for qubit in indices]
+        operator = SparsePauliOp.from_sparse_list([(label, qubits, 1.0)], 8)
         assert value == pytest.approx(state.expectation_value(operator).real, abs=1e-10)
 
 
@@ -65,18 +65,18 @@ def test_parts_give_the_values_of_the_uncut_circuit(asked: list[str]) -> None:
 def test_contraction_tasks_come_back_from_their_bytes() -> None:
     plan = hpcq.plan(ring(), terms(), cut_labels="AABBCCDD")
     found: list[ContractionTasks] = []
-    kept = ContractionTasks.to_bytes
+    to_bytes = ContractionTasks.to_bytes
 
-    def keep(self: ContractionTasks) -> bytes:
+    def record(self: ContractionTasks) -> bytes:
         found.append(self)
-        return kept(self)
+        return to_bytes(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ContractionTasks, "to_bytes", keep)
+        patch.setattr(ContractionTasks, "to_bytes", record)
         patch.setattr(exact_run, "uses_subprocess", lambda *, in_subprocess: not in_subprocess)
         run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
     contraction_tasks = found[-1]
-    again = messages.loads(kept(contraction_tasks))
+    again = messages.loads(to_bytes(contraction_tasks))
     assert len(contraction_tasks.farm_tasks().costs) == again.contraction.num_parts
     for task in range(again.contraction.num_parts):
         np.testing.assert_array_equal(contraction_tasks.compute(task), again.compute(task))

@@ -46,11 +46,11 @@ class Case:
 
     def sampling(self, **budget: object) -> Sampling:
         plan = hpcq.plan(self.circuit, self.observables, threads=1, **self.how)
-        own = Budget(**{"shots": self.shots, **budget})
+        limits = Budget(**{"shots": self.shots, **budget})
         return (
-            joint_sampling_of(plan.cut_problem, own)
+            joint_sampling_of(plan.cut_problem, limits)
             if self.joint
-            else sampling_of(plan.cut_problem, own)
+            else sampling_of(plan.cut_problem, limits)
         )
 
 
@@ -84,10 +84,10 @@ def test_intervals_cover_the_truth(name: str) -> None:
     runs = [device.run(seed) for seed in range(RUNS)]
     values = np.array([run.values() for run in runs])
     errors = np.array([run.errors() for run in runs])
-    away = np.abs(values - truth) / errors
+    sigmas_off = np.abs(values - truth) / errors
     for sigmas, share in ((1, 0.683), (2, 0.954)):
         allowed = 4 * np.sqrt(share * (1 - share) / RUNS)
-        covered = (away < sigmas).mean(axis=0)
+        covered = (sigmas_off < sigmas).mean(axis=0)
         assert (covered > share - allowed).all()
         assert name == "few" or (covered < share + allowed).all()
     bias = (values.mean(axis=0) - truth) / (values.std(axis=0) / np.sqrt(RUNS))
@@ -186,10 +186,10 @@ def test_where_the_gradient_vanishes_errors_are_rather_too_large() -> None:
         circuit.cx(qubit, qubit + 1)
     device = Device(Case(circuit, ["Z0 Z3"], {"cut_labels": "AABB"}, 2000).sampling())
     runs = [device.run(seed) for seed in range(100)]
-    away = np.array([run.values()[0] - 1 for run in runs])
+    off = np.array([run.values()[0] - 1 for run in runs])
     bars = np.array([run.errors()[0] for run in runs])
-    assert 0.8 < np.median(bars) / away.std() < 3
-    assert np.mean(np.abs(away) < 2 * bars) > 0.9
+    assert 0.8 < np.median(bars) / off.std() < 3
+    assert np.mean(np.abs(off) < 2 * bars) > 0.9
 
 
 def test_a_target_error_is_reached_and_not_far_surpassed() -> None:
@@ -241,8 +241,8 @@ def test_more_variants_than_allowed_are_drawn_jointly() -> None:
     sampling = CASES["gates"].sampling(max_variants=6)
     assert sampling.mode == "joint"
     run = Device(sampling).run(1)
-    for own in run.rounds:
-        assert max(len(rows) for rows in own.rows) <= 6
+    for measured in run.rounds:
+        assert max(len(rows) for rows in measured.rows) <= 6
 
 
 def test_what_is_certain_takes_no_shots() -> None:
@@ -256,9 +256,9 @@ def test_what_is_certain_takes_no_shots() -> None:
 
 @pytest.mark.parametrize("total", [5, 17, 1000, 10**6])
 def test_shots_are_spread_by_standard_deviation(total: int) -> None:
-    spreads = np.array([0.0, 1.0, 16.0, 4.0, 0.0, 9.0])
+    variances = np.array([0.0, 1.0, 16.0, 4.0, 0.0, 9.0])
     needed = np.array([False, True, True, True, True, True])
-    shots = neyman_allocation(spreads, needed, total)
+    shots = neyman_allocation(variances, needed, total)
     assert shots.sum() == total
     assert shots[0] == 0
     assert (shots[needed] >= 1).all()

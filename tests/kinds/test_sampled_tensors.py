@@ -39,7 +39,7 @@ def plans(draw: st.DrawFn, **limits: int) -> tuple[hpcq.Plan, list[float]]:
 
 @some
 @given(st.data())
-def test_every_recipe_gives_the_uncut_value(data: st.DataObject) -> None:
+def test_every_inversion_gives_the_uncut_value(data: st.DataObject) -> None:
     plan, expected = data.draw(plans())
     reconstruction = Reconstruction.of(plan.cut, ConnectedParts.of(plan.cut, plan.terms), 1 << 40)
     lean = data.draw(st.booleans())
@@ -49,7 +49,8 @@ def test_every_recipe_gives_the_uncut_value(data: st.DataObject) -> None:
         if tensor.num_variants > MAX_VARIANTS:
             reject()
         inversions = tuple(
-            data.draw(st.integers(0, len(m.inversions) - 1)) for m in tensor.port_bases
+            data.draw(st.integers(0, len(port_basis.inversions) - 1))
+            for port_basis in tensor.port_bases
         )
         reader = SignalReader(tensor)
         tensors.append(reader.tensor_of(reader.table(distributions(tensor)), inversions))
@@ -82,10 +83,12 @@ def test_joint_samples_average_to_the_uncut_value(data: st.DataObject) -> None:
     plan, expected = data.draw(plans(max_gates=2, max_wires=1))
     sampling = joint_sampling_of(plan, Budget(10**6))
     assert all(
-        port.shared_with is None for piece in sampling.cut.subcircuits for port in piece.ports
+        port.shared_with is None
+        for subcircuit in sampling.cut.subcircuits
+        for port in subcircuit.ports
     )
     pairs = [WeightedPairs.of(edge, sampling.cut).weights for edge in sampling.cut.edges]
-    if np.prod([np.count_nonzero(own) for own in pairs]) > 2000:
+    if np.prod([np.count_nonzero(weights) for weights in pairs]) > 2000:
         reject()
     tables = {}
     for number, use in enumerate(sampling.sources.uses):
@@ -97,20 +100,22 @@ def test_joint_samples_average_to_the_uncut_value(data: st.DataObject) -> None:
     parts = sampling.parts
     values = []
     for group, choices in zip(parts.groups, parts.choices, strict=True):
-        own = [e for e, edge in enumerate(sampling.cut.edges) if edge.ends[0][0] in group]
+        part_edges = [e for e, edge in enumerate(sampling.cut.edges) if edge.ends[0][0] in group]
         total = np.zeros(len(choices))
-        for drawn in product(*(np.argwhere(np.abs(pairs[e]) > 1e-14).tolist() for e in own)):
+        for drawn in product(*(np.argwhere(np.abs(pairs[e]) > 1e-14).tolist() for e in part_edges)):
             signals = {
-                end: reading
-                for e, pair in zip(own, drawn, strict=True)
-                for end, reading in zip(sampling.cut.edges[e].ends, pair, strict=True)
+                end: signal
+                for e, pair in zip(part_edges, drawn, strict=True)
+                for end, signal in zip(sampling.cut.edges[e].ends, pair, strict=True)
             }
-            weight = np.prod([pairs[e][tuple(pair)] for e, pair in zip(own, drawn, strict=True)])
-            for place, k in enumerate(group):
+            weight = np.prod(
+                [pairs[e][tuple(pair)] for e, pair in zip(part_edges, drawn, strict=True)]
+            )
+            for column, k in enumerate(group):
                 ports = range(len(sampling.cut.subcircuits[k].ports))
                 weight = (
                     weight
-                    * tables[k][choices[:, place]][
+                    * tables[k][choices[:, column]][
                         (slice(None), *(signals[k, port] for port in ports))
                     ]
                 )

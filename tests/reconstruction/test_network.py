@@ -47,12 +47,12 @@ def values_of(plan: hpcq.Plan, memory_bytes: int, batch_bytes: int) -> np.ndarra
     bonds = []
     for number, use in enumerate(plan.uses):
         tensor = plan.tensors[use]
-        whole = tensor.assemble(
+        assembled = tensor.assemble(
             [tensor.compute(task, engine.statevector) for task in range(tensor.num_tasks)]
         )
-        place = plan.strings[use]
-        own = whole[[place[string] for string in plan.terms.strings[number]]]
-        bonds.append(bond_tensor(own, number, plan.cut, network))
+        string_index = plan.strings[use]
+        requested = assembled[[string_index[string] for string in plan.terms.strings[number]]]
+        bonds.append(bond_tensor(requested, number, plan.cut, network))
     return plan.terms.sum_up(contract(bonds, network, plan.terms, batch_bytes).real)
 
 

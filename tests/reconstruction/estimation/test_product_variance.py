@@ -87,41 +87,41 @@ def measured() -> tuple[SignalReader, list[Counts]]:
 
 
 def covariance_of(
-    reader: SignalReader, rounds: list[Counts], variant: int, supposed: float
+    reader: SignalReader, rounds: list[Counts], variant: int, pseudo_shots: float
 ) -> object:
     """Compute the covariance of one shot as its definition says."""
-    parts = [own.of_variant(variant) for own in rounds]
+    parts = [counts.of_variant(variant) for counts in rounds]
     shots = np.repeat(
         reader.signs(variant, np.concatenate([outcomes for outcomes, _ in parts])),
         np.concatenate([times for _, times in parts]),
         axis=0,
     )
     scatter = (shots - shots.mean(axis=0)).T @ (shots - shots.mean(axis=0))
-    coins = np.diag(reader.fair_coin_variances(variant))
-    return (scatter + supposed * coins) / (len(shots) - 1 + supposed)
+    fair_coins = np.diag(reader.fair_coin_variances(variant))
+    return (scatter + pseudo_shots * fair_coins) / (len(shots) - 1 + pseudo_shots)
 
 
-def test_the_scatter_of_shots_is_their_covariance(
+def test_blocks_have_the_covariance_of_their_shots(
     measured: tuple[SignalReader, list[Counts]],
 ) -> None:
     reader, rounds = measured
-    seen = []
+    variants = []
     rng = np.random.default_rng(4)
     tensor = reader.tensor
     weights = rng.normal(size=(3, len(tensor.strings), int(np.prod(reader.sizes))))
     shares = rng.uniform(size=(tensor.num_variants, len(tensor.strings)))
     for block in covariance_blocks(reader, rounds):
-        found = block.variances(weights, shares)
-        for place, variant in enumerate(block.variants.tolist()):
+        variances = block.variances(weights, shares)
+        for index, variant in enumerate(block.variants.tolist()):
             expected = covariance_of(reader, rounds, variant, 4.0)
-            part = weights[:, block.strings][:, :, block.columns[place]]
-            part = part * shares[variant, block.strings][None, :, None]
-            part = part.reshape(len(part), -1)
+            weighted = weights[:, block.strings][:, :, block.columns[index]]
+            weighted = weighted * shares[variant, block.strings][None, :, None]
+            weighted = weighted.reshape(len(weighted), -1)
             np.testing.assert_allclose(
-                found[place], np.einsum("si,ij,sj->s", part, expected, part), rtol=1e-9
+                variances[index], np.einsum("si,ij,sj->s", weighted, expected, weighted), rtol=1e-9
             )
-            seen.append(variant)
-    assert sorted(seen) == np.flatnonzero(reader.informative).tolist()
+            variants.append(variant)
+    assert sorted(variants) == np.flatnonzero(reader.informative).tolist()
 
 
 def test_drawn_errors_have_the_covariance_of_a_shot(
@@ -131,14 +131,14 @@ def test_drawn_errors_have_the_covariance_of_a_shot(
     block: CovarianceBlock = next(iter(covariance_blocks(reader, rounds)))
     number = 20_000
     drawn = block.draw(number, np.random.default_rng(3))
-    for place, variant in enumerate(block.variants.tolist()[:5]):
-        errors = drawn[:, place].reshape(number, -1)
+    for index, variant in enumerate(block.variants.tolist()[:5]):
+        errors = drawn[:, index].reshape(number, -1)
         expected = covariance_of(reader, rounds, variant, 4.0)
         scale = np.abs(expected).max()
         np.testing.assert_allclose(errors.T @ errors / number, expected, atol=0.06 * scale)
 
 
-def test_large_groups_of_variants_are_split_into_blocks_of_the_same_scatter(
+def test_large_groups_of_variants_are_split_into_blocks_of_the_same_variances(
     measured: tuple[SignalReader, list[Counts]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, rounds = measured
@@ -158,18 +158,18 @@ def test_large_groups_of_variants_are_split_into_blocks_of_the_same_scatter(
 
 
 @pytest.mark.parametrize(("name", "shots"), [("gates", 600), ("wire", 60), ("terms", 2000)])
-def test_the_error_is_the_deviation_of_values_that_may_be_true(name: str, shots: int) -> None:
-    """Contract many tensors drawn about the measured ones, and compare how their values scatter."""
+def test_the_error_is_the_deviation_of_values_from_the_posterior(name: str, shots: int) -> None:
+    """Contract many tensors drawn from the posterior, and compare the deviation of their values."""
     run = Device(CASES[name].sampling(shots=shots)).run(5)
     estimator = Estimator(run._estimator.sources, run._estimator.reconstruction, run.rounds)
     number = 3000
     drawn = estimator._draw_errors(number, np.random.default_rng(2))
-    best = estimator._pooled_tensors()
+    pooled = estimator._pooled_tensors()
     values = []
-    for place in range(number):
-        tensors = [middle + error[place] for middle, error in zip(best, drawn, strict=True)]
+    for index in range(number):
+        tensors = [tensor + error[index] for tensor, error in zip(pooled, drawn, strict=True)]
         values.append(estimator.reconstruction.values(estimator.sources.expand(tensors)))
     np.testing.assert_allclose(estimator.errors(), np.std(values, axis=0), rtol=0.15)
-    middle = estimator.reconstruction.values(estimator.sources.expand(best))
-    off = np.mean(values, axis=0) - middle
-    assert np.all(np.abs(off) < 5 * np.std(values, axis=0) / np.sqrt(number))
+    centre = estimator.reconstruction.values(estimator.sources.expand(pooled))
+    bias = np.mean(values, axis=0) - centre
+    assert np.all(np.abs(bias) < 5 * np.std(values, axis=0) / np.sqrt(number))
