@@ -238,10 +238,10 @@ def _show(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     if options.srun_mpi:
-        from hpcq.doctor.srun_mpi import found_srun_mpi
+        from hpcq.doctor.srun_mpi import suitable_plugin_here
 
         if launched_rank() == 0:
-            print(found_srun_mpi())
+            print(suitable_plugin_here())
         return 0
     from hpcq.doctor.machine_checks import calibrate, examine
 

@@ -1,4 +1,4 @@
-"""Whether a file system does what runs rely on; each thing is tried, on temporary files."""
+"""Trials of the operations that runs need of a file system, on temporary files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-_SECONDS = 5.0
-_HELD = "held"
-Made = TypeVar("Made")
+_TIMEOUT_SECONDS = 5.0
+"""Seconds that an operation may take; larger: a slow file server is not taken for a dead one."""
+
+_LOCKED_NAME = "held"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -24,105 +26,109 @@ class FilesystemTrial:
     """A temporary folder, and in it a file that this process holds locked.
 
     Attributes:
-        place: The folder; empty where none could be made.
-        descriptor: Of the locked file; None where there is none.
-        faults: What did not work.
+        folder: Path of the folder; empty if it could not be created.
+        descriptor: Descriptor of the locked file; None if there is none.
+        faults: The operations that failed.
     """
 
-    place: str = ""
+    folder: str = ""
     descriptor: int | None = None
     faults: tuple[str, ...] = ()
 
     def end(self) -> None:
-        """Take everything away again."""
+        """Release the lock and remove the folder."""
         if self.descriptor is not None:
             os.close(self.descriptor)
-        if self.place:
-            within(lambda: shutil.rmtree(self.place, ignore_errors=True), None)
+        if self.folder:
+            call_within(lambda: shutil.rmtree(self.folder, ignore_errors=True), None)
 
 
-def begin() -> FilesystemTrial:
-    """Try the current folder: exclusive create, rename over a file, lock. It never raises."""
-    return within(_begin, FilesystemTrial(faults=(f"no answer within {_SECONDS:g} s",)))
+def start_trial() -> FilesystemTrial:
+    """Try exclusive create, rename over a file and lock in the current folder; never raises."""
+    return call_within(
+        _start_trial, FilesystemTrial(faults=(f"no answer within {_TIMEOUT_SECONDS:g} s",))
+    )
 
 
-def look(place: str) -> list[str]:
-    """Return what does not hold in the folder of a trial, seen from this process's node."""
-    return within(lambda: _look(Path(place)), [f"no answer within {_SECONDS:g} s"])
+def check_from_here(folder: str) -> list[str]:
+    """Return the operations that fail in a trial's folder, as seen from this node."""
+    return call_within(
+        lambda: _check_refusals(Path(folder)), [f"no answer within {_TIMEOUT_SECONDS:g} s"]
+    )
 
 
-def within(call: Callable[[], Made], otherwise: Made, seconds: float = _SECONDS) -> Made:
-    """Return what a call returns, or something else if it takes too long, or fails.
+def call_within(call: Callable[[], T], otherwise: T, seconds: float = _TIMEOUT_SECONDS) -> T:
+    """Return the value of a call, or ``otherwise`` if it fails or takes too long.
 
-    A call to a file server that is gone cannot be interrupted; it is left behind.
+    A call that waits for a dead file server cannot be interrupted; its thread is left behind.
     """
-    found: list[Made] = []
+    results: list[T] = []
 
     def work() -> None:
         with suppress(OSError, ValueError):
-            found.append(call())
+            results.append(call())
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(seconds)
-    return found[0] if found else otherwise
+    return results[0] if results else otherwise
 
 
-def kind_of(folder: str) -> str:
-    """Return the kind of file system that a folder is on, such as ``nfs4``; empty if unknown."""
-    best, kind = "", ""
+def filesystem_type(folder: str) -> str:
+    """Return the type of a folder's file system, such as ``nfs4``; empty if it is unknown."""
+    longest, kind = "", ""
     try:
         for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
-            words = line.split()
-            place = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), words[1])
-            inside = f"{folder}/".startswith(f"{place.rstrip('/')}/")
-            if inside and len(place) >= len(best):
-                best, kind = place, words[2]
+            fields = line.split()
+            mount = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[1])
+            is_inside = f"{folder}/".startswith(f"{mount.rstrip('/')}/")
+            if is_inside and len(mount) >= len(longest):
+                longest, kind = mount, fields[2]
     except (OSError, IndexError):
         return ""
     return kind
 
 
-def _begin() -> FilesystemTrial:
+def _start_trial() -> FilesystemTrial:
     try:
-        place = Path(tempfile.mkdtemp(prefix=".hpcq-doctor-", dir=Path.cwd()))
+        folder = Path(tempfile.mkdtemp(prefix=".hpcq-doctor-", dir=Path.cwd()))
     except OSError as error:
         return FilesystemTrial(faults=(f"nothing can be written ({error.strerror})",))
     faults: list[str] = []
     descriptor = None
     try:
-        descriptor = os.open(place / _HELD, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        descriptor = os.open(folder / _LOCKED_NAME, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         name = "exclusive create" if descriptor is None else "flock"
         faults.append(f"{name} fails ({error.strerror})")
     try:
-        (place / "new").write_bytes(b"new")
-        (place / "old").write_bytes(b"old")
-        (place / "new").replace(place / "old")
-        if (place / "old").read_bytes() != b"new" or (place / "new").exists():
+        (folder / "new").write_bytes(b"new")
+        (folder / "old").write_bytes(b"old")
+        (folder / "new").replace(folder / "old")
+        if (folder / "old").read_bytes() != b"new" or (folder / "new").exists():
             faults.append("rename does not replace")
     except OSError as error:
         faults.append(f"rename fails ({error.strerror})")
-    faults += _look(place) if not faults else []
-    return FilesystemTrial(str(place), descriptor, tuple(faults))
+    faults += _check_refusals(folder) if not faults else []
+    return FilesystemTrial(str(folder), descriptor, tuple(faults))
 
 
-def _look(place: Path) -> list[str]:
-    """Try what must be refused while the trial's process holds its file."""
-    held = place / _HELD
-    if not held.exists():
+def _check_refusals(folder: Path) -> list[str]:
+    """Try operations that must fail while the trial's process holds its file."""
+    locked = folder / _LOCKED_NAME
+    if not locked.exists():
         return ["the folder is not shared"]
     faults = []
     try:
-        os.close(os.open(held, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(os.open(locked, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         faults.append("exclusive create is not exclusive")
     except FileExistsError:
         pass
     except OSError as error:
         faults.append(f"exclusive create fails ({error.strerror})")
     try:
-        descriptor = os.open(held, os.O_RDWR)
+        descriptor = os.open(locked, os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             faults.append("flock does not keep others out")

@@ -1,4 +1,4 @@
-"""One thing that the doctor looked at."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: What.
-        text: What was found.
-        ok: False if hpcq cannot do its main job because of it.
-        advice: What to change, where hpcq does work, but not as it could.
+        name: What was checked.
+        text: The result.
+        ok: False if hpcq cannot run because of it.
+        advice: What to change for hpcq to run better; empty if nothing.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How a batch system runs hpcq: what the ranks were given, and what to change in the job script."""
+"""Checks of a batch job: the resources of its ranks, and what to change in its script."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from hpcq.core.system import (
     slurm_seconds_left,
     usable_cores,
 )
-from hpcq.doctor import filesystem_checks as trying
-from hpcq.doctor import srun_mpi as launching
+from hpcq.doctor import filesystem_checks as filesystem
+from hpcq.doctor import srun_mpi as mpi_plugins
 from hpcq.doctor.finding import Finding
 from hpcq.engines.gpu import is_gpu_build, visible_gpus
 from hpcq.parallel.serial import Farm, SerialFarm
 from hpcq.parallel.world import abort_on_error, open_farm
 
-_SHORT_SECONDS = 60.0
-"""Seconds left below which a run hardly does anything before it stops in time."""
+_MIN_SECONDS_LEFT = 60.0
+"""Remaining seconds below which a run would do almost nothing before it stops."""
 
-_GPUS = ("SLURM_GPUS", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK", "SLURM_JOB_GPUS")
-_ASKED_CORES = "--cpus-per-task=$SLURM_CPUS_PER_TASK"
+_GPU_VARIABLES = ("SLURM_GPUS", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK", "SLURM_JOB_GPUS")
+_CPUS_PER_TASK = "--cpus-per-task=$SLURM_CPUS_PER_TASK"
 
 Environment = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Place:
-    """What one rank was given.
+class RankResources:
+    """The resources of one rank.
 
     Attributes:
-        host: Its node.
-        cores: The cores it may run on.
-        threads: How many of them fall to it.
-        gpus: The GPUs it may use, by names that are the same for all ranks of the node.
-        computes: Whether it computes, and does not only schedule.
-        faults: What the file system does not do, seen from there.
+        host: Name of the node.
+        cores: Cores that the rank may run on.
+        threads: The rank's share of the node's cores.
+        gpus: GPUs that the rank may use, by names that are equal on all ranks of a node.
+        computes: Whether the rank computes; False if it only schedules.
+        faults: File system operations that fail on the rank.
     """
 
     host: str
@@ -59,45 +59,54 @@ class Place:
 
 
 def examine_batch(environment: Environment = os.environ) -> list[Finding]:
-    """Look at the batch system and the ranks; all ranks together. What is found, is on rank 0."""
+    """Check the batch system and the ranks. Collective; findings are returned on rank 0."""
     try:
         farm = open_farm()
     except HpcqError:
-        farm = SerialFarm()  # said elsewhere; each process looks at what it was given
+        farm = SerialFarm()  # which another check reports; each process checks its own resources
     with abort_on_error(farm):
-        places, faults = _gathered(farm, environment)
+        resources, faults = _gather_resources(farm, environment)
     if farm.rank > 0 or launched_rank(environment) > 0:
         return []
     if "SLURM_JOB_ID" not in environment:
-        return [_outside(), _files(places, faults)]
-    findings = [_slurm(environment), _launch(places, environment)]
-    findings += [_binding(places, environment), _threads(places, environment)]
-    findings += [*_gpus(places, environment), _time(environment), _files(places, faults)]
+        return [_slurm_outside_job(), _check_files(resources, faults)]
+    findings = [_slurm_job(environment), _check_launch(resources, environment)]
+    findings += [_check_binding(resources, environment), _check_threads(resources, environment)]
+    findings += [
+        *_check_gpus(resources, environment),
+        _check_time(environment),
+        _check_files(resources, faults),
+    ]
     return findings
 
 
-def _gathered(farm: Farm, environment: Environment) -> tuple[list[Place], tuple[str, ...]]:
-    """Gather what each rank was given; and what rank 0 found wrong with the file system."""
-    trial = trying.begin() if farm.rank == 0 else trying.FilesystemTrial()
+def _gather_resources(
+    farm: Farm, environment: Environment
+) -> tuple[list[RankResources], tuple[str, ...]]:
+    """Return the resources of all ranks, and the file system operations that fail on rank 0.
+
+    Collective.
+    """
+    trial = filesystem.start_trial() if farm.rank == 0 else filesystem.FilesystemTrial()
     try:
-        folder = os.fsdecode(farm.broadcast(os.fsencode(trial.place)))
+        folder = os.fsdecode(farm.broadcast(os.fsencode(trial.folder)))
         other = folder and farm.rank > 0 and not trial.faults
-        place = Place(
+        rank = RankResources(
             _host(environment),
             sorted(usable_cores()),
             farm.local_resources()[0],
             _comparable_gpus(visible_gpus(environment), environment),
             farm.computes,
-            trying.look(folder) if other else [],
+            filesystem.check_from_here(folder) if other else [],
         )
-        said = farm.gather_names(f"{place.host} {json.dumps(asdict(place))}")
+        gathered = farm.gather_names(f"{rank.host} {json.dumps(asdict(rank))}")
     finally:
         trial.end()
-    return [Place(**json.loads(own.partition(" ")[2])) for own in said], trial.faults
+    return [RankResources(**json.loads(text.partition(" ")[2])) for text in gathered], trial.faults
 
 
 def _host(environment: Environment) -> str:
-    """Return the node's name; SLURM's, where the variable is of this process and not inherited."""
+    """Return the node's name: SLURM's, unless its variable is inherited from another process."""
     name = environment.get("SLURMD_NODENAME", "")
     if environment.get("SLURM_TASK_PID") != str(os.getpid()) or not name:
         name = socket.gethostname().partition(".")[0]
@@ -105,25 +114,26 @@ def _host(environment: Environment) -> str:
 
 
 def _comparable_gpus(gpus: Sequence[str], environment: Environment) -> list[str]:
-    """Name GPUs so that ranks can compare them: two ranks' GPU 0 may be different GPUs."""
+    """Return names of GPUs that ranks can compare; two ranks' GPU 0 may be different GPUs."""
     if not gpus or not shutil.which("nvidia-smi"):
-        own = environment.get("SLURM_LOCALID", "") if "SLURM_GPUS_PER_TASK" in environment else ""
-        return [f"{own}/{gpu}" if own else gpu for gpu in gpus]
-    said = launching.answer(["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"])
-    known = {str(index): line.strip() for index, line in enumerate(said.splitlines())}
+        has_own_gpus = "SLURM_GPUS_PER_TASK" in environment
+        local_rank = environment.get("SLURM_LOCALID", "") if has_own_gpus else ""
+        return [f"{local_rank}/{gpu}" if local_rank else gpu for gpu in gpus]
+    output = mpi_plugins.command_output(["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"])
+    known = {str(index): line.strip() for index, line in enumerate(output.splitlines())}
     return [known.get(gpu, gpu) for gpu in gpus]
 
 
-def _outside() -> Finding:
+def _slurm_outside_job() -> Finding:
     if shutil.which("sbatch") is None:
         return Finding("slurm", "none")
-    said = launching.answer(["sinfo", "--noheader", "--format=%P"], 3.0)
-    found = re.search(r"^(\S+)\*\s*$", said, re.MULTILINE)
+    output = mpi_plugins.command_output(["sinfo", "--noheader", "--format=%P"], 3.0)
+    found = re.search(r"^(\S+)\*\s*$", output, re.MULTILINE)
     default = f"default partition {_shown(found[1])}" if found else "no default partition"
-    return Finding("slurm", f"{_version()}, {default if said else 'its controller is silent'}")
+    return Finding("slurm", f"{_version()}, {default if output else 'its controller is silent'}")
 
 
-def _slurm(environment: Environment) -> Finding:
+def _slurm_job(environment: Environment) -> Finding:
     nodes = _shown(environment.get("SLURM_JOB_NODELIST", "?"))
     return Finding(
         "slurm", f"{_version()}, in job {_shown(environment['SLURM_JOB_ID'])} on {nodes}"
@@ -133,130 +143,145 @@ def _slurm(environment: Environment) -> Finding:
 def _version() -> str:
     for command in ("srun", "sbatch", "sinfo"):
         found = re.search(
-            r"[0-9]+\.[0-9]+(\.[0-9]+)?", launching.answer([command, "--version"], 3.0)
+            r"[0-9]+\.[0-9]+(\.[0-9]+)?", mpi_plugins.command_output([command, "--version"], 3.0)
         )
         if found:
             return f"SLURM {found[0]}"
     return "SLURM of unknown version"
 
 
-def _launch(places: Sequence[Place], environment: Environment) -> Finding:
-    """Tell which MPI it is, where its ranks are, and what srun needs to join them."""
+def _check_launch(resources: Sequence[RankResources], environment: Environment) -> Finding:
+    """Report the MPI, the nodes of its ranks, and how srun has to start them."""
     loaded = sys.modules.get("mpi4py.MPI")
-    text = loaded.Get_library_version() if loaded else launching.library_version()
-    mpi = " ".join(launching.flavour(text)) or "no MPI that is known here"
-    word = launching.srun_mpi(text, launching.listed_plugins())
-    used = _shown(environment.get("SLURM_MPI_TYPE", "")) if _under_srun(places, environment) else ""
+    text = loaded.Get_library_version() if loaded else mpi_plugins.library_version()
+    mpi = " ".join(mpi_plugins.mpi_flavour(text)) or "no MPI that is known here"
+    plugin = mpi_plugins.suitable_plugin(text, mpi_plugins.list_plugins())
+    used = (
+        _shown(environment.get("SLURM_MPI_TYPE", ""))
+        if _is_started_by_srun(resources, environment)
+        else ""
+    )
     mpi += f", srun --mpi={used}" if used else ""
-    asked = " " + _ASKED_CORES if _number(environment, "SLURM_CPUS_PER_TASK") else ""
-    start = f"`srun --mpi={word}{asked} hpcq ...`" if word else "its own mpirun: no --mpi fits"
+    requested = " " + _CPUS_PER_TASK if _parse_number(environment, "SLURM_CPUS_PER_TASK") else ""
+    start = (
+        f"`srun --mpi={plugin}{requested} hpcq ...`" if plugin else "its own mpirun: no --mpi fits"
+    )
     started = launched_size(environment)
-    if len(places) == 1 and started > 1:
+    if len(resources) == 1 and started > 1:
         return Finding(
             "launch", f"{mpi}: {started} worlds of one rank each; start with {start}", ok=False
         )
-    tasks = _number(environment, "SLURM_NTASKS") or 1
-    if len(places) == 1 and tasks > 1:
+    tasks = _parse_number(environment, "SLURM_NTASKS") or 1
+    if len(resources) == 1 and tasks > 1:
         return Finding("launch", f"{mpi}: one rank here, and room for {tasks}, with {start}")
-    nodes = Counter(place.host for place in places).items()
+    nodes = Counter(rank.host for rank in resources).items()
     shown = ", ".join(f"{count} on {host}" for host, count in list(nodes)[:4])
     more = f", and {len(nodes) - 4} more nodes" if len(nodes) > 4 else ""
-    ranks = "1 rank" if len(places) == 1 else f"{len(places)} ranks"
+    ranks = "1 rank" if len(resources) == 1 else f"{len(resources)} ranks"
     return Finding("launch", f"{mpi}: {ranks}, {shown}{more}")
 
 
-def _binding(places: Sequence[Place], environment: Environment) -> Finding:
-    first, asked = places[0], _number(environment, "SLURM_CPUS_PER_TASK")
-    text = f"rank 0 may run on cores {_ranges(first.cores)}"
-    text += f", asked for {asked} a rank" if asked else ""
-    short = [rank for rank, place in enumerate(places) if len(place.cores) < (asked or 0)]
-    if not short or not is_launched(environment):
+def _check_binding(resources: Sequence[RankResources], environment: Environment) -> Finding:
+    rank_0, requested = resources[0], _parse_number(environment, "SLURM_CPUS_PER_TASK")
+    text = f"rank 0 may run on cores {_ranges(rank_0.cores)}"
+    text += f", asked for {requested} a rank" if requested else ""
+    too_few = [
+        number for number, rank in enumerate(resources) if len(rank.cores) < (requested or 0)
+    ]
+    if not too_few or not is_launched(environment):
         return Finding("binding", text)
-    least = places[short[0]]
-    cure = f"srun {_ASKED_CORES} (not inherited from sbatch since SLURM 22.05)"
-    if not _under_srun(places, environment):
+    smallest = resources[too_few[0]]
+    cure = f"srun {_CPUS_PER_TASK} (not inherited from sbatch since SLURM 22.05)"
+    if not _is_started_by_srun(resources, environment):
         cure = "mpirun --bind-to none (Open MPI), -bind-to none (MPICH)"
-    if short[0]:
-        text += f"; rank {short[0]} only on {_ranges(least.cores)}"
+    if too_few[0]:
+        text += f"; rank {too_few[0]} only on {_ranges(smallest.cores)}"
     return Finding("binding", text, advice=f"expected {cure}")
 
 
-def _threads(places: Sequence[Place], environment: Environment) -> Finding:
-    """Compare the threads that ranks will have with the cores of rank 0's node."""
-    host = places[0].host
-    own = [place for place in places if place.host == host]
-    threads = min(place.threads for place in places)
-    union = {core for place in own for core in place.cores}
-    ranks = "1 rank" if len(own) == 1 else f"{len(own)} ranks"
+def _check_threads(resources: Sequence[RankResources], environment: Environment) -> Finding:
+    """Compare the threads of ranks with the cores of rank 0's node."""
+    host = resources[0].host
+    on_host = [rank for rank in resources if rank.host == host]
+    threads = min(rank.threads for rank in resources)
+    union = {core for rank in on_host for core in rank.cores}
+    ranks = "1 rank" if len(on_host) == 1 else f"{len(on_host)} ranks"
     cores = "1 core" if len(union) == 1 else f"{len(union)} cores"
     text = f"{threads} each for {ranks} on {host}, of {cores}"
-    asked = _number(environment, "SLURM_CPUS_PER_TASK")
-    granted = min(_number(environment, "SLURM_CPUS_ON_NODE") or 0, os.cpu_count() or 1)
+    requested = _parse_number(environment, "SLURM_CPUS_PER_TASK")
+    granted = min(_parse_number(environment, "SLURM_CPUS_ON_NODE") or 0, os.cpu_count() or 1)
     if not is_launched(environment):
         return Finding("threads", text)
-    if asked and threads < asked <= min(len(place.cores) for place in places):
-        advice = f"ranks share cores: expected srun {_ASKED_CORES} --cpu-bind=cores, or fewer ranks"
+    if requested and threads < requested <= min(len(rank.cores) for rank in resources):
+        advice = (
+            f"ranks share cores: expected srun {_CPUS_PER_TASK} --cpu-bind=cores, or fewer ranks"
+        )
         return Finding("threads", text, advice=advice)
-    if len(own) * threads * 2 < granted:
+    if len(on_host) * threads * 2 < granted:
         advice = f"expected --ntasks-per-node times --cpus-per-task to be the job's {granted} cores"
         return Finding("threads", text, advice=advice)
     return Finding("threads", text)
 
 
-def _gpus(places: Sequence[Place], environment: Environment) -> Iterator[Finding]:
-    """Report which GPU each rank takes; ranks of a node take them in turn."""
-    node = _number(environment, "SLURM_GPUS_ON_NODE") or 0
-    asked = node or any(environment.get(name, "0") not in ("", "0") for name in _GPUS)
-    if not asked and not any(place.gpus for place in places):
+def _check_gpus(resources: Sequence[RankResources], environment: Environment) -> Iterator[Finding]:
+    """Report the GPU of each rank; the ranks of a node take its GPUs in turn."""
+    node = _parse_number(environment, "SLURM_GPUS_ON_NODE") or 0
+    requested = node or any(environment.get(name, "0") not in ("", "0") for name in _GPU_VARIABLES)
+    if not requested and not any(rank.gpus for rank in resources):
         return
-    bare = next((rank for rank, own in enumerate(places) if own.computes and not own.gpus), None)
-    if bare is not None:
-        text = f"GPUs were asked for, but rank {bare} on {places[bare].host} sees none"
+    rank_without_gpu = next(
+        (number for number, rank in enumerate(resources) if rank.computes and not rank.gpus), None
+    )
+    if rank_without_gpu is not None:
+        host = resources[rank_without_gpu].host
+        text = f"GPUs were asked for, but rank {rank_without_gpu} on {host} sees none"
         advice = "expected srun --gpus-per-node=N, and CUDA_VISIBLE_DEVICES left alone"
         yield Finding("gpus", text, advice=advice)
         return
-    taken: dict[str, Counter[str]] = {}
-    seen: dict[str, set[str]] = {}
-    for place in places:
-        if place.computes:
-            on_node = taken.setdefault(place.host, Counter())
-            on_node[place.gpus[sum(on_node.values()) % len(place.gpus)]] += 1
-            seen.setdefault(place.host, set()).update(place.gpus)
-    host = max(taken, key=lambda own: max(taken[own].values()))
-    count, most = max(node, len(seen[host])), max(taken[host].values())
-    ranks = "1 rank" if taken[host].total() == 1 else f"{taken[host].total()} ranks"
-    text = f"{ranks} on {host} with {len(taken[host])} of {count} GPUs"
-    wanted = count + (not places[0].computes)
+    ranks_per_gpu: dict[str, Counter[str]] = {}
+    visible: dict[str, set[str]] = {}
+    for rank in resources:
+        if rank.computes:
+            on_node = ranks_per_gpu.setdefault(rank.host, Counter())
+            on_node[rank.gpus[sum(on_node.values()) % len(rank.gpus)]] += 1
+            visible.setdefault(rank.host, set()).update(rank.gpus)
+    host = max(ranks_per_gpu, key=lambda name: max(ranks_per_gpu[name].values()))
+    count, max_sharing = max(node, len(visible[host])), max(ranks_per_gpu[host].values())
+    ranks = "1 rank" if ranks_per_gpu[host].total() == 1 else f"{ranks_per_gpu[host].total()} ranks"
+    text = f"{ranks} on {host} with {len(ranks_per_gpu[host])} of {count} GPUs"
+    wanted_ranks = count + (not resources[0].computes)
     advice = ""
     if not is_gpu_build():
         advice = "this Aer is for CPUs: install hpcq[gpu], or ask for no GPUs"
-    elif most > 1 and len(taken[host]) < count:
-        advice = f"{most} share one: expected --gpus-per-node={count}, without --gpu-bind"
-    elif most > 1:
-        advice = f"{most} share one: --ntasks-per-node={wanted} gives each its own"
-    elif len(taken[host]) < count and (len(places) > 1 or is_launched(environment)):
-        advice = f"{count - len(taken[host])} idle: expected --ntasks-per-node={wanted}"
+    elif max_sharing > 1 and len(ranks_per_gpu[host]) < count:
+        advice = f"{max_sharing} share one: expected --gpus-per-node={count}, without --gpu-bind"
+    elif max_sharing > 1:
+        advice = f"{max_sharing} share one: --ntasks-per-node={wanted_ranks} gives each its own"
+    elif len(ranks_per_gpu[host]) < count and (len(resources) > 1 or is_launched(environment)):
+        advice = (
+            f"{count - len(ranks_per_gpu[host])} idle: expected --ntasks-per-node={wanted_ranks}"
+        )
     yield Finding("gpus", text, advice=advice)
 
 
-def _time(environment: Environment) -> Finding:
-    left = slurm_seconds_left(environment)
-    if left is None:
+def _check_time(environment: Environment) -> Finding:
+    seconds_left = slurm_seconds_left(environment)
+    if seconds_left is None:
         return Finding("time", "no end of the job is known: `hpcq run --time-limit` sets one")
-    text = f"{max(left, 0.0):.0f} s left"
-    if left < _SHORT_SECONDS:
+    text = f"{max(seconds_left, 0.0):.0f} s left"
+    if seconds_left < _MIN_SECONDS_LEFT:
         return Finding("time", text, advice="hardly enough to begin: expected a longer --time")
     return Finding("time", f"{text}; hpcq stops before, all saved")
 
 
-def _files(places: Sequence[Place], own: Sequence[str]) -> Finding:
-    """Tell whether the current folder does what runs rely on, on all nodes."""
-    folder = trying.within(os.getcwd, "?")
-    kind = trying.kind_of(folder)
+def _check_files(resources: Sequence[RankResources], local_faults: Sequence[str]) -> Finding:
+    """Report whether the operations that runs need work in the current folder on all nodes."""
+    folder = filesystem.call_within(os.getcwd, "?")
+    kind = filesystem.filesystem_type(folder)
     text = printable_path(folder) + (f" ({_shown(kind)})" if kind else "")
-    faults = list(own)
-    for rank, place in enumerate(places):
-        faults += [f"rank {rank} on {place.host}: {fault}" for fault in place.faults]
+    faults = list(local_faults)
+    for number, rank in enumerate(resources):
+        faults += [f"rank {number} on {rank.host}: {fault}" for fault in rank.faults]
     if faults:
         more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
         advice = "expected a folder that all nodes share"
@@ -266,24 +291,24 @@ def _files(places: Sequence[Place], own: Sequence[str]) -> Finding:
     return Finding("files", f"{text}: exclusive create, rename and flock work")
 
 
-def _under_srun(places: Sequence[Place], environment: Environment) -> bool:
-    """Whether srun started the ranks; mpirun starts with it no more than one daemon a node."""
-    tasks = _number(environment, "SLURM_STEP_NUM_TASKS")
-    return tasks is not None and tasks in (len(places), launched_size(environment))
+def _is_started_by_srun(resources: Sequence[RankResources], environment: Environment) -> bool:
+    """Whether srun started the ranks; under mpirun it starts at most one daemon on each node."""
+    tasks = _parse_number(environment, "SLURM_STEP_NUM_TASKS")
+    return tasks is not None and tasks in (len(resources), launched_size(environment))
 
 
-def _number(environment: Environment, name: str) -> int | None:
+def _parse_number(environment: Environment, name: str) -> int | None:
     value = environment.get(name, "")
     return int(value) if re.fullmatch("[0-9]{1,9}", value) else None
 
 
 def _shown(text: str) -> str:
-    """Return a variable's value fit for one line."""
+    """Return a printable text of a variable's value, at most 80 characters long."""
     return printable_path(text)[:80]
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Write numbers as SLURM does: 0-3,8."""
+    """Return the text of a list of numbers in SLURM's format, such as ``0-3,8``."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][-1] + 1:

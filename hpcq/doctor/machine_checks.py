@@ -1,4 +1,4 @@
-"""What this machine offers, each finding seen and not guessed, and known answers checked."""
+"""Checks of this machine and installation, and of two runs with known answers."""
 
 from __future__ import annotations
 
@@ -18,20 +18,25 @@ from hpcq.planning.machine_speeds import Speeds, look_up, write_speeds
 
 
 def examine() -> list[Finding]:
-    """Look at everything, in the order of the data's way."""
-    return [finding for look in _LOOKS for finding in look()]
+    """Return the findings of all checks.
+
+    Collective; those of a job are on rank 0 alone.
+    """
+    return [finding for check in _CHECKS for finding in check()]
 
 
 def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
-    """Measure this machine's speeds in both precisions and keep them, on rank 0.
+    """Measure this machine's speeds in both precisions on rank 0, and save them.
+
+    Collective.
 
     Args:
-        threads: Threads of one simulation; by default the cores that fall to a rank.
+        threads: Threads of one simulation; by default a rank's share of its node's cores.
         budget: See :func:`hpcq.doctor.calibration.measure_speeds`.
 
     Raises:
-        InputError: If the threads are far more than this process has cores.
-        HpcqError: If there is no Aer, or the file cannot be written.
+        InputError: If there are far more threads than cores of this process.
+        HpcqError: If Aer is missing, or the file cannot be written.
     """
     from hpcq.parallel.world import abort_on_error, open_farm
 
@@ -49,20 +54,22 @@ def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
             for precision, number in kinds:
                 limits = Limits(MIN_MEMORY, number, precision)
                 speeds = measure_speeds(limits, budget)
-                place = write_speeds(limits, speeds)
-                findings.append(Finding("measured", f"{_described(limits)}: {_listed(speeds)}"))
-            findings.append(Finding("saved", f"{printable_path(place)}{busy}"))
-        farm.broadcast(b"")  # the others wait for it
+                path = write_speeds(limits, speeds)
+                findings.append(
+                    Finding("measured", f"{_describe_limits(limits)}: {_list_speeds(speeds)}")
+                )
+            findings.append(Finding("saved", f"{printable_path(path)}{busy}"))
+        farm.broadcast(b"")  # the other ranks wait here, and do not disturb the measurements
     return findings
 
 
-def _described(limits: Limits) -> str:
+def _describe_limits(limits: Limits) -> str:
     threads = "1 thread" if limits.threads == 1 else f"{limits.threads} threads"
     return f"{threads}, {limits.precision} precision"
 
 
-def _listed(speeds: Speeds) -> str:
-    """List what was measured; seconds in a unit that fits."""
+def _list_speeds(speeds: Speeds) -> str:
+    """Return the text of measured speeds."""
     texts = [f"threads {speeds.threads:.2g} times as fast as one"]
     for field in fields(Speeds):
         value = getattr(speeds, field.name)
@@ -76,7 +83,7 @@ def _speeds() -> Iterator[Finding]:
         limits = Limits(MIN_MEMORY, len(usable_cores()), precision)
         speeds, source = look_up(limits)
         cure = "" if speeds.calibrated else " (hpcq doctor --calibrate measures them)"
-        yield Finding("speeds", f"{_described(limits)}: {source}{cure}")
+        yield Finding("speeds", f"{_describe_limits(limits)}: {source}{cure}")
 
 
 def _machine() -> Iterator[Finding]:
@@ -143,8 +150,8 @@ def _known_answers() -> Iterator[Finding]:
     for qubit in range(3):
         circuit.cx(qubit, qubit + 1)
     expected = {"Z0 Z3": 1.0, "X0 X1 X2 X3": 1.0, "Z2": 0.0}
-    ways = {"gate": Cuts(gates=(GateCut(1),)), "wire": Cuts(wires=(WireCut(1, 1),))}
-    for name, cuts in ways.items():
+    cut_kinds = {"gate": Cuts(gates=(GateCut(1),)), "wire": Cuts(wires=(WireCut(1, 1),))}
+    for name, cuts in cut_kinds.items():
         try:
             result = run_on_farm(
                 plan(circuit, list(expected), cuts=cuts, threads=1), SerialFarm(), RunOptions("cpu")
@@ -153,13 +160,15 @@ def _known_answers() -> Iterator[Finding]:
             yield Finding("answers", f"{name} cut: {error}", ok=False)
             continue
         pairs = zip(result.expectation_values, expected.values(), strict=True)
-        worst = max(abs(value - known) for value, known in pairs)
+        max_error = max(abs(value - known) for value, known in pairs)
         yield Finding(
-            "answers", f"{name} cut of a GHZ state: error {worst:.1e}", ok=bool(worst < 1e-10)
+            "answers",
+            f"{name} cut of a GHZ state: error {max_error:.1e}",
+            ok=bool(max_error < 1e-10),
         )
 
 
-_LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _machine,
     _packages,
     _mpi,

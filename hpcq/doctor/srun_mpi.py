@@ -1,4 +1,4 @@
-"""Which ``--mpi`` srun needs for the MPI that mpi4py is built with; MPI is not started for it."""
+"""The value of srun's ``--mpi`` for the MPI that mpi4py is built with, without MPI_Init."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-_SECONDS = 5.0
-_VERSION = (
+_TIMEOUT_SECONDS = 5.0
+"""Seconds that a command may take; larger: a slow controller is not taken for a dead one."""
+
+_VERSION_PROGRAM = (
     "import sys, mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
     "sys.stdout.write(MPI.Get_library_version())"
 )
@@ -19,15 +21,15 @@ _FLAVOURS = (
     ("MPICH", "MPICH"),
     ("Open MPI", "Open MPI"),
 )
-"""MPIs by what their version text says; those that are made from MPICH come before it."""
+"""MPIs and patterns of their version texts; those derived from MPICH come before it."""
 
 
-def flavour(version: str) -> tuple[str, str]:
-    """Read which MPI it is, and its version, out of ``MPI_Get_library_version``'s text.
+def mpi_flavour(version: str) -> tuple[str, str]:
+    """Return name and version of an MPI from the text of ``MPI_Get_library_version``.
 
-    Both are empty where the text is of no MPI that is known here.
+    Both are empty for an unknown MPI.
 
-    >>> flavour("Open MPI v5.0.11, package: Open MPI user@host Distribution")
+    >>> mpi_flavour("Open MPI v5.0.11, package: Open MPI user@host Distribution")
     ('Open MPI', '5.0.11')
     """
     for name, pattern in _FLAVOURS:
@@ -38,10 +40,10 @@ def flavour(version: str) -> tuple[str, str]:
     return "", ""
 
 
-def plugins(listed: str) -> frozenset[str]:
-    r"""Read what ``srun --mpi=list`` lists.
+def parse_plugins(listed: str) -> frozenset[str]:
+    r"""Return the plugins in the output of ``srun --mpi=list``.
 
-    >>> sorted(plugins("MPI plugin types are...\n\tnone\n\tpmi2"))
+    >>> sorted(parse_plugins("MPI plugin types are...\n\tnone\n\tpmi2"))
     ['none', 'pmi2']
     """
     names: set[str] = set()
@@ -53,54 +55,56 @@ def plugins(listed: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def srun_mpi(version: str, listed: str) -> str:
-    """Return the word for srun's ``--mpi``; empty where nothing fits.
+def suitable_plugin(version: str, listed: str) -> str:
+    """Return the value of srun's ``--mpi``; empty if no plugin suits the MPI.
 
     Args:
         version: The text of ``MPI_Get_library_version``.
-        listed: What ``srun --mpi=list`` said; empty where that is not known.
+        listed: The output of ``srun --mpi=list``; empty if it is unknown.
 
-    >>> srun_mpi("MPICH Version: 5.0.2", "")
+    >>> suitable_plugin("MPICH Version: 5.0.2", "")
     'pmi2'
     """
-    name = flavour(version)[0]
-    known = plugins(listed)
+    name = mpi_flavour(version)[0]
+    known = parse_plugins(listed)
     if name == "Open MPI":
-        numbers = [int(own[6:]) for own in known if re.fullmatch("pmix_v[0-9]{1,3}", own)]
-        fits = ["pmix", *(f"pmix_v{number}" for number in sorted(numbers, reverse=True))]
+        numbers = [int(name[6:]) for name in known if re.fullmatch("pmix_v[0-9]{1,3}", name)]
+        candidates = ["pmix", *(f"pmix_v{number}" for number in sorted(numbers, reverse=True))]
     elif name == "Cray MPICH":
-        fits = ["cray_shasta", "pmi2"] if known else ["pmi2"]
+        candidates = ["cray_shasta", "pmi2"] if known else ["pmi2"]
     else:
-        fits = ["pmi2"] if name else []
-    return next((own for own in fits if own in known or not known), "")
+        candidates = ["pmi2"] if name else []
+    return next((name for name in candidates if name in known or not known), "")
 
 
 def library_version() -> str:
-    """Ask mpi4py's MPI for its version text, without MPI_Init; empty where there is none.
+    """Return the version text of mpi4py's MPI, without MPI_Init; empty if there is no MPI.
 
-    A process of its own asks: some MPIs abort, or print, where they are loaded out of place.
+    A process of its own loads the MPI, because some abort or print if no launcher started them.
     """
-    return answer([sys.executable, "-P", "-c", _VERSION], 2 * _SECONDS)
+    return command_output([sys.executable, "-P", "-c", _VERSION_PROGRAM], 2 * _TIMEOUT_SECONDS)
 
 
-def listed_plugins() -> str:
-    """Ask srun what it lists; older ones say it on stderr. Empty where there is no srun."""
-    return answer(["srun", "--mpi=list"], errors=True)
+def list_plugins() -> str:
+    """Return the output of ``srun --mpi=list``, which older versions write to stderr."""
+    return command_output(["srun", "--mpi=list"], errors=True)
 
 
-def found_srun_mpi() -> str:
-    """Return the word for srun's ``--mpi`` here; empty where nothing fits."""
+def suitable_plugin_here() -> str:
+    """Return the value of srun's ``--mpi`` on this machine; empty if no plugin suits."""
     version = library_version()
-    return srun_mpi(version, listed_plugins()) if version else ""
+    return suitable_plugin(version, list_plugins()) if version else ""
 
 
-def answer(command: Sequence[str], seconds: float = _SECONDS, *, errors: bool = False) -> str:
-    """Return what a command says; nothing if it is not there, fails, or takes too long.
+def command_output(
+    command: Sequence[str], seconds: float = _TIMEOUT_SECONDS, *, errors: bool = False
+) -> str:
+    """Return a command's output; empty if it is missing, fails, or takes too long.
 
     Args:
-        command: Its words.
-        seconds: How long it may take.
-        errors: Whether what it says on stderr counts too.
+        command: The command and its arguments.
+        seconds: Time limit.
+        errors: Whether to include stderr.
     """
     try:
         done = subprocess.run(

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpcq.doctor import filesystem_checks as trying
+from hpcq.doctor import filesystem_checks as filesystem
 from hpcq.doctor import job_checks as job
-from hpcq.doctor import srun_mpi as launching
+from hpcq.doctor import srun_mpi as mpi_plugins
 from hpcq.doctor.finding import Finding
-from hpcq.doctor.job_checks import Place, examine_batch
+from hpcq.doctor.job_checks import RankResources, examine_batch
 from tests.doctor.test_srun_mpi import MPICH, NEW, OPEN_MPI, executable
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_END_TIME": "99999999999"}
@@ -28,8 +28,8 @@ def place(
     gpus: Sequence[str] = (),
     computes: bool = True,
     faults: Sequence[str] = (),
-) -> Place:
-    return Place(host, cores, threads, gpus, computes, faults)
+) -> RankResources:
+    return RankResources(host, cores, threads, gpus, computes, faults)
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     executable(folder / "sinfo", "echo short; echo 'long*'")
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(job, "sys", type("sys", (), {"modules": {}}))
-    monkeypatch.setattr(launching, "library_version", lambda: MPICH)
+    monkeypatch.setattr(mpi_plugins, "library_version", lambda: MPICH)
     monkeypatch.chdir(tmp_path)
     return folder
 
 
 def examined(
-    monkeypatch: pytest.MonkeyPatch, places: Sequence[Place], **variables: str
+    monkeypatch: pytest.MonkeyPatch, places: Sequence[RankResources], **variables: str
 ) -> dict[str, Finding]:
-    monkeypatch.setattr(job, "_gathered", lambda *_: (list(places), ()))
+    monkeypatch.setattr(job, "_gather_resources", lambda *_: (list(places), ()))
     found = examine_batch({**JOB, **variables})
     assert all("\n" not in str(own) for own in found)
     return {own.name: own for own in found}
@@ -98,7 +98,7 @@ def test_a_job_script_hears_how_to_start_its_ranks(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("slurm")
 def test_worlds_of_one_fail_with_the_word_for_srun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching, "library_version", lambda: OPEN_MPI)
+    monkeypatch.setattr(mpi_plugins, "library_version", lambda: OPEN_MPI)
     found = examined(monkeypatch, [place()], **step(4))
     assert not found["launch"].ok
     assert "Open MPI 5.0.11, srun --mpi=pmi2: 4 worlds" in found["launch"].text
@@ -208,8 +208,8 @@ def test_flock_that_is_refused_or_keeps_nobody_out_is_found(
 
 
 def test_a_file_server_that_is_gone_holds_nobody_up() -> None:
-    assert trying.within(lambda: time.sleep(2) or 1, 0, 0.05) == 0
-    assert trying.within(lambda: Path("/nowhere").read_text(), "") == ""
+    assert filesystem.call_within(lambda: time.sleep(2) or 1, 0, 0.05) == 0
+    assert filesystem.call_within(lambda: Path("/nowhere").read_text(), "") == ""
 
 
 def test_a_folder_that_is_gone_is_no_error(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +255,6 @@ def test_it_never_raises_whatever_slurm_says(
     environment: dict[str, str], slurm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executable(slurm / "nvidia-smi", "exit 1")
-    monkeypatch.setattr(launching, "answer", lambda *_, **__: "GPU-a")
+    monkeypatch.setattr(mpi_plugins, "command_output", lambda *_, **__: "GPU-a")
     for own in examine_batch(environment):
         assert len(str(own).splitlines()) == 1

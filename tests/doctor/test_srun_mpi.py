@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from hpcq.cli.main import main
 from hpcq.doctor import srun_mpi as launching
-from hpcq.doctor.srun_mpi import answer, flavour, found_srun_mpi, plugins, srun_mpi
+from hpcq.doctor.srun_mpi import (
+    command_output,
+    mpi_flavour,
+    parse_plugins,
+    suitable_plugin,
+    suitable_plugin_here,
+)
 
 OPEN_MPI = "Open MPI v5.0.11, package: Open MPI user@localhost Distribution, ident: 5.0.11"
 MPICH = "MPICH Version:      5.0.2\nMPICH Release date: Fri Sep 25\nMPICH ABI:          18:2:6"
@@ -45,13 +51,13 @@ def executable(place: Path, text: str) -> None:
     ],
 )
 def test_an_mpi_is_known_by_its_version_text(text: str, name: str, version: str) -> None:
-    assert flavour(text) == (name, version)
+    assert mpi_flavour(text) == (name, version)
 
 
 def test_lists_of_new_and_old_sruns_are_read() -> None:
-    assert plugins(NEW) == {"pmix", "none", "cray_shasta", "pmi2", "pmix_v4", "pmix_v5"}
-    assert plugins(OLD) == {"none", "pmi2", "pmix_v2", "pmix_v10"}
-    assert plugins("srun: error: no such thing: pmix") == frozenset()
+    assert parse_plugins(NEW) == {"pmix", "none", "cray_shasta", "pmi2", "pmix_v4", "pmix_v5"}
+    assert parse_plugins(OLD) == {"none", "pmi2", "pmix_v2", "pmix_v10"}
+    assert parse_plugins("srun: error: no such thing: pmix") == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -74,12 +80,12 @@ def test_lists_of_new_and_old_sruns_are_read() -> None:
     ],
 )
 def test_the_word_fits_the_mpi_and_what_srun_lists(version: str, listed: str, word: str) -> None:
-    assert srun_mpi(version, listed) == word
+    assert suitable_plugin(version, listed) == word
 
 
 @given(st.text(), st.text())
 def test_no_text_is_too_odd(version: str, listed: str) -> None:
-    word = srun_mpi(version, listed)
+    word = suitable_plugin(version, listed)
     assert word in ("", "pmi2", "cray_shasta") or word.startswith("pmix")
 
 
@@ -87,23 +93,23 @@ def test_the_list_is_read_from_stderr_too(tmp_path: Path, monkeypatch: pytest.Mo
     executable(tmp_path / "srun", f"printf '{OLD}' >&2".replace("\n", "\\n"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(launching, "library_version", lambda: OPEN_MPI)
-    assert found_srun_mpi() == "pmix_v10"
+    assert suitable_plugin_here() == "pmix_v10"
 
 
 def test_a_command_that_hangs_fails_or_is_not_there_says_nothing(tmp_path: Path) -> None:
     executable(tmp_path / "hangs", "exec sleep 30")
     executable(tmp_path / "fails", "echo pmix; exit 1")
     begun = time.monotonic()
-    assert answer([str(tmp_path / "hangs")], 0.2) == ""
-    assert answer([str(tmp_path / "fails")]) == ""
-    assert answer([str(tmp_path / "nowhere")]) == ""
+    assert command_output([str(tmp_path / "hangs")], 0.2) == ""
+    assert command_output([str(tmp_path / "fails")]) == ""
+    assert command_output([str(tmp_path / "nowhere")]) == ""
     assert time.monotonic() - begun < 5
 
 
 def test_without_mpi4py_the_line_is_empty(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(launching, "_VERSION", "import no_mpi4py_of_this_name")
+    monkeypatch.setattr(launching, "_VERSION_PROGRAM", "import no_mpi4py_of_this_name")
     assert main(["doctor", "--srun-mpi"]) == 0
     assert capsys.readouterr().out == "\n"
 
