@@ -237,7 +237,7 @@ def test_old_spellings_work_with_one_line_of_notice(
     assert main(["run", circuit, *BASE, *shots, *errors[:2], "--dtype=complex64", "-o", new]) == 0
 
 
-@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+@pytest.mark.mpi
 def test_only_rank_0_gives_notice(circuit: str) -> None:
     done = hpcq("run", circuit, *OLD, "--json", ranks=2, seconds=60)
     assert done.returncode == 0

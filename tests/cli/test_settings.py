@@ -20,7 +20,7 @@ from hpcq.cli import setting_sources as sources
 from hpcq.cli.main import main
 from hpcq.cli.old_spellings import OldSpellings
 from hpcq.core.errors import InputError
-from tests.support.launch import ROOT, launcher, run
+from tests.support.launch import ROOT, run
 
 COMMANDS = dict.fromkeys(cli.COMMANDS, lambda _: 0)
 Resolve = Callable[..., argparse.Namespace]
@@ -561,7 +561,7 @@ def test_a_job_runs_and_its_file_holds_what_was_resolved(
     assert main(["show", "o.h5", "--json"]) == 0
 
 
-@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+@pytest.mark.mpi
 def test_rank_0_reads_the_settings_for_all(tmp_path: Path) -> None:
     """The others may be on nodes that lack its files and variables."""
     (tmp_path / "job.toml").write_text("circuit = 'example:lattices'\nmax-qubits = 8\nseed = 5")

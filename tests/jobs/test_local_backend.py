@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.jobs.submissions import submissions_of
 from tests.kill_and_resume import write_circuit
 from tests.support.launch import hpcq as run_hpcq
-from tests.support.launch import launcher
+from tests.support.launch import hpcq_here, launcher
 
 
 @pytest.fixture(autouse=True)
@@ -35,44 +35,42 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 hpcq.Job(record).cancel()
 
 
-@pytest.fixture
-def long_job(tmp_path: Path) -> list[str]:
-    return write_circuit(tmp_path, layers=24)
-
-
 def submit(*words: str | Path) -> str:
-    done = run_hpcq("submit", *words, "--local", "--json")
+    done = hpcq_here("submit", *words, "--local", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["job"]
 
 
-def test_from_the_beginning_to_the_end(long_job: list[str], tmp_path: Path) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_from_the_beginning_to_the_end(
+    long_job: list[str], long_job_values: list[float], tmp_path: Path
+) -> None:
     output = tmp_path / "a $(touch x) b.h5"
     job = submit(*long_job, "-o", output)
     assert hpcq.Job.of(job).status().state == "RUNNING"
-    again = run_hpcq("submit", *long_job, "-o", output, "--local")
+    again = hpcq_here("submit", *long_job, "-o", output, "--local")
     assert again.returncode == 2
     assert f"is what job {job} writes" in again.stderr
-    time.sleep(2)
-    told = json.loads(run_hpcq("status", job, "--json").stdout)
-    assert told["state"] == "RUNNING"
-    assert run_hpcq("cancel", job).returncode == 0
+    wait_for((tmp_path / f".{output.name}.status").exists)
+    assert json.loads(hpcq_here("status", job, "--json").stdout)["state"] == "RUNNING"
+    assert hpcq_here("cancel", job).returncode == 0
     canceled = hpcq.Job.of(job)
-    end = time.monotonic() + 10
-    while canceled.status().state == "RUNNING" and time.monotonic() < end:
-        time.sleep(0.1)
+    wait_for(lambda: canceled.status().state != "RUNNING", seconds=10)
     assert str(canceled.status()) == "CANCELED (what is done is saved)"
     assert "run the same command again" in canceled.logs()
     with pytest.raises(HpcqError, match="it has no result"):
         canceled.result(wait=True)
-    if launcher() is not None:
-        submit(*long_job, "-o", output, "--ranks-per-node", "2")
-    else:
-        submit(*long_job, "-o", output)
+    ranks = ("--ranks-per-node", "2") if launcher() is not None else ()
+    resumed = run_hpcq("submit", *long_job, "-o", output, "--local", *ranks)
+    assert resumed.returncode == 0, resumed.stderr
     done = run_hpcq("result", output, "--wait", "--json")
-    plain = run_hpcq("run", *long_job, "--json")
-    values = json.loads(plain.stdout)["expectation_values"]
-    assert json.loads(done.stdout)["expectation_values"] == values
+    assert json.loads(done.stdout)["expectation_values"] == long_job_values
     assert hpcq.Job.of(output).status().state == "DONE"
     assert len(submissions_of(output)) == 2
     assert not (tmp_path / "x").exists()
@@ -92,7 +90,7 @@ def test_what_only_slurm_does_is_refused(
 def test_the_command_is_shown(tmp_path: Path) -> None:
     output = tmp_path / "a b.h5"
     words = ("--local", "--dry-run", "--time", "1:30", "--max-qubits", "18")
-    done = run_hpcq("submit", "example:lattices", "-o", output, *words)
+    done = hpcq_here("submit", "example:lattices", "-o", output, *words)
     assert done.returncode == 0, done.stderr
     command = shlex.split(done.stdout)
     assert command[1:6] == ["-m", "hpcq", "run", "example:lattices", f"--output={output}"]
@@ -173,7 +171,7 @@ def test_what_fails_says_why(tmp_path: Path) -> None:
         job.result(wait=True, timeout=60)
     assert job.status().state == "ERROR"
     assert "backend" in job.status().reason
-    wrong = run_hpcq("submit", *arguments, "-o", output, "--local", "--noise", "nothing.json")
+    wrong = hpcq_here("submit", *arguments, "-o", output, "--local", "--noise", "nothing.json")
     assert wrong.returncode == 2
     assert "noise" in wrong.stderr
 
@@ -181,19 +179,16 @@ def test_what_fails_says_why(tmp_path: Path) -> None:
 def test_a_job_that_was_killed_is_no_success(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     job = submit(*long_job, "-o", output, "--checkpoint-seconds", "0.2")
-    end = time.monotonic() + 20
-    while not output.exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    told = json.loads(run_hpcq("status", output, "--json").stdout)
+    wait_for(output.exists)
+    assert json.loads(hpcq_here("status", output, "--json").stdout)["state"] == "RUNNING"
     os.killpg(int(job.removeprefix("local-")), signal.SIGKILL)
-    time.sleep(0.3)
-    assert told["state"] == "RUNNING"
+    wait_for(lambda: hpcq.Job.of(job).status().state != "RUNNING")
     assert hpcq.Job.of(job).status().state == "STOPPED"
 
 
 @pytest.mark.parametrize("where", ["77", "local-1", "nothing.h5", "1_3"])
 def test_what_nobody_submitted(where: str) -> None:
-    done = run_hpcq("result", where)
+    done = hpcq_here("result", where)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "job: " in done.stderr
@@ -216,6 +211,6 @@ def _not_there(command: list[str], **_: object) -> None:
 @pytest.mark.parametrize("content", ["", "{}", '{"format": "x", "jobs": []}', "[1]", "\0"])
 def test_a_damaged_record(content: str, tmp_path: Path) -> None:
     (tmp_path / ".out.h5.jobs").write_text(content)
-    done = run_hpcq("status", tmp_path / "out.h5")
+    done = hpcq_here("status", tmp_path / "out.h5")
     assert done.returncode == 2
     assert ("not a record" if content else "is empty") in done.stderr

@@ -19,7 +19,6 @@ from hpcq.cli.main import main
 from hpcq.planning.sampling import Budget, joint_sampling_of
 from tests.support.circuits import two_halves
 from tests.support.launch import hpcq as command
-from tests.support.launch import launcher
 
 
 def chain(num_qubits: int = 6) -> QuantumCircuit:
@@ -92,7 +91,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     assert runs[0].standard_errors[0] == runs[1].standard_errors[0]
 
 
-@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+@pytest.mark.mpi
 @pytest.mark.parametrize("more", [(), ("--max-variants", "2")])
 def test_the_bits_are_the_same_on_any_number_of_ranks(circuit: str, more: tuple[str, ...]) -> None:
     arguments = ("run", circuit, *BASE, "--shots", "3000", "--json", *more)

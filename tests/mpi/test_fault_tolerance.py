@@ -13,9 +13,13 @@ import pytest
 from tests.kill_and_resume import Job, value_of, write_circuit
 from tests.support.launch import is_open_mpi, launcher
 
-pytestmark = pytest.mark.skipif(
-    launcher() is None or not is_open_mpi(), reason="it takes Open MPI (.ci/run has it too)"
-)
+pytestmark = [
+    pytest.mark.mpi,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        launcher() is None or not is_open_mpi(), reason="it takes Open MPI (.ci/run has it too)"
+    ),
+]
 
 
 @pytest.mark.parametrize("victims", [[2], [1, 3]])

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launch import ROOT, hpcq, launcher, run
+from tests.support.launch import ROOT, hpcq, run
 
-pytestmark = pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+pytestmark = pytest.mark.mpi
 
 CIRCUIT = """OPENQASM 2.0; include "qelib1.inc"; qreg q[6];
 h q[0]; cx q[0],q[1]; cx q[1],q[2]; cz q[2],q[3]; ry(0.4) q[3]; cx q[3],q[4]; cx q[4],q[5];

@@ -90,7 +90,7 @@ ALONE = [
 ]
 
 
-@pytest.mark.skipif(launcher() is None, reason="MPI is not installed")
+@pytest.mark.mpi
 @pytest.mark.parametrize("variables", ALONE, ids=" ".join)
 def test_one_process_with_a_rank_number_is_no_rank_and_prints_its_errors(
     variables: dict[str, str],
@@ -104,7 +104,7 @@ def test_one_process_with_a_rank_number_is_no_rank_and_prints_its_errors(
     assert "missing.h5: cannot be opened" in shown.stderr
 
 
-@pytest.mark.skipif(launcher() is None, reason="MPI is not installed")
+@pytest.mark.mpi
 def test_one_process_with_a_rank_number_runs_alone() -> None:
     done = hpcq(*CIRCUIT, "--json", PMI_RANK="1", PMIX_RANK="1")
     assert done.returncode == 0, done.stderr
@@ -113,7 +113,7 @@ def test_one_process_with_a_rank_number_runs_alone() -> None:
     assert found["provenance"]["ranks"] == 1
 
 
-@pytest.mark.skipif(launcher() is None, reason="MPI is not installed")
+@pytest.mark.mpi
 @pytest.mark.parametrize("variables", [{"PMI_FD": "abc"}, {"HYDI_CONTROL_FD": "1", "PMI_FD": "1"}])
 def test_mpi_is_not_started_where_it_would_abort(variables: dict[str, str]) -> None:
     done = hpcq(*CIRCUIT, PMI_RANK="0", PMI_SIZE="1", seconds=60, **variables)
@@ -124,7 +124,7 @@ def test_mpi_is_not_started_where_it_would_abort(variables: dict[str, str]) -> N
     assert done.stdout == ""
 
 
-@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+@pytest.mark.mpi
 def test_mpi_s_rank_0_prints_the_error_if_variables_differ() -> None:
     script = (
         'v="PMI_RANK OMPI_COMM_WORLD_RANK"; for n in $v; do if [ -n "${!n}" ]; then r=${!n}; fi; '
@@ -136,7 +136,7 @@ def test_mpi_s_rank_0_prints_the_error_if_variables_differ() -> None:
     assert done.returncode == 2
 
 
-@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+@pytest.mark.mpi
 @pytest.mark.parametrize("first", ["", "from mpi4py import MPI; "])
 def test_a_program_started_by_a_rank_is_told_what_to_unset(first: str) -> None:
     if is_open_mpi() and not first:

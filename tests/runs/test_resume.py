@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,32 +25,29 @@ from hpcq.core.errors import InputError, StoppedError
 from hpcq.results import load_stages
 from tests.kill_and_resume import Job, trials, write_circuit
 from tests.support.circuits import two_halves
-from tests.support.launch import environment, launcher
+from tests.support.launch import environment, hpcq_here
 from tests.support.launch import hpcq as run_hpcq
 
 SHOTS = ("example:lattices", "--max-qubits", "18", "--memory", "1G", "--threads", "1")
+SHOTS += ("--shots", "2000000")
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return write_circuit(tmp_path_factory.mktemp("job"))
+def shots_result() -> dict:
+    """The result of a run with shots that nothing happens to."""
+    return json.loads(run_hpcq("run", *SHOTS, "--json").stdout)
 
 
-@pytest.fixture(scope="module")
-def values(job: list[str]) -> list[float]:
-    done = run_hpcq("run", *job, "--json")
-    return json.loads(done.stdout)["expectation_values"]
-
-
-@pytest.fixture(scope="module")
-def short_job(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """As many tasks, each half as long: too short to be asked to stop half way."""
-    return write_circuit(tmp_path_factory.mktemp("short"), layers=16)
+SAVES_OFTEN = (
+    "import sys; from hpcq.runs import checkpoint; checkpoint._MIN_PAUSE_FACTOR = 0.0; "
+    "from hpcq.cli.main import main; sys.exit(main())"
+)
+"""Runs hpcq without its minimum pause between checkpoints, so that a short run has many."""
 
 
 def start(*arguments: str | Path, **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "hpcq", "run", *map(str, arguments)],
+        [sys.executable, "-c", SAVES_OFTEN, "run", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,12 +68,13 @@ def has_saved(output: Path) -> Callable[[], bool]:
 
 
 def status(output: Path) -> dict:
-    return json.loads(run_hpcq("status", output, "--json").stdout)
+    return json.loads(hpcq_here("status", output, "--json").stdout)
 
 
-@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
-def test_kills_at_random_moments_change_nothing(short_job: list[str], tmp_path: Path) -> None:
+@pytest.mark.mpi
+def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     """A short version of ``python tests/kill_and_resume.py``."""
+    short_job = write_circuit(tmp_path, layers=32, qubits=12)
     seen = trials(3, 11, short_job, tmp_path, 3.0)
     assert seen["same answers"] >= 1
 
@@ -84,10 +83,10 @@ def test_kills_at_random_moments_change_nothing(short_job: list[str], tmp_path: 
     ("name", "workers"), [("TERM", "process"), ("USR1", "thread"), ("INT", "process")]
 )
 def test_a_signal_saves_and_the_same_command_goes_on(
-    name: str, workers: str, job: list[str], values: list[float], tmp_path: Path
+    name: str, workers: str, long_job: list[str], long_job_values: list[float], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.h5"
-    arguments = (*job, "-o", output, "--checkpoint-seconds", "0.1")
+    arguments = (*long_job, "-o", output, "--checkpoint-seconds", "0.1")
     running = start(*arguments, HPCQ_WORKERS=workers)
     wait_for(has_saved(output))
     begun = time.monotonic()
@@ -98,22 +97,22 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert f"SIG{name} was received" in said
     assert "run the same command again to go on" in said
     assert status(output)["state"] == "STOPPED"
-    assert run_hpcq("show", output).returncode == 0
+    assert main(["show", str(output)]) == 0
     with h5py.File(output) as file:
         assert file.attrs["status"] == "partial"
         assert 0 < file["unfinished/stages/0"].attrs["done"] <= 272
     again = run_hpcq("run", *arguments, "--json")
     assert again.returncode == 0, again.stderr
     assert "going on" in again.stderr
-    assert json.loads(again.stdout)["expectation_values"] == values
+    assert json.loads(again.stdout)["expectation_values"] == long_job_values
     assert status(output)["state"] == "DONE"
     assert len(status(output)["provenance"]["starts"]) == 2
     assert not list(tmp_path.glob(".*"))
 
 
-def test_status_while_a_run_goes_on(job: list[str], tmp_path: Path) -> None:
+def test_status_while_a_run_goes_on(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    running = start(*job, "-o", output, "--checkpoint-seconds", "0.5")
+    running = start(*long_job, "-o", output, "--checkpoint-seconds", "0.5")
     wait_for((tmp_path / ".out.h5.status").exists)
     told = status(output)
     assert told["state"] == "RUNNING"
@@ -125,49 +124,51 @@ def test_status_while_a_run_goes_on(job: list[str], tmp_path: Path) -> None:
     assert status(output)["state"] == "STOPPED"
 
 
-def test_a_time_limit_stops_before_it_is_over(job: list[str], tmp_path: Path) -> None:
+def test_a_time_limit_stops_before_it_is_over(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    done = run_hpcq("run", *job, "-o", output, "--time-limit", "00:00:03")
+    done = run_hpcq("run", *long_job, "-o", output, "--time-limit", "00:00:02")
     assert done.returncode == 75, done.stderr
     assert "time" in done.stderr
     assert output.exists()
 
 
-def test_stopped_without_an_output_nothing_is_kept(job: list[str]) -> None:
-    done = run_hpcq("run", *job, "--time-limit", "1.5")
+def test_stopped_without_an_output_nothing_is_kept(long_job: list[str]) -> None:
+    done = run_hpcq("run", *long_job, "--time-limit", "1.5")
     assert done.returncode == 1
     assert "there is no --output" in done.stderr
 
 
-@pytest.mark.parametrize("ranks", [0, 3])
-def test_shots_go_on_within_a_round(ranks: int, tmp_path: Path) -> None:
-    if ranks and launcher() is None:
-        pytest.skip("mpirun is not installed")
-    how = (*SHOTS, "--shots", "2000000")
-    whole = json.loads(run_hpcq("run", *how, "--json").stdout)
+@pytest.mark.parametrize("ranks", [0, pytest.param(3, marks=pytest.mark.mpi)])
+def test_shots_go_on_within_a_round(ranks: int, shots_result: dict, tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    running = start(*how, "-o", output, "--checkpoint-seconds", "0.01")
+    running = start(*SHOTS, "-o", output, "--checkpoint-seconds", "0.01")
     wait_for(output.exists)
     time.sleep(0.4)
     running.kill()
     running.wait()
-    again = run_hpcq("run", *how, "-o", output, "--json", ranks=ranks)
+    again = run_hpcq("run", *SHOTS, "-o", output, "--json", ranks=ranks)
     assert again.returncode == 0, again.stderr
     result = json.loads(again.stdout)
     for name in ("expectation_values", "standard_errors"):
-        assert result[name] == whole[name]
+        assert result[name] == shots_result[name]
     assert result["provenance"]["shots"] == 2_000_000
 
 
-@pytest.fixture
-def stopped(job: list[str], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def stopped_run(long_job: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of a run that was stopped."""
-    output = tmp_path / "out.h5"
-    running = start(*job, "-o", output, "--checkpoint-seconds", "0.1")
+    output = tmp_path_factory.mktemp("stopped") / "out.h5"
+    running = start(*long_job, "-o", output, "--checkpoint-seconds", "0.1")
     wait_for(has_saved(output))
     running.terminate()
     assert running.wait(30) == 75
     return output
+
+
+@pytest.fixture
+def stopped(stopped_run: Path, tmp_path: Path) -> Path:
+    """A copy of that file."""
+    return Path(shutil.copy(stopped_run, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -180,16 +181,20 @@ def stopped(job: list[str], tmp_path: Path) -> Path:
     ],
 )
 def test_another_run_is_refused_and_named(
-    change: tuple[str, ...], named: str, job: list[str], stopped: Path, capfd: pytest.CaptureFixture
+    change: tuple[str, ...],
+    named: str,
+    long_job: list[str],
+    stopped: Path,
+    capfd: pytest.CaptureFixture,
 ) -> None:
     before = stopped.read_bytes()
-    assert main(["run", *job, *change, "-o", str(stopped)]) == 2
+    assert main(["run", *long_job, *change, "-o", str(stopped)]) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert named in line
     assert stopped.read_bytes() == before
 
 
-def test_damaged_and_foreign_files_are_left_alone(job: list[str], stopped: Path) -> None:
+def test_damaged_and_foreign_files_are_left_alone(long_job: list[str], stopped: Path) -> None:
     whole = stopped.read_bytes()
     rng = random.Random(0)
     places = [rng.randrange(512, len(whole)) for _ in range(3)]
@@ -197,16 +202,16 @@ def test_damaged_and_foreign_files_are_left_alone(job: list[str], stopped: Path)
     bad += [whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :] for place in places]
     for content in (*bad, b"my thesis"):
         stopped.write_bytes(content)
-        assert main(["run", *job, "-o", str(stopped)]) == 2
+        assert main(["run", *long_job, "-o", str(stopped)]) == 2
         assert stopped.read_bytes() == content
 
 
-@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
+@pytest.mark.mpi
 def test_a_rank_that_does_not_answer_does_not_hold_a_stop_up(
-    job: list[str], tmp_path: Path
+    long_job: list[str], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.h5"
-    how = [*job, "-o", str(output), "--checkpoint-seconds", "0.1"]
+    how = [*long_job, "-o", str(output), "--checkpoint-seconds", "0.1"]
     running = Job(how, 2, tmp_path, "process")
     wait_for(output.exists)
     pids = {rank: pid for pid, rank in running.members().items() if rank is not None}
@@ -236,20 +241,20 @@ def test_nobody_needs_to_listen(tmp_path: Path) -> None:
 
 
 def test_an_output_that_is_gone_is_written_again(
-    job: list[str], values: list[float], tmp_path: Path
+    long_job: list[str], long_job_values: list[float], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.h5"
-    running = start(*job, "-o", output, "--checkpoint-seconds", "0.1", "--json")
+    running = start(*long_job, "-o", output, "--checkpoint-seconds", "0.1", "--json")
     wait_for(output.exists)
     output.unlink()
     found, _ = running.communicate(timeout=60)
-    assert json.loads(found)["expectation_values"] == values
+    assert json.loads(found)["expectation_values"] == long_job_values
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5"]
 
 
-def test_an_output_that_another_run_changed_is_kept(job: list[str], tmp_path: Path) -> None:
+def test_an_output_that_another_run_changed_is_kept(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    running = start(*job, "-o", output, "--checkpoint-seconds", "0.1")
+    running = start(*long_job, "-o", output, "--checkpoint-seconds", "0.1")
     wait_for(output.exists)
     output.write_text("my thesis")
     running.terminate()

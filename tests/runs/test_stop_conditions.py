@@ -10,6 +10,11 @@ from hpcq.core.errors import InputError
 from hpcq.runs.stop_conditions import StopConditions, read_signal
 
 
+@pytest.fixture(autouse=True)
+def no_signal_handlers() -> None:
+    """Leave the handlers as they are: these are their tests."""
+
+
 @pytest.mark.parametrize("name", ["USR1", "SIGUSR1", "usr1"])
 def test_a_signal_is_known_by_its_name(name: str) -> None:
     assert read_signal(name) == signal.SIGUSR1

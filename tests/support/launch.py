@@ -6,8 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
+
+from hpcq.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 180
@@ -59,5 +63,13 @@ def run(
 
 
 def hpcq(*arguments: str | Path, **how: object) -> subprocess.CompletedProcess[str]:
-    """Run the command ``hpcq``."""
+    """Run the command ``hpcq`` in a process of its own."""
     return run(sys.executable, "-m", "hpcq", *arguments, **how)  # type: ignore[arg-type]
+
+
+def hpcq_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command ``hpcq`` in this process, which takes a tenth of the time."""
+    words = list(map(str, arguments))
+    with redirect_stdout(StringIO()) as printed, redirect_stderr(StringIO()) as errors:
+        code = main(words)
+    return subprocess.CompletedProcess(words, code, printed.getvalue(), errors.getvalue())

@@ -12,20 +12,9 @@ import pytest
 
 import hpcq
 from hpcq.cli.main import main
-from hpcq.runs.status import read_members
-from tests.kill_and_resume import write_circuit
+from hpcq.runs.status import read_members, read_run_status
 from tests.support.launch import environment, launcher
 from tests.support.launch import hpcq as run_hpcq
-
-
-@pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return write_circuit(tmp_path_factory.mktemp("job"), layers=24)
-
-
-@pytest.fixture(scope="module")
-def values(job: list[str]) -> list[float]:
-    return json.loads(run_hpcq("run", *job, "--json").stdout)["expectation_values"]
 
 
 def start(*arguments: str | Path, ranks: int = 1) -> subprocess.Popen[str]:
@@ -57,62 +46,64 @@ def tasks_done(output: Path, key: str = "tasks") -> int:
     return sum(member[key] or 0 for member in hpcq.load(output).provenance["members"])
 
 
-def test_four_jobs_do_each_task_once(job: list[str], values: list[float], tmp_path: Path) -> None:
+def test_four_jobs_do_each_task_once(
+    long_job: list[str], long_job_values: list[float], tmp_path: Path
+) -> None:
     output = tmp_path / "out.h5"
-    first = start(*job, "-o", output)
-    time.sleep(1.0)
-    results = [
-        ended(running) for running in (first, *(start(*job, "-o", output) for _ in range(3)))
-    ]
-    assert all(result["expectation_values"] == values for result in results)
-    assert hpcq.load(output).expectation_values.tolist() == values
+    first = start(*long_job, "-o", output)
+    wait_for((tmp_path / "out.h5.parts").exists)
+    others = [start(*long_job, "-o", output) for _ in range(3)]
+    results = [ended(running) for running in (first, *others)]
+    assert all(result["expectation_values"] == long_job_values for result in results)
+    assert hpcq.load(output).expectation_values.tolist() == long_job_values
     assert tasks_done(output) == 272
     assert tasks_done(output, "again") == 0
     assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]
-    again = run_hpcq("run", *job, "-o", output, "--shared")
+    again = run_hpcq("run", *long_job, "-o", output, "--shared")
     assert again.returncode == 0
     assert "complete already" in again.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]
 
 
 def test_tasks_of_a_killed_job_are_computed_by_others(
-    job: list[str], values: list[float], tmp_path: Path
+    long_job: list[str], long_job_values: list[float], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.h5"
-    arguments = (*job, "-o", output, "--claim-seconds", "2", "--checkpoint-seconds", "0.2")
+    arguments = (*long_job, "-o", output, "--claim-seconds", "2", "--checkpoint-seconds", "0.2")
     killed, other = start(*arguments), start(*arguments)
     wait_for(lambda: len(list((tmp_path / "out.h5.parts").glob("part.*"))) > 4)
     killed.kill()
     killed.wait()
-    assert ended(other)["expectation_values"] == values
+    assert ended(other)["expectation_values"] == long_job_values
     assert 272 <= tasks_done(output) < 300, "what the dead one had claimed is done again"
 
 
-@pytest.mark.skipif(launcher() is None, reason="mpirun is not installed")
-def test_all_stop_and_others_go_on(job: list[str], values: list[float], tmp_path: Path) -> None:
+@pytest.mark.mpi
+def test_all_stop_and_others_go_on(
+    long_job: list[str], long_job_values: list[float], tmp_path: Path
+) -> None:
     output = tmp_path / "out.h5"
-    both = [start(*job, "-o", output), start(*job, "-o", output)]
+    both = [start(*long_job, "-o", output), start(*long_job, "-o", output)]
     folder = tmp_path / "out.h5.parts"
     wait_for(lambda: [member["done"] > 0 for member in read_members(folder)] == [True, True])
-    status = json.loads(run_hpcq("status", output, "--json").stdout)
-    assert status["state"] == "RUNNING"
+    assert read_run_status(output)["state"] == "RUNNING"
     for running in both:
         running.terminate()
     for running in both:
         _, stderr = running.communicate(timeout=20)
         assert running.returncode == 75, stderr
-    status = json.loads(run_hpcq("status", output, "--json").stdout)
+    status = read_run_status(output)
     assert status["state"] == "STOPPED"
     assert len(status["members"]) == 2
-    alone = run_hpcq("run", *job, "-o", output)
+    alone = run_hpcq("run", *long_job, "-o", output)
     assert alone.returncode == 2
     assert "expected --shared" in alone.stderr
-    other = run_hpcq("run", *job, "-o", output, "--shared", "--dtype", "complex64")
+    other = run_hpcq("run", *long_job, "-o", output, "--shared", "--dtype", "complex64")
     assert other.returncode == 2
     assert "precision" in other.stderr
-    assert ended(start(*job, "-o", output, ranks=2))["expectation_values"] == values
+    assert ended(start(*long_job, "-o", output, ranks=2))["expectation_values"] == long_job_values
     assert tasks_done(output) == 272, "nobody was killed, so nothing is done twice"
-    assert json.loads(run_hpcq("status", output, "--json").stdout)["state"] == "DONE"
+    assert read_run_status(output)["state"] == "DONE"
 
 
 def test_shots_are_shared_too(tmp_path: Path) -> None:
@@ -152,7 +143,7 @@ def test_a_refused_run_leaves_nothing(
     capsys.readouterr()
 
 
-def test_without_an_output_it_is_refused(job: list[str]) -> None:
-    done = run_hpcq("run", *job, "--shared")
+def test_without_an_output_it_is_refused(long_job: list[str]) -> None:
+    done = run_hpcq("run", *long_job, "--shared")
     assert done.returncode == 2
     assert "shared: given without an output" in done.stderr
