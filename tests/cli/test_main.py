@@ -18,7 +18,7 @@ from qiskit import QuantumCircuit
 import hpcq as hpcq_package
 from hpcq.cli.main import main
 from hpcq.core.errors import InputError
-from tests.support.launch import ROOT, hpcq, launcher, run
+from tests.support.launch import ROOT, hpcq, run
 
 CIRCUIT = """OPENQASM 2.0; include "qelib1.inc"; qreg q[6]; creg c[6];
 h q[0]; cx q[0],q[1]; cx q[1],q[2]; cz q[2],q[3]; ry(0.4) q[3]; cx q[3],q[4]; cx q[4],q[5];
