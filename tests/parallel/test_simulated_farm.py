@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package
-
-from simulated_farm import Simulation, Team, simulate
+from benchmarks.simulated_farm import Simulation, Team, simulate
 
 HANDLING = 60e-6
 """Rank 0's seconds for a batch, so that the outcome is the same on every machine."""

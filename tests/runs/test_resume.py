@@ -74,7 +74,7 @@ def status(output: Path) -> dict:
 @pytest.mark.mpi
 def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     """A short version of ``python tests/kill_and_resume.py``."""
-    short_job = write_circuit(tmp_path, layers=32, qubits=12)
+    short_job = write_circuit(tmp_path, layers=16, qubits=13)
     seen = trials(3, 11, short_job, tmp_path, 3.0)
     assert seen["same answers"] >= 1
 
@@ -100,7 +100,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert main(["show", str(output)]) == 0
     with h5py.File(output) as file:
         assert file.attrs["status"] == "partial"
-        assert 0 < file["unfinished/stages/0"].attrs["done"] <= 272
+        assert 0 < file["unfinished/stages/0"].attrs["done"] <= 72
     again = run_hpcq("run", *arguments, "--json")
     assert again.returncode == 0, again.stderr
     assert "going on" in again.stderr
@@ -117,7 +117,7 @@ def test_status_while_a_run_goes_on(long_job: list[str], tmp_path: Path) -> None
     told = status(output)
     assert told["state"] == "RUNNING"
     assert told["phase"] == "simulate"
-    assert told["total"] == 272
+    assert told["total"] == 72
     wait_for(has_saved(output))
     running.kill()
     running.wait()

@@ -22,6 +22,7 @@ from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cut_circuit import cut_circuit, subcircuit_segments
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
 from hpcq.cutting.qubit_reuse import device_qubits
+from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.parallel import messages
 from hpcq.parallel.serial import SerialFarm
 from hpcq.planning.machine_speeds import Speeds
@@ -131,7 +132,7 @@ def test_a_partition_knows_its_cost_after_any_moves(data: st.DataObject) -> None
                 )
 
 
-def every_cut(circuit: QuantumCircuit, width: int) -> list[Cuts]:
+def every_cut(circuit: QuantumCircuit, width: int) -> list[tuple[Cuts, CutCircuit]]:
     """Return all sets of cuts in which each cut separates two subcircuits, by brute force."""
     analysis = CircuitAnalysis(circuit)
     count = [0] * circuit.num_qubits
@@ -150,7 +151,7 @@ def every_cut(circuit: QuantumCircuit, width: int) -> list[Cuts]:
             continue
         cut = cut_circuit(analysis, cuts)
         if all(edge.ends[0][0] != edge.ends[1][0] for edge in cut.edges):
-            every.append(cuts)
+            every.append((cuts, cut))
     return every
 
 
@@ -182,19 +183,18 @@ def small_circuits(gates: int, qubits: int, number: int) -> list[QuantumCircuit]
 
 @pytest.mark.parametrize(
     "circuit",
-    small_circuits(3, 3, 3)
-    + small_circuits(4, 4, 3)
-    + small_circuits(6, 4, 1)
-    + small_circuits(6, 6, 2),
+    [
+        *small_circuits(3, 3, 3),
+        *small_circuits(4, 4, 3),
+        *(pytest.param(each, marks=pytest.mark.nightly) for each in small_circuits(6, 4, 1)),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in small_circuits(6, 6, 2)),
+    ],
 )
 def test_small_circuits_get_the_least_overhead_there_is(circuit: QuantumCircuit) -> None:
     everything = "X" * circuit.num_qubits
     width = circuit.num_qubits - 1
     plan = hpcq.plan(circuit, everything, max_qubits=width, objective="overhead", memory=MEMORY)
-    least = min(
-        cut_circuit(plan.simplified.analysis, cuts).log10_sampling_overhead
-        for cuts in every_cut(plan.simplified.circuit, width)
-    )
+    least = min(cut.log10_sampling_overhead for _, cut in every_cut(plan.simplified.circuit, width))
     assert plan.cut.log10_sampling_overhead == pytest.approx(least, abs=1e-9)
     assert plan.bound.overhead <= least / math.log10(2) + 1e-9
 
@@ -208,7 +208,7 @@ def test_small_circuits_get_the_quickest_plan_there_is(circuit: QuantumCircuit) 
         hpcq.plan(
             plan.simplified.circuit, everything, cuts=cuts, memory=MEMORY, threads=1
         ).cost.predicted_seconds()
-        for cuts in every_cut(plan.simplified.circuit, width)
+        for cuts, _ in every_cut(plan.simplified.circuit, width)
     )
     assert plan.cost.predicted_seconds() <= quickest * (1 + 1e-9)
 

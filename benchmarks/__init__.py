@@ -1,0 +1,1 @@
+"""Scripts that measure; a package for tests that use the simulated farm."""
