@@ -18,7 +18,7 @@ from qiskit import QuantumCircuit
 import hpcq as hpcq_package
 from hpcq.cli.main import main
 from hpcq.core.errors import InputError
-from tests.support.launch import ROOT, hpcq, run
+from tests.support.launch import ROOT, hpcq, hpcq_here, run
 
 CIRCUIT = """OPENQASM 2.0; include "qelib1.inc"; qreg q[6]; creg c[6];
 h q[0]; cx q[0],q[1]; cx q[1],q[2]; cz q[2],q[3]; ry(0.4) q[3]; cx q[3],q[4]; cx q[4],q[5];
@@ -113,6 +113,7 @@ def test_saved_cuts_make_the_same_plan(
     for observable in ("X" * 48, "Z7 Z36"):
         asked = [*base, "--observable", observable]
         how = ["--max-qubits", "14", "--objective", objective, "--save", saved]
+        how += ["--search-seconds", "0.5"]
         assert main([*asked, *how]) == 0
         plan = json.loads(capsys.readouterr().out)
         if not plan["fits_memory"]:
@@ -284,13 +285,13 @@ def test_a_job_that_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> Non
         'OPENQASM 2.0; include "qelib1.inc"; qreg q[40]; h q;'
         + "".join(f"cx q[{i}],q[{i + 1}];" for i in range(39))
     )
-    done = hpcq("plan", wide, "--memory", "1G")
+    done = hpcq_here("plan", wide, "--memory", "1G")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "16.0 TiB" in line
     width = re.search(r"--max-qubits (\d+) would do", line)
     assert width, line
-    assert hpcq("plan", wide, "--memory", "1G", "--max-qubits", width[1]).returncode == 0
+    assert hpcq_here("plan", wide, "--memory", "1G", "--max-qubits", width[1]).returncode == 0
 
 
 def test_a_job_of_a_thousand_years_is_not_started(tmp_path: Path) -> None:
@@ -301,11 +302,11 @@ def test_a_job_of_a_thousand_years_is_not_started(tmp_path: Path) -> None:
         + "".join(f"cx q[{a}],q[{b}];" for a, b in pairs)
     )
     command = (knot, "--cut-labels", "ABCDEFGHIJKL", "--memory", "8G")
-    done = hpcq("run", *command)
+    done = hpcq_here("run", *command)
     assert done.returncode == 2
     assert "years" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    shown = hpcq("plan", *command)
+    shown = hpcq_here("plan", *command)
     assert shown.returncode == 0
     assert "warning: predicted to take" in shown.stdout
 

@@ -564,7 +564,7 @@ def test_a_job_runs_and_its_file_holds_what_was_resolved(
 @pytest.mark.mpi
 def test_rank_0_reads_the_settings_for_all(tmp_path: Path) -> None:
     """The others may be on nodes that lack its files and variables."""
-    (tmp_path / "job.toml").write_text("circuit = 'example:lattices'\nmax-qubits = 8\nseed = 5")
+    (tmp_path / "job.toml").write_text("circuit = 'example:lattices'\nmax-qubits = 18\nseed = 5")
     job = f"exec {sys.executable} -m hpcq run {tmp_path}/job.toml --json"
     ranks = 'rank="${PMI_RANK:-$OMPI_COMM_WORLD_RANK}"\n[ "$rank" = '
 

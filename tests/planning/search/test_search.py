@@ -51,12 +51,16 @@ def objective_of(objective: str, width: int) -> Objective:
 
 
 def proposals(
-    circuit: QuantumCircuit, width: int, objective: str = "seconds", seed: int = 0
+    circuit: QuantumCircuit,
+    width: int,
+    objective: str = "seconds",
+    seed: int = 0,
+    seconds: float = 0.2,
 ) -> list:
     cuts = propose(
         list(end_graphs(CircuitAnalysis(circuit), [1.0] * circuit.num_qubits)),
         objective_of(objective, width),
-        seconds=0.2,
+        seconds=seconds,
         seed=seed,
         farm=SerialFarm(),
     )
@@ -72,7 +76,7 @@ def proposals(
 )
 def test_the_best_is_no_wider_than_the_limit(graph: nx.Graph, limit: int, objective: str) -> None:
     circuit = ising(graph)
-    best = proposals(circuit, limit, objective)[0]
+    best = proposals(circuit, limit, objective, seconds=0.02)[0]
     assert max(map(len, subcircuit_segments(circuit, best))) <= limit
 
 
