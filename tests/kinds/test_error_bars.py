@@ -71,7 +71,13 @@ CASES = {
 RUNS = 200
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.nightly] if name in ("gates", "terms") else [])
+        for name in CASES
+    ],
+)
 def test_intervals_cover_the_truth(name: str) -> None:
     """Of 200 seeded runs; four standard deviations of the share on either side are allowed.
 

@@ -72,6 +72,7 @@ def status(output: Path) -> dict:
 
 
 @pytest.mark.mpi
+@pytest.mark.nightly
 def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     """A short version of ``python tests/kill_and_resume.py``."""
     short_job = write_circuit(tmp_path, layers=16, qubits=13)
