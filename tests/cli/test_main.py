@@ -331,7 +331,7 @@ def test_the_file_alone_gives_the_values_again(
 ) -> None:
     """The recipe of the README, done with numpy and h5py only."""
     monkeypatch.setattr(
-        "hpcq.planning.candidates._SMALL", 0.0
+        "hpcq.planning.candidates._SMALL_SECONDS", 0.0
     )  # light cones of their own for terms
     readme = (ROOT / "README.md").read_text()
     (inversion,) = re.findall(r"```python\n(def recompute.*?)```", readme, re.DOTALL)
@@ -357,7 +357,7 @@ def test_the_counts_alone_give_the_values_again(
 ) -> None:
     """The recipes of the README, done with numpy and h5py only, on a file that was refined."""
     monkeypatch.setattr(
-        "hpcq.planning.candidates._SMALL", 0.0
+        "hpcq.planning.candidates._SMALL_SECONDS", 0.0
     )  # light cones of their own for terms
     readme = (ROOT / "README.md").read_text()
     scope: dict = {}

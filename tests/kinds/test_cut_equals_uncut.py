@@ -105,7 +105,7 @@ def test_searched_cuts(data: st.DataObject) -> None:
 def test_terms_on_light_cones_of_their_own(
     seed: int, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpcq.planning.candidates._SMALL", 0.0)
+    monkeypatch.setattr("hpcq.planning.candidates._SMALL_SECONDS", 0.0)
     monkeypatch.setattr("hpcq.cutting.passes.light_cones._SECONDS_PER_CIRCUIT", 0.0)
     rng = np.random.default_rng(seed)
     circuit = QuantumCircuit(12)
