@@ -138,7 +138,7 @@ class Search:
             "threads": self.threads,
         }
 
-    def own(self, job: Found, finder: str) -> Found:
+    def search_own(self, job: Found, finder: str) -> Found:
         """Search with hpcq."""
         objective = "overhead" if finder == OVERHEAD else "seconds"
         options = {"objective": objective, "search_seconds": self.search_seconds}
@@ -211,10 +211,10 @@ def rows_of(case: Case, found: dict[str, Found]) -> Iterator[Row]:
     """Judge hpcq on a case."""
     promise = PROMISES.get(case.name)
     if promise is not None:
-        own = found[promise.objective]
-        text = own.get("failure") or (
-            f"{own['gate_cuts']} + {own['wire_cuts']} cuts, {own['subcircuits']} parts, "
-            f"{seconds(own['seconds'])}"
+        ours = found[promise.objective]
+        text = ours.get("failure") or (
+            f"{ours['gate_cuts']} + {ours['wire_cuts']} cuts, {ours['subcircuits']} parts, "
+            f"{seconds(ours['seconds'])}"
         )
         best = found.get("bisection", {}).get("cuts")
         yield Row(
@@ -223,28 +223,28 @@ def rows_of(case: Case, found: dict[str, Found]) -> Iterator[Row]:
             promise.objective if best is None else f"best of {_RESTARTS} Kernighan-Lin",
             "" if best is None else f"{best} cuts",
             target=promise.text,
-            met=promise.met(own),
+            met=promise.met(ours),
         )
     for objective in (OVERHEAD, SECONDS):
-        own = found[objective]
-        if own.get("widest", case.max_qubits + 1) > case.max_qubits:
-            text = own.get("failure") or f"{own['widest']} qubits"
+        ours = found[objective]
+        if ours.get("widest", case.max_qubits + 1) > case.max_qubits:
+            text = ours.get("failure") or f"{ours['widest']} qubits"
             target = f"at most {case.max_qubits} qubits"
             yield Row(case.name, text, objective, target=target, met=False)
-    own = found[SECONDS]
+    ours = found[SECONDS]
     for finder in (FIND_CUTS, QCUT):
-        if finder in found and "failure" not in own:
-            yield _compared(case, own["predicted_seconds"], found[finder], finder)
-    own = found[OVERHEAD]
+        if finder in found and "failure" not in ours:
+            yield _compared(case, ours["predicted_seconds"], found[finder], finder)
+    ours = found[OVERHEAD]
     for finder in (FIND_CUTS, QCUT):
-        if "failure" not in own and "log10_overhead" in found.get(finder, {}):
-            ours, theirs = own["log10_overhead"], found[finder]["log10_overhead"]
+        if "failure" not in ours and "log10_overhead" in found.get(finder, {}):
+            own_overhead, theirs = ours["log10_overhead"], found[finder]["log10_overhead"]
             yield Row(
                 case.name,
-                f"{ours:.2f}",
+                f"{own_overhead:.2f}",
                 f"log10 γ², {finder}",
                 f"{theirs:.2f}",
-                f"10^{ours - theirs:+.2f}",
+                f"10^{own_overhead - theirs:+.2f}",
             )
 
 
@@ -305,7 +305,7 @@ def main() -> int:
             continue
         note(case.name)
         job = search.job(case)
-        found = {finder: search.own(job, finder) for finder in (OVERHEAD, SECONDS, ASKED)}
+        found = {finder: search.search_own(job, finder) for finder in (OVERHEAD, SECONDS, ASKED)}
         found |= {peer: search.peer(job, peer) for peer in peers}
         lines += [cells(case, finder, report) for finder, report in found.items()]
         if case.name in PROMISES and case.edges is not None and case.name.startswith("regular"):

@@ -32,6 +32,8 @@ Key = tuple[str, str]
 _PEER_PACKAGES = ("qiskit-addon-cutting", "pennylane", "pennylane-lightning")
 _MEASURE = Path(__file__).with_name("measure.py")
 _START_SECONDS = 15.0
+"""Seconds for a process to start, beyond the time limit of what it measures."""
+
 _LABELS = {
     "statevector": "uncut Aer statevector",
     "mps": "uncut Aer matrix product state",
@@ -40,10 +42,16 @@ _LABELS = {
     "pennylane": "PennyLane cut_circuit, two wire cuts a gate",
 }
 _DIFFERENCE = 1e-10
+"""Largest difference between values of two methods."""
+
 _PROCESS = "whole-process"
 _PROCESS_BOUND = 1.5
+"""Largest time of a whole process, relative to that of its imports."""
+
 _PROCESS_TEXT = f"at most {_PROCESS_BOUND:g} times the imports alone"
 _PROCESS_REPEATS = 7
+"""Processes whose minimum and median count, after one more that fills caches."""
+
 _IMPORTS = "import qiskit, qiskit_aer, h5py, mpi4py.MPI"
 
 
@@ -140,20 +148,20 @@ def keys_of(workload: Workload, peers: bool) -> list[Key]:
 
 def rows_of(workload: Workload, samples: Mapping[Key, Sample], keys: list[Key]) -> Iterator[Row]:
     """Compare a workload with everything that it was measured with."""
-    own = samples[keys[0]]
+    ours = samples[keys[0]]
     target = workload.target
-    if not own.reports:
+    if not ours.reports:
         text = target.text if target else ""
-        yield Row(workload.name, own.failure, target=text, met=False if text else None)
+        yield Row(workload.name, ours.failure, target=text, met=False if text else None)
         return
-    best = own.best
+    best = ours.best
     shown = f"{seconds(best['seconds'])} (run alone {seconds(best['run_seconds'])})"
     if target is None or target.against is not None:
         yield Row(workload.name, shown)
     else:
-        yield Row(workload.name, shown, target=target.text, met=target.met(own.seconds))
+        yield Row(workload.name, shown, target=target.text, met=target.met(ours.seconds))
     for key in keys[1:]:
-        yield from _compared(workload, own, samples[key], key)
+        yield from _compared(workload, ours, samples[key], key)
     if (
         target is not None
         and target.against in PEERS
@@ -162,7 +170,7 @@ def rows_of(workload: Workload, samples: Mapping[Key, Sample], keys: list[Key]) 
         label = _LABELS[target.against]
         yield Row(workload.name, compared=label, other="only with --peers", target=target.text)
     if workload.memory_gib is not None:
-        peak = max(report["peak_bytes"] for report in own.reports) / 2**30
+        peak = max(report["peak_bytes"] for report in ours.reports) / 2**30
         yield Row(
             workload.name,
             f"{1024 * peak:.0f} MiB",
@@ -180,26 +188,26 @@ def rows_of(workload: Workload, samples: Mapping[Key, Sample], keys: list[Key]) 
     )
 
 
-def _compared(workload: Workload, own: Sample, other: Sample, key: Key) -> Iterator[Row]:
+def _compared(workload: Workload, ours: Sample, other: Sample, key: Key) -> Iterator[Row]:
     method, name = key
     label = f"hpcq on {name}" if method == "hpcq" else _LABELS[method]
     promised = workload.target is not None and workload.target.against in key
     target = workload.target if promised else None
-    row = Row(workload.name, seconds(own.seconds), label, target=target.text if target else "")
+    row = Row(workload.name, seconds(ours.seconds), label, target=target.text if target else "")
     if not other.reports:
         yield replace(row, other=other.failure)
         return
     row = replace(row, other=seconds(other.seconds))
     if target is None:
-        yield replace(row, ratio=faster(own, other))
+        yield replace(row, ratio=faster(ours, other))
     else:
-        ratio = target.ratio(own.seconds, other.seconds)
+        ratio = target.ratio(ours.seconds, other.seconds)
         yield replace(row, ratio=f"{ratio:.3g}", met=target.met(ratio))
     if name == workload.name and "value" in other.best:
-        difference = abs(own.best["value"] - other.best["value"])
+        difference = abs(ours.best["value"] - other.best["value"])
         yield Row(
             workload.name,
-            f"{own.best['value']:+.3e}",
+            f"{ours.best['value']:+.3e}",
             f"value: {label}",
             f"{other.best['value']:+.3e}",
             f"differ by {difference:.0e}",
@@ -250,8 +258,8 @@ def process_rows(bench: Bench) -> tuple[list[Row], dict[str, Any]]:
     return rows, times
 
 
-def faster(own: Sample, other: Sample) -> str:
-    ratio = other.seconds / own.seconds
+def faster(ours: Sample, other: Sample) -> str:
+    ratio = other.seconds / ours.seconds
     return f"{ratio:.3g} times faster" if ratio >= 1 else f"{1 / ratio:.3g} times slower"
 
 

@@ -21,9 +21,10 @@ from qiskit import QuantumCircuit
 import hpcq
 
 _WARM = 100
-"""Runs after which nothing is loaded for the first time any more."""
+"""Runs before the first measurement, in which everything is loaded."""
 
 _PAGE_KIB = 4
+"""KiB of a page of memory, the unit of ``/proc/self/statm``."""
 
 
 def main() -> int:
@@ -58,12 +59,12 @@ def main() -> int:
 
 def standing() -> dict[str, int]:
     """Return what this process holds: memory, threads, open files, children."""
-    own = Path("/proc/self")
-    children = [task / "children" for task in (own / "task").iterdir()]
+    process = Path("/proc/self")
+    children = [task / "children" for task in (process / "task").iterdir()]
     return {
-        "KiB": int((own / "statm").read_text().split()[1]) * _PAGE_KIB,
+        "KiB": int((process / "statm").read_text().split()[1]) * _PAGE_KIB,
         "threads": threading.active_count(),
-        "files": len(list((own / "fd").iterdir())),
+        "files": len(list((process / "fd").iterdir())),
         "children": sum(len(place.read_text().split()) for place in children),
     }
 

@@ -22,10 +22,11 @@ from varied import CASES, Case
 import hpcq
 from hpcq.core.version import versions
 
-_FACTOR = 2.0
-_SHARE = 0.8
-_RUNS = 3
-_LONG_SECONDS = 5.0
+_FACTOR = 2.0  # largest ratio of measured and predicted seconds, either way
+_SHARE = 0.8  # least share of cases within that factor
+_RUNS = 3  # runs of each case, of which the fastest counts
+_LONG_SECONDS = 5.0  # after so much time, a case is not repeated
+# Widths of the columns.
 _COLUMNS = {
     "case": 16,
     "predicted": 10,

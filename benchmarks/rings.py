@@ -12,7 +12,7 @@ from math import pi
 from pathlib import Path
 from typing import Any
 
-_SIMULATED = 18
+_SIMULATED = 18  # qubits of a simulated state
 _STATES = 48 << _SIMULATED  # bytes for two states of so many qubits, and for none wider
 
 
@@ -94,8 +94,10 @@ class Ring:
             {"name": f"Z{a} Z{b}", "terms": [[f"Z{a} Z{b}", 1.0]]}
             for a, b in zip(firsts, firsts[1:] + firsts[:1], strict=True)
         ]
-        circuit, own, observables = (folder / f"ring.{name}" for name in ("qasm", "cuts", "asked"))
+        circuit, cuts_file, observables = (
+            folder / f"ring.{name}" for name in ("qasm", "cuts", "asked")
+        )
         circuit.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        own.write_text(json.dumps({"gate_cuts": cuts, "wire_cuts": []}), encoding="utf-8")
+        cuts_file.write_text(json.dumps({"gate_cuts": cuts, "wire_cuts": []}), encoding="utf-8")
         observables.write_text(json.dumps(asked), encoding="utf-8")
-        return [str(circuit), "--cuts", str(own), "--observables", str(observables)]
+        return [str(circuit), "--cuts", str(cuts_file), "--observables", str(observables)]

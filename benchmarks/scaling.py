@@ -38,10 +38,10 @@ Record = dict[str, Any]
 """One run: the content of a JSON file."""
 
 _FORMAT = "hpcq-scaling"
-_SIMULATION_SECONDS = 0.3
-_TRIAL_DEPTH = 4
-_MIN_SHOWN = 0.005
-_MAX_TICKS = 9
+_SIMULATION_SECONDS = 0.3  # seconds that one simulation should take
+_TRIAL_DEPTH = 4  # of the circuit that is measured to choose the depth
+_MIN_SHOWN = 0.005  # least share of the time for a phase to be printed
+_MAX_TICKS = 9  # of the axis of ranks
 
 
 def hpcq_json(options: argparse.Namespace, ranks: int, words: Sequence[str]) -> Record:
@@ -189,7 +189,10 @@ def series_of(records: Sequence[Record]) -> dict[str, list[Record]]:
         known = best.setdefault(name, {}).setdefault(record["ranks"], record)
         if record["command_seconds"] < known["command_seconds"]:
             best[name][record["ranks"]] = record
-    return {name: [own[ranks] for ranks in sorted(own)] for name, own in sorted(best.items())}
+    return {
+        name: [records[ranks] for ranks in sorted(records)]
+        for name, records in sorted(best.items())
+    }
 
 
 def table(records: Sequence[Record]) -> str:
@@ -197,10 +200,10 @@ def table(records: Sequence[Record]) -> str:
     head = ["ranks", "tasks", "simulate", "efficiency", "command", "efficiency", "predicted"]
     head += ["same values", "load before"]
     texts = []
-    for name, own in series_of(records).items():
+    for name, runs in series_of(records).items():
         lines = [head]
-        for record in own:
-            how = compared(own[0], record)
+        for record in runs:
+            how = compared(runs[0], record)
             lines.append(
                 [
                     str(record["ranks"]),
@@ -239,15 +242,15 @@ def plot(records: Sequence[Record], path: Path) -> None:
         2, len(kinds), figsize=(6.4 * len(kinds), 9.6), squeeze=False, layout="constrained"
     )
     for kind, (above, below) in zip(kinds, axes.T, strict=True):
-        chosen = {name: own for name, own in series.items() if own[0]["kind"] == kind}
-        for number, (name, own) in enumerate(chosen.items()):
-            ranks = [record["ranks"] for record in own]
+        chosen = {name: runs for name, runs in series.items() if runs[0]["kind"] == kind}
+        for number, (name, runs) in enumerate(chosen.items()):
+            ranks = [record["ranks"] for record in runs]
             about = name.split(", ", 1)[1] if len(chosen) > 1 else ""
             for part, style in (("simulate", "o-"), ("command", "s:")):
-                shown = [compared(own[0], record)["efficiency"][part] for record in own]
+                shown = [compared(runs[0], record)["efficiency"][part] for record in runs]
                 label = f"{part}: {about}" if about else part
                 above.plot(ranks, shown, style, color=f"C{number}", ms=5, label=label)
-            phases = [phases_of(record) for record in own]
+            phases = [phases_of(record) for record in runs]
             line = (0, (6, number)) if number else "-"
             for phase in names:
                 spent = [own_phases.get(phase, 0.0) for own_phases in phases]
@@ -261,7 +264,7 @@ def plot(records: Sequence[Record], path: Path) -> None:
         most = 1.1 * max(1.0, above.dataLim.y1)
         above.set(title=f"{kind} scaling", ylabel="efficiency", ylim=(0, most))
         below.set(xlabel="ranks", ylabel="seconds", yscale="log")
-        ticks = sorted({record["ranks"] for own in chosen.values() for record in own})
+        ticks = sorted({record["ranks"] for runs in chosen.values() for record in runs})
         step = -(-len(ticks) // _MAX_TICKS)
         for axis, columns in ((above, 1), (below, 3)):
             axis.set_xscale("log", base=2)

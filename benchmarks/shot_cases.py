@@ -137,11 +137,15 @@ def strong_gate() -> QuantumCircuit:
 
 TWO = {"cut_labels": "AABB"}
 THREE = {"cut_labels": "AABBCC"}
+# Pairs of qubits that gates join, in their order.
 LADDER = [(0, 1), (1, 2), (1, 2), (0, 3), (2, 3)]
 MIXED = [("XX", (0, 1), 0.5), ("ZZ", (2, 3), 1.0), ("YX", (1, 2), 0.7), ("X", (5,), -0.4)]
+# Pairs of qubits, too.
 STAR = [(0, 3), (0, 4), (0, 5), (0, 1), (1, 2), (3, 4), (4, 5)]
+# Pairs of qubits around a centre.
 CENTRE = [(0, 1), (1, 2), (0, 3), (1, 4), (2, 5), (0, 1), (1, 2)]
 
+# Pairs of qubits within the blocks.
 BLOCKS_IN_A_RING = [(0, 1), (2, 3), (4, 5), (6, 7)]
 RING = [*BLOCKS_IN_A_RING, (1, 2), (3, 4), (5, 6), (7, 0), *BLOCKS_IN_A_RING]
 

@@ -76,15 +76,15 @@ ALLOCATION += ("product-3-small-100", "product-6-small-200", "product-6-small-10
 
 _HERE = Path(__file__)
 _COVERAGE = _HERE.with_name("coverage.py")
-_UNEQUAL_RATIO = 2.0
-_EQUAL_RATIO = 1 / 1.1**2
-_PRECISION = 1.1
-_ADDON_RATIO = 200.0
-_ADDON_SHOTS = 1024
-_AER_SHARE = 0.85
-_MEMORY_MIB = 500
-_REPEATS = 3
-_SIGMAS = 4
+_UNEQUAL_RATIO = 2.0  # least gain in variance over uniform shots, where variants differ
+_EQUAL_RATIO = 1 / 1.1**2  # the same where they do not: an error at most 1.1 times as large
+_PRECISION = 1.1  # largest rms error, relative to the target error
+_ADDON_RATIO = 200.0  # least gain over qiskit-addon-cutting
+_ADDON_SHOTS = 1024  # shots of each of its subexperiments
+_AER_SHARE = 0.85  # least share of a run's time inside Aer
+_MEMORY_MIB = 500  # most memory beyond the statevector, in MiB
+_REPEATS = 3  # runs, of which the fastest counts
+_SIGMAS = 4  # largest deviation from the exact value, in standard errors
 
 
 @dataclass(frozen=True)
@@ -207,12 +207,13 @@ def addon() -> Report:
     )
     sampler = SamplerV2()
     results = {
-        label: sampler.run(own, shots=_ADDON_SHOTS).result() for label, own in experiments.items()
+        label: sampler.run(circuits, shots=_ADDON_SHOTS).result()
+        for label, circuits in experiments.items()
     }
     sampled = time.perf_counter()
     terms = reconstruct_expectation_values(results, weights, problem.subobservables)
     end = time.perf_counter()
-    means = np.array([_mean_signs(own) for own in experiments.values()])
+    means = np.array([_mean_signs(circuits) for circuits in experiments.values()])
     coefficients = np.array([weight for weight, _ in weights])
     squares = means**2 + (1 - means**2) / _ADDON_SHOTS
     variance = coefficients**2 @ (squares.prod(axis=0) - means.prod(axis=0) ** 2)
@@ -239,8 +240,8 @@ def _mean_signs(circuits: Sequence[QuantumCircuit]) -> list[float]:
     distinct = dict(zip(keys, circuits, strict=True))
     found = ExactSampler().run(list(distinct.values())).result().quasi_dists
     means = {
-        key: sum(chance * (-1) ** int(outcome).bit_count() for outcome, chance in own.items())
-        for key, own in zip(distinct, found, strict=True)
+        key: sum(chance * (-1) ** int(outcome).bit_count() for outcome, chance in chances.items())
+        for key, chances in zip(distinct, found, strict=True)
     }
     return [means[key] for key in keys]
 
@@ -360,7 +361,7 @@ class Bench:
     reports: dict[str, Report] = field(default_factory=dict)
 
     def child(self, *arguments: str, python: str = sys.executable) -> Report:
-        """Run a method of this file, or of coverage.py, in a process of its own.
+        """Run a method of this file, or of coverage.py, in a process of its ours.
 
         Raises:
             RuntimeError: If it fails; the message is fit for the table.
@@ -379,7 +380,7 @@ class Bench:
     def quickest(self, *arguments: str) -> Report:
         """Run a method a few times, and keep the quickest."""
         return min(
-            (self.child(*arguments) for _ in range(_REPEATS)), key=lambda own: own["seconds"]
+            (self.child(*arguments) for _ in range(_REPEATS)), key=lambda run: run["seconds"]
         )
 
     def many(self, method: str, cases: Sequence[str], runs: int) -> list[Report]:
@@ -389,25 +390,27 @@ class Bench:
 
     def coverage(self) -> Iterator[Row]:
         """Hold standard errors against the errors that are made, given what was measured."""
-        for case, own in zip(COVERAGE, self.many("coverage", COVERAGE, self.runs), strict=True):
-            limits = LIMITS[own["kind"]]
+        for case, measured in zip(
+            COVERAGE, self.many("coverage", COVERAGE, self.runs), strict=True
+        ):
+            limits = LIMITS[measured["kind"]]
             met = (
-                limits.least_square <= own["mean_square"] <= limits.mean_square
-                and own["beyond_3"] <= limits.beyond_3
-                and own["beyond_5"] <= limits.beyond_5
-                and own["median_ratio"] <= limits.median_ratio
-                and (own["over_precision"] or 0) <= _PRECISION
+                limits.least_square <= measured["mean_square"] <= limits.mean_square
+                and measured["beyond_3"] <= limits.beyond_3
+                and measured["beyond_5"] <= limits.beyond_5
+                and measured["median_ratio"] <= limits.median_ratio
+                and (measured["over_precision"] or 0) <= _PRECISION
             )
-            beyond = f"{100 * own['beyond_3']:.1f} and {100 * own['beyond_5']:.2f} %"
-            ratio = f"standard error {own['median_ratio']:.2f} of the rms error"
-            if own["over_precision"]:
-                ratio += f", that {own['over_precision']:.2f} of the precision"
+            beyond = f"{100 * measured['beyond_3']:.1f} and {100 * measured['beyond_5']:.2f} %"
+            ratio = f"standard error {measured['median_ratio']:.2f} of the rms error"
+            if measured["over_precision"]:
+                ratio += f", that {measured['over_precision']:.2f} of the precision"
             yield Row(
                 f"coverage, {case}",
-                f"{own['mean_square']:.2f}",
+                f"{measured['mean_square']:.2f}",
                 "mean square of z; beyond 3 and 5",
                 beyond,
-                f"{ratio}, bias {own['bias']:+.1f}",
+                f"{ratio}, bias {measured['bias']:+.1f}",
                 str(limits),
                 met,
             )
@@ -415,17 +418,17 @@ class Bench:
     def allocation(self) -> Iterator[Row]:
         """Hold the variance of adaptive rounds against that of one even round."""
         found = self.many("allocation", ALLOCATION, 4 * self.runs)
-        for case, own in zip(ALLOCATION, found, strict=True):
-            least = _UNEQUAL_RATIO if own["unequal"] else _EQUAL_RATIO
+        for case, measured in zip(ALLOCATION, found, strict=True):
+            least = _UNEQUAL_RATIO if measured["unequal"] else _EQUAL_RATIO
             more = f"at least {least:g} times less variance"
             yield Row(
                 f"allocation, {case}",
-                f"{own['spread']:.3g}",
+                f"{measured['spread']:.3g}",
                 "spread, shots spread evenly",
-                f"{own['uniform_spread']:.3g}",
-                f"{own['ratio']:.2f} ± {own['ratio_error']:.2f} times less variance",
-                more if own["unequal"] else "at most 1.1 times the error",
-                own["ratio"] >= least,
+                f"{measured['uniform_spread']:.3g}",
+                f"{measured['ratio']:.2f} ± {measured['ratio_error']:.2f} times less variance",
+                more if measured["unequal"] else "at most 1.1 times the error",
+                measured["ratio"] >= least,
             )
 
     def addon(self) -> Iterator[Row]:
@@ -436,29 +439,29 @@ class Bench:
             yield Row("addon", compared=label, other="only with --addon-python", target=target)
             return
         other = self.child("addon", python=self.addon_python)
-        own = self.quickest("hpcq", json.dumps({"target_error": other["error"]}))
-        ratio = other["seconds"] / own["seconds"]
+        ours = self.quickest("hpcq", json.dumps({"target_error": other["error"]}))
+        ratio = other["seconds"] / ours["seconds"]
         yield Row(
             "addon, equal standard error",
-            f"{seconds(own['seconds'])} ({own['shots']} shots, error {own['error']:.2g})",
+            f"{seconds(ours['seconds'])} ({ours['shots']} shots, error {ours['error']:.2g})",
             label,
             f"{seconds(other['seconds'])} ({other['shots']} shots, error {other['error']:.2g})",
             f"{ratio:.3g} times faster",
             target,
             ratio >= _ADDON_RATIO,
         )
-        own = self.quickest("hpcq", json.dumps({"shots": other["shots"]}))
+        ours = self.quickest("hpcq", json.dumps({"shots": other["shots"]}))
         yield Row(
             "addon, equal shots",
-            f"error {own['error']:.2g} ({seconds(own['seconds'])})",
+            f"error {ours['error']:.2g} ({seconds(ours['seconds'])})",
             label,
             f"error {other['error']:.2g} ({seconds(other['seconds'])})",
-            f"{(other['error'] / own['error']) ** 2:.3g} times less variance",
+            f"{(other['error'] / ours['error']) ** 2:.3g} times less variance",
         )
-        sigmas = abs(own["value"] - other["exact"]) / own["error"]
+        sigmas = abs(ours["value"] - other["exact"]) / ours["error"]
         yield Row(
             "addon, value",
-            f"{own['value']:.5f} ± {own['error']:.5f}",
+            f"{ours['value']:.5f} ± {ours['error']:.5f}",
             "its exact probabilities",
             f"{other['exact']:.5f}",
             f"{sigmas:.1f} standard errors off",
@@ -469,13 +472,13 @@ class Bench:
     def aer_share(self) -> Iterator[Row]:
         """Say how much of a run is Aer's own time."""
         for blocks in ("2", "3"):
-            own = self.quickest("aer-share", blocks)
-            share, core = (own[name] / own["seconds"] for name in ("time_taken", "execute"))
+            ours = self.quickest("aer-share", blocks)
+            share, core = (ours[name] / ours["seconds"] for name in ("time_taken", "execute"))
             yield Row(
                 f"aer-share, {blocks} blocks of 12",
-                seconds(own["seconds"]),
+                seconds(ours["seconds"]),
                 "inside Aer, by its own account",
-                seconds(own["time_taken"]),
+                seconds(ours["time_taken"]),
                 f"{100 * share:.1f} % (its C++ part {100 * core:.1f} %)",
                 f"at least {100 * _AER_SHARE:g} %",
                 share >= _AER_SHARE,
@@ -483,13 +486,13 @@ class Bench:
 
     def memory(self) -> Iterator[Row]:
         """Say how much memory thousands of variants take."""
-        own = self.child("memory")
-        more = own["peak_bytes"] - own["before_bytes"] - own["statevector_bytes"]
+        ours = self.child("memory")
+        more = ours["peak_bytes"] - ours["before_bytes"] - ours["statevector_bytes"]
         yield Row(
-            f"memory, {max(own['variants'])} variants a subcircuit",
-            f"{more >> 20} MiB ({seconds(own['seconds'])}, {own['shots']} shots)",
+            f"memory, {max(ours['variants'])} variants a subcircuit",
+            f"{more >> 20} MiB ({seconds(ours['seconds'])}, {ours['shots']} shots)",
             "peak beyond imports and statevector",
-            f"{own['before_bytes'] >> 20} MiB before",
+            f"{ours['before_bytes'] >> 20} MiB before",
             target=f"at most {_MEMORY_MIB} MiB",
             met=more <= _MEMORY_MIB << 20,
         )
