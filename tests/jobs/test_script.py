@@ -55,9 +55,9 @@ def test_all_end_in_the_same_way() -> None:
 
 def said_by(script: str, folder: Path) -> list[str]:
     """Run the first parts of a script, and return its variables and arguments."""
-    head = script.partition("# Which MPI")[0].partition("inside=")[0]
+    head = script.partition("\nmpi=")[0].partition("inside=")[0]
     end = 'printf "%s\\0" "$circuit" "$output" "$restarts" "$@"'
-    done = subprocess.run(["bash", "-c", head + end], capture_output=True, cwd=folder, check=True)
+    done = subprocess.run(["bash", "-c", f"{head}\n{end}"], capture_output=True, cwd=folder, check=True)
     assert list(folder.iterdir()) == []
     return done.stdout.decode().split("\0")[:-1]
 
