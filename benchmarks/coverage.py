@@ -27,7 +27,7 @@ Report = dict[str, Any]
 
 
 def truth_of(case: Case, sampling: Sampling, device: ExactDevice) -> float:
-    """Return what the mean of all runs should be.
+    """Return the value to which the mean of all runs should converge.
 
     Without noise it is the uncut circuit's; with noise, what the exact distributions contract to.
     """
@@ -39,7 +39,7 @@ def truth_of(case: Case, sampling: Sampling, device: ExactDevice) -> float:
 
 
 def adaptive(sampling: Sampling, device: ExactDevice, run: int) -> tuple[float, float, int]:
-    """Do a run as hpcq does it; return its value, its standard error, and its shots."""
+    """Run as hpcq does, and return value, standard error and shots."""
     rng = np.random.default_rng([0, run])
     schedule = make_schedule(sampling, run)
     while (planned := schedule.next_round()) is not None:
@@ -48,7 +48,7 @@ def adaptive(sampling: Sampling, device: ExactDevice, run: int) -> tuple[float, 
 
 
 def uniform(sampling: Sampling, device: ExactDevice, run: int) -> float:
-    """Do a run of one round, its shots evenly over all variants; return its value."""
+    """Run one round with shots spread evenly over all variants, and return the value."""
     tensors = sampling.sources.tensors
     inversions = tuple(first_inversions(tensor) for tensor in tensors)
     estimator = Estimator(sampling.sources, sampling.reconstruction)
@@ -68,7 +68,7 @@ def uniform(sampling: Sampling, device: ExactDevice, run: int) -> float:
 
 
 def coverage(case: Case, runs: int) -> Report:
-    """Hold the errors that runs report against those that they make."""
+    """Compare the errors that runs report with their true errors."""
     sampling = case.sampling()
     device = ExactDevice.of(sampling, noisy=case.noisy)
     truth = truth_of(case, sampling, device)
@@ -92,7 +92,7 @@ def coverage(case: Case, runs: int) -> Report:
 
 
 def allocation(case: Case, runs: int) -> Report:
-    """Compare the variances of adaptive and of evenly spread shots, as many of them."""
+    """Compare the variances of adaptive and of evenly spread shots, at equal numbers."""
     sampling = case.sampling()
     device = ExactDevice.of(sampling, noisy=case.noisy)
     found = np.array([adaptive(sampling, device, run) for run in range(runs)])

@@ -45,13 +45,13 @@ _NO_LIMIT = 1 << 500
 
 @dataclass(frozen=True)
 class Promise:
-    """What hpcq's search is held to on one circuit.
+    """Targets of hpcq's search for one circuit.
 
     Attributes:
-        objective: The search that it is about.
-        cuts: The most cuts, gates and wires together; None where none is promised.
-        limit: The most seconds of the search.
-        subcircuits: How many subcircuits there must be; None for any number.
+        objective: Objective of the search.
+        cuts: Maximum number of cuts, gates and wires together; None for no target.
+        limit: Maximum seconds of the search.
+        subcircuits: Required number of subcircuits; None for any number.
     """
 
     objective: str
@@ -102,8 +102,8 @@ class Search:
         seed: Seed of every search.
         search_seconds: What hpcq's search may take; None for its default.
         peer_seconds: Seconds after which another package's search is killed.
-        memory_gib: What a plan may use; the others' cuts are costed without a limit.
-        threads: What a plan is costed for.
+        memory_gib: Memory limit of a plan; the others' cuts have none.
+        threads: Threads that costs are predicted for.
         qcut_python: The interpreter that has QCut.
     """
 
@@ -115,7 +115,7 @@ class Search:
     qcut_python: str = field(repr=False)
 
     def job(self, case: Case) -> Found:
-        """Write a case down as the children read it."""
+        """Return a case as the input of a child process."""
         from hpcq.circuits.normalise import normalise
 
         circuit = normalise(case.build())
@@ -151,7 +151,7 @@ class Search:
         return found
 
     def peer(self, job: Found, name: str) -> Found:
-        """Search with another package, and have hpcq cost what it found."""
+        """Search with another package, and predict the cost of its cuts with hpcq."""
         if name == QCUT:
             found = child("qcut", job, self.peer_seconds, self.qcut_python)
         else:
@@ -189,7 +189,7 @@ def child(finder: str, job: Found, limit: float, python: str = sys.executable) -
 
 
 def cells(case: Case, finder: str, found: Found) -> list[str]:
-    """Lay out what was found; a width beyond the limit is marked."""
+    """Return the cells of a search; a width beyond the limit is marked."""
     if "failure" in found:
         return [case.name, finder, found["failure"], *[""] * 6]
     name = f"{finder} (!)" if found.get("beyond_memory") else finder
@@ -208,7 +208,7 @@ def cells(case: Case, finder: str, found: Found) -> list[str]:
 
 
 def rows_of(case: Case, found: dict[str, Found]) -> Iterator[Row]:
-    """Judge hpcq on a case."""
+    """Yield the rows that compare hpcq with its targets and the others on a case."""
     promise = PROMISES.get(case.name)
     if promise is not None:
         ours = found[promise.objective]

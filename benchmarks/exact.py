@@ -1,4 +1,4 @@
-"""Measure hpcq's exact expectation values against its targets and against other ways.
+"""Compare hpcq's exact expectation values with their targets and other methods.
 
     python benchmarks/exact.py [--only NAME ...] [--repeats 3] [--peers] [--json OUT.json]
 
@@ -61,7 +61,7 @@ class Sample:
 
     Attributes:
         reports: What each child reported.
-        failure: Why there is none, or no more of them; empty if all went well.
+        failure: Why there are no, or fewer, reports; empty if there was no failure.
     """
 
     reports: tuple[dict[str, Any], ...]
@@ -69,23 +69,23 @@ class Sample:
 
     @property
     def seconds(self) -> float:
-        """The quickest repeat."""
+        """The time of the fastest repetition."""
         return float(self.best["seconds"])
 
     @property
     def best(self) -> dict[str, Any]:
-        """The report of the quickest repeat."""
+        """The report of the fastest repetition."""
         return min(self.reports, key=lambda report: report["seconds"])
 
 
 @dataclass
 class Bench:
-    """Runs measurements, and keeps them.
+    """Runs and stores measurements.
 
     Attributes:
         repeats: Fresh processes for each number.
         limit: Seconds after which a child is killed.
-        threads: Threads of one simulation, hpcq's and everybody else's.
+        threads: Threads of one simulation, of hpcq and of the others.
         samples: What was measured, by (method, workload).
     """
 
@@ -97,7 +97,7 @@ class Bench:
     def gather(self, keys: Sequence[Key]) -> None:
         """Measure what will be compared turn by turn, so that other load hits all alike.
 
-        A method that fails isn't tried again, nor one that has used up the limit by now.
+        A method that has failed, or has used up the time limit, is not repeated.
         """
         spent = dict.fromkeys(keys, 0.0)
         for turn in range(self.repeats):
@@ -147,7 +147,7 @@ def keys_of(workload: Workload, peers: bool) -> list[Key]:
 
 
 def rows_of(workload: Workload, samples: Mapping[Key, Sample], keys: list[Key]) -> Iterator[Row]:
-    """Compare a workload with everything that it was measured with."""
+    """Yield the rows of a workload, one for each method that it is compared with."""
     ours = samples[keys[0]]
     target = workload.target
     if not ours.reports:

@@ -48,7 +48,7 @@ def hpcq_search(job: Report) -> Report:
 
 
 def hpcq_cost(job: Report) -> Report:
-    """Plan with cuts that are given; the time is that of the planning."""
+    """Plan with given cuts, and time the planning."""
     import hpcq
 
     circuit = build(job)
@@ -136,7 +136,7 @@ def bisection(job: Report) -> Report:
 
 
 def build(job: Report) -> QuantumCircuit:
-    """Make the circuit of a job."""
+    """Return the circuit of a job."""
     from qiskit import QuantumCircuit
 
     circuit = QuantumCircuit(job["num_qubits"])
@@ -146,7 +146,7 @@ def build(job: Report) -> QuantumCircuit:
 
 
 def costed(plan: Plan) -> Report:
-    """Say what a plan costs."""
+    """Return the costs of a plan."""
     return {
         "subcircuits": len(plan.cut.subcircuits),
         "widest": max(subcircuit.num_qubits for subcircuit in plan.cut.subcircuits),
@@ -158,7 +158,7 @@ def costed(plan: Plan) -> Report:
 
 
 def pairs(circuit: QuantumCircuit) -> list[dict[int, int]]:
-    """List the two-qubit gates: for either qubit, how many of its gates came before."""
+    """Return, for each two-qubit gate, its qubits and how many gates of each came before."""
     passed = [0] * circuit.num_qubits
     found = []
     for instruction in circuit.data:
@@ -173,7 +173,7 @@ def pairs(circuit: QuantumCircuit) -> list[dict[int, int]]:
 def in_json(
     circuit: QuantumCircuit, gates: Iterable[int], wires: Iterable[tuple[int, int]]
 ) -> Report:
-    """Write cuts as hpcq reads them; cuts before or after all gates of a qubit are none."""
+    """Return cuts as JSON for hpcq, without those before or after all gates of a qubit."""
     count = [0] * circuit.num_qubits
     for pair in pairs(circuit):
         for qubit in pair:

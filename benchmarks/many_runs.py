@@ -1,4 +1,4 @@
-"""Thousands of runs in one MPI job: does anything grow that must not?
+"""Thousands of runs in one MPI job, in which memory, threads and files must not grow.
 
     mpirun -n 2 python benchmarks/many_runs.py --runs 10000
 

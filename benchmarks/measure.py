@@ -1,6 +1,6 @@
 """One measurement in a process of its own: ``python measure.py METHOD WORKLOAD THREADS``.
 
-The runner starts it afresh for every number, so that memory and warm-up are what a user meets.
+The runner starts it afresh for every number, so that memory and warm-up are those of a user.
 Each method imports what it needs, does one tiny run, then takes the time of the real one. The last
 line on stdout is a JSON object with ``seconds``, ``value`` and ``peak_bytes``.
 """

@@ -1,8 +1,8 @@
-"""Hold predicted seconds against measured ones: 20 circuits, one process.
+"""Compare predicted seconds with measured ones: 20 circuits in one process.
 
     python benchmarks/predictions.py [--only NAME ...] [--threads T] [--json OUT.json]
 
-Each circuit is planned, then run a few times in this process after a warm-up; the quickest run
+Each circuit is planned, then run a few times in this process after a warm-up; the fastest run
 counts. The exit code is 1 if less than 80 percent of the predictions are within a factor of 2.
 """
 
@@ -40,16 +40,16 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was predicted for one circuit, and what came.
+    """Predicted and measured times of one circuit.
 
     Attributes:
         name: The case.
         predicted: Predicted seconds of the run.
-        measured: Seconds of the quickest run.
-        phases: Where that run spent them.
-        predicted_contraction: How many of the predicted seconds are the contraction's.
-        plan_seconds: What planning took; it is not part of the prediction.
-        calibrated: Whether the seconds rest on measurements of this machine.
+        measured: Seconds of the fastest run.
+        phases: Seconds of its phases.
+        predicted_contraction: Predicted seconds of the contraction alone.
+        plan_seconds: Seconds of planning, which the prediction excludes.
+        calibrated: Whether the machine was calibrated.
     """
 
     name: str
@@ -67,12 +67,12 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Whether the prediction is within the factor that is promised."""
+        """Whether the prediction is within the target factor."""
         return 1 / _FACTOR <= self.ratio <= _FACTOR
 
 
 def measure(case: Case, threads: int) -> Outcome:
-    """Plan a case, and run it a few times."""
+    """Plan a case, and run it several times."""
     start = time.perf_counter()
     plan = hpcq.plan(case.build(), case.observable(), threads=threads, **case.options)
     planned = time.perf_counter() - start

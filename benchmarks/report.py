@@ -1,4 +1,4 @@
-"""What the benchmark prints: rows of a table, and the machine that they were measured on."""
+"""Output of the benchmarks: rows of a table, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Row:
         hpcq: hpcq's own number.
         compared: What it is compared with.
         other: The other's number.
-        ratio: What the target is about, in words.
-        target: The promise, empty where there is none.
-        met: Whether it is kept; None where there is none, or nothing to judge it by.
+        ratio: Text of the ratio that the target limits.
+        target: Text of the target; empty for none.
+        met: Whether the target is met; None if there is none, or the other number is missing.
     """
 
     workload: str
@@ -44,13 +44,13 @@ def seconds(value: float) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Lay the rows out in Markdown."""
+    """Return the rows as a Markdown table."""
     head = ["workload", "hpcq", "compared with", "its number", "ratio", "target", "met"]
     return grid([head, *(row.cells() for row in rows)])
 
 
 def grid(lines: Sequence[Sequence[str]]) -> str:
-    """Lay lines out in Markdown, the first one as the head."""
+    """Return lines as a Markdown table, the first one as its head."""
     head, *body = lines
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     ruled = [head, ["-" * width for width in widths], *body]
@@ -61,7 +61,7 @@ def grid(lines: Sequence[Sequence[str]]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine, without its name."""
+    """Return a description of the machine, without its name."""
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -45,7 +45,7 @@ _MAX_TICKS = 9  # of the axis of ranks
 
 
 def hpcq_json(options: argparse.Namespace, ranks: int, words: Sequence[str]) -> Record:
-    """Run a command of hpcq under the launcher; return its JSON, and its seconds with it.
+    """Run a command of hpcq under the launcher, and return its JSON with its seconds.
 
     Raises:
         RuntimeError: If it fails.
@@ -175,7 +175,7 @@ def compared(first: Record, other: Record) -> Record:
 
 
 def series_of(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Join what is comparable, by name: of every number of ranks the quickest run."""
+    """Return comparable runs by the name of their series: the fastest for each number of ranks."""
     best: dict[str, dict[int, Record]] = {}
     for record in records:
         ring, git = record["workload"], record["git"]
@@ -196,7 +196,7 @@ def series_of(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 
 def table(records: Sequence[Record]) -> str:
-    """Lay the runs out in Markdown, a table for each series."""
+    """Return the runs as Markdown tables, one for each series."""
     head = ["ranks", "tasks", "simulate", "efficiency", "command", "efficiency", "predicted"]
     head += ["same values", "load before"]
     texts = []

@@ -32,13 +32,13 @@ class Case:
     """A circuit that is run many times.
 
     Attributes:
-        about: What it is there for.
+        about: Purpose of the case.
         circuit: The circuit.
         terms: The observable, as ``SparsePauliOp.from_sparse_list`` takes it.
-        cuts: The arguments of ``hpcq.plan`` that say where to cut.
+        cuts: Arguments of ``hpcq.plan`` that define the cuts.
         shots: Shots of a run.
         how: Further arguments of ``hpcq.plan``.
-        noisy: Whether the device is.
+        noisy: Whether the device has noise.
         joint: Whether joint samples are drawn even where all variants could be run.
         unequal: Whether some variants matter much more than others.
         kind: ``linear`` where the first order dominates, ``zeros`` where five and more factors are
@@ -62,7 +62,7 @@ class Case:
         return SparsePauliOp.from_sparse_list(self.terms, self.circuit.num_qubits)
 
     def sampling(self) -> Sampling:
-        """Plan, and return what is sampled."""
+        """Return the sampling of the plan."""
         how = {"threads": 1, "shots": self.shots} | self.cuts | self.how
         plan = hpcq.plan(self.circuit, self.observable(), **how)
         return (

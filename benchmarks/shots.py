@@ -1,4 +1,4 @@
-"""Measure hpcq's runs with shots against their targets.
+"""Compare hpcq's runs with shots with their targets.
 
     python benchmarks/shots.py [--only NAME ...] [--runs 1000] [--addon-python PATH]
         [--json OUT.json]
@@ -89,7 +89,7 @@ _SIGMAS = 4  # largest deviation from the exact value, in standard errors
 
 @dataclass(frozen=True)
 class Limits:
-    """What error bars of a kind of case are held against.
+    """Limits that error bars of a kind of case must keep.
 
     Attributes:
         mean_square: Largest mean square of z, the error over the standard error.
@@ -144,7 +144,7 @@ def linked(blocks: int, width: int, links: int, angle: float | None = None) -> l
 def entangled(
     num_qubits: int, pairs: Sequence[Pair], seed: int, quiet: Sequence[int] = ()
 ) -> QuantumCircuit:
-    """Turn all qubits at random, and the qubits of each pair again once they are joined.
+    """Return random rotations of all qubits, and gates on pairs with new rotations after each.
 
     Args:
         num_qubits: Number of qubits.
@@ -259,7 +259,7 @@ def hpcq_addon(how: str) -> Report:
 
 
 def aer_share(blocks: str) -> Report:
-    """Run blocks of 12 qubits in a row, and add up the time that Aer says it took."""
+    """Run blocks of 12 qubits in a row, and sum the time that Aer reports."""
     from qiskit_aer import AerSimulator
 
     import hpcq
@@ -316,14 +316,14 @@ def memory() -> Report:
 
 
 def _tiny() -> Any:
-    """Plan something small, so that what comes after it has everything loaded."""
+    """Plan a small circuit, so that everything is loaded before a measurement."""
     import hpcq
 
     return hpcq.plan(entangled(4, linked(2, 2, 1), 1), ["Z0 Z3"], cut_labels="AABB", shots=1000)
 
 
 def _told(result: Any, plan: Any, elapsed: float) -> Report:
-    """Return what a run says of itself."""
+    """Return the numbers of a run for the report."""
     return {
         "variants": [tensor.num_variants for tensor in plan.sampling.sources.tensors],
         "seconds": elapsed,
@@ -361,7 +361,7 @@ class Bench:
     reports: dict[str, Report] = field(default_factory=dict)
 
     def child(self, *arguments: str, python: str = sys.executable) -> Report:
-        """Run a method of this file, or of coverage.py, in a process of its ours.
+        """Run a method of this file, or of coverage.py, in a process of its own.
 
         Raises:
             RuntimeError: If it fails; the message is fit for the table.
@@ -378,7 +378,7 @@ class Bench:
         return report
 
     def quickest(self, *arguments: str) -> Report:
-        """Run a method a few times, and keep the quickest."""
+        """Run a method several times, and return the fastest run."""
         return min(
             (self.child(*arguments) for _ in range(_REPEATS)), key=lambda run: run["seconds"]
         )
@@ -389,7 +389,7 @@ class Bench:
             return list(pool.map(lambda case: self.child(method, case, str(runs)), cases))
 
     def coverage(self) -> Iterator[Row]:
-        """Hold standard errors against the errors that are made, given what was measured."""
+        """Compare standard errors with the true errors, run by run."""
         for case, measured in zip(
             COVERAGE, self.many("coverage", COVERAGE, self.runs), strict=True
         ):
@@ -416,7 +416,7 @@ class Bench:
             )
 
     def allocation(self) -> Iterator[Row]:
-        """Hold the variance of adaptive rounds against that of one even round."""
+        """Compare the variance of adaptive rounds with that of one round, spread evenly."""
         found = self.many("allocation", ALLOCATION, 4 * self.runs)
         for case, measured in zip(ALLOCATION, found, strict=True):
             least = _UNEQUAL_RATIO if measured["unequal"] else _EQUAL_RATIO
@@ -470,7 +470,7 @@ class Bench:
         )
 
     def aer_share(self) -> Iterator[Row]:
-        """Say how much of a run is Aer's own time."""
+        """Report the share of a run that is inside Aer."""
         for blocks in ("2", "3"):
             ours = self.quickest("aer-share", blocks)
             share, core = (ours[name] / ours["seconds"] for name in ("time_taken", "execute"))
@@ -485,7 +485,7 @@ class Bench:
             )
 
     def memory(self) -> Iterator[Row]:
-        """Say how much memory thousands of variants take."""
+        """Report the memory that thousands of variants take."""
         ours = self.child("memory")
         more = ours["peak_bytes"] - ours["before_bytes"] - ours["statevector_bytes"]
         yield Row(

@@ -1,4 +1,4 @@
-"""Twenty circuits as varied as users' are, and how each is cut: what predictions are held against.
+"""Twenty circuits as varied as users' are, with cuts, to compare predicted costs with.
 
 They were chosen before the model was measured against them; none may be dropped because it is
 predicted badly.
@@ -33,10 +33,10 @@ Pairs = Iterable[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Case:
-    """One circuit, what is asked of it, and how it is cut.
+    """A circuit, its observable, and its cuts.
 
     Attributes:
-        name: How to call it.
+        name: Name of the case.
         num_qubits: Width of the circuit.
         build: Builds the circuit; the same one at every call.
         terms: The observable.

@@ -1,4 +1,4 @@
-"""The circuits that are measured, what is asked of them, and what is promised.
+"""The circuits that are measured, their observables, and the targets.
 
 Importing this module loads nothing but the standard library: the runner must stay small, because
 a child process inherits its parent's peak memory.
@@ -102,10 +102,10 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Target:
-    """What is promised.
+    """A target of a workload.
 
     Attributes:
-        text: The promise in words.
+        text: The target in words.
         bound: Its number.
         against: What hpcq is compared with: a method or another workload; without one, the
             bound is in seconds.
@@ -123,7 +123,7 @@ class Target:
         return other / seconds if self.at_least else seconds / other
 
     def met(self, value: float) -> bool:
-        """Say whether a ratio, or seconds, keep the promise."""
+        """Whether a ratio, or seconds, meet the target."""
         return value >= self.bound if self.at_least else value <= self.bound
 
 
@@ -132,12 +132,12 @@ class Workload:
     """One line of the benchmark.
 
     Attributes:
-        name: How to call it.
+        name: Name of the workload.
         blocks: The circuit.
         terms: The observable.
-        methods: The other ways to the same value that apply.
-        target: What is promised of the time, if anything.
-        memory_gib: What is promised of the peak memory, if anything.
+        methods: Other methods that give the same value.
+        target: Target of the time; None for none.
+        memory_gib: Maximum peak memory in GiB; None for no target.
         advice: What the plan should say is quicker uncut: ``statevector``, ``matrix product
             state``, ``nothing``; None where either answer is fair.
     """

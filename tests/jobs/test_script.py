@@ -57,7 +57,8 @@ def said_by(script: str, folder: Path) -> list[str]:
     """Run the first parts of a script, and return its variables and arguments."""
     head = script.partition("\nmpi=")[0].partition("inside=")[0]
     end = 'printf "%s\\0" "$circuit" "$output" "$restarts" "$@"'
-    done = subprocess.run(["bash", "-c", f"{head}\n{end}"], capture_output=True, cwd=folder, check=True)
+    command = ["bash", "-c", f"{head}\n{end}"]
+    done = subprocess.run(command, capture_output=True, cwd=folder, check=True)
     assert list(folder.iterdir()) == []
     return done.stdout.decode().split("\0")[:-1]
 
