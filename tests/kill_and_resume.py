@@ -25,9 +25,14 @@ if __name__ == "__main__":
 from tests.support.launch import environment, is_open_mpi, launcher
 
 RANKS = (1, 2, 3, 5)
+"""Numbers of ranks, of which one is drawn for each start."""
+
 _TOKEN = "KILL_AND_RESUME_TOKEN"
-_LIMIT = 10.0
-_LONGEST = 120.0
+_MAX_END_SECONDS = 10.0
+"""Time in which every process of a killed job must be gone."""
+
+_MAX_RUN_SECONDS = 120.0
+"""Time in which a run that nothing happens to must end."""
 
 
 def write_circuit(folder: Path, layers: int = 32, qubits: int = 14) -> list[str]:
@@ -73,7 +78,7 @@ class Job:
         found: dict[int, int | None] = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                own = dict(
+                variables = dict(
                     pair.split("=", 1)
                     for pair in (entry / "environ").read_text(errors="replace").split("\0")
                     if "=" in pair
@@ -82,8 +87,8 @@ class Job:
                 command = (entry / "cmdline").read_text().split("\0")
             except OSError:
                 continue
-            if own.get(_TOKEN) == self.token and state != "Z":
-                rank = own.get("PMI_RANK", own.get("OMPI_COMM_WORLD_RANK"))
+            if variables.get(_TOKEN) == self.token and state != "Z":
+                rank = variables.get("PMI_RANK", variables.get("OMPI_COMM_WORLD_RANK"))
                 is_rank = rank is not None and "hpcq" in command and "-n" not in command
                 found[int(entry.name)] = int(rank) if is_rank and rank is not None else None
         return found
@@ -110,11 +115,13 @@ class Job:
         while True:
             if self.process.poll() is not None and not self.members():
                 return time.monotonic() - begun
-            if time.monotonic() - begun > _LIMIT:
+            if time.monotonic() - begun > _MAX_END_SECONDS:
                 left = self.members()
                 for pid in left:
                     os.kill(pid, signal.SIGKILL)
-                raise AssertionError(f"{left} still there {_LIMIT} s later: {self.log.read_text()}")
+                raise AssertionError(
+                    f"{left} still there {_MAX_END_SECONDS} s later: {self.log.read_text()}"
+                )
             time.sleep(0.02)
 
 
@@ -145,17 +152,17 @@ def trials(kills: int, seed: int, arguments: list[str], folder: Path, longest: f
     chance = random.Random(seed)
     reference = folder / "reference.h5"
     whole = Job([*arguments, "-o", str(reference)], 1, folder, "thread")
-    assert whole.process.wait(_LONGEST) == 0, whole.log.read_text()
+    assert whole.process.wait(_MAX_RUN_SECONDS) == 0, whole.log.read_text()
     expected = value_of(reference)
     seen: Counter = Counter()
     done = trial = 0
     while done < kills:
         output = folder / f"out{trial}.h5"
         trial += 1
-        own = [*arguments, "-o", str(output), "--checkpoint-seconds", "0.2"]
+        resumable = [*arguments, "-o", str(output), "--checkpoint-seconds", "0.2"]
         for _ in range(chance.randint(1, 3)):
             workers = chance.choice(["thread", "process"])
-            job = Job(own, chance.choice(RANKS), folder, workers)
+            job = Job(resumable, chance.choice(RANKS), folder, workers)
             time.sleep(chance.uniform(0.1, longest))
             what = job.kill(chance)
             seconds = job.gone()
@@ -163,8 +170,8 @@ def trials(kills: int, seed: int, arguments: list[str], folder: Path, longest: f
             seen[f"killed {what}"] += 1
             seen[f"file {'there' if output.exists() else 'not yet there'}"] += 1
             seen["slowest end, ms"] = max(seen["slowest end, ms"], int(1000 * seconds))
-        last = Job(own, chance.choice(RANKS), folder, chance.choice(["thread", "process"]))
-        last.process.wait(_LONGEST)
+        last = Job(resumable, chance.choice(RANKS), folder, chance.choice(["thread", "process"]))
+        last.process.wait(_MAX_RUN_SECONDS)
         found = value_of(output)
         assert found == expected, f"trial {trial}: {found}, expected {expected}"
         text = last.log.read_text()
@@ -177,7 +184,7 @@ def trials(kills: int, seed: int, arguments: list[str], folder: Path, longest: f
 
 
 if __name__ == "__main__":
-    number, first = (int(own) for own in (*sys.argv[1:], *("100", "0")[len(sys.argv) - 1 :]))
+    number, first = (int(word) for word in (*sys.argv[1:], *("100", "0")[len(sys.argv) - 1 :]))
     with tempfile.TemporaryDirectory() as place:
         given = write_circuit(Path(place))
         begun = time.monotonic()

@@ -69,6 +69,7 @@ CASES = {
     "joint": Case(blocks(2, 2, 2, 2), ["Z0 Z3", "X1 X2"], {"cut_labels": "AABB"}, 8000, True),
 }
 RUNS = 200
+"""Seeded runs for each share: its standard deviation is 3 % at 68 %, and 1.5 % at 95 %."""
 
 
 @pytest.mark.parametrize(

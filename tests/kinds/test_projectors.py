@@ -43,12 +43,12 @@ def path(tmp_path: Path) -> str:
 
 def asked(labels: tuple[str, ...] = LABELS) -> list[str]:
     """Labels as options: outcomes as they are, others as labels."""
-    texts = [own if set(own) <= {"0", "1"} else f"label:{own}" for own in labels]
+    texts = [label if set(label) <= {"0", "1"} else f"label:{label}" for label in labels]
     return [f"--observable={text}" for text in texts]
 
 
 def truth() -> list[float]:
-    return [uncut_value(small(), SparseObservable.from_label(own)) for own in LABELS]
+    return [uncut_value(small(), SparseObservable.from_label(label)) for label in LABELS]
 
 
 def rotated_ghz(angles: np.ndarray) -> QuantumCircuit:
@@ -73,7 +73,7 @@ def ghz_probability(angles: np.ndarray, outcome: str) -> float:
 def test_outcomes_of_a_hundred_qubits() -> None:
     angles = np.random.default_rng(2).uniform(-0.2, 0.2, 100)
     outcomes = ["0" * 100, "1" * 100, "0" * 50 + "1" + "0" * 49]
-    expected = [ghz_probability(angles, own) for own in outcomes]
+    expected = [ghz_probability(angles, outcome) for outcome in outcomes]
     how = {"cut_labels": [qubit // 10 for qubit in range(100)], "threads": 1}
     exact = hpcq.run(hpcq.plan(rotated_ghz(angles), outcomes, **how), device="cpu")
     assert max(expected) > 0.2

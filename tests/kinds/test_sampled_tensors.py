@@ -23,6 +23,7 @@ from tests.support.strategies import circuits, cuts_of, operators, structured, u
 
 some = settings(max_examples=40)
 MAX_VARIANTS = 1000
+"""Larger tensors are left out: each variant takes a simulation by Qiskit."""
 
 
 @st.composite

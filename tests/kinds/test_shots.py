@@ -72,7 +72,7 @@ def test_a_precision_is_reached_in_rounds_that_help() -> None:
     assert result.standard_errors.max() <= 0.004
     assert result.details is not None
     assert result.details.record is not None
-    sizes = np.array([own.weight for own in result.details.record.rounds])
+    sizes = np.array([round_.weight for round_ in result.details.record.rounds])
     assert (sizes > 0.02 * np.cumsum(sizes)).all()
 
 
@@ -207,7 +207,7 @@ def test_a_file_holds_all_that_was_measured(joint: bool, tmp_path: Path) -> None
     once = hpcq.run(plan, device="cpu")
     once.save(tmp_path / "out.h5")
     loaded = hpcq.load(tmp_path / "out.h5")
-    twice = [hpcq.run(plan, device="cpu", previous=own) for own in (once, loaded)]
+    twice = [hpcq.run(plan, device="cpu", previous=result) for result in (once, loaded)]
     assert twice[0].expectation_values.tolist() == twice[1].expectation_values.tolist()
     assert twice[0].standard_errors.tolist() == twice[1].standard_errors.tolist()
     assert twice[0].provenance["shots"] == 4000
@@ -227,7 +227,7 @@ def noise() -> NoiseModel:
 
 def test_noise_is_seen() -> None:
     plan = hpcq.plan(chain(), "Z0 Z1", cut_labels="AAABBB", shots=20_000, threads=1)
-    ideal, noisy = (hpcq.run(plan, device="cpu", noise=own) for own in (None, noise()))
+    ideal, noisy = (hpcq.run(plan, device="cpu", noise=model) for model in (None, noise()))
     away = abs(ideal.expectation_values - noisy.expectation_values)
     assert away > 5 * np.hypot(ideal.standard_errors, noisy.standard_errors)
 

@@ -119,12 +119,12 @@ def test_a_shared_search_finds_the_same_cuts(tmp_path: Path) -> None:
 def test_a_gpu_is_asked_for_before_the_search(circuit: Path) -> None:
     words = ("run", circuit, "--max-qubits", "3", "--search-seconds", "1000", "--device", "gpu")
     done = hpcq(*words, ranks=2, seconds=60, CUDA_VISIBLE_DEVICES="")
-    (line,) = [own for own in done.stderr.splitlines() if own.startswith("hpcq: error:")]
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("hpcq: error:")]
     assert "device: 'gpu' is asked for" in line
     assert "(all 2 ranks)" in line
 
 
 def test_far_too_many_threads_are_refused(circuit: Path) -> None:
     done = hpcq("run", circuit, "--cut-labels", "AAABBB", "--threads", "100000", ranks=2)
-    (line,) = [own for own in done.stderr.splitlines() if own.startswith("hpcq: error:")]
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("hpcq: error:")]
     assert "threads: 100000, expected at most" in line

@@ -96,7 +96,7 @@ class Cluster:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = self.states(job)
-            if found and all(own in (states or OVER) for own in found):
+            if found and all(state in (states or OVER) for state in found):
                 return found[0]
             time.sleep(0.2)
         raise AssertionError(f"job {job} is {self.states(job)} after {seconds} s\n{self.log(job)}")
@@ -105,8 +105,8 @@ class Cluster:
         """Return what a job, or all jobs of an array, have printed."""
         said = self.run("scontrol", "show", "job", job).stdout
         files = dict.fromkeys(re.findall(r"StdOut=(.*)", said))
-        paths = [Path(own) for own in files]
-        return "".join(own.read_text() for own in paths if own.exists())
+        paths = [Path(file) for file in files]
+        return "".join(file.read_text() for file in paths if file.exists())
 
     def finish(self, job: str, seconds: float = 90) -> str:
         """Wait until a job has succeeded, and return its log."""

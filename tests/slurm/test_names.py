@@ -120,19 +120,19 @@ def test_two_users_jobs_in_one_folder_do_not_mix(
     shared.chmod(0o644)
     asked = {"root": ("--observable", "Z0 Z5"), user: ("--observable", "Z0")}
     jobs = {
-        own: cluster.submit(
+        owner: cluster.submit(
             *("one-node", "ghz.qasm", "--cut-labels", "AAABBB", *words),
             sbatch_options=SMALL,
             cwd=folder,
-            env={**env, "HPCQ_OUTPUT": f"of {own}.h5"},
-            user=own,
+            env={**env, "HPCQ_OUTPUT": f"of {owner}.h5"},
+            user=owner,
         )
-        for own, words in asked.items()
+        for owner, words in asked.items()
     }
-    for own, expected in (("root", 1.0), (user, 0.0)):
-        cluster.finish(jobs[own])
-        assert values(folder / f"of {own}.h5") == pytest.approx([expected], abs=1e-9)
-        assert (folder / f"of {own}.h5").owner() == own
+    for owner, expected in (("root", 1.0), (user, 0.0)):
+        cluster.finish(jobs[owner])
+        assert values(folder / f"of {owner}.h5") == pytest.approx([expected], abs=1e-9)
+        assert (folder / f"of {owner}.h5").owner() == owner
     again = cluster.submit(
         *("one-node", "ghz.qasm", "--cut-labels", "AAABBB", *asked[user]),
         sbatch_options=SMALL,
@@ -170,7 +170,7 @@ def test_submitted_names_do_nothing_but_name_files(
     assert values(folder / f"{NASTY}.h5") == pytest.approx([1], abs=1e-9)
     assert "wrote" in command("logs", f"{NASTY}.h5")
     assert not [*tmp_path.rglob("harm")]
-    assert {own.parent for own in tmp_path.rglob("*.log")} == {folder}
+    assert {path.parent for path in tmp_path.rglob("*.log")} == {folder}
 
 
 def test_two_users_submit_in_one_folder(
@@ -179,20 +179,23 @@ def test_two_users_submit_in_one_folder(
     user, folder, env = guest
     shutil.copy(circuit, folder / "ghz.qasm")
     (folder / "ghz.qasm").chmod(0o644)
-    homes = {own: {**env, "XDG_STATE_HOME": f"{folder}/state of {own}"} for own in ("root", user)}
-    commands = {own: Commands(cluster, folder, own, ["hpcq"], homes[own]) for own in homes}
+    homes = {
+        owner: {**env, "XDG_STATE_HOME": f"{folder}/state of {owner}"} for owner in ("root", user)
+    }
+    commands = {owner: Commands(cluster, folder, owner, ["hpcq"], homes[owner]) for owner in homes}
     asked = {"root": ("--observable", "Z0 Z5"), user: ("--observable", "Z0")}
     words = ("ghz.qasm", "--cut-labels", "AAABBB", "--nodes=1", "--ranks-per-node=1", "--time=10")
     jobs = {
-        own: commands[own].submit(*words, *asked[own], "-o", f"of {own}.h5") for own in commands
+        owner: commands[owner].submit(*words, *asked[owner], "-o", f"of {owner}.h5")
+        for owner in commands
     }
-    for own, other in (("root", user), (user, "root")):
-        assert "submitted from here" in commands[own]("status", jobs[other], code=2)
-    for own, expected in (("root", 1.0), (user, 0.0)):
-        assert commands[own].until(jobs[own], "DONE")["job"] == jobs[own]
-        assert values(folder / f"of {own}.h5") == pytest.approx([expected], abs=1e-9)
-        assert (folder / f"of {own}.h5").owner() == own
-        assert (folder / f".of {own}.h5.jobs").owner() == own
+    for owner, other in (("root", user), (user, "root")):
+        assert "submitted from here" in commands[owner]("status", jobs[other], code=2)
+    for owner, expected in (("root", 1.0), (user, 0.0)):
+        assert commands[owner].until(jobs[owner], "DONE")["job"] == jobs[owner]
+        assert values(folder / f"of {owner}.h5") == pytest.approx([expected], abs=1e-9)
+        assert (folder / f"of {owner}.h5").owner() == owner
+        assert (folder / f".of {owner}.h5.jobs").owner() == owner
     assert "may not be" in commands[user]("submit", *words, "-o", "of root.h5", code=2)
     held = commands["root"].submit(*words, "-o", "held.h5", "--sbatch=--hold")
     before = (folder / ".held.h5.jobs").read_bytes()

@@ -30,13 +30,15 @@ def test_texts_of_a_job_are_not_what_it_is(
     for variable, value in cluster.environment(SQUEUE_USERS="nobody").items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    cluster.until(lambda: all(own.is_running for own in slurm.tasks_of(job)))
+    cluster.until(lambda: all(task.is_running for task in slurm.tasks_of(job)))
     found = slurm.tasks_of(job)
-    assert {own.name for own in found} == {f"{job}_0", f"{job}_1"}
-    assert {(own.state, own.uid, own.code) for own in found} == {("RUNNING", os.geteuid(), None)}
+    assert {task.name for task in found} == {f"{job}_0", f"{job}_1"}
+    assert {(task.state, task.uid, task.code) for task in found} == {
+        ("RUNNING", os.geteuid(), None)
+    }
     record = Submission(job, str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), (), name="out.h5")
     save_submission(record)
     with pytest.raises(InputError, match="nothing is canceled"):
         Job(record).cancel()
     Job(replace(record, name=name)).cancel()
-    cluster.until(lambda: all(own.state == "CANCELLED" for own in slurm.tasks_of(job)))
+    cluster.until(lambda: all(task.state == "CANCELLED" for task in slurm.tasks_of(job)))

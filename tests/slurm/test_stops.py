@@ -125,13 +125,13 @@ def members(node: str) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            own = (entry / "environ").read_bytes().split(b"\0")
+            variables = (entry / "environ").read_bytes().split(b"\0")
             command = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         is_daemon = command[:3] == [b"slurmd", b"-N", node.encode()]
         is_step = command[0].startswith(b"slurmstepd") and _host_of(entry) == node
-        if is_daemon or is_step or b"SLURMD_NODENAME=" + node.encode() in own:
+        if is_daemon or is_step or b"SLURMD_NODENAME=" + node.encode() in variables:
             found.append(int(entry.name))
     return found
 

@@ -28,7 +28,7 @@ def test_from_the_queue_to_the_result(command: Commands, long_run: LongRun, tmp_
     shown = command("result", output, "--wait", "--json")
     assert shown["expectation_values"] == hpcq.load(output).expectation_values.tolist()
     assert "wrote" in command("logs", job)
-    names = {own.name for own in tmp_path.iterdir()}
+    names = {path.name for path in tmp_path.iterdir()}
     assert not names & {"x", "y"}
     assert json.loads(json.dumps(shown))["status"] == "complete"
 
@@ -67,7 +67,7 @@ def test_jobs_that_share_a_result(
     cluster.run("scancel", "--signal=KILL", f"{job}_1")
     command.until(job, "DONE")
     assert value_of(output) == expected
-    done = [own["tasks"] or 0 for own in hpcq.load(output).provenance["members"]]
+    done = [member["tasks"] or 0 for member in hpcq.load(output).provenance["members"]]
     assert len(done) >= 3
     assert 272 <= sum(done) < 300, "none twice, but what the killed one had not written"
 

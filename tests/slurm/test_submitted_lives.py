@@ -21,6 +21,7 @@ Run = tuple[list[str], tuple[str, ...]]
 OFTEN = ("--checkpoint-seconds", "0.5")
 SMALL = ("--nodes", "1", "--ranks-per-node", "1", "--time", "10")
 TASKS = 272
+"""Tasks of the circuit that ``write_circuit`` writes by default."""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_a_time_limit_of_a_run_puts_the_job_back_until_it_is_done(
         seen[stands["state"]] = stands["reason"]
     assert "goes on by itself" in seen["STOPPED"]
     assert value_of(output) == expected
-    busy = [own["busy_seconds"] for own in starts(output)]
+    busy = [start["busy_seconds"] for start in starts(output)]
     assert len(busy) >= 2
     assert all(seconds > 0 for seconds in busy), busy
     assert int(cluster.info(job)["Restarts"]) == len(busy) - 1
@@ -93,7 +94,7 @@ def test_an_array_does_each_task_once(
     command.until(job, "DONE")
     assert value_of(output) == expected
     cluster.wait(job)
-    done = [own["tasks"] or 0 for own in hpcq.load(output).provenance["members"]]
+    done = [member["tasks"] or 0 for member in hpcq.load(output).provenance["members"]]
     assert sum(done) == TASKS, done
     assert set(cluster.states(job)) == {"COMPLETED"}
     assert not output.with_name("out.h5.parts").exists()

@@ -15,6 +15,7 @@ from hpcq.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 180
+"""Time limit of a command: long, as other work may keep the cores busy."""
 
 
 @cache

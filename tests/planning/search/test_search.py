@@ -36,6 +36,7 @@ from hpcq.planning.search.trials import Trial, plan_trials, run_trial
 from tests.support.strategies import circuits, cuts_of
 
 MEMORY = 1 << 34
+"""Bytes; more than any plan here needs, so that memory decides nothing."""
 
 
 def ising(graph: nx.Graph) -> QuantumCircuit:
