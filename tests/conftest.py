@@ -30,10 +30,11 @@ _WITHOUT_LAUNCHER = "need --with-mpi option to run"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Mark tests by their folders, and what is nightly as slow too.
+    """Mark tests of SLURM by their folder; these, nightly ones and those that start MPI are slow.
 
     A test marked ``mpi(min_size=...)`` runs on the ranks of a launcher, with ``--with-mpi``. One
-    marked ``mpi`` starts the launcher itself, so that it runs where there is one.
+    marked ``mpi`` starts the launcher itself, so that it runs where there is one: pytest-mpi's mark
+    to skip it is removed again.
     """
     starts_launcher = []
     for item in items:
@@ -45,6 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
         mark = item.get_closest_marker("mpi")
         if mark is not None and not mark.kwargs:
             starts_launcher.append(item)
+            item.add_marker("slow")
             if launcher() is None:
                 item.add_marker(pytest.mark.skip(reason="mpirun is not installed"))
     yield

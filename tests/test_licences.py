@@ -114,6 +114,7 @@ def test_other_licences_pass(metadata: str, files: dict[str, str], tmp_path: Pat
     assert fault(fake(tmp_path, metadata, files)) is None
 
 
+@pytest.mark.slow
 def test_a_search_imports_no_kahypar_even_where_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "kahypar.py").write_text("raise SystemExit('kahypar was imported')\n")
     code = (

@@ -92,6 +92,7 @@ def test_standard_gates_keep_their_unitary_and_phase(name: str, shift: int) -> N
     assert np.abs(Operator(found).data - Operator(right).data).max() < 1e-13
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("annotated", "controls", "state", "power"),
     [
@@ -165,6 +166,7 @@ TWO_QUBITS = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TWO_QUBITS)
 def test_cut_gates_with_large_angles(name: str) -> None:
     values = angles(name, 1)

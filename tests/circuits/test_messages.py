@@ -70,6 +70,7 @@ def test_a_parameter_that_is_nan(circuit: QuantumCircuit) -> None:
         hpcq.plan(circuit, "Z0")
 
 
+@pytest.mark.slow
 def test_files_that_are_wrong(tmp_path, capsys) -> None:
     program = tmp_path / "c.qasm"
     head = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\ncx q[0], q[1];\n'

@@ -292,6 +292,7 @@ def test_refused_objects(entry: Any, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_many_terms_are_fast() -> None:
     rng = np.random.default_rng(3)
     count, width = 100_000, 40

@@ -49,6 +49,7 @@ def saved(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["circuit", "subcircuits/0/qpy"])
 def test_a_result_file_runs_no_code(place: str, symengine: tuple[int, str], tmp_path: Path) -> None:
     minor, path = symengine
@@ -121,6 +122,7 @@ def gate_qpy(name: str, number: float, *, kind: bytes = b"i") -> bytes:
     return qpy_of(value, kind, version=13, encoding=b"p", gate=name.encode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "number", "kind", "said"),
     [

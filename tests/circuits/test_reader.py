@@ -98,6 +98,7 @@ def read_all(tmp_path_factory: pytest.TempPathFactory) -> dict[str, QuantumCircu
     return {name: reading.result() for name, reading in started.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(WELCOME))
 def test_formats(name: str, read_all: dict[str, QuantumCircuit]) -> None:
     found, expected = read_all[name], WELCOME[name][1]
@@ -219,6 +220,7 @@ def peak_bytes(process: int) -> int:
     return int(lines[0][1]) << 10 if lines else 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_hostile_files(name: str, refusals: dict[str, tuple[str, float, int]]) -> None:
     line, seconds, peak = refusals[name]

@@ -54,6 +54,7 @@ def test_run_writes_what_show_prints(
     assert "Z0 Z2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_plan_prints_saves_and_its_cuts_run(
     circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -74,6 +75,7 @@ def test_plan_prints_saves_and_its_cuts_run(
     assert "subcircuit  qubits" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_wire_cuts_from_a_file(circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     cuts = tmp_path / "cuts.json"
     cuts.write_text('{"wire_cuts": [{"qubit": 2, "after": 1}]}')
@@ -87,6 +89,7 @@ def test_wire_cuts_from_a_file(circuit: str, tmp_path: Path, capsys: pytest.Capt
     assert plan["num_wire_cuts"] == 1
 
 
+@pytest.mark.slow
 def test_plan_draws_and_shows_the_front(
     circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -104,6 +107,7 @@ def test_plan_draws_and_shows_the_front(
     assert "predicted seconds  sampling overhead" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["seconds", "overhead"])
 def test_saved_cuts_make_the_same_plan(
     objective: str, tmp_path: Path, capsys: pytest.CaptureFixture
@@ -279,6 +283,7 @@ def test_no_gpu_is_said_in_one_line(circuit: str, capsys: pytest.CaptureFixture)
     assert "no GPU answers" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_job_that_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> None:
     wide = tmp_path / "wide.qasm"
     wide.write_text(
@@ -294,6 +299,7 @@ def test_a_job_that_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> Non
     assert hpcq_here("plan", wide, "--memory", "1G", "--max-qubits", width[1]).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_job_of_a_thousand_years_is_not_started(tmp_path: Path) -> None:
     knot = tmp_path / "knot.qasm"
     pairs = [(a, b) for a in range(12) for b in range(a)]
@@ -311,6 +317,7 @@ def test_a_job_of_a_thousand_years_is_not_started(tmp_path: Path) -> None:
     assert "warning: predicted to take" in shown.stdout
 
 
+@pytest.mark.slow
 def test_a_damaged_result_is_reported_and_left_alone(
     circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -326,6 +333,7 @@ def test_a_damaged_result_is_reported_and_left_alone(
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
+@pytest.mark.slow
 def test_the_file_alone_gives_the_values_again(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +360,7 @@ def test_the_file_alone_gives_the_values_again(
                 assert scope["recompute"](file, number) == pytest.approx(value, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_counts_alone_give_the_values_again(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,6 +400,7 @@ def test_import_hpcq_loads_neither_mpi_nor_a_simulator() -> None:
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "cure"), [("qiskit_aer", "hpcq[cpu]"), ("mpi4py", "hpcq[mpich]")]
 )
@@ -406,6 +416,7 @@ def test_a_missing_dependency_is_one_line_with_the_cure(
     assert cure in line
 
 
+@pytest.mark.slow
 def test_doctor_checks_known_answers(capsys: pytest.CaptureFixture) -> None:
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
@@ -413,6 +424,7 @@ def test_doctor_checks_known_answers(capsys: pytest.CaptureFixture) -> None:
     assert "FAIL" not in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sink", ["| true", "> /dev/full"])
 def test_a_result_is_saved_whatever_becomes_of_the_printing(
     sink: str, circuit: str, tmp_path: Path
@@ -424,6 +436,7 @@ def test_a_result_is_saved_whatever_becomes_of_the_printing(
     assert main(["show", str(output)]) == 0
 
 
+@pytest.mark.slow
 def test_a_pipe_is_refused_and_not_waited_for(circuit: str, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.h5"
     os.mkfifo(pipe)

@@ -83,6 +83,7 @@ def place(tmp_path: Path) -> Place:
 ASKED = ("c.qasm", "--max-qubits", "3", "--observable", "Z0 Z2", "--threads", "1")
 
 
+@pytest.mark.slow
 def test_a_run_and_what_is_asked_of_it(place: Place) -> None:
     place.hpcq("run", *ASKED, "-o", "exact.h5", SLURM_JOB_ID="12", SLURM_JOB_NAME="known")
     place.hpcq("run", *ASKED, "--shots", "1000", "-o", "shots.h5", "--json")
@@ -92,6 +93,7 @@ def test_a_run_and_what_is_asked_of_it(place: Place) -> None:
     place.check()
 
 
+@pytest.mark.slow
 def test_a_run_under_a_launcher(place: Place) -> None:
     if launcher() is None:
         pytest.skip("no mpirun")
@@ -100,6 +102,7 @@ def test_a_run_under_a_launcher(place: Place) -> None:
     place.check()
 
 
+@pytest.mark.slow
 def test_jobs(place: Place) -> None:
     place.hpcq("submit", *ASKED, "-o", "queued.h5", "--time", "10")
     assert "hpcq run" in (place.folder / "script").read_text()
@@ -115,6 +118,7 @@ def test_what_a_service_says_of_a_key_is_not_passed_on() -> None:
     assert shown == "401 for $QISKIT_IBM_TOKEN at https://x/?key=$QISKIT_IBM_TOKEN"
 
 
+@pytest.mark.slow
 def test_the_doctor(place: Place) -> None:
     place.hpcq("doctor", SLURM_JOB_ID="12", code=None)
     assert "in job 12" in place.said

@@ -495,6 +495,7 @@ VALUES = {
 }
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {},
@@ -539,6 +540,7 @@ def test_the_highest_layer_wins_whatever_is_given(
     assert again == {name: value for name, value in vars(options).items() if name != "arguments"}
 
 
+@pytest.mark.slow
 def test_a_job_runs_and_its_file_holds_what_was_resolved(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -30,6 +30,7 @@ def test_saved_cuts_are_read_again(data: st.DataObject) -> None:
     assert again == cuts
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_every_cut_has_two_ends_and_every_wire_a_subcircuit(data: st.DataObject) -> None:
     circuit = data.draw(circuits())

@@ -161,6 +161,7 @@ def test_a_plan_says_whether_its_seconds_are_calibrated():
     assert measured.predicted_seconds() > 1 > usual.predicted_seconds()
 
 
+@pytest.mark.slow
 def test_measuring_gives_credible_speeds():
     found = measure_speeds(Limits(1 << 30, 1), budget=0.0)
     assert found.calibrated
@@ -169,6 +170,7 @@ def test_measuring_gives_credible_speeds():
     assert len(clipped) <= 2, clipped  # the threads', and one that a busy machine may spoil
 
 
+@pytest.mark.slow
 def test_doctor_calibrate_writes_what_doctor_then_finds(place, monkeypatch, capsys):
     monkeypatch.setattr(
         "hpcq.doctor.machine_checks.calibrate", lambda threads: calibrate(threads or 1, budget=0.0)

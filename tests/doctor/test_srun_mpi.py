@@ -83,6 +83,7 @@ def test_the_word_fits_the_mpi_and_what_srun_lists(version: str, listed: str, wo
     assert suitable_plugin(version, listed) == word
 
 
+@pytest.mark.slow
 @given(st.text(), st.text())
 def test_no_text_is_too_odd(version: str, listed: str) -> None:
     word = suitable_plugin(version, listed)

@@ -208,6 +208,7 @@ def test_batches_waste_little_and_miss_no_row() -> None:
     assert len(list(_batches(np.full(50, 9), 1.0))) == 1
 
 
+@pytest.mark.slow
 def test_rows_without_parameters() -> None:
     circuit = QuantumCircuit(2, 40)
     circuit.h(0)
@@ -242,6 +243,7 @@ def test_matrices_of_any_order_and_parametric_phases() -> None:
     assert fits(row, ideal(template, [0.7]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [0, 1])
 def test_noise_at_gates_and_deferred_measurements(method: int) -> None:
     """The exact distribution has noise from the real measurements, in the middle of the circuit."""
@@ -326,6 +328,7 @@ def test_measurements_that_disturb_are_not_deferred() -> None:
     assert fits(row, {0b00: 9 / 16, 0b11: 3 / 16, 0b10: 1 / 16, 0b01: 3 / 16})
 
 
+@pytest.mark.slow
 def test_noise_of_a_fake_backend_stays_on_its_qubits() -> None:
     pytest.importorskip("qiskit_ibm_runtime")
     engine = AerShots(LIMITS, noise=read_noise("fake_manila"))

@@ -48,6 +48,7 @@ def sample(
     return engine.measure([ShotRequest(prepared, rows, shots)], seed)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", IDEAL.values(), ids=IDEAL.keys())
 def test_real_measurements_on_ideal_devices(make: Any) -> None:
     engine = DeviceShots(make(), "it")
@@ -86,6 +87,7 @@ SEEDED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SEEDED.values(), ids=SEEDED.keys())
 def test_rows_are_independent(make: Any) -> None:
     device = make()
@@ -180,6 +182,7 @@ def test_generic_backends_have_a_number(name: str) -> None:
         open_backend(name)
 
 
+@pytest.mark.slow
 def test_backends_of_the_runtime() -> None:
     runtime = pytest.importorskip("qiskit_ibm_runtime")
     assert open_backend("Fake_Manila").name == "fake_manila"

@@ -187,6 +187,7 @@ def test_other_objects() -> None:
         as_noise(3)
 
 
+@pytest.mark.slow
 def test_fake_backends() -> None:
     pytest.importorskip("qiskit_ibm_runtime")
     noise = read_noise("FakeManilaV2")

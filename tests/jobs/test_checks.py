@@ -32,6 +32,7 @@ def submit(*more: str, tmp_path: Path) -> int:
     return main([*ASKED, "--memory=1G", "--time=10", "--dry-run", output, *more])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "more", "code", "said"),
     [

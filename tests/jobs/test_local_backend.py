@@ -48,6 +48,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_from_the_beginning_to_the_end(
     long_job: list[str], long_job_values: list[float], tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_what_only_slurm_does_is_refused(
     assert f"local: given with {more[0]}, expected" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_is_shown(tmp_path: Path) -> None:
     output = tmp_path / "a b.h5"
     words = ("--local", "--dry-run", "--time", "1:30", "--max-qubits", "18")
@@ -99,6 +101,7 @@ def test_the_command_is_shown(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*.jobs"))
 
 
+@pytest.mark.slow
 def test_each_start_has_a_log_of_its_own(tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     words = ("example:lattices", "--max-qubits", "18", "-o", output, "--observable", "Z0")
@@ -112,6 +115,7 @@ def test_each_start_has_a_log_of_its_own(tmp_path: Path) -> None:
     assert "generic:0" not in good.logs()
 
 
+@pytest.mark.slow
 def test_from_python(tmp_path: Path) -> None:
     circuit = QuantumCircuit(4)
     circuit.h(0)
@@ -162,6 +166,7 @@ def test_bad_arguments_are_named(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_fails_says_why(tmp_path: Path) -> None:
     arguments = write_circuit(tmp_path, layers=2)
     output = tmp_path / "out.h5"
@@ -176,6 +181,7 @@ def test_what_fails_says_why(tmp_path: Path) -> None:
     assert "noise" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_a_job_that_was_killed_is_no_success(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     job = submit(*long_job, "-o", output, "--checkpoint-seconds", "0.2")

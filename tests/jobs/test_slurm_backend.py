@@ -197,6 +197,7 @@ def test_no_two_jobs_write_one_output(
     assert f"is what job {live} writes, which is QUEUED" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_refused_submission_leaves_the_circuit_of_another(tmp_path: Path, commands: Path) -> None:
     executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
     executable(commands / "sbatch", "echo 7")
@@ -212,6 +213,7 @@ def test_a_refused_submission_leaves_the_circuit_of_another(tmp_path: Path, comm
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_the_old_name_of_cut_labels_goes_on_working(
     tmp_path: Path, commands: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -417,6 +419,7 @@ def test_a_job_that_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) 
     assert (told.out, told.err) == ("", "hpcq: job 7 has written no log yet\n")
 
 
+@pytest.mark.slow
 def test_the_result_of_another_run_is_found_before_a_job_is(
     finished: Path, commands: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_rank_that_contracts_needs_the_tensors_too(monkeypatch: pytest.MonkeyP
     assert large.rank_bytes == max(large.task_bytes, large.contraction_bytes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 4, 5), (700, 300, 200), (1000, 900, 40), (65, 1, 90_000)])
 def test_products_are_the_same_on_any_number_of_threads(shape: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(0)

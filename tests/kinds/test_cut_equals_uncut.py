@@ -88,6 +88,7 @@ def test_a_product_gate_between_gates_that_could_share_a_port(seed: int) -> None
     assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
 
 
+@pytest.mark.slow
 @settings(many, max_examples=40)
 @given(st.data())
 def test_searched_cuts(data: st.DataObject) -> None:
@@ -100,6 +101,7 @@ def test_searched_cuts(data: st.DataObject) -> None:
     assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [2, 3, 12])
 @pytest.mark.parametrize("seed", range(4))
 def test_terms_on_light_cones_of_their_own(
@@ -148,6 +150,7 @@ def test_every_two_qubit_gate_of_qiskit(gate: object, data: st.DataObject) -> No
     check_one_gate(bound, data.draw(st.integers(0, 10**6)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_random_su4_gates(seed: int) -> None:
     check_one_gate(UnitaryGate(random_unitary(4, seed=seed)), seed)

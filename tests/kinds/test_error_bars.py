@@ -72,6 +72,7 @@ RUNS = 200
 """Seeded runs for each share: its standard deviation is 3 % at 68 %, and 1.5 % at 95 %."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -105,6 +106,7 @@ def test_intervals_cover_the_truth(name: str) -> None:
     assert {run.shots for run in runs} == {case.shots}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factors", "shots"), [(3, 100), (4, 200), (6, 200)])
 def test_a_product_of_factors_near_zero_has_a_true_error_bar_in_every_run(
     factors: int, shots: int
@@ -122,6 +124,7 @@ def test_a_product_of_factors_near_zero_has_a_true_error_bar_in_every_run(
     check_acceptance(off, errors)
 
 
+@pytest.mark.slow
 def test_joint_samples_of_unconnected_parts_have_a_true_error_bar_in_every_run() -> None:
     circuit = QuantumCircuit(6)
     rng = np.random.default_rng(31)
@@ -157,6 +160,7 @@ def check_acceptance(off: np.ndarray, errors: np.ndarray) -> None:
     assert np.median(errors) < 3 * np.sqrt(np.mean(off**2))
 
 
+@pytest.mark.slow
 def test_shots_go_where_they_help() -> None:
     """A weak link: evenly spread shots give at least twice the variance."""
     circuit = QuantumCircuit(4)
@@ -185,6 +189,7 @@ def test_shots_go_where_they_help() -> None:
     assert np.var(evened) > 2 * adaptive.var()
 
 
+@pytest.mark.slow
 def test_where_the_gradient_vanishes_errors_are_rather_too_large() -> None:
     """A GHZ state: most of what shots could tell is certain, products of errors remain."""
     circuit = QuantumCircuit(4)
@@ -207,6 +212,7 @@ def test_a_target_error_is_reached_and_not_far_surpassed() -> None:
     assert len(run.rounds) > 1
 
 
+@pytest.mark.slow
 def test_values_are_as_near_as_the_target_error_says() -> None:
     """Also where a product that came out small by chance would look precise."""
     circuit = QuantumCircuit(4)

@@ -63,6 +63,7 @@ GATE = {"cut_labels": "AABB"}
 WIRE = {"cuts": {"gate_cuts": [], "wire_cuts": [{"qubit": 1, "after": 1}]}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [GATE, WIRE])
 def test_noisy_subcircuits_contracted_exactly(how: dict[str, object]) -> None:
     rng = np.random.default_rng(4)

@@ -51,6 +51,7 @@ def test_projectors_share_the_basis_of_their_pauli(letters: str) -> None:
     assert SampledTensor(subcircuit, strings).bases == ({0: pauli, 1: pauli},)
 
 
+@pytest.mark.slow
 def test_error_bars_of_outcomes() -> None:
     texts = ["0000", "label:Z0+-", "0.5 label:0000 + 0.25 label:1111 - Z0"]
     plan = hpcq.plan(blocks(2, 2, 1, 1), texts, cut_labels="AABB", threads=1)

@@ -84,6 +84,7 @@ def test_outcomes_of_a_hundred_qubits() -> None:
     assert sampled.standard_errors[0] < 0.05
 
 
+@pytest.mark.slow
 def test_joint_samples_of_a_hundred_qubits() -> None:
     rng = np.random.default_rng(3)
     circuit = QuantumCircuit(100)
@@ -115,6 +116,7 @@ def test_joint_error_bars() -> None:
     assert (np.mean(away**2, axis=0) > 0.3).all()
 
 
+@pytest.mark.slow
 def test_values_files_and_what_belongs_together(
     path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,6 +148,7 @@ def test_outcomes_of_many_qubits_can_be_told_apart() -> None:
     assert shown == [*names[:2], *["label:" + "0" * 31 + "..."] * 2]
 
 
+@pytest.mark.slow
 def test_a_run_with_shots_can_be_refined(
     path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,6 +188,7 @@ def test_what_is_submitted_from_python_keeps_projectors(tmp_path: Path) -> None:
     assert found == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["3", "1.5", "1111", "1e3", "-2", "011", "11111 + Z0", "01Z0"])
 def test_a_number_is_one_line(text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     place = tmp_path / "three.qasm"

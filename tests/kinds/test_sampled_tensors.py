@@ -38,6 +38,7 @@ def plans(draw: st.DrawFn, **limits: int) -> tuple[hpcq.Plan, list[float]]:
     return plan, [uncut_value(circuit, operator) for operator in asked]
 
 
+@pytest.mark.slow
 @some
 @given(st.data())
 def test_every_inversion_gives_the_uncut_value(data: st.DataObject) -> None:
@@ -58,6 +59,7 @@ def test_every_inversion_gives_the_uncut_value(data: st.DataObject) -> None:
     assert reconstruction.values(tensors) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 @some
 @given(st.data())
 def test_tensors_are_those_of_an_exact_run(data: st.DataObject) -> None:
@@ -78,6 +80,7 @@ def test_tensors_are_those_of_an_exact_run(data: st.DataObject) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+@pytest.mark.slow
 @some
 @given(st.data())
 def test_joint_samples_average_to_the_uncut_value(data: st.DataObject) -> None:
@@ -125,6 +128,7 @@ def test_joint_samples_average_to_the_uncut_value(data: st.DataObject) -> None:
     assert parts.combine(values) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 @some
 @given(st.data())
 def test_gradients_are_derivatives(data: st.DataObject) -> None:

@@ -47,6 +47,7 @@ def truth() -> np.ndarray:
     return hpcq.run(plan, device="cpu").expectation_values
 
 
+@pytest.mark.slow
 def test_a_run_can_be_refined(
     circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -64,6 +65,7 @@ def test_a_run_can_be_refined(
     assert "12000 shots" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_precision_is_reached_in_rounds_that_help() -> None:
     """With one observable worse than the others, rounds once got as small as they may."""
     names = [f"Z{qubit}" for qubit in range(6)] + ["X0", "X5", "Z0 Z5", "X2 X3"]
@@ -105,6 +107,7 @@ def test_the_bits_are_the_same_on_any_number_of_ranks(circuit: str, more: tuple[
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -132,6 +135,7 @@ def test_another_run_never_replaces_shots(
     assert output.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_shots_are_added_as_the_earlier_ones_were_drawn(
     circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,6 +150,7 @@ def test_shots_are_added_as_the_earlier_ones_were_drawn(
     assert main(words) == 0  # nothing asked for
 
 
+@pytest.mark.slow
 def test_shots_never_replace_an_exact_result(
     circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +160,7 @@ def test_shots_never_replace_an_exact_result(
     assert "exact result" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -178,6 +184,7 @@ def test_bad_input_is_one_line(
     assert said in line
 
 
+@pytest.mark.slow
 def test_plan_says_how_shots_are_spent(circuit: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", circuit, *BASE, "--shots", "4000", "--json"]) == 0
     sampling = json.loads(capsys.readouterr().out)["sampling"]
@@ -275,6 +282,7 @@ def test_a_device_gets_one_job_a_round_and_each_template_is_transpiled_once(
     assert max(circuit.num_qubits for circuit in compiled) == 3
 
 
+@pytest.mark.slow
 def test_two_runs_on_one_file_lose_no_shots(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +304,7 @@ def test_two_runs_on_one_file_lose_no_shots(
     assert files == [8000, 8000]
 
 
+@pytest.mark.slow
 def test_a_precision_that_takes_endless_rounds_is_refused(circuit: str, tmp_path: Path) -> None:
     """Two variants a round: 16 shots at a time would go on for days."""
     output = tmp_path / "out.h5"

@@ -15,7 +15,6 @@ from tests.support.launch import is_open_mpi, launcher
 
 pytestmark = [
     pytest.mark.mpi,
-    pytest.mark.slow,
     pytest.mark.skipif(
         launcher() is None or not is_open_mpi(), reason="it takes Open MPI (.ci/run has it too)"
     ),

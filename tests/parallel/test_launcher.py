@@ -152,6 +152,7 @@ def test_a_program_started_by_a_rank_is_told_what_to_unset(first: str) -> None:
     assert done.stdout.splitlines() == ["2 1 True"] * 2, done.stderr
 
 
+@pytest.mark.slow
 def test_a_task_of_a_slurm_step_runs_alone_or_is_refused() -> None:
     task = {"SLURM_JOB_ID": "5", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1"}
     alone = hpcq(*CIRCUIT, "--json", **task)

@@ -27,6 +27,7 @@ def run(
     return simulation
 
 
+@pytest.mark.slow
 def test_a_thousand_ranks_are_busy_to_the_end() -> None:
     simulation = run(1_000, 20)
     assert simulation.efficiency >= 0.9
@@ -34,6 +35,7 @@ def test_a_thousand_ranks_are_busy_to_the_end() -> None:
     assert simulation.busy_share < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.01, 100.0])
 def test_predictions_may_be_off_by_a_common_factor(scale: float) -> None:
     rng = np.random.default_rng(3)
@@ -44,6 +46,7 @@ def test_predictions_may_be_off_by_a_common_factor(scale: float) -> None:
     assert simulation.efficiency >= 0.9
 
 
+@pytest.mark.slow
 def test_dead_and_slow_workers_delay_the_end_little() -> None:
     simulation = run(500, 20, slow=0.05, dead=0.02, wrong=3.0)
     assert len(simulation.outcome.lost) == 10

@@ -92,6 +92,7 @@ def test_every_task_is_handed_out_once(groups, workers, seed):
     assert sorted(leased) == np.flatnonzero(~done).tolist()
 
 
+@pytest.mark.slow
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 1000))
 def test_groups_of_lost_workers_are_finished(branches, workers, seed):
     rng = random.Random(seed)

@@ -53,6 +53,7 @@ def test_what_differs_is_named(
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "run_options", "message"),
     [

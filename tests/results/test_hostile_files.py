@@ -255,6 +255,7 @@ for _ in range(400):
     DEEP = {"x": DEEP}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -321,6 +322,7 @@ def test_what_no_run_writes_is_one_line_wherever_it_is_read(
     assert output.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [

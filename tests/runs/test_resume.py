@@ -80,6 +80,7 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     assert seen["same answers"] >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "workers"), [("TERM", "process"), ("USR1", "thread"), ("INT", "process")]
 )
@@ -111,6 +112,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_status_while_a_run_goes_on(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     running = start(*long_job, "-o", output, "--checkpoint-seconds", "0.5")
@@ -125,6 +127,7 @@ def test_status_while_a_run_goes_on(long_job: list[str], tmp_path: Path) -> None
     assert status(output)["state"] == "STOPPED"
 
 
+@pytest.mark.slow
 def test_a_time_limit_stops_before_it_is_over(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     done = run_hpcq("run", *long_job, "-o", output, "--time-limit", "00:00:02")
@@ -133,12 +136,14 @@ def test_a_time_limit_stops_before_it_is_over(long_job: list[str], tmp_path: Pat
     assert output.exists()
 
 
+@pytest.mark.slow
 def test_stopped_without_an_output_nothing_is_kept(long_job: list[str]) -> None:
     done = run_hpcq("run", *long_job, "--time-limit", "1.5")
     assert done.returncode == 1
     assert "there is no --output" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [0, pytest.param(3, marks=pytest.mark.mpi)])
 def test_shots_go_on_within_a_round(ranks: int, shots_result: dict, tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
@@ -172,6 +177,7 @@ def stopped(stopped_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(stopped_run, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -195,6 +201,7 @@ def test_another_run_is_refused_and_named(
     assert stopped.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_damaged_and_foreign_files_are_left_alone(long_job: list[str], stopped: Path) -> None:
     whole = stopped.read_bytes()
     rng = random.Random(0)
@@ -225,6 +232,7 @@ def test_a_rank_that_does_not_answer_does_not_hold_a_stop_up(
     running.gone()
 
 
+@pytest.mark.slow
 def test_nobody_needs_to_listen(tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     quick = write_circuit(tmp_path, layers=6)
@@ -241,6 +249,7 @@ def test_nobody_needs_to_listen(tmp_path: Path) -> None:
         assert status(output)["state"] == "DONE"
 
 
+@pytest.mark.slow
 def test_an_output_that_is_gone_is_written_again(
     long_job: list[str], long_job_values: list[float], tmp_path: Path
 ) -> None:
@@ -253,6 +262,7 @@ def test_an_output_that_is_gone_is_written_again(
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5"]
 
 
+@pytest.mark.slow
 def test_an_output_that_another_run_changed_is_kept(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     running = start(*long_job, "-o", output, "--checkpoint-seconds", "0.1")

@@ -54,6 +54,7 @@ def simplified_circuits(
     return circuits
 
 
+@pytest.mark.slow
 @many
 @given(st.data())
 def test_no_pass_changes_a_value(data: st.DataObject) -> None:
@@ -64,6 +65,7 @@ def test_no_pass_changes_a_value(data: st.DataObject) -> None:
         assert value_of(reduced, operator) == pytest.approx(expected, abs=1e-10)
 
 
+@pytest.mark.slow
 @many
 @given(st.data())
 def test_cuts_are_translated_to_the_original_circuit_and_back(data: st.DataObject) -> None:

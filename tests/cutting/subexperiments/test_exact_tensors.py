@@ -24,6 +24,7 @@ def tensor_of(exact: ExactTensor) -> np.ndarray:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
 def test_slicing_ports_does_not_change_the_tensor(data: st.DataObject) -> None:
@@ -62,6 +63,7 @@ def applied(text: str, states: np.ndarray) -> np.ndarray:
     return states
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
 def test_products_equal_the_operators_matrix(data: st.DataObject) -> None:
@@ -84,6 +86,7 @@ def test_products_equal_the_operators_matrix(data: st.DataObject) -> None:
             np.testing.assert_allclose(product, applied(text, left) @ right.conj().T, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_products_of_many_blocks() -> None:
     qubits, rows = 17, 4
     rng = np.random.default_rng(0)

@@ -68,6 +68,7 @@ def proposals(
     return list(cuts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["seconds", "overhead"])
 @pytest.mark.parametrize("limit", [1, 2, 5, 7, 20])
 @pytest.mark.parametrize(
@@ -81,6 +82,7 @@ def test_the_best_is_no_wider_than_the_limit(graph: nx.Graph, limit: int, object
     assert max(map(len, subcircuit_segments(circuit, best))) <= limit
 
 
+@pytest.mark.slow
 def test_clusters_are_found_whatever_the_qubits_order() -> None:
     cliques = nx.relabel_nodes(
         nx.disjoint_union_all([nx.complete_graph(6)] * 3), {i: (i * 7) % 18 for i in range(18)}
@@ -94,6 +96,7 @@ def test_clusters_are_found_whatever_the_qubits_order() -> None:
     assert {frozenset(cut.qubits) for cut in best.gates} == set(map(frozenset, links))
 
 
+@pytest.mark.slow
 def test_a_trial_starts_where_the_run_and_its_contraction_are_cheapest() -> None:
     circuit, objective = ising(nx.random_regular_graph(3, 60, seed=4)), objective_of("seconds", 30)
     (graph,) = end_graphs(CircuitAnalysis(circuit), [1.0] * circuit.num_qubits)
@@ -110,6 +113,7 @@ def test_a_trial_starts_where_the_run_and_its_contraction_are_cheapest() -> None
     assert graph.cuts(run_trial(graph, objective, without_annealing)) == best[2]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
 def test_a_partition_knows_its_cost_after_any_moves(data: st.DataObject) -> None:
@@ -186,6 +190,7 @@ def small_circuits(gates: int, qubits: int, number: int) -> list[QuantumCircuit]
     return random_circuits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "circuit",
     [
@@ -204,6 +209,7 @@ def test_small_circuits_get_the_least_overhead_there_is(circuit: QuantumCircuit)
     assert plan.bound.overhead <= least / math.log10(2) + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("circuit", small_circuits(3, 3, 3) + small_circuits(4, 4, 2))
 def test_small_circuits_get_the_quickest_plan_there_is(circuit: QuantumCircuit) -> None:
     everything = "X" * circuit.num_qubits
@@ -218,6 +224,7 @@ def test_small_circuits_get_the_quickest_plan_there_is(circuit: QuantumCircuit) 
     assert plan.cost.predicted_seconds() <= quickest * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_the_same_seed_proposes_the_same_on_any_farm() -> None:
     circuit = ising(nx.random_regular_graph(3, 30, 5))
     assert proposals(circuit, 12, seed=3) == proposals(circuit, 12, seed=3)
@@ -228,6 +235,7 @@ def test_the_same_seed_proposes_the_same_on_any_farm() -> None:
     assert again.labels(SerialFarm()) == tasks.labels(SerialFarm())
 
 
+@pytest.mark.slow
 def test_known_bisections_are_found() -> None:
     """3-regular graphs of 50 nodes: 9 cuts, in thousands of runs of three other heuristics."""
     for seed in (1, 2, 3):
@@ -253,6 +261,7 @@ def test_a_pareto_front_with_reused_qubits_ends(tmp_path: Path) -> None:
     assert main(["plan", str(chain), "--observable", "XXXXXX", *how]) == 0
 
 
+@pytest.mark.slow
 def test_measured_qubits_are_reused() -> None:
     circuit = QuantumCircuit(12)
     circuit.h(0)
@@ -274,6 +283,7 @@ def test_reuse_never_needs_more_qubits_than_wires(data: st.DataObject) -> None:
     assert all(1 <= qubits <= width for qubits, width in zip(needed, widths, strict=True))
 
 
+@pytest.mark.slow
 def test_the_least_overhead_need_not_fit_into_memory() -> None:
     circuit = ising(nx.random_regular_graph(3, 60, 1))
     how = {"max_qubits": 30, "memory": 1 << 24}
@@ -283,6 +293,7 @@ def test_the_least_overhead_need_not_fit_into_memory() -> None:
         hpcq.run(plan)
 
 
+@pytest.mark.slow
 def test_a_width_that_does_not_fit_is_refused_with_one_that_does() -> None:
     circuit = ising(nx.complete_graph(14))
     with pytest.raises(hpcq.InputError, match="is the smallest that was found to work") as caught:

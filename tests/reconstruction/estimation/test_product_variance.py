@@ -46,6 +46,7 @@ def variance_of_product(
     return np.array(found)[:, 0]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 0.3)), min_size=1, max_size=5),
     st.booleans(),
@@ -157,6 +158,7 @@ def test_large_groups_of_variants_are_split_into_blocks_of_the_same_variances(
     np.testing.assert_allclose(variances(), whole, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "shots"), [("gates", 600), ("wire", 60), ("terms", 2000)])
 def test_the_error_is_the_deviation_of_values_from_the_posterior(name: str, shots: int) -> None:
     """Contract many tensors drawn from the posterior, and compare the deviation of their values."""

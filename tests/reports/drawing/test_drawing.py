@@ -143,6 +143,7 @@ def test_wires_change_colour_at_the_cut(tmp_path: Path) -> None:
     assert found[1][2] == found[2][1]  # qubit 1: the second part starts where the first ends
 
 
+@pytest.mark.slow
 def test_every_gate_takes_its_subcircuits_colour(tmp_path: Path) -> None:
     circuit = QuantumCircuit(4)
     for gate in standard_gates(1) + standard_gates(2):
@@ -160,6 +161,7 @@ def test_every_gate_takes_its_subcircuits_colour(tmp_path: Path) -> None:
     assert all(texts[str(cut.gate)] >= 1 for cut in cuts.gates)
 
 
+@pytest.mark.slow
 def test_folded_rows_keep_their_colours(tmp_path: Path) -> None:
     circuit = QuantumCircuit(2)
     for _ in range(60):
@@ -186,6 +188,7 @@ def test_png_is_one_and_says_whose(tmp_path: Path) -> None:
     assert b"Software\0hpcq" in content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "svg", "txt"])
 @pytest.mark.parametrize("make", [example, lambda: chain(60, 20)], ids=["circuit", "summary"])
 def test_drawings_repeat_and_change_no_settings(make, suffix: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -246,6 +249,7 @@ def test_no_image_of_thousands(tmp_path: Path) -> None:
     draw_cuts(circuit, cut, tmp_path / "many.txt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "svg", "txt"])
 def test_own_drawings_are_overwritten_and_nothing_else(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"cuts.{suffix}"
@@ -305,6 +309,7 @@ def _components(nodes: int, pairs: list[tuple[int, int]]) -> list[list[int]]:
     return [sorted(component) for component in rustworkx.connected_components(graph)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("nodes", "pairs"), GRAPHS.values(), ids=GRAPHS.keys())
 def test_layout_keeps_nodes_apart_and_repeats(nodes: int, pairs: list[tuple[int, int]]) -> None:
     places = layout(nodes, pairs)

@@ -46,6 +46,7 @@ def tasks_done(output: Path, key: str = "tasks") -> int:
     return sum(member[key] or 0 for member in hpcq.load(output).provenance["members"])
 
 
+@pytest.mark.slow
 def test_four_jobs_do_each_task_once(
     long_job: list[str], long_job_values: list[float], tmp_path: Path
 ) -> None:
@@ -65,6 +66,7 @@ def test_four_jobs_do_each_task_once(
     assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]
 
 
+@pytest.mark.slow
 def test_tasks_of_a_killed_job_are_computed_by_others(
     long_job: list[str], long_job_values: list[float], tmp_path: Path
 ) -> None:
@@ -106,6 +108,7 @@ def test_all_stop_and_others_go_on(
     assert read_run_status(output)["state"] == "DONE"
 
 
+@pytest.mark.slow
 def test_shots_are_shared_too(tmp_path: Path) -> None:
     asked = ("example:lattices", "--max-qubits", "18", "--memory", "1G", "--threads", "1")
     shots = (*asked, "--shots", "200000")
@@ -124,6 +127,7 @@ def test_shots_are_shared_too(tmp_path: Path) -> None:
     assert hpcq.load(shared).standard_errors.tolist() == wanted.standard_errors.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong", [("--dtype", "complex64"), ("--observable", "X1"), ("--device", "gpu")]
 )
