@@ -72,15 +72,15 @@ def coverage(case: Case, runs: int) -> Report:
     sampling = case.sampling()
     device = ExactDevice.of(sampling, noisy=case.noisy)
     truth = truth_of(case, sampling, device)
-    found = np.array([adaptive(sampling, device, run) for run in range(runs)])
-    off, errors = found[:, 0] - truth, found[:, 1]
+    adaptive_runs = np.array([adaptive(sampling, device, run) for run in range(runs)])
+    off, errors = adaptive_runs[:, 0] - truth, adaptive_runs[:, 1]
     sigmas = np.abs(off / errors)
     made = float(np.sqrt(np.mean(off**2)))
     target_error = sampling.budget.target_error
     return described(sampling) | {
         "truth": truth,
         "kind": case.kind,
-        "shots": float(found[:, 2].mean()),
+        "shots": float(adaptive_runs[:, 2].mean()),
         "rms_error": made,
         "mean_square": float(np.mean(sigmas**2)),
         "beyond_3": float(np.mean(sigmas > 3)),
@@ -95,13 +95,13 @@ def allocation(case: Case, runs: int) -> Report:
     """Compare the variances of adaptive and of evenly spread shots, at equal numbers."""
     sampling = case.sampling()
     device = ExactDevice.of(sampling, noisy=case.noisy)
-    found = np.array([adaptive(sampling, device, run) for run in range(runs)])
+    adaptive_runs = np.array([adaptive(sampling, device, run) for run in range(runs)])
     even = np.array([uniform(sampling, device, run) for run in range(runs)])
-    ratio = float(even.var(ddof=1) / found[:, 0].var(ddof=1))
+    ratio = float(even.var(ddof=1) / adaptive_runs[:, 0].var(ddof=1))
     return described(sampling) | {
         "unequal": case.unequal,
-        "shots": float(found[:, 2].mean()),
-        "spread": float(found[:, 0].std(ddof=1)),
+        "shots": float(adaptive_runs[:, 2].mean()),
+        "spread": float(adaptive_runs[:, 0].std(ddof=1)),
         "uniform_spread": float(even.std(ddof=1)),
         "ratio": ratio,
         "ratio_error": ratio * 2 / runs**0.5,

@@ -1,7 +1,7 @@
 """A device made of exact distributions, on which thousands of runs with shots take minutes.
 
-Aer computes the distribution of each variant once, numpy draws from it. All that decides the result
-is hpcq's own: variants, rounds, inversions, estimates.
+Aer computes the distribution of each variant once, and NumPy draws from it. Variants, rounds,
+inversions and estimates are those of hpcq.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ExactDevice:
 
     def measure(self, batches: Sequence[VariantBatch], rng: np.random.Generator) -> list[Counts]:
         """Draw the shots of a round."""
-        found = []
+        counts = []
         for source, batch in enumerate(batches):
             rows = []
             for row in np.flatnonzero(batch.shots):
@@ -62,22 +62,22 @@ class ExactDevice:
                 frequencies = rng.multinomial(batch.shots[row], probabilities)
                 occurred = frequencies > 0
                 rows.append((int(row), outcomes[occurred], frequencies[occurred]))
-            found.append(Counts.gather(len(batch.rows), rows))
-        return found
+            counts.append(Counts.gather(len(batch.rows), rows))
+        return counts
 
     def exact(self) -> tuple[Counts, ...]:
-        """Return the distributions of all variants of all sources, in the place of counts."""
-        found = []
+        """Return the distributions of all variants of all sources, instead of counts."""
+        counts = []
         for source, tensor in enumerate(self.task_set.tensors):
             batch = VariantBatch.of_all(tensor, np.ones(tensor.num_variants, dtype=np.int64))
             rows = [
                 (i, *self.distribution(source, row)) for i, row in enumerate(batch.rows.tolist())
             ]
-            found.append(Counts.gather(len(rows), rows))
-        return tuple(found)
+            counts.append(Counts.gather(len(rows), rows))
+        return tuple(counts)
 
     def distribution(self, source: int, row: Sequence[int]) -> Distribution:
-        """Return a variant's outcomes and their chances."""
+        """Return the outcomes of a variant and their probabilities."""
         key = (source, *row)
         if key not in self._known:
             self._known[key] = self._compute(source, row)
@@ -106,17 +106,19 @@ class ExactDevice:
         values = {p: angles[c] for p, c in zip(template.parameters, template.columns, strict=True)}
         bound = circuit.assign_parameters({p: values[p] for p in circuit.parameters})
         simulator = AerSimulator(method=method.method, noise_model=self.model)
-        chances = simulator.run(bound).result().data()["probabilities"].reshape((2,) * len(bits))
+        probabilities = (
+            simulator.run(bound).result().data()["probabilities"].reshape((2,) * len(bits))
+        )
         if self.model is not None:
             for axis in range(len(bits)):
-                chances = (1 - FLIP) * chances + FLIP * np.flip(chances, axis)
-        index = np.arange(chances.size, dtype=np.uint64)
+                probabilities = (1 - FLIP) * probabilities + FLIP * np.flip(probabilities, axis)
+        index = np.arange(probabilities.size, dtype=np.uint64)
         outcomes = np.zeros_like(index)
-        for place, bit in enumerate(bits):
-            outcomes |= ((index >> np.uint64(place)) & np.uint64(1)) << np.uint64(bit)
+        for position, bit in enumerate(bits):
+            outcomes |= ((index >> np.uint64(position)) & np.uint64(1)) << np.uint64(bit)
         mask = np.uint64(tensor.bit_mask(settings, basis))
-        outcomes, chances = merge([(outcomes & mask, chances.reshape(-1))])
-        return outcomes, chances / chances.sum()
+        outcomes, probabilities = merge([(outcomes & mask, probabilities.reshape(-1))])
+        return outcomes, probabilities / probabilities.sum()
 
     @cached_property
     def _engine(self) -> AerShots:

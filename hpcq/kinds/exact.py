@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hpcq.parallel.serial import Coordinator, Farm
 
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
-"""For each dtype how far the norm of the state may be from 1, and values from real numbers."""
+"""For each precision the tolerated error of the norm of the state and of the values being real."""
 
 _SUBPROCESS_SECONDS = 2.0
 """Predicted seconds of simulation per rank from which ranks simulate in separate processes: shorter

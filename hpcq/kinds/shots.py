@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _BUDGET_KEYS = ("shots", "standard_error", "max_variants")
 
 _MAX_MISSING_SHOTS = 1e13
-"""Missing shots beyond which a run toward a target error is given up, as the shots of a plan."""
+"""Missing shots beyond which a run toward a target error is given up; no plan may ask for more."""
 
 _MAX_MISSING_ROUNDS = 1e5
 """Missing rounds of joint samples beyond which a run is given up: at a few hundredths of a second
@@ -354,7 +354,7 @@ def _check_reachable(schedule: Schedule) -> None:
     """Give up a run that would take far too long.
 
     Raises:
-        HpcqError: If shots or rounds without end would be missing.
+        HpcqError: If far too many shots or rounds are missing.
     """
     missing_shots, budget = _missing_shots(schedule), schedule.budget
     if budget.shots is not None:

@@ -30,17 +30,17 @@ def distributions(tensor: SampledTensor) -> Counts:
             dict(zip(template.parameters, values, strict=True))
         )
         state = QuantumCircuit(bound.num_qubits)
-        places = []
+        measurements = []
         for instruction in bound.data:
             qubits = [bound.find_bit(qubit).index for qubit in instruction.qubits]
             if instruction.name == "measure":
-                places.append((qubits[0], bound.find_bit(instruction.clbits[0]).index))
+                measurements.append((qubits[0], bound.find_bit(instruction.clbits[0]).index))
             else:
                 state.append(instruction.operation, qubits)
         probabilities = np.abs(Statevector(state).data) ** 2
         index = np.arange(len(probabilities), dtype=np.uint64)
         outcomes = np.zeros(len(probabilities), dtype=np.uint64)
-        for qubit, bit in places:
+        for qubit, bit in measurements:
             outcomes |= (index >> np.uint64(qubit) & np.uint64(1)) << np.uint64(bit)
         rows.append(
             (variant, outcomes & np.uint64(tensor.bit_mask(settings, basis)), probabilities)
@@ -65,18 +65,18 @@ class Device:
 
     def measure(self, batches: Sequence[VariantBatch], rng: np.random.Generator) -> list[Counts]:
         """Draw the shots of a round."""
-        found = []
+        counts = []
         for tensor, exact, batch in zip(
             self.sampling.sources.tensors, self.exact, batches, strict=True
         ):
             rows = []
             for row in np.flatnonzero(batch.shots):
                 variant = np.ravel_multi_index(batch.rows[row].astype(int), tensor.shape)
-                outcomes, chances = exact.of_variant(int(variant))
-                times = rng.multinomial(batch.shots[row], chances / chances.sum())
-                rows.append((int(row), outcomes[times > 0], times[times > 0]))
-            found.append(Counts.gather(len(batch.rows), rows))
-        return found
+                outcomes, probabilities = exact.of_variant(int(variant))
+                frequencies = rng.multinomial(batch.shots[row], probabilities / probabilities.sum())
+                rows.append((int(row), outcomes[frequencies > 0], frequencies[frequencies > 0]))
+            counts.append(Counts.gather(len(batch.rows), rows))
+        return counts
 
     def run(self, seed: int) -> Schedule:
         """Run the plan's schedule to its end."""

@@ -45,15 +45,15 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("asked", [["Z0 Z4"], terms()], ids=["one", "many"])
-def test_parts_give_the_values_of_the_uncut_circuit(asked: list[str]) -> None:
+@pytest.mark.parametrize("observables", [["Z0 Z4"], terms()], ids=["one", "many"])
+def test_parts_give_the_values_of_the_uncut_circuit(observables: list[str]) -> None:
     circuit = ring()
-    plan = hpcq.plan(circuit, asked, cut_labels="AABBCCDD")
+    plan = hpcq.plan(circuit, observables, cut_labels="AABBCCDD")
     parts = expectation.Contraction.within(plan.network, plan.terms, 1 << 30).subdivided(1.0)
     assert parts.num_parts >= 16
     result = hpcq.run(plan, device="cpu")
     state = Statevector(circuit)
-    for text, value in zip(asked, result.expectation_values, strict=True):
+    for text, value in zip(observables, result.expectation_values, strict=True):
         pauli = [(word[0], [int(word[1:])]) for word in text.split()]
         label = "".join(letter for letter, _ in pauli)
         qubits = [qubit for _, indices in pauli for qubit in indices]
@@ -64,18 +64,18 @@ def test_parts_give_the_values_of_the_uncut_circuit(asked: list[str]) -> None:
 @pytest.mark.usefixtures("eager")
 def test_contraction_tasks_come_back_from_their_bytes() -> None:
     plan = hpcq.plan(ring(), terms(), cut_labels="AABBCCDD")
-    found: list[ContractionTasks] = []
+    recorded: list[ContractionTasks] = []
     to_bytes = ContractionTasks.to_bytes
 
     def record(self: ContractionTasks) -> bytes:
-        found.append(self)
+        recorded.append(self)
         return to_bytes(self)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ContractionTasks, "to_bytes", record)
         patch.setattr(exact_run, "uses_subprocess", lambda *, in_subprocess: not in_subprocess)
         run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
-    contraction_tasks = found[-1]
+    contraction_tasks = recorded[-1]
     again = messages.loads(to_bytes(contraction_tasks))
     assert len(contraction_tasks.farm_tasks().costs) == again.contraction.num_parts
     for task in range(again.contraction.num_parts):

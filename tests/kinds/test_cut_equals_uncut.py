@@ -46,10 +46,12 @@ def small_plan(
 @given(st.data())
 def test_random_cuts(data: st.DataObject) -> None:
     circuit = data.draw(circuits())
-    asked = data.draw(st.lists(operators(circuit.num_qubits), min_size=1, max_size=3))
+    observables = data.draw(st.lists(operators(circuit.num_qubits), min_size=1, max_size=3))
     cuts = data.draw(cuts_of(circuit))
-    values = cut_values(circuit, asked, cuts=cuts)
-    assert values == pytest.approx([uncut_value(circuit, o) for o in asked], abs=1e-10)
+    values = cut_values(circuit, observables, cuts=cuts)
+    assert values == pytest.approx(
+        [uncut_value(circuit, operator) for operator in observables], abs=1e-10
+    )
 
 
 @many

@@ -27,7 +27,7 @@ LABELS = ["ZXYZ", "IYXI", "XIIZ", "ZZZZ"]
 NAMES = sorted(set(PARAMETRISED) - {"global_phase"})
 FORMS = ["plain", "control", "open control", "late control", "inverse", "late power", "wrapped"]
 UNSHRUNK = [Phase.explicit, Phase.reuse, Phase.generate]
-"""A failure is shown as it was found: making it smaller takes minutes."""
+"""Without shrinking: making a failing example smaller takes minutes."""
 
 large = st.builds(
     lambda sign, size, digits: sign * digits * 10.0**size,

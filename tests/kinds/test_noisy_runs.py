@@ -73,8 +73,8 @@ def test_noisy_subcircuits_contracted_exactly(how: dict[str, object]) -> None:
             circuit.u(*rng.uniform(0, 6, 3), qubit)
         circuit.cz(a, b)
     circuit.u(0.5, 0.4, 0.3, range(4))
-    asked = ["Z0 Z3 + 0.5 X1", "Y2"]
-    plan = hpcq.plan(circuit, asked, shots=40_000, threads=1, **how)
+    observables = ["Z0 Z3 + 0.5 X1", "Y2"]
+    plan = hpcq.plan(circuit, observables, shots=40_000, threads=1, **how)
     sampling = plan.sampling
     assert sampling is not None
     assert sampling.reconstruction is not None
@@ -89,7 +89,9 @@ def test_noisy_subcircuits_contracted_exactly(how: dict[str, object]) -> None:
     expected = Estimator(
         sampling.sources, sampling.reconstruction, [ShotRound(1.0, inversions, counts)]
     ).values()
-    found = hpcq.run(plan, device="cpu", noise=noise())
-    assert (np.abs(found.expectation_values - expected) < 5 * found.standard_errors).all()
-    ideal = hpcq.run(hpcq.plan(circuit, asked, threads=1, **how), device="cpu").expectation_values
-    assert (np.abs(ideal - expected) > 3 * found.standard_errors).any()
+    noisy = hpcq.run(plan, device="cpu", noise=noise())
+    assert (np.abs(noisy.expectation_values - expected) < 5 * noisy.standard_errors).all()
+    ideal = hpcq.run(
+        hpcq.plan(circuit, observables, threads=1, **how), device="cpu"
+    ).expectation_values
+    assert (np.abs(ideal - expected) > 3 * noisy.standard_errors).any()

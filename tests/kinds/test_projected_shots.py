@@ -58,8 +58,8 @@ def test_error_bars_of_outcomes() -> None:
     truth = hpcq.run(plan, device="cpu").expectation_values
     device = Device(sampling_of(plan.cut_problem, Budget(4000)))
     runs = [device.run(seed) for seed in range(40)]
-    away = np.array([(run.values() - truth) / run.errors() for run in runs])
-    squares = np.mean(away**2, axis=0)
+    sigmas = np.array([(run.values() - truth) / run.errors() for run in runs])
+    squares = np.mean(sigmas**2, axis=0)
     assert (squares < 1.8).all()
     assert (squares > 0.4).all()
 

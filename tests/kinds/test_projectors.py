@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> str:
     return str(place)
 
 
-def asked(labels: tuple[str, ...] = LABELS) -> list[str]:
+def observable_texts(labels: tuple[str, ...] = LABELS) -> list[str]:
     """Labels as options: outcomes as they are, others as labels."""
     texts = [label if set(label) <= {"0", "1"} else f"label:{label}" for label in labels]
     return [f"--observable={text}" for text in texts]
@@ -111,9 +111,9 @@ def test_joint_error_bars() -> None:
     expected = hpcq.run(plan, device="cpu").expectation_values
     device = Device(joint_sampling_of(plan, Budget(3000)))
     runs = [device.run(seed) for seed in range(40)]
-    away = np.array([(run.values() - expected) / run.errors() for run in runs])
-    assert (np.mean(away**2, axis=0) < 1.8).all()
-    assert (np.mean(away**2, axis=0) > 0.3).all()
+    sigmas = np.array([(run.values() - expected) / run.errors() for run in runs])
+    assert (np.mean(sigmas**2, axis=0) < 1.8).all()
+    assert (np.mean(sigmas**2, axis=0) > 0.3).all()
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_values_files_and_what_belongs_together(
 ) -> None:
     output = str(tmp_path / "out.h5")
     command = ["run", path, "--cut-labels", "AABB", "--json", "-o", output]
-    assert main([*command, *asked()]) == 0
+    assert main([*command, *observable_texts()]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["observables"][:3] == ["1101", "0000", "label:Z0+-"]
     assert shown["expectation_values"] == pytest.approx(truth(), abs=1e-10)
@@ -136,9 +136,9 @@ def test_values_files_and_what_belongs_together(
     assert hpcq.run(again, device="cpu").expectation_values == pytest.approx(truth(), abs=1e-10)
     assert main(["show", output, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["expectation_values"] == shown["expectation_values"]
-    assert main([*command, *asked()]) == 0
+    assert main([*command, *observable_texts()]) == 0
     assert "complete already" in capsys.readouterr().err
-    assert main([*command, *asked(("1100", *LABELS[1:]))]) == 2
+    assert main([*command, *observable_texts(("1100", *LABELS[1:]))]) == 2
     assert "observables" in capsys.readouterr().err
 
 
@@ -153,10 +153,10 @@ def test_a_run_with_shots_can_be_refined(
     path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = str(tmp_path / "out.h5")
-    command = ["run", path, "--cut-labels", "AABB", *asked(), "--json", "-o", output]
+    command = ["run", path, "--cut-labels", "AABB", *observable_texts(), "--json", "-o", output]
     errors = []
-    for way in (("--shots", "20000"), ("--shots", "20000")):
-        assert main([*command, *way]) == 0
+    for options in (("--shots", "20000"), ("--shots", "20000")):
+        assert main([*command, *options]) == 0
         shown = json.loads(capsys.readouterr().out)
         values, bars = np.array(shown["expectation_values"]), np.array(shown["standard_errors"])
         assert (np.abs(values - truth()) < 5 * bars).all()

@@ -29,13 +29,13 @@ MAX_VARIANTS = 1000
 @st.composite
 def plans(draw: st.DrawFn, **limits: int) -> tuple[hpcq.Plan, list[float]]:
     circuit = draw(st.one_of(circuits(), structured()))
-    asked = draw(st.lists(operators(circuit.num_qubits), min_size=1, max_size=3))
+    observables = draw(st.lists(operators(circuit.num_qubits), min_size=1, max_size=3))
     plan = hpcq.plan(
-        circuit, asked, cuts=draw(cuts_of(circuit, **limits)), threads=1, memory=1 << 60
+        circuit, observables, cuts=draw(cuts_of(circuit, **limits)), threads=1, memory=1 << 60
     )
     if plan.cost.memory_bytes > 16 << 20:
         reject()
-    return plan, [uncut_value(circuit, operator) for operator in asked]
+    return plan, [uncut_value(circuit, operator) for operator in observables]
 
 
 @pytest.mark.slow
@@ -146,11 +146,11 @@ def test_gradients_are_derivatives(data: st.DataObject) -> None:
         tensors.append(rng.normal(size=shape) + 1j * rng.normal(size=shape))
         steps.append(rng.normal(size=shape) + 1j * rng.normal(size=shape))
     observables = np.arange(parts.num_observables)
-    found = np.zeros(len(observables))
+    derivatives = np.zeros(len(observables))
     elsewhere = [rng.normal(size=tensor.shape) + 0j for tensor in tensors]
     points = [np.stack([other, tensor]) for other, tensor in zip(elsewhere, tensors, strict=True)]
-    for subcircuit, places, gradient in reconstruction.gradients(points, observables):
-        found[places] += np.sum(
+    for subcircuit, indices, gradient in reconstruction.gradients(points, observables):
+        derivatives[indices] += np.sum(
             gradient[1] * steps[subcircuit], axis=tuple(range(1, gradient.ndim - 1))
         ).real
     size = 1e-5
@@ -158,8 +158,10 @@ def test_gradients_are_derivatives(data: st.DataObject) -> None:
         reconstruction.values([t + sign * size * s for t, s in zip(tensors, steps, strict=True)])
         for sign in (1, -1)
     )
-    scale = 1 + np.abs(found).max()
-    np.testing.assert_allclose((ahead - behind) / (2 * size), found, rtol=1e-4, atol=1e-4 * scale)
+    scale = 1 + np.abs(derivatives).max()
+    np.testing.assert_allclose(
+        (ahead - behind) / (2 * size), derivatives, rtol=1e-4, atol=1e-4 * scale
+    )
 
 
 def test_a_qubit_of_a_shared_port_takes_few_settings() -> None:

@@ -57,19 +57,19 @@ def values_of(plan: hpcq.Plan, memory_bytes: int, batch_bytes: int) -> np.ndarra
 
 
 def test_slices_and_batches_give_the_same(plan: hpcq.Plan) -> None:
-    whole = build_network(plan.cut, 1 << 30)
-    assert whole.num_slices == 1
-    little = whole.sweep_bytes // 2
-    sliced = build_network(plan.cut, little)
+    unsliced = build_network(plan.cut, 1 << 30)
+    assert unsliced.num_slices == 1
+    half_memory = unsliced.sweep_bytes // 2
+    sliced = build_network(plan.cut, half_memory)
     assert sliced.num_slices > 1
-    assert sliced.sweep_bytes <= little
+    assert sliced.sweep_bytes <= half_memory
     operators = [
         SparsePauliOp.from_sparse_list([("ZZ", [0, 8], 1)], 9),
         SparsePauliOp.from_sparse_list([("X", [4], 1), ("YY", [1, 7], 0.5), ("Z", [2], -0.1)], 9),
         SparsePauliOp("I" * 9),
     ]
     expected = [uncut_value(plan.circuit, operator) for operator in operators]
-    for memory_bytes in (1 << 30, little):
+    for memory_bytes in (1 << 30, half_memory):
         for batch_bytes in (1 << 30, 1):
             values = values_of(plan, memory_bytes, batch_bytes)
             assert values == pytest.approx(expected, abs=1e-10)
@@ -83,11 +83,11 @@ def test_parallel_edges_are_sliced_one_by_one() -> None:
         circuit.cx(range(0, 6, 2), range(1, 6, 2))
     plan = hpcq.plan(circuit, "Z0 X5", cut_labels="AABBCC", threads=1, memory=1 << 30)
     assert [len(bond.edges) for bond in plan.network.bonds] == [4, 4]
-    whole = plan.network.sweep_bytes
-    sliced = build_network(plan.cut, whole // 3)
+    sweep_bytes = plan.network.sweep_bytes
+    sliced = build_network(plan.cut, sweep_bytes // 3)
     assert all(len(bond.edges) == 1 for bond in sliced.bonds)
     assert 1 < sliced.num_slices <= 64
-    assert values_of(plan, whole // 3, 1 << 30) == pytest.approx(
+    assert values_of(plan, sweep_bytes // 3, 1 << 30) == pytest.approx(
         values_of(plan, 1 << 30, 1 << 30), abs=1e-12
     )
 

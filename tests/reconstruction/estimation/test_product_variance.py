@@ -30,20 +30,20 @@ def variance_of_product(
 
     def first_order(points: list[np.ndarray]) -> np.ndarray:
         factors = np.stack(points)
-        found = [
-            error**2 * np.prod(np.delete(factors, place, axis=0), axis=0) ** 2
-            for place, error in enumerate(errors)
+        variances = [
+            error**2 * np.prod(np.delete(factors, index, axis=0), axis=0) ** 2
+            for index, error in enumerate(errors)
         ]
-        return np.sum(found, axis=0)[:, None]
+        return np.sum(variances, axis=0)[:, None]
 
     def draw_errors(number: int, rng: np.random.Generator) -> list[np.ndarray]:
         return [error * (rng.integers(0, 2, number) * 2 - 1) for error in errors]
 
-    found = [
+    variances = [
         variance_of_all_orders(first_order, draw_errors, list(means), cautious=cautious, seed=seed)
         for seed in range(SEEDS)
     ]
-    return np.array(found)[:, 0]
+    return np.array(variances)[:, 0]
 
 
 @pytest.mark.slow
@@ -58,16 +58,18 @@ def test_the_variance_of_a_product_is_known_to_all_orders(
     means, errors = np.array(factors).T
     start = float(cautious)
     exact = np.prod(means**2 + (1 + start) * errors**2) - np.prod(means**2 + start * errors**2)
-    found = variance_of_product(means, errors, cautious=cautious)
-    assert found.mean() == pytest.approx(exact, rel=0.03, abs=5 * found.std() / np.sqrt(SEEDS))
-    assert found.std() < 0.4 * exact
+    variances = variance_of_product(means, errors, cautious=cautious)
+    assert variances.mean() == pytest.approx(
+        exact, rel=0.03, abs=5 * variances.std() / np.sqrt(SEEDS)
+    )
+    assert variances.std() < 0.4 * exact
 
 
 def test_where_all_factors_vanish_only_the_highest_order_is_left() -> None:
     errors = np.array([0.1, 0.2, 0.3])
-    found = variance_of_product(np.zeros(3), errors)
-    assert found == pytest.approx(np.full(SEEDS, np.prod(errors**2)), rel=0.25)
-    # To first order it would be 0, at any estimate nearby some multiple of the truth.
+    variances = variance_of_product(np.zeros(3), errors)
+    assert variances == pytest.approx(np.full(SEEDS, np.prod(errors**2)), rel=0.25)
+    # To first order it would be 0, and at estimates nearby some multiple of the truth.
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +155,9 @@ def test_large_groups_of_variants_are_split_into_blocks_of_the_same_variances(
             found[block.variants] = block.variances(weights, shares)[:, 0]
         return found
 
-    whole = variances()
+    unsplit = variances()
     monkeypatch.setattr("hpcq.reconstruction.estimation.covariance._BLOCK_BYTES", 1)
-    np.testing.assert_allclose(variances(), whole, rtol=1e-9)
+    np.testing.assert_allclose(variances(), unsplit, rtol=1e-9)
 
 
 @pytest.mark.slow
