@@ -213,6 +213,7 @@ def _text_of(model: Any) -> str:
     content = model.to_dict(serializable=True)
     for error in content["errors"]:
         error.pop("id", None)  # random, but equal noise must give equal text
+    content["errors"].sort(key=json.dumps)  # from_backend lists them in the order of a set
     return json.dumps({**content, "basis_gates": sorted(model.basis_gates)})
 
 

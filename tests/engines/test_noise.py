@@ -21,6 +21,7 @@ from qiskit_aer.noise import (
 
 from hpcq.core.errors import InputError
 from hpcq.engines.noise import Noise, as_noise, read_noise
+from tests.support.launch import run
 
 
 def a_model() -> NoiseModel:
@@ -207,3 +208,13 @@ def test_runtime_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "qiskit_ibm_runtime", None)
     with pytest.raises(InputError, match=r"noise: .*pip install 'hpcq\[runtime\]'"):
         read_noise("fake_brisbane")
+
+
+def test_the_noise_of_a_backend_is_the_same_text_in_every_process() -> None:
+    """Or a run could not go on from its own file."""
+    code = "from hpcq.engines.noise import read_noise; print(read_noise('FakeManilaV2').to_json())"
+    first, second = (
+        run(sys.executable, "-c", code, PYTHONHASHSEED=seed).stdout for seed in ("1", "2")
+    )
+    assert len(first) > 1000
+    assert first == second
