@@ -213,14 +213,16 @@ def _text_of(model: Any) -> str:
     content = model.to_dict(serializable=True)
     for error in content["errors"]:
         error.pop("id", None)  # random, but equal noise must give equal text
-    content["errors"].sort(key=json.dumps)  # from_backend lists them in the order of a set
     return json.dumps({**content, "basis_gates": sorted(model.basis_gates)})
 
 
 def _backend_noise(text: str) -> Noise:
     backend = fake_backend(text, "noise")
     model = import_aer().noise.NoiseModel.from_backend(backend)
-    return Noise(backend.name, _text_of(model), backend.name)
+    content = json.loads(_text_of(model))
+    # from_backend lists errors in the order of a set, which another process would not repeat.
+    content["errors"].sort(key=json.dumps)
+    return Noise(backend.name, json.dumps(content), backend.name)
 
 
 def _arity(error: Mapping[str, Any]) -> int:
