@@ -26,6 +26,7 @@ _MAX_SIDECAR_BYTES = 1 << 20
 """Largest sidecar file that is read, in bytes; a status or a claim takes less than 10 kB."""
 
 _NO_FOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags of os.open: a symbolic link is an error, and no child process inherits the file."""
 
 
 def resolve_path(path: Path) -> Path:

@@ -36,15 +36,15 @@ _FAIR_SHARE_DIVISOR = 2.0
 as in factoring (Hummel et al. 1992); larger: a more even end, more messages."""
 
 _FIRST_LEASE_COST = 0.05
-"""Maximum predicted cost of several tasks in one lease before anything is measured; larger: fewer
-messages at the start, more at stake if the predictions are far too small."""
+"""Maximum predicted cost (nominally in seconds) of several tasks in one lease before anything is
+measured; larger: fewer messages at the start, more at stake if predictions are far too small."""
 
 _MAX_LEASE_TASKS = 1 << 16
 """Maximum number of tasks in a lease, which bounds the size of its message."""
 
 _PACE_MEMORY = 16.0
-"""Measured work after which earlier measurements count half, in leases; larger: steadier estimates,
-slower to notice that a worker has become slow."""
+"""Number of leases' worth of measured seconds after which earlier measurements count half; larger:
+steadier estimates, but slower to notice that a worker has become slow."""
 
 _MAX_ATTEMPTS = 2
 """Failures after which a task is given up: the second is on another worker, if there is one."""

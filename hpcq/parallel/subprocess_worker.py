@@ -41,7 +41,7 @@ _PR_SET_PDEATHSIG = 1
 """Option of prctl(2), from <linux/prctl.h>: send a signal when the parent dies."""
 
 _NO_RUN = -1
-"""In place of a run's number: no lease is up to date."""
+"""Stands for the number of the current run while there is none, so that no lease belongs to it."""
 
 _MARK = struct.Struct("qq")
 

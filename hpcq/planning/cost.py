@@ -29,7 +29,8 @@ LARGE_CONTRACTION = 1e10
 """Floating-point operations above which the contraction is predicted to use all threads."""
 
 LONG_CONTRACTION = 3e10
-"""Floating-point operations from which all ranks contract: about a second of one core."""
+"""Floating-point operations from which all ranks contract, and not rank 0 alone: 0.75 s of one core
+at the default speed."""
 
 _COMPLEX_BYTES = 16
 """Bytes of one complex128 number."""

@@ -38,8 +38,9 @@ _MAX_QUICK_TRIALS = 8
 """The same for :func:`contraction_path`, which the search for cuts calls often."""
 
 _MAX_TOTAL_BITS = 900.0
-"""Base-2 logarithm to which the product of all bond sizes is scaled where cotengra's floats, which
-end at 2^1024, overflow."""
+"""Largest base-2 logarithm of the product of all bond sizes that is given to cotengra as it is. Its
+floats end at 2^1024: above this, all sizes are scaled down in proportion, so that the order is
+found for smaller bonds of the same relative sizes."""
 
 _MIN_SPREAD_FLOPS = 2e10
 """Floating-point operations of one row from which a contraction is sliced for several ranks."""

@@ -14,7 +14,8 @@ from hpcq.planning.search.search_tasks import SearchTasks
 from hpcq.planning.search.trials import TrialResult, evaluate, plan_trials
 
 _MAX_PROPOSALS = 4
-"""Proposals for each component that is searched. More: more plans are assembled and costed."""
+"""Proposals for each component that is searched. More: more plans are assembled and costed, and the
+cheapest is taken."""
 
 _MAX_EXHAUSTIVE_PROPOSALS = 16
 """Proposals for each component whose cuts were enumerated."""

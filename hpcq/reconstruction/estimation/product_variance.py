@@ -31,10 +31,11 @@ Reals = NDArray[np.float64]
 Arrays = Sequence[NDArray[Any]]
 
 MIN_PAIRS = 4
-"""Antithetic pairs of points that are drawn first; then their number doubles until it suffices."""
+"""Antithetic pairs of points (the estimates plus and minus a drawn error) that are drawn first. Their
+number then doubles until two estimates of the variance agree, or up to MAX_PAIRS."""
 
 MAX_PAIRS = 128
-"""Most pairs of points.
+"""Largest number of such pairs, whether the estimates agree by then or not.
 
 With 32, the standard error of a product of 8 factors, each of 3 standard errors, was 12 percent
 too small in every run, because all runs draw the same signs.
