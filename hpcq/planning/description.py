@@ -23,7 +23,7 @@ _MIN_DOMINANT_SHARE = 0.5
 """Share of the simulations' seconds from which one subcircuit is named as dominant."""
 
 _TYPICAL_ROUNDS = 3
-"""Rounds that the predicted seconds of a run with shots assume: each simulates every variant again."""
+"""Rounds that the predicted seconds of a run with shots assume; each simulates every variant."""
 
 
 def plan_text(plan: Plan) -> str:

@@ -31,8 +31,8 @@ Reals = NDArray[np.float64]
 Arrays = Sequence[NDArray[Any]]
 
 MIN_PAIRS = 4
-"""Antithetic pairs of points (the estimates plus and minus a drawn error) that are drawn first. Their
-number then doubles until two estimates of the variance agree, or up to MAX_PAIRS."""
+"""Antithetic pairs of points (the estimates plus and minus a drawn error) that are drawn first.
+Their number then doubles until two estimates of the variance agree, or up to MAX_PAIRS."""
 
 MAX_PAIRS = 128
 """Largest number of such pairs, whether the estimates agree by then or not.
