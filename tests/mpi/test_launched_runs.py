@@ -26,7 +26,6 @@ def circuit(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_the_mpi_tests_pass(ranks: int) -> None:
     done = run(
@@ -38,7 +37,6 @@ def test_the_mpi_tests_pass(ranks: int) -> None:
     assert done.stdout.count("34 passed") == ranks, done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_a_run_gives_the_same_bits_on_any_number_of_ranks(
     ranks: int, circuit: Path, tmp_path: Path
@@ -55,7 +53,6 @@ def test_a_run_gives_the_same_bits_on_any_number_of_ranks(
     assert json.loads(shown.stdout)["expectation_values"] == more["expectation_values"]
 
 
-@pytest.mark.slow
 def test_a_start_without_all_ranks_ends(circuit: Path) -> None:
     """MPI_Init waits for ever for a rank that does not come."""
     words = ("run", circuit, "--cut-labels", "AAABBB", "--observable", "Z0")
@@ -67,7 +64,6 @@ def test_a_start_without_all_ranks_ends(circuit: Path) -> None:
     assert "in open_farm" in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_a_raising_rank_ends_the_job(ranks: int) -> None:
     start = time.monotonic()
@@ -78,7 +74,6 @@ def test_a_raising_rank_ends_the_job(ranks: int) -> None:
     assert "RuntimeError: the dog ate my amplitudes" in done.stderr
 
 
-@pytest.mark.slow
 def test_bad_input_is_one_line_from_rank_0(tmp_path: Path) -> None:
     done = hpcq("run", tmp_path / "missing.qasm", ranks=3, seconds=60)
     said = [line for line in done.stderr.splitlines() if line.startswith("hpcq: error:")]
@@ -96,14 +91,12 @@ def test_worlds_of_one_are_refused_with_the_cure(circuit: Path) -> None:
     assert "--mpi=pmi2" in line
 
 
-@pytest.mark.slow
 def test_a_plan_is_printed_once(circuit: Path) -> None:
     done = hpcq("plan", circuit, "--cut-labels", "AAABBB", "--json", ranks=3, seconds=60)
     assert done.returncode == 0
     assert json.loads(done.stdout)["num_gate_cuts"] == 1
 
 
-@pytest.mark.slow
 def test_a_shared_search_finds_the_same_cuts(tmp_path: Path) -> None:
     """The attempts are spread over the ranks, and the answer is the same bit for bit."""
     lattice = tmp_path / "lattice.qasm"
@@ -123,7 +116,6 @@ def test_a_shared_search_finds_the_same_cuts(tmp_path: Path) -> None:
     assert len(values) == 1
 
 
-@pytest.mark.slow
 def test_a_gpu_is_asked_for_before_the_search(circuit: Path) -> None:
     words = ("run", circuit, "--max-qubits", "3", "--search-seconds", "1000", "--device", "gpu")
     done = hpcq(*words, ranks=2, seconds=60, CUDA_VISIBLE_DEVICES="")
@@ -132,7 +124,6 @@ def test_a_gpu_is_asked_for_before_the_search(circuit: Path) -> None:
     assert "(all 2 ranks)" in line
 
 
-@pytest.mark.slow
 def test_far_too_many_threads_are_refused(circuit: Path) -> None:
     done = hpcq("run", circuit, "--cut-labels", "AAABBB", "--threads", "100000", ranks=2)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("hpcq: error:")]

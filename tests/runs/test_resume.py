@@ -29,7 +29,7 @@ from tests.support.launch import environment, hpcq_here
 from tests.support.launch import hpcq as run_hpcq
 
 SHOTS = ("example:lattices", "--max-qubits", "18", "--memory", "1G", "--threads", "1")
-SHOTS += ("--shots", "2000000")
+SHOTS += ("--shots", "1000000")
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_shots_go_on_within_a_round(ranks: int, shots_result: dict, tmp_path: Pa
     result = json.loads(again.stdout)
     for name in ("expectation_values", "standard_errors"):
         assert result[name] == shots_result[name]
-    assert result["provenance"]["shots"] == 2_000_000
+    assert result["provenance"]["shots"] == 1_000_000
 
 
 @pytest.fixture(scope="module")
