@@ -195,6 +195,7 @@ def test_a_file_with_a_large_angle(tmp_path, capsys) -> None:
     assert values == pytest.approx([0.42766186671538187, -0.7709178813733971], abs=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle", ["1e400", "ln(-1)"])
 def test_angles_that_are_none_are_refused_in_one_line(angle, tmp_path, capsys) -> None:
     path = tmp_path / "none.qasm"

@@ -109,6 +109,7 @@ def test_a_header_that_lies_is_refused() -> None:
         stored_circuits.load_circuit(data, "x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", [b"p", b"e"])
 def test_old_qpy_without_pickles_is_read_in_the_sandbox(encoding: bytes) -> None:
     data = qpy_of(struct.pack("<d", 0.5), b"f", encoding=encoding)
@@ -142,6 +143,7 @@ def test_a_gate_of_a_result_harms_only_the_reader(
         stored_circuits.load_circuit(data, "x")
 
 
+@pytest.mark.slow
 def test_one_reader_reads_all_that_is_new_and_nothing_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -110,6 +110,7 @@ def test_formats(name: str, read_all: dict[str, QuantumCircuit]) -> None:
         assert np.abs(Operator(found).data - expected.data).max() < 1e-10
 
 
+@pytest.mark.slow
 def test_a_file_gives_what_normalise_gives(read_all: dict[str, QuantumCircuit]) -> None:
     assert read_all["sample.qpy"] == normalise(sample())
 
@@ -284,6 +285,7 @@ def test_the_child_sees_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept["OMP_NUM_THREADS"] == "1"
 
 
+@pytest.mark.slow
 def test_a_missing_importer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c.qasm"
     path.write_text(QASM3 + "h q[0];")

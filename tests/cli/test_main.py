@@ -200,6 +200,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "named"), BAD.values(), ids=BAD.keys())
 def test_bad_input_is_one_line_and_exit_code_2(
     arguments: list[str], named: str, circuit: str, capsys: pytest.CaptureFixture
@@ -214,6 +215,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert Path(circuit).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_old_spellings_work_with_one_line_of_notice(
     circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -21,6 +21,7 @@ def chain() -> QuantumCircuit:
     return circuit
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_saved_cuts_are_read_again(data: st.DataObject) -> None:
     circuit = data.draw(circuits())

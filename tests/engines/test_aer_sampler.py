@@ -269,6 +269,7 @@ def test_noise_at_gates_and_deferred_measurements(method: int) -> None:
                 assert not fits(row, noisy(compiled.assign_parameters(values), NoiseModel()))
 
 
+@pytest.mark.slow
 def test_trajectories_do_not_depend_on_threads() -> None:
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=False)[-1]
     rows = np.repeat(rows[:1], 3, axis=0)

@@ -249,6 +249,7 @@ def compiled(folder: Path, library: str | None, text: str = "") -> Path:
     return package
 
 
+@pytest.mark.slow
 @needs_gcc
 @pytest.mark.parametrize(
     "library",

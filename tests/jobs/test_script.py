@@ -30,6 +30,7 @@ RUNS = [
 _TAIL = "# ---- until the run has ended (the same in all templates) ----\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda own: own.stem)
 def test_scripts_are_shell(script: Path) -> None:
     assert subprocess.run(["bash", "-n", script]).returncode == 0
@@ -66,6 +67,7 @@ def said_by(script: str, folder: Path) -> list[str]:
 _HOSTILE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(_HOSTILE, _HOSTILE, st.lists(_HOSTILE, max_size=3))
 def test_whatever_names_are_they_only_name(

@@ -54,6 +54,7 @@ def test_random_cuts(data: st.DataObject) -> None:
     )
 
 
+@pytest.mark.slow
 @many
 @given(st.data())
 def test_random_partitions(data: st.DataObject) -> None:
@@ -65,6 +66,7 @@ def test_random_partitions(data: st.DataObject) -> None:
     assert values == pytest.approx([uncut_value(circuit, operator)], abs=1e-10)
 
 
+@pytest.mark.slow
 @many
 @given(st.data())
 def test_gates_that_share_ports(data: st.DataObject) -> None:
@@ -144,6 +146,7 @@ def data_gate(rng: np.random.Generator) -> object:
     return type(gate)(*rng.uniform(0, 6, len(gate.params))) if gate.params else gate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", standard_gates(2), ids=lambda gate: gate.name)
 @settings(max_examples=5)
 @given(data=st.data())

@@ -117,6 +117,7 @@ def check(circuit: QuantumCircuit, **how: Any) -> None:
     assert np.abs(found - expected).max() < 1e-10
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, phases=UNSHRUNK)
 @given(circuit=circuits())
 def test_random_cut_circuits_with_large_angles(circuit: QuantumCircuit) -> None:
@@ -125,6 +126,7 @@ def test_random_cut_circuits_with_large_angles(circuit: QuantumCircuit) -> None:
     check(circuit, cut_labels="AAAB" if long else "AABB")
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, phases=UNSHRUNK)
 @given(circuit=circuits([form for form in FORMS if not form.startswith("late")]))
 def test_random_files_with_large_angles(circuit: QuantumCircuit) -> None:

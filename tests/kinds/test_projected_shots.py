@@ -64,6 +64,7 @@ def test_error_bars_of_outcomes() -> None:
     assert (squares > 0.4).all()
 
 
+@pytest.mark.slow
 def test_an_outcome_that_never_came_is_not_impossible() -> None:
     circuit = QuantumCircuit(6)
     circuit.ry(0.1, range(6))

@@ -70,6 +70,7 @@ def ghz_probability(angles: np.ndarray, outcome: str) -> float:
     return float((of_zeros + of_ones) ** 2 / 2)
 
 
+@pytest.mark.slow
 def test_outcomes_of_a_hundred_qubits() -> None:
     angles = np.random.default_rng(2).uniform(-0.2, 0.2, 100)
     outcomes = ["0" * 100, "1" * 100, "0" * 50 + "1" + "0" * 49]
@@ -164,6 +165,7 @@ def test_a_run_with_shots_can_be_refined(
     assert (errors[1] < errors[0]).all()
 
 
+@pytest.mark.slow
 def test_a_file_of_observables(path: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     content = [
         {"label": "Z0+-"},

@@ -239,6 +239,7 @@ def test_noise_is_seen() -> None:
     assert away > 5 * np.hypot(ideal.standard_errors, noisy.standard_errors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_any_backend_measures(wrapped: bool) -> None:
     backend = GenericBackendV2(5, coupling_map=[[i, i + 1] for i in range(4)], seed=1)
@@ -251,6 +252,7 @@ def test_any_backend_measures(wrapped: bool) -> None:
     assert result.provenance["shots"] == 600
 
 
+@pytest.mark.slow
 def test_a_device_gets_one_job_a_round_and_each_template_is_transpiled_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -54,6 +54,7 @@ def test_dead_and_slow_workers_delay_the_end_little() -> None:
     assert 10_000 <= simulation.computed < 11_000
 
 
+@pytest.mark.slow
 def test_small_tasks_share_messages() -> None:
     rng = np.random.default_rng(3)
     seconds = rng.uniform(0.001, 0.003, 200_000)

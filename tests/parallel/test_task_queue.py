@@ -64,6 +64,7 @@ def test_reserved_tasks_wait_while_only_smaller_ones_fit():
     assert not queue
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.sampled_from([0.1, 1.0, 7.0])), max_size=12),
     st.integers(1, 6),

@@ -56,6 +56,7 @@ def values_of(plan: hpcq.Plan, memory_bytes: int, batch_bytes: int) -> np.ndarra
     return plan.terms.sum_up(contract(bonds, network, plan.terms, batch_bytes).real)
 
 
+@pytest.mark.slow
 def test_slices_and_batches_give_the_same(plan: hpcq.Plan) -> None:
     unsliced = build_network(plan.cut, 1 << 30)
     assert unsliced.num_slices == 1

@@ -17,6 +17,7 @@ from hpcq.results.result import Result
 from tests.support.circuits import two_halves
 
 
+@pytest.mark.slow
 def test_what_is_not_known_yet_is_said_in_every_form(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -25,6 +25,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_values_and_details_are_read() -> None:
     exact, shots = hpcq.load(DATA / "exact.h5"), hpcq.load(DATA / "shots.h5")
     plan = hpcq.plan(hpcq.read_circuit(CIRCUIT), [ASKED[1], ASKED[3]], cut_labels="AABBCC")
@@ -48,6 +49,7 @@ def test_a_complete_run_is_the_same_run(files: Path, capsys: pytest.CaptureFixtu
     assert (files / "exact.h5").read_bytes() == (DATA / "exact.h5").read_bytes()
 
 
+@pytest.mark.slow
 def test_shots_are_added(files: Path, capsys: pytest.CaptureFixture) -> None:
     output = files / "shots.h5"
     assert main([*RUN, *ASKED, "--shots", "4000", "-o", str(output), "--seed", "1"]) == 2

@@ -68,6 +68,7 @@ def test_small_bisections_are_near_the_best(graph, seed):
     assert cut == best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("graph", "parts", "most"),
     [

@@ -253,6 +253,7 @@ def test_a_fourier_transform_is_cut_through_one_port_a_qubit() -> None:
     assert [len(s.ports) for s in plan.cut.subcircuits] == [6, 6]
 
 
+@pytest.mark.slow
 def test_a_pareto_front_with_reused_qubits_ends(tmp_path: Path) -> None:
     chain = tmp_path / "chain.qasm"
     gates = "".join(f"cx q[{i}],q[{i + 1}];" for i in range(5))
