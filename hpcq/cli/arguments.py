@@ -32,15 +32,15 @@ def parse(
     Raises:
         InputError: If the arguments or a setting are wrong.
     """
-    parser, words = build_parser(commands), _join_values(arguments)
-    options = parser.parse_args(words)
+    parser, joined = build_parser(commands), _join_values(arguments)
+    options = parser.parse_args(joined)
     options.refusal = None
     old_spellings = OldSpellings()
     old_spellings.replace(options)
     is_deferred = options.command in on_all_ranks
     if not is_deferred or launched_rank() == 0:
         try:
-            settings.apply_settings(options, words, parser, old_spellings.replace)
+            settings.apply_settings(options, joined, parser, old_spellings.replace)
         except InputError as error:
             if not is_deferred:
                 raise

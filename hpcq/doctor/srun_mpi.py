@@ -80,7 +80,7 @@ def suitable_plugin(version: str, listed: str) -> str:
 def library_version() -> str:
     """Return the version text of mpi4py's MPI, without MPI_Init; empty if there is no MPI.
 
-    A process of its own loads the MPI, because some abort or print if no launcher started them.
+    A process of its own loads the MPI, because some abort or print where no launcher started them.
     """
     return command_output([sys.executable, "-P", "-c", _VERSION_PROGRAM], 2 * _TIMEOUT_SECONDS)
 
