@@ -72,7 +72,12 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
         plan_arguments(reader.result(), options, limits_for(options, 1, 1 << 30))
         return None
 
-    prepared = prepare(options, run_arguments(options), run_variable_names(), plan)
+    try:
+        prepared = prepare(options, run_arguments(options), run_variable_names(), plan)
+    except InputError as error:
+        if not getattr(options, "may_mean_slurm_partition", False) or "labels" not in str(error):
+            raise
+        raise InputError(f"{error}; SLURM's partition is --slurm-partition or -p") from None
     if options.dry_run:
         return None, prepared.script
     job = (start_locally if options.local else submit_to_slurm)(prepared)

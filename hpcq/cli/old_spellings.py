@@ -28,6 +28,7 @@ class OldSpellings:
 
         Args:
             options: What a parser returned; changed in place. An option that was not given is None.
+                Where SLURM's partition may be meant, ``may_mean_slurm_partition`` is set.
             source: The file or variable that gives the options; empty for flags.
 
         Raises:
@@ -37,7 +38,8 @@ class OldSpellings:
         if getattr(options, "partition", None) is not None:
             options.cut_labels, options.partition = options.partition, None
             self._note("partition", "cut-labels", source)
-            self._is_submit |= hasattr(options, "slurm_partition")
+            if hasattr(options, "slurm_partition"):
+                self._is_submit = options.may_mean_slurm_partition = True
         given = getattr(options, "precision", None)
         if not given:
             return

@@ -233,6 +233,10 @@ def test_the_old_name_of_cut_labels_goes_on_working(
     assert main([*words, "--cut-labels", "AB", "--slurm-partition", "main"]) == 0
     again = capsys.readouterr()
     assert (again.out, again.err) == (printed.out, "")
+    assert main([*words, "--partition", "gpu"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "'gpu' has 3 labels, expected one for each of 2 qubits" in line
+    assert line.endswith("; SLURM's partition is --slurm-partition or -p")
     old = {"partition": "AB", "precision": ["single", 0.5]}
     with pytest.warns(DeprecationWarning, match="hpcq.submit: ") as caught:
         job = hpcq.submit(circuit, output=tmp_path / "out.h5", **old)
