@@ -235,7 +235,7 @@ def test_the_old_name_of_cut_labels_goes_on_working(
     assert (again.out, again.err) == (printed.out, "")
     assert main([*words, "--partition", "gpu"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "'gpu' has 3 labels, expected one for each of 2 qubits" in line
+    assert "'gpu' has 3 labels, expected one for each of the circuit's 2 qubits" in line
     assert line.endswith("; SLURM's partition is --slurm-partition or -p")
     old = {"partition": "AB", "precision": ["single", 0.5]}
     with pytest.warns(DeprecationWarning, match="hpcq.submit: ") as caught:
