@@ -265,7 +265,7 @@ def test_an_output_that_is_gone_is_written_again(
 @pytest.mark.slow
 def test_an_output_that_another_run_changed_is_kept(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    running = start(*long_job, "-o", output, "--checkpoint-seconds", "0.1")
+    running = start(*long_job, "-o", output, "--checkpoint-seconds", "1")
     wait_for(output.exists)
     output.write_text("my thesis")
     running.terminate()

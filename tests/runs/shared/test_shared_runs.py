@@ -13,7 +13,7 @@ import pytest
 import hpcq
 from hpcq.cli.main import main
 from hpcq.runs.status import read_members, read_run_status
-from tests.support.launch import environment, launcher
+from tests.support.launch import environment, hpcq_here, launcher
 from tests.support.launch import hpcq as run_hpcq
 
 
@@ -117,7 +117,7 @@ def test_shots_are_shared_too(tmp_path: Path) -> None:
     wanted = hpcq.load(alone)
     jobs = [start(*shots, "-o", shared) for _ in range(3)]
     wait_for((tmp_path / "shared.h5.parts" / "run").exists)
-    more = run_hpcq("run", *asked, "--shots", "300000", "-o", shared, "--shared")
+    more = hpcq_here("run", *asked, "--shots", "300000", "-o", shared, "--shared")
     assert more.returncode == 2
     assert "shots" in more.stderr
     results = [ended(running) for running in jobs]
