@@ -44,9 +44,12 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hpcq {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
 
-    plan = commands.add_parser(
-        "plan", help="print the cuts and the predicted cost, without running", allow_abbrev=False
-    )
+    def add_command(name: str, summary: str) -> Parser:
+        """Add and return the parser of a command, whose own help begins with the summary."""
+        description = f"{summary[0].upper()}{summary[1:]}."
+        return commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
+
+    plan = add_command("plan", "print the cuts and the predicted cost, without running")
     add_plan_options(plan)
     plan.add_argument(
         "--save",
@@ -63,65 +66,55 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     plan.add_argument(
         "--pareto",
         action="store_true",
-        help="also print the cost of narrower subcircuits (with --max-qubits; a search per width)",
+        help="also print the cost of narrower subcircuits (with --max-qubits: a search for each)",
     )
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.set_defaults(command=functions["plan"])
 
-    run = commands.add_parser("run", help="compute the expectation values", allow_abbrev=False)
+    run = add_command("run", "compute the expectation values")
     add_plan_options(run)
     add_run_options(run)
     run.set_defaults(command=functions["run"])
 
-    submit = commands.add_parser(
-        "submit", help="run as a SLURM job or in the background", allow_abbrev=False
-    )
+    submit = add_command("submit", "run as a SLURM job or in the background")
     add_plan_options(submit)
     add_run_options(submit)
     _add_submit_options(submit)
     submit.set_defaults(command=functions["submit"])
 
-    show = commands.add_parser("show", help="print a result file", allow_abbrev=False)
-    show.add_argument("file", type=values.nonempty_text, metavar="OUT.h5")
+    show = add_command("show", "print a result file")
+    show.add_argument(
+        "file", type=values.nonempty_text, metavar="OUT.h5", help="HDF5 file that `hpcq run` wrote"
+    )
     ways = show.add_mutually_exclusive_group()
     ways.add_argument("--json", action="store_true", help="print one JSON object")
     ways.add_argument("--csv", action="store_true", help="print one line per observable")
     show.set_defaults(command=functions["show"])
 
-    status = commands.add_parser(
-        "status",
-        help="print the status of a job or run, also while it is running",
-        allow_abbrev=False,
-    )
-    status.add_argument("job", type=values.nonempty_text, metavar="JOB|OUT.h5")
+    status = add_command("status", "print the status of a job or run, even while it is running")
+    _add_job(status)
     status.add_argument("--json", action="store_true", help="print one JSON object")
     status.set_defaults(command=functions["status"])
 
-    logs = commands.add_parser("logs", help="print the logs of a job", allow_abbrev=False)
-    logs.add_argument("job", type=values.nonempty_text, metavar="JOB|OUT.h5")
+    logs = add_command("logs", "print the logs of a job")
+    _add_job(logs)
     logs.set_defaults(command=functions["logs"])
 
-    cancel = commands.add_parser(
-        "cancel", help="cancel a job; finished work is kept", allow_abbrev=False
-    )
-    cancel.add_argument("job", type=values.nonempty_text, metavar="JOB|OUT.h5")
+    cancel = add_command("cancel", "cancel a job; finished work is kept")
+    _add_job(cancel)
     cancel.set_defaults(command=functions["cancel"])
 
-    result = commands.add_parser("result", help="print the result of a job", allow_abbrev=False)
-    result.add_argument("job", type=values.nonempty_text, metavar="JOB|OUT.h5")
+    result = add_command("result", "print the result of a job")
+    _add_job(result)
     result.add_argument("--wait", action="store_true", help="wait until the job is over")
     result.add_argument("--json", action="store_true", help="print one JSON object")
     result.set_defaults(command=functions["result"])
 
-    doctor = commands.add_parser(
-        "doctor",
-        help="check this machine and installation against known answers",
-        allow_abbrev=False,
-    )
+    doctor = add_command("doctor", "check this machine and installation against known answers")
     doctor.add_argument(
         "--calibrate",
         action="store_true",
-        help="first measure the speed of this machine, so that plans predict seconds",
+        help="first measure the speed of this machine, so that plans predict times well",
     )
     doctor.add_argument(
         "--threads",
@@ -136,6 +129,16 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     )
     doctor.set_defaults(command=functions["doctor"])
     return parser
+
+
+def _add_job(command: argparse.ArgumentParser) -> None:
+    """Add the argument that names a job."""
+    command.add_argument(
+        "job",
+        type=values.nonempty_text,
+        metavar="JOB|OUT.h5",
+        help="number of a job, or its output, which stands for the last job submitted for it",
+    )
 
 
 def add_run_options(run: argparse.ArgumentParser) -> None:
@@ -181,7 +184,7 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
         "--time-limit",
         type=values.duration,
         metavar="TIME",
-        help="stop before this time with everything saved and exit code 75: seconds or "
+        help="save everything and stop before this time, with exit code 75: seconds or "
         "[D-]HH:MM:SS; the end of a SLURM allocation is always observed",
     )
     going.add_argument(
@@ -201,7 +204,7 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
         type=values.seconds,
         default=120.0,
         metavar="S",
-        help="with --shared: seconds of silence after which a job is taken for dead; default: 120",
+        help="with --shared: seconds of silence after which a job is assumed dead; default: 120",
     )
 
 
