@@ -176,7 +176,7 @@ def trials(kills: int, seed: int, arguments: list[str], folder: Path, longest: f
         assert found == expected, f"trial {trial}: {found}, expected {expected}"
         text = last.log.read_text()
         seen["resumed half way"] += "going on" in text
-        seen["was complete"] += "is complete already" in text
+        seen["was complete"] += "is already complete" in text
         seen["same answers"] += 1
         left = [p for p in folder.glob(".hpcq-*") if p.stat().st_size == 0]
         assert not left, left

@@ -57,7 +57,7 @@ class Observable:
         name: Label of the observable in results; one line.
         terms: Pairs of a string and its coefficient. A string is a tuple of (qubit, letter) with
             the qubits ascending, `()` for the identity. The letters are the Paulis X, Y and Z and
-            Qiskit's letters for projectors: 0 and 1, + and -, r and l. No string comes twice; see
+            Qiskit's letters for projectors: 0 and 1, + and -, r and l. No string occurs twice; see
             `from_terms`.
 
     >>> Observable("energy", ((((0, "Z"), (5, "Z")), 1.0), ((), -0.5)))
@@ -70,13 +70,13 @@ class Observable:
     def __post_init__(self) -> None:
         where = f"observable {_quoted(self.name)}"
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
-            raise InputError(f"{where}: its name must be a printable, non-empty text")
+            raise InputError(f"{where}: expected a printable, non-empty name")
         if not isinstance(self.terms, tuple) or not self.terms:
             raise InputError(f"{where}: has no terms, expected a tuple of at least one")
         for term in self.terms:
             _check_term(term, where)
         if len({string for string, _ in self.terms}) != len(self.terms):
-            raise InputError(f"{where}: a string comes twice, expected merged terms")
+            raise InputError(f"{where}: a string occurs twice, expected merged terms")
         _check_sum((coefficient for _, coefficient in self.terms), where)
 
     @classmethod
@@ -91,7 +91,7 @@ class Observable:
 
     @property
     def min_qubits(self) -> int:
-        """Smallest number of qubits of a circuit for this observable."""
+        """Number of qubits that a circuit needs for this observable."""
         return max((string[-1][0] + 1 for string, _ in self.terms if string), default=0)
 
     def __str__(self) -> str:
@@ -125,7 +125,7 @@ def parse_observable(text: str, num_qubits: int, name: str | None = None) -> Obs
     """
     where = f"observable {_quoted(text)}"
     if not isinstance(text, str):
-        raise InputError(f"{where}: got a {type(text).__name__}, expected a text")
+        raise InputError(f"{where}: got a {type(text).__name__}, expected text")
     terms = parse_sum(text, num_qubits, where)
     return Observable.from_terms(" ".join(text.split()) if name is None else name, terms)
 
@@ -138,7 +138,7 @@ def read_observables(path: str | os.PathLike[str], num_qubits: int) -> tuple[Obs
     whole observable, with a name or without.
 
     Raises:
-        InputError: The file has other content; the message says where, as in `FILE: [2].terms[5]`.
+        InputError: The file holds anything else; the message says where: `FILE: [2].terms[5]`.
     """
     name = printable_path(path)
     content = _load_json(path, name)
@@ -192,7 +192,7 @@ def as_observables(observables: Any, num_qubits: int) -> tuple[Observable, ...]:
 
 
 def _convert(entry: Any, num_qubits: int, index: int) -> Observable | None:
-    """Return one observable; None if the object is none, as a sequence of observables."""
+    """Return an object as an observable; None if it is not one, such as a sequence of them."""
     if isinstance(entry, str):
         return parse_observable(entry, num_qubits)
     if isinstance(entry, Observable):
@@ -221,7 +221,7 @@ def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
     label = _string_of({"label": entry["label"]}, num_qubits, where) if "label" in entry else None
     name = entry.get("name", f"label:{entry.get('label')}")
     if not isinstance(name, str) or not name or not name.isprintable():
-        raise InputError(f"{where}.name: got {_quoted(name)}, expected a printable text")
+        raise InputError(f"{where}.name: got {_quoted(name)}, expected printable text")
     if label is not None:
         return Observable(name, ((label, 1.0),))
     terms = entry["terms"]
@@ -252,7 +252,7 @@ def _string_of(value: Any, num_qubits: int, where: str) -> PauliString | None:
         return None
     label = value["label"]
     if not isinstance(label, str):
-        raise InputError(f"{where}.label: got {_quoted(label)}, expected a text like 'Z0+-'")
+        raise InputError(f"{where}.label: got {_quoted(label)}, expected text like 'Z0+-'")
     return parse_label(label, num_qubits, f"{where}.label")
 
 
@@ -271,7 +271,7 @@ def _merge_real(terms: Sequence[OperatorTerm]) -> list[tuple[PauliString, float]
     for string, number in sums.items():
         if abs(number.imag) > _ROUNDING * largest:
             raise InputError(
-                f"{locations[string]}: coefficient is {number}, but coefficients must be real"
+                f"{locations[string]}: coefficient is {number}, expected a real number"
             )
     return [(string, number.real) for string, number in sums.items()]
 
@@ -345,10 +345,10 @@ def _load_json(path: str | os.PathLike[str], name: str) -> Any:
 
 
 def _refuse_kind(where: str, value: Any) -> NoReturn:
-    expected = "expected a text, an Observable, a SparsePauliOp, a SparseObservable or a Pauli"
+    expected = "expected text, an Observable, a SparsePauliOp, a SparseObservable or a Pauli"
     if isinstance(value, numbers.Number):
         raise InputError(
-            f"{where}: got {_quoted(value)}, a number alone is no observable, {expected}"
+            f"{where}: got {_quoted(value)}, a number alone is not an observable, {expected}"
         )
     raise InputError(f"{where}: got {_kind(value)}, {expected}, or a list of these")
 

@@ -15,7 +15,7 @@ A string can be spelled in four ways:
   in a sum, where it would look like a number, write `label:0011`.
 
 A sum has terms such as `Z0 Z5`, `-0.5 X2`, `0.5 * ZIIX` or `0.25 label:0011`. A number alone is
-not an observable; beside other terms it is a multiple of the identity, as in `1.5 - Z0`, and it is
+not an observable; next to other terms it is a multiple of the identity, as in `1.5 - Z0`, and it is
 refused if it looks like an outcome.
 """
 
@@ -178,9 +178,9 @@ def _check_numbers(numbers: Sequence[str | None], num_qubits: int, where: str) -
     if None not in numbers:
         _refuse(
             where,
-            "a number alone is no observable, expected a sum like 'Z0 Z5 + 0.5 X2', a label like "
-            "'ZIIX' or 'label:Z0+-', I for the identity, or an outcome as a word of 0 and 1, one "
-            f"for each of the {num_qubits} qubits",
+            "a number alone is not an observable, expected a sum like 'Z0 Z5 + 0.5 X2', a label "
+            "like 'ZIIX' or 'label:Z0+-', I for the identity, or an outcome as a word of 0 and 1, "
+            f"one for each of the {num_qubits} qubits",
         )
     for number in numbers:
         if number and set(number) <= {"0", "1"} and (number[1:] or num_qubits == 1):
@@ -285,7 +285,9 @@ class _Term:
                 f"qubits (0 to {self._num_qubits - 1})",
             )
         if qubit in self._factors:
-            _refuse(self._where, f"a term names qubit {qubit} twice, expected one factor a qubit")
+            _refuse(
+                self._where, f"a term names qubit {qubit} twice, expected one factor for each qubit"
+            )
         self._factors[qubit] = letters
 
     def _take_label(self, token: re.Match[str]) -> None:

@@ -80,7 +80,7 @@ def start_reader(
     """Start reading a circuit file and return at once; see `read_circuit`.
 
     The reader imports Qiskit and parses the file in a separate process, so the caller can import
-    what it needs meanwhile.
+    what it needs in the meantime.
 
     Raises:
         InputError: The file does not exist, or is a directory, a device, empty or too large.

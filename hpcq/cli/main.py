@@ -113,7 +113,7 @@ def _plan(options: argparse.Namespace) -> int:
 
     def check() -> None:
         if options.pareto and options.max_qubits is None:
-            raise InputError("pareto: it needs a width to start from, expected --max-qubits too")
+            raise InputError("pareto: given without a width limit, expected --max-qubits too")
         if options.save is not None:
             paths["save"] = check_cuts_file(Path(options.save))
         if options.draw is not None:
@@ -121,7 +121,7 @@ def _plan(options: argparse.Namespace) -> int:
 
             paths["draw"] = check_drawing(Path(options.draw))
         if len(set(paths.values())) < len(paths):
-            raise InputError(f"draw: {options.draw[:80]!r} is where --save goes too")
+            raise InputError(f"draw: {options.draw[:80]!r} is the file of --save, expected another")
 
     reader = requests.start_reading_circuit(options)
     farm = open_farm()

@@ -1,4 +1,4 @@
-"""Old spellings of options, which go on working: what replaces them, and the notice about it."""
+"""Old spellings of options, which still work: what replaces them, and the notice about it."""
 
 from __future__ import annotations
 

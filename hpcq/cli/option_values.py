@@ -11,7 +11,7 @@ from hpcq.core.system import parse_duration
 def nonempty_text(text: str) -> str:
     """Return the text, which must not be empty."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty (an unset shell variable?)")
+        raise argparse.ArgumentTypeError("it is empty, expected text (is a shell variable unset?)")
     return text
 
 
@@ -24,7 +24,7 @@ def integer(min_value: int, max_value: int, shown: str) -> Callable[[str], int]:
         except ValueError:
             value = min_value - 1
         if not min_value <= value <= max_value:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from {shown}")
+            raise argparse.ArgumentTypeError(f"{text[:40]!r}, expected a whole number from {shown}")
         return value
 
     return read
@@ -40,7 +40,7 @@ def seconds(text: str) -> float:
     value = _number(text)
     if value is None:
         raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is no number of seconds between 0 and a million"
+            f"{text[:40]!r}, expected a number of seconds between 0 and a million"
         )
     return value
 
@@ -49,9 +49,7 @@ def duration(text: str) -> float:
     """Return the seconds of a number, or of a time in SLURM's format."""
     value = parse_duration(text)
     if value is None:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is no time, expected seconds or [D-]HH:MM:SS"
-        )
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}, expected seconds or [D-]HH:MM:SS")
     return value
 
 
@@ -78,7 +76,7 @@ def precision(text: str) -> str | float:
 
 
 def _number(text: str) -> float | None:
-    """Return a number between 0 and a million, both excluded; None if it is none."""
+    """Return a number between 0 and a million, both excluded; None if the text is not one."""
     try:
         value = float(text)
     except ValueError:

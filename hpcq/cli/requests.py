@@ -120,7 +120,7 @@ def plan_arguments(
         if getattr(options, name) is not None
     }
     if search and options.max_qubits is None:
-        raise InputError(f"{min(search)}: it is for a search, expected --max-qubits with it")
+        raise InputError(f"{min(search)}: given without a search, expected --max-qubits too")
     return {
         "observables": observables or None,
         "budget": budget_for(options),
@@ -150,7 +150,7 @@ def check_shot_engine(options: argparse.Namespace) -> ShotEngineSpec:
     from hpcq.engines.shot_engine import ShotEngineSpec
 
     if budget_for(options) is None and (options.noise or options.backend):
-        raise InputError("noise, backend: they are for shots, expected --shots or --target-error")
+        raise InputError("noise, backend: given without shots, expected --shots or --target-error")
     return ShotEngineSpec.of(options.noise, options.backend)
 
 

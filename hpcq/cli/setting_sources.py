@@ -86,7 +86,7 @@ def environment_layer(
             if variable not in _NOT_OPTIONS and launched_rank(environment) == 0:
                 near = _nearest(variable, (*names, *_NOT_OPTIONS))
                 shown = printable_path(variable)
-                write_stderr(f"hpcq: warning: {shown} is no setting, the nearest is {near}")
+                write_stderr(f"hpcq: warning: {shown} is not a setting, the nearest is {near}")
         elif option in options_of_command:
             given: Any = value
             if options_of_command[option].nargs == 0:
@@ -161,7 +161,7 @@ def file_layer(
             near = _nearest(option.lower(), options)
             raise InputError(f"{name}: unknown key {_shown(key)}, expected one such as {near!r}")
         if option in found:
-            raise InputError(f"{name}: {option!r} is given twice")
+            raise InputError(f"{name}: {option!r} is given twice, expected once")
         found[option] = value
         if option == "circuit":
             if not isinstance(value, str) or not value.strip() or value.endswith(".toml"):
@@ -175,7 +175,7 @@ def file_layer(
             if not new_arguments:
                 layer[action.dest] = OFF if action.nargs == 0 else []
     if not site and "circuit" not in layer:
-        raise InputError(f'{name}: it names no circuit, expected circuit = "FILE"')
+        raise InputError(f'{name}: has no circuit, expected circuit = "FILE"')
     return layer | parse_layer(parser, ["-", *arguments], check, name)
 
 
@@ -229,7 +229,7 @@ def _read_toml(path: Path, site: bool) -> dict[str, Any]:
         return tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{name}: is no text in UTF-8 (at line {line})") from None
+        raise InputError(f"{name}: is not UTF-8 text (at line {line}), expected {what}") from None
     except InputError:
         raise
     except (ValueError, RecursionError, OSError) as error:

@@ -145,7 +145,7 @@ def _merge(layers: Mapping[int, Layer], exclusive: Mapping[str, frozenset[str]])
         for name, value in layer.items():
             for each in {name} if value is OFF else exclusive.get(name, {name}):
                 settled_by.setdefault(each, level)
-    if "max_qubits" not in merged:  # without a search, defaults for searches are no error
+    if "max_qubits" not in merged:  # without a search, defaults for searches are not an error
         for name in _SEARCH_OPTIONS:
             level = layer_of.get(name, _FLAGS)
             if level in (_ENVIRONMENT, _SITE) or settled_by.get("max_qubits", level) < level:

@@ -1,4 +1,4 @@
-"""The ground floor: errors, files, limits, JSON, the machine and the version.
+"""The lowest layer: errors, files, limits, JSON, the machine and the version.
 
 Paths, environment variables and plain values enter; checked values, open files and one-line errors
 leave. No module here knows of circuits or imports Qiskit or MPI, so every other package may import

@@ -171,15 +171,15 @@ def check_writable(path: Path, option: str, is_ours: Callable[[Path], bool], wha
         target = path.resolve()
         folder = target.parent
         if not folder.is_dir():
-            raise InputError(f"{option}: {name!r} is in no existing folder")
+            raise InputError(f"{option}: {name!r}, expected a path in a folder that exists")
         if target.exists():
             if not target.is_file():
                 raise InputError(f"{option}: {name!r} is a folder, pipe or device, expected a file")
             if not os.access(target, os.R_OK | os.W_OK):
-                raise InputError(f"{option}: {name!r} may not be read and written")
+                raise InputError(f"{option}: {name!r}, expected a file that you may read and write")
             if not is_ours(target):
                 raise InputError(
-                    f"{option}: {name!r} exists and is no {what}; it is left as it is, expected "
+                    f"{option}: {name!r} exists and is not {what}; it is left as it is, expected "
                     "another file name"
                 )
         else:

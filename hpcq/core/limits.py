@@ -104,7 +104,7 @@ def check_threads(threads: int, cores: int) -> None:
         noun = "core" if cores == 1 else "cores"
         raise InputError(
             f"threads: {threads}, expected at most {_MAX_THREADS_PER_CORE * cores}: a rank may run "
-            f"on {cores} {noun}, and more threads than cores make nothing faster"
+            f"on {cores} {noun}, and more threads than cores do not speed it up"
         )
 
 

@@ -18,7 +18,7 @@ def loads(text: str | bytes) -> Any:
 
     >>> loads('{"a": 1, "a": 2}')
     Traceback (most recent call last):
-    ValueError: the key 'a' comes twice in one object
+    ValueError: the key 'a' occurs twice in one object
     """
     return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse)
 
@@ -27,7 +27,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique: dict[str, Any] = {}
     for key, value in pairs:
         if key in unique:
-            raise ValueError(f"the key {key[:40]!r} comes twice in one object")
+            raise ValueError(f"the key {key[:40]!r} occurs twice in one object")
         unique[key] = value
     return unique
 

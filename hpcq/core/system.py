@@ -159,7 +159,7 @@ def parse_bytes(text: str, name: str = "memory") -> int:
             raise ValueError
     except (ValueError, OverflowError):
         raise InputError(
-            f"{name}: {text[:40]!r} is no size, expected a number of bytes such as 4G or 512M"
+            f"{name}: {text[:40]!r}, expected a number of bytes such as 4G or 512M"
         ) from None
     return int(size)
 

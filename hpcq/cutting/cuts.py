@@ -261,7 +261,7 @@ def split_labels(labels: str, source: str = "partition") -> str | list[str]:
         return labels
     split = [label.strip() for label in labels.split(",")]
     if not all(split):
-        raise InputError(f"{source}: {labels[:40]!r} has an empty label")
+        raise InputError(f"{source}: {labels[:40]!r} has an empty label, expected none")
     return split
 
 
@@ -294,7 +294,7 @@ def check_cuts_file(path: Path) -> Path:
             return False
         return True
 
-    return check_writable(path, "save", holds_cuts, "file of cuts")
+    return check_writable(path, "save", holds_cuts, "a file of cuts")
 
 
 def two_qubit_gates(circuit: QuantumCircuit) -> list[tuple[int, int]]:

@@ -184,7 +184,7 @@ def _check_launch(resources: Sequence[RankResources], environment: Environment) 
 def _check_binding(resources: Sequence[RankResources], environment: Environment) -> Finding:
     rank_0, requested = resources[0], _parse_number(environment, "SLURM_CPUS_PER_TASK")
     text = f"rank 0 may run on cores {_ranges(rank_0.cores)}"
-    text += f", asked for {requested} a rank" if requested else ""
+    text += f", asked for {requested} per rank" if requested else ""
     too_few = [
         number for number, rank in enumerate(resources) if len(rank.cores) < (requested or 0)
     ]

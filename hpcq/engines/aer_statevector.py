@@ -113,7 +113,7 @@ def choose_device(device: str) -> Device:
     if works:
         return "gpu"
     if device == "gpu":
-        raise InputError(f"device: 'gpu' is asked for, but no GPU answers here ({reason})")
+        raise InputError(f"device: 'gpu', but no GPU works here ({reason}); expected auto or cpu")
     return "cpu"
 
 

@@ -75,7 +75,7 @@ def fake_backend(name: str, argument: str) -> Any:
     kind = kinds.get(_plain(name))
     if kind is None:
         raise InputError(
-            f"{argument}: {name[:60]!r} is no fake backend, expected one such as fake_brisbane; "
+            f"{argument}: {name[:60]!r}, expected a fake backend such as fake_brisbane; "
             f"qiskit-ibm-runtime has {len(kinds)} of them"
         )
     return kind()

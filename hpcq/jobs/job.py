@@ -32,7 +32,7 @@ _STOPPED_EXIT_CODE = 75
 """Exit code of a run that stopped early with everything saved."""
 
 _FIRST_POLL, _MAX_POLL = 0.2, 15.0
-"""Seconds between two looks at a job that is waited for: doubled from the first to the maximum.
+"""Seconds between two polls while waiting for a job, doubled each time up to the maximum.
 
 Smaller: results come sooner; larger: fewer calls of squeue, which sites ask users to keep rare.
 """
@@ -48,7 +48,8 @@ _TAIL_BYTES = 4096
 
 _ERROR_WORDS = ("error", "not found", "denied")
 _LAUNCHER_PREFIXES = ("srun:", "slurmstepd:")
-"""Lines that say that a rank failed, not why; they may come before or after the rank's message."""
+"""Prefixes of lines that say that a rank failed, but not why: such lines may come before or after
+the rank's own message."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class JobStatus:
 
     @property
     def over(self) -> bool:
-        """Whether the job has ended for good, and does not come back by itself."""
+        """Whether the job has ended and will not be started again by itself."""
         return self.state in ("DONE", "ERROR", "CANCELED") or (
             self.state == "STOPPED" and not self.is_with_slurm
         )
@@ -129,7 +130,7 @@ class Job:
         return self._status_from(self._may_be_this_job)
 
     def _status_from(self, is_counted: Callable[[slurm.Task], bool]) -> JobStatus:
-        """Return the status, from those of SLURM's tasks under the job's number that count."""
+        """Return the status, from the tasks of SLURM under the job's number that are counted."""
         record = self._record
         output_status = self._output_status()
         if record.is_local:
@@ -184,7 +185,7 @@ class Job:
         """Cancel the job; finished work is kept, and the same command resumes it.
 
         Returns:
-            The status before; a job that was over already keeps it.
+            The status before; a job that was already over keeps it.
 
         Raises:
             InputError: If hpcq cannot tell that the job is this user's.
@@ -199,7 +200,7 @@ class Job:
         if self._record.is_local or status.is_with_slurm:
             self.end()
         if not status.over:
-            with suppress(HpcqError):  # the job is canceled all the same, and SLURM knows
+            with suppress(HpcqError):  # the job is canceled even if its record cannot be updated
                 self._record = mark_canceled(self._record)
         return status
 
@@ -208,7 +209,11 @@ class Job:
         return self._record.may_be_of(task.uid)
 
     def _check_is_this_job(self, task: slurm.Task) -> bool:
-        """Make sure that a pending or running task of SLURM's belongs to this job."""
+        """Return whether SLURM's task can belong to this job.
+
+        Raises:
+            InputError: If it is pending or running, but another job's or another user's.
+        """
         if task.is_running or task.is_pending:
             user, names = os.geteuid(), ""
             if task.uid == user:
@@ -262,7 +267,7 @@ class Job:
         return load(self.output)
 
     def _status_or_last(self, last: JobStatus, last_answer: float) -> tuple[JobStatus, float]:
-        """Return the status and the time of this answer; the last ones while SLURM is silent."""
+        """Return the status and the time of this answer, or the last ones while SLURM is silent."""
         now = time.monotonic()
         try:
             return self.status(), now
@@ -337,13 +342,13 @@ class Job:
             )
             reason = pending[0].reason
             if comes_back:
-                reason = f"goes on by itself, waits for {reason or 'its turn'}"
+                reason = f"resumes by itself, waits for {reason or 'its turn'}"
             return JobStatus("STOPPED" if comes_back else "QUEUED", reason, output_status, tasks)
         note = (
-            "what is done is saved" if saved else output_status.get("damage", "nothing was saved")
+            "finished work is saved" if saved else output_status.get("damage", "nothing was saved")
         )
         if "later" in output_status:
-            note = f"its output is that of job {output_status['later']} since"
+            note = f"job {output_status['later']} has written its output since"
         if canceled:
             return JobStatus("CANCELED", note, output_status, tasks)
         failed = [code for code in codes if code not in (None, 0, _STOPPED_EXIT_CODE)]

@@ -52,7 +52,7 @@ def command_of(arguments: Sequence[str], ranks: int) -> list[str]:
         )
         mpirun = shutil.which("mpirun", path=search_path)
         if mpirun is None:
-            raise InputError(f"ranks: {ranks} on this machine take mpirun, which is not there")
+            raise InputError(f"ranks: {ranks}, expected mpirun on the PATH to start them")
         launcher = [mpirun, "-n", str(ranks)]
     return [*launcher, sys.executable, "-m", "hpcq", "run", *arguments]
 
@@ -161,8 +161,8 @@ def is_alive(record: Submission) -> bool:
     """
     if record.host != hostname():
         raise InputError(
-            f"job: {record.job} is a process on {printable(record.host[:80])!r}, expected to be "
-            "asked there"
+            f"job: {record.job} is a process on {printable(record.host[:80])!r}, expected this "
+            "command on that host"
         )
     pid = _pid(record.job)
     if pid < FIRST_PID or not record.born or process_start_time(pid) != record.born:

@@ -154,9 +154,7 @@ def parse_time(text: str) -> str:
         InputError: If it has another format.
     """
     if not _TIME.fullmatch(text.strip()):
-        raise InputError(
-            f"time: {text[:40]!r}, expected minutes, or [D-]HH:MM:SS, as sbatch has it"
-        )
+        raise InputError(f"time: {text[:40]!r}, expected minutes or [D-]HH:MM:SS, as in sbatch")
     return text.strip()
 
 
@@ -184,11 +182,11 @@ def parse_word(name: str, value: Any) -> tuple[str, str]:
     """Return an option's name and its value, which goes to sbatch as it is.
 
     Raises:
-        InputError: If the value is not a plain word.
+        InputError: If the value is not a word without spaces and quotes.
     """
     text = str(value).strip()
     if not _WORD.fullmatch(text):
-        raise InputError(f"{name}: {text[:40]!r}, expected a plain word, as sbatch takes it")
+        raise InputError(f"{name}: {text[:40]!r}, expected a word without spaces and quotes")
     return name, text
 
 

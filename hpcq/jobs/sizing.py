@@ -62,7 +62,7 @@ def request_of(options: argparse.Namespace) -> ResourceRequest:
         options: The parsed command line of ``submit``.
 
     Raises:
-        InputError: If a value is none that sbatch takes.
+        InputError: If a value is not one that sbatch takes.
     """
     sbatch = [
         parse_word(name, value)
@@ -71,7 +71,7 @@ def request_of(options: argparse.Namespace) -> ResourceRequest:
     ]
     sbatch += [parse_sbatch_option(text) for text in options.sbatch]
     if options.restarts is not None and not options.until_done:
-        raise InputError(f"restarts: {options.restarts}, expected --until-done with it")
+        raise InputError(f"restarts: {options.restarts}, expected --until-done too")
     name = "" if options.job_name is None else parse_word("job-name", options.job_name)[1]
     return ResourceRequest(
         cpus_per_rank=options.cpus_per_rank or options.threads or 1,

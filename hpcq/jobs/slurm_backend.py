@@ -63,7 +63,7 @@ class Task:
         name: Number of the job, with that of the task in an array.
         state: State in SLURM's words, such as ``RUNNING``.
         reason: Why the task waits, or why it ended.
-        code: Exit code; None while there is none.
+        code: Exit code; None while it has none.
         restarts: How often the job was requeued.
         nodes: List of the nodes that it runs on.
         uid: User number of the owner; None where it is unknown.
@@ -132,7 +132,7 @@ def refusal(script: str, options: Sequence[str] = ()) -> str:
 
 
 def cancel(job: str) -> None:
-    """Cancel a job; a job that is over is no error."""
+    """Cancel a job; a job that is over is not an error."""
     _call(["scancel", job])
 
 
@@ -217,7 +217,7 @@ def _parse_task(row: str) -> Task | None:
 
 
 def _parse_exit_code(text: str, state: str) -> int | None:
-    """Return an exit code as a shell reports it; None while there is none.
+    """Return an exit code as a shell reports it; None while it has none.
 
     Args:
         text: ``code:signal``, as sacct writes it, or the status of ``wait``, as squeue does.
@@ -268,7 +268,7 @@ def _call(command: Sequence[str], text: str | None = None) -> str:
         )
     except FileNotFoundError:
         raise SlurmError(
-            f"slurm: there is no {command[0]} on this machine, expected a login node of a SLURM "
+            f"slurm: {command[0]} is not on this machine, expected a login node of a SLURM "
             "cluster, or --local"
         ) from None
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -244,12 +244,15 @@ def find_submission(where: str) -> Submission:
         for record in submissions_of(Path(output)) if output else ():
             if record.job == job:
                 return record
-        raise InputError(f"job: {where[:40]!r} is none that `hpcq submit` submitted from here")
+        raise InputError(
+            f"job: {where[:40]!r}, expected the number of a job that `hpcq submit` submitted from "
+            "here"
+        )
     records = submissions_of(resolve_path(Path(where)))
     if not records:
         raise InputError(
             f"job: nothing was submitted for {printable_path(where)!r}, expected a job's number or "
-            "an output that `hpcq submit` knows"
+            "the output of a job"
         )
     return records[-1]
 

@@ -60,7 +60,7 @@ def run(
     Args:
         plan: The plan. Only rank 0's is used; other ranks may pass None.
         comm: An mpi4py communicator whose ranks share the work; all of them must call this
-            function. By default all ranks of the MPI job, or this process alone without one.
+            function. By default all ranks of the MPI job, or this process alone if there is none.
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where one works.
         noise: For a plan with shots: an Aer NoiseModel, the path of one as JSON, or the name of a
             fake backend of qiskit-ibm-runtime, such as ``fake_brisbane``. Rank 0's is used; other
@@ -70,13 +70,14 @@ def run(
         previous: For a plan with shots: a result of the same plan, to which shots are added.
         output: A file that is written during the run and at its end. If it holds the progress of an
             earlier run of the same plan, this run resumes it. Only rank 0's is used.
-        checkpoint_seconds: Shortest pause between writes of the output; above 0.
-        time_limit: Seconds after which to save and stop. The end of a SLURM allocation is observed
-            in any case.
+        checkpoint_seconds: Minimum seconds between writes of the output; above 0.
+        time_limit: Seconds after which to save and stop. The end of a SLURM allocation is always
+            observed.
         stop_signal: The signal that asks the run to stop within seconds; SIGTERM stops it at once.
         shared: Whether other jobs may work on the same output at the same time; each takes tasks
             that no other has taken.
-        claim_seconds: For a shared output: silence of a job after which others take over its tasks.
+        claim_seconds: For a shared output: seconds of silence after which other jobs take over a
+            job's tasks.
 
     Returns:
         The result, with the same values on every rank; only rank 0's has ``details``.
@@ -131,16 +132,16 @@ def checkpoint_for(
 
     Args:
         output: The file.
-        checkpoint_seconds: Shortest pause between writes.
-        claim_seconds: Silence of another job after which its tasks are taken over; None if the
-            output is not shared.
+        checkpoint_seconds: Minimum seconds between writes.
+        claim_seconds: Seconds of silence after which another job's tasks are taken over; None if
+            the output is not shared.
 
     Raises:
         InputError: If the output cannot or must not be written.
     """
     if output is None:
         if claim_seconds is not None:
-            raise InputError("shared: given without an output, expected one that jobs can share")
+            raise InputError("shared: given without an output, expected one for jobs to share")
         return None
     if claim_seconds is None:
         return Checkpoint.open(output, checkpoint_seconds)
@@ -244,7 +245,7 @@ def _compute(
     accounting: RunAccounting,
     engine: Any,
 ) -> Result:
-    """Return the result of a run, or the one that another job has written meanwhile."""
+    """Return the result of a run, or the one that another job wrote during it."""
     checkpoint = prepared.options.checkpoint
     try:
         return prepared.compute(coordinator, farm, accounting, engine)
@@ -261,13 +262,13 @@ def _compute(
 def _share_finished(
     prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOptions
 ) -> Result:
-    """Return a result that is complete already, on every rank."""
+    """Return on every rank the result that the output already holds."""
     if prepared is None:
         from_rank_0(farm, lambda: None)
         return Result.from_json(farm.broadcast(b""))
     result = prepared.finished
     assert result is not None, "a complete result exists"
-    options.monitor.log("the output is complete already, nothing is left to do")
+    options.monitor.log("the output is already complete, nothing is left to do")
     checkpoint = options.checkpoint
     from_rank_0(
         farm, lambda: checkpoint.finish(result) if checkpoint and checkpoint.is_shared else None
@@ -279,7 +280,7 @@ def _share_finished(
 def _share_setup(
     prepared: ExactRun | ShotsRun | None, farm: Farm
 ) -> tuple[Limits, ShotEngineSpec | None]:
-    """Return rank 0's limits and engine of shots on every rank."""
+    """Return on every rank what rank 0 has: the limits, and the engine for shots, if any."""
     payload = b""
     if prepared is not None:
         engine_spec = prepared.task_set.engine_spec if isinstance(prepared, ShotsRun) else None
@@ -295,7 +296,7 @@ def _open_engine(
     options: RunOptions,
     prepared: ExactRun | ShotsRun | None,
 ) -> _EngineFactory:
-    """Open this rank's engine; if any rank fails, all raise."""
+    """Open this rank's engine and return the factory that holds it; if a rank fails, all raise."""
     is_hardware = engine_spec is not None and engine_spec.backend is not None
     device: Device = "cpu" if is_hardware else choose_rank_device(farm, options.device)
 
@@ -319,7 +320,7 @@ def _make_engine(
 
 
 def _prepare(plan: Plan | None, options: RunOptions) -> ExactRun | ShotsRun:
-    """Prepare a run on rank 0, where all errors are found before other ranks start work."""
+    """Return the prepared run, on rank 0, so that errors are found before other ranks start."""
     plan = check_plan(plan, 1) if plan is None else plan
     prepare = prepare_exact if plan.sampling is None else prepare_shots
     while True:
@@ -338,7 +339,7 @@ def check_plan(plan: object, ranks: int) -> Plan:
 
     Raises:
         InputError: If it is not a plan, is predicted to take more than a year, has more tasks than
-            rank 0 can account for, or needs more memory than available.
+            rank 0 can keep track of, or needs more memory than available.
     """
     if not isinstance(plan, Plan):
         where = " on rank 0" if ranks > 1 else ""

@@ -82,7 +82,7 @@ def _run_alone_hint(environment: Mapping[str, str]) -> str:
 
 
 def _broken_channel(environment: Mapping[str, str]) -> str:
-    """Return what is wrong with the connection to the launcher, and what was expected; or "".
+    """Return what is wrong with the connection to the launcher; "" if nothing is.
 
     MPICH aborts at once if it cannot reach its launcher, with several lines that do not name the
     cause.
@@ -92,14 +92,15 @@ def _broken_channel(environment: Mapping[str, str]) -> str:
     channel = _channel(environment)
     expected = "expected the number of the socket that the launcher opened for this process"
     if channel is None:
-        return f"{_CHANNEL}={printable_path(environment[_CHANNEL])[:40]} is no number, {expected}"
+        shown = printable_path(environment[_CHANNEL])[:40]
+        return f"{_CHANNEL}={shown} is not a number, {expected}"
     if not stat.S_ISSOCK(os.fstat(channel).st_mode):
-        return f"{_CHANNEL}={channel} is no socket here, {expected}"
+        return f"{_CHANNEL}={channel} is not a socket here, {expected}"
     return ""
 
 
 def _channel(environment: Mapping[str, str]) -> int | None:
-    """Return the file descriptor of the socket to MPICH's launcher; None if it is no number."""
+    """Return the file descriptor of the socket to MPICH's launcher; None if it is not a number."""
     text = environment.get(_CHANNEL, "")
     return int(text) if re.fullmatch("[0-9]{1,6}", text) else None
 
@@ -112,7 +113,7 @@ def _broken_port(port: str | None) -> str:
     expected = "expected HOST:PORT, where the launcher listens"
     shown = f"{_PORT}={printable_path(port)[:80]}"
     if not host or not re.fullmatch("[0-9]{1,5}", number):
-        return f"{shown} is no address, {expected}"
+        return f"{shown} is not an address, {expected}"
     try:
         socket.getaddrinfo(host, int(number))
     except (OSError, UnicodeError, OverflowError):

@@ -248,7 +248,7 @@ def _distinct_tensors(
 def _slice_all_to_fit(
     stored: int, tensors: Sequence[ExactTensor], limits: Limits, cut: CutCircuit
 ) -> tuple[ExactTensor, ...]:
-    """Slice tensors until a task of each fits into the memory beside the stored bytes."""
+    """Slice tensors until a task of each fits into the memory next to the stored bytes."""
     return tuple(
         _slice_to_fit(tensor, limits.memory_bytes - stored, limits, cut) for tensor in tensors
     )

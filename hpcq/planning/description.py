@@ -106,7 +106,7 @@ def _cost_lines(plan: Plan) -> list[str]:
         f"predicted          {plan.predicted_seconds:.3g} s on {_count(ranks, 'rank')},"
         f" most of it in"
         f" {dominant_part(plan)} (speeds of this machine: {basis})",
-        f"memory             {format_bytes(cost.rank_bytes)} a rank,"
+        f"memory             {format_bytes(cost.rank_bytes)} per rank,"
         f" {format_bytes(cost.memory_bytes)} on rank 0"
         f" (limit {format_bytes(plan.limits.memory_bytes)})",
         f"sampling overhead  {_power_of_ten(plan.cut.log10_sampling_overhead)} "

@@ -2,7 +2,7 @@
 
 ``hpcq doctor --calibrate`` measures them (:mod:`hpcq.doctor.calibration`). Machines of many kinds
 may share a home folder, so the file stores one set of speeds for each processor, and a set is used
-only on its processor. If there is none, the usual speeds of a current machine are used.
+only on its processor. Without a measurement, the usual speeds of a current machine are used.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def read_speeds(limits: Limits) -> Speeds:
 def look_up(limits: Limits) -> tuple[Speeds, str]:
     """Return the speeds for these limits, and a description of where they come from.
 
-    A file that is damaged or cannot be read is no error: the description says so.
+    A file that is damaged or cannot be read is not an error: the description says so.
     """
     usual = Speeds.usual(limits.threads)
     try:
@@ -134,17 +134,17 @@ def look_up(limits: Limits) -> tuple[Speeds, str]:
 
 
 def write_speeds(limits: Limits, speeds: Speeds) -> Path:
-    """Store measured speeds for these limits, beside those of other machines.
+    """Store measured speeds for these limits, next to those of other machines.
 
     Returns:
         The path of the file.
 
     Raises:
-        InputError: If the file cannot be written, or ``HPCQ_CALIBRATION`` is none.
+        InputError: If the file cannot be written, or ``HPCQ_CALIBRATION`` is ``none``.
     """
     path = calibration_file()
     if path is None:
-        raise InputError(f"{VARIABLE} is none, expected a file's name, or no such variable")
+        raise InputError(f"{VARIABLE}: 'none', expected a file name, or the variable unset")
     entry = asdict(speeds)
     del entry["calibrated"]
     try:
@@ -153,7 +153,7 @@ def write_speeds(limits: Limits, speeds: Speeds) -> Path:
     except (InputError, ValueError, RecursionError):
         if not _was_calibration(path):
             raise InputError(
-                f"{printable_path(path)}: exists and is no calibration; it is left as it is"
+                f"{printable_path(path)}: exists and is not a calibration; it is left as it is"
             ) from None
         machines = {}  # a damaged calibration is replaced
     except OSError as error:
@@ -166,7 +166,7 @@ def write_speeds(limits: Limits, speeds: Speeds) -> Path:
 
 
 def calibration_file() -> Path | None:
-    """Return the path of the calibration file; None if ``HPCQ_CALIBRATION`` is none.
+    """Return the path of the calibration file; None if ``HPCQ_CALIBRATION`` is ``none``.
 
     Raises:
         InputError: If there is no home folder for it.
@@ -180,7 +180,7 @@ def calibration_file() -> Path | None:
     try:
         folder = Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
     except RuntimeError:
-        raise InputError(f"no home folder is known, expected one, or {VARIABLE}") from None
+        raise InputError(f"HOME: no home folder is known, expected one, or {VARIABLE}") from None
     return folder / "hpcq" / "calibration.json"
 
 
@@ -227,13 +227,13 @@ def _read(path: Path) -> dict[str, Any]:
     """Return the sets of speeds in a file, by machine.
 
     Raises:
-        InputError: If the file is no calibration of this version.
+        InputError: If the file is not a calibration of this version.
         ValueError: If the file is no JSON.
     """
     with os.fdopen(open_regular(path, _MAX_FILE_BYTES, "a calibration"), "rb") as file:
         content = json.loads(file.read())
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise InputError(f"{printable_path(path)}: is no calibration")
+        raise InputError(f"{printable_path(path)}: not a calibration")
     if content.get("format_version") != _FORMAT_VERSION:
         raise InputError(f"{printable_path(path)}: expected format_version {_FORMAT_VERSION}")
     machines = content.get("machines")

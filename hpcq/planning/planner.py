@@ -82,18 +82,18 @@ def plan(
         cuts: Explicit cuts: an object, the JSON that ``hpcq plan --save`` writes, or the path of
             such a file. Give at most one of these three; with none, the circuit is not cut, and
             only its connected components are separated.
-        shots: Shots of all variants together, for a run as on devices, with error bars. If you give
-            neither shots nor a target error, the run is exact.
+        shots: Shots of all variants together, for a run like one on a device, with error bars. If
+            you give neither shots nor a target error, the run is exact.
         target_error: Continue until no observable has a larger standard error; if you give shots
             too, they are the maximum.
-        max_variants: Variants of one subcircuit above which joint samples are drawn instead of
-            running all variants; by default 4096.
+        max_variants: If a subcircuit has more variants than this, joint samples are drawn instead
+            of running all variants; by default 4096.
         objective: What the search minimises: ``seconds`` of the exact run, the default of exact
             runs, or ``overhead``, the sampling overhead (gamma squared), the default with shots.
         search_seconds: About how long to search. The same seconds and seed find the same cuts if
             ``memory`` is the same.
-        reuse_qubits: Whether ``max_qubits`` are those of a device that can measure a qubit, reset
-            it and use it for another wire.
+        reuse_qubits: Whether ``max_qubits`` counts the qubits of a device that can measure a qubit,
+            reset it and use it for another wire.
         ranks: Number of MPI ranks that the plan is made for; it can run on any number.
         seed: Seed of the search and of shots.
         memory: Bytes that a rank may use; by default most of what is free on this machine.
@@ -183,8 +183,9 @@ def plan_normalised(
     """Return the plan of a normalised circuit; see :func:`plan` for most arguments.
 
     The ranks of ``farm`` share the search; by default, this process searches alone. ``speeds`` are
-    those of an earlier start of the same run, so that it finds the same plan; by default those of
-    this machine. With ``exact`` a plan is refused if its exact run does not fit into the memory.
+    those that an earlier start of the same run stored, so that it finds the same plan; by default
+    those of this machine. With ``exact``, a plan is refused if its exact run does not fit into the
+    memory.
     """
     if budget is not None:
         exact_plan = plan_normalised(
@@ -223,7 +224,7 @@ def plan_normalised(
     if max_qubits is not None:
         max_qubits = as_integer(max_qubits, "max_qubits", 1)
     if cut_labels is not None and not isinstance(cut_labels, Sequence):
-        raise InputError(f"cut_labels: {_shown(cut_labels)}, expected one label a qubit")
+        raise InputError(f"cut_labels: {_shown(cut_labels)}, expected one label for each qubit")
     if isinstance(cut_labels, str):
         cut_labels = split_labels(cut_labels, "cut_labels")
     seed = as_integer(seed, "seed", 0)
@@ -266,8 +267,8 @@ def plan_normalised(
         chosen = simplified.from_original(given_cuts)
         if given_cuts.cones and len(given_cuts.cones) != simplified.num_cones:
             note = (
-                f"cuts: they are for {len(given_cuts.cones)} light cones, these observables have "
-                f"{simplified.num_cones}; so every cut applies to all"
+                f"cuts: found for {len(given_cuts.cones)} light cones, but these observables have "
+                f"{simplified.num_cones}, so every cut applies to all of them"
             )
             simplified = replace(simplified, effects=(*simplified.effects, note))
     else:
@@ -286,7 +287,7 @@ def _stored_speeds(speeds: Mapping[str, Any]) -> Speeds:
         return Speeds(**speeds)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:100]
-        raise InputError(f"output: what it was planned with is damaged ({reason})") from None
+        raise InputError(f"output: its machine speeds are damaged ({reason})") from None
 
 
 def with_limits(plan: Plan, limits: Limits) -> Plan:
@@ -299,7 +300,8 @@ def with_limits(plan: Plan, limits: Limits) -> Plan:
         raise MemoryLimitError(
             f"memory: the run was begun with a plan that needs "
             f"{format_bytes(plan.cost.memory_bytes)} on a rank, which has "
-            f"{format_bytes(limits.memory_bytes)} here; expected fewer ranks a node, or more memory"
+            f"{format_bytes(limits.memory_bytes)} here; expected fewer ranks per node, or more "
+            "memory"
         )
     threads = replace(plan.limits, threads=limits.threads)
     return replace(plan, limits=threads)
@@ -315,7 +317,7 @@ def budget_of(
     """
     if shots is None and target_error is None:
         if max_variants is not None:
-            raise InputError("max_variants: it is for a run with shots, expected shots with it")
+            raise InputError("max_variants: given without shots, expected them too")
         return None
     return Budget(shots, target_error, MAX_VARIANTS if max_variants is None else max_variants)
 
@@ -370,7 +372,7 @@ def _width_hint(problem: Problem, seed: int) -> str:
         narrower = choose_plan(problem, SearchOptions(width, seconds=_QUICK_SEARCH, seed=seed))
     except InputError:
         return ""
-    return f"; --max-qubits {narrower.width} would do"
+    return f"; --max-qubits {narrower.width} would work"
 
 
 def _as_cuts(cuts: object) -> Cuts:

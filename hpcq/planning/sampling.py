@@ -242,7 +242,7 @@ def _check_coefficients(problem: CutProblem) -> None:
             if coefficient and not minimum <= abs(coefficient) <= maximum:
                 raise InputError(
                     f"observables: a coefficient is {coefficient:g}, expected {minimum:g} to "
-                    f"{maximum:g} in size for a run with shots"
+                    f"{maximum:g} in magnitude for a run with shots"
                 )
 
 

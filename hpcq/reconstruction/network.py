@@ -188,8 +188,9 @@ def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
             return network
     raise MemoryLimitError(
         f"memory: the contraction of {len(network.linked)} subcircuits needs "
-        f"{format_bytes(network.sweep_bytes)} on rank 0, {format_bytes(memory_bytes)} are "
-        "left for it; expected fewer cuts between two subcircuits, or more memory"
+        f"{format_bytes(network.sweep_bytes)} on rank 0, which has "
+        f"{format_bytes(memory_bytes)} left for it; expected fewer cuts between two subcircuits, "
+        "or more memory"
     )
 
 

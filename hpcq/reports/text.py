@@ -10,7 +10,7 @@ from hpcq.core.files import printable
 if TYPE_CHECKING:
     from hpcq.results.result import Result
 
-_UNFINISHED = " (what is done is saved; the same command goes on)"
+_UNFINISHED = " (finished work is saved; the same command resumes it)"
 
 
 def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -102,7 +102,7 @@ def open_sealed(path: Path) -> Iterator[PlainGroup]:
         except Exception as error:  # h5py, json and numpy raise any class for wrong content
             reason = printable(" ".join(str(error).split()))[:100] or type(error).__name__
             raise InputError(
-                f"{printable_path(path)}: not a whole hpcq result ({reason})"
+                f"{printable_path(path)}: not a valid hpcq result ({reason})"
             ) from None
 
 
@@ -114,10 +114,10 @@ def _seal(digest: str) -> bytes:
 def _check_seal(raw: io.BufferedReader, name: str) -> None:
     seal = raw.read(_USER_BLOCK)
     if not seal.startswith(_SEAL_TEXT.encode()):
-        raise InputError(f"{name}: not a whole hpcq result (it does not start like one)")
+        raise InputError(f"{name}: not a valid hpcq result (it does not start like one)")
     if seal != _seal(hashlib.file_digest(raw, "sha256").hexdigest()):
         raise InputError(
-            f"{name}: not a whole hpcq result (it is damaged, or was changed since hpcq wrote it)"
+            f"{name}: not a valid hpcq result (it is damaged, or was changed since hpcq wrote it)"
         )
     raw.seek(0)
 
@@ -132,7 +132,7 @@ def read_seal(path: Path) -> bytes:
 
 
 def is_result(path: Path) -> bool:
-    """Say whether a file is a whole hpcq result."""
+    """Say whether a file is a valid hpcq result."""
     try:
         with open_sealed(path):
             return True

@@ -59,7 +59,7 @@ def check_output(path: Path) -> Path:
     Raises:
         InputError: If it cannot, or if there is a file that is not an hpcq result.
     """
-    return check_writable(path, "output", is_result, "whole hpcq result")
+    return check_writable(path, "output", is_result, "a valid hpcq result")
 
 
 set_writer(save)
@@ -150,7 +150,7 @@ def load_summary(path: str | Path) -> Result:
 def load_progress(path: str | Path) -> tuple[Result, list[dict[str, Any]]]:
     """Return what :func:`load_summary` and :func:`load_stages` return.
 
-    To check a file's checksum takes as long as to read it, so the file is opened only once.
+    Verifying a file's checksum takes as long as reading it, so the file is opened only once.
     """
     with open_sealed(Path(path)) as file:
         return read_summary(file), read_stages(file)
@@ -169,7 +169,7 @@ def load_fingerprint(path: Path) -> dict[str, str]:
 
 
 def _size(result: Result) -> int:
-    """Return an estimate of a result's bytes in a file, without its small parts."""
+    """Return about how many bytes a result takes in a file, not counting its small parts."""
     details = result.details
     if details is None:
         return 0
@@ -258,10 +258,10 @@ def _write_details(details: ResultDetails, file: h5py.File) -> None:
 
 
 def _circuits(datasets: Sequence[h5py.Dataset], path: str | Path) -> list[QuantumCircuit]:
-    """Return the circuits in datasets of QPY bytes; the path is for messages."""
+    """Return the circuits in datasets of QPY bytes; messages name the path."""
     for dataset in datasets:
         if dataset.dtype != np.uint8 or dataset.ndim != 1:
-            raise ValueError(f"{dataset.name} is no row of bytes")
+            raise ValueError(f"{dataset.name} is not a row of bytes")
     return load_circuits(
         [(f"{printable_path(path)}: {dataset.name}", dataset[()].tobytes()) for dataset in datasets]
     )

@@ -23,7 +23,7 @@ _MAX_DEPTH = 20
 """Levels of nested JSON objects and lists; a run writes three."""
 
 _MAX_INTEGER = 1 << 63
-"""Integers below this, in absolute value, are believed: those of 64 bits."""
+"""Integers below this, in absolute value, are accepted: those of 64 bits."""
 
 Check = Callable[[Any], bool]
 
@@ -56,7 +56,7 @@ def check_fingerprint(content: Any) -> dict[str, str]:
     """Return a fingerprint that was read from JSON.
 
     Raises:
-        ValueError: If it is no object, or not all its values are texts.
+        ValueError: If it is not an object, or not all its values are texts.
     """
     if not isinstance(content, dict) or not all(
         isinstance(value, str) for value in content.values()
@@ -74,10 +74,10 @@ def read_numbers(dataset: Any, shape: tuple[int | None, ...], kind: str = "f") -
         kind: Accepted characters of NumPy's ``dtype.kind``.
 
     Raises:
-        ValueError: If it is no dataset, or has another shape or kind.
+        ValueError: If it is not a dataset, or has another shape or kind.
     """
     if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"{dataset.name} is no dataset")
+        raise ValueError(f"{dataset.name} is not a dataset")
     actual = dataset.shape
     fits = actual is not None and len(actual) == len(shape)
     fits = fits and all(
@@ -92,7 +92,7 @@ def read_numbers(dataset: Any, shape: tuple[int | None, ...], kind: str = "f") -
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{name} is {_shown(value)}, expected a text")
+        raise ValueError(f"{name} is {_shown(value)}, expected text")
     return value
 
 
@@ -136,21 +136,21 @@ _CONFIG: Mapping[str, tuple[Check, str]] = {
     "mode": (lambda value: _is_text(value) and value in ("exact", "shots"), "exact or shots"),
     "max_qubits": (_or_none(_in_range(1)), "a number of qubits"),
     "partition": (_or_none(_are_texts), "a list of labels"),
-    "cuts": (_or_none(_is_text), "a text"),
-    "objective": (_is_text, "a text"),
+    "cuts": (_or_none(_is_text), "text"),
+    "objective": (_is_text, "text"),
     "search_seconds": (_is_number, "a number of seconds"),
     "reuse_qubits": (lambda value: isinstance(value, bool), "true or false"),
     "ranks": (_in_range(1), "a number of ranks"),
     "seed": (lambda value: isinstance(value, int), "a whole number"),
     "memory_bytes": (_in_range(MIN_MEMORY, MAX_MEMORY), f"{MIN_MEMORY} to {MAX_MEMORY}"),
     "threads": (_in_range(1), "a number of threads"),
-    "precision": (_is_text, "a text"),
+    "precision": (_is_text, "text"),
     "speeds": (lambda value: isinstance(value, dict), "numbers by name"),
     "shots": (_or_none(_in_range(0)), "a number of shots"),
     "standard_error": (_or_none(_is_number), "a number"),
     "max_variants": (_or_none(_in_range(0)), "a number of variants"),
-    "device": (_is_text, "a text"),
-    "backend": (_or_none(_is_text), "a text"),
+    "device": (_is_text, "text"),
+    "backend": (_or_none(_is_text), "text"),
 }
 """For each entry of the configuration that a run uses its check, and what the check expects."""
 
@@ -170,7 +170,7 @@ _PROVENANCE: Mapping[str, tuple[Check, str]] = {
 def _config(file: PlainGroup) -> dict[str, Any]:
     config = json.loads(file.attrs["config"])
     if not isinstance(config, dict):
-        raise ValueError("config is no object")
+        raise ValueError("config is not an object")
     return _check_values(config, _CONFIG, "config")
 
 
@@ -202,7 +202,7 @@ def _check_values(
     """
     for name, value in values.items():
         if not _is_plain(value, _MAX_DEPTH):
-            raise ValueError(f"{what}: {name[:40]} is no plain value")
+            raise ValueError(f"{what}: {name[:40]} is not a plain value")
         check, expected = checks.get(name, (_is_anything, ""))
         if not check(value):
             raise ValueError(f"{what}: {name} is {_shown(value)}, expected {expected}")

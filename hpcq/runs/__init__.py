@@ -2,6 +2,6 @@
 
 A task farm's outcome and the reasons to stop enter; an output file, a status beside it and errors
 that are the same on every rank leave. An output is replaced only by the run that wrote it, and all
-or nothing; a run that was stopped goes on with the same command. Kinds of runs use this package,
+or nothing; the same command resumes a run that was stopped. Kinds of runs use this package,
 which knows none of them.
 """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hpcq.results.result import Result
 
 DEFAULT_CHECKPOINT_SECONDS = 60.0
-"""Pause between checkpoints; longer: less time to save, and more work lost with a killed run."""
+"""Pause between checkpoints; longer: less time spent saving, but more lost if a run is killed."""
 
 _MIN_PAUSE_FACTOR = 50.0
 """Minimum pause between checkpoints, in multiples of the last write time: at most 2 % overhead."""
@@ -37,13 +37,13 @@ _STATUS_TYPES: dict[str, Any] = {
 """Keys of every status, and the types of their values."""
 
 _MAX_TEXT, _MAX_NUMBER = 200, 10**15
-"""Characters of a text and size of an integer that are believed in a status that others wrote."""
+"""Longest text and largest integer that are accepted from a status, which anybody may write."""
 
 
 class Checkpoint:
     """The output file of one run, which the run resumes from and saves to.
 
-    If another run has changed the file in the meantime, its file is kept, and this run goes on
+    If another run has changed the file in the meantime, its file is kept, and this run continues
     with a new file beside it.
 
     Args:
@@ -86,7 +86,7 @@ class Checkpoint:
         return cls(output, seconds)
 
     def load_previous(self, mode: str) -> Result | None:
-        """Return the result in the file, for the run to go on from; None if there is no file.
+        """Return the result in the file, which the run resumes; None if there is no file.
 
         Args:
             mode: ``exact`` or ``shots``.
@@ -122,7 +122,7 @@ class Checkpoint:
             )
 
     def planned_settings(self, previous: Result | None) -> Mapping[str, Any] | None:
-        """Return the configuration to plan with again, of an earlier start or another job.
+        """Return the configuration of an earlier start or another job, to plan with; or None.
 
         Args:
             previous: Result of the earlier starts, as :meth:`load_previous` returned it.
@@ -130,15 +130,15 @@ class Checkpoint:
         return None if previous is None else previous.config
 
     def publish_settings(self, config: Mapping[str, Any]) -> None:
-        """Tell other jobs which configuration to plan with; for shared outputs."""
+        """Tell the jobs that share the output which configuration to plan with."""
 
     def agree_on_run(
         self, fingerprint: Mapping[str, str], request: RequestSummary | None = None
     ) -> None:
-        """Make sure that all jobs compute the same run; for shared outputs."""
+        """Make sure that all jobs that share the output compute the same run."""
 
     def withdraw(self) -> None:
-        """Remove all traces of a run that does not begin; for shared outputs."""
+        """Remove what a run that does not begin has left for the jobs that share the output."""
 
     @property
     def is_due(self) -> bool:
@@ -162,8 +162,8 @@ class Checkpoint:
             )
             other = next(path for path in candidates if not os.path.lexists(path))
             write_stderr(
-                f"hpcq: {printable_path(self.path)} was changed by another run meanwhile and is "
-                f"kept; this run goes on with --output {printable_path(other)}"
+                f"hpcq: another run has changed {printable_path(self.path)}, which is kept; this "
+                f"run continues with --output {printable_path(other)}"
             )
             self.path = other
         rewrite(result, self.path)
@@ -180,7 +180,7 @@ class Checkpoint:
             self.remove_status()
 
     def try_to_save(self, partial: Callable[[], Result]) -> None:
-        """Save a partial result; if that fails, print a warning and go on."""
+        """Save a partial result; if that fails, print a warning and continue."""
         try:
             self.save(partial())
         except HpcqError as error:
@@ -239,10 +239,10 @@ def read_status(path: Path) -> dict[str, Any] | None:
 
 
 def check_status(content: object) -> dict[str, Any] | None:
-    """Return the content of a status file that anybody may have written; None if it is no status.
+    """Return the content of a status file, which anybody may write; None if it is not a status.
 
-    Values of other types than text and number are left out, long texts are cut off, and texts hold
-    no characters that a terminal acts on.
+    Values of other types than text and number are left out, long texts are cut off, and characters
+    that a terminal would act on are replaced.
     """
     if not isinstance(content, dict):
         return None

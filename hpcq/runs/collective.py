@@ -1,4 +1,4 @@
-"""Calls that all ranks make together: all go on, or all raise the same error."""
+"""Calls that all ranks make together: all continue, or all raise the same error."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class RunOptions:
         device: Where Aer simulates: auto, cpu or gpu.
         noise: Noise model of simulated shots.
         backend: Hardware, or a sampler, that takes the shots instead of Aer.
-        previous: Result to go on from.
+        previous: Result to continue.
         checkpoint: Keeps the output, on rank 0.
         monitor: Shows progress, writes checkpoints and stops the run.
         on_result: Called on rank 0 with the result, before the other ranks are dismissed.

@@ -1,4 +1,4 @@
-"""What happens when a farm has ended: go on if all tasks are done, otherwise save and raise."""
+"""What happens when a farm has ended: continue if all tasks are done, otherwise save and raise."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_outcome(
         )
         where = shared_folder(saved) if checkpoint.is_shared else saved
         rest = f"{done} are saved in {printable_path(where)}; run the same command again"
-        rest += f"{again} to go on"
+        rest += f"{again} to resume"
     else:
         rest = f"{done} were done and are lost, because there is no --output"
     if outcome.failures:

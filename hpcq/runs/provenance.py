@@ -45,7 +45,7 @@ class PhaseTimer:
 
 
 class RunAccounting:
-    """The cost of a run, in this start and in those before that it goes on from.
+    """The cost of a run, in this start and in the earlier ones that it resumes.
 
     Args:
         farm: The ranks.

@@ -28,8 +28,8 @@ def read_run_status(path: Path) -> dict[str, Any]:
     """Return the status of the run that writes an output file, as JSON values.
 
     Returns:
-        At least ``state``: ``RUNNING``, ``DONE``, ``STOPPED`` (saved; the same command goes on) or
-        ``LOST`` (ended before anything was saved).
+        At least ``state``: ``RUNNING``, ``DONE``, ``STOPPED`` (saved; the same command resumes it)
+        or ``LOST`` (ended before anything was saved).
 
     Raises:
         InputError: If there is neither a file nor a status, or the file is damaged.
@@ -59,7 +59,7 @@ def read_run_status(path: Path) -> dict[str, Any]:
         return {"state": "STOPPED", **status}
     if latest is not None:
         return {"state": "LOST", **status, **latest}
-    raise InputError(f"{printable_path(path)}: no such file, and no run says it writes it")
+    raise InputError(f"{printable_path(path)}: no such file, and no run is writing it")
 
 
 def read_members(folder: Path) -> Iterator[dict[str, Any]]:
@@ -117,7 +117,7 @@ def _cost_lines(provenance: dict[str, Any]) -> list[str]:
 _MEANINGS = {
     "RUNNING": "",
     "DONE": "",
-    "STOPPED": " (what is done is saved; the same command goes on)",
+    "STOPPED": " (finished work is saved; the same command resumes it)",
     "LOST": " (it ended before anything was saved)",
 }
 

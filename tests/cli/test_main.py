@@ -172,23 +172,26 @@ BAD = {
     "bad threads": (["run", "{c}", "--threads", "0"], "'0'"),
     "bad device": (["run", "{c}", "--device", "tpu"], "tpu"),
     "output in no folder": (["run", "{c}", "-o", "/nowhere/out.h5"], "/nowhere/out.h5"),
-    "output is no result": (["run", "{c}", "-o", "{c}"], "no whole hpcq result"),
+    "output is no result": (["run", "{c}", "-o", "{c}"], "not a valid hpcq result"),
     "plan saved nowhere": (["plan", "{c}", "--save", "/nowhere/cuts.json"], "/nowhere/cuts.json"),
     "bad objective": (["plan", "{c}", "--max-qubits", "3", "--objective", "cost"], "cost"),
     "no time to search": (["plan", "{c}", "--max-qubits", "3", "--search-seconds", "0"], "'0'"),
     "endless search": (["plan", "{c}", "--max-qubits", "3", "--search-seconds", "inf"], "'inf'"),
-    "objective of no search": (["plan", "{c}", "--objective", "overhead"], "with it"),
-    "reuse of no search": (["run", "{c}", "--cut-labels", "AAABBB", "--reuse-qubits"], "with it"),
+    "objective of no search": (["plan", "{c}", "--objective", "overhead"], "without a search"),
+    "reuse of no search": (
+        ["run", "{c}", "--cut-labels", "AAABBB", "--reuse-qubits"],
+        "without a search",
+    ),
     "drawing over the cuts": (
         ["plan", "{c}", "--draw", "{c}.txt", "--save", "{c}.txt"],
-        "where --save goes too",
+        "is the file of --save",
     ),
     "front of nothing": (["plan", "{c}", "--pareto"], "expected --max-qubits too"),
     "drawing of no kind": (["plan", "{c}", "--draw", "cuts.pdf"], "cuts.pdf"),
     "drawing over the circuit": (["plan", "{c}", "--draw", "{c}"], "expected a name that ends in"),
     "drawing in no folder": (["plan", "{c}", "--draw", "/nowhere/c.txt"], "/nowhere/c.txt"),
     "show what is missing": (["show", "nowhere.h5"], "nowhere.h5"),
-    "show what is no result": (["show", "{c}"], "not a whole hpcq result"),
+    "show what is no result": (["show", "{c}"], "not a valid hpcq result"),
     "plan saved over the circuit": (["plan", "{c}", "--save", "{c}"], "left as it is"),
     "empty output": (["run", "{c}", "-o", ""], "it is empty"),
     "empty observables": (["run", "{c}", "--observables", " "], "it is empty"),
@@ -296,7 +299,7 @@ def test_a_job_that_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> Non
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "16.0 TiB" in line
-    width = re.search(r"--max-qubits (\d+) would do", line)
+    width = re.search(r"--max-qubits (\d+) would work", line)
     assert width, line
     assert hpcq_here("plan", wide, "--memory", "1G", "--max-qubits", width[1]).returncode == 0
 

@@ -265,9 +265,12 @@ BAD_JOBS = {
     "infinite": ("search-seconds = -inf", "search-seconds = -inf, expected"),
     "huge": (f"seed = 0x{'f' * 9999}", "seed = a number beyond 2^64"),
     "huge decimal": (f"seed = {'9' * 9999}", "job.toml"),
-    "fraction": ("max-qubits = 3.0", "job.toml: argument --max-qubits: '3.0' is no whole number"),
-    "word": ("max-qubits = 'x'", "job.toml: argument --max-qubits: 'x' is no whole number"),
-    "negative": ("seed = -1", "job.toml: argument --seed: '-1' is no whole number"),
+    "fraction": (
+        "max-qubits = 3.0",
+        "job.toml: argument --max-qubits: '3.0', expected a whole number",
+    ),
+    "word": ("max-qubits = 'x'", "job.toml: argument --max-qubits: 'x', expected a whole number"),
+    "negative": ("seed = -1", "job.toml: argument --seed: '-1', expected a whole number"),
     "choice": ("device = 'tpu'", "job.toml: argument --device: invalid choice: 'tpu'"),
     "empty": ("output = ''", "job.toml: argument -o/--output: it is empty"),
     "of two ways": ("max-qubits = 3\ncuts = 'c'", "job.toml: argument --cuts: not allowed with"),
@@ -302,13 +305,13 @@ def one_line(capsys: pytest.CaptureFixture, said: str) -> None:
 
 
 BAD_FILES = {
-    "no circuit": (b"seed = 3", "it names no circuit"),
+    "no circuit": (b"seed = 3", "has no circuit"),
     "empty circuit": (b"circuit = ''", "circuit = '', expected"),
     "circuit is a number": (b"circuit = 3", "circuit = 3, expected"),
     "circuit is a job": (b"circuit = 'job.toml'", "circuit = 'job.toml', expected"),
     "circuit in SLURM's": (b"[slurm]\ncircuit = 'c'", "unknown key 'circuit'"),
     "empty": (b"", "is empty"),
-    "no text": (b"seed = 3\n# \xff\xfe\n", "is no text in UTF-8 (at line 2)"),
+    "no text": (b"seed = 3\n# \xff\xfe\n", "is not UTF-8 text (at line 2)"),
     "huge": (b"#" * 300_000, "has 300000 bytes, expected at most"),
     "a circuit": (b"OPENQASM 2.0;\nqreg q[2];\n", "line 1"),
 }
@@ -340,7 +343,7 @@ def test_a_mark_of_byte_order_and_foreign_line_ends_do_no_harm(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"HPCQ_MAX_QUBITS": "x"}, "HPCQ_MAX_QUBITS: argument --max-qubits: 'x' is no whole"),
+        ({"HPCQ_MAX_QUBITS": "x"}, "HPCQ_MAX_QUBITS: argument --max-qubits: 'x', expected a whole"),
         ({"HPCQ_SEED": " "}, "HPCQ_SEED: argument --seed"),
         ({"HPCQ_OUTPUT": " "}, "HPCQ_OUTPUT: argument -o/--output: it is empty"),
         ({"HPCQ_REUSE_QUBITS": "2"}, "HPCQ_REUSE_QUBITS: '2', expected 1, true, yes, on"),
@@ -379,7 +382,9 @@ def test_an_unknown_variable_is_a_warning_of_one_rank(
     }
     assert resolve(HPCQ_MAX_QBITS="3", **known).max_qubits is None
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == ("hpcq: warning: HPCQ_MAX_QBITS is no setting, the nearest is HPCQ_MAX_QUBITS")
+    assert line == (
+        "hpcq: warning: HPCQ_MAX_QBITS is not a setting, the nearest is HPCQ_MAX_QUBITS"
+    )
     resolve(HPCQ_max_qubits="3", PMI_RANK="1", PMI_SIZE="2")
     assert capsys.readouterr().err == ""
 

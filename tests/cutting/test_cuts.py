@@ -108,8 +108,11 @@ BAD = {
         '[{"qubit": 1, "after": 1}, {"qubit": 1, "after": 1}]}]}',
         r"cones\[0\]: the wire of qubit 1 is cut twice",
     ),
-    "key twice": ('{"wire_cuts": [], "gate_cuts": [], "wire_cuts": []}', "'wire_cuts' comes twice"),
-    "inner key twice": ('{"gate_cuts": [{"gate": 0, "gate": 1}]}', "'gate' comes twice"),
+    "key twice": (
+        '{"wire_cuts": [], "gate_cuts": [], "wire_cuts": []}',
+        "'wire_cuts' occurs twice",
+    ),
+    "inner key twice": ('{"gate_cuts": [{"gate": 0, "gate": 1}]}', "'gate' occurs twice"),
     "infinite": ('{"gate_cuts": [{"gate": Infinity}]}', "Infinity is not a number"),
     "no such qubit": ('{"wire_cuts": [{"qubit": 4, "after": 1}]}', "qubit 4"),
     "before the first gate": ('{"wire_cuts": [{"qubit": 1, "after": 0}]}', "expected 1 to 1"),

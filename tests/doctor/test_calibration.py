@@ -125,7 +125,7 @@ def test_places_that_cannot_be_read_or_written(tmp_path, monkeypatch):
         write_speeds(LIMITS, MEASURED)
     monkeypatch.setenv(VARIABLE, "none")
     assert look_up(LIMITS)[1] == f"usual speeds, because {VARIABLE} is none"
-    with pytest.raises(InputError, match="is none"):
+    with pytest.raises(InputError, match="'none'"):
         write_speeds(LIMITS, MEASURED)
 
 

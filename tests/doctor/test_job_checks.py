@@ -116,7 +116,9 @@ def test_ranks_are_counted_by_node(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_rank_bound_to_too_few_cores_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     places = [place(cores=range(4), threads=4), place(cores=(4, 6), threads=2)]
     found = examined(monkeypatch, places, **step(2, SLURM_CPUS_PER_TASK="4"))["binding"]
-    assert str(found).startswith("warn  binding   rank 0 may run on cores 0-3, asked for 4 a rank")
+    assert str(found).startswith(
+        "warn  binding   rank 0 may run on cores 0-3, asked for 4 per rank"
+    )
     assert "rank 1 only on 4,6" in found.text
     assert "srun --cpus-per-task=$SLURM_CPUS_PER_TASK (not inherited" in found.advice
     under_mpirun = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_CPUS_PER_TASK": "4", "PMI_SIZE": "2"}

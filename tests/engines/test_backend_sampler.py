@@ -186,7 +186,7 @@ def test_generic_backends_have_a_number(name: str) -> None:
 def test_backends_of_the_runtime() -> None:
     runtime = pytest.importorskip("qiskit_ibm_runtime")
     assert open_backend("Fake_Manila").name == "fake_manila"
-    with pytest.raises(InputError, match="'fake_x' is no fake backend"):
+    with pytest.raises(InputError, match="'fake_x', expected a fake backend"):
         open_backend("fake_x")
     backend = open_backend("fake_manila")
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=False)[-1]

@@ -160,7 +160,7 @@ RAW: dict[str, bytes] = {
 def test_a_key_that_comes_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "noise.json"
     path.write_text('{"errors": [], "errors": []}')
-    with pytest.raises(InputError, match=r"\Anoise: .*'errors' comes twice in one object.*\Z"):
+    with pytest.raises(InputError, match=r"\Anoise: .*'errors' occurs twice in one object.*\Z"):
         read_noise(str(path))
 
 
@@ -198,7 +198,7 @@ def test_fake_backends() -> None:
     from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
     assert equal(noise.model(), NoiseModel.from_backend(FakeManilaV2()))
-    with pytest.raises(InputError, match="noise: 'fake_atlantis' is no fake backend"):
+    with pytest.raises(InputError, match="noise: 'fake_atlantis', expected a fake backend"):
         read_noise("fake_atlantis")
 
 

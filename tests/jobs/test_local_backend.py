@@ -63,7 +63,7 @@ def test_from_the_beginning_to_the_end(
     assert hpcq_here("cancel", job).returncode == 0
     canceled = hpcq.Job.of(job)
     wait_for(lambda: canceled.status().state != "RUNNING", seconds=10)
-    assert str(canceled.status()) == "CANCELED (what is done is saved)"
+    assert str(canceled.status()) == "CANCELED (finished work is saved)"
     assert "run the same command again" in canceled.logs()
     with pytest.raises(HpcqError, match="it has no result"):
         canceled.result(wait=True)

@@ -138,7 +138,7 @@ def test_values_files_and_what_belongs_together(
     assert main(["show", output, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["expectation_values"] == shown["expectation_values"]
     assert main([*command, *observable_texts()]) == 0
-    assert "complete already" in capsys.readouterr().err
+    assert "already complete" in capsys.readouterr().err
     assert main([*command, *observable_texts(("1100", *LABELS[1:]))]) == 2
     assert "observables" in capsys.readouterr().err
 

@@ -120,7 +120,7 @@ def test_a_gpu_is_asked_for_before_the_search(circuit: Path) -> None:
     words = ("run", circuit, "--max-qubits", "3", "--search-seconds", "1000", "--device", "gpu")
     done = hpcq(*words, ranks=2, seconds=60, CUDA_VISIBLE_DEVICES="")
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("hpcq: error:")]
-    assert "device: 'gpu' is asked for" in line
+    assert "device: 'gpu', but no GPU" in line
     assert "(all 2 ranks)" in line
 
 

@@ -61,13 +61,15 @@ def test_a_channel_that_is_no_socket_is_refused(proc: Path) -> None:
         check_not_inherited({**RANK, "PMI_FD": str(ours.fileno())}, proc)
         check_not_inherited({**RANK, "PMI_FD": str(ours.fileno()), "PMI_PORT": "x"}, proc)
     check_not_inherited({**RANK, "PMI_PORT": "127.0.0.1:9"}, proc)
-    with (proc / "file").open("w") as file, pytest.raises(InputError, match="is no socket here"):
+    with (proc / "file").open("w") as file, pytest.raises(InputError, match="is not a socket here"):
         check_not_inherited({**RANK, "PMI_FD": str(file.fileno())}, proc)
     for channel in ("abc", "", "-1", "1.5", "9" * 30):
-        with pytest.raises(InputError, match=rf"PMI_FD={channel} is no number.* -u PMI_RANK -u"):
+        with pytest.raises(InputError, match=rf"PMI_FD={channel} is not a number.* -u PMI_RANK -u"):
             check_not_inherited({**RANK, "PMI_FD": channel}, proc)
     for port in ("", "host", ":9", "host:", "host:x", "host:123456"):
-        with pytest.raises(InputError, match=f"PMI_PORT={port} is no address, expected HOST:PORT"):
+        with pytest.raises(
+            InputError, match=f"PMI_PORT={port} is not an address, expected HOST:PORT"
+        ):
             check_not_inherited({**RANK, "PMI_PORT": port}, proc)
     with pytest.raises(InputError, match="names a host that is not known here"):
         check_not_inherited({**RANK, "PMI_PORT": "no such host:9"}, proc)
@@ -119,7 +121,7 @@ def test_mpi_is_not_started_where_it_would_abort(variables: dict[str, str]) -> N
     done = hpcq(*CIRCUIT, PMI_RANK="0", PMI_SIZE="1", seconds=60, **variables)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert f"PMI_FD={variables['PMI_FD']} is no " in line
+    assert f"PMI_FD={variables['PMI_FD']} is not a " in line
     assert "env -u PMI_RANK -u PMI_SIZE" in line
     assert done.stdout == ""
 

@@ -30,7 +30,7 @@ def test_what_is_not_known_yet_is_said_in_every_form(
     shown = capsys.readouterr().out
     assert "nan" not in shown
     assert shown.startswith("Z0 Z5  not yet available\nX1     not yet available\n")
-    assert "partial (what is done is saved" in shown
+    assert "partial (finished work is saved" in shown
     assert "simulate: 0 of 2 tasks" in shown
     assert main(["show", output, "--json"]) == 0
     told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)

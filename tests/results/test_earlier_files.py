@@ -45,7 +45,7 @@ def test_values_and_details_are_read() -> None:
 
 def test_a_complete_run_is_the_same_run(files: Path, capsys: pytest.CaptureFixture) -> None:
     assert main([*RUN, *ASKED, "-o", str(files / "exact.h5")]) == 0
-    assert "complete already" in capsys.readouterr().err
+    assert "already complete" in capsys.readouterr().err
     assert (files / "exact.h5").read_bytes() == (DATA / "exact.h5").read_bytes()
 
 

@@ -275,9 +275,9 @@ for _ in range(400):
         ),
         (_put(ERRORS, [-1.0]), "negative"),
         (_put(VALUES + "/x", [1.0]), "no dataset"),
-        (_attribute("name", 5, "observables/0"), "name is .*, expected a text"),
+        (_attribute("name", 5, "observables/0"), "name is .*, expected text"),
         (_attribute("status", "done\x1b[31m"), "expected complete or partial"),
-        (_attribute("status", 5), "expected a text"),
+        (_attribute("status", 5), "expected text"),
         (_configured(mode="thesis"), "mode is 'thesis', expected exact or shots"),
         (_configured(mode=["exact"]), "expected exact or shots"),
         (_configured(memory_bytes=10**30), "memory_bytes is 10*, expected 1048576 to"),
@@ -285,7 +285,7 @@ for _ in range(400):
         (_configured(threads=1.5), "threads is 1.5"),
         (_configured(partition=[1]), "partition is "),
         (_configured(speeds=[1]), "speeds is "),
-        (_configured(more=DEEP), "more is no plain value"),
+        (_configured(more=DEEP), "more is not a plain value"),
         (_attribute("seconds", '{"share": "x"}', "provenance"), "seconds is "),
         (_attribute("seconds", "x", "provenance"), "seconds is "),
         (_attribute("hosts", "[1]", "provenance"), "hosts is "),
@@ -294,7 +294,7 @@ for _ in range(400):
         (_attribute("shots", 5, "provenance"), "there is no rounds"),
         (_attribute("norm_error", "x", "provenance"), "norm_error is "),
         (_attribute("starts", '[{"core_seconds": "x"}]', "provenance"), "starts is "),
-        (_attribute("tasks", np.zeros(3), "provenance"), "tasks is no plain value"),
+        (_attribute("tasks", np.zeros(3), "provenance"), "tasks is not a plain value"),
     ],
 )
 def test_what_no_run_writes_is_one_line_wherever_it_is_read(
@@ -393,7 +393,7 @@ def _lengthened(name: str) -> Callable[[h5py.File], None]:
         (_attribute("recipes", [-1], COUNTS), "not those of the subcircuit"),
         (_attribute("recipes", [0, 0, 0], COUNTS), "not those of the subcircuit"),
         (_attribute("weight", float("nan"), "sampling/rounds/0"), "expected a number above 0"),
-        (_attribute("source", 7, "subcircuits/0"), "not a whole hpcq result"),
+        (_attribute("source", 7, "subcircuits/0"), "not a valid hpcq result"),
     ],
 )
 def test_shots_that_no_run_measured_are_one_line(

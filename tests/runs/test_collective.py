@@ -44,6 +44,6 @@ def test_every_rank_raises_what_rank_0_ends_with(kind: type[HpcqError]) -> None:
 
 
 def test_an_inner_error_is_raised_as_its_public_base_class() -> None:
-    with pytest.raises(HpcqError, match="was removed meanwhile") as caught:
+    with pytest.raises(HpcqError, match="was removed during the run") as caught:
         decode_result(encode_error(FolderGoneError(Path("out.parts"))))
     assert type(caught.value) is HpcqError

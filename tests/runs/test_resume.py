@@ -97,7 +97,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert time.monotonic() - begun < 10
     assert running.returncode == 75, said
     assert f"SIG{name} was received" in said
-    assert "run the same command again to go on" in said
+    assert "run the same command again to resume" in said
     assert status(output)["state"] == "STOPPED"
     assert main(["show", str(output)]) == 0
     with h5py.File(output) as file:

@@ -43,10 +43,10 @@ def test_until_done_and_canceled(
     cluster.until(output.exists, job=job)
     cluster.run("scancel", "--signal=USR1", "--batch", job)
     stopped = command.until(job, "STOPPED")
-    assert "goes on by itself" in stopped["reason"]
+    assert "resumes by itself" in stopped["reason"]
     command.until(job, "RUNNING")
     command("cancel", job)
-    assert "what is done is saved" in command.until(job, "CANCELED")["reason"]
+    assert "finished work is saved" in command.until(job, "CANCELED")["reason"]
     with pytest.raises(AssertionError):
         command("result", output)
     again = command.submit(*arguments, "-o", output, "--nodes", "1-2", "--time", "10")

@@ -77,7 +77,7 @@ def test_a_time_limit_of_a_run_puts_the_job_back_until_it_is_done(
         assert time.monotonic() < end, f"{stands}\n{cluster.log(job)}"
         assert stands["state"] in ("QUEUED", "RUNNING", "STOPPED"), cluster.log(job)
         seen[stands["state"]] = stands["reason"]
-    assert "goes on by itself" in seen["STOPPED"]
+    assert "resumes by itself" in seen["STOPPED"]
     assert value_of(output) == expected
     busy = [start["busy_seconds"] for start in starts(output)]
     assert len(busy) >= 2

@@ -42,7 +42,7 @@ def check_drawing(path: Path) -> Path:
         MissingDependencyError: The drawing is an image, and a package for images is missing.
     """
     suffix = _suffix(path)
-    resolved = check_writable(path, "draw", lambda old: _is_ours(old, suffix), "hpcq drawing")
+    resolved = check_writable(path, "draw", lambda old: _is_ours(old, suffix), "an hpcq drawing")
     if suffix != ".txt":
         for module in ("matplotlib", "pylatexenc"):
             try:

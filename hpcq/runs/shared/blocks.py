@@ -175,7 +175,7 @@ class SharedStage:
             self._warn(reason)
 
     def _go_on_alone(self, error: Exception, scheduler: Scheduler) -> None:
-        """Warn and go on without the other jobs for now; restore the folder if it is gone."""
+        """Warn and continue without the other jobs for now; restore the folder if it is gone."""
         if not self._folder.path.is_dir():
             try:
                 self._restore_all(scheduler)

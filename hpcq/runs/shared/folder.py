@@ -34,7 +34,7 @@ _HEARTBEATS_PER_CLAIM = 8.0
 """Heartbeats in the time after which a silent job is taken for dead; more: more small writes."""
 
 _MEMBER_CHECK_SECONDS = 1.0
-"""Age at which what was read of a member is read again; less: more load on the file system."""
+"""Age at which what a member wrote is read again; less: more load on the file system."""
 
 _MAX_JOIN_ATTEMPTS = 5
 """Attempts to join a folder that the last member to leave removes at the same moment."""
@@ -47,7 +47,7 @@ class FolderGoneError(HpcqError):
     """The folder is gone: another job has written the result, or somebody removed it."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"shared: {printable_path(path)!r} was removed meanwhile")
+        super().__init__(f"shared: {printable_path(path)!r} was removed during the run")
 
 
 @dataclass(eq=False)
@@ -113,7 +113,7 @@ class SharedFolder:
             except OSError as error:
                 shown = printable_path(self.path)
                 if isinstance(error, (FileExistsError, NotADirectoryError)):
-                    raise InputError(f"shared: {shown!r} is no folder, expected one") from None
+                    raise InputError(f"shared: {shown!r} is not a folder, expected one") from None
                 raise HpcqError(f"shared: cannot write {shown!r}: {error.strerror}") from None
 
     def _check_link(self) -> None:

@@ -260,7 +260,7 @@ def test_own_drawings_are_overwritten_and_nothing_else(suffix: str, tmp_path: Pa
     assert path.read_bytes() != first
     foreign = first.replace(b"hpcq", b"else")
     path.write_bytes(foreign)
-    with pytest.raises(InputError, match="is no hpcq drawing; it is left as it is"):
+    with pytest.raises(InputError, match="is not an hpcq drawing; it is left as it is"):
         draw_cuts(circuit, cut_circuit(circuit, cuts), path)
     assert path.read_bytes() == foreign
     path.write_bytes(b"")
@@ -275,7 +275,7 @@ def test_other_kinds_are_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_no_folder_is_said_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"draw: .* is in no existing folder"):
+    with pytest.raises(InputError, match=r"draw: .*, expected a path in a folder that exists"):
         check_drawing(tmp_path / "nowhere" / "cuts.txt")
 
 

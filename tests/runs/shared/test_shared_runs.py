@@ -62,7 +62,7 @@ def test_four_jobs_do_each_task_once(
     assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]
     again = run_hpcq("run", *long_job, "-o", output, "--shared")
     assert again.returncode == 0
-    assert "complete already" in again.stderr
+    assert "already complete" in again.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]
 
 
