@@ -1,10 +1,11 @@
 """Divide a circuit into subcircuits at its cuts.
 
-Several cut gates of one run (:mod:`hpcq.cutting.analysis`) that lead to the same other subcircuit
-become one edge. With z the eigenvalue index of the run's Pauli, each gate g is
-``sum_z |z><z| (x) D_g(z)``, so all of them together are ``sum_k Z^k (x) 1/2 sum_z (-1)^(kz) D(z)``,
-where D(z) is the product of the D_g(z). The edge has one gate port on the run's side and one
-control port, an ancilla in place of the run's qubit, on the other side.
+A run of gates is a sequence of gates that commute on a qubit (:mod:`hpcq.cutting.analysis`). Cut
+gates of one run become one edge if they lead to the same other subcircuit. With z the eigenvalue
+index of the run's Pauli, each gate g is ``sum_z |z><z| (x) D_g(z)``, so all of them together are
+``sum_k Z^k (x) 1/2 sum_z (-1)^(kz) D(z)``, where D(z) is the product of the D_g(z). The edge has
+one gate port on the run's side and one control port, an ancilla in place of the run's qubit, on the
+other side.
 """
 
 from __future__ import annotations
@@ -43,19 +44,19 @@ def cut_circuit(
     share_ancillas: bool = True,
     shared_above: float = 0.0,
 ) -> CutCircuit:
-    """Divide a circuit into subcircuits.
+    """Return a circuit divided into subcircuits at its cuts.
 
     Parts that no gate joins become separate subcircuits, whether a cut separated them or not.
 
     Args:
         circuit: The circuit, or its analysis: unitary gates on one or two qubits.
         cuts: Cuts that the circuit has positions for (:meth:`hpcq.cutting.cuts.Cuts.check`).
-        labels: For each qubit of the circuit its light cone and its qubit in the original circuit;
+        labels: For each qubit of the circuit, its light cone and its qubit in the original circuit;
             by default cone 0 and the qubit itself.
         share_ancillas: Whether gate ports of one run that belong to different edges share an
             ancilla.
-        shared_above: Gates that can share an edge do so if their sampling overhead (gamma squared),
-            cut one by one, is larger than this.
+        shared_above: Gates that can share an edge do so if their sampling overhead (gamma squared)
+            would be larger than this when cut one by one.
     """
     analysis = circuit if isinstance(circuit, CircuitAnalysis) else CircuitAnalysis(circuit)
     labels = labels or [(0, q) for q in range(analysis.num_qubits)]
@@ -170,7 +171,7 @@ class _Cutter:
                     segment[qubit] += 1
 
     def _groups(self) -> dict[int, tuple[list[int], int]]:
-        """Return for each cut gate that shares an edge the edge's gates, and the run's side."""
+        """For each cut gate that shares an edge, return the edge's gates and the run's side."""
         if len(self.cut_gates) < 2:
             return {}
         between: dict[tuple[int, int], dict[int, tuple[object, object]]] = {}
@@ -244,7 +245,7 @@ class _Cutter:
         control_builder.add_u(terms.after[1 - run_side], control_segment)
 
     def _run(self, gate: int, side: int, group: int) -> tuple[tuple[int, int], int] | None:
-        """Return the run of one side of a gate, and the sign of the gate's Pauli in it.
+        """Return the run of one side of a gate, and the sign of the gate's Pauli in it; or None.
 
         Without shared ancillas, every group of gates that share an edge is a separate run.
         """
@@ -258,11 +259,11 @@ class _Cutter:
         segment_before: dict[int, int] = {}
         for qubit, after in sorted(self.cut_wires):
             before = (qubit, segment_before.get(qubit, 0))
-            behind = (qubit, before[1] + 1)
-            segment_before[qubit] = behind[1]
+            following = (qubit, before[1] + 1)
+            segment_before[qubit] = following[1]
             ends = (
                 self.builder_of[before].add_port("output", before, 2, mark=True),
-                self.builder_of[behind].inputs[behind],
+                self.builder_of[following].inputs[following],
             )
             original, gate = self.analysis.original_position(qubit, after)
             cut = f"wire of qubit {original} after its two-qubit gate number {gate}"
@@ -317,7 +318,7 @@ class _Builder:
     def gate_port(
         self, segment: Segment, dimension: int, run: tuple[tuple[int, int], int] | None
     ) -> tuple[int, int]:
-        """Add one side of a cut gate.
+        """Add the port on one side of a cut gate.
 
         Returns:
             The port's number, and the sign of the gate's Pauli relative to that of the run's first
@@ -345,7 +346,7 @@ class _Builder:
         shared_with: int | None = None,
         mark: bool = False,
     ) -> End:
-        """Add a port, and with ``mark`` also its placeholder at this point of the wire."""
+        """Add and return a port; with ``mark``, add its placeholder at this point of the wire."""
         number = len(self.ports)
         self.ports.append(Port(kind, self.wire[segment], dimension, shared_with))
         if mark:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qiskit.circuit import Parameter
 
 CALL_SECONDS = 2e-3
-"""Seconds that a run of Aer takes beside the simulation."""
+"""Seconds that a run of Aer takes in addition to the simulation."""
 
 SHOT_SECONDS = 4e-7
 """Seconds to sample one more shot of a simulated state."""
@@ -41,11 +41,11 @@ TRAJECTORY_SECONDS = (4.5e-5, 4e-7, 2e-9)
 
 MATRIX_SECONDS = (2e-3, 4e-5, 1e-9)
 """Seconds of a density matrix: per row, per gate, and per gate and matrix entry. These costs
-only choose between statistically equivalent ways to sample."""
+only decide between statistically equivalent ways to sample."""
 
 _MAX_THINNED = 10**9
-"""Number of shots from which a run's outcomes are not drawn for rows with fewer shots: NumPy's
-hypergeometric distribution takes fewer than 10**9."""
+"""Runs of this many shots or more are not shared with rows that need fewer: NumPy's hypergeometric
+distribution, which draws the outcomes of these rows, takes fewer than 10**9."""
 
 _UNITARY = "unitary"
 _NO_GATES = frozenset({"measure", "barrier", "reset"})
@@ -105,7 +105,7 @@ class AerShots:
         return self.noise is None
 
     def prepare(self, template: Template) -> Prepared:
-        """Convert a template; with noise, compile it first.
+        """Return a template ready to run; with noise, compiled for the noisy device.
 
         Raises:
             InputError: If the noisy device has too few qubits or lacks gates.
@@ -119,7 +119,9 @@ class AerShots:
         return Prepared(template.parameters, methods)
 
     def measure(self, runs: Sequence[ShotRequest], seed: int) -> list[list[Row]]:
-        """Run rows of some templates; see :meth:`hpcq.engines.protocol.ShotEngine.measure`.
+        """Return the counts of rows of some templates.
+
+        See :meth:`hpcq.engines.protocol.ShotEngine.measure`.
 
         Raises:
             EngineError: If Aer refuses or fails; the message quotes Aer.
@@ -133,10 +135,11 @@ class AerShots:
     def sample(
         self, prepared: Prepared, rows: NDArray[np.float64], shots: NDArray[np.int64], seed: int
     ) -> list[Row]:
-        """Run some rows of one template.
+        """Return the counts of some rows of one template.
 
         Rows with similar numbers of shots are run together with the largest of these numbers; for
-        the other rows a random subset of the outcomes is drawn. This is cheaper than more runs.
+        rows with fewer shots, a random subset of the outcomes is drawn, which is cheaper than more
+        runs.
 
         Raises:
             EngineError: If Aer refuses or fails; the message quotes Aer.
@@ -244,7 +247,7 @@ class AerShots:
         return native
 
     def _compiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Compile a template to the noisy device's gates and all its qubits."""
+        """Return a template compiled to the noisy device's gates and all its qubits."""
         noise = self.noise
         assert noise is not None
         if noise.backend is not None:
@@ -296,7 +299,7 @@ def _seconds(costs: tuple[float, float, float], gates: int, size: int) -> float:
 def _batches(shots: NDArray[np.int64], shot_seconds: float) -> Iterator[NDArray[np.intp]]:
     """Yield the rows to run together, with the largest number of shots of any of them.
 
-    The time for the shots that are discarded is shorter than that of another run.
+    Taking the shots that are discarded is quicker than another run would be.
     """
     order = np.argsort(-shots, kind="stable")
     start, wasted = 0, 0.0
@@ -317,9 +320,8 @@ def _counts(result: dict[str, Any], shots: int, most: int, rng: np.random.Genera
     outcomes = np.fromiter((int(text, 16) for text in counts), np.uint64, len(counts))
     times = np.fromiter(counts.values(), np.int64, len(counts))
     if shots < most:
-        order = np.argsort(
-            outcomes
-        )  # Aer's order is not defined, but the random draw depends on it
+        # The random draw depends on the order, which Aer does not define.
+        order = np.argsort(outcomes)
         outcomes = outcomes[order]
         times = rng.multivariate_hypergeometric(times[order], shots, method="marginals")
     return sorted_row(outcomes, times)

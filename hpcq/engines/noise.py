@@ -100,7 +100,7 @@ class Noise:
 
     @cached_property
     def disturbs_measured(self) -> bool:
-        """Whether an error acts on the state after a measurement, beside readout errors."""
+        """Whether an error acts on the state after a measurement, in addition to readout errors."""
         return any(
             error["type"] == "qerror" and "measure" in error["operations"] for error in self.errors
         )
@@ -186,7 +186,7 @@ def as_noise(noise: object) -> Noise:
     """Convert noise from any supported form.
 
     Args:
-        noise: A :class:`Noise`, a ``NoiseModel`` of Aer, or a text for :func:`read_noise`.
+        noise: A :class:`Noise`, a ``NoiseModel`` of Aer, or text for :func:`read_noise`.
 
     Raises:
         InputError: If it is none of these.

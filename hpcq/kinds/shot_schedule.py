@@ -21,7 +21,7 @@ TARGET_MARGIN = 1.05
 
 _MAX_GROWTH = 4.0
 """Most shots of a round toward a target error, relative to all shots so far: early estimates of the
-shots that are missing are too noisy to spend them at once."""
+shots that are missing are too noisy to spend them all at once."""
 
 
 @dataclass(frozen=True, eq=False)

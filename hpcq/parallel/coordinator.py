@@ -31,14 +31,14 @@ _STRAGGLER_SECONDS = 0.25
 """Minimum pause between searches for stragglers; shorter: earlier copies, more of rank 0's time."""
 
 _STRAGGLER_PAUSE_FACTOR = 10.0
-"""Minimum pause between searches for stragglers, in multiples of the last one's duration: at most a
-tenth of the time."""
+"""Minimum pause between searches for stragglers, in multiples of the last one's duration, so that
+they take at most a tenth of the time."""
 
 _WAIT_SECONDS = 5e-3
-"""How long rank 0 waits for a message at once; longer: later ticks, less processor time."""
+"""How long rank 0 waits for a message at a time; longer: later ticks, less processor time."""
 
 _MAX_FAILURES = 20
-"""Number of failed tasks after which the run stops: their cause then is unlikely to be the task."""
+"""Number of failed tasks after which the run stops: the tasks are then unlikely to be the cause."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class StopRequest:
     """A request to stop a run.
 
     Attributes:
-        reason: Why.
+        reason: Why the run is to stop.
         until: Time at which to stop, on the clock of ``time.monotonic``; tasks that are being
             computed may finish until then.
     """
@@ -66,7 +66,7 @@ class Progress:
         seconds: Seconds since the run began.
         seconds_left: Estimate of the seconds until its end.
         ranks: Number of ranks that compute and are not lost.
-        idle: Fraction of the ranks' time so far that they were idle.
+        idle: Fraction of the ranks' time so far in which they were idle.
         failed: Number of tasks that were given up.
     """
 
@@ -143,7 +143,7 @@ class Transport(Protocol):
         """Send a lease to a worker."""
 
     def receive(self, wait: float) -> tuple[int, TaskResults] | None:
-        """Return a worker and its batch of results, waiting up to ``wait`` seconds; or None."""
+        """Return a worker and its batch of results; None if none comes within ``wait`` seconds."""
 
     def lost(self) -> dict[int, str]:
         """Return the workers that are lost, and why."""
@@ -177,7 +177,7 @@ class _TaskRun:
             self._send(worker, tasks)
 
     def take(self, worker: int, batch: TaskResults, opened: float) -> None:
-        """Add results, or the failure of a task; those of an earlier run are ignored."""
+        """Add results, or handle the failure of a task; batches of an earlier run are ignored."""
         if batch.run != self.run:
             return
         now = time.monotonic()
@@ -201,7 +201,7 @@ class _TaskRun:
                 where = f"rank {worker} on {self.transport.host(worker)}"
                 held = self.scheduler.outstanding(worker)
                 what = f" at {self.tasks.describe(held[0])}" if held else ""
-                self.monitor.log(f"{where} is lost{what} ({reason}); the others go on")
+                self.monitor.log(f"{where} is lost{what} ({reason}); the others continue")
                 self.scheduler.lose(worker)
         self.fill()
 
@@ -214,6 +214,7 @@ class _TaskRun:
                 has_sent |= self.lease(worker)
 
     def _send(self, worker: int, tasks: Numbers) -> bool:
+        """Send a worker a lease of these tasks; return True, for :meth:`lease`."""
         payload = self.tasks.payload
         payloads = () if payload is None else tuple(map(payload, tasks.tolist()))
         dtype = np.dtype(self.tasks.dtype).str
@@ -250,7 +251,7 @@ def run_tasks(
     Args:
         run: Number of this run, different from those before.
         tasks: The tasks.
-        finished: Results of tasks that are finished already; new ones are added.
+        finished: Results of tasks that are finished already; new results are added to them.
         transport: Connects to the workers.
         ledger: Busy seconds and timeline are added to it.
         opened: Time when the ledger was opened.
@@ -296,7 +297,7 @@ def run_tasks(
         if not scheduler.workers:
             outcome.stopped = "no rank is left to compute"
             break
-        # After a message there may be more: what looks like a straggler may have sent its results.
+        # Only if no message is waiting: a worker that looks slow may have sent its results.
         if received is None and now - searched > straggler_pause:
             task_run.duplicate_stragglers()
             searched = time.monotonic()

@@ -42,7 +42,7 @@ class LocalWorker:
             payload: Argument of the factory.
             in_subprocess: Whether the tasks are long enough for a subprocess.
             function: The task function, if this process has it already; a subprocess makes it
-                from the payload in any case.
+                from the payload anyway.
         """
         is_subprocess = uses_subprocess(in_subprocess=in_subprocess)
         if self.worker is not None and self._is_subprocess != is_subprocess:

@@ -2,7 +2,7 @@
 
 Only the main thread of a rank calls MPI. All waiting is polling with growing pauses, so that a rank
 that waits leaves its core idle and still handles signals. Runs make no collective calls: where MPI
-tolerates failures (ULFM), the farm goes on without a lost rank.
+tolerates failures (ULFM), the farm continues without a lost rank.
 """
 
 from __future__ import annotations
@@ -420,7 +420,7 @@ class _Backoff:
 
 
 def survives_losses() -> bool:
-    """Return whether MPI goes on when a rank is lost: Open MPI's ``mpirun --with-ft ulfm``."""
+    """Return whether MPI continues when a rank is lost: Open MPI's ``mpirun --with-ft ulfm``."""
     return os.environ.get(_FAULT_TOLERANT, "").lower() in ("1", "true", "yes")
 
 

@@ -61,7 +61,7 @@ _MAX_COPY_SECONDS = 0.5
 messages, a less even end."""
 
 _MAX_COPIES = 2
-"""Maximum number of copies of a task at the same time, beside the original."""
+"""Maximum number of copies of a task at the same time, in addition to the original."""
 
 
 class Scheduler:

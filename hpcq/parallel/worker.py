@@ -1,7 +1,7 @@
 """Workers compute a rank's leases, in a thread or in a subprocess.
 
 Aer holds Python's lock while it simulates. A rank computes in a subprocess if it is to receive
-messages and signals meanwhile, and to survive a simulation that the system kills for its memory.
+messages and signals during a simulation, and to survive one that the system kills for its memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FLUSH_TASKS = 1 << 13
 
 
 class Worker(Protocol):
-    """Computes leases one after the other, beside the rank's main thread."""
+    """Computes leases one after the other, alongside the rank's main thread."""
 
     def prepare(self, factory: WorkerFactory, payload: bytes) -> None:
         """Make the function for the tasks that follow; earlier leases are dropped."""

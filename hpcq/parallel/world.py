@@ -42,8 +42,8 @@ _START_SECONDS = "HPCQ_START_SECONDS"
 """Environment variable: seconds within which all ranks must have started MPI."""
 
 _DEFAULT_START_SECONDS = 600.0
-"""Default of that: larger than start-up on a busy parallel file system takes, and small beside an
-allocation, which a missing rank would otherwise use up."""
+"""Default of that: longer than start-up takes on a busy parallel file system, and short compared
+with an allocation, which a missing rank would otherwise use up."""
 
 
 def open_farm(comm: Comm | None = None) -> Farm:
@@ -57,7 +57,7 @@ def open_farm(comm: Comm | None = None) -> Farm:
         MissingDependencyError: If a launcher started the process and MPI is not usable.
         SingletonWorldError: If a launcher started several processes that do not see each other.
         InputError: If another process, which started this one, is the launcher's rank, or ``comm``
-            is no communicator.
+            is not a communicator.
     """
     if comm is None:
         if not is_launched():

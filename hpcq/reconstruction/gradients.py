@@ -1,4 +1,4 @@
-"""Values of observables from sampled tensors, and their gradients by every tensor.
+"""Values of observables from sampled tensors, and their gradients with respect to every tensor.
 
 Every connected part is contracted separately: forward for every distinct combination of strings,
 and backward, by the chain rule (reverse-mode differentiation), for the derivative of every
@@ -268,8 +268,9 @@ class Reconstruction:
             observables: Numbers of the observables.
 
         Yields:
-            A subcircuit, indices into ``observables``, and the derivatives of these by its tensor,
-            shape (points, indices, strings, index pairs of each port). All others are 0.
+            A subcircuit, indices into ``observables``, and the derivatives of these with respect to
+            its tensor, shape (points, indices, strings, index pairs of each port). All others are
+            0.
         """
         adjoints = self.parts.adjoints(self._part_values(tensors), observables)
         for contraction, (indices, adjoint) in zip(self.contractions, adjoints, strict=True):

@@ -49,7 +49,7 @@ class TensorNode:
         return np.asarray(node_tensor.reshape(len(tensor), *self.bond_sizes))
 
     def gradient(self, node: Tensor) -> Tensor:
-        """Turn the gradient by a node into the gradient by its tensor.
+        """Return the gradient with respect to a tensor, from the gradient with respect to its node.
 
         Args:
             node: Shape (rows, size of each bond).

@@ -1,7 +1,7 @@
 """Results and their HDF5 files; the only package that imports h5py.
 
 A result enters, complete or partial, and a file leaves; or the other way round. A file is written
-all or nothing and sealed with a SHA-256, and nothing in a file is believed until it is checked:
+all or nothing and sealed with a SHA-256, and nothing in a file is trusted until it is checked:
 what no run writes is an InputError of one line. Files contain arrays, JSON and QPY, never pickles,
 and names in them stay as they are.
 """

@@ -48,7 +48,7 @@ class PartialProgress:
 
     Attributes:
         stages: Stages that have begun.
-        rounds_before: For a run with shots, number of rounds in the result that it goes on from.
+        rounds_before: For a run with shots, number of rounds in the result that it continues.
     """
 
     stages: tuple[Stage, ...]
@@ -76,7 +76,7 @@ class ResultDetails:
             ports' dimensions; equal subcircuits share one array. None if a run with shots has not
             estimated it.
         record: The record of a run with shots; None for an exact run.
-        fingerprint: Digests and words that name the run; only the same run can go on from it.
+        fingerprint: Digests and words that name the run; only the same run can resume it.
         unfinished: Finished tasks of a run that was stopped; None for a complete run.
         timelines: For each start of the run an array, shape (spans, 5): rank, begin and end in
             seconds, number of tasks, and the subcircuit of the first task.

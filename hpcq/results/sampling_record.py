@@ -1,4 +1,4 @@
-"""The record of a run with shots: enough to compute its values again, and to go on from."""
+"""The record of a run with shots: enough to compute its values again, and to resume it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SamplingRecord:
     Attributes:
         mode: How variants were chosen.
         fingerprint: SHA-256 digests and plain words that name the run; a run with other ones
-            cannot go on from it.
+            cannot resume it.
         sources: The distinct subcircuits that were measured, each with its Pauli strings.
         uses: For each subcircuit its index in ``sources``; None if no term depends on it.
         parts: For each subcircuit the number of its connected part; None likewise.

@@ -3,8 +3,8 @@
 Every round gives its own estimate of every tensor, and the tensors are averages over rounds with
 weights that are fixed before each round. A round may therefore be planned from the results of
 earlier ones and the estimate stays unbiased: the errors of a round have mean zero whatever was
-measured before it, and so has a product of errors of different subcircuits, by the last round among
-them.
+measured before it. So does a product of errors of different subcircuits, because the factor from
+the latest round has mean zero whatever the others are.
 
 Standard errors count products of errors of several subcircuits
 (:mod:`hpcq.reconstruction.estimation.product_variance`). Their gradients are taken at the best
@@ -38,7 +38,8 @@ _BATCH_BYTES = 64 << 20
 their scores take up to six times as much."""
 
 _MAX_CHOICE_BYTES = 512 << 20
-"""Bytes of gradients up to which inversions are chosen from the counts; else each port's first."""
+"""Bytes of gradients up to which inversions are chosen from the counts; with more, each port
+takes its first."""
 
 _KEPT_BLOCK_BYTES = 64 << 20
 """Bytes of a subcircuit's covariance blocks up to which they are kept; larger ones are computed
@@ -46,16 +47,17 @@ each time from all its counts."""
 
 _MAX_DRAW_FLOPS = 2e11
 """Floating-point operations of the contractions for one set of standard errors, about half a minute
-of a core. Where this allows fewer points than usual, standard errors are noisier."""
+on one core. Where this allows fewer points than usual, standard errors are noisier."""
 
 _INVERSION_SWEEPS = 2
-"""Times that the inversions of all ports are chosen, one port after the other."""
+"""Number of sweeps over all ports, each choosing the inversions one port after the other."""
 
 _PLANNING_PAIRS = 4
 """Antithetic pairs of points for planning a round. Larger: less noisy allocations, slower."""
 
 _Gradients = tuple[NDArray[np.intp], NDArray[np.intp], int, Tensor]
-"""Points, observables, a source, and the gradients of these observables by its tensor."""
+"""Points, observables, a source, and the gradients of these observables with respect to its
+tensor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +163,7 @@ class Estimator:
         return np.sqrt(variances)
 
     def _affordable_pairs(self, pairs: int) -> int:
-        """Limit pairs of points to ``_MAX_DRAW_FLOPS``; a point takes about 3 contractions."""
+        """Return how many of the pairs ``_MAX_DRAW_FLOPS`` allows; a point takes 3 contractions."""
         max_pairs = _MAX_DRAW_FLOPS / (6 * max(1.0, self.reconstruction.flops))
         return max(2, min(pairs, int(max_pairs)))
 
@@ -207,7 +209,7 @@ class Estimator:
         return variances
 
     def _draw_errors(self, num_errors: int, rng: np.random.Generator) -> list[Tensor]:
-        """Draw errors of the tensors of all sources, shape (errors, strings, index pairs)."""
+        """Return random errors of every source's tensor, shape (errors, strings, index pairs)."""
         drawn: list[Tensor] = []
         for source, reader in enumerate(self.readers):
             shape = (num_errors, len(reader.tensor.strings), int(np.prod(reader.sizes, dtype=int)))
@@ -228,10 +230,10 @@ class Estimator:
     def variances_per_shot(
         self, inversions: Sequence[Inversions], importance: Reals
     ) -> list[Reals]:
-        """Estimate the variance that one shot of each variant would add.
+        """Return an estimate of the variance that one shot of each variant would add.
 
-        It is an average over the posterior: where several factors are measured as nearly zero, all
-        gradients at the estimate itself vanish, and shots would be spread by chance.
+        It is an average over the posterior: where several factors come out near zero, all gradients
+        at the estimate itself vanish, and shots would be spread by chance.
 
         Args:
             inversions: For each source the inversion of each port.
@@ -253,7 +255,7 @@ class Estimator:
         return per_shot
 
     def choose_inversions(self, importance: Reals) -> tuple[Inversions, ...]:
-        """Choose the inversion of every port from the rounds so far, one port after the other.
+        """Return the inversion of every port, chosen from the rounds so far, port after port.
 
         The choice with the smallest :meth:`SignalReader.cost` wins. Where gradients take too much
         memory, it is the first inversion of every port.
@@ -296,17 +298,17 @@ class Estimator:
     ) -> Iterator[tuple[int, Tensor, Reals]]:
         """Yield gradients at tensors drawn from the posterior.
 
-        The inversions and the shots of a round are chosen by the same gradients, which are kept
-        where they are small.
+        The inversions and the shots of a round are chosen from the same gradients, which are kept
+        in memory if they are small.
 
         Args:
             importance: Weight of each observable's variance.
             pairs: Antithetic pairs of points; fewer are drawn where time or memory is short.
-            batch_bytes: Bytes of all gradients that are yielded together.
+            batch_bytes: Maximum bytes of the gradients that are yielded together.
 
         Yields:
-            A source, gradients by its tensor, shape (rows, strings, index pairs), each row for one
-            observable at one point, and the weights of the rows.
+            A source, gradients with respect to its tensor, shape (rows, strings, index pairs), each
+            row for one observable at one point, and the weights of the rows.
         """
         pairs = min(self._affordable_pairs(pairs), self._pairs_at_once)
         batches: Iterable[_Gradients]
@@ -385,6 +387,7 @@ class Estimator:
         return total
 
     def _weights(self) -> list[float]:
+        """Return the weight of every round, normalized."""
         total = sum(measured.weight for measured in self.rounds)
         return [measured.weight / total for measured in self.rounds]
 
@@ -395,11 +398,11 @@ class Estimator:
 
         Args:
             tensors: Tensor of every source at every point.
-            batch_bytes: Bytes of all gradients that are yielded together.
+            batch_bytes: Maximum bytes of the gradients that are yielded together.
 
         Yields:
-            Points, observables, a source, and the gradients by its tensor, shape (points,
-            observables, strings, index pairs).
+            Points, observables, a source, and the gradients with respect to its tensor, shape
+            (points, observables, strings, index pairs).
         """
         num_points = len(tensors[0])
         bytes_per_observable = max(1, 16 * sum(tensor[0].size for tensor in tensors))
@@ -417,11 +420,11 @@ class Estimator:
     def _sum_by_source(
         self, expanded: Sequence[Tensor], observables: NDArray[np.intp], tensors: Sequence[Tensor]
     ) -> list[tuple[int, Tensor]]:
-        """Sum the gradients over the subcircuits that share a source."""
+        """Return every source's gradients, summed over the subcircuits that share the source."""
         gradients: dict[int, Tensor] = {}
         for subcircuit, rows, gradient in self.reconstruction.gradients(expanded, observables):
             source = self.sources.uses[subcircuit]
-            assert source is not None, "only what is sampled is contracted"
+            assert source is not None, "only sampled subcircuits are contracted"
             shape = (len(gradient), len(observables), *tensors[source].shape[1:])
             if source not in gradients:
                 gradients[source] = np.zeros(shape, dtype=complex)

@@ -2,10 +2,10 @@
 
 A shot of a variant gives a sign for every entry of the table that the variant feeds, or 0 where a
 projector of the entry's string rejects the outcome. The table of signals holds the means of these
-signs, and inversions turn it into the tensor. Backwards, inversions turn the gradient by the tensor
-into one by the table. Its entries are the weights of the signs in the *score* of a shot, whose
-variance (see :mod:`hpcq.reconstruction.estimation.covariance`) is what one shot of the variant
-contributes to the variance of the observable.
+signs, and inversions turn it into the tensor. Backwards, inversions turn the gradient with respect
+to the tensor into one with respect to the table. Its entries are the weights of the signs in the
+*score* of a shot, whose variance (see :mod:`hpcq.reconstruction.estimation.covariance`) is what one
+shot of the variant contributes to the variance of the observable.
 """
 
 from __future__ import annotations
