@@ -1,4 +1,4 @@
-"""The floors of docs/architecture.md: who may import whom; the contracts are in pyproject.toml."""
+"""The layers of docs/architecture.md: which packages may import which; the contracts are in pyproject.toml."""
 
 from __future__ import annotations
 

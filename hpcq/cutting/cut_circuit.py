@@ -1,11 +1,11 @@
 """Divide a circuit into subcircuits at its cuts.
 
-A run of gates is a sequence of gates that commute on a qubit (:mod:`hpcq.cutting.analysis`). Cut
-gates of one run become one edge if they lead to the same other subcircuit. With z the eigenvalue
-index of the run's Pauli, each gate g is ``sum_z |z><z| (x) D_g(z)``, so all of them together are
+A run is a row of gates that commute on a wire (:mod:`hpcq.cutting.analysis`). Cut gates of one run
+become one edge if they lead to the same other subcircuit. With z the eigenvalue index of the run's
+Pauli, each gate g is ``sum_z |z><z| (x) D_g(z)``, so all of them together are
 ``sum_k Z^k (x) 1/2 sum_z (-1)^(kz) D(z)``, where D(z) is the product of the D_g(z). The edge has
-one gate port on the run's side and one control port, an ancilla in place of the run's qubit, on the
-other side.
+one gate port on the run's side and one control port, an ancilla in place of the run's qubit, on
+the other side.
 """
 
 from __future__ import annotations
