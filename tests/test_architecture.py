@@ -1,4 +1,4 @@
-"""The layers of docs/architecture.md: which packages may import which; the contracts are in pyproject.toml."""
+"""The layers of docs/architecture.md; the contracts are in pyproject.toml."""
 
 from __future__ import annotations
 

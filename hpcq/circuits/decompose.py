@@ -1,7 +1,7 @@
 """Expand instructions into gates on one or two qubits, measurements and resets.
 
 A circuit may hold a gate thousands of times, and gates may be nested, so each definition is
-expanded once and kept as a node of an acyclic graph. The graph tells the number of gates before any
+expanded once and kept as a node of an acyclic graph. The graph gives the number of gates before any
 is written out: a file of twenty lines can ask for 2**40 gates.
 """
 

@@ -24,7 +24,7 @@ from hpcq.circuits.qpy import check_header
 from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
 
 _INCLUDES = {2: "qelib1.inc", 3: "stdgates.inc"}
-# Comments and strings are separate tokens, so that their content is not taken for code. One without
+# Comments and strings are separate tokens, so that their content is not read as code. One without
 # an end extends to the end of the text, which keeps the search linear.
 _TOKENS = re.compile(
     r"""

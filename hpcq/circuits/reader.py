@@ -55,7 +55,7 @@ _THREAD_VARIABLES = (
 def read_circuit(
     path: str | os.PathLike[str], *, seconds: float = 4.0, memory_bytes: int = 1 << 30
 ) -> QuantumCircuit:
-    """Read one circuit from an OpenQASM 2, OpenQASM 3 or QPY file; the header tells which.
+    """Read one circuit from an OpenQASM 2, OpenQASM 3 or QPY file; the header says which.
 
     Args:
         path: A regular file.

@@ -94,7 +94,7 @@ def status(options: argparse.Namespace) -> int:
     job = Job(find_submission(options.job)) if is_job else None
     if job is not None and job.id not in map(os.environ.get, _JOB_ID_VARIABLES):
         job_status = job.status()
-        hidden = ("old", "later", "damage")  # internal; the reason tells them
+        hidden = ("old", "later", "damage")  # internal; the reason contains them
         run_status = {key: value for key, value in job_status.file.items() if key not in hidden}
         shown = {
             **run_status,

@@ -155,7 +155,7 @@ def check_shot_engine(options: argparse.Namespace) -> ShotEngineSpec:
 
 
 def limits_for(options: argparse.Namespace, cores: int, memory: int) -> Limits:
-    """Return the limits of a rank that has so many cores and bytes of memory."""
+    """Return the limits of a rank with this many cores and bytes of memory."""
     from hpcq.core.limits import SHARE_OF_MEMORY, Limits, precision_of, round_memory_down
 
     memory_bytes = round_memory_down(int(SHARE_OF_MEMORY * memory))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 _TIMEOUT_SECONDS = 5.0
-"""Seconds that an operation may take; larger: a slow file server is not taken for a dead one."""
+"""Seconds that an operation may take; larger: a slow file server is not mistaken for a dead one."""
 
 _LOCKED_NAME = "held"
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 _TIMEOUT_SECONDS = 5.0
-"""Seconds that a command may take; larger: a slow controller is not taken for a dead one."""
+"""Seconds that a command may take; larger: a slow controller is not mistaken for a dead one."""
 
 _VERSION_PROGRAM = (
     "import sys, mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "

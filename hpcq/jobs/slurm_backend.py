@@ -13,7 +13,7 @@ from hpcq.core.errors import HpcqError
 from hpcq.core.system import launcher_variables, parse_duration
 
 _TIMEOUT_SECONDS = 60.0
-"""Seconds to wait for one of SLURM's commands; larger: a slow controller is not taken for dead."""
+"""Seconds to wait for one of SLURM's commands; larger: a slow controller is not assumed dead."""
 
 _JOB_NUMBER_LINE = re.compile(r"^([1-9][0-9]*)(?:;.*)?$", re.MULTILINE)
 _NODES_LINE = re.compile(r"([^|]*)\|([0-9]+)\+?\|([0-9]+)\+?\|([^|]*)\|([0-9]+)")

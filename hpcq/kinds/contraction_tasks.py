@@ -37,7 +37,7 @@ class ContractionTasks:
         )
 
     def compute(self, task: int, _payload: bytes = b"") -> NDArray[np.complex128]:
-        """Compute one part of the contraction."""
+        """Return one part of the contraction."""
         with product_threads(self.threads):
             return self.contraction.part(task, self.tensors)
 

@@ -49,7 +49,7 @@ class ShotTasks:
     )
 
     def divide(self, batches: Sequence[VariantBatch]) -> list[Task]:
-        """Divide a round into tasks."""
+        """Return the tasks of a round."""
         is_noisy, is_queued = (
             self.engine_spec.noise is not None,
             self.engine_spec.backend is not None,

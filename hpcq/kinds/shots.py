@@ -316,7 +316,7 @@ def check_templates(task_set: ShotTasks, engine: ShotEngine) -> None:
 def _gather_counts(
     planned: PlannedRound, tasks: Sequence[Task], results: FinishedTasks
 ) -> list[Counts]:
-    """Collect the counts of all tasks of a round, for each source."""
+    """Return the counts of all tasks of a round, for each source."""
     rows: list[list[Any]] = [[] for _ in planned.batches]
     for task, result in zip(tasks, results, strict=True):
         keys = [(part.source, row) for part in task for row in part.rows.tolist()]
@@ -342,7 +342,7 @@ def _status_line(schedule: Schedule, rounds: int, seconds_per_shot: float) -> st
 
 
 def _missing_shots(schedule: Schedule) -> float:
-    """Estimate how many more shots the target error takes; 0 without one."""
+    """Return about how many more shots the target error takes; 0 without one."""
     target_error = schedule.budget.target_error
     if target_error is None:
         return 0.0

@@ -73,7 +73,7 @@ class Ledger:
 
 
 def _merged(spans: list[Span]) -> list[Span]:
-    """Merge consecutive spans of each rank in pairs."""
+    """Return spans in which consecutive ones of each rank are merged in pairs."""
     merged: list[Span] = []
     unpaired: dict[int, Span] = {}
     for span in spans:

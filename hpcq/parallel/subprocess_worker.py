@@ -28,7 +28,7 @@ from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 from hpcq.parallel.worker import compute, format_error
 
 _LAUNCHERS = ("PMI", "OMPI_", "PMIX", "MPI_LOCAL", "HYDI", "PALS_", "FLUX_")
-"""Prefixes of the launchers' variables, without which the subprocess is not taken for a rank."""
+"""Prefixes of the launchers' variables, without which the subprocess is not mistaken for a rank."""
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "

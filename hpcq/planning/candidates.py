@@ -223,7 +223,7 @@ def score_by(objective: ObjectiveName, ranks: int) -> Callable[[Plan], tuple[flo
 
 
 def _string_counts(simplified: SimplifiedCircuit) -> list[float]:
-    """Estimate the number of Pauli strings requested on each qubit of the simplified circuit.
+    """Return about how many Pauli strings are requested on each qubit of the simplified circuit.
 
     A term counts as one string, spread evenly over its qubits.
     """

@@ -140,7 +140,7 @@ def _sampling_lines(sampling: Sampling) -> list[str]:
         f"variants           {_short_count(sampling.num_variants)} of {len(tensors)} distinct "
         f"subcircuits, at most {_short_count(max_variants)} of one",
         f"overhead           gamma squared {_power_of_ten(2 * math.log10(gamma))}: a Pauli string "
-        "takes at most about so many times the shots of the uncut circuit",
+        "takes at most about that many times the shots of the uncut circuit",
         f"qubits             {max((t.num_qubits for t in tensors), default=0)} on a device, "
         f"{max((t.simulated_qubits for t in tensors), default=0)} in a simulation",
     ]

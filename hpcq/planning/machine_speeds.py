@@ -83,7 +83,7 @@ class Speeds:
 
     @classmethod
     def usual(cls, threads: int) -> Speeds:
-        """Return the usual speeds with so many threads, for a machine that is not calibrated."""
+        """Return the usual speeds with this many threads, for a machine that is not calibrated."""
         return replace(cls(), amplitude_pass=cls.amplitude_pass / threads, threads=float(threads))
 
     @classmethod

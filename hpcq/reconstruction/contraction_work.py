@@ -37,7 +37,7 @@ def predicted_work(network: Network, terms: TermTable, memory_bytes: int) -> Con
 
 
 def work_of(network: Network, terms: TermTable, batch: int) -> ContractionWork:
-    """Predict the cost of a contraction with so many terms in a batch, from its first batch."""
+    """Return the cost of a contraction with this many terms per batch, from its first batch."""
     if not network.linked:
         return ContractionWork(0.0, 0.0, len(network.legs), 0.0)
     total = len(terms.picks)

@@ -58,7 +58,7 @@ class Contraction:
 
     @classmethod
     def within(cls, network: Network, terms: TermTable, memory_bytes: int) -> Contraction:
-        """Return a contraction whose intermediate tensors fit into about so many bytes."""
+        """Return a contraction whose intermediate tensors fit into about this many bytes."""
         return cls(network, terms, batch_size(network, memory_bytes))
 
     def subdivided(self, flops: float) -> Contraction:
@@ -92,7 +92,7 @@ class Contraction:
         return min(self.network.num_slices, max(1, _MAX_PARTS // self._num_batches))
 
     def part(self, number: int, tensors: Sequence[Tensor]) -> Tensor:
-        """Compute one part.
+        """Return one part.
 
         Args:
             number: 0 to ``num_parts - 1``.

@@ -103,7 +103,7 @@ class DifferentiableContraction:
         return gradients
 
     def _nodes(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Turn tensors into nodes, shape (points, strings, size of each bond)."""
+        """Return tensors as nodes, shape (points, strings, size of each bond)."""
         nodes = []
         for leaf, tensor in zip(self.leaves, tensors, strict=True):
             flat = leaf.node(tensor.reshape(-1, *tensor.shape[2:]))
@@ -159,7 +159,7 @@ class DifferentiableContraction:
         adjoint: Reals,
         leaf_gradients: Sequence[Tensor],
     ) -> None:
-        """Add the derivatives by the leaves to ``leaf_gradients``."""
+        """Add the derivatives with respect to the leaves to ``leaf_gradients``."""
         leading = adjoint.shape[:2]
         root = _sum_entries(adjoint.astype(complex), self._root_rows, nodes[-1].shape[1])
         gradients: dict[int, Tensor] = {

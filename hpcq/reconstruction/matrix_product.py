@@ -30,7 +30,7 @@ _pools: list[ThreadPoolExecutor] = []
 
 @contextmanager
 def product_threads(threads: int) -> Iterator[None]:
-    """Run large products on so many threads within the context."""
+    """Run large products on this many threads within the context."""
     if threads == 1:
         yield
         return

@@ -238,7 +238,7 @@ def _networks(
 def bond_tensor(
     tensor: NDArray[np.complex128], subcircuit: int, cut: CutCircuit, network: Network
 ) -> NDArray[np.complex128]:
-    """Turn a subcircuit's tensor into a tensor over its bonds.
+    """Return a subcircuit's tensor as a tensor over its bonds.
 
     Args:
         tensor: Shape (strings, D, D), as from

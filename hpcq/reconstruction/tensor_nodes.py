@@ -38,7 +38,7 @@ class TensorNode:
     network: Network
 
     def node(self, tensor: Tensor) -> Tensor:
-        """Turn a tensor, shape (strings, index pairs of each port), into its node.
+        """Return the node of a tensor, shape (strings, index pairs of each port).
 
         Returns:
             Shape (strings, size of each bond in ``network.legs``).

@@ -60,7 +60,7 @@ def write_sealed(path: Path, fill: Callable[[h5py.File], None], size: int) -> No
             aside.write(buffer.getbuffer())
         elif shutil.disk_usage(path.parent).free < _FREE_SPACE_FACTOR * size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        else:  # by its descriptor, because a link may have taken its name meanwhile
+        else:  # by its descriptor, because a link may have taken its name since
             descriptor = f"/proc/self/fd/{aside.fileno()}"
             with h5py.File(descriptor, "w", userblock_size=_USER_BLOCK) as file:
                 fill(file)
@@ -75,7 +75,7 @@ def open_sealed(path: Path) -> Iterator[PlainGroup]:
     """Open a result file for reading, as a context manager.
 
     The seal is not a signature: anybody can make a file and seal it. So the content must be
-    checked; exceptions within the context are taken for a wrong content.
+    checked; exceptions within the context are reported as wrong content.
 
     Raises:
         InputError: If anything is wrong with the file, in one line.

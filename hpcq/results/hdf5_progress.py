@@ -85,7 +85,7 @@ def _number_of_tasks(group: PlainGroup, name: str) -> int:
     """Return a number of tasks from a group's attributes.
 
     Raises:
-        ValueError: If no run has so many.
+        ValueError: If no run has that many.
     """
     number = int(group.attrs[name])
     if not 0 <= number <= MAX_TASKS:

@@ -214,7 +214,7 @@ def _is_anything(_value: Any) -> bool:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Say whether a value is JSON with at most so many levels: deeper ones exhaust the stack."""
+    """Say whether a value is JSON with at most this many levels: deeper ones exhaust the stack."""
     if isinstance(value, (dict, list)):
         entries = value.values() if isinstance(value, dict) else value
         return depth > 0 and all(_is_plain(entry, depth - 1) for entry in entries)

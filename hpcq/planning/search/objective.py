@@ -94,7 +94,7 @@ class Objective:
         return (simulation + products) * power(2 * missing_bits)
 
     def tensor_bytes(self, ports: int, strings: float) -> float:
-        """Estimate the bytes that rank 0 stores for one subcircuit's tensor."""
+        """Return about how many bytes rank 0 stores for one subcircuit's tensor."""
         return (1 + strings) * costs.power_of_two(2 * ports) * _BYTES_PER_ENTRY
 
     def memory_penalty(self, tensor_bytes: float) -> float:

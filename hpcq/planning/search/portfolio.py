@@ -113,7 +113,7 @@ def _best_first(results: Iterable[TrialResult], objective: Objective) -> list[Tr
 def _join_proposals(
     graphs: Sequence[EndGraph], results: Sequence[Sequence[TrialResult]]
 ) -> tuple[Cuts, ...]:
-    """Combine the best results of all components, their second best, and so on."""
+    """Return the best results of all components combined, then their second best, and so on."""
     proposals = []
     for choice in range(max((len(choices) for choices in results), default=1)):
         component_cuts = [

@@ -152,7 +152,7 @@ class JointEstimator:
         return sum(len(tensor.bases) for tensor in self.sources.tensors)
 
     def draw(self, num_samples: int, rng: np.random.Generator) -> JointDraws:
-        """Draw joint samples of every part."""
+        """Return random joint samples of every part."""
         signals = [
             np.zeros((num_samples, len(subcircuit.ports)), dtype=np.intp)
             for subcircuit in self.cut.subcircuits

@@ -94,7 +94,7 @@ class SignalReader:
         return table.reshape(len(table), *self.sizes)
 
     def tensor_of(self, table: Reals, inversions: Inversions) -> NDArray[np.complex128]:
-        """Turn a table of signals into the tensor, shape (strings, index pairs of each port)."""
+        """Return the tensor of a table of signals, shape (strings, index pairs of each port)."""
         tensor = table.astype(complex)
         for port, (port_basis, inversion) in enumerate(
             zip(self.tensor.port_bases, inversions, strict=True)
@@ -103,7 +103,7 @@ class SignalReader:
         return tensor
 
     def weights(self, gradient: NDArray[np.complex128], inversions: Inversions) -> Reals:
-        """Turn gradients by the tensor into gradients by the table.
+        """Return gradients with respect to the table, from those with respect to the tensor.
 
         Args:
             gradient: Shape (observables, strings, index pairs of each port).

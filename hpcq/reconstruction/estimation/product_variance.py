@@ -64,7 +64,7 @@ def variance_of_all_orders(
     Args:
         first_order: Returns the first-order variances at several points, shape (points,
             observables), from arrays whose first axis is the point.
-        draw_errors: Draws so many errors of all estimates: arrays whose first axis is the error.
+        draw_errors: Draws errors of all estimates: arrays whose first axis is the error.
         centre: The estimates.
         cautious: Whether to return the variance of a repeated run, averaged over the posterior,
             rather than the posterior variance of the value.
@@ -97,7 +97,7 @@ def variance_of_all_orders(
 
 
 def random_signs(shape: tuple[int, ...], rng: np.random.Generator) -> Reals:
-    """Draw 1 and -1 with equal probabilities."""
+    """Return random numbers, 1 or -1 with equal probabilities."""
     return np.asarray(rng.integers(0, 2, shape) * 2.0 - 1.0)
 
 

@@ -106,7 +106,7 @@ def make_tasks(
     noisy: bool,
     single_task: bool,
 ) -> list[Task]:
-    """Divide the batches of all sources into tasks.
+    """Return the tasks that the batches of all sources are divided into.
 
     Args:
         tensors: The sources.
@@ -159,7 +159,7 @@ def predicted_seconds(tensors: Sequence[SampledTensor], shots: int, rounds: int)
 def _split_rows(
     rows: Numbers, shots: Numbers, seconds: NDArray[np.float64], max_seconds: float
 ) -> list[tuple[Numbers, Numbers, float]]:
-    """Divide rows into parts of at most ``max_seconds``; a longer row into several parts."""
+    """Return rows in parts of at most ``max_seconds``; a longer row is in several parts."""
     parts = []
     first = 0
     while first < len(rows):

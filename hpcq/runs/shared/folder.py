@@ -31,7 +31,7 @@ and its tasks are computed twice.
 """
 
 _HEARTBEATS_PER_CLAIM = 8.0
-"""Heartbeats in the time after which a silent job is taken for dead; more: more small writes."""
+"""Heartbeats in the time after which a silent job is assumed dead; more: more small writes."""
 
 _MEMBER_CHECK_SECONDS = 1.0
 """Age at which what a member wrote is read again; less: more load on the file system."""
@@ -70,7 +70,7 @@ class SharedFolder:
 
     Args:
         path: The folder, which is made if it does not exist.
-        claim_seconds: Silence after which a job is taken for dead.
+        claim_seconds: Seconds of silence after which a job is assumed dead.
 
     Attributes:
         path: The folder.
