@@ -124,7 +124,7 @@ def check_local(options: argparse.Namespace) -> None:
         "container": options.container is not None,
     }
     for name in (name for name, given in options_given.items() if given):
-        raise InputError(f"local: given with --{name}, expected it only for SLURM jobs")
+        raise InputError(f"local: given with --{name}, expected only one of them")
 
 
 def check_packages(options: argparse.Namespace) -> None:

@@ -268,7 +268,7 @@ def _call(command: Sequence[str], text: str | None = None) -> str:
         )
     except FileNotFoundError:
         raise SlurmError(
-            f"slurm: {command[0]} is not on this machine, expected a login node of a SLURM "
+            f"slurm: there is no {command[0]} on this machine, expected a login node of a SLURM "
             "cluster, or --local"
         ) from None
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -342,7 +342,7 @@ def test_what_a_later_job_wrote_is_not_shown(
     with pytest.raises(HpcqError, match="it has no result"):
         own.result()
     if expected != "ERROR":
-        assert "that of job 8 since" in own.status().reason
+        assert "job 8 has written its output since" in own.status().reason
 
 
 def test_within_its_job_the_file_tells(

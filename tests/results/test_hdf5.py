@@ -110,7 +110,7 @@ def test_no_damaged_byte_goes_unnoticed(result: hpcq.Result, tmp_path: Path) -> 
         damaged = bytearray(whole)
         damaged[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"out\.h5: .* not a valid hpcq result"):
+        with pytest.raises(InputError, match=r"out\.h5: not a valid hpcq result"):
             hpcq.load(path)
 
 

@@ -274,7 +274,7 @@ for _ in range(400):
             )
         ),
         (_put(ERRORS, [-1.0]), "negative"),
-        (_put(VALUES + "/x", [1.0]), "no dataset"),
+        (_put(VALUES + "/x", [1.0]), "not a dataset"),
         (_attribute("name", 5, "observables/0"), "name is .*, expected text"),
         (_attribute("status", "done\x1b[31m"), "expected complete or partial"),
         (_attribute("status", 5), "expected text"),
@@ -303,7 +303,7 @@ def test_what_no_run_writes_is_one_line_wherever_it_is_read(
     output: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if said == "no dataset":
+    if said == "not a dataset":
         resealed(output, lambda file: file.move(VALUES, "elsewhere"))
     resealed(output, change)
     with pytest.raises(InputError, match=said):
@@ -328,8 +328,8 @@ def test_what_no_run_writes_is_one_line_wherever_it_is_read(
     [
         (_attribute("identity", "[1]"), "identity is .*, expected texts by name"),
         (_attribute("identity", '{"circuit": 5}'), "identity is .*, expected texts by name"),
-        (_put("circuit", np.zeros(400)), "no row of bytes"),
-        (_put("circuit", "QISKIT"), "no row of bytes"),
+        (_put("circuit", np.zeros(400)), "not a row of bytes"),
+        (_put("circuit", "QISKIT"), "not a row of bytes"),
         (_put("subcircuits/0/tensor", np.zeros((1, 2, 3), complex)), "numbers"),
         (_put("subcircuits/0/tensor", np.zeros(4)), "numbers"),
         (_put("timelines/0", np.zeros((2, 4))), "numbers"),
