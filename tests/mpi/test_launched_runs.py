@@ -107,7 +107,7 @@ def test_a_shared_search_finds_the_same_cuts(tmp_path: Path) -> None:
         f'OPENQASM 2.0; include "qelib1.inc"; qreg q[20]; h q; {layer} ry(0.4) q; {layer}'
     )
     how = ("--max-qubits", "10", "--observable", "X" * 20, "--memory", "4G", "--threads", "1")
-    how += ("--search-seconds", "0.7")
+    how += ("--search-seconds", "0.3")
     plans = [hpcq("plan", lattice, *how, "--json", ranks=ranks) for ranks in (0, 3)]
     assert [plan.returncode for plan in plans] == [0, 0], plans
     assert len({plan.stdout for plan in plans}) == 1

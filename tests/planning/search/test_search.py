@@ -196,8 +196,11 @@ def small_circuits(gates: int, qubits: int, number: int) -> list[QuantumCircuit]
     [
         *small_circuits(3, 3, 3),
         *small_circuits(4, 4, 3),
-        *(pytest.param(each, marks=pytest.mark.nightly) for each in small_circuits(6, 4, 1)),
-        *(pytest.param(each, marks=pytest.mark.slow) for each in small_circuits(6, 6, 2)),
+        *(
+            pytest.param(each, marks=pytest.mark.nightly)
+            for each in (*small_circuits(6, 4, 1), *small_circuits(6, 6, 1))
+        ),
+        small_circuits(6, 6, 2)[1],
     ],
 )
 def test_small_circuits_get_the_least_overhead_there_is(circuit: QuantumCircuit) -> None:
