@@ -70,7 +70,7 @@ def test_from_the_beginning_to_the_end(
     ranks = ("--ranks-per-node", "2") if launcher() is not None else ()
     resumed = run_hpcq("submit", *long_job, "-o", output, "--local", *ranks)
     assert resumed.returncode == 0, resumed.stderr
-    done = run_hpcq("result", output, "--wait", "--json")
+    done = hpcq_here("result", output, "--wait", "--json")
     assert json.loads(done.stdout)["expectation_values"] == long_job_values
     assert hpcq.Job.of(output).status().state == "DONE"
     assert len(submissions_of(output)) == 2

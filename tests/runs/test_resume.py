@@ -35,7 +35,7 @@ SHOTS += ("--shots", "1000000")
 @pytest.fixture(scope="module")
 def shots_result() -> dict:
     """The result of a run with shots that nothing happens to."""
-    return json.loads(run_hpcq("run", *SHOTS, "--json").stdout)
+    return json.loads(hpcq_here("run", *SHOTS, "--json").stdout)
 
 
 SAVES_OFTEN = (
@@ -82,7 +82,12 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "workers"), [("TERM", "process"), ("USR1", "thread"), ("INT", "process")]
+    ("name", "workers"),
+    [
+        ("TERM", "process"),
+        ("USR1", "thread"),
+        pytest.param("INT", "process", marks=pytest.mark.nightly),
+    ],
 )
 def test_a_signal_saves_and_the_same_command_goes_on(
     name: str, workers: str, long_job: list[str], long_job_values: list[float], tmp_path: Path
@@ -103,7 +108,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     with h5py.File(output) as file:
         assert file.attrs["status"] == "partial"
         assert 0 < file["unfinished/stages/0"].attrs["done"] <= 72
-    again = run_hpcq("run", *arguments, "--json")
+    again = hpcq_here("run", *arguments, "--json")
     assert again.returncode == 0, again.stderr
     assert "going on" in again.stderr
     assert json.loads(again.stdout)["expectation_values"] == long_job_values
@@ -130,7 +135,7 @@ def test_status_while_a_run_goes_on(long_job: list[str], tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_time_limit_stops_before_it_is_over(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    done = run_hpcq("run", *long_job, "-o", output, "--time-limit", "00:00:02")
+    done = hpcq_here("run", *long_job, "-o", output, "--time-limit", "00:00:02")
     assert done.returncode == 75, done.stderr
     assert "time" in done.stderr
     assert output.exists()
@@ -138,7 +143,7 @@ def test_a_time_limit_stops_before_it_is_over(long_job: list[str], tmp_path: Pat
 
 @pytest.mark.slow
 def test_stopped_without_an_output_nothing_is_kept(long_job: list[str]) -> None:
-    done = run_hpcq("run", *long_job, "--time-limit", "1.5")
+    done = hpcq_here("run", *long_job, "--time-limit", "1.5")
     assert done.returncode == 1
     assert "there is no --output" in done.stderr
 
@@ -238,7 +243,7 @@ def test_nobody_needs_to_listen(tmp_path: Path) -> None:
     quick = write_circuit(tmp_path, layers=6)
     command = [sys.executable, "-m", "hpcq", "run", *quick, "-o", str(output), "--json"]
     quoted = " ".join(map(shlex.quote, command))
-    values = json.loads(run_hpcq("run", *quick, "--json").stdout)["expectation_values"]
+    values = json.loads(hpcq_here("run", *quick, "--json").stdout)["expectation_values"]
     for how in (f"{quoted} 2>&-", f"{quoted} 2> >(head -c 1 >/dev/null)"):
         output.unlink(missing_ok=True)
         done = subprocess.run(
@@ -266,7 +271,7 @@ def test_an_output_that_is_gone_is_written_again(
 def test_an_output_that_another_run_changed_is_kept(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     running = start(*long_job, "-o", output, "--checkpoint-seconds", "1")
-    wait_for(output.exists)
+    wait_for(has_saved(output))
     output.write_text("my thesis")
     running.terminate()
     _, said = running.communicate(timeout=60)

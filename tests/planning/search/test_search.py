@@ -238,7 +238,7 @@ def test_the_same_seed_proposes_the_same_on_any_farm() -> None:
     assert again.labels(SerialFarm()) == tasks.labels(SerialFarm())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_known_bisections_are_found() -> None:
     """3-regular graphs of 50 nodes: 9 cuts, in thousands of runs of three other heuristics."""
     for seed in (1, 2, 3):

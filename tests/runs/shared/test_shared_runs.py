@@ -14,7 +14,6 @@ import hpcq
 from hpcq.cli.main import main
 from hpcq.runs.status import read_members, read_run_status
 from tests.support.launch import environment, hpcq_here, launcher
-from tests.support.launch import hpcq as run_hpcq
 
 
 def start(*arguments: str | Path, ranks: int = 1) -> subprocess.Popen[str]:
@@ -60,7 +59,7 @@ def test_four_jobs_do_each_task_once(
     assert tasks_done(output) == 72
     assert tasks_done(output, "again") == 0
     assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]
-    again = run_hpcq("run", *long_job, "-o", output, "--shared")
+    again = hpcq_here("run", *long_job, "-o", output, "--shared")
     assert again.returncode == 0
     assert "already complete" in again.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]
@@ -97,10 +96,10 @@ def test_all_stop_and_others_go_on(
     status = read_run_status(output)
     assert status["state"] == "STOPPED"
     assert len(status["members"]) == 2
-    alone = run_hpcq("run", *long_job, "-o", output)
+    alone = hpcq_here("run", *long_job, "-o", output)
     assert alone.returncode == 2
     assert "expected --shared" in alone.stderr
-    other = run_hpcq("run", *long_job, "-o", output, "--shared", "--dtype", "complex64")
+    other = hpcq_here("run", *long_job, "-o", output, "--shared", "--dtype", "complex64")
     assert other.returncode == 2
     assert "precision" in other.stderr
     assert ended(start(*long_job, "-o", output, ranks=2))["expectation_values"] == long_job_values
@@ -113,7 +112,7 @@ def test_shots_are_shared_too(tmp_path: Path) -> None:
     asked = ("example:lattices", "--max-qubits", "18", "--memory", "1G", "--threads", "1")
     shots = (*asked, "--shots", "200000")
     alone, shared = tmp_path / "alone.h5", tmp_path / "shared.h5"
-    assert run_hpcq("run", *shots, "-o", alone).returncode == 0
+    assert hpcq_here("run", *shots, "-o", alone).returncode == 0
     wanted = hpcq.load(alone)
     jobs = [start(*shots, "-o", shared) for _ in range(3)]
     wait_for((tmp_path / "shared.h5.parts" / "run").exists)
@@ -148,6 +147,6 @@ def test_a_refused_run_leaves_nothing(
 
 
 def test_without_an_output_it_is_refused(long_job: list[str]) -> None:
-    done = run_hpcq("run", *long_job, "--shared")
+    done = hpcq_here("run", *long_job, "--shared")
     assert done.returncode == 2
     assert "shared: given without an output" in done.stderr
