@@ -77,6 +77,7 @@ def test_modified_standard_gates(name: str) -> None:
         assert_same(around(changed, changed.num_qubits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "gate",
     [

@@ -305,6 +305,7 @@ def test_a_reader_that_cannot_start_says_why(
         read_circuit(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attempt",
     [

@@ -606,6 +606,7 @@ def test_the_examples_of_the_readme_are_true(tmp_path: Path, resolve: Resolve) -
     assert resolve(site=site).checkpoint_seconds == 300
 
 
+@pytest.mark.slow
 def test_arguments_are_light_to_import() -> None:
     code = (
         "import hpcq.cli.arguments, sys; "

@@ -183,6 +183,7 @@ def test_real_and_deferred_measurements_agree() -> None:
         assert all(fits(c, ideal(deferred, row)) for c, row in zip(counts, rows, strict=True))
 
 
+@pytest.mark.slow
 def test_seeds_rows_and_threads() -> None:
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=True)[-1]
     rows = np.repeat(rows[:1], 6, axis=0)
@@ -283,6 +284,7 @@ def test_trajectories_do_not_depend_on_threads() -> None:
     assert [int(times.sum()) for _, times in answers[0]] == [20, 20, 19]
 
 
+@pytest.mark.slow
 def test_single_precision() -> None:
     single = Limits(1 << 30, precision="single")
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=True)[-1]

@@ -210,6 +210,7 @@ def test_runtime_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         read_noise("fake_brisbane")
 
 
+@pytest.mark.slow
 def test_the_noise_of_a_backend_is_the_same_text_in_every_process() -> None:
     """Or a run could not go on from its own file."""
     code = "from hpcq.engines.noise import read_noise; print(read_noise('FakeManilaV2').to_json())"

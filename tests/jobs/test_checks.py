@@ -66,6 +66,7 @@ def test_what_is_missing_is_said_before(
     assert told.count("\n") == bool(said)
 
 
+@pytest.mark.slow
 def test_one_process_in_the_background_needs_no_mpi(lacks: list[str], tmp_path: Path) -> None:
     lacks.append("mpi4py")
     assert submit("--local", "--ranks-per-node=1", tmp_path=tmp_path) == 0

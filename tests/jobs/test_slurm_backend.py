@@ -107,6 +107,7 @@ def finished(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(whole, tmp_path / "finished" / "out.h5"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "expected", "words"),
     [
@@ -166,6 +167,7 @@ def test_what_is_over_is_not_canceled(
     assert hpcq.Job.of("7").status().state == "ERROR"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("live", "shared", "words"),
     [(1, (False,), ()), (1, (False, True), ("--array", "2")), (2, (True, False), ())],
@@ -320,6 +322,7 @@ def test_a_moved_folder_has_no_jobs(
     assert "DONE" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "expected"),
     [

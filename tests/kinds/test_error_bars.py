@@ -234,6 +234,7 @@ def test_a_target_error_never_takes_more_than_the_shots() -> None:
     assert run.errors().max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [50, 51, 199, 1000, 12_345])
 def test_exactly_the_shots_asked_for_are_spent(shots: int) -> None:
     run = Device(CASES["gates"].sampling(shots=shots)).run(1)
@@ -295,6 +296,7 @@ def test_equal_subcircuits_share_shots_only_across_light_cones() -> None:
         assert len(cones.sampling.sources.tensors) < len(cones.cut.subcircuits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [{"shots": 100}, {"target_error": 0.01}])
 def test_shots_that_agree_prove_nothing(budget: dict[str, float]) -> None:
     """cos(0.1) is nearly 1: 32 shots mostly say 1, and then the error must not be 0."""
@@ -306,6 +308,7 @@ def test_shots_that_agree_prove_nothing(budget: dict[str, float]) -> None:
         assert abs(run.values()[0] - np.cos(0.1)) < 5 * run.errors()[0]
 
 
+@pytest.mark.slow
 def test_a_product_of_two_zeros_is_not_certain() -> None:
     circuit = QuantumCircuit(8)
     circuit.ry(np.arccos(0.3), range(8))

@@ -197,6 +197,7 @@ def test_plan_says_how_shots_are_spent(circuit: str, capsys: pytest.CaptureFixtu
     assert "gamma squared 9" in printed
 
 
+@pytest.mark.slow
 def test_dtype_and_target_error_may_be_given(
     circuit: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +208,7 @@ def test_dtype_and_target_error_may_be_given(
     assert max(shown["standard_errors"]) <= 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_file_holds_all_that_was_measured(joint: bool, tmp_path: Path) -> None:
     plan = hpcq.plan(chain(), ["Z0 Z5", "X2"], cut_labels="AAABBB", shots=2000, threads=1)

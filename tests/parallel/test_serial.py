@@ -21,6 +21,7 @@ def run(kind: str, tasks: int, *, in_subprocess: bool, **options: object) -> Out
         return coordinator.run(Tasks(np.ones(tasks), float), **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("tasks", [0, 1, 40])
 def test_results_are_ordered_by_task(tasks: int, in_subprocess: bool) -> None:

@@ -32,6 +32,7 @@ def joined_halves(qubits: int, layers: int) -> QuantumCircuit:
     return circuit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("qubits", "layers", "kib"), [(16, 3, 1536), (16, 3, 2048), (20, 3, 2048), (24, 3, 2048)]
 )

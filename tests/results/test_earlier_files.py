@@ -43,6 +43,7 @@ def test_values_and_details_are_read() -> None:
     assert sum(r.shots for r in shots.details.record.rounds) == 4000
 
 
+@pytest.mark.slow
 def test_a_complete_run_is_the_same_run(files: Path, capsys: pytest.CaptureFixture) -> None:
     assert main([*RUN, *ASKED, "-o", str(files / "exact.h5")]) == 0
     assert "already complete" in capsys.readouterr().err
@@ -61,6 +62,7 @@ def test_shots_are_added(files: Path, capsys: pytest.CaptureFixture) -> None:
     assert sum(r.shots for r in refined.details.record.rounds) == 8000
 
 
+@pytest.mark.slow
 def test_cuts_are_written_as_they_were(tmp_path: Path) -> None:
     saved = tmp_path / "cuts.json"
     plan = ("plan", CIRCUIT, "--cut-labels", "AABBCC", "--memory", "1G")

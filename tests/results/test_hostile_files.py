@@ -380,6 +380,7 @@ def _lengthened(name: str) -> Callable[[h5py.File], None]:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -427,6 +428,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 DRAWN = "sampling/rounds/0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -45,13 +45,17 @@ SAVES_OFTEN = (
 """Runs hpcq without its minimum pause between checkpoints, so that a short run has many."""
 
 
-def start(*arguments: str | Path, **more: str) -> subprocess.Popen[str]:
+def start(*arguments: str | Path, workers: str = "process") -> subprocess.Popen[str]:
+    """Start a run whose tasks are computed as long ones are: in a process.
+
+    Python may abort (exit code 134) if a thread is still simulating when it ends.
+    """
     return subprocess.Popen(
         [sys.executable, "-c", SAVES_OFTEN, "run", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(**more),
+        env=environment(HPCQ_WORKERS=workers),
     )
 
 
@@ -94,7 +98,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 ) -> None:
     output = tmp_path / "out.h5"
     arguments = (*long_job, "-o", output, "--checkpoint-seconds", "0.1")
-    running = start(*arguments, HPCQ_WORKERS=workers)
+    running = start(*arguments, workers=workers)
     wait_for(has_saved(output))
     begun = time.monotonic()
     running.send_signal(getattr(signal, f"SIG{name}"))
@@ -276,12 +280,13 @@ def test_an_output_that_another_run_changed_is_kept(long_job: list[str], tmp_pat
     output.write_text("my thesis")
     running.terminate()
     _, said = running.communicate(timeout=60)
-    assert running.returncode == 75
+    assert running.returncode == 75, said
     assert output.read_text() == "my thesis"
     assert "with --output" in said
     assert hpcq.load(tmp_path / "out.1.h5").status == "partial"
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
@@ -315,6 +320,7 @@ def test_python_keeps_a_file_too(tmp_path: Path) -> None:
         hpcq.run(other, output=output)
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_of_other_shots_is_finished_first(tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     plan = hpcq.plan(two_halves(), "Z0 Z5", cut_labels="AAABBB", shots=10_000)

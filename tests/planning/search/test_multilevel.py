@@ -30,6 +30,7 @@ def of_networkx(graph: nx.Graph) -> WeightedGraph:
     return WeightedGraph.from_edges(len(graph), [(pair, 1) for pair in sorted(graph.edges)])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(
     weighted_graphs(), st.integers(1, 8), st.sampled_from([0.0, 0.25, 1.0, 3.0]), st.integers(0, 99)
@@ -87,6 +88,7 @@ def test_known_graphs_are_cut_well(graph, parts, most):
     assert min(weighted.cut(partition(weighted, parts, cap, seed)) for seed in range(4)) <= most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed_of_graph", "least"), [(1, 14), (3, 12)])
 def test_most_seeds_halve_a_graph_as_well_as_the_best(seed_of_graph, least):
     graph = of_networkx(nx.random_regular_graph(3, 100, seed=seed_of_graph))
@@ -110,6 +112,7 @@ print(hashlib.sha256(bytes(labels)).hexdigest()[:16])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hashes", ["0", "1"])
 def test_another_process_finds_the_same_parts(hashes):
     process = subprocess.run(

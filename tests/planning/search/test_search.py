@@ -277,6 +277,7 @@ def test_measured_qubits_are_reused() -> None:
     assert len(hpcq.plan(circuit, "X" * 12, **how).cut.edges) >= 5
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.data())
 def test_reuse_never_needs_more_qubits_than_wires(data: st.DataObject) -> None:

@@ -79,6 +79,7 @@ def test_text_shows_each_gate_with_its_subcircuit_and_each_cut(tmp_path: Path) -
     assert "gate 3: rzz on qubits 3, 4, subcircuits 1 and 2" in tables
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_text_of_random_circuits_names_all(
@@ -95,6 +96,7 @@ def test_text_of_random_circuits_names_all(
     assert len(table.splitlines()) == len(cut_circuit(circuit, cuts).subcircuits)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_gates_are_placed_in_the_subcircuits_that_hold_them(data: st.DataObject) -> None:

@@ -24,7 +24,7 @@ def start(*arguments: str | Path, ranks: int = 1) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(),
+        env=environment(HPCQ_WORKERS="process"),  # as for long tasks; see test_resume.py
     )
 
 
