@@ -22,6 +22,10 @@ from hpcq.parallel.tasks import Array, Lease, TaskFunction, TaskResults, WorkerF
 _FLUSH_BYTES = 8 << 20
 """Bytes of results that a worker collects at most; larger: fewer messages, more memory."""
 
+_MAX_JOIN_SECONDS = 10.0
+"""Longest wait for a thread's current task at the end, in seconds. SLURM kills a job 30 s after it
+asked it to stop."""
+
 _FLUSH_TASKS = 1 << 13
 """Tasks whose results a worker collects at most, with the same trade-off where results are tiny."""
 
@@ -50,7 +54,8 @@ class ThreadWorker:
         self._results: queue.SimpleQueue[TaskResults] = queue.SimpleQueue()
         self._run = -1
         self._function: TaskFunction | None = None
-        threading.Thread(target=self._loop, name="hpcq-work", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop, name="hpcq-work", daemon=True)
+        self._thread.start()
 
     def prepare(self, factory: WorkerFactory, payload: bytes) -> None:
         """Make the task function."""
@@ -74,6 +79,8 @@ class ThreadWorker:
         """End the thread once the current task is done; its result is dropped."""
         self._run = -1
         self._leases.put(None)
+        # Python aborts if it ends while a thread is inside a simulator: exit code 134, not 75.
+        self._thread.join(_MAX_JOIN_SECONDS)
 
     def _loop(self) -> None:
         while (item := self._leases.get()) is not None:

@@ -38,8 +38,8 @@ _FREE_SPACE_FACTOR = 1.2
 _SEAL_TEXT = "hpcq result; SHA-256 of all bytes after the first 512: "
 
 
-def write_sealed(path: Path, fill: Callable[[h5py.File], None], size: int) -> None:
-    """Write a sealed file, all or nothing.
+def write_sealed(path: Path, fill: Callable[[h5py.File], None], size: int) -> bytes:
+    """Write a sealed file, all or nothing, and return its seal.
 
     HDF5 does not survive a full disk, so it writes to memory; a large file, for which there may
     not be enough memory, is begun only if the disk has room for it.
@@ -68,6 +68,7 @@ def write_sealed(path: Path, fill: Callable[[h5py.File], None], size: int) -> No
         seal = _seal(hashlib.file_digest(aside, "sha256").hexdigest())
         aside.seek(0)
         aside.write(seal)
+    return seal
 
 
 @contextmanager

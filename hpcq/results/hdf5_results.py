@@ -44,13 +44,13 @@ def save(result: Result, path: Path) -> None:
     rewrite(result, check_output(path))
 
 
-def rewrite(result: Result, path: Path) -> None:
-    """Write a result to a path that :func:`check_output` returned.
+def rewrite(result: Result, path: Path) -> bytes:
+    """Write a result to a path that :func:`check_output` returned, and return the file's seal.
 
     Raises:
         NotWrittenError: If it cannot be written; the old file is kept.
     """
-    write_sealed(path, lambda file: _write(result, file), _size(result))
+    return write_sealed(path, lambda file: _write(result, file), _size(result))
 
 
 def check_output(path: Path) -> Path:

@@ -166,8 +166,8 @@ class Checkpoint:
                 f"run continues with --output {printable_path(other)}"
             )
             self.path = other
-        rewrite(result, self.path)
-        self._seal = read_seal(self.path)
+        # Not read back from the file, which another run may have changed in the meantime.
+        self._seal = rewrite(result, self.path)
         self._last_save = time.monotonic()
         self.save_seconds = self._last_save - start
         return self.path

@@ -9,7 +9,8 @@ import pytest
 
 from hpcq.parallel.coordinator import NullMonitor, Progress, StopRequest
 from hpcq.parallel.serial import SerialFarm
-from hpcq.parallel.tasks import FinishedTasks, Outcome, TaskResults, Tasks
+from hpcq.parallel.tasks import FinishedTasks, Lease, Outcome, TaskResults, Tasks
+from hpcq.parallel.worker import ThreadWorker
 from tests.parallel.task_functions import by_name, plain
 
 BOTH = pytest.mark.parametrize("in_subprocess", [False, True])
@@ -131,3 +132,13 @@ def test_tasks_end_before_the_deadline() -> None:
     outcome = run("slow", 100, in_subprocess=False, monitor=monitor)
     assert "no task fits" in outcome.stopped
     assert 1 <= outcome.finished.num_done <= 16
+
+
+def test_a_thread_is_over_when_its_worker_is_closed() -> None:
+    """Python aborts if it ends while a thread is inside a simulator."""
+    worker = ThreadWorker()
+    worker.prepare(by_name, b"slow")
+    worker.put(Lease(0, np.arange(50), "<f8", flush_seconds=0.0))
+    assert worker.collect(wait=5.0) is not None
+    worker.close()
+    assert not worker._thread.is_alive()
