@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -139,6 +140,12 @@ class Plan:
             {string: index for index, string in enumerate(tensor.strings)}
             for tensor in self.tensors
         )
+
+    @property
+    def reduced(self) -> SimplifiedCircuit:
+        """Old name of :attr:`simplified`."""
+        warnings.warn("Plan.reduced is now Plan.simplified", DeprecationWarning, stacklevel=2)
+        return self.simplified
 
     @property
     def cut_problem(self) -> CutProblem:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,6 +95,14 @@ class ResultDetails:
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     unfinished: PartialProgress | None = None
     timelines: tuple[NDArray[np.float64], ...] = ()
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Old name of :attr:`fingerprint`."""
+        warnings.warn(
+            "identity of a result's details is now fingerprint", DeprecationWarning, stacklevel=2
+        )
+        return self.fingerprint
 
 
 @dataclass(frozen=True, eq=False)

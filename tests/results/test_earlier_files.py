@@ -68,3 +68,13 @@ def test_cuts_are_written_as_they_were(tmp_path: Path) -> None:
     plan = ("plan", CIRCUIT, "--cut-labels", "AABBCC", "--memory", "1G")
     assert main([*plan, "--save", str(saved)]) == 0
     assert json.loads(saved.read_text()) == json.loads((DATA / "cuts.json").read_text())
+
+
+def test_old_names_of_attributes_go_on_working() -> None:
+    result = hpcq.load(DATA / "exact.h5")
+    plan = hpcq.plan(hpcq.read_circuit(CIRCUIT), "Z0", cut_labels="AABBCC")
+    assert result.details is not None
+    with pytest.warns(DeprecationWarning, match="now fingerprint"):
+        assert result.details.identity == result.details.fingerprint
+    with pytest.warns(DeprecationWarning, match=r"now Plan\.simplified"):
+        assert plan.reduced is plan.simplified
