@@ -76,7 +76,8 @@ def test_many_worlds_of_one_rank_are_refused(
         env={"HPCQ_SRUN_MPI": "none"},
     )
     assert cluster.wait(job) == "FAILED"
-    assert cluster.info(job)["ExitCode"] == "2:0"
+    # The first rank that refuses ends the step, and another one may be killed before it can refuse.
+    assert cluster.info(job)["ExitCode"] in ("2:0", "143:0", "0:15")
     assert "each sees an MPI world of size 1" in cluster.log(job)
     assert not (tmp_path / "ghz.h5").exists()
 
@@ -196,7 +197,9 @@ def test_two_users_submit_in_one_folder(
         assert values(folder / f"of {owner}.h5") == pytest.approx([expected], abs=1e-9)
         assert (folder / f"of {owner}.h5").owner() == owner
         assert (folder / f".of {owner}.h5.jobs").owner() == owner
-    assert "may not be" in commands[user]("submit", *words, "-o", "of root.h5", code=2)
+    assert "that you may read and write" in commands[user](
+        "submit", *words, "-o", "of root.h5", code=2
+    )
     held = commands["root"].submit(*words, "-o", "held.h5", "--sbatch=--hold")
     before = (folder / ".held.h5.jobs").read_bytes()
     assert "not known to be yours" in commands[user]("cancel", "held.h5", code=2)
