@@ -108,7 +108,9 @@ def test_plan_draws_and_shows_the_front(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["seconds", "overhead"])
+@pytest.mark.parametrize(
+    "objective", ["seconds", pytest.param("overhead", marks=pytest.mark.nightly)]
+)
 def test_saved_cuts_make_the_same_plan(
     objective: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

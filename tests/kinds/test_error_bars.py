@@ -76,7 +76,7 @@ RUNS = 200
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.nightly] if name in ("gates", "terms") else [])
+        pytest.param(name, marks=[pytest.mark.nightly] if name in ("gates", "terms", "few") else [])
         for name in CASES
     ],
 )

@@ -95,7 +95,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("more", [(), ("--max-variants", "2")])
+@pytest.mark.parametrize(
+    "more", [(), pytest.param(("--max-variants", "2"), marks=pytest.mark.nightly)]
+)
 def test_the_bits_are_the_same_on_any_number_of_ranks(circuit: str, more: tuple[str, ...]) -> None:
     arguments = ("run", circuit, *BASE, "--shots", "3000", "--json", *more)
     found = []

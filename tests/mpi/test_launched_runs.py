@@ -26,7 +26,7 @@ def circuit(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.nightly), 3])
 def test_the_mpi_tests_pass(ranks: int) -> None:
     done = run(
         *(sys.executable, "-m", "mpi4py", "-m", "pytest", "-x", "--with-mpi", "-q"),

@@ -153,7 +153,9 @@ def test_stopped_without_an_output_nothing_is_kept(long_job: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [0, pytest.param(3, marks=pytest.mark.mpi)])
+@pytest.mark.parametrize(
+    "ranks", [pytest.param(0, marks=pytest.mark.nightly), pytest.param(3, marks=pytest.mark.mpi)]
+)
 def test_shots_go_on_within_a_round(ranks: int, shots_result: dict, tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     running = start(*SHOTS, "-o", output, "--checkpoint-seconds", "0.01")

@@ -70,7 +70,16 @@ def proposals(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["seconds", "overhead"])
-@pytest.mark.parametrize("limit", [1, 2, 5, 7, 20])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        1,
+        pytest.param(2, marks=pytest.mark.nightly),
+        5,
+        pytest.param(7, marks=pytest.mark.nightly),
+        20,
+    ],
+)
 @pytest.mark.parametrize(
     "graph",
     [nx.path_graph(20), nx.complete_graph(7), nx.star_graph(12), nx.random_regular_graph(3, 24, 1)],
