@@ -438,7 +438,9 @@ def test_a_bad_site_file_is_named(site: str, said: str, resolve: Resolve, tmp_pa
 def test_another_command_brings_its_options(tmp_path: Path) -> None:
     """What `submit` will need: SLURM's partition, modules, a flag to switch off, a container."""
     parser = flags.build_parser(COMMANDS)
-    (commands,) = (own for own in parser._actions if isinstance(own, argparse._SubParsersAction))
+    (commands,) = (
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    )
     more = commands.add_parser("dispatch", allow_abbrev=False)
     flags.add_plan_options(more)
     more.add_argument("--account")

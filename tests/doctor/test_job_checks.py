@@ -53,8 +53,8 @@ def examined(
 ) -> dict[str, Finding]:
     monkeypatch.setattr(job, "_gather_resources", lambda *_: (list(places), ()))
     found = examine_batch({**JOB, **variables})
-    assert all("\n" not in str(own) for own in found)
-    return {own.name: own for own in found}
+    assert all("\n" not in str(finding) for finding in found)
+    return {finding.name: finding for finding in found}
 
 
 def step(ranks: int, **variables: str) -> dict[str, str]:
@@ -93,7 +93,7 @@ def test_a_job_script_hears_how_to_start_its_ranks(monkeypatch: pytest.MonkeyPat
     assert found["slurm"].text == "SLURM 23.02.7, in job 7 on n[1-2]"
     assert "room for 8, with `srun --mpi=pmi2 --cpus-per-task=$SLURM" in found["launch"].text
     assert found["launch"].ok
-    assert not any(own.advice for own in found.values())
+    assert not any(finding.advice for finding in found.values())
 
 
 @pytest.mark.usefixtures("slurm")
@@ -154,7 +154,7 @@ def test_ranks_and_gpus_that_do_not_match_are_warned_of(
     gpus: list[tuple[str, ...]], on_node: int, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "is_gpu_build", lambda: True)
-    places = [place(gpus=own) for own in gpus]
+    places = [place(gpus=gpu_names) for gpu_names in gpus]
     found = examined(monkeypatch, places, **step(len(gpus), SLURM_GPUS_ON_NODE=str(on_node)))
     assert found["gpus"].advice.startswith(advice)
     assert bool(found["gpus"].advice) == bool(advice)
@@ -259,5 +259,5 @@ def test_it_never_raises_whatever_slurm_says(
 ) -> None:
     executable(slurm / "nvidia-smi", "exit 1")
     monkeypatch.setattr(mpi_plugins, "command_output", lambda *_, **__: "GPU-a")
-    for own in examine_batch(environment):
-        assert len(str(own).splitlines()) == 1
+    for finding in examine_batch(environment):
+        assert len(str(finding).splitlines()) == 1

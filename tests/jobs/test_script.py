@@ -25,13 +25,15 @@ from tests.support.launch import ROOT
 
 SCRIPTS = sorted((ROOT / "jobscripts").glob("*.sbatch"))
 RUNS = [
-    own for own in SCRIPTS if "hpcq run" in own.read_text() and "benchmarks" not in own.read_text()
+    script
+    for script in SCRIPTS
+    if "hpcq run" in script.read_text() and "benchmarks" not in script.read_text()
 ]
 _TAIL = "# ---- until the run has ended (the same in all templates) ----\n"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda own: own.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_scripts_are_shell(script: Path) -> None:
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     if shutil.which("shellcheck") is not None:
@@ -39,7 +41,7 @@ def test_scripts_are_shell(script: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda own: own.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_one_edit_is_enough(script: Path) -> None:
     text = script.read_text()
     assert "##SBATCH --account=ACCOUNT\n##SBATCH --partition=PARTITION\n" in text
@@ -49,9 +51,11 @@ def test_one_edit_is_enough(script: Path) -> None:
 
 def test_all_end_in_the_same_way() -> None:
     assert len(RUNS) >= 8
-    tails = {own.read_text().partition(_TAIL)[2].replace('"${inside[@]}" ', "") for own in RUNS}
+    tails = {
+        script.read_text().partition(_TAIL)[2].replace('"${inside[@]}" ', "") for script in RUNS
+    }
     assert len(tails) == 1
-    assert all(" --cpus-per-task=" in own.read_text() for own in RUNS)
+    assert all(" --cpus-per-task=" in script.read_text() for script in RUNS)
 
 
 def said_by(script: str, folder: Path) -> list[str]:
@@ -131,7 +135,7 @@ def test_a_template_that_is_not_there() -> None:
 def test_sizes() -> None:
     assert parse_nodes("4") == (4, 4)
     assert parse_nodes("1-8") == (1, 8)
-    assert [format_time(own) for own in (1, 61, 3600, 90000)] == [
+    assert [format_time(seconds) for seconds in (1, 61, 3600, 90000)] == [
         "00:01:00",
         "00:02:00",
         "01:00:00",

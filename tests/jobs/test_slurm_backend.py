@@ -68,14 +68,14 @@ def test_who_waits_for_a_result_outlasts_a_silence(
         "echo 'Unable to contact slurm controller' >&2; exit 1; fi; " + squeue(state="$state"),
     )
     monkeypatch.setattr(job, "_FIRST_POLL", 0.01)
-    own = hpcq.Job(Submission("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
+    submitted = hpcq.Job(Submission("7", str(tmp_path / "out.h5"), str(tmp_path / "%j.log"), ()))
     with pytest.raises(HpcqError, match="CANCELED"):
-        own.result(wait=True)
+        submitted.result(wait=True)
     assert len((tmp_path / "asked").read_text()) == 5
     (tmp_path / "asked").unlink()
     monkeypatch.setattr(job, "_MAX_SILENCE", 0.0)
     with pytest.raises(slurm.SlurmError, match="Unable to contact"):
-        own.result(wait=True)
+        submitted.result(wait=True)
 
 
 def test_a_job_without_a_record_is_canceled_again(commands: Path, tmp_path: Path) -> None:
@@ -123,14 +123,14 @@ def test_the_result_of_an_earlier_job_is_not_that_of_this_one(
     task: dict[str, str], expected: str, words: str, finished: Path, commands: Path
 ) -> None:
     executable(commands / "squeue", squeue(**task))
-    own = hpcq.Job(Submission("7", str(finished), str(finished.parent / "%j.log"), ()))
-    status = own.status()
+    submitted = hpcq.Job(Submission("7", str(finished), str(finished.parent / "%j.log"), ()))
+    status = submitted.status()
     assert (status.state, words in status.reason) == (expected, True)
     if expected == "DONE":
-        assert own.result().status == "complete"
+        assert submitted.result().status == "complete"
     elif status.over:
         with pytest.raises(HpcqError, match=f"job 7: {expected}"):
-            own.result()
+            submitted.result()
 
 
 @pytest.mark.parametrize(("said", "expected"), [("", "DONE"), ("hpcq: error: no", "ERROR")])
@@ -140,8 +140,8 @@ def test_of_a_forgotten_job_its_log_tells(
     executable(commands / "squeue", "echo 'Invalid job id specified' >&2; exit 1")
     executable(commands / "sacct", "exit 1")
     (finished.parent / "7.log").write_text(said)
-    own = hpcq.Job(Submission("7", str(finished), str(finished.parent / "%j.log"), ()))
-    assert own.status().state == expected
+    submitted = hpcq.Job(Submission("7", str(finished), str(finished.parent / "%j.log"), ()))
+    assert submitted.status().state == expected
 
 
 @pytest.mark.parametrize(("name", "job"), [("178_scan.h5", "180"), ("local-x.h5", "181")])
@@ -182,15 +182,15 @@ def test_no_two_jobs_write_one_output(
 ) -> None:
     """Whichever of its jobs still waits; only those that all share it may."""
     output = tmp_path / "out.h5"
-    for number, own in enumerate(shared, 1):
+    for number, is_shared in enumerate(shared, 1):
         state = "PENDING" if number == live else "COMPLETED"
         (tmp_path / f"state{number}").write_text(state)
         save_submission(
-            Submission(str(number), str(output), "%j.log", ("--shared",) if own else ())
+            Submission(str(number), str(output), "%j.log", ("--shared",) if is_shared else ())
         )
     executable(
         commands / "squeue",
-        'for own; do case "$own" in --jobs=*) job=${own#*=};; esac; done; '
+        'for word; do case "$word" in --jobs=*) job=${word#*=};; esac; done; '
         + squeue(job="$job", state=f"$(cat {tmp_path}/state$job)"),
     )
     executable(commands / "sinfo", "echo 'main*|8|16000|infinite|2'")
@@ -340,12 +340,12 @@ def test_what_a_later_job_wrote_is_not_shown(
     save_submission(replace(RECORD, output=str(output), submitted=2.0, job="8"))
     shutil.copy(finished, output)
     executable(commands / "squeue", squeue(state=task[0], code=task[1]))
-    own = hpcq.Job.of("7")
-    assert own.status().state == expected
+    submitted = hpcq.Job.of("7")
+    assert submitted.status().state == expected
     with pytest.raises(HpcqError, match="it has no result"):
-        own.result()
+        submitted.result()
     if expected != "ERROR":
-        assert "job 8 has written its output since" in own.status().reason
+        assert "job 8 has written its output since" in submitted.status().reason
 
 
 def test_within_its_job_the_file_tells(
@@ -456,9 +456,9 @@ def test_who_submits_at_once_waits_for_the_other(tmp_path: Path) -> None:
             order.append(name)
 
     threads = [threading.Thread(target=submit, args=(str(n),)) for n in range(8)]
-    for own in threads:
-        own.start()
-    for own in threads:
-        own.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert order[::2] == order[1::2]
     assert not list(tmp_path.glob(".*"))
