@@ -69,10 +69,10 @@ def test_a_time_limit_of_a_run_puts_the_job_back_until_it_is_done(
     arguments, expected = long_run
     output = tmp_path / "out.h5"
     job = command.submit(
-        *arguments, "-o", output, *SMALL, *OFTEN, "--time-limit", "6", "--until-done"
+        *arguments, "-o", output, *SMALL, *OFTEN, "--time-limit", "10", "--until-done"
     )
     seen: dict[str, str] = {}
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while (stands := command("status", job, "--json"))["state"] != "DONE":
         assert time.monotonic() < end, f"{stands}\n{cluster.log(job)}"
         assert stands["state"] in ("QUEUED", "RUNNING", "STOPPED"), cluster.log(job)
