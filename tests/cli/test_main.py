@@ -340,6 +340,22 @@ def test_a_damaged_result_is_reported_and_left_alone(
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
+MANY_KINDS = (
+    *("--observable", "Z0 Z2", "--observable", "0.5 X3 Z5 - Y0 Y1 X2 + 2 I"),
+    *("--observable", "010011", "--observable", "label:Z0+Irl - 0.5 label:IIII1X"),
+)
+"""Options that ask for a term, a sum, an outcome and labels."""
+
+
+def ways_to_cut(folder: Path) -> tuple[tuple[str, ...], ...]:
+    """Return the options of three ways to cut, of which one takes a file in a folder."""
+    cuts = folder / "cuts.json"
+    cuts.write_text(
+        '{"gate_cuts": [{"gate": 2}, {"gate": 4}], "wire_cuts": [{"qubit": 1, "after": 1}]}'
+    )
+    return ("--cuts", str(cuts)), BASE[:2], ("--max-qubits", "3")
+
+
 @pytest.mark.slow
 def test_the_file_alone_gives_the_values_again(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -349,18 +365,12 @@ def test_the_file_alone_gives_the_values_again(
         "hpcq.planning.candidates._SMALL_SECONDS", 0.0
     )  # light cones of their own for terms
     readme = (ROOT / "README.md").read_text()
-    (inversion,) = re.findall(r"```python\n(def recompute.*?)```", readme, re.DOTALL)
+    (recipe,) = re.findall(r"```python\n(def recompute.*?)```", readme, re.DOTALL)
     scope: dict = {}
-    exec(inversion, scope)
-    cuts = tmp_path / "cuts.json"
-    cuts.write_text(
-        '{"gate_cuts": [{"gate": 2}, {"gate": 4}], "wire_cuts": [{"qubit": 1, "after": 1}]}'
-    )
-    asked = ("--observable", "Z0 Z2", "--observable", "0.5 X3 Z5 - Y0 Y1 X2 + 2 I")
-    asked += ("--observable", "010011", "--observable", "label:Z0+Irl - 0.5 label:IIII1X")
-    for number, way in enumerate((("--cuts", str(cuts)), BASE[:2], ("--max-qubits", "3"))):
+    exec(recipe, scope)
+    for number, way in enumerate(ways_to_cut(tmp_path)):
         output = tmp_path / f"out{number}.h5"
-        assert main(["run", circuit, *way, *asked, "-o", str(output)]) == 0
+        assert main(["run", circuit, *way, *MANY_KINDS, "-o", str(output)]) == 0
         with h5py.File(output) as file:
             assert file.attrs["status"] == "complete"
             for number, value in enumerate(file["results/expectation_values"][()]):
@@ -378,18 +388,14 @@ def test_the_counts_alone_give_the_values_again(
     readme = (ROOT / "README.md").read_text()
     scope: dict = {}
     for name in ("recompute", "tensor_from_counts"):
-        (inversion,) = re.findall(rf"```python\n(def {name}.*?)```", readme, re.DOTALL)
-        exec(inversion, scope)
-    cuts = tmp_path / "cuts.json"
-    cuts.write_text(
-        '{"gate_cuts": [{"gate": 2}, {"gate": 4}], "wire_cuts": [{"qubit": 1, "after": 1}]}'
-    )
-    asked = ("--observable", "Z0 Z2", "--observable", "0.5 X3 Z5 - Y0 Y1 X2 + 2 I")
-    asked += ("--observable", "010011", "--observable", "label:Z0+Irl - 0.5 label:IIII1X")
-    for place, way in enumerate((("--cuts", str(cuts)), BASE[:2], ("--max-qubits", "3"))):
+        (recipe,) = re.findall(rf"```python\n(def {name}.*?)```", readme, re.DOTALL)
+        exec(recipe, scope)
+    for place, way in enumerate(ways_to_cut(tmp_path)):
         output = tmp_path / f"{place}.h5"
         for _ in range(2):
-            assert main(["run", circuit, *way, *asked, "--shots", "3000", "-o", str(output)]) == 0
+            assert (
+                main(["run", circuit, *way, *MANY_KINDS, "--shots", "3000", "-o", str(output)]) == 0
+            )
         with h5py.File(output) as file:
             for k, piece in enumerate(file["subcircuits"].values()):
                 if piece.attrs["source"] >= 0:
