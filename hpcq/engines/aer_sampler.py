@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hpcq.core.errors import EngineError, InputError
 from hpcq.core.limits import Device, Limits
 from hpcq.cutting.subexperiments.device_circuits import Template
-from hpcq.engines.aer_statevector import import_aer
+from hpcq.engines.aer_statevector import import_aer, simulator_options
 from hpcq.engines.backends import fake_backend, transpile
 from hpcq.engines.compiled_circuits import defer_measurements, without_idle_qubits
 from hpcq.engines.noise import Noise
@@ -205,14 +205,7 @@ class AerShots:
         gpu = {"batched_shots_gpu": True} if self.device == "gpu" else {}
         return {
             method: aer.AerSimulator(
-                method=method,
-                device=self.device.upper(),
-                precision=self.limits.precision,
-                max_parallel_threads=self.limits.threads,
-                max_parallel_experiments=1,
-                max_parallel_shots=1,
-                max_memory_mb=self.limits.memory_bytes >> 20,
-                **gpu,
+                method=method, **simulator_options(self.limits, self.device), **gpu
             )
             for method in ("statevector", "density_matrix")
         }

@@ -63,15 +63,7 @@ class AerEngine:
     @cached_property
     def _simulator(self) -> Any:
         aer = import_aer()
-        return aer.AerSimulator(
-            method="statevector",
-            device=self.device.upper(),
-            precision=self.limits.precision,
-            max_parallel_threads=self.limits.threads,
-            max_parallel_experiments=1,
-            max_parallel_shots=1,
-            max_memory_mb=self.limits.memory_bytes >> 20,
-        )
+        return aer.AerSimulator(method="statevector", **simulator_options(self.limits, self.device))
 
     @cached_property
     def _basis(self) -> frozenset[str]:
@@ -95,6 +87,18 @@ class AerEngine:
             else:
                 native.append(instruction, copy=False)
         return native
+
+
+def simulator_options(limits: Limits, device: Device) -> dict[str, Any]:
+    """Return the options of every simulator of Aer that a rank uses: its device and its limits."""
+    return {
+        "device": device.upper(),
+        "precision": limits.precision,
+        "max_parallel_threads": limits.threads,
+        "max_parallel_experiments": 1,
+        "max_parallel_shots": 1,
+        "max_memory_mb": limits.memory_bytes >> 20,
+    }
 
 
 def choose_device(device: str) -> Device:
