@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import open_sidecar, printable, printable_path
 from hpcq.jobs import local_backend as local
 from hpcq.jobs import slurm_backend as slurm
+from hpcq.jobs.job_state import JobStatus, Observations, job_status
 from hpcq.jobs.submissions import (
     Submission,
     find_submission,
@@ -24,12 +24,6 @@ from hpcq.jobs.submissions import (
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
-
-STATES = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELED", "STOPPED")
-"""All states of a job. STOPPED: finished work is saved, and the same command resumes it."""
-
-_STOPPED_EXIT_CODE = 75
-"""Exit code of a run that stopped early with everything saved."""
 
 _FIRST_POLL, _MAX_POLL = 0.2, 15.0
 """Seconds between two polls while waiting for a job, doubled each time up to the maximum.
@@ -50,39 +44,6 @@ _ERROR_WORDS = ("error", "not found", "denied")
 _LAUNCHER_PREFIXES = ("srun:", "slurmstepd:")
 """Prefixes of lines that say that a rank failed, but not why: such lines may come before or after
 the rank's own message."""
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """Status of a job.
-
-    Attributes:
-        state: One of :data:`STATES`.
-        reason: Why the job waits, stopped or failed; may be empty.
-        file: Status of the run according to its files; see
-            :func:`hpcq.runs.status.read_run_status`.
-        tasks: SLURM's view of the job, or of each task of an array.
-    """
-
-    state: str
-    reason: str = ""
-    file: dict[str, Any] = field(default_factory=dict)
-    tasks: tuple[slurm.Task, ...] = ()
-
-    @property
-    def over(self) -> bool:
-        """Whether the job has ended and will not be started again by itself."""
-        return self.state in ("DONE", "ERROR", "CANCELED") or (
-            self.state == "STOPPED" and not self.is_with_slurm
-        )
-
-    @property
-    def is_with_slurm(self) -> bool:
-        """Whether SLURM still holds any task of the job, pending or running."""
-        return any(task.is_pending or task.is_running for task in self.tasks)
-
-    def __str__(self) -> str:
-        return f"{self.state} ({printable(self.reason)})" if self.reason else self.state
 
 
 class Job:
@@ -133,21 +94,22 @@ class Job:
         """Return the status, from the tasks of SLURM under the job's number that are counted."""
         record = self._record
         output_status = self._output_status()
+        tasks: tuple[slurm.Task, ...] = ()
         if record.is_local:
             is_running = local.is_alive(record)
-            code = None if is_running else local.exit_code(self.output)
-            return self._combine(output_status, (), is_running=is_running, codes=[code])
-        try:
-            tasks = tuple(task for task in slurm.tasks_of(record.job) if is_counted(task))
-        except slurm.SlurmError:
-            if output_status.get("state") == "DONE" and not output_status["old"]:
-                return JobStatus("DONE", "", output_status)
-            raise
-        return self._combine(
-            output_status,
-            tasks,
-            is_running=any(task.is_running for task in tasks),
-            codes=[task.code for task in tasks],
+            codes = [None if is_running else local.exit_code(self.output)]
+        else:
+            try:
+                tasks = tuple(task for task in slurm.tasks_of(record.job) if is_counted(task))
+            except slurm.SlurmError:
+                if output_status.get("state") == "DONE" and not output_status["old"]:
+                    return JobStatus("DONE", "", output_status)
+                raise
+            is_running = any(task.is_running for task in tasks)
+            codes = [task.code for task in tasks]
+        is_canceled = record.canceled is not None
+        return job_status(
+            Observations(output_status, tasks, codes, is_running, is_canceled, self._error_line)
         )
 
     def logs(self) -> str:
@@ -303,68 +265,6 @@ class Job:
             if other.submitted > self._record.submitted
         ]
         return [other for other in later if not (other.is_shared and self._record.is_shared)]
-
-    def _combine(
-        self,
-        output_status: dict[str, Any],
-        tasks: tuple[slurm.Task, ...],
-        *,
-        is_running: bool,
-        codes: Sequence[int | None],
-    ) -> JobStatus:
-        """Return the status that follows from the output's and the system's.
-
-        Args:
-            output_status: As :meth:`_output_status` returns it.
-            tasks: SLURM's tasks of the job; none for a local one.
-            is_running: Whether any task, or the local process, is running.
-            codes: Exit code of each task, or of the local process; None while there is none.
-        """
-        pending = [task for task in tasks if task.is_pending]
-        ended = [task for task in tasks if task.state not in ("COMPLETED", "FAILED")]
-        canceled = self._record.canceled is not None or any(
-            task.state == "CANCELLED" for task in ended
-        )
-        done = output_status.get("state") == "DONE"
-        saved = not done and ("saved" in output_status or "members" in output_status)
-        if done and output_status["old"]:
-            # The result was complete before the job, so the job is done if it ended well.
-            succeeded = all(code == 0 for code in codes) if codes else not self._error_line()
-            done = succeeded and not (ended or canceled)
-            output_status = output_status if done else {}
-        if done:
-            return JobStatus("DONE", "", output_status, tasks)
-        if is_running:
-            return JobStatus("RUNNING", "", output_status, tasks)
-        if pending and self._record.canceled is None:
-            comes_back = (saved and not output_status["old"]) or any(
-                task.restarts for task in pending
-            )
-            reason = pending[0].reason
-            if comes_back:
-                reason = f"resumes by itself, waits for {reason or 'its turn'}"
-            return JobStatus("STOPPED" if comes_back else "QUEUED", reason, output_status, tasks)
-        note = (
-            "finished work is saved" if saved else output_status.get("damage", "nothing was saved")
-        )
-        if "later" in output_status:
-            note = f"job {output_status['later']} has written its output since"
-        if canceled:
-            return JobStatus("CANCELED", note, output_status, tasks)
-        failed = [code for code in codes if code not in (None, 0, _STOPPED_EXIT_CODE)]
-        if "later" in output_status and not failed:
-            succeeded = bool(codes) and not any(codes) and not ended
-            return JobStatus("DONE" if succeeded else "STOPPED", note, output_status, tasks)
-        if saved and (not failed or ended):
-            state = ended[0].state.lower().replace("_", " ") if ended else ""
-            return JobStatus(
-                "STOPPED", "; ".join(filter(None, [state, note])), output_status, tasks
-            )
-        parts = [f"exit code {failed[0]}"] if failed else []
-        parts += [task.state.lower().replace("_", " ") for task in ended[:1]]
-        if "damage" not in output_status:
-            note = self._error_line() or note
-        return JobStatus("ERROR", ", ".join([*parts, note]), output_status, tasks)
 
     def _error_line(self) -> str:
         """Return the last line of the logs that names an error; empty if there is none."""
