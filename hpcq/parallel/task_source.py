@@ -1,0 +1,82 @@
+"""Which tasks of a stage this job computes: all of them, or those that no other job takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from hpcq.parallel.tasks import FinishedTasks, Numbers, TaskResults, Tasks
+
+if TYPE_CHECKING:
+    from hpcq.parallel.scheduler import Scheduler
+
+
+class TaskSource(Protocol):
+    """The tasks of one stage of a run, such as all simulations, for one of the jobs that run it.
+
+    :func:`hpcq.parallel.coordinator.run_tasks` calls :meth:`begin`, then :meth:`note` and
+    :meth:`exchange` many times, then :meth:`end`. See :mod:`hpcq.runs.shared.blocks` for the tasks
+    that several jobs share.
+
+    Attributes:
+        tasks: All tasks of the stage.
+        finished: Results so far, also of earlier starts and of other jobs.
+    """
+
+    tasks: Tasks
+    finished: FinishedTasks
+
+    def begin(self, scheduler: Scheduler) -> None:
+        """Admit the first tasks to a scheduler, which has none yet."""
+
+    def note(self, batch: TaskResults, new: Numbers) -> None:
+        """Note results of this job, and which of their tasks no job had finished before."""
+
+    def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:
+        """Exchange results with other jobs, and admit more tasks; return whether there were any.
+
+        Args:
+            scheduler: This job's scheduler.
+            stopping: Whether the job is about to stop, so that it takes no more tasks.
+        """
+
+    def seconds_left(self, scheduler: Scheduler) -> float:
+        """Return an estimate of the seconds until all tasks are finished."""
+
+    def end(self, *, complete: bool) -> None:
+        """End this job's part, because all tasks are finished or the job stops."""
+
+
+class AllTasks(TaskSource):
+    """The tasks of a stage that this job computes alone; there is no one to exchange with.
+
+    Args:
+        tasks: The tasks.
+        finished: Results of tasks that are finished already; by default of none.
+
+    Raises:
+        ValueError: If the results are for another number of tasks.
+    """
+
+    def __init__(self, tasks: Tasks, finished: FinishedTasks | None = None) -> None:
+        self.tasks = tasks
+        if finished is None:
+            finished = FinishedTasks(len(tasks.costs), tasks.dtype)
+        self.finished = finished
+        if len(self.finished) != len(tasks.costs):
+            raise ValueError(
+                f"finished: for {len(self.finished)} tasks, expected {len(tasks.costs)}"
+            )
+
+    def begin(self, scheduler: Scheduler) -> None:
+        """Admit all tasks that are not finished."""
+        scheduler.admit(np.flatnonzero(~self.finished.done))
+
+    def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:  # noqa: ARG002 (protocol)
+        """Return False: the scheduler has all tasks."""
+        return False
+
+    def seconds_left(self, scheduler: Scheduler) -> float:
+        """Return the scheduler's estimate."""
+        return scheduler.seconds_left()

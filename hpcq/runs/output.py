@@ -1,0 +1,165 @@
+"""Where the results of a run are kept: nowhere, in one file, or in a file that jobs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hpcq.core.errors import HpcqError
+from hpcq.parallel.task_source import AllTasks, TaskSource
+from hpcq.parallel.tasks import FinishedTasks, Tasks
+from hpcq.planning.fingerprint import Fingerprint, RequestSummary
+
+if TYPE_CHECKING:
+    from hpcq.results.result import Result
+
+
+class FinishedElsewhereError(HpcqError):
+    """Another job has written the complete result: :meth:`RunOutput.load_previous` returns it."""
+
+
+class RunOutput(Protocol):
+    """The output of a run on rank 0: what was there before, and what the run adds to it.
+
+    There are :class:`NoOutput`, :class:`hpcq.runs.file_output.FileOutput`, and, for an output of
+    several jobs, :class:`hpcq.runs.shared.output.SharedOutput`. A run calls, in this order:
+    :meth:`load_previous`; :meth:`planned_settings` and :meth:`publish_settings` before and after it
+    plans; :meth:`agree_on_run`; for each set of tasks :meth:`stage`, and :meth:`update` many times
+    a second; and at the end one of :meth:`finish`, :meth:`stop` and :meth:`close`. A run that is
+    refused before its first task calls :meth:`withdraw`.
+
+    A method that talks to other jobs raises :class:`FinishedElsewhereError` if these have finished
+    the run; so do the methods of a stage. What an output does not need, such as news for other
+    jobs, is inherited from here and does nothing.
+
+    Attributes:
+        previous: What was there before, which the run resumes or adds shots to; None without a
+            result.
+        may_add_shots: Whether a run may add shots to a complete result. Not where jobs share it,
+            because each of them would.
+        save_seconds: Duration of the last save; a run leaves time for another before its deadline.
+        stopped_error: Class of the error of a run that stops: StoppedError if the same command
+            resumes it.
+    """
+
+    previous: Result | None
+    may_add_shots: bool
+    save_seconds: float
+    stopped_error: type[HpcqError]
+
+    def load_previous(self, mode: str) -> Result | None:
+        """Read and return :attr:`previous`.
+
+        Args:
+            mode: ``exact`` or ``shots``.
+
+        Raises:
+            InputError: If the result has the other mode.
+        """
+
+    def planned_settings(self) -> Mapping[str, Any] | None:
+        """Return the configuration of an earlier start or another job, to plan with; or None."""
+
+    def publish_settings(self, config: Mapping[str, Any]) -> None:
+        """Tell the other jobs which configuration to plan with."""
+
+    def agree_on_run(self, fingerprint: Fingerprint, request: RequestSummary | None = None) -> None:
+        """Make sure that all jobs compute the same run: that of the first job to get here.
+
+        Args:
+            fingerprint: The fingerprint of this job's run.
+            request: What was asked for, so that other jobs can be told how theirs differs.
+
+        Raises:
+            InputError: If the first job computes another run.
+        """
+
+    def stage(self, name: str, tasks: Tasks) -> TaskSource:
+        """Return a set of tasks with those results that are there already.
+
+        Args:
+            name: Name of the stage, the same in every start and every job of the run.
+            tasks: All its tasks.
+        """
+
+    def update(self, status: Mapping[str, Any], partial: Callable[[], Result] | None) -> None:
+        """Write the status and the partial result, each if it is time; failures are warnings.
+
+        Args:
+            status: The status, as JSON values.
+            partial: Returns the result so far; None while there is none.
+        """
+
+    def save(self, partial: Callable[[], Result]) -> None:
+        """Save the partial result now; a failure is a warning."""
+
+    def stop(self, partial: Callable[[], Result]) -> str:
+        """End a run that is not complete, with everything saved.
+
+        Returns:
+            What becomes of the finished tasks, such as ``are saved in out.h5; run the same command
+            again to resume``.
+
+        Raises:
+            NotWrittenError: If they cannot be saved.
+        """
+
+    def finish(self, result: Result) -> list[Path]:
+        """End the run with its complete result, unless that was there before.
+
+        Returns:
+            The files that hold it, one or none.
+
+        Raises:
+            NotWrittenError: If it cannot be written.
+        """
+
+    def close(self) -> None:
+        """End a run that has failed: remove its status, so that other jobs take over its tasks."""
+
+    def withdraw(self) -> None:
+        """Remove all traces of a run that does not begin."""
+
+
+class NoOutput(RunOutput):
+    """A run without an output: its results are only returned.
+
+    Args:
+        previous: A result to which the run adds shots.
+    """
+
+    may_add_shots = True
+    save_seconds = 0.0
+    stopped_error: type[HpcqError] = HpcqError
+
+    def __init__(self, previous: Result | None = None) -> None:
+        self.previous = previous
+
+    def load_previous(self, mode: str) -> Result | None:  # noqa: ARG002 (protocol)
+        """Return the result that was given."""
+        return self.previous
+
+    def stage(self, name: str, tasks: Tasks) -> TaskSource:
+        """Return the tasks, with what the given result has of them."""
+        return AllTasks(tasks, finished_before(self.previous, name, tasks))
+
+    def stop(self, partial: Callable[[], Result]) -> str:  # noqa: ARG002 (protocol)
+        """Return that the finished tasks are lost."""
+        return "were done and are lost, because there is no --output"
+
+    def finish(self, result: Result) -> list[Path]:  # noqa: ARG002 (protocol)
+        """Return no files."""
+        return []
+
+
+def finished_before(previous: Result | None, name: str, tasks: Tasks) -> FinishedTasks | None:
+    """Return the results of a stage in a partial result; None if it has none for these tasks."""
+    if previous is None or previous.details is None or previous.details.unfinished is None:
+        return None
+    return previous.details.unfinished.stage(name, len(tasks.costs))
+
+
+def request_summary(result: Result | None) -> RequestSummary | None:
+    """Return a summary of the request that a result answers; None without a result."""
+    return None if result is None else RequestSummary(result.names, result.config)
