@@ -19,8 +19,8 @@ from hpcq.core.limits import Limits
 from hpcq.engines.aer_sampler import AerShots
 from hpcq.engines.noise import as_noise
 from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.kinds.sampling import Sampling
 from hpcq.kinds.shot_tasks import ShotTasks
-from hpcq.planning.sampling import Sampling
 from hpcq.reconstruction.estimation.counts import Counts, merge
 from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 

@@ -20,7 +20,8 @@ from shots import entangled, linked
 
 import hpcq
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
-from hpcq.planning.sampling import Budget, Sampling, joint_sampling_of
+from hpcq.kinds.sampling import CutProblem, Sampling, joint_sampling_of
+from hpcq.planning.problem import Budget
 from hpcq.reconstruction.estimation.outcome_signals import min_shots
 
 Report = dict[str, Any]
@@ -66,7 +67,9 @@ class Case:
         how = {"threads": 1, "shots": self.shots} | self.cuts | self.how
         plan = hpcq.plan(self.circuit, self.observable(), **how)
         return (
-            joint_sampling_of(plan.cut_problem, Budget(self.shots)) if self.joint else plan.sampling
+            joint_sampling_of(CutProblem.of(plan), Budget(self.shots))
+            if self.joint
+            else plan.sampling
         )
 
     def with_shots(self, each: int, kind: str | None = None) -> Case:

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from hpcq.cli.submitting import submit
     from hpcq.cutting.cuts import Cuts
     from hpcq.jobs.job import Job
-    from hpcq.kinds.running import run
-    from hpcq.planning.assembly import Plan
+    from hpcq.planning.plan import Plan
     from hpcq.planning.planner import plan
     from hpcq.results import load
     from hpcq.results.result import Result
+    from hpcq.runs.run import run
 
 _MODULE_OF = {
     "Cuts": "hpcq.cutting.cuts",
     "Job": "hpcq.jobs.job",
-    "Plan": "hpcq.planning.assembly",
+    "Plan": "hpcq.planning.plan",
     "Result": "hpcq.results.result",
     "load": "hpcq.results",
     "plan": "hpcq.planning.planner",
     "read_circuit": "hpcq.circuits.reader",
-    "run": "hpcq.kinds.running",
+    "run": "hpcq.runs.run",
     "submit": "hpcq.cli.submitting",
 }
 

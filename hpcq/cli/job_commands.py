@@ -30,7 +30,7 @@ from hpcq.runs.status import read_run_status, status_text
 from hpcq.runs.stop_conditions import read_signal
 
 if TYPE_CHECKING:
-    from hpcq.planning.assembly import Plan
+    from hpcq.planning.plan import Plan
 
 
 _JOB_ID_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID")

@@ -21,7 +21,7 @@ from hpcq.core.files import printable
 from hpcq.core.system import is_launched, launched_rank, rank_name, write_stderr
 
 if TYPE_CHECKING:
-    from hpcq.planning.assembly import Plan
+    from hpcq.planning.plan import CutPlan
     from hpcq.results.result import Result
     from hpcq.runs.checkpoint import Checkpoint
 
@@ -107,7 +107,8 @@ def _plan(options: argparse.Namespace) -> int:
     from hpcq.core.files import write_atomic
     from hpcq.cutting.cuts import check_cuts_file
     from hpcq.parallel.world import abort_on_error, open_farm
-    from hpcq.planning.description import pareto_json, pareto_text, plan_json, plan_text
+    from hpcq.planning.description import pareto_json, pareto_text
+    from hpcq.planning.kind import kind_of
 
     paths: dict[str, Path] = {}
 
@@ -138,20 +139,23 @@ def _plan(options: argparse.Namespace) -> int:
 
         draw_plan(plan, paths["draw"])
     if options.json:
-        print(json.dumps({**plan_json(plan), **(pareto_json(plans) if options.pareto else {})}))
+        pareto = pareto_json(plans) if options.pareto else {}
+        print(json.dumps({**kind_of(plan).to_json(plan), **pareto}))
     else:
-        print(plan_text(plan) + (f"\n\n{pareto_text(plans)}" if options.pareto else ""))
+        print(str(plan) + (f"\n\n{pareto_text(plans)}" if options.pareto else ""))
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
     start_time = time.monotonic()
     reader = requests.start_reading_circuit(options)
-    from hpcq.kinds.running import checkpoint_for, run_on_farm
     from hpcq.parallel.world import abort_on_error, open_farm, stop_before_start
+    from hpcq.planning.kind import kind_for
+    from hpcq.planning.problem import question_about
     from hpcq.runs.collective import from_rank_0
     from hpcq.runs.options import RunOptions
     from hpcq.runs.progress import ProgressMonitor
+    from hpcq.runs.run import checkpoint_for, run_on_farm
     from hpcq.runs.stop_conditions import StopConditions
 
     checkpoints: list[Checkpoint] = []
@@ -163,11 +167,11 @@ def _run(options: argparse.Namespace) -> int:
         checkpoint = checkpoint_for(options.output, options.checkpoint_seconds, claim_seconds)
         if checkpoint is not None:
             checkpoints.append(checkpoint)
-            mode = "exact" if requests.budget_for(options) is None else "shots"
-            options.previous = checkpoint.load_previous(mode)
+            kind = kind_for(question_about((), requests.budget_for(options)))
+            options.previous = checkpoint.load_previous(kind)
             options.known = checkpoint.planned_settings(options.previous)
 
-    plans: list[Plan] = []
+    plans: list[CutPlan] = []
 
     def settle() -> None:
         for plan, each in zip(plans, checkpoints, strict=False):

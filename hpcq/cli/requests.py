@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from hpcq.core.limits import Limits
     from hpcq.engines.shot_engine import ShotEngineSpec
     from hpcq.parallel.serial import Farm
-    from hpcq.planning.assembly import Plan
-    from hpcq.planning.sampling import Budget
+    from hpcq.planning.plan import CutPlan
+    from hpcq.planning.problem import Budget
 
 
 def start_reading_circuit(options: argparse.Namespace) -> CircuitReader | InputError | None:
@@ -45,7 +45,7 @@ def make_plans(
     check: Callable[[], None],
     *,
     to_run: bool = False,
-) -> list[Plan]:
+) -> list[CutPlan]:
     """Return the plan, and with ``--pareto`` narrower ones, on rank 0; an empty list on others.
 
     Collective.
@@ -58,10 +58,11 @@ def make_plans(
         to_run: Whether the plan is to be run, rather than printed.
     """
     from hpcq.core.limits import check_threads
-    from hpcq.kinds.running import check_plan
-    from hpcq.planning.planner import pareto_plans, plan_normalised, with_limits
+    from hpcq.planning.kind import kind_of
+    from hpcq.planning.planner import pareto_plans, plan_normalised
     from hpcq.runs.collective import all_ranks_or_none, from_rank_0
     from hpcq.runs.rank_devices import choose_rank_device, min_rank_resources
+    from hpcq.runs.run import check_plan
 
     cores, memory = min_rank_resources(farm, getattr(options, "device", "auto"))
 
@@ -72,7 +73,7 @@ def make_plans(
         # An error now does not waste a search for cuts.
         choose_rank_device(farm, options.device)
 
-    def make() -> list[Plan]:
+    def make() -> list[CutPlan]:
         started_reading = reader or start_reading_circuit(options)
         if started_reading is None or isinstance(started_reading, InputError):
             raise started_reading or InputError(
@@ -85,12 +86,13 @@ def make_plans(
         plan_limits = limits if known is None else limits_of_previous_run(known, options, limits)
         how = plan_arguments(circuit, options, plan_limits)
         if getattr(options, "pareto", False):
-            return pareto_plans(circuit, farm=farm, **how)
+            return list(pareto_plans(circuit, farm=farm, **how))
         speeds = None if known is None else known.get("speeds")
         plan = plan_normalised(circuit, farm=farm, speeds=speeds, **how)
-        if not to_run:
-            return [plan]
-        return [check_plan(with_limits(plan, limits), farm.size)]
+        if to_run:
+            plan = kind_of(plan).with_limits(plan, limits)
+            check_plan(plan, farm.size)
+        return [plan]
 
     return from_rank_0(farm, make) or []
 
@@ -108,6 +110,7 @@ def plan_arguments(
 ) -> dict[str, Any]:
     """Return the arguments of :func:`hpcq.planning.planner.plan_normalised`."""
     from hpcq.circuits.observables import parse_observable, read_observables
+    from hpcq.planning.cut_request import CutRequest
 
     observables: list[Any] = [
         parse_observable(text, circuit.num_qubits) for text in options.observable
@@ -124,21 +127,23 @@ def plan_arguments(
     return {
         "observables": observables or None,
         "budget": budget_for(options),
-        "max_qubits": options.max_qubits,
-        "cut_labels": options.cut_labels,
-        "cuts": Path(options.cuts) if options.cuts is not None else None,
-        **search,
-        "ranks": options.ranks,
-        "seed": options.seed,
+        "request": CutRequest(
+            max_qubits=options.max_qubits,
+            cut_labels=options.cut_labels,
+            cuts=Path(options.cuts) if options.cuts is not None else None,
+            **search,
+            ranks=options.ranks,
+            seed=options.seed,
+        ),
         "limits": limits,
     }
 
 
 def budget_for(options: argparse.Namespace) -> Budget | None:
     """Return the budget of shots; None for an exact run."""
-    from hpcq.planning.planner import budget_of
+    from hpcq.planning.problem import Budget
 
-    return budget_of(options.shots, options.target_error, options.max_variants)
+    return Budget.of(options.shots, options.target_error, options.max_variants)
 
 
 def check_shot_engine(options: argparse.Namespace) -> ShotEngineSpec:

@@ -12,7 +12,9 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from hpcq.core.errors import InputError
 from hpcq.core.files import printable, printable_lines
@@ -246,7 +248,13 @@ def blas_threads(threads: int) -> AbstractContextManager[object]:
     Several threads pay only for large products. Threads of small products wait for each other, and
     the longer the busier the machine is.
     """
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[object] = threadpool_limits(threads, user_api="blas")
+    limits: AbstractContextManager[object] = _blas_libraries(len(sys.modules)).limit(limits=threads)
     return limits
+
+
+@lru_cache(maxsize=1)
+def _blas_libraries(_num_modules: int) -> Any:
+    """Return the BLAS libraries of this process, looked for again only after a module is loaded."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")

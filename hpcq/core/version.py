@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 
 __version__ = "0.1.0"
 
@@ -18,8 +20,12 @@ PACKAGES = (
 """Packages whose versions may change a result; they are recorded with it."""
 
 
-def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Return the versions of hpcq, of Python and of those of the packages that are installed."""
+@cache
+def versions(packages: tuple[str, ...] = PACKAGES) -> Mapping[str, str]:
+    """Return the versions of hpcq, of Python and of those of the packages that are installed.
+
+    They are looked up once a process, which takes as long as a small run.
+    """
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -29,4 +35,4 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
             installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return installed
+    return MappingProxyType(installed)

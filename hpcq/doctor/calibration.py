@@ -19,16 +19,16 @@ from hpcq.cutting.subcircuits import Subcircuit
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.cutting.subexperiments.pauli_products import pauli_products
 from hpcq.engines.aer_statevector import AerEngine
-from hpcq.kinds.running import run_on_farm
 from hpcq.parallel.serial import SerialFarm
-from hpcq.planning.assembly import Plan
 from hpcq.planning.cost import task_seconds
+from hpcq.planning.exact_plan import ExactPlan
 from hpcq.planning.machine_speeds import Speeds
 from hpcq.planning.planner import plan
 from hpcq.reconstruction.contraction_work import predicted_work
 from hpcq.reconstruction.expectation import contract
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.runs.options import RunOptions
+from hpcq.runs.run import run_on_farm
 
 _MEMORY_BYTES = 1 << 30
 """Memory limit in bytes of the measured plans, far more than they need."""
@@ -186,7 +186,7 @@ class _Bench:
         tensor = ExactTensor(_random_subcircuit(width, layers), ((),))
         return self._quickest(partial(tensor.compute, 0, self._engine.statevector))
 
-    def _contraction_seconds(self, chain: Plan) -> float:
+    def _contraction_seconds(self, chain: ExactPlan) -> float:
         tensors = [self._complex(tensor.shape) for tensor in chain.tensors]
         strings_asked = [
             [chain.strings[use][string] for string in strings]
@@ -202,7 +202,7 @@ class _Bench:
 
         return self._quickest(run_once)
 
-    def _chain(self, observables: Any, length: int = _CHAIN_LENGTH) -> Plan:
+    def _chain(self, observables: Any, length: int = _CHAIN_LENGTH) -> ExactPlan:
         from qiskit import QuantumCircuit
 
         circuit = QuantumCircuit(length)
@@ -210,7 +210,11 @@ class _Bench:
             circuit.ry(0.1 * qubit, qubit)
         for qubit in range(length - 1):
             circuit.cx(qubit, qubit + 1)
-        return plan(circuit, observables, cut_labels=range(length), memory=_MEMORY_BYTES, threads=1)
+        chain = plan(
+            circuit, observables, cut_labels=range(length), memory=_MEMORY_BYTES, threads=1
+        )
+        assert isinstance(chain, ExactPlan), "no shots are asked for"
+        return chain
 
     def _complex(self, shape: tuple[int, ...]) -> NDArray[np.complex128]:
         return self._rng.normal(size=shape) + 1j * self._rng.normal(size=shape)

@@ -140,10 +140,10 @@ def _known_answers() -> Iterator[Finding]:
     from qiskit import QuantumCircuit
 
     from hpcq.cutting.cuts import Cuts, GateCut, WireCut
-    from hpcq.kinds.running import run_on_farm
     from hpcq.parallel.serial import SerialFarm
     from hpcq.planning.planner import plan
     from hpcq.runs.options import RunOptions
+    from hpcq.runs.run import run_on_farm
 
     circuit = QuantumCircuit(4)
     circuit.h(0)

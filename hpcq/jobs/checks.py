@@ -16,20 +16,18 @@ from hpcq.jobs.job import Job
 from hpcq.jobs.submissions import submissions_of
 from hpcq.parallel.world import CURE as MPI_CURE
 from hpcq.planning.fingerprint import RequestSummary, check_same_run, fingerprint_of
+from hpcq.planning.kind import kind_of
 from hpcq.results import check_output, load_fingerprint, load_summary
 from hpcq.runs.checkpoint import Checkpoint, request_summary, shared_folder
 
 if TYPE_CHECKING:
-    from hpcq.planning.assembly import Plan
+    from hpcq.planning.plan import Plan
 
 _MAX_NAME_BYTES = 200
 """Maximum bytes of an output's name, which files beside it extend; file systems allow 255."""
 
 _MAX_CHECKED_JOBS = 10
 """How many of the last jobs of an output are checked; each may take a call of squeue."""
-
-_STABLE_PARTS = ("circuit", "observables")
-"""Parts of a fingerprint that do not depend on the machine, or on what was measured of it."""
 
 
 def free_output(options: argparse.Namespace) -> Path:
@@ -97,14 +95,13 @@ def check_resumable(plan: Plan, output: Path) -> None:
     Raises:
         InputError: If it holds anything else.
     """
-    Checkpoint(output).check_mode("exact" if plan.sampling is None else "shots")
-    held, wanted = load_fingerprint(output), fingerprint_of(plan, plan.cut)
-    parts = [key for key in _STABLE_PARTS if key in held]
-    held_parts, wanted_parts = ({key: each[key] for key in parts} for each in (held, wanted))
-    if held_parts != wanted_parts:
+    Checkpoint(output).check_kind(kind_of(plan))
+    held, wanted = load_fingerprint(output), fingerprint_of(plan)
+    held_parts = {name: held[name] for name in wanted if name in held}
+    if held_parts and held_parts != wanted:
         check_same_run(
             held_parts,
-            wanted_parts,
+            wanted,
             "a result",
             request_summary(load_summary(output)),
             RequestSummary.of(plan),

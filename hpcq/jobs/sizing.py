@@ -22,7 +22,7 @@ from hpcq.jobs.resource_request import (
 )
 
 if TYPE_CHECKING:
-    from hpcq.planning.assembly import Plan
+    from hpcq.planning.plan import Plan
 
 _DEFAULT_RESTARTS = 20
 """How often a job with ``--until-done`` may requeue itself; bounds what a failing job can use."""
@@ -119,16 +119,14 @@ def complete_request(
     is_complete = None not in (nodes, ranks) and memory_option is not None and has_time
     computed_plan = plan(not is_complete)
     bytes_needed, seconds = float(memory_limit), None
-    if computed_plan is not None and computed_plan.sampling is None:
-        cost = computed_plan.cost
+    cost = None if computed_plan is None else computed_plan.cost
+    if cost is not None:
         bytes_needed = (
             min(memory_limit, _MEMORY_MARGIN * cost.memory_bytes)
             if memory_option is None
             else memory_limit
         )
-        wanted_ranks = min(
-            computed_plan.num_tasks, math.ceil(cost.simulation_seconds / _SECONDS_PER_RANK)
-        )
+        wanted_ranks = min(cost.num_tasks, math.ceil(cost.simulation_seconds / _SECONDS_PER_RANK))
         if ranks is None:
             per_node = math.ceil(wanted_ranks / nodes[0]) if nodes else wanted_ranks
             ranks = max(1, min(ranks_that_fit, per_node))

@@ -28,7 +28,7 @@ from hpcq.jobs.submissions import Submission, locked, save_submission
 from hpcq.parallel.worker import hostname
 
 if TYPE_CHECKING:
-    from hpcq.planning.assembly import Plan
+    from hpcq.planning.plan import Plan
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./%@:,=+-")
 """Characters of a path that an ``#SBATCH`` line holds without quotes."""

@@ -4,3 +4,10 @@ A plan, a farm and run options enter; a result leaves, the same on every rank. A
 into tasks, reduces what the tasks give to values and standard errors, and describes what is saved
 when it is stopped. A resumed run, on any number of ranks, gives the result of one never stopped.
 """
+
+from hpcq.kinds.exact import ExactKind
+from hpcq.kinds.shots import ShotsKind
+from hpcq.planning.kind_registry import register
+
+register(ExactKind())
+register(ShotsKind())

@@ -29,6 +29,16 @@ class ContractionTasks:
     tensors: Sequence[NDArray[np.complex128]]
     threads: int = 1
 
+    @classmethod
+    def of(
+        cls, contraction: Contraction, tensors: Sequence[NDArray[np.complex128]], threads: int = 1
+    ) -> ContractionTasks:
+        """Return the tasks of a contraction, without what only its sum needs."""
+        terms = TermTable((), contraction.terms.picks, ((),) * len(tensors))
+        # C order on every rank: products of transposed matrices may differ in the last bit.
+        contiguous = list(map(np.ascontiguousarray, tensors))
+        return cls(replace(contraction, terms=terms), contiguous, threads)
+
     def farm_tasks(self) -> Tasks:
         """Return all tasks, of about equal cost, for the farm."""
         num_parts = self.contraction.num_parts
@@ -36,21 +46,17 @@ class ContractionTasks:
             np.ones(num_parts), np.complex128, describe="part {} of the contraction".format
         )
 
-    def compute(self, task: int, _payload: bytes = b"") -> NDArray[np.complex128]:
-        """Return one part of the contraction."""
-        with product_threads(self.threads):
-            return self.contraction.part(task, self.tensors)
+    def task_function(self, _open_engine: object = None) -> TaskFunction:
+        """Return the function that computes one part; it takes no engine."""
 
-    def to_bytes(self) -> bytes:
-        """Return what a rank needs to compute parts; reading it back does not copy the arrays."""
-        terms = TermTable((), self.contraction.terms.picks, ((),) * len(self.tensors))
-        contraction = replace(self.contraction, terms=terms)
-        # C order on every rank: products of transposed matrices may differ in the last bit.
-        tensors = list(map(np.ascontiguousarray, self.tensors))
-        return messages.dumps(replace(self, contraction=contraction, tensors=tensors))
+        def compute(task: int, _payload: bytes = b"") -> NDArray[np.complex128]:
+            with product_threads(self.threads):
+                return self.contraction.part(task, self.tensors)
+
+        return compute
 
 
 def load_contraction(payload: bytes) -> TaskFunction:
     """Return the function that computes parts of the contraction that rank 0 shared."""
     tasks: ContractionTasks = messages.loads(payload)
-    return tasks.compute
+    return tasks.task_function()

@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.core.errors import HpcqError, InputError
+from hpcq.core.errors import HpcqError, InputError, MemoryLimitError
+from hpcq.core.limits import Limits
+from hpcq.core.strict_json import digest
+from hpcq.core.system import format_bytes
 from hpcq.engines.aer_statevector import AerEngine
 from hpcq.kinds.contraction_tasks import ContractionTasks, load_contraction
+from hpcq.kinds.exact_description import exact_plan_json, exact_plan_text
 from hpcq.kinds.exact_tasks import ExactTasks
-from hpcq.parallel import messages
-from hpcq.parallel.local_worker import uses_subprocess
 from hpcq.parallel.serial import SerialFarm
-from hpcq.parallel.tasks import FinishedTasks
-from hpcq.planning.assembly import Plan
+from hpcq.parallel.tasks import MAX_TASKS, FinishedTasks
+from hpcq.planning.candidates import choose_cuts
 from hpcq.planning.cost import LONG_CONTRACTION
-from hpcq.planning.fingerprint import RequestSummary, check_same_run, exact_fingerprint
+from hpcq.planning.cut_request import CutRequest
+from hpcq.planning.exact_plan import ExactPlan, with_cost_for
+from hpcq.planning.fingerprint import (
+    RequestSummary,
+    check_same_run,
+    fingerprint_of,
+)
+from hpcq.planning.problem import ExpectationValues, Problem
+from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.results.result import PartialProgress, Result, ResultDetails, Stage
 from hpcq.runs.checkpoint import request_summary
 from hpcq.runs.options import RunOptions
-from hpcq.runs.outcome import check_outcome
 from hpcq.runs.provenance import RunAccounting
+from hpcq.runs.stages import StageRunner
 
 if TYPE_CHECKING:
-    from hpcq.parallel.serial import Coordinator, Farm
+    from hpcq.parallel.serial import Farm
 
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
 """For each precision the tolerated error of the norm of the state and of the values being real."""
 
-_SUBPROCESS_SECONDS = 2.0
-"""Predicted seconds of simulation per rank from which ranks simulate in separate processes: shorter
-runs would not make up for starting them."""
+_QUICK_SEARCH = 1.0
+"""Budget in seconds of the search for a width to name in a message."""
 
 _SIMULATE, _CONTRACT = "simulate", "contract"
 
@@ -53,11 +63,22 @@ class ExactRun:
         progress: Progress of the run that is resumed.
     """
 
-    plan: Plan
+    plan: ExactPlan
     task_set: ExactTasks
     options: RunOptions
     fingerprint: dict[str, str]
     progress: PartialProgress
+
+    engine_spec = None
+    """No engine for shots: the exact one is opened."""
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of a rank."""
+        return self.plan.limits
+
+    def check_engine(self, engine: AerEngine) -> None:
+        """Accept any engine for exact runs."""
 
     @property
     def finished(self) -> Result | None:
@@ -65,97 +86,66 @@ class ExactRun:
         previous = self.options.previous
         return previous if previous is not None and previous.status == "complete" else None
 
-    def compute(
-        self, coordinator: Coordinator, farm: Farm, accounting: RunAccounting, engine: AerEngine
-    ) -> Result:
+    def compute(self, runner: StageRunner, engine: AerEngine) -> Result:
         """Run on rank 0, which hands tasks to the others.
 
         Raises:
             HpcqError: If the run is stopped, tasks fail, or the result fails its own check.
         """
-        monitor = self.options.monitor
         tasks = self.task_set.farm_tasks()
-        total = len(tasks.costs)
-        simulated = self.progress.stage(_SIMULATE, total) or FinishedTasks(total, tasks.dtype)
-        stages = [Stage(_SIMULATE, simulated)]
-
-        def partial() -> Result:
-            accounting.end(_SIMULATE)
-            return self._partial(stages, accounting)
-
-        monitor.begin_phase(_SIMULATE, partial)
+        stage = runner.stage(_SIMULATE, tasks)
+        simulated = stage.finished
         if simulated.num_done:
-            monitor.log(f"going on: {simulated.num_done} of {len(simulated)} tasks are done")
-        in_subprocess = self.plan.cost.simulation_seconds / farm.size > _SUBPROCESS_SECONDS
-        is_payload_needed = farm.size > 1 or uses_subprocess(in_subprocess=in_subprocess)
-        payload = messages.dumps(self.task_set) if is_payload_needed else b""
-        coordinator.prepare(
-            payload,
-            in_subprocess=in_subprocess,
-            function=self.task_set.task_function(engine.statevector),
-        )
-        outcome = coordinator.run(tasks, simulated, monitor, _SIMULATE)
-        accounting.end(_SIMULATE)
-        check_outcome(outcome, self.options.checkpoint, partial)
+            self.options.monitor.log(
+                f"going on: {simulated.num_done} of {len(simulated)} tasks are done"
+            )
+        is_long = runner.are_long(self.plan.cost.simulation_seconds)
+        runner.send(self.task_set, lambda: engine, in_subprocess=is_long)
+        runner.run(stage, tasks, _SIMULATE, lambda: self._partial([stage], runner.accounting))
         tensors = self._assemble_tensors(simulated)
-        values = self._contract(self._bond_tensors(tensors), coordinator, farm, stages, accounting)
-        monitor.end_line()
-        return self._result(values, tensors, accounting)
+        values = self._contract(self._bond_tensors(tensors), runner, stage)
+        self.options.monitor.end_line()
+        return self._result(values, tensors, runner.accounting)
 
     def _contract(
-        self,
-        bond_tensors: list[NDArray[np.complex128]],
-        coordinator: Coordinator,
-        farm: Farm,
-        stages: list[Stage],
-        accounting: RunAccounting,
+        self, bond_tensors: list[NDArray[np.complex128]], runner: StageRunner, simulated: Stage
     ) -> NDArray[np.complex128]:
         """Contract the network: on rank 0, or on all ranks if that takes long."""
-        plan, monitor = self.plan, self.options.monitor
+        plan = self.plan
         contraction = Contraction.within(
             plan.network, plan.terms, plan.limits.memory_bytes // 4
         ).subdivided(plan.cost.contraction_flops)
         if plan.cost.contraction_flops < LONG_CONTRACTION:
             parts = (contraction.part(part, bond_tensors) for part in range(contraction.num_parts))
             values = contraction.sum_up(parts, bond_tensors)
-            accounting.end(_CONTRACT)
+            runner.accounting.end(_CONTRACT)
             return values
-        contraction_tasks = ContractionTasks(contraction, bond_tensors, plan.limits.threads)
-        tasks = contraction_tasks.farm_tasks()
+        task_set = ContractionTasks.of(contraction, bond_tensors, plan.limits.threads)
+        tasks = task_set.farm_tasks()
         # The parts depend on the memory: the name of the stage tells parts that cannot be reused.
         name = f"{_CONTRACT}, {contraction.num_parts} parts of {contraction.batch} terms"
-        total = len(tasks.costs)
-        finished = self.progress.stage(name, total) or FinishedTasks(total, tasks.dtype)
-        stages.append(Stage(name, finished))
+        stage = runner.stage(name, tasks)
 
         def partial() -> Result:
-            accounting.end(_CONTRACT)
-            return self._partial(stages, accounting)
+            return self._partial([simulated, stage], runner.accounting)
 
-        monitor.begin_phase(_CONTRACT, partial)
         if self.options.checkpoint is not None:
             self.options.checkpoint.try_to_save(partial)
-        with self._contraction_coordinator(coordinator, farm) as contractor:
-            is_payload_needed = contractor is coordinator and farm.size > 1
-            payload = (
-                contraction_tasks.to_bytes()
-                if is_payload_needed or uses_subprocess(in_subprocess=False)
-                else b""
-            )
-            contractor.prepare(payload, in_subprocess=False, function=contraction_tasks.compute)
-            outcome = contractor.run(tasks, finished, monitor, name)
-        accounting.end(_CONTRACT)
-        check_outcome(outcome, self.options.checkpoint, partial)
-        return contraction.sum_up(finished, bond_tensors)
+        with self._contraction_runner(runner) as contractor:
+            contractor.send(task_set, _no_engine, in_subprocess=False)
+            contractor.run(stage, tasks, _CONTRACT, partial)
+        return contraction.sum_up(stage.finished, bond_tensors)
 
-    def _contraction_coordinator(
-        self, coordinator: Coordinator, farm: Farm
-    ) -> AbstractContextManager[Coordinator]:
-        """Return the coordinator of all ranks; of this one alone where others lack the memory."""
+    @contextmanager
+    def _contraction_runner(self, runner: StageRunner) -> Iterator[StageRunner]:
+        """Return the runner of all ranks; of this one alone where others lack the memory."""
         fits = self.plan.cost.contraction_bytes <= self.plan.limits.memory_bytes
-        if fits or farm.size == 1:
-            return nullcontext(coordinator)
-        return SerialFarm().coordinator(load_contraction)
+        if fits or runner.farm.size == 1:
+            yield runner
+            return
+        alone = SerialFarm()
+        with alone.coordinator(load_contraction) as coordinator:
+            yield replace(runner, coordinator=coordinator, farm=alone)
 
     def _assemble_tensors(self, blocks: FinishedTasks) -> list[NDArray[np.complex128]]:
         """Assemble every tensor from its blocks."""
@@ -201,17 +191,12 @@ class ExactRun:
                 "tasks": plan.num_tasks,
                 "norm_error": float(abs(values[0] - 1)),
             },
-            details=ResultDetails(
-                plan.circuit,
-                plan.cuts,
-                plan.observables,
-                plan.simplified.cone_of,
-                plan.cut.subcircuits,
-                plan.cut.edges,
-                tuple(plan.tensors[use].strings for use in plan.uses),
-                tuple(tensors[use] for use in plan.uses),
-                fingerprint=self.fingerprint,
-                timelines=accounting.timelines(),
+            details=replace(
+                self._details(accounting),
+                subcircuits=plan.cut.subcircuits,
+                edges=plan.cut.edges,
+                strings=tuple(plan.tensors[use].strings for use in plan.uses),
+                tensors=tuple(tensors[use] for use in plan.uses),
             ),
         )
 
@@ -219,6 +204,7 @@ class ExactRun:
         """Return the progress so far, with all that is needed to resume."""
         plan = self.plan
         unknown = np.full(len(plan.observables), np.nan)
+        details = self._details(accounting)
         return Result(
             names=tuple(observable.name for observable in plan.observables),
             expectation_values=unknown,
@@ -226,19 +212,23 @@ class ExactRun:
             status="partial",
             config={**plan.config, "device": self.options.device},
             provenance={**accounting.provenance(), "tasks": plan.num_tasks},
-            details=ResultDetails(
-                plan.circuit,
-                plan.cuts,
-                plan.observables,
-                plan.simplified.cone_of,
-                (),
-                (),
-                (),
-                (),
-                fingerprint=self.fingerprint,
-                unfinished=PartialProgress(tuple(stages)),
-                timelines=accounting.timelines(),
-            ),
+            details=replace(details, unfinished=PartialProgress(tuple(stages))),
+        )
+
+    def _details(self, accounting: RunAccounting) -> ResultDetails:
+        """Return the details that complete and partial results have in common."""
+        plan = self.plan
+        return ResultDetails(
+            plan.circuit,
+            plan.cuts,
+            plan.observables,
+            plan.simplified.cone_of,
+            (),
+            (),
+            (),
+            (),
+            fingerprint=self.fingerprint,
+            timelines=accounting.timelines(),
         )
 
     def _check_values(self, values: NDArray[np.complex128]) -> NDArray[np.float64]:
@@ -254,29 +244,135 @@ class ExactRun:
         return values.real
 
 
-def prepare_exact(plan: Plan, options: RunOptions) -> ExactRun:
-    """Prepare an exact run, or resume an earlier one.
+def _no_engine() -> None:
+    """Return None: a contraction takes no engine."""
 
-    Raises:
-        InputError: If an option is only for shots, or the output belongs to a different run.
-    """
-    if options.shot_only_options:
-        raise InputError(
-            f"{', '.join(options.shot_only_options)}: given for an exact run, expected a plan with "
-            "shots"
+
+class ExactKind:
+    """The kind of run that computes exact expectation values."""
+
+    name = "exact"
+    question = ExpectationValues
+    contents = "an exact result"
+    title = "an exact run"
+    objective: ObjectiveName = "seconds"
+
+    def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> ExactPlan:
+        """Return the plan whose cuts were given, or the best that a search finds.
+
+        Raises:
+            MemoryLimitError: If it does not fit into the memory. With the objective ``overhead``, a
+                search returns such a plan, which can be printed, but not run.
+        """
+        candidate = choose_cuts(problem, request, farm)
+        if request.max_qubits is not None:
+            is_quickest = request.objective == "seconds"
+            found = candidate.plan if is_quickest else candidate.unlimited_plan
+        else:
+            try:
+                found = candidate.plan
+            except MemoryLimitError as error:
+                raise MemoryLimitError(f"{error}{_width_hint(problem, request.seed)}") from None
+        return with_cost_for(found, problem.at_local_speeds)
+
+    def with_limits(self, plan: ExactPlan, limits: Limits) -> ExactPlan:
+        """Return the same plan for ranks with these limits; only their threads change.
+
+        Raises:
+            MemoryLimitError: If the plan needs more memory than they have.
+        """
+        if plan.fits and plan.cost.memory_bytes > limits.memory_bytes:
+            raise MemoryLimitError(
+                f"memory: the run was begun with a plan that needs "
+                f"{format_bytes(plan.cost.memory_bytes)} on a rank, which has "
+                f"{format_bytes(limits.memory_bytes)} here; expected fewer ranks per node, or more "
+                "memory"
+            )
+        return replace(plan, limits=replace(plan.limits, threads=limits.threads))
+
+    def check(self, plan: ExactPlan, ranks: int) -> None:
+        """Check that a plan can be run.
+
+        Raises:
+            InputError: If it does not fit into the memory, is predicted to take more than a year,
+                or has more tasks than rank 0 can keep track of.
+        """
+        if not plan.fits:
+            raise InputError(
+                f"plan: its exact run needs {format_bytes(plan.cost.memory_bytes)} on rank 0, "
+                f"which has {format_bytes(plan.limits.memory_bytes)}; expected cuts found for the "
+                "exact run (objective seconds), or more memory"
+            )
+        years = plan.cost.predicted_years(ranks)
+        if years > 1:
+            raise InputError(
+                f"plan: predicted to take {years:.2g} years on {ranks} ranks; expected other cuts "
+                "(`hpcq plan` shows what they cost)"
+            )
+        if plan.num_tasks > MAX_TASKS:
+            raise InputError(
+                f"plan: its slices make {plan.num_tasks} tasks, expected at most {MAX_TASKS}; "
+                "other cuts or more memory would make fewer"
+            )
+
+    def describe(self, plan: ExactPlan) -> str:
+        """Return a plan as text."""
+        return exact_plan_text(plan)
+
+    def to_json(self, plan: ExactPlan) -> dict[str, Any]:
+        """Return a plan as plain JSON values."""
+        return exact_plan_json(plan)
+
+    def prepare(self, plan: ExactPlan, options: RunOptions) -> ExactRun:
+        """Prepare a run, or resume an earlier one.
+
+        Raises:
+            InputError: If an option is only for shots, or the output belongs to a different run.
+        """
+        if options.shot_only_options:
+            raise InputError(
+                f"{', '.join(options.shot_only_options)}: given for an exact run, expected a plan "
+                "with shots"
+            )
+        fingerprint = (
+            exact_fingerprint(plan) if options.checkpoint is not None or options.previous else {}
         )
-    fingerprint = (
-        exact_fingerprint(plan) if options.checkpoint is not None or options.previous else {}
-    )
-    if options.checkpoint is not None:
-        options.checkpoint.agree_on_run(fingerprint, RequestSummary.of(plan))
-    details = options.previous.details if options.previous is not None else None
-    progress = PartialProgress(())
-    if details is not None:
-        known = details.fingerprint
-        existing = "an unfinished result" if details.unfinished else "a result"
-        check_same_run(
-            known, fingerprint, existing, request_summary(options.previous), RequestSummary.of(plan)
-        )
-        progress = details.unfinished or progress
-    return ExactRun(plan, ExactTasks.of(plan), options, fingerprint, progress)
+        if options.checkpoint is not None:
+            options.checkpoint.agree_on_run(fingerprint, RequestSummary.of(plan))
+        details = options.previous.details if options.previous is not None else None
+        progress = PartialProgress(())
+        if details is not None:
+            known = details.fingerprint
+            existing = "an unfinished result" if details.unfinished else "a result"
+            check_same_run(
+                known,
+                fingerprint,
+                existing,
+                request_summary(options.previous),
+                RequestSummary.of(plan),
+            )
+            progress = details.unfinished or progress
+        return ExactRun(plan, ExactTasks.of(plan), options, fingerprint, progress)
+
+
+def exact_fingerprint(plan: ExactPlan) -> dict[str, str]:
+    """Return the fingerprint of an exact run; its slices follow from the memory of a rank."""
+    slices = [[list(tensor.sliced) for tensor in plan.tensors], list(plan.network.sliced)]
+    strings = [[list(map(list, string)) for string in tensor.strings] for tensor in plan.tensors]
+    return {
+        **fingerprint_of(plan, plan.cut),
+        "slices": digest([slices, strings]),
+        "precision": plan.limits.precision,
+    }
+
+
+def _width_hint(problem: Problem, seed: int) -> str:
+    """Return a hint that names a width limit that works, or nothing if a quick search fails."""
+    amplitudes = problem.limits.memory_bytes // (2 * problem.limits.amplitude_bytes)
+    width = max(1, min(problem.circuit.num_qubits - 1, amplitudes.bit_length() - 1))
+    request = CutRequest(width, objective="seconds", search_seconds=_QUICK_SEARCH, seed=seed)
+    try:
+        narrower = choose_cuts(problem, request).plan
+    except InputError:
+        return ""
+    return f"; --max-qubits {narrower.width} would work"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.limits import Limits
-from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulate
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.engines.aer_statevector import AerEngine
 from hpcq.parallel.tasks import Numbers, TaskFunction, Tasks
 from hpcq.planning import cost as costs
-from hpcq.planning.assembly import Plan
+from hpcq.planning.exact_plan import ExactPlan
 from hpcq.planning.machine_speeds import Speeds
 
 
@@ -37,7 +39,7 @@ class ExactTasks:
     first_subcircuits: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, plan: Plan) -> ExactTasks:
+    def of(cls, plan: ExactPlan) -> ExactTasks:
         """Return the tasks of a plan."""
         first_subcircuits = tuple(plan.uses.index(tensor) for tensor in range(len(plan.tensors)))
         return cls(plan.tensors, plan.limits, plan.cost.speeds, first_subcircuits)
@@ -90,8 +92,9 @@ class ExactTasks:
             f"subcircuit {self.first_subcircuits[tensor]}, {self.tensors[tensor].describe(number)}"
         )
 
-    def task_function(self, simulate: Simulate) -> TaskFunction:
-        """Return the function that computes tasks with the given engine."""
+    def task_function(self, open_engine: Callable[[], AerEngine]) -> TaskFunction:
+        """Return the function that computes tasks; ``open_engine`` returns this rank's engine."""
+        simulate = open_engine().statevector
         kept_states: dict[tuple[int, int], NDArray[np.complexfloating]] = {}
 
         def compute(task: int, _payload: bytes = b"") -> NDArray[np.complex128]:

@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 from hpcq.core.strict_json import digest
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.engines.shot_engine import ShotEngineSpec
-from hpcq.planning.assembly import Plan
+from hpcq.kinds.sampling import (
+    CutProblem,
+    Sampling,
+    ShotsPlan,
+    enumerated_sampling_of,
+    joint_sampling_of,
+)
 from hpcq.planning.fingerprint import fingerprint_of
-from hpcq.planning.sampling import Budget, Sampling, enumerated_sampling_of, joint_sampling_of
+from hpcq.planning.problem import Budget
 from hpcq.reconstruction.estimation.estimator import Estimator
 from hpcq.results.sampling_record import SamplingRecord
 
@@ -36,16 +42,16 @@ def record_of(
     )
 
 
-def resumed_sampling(record: SamplingRecord, plan: Plan, budget: Budget) -> Sampling | None:
+def resumed_sampling(record: SamplingRecord, plan: ShotsPlan, budget: Budget) -> Sampling | None:
     """Return a sampling of the same mode as the record's; None if the plan allows none."""
     if record.mode == "joint":
-        return joint_sampling_of(plan.cut_problem, budget)
+        return joint_sampling_of(CutProblem.of(plan), budget)
     lean = any(tensor.lean for tensor in record.sources)
-    return enumerated_sampling_of(plan.cut_problem, budget, lean=lean)
+    return enumerated_sampling_of(CutProblem.of(plan), budget, lean=lean)
 
 
 def shots_fingerprint(
-    plan: Plan, sampling: Sampling, engine_spec: ShotEngineSpec
+    plan: ShotsPlan, sampling: Sampling, engine_spec: ShotEngineSpec
 ) -> dict[str, str]:
     """Return the fingerprint of a run with shots."""
     return {

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.planning.sampling import Budget
+from hpcq.planning.problem import Budget
 from hpcq.reconstruction.estimation.counts import Counts
 from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
 from hpcq.reconstruction.estimation.joint_samples import JointEstimator, JointRound

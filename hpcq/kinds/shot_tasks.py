@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,8 +89,9 @@ class ShotTasks:
             describe=describe,
         )
 
-    def task_function(self, engine: ShotEngine) -> TaskFunction:
-        """Return the function that measures tasks with the given engine."""
+    def task_function(self, open_engine: Callable[[], ShotEngine]) -> TaskFunction:
+        """Return the function that measures tasks; ``open_engine`` returns this rank's engine."""
+        engine = open_engine()
 
         def compute(_task: int, payload: bytes) -> NDArray[np.uint64]:
             round_number, task_index, task_variants = messages.loads(payload)

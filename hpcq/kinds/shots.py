@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpcq.core.errors import HpcqError, InputError
+from hpcq.core.limits import Limits
 from hpcq.engines.protocol import ShotEngine
 from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.kinds.sampling import CutProblem, Sampling, ShotsPlan, check_memory, sampling_of
 from hpcq.kinds.shot_records import record_of, resumed_sampling, shots_fingerprint, tensors_of
 from hpcq.kinds.shot_rounds import make_schedule
 from hpcq.kinds.shot_schedule import PlannedRound, Schedule
 from hpcq.kinds.shot_tasks import ShotTasks
-from hpcq.parallel import messages
-from hpcq.parallel.local_worker import uses_subprocess
+from hpcq.kinds.shots_description import shots_plan_json, shots_plan_text
 from hpcq.parallel.tasks import FinishedTasks
-from hpcq.planning.assembly import Plan
+from hpcq.planning.candidates import choose_cuts
+from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.fingerprint import RequestSummary, check_same_run
-from hpcq.planning.sampling import MAX_VARIANTS, Sampling, check_memory
+from hpcq.planning.problem import MAX_VARIANTS, Problem, SampledValues
+from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.estimation.counts import Counts, unpack
 from hpcq.reconstruction.estimation.variant_batches import Task
+from hpcq.reconstruction.term_table import tabulate
 from hpcq.results.result import PartialProgress, Result, ResultDetails, Stage
 from hpcq.results.sampling_record import SamplingRecord
 from hpcq.runs.checkpoint import request_summary
 from hpcq.runs.options import RunOptions
-from hpcq.runs.outcome import check_outcome
 from hpcq.runs.provenance import RunAccounting
+from hpcq.runs.stages import StageRunner
 
 if TYPE_CHECKING:
-    from hpcq.parallel.serial import Coordinator, Farm
+    from hpcq.parallel.serial import Farm
 
 _BUDGET_KEYS = ("shots", "standard_error", "max_variants")
 
@@ -42,10 +46,6 @@ _MAX_MISSING_SHOTS = 1e13
 _MAX_MISSING_ROUNDS = 1e5
 """Missing rounds of joint samples beyond which a run is given up: at a few hundredths of a second
 each, planning alone would take hours."""
-
-_SUBPROCESS_SECONDS = 2.0
-"""Predicted seconds of a round per rank from which ranks measure in separate processes: shorter
-rounds would not make up for starting them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class ShotsRun:
         progress: Progress of an earlier start within the next round.
     """
 
-    plan: Plan
+    plan: ShotsPlan
     sampling: Sampling
     task_set: ShotTasks
     options: RunOptions
@@ -73,6 +73,31 @@ class ShotsRun:
     progress: PartialProgress
 
     @property
+    def engine_spec(self) -> ShotEngineSpec:
+        """The engine that measures."""
+        return self.task_set.engine_spec
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of a rank."""
+        return self.task_set.limits
+
+    def check_engine(self, engine: ShotEngine) -> None:
+        """Prepare one template of every source, so that an unfit engine is refused before the run.
+
+        Raises:
+            InputError: If the engine cannot run a template.
+        """
+        if self.engine_spec == ShotEngineSpec():
+            return
+        for source, tensor in enumerate(self.task_set.tensors):
+            if tensor.num_bits:
+                gate_ports = [k for k, port in enumerate(tensor.ports) if port.kind == "gate"]
+                self.task_set.prepare_template(
+                    source, tuple(gate_ports), engine, deferred=engine.defers_measurements
+                )
+
+    @property
     def finished(self) -> Result | None:
         """The result, if jobs share the output and it is complete: then no job adds more shots."""
         previous, checkpoint = self.options.previous, self.options.checkpoint
@@ -80,68 +105,49 @@ class ShotsRun:
             return None
         return previous if previous.status == "complete" else None
 
-    def compute(
-        self, coordinator: Coordinator, farm: Farm, accounting: RunAccounting, engine: ShotEngine
-    ) -> Result:
+    def compute(self, runner: StageRunner, engine: ShotEngine) -> Result:
         """Run on rank 0, which plans rounds and hands their tasks to the other ranks.
 
         Raises:
             HpcqError: If the run is stopped, tasks fail, or the target error is out of reach.
         """
-        monitor, schedule = self.options.monitor, self.schedule
-        compute, payload = self.task_set.task_function(engine), b""
+        schedule = self.schedule
         in_subprocess: bool | None = None
         first_round, shots_before = len(schedule.rounds), schedule.shots
         started = time.perf_counter()
         while (planned := schedule.next_round()) is not None:
             tasks = self.task_set.divide(planned.batches)
-            seconds = sum(part.seconds for task in tasks for part in task) / farm.size
-            on_backend = self.task_set.engine_spec.backend is not None
-            wants_subprocess = in_subprocess or (not on_backend and seconds > _SUBPROCESS_SECONDS)
+            seconds = sum(part.seconds for task in tasks for part in task)
+            on_backend = self.engine_spec.backend is not None
+            wants_subprocess = in_subprocess or (not on_backend and runner.are_long(seconds))
             if wants_subprocess != in_subprocess and (
-                in_subprocess is None or coordinator.has_all_ranks
+                in_subprocess is None or runner.coordinator.has_all_ranks
             ):
-                if not payload and (
-                    farm.size > 1 or uses_subprocess(in_subprocess=wants_subprocess)
-                ):
-                    payload = messages.dumps(self.task_set)
-                coordinator.prepare(payload, in_subprocess=wants_subprocess, function=compute)
+                runner.send(self.task_set, lambda: engine, in_subprocess=wants_subprocess)
                 in_subprocess = wants_subprocess
-            counts = self._measure(planned, tasks, coordinator, accounting)
-            schedule.add(planned, counts)
+            schedule.add(planned, self._measure(planned, tasks, runner))
             new_rounds = len(schedule.rounds) - first_round
             new_shots = max(1, schedule.shots - shots_before)
             seconds_per_shot = (time.perf_counter() - started) / new_shots
-            monitor.log(_status_line(schedule, new_rounds, seconds_per_shot))
+            self.options.monitor.log(_status_line(schedule, new_rounds, seconds_per_shot))
             _check_reachable(schedule)
-        accounting.end("measure")
-        return self._result("complete", accounting)
+        runner.accounting.end("measure")
+        return self._result("complete", runner.accounting)
 
     def _measure(
-        self,
-        planned: PlannedRound,
-        tasks: list[Task],
-        coordinator: Coordinator,
-        accounting: RunAccounting,
+        self, planned: PlannedRound, tasks: list[Task], runner: StageRunner
     ) -> list[Counts]:
         """Return the counts of a round, for each source."""
         round_number = len(self.schedule.rounds)
         farm_tasks = self.task_set.farm_tasks(round_number, planned.batches, tasks)
-        name = f"round {round_number + 1}"
-        finished = self.progress.stage(name, len(tasks)) or FinishedTasks(
-            len(tasks), farm_tasks.dtype
-        )
+        stage = runner.stage(f"round {round_number + 1}", farm_tasks)
 
         def partial() -> Result:
-            accounting.end("measure")
-            return self._result("partial", accounting, (Stage(name, finished),))
+            return self._result("partial", runner.accounting, (stage,))
 
-        self.options.monitor.begin_phase(name, partial)
-        outcome = coordinator.run(farm_tasks, finished, self.options.monitor, name)
+        runner.run(stage, farm_tasks, "measure", partial)
         self.options.monitor.end_line()
-        accounting.end("measure")
-        check_outcome(outcome, self.options.checkpoint, partial)
-        return _gather_counts(planned, tasks, finished)
+        return _gather_counts(planned, tasks, stage.finished)
 
     def _result(
         self, status: str, accounting: RunAccounting, stages: tuple[Stage, ...] | None = None
@@ -186,7 +192,59 @@ class ShotsRun:
         )
 
 
-def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
+class ShotsKind:
+    """The kind of run that estimates expectation values from shots."""
+
+    name = "shots"
+    question = SampledValues
+    contents = title = "shots"
+    objective: ObjectiveName = "overhead"
+
+    def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> ShotsPlan:
+        """Return a plan with the cuts that were given, or the best that a search finds.
+
+        Raises:
+            InputError: If the shots are too few, or the cuts do not fit the circuit.
+        """
+        chosen = choose_cuts(problem, request, farm)
+        simplified, cut = chosen.simplified, chosen.cut
+        terms = tabulate(problem.observables, cut, simplified.cone_of)
+        cut_problem = CutProblem(problem.observables, simplified, cut.cuts, terms, problem.limits)
+        assert isinstance(problem.question, SampledValues), "this kind answers no other"
+        return ShotsPlan(
+            problem.circuit,
+            problem.observables,
+            problem.limits,
+            problem.config,
+            None,
+            simplified,
+            cut,
+            chosen.bound,
+            terms,
+            sampling_of(cut_problem, problem.question.budget),
+        )
+
+    def with_limits(self, plan: ShotsPlan, limits: Limits) -> ShotsPlan:
+        """Return the same plan for ranks with these limits; only their threads change."""
+        return replace(plan, limits=replace(plan.limits, threads=limits.threads))
+
+    def check(self, plan: ShotsPlan, ranks: int) -> None:
+        """Accept any plan: whether a simulation fits is known when the engine is."""
+
+    def describe(self, plan: ShotsPlan) -> str:
+        """Return a plan as text."""
+        return shots_plan_text(plan)
+
+    def to_json(self, plan: ShotsPlan) -> dict[str, Any]:
+        """Return a plan as plain JSON values."""
+        return shots_plan_json(plan)
+
+    def prepare(self, plan: ShotsPlan, options: RunOptions) -> ShotsRun:
+        """Prepare a run, or resume an earlier one; see :func:`_prepare`."""
+        return _prepare(plan, options)
+
+
+def _prepare(plan: ShotsPlan, options: RunOptions) -> ShotsRun:
     """Prepare a run with shots, or resume an earlier one.
 
     Raises:
@@ -195,7 +253,6 @@ def prepare_shots(plan: Plan, options: RunOptions) -> ShotsRun:
             memory.
     """
     sampling = plan.sampling
-    assert sampling is not None, "the plan has shots"
     engine_spec = ShotEngineSpec.of(options.noise, options.backend)
     record = _record(options.previous)
     unfinished = _unfinished(options.previous)
@@ -258,7 +315,7 @@ def _unfinished(previous: Result | None) -> PartialProgress | None:
     return None if previous is None or previous.details is None else previous.details.unfinished
 
 
-def _check_budget(previous: Result | None, plan: Plan) -> None:
+def _check_budget(previous: Result | None, plan: ShotsPlan) -> None:
     """Refuse another budget before an unfinished run is finished."""
     assert previous is not None, "an earlier run exists"
     differences = [
@@ -274,7 +331,7 @@ def _check_budget(previous: Result | None, plan: Plan) -> None:
 
 
 def _check_variants(
-    record: SamplingRecord, sampling: Sampling, previous: Result | None, plan: Plan
+    record: SamplingRecord, sampling: Sampling, previous: Result | None, plan: ShotsPlan
 ) -> None:
     """Refuse a ``max_variants`` that needs another mode of sampling than the earlier shots."""
     max_variants = plan.config["max_variants"]
@@ -288,29 +345,12 @@ def _check_variants(
             "of a subcircuit, as shots that are added must; expected at least "
             f"{num_variants}, or another file"
         )
-    assert plan.sampling is not None, "the plan has shots"
     if record.mode == "joint" and plan.sampling.mode == "enumerated":
         raise InputError(
             f"max_variants: {max_variants}, so that all variants of a subcircuit would be run, but "
             "the earlier shots are joint samples, as shots that are added must be; expected "
             f"{previous.config.get('max_variants')} as before, or another file"
         )
-
-
-def check_templates(task_set: ShotTasks, engine: ShotEngine) -> None:
-    """Prepare one template of every source, so that an unfit engine is refused before the run.
-
-    Raises:
-        InputError: If the engine cannot run a template.
-    """
-    if task_set.engine_spec == ShotEngineSpec():
-        return
-    for source, tensor in enumerate(task_set.tensors):
-        if tensor.num_bits:
-            gate_ports = [number for number, port in enumerate(tensor.ports) if port.kind == "gate"]
-            task_set.prepare_template(
-                source, tuple(gate_ports), engine, deferred=engine.defers_measurements
-            )
 
 
 def _gather_counts(

@@ -59,6 +59,7 @@ class Cost:
     """Predicted cost of a plan.
 
     Attributes:
+        num_tasks: Number of tasks that simulate subcircuits.
         simulation_seconds: All simulations and Pauli products, one after the other.
         longest_task_seconds: The longest single task.
         contraction_seconds: The contraction on rank 0.
@@ -71,6 +72,7 @@ class Cost:
         speeds: The speeds by which the seconds were predicted.
     """
 
+    num_tasks: int
     simulation_seconds: float
     longest_task_seconds: float
     contraction_seconds: float

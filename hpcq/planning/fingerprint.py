@@ -14,7 +14,7 @@ from hpcq.core.system import format_bytes
 from hpcq.cutting.subcircuits import CutCircuit
 
 if TYPE_CHECKING:
-    from hpcq.planning.assembly import Plan
+    from hpcq.planning.plan import Plan
 
 Fingerprint = Mapping[str, str]
 """Parts of a run that must be the same to continue a file, each as a SHA-256 digest or text."""
@@ -45,8 +45,13 @@ _MAX_NAMED_OBSERVABLES = 3
 """Maximum number of observables that a message names."""
 
 
-def fingerprint_of(plan: Plan, cut: CutCircuit) -> dict[str, str]:
-    """Return the parts of the fingerprint of any run: circuit, cuts and observables."""
+def fingerprint_of(plan: Plan, cut: CutCircuit | None = None) -> dict[str, str]:
+    """Return the parts of the fingerprint that all kinds of run have.
+
+    Args:
+        plan: The plan.
+        cut: The cut circuit that is run; None for circuit and observables alone.
+    """
     observables = [
         [
             observable.name,
@@ -54,23 +59,11 @@ def fingerprint_of(plan: Plan, cut: CutCircuit) -> dict[str, str]:
         ]
         for observable in plan.observables
     ]
-    subcircuits = [subcircuit.content for subcircuit in cut.subcircuits]
-    return {
-        "circuit": digest(_content(plan)),
-        "cuts": digest([subcircuits, [edge.ends for edge in cut.edges]]),
-        "observables": digest(observables),
-    }
-
-
-def exact_fingerprint(plan: Plan) -> dict[str, str]:
-    """Return the fingerprint of an exact run; its slices follow from the memory of a rank."""
-    slices = [[list(tensor.sliced) for tensor in plan.tensors], list(plan.network.sliced)]
-    strings = [[list(map(list, string)) for string in tensor.strings] for tensor in plan.tensors]
-    return {
-        **fingerprint_of(plan, plan.cut),
-        "slices": digest([slices, strings]),
-        "precision": plan.limits.precision,
-    }
+    parts = {"circuit": digest(_content(plan))}
+    if cut is not None:
+        subcircuits = [subcircuit.content for subcircuit in cut.subcircuits]
+        parts["cuts"] = digest([subcircuits, [edge.ends for edge in cut.edges]])
+    return {**parts, "observables": digest(observables)}
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,9 @@ class RequestSummary:
         """Return the summary as plain JSON values of at most a few kilobytes."""
         names = self.observables if len(self.observables) <= _MAX_SAVED_OBSERVABLES else ()
         config = {
-            name: self.config[name] for name in (*_CUT_OPTIONS, _MEMORY) if name in self.config
+            name: self.config[name]
+            for name in ("mode", *_CUT_OPTIONS, _MEMORY)
+            if name in self.config
         }
         return {"observables": list(names), "config": config}
 
@@ -131,7 +126,7 @@ def check_same_run(
         return
     changed = _changed_options(stored_request, current_request)
     causes, details = _causes(different, changed), []
-    modes = _mode(stored), _mode(current)
+    modes = _mode(stored_request), _mode(current_request)
     if "" not in modes and modes[0] != modes[1]:
         causes, details = ["modes"], [f"{modes[0]} there, {modes[1]} here"]
     for cause in causes:
@@ -229,9 +224,9 @@ def _different_observables(
     return details or ["they are the same in another order"]
 
 
-def _mode(fingerprint: Fingerprint) -> str:
-    """Return whether a run is ``exact`` or has ``shots``; empty if the fingerprint is partial."""
-    return "exact" if "slices" in fingerprint else "shots" if "seed" in fingerprint else ""
+def _mode(request: RequestSummary | None) -> str:
+    """Return the kind of a run; empty if it is not known."""
+    return "" if request is None else str(request.config.get("mode", ""))
 
 
 def _is_plain(value: str | None) -> bool:

@@ -1,46 +1,35 @@
-"""Plan a circuit: validate the options, find or read the cuts, and assemble the plan."""
+"""Plan a circuit: from its arguments to a question, and to the plan of the kind that answers it."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-import hpcq.planning.description  # noqa: F401  (so that plans can be printed)
 from hpcq.circuits.observables import as_observables
-from hpcq.core.errors import InputError, MemoryLimitError
-from hpcq.core.files import printable_path
+from hpcq.core.errors import InputError
 from hpcq.core.limits import (
     SHARE_OF_MEMORY,
     Limits,
     Precision,
-    as_integer,
-    as_seconds,
     checked_memory,
     precision_of,
     round_memory_down,
 )
-from hpcq.core.system import format_bytes, usable_cores, usable_memory
-from hpcq.cutting.cuts import Cuts, cuts_from_partition, read_cuts, split_labels
-from hpcq.cutting.passes.simplify import SimplifiedCircuit
+from hpcq.core.system import usable_cores, usable_memory
+from hpcq.cutting.cuts import Cuts
 from hpcq.parallel.serial import Farm
-from hpcq.planning.assembly import Plan, Problem, assemble, with_cost_for
-from hpcq.planning.candidates import SEARCH_SECONDS, SearchOptions, choose_plan, score_by
+from hpcq.planning.cut_request import SEARCH_SECONDS, CutRequest
+from hpcq.planning.kind import kind_for
 from hpcq.planning.machine_speeds import Speeds, read_speeds
-from hpcq.planning.sampling import MAX_VARIANTS, Budget, sampling_of
+from hpcq.planning.plan import CutPlan, Plan
+from hpcq.planning.problem import Budget, Problem, Question, question_about
 from hpcq.planning.search.objective import ObjectiveName
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-
-_MAX_SEARCH = 1e6
-"""Maximum budget of a search in seconds: twelve days."""
-
-_QUICK_SEARCH = 1.0
-"""Budget in seconds of the search for a width to name in a message."""
 
 _NARROWING = 0.75
 """Ratio of successive width limits of a Pareto front. Larger: more plans, but more searches."""
@@ -128,22 +117,17 @@ def plan(
     return plan_normalised(
         normalise(circuit),
         observables,
-        max_qubits=max_qubits,
-        cut_labels=cut_labels,
-        cuts=cuts,
-        budget=budget_of(shots, target_error, max_variants),
-        objective=objective,
-        search_seconds=search_seconds,
-        reuse_qubits=reuse_qubits,
-        ranks=ranks,
-        seed=seed,
-        limits=Limits(
+        CutRequest(
+            max_qubits, cut_labels, cuts, objective, search_seconds, reuse_qubits, ranks, seed
+        ),
+        Limits(
             round_memory_down(int(SHARE_OF_MEMORY * usable_memory()))
             if memory is None
             else checked_memory(memory),
             len(usable_cores()) if threads is None else threads,
             "double" if precision is None else precision,
         ),
+        budget=Budget.of(shots, target_error, max_variants),
     )
 
 
@@ -165,120 +149,64 @@ def _renamed(old: str, value: Any, new: str, new_value: Any) -> Any:
 def plan_normalised(
     circuit: QuantumCircuit,
     observables: Any,
-    *,
-    max_qubits: int | None,
-    cut_labels: str | Sequence[object] | None,
-    cuts: Cuts | Mapping[str, Any] | str | Path | None,
-    seed: int,
+    request: CutRequest,
     limits: Limits,
+    *,
     budget: Budget | None = None,
-    objective: ObjectiveName | None = None,
-    search_seconds: float = SEARCH_SECONDS,
-    reuse_qubits: bool = False,
-    ranks: int = 1,
     farm: Farm | None = None,
     speeds: Mapping[str, Any] | None = None,
-    exact: bool = True,
-) -> Plan:
+) -> CutPlan:
     """Return the plan of a normalised circuit; see :func:`plan` for most arguments.
 
     The ranks of ``farm`` share the search; by default, this process searches alone. ``speeds`` are
     those that an earlier start of the same run stored, so that it finds the same plan; by default
-    those of this machine. With ``exact``, a plan is refused if its exact run does not fit into the
-    memory.
+    those of this machine.
     """
-    if budget is not None:
-        exact_plan = plan_normalised(
-            circuit,
-            observables,
-            max_qubits=max_qubits,
-            cut_labels=cut_labels,
-            cuts=cuts,
-            seed=seed,
-            limits=limits,
-            objective=objective or "overhead",
-            search_seconds=search_seconds,
-            reuse_qubits=reuse_qubits,
-            ranks=ranks,
-            farm=farm,
-            speeds=speeds,
-            exact=False,
-        )
-        config = {
-            **exact_plan.config,
-            "mode": "shots",
-            "shots": budget.shots,
-            "standard_error": budget.target_error,
-            "max_variants": budget.max_variants,
-        }
-        return replace(
-            exact_plan, config=config, sampling=sampling_of(exact_plan.cut_problem, budget)
-        )
-    objective = objective or "seconds"
-    alternatives = {"max_qubits": max_qubits, "cut_labels": cut_labels, "cuts": cuts}
-    given_names = [name for name, value in alternatives.items() if value is not None]
-    if len(given_names) > 1:
-        raise InputError(
-            f"{' and '.join(given_names)}: given together, expected at most one of them"
-        )
-    if max_qubits is not None:
-        max_qubits = as_integer(max_qubits, "max_qubits", 1)
-    if cut_labels is not None and not isinstance(cut_labels, Sequence):
-        raise InputError(f"cut_labels: {_shown(cut_labels)}, expected one label for each qubit")
-    if isinstance(cut_labels, str):
-        cut_labels = split_labels(cut_labels, "cut_labels")
-    seed = as_integer(seed, "seed", 0)
-    ranks = as_integer(ranks, "ranks", 1)
-    if objective not in get_args(ObjectiveName):
-        raise InputError(f"objective: {_shown(objective)}, expected seconds or overhead")
-    search_seconds = as_seconds(search_seconds, "search_seconds", _MAX_SEARCH)
     if observables is None:
         observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
-    parsed = as_observables(observables, circuit.num_qubits)
+    question = question_about(as_observables(observables, circuit.num_qubits), budget)
+    found = plan_question(circuit, question, request, limits, farm=farm, speeds=speeds)
+    assert isinstance(found, CutPlan), "both kinds of run that give values cut the circuit"
+    return found
+
+
+def plan_question(
+    circuit: QuantumCircuit,
+    question: Question,
+    request: CutRequest,
+    limits: Limits,
+    *,
+    farm: Farm | None = None,
+    speeds: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Return the plan that answers a question about a normalised circuit.
+
+    Args:
+        circuit: The circuit.
+        question: The question, of a class that some kind of run answers.
+        request: Where to cut, or within which limits to search for cuts.
+        limits: Memory, threads and number format of a rank.
+        farm: The ranks that share the search; by default, this process alone.
+        speeds: The speeds to compare plans by; by default those of this machine.
+
+    Raises:
+        InputError: If there is no such plan, or no kind of run answers the question.
+    """
+    kind = kind_for(question)
+    request = request.with_objective(kind.objective)
+    # Choose by the speeds of one thread, so that plans do not depend on the ranks of a node.
+    single = read_speeds(replace(limits, threads=1)) if speeds is None else _stored_speeds(speeds)
     config = {
-        "mode": "exact",
-        "max_qubits": max_qubits,
-        "partition": cut_labels if cut_labels is None else [str(label) for label in cut_labels],
-        "cuts": "given" if cuts is not None else None,
-        "objective": objective,
-        "search_seconds": search_seconds,
-        "reuse_qubits": reuse_qubits,
-        "ranks": ranks,
-        "seed": seed,
+        "mode": kind.name,
+        **request.config(),
         "memory_bytes": limits.memory_bytes,
         "threads": limits.threads,
         "precision": limits.precision,
+        "speeds": asdict(single),
+        **question.config(),
     }
-    # Choose by the speeds of one thread, so that plans do not depend on the ranks of a node.
-    single = read_speeds(replace(limits, threads=1)) if speeds is None else _stored_speeds(speeds)
-    config["speeds"] = asdict(single)
-    problem = Problem(circuit, parsed, limits, config, single)
-    problem_here = replace(problem, speeds=read_speeds(limits))
-    if max_qubits is not None:
-        options = SearchOptions(max_qubits, objective, search_seconds, seed, reuse_qubits, ranks)
-        return with_cost_for(choose_plan(problem, options, farm), problem_here)
-    simplified = problem.simplifier.unchanged
-    if cut_labels is not None:
-        chosen = cuts_from_partition(circuit, cut_labels, "cut_labels")
-    elif cuts is not None:
-        given_cuts = _as_cuts(cuts)
-        given_cuts.check(circuit, _source_of(cuts))
-        simplified = _simplified_for(given_cuts, problem)
-        chosen = simplified.from_original(given_cuts)
-        if given_cuts.cones and len(given_cuts.cones) != simplified.num_cones:
-            note = (
-                f"cuts: found for {len(given_cuts.cones)} light cones, but these observables have "
-                f"{simplified.num_cones}, so every cut applies to all of them"
-            )
-            simplified = replace(simplified, effects=(*simplified.effects, note))
-    else:
-        chosen = Cuts()
-    try:
-        return with_cost_for(
-            assemble(problem, simplified, chosen, within_memory=exact), problem_here
-        )
-    except MemoryLimitError as error:
-        raise MemoryLimitError(f"{error}{_width_hint(problem, seed)}") from None
+    problem = Problem(circuit, question, limits, config, single, read_speeds(limits))
+    return kind.plan(problem, request, farm)
 
 
 def _stored_speeds(speeds: Mapping[str, Any]) -> Speeds:
@@ -290,44 +218,16 @@ def _stored_speeds(speeds: Mapping[str, Any]) -> Speeds:
         raise InputError(f"output: its machine speeds are damaged ({reason})") from None
 
 
-def with_limits(plan: Plan, limits: Limits) -> Plan:
-    """Return the same plan for ranks with these limits; only the number of threads changes.
-
-    Raises:
-        MemoryLimitError: If the plan needs more memory than they have.
-    """
-    if plan.sampling is None and plan.fits and plan.cost.memory_bytes > limits.memory_bytes:
-        raise MemoryLimitError(
-            f"memory: the run was begun with a plan that needs "
-            f"{format_bytes(plan.cost.memory_bytes)} on a rank, which has "
-            f"{format_bytes(limits.memory_bytes)} here; expected fewer ranks per node, or more "
-            "memory"
-        )
-    threads = replace(plan.limits, threads=limits.threads)
-    return replace(plan, limits=threads)
-
-
-def budget_of(
-    shots: int | None, target_error: float | None, max_variants: int | None
-) -> Budget | None:
-    """Return the budget of a run with shots; None for an exact run.
-
-    Raises:
-        InputError: If a value is invalid.
-    """
-    if shots is None and target_error is None:
-        if max_variants is not None:
-            raise InputError("max_variants: given without shots, expected them too")
-        return None
-    return Budget(shots, target_error, MAX_VARIANTS if max_variants is None else max_variants)
-
-
-def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **options: Any) -> list[Plan]:
+def pareto_plans(
+    circuit: QuantumCircuit, observables: Any, request: CutRequest, limits: Limits, **options: Any
+) -> list[CutPlan]:
     """Return the Pareto front of width and cost: plans for a width limit and for narrower ones.
 
     Args:
         circuit: The normalised circuit.
-        max_qubits: The width limit.
+        observables: The observables.
+        request: The width limit, and the options of the search.
+        limits: Memory, threads and number format of a rank.
         options: The other arguments of :func:`plan_normalised`.
 
     Returns:
@@ -337,64 +237,25 @@ def pareto_plans(circuit: QuantumCircuit, *, max_qubits: int, **options: Any) ->
     Raises:
         InputError: If :func:`plan_normalised` raises it for the limit itself.
     """
+
+    def plan_within(width: int) -> CutPlan:
+        narrower = replace(request, max_qubits=width)
+        return plan_normalised(circuit, observables, narrower, limits, **options)
+
+    assert request.max_qubits is not None, "the width limit is given"
     # With qubit reuse the width of a plan, in wires, may exceed the limit, in qubits.
-    reuse = options.get("reuse_qubits", False)
-    plans = [plan_normalised(circuit, max_qubits=max_qubits, **options)]
-    width = plans[0].width if not reuse else min(max_qubits, circuit.num_qubits)
+    reuse = request.reuse_qubits
+    plans = [plan_within(request.max_qubits)]
+    width = plans[0].width if not reuse else min(request.max_qubits, circuit.num_qubits)
     while (width := min(width - 1, int(width * _NARROWING))) > 0:
         try:
-            narrower = plan_normalised(circuit, max_qubits=width, **options)
+            narrower = plan_within(width)
         except InputError:
             break
         plans.append(narrower)
         width = narrower.width if not reuse else width
-    score = score_by(plans[0].config["objective"], plans[0].config["ranks"])
-    front: list[Plan] = []
+    front: list[CutPlan] = []
     for candidate in reversed(plans):
-        if not front or score(candidate) < score(front[0]):
+        if not front or candidate.score < front[0].score:
             front.insert(0, candidate)
     return front
-
-
-def _simplified_for(cuts: Cuts, problem: Problem) -> SimplifiedCircuit:
-    """Return the circuit after the passes that were applied when the cuts were found."""
-    if not cuts.simplified:
-        return problem.simplifier.unchanged
-    separate = problem.simplifier.separate_cones if cuts.cones else None
-    return separate or problem.simplifier.joint_cone
-
-
-def _width_hint(problem: Problem, seed: int) -> str:
-    """Return a hint that names a width limit that works, or nothing if a quick search fails."""
-    amplitudes = problem.limits.memory_bytes // (2 * problem.limits.amplitude_bytes)
-    width = max(1, min(problem.circuit.num_qubits - 1, amplitudes.bit_length() - 1))
-    try:
-        narrower = choose_plan(problem, SearchOptions(width, seconds=_QUICK_SEARCH, seed=seed))
-    except InputError:
-        return ""
-    return f"; --max-qubits {narrower.width} would work"
-
-
-def _as_cuts(cuts: object) -> Cuts:
-    if isinstance(cuts, Cuts):
-        return cuts
-    if isinstance(cuts, Mapping):
-        return Cuts.from_json(json.dumps(cuts))
-    if isinstance(cuts, str) and cuts.lstrip().startswith("{"):
-        return Cuts.from_json(cuts)
-    if isinstance(cuts, (str, Path)):
-        return read_cuts(Path(cuts))
-    raise InputError(f"cuts: {_shown(cuts)}, expected Cuts, their JSON, or the path of its file")
-
-
-def _source_of(cuts: object) -> str:
-    """Return the name of cuts in messages: that of their file, if there is one."""
-    is_path = isinstance(cuts, Path) or (
-        isinstance(cuts, str) and not cuts.lstrip().startswith("{")
-    )
-    return printable_path(str(cuts)) if is_path else "cuts"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

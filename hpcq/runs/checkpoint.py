@@ -16,6 +16,8 @@ from hpcq.core.files import printable, printable_path, read_sidecar, write_sidec
 from hpcq.core.system import launched_size, write_stderr
 from hpcq.parallel.worker import hostname
 from hpcq.planning.fingerprint import RequestSummary
+from hpcq.planning.kind import Kind
+from hpcq.planning.kind_registry import find_kind
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
@@ -85,39 +87,36 @@ class Checkpoint:
             )
         return cls(output, seconds)
 
-    def load_previous(self, mode: str) -> Result | None:
+    def load_previous(self, kind: Kind) -> Result | None:
         """Return the result in the file, which the run resumes; None if there is no file.
 
         Args:
-            mode: ``exact`` or ``shots``.
+            kind: The kind of the run.
 
         Raises:
-            InputError: If the result has the other mode.
+            InputError: If the result is of another kind.
         """
         from hpcq.results import load
 
-        self.check_mode(mode)
+        self.check_kind(kind)
         return load(self.path) if self.path.exists() else None
 
-    def check_mode(self, mode: str) -> None:
-        """Make sure that the file holds nothing, or a result of the same mode.
-
-        Args:
-            mode: ``exact`` or ``shots``.
+    def check_kind(self, kind: Kind) -> None:
+        """Make sure that the file holds nothing, or a result of the same kind of run.
 
         Raises:
-            InputError: If it holds a result of the other mode, which the run would replace.
+            InputError: If it holds a result of another kind, which the run would replace.
         """
         from hpcq.results import load_summary
 
         if not self.path.exists():
             return
         held = load_summary(self.path).config.get("mode", "exact")
-        if held != mode:
-            contents = {"exact": "an exact result", "shots": "shots"}
-            runs = {"exact": "an exact run", "shots": "shots"}
+        if held != kind.name:
+            held_kind = find_kind(held)
+            contents = f"a result of kind {held}" if held_kind is None else held_kind.contents
             raise InputError(
-                f"output: {printable_path(self.path)!r} holds {contents[held]}, which {runs[mode]} "
+                f"output: {printable_path(self.path)!r} holds {contents}, which {kind.title} "
                 "would replace; expected another file"
             )
 

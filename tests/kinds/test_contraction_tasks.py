@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -10,13 +12,13 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 import hpcq
 from hpcq.kinds import exact as exact_run
 from hpcq.kinds.contraction_tasks import ContractionTasks
-from hpcq.kinds.running import run_on_farm
 from hpcq.parallel import messages
 from hpcq.parallel.serial import SerialFarm
 from hpcq.planning.cost import Cost
 from hpcq.reconstruction import expectation, network
 from hpcq.reconstruction.matrix_product import product, product_threads
 from hpcq.runs.options import RunOptions
+from hpcq.runs.run import run_on_farm
 
 
 def ring(seed: int = 1) -> QuantumCircuit:
@@ -65,21 +67,21 @@ def test_parts_give_the_values_of_the_uncut_circuit(observables: list[str]) -> N
 def test_contraction_tasks_come_back_from_their_bytes() -> None:
     plan = hpcq.plan(ring(), terms(), cut_labels="AABBCCDD")
     recorded: list[ContractionTasks] = []
-    to_bytes = ContractionTasks.to_bytes
+    tasks_of = ContractionTasks.of
 
-    def record(self: ContractionTasks) -> bytes:
-        recorded.append(self)
-        return to_bytes(self)
+    def record(*arguments: Any) -> ContractionTasks:
+        recorded.append(tasks_of(*arguments))
+        return recorded[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ContractionTasks, "to_bytes", record)
-        patch.setattr(exact_run, "uses_subprocess", lambda *, in_subprocess: not in_subprocess)
+        patch.setattr(ContractionTasks, "of", record)
         run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
     contraction_tasks = recorded[-1]
-    again = messages.loads(to_bytes(contraction_tasks))
+    again = messages.loads(messages.dumps(contraction_tasks))
     assert len(contraction_tasks.farm_tasks().costs) == again.contraction.num_parts
+    first, second = contraction_tasks.task_function(), again.task_function()
     for task in range(again.contraction.num_parts):
-        np.testing.assert_array_equal(contraction_tasks.compute(task), again.compute(task))
+        np.testing.assert_array_equal(first(task, b""), second(task, b""))
 
 
 def test_a_rank_that_contracts_needs_the_tensors_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Pauli, Statevector
 
 import hpcq
+from hpcq.kinds.sampling import CutProblem, Sampling, joint_sampling_of, sampling_of
 from hpcq.kinds.shot_rounds import EnumeratedSchedule
-from hpcq.planning.sampling import Budget, Sampling, joint_sampling_of, sampling_of
+from hpcq.planning.problem import Budget
 from hpcq.reconstruction.estimation.allocation import even_allocation, neyman_allocation
 from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
 from hpcq.reconstruction.estimation.outcome_signals import first_inversions
@@ -48,9 +49,9 @@ class Case:
         plan = hpcq.plan(self.circuit, self.observables, threads=1, **self.how)
         limits = Budget(**{"shots": self.shots, **budget})
         return (
-            joint_sampling_of(plan.cut_problem, limits)
+            joint_sampling_of(CutProblem.of(plan), limits)
             if self.joint
-            else sampling_of(plan.cut_problem, limits)
+            else sampling_of(CutProblem.of(plan), limits)
         )
 
 
@@ -287,11 +288,9 @@ def test_equal_subcircuits_share_shots_only_across_light_cones() -> None:
     chain.cz(1, 2)
     chain.cz(2, 3)
     alone = hpcq.plan(chain, ["Y0", "Y3"], cut_labels="ABCD", shots=1000, threads=1)
-    assert alone.sampling is not None
     uses = [use for use in alone.sampling.sources.uses if use is not None]
     assert len(set(uses)) == len(uses)
     cones = hpcq.plan(chain, ["Y0", "Y3"], max_qubits=1, shots=1000, threads=1)
-    assert cones.sampling is not None
     if cones.simplified.num_cones > 1:
         assert len(cones.sampling.sources.tensors) < len(cones.cut.subcircuits)
 
@@ -320,7 +319,8 @@ def test_a_product_of_two_zeros_is_not_certain() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_two_joint_samples_that_agree_prove_nothing(seed: int) -> None:
     sampling = joint_sampling_of(
-        hpcq.plan(TWO, "Z0 Z3", cut_labels="AABB", threads=1).cut_problem, Budget(8, max_variants=2)
+        CutProblem.of(hpcq.plan(TWO, "Z0 Z3", cut_labels="AABB", threads=1)),
+        Budget(8, max_variants=2),
     )
     assert Device(sampling).run(seed).errors()[0] > 0.1
 

@@ -11,7 +11,8 @@ from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Subcircuit
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
-from hpcq.planning.sampling import Budget, sampling_of
+from hpcq.kinds.sampling import CutProblem, sampling_of
+from hpcq.planning.problem import Budget
 from hpcq.reconstruction.estimation.outcome_signals import SignalReader, string_signs
 from tests.kinds.distributions import Device
 from tests.kinds.test_error_bars import blocks
@@ -56,7 +57,7 @@ def test_error_bars_of_outcomes() -> None:
     texts = ["0000", "label:Z0+-", "0.5 label:0000 + 0.25 label:1111 - Z0"]
     plan = hpcq.plan(blocks(2, 2, 1, 1), texts, cut_labels="AABB", threads=1)
     truth = hpcq.run(plan, device="cpu").expectation_values
-    device = Device(sampling_of(plan.cut_problem, Budget(4000)))
+    device = Device(sampling_of(CutProblem.of(plan), Budget(4000)))
     runs = [device.run(seed) for seed in range(40)]
     sigmas = np.array([(run.values() - truth) / run.errors() for run in runs])
     squares = np.mean(sigmas**2, axis=0)
@@ -72,7 +73,7 @@ def test_an_outcome_that_never_came_is_not_impossible() -> None:
     circuit.ry(0.05, range(6))
     plan = hpcq.plan(circuit, ["111111", "000000"], cut_labels="AAABBB", threads=1)
     truth = hpcq.run(plan, device="cpu").expectation_values
-    runs = [Device(sampling_of(plan.cut_problem, Budget(2000))).run(seed) for seed in range(3)]
+    runs = [Device(sampling_of(CutProblem.of(plan), Budget(2000))).run(seed) for seed in range(3)]
     for run in runs:
         assert run.values()[0] == pytest.approx(0, abs=1e-6)
         assert run.errors()[0] > truth[0] > 0

@@ -15,7 +15,8 @@ import hpcq
 from hpcq.circuits.observables import read_observables
 from hpcq.cli.main import main
 from hpcq.cli.submitting import _InputFiles, _observable_arguments
-from hpcq.planning.sampling import Budget, joint_sampling_of
+from hpcq.kinds.sampling import joint_sampling_of
+from hpcq.planning.problem import Budget
 from hpcq.results.result import values_text
 from tests.kinds.distributions import Device
 from tests.support.strategies import uncut_value

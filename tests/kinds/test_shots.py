@@ -16,7 +16,8 @@ from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
 import hpcq
 from hpcq.cli.main import main
-from hpcq.planning.sampling import Budget, joint_sampling_of
+from hpcq.kinds.sampling import CutProblem, joint_sampling_of
+from hpcq.planning.problem import Budget
 from tests.support.circuits import two_halves
 from tests.support.launch import hpcq as command
 from tests.support.launch import hpcq_here
@@ -215,7 +216,7 @@ def test_dtype_and_target_error_may_be_given(
 def test_a_file_holds_all_that_was_measured(joint: bool, tmp_path: Path) -> None:
     plan = hpcq.plan(chain(), ["Z0 Z5", "X2"], cut_labels="AAABBB", shots=2000, threads=1)
     if joint:
-        plan = replace(plan, sampling=joint_sampling_of(plan.cut_problem, Budget(2000)))
+        plan = replace(plan, sampling=joint_sampling_of(CutProblem.of(plan), Budget(2000)))
     once = hpcq.run(plan, device="cpu")
     once.save(tmp_path / "out.h5")
     loaded = hpcq.load(tmp_path / "out.h5")

@@ -100,9 +100,9 @@ def test_values_are_bit_for_bit_those_of_one_process() -> None:
     from qiskit import QuantumCircuit
 
     import hpcq
-    from hpcq.kinds.running import run_on_farm
     from hpcq.parallel.serial import SerialFarm
     from hpcq.runs.options import RunOptions
+    from hpcq.runs.run import run_on_farm
 
     rng = np.random.default_rng(5)
     circuit = QuantumCircuit(9)

@@ -97,8 +97,9 @@ def test_what_only_follows_is_left_out() -> None:
         check_same_run(
             stored, {**stored, "slices": "other"}, "a result", stored_request, current_request
         )
+    requests = (RequestSummary(config={"mode": mode}) for mode in ("exact", "shots"))
     with pytest.raises(InputError, match="modes differ: exact there, shots here"):
-        check_same_run(stored, {"circuit": "a", "seed": "0"}, "a shared result")
+        check_same_run(stored, {"circuit": "a", "seed": "0"}, "a shared result", *requests)
 
 
 def test_what_was_asked_is_told_in_a_few_bytes() -> None:

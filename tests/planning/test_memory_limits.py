@@ -14,7 +14,7 @@ from hpcq.cli.main import main
 from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.core.limits import as_seconds, check_threads
 from hpcq.core.system import usable_cores
-from hpcq.planning.planner import with_limits
+from hpcq.planning.kind import kind_of
 
 
 def joined_halves(qubits: int, layers: int) -> QuantumCircuit:
@@ -46,7 +46,7 @@ def test_an_accepted_plan_fits_into_memory(qubits: int, layers: int, kib: int) -
     except MemoryLimitError:
         return
     assert plan.cost.memory_bytes <= kib << 10
-    assert with_limits(plan, plan.limits).cost == plan.cost
+    assert kind_of(plan).with_limits(plan, plan.limits).cost == plan.cost
     if qubits == 16:
         values = hpcq.run(plan, device="cpu").expectation_values
         state = Statevector(circuit)

@@ -15,7 +15,7 @@ from hpcq.reports.drawing.steps import drawn_steps, fits_on_page
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-    from hpcq.planning.assembly import Plan
+    from hpcq.planning.plan import CutPlan
 
 _MARKS = {
     ".png": (b"\x89PNG\r\n\x1a\n", b"Software\0hpcq"),
@@ -74,7 +74,7 @@ def draw_cuts(circuit: QuantumCircuit, cut: CutCircuit, path: Path) -> None:
     write_atomic(resolved, _content(circuit, cut, _suffix(path)), "draw")
 
 
-def draw_plan(plan: Plan, path: Path) -> None:
+def draw_plan(plan: CutPlan, path: Path) -> None:
     """Draw where a plan cuts, with the qubits named after those of the given circuit.
 
     Raises:
@@ -84,7 +84,7 @@ def draw_plan(plan: Plan, path: Path) -> None:
     draw_cuts(_named(plan), plan.cut, path)
 
 
-def _named(plan: Plan) -> QuantumCircuit:
+def _named(plan: CutPlan) -> QuantumCircuit:
     """Return the circuit that is cut; with several light cones, qubit 3 of cone 2 is named q3.2."""
     from qiskit import QuantumCircuit
     from qiskit.circuit import QuantumRegister

@@ -17,6 +17,7 @@ from hpcq.core.strict_json import digest
 from hpcq.core.system import launched_size
 from hpcq.parallel.tasks import FinishedTasks, Tasks
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_run
+from hpcq.planning.kind import Kind
 from hpcq.results import check_output, load_fingerprint, load_summary
 from hpcq.runs.checkpoint import (
     DEFAULT_CHECKPOINT_SECONDS,
@@ -92,10 +93,10 @@ class SharedCheckpoint(Checkpoint):
         """
         return cls(check_output(Path(path)), seconds, claim_seconds)
 
-    def load_previous(self, mode: str) -> Result | None:
+    def load_previous(self, kind: Kind) -> Result | None:
         """Return the result in the file; leave the folder if that is refused."""
         try:
-            return super().load_previous(mode)
+            return super().load_previous(kind)
         except HpcqError:
             self.withdraw()
             raise

@@ -1,115 +1,49 @@
-"""Assemble a plan from cuts: find the distinct tensors, slice them to fit, and predict the cost."""
+"""Exact plans: the distinct tensors of given cuts, sliced to fit, their network, and the cost."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hpcq.circuits.observables import Observable
 from hpcq.core.errors import MemoryLimitError
 from hpcq.core.limits import Limits
 from hpcq.core.system import format_bytes
-from hpcq.cutting.cut_circuit import cut_circuit
-from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.gate_decompositions import weighted_gates
-from hpcq.cutting.passes.simplify import SimplifiedCircuit, Simplifier
+from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.cutting.subcircuits import CutCircuit, Subcircuit
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.planning import cost as costs
 from hpcq.planning.cost import Cost
-from hpcq.planning.machine_speeds import Speeds
-from hpcq.planning.sampling import CutProblem, Sampling
+from hpcq.planning.plan import CutPlan
+from hpcq.planning.problem import Problem
 from hpcq.planning.search.lower_bound import LowerBound
 from hpcq.reconstruction.contraction_work import predicted_work
 from hpcq.reconstruction.network import Network, build_network
 from hpcq.reconstruction.term_table import TermTable, tabulate
-
-if TYPE_CHECKING:
-    from qiskit import QuantumCircuit
-
 
 _UNLIMITED = 1 << 100_000
 """Bytes of a memory that any plan fits into, even one with thousands of ports."""
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """What is to be computed, before it is decided where to cut.
+class ExactPlan(CutPlan):
+    """A plan that computes the exact tensor of every subcircuit.
 
     Attributes:
-        circuit: The normalised circuit: unitary gates on one or two qubits.
-        observables: The observables.
-        limits: Memory, threads and number format of a rank.
-        config: The options of the plan, as plain JSON values.
-        speeds: The speeds by which costs are predicted.
-    """
-
-    circuit: QuantumCircuit
-    observables: tuple[Observable, ...]
-    limits: Limits
-    config: Mapping[str, Any]
-    speeds: Speeds
-
-    @cached_property
-    def simplifier(self) -> Simplifier:
-        """The passes over the circuit for the observables' terms."""
-        terms = (term for observable in self.observables for term, _ in observable.terms)
-        return Simplifier(self.circuit, terms)
-
-    @cached_property
-    def uncut_seconds(self) -> tuple[float, float]:
-        """Predicted seconds of an uncut statevector and matrix-product-state simulation."""
-        return (
-            costs.uncut_seconds(self.circuit, self.limits, self.speeds),
-            costs.uncut_mps_seconds(self.circuit, weighted_gates(self.circuit), self.speeds),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """How a run will compute its observables, and at what cost.
-
-    Print a plan to see its subcircuits and its cost.
-
-    Attributes:
-        circuit: The normalised circuit: unitary gates on one or two qubits.
-        observables: The observables.
-        simplified: The circuit after all passes, which is the one that is cut.
-        cut: The subcircuits and the edges between them.
         tensors: The distinct tensors to compute.
         uses: For each subcircuit, the index of its tensor in ``tensors``.
         terms: The observables' terms, as one Pauli string for each subcircuit.
         network: The tensor network with its contraction path.
-        limits: Memory, threads and number format of a rank.
-        cost: The predicted cost.
-        config: The options of the plan, as plain JSON values.
-        fits: Whether the exact run fits into the memory.
-        bound: A lower bound on the cuts; None where none is known.
-        sampling: How a run with shots samples; None for an exact run.
+        fits: Whether the run fits into the memory.
     """
 
-    circuit: QuantumCircuit
-    observables: tuple[Observable, ...]
-    simplified: SimplifiedCircuit
-    cut: CutCircuit
+    cost: Cost
     tensors: tuple[ExactTensor, ...]
     uses: tuple[int, ...]
     terms: TermTable
     network: Network
-    limits: Limits
-    cost: Cost
-    config: Mapping[str, Any]
     fits: bool = True
-    bound: LowerBound | None = None
-    sampling: Sampling | None = None
-
-    @cached_property
-    def cuts(self) -> Cuts:
-        """The cuts, as gates and wire positions of the original circuit."""
-        return self.simplified.to_original(self.cut.cuts)
 
     @cached_property
     def tensor_seconds(self) -> tuple[float, ...]:
@@ -119,19 +53,9 @@ class Plan:
         )
 
     @property
-    def predicted_seconds(self) -> float:
-        """Predicted wall time in seconds, on the number of ranks that the plan is for."""
-        return self.cost.predicted_seconds(self.config["ranks"])
-
-    @property
-    def width(self) -> int:
-        """Number of qubits of the widest subcircuit."""
-        return max((subcircuit.num_qubits for subcircuit in self.cut.subcircuits), default=0)
-
-    @property
     def num_tasks(self) -> int:
         """Number of tasks that simulate subcircuits."""
-        return sum(tensor.num_tasks for tensor in self.tensors)
+        return self.cost.num_tasks
 
     @cached_property
     def strings(self) -> tuple[dict[Any, int], ...]:
@@ -141,46 +65,28 @@ class Plan:
             for tensor in self.tensors
         )
 
-    @property
-    def reduced(self) -> SimplifiedCircuit:
-        """Old name of :attr:`simplified`."""
-        warnings.warn("Plan.reduced is now Plan.simplified", DeprecationWarning, stacklevel=2)
-        return self.simplified
-
-    @property
-    def cut_problem(self) -> CutProblem:
-        """The cuts and terms, from which a run with shots decides how to sample."""
-        return CutProblem(self.observables, self.simplified, self.cut.cuts, self.terms, self.limits)
-
-    def __str__(self) -> str:
-        return _describe(self)
-
-
-_describe: Callable[[Plan], str] = repr
-
-
-def describe_with(describe: Callable[[Plan], str]) -> None:
-    """Set the function that ``str(plan)`` calls; its module imports this one."""
-    global _describe
-    _describe = describe
-
 
 def assemble(
-    problem: Problem, simplified: SimplifiedCircuit, cuts: Cuts, *, within_memory: bool = True
-) -> Plan:
-    """Return the plan of a problem with given cuts.
+    problem: Problem,
+    simplified: SimplifiedCircuit,
+    cut: CutCircuit,
+    bound: LowerBound | None = None,
+    *,
+    within_memory: bool = True,
+) -> ExactPlan:
+    """Return the exact plan of a problem with given cuts.
 
     Args:
         problem: The problem.
         simplified: Its circuit after all passes.
-        cuts: The cuts of that circuit.
+        cut: That circuit, cut.
+        bound: A lower bound on the cuts, if one is known.
         within_memory: Whether to refuse a plan that does not fit; if False, the memory is taken to
             be unlimited.
 
     Raises:
         MemoryLimitError: If the plan needs more memory than a rank has, however it is sliced.
     """
-    cut = cut_circuit(simplified.analysis, cuts, simplified.labels)
     terms = tabulate(problem.observables, cut, simplified.cone_of)
     tensors, uses = _distinct_tensors(cut, terms)
     limits = problem.limits if within_memory else replace(problem.limits, memory_bytes=_UNLIMITED)
@@ -196,23 +102,24 @@ def assemble(
         _check_stored(cost.tensor_bytes, limits)
         tensors = _slice_all_to_fit(cost.tensor_bytes, tensors, limits, cut)
         cost = _predict_cost(problem, tensors, uses, network, terms)
-    return Plan(
+    return ExactPlan(
         problem.circuit,
         problem.observables,
+        problem.limits,
+        problem.config,
+        cost,
         simplified,
         cut,
+        bound,
         tensors,
         uses,
         terms,
         network,
-        problem.limits,
-        cost,
-        problem.config,
         within_memory,
     )
 
 
-def with_cost_for(plan: Plan, problem: Problem) -> Plan:
+def with_cost_for(plan: ExactPlan, problem: Problem) -> ExactPlan:
     """Return a plan with its cost at the problem's speeds."""
     if problem.speeds == plan.cost.speeds:
         return plan
@@ -303,6 +210,7 @@ def _predict_cost(
         # Every rank then has all tensors over their bonds, twice for a while, and its own sweep.
         contraction_bytes = 2 * costs.bond_bytes(tensors, uses) + network.sweep_bytes
     return Cost(
+        num_tasks=sum(tensor.num_tasks for tensor in tensors),
         simulation_seconds=total,
         longest_task_seconds=longest,
         contraction_seconds=seconds,

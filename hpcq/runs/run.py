@@ -1,4 +1,4 @@
-"""Run a plan of either kind, on one rank or many."""
+"""Run a plan of any kind, on one rank or many."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Device, Limits, as_seconds, check_threads
-from hpcq.core.system import blas_threads, format_bytes, usable_cores
+from hpcq.core.system import blas_threads, usable_cores
 from hpcq.engines.aer_statevector import AerEngine
 from hpcq.engines.shot_engine import ShotEngineSpec
-from hpcq.kinds.contraction_tasks import ContractionTasks
-from hpcq.kinds.exact import ExactRun, prepare_exact
-from hpcq.kinds.exact_tasks import ExactTasks
-from hpcq.kinds.shot_tasks import ShotTasks
-from hpcq.kinds.shots import ShotsRun, check_templates, prepare_shots
 from hpcq.parallel import messages
-from hpcq.parallel.tasks import MAX_TASKS, TaskFunction
+from hpcq.parallel.tasks import TaskFunction
 from hpcq.parallel.world import abort_on_error, open_farm, stop_before_start
-from hpcq.planning.assembly import Plan
+from hpcq.planning.kind import kind_of
+from hpcq.planning.plan import Plan
 from hpcq.results import load
-from hpcq.results.result import Result
+from hpcq.results.result import PartialProgress, Result
 from hpcq.runs.checkpoint import DEFAULT_CHECKPOINT_SECONDS, Checkpoint
 from hpcq.runs.collective import all_ranks_or_none, decode_result, encode_error, from_rank_0
 from hpcq.runs.options import RunOptions
@@ -32,12 +28,51 @@ from hpcq.runs.provenance import PhaseTimer, RunAccounting
 from hpcq.runs.rank_devices import choose_rank_device
 from hpcq.runs.shared.checkpoint import SharedCheckpoint
 from hpcq.runs.shared.folder import CLAIM_SECONDS, FolderGoneError
+from hpcq.runs.stages import StageRunner, TaskSet
 from hpcq.runs.stop_conditions import DEFAULT_SIGNAL, StopConditions
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
-    from hpcq.parallel.serial import Coordinator, Farm
+    from hpcq.parallel.serial import Farm
+
+
+class PreparedRun(Protocol):
+    """A run that a kind has prepared on rank 0, and that is not started.
+
+    Attributes:
+        options: How to run.
+        progress: Finished tasks of an earlier start.
+    """
+
+    options: RunOptions
+    progress: PartialProgress
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of a rank."""
+
+    @property
+    def engine_spec(self) -> ShotEngineSpec | None:
+        """The engine that every rank opens; None for Aer's statevectors."""
+
+    @property
+    def finished(self) -> Result | None:
+        """The result, if the output is complete already."""
+
+    def check_engine(self, engine: Any) -> None:
+        """Check that the engine of rank 0 can compute all tasks.
+
+        Raises:
+            InputError: If it cannot.
+        """
+
+    def compute(self, runner: StageRunner, engine: Any) -> Result:
+        """Run on rank 0, which hands tasks to the others.
+
+        Raises:
+            HpcqError: If the run is stopped, tasks fail, or the result fails its own check.
+        """
 
 
 def run(
@@ -161,7 +196,7 @@ def _check_with_output(
         return checked_plan, previous, None
     if previous is not None:
         raise InputError("previous: given with an output, expected only one of them")
-    return checked_plan, checkpoint.load_previous(checked_plan.config["mode"]), checkpoint
+    return checked_plan, checkpoint.load_previous(kind_of(checked_plan)), checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,13 +217,11 @@ class _EngineFactory:
 
     def __call__(self, payload: bytes) -> TaskFunction:
         """Return the function that computes the tasks in the payload."""
-        tasks: ContractionTasks | ExactTasks | ShotTasks = messages.loads(payload)
-        if isinstance(tasks, ContractionTasks):
-            return tasks.compute
-        engine = self.engine or _make_engine(self.limits, self.device, self.engine_spec, None)
-        if isinstance(tasks, ExactTasks):
-            return tasks.task_function(engine.statevector)
-        return tasks.task_function(engine)
+        tasks: TaskSet = messages.loads(payload)
+        return tasks.task_function(self._open_engine)
+
+    def _open_engine(self) -> Any:
+        return self.engine or _make_engine(self.limits, self.device, self.engine_spec, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _EngineFactory, (self.limits, self.device, self.engine_spec, None)
@@ -223,7 +256,10 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
                 farm, rank_engines, limits.threads, timer, coordinator.ledger, options.previous
             )
             try:
-                result = _compute(prepared, coordinator, farm, accounting, factory.engine)
+                runner = StageRunner(
+                    coordinator, farm, accounting, prepared.options, prepared.progress
+                )
+                result = _compute(prepared, runner, factory.engine)
                 options.on_result(result)
                 coordinator.closing_message = result.to_bytes()
             except HpcqError as error:
@@ -238,17 +274,11 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
         return result
 
 
-def _compute(
-    prepared: ExactRun | ShotsRun,
-    coordinator: Coordinator,
-    farm: Farm,
-    accounting: RunAccounting,
-    engine: Any,
-) -> Result:
+def _compute(prepared: PreparedRun, runner: StageRunner, engine: Any) -> Result:
     """Return the result of a run, or the one that another job wrote during it."""
     checkpoint = prepared.options.checkpoint
     try:
-        return prepared.compute(coordinator, farm, accounting, engine)
+        return prepared.compute(runner, engine)
     except FolderGoneError:
         if not isinstance(checkpoint, SharedCheckpoint) or not checkpoint.is_complete():
             raise
@@ -259,9 +289,7 @@ def _compute(
         raise
 
 
-def _share_finished(
-    prepared: ExactRun | ShotsRun | None, farm: Farm, options: RunOptions
-) -> Result:
+def _share_finished(prepared: PreparedRun | None, farm: Farm, options: RunOptions) -> Result:
     """Return on every rank the result that the output already holds."""
     if prepared is None:
         from_rank_0(farm, lambda: None)
@@ -277,14 +305,11 @@ def _share_finished(
     return result
 
 
-def _share_setup(
-    prepared: ExactRun | ShotsRun | None, farm: Farm
-) -> tuple[Limits, ShotEngineSpec | None]:
+def _share_setup(prepared: PreparedRun | None, farm: Farm) -> tuple[Limits, ShotEngineSpec | None]:
     """Return on every rank what rank 0 has: the limits, and the engine for shots, if any."""
     payload = b""
     if prepared is not None:
-        engine_spec = prepared.task_set.engine_spec if isinstance(prepared, ShotsRun) else None
-        payload = messages.dumps((prepared.task_set.limits, engine_spec))
+        payload = messages.dumps((prepared.limits, prepared.engine_spec))
     setup: tuple[Limits, ShotEngineSpec | None] = messages.loads(farm.broadcast(payload))
     return setup
 
@@ -294,7 +319,7 @@ def _open_engine(
     engine_spec: ShotEngineSpec | None,
     farm: Farm,
     options: RunOptions,
-    prepared: ExactRun | ShotsRun | None,
+    prepared: PreparedRun | None,
 ) -> _EngineFactory:
     """Open this rank's engine and return the factory that holds it; if a rank fails, all raise."""
     is_hardware = engine_spec is not None and engine_spec.backend is not None
@@ -303,8 +328,8 @@ def _open_engine(
     def make_engine() -> Any:
         check_threads(limits.threads, len(usable_cores()))
         engine = _make_engine(limits, device, engine_spec, options.backend)
-        if isinstance(prepared, ShotsRun):
-            check_templates(prepared.task_set, engine)
+        if prepared is not None:
+            prepared.check_engine(engine)
         return engine
 
     engine = all_ranks_or_none(farm, make_engine)
@@ -319,49 +344,29 @@ def _make_engine(
     return engine_spec.open(limits, device, backend)
 
 
-def _prepare(plan: Plan | None, options: RunOptions) -> ExactRun | ShotsRun:
+def _prepare(plan: Plan | None, options: RunOptions) -> PreparedRun:
     """Return the prepared run, on rank 0, so that errors are found before other ranks start."""
     plan = check_plan(plan, 1) if plan is None else plan
-    prepare = prepare_exact if plan.sampling is None else prepare_shots
+    kind = kind_of(plan)
     while True:
         try:
-            return prepare(plan, options)
+            prepared: PreparedRun = kind.prepare(plan, options)
+            return prepared
         except FolderGoneError:
             if options.checkpoint is None:
                 raise
-            options = replace(
-                options, previous=options.checkpoint.load_previous(plan.config["mode"])
-            )
+            options = replace(options, previous=options.checkpoint.load_previous(kind))
 
 
 def check_plan(plan: object, ranks: int) -> Plan:
     """Return the plan, if it can be run.
 
     Raises:
-        InputError: If it is not a plan, is predicted to take more than a year, has more tasks than
-            rank 0 can keep track of, or needs more memory than available.
+        InputError: If it is not a plan, takes too long, or needs too much memory.
     """
     if not isinstance(plan, Plan):
         where = " on rank 0" if ranks > 1 else ""
         given = "None" if plan is None else f"a {type(plan).__name__}"
         raise InputError(f"plan: {given}{where}, expected what hpcq.plan returns")
-    if plan.sampling is not None:
-        return plan
-    if not plan.fits:
-        raise InputError(
-            f"plan: its exact run needs {format_bytes(plan.cost.memory_bytes)} on rank 0, which "
-            f"has {format_bytes(plan.limits.memory_bytes)}; expected cuts found for the exact run "
-            "(objective seconds), or more memory"
-        )
-    years = plan.cost.predicted_years(ranks)
-    if years > 1:
-        raise InputError(
-            f"plan: predicted to take {years:.2g} years on {ranks} ranks; expected other cuts "
-            "(`hpcq plan` shows what they cost)"
-        )
-    if plan.num_tasks > MAX_TASKS:
-        raise InputError(
-            f"plan: its slices make {plan.num_tasks} tasks, expected at most {MAX_TASKS}; other "
-            "cuts or more memory would make fewer"
-        )
+    kind_of(plan).check(plan, ranks)
     return plan

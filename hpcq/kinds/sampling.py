@@ -1,37 +1,30 @@
-"""Decide how a run with shots samples: the part of a plan that exact runs do not have."""
+"""Decide how a run with shots samples: every variant of every subcircuit, or joint samples."""
 
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass
 from functools import cached_property
 
 from hpcq.circuits.observables import Observable
 from hpcq.core.errors import InputError, MemoryLimitError
-from hpcq.core.limits import Limits, as_integer
+from hpcq.core.limits import Limits
 from hpcq.core.system import format_bytes
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
+from hpcq.planning.exact_plan import ExactPlan
+from hpcq.planning.plan import CutPlan
+from hpcq.planning.problem import Budget
 from hpcq.reconstruction.connected_parts import ConnectedParts
 from hpcq.reconstruction.estimation.joint_samples import WeightedPairs
 from hpcq.reconstruction.estimation.outcome_signals import min_shots
 from hpcq.reconstruction.estimation.sources import Sources
-from hpcq.reconstruction.estimation.variant_batches import Mode
+from hpcq.reconstruction.estimation.variant_batches import Mode, predicted_seconds
 from hpcq.reconstruction.gradients import Reconstruction
 from hpcq.reconstruction.term_table import TermTable
-
-MAX_VARIANTS = 4096
-"""Default of ``max_variants``: variants of one subcircuit above which joint samples are drawn."""
-
-_MAX_SHOTS = 10**13
-"""Maximum number of shots, far more than any run can take."""
-
-_MIN_TARGET_ERROR = 1e-100
-"""Minimum target error: its square is still a float."""
 
 _COEFFICIENT_RANGE = (1e-100, 1e100)
 """Absolute values of coefficients whose squares, which variances contain, are still floats."""
@@ -50,49 +43,15 @@ _COMPLEX_BYTES = 16
 _COPIES = 4
 """Arrays of a table's size that a source takes: signals, tensor, gradient, and one in between."""
 
+TYPICAL_ROUNDS = 3
+"""Rounds that the predicted seconds of a run assume; each simulates every variant."""
+
 _SHOTS_PER_VARIANT = 4
 """Shots per variant from which port bases have all settings. With fewer shots they are lean: fewer
 settings, but larger coefficients."""
 
 _MIN_SHOTS_PER_VARIANT = 2
 """Shots per variant from which lean port bases are used. With fewer shots, samples are joint."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The shots that a run may take, or the standard error that it has to reach.
-
-    Attributes:
-        shots: Number of shots of all variants together; with a target error, their maximum.
-        target_error: The largest standard error that an observable may have.
-        max_variants: Variants of one subcircuit above which joint samples are drawn.
-    """
-
-    shots: int | None
-    target_error: float | None = None
-    max_variants: int = MAX_VARIANTS
-
-    def __post_init__(self) -> None:
-        if self.shots is not None:
-            shots = as_integer(self.shots, "shots", 1)
-            if shots > _MAX_SHOTS:
-                raise InputError(f"shots: {str(shots)[:40]}, expected at most {_MAX_SHOTS}")
-            object.__setattr__(self, "shots", shots)
-        maximum = as_integer(self.max_variants, "max_variants", 1)
-        object.__setattr__(self, "max_variants", maximum)
-        target_error = self.target_error
-        if target_error is not None:
-            is_number = not isinstance(target_error, bool) and isinstance(
-                target_error, numbers.Real
-            )
-            if not is_number or not _MIN_TARGET_ERROR <= float(target_error) < math.inf:
-                raise InputError(
-                    f"target_error: {str(target_error)[:40]!r}, expected a standard error of at "
-                    f"least {_MIN_TARGET_ERROR:g}"
-                )
-            object.__setattr__(self, "target_error", float(target_error))
-        if self.shots is None and target_error is None:
-            raise InputError("shots, target_error: neither is given, expected at least one of them")
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +98,29 @@ class Sampling:
 
 
 @dataclass(frozen=True, eq=False)
+class ShotsPlan(CutPlan):
+    """A plan that estimates expectation values from shots.
+
+    Attributes:
+        terms: The observables' terms, as one Pauli string for each subcircuit.
+        sampling: How variants are sampled.
+    """
+
+    terms: TermTable
+    sampling: Sampling
+
+    @property
+    def predicted_seconds(self) -> float | None:
+        """Predicted seconds of ideal simulation, on the number of ranks that the plan is for."""
+        budget = self.sampling.budget
+        if budget.shots is None or self.sampling.mode != "enumerated":
+            return None
+        tensors = self.sampling.sources.tensors
+        seconds = predicted_seconds(tensors, budget.shots, TYPICAL_ROUNDS)
+        return seconds / int(self.config["ranks"])
+
+
+@dataclass(frozen=True, eq=False)
 class CutProblem:
     """A circuit with its cuts and observables, from which the sampling follows.
 
@@ -155,6 +137,11 @@ class CutProblem:
     cuts: Cuts
     terms: TermTable
     limits: Limits
+
+    @classmethod
+    def of(cls, plan: ExactPlan | ShotsPlan) -> CutProblem:
+        """Return the circuit of a plan with its cuts."""
+        return cls(plan.observables, plan.simplified, plan.cut.cuts, plan.terms, plan.limits)
 
 
 def sampling_of(problem: CutProblem, budget: Budget) -> Sampling:

@@ -1,0 +1,99 @@
+"""The protocol of kinds of run, which is all that planning and running know of them.
+
+A kind turns a problem into a plan, and a plan into tasks and a result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hpcq.core.errors import InputError
+from hpcq.planning import kind_registry
+
+if TYPE_CHECKING:
+    from hpcq.core.limits import Limits
+    from hpcq.parallel.serial import Farm
+    from hpcq.planning.cut_request import CutRequest
+    from hpcq.planning.plan import Plan
+    from hpcq.planning.problem import Problem, Question
+    from hpcq.planning.search.objective import ObjectiveName
+
+
+class Kind(Protocol):
+    """A kind of run.
+
+    Attributes:
+        name: Its name, which is ``mode`` in configurations and files.
+        question: The class of the questions that it answers.
+        contents: What its files hold, for messages, such as ``an exact result``.
+        title: What its runs are called in messages, such as ``an exact run``.
+        objective: What a search for cuts minimises by default.
+    """
+
+    name: str
+    question: type
+    contents: str
+    title: str
+    objective: ObjectiveName
+
+    def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> Plan:
+        """Return the plan of a problem; call it on rank 0 only.
+
+        Args:
+            problem: The problem.
+            request: Where to cut, or within which limits to search for cuts.
+            farm: The ranks that share a search; None for this process alone.
+
+        Raises:
+            InputError: If there is none, or the problem is not one of this kind's.
+        """
+
+    def with_limits(self, plan: Any, limits: Limits) -> Any:
+        """Return the same plan for ranks with these limits; only their threads change.
+
+        Raises:
+            MemoryLimitError: If the plan needs more memory than they have.
+        """
+
+    def check(self, plan: Any, ranks: int) -> None:
+        """Check that a plan can be run.
+
+        Raises:
+            InputError: If it takes too long, has too many tasks, or needs too much memory.
+        """
+
+    def describe(self, plan: Any) -> str:
+        """Return a plan as text."""
+
+    def to_json(self, plan: Any) -> dict[str, Any]:
+        """Return a plan as plain JSON values."""
+
+    def prepare(self, plan: Any, options: Any) -> Any:
+        """Return a run that is prepared but not started; see :class:`hpcq.runs.run.PreparedRun`.
+
+        Args:
+            plan: The plan.
+            options: The :class:`hpcq.runs.options.RunOptions`.
+
+        Raises:
+            InputError: If an option is wrong, or the output belongs to a different run.
+        """
+
+
+def kind_of(plan: Plan) -> Kind:
+    """Return the kind of a plan."""
+    kind: Kind = kind_registry.find_kind(plan.config["mode"])
+    return kind
+
+
+def kind_for(question: Question) -> Kind:
+    """Return the kind that answers a question.
+
+    Raises:
+        InputError: If none does.
+    """
+    for kind in kind_registry.all_kinds():
+        if isinstance(question, kind.question):
+            found: Kind = kind
+            return found
+    raise InputError(f"question: a {type(question).__name__}, which no kind of run answers")

@@ -1,0 +1,90 @@
+"""What plans of all kinds have in common."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from hpcq.circuits.observables import Observable
+from hpcq.core.limits import Limits
+from hpcq.cutting.cuts import Cuts
+from hpcq.cutting.passes.simplify import SimplifiedCircuit
+from hpcq.cutting.subcircuits import CutCircuit
+from hpcq.planning import kind_registry
+from hpcq.planning.cost import Cost
+from hpcq.planning.search.lower_bound import LowerBound
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a run will compute what was asked, and at what cost.
+
+    Print a plan to see its subcircuits and its cost.
+
+    Attributes:
+        circuit: The normalised circuit: unitary gates on one or two qubits.
+        observables: The observables.
+        limits: Memory, threads and number format of a rank.
+        config: The options of the plan, as plain JSON values; ``mode`` is the kind of the run.
+        cost: The predicted cost; None if it is not known before the run.
+    """
+
+    circuit: QuantumCircuit
+    observables: tuple[Observable, ...]
+    limits: Limits
+    config: Mapping[str, Any]
+    cost: Cost | None
+
+    @property
+    def predicted_seconds(self) -> float | None:
+        """Predicted wall time in seconds, on the number of ranks that the plan is for, if known."""
+        return None if self.cost is None else self.cost.predicted_seconds(self.config["ranks"])
+
+    def __str__(self) -> str:
+        text: str = kind_registry.find_kind(self.config["mode"]).describe(self)
+        return text
+
+
+@dataclass(frozen=True, eq=False)
+class CutPlan(Plan):
+    """A plan that cuts the circuit.
+
+    Attributes:
+        simplified: The circuit after all passes, which is the one that is cut.
+        cut: The subcircuits and the edges between them.
+        bound: A lower bound on the cuts; None where none is known.
+    """
+
+    simplified: SimplifiedCircuit
+    cut: CutCircuit
+    bound: LowerBound | None
+
+    @cached_property
+    def cuts(self) -> Cuts:
+        """The cuts, as gates and wire positions of the original circuit."""
+        return self.simplified.to_original(self.cut.cuts)
+
+    @property
+    def width(self) -> int:
+        """Number of qubits of the widest subcircuit."""
+        return max((subcircuit.num_qubits for subcircuit in self.cut.subcircuits), default=0)
+
+    @property
+    def score(self) -> tuple[float, ...]:
+        """What plans are compared by, with the objective of their search: the least is best."""
+        seconds = () if self.predicted_seconds is None else (self.predicted_seconds,)
+        if self.config["objective"] == "overhead":
+            return (round(self.cut.log10_sampling_overhead, 9), *seconds)
+        return seconds
+
+    @property
+    def reduced(self) -> SimplifiedCircuit:
+        """Old name of :attr:`simplified`."""
+        warnings.warn("Plan.reduced is now Plan.simplified", DeprecationWarning, stacklevel=2)
+        return self.simplified

@@ -1,0 +1,179 @@
+"""What is to be computed, before anything is decided: the circuit, the question, the limits."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hpcq.circuits.observables import Observable
+from hpcq.core.errors import InputError
+from hpcq.core.limits import Limits, as_integer
+from hpcq.cutting.gate_decompositions import weighted_gates
+from hpcq.cutting.passes.simplify import Simplifier
+from hpcq.planning import cost as costs
+from hpcq.planning.machine_speeds import Speeds
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+MAX_VARIANTS = 4096
+"""Default of ``max_variants``: variants of one subcircuit above which joint samples are drawn."""
+
+_MAX_SHOTS = 10**13
+"""Maximum number of shots, far more than any run can take."""
+
+_MIN_TARGET_ERROR = 1e-100
+"""Minimum target error: its square is still a float."""
+
+
+class Question(Protocol):
+    """What is asked about a circuit; its class decides which kinds of run can answer."""
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """The observables; empty if the question is not about observables."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the question's own options as plain JSON values, for the configuration."""
+
+
+@dataclass(frozen=True)
+class ExpectationValues:
+    """The exact expectation values of observables."""
+
+    observables: tuple[Observable, ...]
+
+    def config(self) -> dict[str, Any]:
+        """Return no options."""
+        return {}
+
+
+@dataclass(frozen=True)
+class SampledValues:
+    """Estimates of expectation values from shots, with standard errors.
+
+    Attributes:
+        observables: The observables.
+        budget: The shots that may be taken.
+    """
+
+    observables: tuple[Observable, ...]
+    budget: Budget
+
+    def config(self) -> dict[str, Any]:
+        """Return the budget; the target error by its old name, as files have it."""
+        return {
+            "shots": self.budget.shots,
+            "standard_error": self.budget.target_error,
+            "max_variants": self.budget.max_variants,
+        }
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The shots that a run may take, or the standard error that it has to reach.
+
+    Attributes:
+        shots: Number of shots of all variants together; with a target error, their maximum.
+        target_error: The largest standard error that an observable may have.
+        max_variants: Variants of one subcircuit above which joint samples are drawn.
+    """
+
+    shots: int | None
+    target_error: float | None = None
+    max_variants: int = MAX_VARIANTS
+
+    def __post_init__(self) -> None:
+        if self.shots is not None:
+            shots = as_integer(self.shots, "shots", 1)
+            if shots > _MAX_SHOTS:
+                raise InputError(f"shots: {str(shots)[:40]}, expected at most {_MAX_SHOTS}")
+            object.__setattr__(self, "shots", shots)
+        maximum = as_integer(self.max_variants, "max_variants", 1)
+        object.__setattr__(self, "max_variants", maximum)
+        target_error = self.target_error
+        if target_error is not None:
+            is_number = not isinstance(target_error, bool) and isinstance(
+                target_error, numbers.Real
+            )
+            if not is_number or not _MIN_TARGET_ERROR <= float(target_error) < math.inf:
+                raise InputError(
+                    f"target_error: {str(target_error)[:40]!r}, expected a standard error of at "
+                    f"least {_MIN_TARGET_ERROR:g}"
+                )
+            object.__setattr__(self, "target_error", float(target_error))
+        if self.shots is None and target_error is None:
+            raise InputError("shots, target_error: neither is given, expected at least one of them")
+
+    @classmethod
+    def of(
+        cls, shots: int | None, target_error: float | None, max_variants: int | None
+    ) -> Budget | None:
+        """Return the budget of a run with shots; None for an exact run.
+
+        Raises:
+            InputError: If a value is invalid.
+        """
+        if shots is None and target_error is None:
+            if max_variants is not None:
+                raise InputError("max_variants: given without shots, expected them too")
+            return None
+        return cls(shots, target_error, MAX_VARIANTS if max_variants is None else max_variants)
+
+
+def question_about(observables: Sequence[Observable], budget: Budget | None) -> Question:
+    """Return the question for values of observables: exact, or from shots if there is a budget."""
+    if budget is None:
+        return ExpectationValues(tuple(observables))
+    return SampledValues(tuple(observables), budget)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is to be computed, before it is decided how, and where to cut.
+
+    Attributes:
+        circuit: The normalised circuit: unitary gates on one or two qubits.
+        question: What is asked about it.
+        limits: Memory, threads and number format of a rank.
+        config: The options of the plan, as plain JSON values.
+        speeds: The speeds by which costs are predicted. Plans are compared by those of one thread,
+            so that they do not depend on the ranks of a node.
+        local_speeds: The speeds of all threads of this machine, by which costs are shown.
+    """
+
+    circuit: QuantumCircuit
+    question: Question
+    limits: Limits
+    config: Mapping[str, Any]
+    speeds: Speeds
+    local_speeds: Speeds
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """The observables of the question."""
+        return self.question.observables
+
+    @cached_property
+    def simplifier(self) -> Simplifier:
+        """The passes over the circuit for the observables' terms."""
+        terms = (term for observable in self.observables for term, _ in observable.terms)
+        return Simplifier(self.circuit, terms)
+
+    @cached_property
+    def at_local_speeds(self) -> Problem:
+        """The same problem, with costs predicted by the speeds of all threads of this machine."""
+        return self if self.speeds == self.local_speeds else replace(self, speeds=self.local_speeds)
+
+    @cached_property
+    def uncut_seconds(self) -> tuple[float, float]:
+        """Predicted seconds of an uncut statevector and matrix-product-state simulation."""
+        gates = weighted_gates(self.circuit)
+        return (
+            costs.uncut_seconds(self.circuit, self.limits, self.speeds),
+            costs.uncut_mps_seconds(self.circuit, gates, self.speeds),
+        )

@@ -1,0 +1,102 @@
+"""Stages of a run on rank 0: sets of tasks, one after the other, with progress, saves and stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hpcq.parallel import messages
+from hpcq.parallel.local_worker import uses_subprocess
+from hpcq.parallel.tasks import FinishedTasks, TaskFunction, Tasks
+from hpcq.results.result import PartialProgress, Stage
+from hpcq.runs.options import RunOptions
+from hpcq.runs.outcome import check_outcome
+from hpcq.runs.provenance import RunAccounting
+
+if TYPE_CHECKING:
+    from hpcq.parallel.serial import Coordinator, Farm
+    from hpcq.results.result import Result
+
+_SUBPROCESS_SECONDS = 2.0
+"""Predicted seconds of tasks per rank from which ranks compute in separate processes: shorter ones
+would not make up for starting them."""
+
+
+class TaskSet(Protocol):
+    """Tasks in the form in which rank 0 sends them to all ranks, once."""
+
+    def task_function(self, open_engine: Callable[[], Any]) -> TaskFunction:
+        """Return the function that computes any of the tasks.
+
+        Args:
+            open_engine: Returns the engine of this process.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class StageRunner:
+    """Has all ranks compute the stages of a run.
+
+    Attributes:
+        coordinator: Hands tasks to the ranks.
+        farm: The ranks.
+        accounting: Seconds of each phase.
+        options: How to run.
+        progress: Finished tasks of an earlier start.
+    """
+
+    coordinator: Coordinator
+    farm: Farm
+    accounting: RunAccounting
+    options: RunOptions
+    progress: PartialProgress
+
+    def are_long(self, seconds: float) -> bool:
+        """Say whether tasks of this many predicted seconds are worth separate processes."""
+        return seconds / self.farm.size > _SUBPROCESS_SECONDS
+
+    def send(
+        self, task_set: TaskSet, open_engine: Callable[[], Any], *, in_subprocess: bool
+    ) -> None:
+        """Send every rank the tasks that the next stages are taken from.
+
+        Args:
+            task_set: The tasks.
+            open_engine: Returns the engine of this process.
+            in_subprocess: Whether ranks compute in separate processes.
+        """
+        travels = self.farm.size > 1 or uses_subprocess(in_subprocess=in_subprocess)
+        self.coordinator.prepare(
+            messages.dumps(task_set) if travels else b"",
+            in_subprocess=in_subprocess,
+            function=task_set.task_function(open_engine),
+        )
+
+    def stage(self, name: str, tasks: Tasks) -> Stage:
+        """Return a stage, with the tasks that an earlier start has finished."""
+        total = len(tasks.costs)
+        return Stage(name, self.progress.stage(name, total) or FinishedTasks(total, tasks.dtype))
+
+    def run(self, stage: Stage, tasks: Tasks, phase: str, partial: Callable[[], Result]) -> None:
+        """Compute the unfinished tasks of a stage.
+
+        Args:
+            stage: The stage; results are added to it.
+            tasks: All its tasks.
+            phase: Name of the phase in progress lines and in the accounting.
+            partial: Returns the result to save while the stage is unfinished.
+
+        Raises:
+            HpcqError: If the run is stopped, or tasks fail; the finished tasks are saved.
+        """
+        monitor = self.options.monitor
+
+        def timed_partial() -> Result:
+            self.accounting.end(phase)
+            return partial()
+
+        monitor.begin_phase(phase, timed_partial)
+        outcome = self.coordinator.run(tasks, stage.finished, monitor, stage.name)
+        self.accounting.end(phase)
+        check_outcome(outcome, self.options.checkpoint, timed_partial)
