@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from hpcq.results import load
     from hpcq.results.result import Result
     from hpcq.runs.run import run
+    from hpcq.runs.session import Session
 
 _MODULE_OF = {
     "Cuts": "hpcq.cutting.cuts",
     "Job": "hpcq.jobs.job",
     "Plan": "hpcq.planning.plan",
     "Result": "hpcq.results.result",
+    "Session": "hpcq.runs.session",
     "load": "hpcq.results",
     "plan": "hpcq.planning.planner",
     "read_circuit": "hpcq.circuits.reader",
@@ -44,6 +46,7 @@ __all__ = [
     "MissingDependencyError",
     "Plan",
     "Result",
+    "Session",
     "__version__",
     "load",
     "plan",

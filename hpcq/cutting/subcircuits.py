@@ -109,6 +109,11 @@ class Subcircuit:
                 digest.update(np.asarray(value, dtype=complex).tobytes())
         return digest.hexdigest()
 
+    @property
+    def message_key(self) -> tuple[object, ...]:
+        """Key by which ranks know a subcircuit that they have received before."""
+        return self.content, self.qubits, self.cone
+
     @cached_property
     def load(self) -> Load:
         """The work of simulating its gates."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.parallel import messages
 from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.matrix_product import product_threads
@@ -56,7 +55,6 @@ class ContractionTasks:
         return compute
 
 
-def load_contraction(payload: bytes) -> TaskFunction:
-    """Return the function that computes parts of the contraction that rank 0 shared."""
-    tasks: ContractionTasks = messages.loads(payload)
+def parts_of(tasks: ContractionTasks) -> TaskFunction:
+    """Return the function that computes parts of a contraction."""
     return tasks.task_function()

@@ -15,7 +15,7 @@ from hpcq.core.limits import Limits
 from hpcq.core.strict_json import digest
 from hpcq.core.system import format_bytes
 from hpcq.engines.aer_statevector import AerEngine
-from hpcq.kinds.contraction_tasks import ContractionTasks, load_contraction
+from hpcq.kinds.contraction_tasks import ContractionTasks, parts_of
 from hpcq.kinds.exact_description import exact_plan_json, exact_plan_text
 from hpcq.kinds.exact_tasks import ExactTasks
 from hpcq.parallel.serial import SerialFarm
@@ -144,7 +144,7 @@ class ExactRun:
             yield runner
             return
         alone = SerialFarm()
-        with alone.coordinator(load_contraction) as coordinator:
+        with alone.coordinator(parts_of) as coordinator:
             yield replace(runner, coordinator=coordinator, farm=alone)
 
     def _assemble_tensors(self, blocks: FinishedTasks) -> list[NDArray[np.complex128]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -136,7 +136,7 @@ class Transport(Protocol):
 
     workers: Sequence[int]
 
-    def prepare(self, payload: bytes, in_subprocess: bool, function: TaskFunction | None) -> None:
+    def prepare(self, setup: Any, in_subprocess: bool, function: TaskFunction | None) -> None:
         """Have all workers make their task function; see ``Coordinator.prepare``."""
 
     def send(self, worker: int, lease: Lease) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from hpcq.parallel.subprocess_worker import ProcessWorker
 from hpcq.parallel.tasks import TaskFunction, WorkerFactory
@@ -21,28 +22,30 @@ def uses_subprocess(*, in_subprocess: bool) -> bool:
 class LocalWorker:
     """A rank's worker, replaced when the next tasks need the other kind.
 
-    Args:
-        factory: Makes the task function.
-
     Attributes:
         worker: The worker; None before :meth:`prepare` and after :meth:`close`.
     """
 
-    def __init__(self, factory: WorkerFactory) -> None:
+    def __init__(self) -> None:
         self.worker: Worker | None = None
-        self._factory = factory
         self._is_subprocess = False
 
     def prepare(
-        self, payload: bytes, *, in_subprocess: bool, function: TaskFunction | None = None
+        self,
+        factory: WorkerFactory,
+        setup: Any,
+        *,
+        in_subprocess: bool,
+        function: TaskFunction | None = None,
     ) -> None:
         """Make the task function, starting a worker if there is none of the right kind.
 
         Args:
-            payload: Argument of the factory.
+            factory: Makes the task function.
+            setup: Argument of the factory.
             in_subprocess: Whether the tasks are long enough for a subprocess.
             function: The task function, if this process has it already; a subprocess makes it
-                from the payload anyway.
+                from the set-up anyway.
         """
         is_subprocess = uses_subprocess(in_subprocess=in_subprocess)
         if self.worker is not None and self._is_subprocess != is_subprocess:
@@ -51,10 +54,10 @@ class LocalWorker:
             self.worker = ProcessWorker() if is_subprocess else ThreadWorker()
             self._is_subprocess = is_subprocess
         if function is None or is_subprocess:
-            self.worker.prepare(self._factory, payload)
+            self.worker.prepare(factory, setup)
         else:
             known = function
-            self.worker.prepare(lambda _: known, payload)
+            self.worker.prepare(lambda _: known, setup)
 
     def close(self) -> None:
         """End the worker."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,9 @@ import numpy as np
 from hpcq.core.system import usable_cores, usable_memory, write_stderr
 from hpcq.parallel import messages
 from hpcq.parallel.local_worker import LocalWorker
+from hpcq.parallel.object_store import ObjectStore
 from hpcq.parallel.private_communicator import private_comm
-from hpcq.parallel.serial import Coordinator
+from hpcq.parallel.serial import Coordinator, kept
 from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 
 if TYPE_CHECKING:
@@ -67,6 +69,9 @@ class MpiFarm:
     Args:
         comm: The communicator; the farm uses a private duplicate of it, so that its messages cannot
             be mistaken for the caller's.
+
+    Attributes:
+        store: What rank 0 has sent to all ranks, and does not send again.
     """
 
     def __init__(self, comm: Comm) -> None:
@@ -77,6 +82,10 @@ class MpiFarm:
         self._lost: dict[int, str] = {}
         self._outbox: list[tuple[Any, Any]] = []
         self._survives = survives_losses()
+        self.keeps_workers = False
+        self._worker = LocalWorker()
+        self._run_numbers = count(1)
+        self.store = ObjectStore()
 
     def broadcast(self, payload: bytes) -> bytes:
         """Return rank 0's payload on every rank; collective."""
@@ -158,13 +167,10 @@ class MpiFarm:
     @contextmanager
     def coordinator(self, factory: WorkerFactory) -> Iterator[Coordinator]:
         """Return the coordinator of all ranks; see :class:`hpcq.parallel.serial.Farm`."""
-        local = LocalWorker(factory) if self.rank_0_computes else None
-        transport = _MpiTransport(self, local, factory)
-        coordinator = Coordinator(transport)
-        try:
+        local = self._worker if self.rank_0_computes else None
+        coordinator = Coordinator(_MpiTransport(self, local, factory), self._run_numbers)
+        with kept(self._worker, self):
             yield coordinator
-        finally:
-            transport.close()
         self._end_workers(coordinator.closing_message, coordinator.exit_code)
 
     def run_worker(self, factory: WorkerFactory) -> bytes:
@@ -178,9 +184,8 @@ class MpiFarm:
             os._exit(1)
 
     def _run_worker(self, factory: WorkerFactory) -> bytes:
-        local = LocalWorker(factory)
-        backoff = _Backoff()
-        try:
+        local, backoff = self._worker, _Backoff()
+        with kept(local, self):
             while True:
                 has_sent = self._complete_sends()
                 received = self._receive_message(0, (_PREPARE, _LEASE, _END))
@@ -193,7 +198,8 @@ class MpiFarm:
                             _never_finalize()
                         return message[1:]
                     if tag == _PREPARE:
-                        local.prepare(self.broadcast(b""), in_subprocess=bool(message[0]))
+                        setup = messages.loads(self.broadcast(b""), self.store)
+                        local.prepare(factory, setup, in_subprocess=bool(message[0]))
                     elif local.worker is not None:
                         local.worker.put(messages.loads(message))
                 batch = local.worker.collect() if local.worker is not None else None
@@ -203,8 +209,10 @@ class MpiFarm:
                     backoff()
                 else:
                     backoff.reset()
-        finally:
-            local.close()
+
+    def close(self) -> None:
+        """End this rank's worker."""
+        self._worker.close()
 
     # ------------------------------------------------------------------ messages
 
@@ -350,19 +358,21 @@ class _MpiTransport:
         self._backoff = _Backoff()
         self._checked = 0.0
 
-    def prepare(self, payload: bytes, in_subprocess: bool, function: TaskFunction | None) -> None:
+    def prepare(self, setup: Any, in_subprocess: bool, function: TaskFunction | None) -> None:
         """Make the task function on all ranks; once one is lost, on rank 0 only.
 
-        This is because the broadcast of the payload takes all ranks.
+        This is because the broadcast of the set-up takes all ranks.
         """
         if self._farm.has_lost_ranks:
             self.workers = [0]
-            self._local = self._local or LocalWorker(self._factory)
+            self._local = self._local or self._farm._worker
         else:
             self._farm._send_to_all(_PREPARE, bytes([in_subprocess]))
-            self._farm.broadcast(payload)
+            self._farm.broadcast(messages.dumps(setup, self._farm.store))
         if self._local:
-            self._local.prepare(payload, in_subprocess=in_subprocess, function=function)
+            self._local.prepare(
+                self._factory, setup, in_subprocess=in_subprocess, function=function
+            )
 
     def send(self, worker: int, lease: Lease) -> None:
         """Send a lease."""
@@ -384,11 +394,6 @@ class _MpiTransport:
         else:
             self._backoff.reset()
         return received
-
-    def close(self) -> None:
-        """End the local worker."""
-        if self._local:
-            self._local.close()
 
     def lost(self) -> dict[int, str]:
         """Return the ranks that are lost, and why."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from itertools import count
+from typing import Any, Protocol
 
 from hpcq.core.system import usable_cores, usable_memory
 from hpcq.parallel.coordinator import Monitor, NullMonitor, TaskSharing, Transport, run_tasks
@@ -34,27 +35,27 @@ class Coordinator:
             other jobs; None if no job shares it.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, run_numbers: Iterator[int]) -> None:
         self.ledger = Ledger()
         self.closing_message = b""
         self.exit_code = 0
         self.share_stage: Callable[[str, Tasks, FinishedTasks], TaskSharing] | None = None
         self._transport = transport
-        self._runs = 0
+        self._run_numbers = run_numbers
         self._opened = time.monotonic()
 
     def prepare(
-        self, payload: bytes, *, in_subprocess: bool, function: TaskFunction | None = None
+        self, setup: Any, *, in_subprocess: bool, function: TaskFunction | None = None
     ) -> None:
         """Have every rank make the function that computes the tasks of the runs that follow.
 
         Args:
-            payload: Argument of the ranks' worker factories.
+            setup: Argument of the ranks' worker factories.
             in_subprocess: Whether ranks compute in subprocesses, which pays where tasks are long.
             function: The function for this rank's worker, if that is a thread; otherwise its
                 factory makes it too.
         """
-        self._transport.prepare(payload, in_subprocess, function)
+        self._transport.prepare(setup, in_subprocess, function)
 
     @property
     def has_all_ranks(self) -> bool:
@@ -78,9 +79,8 @@ class Coordinator:
         """
         if finished is None:
             finished = FinishedTasks(len(tasks.costs), tasks.dtype)
-        self._runs += 1
         return run_tasks(
-            self._runs,
+            next(self._run_numbers),
             tasks,
             finished,
             self._transport,
@@ -97,14 +97,21 @@ class Farm(Protocol):
     Attributes:
         rank: Rank of this process; rank 0 schedules.
         size: Number of ranks.
+        keeps_workers: Whether ranks keep their workers for the next coordinator, which saves the
+            start of subprocesses. Set it on all ranks, and call :meth:`close` at the end.
     """
 
     rank: int
     size: int
+    keeps_workers: bool
 
     @property
     def computes(self) -> bool:
         """Whether this rank computes, and does not only schedule."""
+
+    @property
+    def has_lost_ranks(self) -> bool:
+        """Whether a rank is lost, so that collective calls are no longer possible."""
 
     def broadcast(self, payload: bytes) -> bytes:
         """Return rank 0's payload on every rank; collective."""
@@ -147,6 +154,9 @@ class Farm(Protocol):
             Rank 0's closing message.
         """
 
+    def close(self) -> None:
+        """End this rank's worker, if it is kept."""
+
 
 class SerialFarm:
     """A farm of one process, which computes everything itself."""
@@ -154,6 +164,12 @@ class SerialFarm:
     rank = 0
     size = 1
     computes = True
+    has_lost_ranks = False
+
+    def __init__(self) -> None:
+        self.keeps_workers = False
+        self._worker = LocalWorker()
+        self._run_numbers = count(1)
 
     def broadcast(self, payload: bytes) -> bytes:
         """Return the payload."""
@@ -182,27 +198,43 @@ class SerialFarm:
     @contextmanager
     def coordinator(self, factory: WorkerFactory) -> Iterator[Coordinator]:
         """Return the coordinator of this process's worker."""
-        worker = LocalWorker(factory)
-        try:
-            yield Coordinator(_LocalTransport(worker))
-        finally:
-            worker.close()
+        with kept(self._worker, self):
+            yield Coordinator(_LocalTransport(self._worker, factory), self._run_numbers)
 
     def run_worker(self, factory: WorkerFactory) -> bytes:
         """Raise AssertionError: there is no other rank."""
         raise AssertionError(f"rank 0 coordinates, and does not run the worker of {factory}")
 
+    def close(self) -> None:
+        """End the worker."""
+        self._worker.close()
+
+
+@contextmanager
+def kept(worker: LocalWorker, farm: Farm) -> Iterator[None]:
+    """Close a worker at the end of the context, unless the farm keeps it and all went well.
+
+    Runs are numbered on, so that what a kept worker still computes of an earlier one is ignored.
+    """
+    try:
+        yield
+    except BaseException:
+        worker.close()
+        raise
+    if not farm.keeps_workers:
+        worker.close()
+
 
 class _LocalTransport:
     """Transport to the worker of this process."""
 
-    def __init__(self, worker: LocalWorker) -> None:
+    def __init__(self, worker: LocalWorker, factory: WorkerFactory) -> None:
         self.workers: Sequence[int] = (0,)
-        self._local = worker
+        self._local, self._factory = worker, factory
 
-    def prepare(self, payload: bytes, in_subprocess: bool, function: TaskFunction | None) -> None:
+    def prepare(self, setup: Any, in_subprocess: bool, function: TaskFunction | None) -> None:
         """Make the worker's task function."""
-        self._local.prepare(payload, in_subprocess=in_subprocess, function=function)
+        self._local.prepare(self._factory, setup, in_subprocess=in_subprocess, function=function)
 
     def send(self, worker: int, lease: Lease) -> None:
         """Give the worker a lease."""

@@ -24,6 +24,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from hpcq.parallel.messages import dumps, loads
 from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 from hpcq.parallel.worker import compute, format_error
 
@@ -55,9 +56,9 @@ class ProcessWorker:
         self._leases: list[Lease] = []
         self._deaths = 0
 
-    def prepare(self, factory: WorkerFactory, payload: bytes) -> None:
+    def prepare(self, factory: WorkerFactory, setup: Any) -> None:
         """Make the task function in the subprocess, which is started if there is none."""
-        self._preparation = factory, payload
+        self._preparation = factory, dumps(setup)
         self._leases.clear()
         if self._child is None:
             self._start()
@@ -265,17 +266,16 @@ def main(descriptor: int, memory: int, parent: int) -> None:
     while True:
         message = messages.get()
         if not isinstance(message, Lease):
-            factory, payload = message
-            function = _make_function(factory, payload)
+            function = _make_function(*message)
             continue
         assert function is not None, "prepare() comes first"
         compute(message, function, connection.send, begin_task)
 
 
-def _make_function(factory: WorkerFactory, payload: bytes) -> Any:
+def _make_function(factory: WorkerFactory, setup: bytes) -> Any:
     """Make the task function; if that fails, return one that raises the error for every task."""
     try:
-        return factory(payload)
+        return factory(loads(setup))
     except Exception as error:
         text = format_error(error)
 

@@ -16,8 +16,9 @@ Seconds = NDArray[np.float64]
 TaskFunction = Callable[[int, bytes], Array]
 """Returns the result of a task, given its number and its payload."""
 
-WorkerFactory = Callable[[bytes], TaskFunction]
-"""Makes the task function from rank 0's payload; must be picklable, for workers in subprocesses."""
+WorkerFactory = Callable[[Any], TaskFunction]
+"""Makes the task function from the set-up that rank 0 sends; must be picklable, for workers in
+subprocesses."""
 
 MAX_TASKS = 5_000_000
 """Maximum number of tasks of a run; rank 0 takes 89 bytes for each (benchmarks/farm.py memory)."""

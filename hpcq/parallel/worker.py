@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,7 +33,7 @@ _FLUSH_TASKS = 1 << 13
 class Worker(Protocol):
     """Computes leases one after the other, alongside the rank's main thread."""
 
-    def prepare(self, factory: WorkerFactory, payload: bytes) -> None:
+    def prepare(self, factory: WorkerFactory, setup: Any) -> None:
         """Make the function for the tasks that follow; earlier leases are dropped."""
 
     def put(self, lease: Lease) -> None:
@@ -57,10 +57,10 @@ class ThreadWorker:
         self._thread = threading.Thread(target=self._loop, name="hpcq-work", daemon=True)
         self._thread.start()
 
-    def prepare(self, factory: WorkerFactory, payload: bytes) -> None:
+    def prepare(self, factory: WorkerFactory, setup: Any) -> None:
         """Make the task function."""
         self._run = -1
-        self._function = factory(payload)
+        self._function = factory(setup)
 
     def put(self, lease: Lease) -> None:
         """Add a lease."""

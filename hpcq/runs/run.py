@@ -123,7 +123,38 @@ def run(
         HpcqError: If tasks fail, or the result fails its own check. Any other failure of one
             rank among several ends the whole job.
     """
-    farm = open_farm(comm)
+    return run_plan(
+        open_farm(comm),
+        plan,
+        device=device,
+        noise=noise,
+        backend=backend,
+        previous=previous,
+        output=output,
+        checkpoint_seconds=checkpoint_seconds,
+        time_limit=time_limit,
+        stop_signal=stop_signal,
+        shared=shared,
+        claim_seconds=claim_seconds,
+    )
+
+
+def run_plan(
+    farm: Farm,
+    plan: Plan | None,
+    *,
+    device: str = "auto",
+    noise: object = None,
+    backend: object = None,
+    previous: Result | None = None,
+    output: str | Path | None = None,
+    checkpoint_seconds: float = DEFAULT_CHECKPOINT_SECONDS,
+    time_limit: float | None = None,
+    stop_signal: str = DEFAULT_SIGNAL,
+    shared: bool = False,
+    claim_seconds: float = CLAIM_SECONDS,
+) -> Result:
+    """Run a plan on the ranks of a farm, all of which must call this function; see :func:`run`."""
 
     def make_checkpoint() -> Checkpoint | None:
         return checkpoint_for(output, checkpoint_seconds, claim_seconds if shared else None)
@@ -201,7 +232,7 @@ def _check_with_output(
 
 @dataclass(frozen=True, eq=False)
 class _EngineFactory:
-    """Makes the task function from rank 0's payload, on this rank or in a separate process.
+    """Makes the task function of a set of tasks, on this rank or in a separate process.
 
     Attributes:
         limits: Limits of the rank.
@@ -215,9 +246,8 @@ class _EngineFactory:
     engine_spec: ShotEngineSpec | None
     engine: Any
 
-    def __call__(self, payload: bytes) -> TaskFunction:
-        """Return the function that computes the tasks in the payload."""
-        tasks: TaskSet = messages.loads(payload)
+    def __call__(self, tasks: TaskSet) -> TaskFunction:
+        """Return the function that computes the tasks."""
         return tasks.task_function(self._open_engine)
 
     def _open_engine(self) -> Any:

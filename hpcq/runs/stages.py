@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hpcq.parallel import messages
-from hpcq.parallel.local_worker import uses_subprocess
 from hpcq.parallel.tasks import FinishedTasks, TaskFunction, Tasks
 from hpcq.results.result import PartialProgress, Stage
 from hpcq.runs.options import RunOptions
@@ -66,9 +64,8 @@ class StageRunner:
             open_engine: Returns the engine of this process.
             in_subprocess: Whether ranks compute in separate processes.
         """
-        travels = self.farm.size > 1 or uses_subprocess(in_subprocess=in_subprocess)
         self.coordinator.prepare(
-            messages.dumps(task_set) if travels else b"",
+            task_set,
             in_subprocess=in_subprocess,
             function=task_set.task_function(open_engine),
         )

@@ -329,3 +329,43 @@ def test_a_wrong_argument_on_one_rank_is_refused_by_all(last: dict[str, Any], me
     assert errors_by_rank[0][0] == "InputError"
     assert errors_by_rank[0][1].startswith(f"rank {comm.size - 1} on ")
     assert message in errors_by_rank[0][1]
+
+
+@pytest.mark.parametrize("is_subprocess", [False, True])
+def test_a_session_serves_run_after_run(
+    is_subprocess: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mpi4py import MPI
+    from qiskit import QuantumCircuit
+
+    import hpcq
+    from hpcq.core.errors import InputError
+
+    monkeypatch.setenv("HPCQ_WORKERS", "process" if is_subprocess else "thread")
+    circuit = QuantumCircuit(4)
+    for qubit in range(4):
+        circuit.ry(0.3 + qubit, qubit)
+    for qubit in range(3):
+        circuit.cx(qubit, qubit + 1)
+    sizes: list[int] = []
+    with hpcq.Session(MPI.COMM_WORLD) as session:
+        if session.rank == 0:
+            farm = session._farm
+            broadcast = farm.broadcast
+            monkeypatch.setattr(
+                farm, "broadcast", lambda payload: sizes.append(len(payload)) or broadcast(payload)
+            )
+            plan = hpcq.plan(circuit, ["Z0 X3", "Z1"], cut_labels="AABB")
+            shots = hpcq.plan(circuit, "Z0 X3", cut_labels="AABB", shots=3000)
+            first = session.run(plan, device="cpu")
+            largest = max(sizes)
+            sizes.clear()
+            with pytest.raises(InputError, match="device: 'qpu'"):
+                session.run(plan, device="qpu")
+            session.run(shots, device="cpu")
+            sizes.clear()
+            again = session.run(plan, device="cpu")
+            assert max(sizes) < largest / 2, "subcircuits travel once"
+            np.testing.assert_array_equal(first.expectation_values, again.expectation_values)
+    values = MPI.COMM_WORLD.bcast(first.expectation_values if session.rank == 0 else None)
+    assert np.abs(values).max() <= 1

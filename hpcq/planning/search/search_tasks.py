@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.errors import HpcqError
-from hpcq.parallel import messages
 from hpcq.parallel.serial import Farm
 from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.planning.search.gate_ends import EndGraph
@@ -52,7 +51,7 @@ class SearchTasks:
             return [[self.compute(t).tolist() for t in tasks] for tasks in self._tasks_by_graph()]
         farm.broadcast(SEARCH_COMMAND)
         with farm.coordinator(_open_tasks) as coordinator:
-            coordinator.prepare(messages.dumps(self), in_subprocess=False)
+            coordinator.prepare(self, in_subprocess=False)
             outcome = coordinator.run(
                 Tasks(np.array(effort), np.int64, describe="attempt {}".format)
             )
@@ -84,6 +83,5 @@ def join_search(farm: Farm) -> None:
     farm.run_worker(_open_tasks)
 
 
-def _open_tasks(payload: bytes) -> TaskFunction:
-    tasks: SearchTasks = messages.loads(payload)
+def _open_tasks(tasks: SearchTasks) -> TaskFunction:
     return tasks.compute

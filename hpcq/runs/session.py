@@ -1,0 +1,118 @@
+"""Sessions: ranks that stay for any number of runs, and keep what the next run can use."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from hpcq.core.errors import HpcqError
+from hpcq.parallel import messages
+from hpcq.parallel.world import abort_on_error, open_farm
+from hpcq.planning.plan import Plan
+from hpcq.results.result import Result
+from hpcq.runs.run import run_plan
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mpi4py.MPI import Comm
+
+_ON_EVERY_RANK = ("device", "checkpoint_seconds", "time_limit", "stop_signal", "claim_seconds")
+"""Arguments of :func:`hpcq.runs.run.run` that every rank needs, and not rank 0 alone."""
+
+_END = b""
+
+
+class Session:
+    """Ranks that stay for any number of runs.
+
+    Enter a session on all ranks. Rank 0 goes on at once and runs plans; the other ranks serve it
+    until it leaves the session, and then go on. Between runs the ranks keep their worker processes,
+    the subcircuits that they have received, and what their simulators have prepared, so that a run
+    like the one before starts in milliseconds.
+
+    Args:
+        comm: An mpi4py communicator. By default all ranks of the MPI job, or this process alone if
+            there is none.
+
+    Example:
+        >>> import hpcq
+        >>> from qiskit import QuantumCircuit
+        >>> circuit = QuantumCircuit(2)
+        >>> _ = circuit.h(0), circuit.cx(0, 1)
+        >>> with hpcq.Session() as session:
+        ...     if session.rank == 0:
+        ...         plan = hpcq.plan(circuit, "X0 X1", cut_labels="AB")
+        ...         result = session.run(plan, device="cpu")
+        >>> print(result)
+        X0 X1  +1.000000000000
+    """
+
+    def __init__(self, comm: Comm | None = None) -> None:
+        self._farm = open_farm(comm)
+        self._is_open = False
+
+    @property
+    def rank(self) -> int:
+        """Rank of this process."""
+        return self._farm.rank
+
+    @property
+    def size(self) -> int:
+        """Number of ranks."""
+        return self._farm.size
+
+    def __enter__(self) -> Session:
+        self._farm.keeps_workers = self._is_open = True
+        if self.rank > 0:
+            with abort_on_error(self._farm):
+                self._serve()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.rank == 0 and not self._farm.has_lost_ranks:
+            self._farm.broadcast(_END)
+        self._is_open = False
+        self._farm.close()
+
+    def run(self, plan: Plan, **options: Any) -> Result:
+        """Run a plan on all ranks; call it on rank 0.
+
+        Args:
+            plan: The plan.
+            options: The other arguments of :func:`hpcq.run`, except ``comm``. With several ranks a
+                backend is given by its name.
+
+        Returns:
+            The result.
+
+        Raises:
+            InputError: If the plan or another argument is wrong.
+            StoppedError: If the run was stopped; the output holds all finished work.
+            HpcqError: If tasks fail, the result fails its own check, or the session has no ranks
+                any more: it was left, or one of them is lost.
+        """
+        if not self._is_open or self.rank > 0:
+            raise HpcqError("session: it runs plans between entering and leaving it, on rank 0")
+        if self._farm.has_lost_ranks:
+            raise HpcqError("session: a rank is lost, and the others cannot begin another run")
+        inspect.signature(run_plan).bind(self._farm, plan, **options)
+        shared = {name: options[name] for name in _ON_EVERY_RANK if name in options}
+        command = messages.dumps(shared)
+        with abort_on_error(self._farm):
+            self._farm.broadcast(command)
+            return run_plan(self._farm, plan, **options)
+
+    def _serve(self) -> None:
+        """Take part in the runs that rank 0 starts, until it leaves the session."""
+        while (command := self._farm.broadcast(b"")) != _END:
+            try:
+                run_plan(self._farm, None, **messages.loads(command))
+            except HpcqError as error:
+                if not error.on_all_ranks:
+                    raise
