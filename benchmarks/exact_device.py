@@ -16,9 +16,10 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
 from hpcq.core.limits import Limits
-from hpcq.engines.aer_sampler import AerShots
+from hpcq.engines.aer_engine import AerEngine
+from hpcq.engines.aer_sampler import SampledTemplate
 from hpcq.engines.noise import as_noise
-from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.sampling import Sampling
 from hpcq.kinds.shot_tasks import ShotTasks
 from hpcq.reconstruction.estimation.counts import Counts, merge
@@ -49,7 +50,7 @@ class ExactDevice:
         model = noise_model() if noisy else None
         limits = Limits(1 << 30)
         return cls(
-            ShotTasks(sampling.sources.tensors, limits, 0, ShotEngineSpec.of(model, None)), model
+            ShotTasks(sampling.sources.tensors, limits, 0, EngineSpec.of(model, None)), model
         )
 
     def measure(self, batches: Sequence[VariantBatch], rng: np.random.Generator) -> list[Counts]:
@@ -92,6 +93,7 @@ class ExactDevice:
             self._engine,
             deferred=self._engine.defers_measurements,
         )
+        assert isinstance(prepared, SampledTemplate), "the engine is Aer"
         method = prepared.methods[-1]  # with noise, that of a density matrix
         circuit = method.circuit.copy_empty_like()
         wires = {}
@@ -121,9 +123,9 @@ class ExactDevice:
         return outcomes, probabilities / probabilities.sum()
 
     @cached_property
-    def _engine(self) -> AerShots:
+    def _engine(self) -> AerEngine:
         noise = None if self.model is None else as_noise(self.model)
-        return AerShots(self.task_set.limits, "cpu", noise)
+        return AerEngine(self.task_set.limits, "cpu", noise)
 
 
 def noise_model() -> NoiseModel:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpcq.circuits.reader import CircuitReader
     from hpcq.core.limits import Limits
-    from hpcq.engines.shot_engine import ShotEngineSpec
+    from hpcq.engines.registry import EngineSpec
     from hpcq.parallel.serial import Farm
     from hpcq.planning.plan import CutPlan
     from hpcq.planning.problem import Budget
@@ -146,17 +146,17 @@ def budget_for(options: argparse.Namespace) -> Budget | None:
     return Budget.of(options.shots, options.target_error, options.max_variants)
 
 
-def check_shot_engine(options: argparse.Namespace) -> ShotEngineSpec:
+def check_shot_engine(options: argparse.Namespace) -> EngineSpec:
     """Return the specification of the engine that measures shots.
 
     Raises:
         InputError: If noise or a backend is given without shots, or the noise does not exist.
     """
-    from hpcq.engines.shot_engine import ShotEngineSpec
+    from hpcq.engines.registry import EngineSpec
 
     if budget_for(options) is None and (options.noise or options.backend):
         raise InputError("noise, backend: given without shots, expected --shots or --target-error")
-    return ShotEngineSpec.of(options.noise, options.backend)
+    return EngineSpec.of(options.noise, options.backend)
 
 
 def limits_for(options: argparse.Namespace, cores: int, memory: int) -> Limits:

@@ -18,7 +18,8 @@ from hpcq.core.limits import Limits
 from hpcq.cutting.subcircuits import Subcircuit
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.cutting.subexperiments.pauli_products import pauli_products
-from hpcq.engines.aer_statevector import AerEngine
+from hpcq.engines.aer_engine import AerEngine
+from hpcq.engines.requests import NO_PARAMETERS, Tensors
 from hpcq.parallel.serial import SerialFarm
 from hpcq.planning.cost import task_seconds
 from hpcq.planning.exact_plan import ExactPlan
@@ -184,7 +185,8 @@ class _Bench:
 
     def _task_seconds(self, width: int, layers: int) -> float:
         tensor = ExactTensor(_random_subcircuit(width, layers), ((),))
-        return self._quickest(partial(tensor.compute, 0, self._engine.statevector))
+        request = Tensors(tensor.strings)
+        return self._quickest(lambda: self._engine.prepare(tensor).execute(NO_PARAMETERS, request))
 
     def _contraction_seconds(self, chain: ExactPlan) -> float:
         tensors = [self._complex(tensor.shape) for tensor in chain.tensors]

@@ -119,7 +119,7 @@ def _mpi() -> Iterator[Finding]:
 
 
 def _aer() -> Iterator[Finding]:
-    from hpcq.engines.aer_statevector import aer_version, probe_gpu
+    from hpcq.engines.aer import aer_version, probe_gpu
 
     try:
         yield Finding("aer", f"qiskit-aer {aer_version()}")

@@ -1,4 +1,4 @@
-"""Shots from Qiskit Aer, ideal or with noise.
+"""Templates as Qiskit Aer samples them, ideal or with noise.
 
 All rows of a template with similar numbers of shots are one run of Aer, which binds the parameters
 itself. With noise the template is first compiled to the noisy device's gates and qubits, and then a
@@ -9,22 +9,22 @@ trajectory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.errors import EngineError, InputError
-from hpcq.core.limits import Device, Limits
 from hpcq.cutting.subexperiments.device_circuits import Template
-from hpcq.engines.aer_statevector import import_aer, simulator_options
+from hpcq.engines.aer import Aer
 from hpcq.engines.backends import fake_backend, transpile
 from hpcq.engines.compiled_circuits import defer_measurements, without_idle_qubits
 from hpcq.engines.noise import Noise
-from hpcq.engines.protocol import Row, ShotRequest, check_rows, sorted_row
+from hpcq.engines.protocol import PreparedPiece
+from hpcq.engines.requests import Request, Row, ShotCounts, check_rows, sorted_row
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -47,8 +47,8 @@ _MAX_THINNED = 10**9
 """Runs of this many shots or more are not shared with rows that need fewer: NumPy's hypergeometric
 distribution, which draws the outcomes of these rows, takes fewer than 10**9."""
 
-_UNITARY = "unitary"
-_NO_GATES = frozenset({"measure", "barrier", "reset"})
+_GATE_BYTES = 500
+"""Bytes of a gate of a circuit of Qiskit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,75 +67,43 @@ class SimulationMethod:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class SampledTemplate(PreparedPiece):
     """A template that is ready to run.
 
     Attributes:
+        aer: The simulators.
         parameters: Its parameters.
         methods: The methods that can run it: first a statevector, which with noise is one
             trajectory per shot, then a density matrix, if possible.
     """
 
+    aer: Aer
     parameters: tuple[Parameter, ...]
     methods: tuple[SimulationMethod, ...]
 
-
-@dataclass(frozen=True)
-class AerShots:
-    """Shots from Aer, with threads and memory set and never left to Aer's defaults.
-
-    Attributes:
-        limits: Threads, memory and precision of one simulation.
-        device: ``cpu`` or ``gpu``.
-        noise: The noise; None for an ideal device.
-    """
-
-    limits: Limits
-    device: Device = "cpu"
-    noise: Noise | None = None
-
-    @property
-    def name(self) -> str:
-        """Description of the engine, for messages."""
-        return f"aer {self.device}" + (f", noise {self.noise.name}" if self.noise else "")
-
-    @property
-    def defers_measurements(self) -> bool:
-        """Whether templates must have deferred measurements; noise acts on the real ones."""
-        return self.noise is None
-
-    def prepare(self, template: Template) -> Prepared:
+    @classmethod
+    def of(cls, template: Template, aer: Aer, noise: Noise | None) -> SampledTemplate:
         """Return a template ready to run; with noise, compiled for the noisy device.
 
         Raises:
             InputError: If the noisy device has too few qubits or lacks gates.
         """
-        if self.noise is None:
-            methods: tuple[SimulationMethod, ...] = (
-                SimulationMethod("statevector", self._native(template.circuit)),
-            )
+        methods: tuple[SimulationMethod, ...]
+        if noise is None:
+            methods = (SimulationMethod("statevector", aer.native(template.circuit)),)
         else:
-            methods = tuple(self._noisy_methods(self._compiled(template.circuit), self.noise))
-        return Prepared(template.parameters, methods)
+            compiled = aer.native(compile_for_noise(template.circuit, noise))
+            methods = tuple(_noisy_methods(compiled, noise))
+        return cls(aer, template.parameters, methods)
 
-    def measure(self, runs: Sequence[ShotRequest], seed: int) -> list[list[Row]]:
-        """Return the counts of rows of some templates.
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the circuits."""
+        gates: int = sum(1 + method.circuit.size() for method in self.methods)
+        return _GATE_BYTES * gates
 
-        See :meth:`hpcq.engines.protocol.ShotEngine.measure`.
-
-        Raises:
-            EngineError: If Aer refuses or fails; the message quotes Aer.
-        """
-        seeds = np.random.SeedSequence(seed).generate_state(len(runs), np.uint64) >> 1
-        return [
-            self.sample(run.prepared, run.rows, run.shots, int(run_seed))
-            for run, run_seed in zip(runs, seeds, strict=True)
-        ]
-
-    def sample(
-        self, prepared: Prepared, rows: NDArray[np.float64], shots: NDArray[np.int64], seed: int
-    ) -> list[Row]:
-        """Return the counts of some rows of one template.
+    def execute(self, rows: NDArray[np.float64], request: Request) -> list[Row]:
+        """Return the counts of some rows.
 
         Rows with similar numbers of shots are run together with the largest of these numbers; for
         rows with fewer shots, a random subset of the outcomes is drawn, which is cheaper than more
@@ -144,30 +112,27 @@ class AerShots:
         Raises:
             EngineError: If Aer refuses or fails; the message quotes Aer.
         """
-        rows, shots = check_rows(rows, shots, len(prepared.parameters))
+        assert isinstance(request, ShotCounts), "the engine refuses all others"
+        rows, shots = check_rows(rows, request.shots, len(self.parameters))
         if not len(rows):
             return []
-        method = self._choose_method(prepared, int(shots.max()))
+        method = self.choose_method(int(shots.max()))
         is_sampled = method.noise is None or method.method == "density_matrix"
         batches = list(_batches(shots, SHOT_SECONDS if is_sampled else TRAJECTORY_SECONDS[0]))
         # Aer seeds row i of a run with the run's seed + 2113 * i.
-        seeds = np.random.SeedSequence(seed).generate_state(len(batches) + 1, np.uint64) >> 2
+        sequence = np.random.SeedSequence(request.seed)
+        seeds = sequence.generate_state(len(batches) + 1, np.uint64) >> 2
         rng = np.random.default_rng(int(seeds[0]))
         counts: dict[int, Row] = {}
         for batch, batch_seed in zip(batches, seeds[1:], strict=True):
             most = int(shots[batch].max())
-            results = self._run(method, prepared.parameters, rows[batch], most, int(batch_seed))
+            results = self._run(method, rows[batch], most, int(batch_seed))
             for row, result in zip(batch, results, strict=True):
                 counts[int(row)] = _counts(result, int(shots[row]), most, rng)
         return [counts[row] for row in range(len(rows))]
 
     def _run(
-        self,
-        method: SimulationMethod,
-        parameters: Sequence[Parameter],
-        rows: NDArray[np.float64],
-        shots: int,
-        seed: int,
+        self, method: SimulationMethod, rows: NDArray[np.float64], shots: int, seed: int
     ) -> list[dict[str, Any]]:
         """Run rows with equal numbers of shots, and return Aer's result for each."""
         options: dict[str, Any] = {
@@ -177,12 +142,14 @@ class AerShots:
         }
         if method.noise is not None:
             options["noise_model"] = method.noise
-        if parameters:
+        if self.aer.device == "gpu":
+            options["batched_shots_gpu"] = True
+        if self.parameters:
             circuits = [method.circuit]
-            binds = [dict(zip(parameters, rows.T.tolist(), strict=True))]
+            binds = [dict(zip(self.parameters, rows.T.tolist(), strict=True))]
         else:
             circuits, binds = [method.circuit] * len(rows), None
-        simulator = self._simulators[method.method]
+        simulator = self.aer.simulators[method.method]
         try:
             output = simulator._execute_circuits_job(
                 circuits, binds, options, job_id="", format_result=False
@@ -199,90 +166,57 @@ class AerShots:
             )
         return list(output["results"])
 
-    @cached_property
-    def _simulators(self) -> dict[str, Any]:
-        aer = import_aer()
-        gpu = {"batched_shots_gpu": True} if self.device == "gpu" else {}
-        return {
-            method: aer.AerSimulator(
-                method=method, **simulator_options(self.limits, self.device), **gpu
-            )
-            for method in ("statevector", "density_matrix")
-        }
-
-    @cached_property
-    def _backend(self) -> Any:
-        assert self.noise is not None
-        assert self.noise.backend is not None
-        return fake_backend(self.noise.backend, "noise")
-
-    @cached_property
-    def _basis(self) -> frozenset[str]:
-        basis = self._simulators["statevector"].configuration().basis_gates
-        return frozenset(basis) | _NO_GATES
-
-    def _native(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Return a copy with matrices for the gates that Aer does not know.
-
-        Aer 0.18 silently transposes a matrix that is read-only and stored by rows, so it gets every
-        matrix as a writable copy stored by columns. The global phase is dropped: it does not change
-        counts, and Aer cannot bind a phase that depends on parameters.
-        """
-        native = circuit.copy_empty_like()
-        native.global_phase = 0
-        for instruction in circuit.data:
-            operation = instruction.operation
-            if operation.name == _UNITARY or operation.name not in self._basis:
-                matrix = np.array(operation.to_matrix(), dtype=complex, order="F")
-                native.unitary(matrix, instruction.qubits, label=operation.label)
-            else:
-                native._append(instruction)
-        return native
-
-    def _compiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Return a template compiled to the noisy device's gates and all its qubits."""
-        noise = self.noise
-        assert noise is not None
-        if noise.backend is not None:
-            return transpile(circuit, self._backend, "noise")
-        pairs = noise.couplings
-        coupled = {qubit for pair in pairs for qubit in pair}
-        if coupled and len(coupled) < circuit.num_qubits:
-            raise InputError(
-                f"noise: {noise.name} has two-qubit errors on {len(coupled)} qubits only, but a "
-                f"subcircuit needs {circuit.num_qubits}; expected more qubits, or errors of all "
-                "pairs (without gate_qubits)"
-            )
-        return transpile(circuit, noise.basis_gates, "noise", pairs)
-
-    def _noisy_methods(self, compiled: QuantumCircuit, noise: Noise) -> Iterator[SimulationMethod]:
-        """Yield the methods that can run a compiled circuit."""
-        circuit, qubits = without_idle_qubits(self._native(compiled))
-        operations = set(circuit.count_ops())
-        yield SimulationMethod("statevector", circuit, noise.restricted(qubits, {}, operations))
-        deferred, measured_by = defer_measurements(circuit)
-        if measured_by and noise.disturbs_measured:
-            return
-        device_qubit = {new: qubit for qubit, new in qubits.items()}
-        copies = {ancilla: device_qubit[qubit] for ancilla, qubit in measured_by.items()}
-        yield SimulationMethod(
-            "density_matrix", deferred, noise.restricted(qubits, copies, operations)
-        )
-
-    def _choose_method(self, prepared: Prepared, shots: int) -> SimulationMethod:
+    def choose_method(self, shots: int) -> SimulationMethod:
         """Return the fastest method for rows of up to this number of shots."""
-        trajectories = prepared.methods[0]
-        if len(prepared.methods) == 1:
+        trajectories, limits = self.methods[0], self.aer.limits
+        if len(self.methods) == 1:
             return trajectories
-        density = prepared.methods[1]
+        density = self.methods[1]
         size = 4**density.circuit.num_qubits
-        if size * self.limits.amplitude_bytes > self.limits.memory_bytes:
+        if size * limits.amplitude_bytes > limits.memory_bytes:
             return trajectories
         matrix = _seconds(MATRIX_SECONDS, density.circuit.size(), size)
         shot = _seconds(
             TRAJECTORY_SECONDS, trajectories.circuit.size(), 2**trajectories.circuit.num_qubits
         )
         return density if matrix < shots * shot else trajectories
+
+
+def compile_for_noise(circuit: QuantumCircuit, noise: Noise) -> QuantumCircuit:
+    """Return a template's circuit compiled to the noisy device's gates and all its qubits.
+
+    Raises:
+        InputError: If the device has too few qubits or lacks gates.
+    """
+    if noise.backend is not None:
+        return transpile(circuit, _backend(noise.backend), "noise")
+    pairs = noise.couplings
+    coupled = {qubit for pair in pairs for qubit in pair}
+    if coupled and len(coupled) < circuit.num_qubits:
+        raise InputError(
+            f"noise: {noise.name} has two-qubit errors on {len(coupled)} qubits only, but a "
+            f"subcircuit needs {circuit.num_qubits}; expected more qubits, or errors of all "
+            "pairs (without gate_qubits)"
+        )
+    return transpile(circuit, noise.basis_gates, "noise", pairs)
+
+
+@lru_cache(maxsize=1)
+def _backend(name: str) -> Any:
+    return fake_backend(name, "noise")
+
+
+def _noisy_methods(compiled: QuantumCircuit, noise: Noise) -> Iterator[SimulationMethod]:
+    """Yield the methods that can run a compiled circuit."""
+    circuit, qubits = without_idle_qubits(compiled)
+    operations = set(circuit.count_ops())
+    yield SimulationMethod("statevector", circuit, noise.restricted(qubits, {}, operations))
+    deferred, measured_by = defer_measurements(circuit)
+    if measured_by and noise.disturbs_measured:
+        return
+    device_qubit = {new: qubit for qubit, new in qubits.items()}
+    copies = {ancilla: device_qubit[qubit] for ancilla, qubit in measured_by.items()}
+    yield SimulationMethod("density_matrix", deferred, noise.restricted(qubits, copies, operations))
 
 
 def _seconds(costs: tuple[float, float, float], gates: int, size: int) -> float:

@@ -15,10 +15,25 @@ from hpcq.core.errors import EngineError, InputError
 from hpcq.core.system import redact_secrets
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.engines.backends import runtime_module, transpile
-from hpcq.engines.protocol import Row, ShotRequest, check_rows, sorted_row
+from hpcq.engines.protocol import (
+    Cost,
+    Piece,
+    PreparedPiece,
+    QueuedEngine,
+    Refusal,
+    ShotRun,
+    Submission,
+)
+from hpcq.engines.requests import Request, Row, ShotCounts, check_rows, sorted_row
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+
+_SHOT_SECONDS = 2.5e-4
+"""Seconds of a shot: the usual repetition time of superconducting devices."""
+
+_GATE_BYTES = 500
+"""Bytes of a gate of a circuit of Qiskit."""
 
 _ON_AER = ("qiskit_ibm_runtime.fake_provider", "qiskit.providers.fake_provider", "qiskit_aer")
 
@@ -38,30 +53,84 @@ def check_device(device: object) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pub:
-    """Rows of one request that have equal numbers of shots: a sampler's pub."""
+class CompiledTemplate(PreparedPiece):
+    """A template compiled for a device.
 
-    number: int
-    request: ShotRequest
-    rows: NDArray[np.intp]
+    Attributes:
+        engine: The device.
+        circuit: The compiled circuit.
+        names: Names of the parameters, in the order of a row's columns.
+    """
 
-    def values(self) -> tuple[QuantumCircuit, NDArray[np.float64], int]:
-        """Return the circuit, parameter values and shots, as samplers take them."""
-        circuit, request = self.request.prepared, self.request
-        names = circuit.metadata["parameters"]
-        rows, shots = check_rows(request.rows, request.shots, len(names))
-        column = {name: number for number, name in enumerate(names)}
-        columns = [column[parameter.name] for parameter in circuit.parameters]
-        return circuit, rows[self.rows][:, columns], int(shots[self.rows[0]])
+    engine: DeviceShots
+    circuit: QuantumCircuit
+    names: tuple[str, ...]
 
+    def execute(self, rows: NDArray[np.float64], request: Request) -> list[Row]:
+        """Measure some rows and wait for their counts.
 
-def _rows_by_shots(request: ShotRequest) -> list[NDArray[np.intp]]:
-    """Return the rows of each number of shots."""
-    return [np.flatnonzero(request.shots == number) for number in np.unique(request.shots)]
+        Raises:
+            EngineError: If the device refuses or fails; the message quotes it.
+        """
+        assert isinstance(request, ShotCounts), "the engine refuses all others"
+        return self.engine.measure([ShotRun(self, rows, request.shots)], request.seed)[0]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the circuit."""
+        gates: int = self.circuit.size()
+        return _GATE_BYTES * (1 + gates)
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceShots:
+class _Pub:
+    """Rows of one run that have equal numbers of shots: a sampler's pub."""
+
+    number: int
+    run: ShotRun
+    rows: NDArray[np.intp]
+
+    @property
+    def circuit(self) -> QuantumCircuit:
+        assert isinstance(self.run.prepared, CompiledTemplate), "this engine prepared it"
+        return self.run.prepared.circuit
+
+    def values(self) -> tuple[QuantumCircuit, NDArray[np.float64], int]:
+        """Return the circuit, parameter values and shots, as samplers take them."""
+        assert isinstance(self.run.prepared, CompiledTemplate), "this engine prepared it"
+        names = self.run.prepared.names
+        rows, shots = check_rows(self.run.rows, self.run.shots, len(names))
+        # Circuits sort parameters by name, but the columns of rows are in the template's order.
+        column = {name: number for number, name in enumerate(names)}
+        columns = [column[parameter.name] for parameter in self.circuit.parameters]
+        return self.circuit, rows[self.rows][:, columns], int(shots[self.rows[0]])
+
+
+def _rows_by_shots(run: ShotRun) -> list[NDArray[np.intp]]:
+    """Return the rows of each number of shots."""
+    return [np.flatnonzero(run.shots == number) for number in np.unique(run.shots)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A submitted job.
+
+    Attributes:
+        handle: What the sampler returned.
+        pubs: What it measures.
+    """
+
+    handle: Any
+    pubs: tuple[_Pub, ...]
+
+    @property
+    def id(self) -> str:
+        """The device's name of it; empty if it has none."""
+        return _job_text(self.handle, "job_id")
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceShots(QueuedEngine):
     """Shots from a device, with real mid-circuit measurements.
 
     Attributes:
@@ -71,14 +140,10 @@ class DeviceShots:
 
     device: Any
     name: str
+    defers_measurements = False
 
     def __post_init__(self) -> None:
         check_device(self.device)
-
-    @property
-    def defers_measurements(self) -> bool:
-        """Whether templates must have deferred measurements: never."""
-        return False
 
     @property
     def backend(self) -> Any:
@@ -94,7 +159,16 @@ class DeviceShots:
                 return value
         return None
 
-    def prepare(self, template: Template) -> QuantumCircuit:
+    def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
+        """Return what a request costs, or why it is refused."""
+        if isinstance(piece, Template) and isinstance(request, ShotCounts):
+            return Cost(_SHOT_SECONDS * float(request.shots.mean()), 0)
+        return Refusal(
+            f"it counts outcomes of templates, not {type(request).__name__} of "
+            f"{type(piece).__name__}"
+        )
+
+    def prepare(self, piece: Piece) -> CompiledTemplate:
         """Compile a template for the device.
 
         Raises:
@@ -103,48 +177,72 @@ class DeviceShots:
         """
         from qiskit.primitives import StatevectorSampler
 
-        if isinstance(self.device, StatevectorSampler) and _measures_midway(template.circuit):
+        assert isinstance(piece, Template), "the engine refuses all others"
+        if isinstance(self.device, StatevectorSampler) and _measures_midway(piece.circuit):
             raise InputError(
                 f"backend: {self.name} cannot measure in the middle of a circuit, which cut gates "
                 "need; expected another sampler, or cuts of wires only"
             )
         backend = self.backend
-        circuit = template.circuit.copy()
+        circuit = piece.circuit.copy()
         if backend is not None:
             circuit = transpile(circuit, backend, "backend")
         circuit.name = "hpcq"
-        # Circuits sort parameters by name, but the columns of rows are in the template's order.
-        circuit.metadata = {"parameters": [p.name for p in template.parameters]}
-        return circuit
+        return CompiledTemplate(self, circuit, tuple(p.name for p in piece.parameters))
 
-    def measure(self, runs: Sequence[ShotRequest], seed: int) -> list[list[Row]]:
-        """Run rows of some templates; see :meth:`hpcq.engines.protocol.ShotEngine.measure`.
+    def submit(self, runs: Sequence[ShotRun], seed: int) -> Submission:
+        """Submit rows of some templates.
 
         A real device gets one job. A simulator with a seed would reuse it for every number of
-        shots, or even for every row, so these become separate jobs.
+        shots, or even for every row, so these become separate jobs, each of which has ended before
+        the next is submitted.
 
         Raises:
-            EngineError: If the device refuses or fails; the message quotes it.
+            EngineError: If the device refuses; the message quotes it.
         """
         pubs = [
-            _Pub(number, request, rows)
-            for number, request in enumerate(runs)
-            for rows in _rows_by_shots(request)
+            _Pub(number, run, rows)
+            for number, run in enumerate(runs)
+            for rows in _rows_by_shots(run)
         ]
         if self._reseeds == "run":
             jobs = [[pub] for pub in pubs]
         elif self._reseeds == "row":
-            jobs = [[_Pub(p.number, p.request, np.array([row]))] for p in pubs for row in p.rows]
+            jobs = [[_Pub(p.number, p.run, np.array([row]))] for p in pubs for row in p.rows]
         else:
             jobs = [pubs] if pubs else []
         seeds = np.random.SeedSequence(seed).generate_state(len(jobs), np.uint64) >> 33
-        counts: list[dict[int, Row]] = [{} for _ in runs]
-        for job, job_seed in zip(jobs, seeds, strict=True):
-            results = self._run(self._sampler(int(job_seed)), [pub.values() for pub in job])
-            for pub, result in zip(job, results, strict=True):
+        submitted = []
+        for job_pubs, job_seed in zip(jobs, seeds, strict=True):
+            values = [pub.values() for pub in job_pubs]
+            handle = self._call(self._sampler(int(job_seed)), "run", values)
+            submitted.append(_Job(handle, tuple(job_pubs)))
+            if len(jobs) > 1:
+                self._call(handle, "result")
+        return Submission(tuple(job.id for job in submitted), (len(runs), submitted))
+
+    def poll(self, submission: Submission) -> bool:
+        """Return whether all jobs have ended, well or not.
+
+        Raises:
+            EngineError: If the device does not answer; the message quotes it.
+        """
+        _, jobs = submission.jobs
+        return all(self._call(job.handle, "in_final_state") for job in jobs)
+
+    def collect(self, submission: Submission) -> list[list[Row]]:
+        """Wait for the jobs and return their counts.
+
+        Raises:
+            EngineError: If a job failed; the message quotes the device.
+        """
+        num_runs, jobs = submission.jobs
+        counts: list[dict[int, Row]] = [{} for _ in range(num_runs)]
+        for job in jobs:
+            results = self._call(job.handle, "result")
+            for pub, result in zip(job.pubs, results, strict=True):
                 for index, row in enumerate(pub.rows):
-                    row_counts = _counts(pub.request.prepared, result.data, index)
-                    counts[pub.number][int(row)] = row_counts
+                    counts[pub.number][int(row)] = _counts(pub.circuit, result.data, index)
         return [[by_row[row] for row in range(len(by_row))] for by_row in counts]
 
     @property
@@ -193,15 +291,15 @@ class DeviceShots:
             return getattr(runtime, "SamplerV2", runtime.Sampler)(mode=device)
         return BackendSamplerV2(backend=device)
 
-    def _run(self, sampler: Any, pubs: Sequence[tuple[Any, ...]]) -> Any:
-        """Run one job and wait for its result."""
-        job = None
+    def _call(self, target: Any, method: str, *arguments: Any) -> Any:
+        """Call a method of a sampler or of a job, which may ask a service."""
         try:
-            job = sampler.run(pubs)
-            return job.result()
+            return getattr(target, method)(*arguments)
         except Exception as error:  # each service raises other errors
             reason = redact_secrets(" ".join(str(error).split()))[:500] or type(error).__name__
-            raise EngineError(f"{self.name} failed{_job_status(job)}: {reason}") from error
+            known = {"job": _job_text(target, "job_id"), "status": _job_text(target, "status")}
+            about = "".join(f", {label} {text}" for label, text in known.items() if text)
+            raise EngineError(f"{self.name} failed{about}: {reason}") from error
 
 
 def _is_real(backend: Any) -> bool:
@@ -218,15 +316,12 @@ def _measures_midway(circuit: QuantumCircuit) -> bool:
     )
 
 
-def _job_status(job: Any) -> str:
-    """Return a job's id and status for a message, as far as they are known."""
-    text = ""
-    for label, method in (("job", "job_id"), ("status", "status")):
-        try:
-            text += f", {label} {getattr(job, method)()}" if job is not None else ""
-        except Exception:  # the error to report is that of the job
-            continue
-    return text
+def _job_text(job: Any, method: str) -> str:
+    """Return a job's id or status as text; empty if it is not known or no job."""
+    try:
+        return str(getattr(job, method)())
+    except Exception:  # the error to report is that of the job
+        return ""
 
 
 def _counts(circuit: QuantumCircuit, data: Any, index: int) -> Row:

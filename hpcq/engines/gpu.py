@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import distributions
 from importlib.util import find_spec
@@ -166,6 +167,7 @@ def _links_mpi(library: Path) -> bool:
         return False
 
 
+@cache
 def is_gpu_build() -> bool:
     """Whether the installed Aer is built for GPUs, by the name of its package."""
     names = {package.name.lower().replace("_", "-") for package in distributions()}

@@ -21,7 +21,7 @@ import numpy as np
 from hpcq.core import strict_json
 from hpcq.core.errors import InputError
 from hpcq.core.files import open_regular, printable_path
-from hpcq.engines.aer_statevector import import_aer
+from hpcq.engines.aer import import_aer
 from hpcq.engines.backends import fake_backend
 
 MAX_FILE_BYTES = 64 << 20

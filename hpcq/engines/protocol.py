@@ -1,65 +1,145 @@
-"""The protocol of engines that sample circuits shot by shot."""
+"""The protocol of engines: pieces are prepared once, then executed for rows of parameters.
+
+A *piece* is what an engine simulates or measures: today an
+:class:`~hpcq.cutting.subexperiments.exact_tensors.ExactTensor`, which has no free parameters, or a
+:class:`~hpcq.cutting.subexperiments.device_circuits.Template`. What is asked of it is a
+:class:`~hpcq.engines.requests.Request`, whose class says what :meth:`PreparedPiece.execute`
+returns. An engine refuses the requests that it does not know.
+
+A new engine is a subclass of :class:`Engine` and a line in :mod:`~hpcq.engines.registry`. If it
+computes whole statevectors, it only has to simulate circuits, and
+:class:`~hpcq.engines.statevectors.StatevectorPiece` answers the requests.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.errors import InputError
-from hpcq.cutting.subexperiments.device_circuits import Template
+from hpcq.engines.prepared import LeastRecentlyUsed
+from hpcq.engines.requests import Request, Row, ShotCounts
 
-Row = tuple[NDArray[np.uint64], NDArray[np.int64]]
-"""Distinct outcomes, ascending, and the number of times that each occurred; bit b of an outcome is
-classical bit b."""
+
+class Piece(Protocol):
+    """What an engine prepares."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its content; pieces with equal fingerprints are prepared once."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Predicted cost of a request for one row, on a usual machine.
+
+    Attributes:
+        seconds: Seconds, in their order of magnitude; without waiting in queues.
+        memory_bytes: Bytes of this rank's memory.
+    """
+
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An engine does not take a request.
+
+    Attributes:
+        reason: Why, for messages.
+    """
+
+    reason: str
+
+
+class PreparedPiece(ABC):
+    """A piece as an engine runs it, possibly compiled."""
+
+    @abstractmethod
+    def execute(self, rows: NDArray[np.float64], request: Request) -> Any:
+        """Answer a request.
+
+        Args:
+            rows: Values of the piece's parameters, shape (rows, parameters).
+            request: One that the engine supports for the piece.
+
+        Returns:
+            What the class of the request says.
+
+        Raises:
+            EngineError: If the simulator or device refuses or fails; the message quotes it.
+        """
+
+    @property
+    @abstractmethod
+    def memory_bytes(self) -> int:
+        """Bytes that it takes while it is kept, about."""
 
 
 @dataclass(frozen=True, eq=False)
-class ShotRequest:
-    """Rows of a template to measure.
+class ShotRun:
+    """Rows of a prepared template to measure.
 
     Attributes:
-        prepared: The template as :meth:`ShotEngine.prepare` returned it.
+        prepared: The template.
         rows: Values of the parameters, shape (rows, parameters).
         shots: Number of shots of each row, at least 1, shape (rows,).
     """
 
-    prepared: Any
+    prepared: PreparedPiece
     rows: NDArray[np.float64]
     shots: NDArray[np.int64]
 
 
-class ShotEngine(Protocol):
-    """Runs the rows of templates, each with its own number of shots."""
+class Engine(ABC):
+    """A simulator or a device.
 
-    @property
-    def name(self) -> str:
-        """Description for messages, such as ``aer cpu, noise fake_brisbane``."""
+    Attributes:
+        name: Description for messages, such as ``aer cpu, noise fake_brisbane``.
+        defers_measurements: Whether templates must have deferred measurements, which simulators
+            sample faster.
+    """
 
-    @property
-    def defers_measurements(self) -> bool:
-        """Whether templates must have deferred measurements, which simulators sample faster."""
+    name: str
+    defers_measurements: bool = True
 
-    def prepare(self, template: Template) -> Any:
-        """Transpile or convert a template, once for all its rows.
+    @abstractmethod
+    def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
+        """Return what a request costs, or why it is refused; nothing is computed."""
 
-        Args:
-            template: A template that measures at least one bit.
+    @abstractmethod
+    def prepare(self, piece: Piece) -> PreparedPiece:
+        """Compile or convert a piece; :meth:`prepared` does it once for all rows and requests.
 
         Raises:
-            InputError: If the device or the noise does not support the template.
+            InputError: If the device or the noise does not support the piece.
         """
 
-    def measure(self, runs: Sequence[ShotRequest], seed: int) -> list[list[Row]]:
+    def prepared(self, piece: Piece) -> PreparedPiece:
+        """Return a piece as this engine prepared it, now or at an earlier call.
+
+        Raises:
+            InputError: If the device or the noise does not support the piece.
+        """
+        return self._kept.get(piece.fingerprint, lambda: self.prepare(piece))
+
+    @cached_property
+    def _kept(self) -> LeastRecentlyUsed[PreparedPiece]:
+        return LeastRecentlyUsed()
+
+    def measure(self, runs: Sequence[ShotRun], seed: int) -> list[list[Row]]:
         """Run rows of some templates; on a device with a queue, as one job.
 
         Args:
             runs: The templates and their rows.
-            seed: Seed of up to 63 bits. On simulators the same seed and arguments give the same
-                counts. Rows are statistically independent.
+            seed: Seed of up to 63 bits, from which each run gets its own.
 
         Returns:
             For each template and row the outcomes with their counts, which add up to the shots.
@@ -67,30 +147,60 @@ class ShotEngine(Protocol):
         Raises:
             EngineError: If the engine refuses or fails.
         """
+        seeds = np.random.SeedSequence(seed).generate_state(len(runs), np.uint64) >> 1
+        return [
+            run.prepared.execute(run.rows, ShotCounts(run.shots, int(run_seed)))
+            for run, run_seed in zip(runs, seeds, strict=True)
+        ]
 
 
-def check_rows(
-    rows: NDArray[np.float64], shots: NDArray[np.int64], parameters: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return rows and shots as arrays of matching shapes.
+@dataclass(frozen=True, eq=False)
+class Submission:
+    """Jobs that were submitted together to a device with a queue.
+
+    Attributes:
+        job_ids: The device's names of the jobs; empty for a job without one.
+        jobs: The jobs, in the form of the engine.
+    """
+
+    job_ids: tuple[str, ...]
+    jobs: Any
+
+
+class QueuedEngine(Engine):
+    """A device with a queue, from which runs are collected some time after they were submitted."""
+
+    @abstractmethod
+    def submit(self, runs: Sequence[ShotRun], seed: int) -> Submission:
+        """Submit runs, as one job where the device allows it; see :meth:`measure`."""
+
+    @abstractmethod
+    def poll(self, submission: Submission) -> bool:
+        """Return whether all jobs have ended, so that :meth:`collect` does not wait."""
+
+    @abstractmethod
+    def collect(self, submission: Submission) -> list[list[Row]]:
+        """Wait for the jobs and return their counts; see :meth:`measure`."""
+
+    def measure(self, runs: Sequence[ShotRun], seed: int) -> list[list[Row]]:
+        """Submit runs and wait for their counts."""
+        return self.collect(self.submit(runs, seed))
+
+
+def check_supported(engine: Engine, piece: Piece, request: Request, name: str) -> None:
+    """Check that an engine takes a request.
+
+    Args:
+        engine: The engine.
+        piece: The piece.
+        request: The request.
+        name: What the piece is in messages, such as ``subcircuit 0``.
 
     Raises:
-        InputError: If the shapes do not match, or if a row has less than one shot.
+        InputError: If the engine refuses; the message has its reason.
     """
-    rows, shots = np.asarray(rows, dtype=np.float64), np.asarray(shots, dtype=np.int64)
-    if rows.ndim != 2 or rows.shape[1] != parameters or shots.shape != rows.shape[:1]:
+    answer = engine.supports(piece, request)
+    if isinstance(answer, Refusal):
         raise InputError(
-            f"rows and shots: shapes {rows.shape} and {shots.shape}, expected "
-            f"(n, {parameters}) and (n,)"
+            f"engine: {engine.name} refuses {name}: {answer.reason}; expected another engine"
         )
-    if shots.size and shots.min() < 1:
-        raise InputError(f"shots: {shots.min()}, expected at least 1 for each row")
-    return rows, shots
-
-
-def sorted_row(outcomes: NDArray[np.uint64], times: NDArray[np.int64]) -> Row:
-    """Return distinct outcomes in ascending order, without those of count 0."""
-    occurred = times > 0
-    outcomes, times = outcomes[occurred], times[occurred]
-    order = np.argsort(outcomes)
-    return outcomes[order], times[order]

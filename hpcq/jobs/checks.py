@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.core.files import printable_path
 from hpcq.core.system import write_stderr
-from hpcq.engines.aer_statevector import CURE, GPU_CURE, NO_GPU_SUPPORT, has_gpu_support
+from hpcq.engines.aer import CURE, GPU_CURE, NO_GPU_SUPPORT, has_gpu_support
 from hpcq.jobs.job import Job
 from hpcq.jobs.submissions import submissions_of
 from hpcq.parallel.world import CURE as MPI_CURE

@@ -14,7 +14,8 @@ from hpcq.core.errors import HpcqError, InputError, MemoryLimitError
 from hpcq.core.limits import Limits
 from hpcq.core.strict_json import digest
 from hpcq.core.system import format_bytes
-from hpcq.engines.aer_statevector import AerEngine
+from hpcq.engines.protocol import Engine
+from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.contraction_tasks import ContractionTasks, parts_of
 from hpcq.kinds.exact_description import exact_plan_json, exact_plan_text
 from hpcq.kinds.exact_tasks import ExactTasks
@@ -58,6 +59,7 @@ class ExactRun:
     Attributes:
         plan: The plan.
         task_set: The tasks of the plan.
+        engine_spec: The engine that simulates.
         options: How to run.
         fingerprint: What must be the same for a later run to resume this one.
         progress: Progress of the run that is resumed.
@@ -65,20 +67,23 @@ class ExactRun:
 
     plan: ExactPlan
     task_set: ExactTasks
+    engine_spec: EngineSpec
     options: RunOptions
     fingerprint: dict[str, str]
     progress: PartialProgress
-
-    engine_spec = None
-    """No engine for shots: the exact one is opened."""
 
     @property
     def limits(self) -> Limits:
         """Limits of a rank."""
         return self.plan.limits
 
-    def check_engine(self, engine: AerEngine) -> None:
-        """Accept any engine for exact runs."""
+    def check_engine(self, engine: Engine) -> None:
+        """Check that an engine computes all tensors.
+
+        Raises:
+            InputError: If it refuses one.
+        """
+        self.task_set.check_engine(engine)
 
     @property
     def finished(self) -> Result | None:
@@ -86,7 +91,7 @@ class ExactRun:
         previous = self.options.previous
         return previous if previous is not None and previous.status == "complete" else None
 
-    def compute(self, runner: StageRunner, engine: AerEngine) -> Result:
+    def compute(self, runner: StageRunner, engine: Engine) -> Result:
         """Run on rank 0, which hands tasks to the others.
 
         Raises:
@@ -334,6 +339,7 @@ class ExactKind:
                 f"{', '.join(options.shot_only_options)}: given for an exact run, expected a plan "
                 "with shots"
             )
+        engine_spec = EngineSpec.of(engine=options.engine)
         fingerprint = (
             exact_fingerprint(plan) if options.checkpoint is not None or options.previous else {}
         )
@@ -352,7 +358,7 @@ class ExactKind:
                 RequestSummary.of(plan),
             )
             progress = details.unfinished or progress
-        return ExactRun(plan, ExactTasks.of(plan), options, fingerprint, progress)
+        return ExactRun(plan, ExactTasks.of(plan), engine_spec, options, fingerprint, progress)
 
 
 def exact_fingerprint(plan: ExactPlan) -> dict[str, str]:

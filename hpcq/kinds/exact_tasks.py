@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.limits import Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.engines.aer_statevector import AerEngine
+from hpcq.engines.protocol import Engine, check_supported
+from hpcq.engines.requests import NO_PARAMETERS, Tensors
 from hpcq.parallel.tasks import Numbers, TaskFunction, Tasks
 from hpcq.planning import cost as costs
 from hpcq.planning.exact_plan import ExactPlan
@@ -92,22 +94,30 @@ class ExactTasks:
             f"subcircuit {self.first_subcircuits[tensor]}, {self.tensors[tensor].describe(number)}"
         )
 
-    def task_function(self, open_engine: Callable[[], AerEngine]) -> TaskFunction:
+    def check_engine(self, engine: Engine) -> None:
+        """Check that an engine takes all tasks, before the run.
+
+        Raises:
+            InputError: If it refuses one.
+        """
+        for tensor, first in zip(self.tensors, self.first_subcircuits, strict=True):
+            check_supported(engine, tensor, Tensors(tensor.strings), f"subcircuit {first}")
+
+    def task_function(self, open_engine: Callable[[], Engine]) -> TaskFunction:
         """Return the function that computes tasks; ``open_engine`` returns this rank's engine."""
-        simulate = open_engine().statevector
-        kept_states: dict[tuple[int, int], NDArray[np.complexfloating]] = {}
+        engine = open_engine()
+        workspace: dict[int, Any] = {}
+        last_tensor: int | None = None
 
         def compute(task: int, _payload: bytes = b"") -> NDArray[np.complex128]:
-            number, tensor_task = self.decode(task)
+            nonlocal last_tensor
+            number, block = self.decode(task)
+            if number != last_tensor:
+                workspace.clear()
+                last_tensor = number
             tensor = self.tensors[number]
-            ket, bra = tensor.branches(tensor_task)
-            if (number, ket) not in kept_states:
-                kept_states.clear()
-                kept_states[number, ket] = tensor.states(ket, simulate)
-            ket_states = kept_states[number, ket]
-            bra_states = ket_states if ket == bra else tensor.states(bra, simulate)
-            if not tensor.sliced:
-                kept_states.clear()
-            return tensor.products(ket_states, bra_states, self.limits.threads)
+            request = Tensors(tensor.strings, block, workspace)
+            (result,) = engine.prepared(tensor).execute(NO_PARAMETERS, request)
+            return np.asarray(result)
 
         return compute

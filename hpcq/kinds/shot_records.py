@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hpcq.core.strict_json import digest
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
-from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.sampling import (
     CutProblem,
     Sampling,
@@ -51,7 +51,7 @@ def resumed_sampling(record: SamplingRecord, plan: ShotsPlan, budget: Budget) ->
 
 
 def shots_fingerprint(
-    plan: ShotsPlan, sampling: Sampling, engine_spec: ShotEngineSpec
+    plan: ShotsPlan, sampling: Sampling, engine_spec: EngineSpec
 ) -> dict[str, str]:
     """Return the fingerprint of a run with shots."""
     return {
@@ -59,7 +59,7 @@ def shots_fingerprint(
         "seed": str(plan.config["seed"]),
         "precision": plan.limits.precision,
         "noise": digest(engine_spec.noise) if engine_spec.noise else "none",
-        "backend": engine_spec.backend or "aer",
+        "backend": engine_spec.backend or engine_spec.name,
     }
 
 

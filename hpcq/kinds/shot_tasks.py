@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.limits import Limits
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor, Template, should_defer
-from hpcq.engines.protocol import ShotEngine, ShotRequest
-from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.engines.protocol import Engine, PreparedPiece, ShotRun, check_supported
+from hpcq.engines.registry import EngineSpec
+from hpcq.engines.requests import ShotCounts
 from hpcq.parallel import messages
 from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.reconstruction.estimation import counts
@@ -42,9 +42,9 @@ class ShotTasks:
     tensors: tuple[SampledTensor, ...]
     limits: Limits
     seed: int
-    engine_spec: ShotEngineSpec
+    engine_spec: EngineSpec
     first_subcircuits: tuple[int, ...] = ()
-    _templates: dict[tuple[int, tuple[int, ...], bool], tuple[Template, Any]] = field(
+    _templates: dict[tuple[int, tuple[int, ...], bool], Template] = field(
         default_factory=dict, init=False
     )
 
@@ -57,15 +57,32 @@ class ShotTasks:
         return make_tasks(self.tensors, batches, noisy=is_noisy, single_task=is_queued)
 
     def prepare_template(
-        self, source: int, measured: tuple[int, ...], engine: ShotEngine, *, deferred: bool
-    ) -> tuple[Template, Any]:
-        """Return a template, and the circuit that the engine prepared from it."""
-        deferred = deferred and bool(measured)
-        key = (source, measured, deferred)
+        self, source: int, measured: tuple[int, ...], engine: Engine, *, deferred: bool
+    ) -> tuple[Template, PreparedPiece]:
+        """Return a template, and the piece that the engine prepared from it."""
+        template = self._template(source, measured, deferred=deferred)
+        return template, engine.prepared(template)
+
+    def _template(self, source: int, measured: tuple[int, ...], *, deferred: bool) -> Template:
+        key = (source, measured, deferred and bool(measured))
         if key not in self._templates:
-            template = self.tensors[source].template(measured, deferred=deferred)
-            self._templates[key] = (template, engine.prepare(template))
+            self._templates[key] = self.tensors[source].template(measured, deferred=key[2])
         return self._templates[key]
+
+    def check_engine(self, engine: Engine) -> None:
+        """Prepare one template of every source, so that an unfit engine is refused before the run.
+
+        Raises:
+            InputError: If the engine cannot run a template.
+        """
+        one_shot = ShotCounts(np.ones(1, dtype=np.int64), 0)
+        for source, tensor in enumerate(self.tensors):
+            if tensor.num_bits:
+                gate_ports = tuple(p for p, port in enumerate(tensor.ports) if port.kind == "gate")
+                template = self._template(source, gate_ports, deferred=engine.defers_measurements)
+                name = f"subcircuit {self.first_subcircuits[source]}"
+                check_supported(engine, template, one_shot, name)
+                engine.prepared(template)
 
     def farm_tasks(
         self, round_number: int, batches: Sequence[VariantBatch], tasks: Sequence[Task]
@@ -89,7 +106,7 @@ class ShotTasks:
             describe=describe,
         )
 
-    def task_function(self, open_engine: Callable[[], ShotEngine]) -> TaskFunction:
+    def task_function(self, open_engine: Callable[[], Engine]) -> TaskFunction:
         """Return the function that measures tasks; ``open_engine`` returns this rank's engine."""
         engine = open_engine()
 
@@ -117,9 +134,9 @@ class ShotTasks:
         return compute
 
     def _run(
-        self, request: TemplateVariants, variants: Sequence[Sequence[int]], engine: ShotEngine
-    ) -> ShotRequest:
-        """Return the request to the engine for the rows of one template."""
+        self, request: TemplateVariants, variants: Sequence[Sequence[int]], engine: Engine
+    ) -> ShotRun:
+        """Return what the engine is to measure: the rows of one template."""
         source, measured = request.source, request.measured
         deferred = engine.defers_measurements and should_defer(measured, int(request.shots.max()))
         template, prepared = self.prepare_template(source, measured, engine, deferred=deferred)
@@ -127,7 +144,7 @@ class ShotTasks:
         for row, variant in enumerate(variants):
             angles = self.tensors[source].angles(variant[:-1], variant[-1])
             rows[row] = [angles[column] for column in template.columns]
-        return ShotRequest(prepared, rows, request.shots)
+        return ShotRun(prepared, rows, request.shots)
 
 
 def _span(rows: NDArray[np.int64]) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Limits
-from hpcq.engines.protocol import ShotEngine
-from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.engines.protocol import Engine
+from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.sampling import CutProblem, Sampling, ShotsPlan, check_memory, sampling_of
 from hpcq.kinds.shot_records import record_of, resumed_sampling, shots_fingerprint, tensors_of
 from hpcq.kinds.shot_rounds import make_schedule
@@ -73,7 +73,7 @@ class ShotsRun:
     progress: PartialProgress
 
     @property
-    def engine_spec(self) -> ShotEngineSpec:
+    def engine_spec(self) -> EngineSpec:
         """The engine that measures."""
         return self.task_set.engine_spec
 
@@ -82,20 +82,14 @@ class ShotsRun:
         """Limits of a rank."""
         return self.task_set.limits
 
-    def check_engine(self, engine: ShotEngine) -> None:
+    def check_engine(self, engine: Engine) -> None:
         """Prepare one template of every source, so that an unfit engine is refused before the run.
 
         Raises:
             InputError: If the engine cannot run a template.
         """
-        if self.engine_spec == ShotEngineSpec():
-            return
-        for source, tensor in enumerate(self.task_set.tensors):
-            if tensor.num_bits:
-                gate_ports = [k for k, port in enumerate(tensor.ports) if port.kind == "gate"]
-                self.task_set.prepare_template(
-                    source, tuple(gate_ports), engine, deferred=engine.defers_measurements
-                )
+        if self.engine_spec != EngineSpec():
+            self.task_set.check_engine(engine)
 
     @property
     def finished(self) -> Result | None:
@@ -105,7 +99,7 @@ class ShotsRun:
             return None
         return previous if previous.status == "complete" else None
 
-    def compute(self, runner: StageRunner, engine: ShotEngine) -> Result:
+    def compute(self, runner: StageRunner, engine: Engine) -> Result:
         """Run on rank 0, which plans rounds and hands their tasks to the other ranks.
 
         Raises:
@@ -253,7 +247,7 @@ def _prepare(plan: ShotsPlan, options: RunOptions) -> ShotsRun:
             memory.
     """
     sampling = plan.sampling
-    engine_spec = ShotEngineSpec.of(options.noise, options.backend)
+    engine_spec = EngineSpec.of(options.noise, options.backend, options.engine)
     record = _record(options.previous)
     unfinished = _unfinished(options.previous)
     if record is not None:

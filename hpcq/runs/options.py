@@ -20,7 +20,7 @@ def _ignore(result: Result) -> None:
 
 @dataclass(frozen=True, eq=False)
 class RunOptions:
-    """Options of a run; :func:`hpcq.kinds.running.run` describes the first four.
+    """Options of a run; :func:`hpcq.runs.run.run` describes the first four.
 
     Attributes:
         device: Where Aer simulates: auto, cpu or gpu.
@@ -30,6 +30,7 @@ class RunOptions:
         checkpoint: Keeps the output, on rank 0.
         monitor: Shows progress, writes checkpoints and stops the run.
         on_result: Called on rank 0 with the result, before the other ranks are dismissed.
+        engine: Name of the engine; None for Aer.
     """
 
     device: str = "auto"
@@ -41,6 +42,7 @@ class RunOptions:
         default_factory=lambda: ProgressMonitor(StopConditions(environment={}))
     )
     on_result: Callable[[Result], None] = _ignore
+    engine: str | None = None
 
     @property
     def shot_only_options(self) -> list[str]:

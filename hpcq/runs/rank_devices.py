@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hpcq.core.limits import Device
-from hpcq.engines.aer_statevector import choose_device
+from hpcq.engines.aer import choose_device
 from hpcq.engines.gpu import (
     assign_gpu,
     gpu_memory,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Device, Limits, as_seconds, check_threads
 from hpcq.core.system import blas_threads, usable_cores
-from hpcq.engines.aer_statevector import AerEngine
-from hpcq.engines.shot_engine import ShotEngineSpec
+from hpcq.engines.protocol import Engine
+from hpcq.engines.registry import EngineSpec, open_engine
 from hpcq.parallel import messages
 from hpcq.parallel.tasks import TaskFunction
 from hpcq.parallel.world import abort_on_error, open_farm, stop_before_start
@@ -53,21 +53,21 @@ class PreparedRun(Protocol):
         """Limits of a rank."""
 
     @property
-    def engine_spec(self) -> ShotEngineSpec | None:
-        """The engine that every rank opens; None for Aer's statevectors."""
+    def engine_spec(self) -> EngineSpec:
+        """The engine that every rank opens."""
 
     @property
     def finished(self) -> Result | None:
         """The result, if the output is complete already."""
 
-    def check_engine(self, engine: Any) -> None:
+    def check_engine(self, engine: Engine) -> None:
         """Check that the engine of rank 0 can compute all tasks.
 
         Raises:
             InputError: If it cannot.
         """
 
-    def compute(self, runner: StageRunner, engine: Any) -> Result:
+    def compute(self, runner: StageRunner, engine: Engine) -> Result:
         """Run on rank 0, which hands tasks to the others.
 
         Raises:
@@ -163,13 +163,13 @@ def run_plan(
         as_seconds(checkpoint_seconds, "checkpoint_seconds")
         as_seconds(claim_seconds, "claim_seconds")
         if farm.rank > 0:
-            ShotEngineSpec.check_same(noise, backend, rank_0_texts)
+            EngineSpec.check_same(noise, backend, rank_0_texts)
         return StopConditions(time_limit, stop_signal, check_allocation=farm.rank == 0)
 
     with abort_on_error(farm):
         # Each rank checks its own arguments, because those of a single rank may be wrong.
         rank_0_texts = messages.loads(
-            farm.broadcast(messages.dumps(ShotEngineSpec.argument_texts(noise, backend)))
+            farm.broadcast(messages.dumps(EngineSpec.argument_texts(noise, backend)))
         )
         stop_conditions = all_ranks_or_none(farm, make_stop_conditions)
     with abort_on_error(farm), stop_conditions:
@@ -237,21 +237,21 @@ class _EngineFactory:
     Attributes:
         limits: Limits of the rank.
         device: Where Aer runs.
-        engine_spec: The engine that measures shots; None for an exact run.
+        engine_spec: Which engine simulates or measures.
         engine: The open engine; None in a separate process, which opens its own.
     """
 
     limits: Limits
     device: Device
-    engine_spec: ShotEngineSpec | None
-    engine: Any
+    engine_spec: EngineSpec
+    engine: Engine | None
 
     def __call__(self, tasks: TaskSet) -> TaskFunction:
         """Return the function that computes the tasks."""
         return tasks.task_function(self._open_engine)
 
-    def _open_engine(self) -> Any:
-        return self.engine or _make_engine(self.limits, self.device, self.engine_spec, None)
+    def _open_engine(self) -> Engine:
+        return self.engine or open_engine(self.engine_spec, self.limits, self.device)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _EngineFactory, (self.limits, self.device, self.engine_spec, None)
@@ -266,13 +266,13 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
         if farm.broadcast(b"finished" if prepared and prepared.finished else b""):
             return _share_finished(prepared, farm, options)
         limits, engine_spec = _share_setup(prepared, farm)
-        factory = _open_engine(limits, engine_spec, farm, options, prepared)
+        device, engine = _open_engine(limits, engine_spec, farm, options, prepared)
     except HpcqError:
         if options.checkpoint is not None:
             options.checkpoint.withdraw()
         raise
-    engine_name = factory.engine.name if engine_spec is not None else factory.device
-    rank_engines = farm.gather_names(f"{socket.gethostname()} {engine_name}")
+    factory = _EngineFactory(limits, device, engine_spec, engine)
+    rank_engines = farm.gather_names(f"{socket.gethostname()} {engine.name}")
     timer.end("share")
     with blas_threads(1):
         if prepared is None:
@@ -289,7 +289,7 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
                 runner = StageRunner(
                     coordinator, farm, accounting, prepared.options, prepared.progress
                 )
-                result = _compute(prepared, runner, factory.engine)
+                result = _compute(prepared, runner, engine)
                 options.on_result(result)
                 coordinator.closing_message = result.to_bytes()
             except HpcqError as error:
@@ -304,7 +304,7 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
         return result
 
 
-def _compute(prepared: PreparedRun, runner: StageRunner, engine: Any) -> Result:
+def _compute(prepared: PreparedRun, runner: StageRunner, engine: Engine) -> Result:
     """Return the result of a run, or the one that another job wrote during it."""
     checkpoint = prepared.options.checkpoint
     try:
@@ -335,43 +335,34 @@ def _share_finished(prepared: PreparedRun | None, farm: Farm, options: RunOption
     return result
 
 
-def _share_setup(prepared: PreparedRun | None, farm: Farm) -> tuple[Limits, ShotEngineSpec | None]:
-    """Return on every rank what rank 0 has: the limits, and the engine for shots, if any."""
+def _share_setup(prepared: PreparedRun | None, farm: Farm) -> tuple[Limits, EngineSpec]:
+    """Return on every rank what rank 0 has: the limits, and which engine to open."""
     payload = b""
     if prepared is not None:
         payload = messages.dumps((prepared.limits, prepared.engine_spec))
-    setup: tuple[Limits, ShotEngineSpec | None] = messages.loads(farm.broadcast(payload))
+    setup: tuple[Limits, EngineSpec] = messages.loads(farm.broadcast(payload))
     return setup
 
 
 def _open_engine(
     limits: Limits,
-    engine_spec: ShotEngineSpec | None,
+    engine_spec: EngineSpec,
     farm: Farm,
     options: RunOptions,
     prepared: PreparedRun | None,
-) -> _EngineFactory:
-    """Open this rank's engine and return the factory that holds it; if a rank fails, all raise."""
-    is_hardware = engine_spec is not None and engine_spec.backend is not None
+) -> tuple[Device, Engine]:
+    """Return this rank's device and its engine, opened; if a rank fails, all raise."""
+    is_hardware = engine_spec.backend is not None
     device: Device = "cpu" if is_hardware else choose_rank_device(farm, options.device)
 
-    def make_engine() -> Any:
+    def make_engine() -> Engine:
         check_threads(limits.threads, len(usable_cores()))
-        engine = _make_engine(limits, device, engine_spec, options.backend)
+        engine = open_engine(engine_spec, limits, device, options.backend)
         if prepared is not None:
             prepared.check_engine(engine)
         return engine
 
-    engine = all_ranks_or_none(farm, make_engine)
-    return _EngineFactory(limits, device, engine_spec, engine)
-
-
-def _make_engine(
-    limits: Limits, device: Device, engine_spec: ShotEngineSpec | None, backend: Any
-) -> Any:
-    if engine_spec is None:
-        return AerEngine(limits, device)
-    return engine_spec.open(limits, device, backend)
+    return device, all_ranks_or_none(farm, make_engine)
 
 
 def _prepare(plan: Plan | None, options: RunOptions) -> PreparedRun:

@@ -282,7 +282,7 @@ def test_arguments_of_plan_have_their_old_names_too() -> None:
 
 
 def test_no_gpu_is_said_in_one_line(circuit: str, capsys: pytest.CaptureFixture) -> None:
-    from hpcq.engines.aer_statevector import probe_gpu
+    from hpcq.engines.aer import probe_gpu
 
     if probe_gpu()[0]:
         pytest.skip("a GPU answers here")

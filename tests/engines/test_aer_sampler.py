@@ -21,9 +21,11 @@ import hpcq
 from hpcq.core.errors import EngineError, InputError
 from hpcq.core.limits import Limits
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor, Template
-from hpcq.engines.aer_sampler import AerShots, Prepared, _batches
+from hpcq.engines.aer_engine import AerEngine
+from hpcq.engines.aer_sampler import _batches, compile_for_noise
 from hpcq.engines.noise import as_noise, read_noise
-from hpcq.engines.protocol import Row
+from hpcq.engines.protocol import PreparedPiece
+from hpcq.engines.requests import Row, ShotCounts
 
 LIMITS = Limits(1 << 30)
 
@@ -71,6 +73,11 @@ def some_variants(
             rows.append([angles[column] for column in template.columns])
         templates.append((template, np.array(rows).reshape(len(rows), len(template.parameters))))
     return templates
+
+
+def sample(prepared: PreparedPiece, rows: np.ndarray, shots: object, seed: int) -> list[Row]:
+    """Return the counts of rows of one template."""
+    return prepared.execute(rows, ShotCounts(np.asarray(shots), seed))
 
 
 def ideal(template: Template, row: Sequence[float]) -> dict[int, float]:
@@ -160,13 +167,13 @@ def some_noise() -> NoiseModel:
 
 
 def test_counts_follow_the_ideal_distribution() -> None:
-    engine = AerShots(LIMITS)
+    engine = AerEngine(LIMITS)
     assert engine.name == "aer cpu"
     assert engine.defers_measurements
     for tensor in tensors_of(circuit_of_four()):
         for template, rows in some_variants(tensor, deferred=True, each=4):
             shots = np.arange(4000, 4000 + 3000 * len(rows), 3000)
-            counts = engine.sample(engine.prepare(template), rows, shots, 1)
+            counts = sample(engine.prepare(template), rows, shots, 1)
             for row, values, number in zip(counts, rows, shots, strict=True):
                 assert row[1].sum() == number
                 assert np.all(np.diff(row[0].astype(np.int64)) > 0)
@@ -174,12 +181,12 @@ def test_counts_follow_the_ideal_distribution() -> None:
 
 
 def test_real_and_deferred_measurements_agree() -> None:
-    engine = AerShots(LIMITS)
+    engine = AerEngine(LIMITS)
     tensor = tensors_of(circuit_of_four())[0]
     both = [some_variants(tensor, deferred=d) for d in (True, False)]
     for (deferred, rows), (real, same_rows) in zip(*both, strict=True):
         np.testing.assert_array_equal(rows, same_rows)
-        counts = engine.sample(engine.prepare(real), rows, np.full(len(rows), 3000), 2)
+        counts = sample(engine.prepare(real), rows, np.full(len(rows), 3000), 2)
         assert all(fits(c, ideal(deferred, row)) for c, row in zip(counts, rows, strict=True))
 
 
@@ -188,16 +195,16 @@ def test_seeds_rows_and_threads() -> None:
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=True)[-1]
     rows = np.repeat(rows[:1], 6, axis=0)
     shots = np.array([20000, 20000, 19999, 30, 7, 20000])
-    engine = AerShots(LIMITS)
+    engine = AerEngine(LIMITS)
     prepared = engine.prepare(template)
-    first = engine.sample(prepared, rows, shots, 2**62 + 5)
+    first = sample(prepared, rows, shots, 2**62 + 5)
     assert [int(times.sum()) for _, times in first] == shots.tolist()
-    assert same(first, engine.sample(prepared, rows, shots, 2**62 + 5))
-    assert not same(first[:1], engine.sample(prepared, rows, shots, 2**62 + 6)[:1])
+    assert same(first, sample(prepared, rows, shots, 2**62 + 5))
+    assert not same(first[:1], sample(prepared, rows, shots, 2**62 + 6)[:1])
     pairs = [(0, 1), (0, 2), (1, 5)]
     assert not any(same([first[a]], [first[b]]) for a, b in pairs)
-    two = AerShots(replace(LIMITS, threads=2))
-    assert same(first, two.sample(two.prepare(template), rows, shots, 2**62 + 5))
+    two = AerEngine(replace(LIMITS, threads=2))
+    assert same(first, sample(two.prepare(template), rows, shots, 2**62 + 5))
 
 
 def test_batches_waste_little_and_miss_no_row() -> None:
@@ -215,16 +222,14 @@ def test_rows_without_parameters() -> None:
     circuit.h(0)
     circuit.cx(0, 1)
     circuit.measure([0, 1], [3, 39])
-    template = Template(circuit, (), ())
-    for engine in (AerShots(LIMITS), AerShots(LIMITS, noise=as_noise(some_noise()))):
-        counts = engine.sample(
-            engine.prepare(template), np.empty((2, 0)), np.array([5000, 5000]), 3
-        )
+    template = Template(circuit, (), (), "")
+    for engine in (AerEngine(LIMITS), AerEngine(LIMITS, noise=as_noise(some_noise()))):
+        counts = sample(engine.prepare(template), np.empty((2, 0)), np.array([5000, 5000]), 3)
         assert [int(times.sum()) for _, times in counts] == [5000, 5000]
         assert not same(counts[:1], counts[1:])
-        if engine.noise is None:
+        if engine.defers_measurements:
             assert fits(counts[1], {0: 0.5, (1 << 39) + 8: 0.5})
-        assert engine.sample(engine.prepare(template), np.empty((0, 0)), np.empty(0, int), 3) == []
+        assert sample(engine.prepare(template), np.empty((0, 0)), np.empty(0, int), 3) == []
 
 
 def test_matrices_of_any_order_and_parametric_phases() -> None:
@@ -238,9 +243,9 @@ def test_matrices_of_any_order_and_parametric_phases() -> None:
     circuit.csx(0, 1)
     circuit.append(UnitaryGate(matrix), [1])
     circuit.measure([0, 1], [1, 0])
-    template = Template(circuit, (p,), ())
-    engine = AerShots(LIMITS)
-    (row,) = engine.sample(engine.prepare(template), np.array([[0.7]]), np.array([20000]), 4)
+    template = Template(circuit, (p,), (), "")
+    engine = AerEngine(LIMITS)
+    (row,) = sample(engine.prepare(template), np.array([[0.7]]), np.array([20000]), 4)
     assert fits(row, ideal(template, [0.7]))
 
 
@@ -249,7 +254,7 @@ def test_matrices_of_any_order_and_parametric_phases() -> None:
 def test_noise_at_gates_and_deferred_measurements(method: int) -> None:
     """The exact distribution has noise from the real measurements, in the middle of the circuit."""
     model = some_noise()
-    engine = AerShots(LIMITS, noise=as_noise(model))
+    engine = AerEngine(LIMITS, noise=as_noise(model))
     assert engine.name == "aer cpu, noise custom"
     assert not engine.defers_measurements
     for tensor in tensors_of(circuit_of_four()):
@@ -257,10 +262,10 @@ def test_noise_at_gates_and_deferred_measurements(method: int) -> None:
         prepared = engine.prepare(template)
         assert prepared.methods[1].circuit.num_qubits > prepared.methods[0].circuit.num_qubits
         if method == 0:
-            prepared = Prepared(prepared.parameters, prepared.methods[:1])
+            prepared = replace(prepared, methods=prepared.methods[:1])
         shots = np.full(len(rows), 40000 if method else 3000)
-        counts = engine.sample(prepared, rows, shots, 5)
-        compiled = engine._compiled(template.circuit)
+        counts = sample(prepared, rows, shots, 5)
+        compiled = compile_for_noise(template.circuit, as_noise(model))
         for row, angles in zip(counts, rows, strict=True):
             values = dict(zip(template.parameters, angles, strict=True))
             exact = noisy(compiled.assign_parameters(values), model)
@@ -276,10 +281,10 @@ def test_trajectories_do_not_depend_on_threads() -> None:
     rows = np.repeat(rows[:1], 3, axis=0)
     answers = []
     for threads in (1, 2):
-        engine = AerShots(replace(LIMITS, threads=threads), noise=as_noise(some_noise()))
+        engine = AerEngine(replace(LIMITS, threads=threads), noise=as_noise(some_noise()))
         prepared = engine.prepare(template)
-        assert engine._choose_method(prepared, 20) is prepared.methods[0]
-        answers.append(engine.sample(prepared, rows, np.array([20, 20, 19]), 10))
+        assert prepared.choose_method(20) is prepared.methods[0]
+        answers.append(sample(prepared, rows, np.array([20, 20, 19]), 10))
     assert same(*answers)
     assert [int(times.sum()) for _, times in answers[0]] == [20, 20, 19]
 
@@ -288,14 +293,14 @@ def test_trajectories_do_not_depend_on_threads() -> None:
 def test_single_precision() -> None:
     single = Limits(1 << 30, precision="single")
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=True)[-1]
-    engine = AerShots(single)
-    counts = engine.sample(engine.prepare(template), rows, np.full(len(rows), 9000), 11)
+    engine = AerEngine(single)
+    counts = sample(engine.prepare(template), rows, np.full(len(rows), 9000), 11)
     assert all(fits(row, ideal(template, values)) for row, values in zip(counts, rows, strict=True))
     model = some_noise()
-    engine = AerShots(single, noise=as_noise(model))
+    engine = AerEngine(single, noise=as_noise(model))
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=False)[-1]
-    counts = engine.sample(engine.prepare(template), rows, np.full(len(rows), 9000), 12)
-    compiled = engine._compiled(template.circuit)
+    counts = sample(engine.prepare(template), rows, np.full(len(rows), 9000), 12)
+    compiled = compile_for_noise(template.circuit, as_noise(model))
     for row, angles in zip(counts, rows, strict=True):
         values = dict(zip(template.parameters, angles, strict=True))
         assert fits(row, noisy(compiled.assign_parameters(values), model))
@@ -309,12 +314,12 @@ def test_readout_error_of_a_deferred_measurement() -> None:
     circuit.measure(1, 0)
     model = NoiseModel(["x"])
     model.add_readout_error(ReadoutError([[1, 0], [0.25, 0.75]]), [1])
-    engine = AerShots(LIMITS, noise=as_noise(model))
-    prepared = engine.prepare(Template(circuit, (), ()))
+    engine = AerEngine(LIMITS, noise=as_noise(model))
+    prepared = engine.prepare(Template(circuit, (), (), ""))
     shots = np.array([20000])
-    (row,) = engine.sample(prepared, np.empty((1, 0)), shots, 6)
+    (row,) = sample(prepared, np.empty((1, 0)), shots, 6)
     assert prepared.methods[1].circuit.num_qubits == 2
-    assert engine._choose_method(prepared, 20000).method == "density_matrix"
+    assert prepared.choose_method(20000).method == "density_matrix"
     assert fits(row, {0b10: 0.75, 0b00: 0.25})
 
 
@@ -324,25 +329,25 @@ def test_measurements_that_disturb_are_not_deferred() -> None:
     circuit.measure(0, 0)
     model = NoiseModel()
     model.add_all_qubit_quantum_error(pauli_error([("X", 0.25), ("I", 0.75)]), "measure")
-    engine = AerShots(LIMITS, noise=as_noise(model))
-    prepared = engine.prepare(Template(circuit, (), ()))
+    engine = AerEngine(LIMITS, noise=as_noise(model))
+    prepared = engine.prepare(Template(circuit, (), (), ""))
     assert len(prepared.methods) == 1
-    (row,) = engine.sample(prepared, np.empty((1, 0)), np.array([4000]), 7)
+    (row,) = sample(prepared, np.empty((1, 0)), np.array([4000]), 7)
     assert fits(row, {0b00: 9 / 16, 0b11: 3 / 16, 0b10: 1 / 16, 0b01: 3 / 16})
 
 
 @pytest.mark.slow
 def test_noise_of_a_fake_backend_stays_on_its_qubits() -> None:
     pytest.importorskip("qiskit_ibm_runtime")
-    engine = AerShots(LIMITS, noise=read_noise("fake_manila"))
+    noise = read_noise("fake_manila")
+    engine = AerEngine(LIMITS, noise=noise)
     assert engine.name == "aer cpu, noise fake_manila"
-    assert engine.noise is not None
-    model = engine.noise.model()
+    model = noise.model()
     template, rows = some_variants(tensors_of(circuit_of_four())[0], deferred=False)[-1]
     prepared = engine.prepare(template)
     assert prepared.methods[1].circuit.num_qubits <= 5
-    counts = engine.sample(prepared, rows, np.full(len(rows), 100000), 8)
-    compiled = engine._compiled(template.circuit)
+    counts = sample(prepared, rows, np.full(len(rows), 100000), 8)
+    compiled = compile_for_noise(template.circuit, noise)
     assert compiled.num_qubits == 5
     for row, angles in zip(counts, rows, strict=True):
         values = dict(zip(template.parameters, angles, strict=True))
@@ -350,25 +355,25 @@ def test_noise_of_a_fake_backend_stays_on_its_qubits() -> None:
     wide = QuantumCircuit(6, 1)
     wide.measure(0, 0)
     with pytest.raises(InputError, match=r"fake_manila has 5 qubits, but a subcircuit needs 6"):
-        engine.prepare(Template(wide, (), ()))
+        engine.prepare(Template(wide, (), (), ""))
 
 
 def test_couplings_of_noise_are_respected() -> None:
     model = NoiseModel(["sx", "rz", "cx"])
     for pair in ([3, 4], [4, 3], [4, 5], [5, 4]):
         model.add_quantum_error(depolarizing_error(0.1, 2), "cx", pair)
-    engine = AerShots(LIMITS, noise=as_noise(model))
+    engine = AerEngine(LIMITS, noise=as_noise(model))
     circuit = QuantumCircuit(3, 3)
     circuit.cx(0, 1)
     circuit.cx(1, 2)
     circuit.measure(range(3), range(3))
-    prepared = engine.prepare(Template(circuit, (), ()))
-    (row,) = engine.sample(prepared, np.empty((1, 0)), np.array([50000]), 9)
+    prepared = engine.prepare(Template(circuit, (), (), ""))
+    (row,) = sample(prepared, np.empty((1, 0)), np.array([50000]), 9)
     assert len(row[0]) == 8
     wide = QuantumCircuit(4, 1)
     wide.measure(0, 0)
     with pytest.raises(InputError, match="on 3 qubits only, but a subcircuit needs 4"):
-        engine.prepare(Template(wide, (), ()))
+        engine.prepare(Template(wide, (), (), ""))
 
 
 def test_refusals() -> None:
@@ -377,11 +382,11 @@ def test_refusals() -> None:
     for qubit in range(19):
         circuit.cx(qubit, qubit + 1)
     circuit.measure(19, 0)
-    engine = AerShots(Limits(1 << 20))
+    engine = AerEngine(Limits(1 << 20))
     with pytest.raises(EngineError, match="Aer failed on a circuit of 20 qubits"):
-        engine.sample(engine.prepare(Template(circuit, (), ())), np.empty((1, 0)), np.array([1]), 0)
-    prepared = engine.prepare(Template(circuit, (), ()))
+        sample(engine.prepare(Template(circuit, (), (), "")), np.empty((1, 0)), np.array([1]), 0)
+    prepared = engine.prepare(Template(circuit, (), (), ""))
     with pytest.raises(InputError, match="at least 1"):
-        engine.sample(prepared, np.empty((1, 0)), np.array([0]), 0)
+        sample(prepared, np.empty((1, 0)), np.array([0]), 0)
     with pytest.raises(InputError, match=r"expected \(n, 0\)"):
-        engine.sample(prepared, np.empty((1, 1)), np.array([1]), 0)
+        sample(prepared, np.empty((1, 1)), np.array([1]), 0)

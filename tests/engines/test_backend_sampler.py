@@ -17,7 +17,8 @@ from hpcq.core.errors import EngineError, InputError
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.engines.backend_sampler import DeviceShots
 from hpcq.engines.backends import open_backend
-from hpcq.engines.protocol import Row, ShotRequest
+from hpcq.engines.protocol import Cost, Refusal, ShotRun
+from hpcq.engines.requests import Amplitudes, Row, ShotCounts
 from tests.engines.test_aer_sampler import (
     circuit_of_four,
     fits,
@@ -45,7 +46,7 @@ def sample(
     engine: DeviceShots, prepared: Any, rows: np.ndarray, shots: np.ndarray, seed: int
 ) -> list[Row]:
     """Measure rows of one template."""
-    return engine.measure([ShotRequest(prepared, rows, shots)], seed)[0]
+    return engine.measure([ShotRun(prepared, rows, shots)], seed)[0]
 
 
 @pytest.mark.slow
@@ -76,7 +77,7 @@ def test_noise_of_a_device_and_its_readout() -> None:
     model = NoiseModel.from_backend(backend)
     for row, angles in zip(counts, rows, strict=True):
         values = dict(zip(template.parameters, angles, strict=True))
-        assert fits(row, noisy(prepared.assign_parameters(values), model))
+        assert fits(row, noisy(prepared.circuit.assign_parameters(values), model))
 
 
 SEEDED = {
@@ -96,7 +97,7 @@ def test_rows_are_independent(make: Any) -> None:
     circuit = QuantumCircuit(2, 2)
     circuit.rx(p, [0, 1])
     circuit.measure([0, 1], [1, 0])
-    prepared = engine.prepare(Template(circuit, (p,), ()))
+    prepared = engine.prepare(Template(circuit, (p,), (), ""))
     rows, shots = np.full((4, 1), np.pi / 2), np.array([20000, 20000, 20001, 20002])
     counts = sample(engine, prepared, rows, shots, 1)
     tables = [times for _, times in counts]
@@ -115,7 +116,7 @@ def test_parameters_registers_and_bits_keep_their_order() -> None:
     circuit.rx(early, 1)
     circuit.measure(0, low[1])
     circuit.measure(1, high[37])
-    template = Template(circuit, (late, early), ())
+    template = Template(circuit, (late, early), (), "")
     for device in (SamplerV2(), StatevectorSampler(), open_backend("generic:2")):
         engine = DeviceShots(device, "it")
         rows = np.array([[np.pi, 0.0], [0.0, np.pi]])
@@ -127,7 +128,7 @@ def test_parameters_registers_and_bits_keep_their_order() -> None:
     bare.measure(0, 0)
     engine = DeviceShots(StatevectorSampler(), "it")
     counts = sample(
-        engine, engine.prepare(Template(bare, (), ())), np.empty((2, 0)), np.array([3, 4]), 1
+        engine, engine.prepare(Template(bare, (), (), "")), np.empty((2, 0)), np.array([3, 4]), 1
     )
     assert [(o.tolist(), t.tolist()) for o, t in counts] == [([1], [3]), ([1], [4])]
 
@@ -139,7 +140,7 @@ def test_what_a_device_cannot_do() -> None:
     wide = QuantumCircuit(3, 1)
     wide.measure(0, 0)
     with pytest.raises(InputError, match="has 2 qubits, but a subcircuit needs 3"):
-        DeviceShots(open_backend("generic:2"), "small").prepare(Template(wide, (), ()))
+        DeviceShots(open_backend("generic:2"), "small").prepare(Template(wide, (), (), ""))
     with pytest.raises(InputError, match="backend: int, expected a BackendV2 or a SamplerV2"):
         DeviceShots(3, "three")
 
@@ -169,11 +170,86 @@ def test_a_failed_job_is_named_and_was_the_only_one() -> None:
     circuit = QuantumCircuit(1, 1)
     circuit.measure(0, 0)
     engine = DeviceShots(OneJobSampler(), "machine")
-    prepared = engine.prepare(Template(circuit, (), ()))
+    prepared = engine.prepare(Template(circuit, (), (), ""))
     message = "machine failed, job abc123, status ERROR: the fridge is warm"
     with pytest.raises(EngineError, match=message):
         sample(engine, prepared, np.empty((3, 0)), np.array([5, 9, 5]), 1)
     assert OneJobSampler.jobs == (2,)
+
+
+class QueuedJob:
+    """A job of a sampler that waits in a queue."""
+
+    def __init__(self, job: Any) -> None:
+        self.job = job
+        self.has_ended = False
+
+    def job_id(self) -> str:
+        return "abc123"
+
+    def in_final_state(self) -> bool:
+        return self.has_ended
+
+    def result(self) -> Any:
+        assert self.has_ended, "nobody waits"
+        return self.job.result()
+
+
+class QueuedSampler(StatevectorSampler):
+    job: QueuedJob
+
+    def run(self, pubs: Any, *, shots: int | None = None) -> Any:
+        type(self).job = QueuedJob(super().run(pubs, shots=shots))
+        return self.job
+
+
+def test_shots_are_submitted_now_and_collected_later() -> None:
+    p = Parameter("p")
+    circuit = QuantumCircuit(1, 1)
+    circuit.rx(p, 0)
+    circuit.measure(0, 0)
+    engine = DeviceShots(QueuedSampler(), "machine")
+    prepared = engine.prepare(Template(circuit, (p,), (), ""))
+    rows, shots = np.array([[np.pi], [0.0], [np.pi / 2]]), np.array([7, 8, 700])
+    runs = [ShotRun(prepared, rows, shots), ShotRun(prepared, rows[:1], shots[:1])]
+    submission = engine.submit(runs, 5)
+    assert submission.job_ids == ("abc123",)
+    assert not engine.poll(submission)
+    QueuedSampler.job.has_ended = True
+    assert engine.poll(submission)
+    (ones, zeros, both), (again,) = engine.collect(submission)
+    assert [(o.tolist(), t.tolist()) for o, t in (ones, zeros, again)] == [
+        ([1], [7]),
+        ([0], [8]),
+        ([1], [7]),
+    ]
+    assert both[1].sum() == 700
+    waited = DeviceShots(StatevectorSampler(), "machine").measure(runs, 5)
+    assert same([ones, zeros, both], waited[0])
+    assert engine.submit([], 5).job_ids == ()
+    assert engine.collect(engine.submit([], 5)) == []
+
+
+def test_a_device_that_does_not_answer_is_named() -> None:
+    circuit = QuantumCircuit(1, 1)
+    circuit.measure(0, 0)
+    engine = DeviceShots(OneJobSampler(), "machine")
+    run = ShotRun(engine.prepare(Template(circuit, (), (), "")), np.empty((1, 0)), np.array([5]))
+    submission = engine.submit([run], 1)
+    assert submission.job_ids == ("abc123",)
+    with pytest.raises(EngineError, match=r"job abc123, status ERROR: .*final_state"):
+        engine.poll(submission)
+
+
+def test_what_a_device_refuses() -> None:
+    engine = DeviceShots(StatevectorSampler(), "machine")
+    template, _ = some_variants(tensors_of(circuit_of_four())[0], deferred=False)[-1]
+    refusal = engine.supports(template, Amplitudes())
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "it counts outcomes of templates, not Amplitudes of Template"
+    cost = engine.supports(template, ShotCounts(np.array([4000]), 0))
+    assert isinstance(cost, Cost)
+    assert cost.seconds == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", ["generic:", "generic:1", "generic:x", "generic:65", "generic:-1"])
@@ -199,7 +275,7 @@ def test_backends_of_the_runtime() -> None:
         repeats.append(sample(engine, prepared, rows, np.full(len(rows), 2000), 1))
         for row, angles in zip(repeats[-1], rows, strict=True):
             values = dict(zip(template.parameters, angles, strict=True))
-            assert fits(row, noisy(prepared.assign_parameters(values), model))
+            assert fits(row, noisy(prepared.circuit.assign_parameters(values), model))
     assert same(*repeats)
 
 
@@ -229,7 +305,7 @@ def test_real_backends_get_one_job_of_the_runtimes_sampler(
     circuit = QuantumCircuit(1, 1)
     circuit.rx(p, 0)
     circuit.measure(0, 0)
-    prepared = engine.prepare(Template(circuit, (p,), ()))
+    prepared = engine.prepare(Template(circuit, (p,), (), ""))
     rows = np.array([[0.0], [np.pi], [0.0]])
     counts = sample(engine, prepared, rows, np.array([5, 9, 5]), 1)
     assert [(o.tolist(), t.tolist()) for o, t in counts] == [([0], [5]), ([1], [9]), ([0], [5])]

@@ -118,6 +118,25 @@ def test_values_are_bit_for_bit_those_of_one_process() -> None:
     assert (together.details is None) == (MPI.COMM_WORLD.rank > 0)
 
 
+def test_an_engine_of_another_package_computes_on_all_ranks_or_refuses_on_all() -> None:
+    from mpi4py import MPI
+
+    import hpcq
+    from hpcq.core.errors import InputError
+    from hpcq.parallel.mpi import MpiFarm
+    from hpcq.runs.options import RunOptions
+    from hpcq.runs.run import run_on_farm
+    from tests.engines.test_registry import circuit_of_six, ladder
+
+    farm, options = MpiFarm(MPI.COMM_WORLD), RunOptions("cpu", engine="toy")
+    how = {"threads": 1, "memory": 1 << 30}
+    plan = hpcq.plan(circuit_of_six(), ["Z0 Z5"], cut_labels="AABBCC", **how)
+    values = [run_on_farm(plan, farm, chosen).expectation_values for chosen in (options, None)]
+    np.testing.assert_allclose(*values, atol=1e-10)
+    with pytest.raises(InputError, match=r"engine: toy refuses subcircuit 0: .* at most 6"):
+        run_on_farm(hpcq.plan(ladder(8), ["Z0 Z7"], **how), farm, options)
+
+
 def test_a_plan_refused_on_rank_0_is_refused_everywhere() -> None:
     from mpi4py import MPI
 

@@ -9,7 +9,8 @@ from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
 from hpcq.core.errors import InputError
-from hpcq.engines.aer_statevector import AerEngine
+from hpcq.engines.aer_engine import AerEngine
+from hpcq.engines.requests import NO_PARAMETERS, Tensors
 from hpcq.reconstruction.contraction_work import predicted_work
 from hpcq.reconstruction.expectation import contract
 from hpcq.reconstruction.network import bond_tensor, build_network
@@ -47,9 +48,9 @@ def values_of(plan: hpcq.Plan, memory_bytes: int, batch_bytes: int) -> np.ndarra
     bonds = []
     for number, use in enumerate(plan.uses):
         tensor = plan.tensors[use]
-        assembled = tensor.assemble(
-            [tensor.compute(task, engine.statevector) for task in range(tensor.num_tasks)]
-        )
+        prepared = engine.prepared(tensor)
+        requests = [Tensors(tensor.strings, block) for block in range(tensor.num_tasks)]
+        assembled = tensor.assemble([prepared.execute(NO_PARAMETERS, r)[0] for r in requests])
         string_index = plan.strings[use]
         requested = assembled[[string_index[string] for string in plan.terms.strings[number]]]
         bonds.append(bond_tensor(requested, number, plan.cut, network))

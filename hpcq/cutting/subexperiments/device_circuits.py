@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from hpcq.circuits.pauli_text import PROJECTED_BITS, PauliString
 from hpcq.circuits.port_markers import PORT_MARKERS
 from hpcq.core.errors import InputError
+from hpcq.core.strict_json import digest
 from hpcq.cutting.subcircuits import Port, Subcircuit
 from hpcq.cutting.subexperiments.measurement_bases import Basis, can_measure, group_strings
 from hpcq.cutting.subexperiments.port_settings import (
@@ -61,11 +62,13 @@ class Template:
         circuit: The circuit; classical bit i is bit i of an outcome.
         parameters: Its parameters, in the order of a row's columns.
         columns: For each of them its row and column (0 to 5) in a variant's table of angles.
+        fingerprint: SHA-256 of what the circuit was built from.
     """
 
     circuit: QuantumCircuit
     parameters: tuple[Parameter, ...]
     columns: tuple[tuple[int, int], ...]
+    fingerprint: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,7 +316,9 @@ class _Builder:
             circuit.measure(circuit.qubits[wire], bit)
         for index, ancilla in self.ancillas.items():
             circuit.measure(ancilla, tensor.port_bits[index])
-        return Template(circuit, tuple(self.parameters), tuple(self.columns))
+        origin = [tensor.subcircuit.content, tensor.strings, tensor.lean]
+        fingerprint = digest([*origin, self.measured, self.deferred])
+        return Template(circuit, tuple(self.parameters), tuple(self.columns), fingerprint)
 
     def _port(self, index: int, qubit: Qubit, params: Sequence[float]) -> None:
         """Add the gates of a port at its marker."""

@@ -13,7 +13,7 @@ tensor. A port that is shared with an earlier one has no qubit: its index adds t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,16 +23,15 @@ from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PauliString
 from hpcq.circuits.port_markers import PORT_MARKERS
+from hpcq.core.strict_json import digest
 from hpcq.cutting.gate_decompositions import PAULI_BASIS
 from hpcq.cutting.subcircuits import Port, Subcircuit
 from hpcq.cutting.subexperiments.pauli_products import pauli_products
+from hpcq.cutting.subexperiments.projectors import States
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import Qubit
-
-Simulate = Callable[["QuantumCircuit"], NDArray[np.complexfloating]]
-"""Runs a circuit from |0...0> and returns its 2**n amplitudes, qubit 0 the lowest bit."""
 
 _PAULI_U_ANGLES = {
     "I": (0.0, 0.0, 0.0),
@@ -97,41 +96,59 @@ class ExactTensor:
         dimension = self.subcircuit.tensor_dimension
         return (len(self.strings), dimension, dimension)
 
-    def compute(self, task: int, simulate: Simulate, threads: int = 1) -> NDArray[np.complex128]:
-        """Compute one block: the Pauli products of one pair of branches.
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what is simulated: the subcircuit and the sliced ports."""
+        return digest([self.subcircuit.content, self.sliced])
 
-        Args:
-            task: 0 to ``num_tasks - 1``.
-            simulate: The engine.
-            threads: Number of threads of the products.
-
-        Returns:
-            Array of ``block_shape``.
-        """
-        i, j = self.branches(task)
-        ket = self.states(i, simulate)
-        return self.products(ket, ket if i == j else self.states(j, simulate), threads)
+    @property
+    def port_factor(self) -> float:
+        """Factor of products of states: open ports on ancillas start in normalised states."""
+        ports = [self.subcircuit.ports[p] for p in self.open_ports]
+        return math.prod(2.0**port.ancillas for port in ports if port.kind != "control")
 
     def branches(self, task: int) -> tuple[int, int]:
         """Return the pair of branches i >= j that a task multiplies."""
         return _pair(task)
 
-    def states(self, branch: int, simulate: Simulate) -> NDArray[np.complexfloating]:
-        """Simulate one branch; return psi[p, rest], p the combined index of the open ports."""
-        return simulate(self.circuit(branch)).reshape(self.block_shape[1], -1)
-
     def products(
-        self,
-        ket: NDArray[np.complexfloating],
-        bra: NDArray[np.complexfloating],
-        threads: int = 1,
+        self, ket: States, bra: States, strings: Sequence[PauliString], threads: int = 1
     ) -> NDArray[np.complex128]:
-        """Multiply two branches' states for every string; ket and bra may be the same array."""
-        ports = [self.subcircuit.ports[p] for p in self.open_ports]
-        scale = 2.0 ** sum(port.ancillas for port in ports if port.kind != "control")
-        products = pauli_products(ket, bra, self._qubit_strings, threads)
-        products *= scale
+        """Multiply two branches' states for every string: one block of the strings' tensors.
+
+        Args:
+            ket: psi[p, rest], p the combined index of the open ports: the statevector of
+                :meth:`circuit`.
+            bra: The same of the other branch, or the same array.
+            strings: Strings on the wires without an output port.
+            threads: Number of threads that share the strings.
+
+        Returns:
+            Array of shape (strings, D, D).
+        """
+        on_qubits = [tuple((self._qubit_of[w], letter) for w, letter in s) for s in strings]
+        products = pauli_products(ket, bra, on_qubits, threads)
+        products *= self.port_factor
         return products
+
+    def prefix_grams(self, ket: States, bra: States, bits: int) -> NDArray[np.complex128]:
+        """Multiply two branches' states for each value of the leading bits of the outcome.
+
+        Args:
+            ket: psi[p, rest], as for :meth:`products`.
+            bra: The same of the other branch.
+            bits: Number of leading bits, the highest of ``rest``.
+
+        Returns:
+            The sums over the other bits, shape (2**bits, D, D).
+        """
+        left, right = (
+            states.astype(complex, copy=False).reshape(len(states), 1 << bits, -1).swapaxes(0, 1)
+            for states in (ket, bra)
+        )
+        grams: NDArray[np.complex128] = left @ right.conj().swapaxes(1, 2)
+        grams *= self.port_factor
+        return grams
 
     def describe(self, task: int) -> str:
         """Describe the branches that a task multiplies, for messages."""
@@ -257,13 +274,6 @@ class ExactTensor:
         }
         rest = [w for w in range(self.subcircuit.num_qubits) if w not in outputs]
         return {**{wire: qubit for qubit, wire in enumerate(rest)}, **outputs}
-
-    @cached_property
-    def _qubit_strings(self) -> tuple[PauliString, ...]:
-        return tuple(
-            tuple((self._qubit_of[wire], pauli) for wire, pauli in string)
-            for string in self.strings
-        )
 
     def _dimensions(self, ports: Sequence[int]) -> list[int]:
         return [self.subcircuit.ports[p].dimension for p in ports]

@@ -12,16 +12,17 @@ from hpcq.core.limits import Limits
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, _pair
 from hpcq.cutting.subexperiments.pauli_products import pauli_products
-from hpcq.engines.aer_statevector import AerEngine
+from hpcq.engines.aer_engine import AerEngine
+from hpcq.engines.requests import NO_PARAMETERS, Tensors
 from tests.support.strategies import circuits, cuts_of
 
 ENGINE = AerEngine(Limits(1 << 30))
 
 
 def tensor_of(exact: ExactTensor) -> np.ndarray:
-    return exact.assemble(
-        [exact.compute(task, ENGINE.statevector) for task in range(exact.num_tasks)]
-    )
+    prepared = ENGINE.prepare(exact)
+    requests = [Tensors(exact.strings, block) for block in range(exact.num_tasks)]
+    return exact.assemble([prepared.execute(NO_PARAMETERS, request)[0] for request in requests])
 
 
 @pytest.mark.slow

@@ -1,0 +1,120 @@
+"""Requests: what is asked of a piece, and in which form an engine answers.
+
+The first axis of every answer counts the rows of parameters. Derivatives will be one more request,
+with the environment of a piece (the derivative of the result by each entry of the piece's tensors);
+its answer will be the derivatives by the parameters, shape (rows, parameters).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.circuits.pauli_text import PauliString
+from hpcq.core.errors import InputError
+
+Row = tuple[NDArray[np.uint64], NDArray[np.int64]]
+"""Distinct outcomes, ascending, and the number of times that each occurred; bit b of an outcome is
+classical bit b."""
+
+NO_PARAMETERS = np.empty((1, 0))
+"""The one row of a piece without parameters."""
+
+
+class Request:
+    """What is asked of a piece; the base of all requests."""
+
+
+@dataclass(frozen=True)
+class Tensors(Request):
+    """A block of the tensors of some Pauli strings; see :class:`ExactTensor.products`.
+
+    The answer is complex128, shape (rows, strings, D, D), D the combined index of the open ports.
+
+    Attributes:
+        strings: The strings on the piece's wires.
+        block: Number of the block, from a pair of branches.
+        workspace: What an engine keeps from one block to the next, such as a state of half the
+            rank's memory. It belongs to the caller, who clears it before another piece's blocks.
+    """
+
+    strings: tuple[PauliString, ...]
+    block: int = 0
+    workspace: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Amplitudes(Request):
+    """All amplitudes of a branch, up to a global phase of the piece.
+
+    The answer is complex, shape (rows, D, 2**wires), D the combined index of the open ports. Bit i
+    of the last index is the outcome of the i-th wire without an output port. The amplitudes are
+    normalised so that their products, summed over outcomes, are the tensor of the identity.
+
+    Attributes:
+        branch: Number of the branch.
+    """
+
+    branch: int = 0
+
+
+@dataclass(frozen=True)
+class PrefixGrams(Request):
+    """For every value of the leading bits, the products of amplitudes summed over the other bits.
+
+    The answer is complex128, shape (rows, 2**bits, D, D): for each prefix the products of a block's
+    two branches. The leading bits are the highest: those of the last wires.
+
+    Attributes:
+        bits: Number of leading bits; with 0, the answer is the block of the identity string.
+        block: Number of the block, from a pair of branches.
+    """
+
+    bits: int
+    block: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ShotCounts(Request):
+    """Counts of outcomes; the answer has a :data:`Row` for each row of parameters.
+
+    On simulators the same rows, shots and seed give the same counts. Rows are statistically
+    independent.
+
+    Attributes:
+        shots: Number of shots of each row, at least 1, shape (rows,).
+        seed: Seed of up to 63 bits.
+    """
+
+    shots: NDArray[np.int64]
+    seed: int
+
+
+def check_rows(
+    rows: NDArray[np.float64], shots: NDArray[np.int64], parameters: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return rows and shots as arrays of matching shapes.
+
+    Raises:
+        InputError: If the shapes do not match, or if a row has less than one shot.
+    """
+    rows, shots = np.asarray(rows, dtype=np.float64), np.asarray(shots, dtype=np.int64)
+    if rows.ndim != 2 or rows.shape[1] != parameters or shots.shape != rows.shape[:1]:
+        raise InputError(
+            f"rows and shots: shapes {rows.shape} and {shots.shape}, expected "
+            f"(n, {parameters}) and (n,)"
+        )
+    if shots.size and shots.min() < 1:
+        raise InputError(f"shots: {shots.min()}, expected at least 1 for each row")
+    return rows, shots
+
+
+def sorted_row(outcomes: NDArray[np.uint64], times: NDArray[np.int64]) -> Row:
+    """Return distinct outcomes in ascending order, without those of count 0."""
+    occurred = times > 0
+    outcomes, times = outcomes[occurred], times[occurred]
+    order = np.argsort(outcomes)
+    return outcomes[order], times[order]
