@@ -20,6 +20,7 @@ import numpy as np
 
 import hpcq.parallel.scheduler
 from hpcq.parallel.mpi import _LEASE, MpiFarm, _MpiTransport
+from hpcq.parallel.task_source import AllTasks
 from hpcq.parallel.tasks import Array, Lease, TaskFunction, TaskResults, Tasks
 from hpcq.parallel.world import abort_on_error, open_farm
 
@@ -61,7 +62,7 @@ def throughput(farm: MpiFarm, tasks: int, most: int) -> Report | None:
     with farm.coordinator(factory) as coordinator:
         coordinator.prepare(b"one_number", in_subprocess=False)
         start = time.perf_counter()
-        outcome = coordinator.run(Tasks(np.full(tasks, 1e-6), float))
+        outcome = coordinator.run(AllTasks(Tasks(np.full(tasks, 1e-6), float)))
         taken = time.perf_counter() - start
         batches = len(outcome.finished.batches)
     assert outcome.complete, outcome
@@ -88,7 +89,8 @@ def idle(farm: MpiFarm) -> Report | None:
     else:
         with farm.coordinator(factory) as coordinator:
             coordinator.prepare(b"a_long_time", in_subprocess=True)
-            coordinator.run(Tasks(np.full(1, 2 * _SETTLE_SECONDS + _COUNTED_SECONDS), float))
+            seconds = np.full(1, 2 * _SETTLE_SECONDS + _COUNTED_SECONDS)
+            coordinator.run(AllTasks(Tasks(seconds, float)))
     watcher.join()
     shares = farm._comm.gather(shares_of_core)
     if shares is None:

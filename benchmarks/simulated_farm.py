@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from hpcq.parallel import coordinator, scheduler
 from hpcq.parallel.coordinator import run_tasks
 from hpcq.parallel.ledger import Ledger
-from hpcq.parallel.tasks import FinishedTasks, Lease, Outcome, TaskFunction, TaskResults, Tasks
+from hpcq.parallel.task_source import AllTasks
+from hpcq.parallel.tasks import Lease, Outcome, TaskFunction, TaskResults, Tasks
 
 Seconds = NDArray[np.float64]
 
@@ -316,8 +317,7 @@ def simulate(
     predicted = seconds if predicted is None else predicted
     tasks = Tasks(predicted, np.float64)
     with _simulated_clock(transport, most_tasks):
-        finished = FinishedTasks(len(seconds), np.float64)
-        outcome = run_tasks(1, tasks, finished, transport, Ledger(), 0.0, _Allocation(deadline))
+        outcome = run_tasks(1, AllTasks(tasks), transport, Ledger(), 0.0, _Allocation(deadline))
         makespan = transport.monotonic()
     return Simulation(
         outcome=outcome,

@@ -23,7 +23,7 @@ from hpcq.core.system import is_launched, launched_rank, rank_name, write_stderr
 if TYPE_CHECKING:
     from hpcq.planning.plan import CutPlan
     from hpcq.results.result import Result
-    from hpcq.runs.checkpoint import Checkpoint
+    from hpcq.runs.output import RunOutput
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,36 +154,33 @@ def _run(options: argparse.Namespace) -> int:
     from hpcq.planning.problem import question_about
     from hpcq.runs.collective import from_rank_0
     from hpcq.runs.options import RunOptions
+    from hpcq.runs.output import NoOutput
     from hpcq.runs.progress import ProgressMonitor
-    from hpcq.runs.run import checkpoint_for, run_on_farm
+    from hpcq.runs.run import output_for, run_on_farm
     from hpcq.runs.stop_conditions import StopConditions
 
-    checkpoints: list[Checkpoint] = []
-    options.previous = options.known = None
+    output: RunOutput = NoOutput()
+    options.known = None
 
     def check() -> None:
+        nonlocal output
         requests.check_shot_engine(options)
         claim_seconds = options.claim_seconds if options.shared else None
-        checkpoint = checkpoint_for(options.output, options.checkpoint_seconds, claim_seconds)
-        if checkpoint is not None:
-            checkpoints.append(checkpoint)
-            kind = kind_for(question_about((), requests.budget_for(options)))
-            options.previous = checkpoint.load_previous(kind)
-            options.known = checkpoint.planned_settings(options.previous)
+        output = output_for(options.output, options.checkpoint_seconds, claim_seconds)
+        output.load_previous(kind_for(question_about((), requests.budget_for(options))))
+        options.known = output.planned_settings()
 
     plans: list[CutPlan] = []
 
     def settle() -> None:
-        for plan, each in zip(plans, checkpoints, strict=False):
-            each.publish_settings(plan.config)
+        output.publish_settings(plans[0].config)
 
     results: list[Result] = []
 
     def on_finished(result: Result) -> None:
         results.append(result)
-        for checkpoint in checkpoints:
-            checkpoint.finish(result)
-            monitor.log(f"wrote {checkpoint.path}")
+        for path in output.finish(result):
+            monitor.log(f"wrote {path}")
 
     farm = open_farm()
     is_first = farm.rank == 0
@@ -198,19 +195,11 @@ def _run(options: argparse.Namespace) -> int:
                 plans += requests.make_plans(options, reader, farm, check, to_run=True)
                 from_rank_0(farm, settle)
             except HpcqError:
-                for each in checkpoints:
-                    each.withdraw()
+                output.close()
                 raise
-        checkpoint = checkpoints[0] if checkpoints else None
-        monitor = ProgressMonitor(stop_conditions, checkpoint, sys.stderr if is_first else None)
+        monitor = ProgressMonitor(stop_conditions, output, sys.stderr if is_first else None)
         run_options = RunOptions(
-            options.device,
-            options.noise,
-            options.backend,
-            options.previous,
-            checkpoint,
-            monitor,
-            on_finished,
+            options.device, options.noise, options.backend, output, monitor, on_finished
         )
         failure: HpcqError | None = None
         try:

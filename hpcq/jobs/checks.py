@@ -18,7 +18,9 @@ from hpcq.parallel.world import CURE as MPI_CURE
 from hpcq.planning.fingerprint import RequestSummary, check_same_run, fingerprint_of
 from hpcq.planning.kind import kind_of
 from hpcq.results import check_output, load_fingerprint, load_summary
-from hpcq.runs.checkpoint import Checkpoint, request_summary, shared_folder
+from hpcq.runs.file_output import FileOutput
+from hpcq.runs.output import request_summary
+from hpcq.runs.status import shared_folder
 
 if TYPE_CHECKING:
     from hpcq.planning.plan import Plan
@@ -95,7 +97,7 @@ def check_resumable(plan: Plan, output: Path) -> None:
     Raises:
         InputError: If it holds anything else.
     """
-    Checkpoint(output).check_kind(kind_of(plan))
+    FileOutput(output).check_kind(kind_of(plan))
     held, wanted = load_fingerprint(output), fingerprint_of(plan)
     held_parts = {name: held[name] for name in wanted if name in held}
     if held_parts and held_parts != wanted:

@@ -60,6 +60,9 @@ class Output(Flag):
     PROGRESS = auto()  # a part of a result, in the file or in the folder of jobs that share it
 
 
+_PROGRESS = Output.PROGRESS | Output.EARLIER_PROGRESS
+
+
 class Execution(Flag):
     """Whether the job is running, and if not, why: the first of these that is true."""
 
@@ -142,61 +145,49 @@ class Observations:
     def _execution(self) -> Execution:
         if self.is_running:
             return Execution.RUNNING
-        if self._pending and not self.is_canceled:
-            has_run = any(task.restarts for task in self._pending)
+        if self.pending and not self.is_canceled:
+            has_run = any(task.restarts for task in self.pending)
             return Execution.REQUEUED if has_run else Execution.WAITING
         if self.is_canceled or any(task.state == "CANCELLED" for task in self.tasks):
             return Execution.CANCELED
-        return Execution.CUT_SHORT if self._slurm_states else Execution.ENDED
+        return Execution.CUT_SHORT if self.cut_short else Execution.ENDED
 
     @property
     def _exit(self) -> Exit:
         if not self.codes:
             only_logs_tell = self._output is Output.EARLIER_RESULT
             return Exit.LOGGED_ERROR if only_logs_tell and self.error_line() else Exit.FORGOTTEN
-        if self._failures:
+        if self.failures:
             return Exit.FAILED
         if _STOPPED_EXIT_CODE in self.codes:
             return Exit.STOPPED
         return Exit.UNKNOWN if None in self.codes else Exit.SUCCESS
 
     @property
-    def _pending(self) -> list[Task]:
+    def pending(self) -> list[Task]:
+        """The tasks in SLURM's queue."""
         return [task for task in self.tasks if task.is_pending]
 
     @property
-    def _failures(self) -> list[int]:
+    def failures(self) -> list[int]:
+        """The exit codes of failures."""
         return [code for code in self.codes if code and code != _STOPPED_EXIT_CODE]
 
     @property
-    def _slurm_states(self) -> list[str]:
-        """States of the tasks that have not ended by themselves."""
-        return [task.state for task in self.tasks if task.state not in ("COMPLETED", "FAILED")]
+    def cut_short(self) -> list[str]:
+        """States such as ``node fail`` of the tasks that have not ended by themselves."""
+        states = [task.state for task in self.tasks if task.state not in ("COMPLETED", "FAILED")]
+        return [state.lower().replace("_", " ") for state in states]
 
     @property
-    def queue_reason(self) -> str:
-        """Why SLURM has not started the job; may be empty."""
-        return self._pending[0].reason
-
-    @property
-    def waits_for(self) -> str:
+    def turn(self) -> str:
         """What the job waits for."""
-        return self.queue_reason or "its turn"
-
-    @property
-    def code(self) -> int:
-        """The first exit code of a failure."""
-        return self._failures[0]
-
-    @property
-    def slurm_state(self) -> str:
-        """How SLURM ended the job, such as ``node fail``."""
-        return self._slurm_states[0].lower().replace("_", " ")
+        return self.pending[0].reason or "its turn"
 
     @property
     def saved(self) -> str:
         """What has become of the job's work."""
-        if self._output in Output.PROGRESS | Output.EARLIER_PROGRESS:
+        if self._output in _PROGRESS:
             return "finished work is saved"
         if self._output is Output.OF_LATER_JOB:
             return f"job {self.file['later']} has written its output since"
@@ -208,17 +199,14 @@ class Observations:
         return self.saved if self._output is Output.DAMAGED else self.error_line() or self.saved
 
 
-_PROGRESS = Output.PROGRESS | Output.EARLIER_PROGRESS
-_RESUMES = "resumes by itself, waits for {0.waits_for}"
-
 RULES = (
     ("DONE", "", Facts(Output.RESULT)),
     # The result was complete before the job, so the job is done if it ended well.
     ("DONE", "", Facts(Output.EARLIER_RESULT, Execution.ENDED, Exit.SUCCESS | Exit.FORGOTTEN)),
     ("RUNNING", "", Facts(execution=Execution.RUNNING)),
-    ("STOPPED", _RESUMES, Facts(execution=Execution.REQUEUED)),
-    ("STOPPED", _RESUMES, Facts(Output.PROGRESS, Execution.WAITING)),
-    ("QUEUED", "{0.queue_reason}", Facts(execution=Execution.WAITING)),
+    ("STOPPED", "resumes by itself, waits for {0.turn}", Facts(execution=Execution.REQUEUED)),
+    ("STOPPED", "resumes by itself, waits for {0.turn}", Facts(Output.PROGRESS, Execution.WAITING)),
+    ("QUEUED", "{0.pending[0].reason}", Facts(execution=Execution.WAITING)),
     ("CANCELED", "{0.saved}", Facts(execution=Execution.CANCELED)),
     (
         "DONE",
@@ -226,15 +214,15 @@ RULES = (
         Facts(Output.OF_LATER_JOB, Execution.ENDED, Exit.SUCCESS | Exit.UNKNOWN),
     ),
     ("STOPPED", "{0.saved}", Facts(Output.OF_LATER_JOB, exit=~Exit.FAILED)),
-    ("STOPPED", "{0.slurm_state}; {0.saved}", Facts(_PROGRESS, Execution.CUT_SHORT)),
+    ("STOPPED", "{0.cut_short[0]}; {0.saved}", Facts(_PROGRESS, Execution.CUT_SHORT)),
     ("STOPPED", "{0.saved}", Facts(_PROGRESS, exit=~Exit.FAILED)),
     (
         "ERROR",
-        "exit code {0.code}, {0.slurm_state}, {0.error}",
+        "exit code {0.failures[0]}, {0.cut_short[0]}, {0.error}",
         Facts(execution=Execution.CUT_SHORT, exit=Exit.FAILED),
     ),
-    ("ERROR", "exit code {0.code}, {0.error}", Facts(exit=Exit.FAILED)),
-    ("ERROR", "{0.slurm_state}, {0.error}", Facts(execution=Execution.CUT_SHORT)),
+    ("ERROR", "exit code {0.failures[0]}, {0.error}", Facts(exit=Exit.FAILED)),
+    ("ERROR", "{0.cut_short[0]}, {0.error}", Facts(execution=Execution.CUT_SHORT)),
     ("ERROR", "{0.error}", Facts()),
 )
 """State, reason and facts; the first row whose facts include those of the job decides.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from hpcq.core.files import printable, printable_path
-from hpcq.jobs.job import Job, JobStatus
+from hpcq.jobs.job import Job
+from hpcq.jobs.job_state import JobStatus
 from hpcq.runs.status import status_text
 
 

@@ -35,8 +35,8 @@ from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.results.result import PartialProgress, Result, ResultDetails, Stage
-from hpcq.runs.checkpoint import request_summary
 from hpcq.runs.options import RunOptions
+from hpcq.runs.output import request_summary
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner
 
@@ -62,7 +62,6 @@ class ExactRun:
         engine_spec: The engine that simulates.
         options: How to run.
         fingerprint: What must be the same for a later run to resume this one.
-        progress: Progress of the run that is resumed.
     """
 
     plan: ExactPlan
@@ -70,7 +69,6 @@ class ExactRun:
     engine_spec: EngineSpec
     options: RunOptions
     fingerprint: dict[str, str]
-    progress: PartialProgress
 
     @property
     def limits(self) -> Limits:
@@ -97,16 +95,16 @@ class ExactRun:
         Raises:
             HpcqError: If the run is stopped, tasks fail, or the result fails its own check.
         """
-        tasks = self.task_set.farm_tasks()
-        stage = runner.stage(_SIMULATE, tasks)
-        simulated = stage.finished
+        source = self.options.output.stage(_SIMULATE, self.task_set.farm_tasks())
+        simulated = source.finished
+        stage = Stage(_SIMULATE, simulated)
         if simulated.num_done:
             self.options.monitor.log(
                 f"going on: {simulated.num_done} of {len(simulated)} tasks are done"
             )
         is_long = runner.are_long(self.plan.cost.simulation_seconds)
         runner.send(self.task_set, lambda: engine, in_subprocess=is_long)
-        runner.run(stage, tasks, _SIMULATE, lambda: self._partial([stage], runner.accounting))
+        runner.run(source, _SIMULATE, lambda: self._partial([stage], runner.accounting))
         tensors = self._assemble_tensors(simulated)
         values = self._contract(self._bond_tensors(tensors), runner, stage)
         self.options.monitor.end_line()
@@ -126,20 +124,19 @@ class ExactRun:
             runner.accounting.end(_CONTRACT)
             return values
         task_set = ContractionTasks.of(contraction, bond_tensors, plan.limits.threads)
-        tasks = task_set.farm_tasks()
         # The parts depend on the memory: the name of the stage tells parts that cannot be reused.
         name = f"{_CONTRACT}, {contraction.num_parts} parts of {contraction.batch} terms"
-        stage = runner.stage(name, tasks)
+        source = self.options.output.stage(name, task_set.farm_tasks())
+        stage = Stage(name, source.finished)
 
         def partial() -> Result:
             return self._partial([simulated, stage], runner.accounting)
 
-        if self.options.checkpoint is not None:
-            self.options.checkpoint.try_to_save(partial)
+        self.options.output.save(partial)
         with self._contraction_runner(runner) as contractor:
             contractor.send(task_set, _no_engine, in_subprocess=False)
-            contractor.run(stage, tasks, _CONTRACT, partial)
-        return contraction.sum_up(stage.finished, bond_tensors)
+            contractor.run(source, _CONTRACT, partial)
+        return contraction.sum_up(source.finished, bond_tensors)
 
     @contextmanager
     def _contraction_runner(self, runner: StageRunner) -> Iterator[StageRunner]:
@@ -340,13 +337,9 @@ class ExactKind:
                 "with shots"
             )
         engine_spec = EngineSpec.of(engine=options.engine)
-        fingerprint = (
-            exact_fingerprint(plan) if options.checkpoint is not None or options.previous else {}
-        )
-        if options.checkpoint is not None:
-            options.checkpoint.agree_on_run(fingerprint, RequestSummary.of(plan))
+        fingerprint = exact_fingerprint(plan)
+        options.output.agree_on_run(fingerprint, RequestSummary.of(plan))
         details = options.previous.details if options.previous is not None else None
-        progress = PartialProgress(())
         if details is not None:
             known = details.fingerprint
             existing = "an unfinished result" if details.unfinished else "a result"
@@ -357,8 +350,7 @@ class ExactKind:
                 request_summary(options.previous),
                 RequestSummary.of(plan),
             )
-            progress = details.unfinished or progress
-        return ExactRun(plan, ExactTasks.of(plan), engine_spec, options, fingerprint, progress)
+        return ExactRun(plan, ExactTasks.of(plan), engine_spec, options, fingerprint)
 
 
 def exact_fingerprint(plan: ExactPlan) -> dict[str, str]:

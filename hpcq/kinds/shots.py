@@ -30,8 +30,8 @@ from hpcq.reconstruction.estimation.variant_batches import Task
 from hpcq.reconstruction.term_table import tabulate
 from hpcq.results.result import PartialProgress, Result, ResultDetails, Stage
 from hpcq.results.sampling_record import SamplingRecord
-from hpcq.runs.checkpoint import request_summary
 from hpcq.runs.options import RunOptions
+from hpcq.runs.output import request_summary
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner
 
@@ -60,7 +60,6 @@ class ShotsRun:
         schedule: The schedule of rounds.
         fingerprint: What must be the same for a later run to resume this one.
         rounds_before: Number of rounds that were measured before this run was first started.
-        progress: Progress of an earlier start within the next round.
     """
 
     plan: ShotsPlan
@@ -70,7 +69,6 @@ class ShotsRun:
     schedule: Schedule
     fingerprint: dict[str, str]
     rounds_before: int
-    progress: PartialProgress
 
     @property
     def engine_spec(self) -> EngineSpec:
@@ -94,8 +92,8 @@ class ShotsRun:
     @property
     def finished(self) -> Result | None:
         """The result, if jobs share the output and it is complete: then no job adds more shots."""
-        previous, checkpoint = self.options.previous, self.options.checkpoint
-        if previous is None or checkpoint is None or not checkpoint.is_shared:
+        previous = self.options.previous
+        if previous is None or self.options.output.may_add_shots:
             return None
         return previous if previous.status == "complete" else None
 
@@ -134,14 +132,16 @@ class ShotsRun:
         """Return the counts of a round, for each source."""
         round_number = len(self.schedule.rounds)
         farm_tasks = self.task_set.farm_tasks(round_number, planned.batches, tasks)
-        stage = runner.stage(f"round {round_number + 1}", farm_tasks)
+        name = f"round {round_number + 1}"
+        source = self.options.output.stage(name, farm_tasks)
+        stage = Stage(name, source.finished)
 
         def partial() -> Result:
             return self._result("partial", runner.accounting, (stage,))
 
-        runner.run(stage, farm_tasks, "measure", partial)
+        runner.run(source, "measure", partial)
         self.options.monitor.end_line()
-        return _gather_counts(planned, tasks, stage.finished)
+        return _gather_counts(planned, tasks, source.finished)
 
     def _result(
         self, status: str, accounting: RunAccounting, stages: tuple[Stage, ...] | None = None
@@ -257,13 +257,11 @@ def _prepare(plan: ShotsPlan, options: RunOptions) -> ShotsRun:
         summaries = request_summary(options.previous), RequestSummary.of(plan)
         check_same_run(record.fingerprint, fingerprint, "shots", *summaries)
         _check_variants(record, sampling, options.previous, plan)
-    checkpoint = options.checkpoint
-    is_over = checkpoint is not None and checkpoint.is_shared and record is not None
+    is_over = record is not None and not options.output.may_add_shots
     if unfinished is not None or is_over:
         _check_budget(options.previous, plan)
-    if checkpoint is not None:
-        budget = {name: str(plan.config[name]) for name in _BUDGET_KEYS}
-        checkpoint.agree_on_run({**fingerprint, **budget}, RequestSummary.of(plan))
+    budget = {name: str(plan.config[name]) for name in _BUDGET_KEYS}
+    options.output.agree_on_run({**fingerprint, **budget}, RequestSummary.of(plan))
     seed = plan.config["seed"]
     uses = sampling.sources.uses
     first_subcircuits = tuple(uses.index(source) for source in range(len(sampling.sources.tensors)))
@@ -286,10 +284,7 @@ def _prepare(plan: ShotsPlan, options: RunOptions) -> ShotsRun:
             f"shots: {sampling.budget.shots}, expected at least {schedule.min_round_shots}: one "
             "for each variant"
         )
-    progress = unfinished or PartialProgress(())
-    return ShotsRun(
-        plan, sampling, task_set, options, schedule, fingerprint, num_rounds_before, progress
-    )
+    return ShotsRun(plan, sampling, task_set, options, schedule, fingerprint, num_rounds_before)
 
 
 def _record(previous: object) -> SamplingRecord | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from hpcq.parallel.ledger import Ledger
 from hpcq.parallel.scheduler import Scheduler
+from hpcq.parallel.task_source import TaskSource
 from hpcq.parallel.tasks import (
     FLUSH_SECONDS,
     Failure,
@@ -20,7 +21,6 @@ from hpcq.parallel.tasks import (
     Outcome,
     TaskFunction,
     TaskResults,
-    Tasks,
 )
 
 _TICK_SECONDS = 0.05
@@ -111,22 +111,6 @@ class NullMonitor:
         """Ignore the line."""
 
 
-class TaskSharing(Protocol):
-    """Shares the tasks of a run with other jobs; see :mod:`hpcq.runs.shared.blocks`."""
-
-    def note(self, batch: TaskResults, new: Numbers) -> None:
-        """Note results of this job, and which of their tasks no job had finished before."""
-
-    def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:
-        """Read the other jobs' results and claim tasks; return whether tasks were claimed."""
-
-    def seconds_left(self, scheduler: Scheduler) -> float:
-        """Return an estimate of the seconds that all jobs need for the unfinished tasks."""
-
-    def end(self, *, complete: bool) -> None:
-        """End this job's part, because all tasks are finished or the job stops."""
-
-
 class Transport(Protocol):
     """Carries leases to the workers, and results back.
 
@@ -157,13 +141,12 @@ class _TaskRun:
     """State of a run; see :func:`run_tasks`."""
 
     run: int
-    tasks: Tasks
+    source: TaskSource
     outcome: Outcome
     transport: Transport
     ledger: Ledger
     scheduler: Scheduler
     monitor: Monitor
-    sharing: TaskSharing | None = None
     reasons: dict[int, list[str]] = field(default_factory=dict)
 
     def lease(self, worker: int) -> bool:
@@ -185,10 +168,9 @@ class _TaskRun:
             self._handle_failure(worker, batch, now)
             return
         new = self.outcome.finished.add(batch)
-        if self.sharing is not None:
-            self.sharing.note(batch, new)
+        self.source.note(batch, new)
         self.scheduler.finish(worker, batch.tasks, float(batch.seconds.sum()), now)
-        self.ledger.note(worker, batch, self.tasks.owner(batch.tasks), now - opened)
+        self.ledger.note(worker, batch, self.source.tasks.owner(batch.tasks), now - opened)
 
     def handle_lost_workers(self) -> None:
         """Log the loss of workers, and lease their tasks to others."""
@@ -200,7 +182,7 @@ class _TaskRun:
                 self.outcome.lost[worker] = reason
                 where = f"rank {worker} on {self.transport.host(worker)}"
                 held = self.scheduler.outstanding(worker)
-                what = f" at {self.tasks.describe(held[0])}" if held else ""
+                what = f" at {self.source.tasks.describe(held[0])}" if held else ""
                 self.monitor.log(f"{where} is lost{what} ({reason}); the others continue")
                 self.scheduler.lose(worker)
         self.fill()
@@ -215,9 +197,9 @@ class _TaskRun:
 
     def _send(self, worker: int, tasks: Numbers) -> bool:
         """Send a worker a lease of these tasks; return True, for :meth:`lease`."""
-        payload = self.tasks.payload
+        payload = self.source.tasks.payload
         payloads = () if payload is None else tuple(map(payload, tasks.tolist()))
-        dtype = np.dtype(self.tasks.dtype).str
+        dtype = np.dtype(self.source.tasks.dtype).str
         flush = max(FLUSH_SECONDS, self.scheduler.message_interval)
         self.transport.send(worker, Lease(self.run, tasks, dtype, payloads, flush))
         return True
@@ -225,7 +207,7 @@ class _TaskRun:
     def _handle_failure(self, worker: int, batch: TaskResults, now: float) -> None:
         """Log the failure of a task; lease it again, or give it up."""
         task = int(batch.tasks[0])
-        name = self.tasks.describe(task)
+        name = self.source.tasks.describe(task)
         reason = f"rank {worker} on {self.transport.host(worker)}: {batch.error}"
         self.reasons.setdefault(task, []).append(reason.split("\n")[0])
         self.monitor.log(f"{name} failed on {reason}")
@@ -238,48 +220,41 @@ class _TaskRun:
 
 def run_tasks(
     run: int,
-    tasks: Tasks,
-    finished: FinishedTasks,
+    source: TaskSource,
     transport: Transport,
     ledger: Ledger,
     opened: float,
     monitor: Monitor,
-    sharing: TaskSharing | None = None,
 ) -> Outcome:
     """Compute tasks on all workers.
 
     Args:
         run: Number of this run, different from those before.
-        tasks: The tasks.
-        finished: Results of tasks that are finished already; new results are added to them.
+        source: The tasks; results are added to those that are finished already.
         transport: Connects to the workers.
         ledger: Busy seconds and timeline are added to it.
         opened: Time when the ledger was opened.
         monitor: Called with the progress.
-        sharing: Shares the tasks with other jobs; None if this job computes all.
 
     Returns:
         The outcome: all results, unless the run was stopped or tasks failed.
-
-    Raises:
-        ValueError: If the results are for another number of tasks.
     """
-    if len(finished) != len(tasks.costs):
-        raise ValueError(f"finished: for {len(finished)} tasks, expected {len(tasks.costs)}")
+    tasks, finished = source.tasks, source.finished
     outcome = Outcome(finished)
     scheduler = Scheduler(
         tasks.costs,
         transport.workers,
         done=finished.done,
         affinity=tasks.affinity,
-        admitted=sharing is None,
+        admitted=False,
     )
-    task_run = _TaskRun(run, tasks, outcome, transport, ledger, scheduler, monitor, sharing)
+    task_run = _TaskRun(run, source, outcome, transport, ledger, scheduler, monitor)
     progress = Progress(finished, len(finished), finished.num_done)
     stop: StopRequest | None = None
     started = ticked = searched = time.monotonic()
     idle, straggler_pause = 0.0, _STRAGGLER_SECONDS
     scheduler.deadline = monitor.deadline
+    source.begin(scheduler)
     task_run.fill()
     while not scheduler.complete:
         scheduler.deadline = monitor.deadline
@@ -302,14 +277,12 @@ def run_tasks(
             task_run.duplicate_stragglers()
             searched = time.monotonic()
             straggler_pause = max(_STRAGGLER_SECONDS, _STRAGGLER_PAUSE_FACTOR * (searched - now))
-        if sharing is not None and sharing.exchange(scheduler, stopping=stop is not None):
+        if source.exchange(scheduler, stopping=stop is not None):
             task_run.fill()
         progress.seconds = now - started
         progress.ranks = len(scheduler.workers)
         progress.idle = idle / max(progress.seconds * progress.ranks, 1e-9)
-        progress.seconds_left = (
-            scheduler.seconds_left() if sharing is None else sharing.seconds_left(scheduler)
-        )
+        progress.seconds_left = source.seconds_left(scheduler)
         progress.failed = len(outcome.failures)
         request = monitor(progress)
         if request is not None and (stop is None or request.until < stop.until):
@@ -326,6 +299,5 @@ def run_tasks(
                 break
     else:
         outcome.stopped = ""
-    if sharing is not None:
-        sharing.end(complete=outcome.complete)
+    source.end(complete=outcome.complete)
     return outcome

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import Any, Protocol
 
 from hpcq.core.system import usable_cores, usable_memory
-from hpcq.parallel.coordinator import Monitor, NullMonitor, TaskSharing, Transport, run_tasks
+from hpcq.parallel.coordinator import Monitor, NullMonitor, Transport, run_tasks
 from hpcq.parallel.ledger import Ledger
 from hpcq.parallel.local_worker import LocalWorker
-from hpcq.parallel.tasks import (
-    FinishedTasks,
-    Lease,
-    Outcome,
-    TaskFunction,
-    TaskResults,
-    Tasks,
-    WorkerFactory,
-)
+from hpcq.parallel.task_source import TaskSource
+from hpcq.parallel.tasks import Lease, Outcome, TaskFunction, TaskResults, WorkerFactory
 from hpcq.parallel.worker import hostname
 
 
@@ -31,15 +24,12 @@ class Coordinator:
         ledger: Busy seconds and timeline of all runs.
         closing_message: What :meth:`Farm.run_worker` returns on the other ranks.
         exit_code: Exit code of the job, if it has to be aborted at the end.
-        share_stage: Given a stage's name, tasks and results, returns how the stage is shared with
-            other jobs; None if no job shares it.
     """
 
     def __init__(self, transport: Transport, run_numbers: Iterator[int]) -> None:
         self.ledger = Ledger()
         self.closing_message = b""
         self.exit_code = 0
-        self.share_stage: Callable[[str, Tasks, FinishedTasks], TaskSharing] | None = None
         self._transport = transport
         self._run_numbers = run_numbers
         self._opened = time.monotonic()
@@ -62,32 +52,20 @@ class Coordinator:
         """Whether no rank is lost, so that :meth:`prepare` reaches all."""
         return not self._transport.lost()
 
-    def run(
-        self,
-        tasks: Tasks,
-        finished: FinishedTasks | None = None,
-        monitor: Monitor | None = None,
-        stage: str = "",
-    ) -> Outcome:
+    def run(self, source: TaskSource, monitor: Monitor | None = None) -> Outcome:
         """Compute tasks; see :func:`hpcq.parallel.coordinator.run_tasks`.
 
         Args:
-            tasks: The tasks.
-            finished: Results of tasks that are finished already.
+            source: The tasks.
             monitor: Called with the progress; may stop the run.
-            stage: Name of these tasks, the same in all jobs that share them.
         """
-        if finished is None:
-            finished = FinishedTasks(len(tasks.costs), tasks.dtype)
         return run_tasks(
             next(self._run_numbers),
-            tasks,
-            finished,
+            source,
             self._transport,
             self.ledger,
             self._opened,
             monitor or NullMonitor(),
-            None if self.share_stage is None else self.share_stage(stage, tasks, finished),
         )
 
 

@@ -48,7 +48,7 @@ class TaskSource(Protocol):
         """End this job's part, because all tasks are finished or the job stops."""
 
 
-class AllTasks(TaskSource):
+class AllTasks:
     """The tasks of a stage that this job computes alone; there is no one to exchange with.
 
     Args:
@@ -73,6 +73,9 @@ class AllTasks(TaskSource):
         """Admit all tasks that are not finished."""
         scheduler.admit(np.flatnonzero(~self.finished.done))
 
+    def note(self, batch: TaskResults, new: Numbers) -> None:
+        """Do nothing."""
+
     def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:  # noqa: ARG002 (protocol)
         """Return False: the scheduler has all tasks."""
         return False
@@ -80,3 +83,6 @@ class AllTasks(TaskSource):
     def seconds_left(self, scheduler: Scheduler) -> float:
         """Return the scheduler's estimate."""
         return scheduler.seconds_left()
+
+    def end(self, *, complete: bool) -> None:
+        """Do nothing."""

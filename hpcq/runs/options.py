@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hpcq.runs.output import NoOutput, RunOutput
 from hpcq.runs.progress import ProgressMonitor
 from hpcq.runs.stop_conditions import StopConditions
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
-    from hpcq.runs.checkpoint import Checkpoint
 
 
 def _ignore(result: Result) -> None:
@@ -26,8 +26,7 @@ class RunOptions:
         device: Where Aer simulates: auto, cpu or gpu.
         noise: Noise model of simulated shots.
         backend: Hardware, or a sampler, that takes the shots instead of Aer.
-        previous: Result to continue.
-        checkpoint: Keeps the output, on rank 0.
+        output: Keeps the results, on rank 0.
         monitor: Shows progress, writes checkpoints and stops the run.
         on_result: Called on rank 0 with the result, before the other ranks are dismissed.
         engine: Name of the engine; None for Aer.
@@ -36,13 +35,17 @@ class RunOptions:
     device: str = "auto"
     noise: Any = None
     backend: Any = None
-    previous: Result | None = None
-    checkpoint: Checkpoint | None = None
+    output: RunOutput = field(default_factory=NoOutput)
     monitor: ProgressMonitor = field(
         default_factory=lambda: ProgressMonitor(StopConditions(environment={}))
     )
-    on_result: Callable[[Result], None] = _ignore
+    on_result: Callable[[Result], object] = _ignore
     engine: str | None = None
+
+    @property
+    def previous(self) -> Result | None:
+        """Result to continue."""
+        return self.output.previous
 
     @property
     def shot_only_options(self) -> list[str]:

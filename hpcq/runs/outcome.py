@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hpcq.core.errors import HpcqError, StoppedError, TasksFailedError
-from hpcq.core.files import printable_path
-from hpcq.runs.checkpoint import shared_folder
+from hpcq.core.errors import TasksFailedError
 
 if TYPE_CHECKING:
     from hpcq.parallel.tasks import Outcome
     from hpcq.results.result import Result
-    from hpcq.runs.checkpoint import Checkpoint
+    from hpcq.runs.output import RunOutput
 
 _MAX_SHOWN_FAILURES = 3
 """Failures that the message describes; the others are only counted, so that it stays readable."""
 
 
-def check_outcome(
-    outcome: Outcome, checkpoint: Checkpoint | None, partial: Callable[[], Result]
-) -> None:
+def check_outcome(outcome: Outcome, output: RunOutput, partial: Callable[[], Result]) -> None:
     """Make sure that all tasks are done; otherwise save the finished ones and raise.
 
     Args:
         outcome: How the tasks ended.
-        checkpoint: Keeps the output; None without an output.
+        output: Keeps the results.
         partial: Returns the result to save.
 
     Raises:
@@ -35,22 +31,10 @@ def check_outcome(
     """
     if outcome.complete:
         return
-    done = f"{outcome.finished.num_done} of {len(outcome.finished)} tasks"
-    if checkpoint is not None:
-        saved = checkpoint.save(partial())
-        checkpoint.remove_status()
-        again = (
-            "" if saved == checkpoint.requested_path else f" with --output {printable_path(saved)}"
-        )
-        where = shared_folder(saved) if checkpoint.is_shared else saved
-        rest = f"{done} are saved in {printable_path(where)}; run the same command again"
-        rest += f"{again} to resume"
-    else:
-        rest = f"{done} were done and are lost, because there is no --output"
+    done = f"{outcome.finished.num_done} of {len(outcome.finished)} tasks {output.stop(partial)}"
     if outcome.failures:
         shown = "; ".join(map(str, outcome.failures[:_MAX_SHOWN_FAILURES]))
         more = len(outcome.failures) - _MAX_SHOWN_FAILURES
         shown += f"; and {more} more" if more > 0 else ""
-        raise TasksFailedError(f"{shown}. {rest}")
-    kind = HpcqError if checkpoint is None else StoppedError
-    raise kind(f"stopped, because {outcome.stopped}: {rest}")
+        raise TasksFailedError(f"{shown}. {done}")
+    raise output.stopped_error(f"stopped, because {outcome.stopped}: {done}")

@@ -12,6 +12,7 @@ from hpcq.parallel.tasks import FinishedTasks, Tasks
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary
 
 if TYPE_CHECKING:
+    from hpcq.planning.kind import Kind
     from hpcq.results.result import Result
 
 
@@ -26,12 +27,10 @@ class RunOutput(Protocol):
     several jobs, :class:`hpcq.runs.shared.output.SharedOutput`. A run calls, in this order:
     :meth:`load_previous`; :meth:`planned_settings` and :meth:`publish_settings` before and after it
     plans; :meth:`agree_on_run`; for each set of tasks :meth:`stage`, and :meth:`update` many times
-    a second; and at the end one of :meth:`finish`, :meth:`stop` and :meth:`close`. A run that is
-    refused before its first task calls :meth:`withdraw`.
+    a second; and at the end one of :meth:`finish`, :meth:`stop` and :meth:`close`.
 
     A method that talks to other jobs raises :class:`FinishedElsewhereError` if these have finished
-    the run; so do the methods of a stage. What an output does not need, such as news for other
-    jobs, is inherited from here and does nothing.
+    the run; so do the methods of a stage.
 
     Attributes:
         previous: What was there before, which the run resumes or adds shots to; None without a
@@ -48,14 +47,14 @@ class RunOutput(Protocol):
     save_seconds: float
     stopped_error: type[HpcqError]
 
-    def load_previous(self, mode: str) -> Result | None:
+    def load_previous(self, kind: Kind) -> Result | None:
         """Read and return :attr:`previous`.
 
         Args:
-            mode: ``exact`` or ``shots``.
+            kind: The kind of the run.
 
         Raises:
-            InputError: If the result has the other mode.
+            InputError: If the result is of another kind.
         """
 
     def planned_settings(self) -> Mapping[str, Any] | None:
@@ -116,14 +115,11 @@ class RunOutput(Protocol):
         """
 
     def close(self) -> None:
-        """End a run that has failed: remove its status, so that other jobs take over its tasks."""
-
-    def withdraw(self) -> None:
-        """Remove all traces of a run that does not begin."""
+        """End a run that has failed, or does not begin: other jobs take over its tasks."""
 
 
-class NoOutput(RunOutput):
-    """A run without an output: its results are only returned.
+class NoOutput:
+    """The output of a run that only returns its result.
 
     Args:
         previous: A result to which the run adds shots.
@@ -136,13 +132,29 @@ class NoOutput(RunOutput):
     def __init__(self, previous: Result | None = None) -> None:
         self.previous = previous
 
-    def load_previous(self, mode: str) -> Result | None:  # noqa: ARG002 (protocol)
+    def load_previous(self, kind: Kind) -> Result | None:  # noqa: ARG002 (protocol)
         """Return the result that was given."""
         return self.previous
+
+    def planned_settings(self) -> Mapping[str, Any] | None:
+        """Return None: a plan does not depend on the result to which it adds shots."""
+        return None
+
+    def publish_settings(self, config: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def agree_on_run(self, fingerprint: Fingerprint, request: RequestSummary | None = None) -> None:
+        """Do nothing."""
 
     def stage(self, name: str, tasks: Tasks) -> TaskSource:
         """Return the tasks, with what the given result has of them."""
         return AllTasks(tasks, finished_before(self.previous, name, tasks))
+
+    def update(self, status: Mapping[str, Any], partial: Callable[[], Result] | None) -> None:
+        """Do nothing."""
+
+    def save(self, partial: Callable[[], Result]) -> None:
+        """Do nothing."""
 
     def stop(self, partial: Callable[[], Result]) -> str:  # noqa: ARG002 (protocol)
         """Return that the finished tasks are lost."""
@@ -152,12 +164,17 @@ class NoOutput(RunOutput):
         """Return no files."""
         return []
 
+    def close(self) -> None:
+        """Do nothing."""
 
-def finished_before(previous: Result | None, name: str, tasks: Tasks) -> FinishedTasks | None:
-    """Return the results of a stage in a partial result; None if it has none for these tasks."""
-    if previous is None or previous.details is None or previous.details.unfinished is None:
-        return None
-    return previous.details.unfinished.stage(name, len(tasks.costs))
+
+def finished_before(previous: Result | None, name: str, tasks: Tasks) -> FinishedTasks:
+    """Return what a partial result has of the tasks of a stage; may be nothing."""
+    details = None if previous is None else previous.details
+    unfinished = None if details is None else details.unfinished
+    total = len(tasks.costs)
+    known = None if unfinished is None else unfinished.stage(name, total)
+    return FinishedTasks(total, tasks.dtype) if known is None else known
 
 
 def request_summary(result: Result | None) -> RequestSummary | None:

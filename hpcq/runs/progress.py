@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from hpcq.core.files import printable_lines
 from hpcq.parallel.coordinator import Progress, StopRequest
+from hpcq.runs.output import NoOutput, RunOutput
 from hpcq.runs.stop_conditions import StopConditions
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
-    from hpcq.runs.checkpoint import Checkpoint
 
 _LINE_SECONDS = 5.0
 """Pause between lines of progress in a log; longer: shorter logs."""
@@ -29,7 +29,7 @@ class ProgressMonitor:
 
     Args:
         stop_conditions: When to stop.
-        checkpoint: Keeps the output; None without an output.
+        output: Keeps the results; by default nowhere.
         stream: Where to show progress; None for nowhere.
 
     Attributes:
@@ -40,11 +40,11 @@ class ProgressMonitor:
     def __init__(
         self,
         stop_conditions: StopConditions,
-        checkpoint: Checkpoint | None = None,
+        output: RunOutput | None = None,
         stream: TextIO | None = None,
     ) -> None:
         self.stop_conditions = stop_conditions
-        self.checkpoint = checkpoint
+        self.output = output or NoOutput()
         self.phase = ""
         self.partial: Callable[[], Result] | None = None
         self._stream = stream
@@ -60,11 +60,8 @@ class ProgressMonitor:
     def __call__(self, progress: Progress) -> StopRequest | None:
         """Show progress and write a checkpoint, each if it is time; return a request to stop."""
         self._show(progress)
-        if self.checkpoint is not None:
-            self.checkpoint.write_status(self.status(progress))
-            if self.partial is not None and self.checkpoint.is_due:
-                self.checkpoint.try_to_save(self.partial)
-                self.stop_conditions.note_save_seconds(self.checkpoint.save_seconds)
+        self.output.update(self.status(progress), self.partial)
+        self.stop_conditions.note_save_seconds(self.output.save_seconds)
         return self.stop_conditions.stop_request
 
     def begin_phase(self, phase: str, partial: Callable[[], Result] | None = None) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpcq.core.errors import HpcqError, InputError
+from hpcq.core.files import printable_path
 from hpcq.core.limits import Device, Limits, as_seconds, check_threads
 from hpcq.core.system import blas_threads, usable_cores
 from hpcq.engines.protocol import Engine
@@ -18,17 +20,19 @@ from hpcq.parallel.tasks import TaskFunction
 from hpcq.parallel.world import abort_on_error, open_farm, stop_before_start
 from hpcq.planning.kind import kind_of
 from hpcq.planning.plan import Plan
-from hpcq.results import load
-from hpcq.results.result import PartialProgress, Result
-from hpcq.runs.checkpoint import DEFAULT_CHECKPOINT_SECONDS, Checkpoint
+from hpcq.results import check_output
+from hpcq.results.result import Result
 from hpcq.runs.collective import all_ranks_or_none, decode_result, encode_error, from_rank_0
+from hpcq.runs.file_output import DEFAULT_CHECKPOINT_SECONDS, FileOutput
 from hpcq.runs.options import RunOptions
+from hpcq.runs.output import FinishedElsewhereError, NoOutput, RunOutput
 from hpcq.runs.progress import ProgressMonitor
 from hpcq.runs.provenance import PhaseTimer, RunAccounting
 from hpcq.runs.rank_devices import choose_rank_device
-from hpcq.runs.shared.checkpoint import SharedCheckpoint
-from hpcq.runs.shared.folder import CLAIM_SECONDS, FolderGoneError
+from hpcq.runs.shared.folder import CLAIM_SECONDS
+from hpcq.runs.shared.output import SharedOutput
 from hpcq.runs.stages import StageRunner, TaskSet
+from hpcq.runs.status import shared_folder
 from hpcq.runs.stop_conditions import DEFAULT_SIGNAL, StopConditions
 
 if TYPE_CHECKING:
@@ -42,11 +46,9 @@ class PreparedRun(Protocol):
 
     Attributes:
         options: How to run.
-        progress: Finished tasks of an earlier start.
     """
 
     options: RunOptions
-    progress: PartialProgress
 
     @property
     def limits(self) -> Limits:
@@ -156,8 +158,10 @@ def run_plan(
 ) -> Result:
     """Run a plan on the ranks of a farm, all of which must call this function; see :func:`run`."""
 
-    def make_checkpoint() -> Checkpoint | None:
-        return checkpoint_for(output, checkpoint_seconds, claim_seconds if shared else None)
+    def open_output() -> RunOutput:
+        if output is not None and previous is not None:
+            raise InputError("previous: given with an output, expected only one of them")
+        return output_for(output, checkpoint_seconds, claim_seconds if shared else None, previous)
 
     def make_stop_conditions() -> StopConditions:
         as_seconds(checkpoint_seconds, "checkpoint_seconds")
@@ -174,60 +178,55 @@ def run_plan(
         stop_conditions = all_ranks_or_none(farm, make_stop_conditions)
     with abort_on_error(farm), stop_conditions:
         with stop_conditions.before_start(lambda reason: stop_before_start(farm, reason)):
-            prepared = from_rank_0(
-                farm, lambda: _check_with_output(plan, farm.size, previous, make_checkpoint)
-            )
-        checked_plan, previous_result, checkpoint = prepared or (None, None, None)
-        options = RunOptions(
-            device,
-            noise,
-            backend,
-            previous_result,
-            checkpoint,
-            ProgressMonitor(stop_conditions, checkpoint),
-        )
-        if checkpoint is not None:
-            options = replace(options, on_result=checkpoint.finish)
+            prepared = from_rank_0(farm, lambda: _check_with_output(plan, farm.size, open_output))
+        checked_plan, kept = prepared or (None, NoOutput())
+        monitor = ProgressMonitor(stop_conditions, kept)
+        options = RunOptions(device, noise, backend, kept, monitor, kept.finish)
         return run_on_farm(checked_plan, farm, options)
 
 
-def checkpoint_for(
-    output: str | Path | None, checkpoint_seconds: float, claim_seconds: float | None
-) -> Checkpoint | None:
-    """Return the checkpoint of an output; None without an output.
+def output_for(
+    path: str | Path | None,
+    checkpoint_seconds: float,
+    claim_seconds: float | None,
+    previous: Result | None = None,
+) -> RunOutput:
+    """Return the output of a run.
 
     Args:
-        output: The file.
+        path: The file; None without one.
         checkpoint_seconds: Minimum seconds between writes.
         claim_seconds: Seconds of silence after which another job's tasks are taken over; None if
             the output is not shared.
+        previous: Without a file, a result to which shots are added.
 
     Raises:
-        InputError: If the output cannot or must not be written.
+        InputError: If the output cannot be written, exists but hpcq did not write it, or is shared
+            and ``claim_seconds`` is None.
     """
-    if output is None:
+    if path is None:
         if claim_seconds is not None:
             raise InputError("shared: given without an output, expected one for jobs to share")
-        return None
-    if claim_seconds is None:
-        return Checkpoint.open(output, checkpoint_seconds)
-    return SharedCheckpoint.open(output, checkpoint_seconds, claim_seconds)
+        return NoOutput(previous)
+    file = check_output(Path(path))
+    if claim_seconds is not None:
+        return SharedOutput(file, checkpoint_seconds, claim_seconds)
+    if shared_folder(file).is_dir():
+        raise InputError(
+            f"output: {printable_path(file)!r} is shared by several jobs, which keep "
+            f"{shared_folder(file).name!r}; expected --shared, or another file"
+        )
+    return FileOutput(file, checkpoint_seconds)
 
 
 def _check_with_output(
-    plan: Plan | None,
-    ranks: int,
-    previous: Result | None,
-    make_checkpoint: Callable[[], Checkpoint | None],
-) -> tuple[Plan, Result | None, Checkpoint | None]:
-    """Return the checked plan, the earlier result to continue, and the checkpoint of the output."""
+    plan: Plan | None, ranks: int, open_output: Callable[[], RunOutput]
+) -> tuple[Plan, RunOutput]:
+    """Return the checked plan, and the output with what was there before."""
     checked_plan = check_plan(plan, ranks)
-    checkpoint = make_checkpoint()
-    if checkpoint is None:
-        return checked_plan, previous, None
-    if previous is not None:
-        raise InputError("previous: given with an output, expected only one of them")
-    return checked_plan, checkpoint.load_previous(kind_of(checked_plan)), checkpoint
+    output = open_output()
+    output.load_previous(kind_of(checked_plan))
+    return checked_plan, output
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,8 +267,7 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
         limits, engine_spec = _share_setup(prepared, farm)
         device, engine = _open_engine(limits, engine_spec, farm, options, prepared)
     except HpcqError:
-        if options.checkpoint is not None:
-            options.checkpoint.withdraw()
+        options.output.close()
         raise
     factory = _EngineFactory(limits, device, engine_spec, engine)
     rank_engines = farm.gather_names(f"{socket.gethostname()} {engine.name}")
@@ -279,16 +277,11 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
             return decode_result(farm.run_worker(factory))
         failure: HpcqError | None = None
         with farm.coordinator(factory) as coordinator:
-            checkpoint = options.checkpoint
-            if isinstance(checkpoint, SharedCheckpoint):
-                coordinator.share_stage = checkpoint.share_stage
             accounting = RunAccounting(
                 farm, rank_engines, limits.threads, timer, coordinator.ledger, options.previous
             )
             try:
-                runner = StageRunner(
-                    coordinator, farm, accounting, prepared.options, prepared.progress
-                )
+                runner = StageRunner(coordinator, farm, accounting, options)
                 result = _compute(prepared, runner, engine)
                 options.on_result(result)
                 coordinator.closing_message = result.to_bytes()
@@ -306,16 +299,14 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
 
 def _compute(prepared: PreparedRun, runner: StageRunner, engine: Engine) -> Result:
     """Return the result of a run, or the one that another job wrote during it."""
-    checkpoint = prepared.options.checkpoint
+    output = prepared.options.output
     try:
         return prepared.compute(runner, engine)
-    except FolderGoneError:
-        if not isinstance(checkpoint, SharedCheckpoint) or not checkpoint.is_complete():
-            raise
-        return load(checkpoint.path)
+    except FinishedElsewhereError:
+        assert output.previous is not None, "another job has written it"
+        return output.previous
     except HpcqError:
-        if checkpoint is not None:
-            checkpoint.remove_status()
+        output.close()
         raise
 
 
@@ -327,10 +318,7 @@ def _share_finished(prepared: PreparedRun | None, farm: Farm, options: RunOption
     result = prepared.finished
     assert result is not None, "a complete result exists"
     options.monitor.log("the output is already complete, nothing is left to do")
-    checkpoint = options.checkpoint
-    from_rank_0(
-        farm, lambda: checkpoint.finish(result) if checkpoint and checkpoint.is_shared else None
-    )
+    from_rank_0(farm, lambda: options.output.finish(result))
     farm.broadcast(result.to_bytes())
     return result
 
@@ -370,13 +358,9 @@ def _prepare(plan: Plan | None, options: RunOptions) -> PreparedRun:
     plan = check_plan(plan, 1) if plan is None else plan
     kind = kind_of(plan)
     while True:
-        try:
+        with suppress(FinishedElsewhereError):  # once more, with the result of the other jobs
             prepared: PreparedRun = kind.prepare(plan, options)
             return prepared
-        except FolderGoneError:
-            if options.checkpoint is None:
-                raise
-            options = replace(options, previous=options.checkpoint.load_previous(kind))
 
 
 def check_plan(plan: object, ranks: int) -> Plan:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hpcq.parallel.tasks import FinishedTasks, TaskFunction, Tasks
-from hpcq.results.result import PartialProgress, Stage
+from hpcq.parallel.task_source import TaskSource
+from hpcq.parallel.tasks import TaskFunction
 from hpcq.runs.options import RunOptions
 from hpcq.runs.outcome import check_outcome
 from hpcq.runs.provenance import RunAccounting
@@ -41,14 +41,12 @@ class StageRunner:
         farm: The ranks.
         accounting: Seconds of each phase.
         options: How to run.
-        progress: Finished tasks of an earlier start.
     """
 
     coordinator: Coordinator
     farm: Farm
     accounting: RunAccounting
     options: RunOptions
-    progress: PartialProgress
 
     def are_long(self, seconds: float) -> bool:
         """Say whether tasks of this many predicted seconds are worth separate processes."""
@@ -70,17 +68,11 @@ class StageRunner:
             function=task_set.task_function(open_engine),
         )
 
-    def stage(self, name: str, tasks: Tasks) -> Stage:
-        """Return a stage, with the tasks that an earlier start has finished."""
-        total = len(tasks.costs)
-        return Stage(name, self.progress.stage(name, total) or FinishedTasks(total, tasks.dtype))
-
-    def run(self, stage: Stage, tasks: Tasks, phase: str, partial: Callable[[], Result]) -> None:
+    def run(self, source: TaskSource, phase: str, partial: Callable[[], Result]) -> None:
         """Compute the unfinished tasks of a stage.
 
         Args:
-            stage: The stage; results are added to it.
-            tasks: All its tasks.
+            source: The stage, as the output returned it; results are added to it.
             phase: Name of the phase in progress lines and in the accounting.
             partial: Returns the result to save while the stage is unfinished.
 
@@ -94,6 +86,6 @@ class StageRunner:
             return partial()
 
         monitor.begin_phase(phase, timed_partial)
-        outcome = self.coordinator.run(tasks, stage.finished, monitor, stage.name)
+        outcome = self.coordinator.run(source, monitor)
         self.accounting.end(phase)
-        check_outcome(outcome, self.options.checkpoint, timed_partial)
+        check_outcome(outcome, self.options.output, timed_partial)

@@ -1,20 +1,24 @@
-"""The status of a run, from its output file and the status file beside it."""
+"""The status of a run: written to a file beside the output, and read from both."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hpcq.core.errors import InputError
-from hpcq.core.files import printable, printable_path, read_sidecar, resolve_path
+from hpcq.core.files import printable, printable_path, read_sidecar, resolve_path, write_sidecar
+from hpcq.core.system import launched_size
 from hpcq.parallel.worker import hostname
 from hpcq.results import load_progress
-from hpcq.runs.checkpoint import check_status, read_status, shared_folder
 from hpcq.runs.progress import format_duration
+
+STATUS_SECONDS = 2.0
+"""Pause between writes of the status file; shorter: more load on the file system."""
 
 _SILENT_SECONDS = 30.0
 """A run on another host whose status is older than this is taken to have ended.
@@ -22,6 +26,78 @@ _SILENT_SECONDS = 30.0
 A run writes its status every ``STATUS_SECONDS``; larger: an ended run is noticed later, smaller: a
 slow file system makes a run look ended.
 """
+
+_NUMBER = (int, float)
+_STATUS_TYPES: dict[str, Any] = {
+    **{"phase": str, "done": int, "total": int, "rate": _NUMBER, "seconds_left": _NUMBER},
+    **{"ranks": int, "idle": _NUMBER, "failed": int, "time": float, "host": str, "pid": int},
+}
+"""Keys of every status, and the types of their values."""
+
+_MAX_TEXT, _MAX_NUMBER = 200, 10**15
+"""Longest text and largest integer that are accepted from a status, which anybody may write."""
+
+
+def status_file(path: Path) -> Path:
+    """Return the status file beside an output."""
+    return path.with_name(f".{path.name}.status")
+
+
+def shared_folder(path: Path) -> Path:
+    """Return the folder beside an output in which jobs that share it keep their results."""
+    return path.with_name(f"{path.name}.parts")
+
+
+def write_status(path: Path, status: Mapping[str, Any]) -> None:
+    """Write the status file beside an output, with the origin; errors are ignored.
+
+    Args:
+        path: The output.
+        status: The status, as JSON values.
+    """
+    with suppress(OSError):
+        write_sidecar(status_file(path), json.dumps({**status, **status_origin()}).encode())
+
+
+def status_origin() -> dict[str, Any]:
+    """Return the time and the process that a status comes from."""
+    return {
+        "time": time.time(),
+        "host": hostname(),
+        "pid": os.getpid(),
+        "ranks_started": launched_size(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def read_status(path: Path) -> dict[str, Any] | None:
+    """Return the status of the run that writes an output; None if there is no valid one."""
+    try:
+        return _check_status(json.loads(read_sidecar(status_file(path))))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _check_status(content: object) -> dict[str, Any] | None:
+    """Return the content of a status file, which anybody may write; None if it is not a status.
+
+    Values of other types than text and number are left out, long texts are cut off, and characters
+    that a terminal would act on are replaced.
+    """
+    if not isinstance(content, dict):
+        return None
+    plain: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, str):
+            plain[printable(name)] = printable(value[:_MAX_TEXT])
+        elif value is None or isinstance(value, float) or _is_number(value):
+            plain[printable(name)] = value
+    is_valid = all(isinstance(plain.get(name), kind) for name, kind in _STATUS_TYPES.items())
+    return plain if is_valid and plain["pid"] > 0 else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and abs(value) < _MAX_NUMBER
 
 
 def read_run_status(path: Path) -> dict[str, Any]:
@@ -67,7 +143,7 @@ def read_members(folder: Path) -> Iterator[dict[str, Any]]:
     for file in sorted(folder.glob("member.*")):
         try:
             content = json.loads(read_sidecar(file))
-            status = check_status(content["standing"])
+            status = _check_status(content["standing"])
             has_left = bool(content.get("left"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue

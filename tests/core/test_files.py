@@ -20,10 +20,9 @@ from hpcq.core.files import create_sidecar, open_sidecar, read_sidecar, write_at
 from hpcq.jobs import local_backend as local
 from hpcq.jobs.submissions import Submission, locked, record_file, save_submission
 from hpcq.parallel.tasks import FinishedTasks, TaskResults
-from hpcq.runs.checkpoint import Checkpoint, read_status, status_file
 from hpcq.runs.shared.folder import SharedFolder
 from hpcq.runs.shared.result_files import read_part, write_part
-from hpcq.runs.status import read_members
+from hpcq.runs.status import read_members, read_status, status_file, write_status
 
 VICTIM = b"somebody's thesis"
 
@@ -134,7 +133,7 @@ def test_the_status_of_a_run(plant: Plant, tmp_path: Path, victim: Path) -> None
     assert read_status(output) is None
     assert main(["status", str(output)]) == 2
     content = {"phase": "x", "done": 1, "total": 2, "rate": 1.0, "seconds_left": 1.0, "ranks": 1}
-    Checkpoint(output).write_status({**content, "idle": 0.0, "failed": 0}, now=True)
+    write_status(output, {**content, "idle": 0.0, "failed": 0})
     status = read_status(output)
     assert (status is None) == (plant is _folder)
 
@@ -142,7 +141,7 @@ def test_the_status_of_a_run(plant: Plant, tmp_path: Path, victim: Path) -> None
 def test_nothing_is_written_through_the_old_name_of_a_status(tmp_path: Path, victim: Path) -> None:
     output = tmp_path / "out.h5"
     (tmp_path / f".out.h5.status.{os.getpid()}").symlink_to(victim)
-    Checkpoint(output).write_status({}, now=True)
+    write_status(output, {})
     assert status_file(output).is_file()
 
 

@@ -294,19 +294,19 @@ def test_a_device_gets_one_job_a_round_and_each_template_is_transpiled_once(
 def test_two_runs_on_one_file_lose_no_shots(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hpcq.runs.checkpoint import Checkpoint
+    from hpcq.runs.file_output import FileOutput
 
     output = tmp_path / "out.h5"
     arguments = ["run", circuit, *BASE, "--shots", "4000", "-o", str(output)]
     assert main(arguments) == 0
-    finish = Checkpoint.finish
+    finish = FileOutput.finish
 
-    def meanwhile(self: Checkpoint, result: hpcq.Result) -> None:
-        monkeypatch.setattr(Checkpoint, "finish", finish)
+    def meanwhile(self: FileOutput, result: hpcq.Result) -> list[Path]:
+        monkeypatch.setattr(FileOutput, "finish", finish)
         assert main(arguments) == 0
-        finish(self, result)
+        return finish(self, result)
 
-    monkeypatch.setattr(Checkpoint, "finish", meanwhile)
+    monkeypatch.setattr(FileOutput, "finish", meanwhile)
     assert main([*arguments, "--json"]) == 0
     files = [hpcq.load(path).provenance["shots"] for path in sorted(tmp_path.glob("out*.h5"))]
     assert files == [8000, 8000]

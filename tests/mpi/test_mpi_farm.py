@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hpcq.parallel.task_source import AllTasks
 from hpcq.parallel.tasks import Outcome, Tasks
 from tests.parallel.task_functions import by_name, plain
 
@@ -27,9 +28,9 @@ def run(kind: str, tasks: int, *, in_subprocess: bool) -> Outcome | bytes:
         return farm.run_worker(by_name)
     with farm.coordinator(by_name) as coordinator:
         coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
-        coordinator.run(Tasks(np.ones(tasks), float))
+        coordinator.run(AllTasks(Tasks(np.ones(tasks), float)))
         coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
-        outcome = coordinator.run(Tasks(np.linspace(0, 1, tasks), float))
+        outcome = coordinator.run(AllTasks(Tasks(np.linspace(0, 1, tasks), float)))
         coordinator.closing_message = b"done"
     return outcome
 
@@ -271,7 +272,7 @@ def test_every_rank_raises_the_same_error(
     import hpcq
     from hpcq.core.errors import NotWrittenError, TasksFailedError
     from hpcq.kinds.exact import ExactRun
-    from hpcq.runs.checkpoint import Checkpoint
+    from hpcq.runs.file_output import FileOutput
 
     def full(*_: object) -> None:
         raise NotWrittenError("no room")
@@ -280,7 +281,7 @@ def test_every_rank_raises_the_same_error(
         raise TasksFailedError("the dog ate it")
 
     if failing == "full":
-        monkeypatch.setattr(Checkpoint, "save", full)
+        monkeypatch.setattr(FileOutput, "_write", full)
     elif failing == "task":
         monkeypatch.setattr(ExactRun, "compute", failed)
     comm = MPI.COMM_WORLD

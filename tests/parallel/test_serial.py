@@ -9,6 +9,7 @@ import pytest
 
 from hpcq.parallel.coordinator import NullMonitor, Progress, StopRequest
 from hpcq.parallel.serial import SerialFarm
+from hpcq.parallel.task_source import AllTasks
 from hpcq.parallel.tasks import FinishedTasks, Lease, Outcome, TaskResults, Tasks
 from hpcq.parallel.worker import ThreadWorker
 from tests.parallel.task_functions import by_name, plain
@@ -16,10 +17,18 @@ from tests.parallel.task_functions import by_name, plain
 BOTH = pytest.mark.parametrize("in_subprocess", [False, True])
 
 
-def run(kind: str, tasks: int, *, in_subprocess: bool, **options: object) -> Outcome:
+def run(
+    kind: str,
+    tasks: int,
+    *,
+    in_subprocess: bool,
+    finished: FinishedTasks | None = None,
+    monitor: NullMonitor | None = None,
+) -> Outcome:
+    source = AllTasks(Tasks(np.ones(tasks), float), finished)
     with SerialFarm().coordinator(by_name) as coordinator:
         coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
-        return coordinator.run(Tasks(np.ones(tasks), float), **options)  # type: ignore[arg-type]
+        return coordinator.run(source, monitor)
 
 
 @pytest.mark.slow
@@ -38,7 +47,7 @@ def test_payloads_go_with_their_tasks(in_subprocess: bool) -> None:
     tasks = Tasks(np.ones(9), float, payload=lambda task: b"x" * task)
     with SerialFarm().coordinator(by_name) as coordinator:
         coordinator.prepare(b"plain", in_subprocess=in_subprocess)
-        values = [float(numbers[0]) for numbers in coordinator.run(tasks).finished]
+        values = [float(numbers[0]) for numbers in coordinator.run(AllTasks(tasks)).finished]
     assert values == [2.0 * task for task in range(9)]
 
 
@@ -64,7 +73,7 @@ def test_one_coordinator_runs_tasks_of_several_functions(in_subprocess: bool) ->
         for kind in ("plain", "slow", "plain"):
             coordinator.prepare(kind.encode(), in_subprocess=in_subprocess)
             for _ in range(2):
-                assert coordinator.run(Tasks(np.ones(3), float)).complete
+                assert coordinator.run(AllTasks(Tasks(np.ones(3), float))).complete
         assert coordinator.ledger.busy_seconds[0] == pytest.approx(0.6, abs=0.2)
         assert coordinator.ledger.table()[:, 3].sum() == 18
 

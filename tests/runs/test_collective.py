@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from hpcq.core import errors
 from hpcq.core.errors import HpcqError
 from hpcq.runs.collective import _join_errors, decode_result, encode_error
-from hpcq.runs.shared.folder import FolderGoneError
+from hpcq.runs.output import FinishedElsewhereError
 
 KINDS = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, HpcqError)
@@ -44,6 +43,6 @@ def test_every_rank_raises_what_rank_0_ends_with(kind: type[HpcqError]) -> None:
 
 
 def test_an_inner_error_is_raised_as_its_public_base_class() -> None:
-    with pytest.raises(HpcqError, match="was removed during the run") as caught:
-        decode_result(encode_error(FolderGoneError(Path("out.parts"))))
+    with pytest.raises(HpcqError, match="another job") as caught:
+        decode_result(encode_error(FinishedElsewhereError("another job was first")))
     assert type(caught.value) is HpcqError

@@ -39,7 +39,7 @@ def shots_result() -> dict:
 
 
 SAVES_OFTEN = (
-    "import sys; from hpcq.runs import checkpoint; checkpoint._MIN_PAUSE_FACTOR = 0.0; "
+    "import sys; from hpcq.runs import file_output; file_output._MIN_PAUSE_FACTOR = 0; "
     "from hpcq.cli.main import main; sys.exit(main())"
 )
 """Runs hpcq without its minimum pause between checkpoints, so that a short run has many."""

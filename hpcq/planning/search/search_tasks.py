@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hpcq.core.errors import HpcqError
 from hpcq.parallel.serial import Farm
+from hpcq.parallel.task_source import AllTasks
 from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.objective import Objective
@@ -52,9 +53,8 @@ class SearchTasks:
         farm.broadcast(SEARCH_COMMAND)
         with farm.coordinator(_open_tasks) as coordinator:
             coordinator.prepare(self, in_subprocess=False)
-            outcome = coordinator.run(
-                Tasks(np.array(effort), np.int64, describe="attempt {}".format)
-            )
+            tasks = Tasks(np.array(effort), np.int64, describe="attempt {}".format)
+            outcome = coordinator.run(AllTasks(tasks))
         if not outcome.complete:
             raise HpcqError(f"search: {'; '.join(map(str, outcome.failures))}")
         return [[outcome.finished[t].tolist() for t in tasks] for tasks in self._tasks_by_graph()]

@@ -14,7 +14,8 @@ from hpcq.core.files import printable_path
 from hpcq.core.strict_json import digest
 from hpcq.core.system import write_stderr
 from hpcq.parallel.tasks import FinishedTasks, Numbers, Seconds, TaskResults, Tasks
-from hpcq.runs.shared.folder import FolderGoneError, SharedFolder
+from hpcq.runs.output import FinishedElsewhereError
+from hpcq.runs.shared.folder import SharedFolder
 from hpcq.runs.shared.result_files import read_part, write_part
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class SharedStage:
         tasks: All its tasks.
         finished: Results; those of other jobs are added.
         flush_seconds: Pause between writes of this job's results.
-        restore_folder: Makes the folder again after it was removed; raises FolderGoneError if
-            another job removed it because all is done.
+        restore_folder: Makes the folder again after it was removed; raises FinishedElsewhereError
+            if another job removed it because all is done.
     """
 
     def __init__(
@@ -71,13 +72,13 @@ class SharedStage:
         stage: str,
         tasks: Tasks,
         finished: FinishedTasks,
-        flush_seconds: float = FLUSH_SECONDS,
-        restore_folder: Callable[[], None] | None = None,
+        flush_seconds: float,
+        restore_folder: Callable[[], None],
     ) -> None:
-        self._folder, self._finished = folder, finished
-        self._restore_folder = restore_folder or folder.join
+        self.tasks, self.finished = tasks, finished
+        self._folder = folder
+        self._restore_folder = restore_folder
         self._flush_seconds = flush_seconds
-        self._costs = tasks.costs
         starts = block_starts(tasks.costs, tasks.affinity)
         self._blocks = list(
             zip(starts.tolist(), [*starts[1:].tolist(), len(tasks.costs)], strict=True)
@@ -96,6 +97,10 @@ class SharedStage:
         self._flushed = time.monotonic()
         self._warned = -float("inf")
 
+    def begin(self, scheduler: Scheduler) -> None:
+        """Read what there is, and claim the first blocks."""
+        self.exchange(scheduler, stopping=False)
+
     def note(self, batch: TaskResults, new: Numbers) -> None:
         """Keep results of this job for the next write.
 
@@ -108,7 +113,7 @@ class SharedStage:
         if len(new):
             self._unsaved.append(batch.select(np.isin(batch.tasks, new)) if repeated else batch)
 
-    def exchange(self, scheduler: Scheduler, *, stopping: bool = False) -> bool:
+    def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:
         """Exchange results with the other jobs, and claim blocks if this job runs short of tasks.
 
         Args:
@@ -119,7 +124,7 @@ class SharedStage:
             Whether new tasks were claimed.
 
         Raises:
-            FolderGoneError: If the folder is gone because the other jobs are done.
+            FinishedElsewhereError: If the other jobs are done.
         """
         runs_short = scheduler.waiting_seconds < _AHEAD_SECONDS
         now = time.monotonic()
@@ -144,7 +149,7 @@ class SharedStage:
             self._estimated = now
             names = self._folder.members()
             jobs = max(1, sum(self._folder.is_alive(name) for name in names))
-            self._missing_cost = float(self._costs[~self._finished.done].sum()) / jobs
+            self._missing_cost = float(self.tasks.costs[~self.finished.done].sum()) / jobs
         return scheduler.pace * self._missing_cost / max(1, len(scheduler.workers))
 
     def end(self, *, complete: bool) -> None:
@@ -154,7 +159,7 @@ class SharedStage:
             complete: Whether all tasks are finished; a failed write is then only a warning.
 
         Raises:
-            FolderGoneError: If the other jobs are done.
+            FinishedElsewhereError: If the other jobs are done.
             NotWrittenError: If this job stops and its results cannot be written.
         """
         try:
@@ -166,7 +171,7 @@ class SharedStage:
                 if self._folder.path.is_dir():
                     raise
                 self._restore_all(None)
-        except FolderGoneError:
+        except FinishedElsewhereError:
             raise
         except (OSError, HpcqError) as error:
             reason = " ".join(str(error).split())
@@ -180,7 +185,7 @@ class SharedStage:
             try:
                 self._restore_all(scheduler)
                 return
-            except FolderGoneError:
+            except FinishedElsewhereError:
                 raise
             except (OSError, HpcqError) as another:
                 error = another
@@ -197,7 +202,7 @@ class SharedStage:
         """Make the folder again, with this job's claims and all results that it has.
 
         Raises:
-            FolderGoneError: If it is gone because the other jobs are done.
+            FinishedElsewhereError: If the other jobs are done.
         """
         self._restore_folder()
         name = printable_path(self._folder.path)
@@ -217,7 +222,7 @@ class SharedStage:
         self._is_saved[:] = False
         self._read_new_parts(scheduler)
         batches: list[TaskResults] = []
-        for batch in self._finished.unique_batches():
+        for batch in self.finished.unique_batches():
             lost = ~self._is_saved[batch.tasks]
             if lost.any():
                 batches.append(batch.select(lost))
@@ -257,7 +262,7 @@ class SharedStage:
                 continue
             self._read_parts.add(name)
             batch = read_part(self._folder.path / name)
-            if batch is None or not self._finished.accepts(batch):
+            if batch is None or not self.finished.accepts(batch):
                 write_stderr(
                     f"hpcq: warning: {printable_path(name)} is damaged; its tasks are done again"
                 )
@@ -265,7 +270,7 @@ class SharedStage:
                 self._jobs_with_damaged_parts.add(job)
                 continue
             self._is_saved[batch.tasks] = True
-            new = self._finished.add(batch)
+            new = self.finished.add(batch)
             if scheduler is not None:
                 scheduler.finish_elsewhere(new)
 
@@ -310,12 +315,12 @@ class SharedStage:
     def _unfinished_tasks(self, block: int) -> Numbers:
         """Return the unfinished tasks of a block."""
         start, stop = self._blocks[block]
-        tasks: Numbers = start + np.flatnonzero(~self._finished.done_between(start, stop))
+        tasks: Numbers = start + np.flatnonzero(~self.finished.done_between(start, stop))
         return tasks
 
     def _longest_tasks_first(self) -> list[int]:
         """Return the blocks by falling mean cost of their tasks."""
-        means = [float(self._costs[start:stop].mean()) for start, stop in self._blocks]
+        means = [float(self.tasks.costs[start:stop].mean()) for start, stop in self._blocks]
         return [int(block) for block in np.argsort(-np.array(means), kind="stable")]
 
 

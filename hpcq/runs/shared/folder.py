@@ -43,13 +43,6 @@ _FILE_NAMES = re.compile(r"member\.|claim\.|part\.|plan$|run$|\.hpcq-.*\.part$")
 """Beginnings of the names of all files that hpcq writes in such a folder."""
 
 
-class FolderGoneError(HpcqError):
-    """The folder is gone: another job has written the result, or somebody removed it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"shared: {printable_path(path)!r} was removed during the run")
-
-
 @dataclass(eq=False)
 class _Heartbeat:
     """The last content of another job's member file; times on the clock of ``time.monotonic``.
@@ -98,9 +91,9 @@ class SharedFolder:
 
         Raises:
             InputError: If something else is there.
-            FolderGoneError: If other jobs remove the folder again and again.
-            HpcqError: If it cannot be written.
+            HpcqError: If it cannot be written, or other jobs remove it again and again.
         """
+        shown = printable_path(self.path)
         for attempts_left in reversed(range(_MAX_JOIN_ATTEMPTS)):
             try:
                 self.path.mkdir(exist_ok=True)
@@ -109,9 +102,8 @@ class SharedFolder:
                 return
             except FileNotFoundError:  # the last member to leave has removed it again
                 if not attempts_left:
-                    raise FolderGoneError(self.path) from None
+                    raise HpcqError(f"shared: {shown!r} was removed during the run") from None
             except OSError as error:
-                shown = printable_path(self.path)
                 if isinstance(error, (FileExistsError, NotADirectoryError)):
                     raise InputError(f"shared: {shown!r} is not a folder, expected one") from None
                 raise HpcqError(f"shared: cannot write {shown!r}: {error.strerror}") from None

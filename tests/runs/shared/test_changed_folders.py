@@ -15,9 +15,8 @@ from qiskit import QuantumCircuit
 import hpcq
 from hpcq.core.errors import InputError, NotWrittenError
 from hpcq.parallel.scheduler import Scheduler
-from hpcq.parallel.tasks import FinishedTasks, TaskResults, Tasks
-from hpcq.runs.shared.blocks import SharedStage
-from hpcq.runs.shared.checkpoint import SharedCheckpoint
+from hpcq.parallel.tasks import TaskResults, Tasks
+from hpcq.runs.shared.output import SharedOutput
 
 TASKS = Tasks(np.full(4, 60.0), float)
 
@@ -26,27 +25,27 @@ class Member:
     """A job that has begun to share a run, in this process."""
 
     def __init__(self, output: Path, circuit: str) -> None:
-        self.checkpoint = SharedCheckpoint(output)
-        self.checkpoint.agree_on_run({"circuit": circuit})
-        self.finished = FinishedTasks(4, float)
+        self.path, self.output = output, SharedOutput(output)
+        self.output.agree_on_run({"circuit": circuit})
         self.scheduler = Scheduler(TASKS.costs, [0], admitted=False)
-        self.sharing: SharedStage = self.checkpoint.share_stage("simulate", TASKS, self.finished)
+        self.stage = self.output.stage("simulate", TASKS)
+        self.finished = self.stage.finished
 
     def find(self, task: int) -> None:
         tasks = np.array([task])
-        self.sharing.note(TaskResults(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
-        self.sharing.flush()
+        self.stage.note(TaskResults(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
+        self.stage.flush()
 
     def compute(self, task: int) -> None:
         """Find a task as the farm does: it is kept here, and noted for the others."""
         tasks = np.array([task])
         batch = TaskResults(0, tasks, np.ones(1, int), np.ones(1), np.full(1, float(task)))
-        self.sharing.note(batch, self.finished.add(batch))
+        self.stage.note(batch, self.finished.add(batch))
 
     def found_by_others(self) -> dict[int, float]:
         """Return what a job that comes now finds in the folder."""
-        other = Member(self.checkpoint.path, "same")
-        other.sharing.exchange(other.scheduler)
+        other = Member(self.path, "same")
+        other.stage.exchange(other.scheduler, stopping=False)
         done = np.flatnonzero(other.finished.done).tolist()
         return {task: float(other.finished[task][0]) for task in done}
 
@@ -54,15 +53,15 @@ class Member:
         """Claim as long as anything can be claimed; return the tasks."""
         found: list[int] = []
         for _ in range(8):
-            self.sharing._next_sync, self.sharing._has_more = -float("inf"), True
+            self.stage._next_sync, self.stage._has_more = -float("inf"), True
             scheduler = Scheduler(TASKS.costs, [0], admitted=False)
-            self.sharing.exchange(scheduler)
+            self.stage.exchange(scheduler, stopping=False)
             found += scheduler.lease(0, 0.0).tolist()
         return found
 
     def looked(self) -> tuple[list[int], list[int]]:
         """Return which tasks it knows to be done, and which it is handed out."""
-        self.sharing.exchange(self.scheduler)
+        self.stage.exchange(self.scheduler, stopping=False)
         return np.flatnonzero(self.finished.done).tolist(), self.scheduler.lease(0, 0.0).tolist()
 
 
@@ -76,13 +75,11 @@ def test_parts_and_claims_are_those_of_one_run(tmp_path: Path) -> None:
     old.find(1)
     new.find(2)
     assert new.looked() == ([], [0])
-    friend = SharedCheckpoint(output)
+    friend = SharedOutput(output)
     friend._fingerprint = {"circuit": "new"}
-    seen = FinishedTasks(4, float)
-    friend.share_stage("simulate", TASKS, seen).exchange(
-        Scheduler(TASKS.costs, [0], admitted=False)
-    )
-    assert np.flatnonzero(seen.done).tolist() == [2]
+    seen = friend.stage("simulate", TASKS)
+    seen.begin(Scheduler(TASKS.costs, [0], admitted=False))
+    assert np.flatnonzero(seen.finished.done).tolist() == [2]
 
 
 def test_tasks_of_a_damaged_part_are_done_again(tmp_path: Path) -> None:
@@ -101,13 +98,13 @@ def test_what_cannot_be_saved_is_one_line(tmp_path: Path) -> None:
     member = Member(tmp_path / "out.h5", "one")
     folder = tmp_path / "out.h5.parts"
     tasks = np.array([0])
-    member.sharing.note(TaskResults(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
-    member.sharing._folder.path = folder / "member.nobody" / "nowhere"
+    member.stage.note(TaskResults(0, tasks, np.ones(1, int), np.ones(1), np.ones(1)), tasks)
+    member.stage._folder.path = folder / "member.nobody" / "nowhere"
     (folder / "member.nobody").touch()
     with pytest.raises(NotWrittenError, match="shared: not all that is done is saved: "):
-        member.sharing.end(complete=False)
-    member.sharing._folder.path = folder
-    member.sharing.end(complete=False)
+        member.stage.end(complete=False)
+    member.stage._folder.path = folder
+    member.stage.end(complete=False)
     assert len(list(folder.glob("part.*"))) == 1
 
 
@@ -116,7 +113,7 @@ def test_a_link_to_a_folder_goes_too(tmp_path: Path) -> None:
     (tmp_path / "out.h5.parts").symlink_to("scratch")
     member = Member(tmp_path / "out.h5", "one")
     member.find(0)
-    member.checkpoint.folder.remove()
+    member.output.folder.remove()
     assert not list(tmp_path.iterdir())
 
 
@@ -127,7 +124,7 @@ def test_the_result_of_another_run_is_not_waited_for(tmp_path: Path) -> None:
     first = tmp_path / "first.h5"
     result = hpcq.run(hpcq.plan(circuit, "Z0", cut_labels="AB"), output=first)
     assert result.details is not None
-    mine, other = SharedCheckpoint(output), SharedCheckpoint(tmp_path / "other.h5")
+    mine, other = SharedOutput(output), SharedOutput(tmp_path / "other.h5")
     mine.agree_on_run(result.details.fingerprint)
     other.agree_on_run({**result.details.fingerprint, "observables": "others"})
     assert not mine.is_complete()
@@ -143,13 +140,13 @@ def test_the_result_of_another_run_is_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("attempt", range(20))
 def test_of_two_runs_that_begin_at_once_one_is_refused(attempt: int, tmp_path: Path) -> None:
     """And not both, each by what the other is about to take back."""
-    checkpoints = [SharedCheckpoint(tmp_path / "out.h5") for _ in range(2)]
+    outputs = [SharedOutput(tmp_path / "out.h5") for _ in range(2)]
     together = threading.Barrier(2)
 
     def refused(number: int) -> str:
         together.wait()
         try:
-            checkpoints[number].agree_on_run({"circuit": f"{attempt}, {number}"})
+            outputs[number].agree_on_run({"circuit": f"{attempt}, {number}"})
         except InputError as refusal:
             return str(refusal)
         return ""
@@ -166,12 +163,12 @@ def test_what_is_removed_is_written_again(how: str, stops: bool, tmp_path: Path)
     """By those who found it, or who have read it."""
     output, folder = tmp_path / "out.h5", tmp_path / "out.h5.parts"
     gone, member = Member(output, "same"), Member(output, "same")
-    member.checkpoint.publish_settings({"memory_bytes": 1 << 30})
+    member.output.publish_settings({"memory_bytes": 1 << 30})
     gone.compute(0)
-    gone.sharing.flush()
-    member.sharing.exchange(member.scheduler)  # which reads it, and claims the others
+    gone.stage.flush()
+    member.stage.exchange(member.scheduler, stopping=False)  # which reads it, and claims the others
     member.compute(1)
-    member.sharing.flush()
+    member.stage.flush()
     member.compute(2)
     if how == "files":
         for file in folder.iterdir():
@@ -181,35 +178,35 @@ def test_what_is_removed_is_written_again(how: str, stops: bool, tmp_path: Path)
     if how == "made anew":
         Member(output, "same")
     if stops:
-        member.sharing.end(complete=False)
+        member.stage.end(complete=False)
     else:
-        member.sharing._next_sync = -float("inf")
-        member.sharing.exchange(member.scheduler)
-        member.sharing.flush()
+        member.stage._next_sync = -float("inf")
+        member.stage.exchange(member.scheduler, stopping=False)
+        member.stage.flush()
     assert member.found_by_others() == {0: 0.0, 1: 1.0, 2: 2.0}
     if how == "folder":
-        assert member.checkpoint.folder.read_values("plan") is not None
+        assert member.output.folder.read_values("plan") is not None
 
 
 def test_the_parts_of_earlier_stages_are_written_again(tmp_path: Path) -> None:
     member = Member(tmp_path / "out.h5", "same")
     for task in range(4):
         member.compute(task)
-    member.sharing.end(complete=True)
-    later = member.checkpoint.share_stage("contract", TASKS, FinishedTasks(4, float))
+    member.stage.end(complete=True)
+    later = member.output.stage("contract", TASKS)
     shutil.rmtree(tmp_path / "out.h5.parts")
-    later.exchange(Scheduler(TASKS.costs, [0], admitted=False))
+    later.begin(Scheduler(TASKS.costs, [0], admitted=False))
     assert member.found_by_others() == {task: float(task) for task in range(4)}
 
 
 def test_claims_are_made_again_with_the_folder(tmp_path: Path) -> None:
     one = Member(tmp_path / "out.h5", "same")
-    one.sharing._next_sync = -float("inf")
-    one.sharing.exchange(one.scheduler)
-    claimed = len(one.sharing._claimed_blocks)
+    one.stage._next_sync = -float("inf")
+    one.stage.exchange(one.scheduler, stopping=False)
+    claimed = len(one.stage._claimed_blocks)
     assert claimed
     shutil.rmtree(tmp_path / "out.h5.parts")
-    one.sharing._next_sync = -float("inf")
-    one.sharing.exchange(one.scheduler)
-    claims = one.checkpoint.folder.claims(one.sharing._claim_prefix)
-    assert len(claims) == len(one.sharing._claimed_blocks) >= claimed
+    one.stage._next_sync = -float("inf")
+    one.stage.exchange(one.scheduler, stopping=False)
+    claims = one.output.folder.claims(one.stage._claim_prefix)
+    assert len(claims) == len(one.stage._claimed_blocks) >= claimed

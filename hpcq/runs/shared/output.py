@@ -5,28 +5,25 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.files import printable
+from hpcq.core.errors import HpcqError, InputError, StoppedError
+from hpcq.core.files import printable, printable_path
 from hpcq.core.strict_json import digest
 from hpcq.core.system import launched_size
-from hpcq.parallel.tasks import FinishedTasks, Tasks
+from hpcq.parallel.tasks import Tasks
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_run
 from hpcq.planning.kind import Kind
-from hpcq.results import check_output, load_fingerprint, load_summary
-from hpcq.runs.checkpoint import (
-    DEFAULT_CHECKPOINT_SECONDS,
-    STATUS_SECONDS,
-    Checkpoint,
-    shared_folder,
-)
+from hpcq.results import load_fingerprint, load_summary
+from hpcq.runs.file_output import DEFAULT_CHECKPOINT_SECONDS, FileOutput
+from hpcq.runs.output import FinishedElsewhereError, finished_before
 from hpcq.runs.shared.blocks import FLUSH_SECONDS, SharedStage
-from hpcq.runs.shared.folder import CLAIM_SECONDS, FolderGoneError, SharedFolder
+from hpcq.runs.shared.folder import CLAIM_SECONDS, SharedFolder
+from hpcq.runs.status import STATUS_SECONDS, shared_folder, status_origin
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
@@ -47,7 +44,7 @@ _INITIAL_STATUS = {
 }
 
 
-class SharedCheckpoint(Checkpoint):
+class SharedOutput:
     """The output of a shared run, as one of its jobs keeps it.
 
     Finished tasks go to a folder beside the file. The first job that has all of them writes the
@@ -59,7 +56,9 @@ class SharedCheckpoint(Checkpoint):
         claim_seconds: Silence after which other jobs take over the tasks of a job.
     """
 
-    is_shared = True
+    may_add_shots = False
+    save_seconds = 0.0
+    stopped_error: type[HpcqError] = StoppedError
 
     def __init__(
         self,
@@ -67,7 +66,8 @@ class SharedCheckpoint(Checkpoint):
         seconds: float = DEFAULT_CHECKPOINT_SECONDS,
         claim_seconds: float = CLAIM_SECONDS,
     ) -> None:
-        super().__init__(path, seconds)
+        self.previous: Result | None = None
+        self._file = FileOutput(path)
         self._flush_seconds = min(seconds, FLUSH_SECONDS)
         self.folder = SharedFolder(shared_folder(path), claim_seconds)
         self._plans_first = False
@@ -77,43 +77,26 @@ class SharedCheckpoint(Checkpoint):
         self._run_values: dict[str, Any] = {}
         self._last_status = -math.inf
         self.folder.update_member({"slurm_job": os.environ.get("SLURM_JOB_ID")})
-        self.write_status(_INITIAL_STATUS, now=True)
-
-    @classmethod
-    def open(
-        cls,
-        path: str | Path,
-        seconds: float = DEFAULT_CHECKPOINT_SECONDS,
-        claim_seconds: float = CLAIM_SECONDS,
-    ) -> SharedCheckpoint:
-        """Return the checkpoint of an output file, and join the jobs that share it.
-
-        Raises:
-            InputError: If it cannot be written, or exists but hpcq did not write it.
-        """
-        return cls(check_output(Path(path)), seconds, claim_seconds)
+        self.update(_INITIAL_STATUS, None)
 
     def load_previous(self, kind: Kind) -> Result | None:
-        """Return the result in the file; leave the folder if that is refused."""
+        """Read and return the result in the file; leave the folder if that is refused."""
         try:
-            return super().load_previous(kind)
+            self.previous = self._file.load_previous(kind)
         except HpcqError:
-            self.withdraw()
+            self.close()
             raise
-
-    def withdraw(self) -> None:
-        """Leave the folder without a trace."""
-        self.folder.withdraw()
+        return self.previous
 
     # ------------------------------------------------------------------- one plan for all
 
-    def planned_settings(self, previous: Result | None) -> Mapping[str, Any] | None:
+    def planned_settings(self) -> Mapping[str, Any] | None:
         """Return the configuration that the first job plans with, waiting for it if necessary.
 
         None if this job is the first; then it publishes its own, see :meth:`publish_settings`.
         """
-        if previous is not None:
-            return previous.config
+        if self.previous is not None:
+            return self.previous.config
         while (known := self.folder.read_values(_PLAN)) is None:
             try:
                 if self.folder.claim_or_take_over(_PLAN):
@@ -121,8 +104,9 @@ class SharedCheckpoint(Checkpoint):
                     return None
                 self.folder.update_member()
             except OSError:
-                if self._is_complete_or_rejoin():
-                    return load_summary(self.path).config
+                if self.is_complete():
+                    return load_summary(self._file.path).config
+                self.folder.join()
             time.sleep(_POLL_SECONDS)
         return known
 
@@ -147,7 +131,7 @@ class SharedCheckpoint(Checkpoint):
 
         Raises:
             InputError: If the first job computes another run.
-            FolderGoneError: If the other jobs are done.
+            FinishedElsewhereError: If the other jobs are done.
         """
         self._fingerprint = dict(fingerprint)
         self._run_values = {"identity": self._fingerprint}
@@ -165,11 +149,10 @@ class SharedCheckpoint(Checkpoint):
                     request,
                 )
         except InputError:
-            self.withdraw()
+            self.close()
             raise
         except OSError:
-            if self._is_complete_or_rejoin():
-                raise FolderGoneError(self.folder.path) from None
+            self._rejoin()
 
     def _register_run(self) -> Mapping[str, Any]:
         """Write this job's run to the folder if it is the first; return the first job's run.
@@ -185,40 +168,44 @@ class SharedCheckpoint(Checkpoint):
             time.sleep(_POLL_SECONDS)
         return known
 
-    def share_stage(self, name: str, tasks: Tasks, finished: FinishedTasks) -> SharedStage:
-        """Return a stage of the run, through which its tasks are shared with the other jobs.
-
-        Args:
-            name: Name of the stage, the same for every job.
-            tasks: All its tasks.
-            finished: Results; those of other jobs are added.
-        """
+    def stage(self, name: str, tasks: Tasks) -> SharedStage:
+        """Return the tasks, with the results in the file; the jobs' go through the folder."""
         stage = SharedStage(
             self.folder,
             f"{self._run_digest} {name}",
             tasks,
-            finished,
+            finished_before(self.previous, name, tasks),
             self._flush_seconds,
-            self.restore_folder,
+            self._restore_folder,
         )
         self._stages.append(stage)
         return stage
 
-    def restore_folder(self) -> None:
+    def _restore_folder(self) -> None:
         """Make the folder again after it was removed, with settings, run and earlier stages.
 
         Raises:
-            FolderGoneError: If another job removed it because all is done.
+            FinishedElsewhereError: If another job removed it because all is done.
         """
-        if self.is_complete():
-            raise FolderGoneError(self.folder.path)
-        self.folder.join()
+        self._rejoin()
         self._write_settings()
         if self._run_values:
             with suppress(OSError):
                 self._register_run()
         for stage in self._stages[:-1]:
             stage.restore(None)
+
+    def _rejoin(self) -> None:
+        """Make the folder again after it was removed.
+
+        Raises:
+            FinishedElsewhereError: If another job removed it because all is done.
+        """
+        if self.is_complete():
+            raise FinishedElsewhereError(
+                f"shared: {printable_path(self.folder.path)!r} was removed during the run"
+            )
+        self.folder.join()
 
     @property
     def _run_digest(self) -> str:
@@ -230,16 +217,34 @@ class SharedCheckpoint(Checkpoint):
 
     # ------------------------------------------------------------------------- the output
 
-    @property
-    def is_due(self) -> bool:
-        """Always False: finished tasks go to the folder, not into the file."""
-        return False
+    def update(
+        self,
+        status: Mapping[str, Any],
+        partial: Callable[[], Result] | None,  # noqa: ARG002 (the folder has the finished tasks)
+    ) -> None:
+        """Write this job's status to its member file, if it is time; this is a heartbeat too."""
+        if time.monotonic() - self._last_status >= STATUS_SECONDS:
+            self._last_status = time.monotonic()
+            with suppress(OSError):
+                self.folder.update_member({"standing": {**status, **status_origin()}}, now=True)
 
-    def save(self, result: Result) -> Path:
-        """Write the file if the result is complete; return its path."""
-        return super().save(result) if result.status == "complete" else self.path
+    def save(self, partial: Callable[[], Result]) -> None:
+        """Do nothing: the folder has the finished tasks."""
 
-    def finish(self, result: Result) -> None:
+    def stop(self, partial: Callable[[], Result]) -> str:  # noqa: ARG002 (as in update)
+        """Return where the finished tasks are: the stage has saved them when it ended."""
+        self.close()
+        path = printable_path(self.folder.path)
+        return f"are saved in {path}; run the same command again to resume"
+
+    def close(self) -> None:
+        """Announce that this job ends; leave no trace of a job that has not begun."""
+        if self._stages:
+            self.folder.leave()
+        else:
+            self.folder.withdraw()
+
+    def finish(self, result: Result) -> list[Path]:
         """Write the complete result, or wait until another job has written it."""
         while not self.is_complete():
             try:
@@ -250,11 +255,16 @@ class SharedCheckpoint(Checkpoint):
                 continue
             if writes:
                 joint = replace(result, provenance={**result.provenance, **self._members()})
-                super().finish(joint)
+                try:
+                    self._file.finish(joint)
+                finally:
+                    self.close()
                 self.folder.remove()
-                return
+                break
             time.sleep(_POLL_SECONDS)
-        self.folder.close()
+        else:
+            self.folder.close()
+        return [self._file.path]
 
     def _members(self) -> dict[str, Any]:
         """Return what every job has computed, for the provenance."""
@@ -262,37 +272,20 @@ class SharedCheckpoint(Checkpoint):
         members = self.folder.members().values()
         return {"members": [{key: _plain(member.get(key)) for key in keys} for member in members]}
 
-    def _is_complete_or_rejoin(self) -> bool:
-        """Make the folder again after it was removed; say whether the result is complete."""
-        complete = self.is_complete()
-        self.folder.join()
-        return complete
-
     def is_complete(self) -> bool:
         """Say whether the file holds a complete result of this run.
 
         Before :meth:`agree_on_run` any complete result counts.
         """
-        if not self.path.exists():
+        if not self._file.path.exists():
             return False
         with suppress(HpcqError):
-            held = load_fingerprint(self.path)
+            held = load_fingerprint(self._file.path)
             same_run = all(
                 held[key] == value for key, value in self._fingerprint.items() if key in held
             )
-            return same_run and load_summary(self.path).status == "complete"
+            return same_run and load_summary(self._file.path).status == "complete"
         return False
-
-    def write_status(self, status: Mapping[str, Any], *, now: bool = False) -> None:
-        """Write this job's status to its member file, if it is time; this is a heartbeat too."""
-        if now or time.monotonic() - self._last_status >= STATUS_SECONDS:
-            self._last_status = time.monotonic()
-            with suppress(OSError):
-                self.folder.update_member({"standing": {**status, **self.origin()}}, now=True)
-
-    def remove_status(self) -> None:
-        """Announce that this job ends; its claims are void."""
-        self.folder.leave()
 
 
 def _plain(value: object) -> object:
