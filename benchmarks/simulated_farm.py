@@ -1,9 +1,9 @@
 """A simulated farm of thousands of ranks, with hpcq's real code on rank 0.
 
-:func:`hpcq.parallel.coordinator.run_tasks` runs unchanged, on a simulated clock. The clock advances
-by the processor time that rank 0's code really takes on this machine, by measured durations of MPI
-messages, and by the given durations of tasks; the workers flush their results and poll for messages
-as :mod:`hpcq.parallel.worker` and :mod:`hpcq.parallel.mpi` do.
+:class:`hpcq.parallel.coordinator.Coordinator` runs unchanged, on a simulated clock. The clock
+advances by the processor time that rank 0's code really takes on this machine, by measured
+durations of MPI messages, and by the given durations of tasks; the workers flush their results and
+poll for messages as :mod:`hpcq.parallel.worker` and :mod:`hpcq.parallel.mpi` do.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.parallel import coordinator, scheduler
-from hpcq.parallel.coordinator import run_tasks
-from hpcq.parallel.ledger import Ledger
+from hpcq.parallel.coordinator import Coordinator
 from hpcq.parallel.task_source import AllTasks
 from hpcq.parallel.tasks import Lease, Outcome, TaskFunction, TaskResults, Tasks
 
@@ -237,7 +237,7 @@ class Simulation:
     """Outcome and numbers of a simulated run.
 
     Attributes:
-        outcome: The outcome, as :func:`run_tasks` returned it.
+        outcome: The outcome, as :meth:`Coordinator.run` returned it.
         makespan: Seconds of the run on the simulated clock.
         work: Sum of the tasks' seconds.
         least: Lower bound of the makespan, given the slow and dead workers.
@@ -317,7 +317,7 @@ def simulate(
     predicted = seconds if predicted is None else predicted
     tasks = Tasks(predicted, np.float64)
     with _simulated_clock(transport, most_tasks):
-        outcome = run_tasks(1, AllTasks(tasks), transport, Ledger(), 0.0, _Allocation(deadline))
+        outcome = Coordinator(transport, count(1)).run(AllTasks(tasks), _Allocation(deadline))
         makespan = transport.monotonic()
     return Simulation(
         outcome=outcome,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -136,30 +136,168 @@ class Transport(Protocol):
         """Return the name of a worker's host."""
 
 
-@dataclass(eq=False)
+class Coordinator:
+    """Has the workers compute tasks, on rank 0.
+
+    Args:
+        transport: Connects to the workers.
+        run_numbers: Yields the number of each run, different from those before.
+
+    Attributes:
+        ledger: Busy seconds and timeline of all runs.
+        closing_message: What :meth:`hpcq.parallel.serial.Farm.run_worker` returns on the other
+            ranks.
+        exit_code: Exit code of the job, if it has to be aborted at the end.
+    """
+
+    def __init__(self, transport: Transport, run_numbers: Iterator[int]) -> None:
+        self.ledger = Ledger()
+        self.closing_message = b""
+        self.exit_code = 0
+        self._transport = transport
+        self._run_numbers = run_numbers
+        self._opened = time.monotonic()
+
+    def prepare(
+        self, setup: Any, *, in_subprocess: bool, function: TaskFunction | None = None
+    ) -> None:
+        """Have every rank make the function that computes the tasks of the runs that follow.
+
+        Args:
+            setup: Argument of the ranks' worker factories.
+            in_subprocess: Whether ranks compute in subprocesses, which pays where tasks are long.
+            function: The function for this rank's worker, if that is a thread; otherwise its
+                factory makes it too.
+        """
+        self._transport.prepare(setup, in_subprocess, function)
+
+    @property
+    def has_all_ranks(self) -> bool:
+        """Whether no rank is lost, so that :meth:`prepare` reaches all."""
+        return not self._transport.lost()
+
+    def run(self, source: TaskSource, monitor: Monitor | None = None) -> Outcome:
+        """Compute tasks on all workers.
+
+        Args:
+            source: The tasks; results are added to those that are finished already.
+            monitor: Called with the progress; may stop the run.
+
+        Returns:
+            The outcome: all results, unless the run was stopped or tasks failed.
+        """
+        task_run = _TaskRun(
+            next(self._run_numbers),
+            source,
+            self._transport,
+            self.ledger,
+            self._opened,
+            monitor or NullMonitor(),
+        )
+        return task_run.compute()
+
+
 class _TaskRun:
-    """State of a run; see :func:`run_tasks`."""
+    """One run of a coordinator, with a number different from those before."""
 
-    run: int
-    source: TaskSource
-    outcome: Outcome
-    transport: Transport
-    ledger: Ledger
-    scheduler: Scheduler
-    monitor: Monitor
-    reasons: dict[int, list[str]] = field(default_factory=dict)
+    def __init__(
+        self,
+        run: int,
+        source: TaskSource,
+        transport: Transport,
+        ledger: Ledger,
+        opened: float,
+        monitor: Monitor,
+    ) -> None:
+        self.run, self.source, self.transport = run, source, transport
+        self.ledger, self.monitor = ledger, monitor
+        self.outcome = Outcome(source.finished)
+        self.scheduler = Scheduler(
+            source.tasks.costs,
+            transport.workers,
+            done=source.finished.done,
+            affinity=source.tasks.affinity,
+            admitted=False,
+        )
+        self._opened = opened
+        self._progress = Progress(source.finished, len(source.finished), source.finished.num_done)
+        self._stop: StopRequest | None = None
+        self._started = self._ticked = self._searched = time.monotonic()
+        self._idle, self._straggler_pause = 0.0, _STRAGGLER_SECONDS
+        self._reasons: dict[int, list[str]] = {}
 
-    def lease(self, worker: int) -> bool:
+    def compute(self) -> Outcome:
+        """Compute all tasks, or as many as there is time for; return the outcome."""
+        self.scheduler.deadline = self.monitor.deadline
+        self.source.begin(self.scheduler)
+        self._fill()
+        while not self.scheduler.complete:
+            self.scheduler.deadline = self.monitor.deadline
+            received = self.transport.receive(_WAIT_SECONDS)
+            if received is not None:
+                worker, batch = received
+                self._take(worker, batch)
+                self._lease(worker)
+            now = time.monotonic()
+            if now - self._ticked < _TICK_SECONDS:
+                continue
+            self._idle += self.scheduler.num_idle * (now - self._ticked)
+            self._ticked = now
+            # Only if no message is waiting: a worker that looks slow may have sent its results.
+            if not self._tend_workers(now, look_for_stragglers=received is None):
+                break
+            if self._is_over(now):
+                break
+        else:
+            self.outcome.stopped = ""
+        self.source.end(complete=self.outcome.complete)
+        return self.outcome
+
+    def _tend_workers(self, now: float, *, look_for_stragglers: bool) -> bool:
+        """Give tasks to workers that have too few; return whether any worker is left."""
+        self._handle_lost_workers()
+        if not self.scheduler.workers:
+            self.outcome.stopped = "no rank is left to compute"
+            return False
+        if look_for_stragglers and now - self._searched > self._straggler_pause:
+            for worker, tasks in self.scheduler.duplicate_stragglers(now):
+                self._send(worker, tasks)
+            self._searched = time.monotonic()
+            seconds = self._searched - now
+            self._straggler_pause = max(_STRAGGLER_SECONDS, _STRAGGLER_PAUSE_FACTOR * seconds)
+        if self.source.exchange(self.scheduler, stopping=self._stop is not None):
+            self._fill()
+        return True
+
+    def _is_over(self, now: float) -> bool:
+        """Report the progress; say whether the run is stopped and there is nothing to wait for."""
+        scheduler, progress, stop = self.scheduler, self._progress, self._stop
+        progress.seconds = now - self._started
+        progress.ranks = len(scheduler.workers)
+        progress.idle = self._idle / max(progress.seconds * progress.ranks, 1e-9)
+        progress.seconds_left = self.source.seconds_left(scheduler)
+        progress.failed = len(self.outcome.failures)
+        request = self.monitor(progress)
+        if request is not None and (stop is None or request.until < stop.until):
+            stop = request
+        if len(self.outcome.failures) >= _MAX_FAILURES:
+            stop = StopRequest("too many tasks failed", now)
+        is_stuck = scheduler.all_idle and scheduler.has_waiting_tasks
+        if stop is None and is_stuck and scheduler.deadline is not None:
+            stop = StopRequest("no task fits into the time that is left", now)
+        self._stop = stop
+        if stop is None:
+            return False
+        scheduler.stopped = True
+        self.outcome.stopped = stop.reason
+        return scheduler.all_idle or now >= stop.until
+
+    def _lease(self, worker: int) -> bool:
         """Send a worker its next lease; return whether there was one."""
         tasks = self.scheduler.lease(worker, time.monotonic())
         return len(tasks) > 0 and self._send(worker, tasks)
 
-    def duplicate_stragglers(self) -> None:
-        """Send copies of slow workers' tasks to idle workers."""
-        for worker, tasks in self.scheduler.duplicate_stragglers(time.monotonic()):
-            self._send(worker, tasks)
-
-    def take(self, worker: int, batch: TaskResults, opened: float) -> None:
+    def _take(self, worker: int, batch: TaskResults) -> None:
         """Add results, or handle the failure of a task; batches of an earlier run are ignored."""
         if batch.run != self.run:
             return
@@ -170,9 +308,9 @@ class _TaskRun:
         new = self.outcome.finished.add(batch)
         self.source.note(batch, new)
         self.scheduler.finish(worker, batch.tasks, float(batch.seconds.sum()), now)
-        self.ledger.note(worker, batch, self.source.tasks.owner(batch.tasks), now - opened)
+        self.ledger.note(worker, batch, self.source.tasks.owner(batch.tasks), now - self._opened)
 
-    def handle_lost_workers(self) -> None:
+    def _handle_lost_workers(self) -> None:
         """Log the loss of workers, and lease their tasks to others."""
         lost = self.transport.lost()
         if len(lost) == len(self.outcome.lost):
@@ -185,15 +323,15 @@ class _TaskRun:
                 what = f" at {self.source.tasks.describe(held[0])}" if held else ""
                 self.monitor.log(f"{where} is lost{what} ({reason}); the others continue")
                 self.scheduler.lose(worker)
-        self.fill()
+        self._fill()
 
-    def fill(self) -> None:
+    def _fill(self) -> None:
         """Send every worker all the leases that it may hold."""
         has_sent = True
         while has_sent:
             has_sent = False
             for worker in self.scheduler.workers:  # one lease each, so that all can begin
-                has_sent |= self.lease(worker)
+                has_sent |= self._lease(worker)
 
     def _send(self, worker: int, tasks: Numbers) -> bool:
         """Send a worker a lease of these tasks; return True, for :meth:`lease`."""
@@ -209,95 +347,10 @@ class _TaskRun:
         task = int(batch.tasks[0])
         name = self.source.tasks.describe(task)
         reason = f"rank {worker} on {self.transport.host(worker)}: {batch.error}"
-        self.reasons.setdefault(task, []).append(reason.split("\n")[0])
+        self._reasons.setdefault(task, []).append(reason.split("\n")[0])
         self.monitor.log(f"{name} failed on {reason}")
         if self.scheduler.fail(worker, task, now):
-            failure = Failure(task, name, tuple(self.reasons[task]))
+            failure = Failure(task, name, tuple(self._reasons[task]))
             self.outcome.failures = (*self.outcome.failures, failure)
         else:
-            self.fill()
-
-
-def run_tasks(
-    run: int,
-    source: TaskSource,
-    transport: Transport,
-    ledger: Ledger,
-    opened: float,
-    monitor: Monitor,
-) -> Outcome:
-    """Compute tasks on all workers.
-
-    Args:
-        run: Number of this run, different from those before.
-        source: The tasks; results are added to those that are finished already.
-        transport: Connects to the workers.
-        ledger: Busy seconds and timeline are added to it.
-        opened: Time when the ledger was opened.
-        monitor: Called with the progress.
-
-    Returns:
-        The outcome: all results, unless the run was stopped or tasks failed.
-    """
-    tasks, finished = source.tasks, source.finished
-    outcome = Outcome(finished)
-    scheduler = Scheduler(
-        tasks.costs,
-        transport.workers,
-        done=finished.done,
-        affinity=tasks.affinity,
-        admitted=False,
-    )
-    task_run = _TaskRun(run, source, outcome, transport, ledger, scheduler, monitor)
-    progress = Progress(finished, len(finished), finished.num_done)
-    stop: StopRequest | None = None
-    started = ticked = searched = time.monotonic()
-    idle, straggler_pause = 0.0, _STRAGGLER_SECONDS
-    scheduler.deadline = monitor.deadline
-    source.begin(scheduler)
-    task_run.fill()
-    while not scheduler.complete:
-        scheduler.deadline = monitor.deadline
-        received = transport.receive(_WAIT_SECONDS)
-        if received is not None:
-            worker, batch = received
-            task_run.take(worker, batch, opened)
-            task_run.lease(worker)
-        now = time.monotonic()
-        if now - ticked < _TICK_SECONDS:
-            continue
-        idle += scheduler.num_idle * (now - ticked)
-        ticked = now
-        task_run.handle_lost_workers()
-        if not scheduler.workers:
-            outcome.stopped = "no rank is left to compute"
-            break
-        # Only if no message is waiting: a worker that looks slow may have sent its results.
-        if received is None and now - searched > straggler_pause:
-            task_run.duplicate_stragglers()
-            searched = time.monotonic()
-            straggler_pause = max(_STRAGGLER_SECONDS, _STRAGGLER_PAUSE_FACTOR * (searched - now))
-        if source.exchange(scheduler, stopping=stop is not None):
-            task_run.fill()
-        progress.seconds = now - started
-        progress.ranks = len(scheduler.workers)
-        progress.idle = idle / max(progress.seconds * progress.ranks, 1e-9)
-        progress.seconds_left = source.seconds_left(scheduler)
-        progress.failed = len(outcome.failures)
-        request = monitor(progress)
-        if request is not None and (stop is None or request.until < stop.until):
-            stop = request
-        if len(outcome.failures) >= _MAX_FAILURES:
-            stop = StopRequest("too many tasks failed", now)
-        is_stuck = scheduler.all_idle and scheduler.has_waiting_tasks
-        if stop is None and is_stuck and scheduler.deadline is not None:
-            stop = StopRequest("no task fits into the time that is left", now)
-        if stop is not None:
-            scheduler.stopped = True
-            outcome.stopped = stop.reason
-            if scheduler.all_idle or now >= stop.until:
-                break
-    else:
-        outcome.stopped = ""
-    source.end(complete=outcome.complete)
-    return outcome
+            self._fill()

@@ -23,10 +23,11 @@ import numpy as np
 
 from hpcq.core.system import usable_cores, usable_memory, write_stderr
 from hpcq.parallel import messages
+from hpcq.parallel.coordinator import Coordinator
 from hpcq.parallel.local_worker import LocalWorker
 from hpcq.parallel.object_store import ObjectStore
 from hpcq.parallel.private_communicator import private_comm
-from hpcq.parallel.serial import Coordinator, kept
+from hpcq.parallel.serial import kept
 from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 
 if TYPE_CHECKING:

@@ -2,71 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import Any, Protocol
 
 from hpcq.core.system import usable_cores, usable_memory
-from hpcq.parallel.coordinator import Monitor, NullMonitor, Transport, run_tasks
-from hpcq.parallel.ledger import Ledger
+from hpcq.parallel.coordinator import Coordinator
 from hpcq.parallel.local_worker import LocalWorker
-from hpcq.parallel.task_source import TaskSource
-from hpcq.parallel.tasks import Lease, Outcome, TaskFunction, TaskResults, WorkerFactory
+from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 from hpcq.parallel.worker import hostname
-
-
-class Coordinator:
-    """Has the workers compute tasks, on rank 0.
-
-    Attributes:
-        ledger: Busy seconds and timeline of all runs.
-        closing_message: What :meth:`Farm.run_worker` returns on the other ranks.
-        exit_code: Exit code of the job, if it has to be aborted at the end.
-    """
-
-    def __init__(self, transport: Transport, run_numbers: Iterator[int]) -> None:
-        self.ledger = Ledger()
-        self.closing_message = b""
-        self.exit_code = 0
-        self._transport = transport
-        self._run_numbers = run_numbers
-        self._opened = time.monotonic()
-
-    def prepare(
-        self, setup: Any, *, in_subprocess: bool, function: TaskFunction | None = None
-    ) -> None:
-        """Have every rank make the function that computes the tasks of the runs that follow.
-
-        Args:
-            setup: Argument of the ranks' worker factories.
-            in_subprocess: Whether ranks compute in subprocesses, which pays where tasks are long.
-            function: The function for this rank's worker, if that is a thread; otherwise its
-                factory makes it too.
-        """
-        self._transport.prepare(setup, in_subprocess, function)
-
-    @property
-    def has_all_ranks(self) -> bool:
-        """Whether no rank is lost, so that :meth:`prepare` reaches all."""
-        return not self._transport.lost()
-
-    def run(self, source: TaskSource, monitor: Monitor | None = None) -> Outcome:
-        """Compute tasks; see :func:`hpcq.parallel.coordinator.run_tasks`.
-
-        Args:
-            source: The tasks.
-            monitor: Called with the progress; may stop the run.
-        """
-        return run_tasks(
-            next(self._run_numbers),
-            source,
-            self._transport,
-            self.ledger,
-            self._opened,
-            monitor or NullMonitor(),
-        )
 
 
 class Farm(Protocol):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class TaskSource(Protocol):
     """The tasks of one stage of a run, such as all simulations, for one of the jobs that run it.
 
-    :func:`hpcq.parallel.coordinator.run_tasks` calls :meth:`begin`, then :meth:`note` and
+    A coordinator calls :meth:`begin`, then :meth:`note` and
     :meth:`exchange` many times, then :meth:`end`. See :mod:`hpcq.runs.shared.blocks` for the tasks
     that several jobs share.
 

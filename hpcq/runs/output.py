@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from hpcq.results.result import Result
 
 
-class FinishedElsewhereError(HpcqError):
-    """Another job has written the complete result: :meth:`RunOutput.load_previous` returns it."""
+class FinishedElsewhereError(Exception):
+    """Another job has written the complete result, which is ``previous`` of the output now."""
 
 
 class RunOutput(Protocol):

@@ -13,7 +13,8 @@ from hpcq.runs.outcome import check_outcome
 from hpcq.runs.provenance import RunAccounting
 
 if TYPE_CHECKING:
-    from hpcq.parallel.serial import Coordinator, Farm
+    from hpcq.parallel.coordinator import Coordinator
+    from hpcq.parallel.serial import Farm
     from hpcq.results.result import Result
 
 _SUBPROCESS_SECONDS = 2.0

@@ -151,3 +151,8 @@ def test_a_thread_is_over_when_its_worker_is_closed() -> None:
     assert worker.collect(wait=5.0) is not None
     worker.close()
     assert not worker._thread.is_alive()
+
+
+def test_results_for_another_number_of_tasks_are_refused() -> None:
+    with pytest.raises(ValueError, match="finished: for 4 tasks, expected 5"):
+        AllTasks(Tasks(np.ones(5), float), FinishedTasks(4, float))

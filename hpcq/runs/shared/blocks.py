@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,6 @@ from hpcq.core.files import printable_path
 from hpcq.core.strict_json import digest
 from hpcq.core.system import write_stderr
 from hpcq.parallel.tasks import FinishedTasks, Numbers, Seconds, TaskResults, Tasks
-from hpcq.runs.output import FinishedElsewhereError
 from hpcq.runs.shared.folder import SharedFolder
 from hpcq.runs.shared.result_files import read_part, write_part
 
@@ -131,13 +131,14 @@ class SharedStage:
         if now < self._next_sync and not (runs_short and self._has_more):
             return False
         try:
-            self._folder.update_member()
-            if self._unsaved and (runs_short or now - self._flushed >= self._flush_seconds):
-                self.flush()
-            self._read_new_parts(scheduler)
-            self._has_more = not stopping and self._claim_blocks(scheduler)
-        except (OSError, NotWrittenError) as error:
-            self._go_on_alone(error, scheduler)
+            with self._restored(scheduler):
+                self._folder.update_member()
+                if self._unsaved and (runs_short or now - self._flushed >= self._flush_seconds):
+                    self.flush()
+                self._read_new_parts(scheduler)
+                self._has_more = not stopping and self._claim_blocks(scheduler)
+        except (OSError, HpcqError) as error:
+            self._warn(error)  # and go on alone for now
         seconds = time.monotonic() - now
         self._next_sync = now + max(_SYNC_SECONDS, _MIN_PAUSE_FACTOR * seconds)
         return self._has_more
@@ -163,47 +164,37 @@ class SharedStage:
             NotWrittenError: If this job stops and its results cannot be written.
         """
         try:
-            try:
+            with self._restored(None):
                 self.flush()
                 if not complete:
                     self._read_new_parts(None)
-            except OSError:
-                if self._folder.path.is_dir():
-                    raise
-                self._restore_all(None)
-        except FinishedElsewhereError:
-            raise
         except (OSError, HpcqError) as error:
-            reason = " ".join(str(error).split())
             if not complete:
+                reason = " ".join(str(error).split())
                 raise NotWrittenError(f"shared: not all that is done is saved: {reason}") from None
-            self._warn(reason)
+            self._warn(error)
 
-    def _go_on_alone(self, error: Exception, scheduler: Scheduler) -> None:
-        """Warn and continue without the other jobs for now; restore the folder if it is gone."""
-        if not self._folder.path.is_dir():
-            try:
-                self._restore_all(scheduler)
-                return
-            except FinishedElsewhereError:
-                raise
-            except (OSError, HpcqError) as another:
-                error = another
-        self._warn(" ".join(str(error).split()))
-
-    def _warn(self, reason: str) -> None:
+    def _warn(self, error: Exception) -> None:
         if time.monotonic() - self._warned >= _WARN_SECONDS:
             self._warned = time.monotonic()
-            write_stderr(f"hpcq: warning: shared: {reason.removeprefix('shared: ')}; tried again")
+            reason = " ".join(str(error).split()).removeprefix("shared: ")
+            write_stderr(f"hpcq: warning: shared: {reason}; tried again")
 
     # ------------------------------------------------------ folders and parts that vanished
 
-    def _restore_all(self, scheduler: Scheduler | None) -> None:
-        """Make the folder again, with this job's claims and all results that it has.
+    @contextmanager
+    def _restored(self, scheduler: Scheduler | None) -> Iterator[None]:
+        """If the folder is gone, make it again, with this job's claims and all that it has.
 
         Raises:
-            FinishedElsewhereError: If the other jobs are done.
+            FinishedElsewhereError: If it is gone because the other jobs are done.
         """
+        try:
+            yield
+            return
+        except (OSError, NotWrittenError):
+            if self._folder.path.is_dir():
+                raise
         self._restore_folder()
         name = printable_path(self._folder.path)
         write_stderr(f"hpcq: {name} was removed; it is made again with all that this job has")

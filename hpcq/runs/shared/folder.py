@@ -146,7 +146,7 @@ class SharedFolder:
             "host": hostname(),
             "pid": os.getpid(),
         }
-        self._write(f"member.{self.name}", json.dumps(content))
+        self.write_values(f"member.{self.name}", content)
 
     def count_tasks(self, new: int, repeated: int, seconds: float) -> None:
         """Add tasks that this job has computed to its member file, with the next heartbeat.
@@ -170,7 +170,7 @@ class SharedFolder:
         names: list[str] = []
         with contextlib.suppress(OSError):
             names += [name.removeprefix("member.") for name in self.file_names("member.")]
-        contents = {name: self._read(f"member.{name}") for name in names}
+        contents = {name: self.read_values(f"member.{name}") for name in names}
         return {name: content for name, content in contents.items() if content is not None}
 
     def is_alive(self, member: str) -> bool:
@@ -180,7 +180,7 @@ class SharedFolder:
         now = time.monotonic()
         heartbeat = self._heartbeats.get(member)
         if heartbeat is None or now - heartbeat.checked > _MEMBER_CHECK_SECONDS:
-            content = self._read(f"member.{member}")
+            content = self.read_values(f"member.{member}")
             changed = (
                 now if heartbeat is None or content != heartbeat.content else heartbeat.changed
             )
@@ -257,11 +257,15 @@ class SharedFolder:
 
     def write_values(self, name: str, values: Mapping[str, Any]) -> None:
         """Write JSON values to a file for all jobs."""
-        self._write(name, json.dumps(values))
+        write_sidecar(self.path / name, json.dumps(values).encode())
 
     def read_values(self, name: str) -> dict[str, Any] | None:
         """Return the JSON values of a file; None if there are none."""
-        return self._read(name)
+        try:
+            content = json.loads(self._text(name))
+        except (OSError, ValueError, RecursionError):
+            return None
+        return content if isinstance(content, dict) else None
 
     def remove(self) -> None:
         """Remove the folder when all is done; to other jobs it disappears all at once.
@@ -280,29 +284,16 @@ class SharedFolder:
                         file.unlink()
             folder.rmdir()
 
-    def close(self) -> None:
-        """Leave when all is done; the last member removes the folder."""
+    def withdraw(self, *, all_done: bool) -> None:
+        """Leave without a trace; the last member removes the folder.
+
+        Args:
+            all_done: Whether the folder is not needed any more, even if there are parts in it.
+        """
         with contextlib.suppress(OSError):
             (self.path / f"member.{self.name}").unlink()
-            if not self.file_names("member."):
+            if not self.file_names("member.") and (all_done or not self.file_names("part.")):
                 self.remove()
-
-    def withdraw(self) -> None:
-        """Leave without a trace; remove the folder if there are no other members and no parts."""
-        with contextlib.suppress(OSError):
-            (self.path / f"member.{self.name}").unlink()
-            if not self.file_names("member.") and not self.file_names("part."):
-                self.remove()
-
-    def _write(self, name: str, text: str) -> None:
-        write_sidecar(self.path / name, text.encode())
 
     def _text(self, name: str) -> str:
         return read_sidecar(self.path / name).decode(errors="replace")
-
-    def _read(self, name: str) -> dict[str, Any] | None:
-        try:
-            content = json.loads(self._text(name))
-        except (OSError, ValueError, RecursionError):
-            return None
-        return content if isinstance(content, dict) else None

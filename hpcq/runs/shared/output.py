@@ -18,7 +18,7 @@ from hpcq.core.system import launched_size
 from hpcq.parallel.tasks import Tasks
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_run
 from hpcq.planning.kind import Kind
-from hpcq.results import load_fingerprint, load_summary
+from hpcq.results import load, load_fingerprint, load_summary
 from hpcq.runs.file_output import DEFAULT_CHECKPOINT_SECONDS, FileOutput
 from hpcq.runs.output import FinishedElsewhereError, finished_before
 from hpcq.runs.shared.blocks import FLUSH_SECONDS, SharedStage
@@ -33,14 +33,8 @@ _POLL_SECONDS = 0.2
 
 _PLAN, _RUN, _RESULT = "plan", "run", "result"
 _INITIAL_STATUS = {
-    "phase": "plan",
-    "done": 0,
-    "total": 0,
-    "rate": 0.0,
-    "seconds_left": 0.0,
-    "idle": 0.0,
-    "ranks": launched_size(),
-    "failed": 0,
+    **{"phase": "plan", "done": 0, "total": 0, "rate": 0.0, "seconds_left": 0.0, "idle": 0.0},
+    **{"ranks": launched_size(), "failed": 0},
 }
 
 
@@ -123,16 +117,7 @@ class SharedOutput:
                 self.folder.write_values(_PLAN, self._settings)
 
     def agree_on_run(self, fingerprint: Fingerprint, request: RequestSummary | None = None) -> None:
-        """Make sure that all jobs compute the same run: that of the first job to get here.
-
-        Args:
-            fingerprint: The fingerprint of this job's run.
-            request: What was asked for, so that other jobs can be told how theirs differs.
-
-        Raises:
-            InputError: If the first job computes another run.
-            FinishedElsewhereError: If the other jobs are done.
-        """
+        """Make sure that all jobs compute the same run: that of the first job to get here."""
         self._fingerprint = dict(fingerprint)
         self._run_values = {"identity": self._fingerprint}
         if request is not None:
@@ -182,11 +167,7 @@ class SharedOutput:
         return stage
 
     def _restore_folder(self) -> None:
-        """Make the folder again after it was removed, with settings, run and earlier stages.
-
-        Raises:
-            FinishedElsewhereError: If another job removed it because all is done.
-        """
+        """Rejoin, and write settings, run and earlier stages again."""
         self._rejoin()
         self._write_settings()
         if self._run_values:
@@ -202,9 +183,8 @@ class SharedOutput:
             FinishedElsewhereError: If another job removed it because all is done.
         """
         if self.is_complete():
-            raise FinishedElsewhereError(
-                f"shared: {printable_path(self.folder.path)!r} was removed during the run"
-            )
+            self.previous = load(self._file.path)
+            raise FinishedElsewhereError
         self.folder.join()
 
     @property
@@ -242,7 +222,7 @@ class SharedOutput:
         if self._stages:
             self.folder.leave()
         else:
-            self.folder.withdraw()
+            self.folder.withdraw(all_done=False)
 
     def finish(self, result: Result) -> list[Path]:
         """Write the complete result, or wait until another job has written it."""
@@ -263,7 +243,7 @@ class SharedOutput:
                 break
             time.sleep(_POLL_SECONDS)
         else:
-            self.folder.close()
+            self.folder.withdraw(all_done=True)
         return [self._file.path]
 
     def _members(self) -> dict[str, Any]:

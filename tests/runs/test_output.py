@@ -1,0 +1,92 @@
+"""Runs without an output, with a file, and with a file that jobs share, through one protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+
+import hpcq
+from hpcq.core.errors import HpcqError, StoppedError
+from hpcq.parallel.serial import SerialFarm
+from hpcq.parallel.tasks import Tasks
+from hpcq.planning.kind import kind_of
+from hpcq.runs.file_output import FileOutput
+from hpcq.runs.output import NoOutput, RunOutput
+from hpcq.runs.shared.output import SharedOutput
+from hpcq.runs.status import status_file, write_status
+from tests.parallel.task_functions import by_name, plain
+
+STATUS = {"phase": "x", "done": 1, "total": 2, "rate": 1.0, "seconds_left": 1.0, "ranks": 1}
+
+
+def partial() -> hpcq.Result:
+    return hpcq.Result(("Z0",), np.full(1, np.nan), np.full(1, np.nan), "partial", {}, {})
+
+
+@pytest.fixture(params=[NoOutput, FileOutput, SharedOutput])
+def output(request: pytest.FixtureRequest, tmp_path: Path) -> RunOutput:
+    if request.param is NoOutput:
+        return NoOutput()
+    kept: RunOutput = request.param(tmp_path / "out.h5")
+    return kept
+
+
+def test_the_same_tasks_wherever_they_are_kept(output: RunOutput) -> None:
+    output.agree_on_run({"circuit": "one"})
+    stage = output.stage("simulate", Tasks(np.ones(9), float))
+    with SerialFarm().coordinator(by_name) as coordinator:
+        coordinator.prepare(b"plain", in_subprocess=False)
+        outcome = coordinator.run(stage)
+    assert outcome.complete
+    for task, numbers in enumerate(outcome.finished):
+        np.testing.assert_array_equal(numbers, plain(task, b""))
+
+
+def test_what_becomes_of_finished_tasks(
+    output: RunOutput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FileOutput, "_write", lambda *_: None)
+    output.stage("simulate", Tasks(np.ones(9), float))
+    place = {FileOutput: tmp_path / "out.h5", SharedOutput: tmp_path / "out.h5.parts"}
+    if type(output) is NoOutput:
+        assert output.stopped_error is HpcqError
+        assert output.stop(partial) == "were done and are lost, because there is no --output"
+    else:
+        assert output.stopped_error is StoppedError
+        saved = f"are saved in {place[type(output)]}; run the same command again to resume"
+        assert output.stop(partial) == saved
+
+
+def test_a_run_that_does_not_begin_leaves_no_traces(output: RunOutput, tmp_path: Path) -> None:
+    output.agree_on_run({"circuit": "one"})
+    output.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_status_of_another_run_stays(tmp_path: Path) -> None:
+    path = tmp_path / "out.h5"
+    write_status(path, STATUS)
+    refused = FileOutput(path)
+    refused.close()
+    assert status_file(path).is_file()
+    failed = FileOutput(path)
+    failed.update(STATUS, None)
+    failed.close()
+    assert not status_file(path).exists()
+
+
+def test_a_result_that_was_there_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "out.h5"
+    circuit = QuantumCircuit(2)
+    circuit.cz(0, 1)
+    plan = hpcq.plan(circuit, "Z0", cut_labels="AB")
+    hpcq.run(plan, output=path, device="cpu")
+    before = path.stat()
+    output = FileOutput(path)
+    previous = output.load_previous(kind_of(plan))
+    assert previous is not None
+    assert output.finish(previous) == [path]
+    assert path.stat() == before
