@@ -34,7 +34,9 @@ from hpcq.planning.problem import ExpectationValues, Problem
 from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.network import bond_tensor
-from hpcq.results.result import PartialProgress, Result, ResultDetails, Stage
+from hpcq.results.details import ResultDetails
+from hpcq.results.progress import PartialProgress, Stage
+from hpcq.results.result import Result
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import request_summary
 from hpcq.runs.provenance import RunAccounting

@@ -35,9 +35,9 @@ def record_of(
     return SamplingRecord(
         sampling.mode,
         fingerprint,
-        sampling.sources.tensors,
         uses,
         tuple(part_of.get(number) for number in range(len(uses))),
+        sampling.sources.tensors,
         tuple(rounds),
     )
 

@@ -28,7 +28,9 @@ from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.estimation.counts import Counts, unpack
 from hpcq.reconstruction.estimation.variant_batches import Task
 from hpcq.reconstruction.term_table import tabulate
-from hpcq.results.result import PartialProgress, Result, ResultDetails, Stage
+from hpcq.results.details import ResultDetails
+from hpcq.results.progress import PartialProgress, Stage
+from hpcq.results.result import Result
 from hpcq.results.sampling_record import SamplingRecord
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import request_summary
@@ -178,7 +180,7 @@ class ShotsRun:
                 sampling.cut.edges,
                 sampling.parts.terms.strings,
                 tensors,
-                record_of(sampling, self.fingerprint, schedule.rounds),
+                (record_of(sampling, self.fingerprint, schedule.rounds),),
                 self.fingerprint,
                 None if stages is None else PartialProgress(stages, self.rounds_before),
                 accounting.timelines(),

@@ -172,9 +172,9 @@ class FinishedTasks:
         return np.asarray(self._batch[start:stop] >= 0)
 
     @property
-    def num_bytes(self) -> int:
-        """Bytes of all results."""
-        return sum(batch.data.nbytes for batch in self.batches)
+    def nbytes(self) -> int:
+        """Bytes of all results, with their tasks and sizes."""
+        return sum(b.data.nbytes + b.tasks.nbytes + b.sizes.nbytes for b in self.batches)
 
     def accepts(self, batch: TaskResults) -> bool:
         """Return whether results of unknown origin, such as a file, are valid and can be added."""

@@ -3,29 +3,18 @@
 A result enters, complete or partial, and a file leaves; or the other way round. A file is written
 all or nothing and sealed with a SHA-256, and nothing in a file is trusted until it is checked:
 what no run writes is an InputError of one line. Files contain arrays, JSON and QPY, never pickles,
-and names in them stay as they are.
+and names in them stay as they are. Each field is declared once, with the dataclass that holds it.
 """
 
-from hpcq.results.hdf5_files import read_seal
-from hpcq.results.hdf5_progress import load_stages
-from hpcq.results.hdf5_results import (
-    check_output,
-    load,
-    load_fingerprint,
-    load_progress,
-    load_summary,
-    rewrite,
-    save,
-)
+from hpcq.results.hdf5_files import check_output, read_seal
+from hpcq.results.result import load, load_fingerprint, load_progress, load_summary, rewrite
 
 __all__ = [
     "check_output",
     "load",
     "load_fingerprint",
     "load_progress",
-    "load_stages",
     "load_summary",
     "read_seal",
     "rewrite",
-    "save",
 ]

@@ -12,19 +12,22 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 
+from hpcq.core import files
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.files import atomic_writer, open_regular, open_sidecar, printable, printable_path
+from hpcq.core.version import __version__
+from hpcq.results.hdf5_fields import Layout, Place
 from hpcq.results.hdf5_plain import PlainGroup
 
-FORMAT = "hpcq"
-FORMAT_VERSION = 1
-"""Version of the files' layout; files of another version are refused."""
+_HEADER = {"format": "hpcq", "format_version": 1}
+"""Format and version of the files' layout; files with others are refused."""
 
 _USER_BLOCK = 512
 """Bytes before the HDF5 content; HDF5 allows powers of two from 512."""
@@ -38,7 +41,7 @@ _FREE_SPACE_FACTOR = 1.2
 _SEAL_TEXT = "hpcq result; SHA-256 of all bytes after the first 512: "
 
 
-def write_sealed(path: Path, fill: Callable[[h5py.File], None], size: int) -> bytes:
+def write_sealed(path: Path, layout: Layout, content: Any) -> bytes:
     """Write a sealed file, all or nothing, and return its seal.
 
     HDF5 does not survive a full disk, so it writes to memory; a large file, for which there may
@@ -46,29 +49,48 @@ def write_sealed(path: Path, fill: Callable[[h5py.File], None], size: int) -> by
 
     Args:
         path: The file.
-        fill: Writes the content to an open file.
-        size: Estimate of the content's bytes.
+        layout: The fields of the content.
+        content: The object to write.
 
     Raises:
         NotWrittenError: If it cannot be written; the old file is kept.
     """
-    with atomic_writer(path, "output") as aside:
+
+    def fill(where: Any) -> None:
+        with h5py.File(where, "w", userblock_size=_USER_BLOCK) as file:
+            file.attrs.update({**_HEADER, "hpcq_version": __version__})
+            layout.write(content, Place(None, file))
+
+    size = _num_bytes(content, {})
+    with files.atomic_writer(path, "output") as aside:
         if size < _MAX_BYTES_IN_MEMORY:
             buffer = io.BytesIO()
-            with h5py.File(buffer, "w", userblock_size=_USER_BLOCK) as file:
-                fill(file)
+            fill(buffer)
             aside.write(buffer.getbuffer())
         elif shutil.disk_usage(path.parent).free < _FREE_SPACE_FACTOR * size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         else:  # by its descriptor, because a link may have taken its name since
-            descriptor = f"/proc/self/fd/{aside.fileno()}"
-            with h5py.File(descriptor, "w", userblock_size=_USER_BLOCK) as file:
-                fill(file)
+            fill(f"/proc/self/fd/{aside.fileno()}")
         aside.seek(_USER_BLOCK)
         seal = _seal(hashlib.file_digest(aside, "sha256").hexdigest())
         aside.seek(0)
         aside.write(seal)
     return seal
+
+
+def _num_bytes(value: Any, counted: dict[int, Any]) -> int:
+    """Return the bytes of all arrays in an object, without those that are counted already.
+
+    In tuples of tuples, such as the terms of observables, there are none.
+    """
+    if isinstance(value, (tuple, list)):
+        return sum(_num_bytes(entry, counted) for entry in value if not isinstance(entry, tuple))
+    if is_dataclass(value):
+        return sum(_num_bytes(getattr(value, part.name), counted) for part in fields(value))
+    if id(value) in counted:
+        return 0
+    counted[id(value)] = value
+    return int(getattr(value, "nbytes", 0))
 
 
 @contextmanager
@@ -81,30 +103,21 @@ def open_sealed(path: Path) -> Iterator[PlainGroup]:
     Raises:
         InputError: If anything is wrong with the file, in one line.
     """
-    descriptor = open_regular(path, 1 << 62, "an hpcq result")
-    with os.fdopen(descriptor, "rb") as raw:
-        _check_seal(raw, printable_path(path))
+    name = files.printable_path(path)
+    with os.fdopen(files.open_regular(path, 1 << 62, "an hpcq result"), "rb") as raw:
+        _check_seal(raw, name)
         try:
             with h5py.File(raw, "r") as file:
-                name, version = file.attrs.get("format"), file.attrs.get("format_version")
-                if name != FORMAT:
-                    shown = str(name)[:40]
-                    raise InputError(
-                        f"{printable_path(path)}: format is {shown!r}, expected {FORMAT!r}"
-                    )
-                if version != FORMAT_VERSION:
-                    raise InputError(
-                        f"{printable_path(path)}: format_version is {str(version)[:40]!r}, "
-                        f"expected {FORMAT_VERSION}"
-                    )
+                for key, expected in _HEADER.items():
+                    if (found := file.attrs.get(key)) != expected:
+                        shown = str(found)[:40]
+                        raise InputError(f"{name}: {key} is {shown!r}, expected {expected!r}")
                 yield PlainGroup(file)
         except HpcqError:
             raise
         except Exception as error:  # h5py, json and numpy raise any class for wrong content
-            reason = printable(" ".join(str(error).split()))[:100] or type(error).__name__
-            raise InputError(
-                f"{printable_path(path)}: not a valid hpcq result ({reason})"
-            ) from None
+            reason = files.printable(" ".join(str(error).split()))[:100] or type(error).__name__
+            raise InputError(f"{name}: not a valid hpcq result ({reason})") from None
 
 
 def _seal(digest: str) -> bytes:
@@ -126,14 +139,22 @@ def _check_seal(raw: io.BufferedReader, name: str) -> None:
 def read_seal(path: Path) -> bytes:
     """Return the seal, which identifies this version of a file; empty if there is no file."""
     try:
-        with os.fdopen(open_sidecar(path), "rb") as raw:
+        with os.fdopen(files.open_sidecar(path), "rb") as raw:
             return raw.read(_USER_BLOCK)
     except OSError:
         return b""
 
 
-def is_result(path: Path) -> bool:
-    """Say whether a file is a valid hpcq result."""
+def check_output(path: Path) -> Path:
+    """Return a path with all links followed, after making sure that a result can be written there.
+
+    Raises:
+        InputError: If it cannot, or if there is a file that is not an hpcq result.
+    """
+    return files.check_writable(path, "output", _is_result, "a valid hpcq result")
+
+
+def _is_result(path: Path) -> bool:
     try:
         with open_sealed(path):
             return True

@@ -20,14 +20,6 @@ class PlainGroup:
     Attributes:
         attrs: Attributes of the group.
         name: Path of the group in the file.
-
-    Example:
-        >>> import io
-        >>> with h5py.File(io.BytesIO(), "w") as file:
-        ...     _ = file.create_dataset("key", (9,), "u1", external=[("/etc/passwd", 0, 9)])
-        ...     PlainGroup(file)["key"]
-        Traceback (most recent call last):
-        ValueError: /key is not in the file itself
     """
 
     def __init__(self, group: h5py.Group) -> None:
@@ -43,19 +35,15 @@ class PlainGroup:
         """Say whether there is an entry with a name; its content may still be in another file."""
         return name in self._group
 
-    def get(self, name: str, default: Any) -> Any:
-        """Return a group or a dataset, or a default if there is none."""
-        return self[name] if name in self else default  # noqa: SIM401  (this is `get`)
-
     def __getitem__(self, name: str) -> Any:
-        """Return a group or a dataset.
+        """Return a group or a dataset, by its path from here, or from the root after a slash.
 
         Raises:
             KeyError: If there is none.
             ValueError: If it is in another file, or larger than its space in the file.
         """
-        entry: Any = self._group
-        for part in name.split("/"):
+        entry: Any = self._group.file if name.startswith("/") else self._group
+        for part in name.removeprefix("/").split("/"):
             link = entry.get(part, getlink=True) if isinstance(entry, h5py.Group) else None
             if link is None:
                 raise KeyError(f"there is no {name} in {self.name}")

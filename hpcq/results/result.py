@@ -6,106 +6,28 @@ import csv
 import io
 import json
 import math
-import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.circuits.observables import Observable
-from hpcq.core.errors import HpcqError
 from hpcq.core.files import printable, printable_path
-from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.subcircuits import Edge, Subcircuit
+from hpcq.results import hdf5_codecs as codecs
+from hpcq.results.details import DETAILS, ResultDetails
+from hpcq.results.hdf5_fields import Layout, Place, stored, stored_class
+from hpcq.results.hdf5_files import check_output, open_sealed, write_sealed
+from hpcq.results.progress import STAGE_SUMMARY
+from hpcq.results.run_metadata import check_config, check_provenance
 
-if TYPE_CHECKING:
-    from qiskit import QuantumCircuit
-
-    from hpcq.circuits.pauli_text import PauliString
-    from hpcq.parallel.tasks import FinishedTasks
-    from hpcq.results.sampling_record import SamplingRecord
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """One set of tasks of a run, such as its simulations.
-
-    Attributes:
-        name: Name of the stage.
-        finished: Results of the finished tasks.
-    """
-
-    name: str
-    finished: FinishedTasks
+_PER_OBSERVABLE = codecs.numbers("f", lambda at: (len(at.names),))
 
 
-@dataclass(frozen=True, eq=False)
-class PartialProgress:
-    """The finished tasks of a run that was stopped.
-
-    Attributes:
-        stages: Stages that have begun.
-        rounds_before: For a run with shots, number of rounds in the result that it continues.
-    """
-
-    stages: tuple[Stage, ...]
-    rounds_before: int = 0
-
-    def stage(self, name: str, total: int) -> FinishedTasks | None:
-        """Return the results of the stage with a name and a number of tasks; None without one."""
-        finished = next((stage.finished for stage in self.stages if stage.name == name), None)
-        return finished if finished is not None and len(finished) == total else None
-
-
-@dataclass(frozen=True, eq=False)
-class ResultDetails:
-    """Everything from which the values of a result can be computed again.
-
-    Attributes:
-        circuit: The normalised circuit.
-        cuts: The cuts of the circuit.
-        observables: The observables that were asked for.
-        cone_of: Number of each term's light cone; 0 for terms that are not contained.
-        subcircuits: The subcircuits, of all light cones.
-        edges: The cuts as pairs of ports, with their weights.
-        strings: For each subcircuit the Pauli strings of its tensor, on its own wires.
-        tensors: For each subcircuit its tensor, shape (strings, D, D) with D the product of the
-            ports' dimensions; equal subcircuits share one array. None if a run with shots has not
-            estimated it.
-        record: The record of a run with shots; None for an exact run.
-        fingerprint: Digests and words that name the run; only the same run can resume it.
-        unfinished: Finished tasks of a run that was stopped; None for a complete run.
-        timelines: For each start of the run an array, shape (spans, 5): rank, begin and end in
-            seconds, number of tasks, and the subcircuit of the first task.
-    """
-
-    circuit: QuantumCircuit
-    cuts: Cuts
-    observables: tuple[Observable, ...]
-    cone_of: Mapping[PauliString, int]
-    subcircuits: tuple[Subcircuit, ...]
-    edges: tuple[Edge, ...]
-    strings: tuple[tuple[PauliString, ...], ...]
-    tensors: tuple[NDArray[np.complex128] | None, ...]
-    record: SamplingRecord | None = None
-    fingerprint: Mapping[str, str] = field(default_factory=dict)
-    unfinished: PartialProgress | None = None
-    timelines: tuple[NDArray[np.float64], ...] = ()
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """Old name of :attr:`fingerprint`."""
-        warnings.warn(
-            "identity of a result's details is now fingerprint", DeprecationWarning, stacklevel=2
-        )
-        return self.fingerprint
-
-
-@dataclass(frozen=True, eq=False)
+@stored_class
 class Result:
     """Expectation values with their standard errors, and how they were computed.
 
@@ -119,12 +41,18 @@ class Result:
         details: Circuit, cuts and tensors, or record of shots; None on ranks other than 0.
     """
 
-    names: tuple[str, ...]
-    expectation_values: NDArray[np.float64]
-    standard_errors: NDArray[np.float64]
-    status: str
-    config: Mapping[str, Any]
-    provenance: Mapping[str, Any]
+    names: tuple[str, ...] = stored("observables/*@name", codecs.TEXT)
+    expectation_values: NDArray[np.float64] = stored("results/expectation_values", _PER_OBSERVABLE)
+    standard_errors: NDArray[np.float64] = stored(
+        "results/standard_errors",
+        _PER_OBSERVABLE,
+        check=lambda errors, _: "a standard error is negative" if (errors < 0).any() else "",
+    )
+    status: str = stored("@status", codecs.TEXT, check=codecs.one_of("complete", "partial"))
+    config: Mapping[str, Any] = stored("@config", codecs.JSON_OBJECT, check=check_config)
+    provenance: Mapping[str, Any] = stored(
+        "provenance", codecs.Attributes(), check=check_provenance
+    )
     details: ResultDetails | None = None
 
     def save(self, path: str | Path) -> None:
@@ -135,7 +63,7 @@ class Result:
             NotWrittenError: If writing fails, for example because the disk is full; the old file
                 is kept.
         """
-        _write(self, Path(path))
+        rewrite(self, check_output(Path(path)))
 
     def to_json(self) -> str:
         """Return the values as a JSON object on one line; null for NaN and infinite numbers."""
@@ -146,8 +74,8 @@ class Result:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["observable", "expectation_value", "standard_error"])
-        numbers = (self.expectation_values.tolist(), self.standard_errors.tolist())
-        for name, *row in zip(self.names, *map(_strict, numbers), strict=True):
+        columns = (self.expectation_values.tolist(), self.standard_errors.tolist())
+        for name, *row in zip(self.names, *map(_strict, columns), strict=True):
             writer.writerow(
                 [printable(name), *("" if value is None else repr(value) for value in row)]
             )
@@ -159,47 +87,89 @@ class Result:
 
     def _plain(self) -> dict[str, Any]:
         """Return everything but the details as JSON values."""
-        return {
-            "observables": list(self.names),
-            "expectation_values": self.expectation_values.tolist(),
-            "standard_errors": self.standard_errors.tolist(),
-            "status": self.status,
-            "config": dict(self.config),
-            "provenance": dict(self.provenance),
-        }
+        plain: dict[str, Any] = {"observables": list(self.names)}
+        for name in _VALUES:
+            value = getattr(self, name)
+            plain[name] = value.tolist() if isinstance(value, np.ndarray) else value
+        return plain
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Result:
         """Return the result that :meth:`to_json` or :meth:`to_bytes` wrote, without details."""
         data = json.loads(text)
-        return cls(
-            tuple(data["observables"]),
-            np.array(data["expectation_values"], dtype=float),
-            np.array(data["standard_errors"], dtype=float),
-            data["status"],
-            data["config"],
-            data["provenance"],
-        )
+        values = {name: data[name] for name in _VALUES if name in data}
+        arrays = {name: np.array(v, dtype=float) for name, v in values.items() if type(v) is list}
+        return cls(tuple(data["observables"]), **{**values, **arrays})
 
     def __str__(self) -> str:
         return values_text(self.names, self.expectation_values, self.standard_errors)
 
 
-def _no_format(_: Result, path: Path) -> None:
-    raise HpcqError(f"result: no file format is loaded to write {printable_path(path)!r} in")
+_VALUES = [member.name for member in fields(Result) if member.name not in ("names", "details")]
+
+_SUMMARY = Layout(Result)
+_WHOLE = Layout(Result, details=stored("", DETAILS))
+_STAGES = stored("unfinished/stages/*", STAGE_SUMMARY, default=()).metadata["stored"]
 
 
-_write: Callable[[Result, Path], None] = _no_format
+def rewrite(result: Result, path: Path) -> bytes:
+    """Write a result to a path that :func:`check_output` returned, and return the file's seal.
 
-
-def set_writer(write: Callable[[Result, Path], None]) -> None:
-    """Set the function that :meth:`Result.save` calls.
-
-    The module of a file format imports this one, so it registers itself here instead of being
-    imported.
+    Raises:
+        NotWrittenError: If it cannot be written; the old file is kept.
     """
-    global _write
-    _write = write
+    return write_sealed(path, _WHOLE, result)
+
+
+def load(path: str | Path) -> Result:
+    """Return the result in a file, with all its details but sections that are not known here.
+
+    Args:
+        path: A file that :meth:`hpcq.Result.save` or ``hpcq run -o`` wrote.
+
+    Raises:
+        InputError: If the file is missing, damaged or not an hpcq result.
+    """
+    name = printable_path(path)
+    with open_sealed(Path(path)) as file:
+        _SUMMARY.read(Place(None, file))  # refuses wrong values before the sandbox starts
+        num_subcircuits = len(file["subcircuits"]) if "subcircuits" in file else 0
+        datasets = [
+            file["circuit"],
+            *(file[f"subcircuits/{k}/qpy"] for k in range(num_subcircuits)),
+        ]
+        known = SimpleNamespace(
+            file_name=name, loaded_circuits=codecs.load_circuits(datasets, name)
+        )
+        result: Result = _WHOLE.read(Place(known, file))
+        return result
+
+
+def load_summary(path: str | Path) -> Result:
+    """Return the result in a file without its details; see :func:`load`."""
+    return load_progress(path)[0]
+
+
+def load_progress(path: str | Path) -> tuple[Result, list[dict[str, Any]]]:
+    """Return the result in a file without its details, and the stages of a partial run.
+
+    A stage has the keys ``name``, ``total`` and ``done`` (tasks).
+    """
+    with open_sealed(Path(path)) as file:
+        return _SUMMARY.read(Place(None, file)), list(_STAGES.read(Place(None, file)))
+
+
+def load_fingerprint(path: Path) -> dict[str, str]:
+    """Return the fingerprint of the run in a file; empty if there is no file.
+
+    Raises:
+        InputError: If the file is damaged or not an hpcq result.
+    """
+    if not path.exists():
+        return {}
+    with open_sealed(path) as file:
+        fingerprint: dict[str, str] = DETAILS.fields["fingerprint"].read(Place(None, file))
+        return fingerprint
 
 
 _ROUNDING = 1e-13

@@ -94,7 +94,7 @@ class RunAccounting:
     def timelines(self) -> tuple[NDArray[np.float64], ...]:
         """Return for each start that did any work what its ranks computed and when.
 
-        See :class:`hpcq.results.result.ResultDetails` for the columns.
+        See :class:`hpcq.results.details.ResultDetails` for the columns.
         """
         timeline = self._ledger.table()
         return (*self._timelines, timeline) if len(timeline) else self._timelines

@@ -22,7 +22,7 @@ import pytest
 import hpcq
 from hpcq.cli.main import main
 from hpcq.core.errors import InputError, StoppedError
-from hpcq.results import load_stages
+from hpcq.results import load_progress
 from tests.kill_and_resume import Job, trials, write_circuit
 from tests.support.circuits import two_halves
 from tests.support.launch import environment, hpcq_here
@@ -68,7 +68,7 @@ def wait_for(condition: object, seconds: float = 30.0) -> None:
 
 def has_saved(output: Path) -> Callable[[], bool]:
     """Return whether a file holds finished tasks by now."""
-    return lambda: output.exists() and load_stages(output)[0]["done"] > 0
+    return lambda: output.exists() and load_progress(output)[1][0]["done"] > 0
 
 
 def status(output: Path) -> dict:

@@ -1,0 +1,242 @@
+"""Fields of objects in HDF5 files, each declared once: where it is, as what, and how it is checked.
+
+A dataclass declares its fields by :func:`stored`, and a :class:`Layout` writes and reads them.
+Classes of lower layers, which know nothing of files, get a layout that declares their fields.
+
+A path is relative to the object's group: ``a/b`` is a dataset or a group, ``a/b@c`` an attribute of
+it, and ``*`` stands for the numbers 0, 1, 2, ... of the entries of a sequence. A path that starts
+with a slash begins at the root of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from types import SimpleNamespace
+from typing import Any, TypeVar, dataclass_transform
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a value is written or read.
+
+    All other attributes are those of the object, or of the nearest object around it that has them,
+    so that declarations can say ``len(at.names)``. An object that is being read has the fields that
+    are declared before.
+
+    Attributes:
+        owner: The object whose field it is.
+        group: Group of the object: of h5py for writing, a PlainGroup for reading.
+        outer: Place of the object in the one around it; None for the outermost.
+        path: Path in the group; empty for the group itself.
+        attribute: Name of the attribute of what is there; empty if it is not an attribute.
+        index: Number of the value, or of the object, in its sequence.
+    """
+
+    owner: Any
+    group: Any
+    outer: Place | None = None
+    path: str = ""
+    attribute: str = ""
+    index: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        is_here = self.outer is None or hasattr(self.owner, name)
+        return getattr(self.owner if is_here else self.outer, name)
+
+    @property
+    def entry(self) -> Any:
+        """The group or dataset at the path."""
+        return self.group[self.path] if self.path else self.group
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether there is anything."""
+        exists = not self.path or self.path in self.group
+        return exists and (not self.attribute or self.attribute in self.entry.attrs)
+
+
+class Codec:
+    """How a value is written and read; by default in one dataset or attribute.
+
+    Args:
+        encode: Returns what h5py writes, given the value and the place.
+        decode: Returns the value, given an attribute or a dataset of h5py, and the place; raises
+            any error if it is not what a run writes.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[Any, Place], Any] = lambda value, _: value,
+        decode: Callable[[Any, Place], Any] = lambda entry, _: entry[()],
+    ) -> None:
+        self._encode, self._decode = encode, decode
+
+    def write(self, value: Any, at: Place) -> None:
+        """Write a value."""
+        encoded = self._encode(value, at)
+        if not at.attribute:
+            at.group[at.path] = encoded
+            return
+        if at.path and at.path not in at.group:
+            at.group.create_group(at.path)
+        at.entry.attrs[at.attribute] = encoded
+
+    def read(self, at: Place) -> Any:
+        """Return the value."""
+        return self._decode(at.entry.attrs[at.attribute] if at.attribute else at.entry, at)
+
+
+_PLAIN = Codec()
+
+
+@dataclass(frozen=True, eq=False)
+class StoredField:
+    """The declaration of a field; one that is None is not written.
+
+    Attributes:
+        path: Where it is, relative to the group of its object.
+        codec: How it is written and read, or a function that returns this.
+        default: The value if it is absent in the file; MISSING if it must not be.
+        value: Returns what is written, if it is not the object's attribute of that name.
+        check: Returns what is wrong with a value that was read, for a message; empty if nothing is.
+        gaps: Whether entries of a sequence may be absent, which are None.
+        is_read: False for what follows from other fields, and is written for those who read the
+            file without hpcq.
+    """
+
+    path: str
+    codec: Codec | Callable[[Place], Codec]
+    default: Any
+    value: Callable[[Place], Any] | None = None
+    check: Callable[[Any, Place], str] = lambda _value, _at: ""
+    gaps: bool = False
+    is_read: bool = True
+
+    def write(self, name: str, at: Place) -> None:
+        """Write the field of an object, by its name."""
+        value = getattr(at.owner, name) if self.value is None else self.value(at)
+        if value is not None:
+            self._write(value, self._start(at))
+
+    def _write(self, value: Any, at: Place) -> None:
+        head, star, tail = at.path.partition("*")
+        if not star:
+            self._codec(at).write(value, at)
+            return
+        if self.is_read and self.default is MISSING:
+            at.group.require_group(head.rstrip("/"))
+        written: dict[int, Any] = {}
+        for number, entry in enumerate(tuple(value)):
+            here = replace(at, path=f"{head}{number}{tail}", index=number)
+            if id(entry) in written:  # equal subcircuits share their tensor, also in the file
+                at.group[here.path] = written[id(entry)]
+            elif entry is not None:
+                self._write(entry, here)
+                if isinstance(entry, np.ndarray) and not at.attribute:
+                    written[id(entry)] = here.entry
+
+    def read(self, at: Place) -> Any:
+        """Return the field of an object.
+
+        Raises:
+            KeyError: If it is absent.
+            ValueError: If it is not what a run writes.
+        """
+        here = self._start(at)
+        value = self._read(here)
+        if value is None and self.default is not MISSING:
+            return self.default
+        if problem := self.check(value, here):
+            raise ValueError(problem)
+        return value
+
+    def _read(self, at: Place) -> Any:
+        head, star, tail = at.path.partition("*")
+        folder = replace(at, path=head.rstrip("/"), attribute="") if star else at
+        may_be_absent = self.gaps if "*" in self.path and not star else self.default is not MISSING
+        if may_be_absent and not folder.is_taken:
+            return None
+        if not star:
+            return self._codec(at).read(at)
+        places = (replace(at, path=f"{head}{n}{tail}", index=n) for n in range(len(folder.entry)))
+        return tuple(self._read(place) for place in places)
+
+    def _start(self, at: Place) -> Place:
+        path, _, attribute = self.path.partition("@")
+        return replace(at, path=path, attribute=attribute)
+
+    def _codec(self, at: Place) -> Codec:
+        return self.codec if isinstance(self.codec, Codec) else self.codec(at)
+
+
+def stored(
+    path: str,
+    codec: Codec | Callable[[Place], Codec],
+    value: Callable[[Place], Any] | None = None,
+    *,
+    default: Any = MISSING,
+    default_factory: Any = MISSING,
+    **more: Any,
+) -> Any:
+    """Return a dataclass field that is stored in files; see :class:`StoredField`."""
+    absent = default if default_factory is MISSING else default_factory()
+    declared = StoredField(path, codec, absent, value, **more)
+    return field(default=default, default_factory=default_factory, metadata={"stored": declared})
+
+
+def derived(path: str, value: Callable[[Place], Any] | None = None, codec: Codec = _PLAIN) -> Any:
+    """Return a field that is written but not read; see :class:`StoredField`."""
+    return stored(path, codec, value, is_read=False)
+
+
+def computed(value: Callable[[Place], Any]) -> Any:
+    """Return a field that is not written: it is computed from what is read."""
+    return stored("", Codec(decode=lambda _, at: value(at)), lambda _: None)
+
+
+@dataclass_transform(field_specifiers=(stored, computed), frozen_default=True, eq_default=False)
+def stored_class(owner: type[T]) -> type[T]:
+    """Make a class a frozen dataclass, whose fields :func:`stored` declares."""
+    return dataclass(frozen=True, eq=False)(owner)
+
+
+class Layout(Codec):
+    """An object in a group, as its fields are declared.
+
+    Args:
+        owner: Class of the object.
+        make: Returns the object, given a place that knows its fields; by default its class does.
+        more: Fields that the class does not declare itself, as :func:`stored` returns them.
+
+    Attributes:
+        fields: The declarations by name, in the order in which fields are written and read.
+    """
+
+    def __init__(
+        self, owner: type, make: Callable[[Place], Any] | None = None, **more: Any
+    ) -> None:
+        self._make = make or (lambda at: owner(**vars(at.owner)))
+        members = fields(owner) if is_dataclass(owner) else ()
+        declared = {member.name: member for member in members if "stored" in member.metadata}
+        self.fields: dict[str, StoredField] = {
+            name: member.metadata["stored"] for name, member in {**declared, **more}.items()
+        }
+
+    def write(self, value: Any, at: Place) -> None:
+        """Write the fields of an object."""
+        group = at.group.require_group(at.path) if at.path else at.group
+        for name, declared in self.fields.items():
+            declared.write(name, Place(value, group, at, index=at.index))
+
+    def read(self, at: Place) -> Any:
+        """Return the object."""
+        inner = Place(SimpleNamespace(), at.entry, at, index=at.index)
+        for name, declared in self.fields.items():
+            if declared.is_read:
+                setattr(inner.owner, name, declared.read(inner))
+        return self._make(inner)

@@ -1,0 +1,80 @@
+"""The finished tasks of a run that was stopped, in the order in which they came."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpcq.parallel.tasks import MAX_TASKS, FinishedTasks, TaskResults
+from hpcq.results.hdf5_codecs import INTEGER, TEXT
+from hpcq.results.hdf5_fields import Codec, Layout, Place, stored, stored_class
+
+
+def _check_number(number: int, at: Place) -> str:
+    fits = 0 <= number <= MAX_TASKS
+    return "" if fits else f"{at.group.name} has {number} tasks, expected 0 to {MAX_TASKS}"
+
+
+STAGE_SUMMARY = Layout(
+    dict,
+    name=stored("@name", TEXT),
+    total=stored("@total", INTEGER, check=_check_number),
+    done=stored("@done", INTEGER, check=_check_number),
+)
+"""What is read of a stage without the results of its tasks, of which it may have millions."""
+
+
+class _FinishedTasks(Codec):
+    """Finished tasks in the group of their stage."""
+
+    def write(self, value: FinishedTasks, at: Place) -> None:
+        numbers = {"total": len(value), "done": value.num_done}
+        at.group.attrs.update({**numbers, "dtype": value.dtype.str})
+        batches = list(value.unique_batches())
+        for name, dtype in (("tasks", np.int64), ("sizes", np.int64), ("data", value.dtype)):
+            arrays = [getattr(batch, name) for batch in batches]
+            dataset = at.group.create_dataset(name, (sum(map(len, arrays)),), dtype)
+            start = 0
+            for array in arrays:  # one by one, so that memory holds no second copy of them
+                dataset[start : start + len(array)] = array
+                start += len(array)
+
+    def read(self, at: Place) -> FinishedTasks:
+        finished = FinishedTasks(STAGE_SUMMARY.read(at)["total"], str(at.group.attrs["dtype"]))
+        tasks, sizes, data = (at.group[name][()] for name in ("tasks", "sizes", "data"))
+        batch = TaskResults(0, tasks, sizes, np.zeros(len(tasks)), data)
+        if not finished.accepts(batch):
+            raise ValueError(f"{at.group.name} holds results of tasks that do not exist")
+        if len(tasks):
+            finished.add(batch)
+        return finished
+
+
+@stored_class
+class Stage:
+    """One set of tasks of a run, such as its simulations.
+
+    Attributes:
+        name: Name of the stage.
+        finished: Results of the finished tasks.
+    """
+
+    name: str = stored("@name", TEXT)
+    finished: FinishedTasks = stored("", _FinishedTasks())
+
+
+@stored_class
+class PartialProgress:
+    """The finished tasks of a run that was stopped.
+
+    Attributes:
+        stages: Stages that have begun.
+        rounds_before: For a run with shots, number of rounds in the result that it continues.
+    """
+
+    stages: tuple[Stage, ...] = stored("stages/*", Layout(Stage))
+    rounds_before: int = stored("@rounds_before", INTEGER, default=0)
+
+    def stage(self, name: str, total: int) -> FinishedTasks | None:
+        """Return the results of the stage with a name and a number of tasks; None without one."""
+        finished = next((stage.finished for stage in self.stages if stage.name == name), None)
+        return finished if finished is not None and len(finished) == total else None

@@ -1,0 +1,121 @@
+"""The configuration and the provenance in a result file, checked as they are read.
+
+The seal of a file is not a signature: anybody can make a file and seal it. All that the rest of
+hpcq assumes about these parts of a result is therefore checked here, and only here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hpcq.core.limits import MAX_MEMORY, MIN_MEMORY
+from hpcq.results.hdf5_codecs import shown
+from hpcq.results.hdf5_fields import Place
+
+_MAX_DEPTH = 20
+"""Levels of nested JSON objects and lists; a run writes three."""
+
+_MAX_INTEGER = (1 << 63) - 1
+"""Largest absolute value of an integer: it has 64 bits."""
+
+_KIND = re.compile("[a-z][a-z0-9_]{0,31}")
+"""The name of a kind of run, which may be one that this version does not know."""
+
+Check = Callable[[Any], bool]
+
+
+def _is(*types: type, minimum: int = -_MAX_INTEGER, maximum: int = _MAX_INTEGER) -> Check:
+    """Return the check that a value has one of some types, and a range if it is an integer."""
+    return lambda value: (
+        type(value) in types and (type(value) is not int or minimum <= value <= maximum)
+    )
+
+
+def _are(check: Check) -> Check:
+    """Return the check that a list has only values of some kind."""
+    return lambda value: type(value) is list and all(map(check, value))
+
+
+def _are_named(check: Check) -> Check:
+    """Return the check that an object has only values of some kind."""
+    return lambda value: type(value) is dict and all(map(check, value.values()))
+
+
+_NONE = type(None)
+_is_number = _is(int, float)
+_are_texts, _are_numbers = _are(_is(str)), _are_named(_is_number)
+_are_starts = _are(_are_named(lambda value: _is_number(value) or _are_numbers(value)))
+
+_CONFIG: Mapping[str, tuple[Check, str]] = {
+    "mode": (lambda value: type(value) is str and bool(_KIND.fullmatch(value)), "a kind of run"),
+    "max_qubits": (_is(int, _NONE, minimum=1), "a number of qubits"),
+    "partition": (lambda value: value is None or _are_texts(value), "a list of labels"),
+    "cuts": (_is(str, _NONE), "text"),
+    "objective": (_is(str), "text"),
+    "search_seconds": (_is_number, "a number of seconds"),
+    "reuse_qubits": (_is(bool), "true or false"),
+    "ranks": (_is(int, minimum=1), "a number of ranks"),
+    "seed": (lambda value: isinstance(value, int), "a whole number"),
+    "memory_bytes": (
+        _is(int, minimum=MIN_MEMORY, maximum=MAX_MEMORY),
+        f"{MIN_MEMORY} to {MAX_MEMORY}",
+    ),
+    "threads": (_is(int, minimum=1), "a number of threads"),
+    "precision": (_is(str), "text"),
+    "speeds": (_is(dict), "numbers by name"),
+    "shots": (_is(int, _NONE, minimum=0), "a number of shots"),
+    "standard_error": (_is(int, float, _NONE), "a number"),
+    "max_variants": (_is(int, _NONE, minimum=0), "a number of variants"),
+    "device": (_is(str), "text"),
+    "backend": (_is(str, _NONE), "text"),
+}
+"""For each entry of the configuration that a run uses its check, and what the check expects."""
+
+_PROVENANCE: Mapping[str, tuple[Check, str]] = {
+    "hosts": (_are_texts, "a list of names"),
+    "devices": (_are_texts, "a list of names"),
+    "ranks": (_is(int, minimum=1), "a number of ranks"),
+    "seconds": (_are_numbers, "seconds by name"),
+    "starts": (_are_starts, "numbers of each start"),
+    "shots": (_is(int), "a number of shots"),
+    "rounds": (_is(int), "a number of rounds"),
+    "norm_error": (_is_number, "a number"),
+}
+"""The same for entries of the provenance that are shown, or that the next start adds to."""
+
+
+def check_config(config: Any, _: Place) -> str:
+    """Return what is wrong with a configuration, for a message; empty if nothing is."""
+    if not isinstance(config, dict):
+        return "config is not an object"
+    return _check_values(config, _CONFIG, "config")
+
+
+def check_provenance(provenance: dict[str, Any], _: Place) -> str:
+    """Return what is wrong with a provenance, for a message; empty if nothing is."""
+    missing = {"shots", "rounds", "devices"} - set(provenance)
+    if "shots" in provenance and missing:
+        return f"provenance: there is no {min(missing)}"
+    return _check_values(provenance, _PROVENANCE, "provenance")
+
+
+def _check_values(
+    values: dict[str, Any], checks: Mapping[str, tuple[Check, str]], what: str
+) -> str:
+    for name, value in values.items():
+        if not _is_plain(value, _MAX_DEPTH):
+            return f"{what}: {name[:40]} is not a plain value"
+        check, expected = checks.get(name, (lambda _: True, ""))
+        if not check(value):
+            return f"{what}: {name} is {shown(value)}, expected {expected}"
+    return ""
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Say whether a value is JSON with at most this many levels: deeper ones exhaust the stack."""
+    if isinstance(value, (dict, list)):
+        entries = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(entry, depth - 1) for entry in entries)
+    return value is None or isinstance(value, (bool, int, float, str))
