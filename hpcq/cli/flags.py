@@ -157,6 +157,12 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
         default="auto",
         help="where to simulate; default: auto",
     )
+    run.add_argument(
+        "--engine",
+        type=values.nonempty_text,
+        metavar="NAME",
+        help="simulator: aer, or one that an installed package brings; default: aer",
+    )
     engine = run.add_argument_group("engine for shots (default: Aer without noise)")
     engine.add_argument(
         "--noise",

@@ -199,7 +199,13 @@ def _run(options: argparse.Namespace) -> int:
                 raise
         monitor = ProgressMonitor(stop_conditions, output, sys.stderr if is_first else None)
         run_options = RunOptions(
-            options.device, options.noise, options.backend, output, monitor, on_finished
+            options.device,
+            options.noise,
+            options.backend,
+            output,
+            monitor,
+            on_finished,
+            options.engine,
         )
         failure: HpcqError | None = None
         try:

@@ -156,7 +156,7 @@ def check_shot_engine(options: argparse.Namespace) -> EngineSpec:
 
     if budget_for(options) is None and (options.noise or options.backend):
         raise InputError("noise, backend: given without shots, expected --shots or --target-error")
-    return EngineSpec.of(options.noise, options.backend)
+    return EngineSpec.of(options.noise, options.backend, options.engine)
 
 
 def limits_for(options: argparse.Namespace, cores: int, memory: int) -> Limits:

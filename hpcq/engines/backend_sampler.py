@@ -200,17 +200,7 @@ class DeviceShots(QueuedEngine):
         Raises:
             EngineError: If the device refuses; the message quotes it.
         """
-        pubs = [
-            _Pub(number, run, rows)
-            for number, run in enumerate(runs)
-            for rows in _rows_by_shots(run)
-        ]
-        if self._reseeds == "run":
-            jobs = [[pub] for pub in pubs]
-        elif self._reseeds == "row":
-            jobs = [[_Pub(p.number, p.run, np.array([row]))] for p in pubs for row in p.rows]
-        else:
-            jobs = [pubs] if pubs else []
+        jobs = self._divide(runs)
         seeds = np.random.SeedSequence(seed).generate_state(len(jobs), np.uint64) >> 33
         submitted = []
         for job_pubs, job_seed in zip(jobs, seeds, strict=True):
@@ -220,6 +210,33 @@ class DeviceShots(QueuedEngine):
             if len(jobs) > 1:
                 self._call(handle, "result")
         return Submission(tuple(job.id for job in submitted), (len(runs), submitted))
+
+    def reopen(self, runs: Sequence[ShotRun], job_ids: Sequence[str]) -> Submission | None:
+        """Return jobs that an earlier process has submitted, if the backend still knows them."""
+        jobs, backend = self._divide(runs), self.backend
+        service = getattr(backend, "service", None)
+        retrieve = getattr(backend, "retrieve_job", None) or getattr(service, "job", None)
+        if retrieve is None or len(jobs) != len(job_ids) or not all(job_ids):
+            return None
+        try:
+            handles = [retrieve(job_id) for job_id in job_ids]
+        except Exception:  # each service raises other errors for a job that it does not know
+            return None
+        known = [_Job(handle, tuple(pubs)) for handle, pubs in zip(handles, jobs, strict=True)]
+        return Submission(tuple(job_ids), (len(runs), known))
+
+    def _divide(self, runs: Sequence[ShotRun]) -> list[list[_Pub]]:
+        """Return the pubs of each job that runs take."""
+        pubs = [
+            _Pub(number, run, rows)
+            for number, run in enumerate(runs)
+            for rows in _rows_by_shots(run)
+        ]
+        if self._reseeds == "run":
+            return [[pub] for pub in pubs]
+        if self._reseeds == "row":
+            return [[_Pub(p.number, p.run, np.array([row]))] for p in pubs for row in p.rows]
+        return [pubs] if pubs else []
 
     def poll(self, submission: Submission) -> bool:
         """Return whether all jobs have ended, well or not.

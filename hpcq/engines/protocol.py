@@ -174,6 +174,16 @@ class QueuedEngine(Engine):
     def submit(self, runs: Sequence[ShotRun], seed: int) -> Submission:
         """Submit runs, as one job where the device allows it; see :meth:`measure`."""
 
+    def reopen(self, runs: Sequence[ShotRun], job_ids: Sequence[str]) -> Submission | None:
+        """Return jobs that an earlier process has submitted; None if the device forgot them.
+
+        Args:
+            runs: The runs for which they were submitted.
+            job_ids: The device's names of the jobs.
+        """
+        del runs, job_ids
+        return None
+
     @abstractmethod
     def poll(self, submission: Submission) -> bool:
         """Return whether all jobs have ended, so that :meth:`collect` does not wait."""

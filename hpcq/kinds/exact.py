@@ -26,19 +26,16 @@ from hpcq.planning.cost import LONG_CONTRACTION
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.exact_plan import ExactPlan, with_cost_for
 from hpcq.planning.fingerprint import (
-    RequestSummary,
-    check_same_run,
     fingerprint_of,
 )
 from hpcq.planning.problem import ExpectationValues, Problem
 from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.expectation import Contraction
 from hpcq.reconstruction.network import bond_tensor
-from hpcq.results.details import ResultDetails
 from hpcq.results.progress import PartialProgress, Stage
 from hpcq.results.result import Result
 from hpcq.runs.options import RunOptions
-from hpcq.runs.output import request_summary
+from hpcq.runs.prepared_run import PreparedRun, begin_run
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner
 
@@ -55,27 +52,15 @@ _SIMULATE, _CONTRACT = "simulate", "contract"
 
 
 @dataclass(frozen=True, eq=False)
-class ExactRun:
+class ExactRun(PreparedRun):
     """An exact run that is prepared but not started.
 
     Attributes:
-        plan: The plan.
         task_set: The tasks of the plan.
-        engine_spec: The engine that simulates.
-        options: How to run.
-        fingerprint: What must be the same for a later run to resume this one.
     """
 
     plan: ExactPlan
     task_set: ExactTasks
-    engine_spec: EngineSpec
-    options: RunOptions
-    fingerprint: dict[str, str]
-
-    @property
-    def limits(self) -> Limits:
-        """Limits of a rank."""
-        return self.plan.limits
 
     def check_engine(self, engine: Engine) -> None:
         """Check that an engine computes all tensors.
@@ -84,12 +69,6 @@ class ExactRun:
             InputError: If it refuses one.
         """
         self.task_set.check_engine(engine)
-
-    @property
-    def finished(self) -> Result | None:
-        """The result, if the output file is complete already."""
-        previous = self.options.previous
-        return previous if previous is not None and previous.status == "complete" else None
 
     def compute(self, runner: StageRunner, engine: Engine) -> Result:
         """Run on rank 0, which hands tasks to the others.
@@ -183,56 +162,24 @@ class ExactRun:
         accounting: RunAccounting,
     ) -> Result:
         plan = self.plan
-        expectation_values = plan.terms.sum_up(self._check_values(values))
-        return Result(
-            names=tuple(observable.name for observable in plan.observables),
-            expectation_values=expectation_values,
-            standard_errors=np.zeros_like(expectation_values),
-            status="complete",
-            config={**plan.config, "device": self.options.device},
-            provenance={
-                **accounting.provenance(),
-                "tasks": plan.num_tasks,
-                "norm_error": float(abs(values[0] - 1)),
-            },
-            details=replace(
-                self._details(accounting),
-                subcircuits=plan.cut.subcircuits,
-                edges=plan.cut.edges,
-                strings=tuple(plan.tensors[use].strings for use in plan.uses),
-                tensors=tuple(tensors[use] for use in plan.uses),
-            ),
+        return self.result(
+            accounting,
+            plan.terms.sum_up(self._check_values(values)),
+            provenance={"tasks": plan.num_tasks, "norm_error": float(abs(values[0] - 1))},
+            subcircuits=plan.cut.subcircuits,
+            edges=plan.cut.edges,
+            strings=tuple(plan.tensors[use].strings for use in plan.uses),
+            tensors=tuple(tensors[use] for use in plan.uses),
         )
 
     def _partial(self, stages: list[Stage], accounting: RunAccounting) -> Result:
         """Return the progress so far, with all that is needed to resume."""
-        plan = self.plan
-        unknown = np.full(len(plan.observables), np.nan)
-        details = self._details(accounting)
-        return Result(
-            names=tuple(observable.name for observable in plan.observables),
-            expectation_values=unknown,
-            standard_errors=unknown,
+        return self.result(
+            accounting,
+            None,
             status="partial",
-            config={**plan.config, "device": self.options.device},
-            provenance={**accounting.provenance(), "tasks": plan.num_tasks},
-            details=replace(details, unfinished=PartialProgress(tuple(stages))),
-        )
-
-    def _details(self, accounting: RunAccounting) -> ResultDetails:
-        """Return the details that complete and partial results have in common."""
-        plan = self.plan
-        return ResultDetails(
-            plan.circuit,
-            plan.cuts,
-            plan.observables,
-            plan.simplified.cone_of,
-            (),
-            (),
-            (),
-            (),
-            fingerprint=self.fingerprint,
-            timelines=accounting.timelines(),
+            provenance={"tasks": self.plan.num_tasks},
+            unfinished=PartialProgress(tuple(stages)),
         )
 
     def _check_values(self, values: NDArray[np.complex128]) -> NDArray[np.float64]:
@@ -339,20 +286,8 @@ class ExactKind:
                 "with shots"
             )
         engine_spec = EngineSpec.of(engine=options.engine)
-        fingerprint = exact_fingerprint(plan)
-        options.output.agree_on_run(fingerprint, RequestSummary.of(plan))
-        details = options.previous.details if options.previous is not None else None
-        if details is not None:
-            known = details.fingerprint
-            existing = "an unfinished result" if details.unfinished else "a result"
-            check_same_run(
-                known,
-                fingerprint,
-                existing,
-                request_summary(options.previous),
-                RequestSummary.of(plan),
-            )
-        return ExactRun(plan, ExactTasks.of(plan), engine_spec, options, fingerprint)
+        fingerprint = begin_run(plan, options, exact_fingerprint(plan))
+        return ExactRun(plan, options, fingerprint, engine_spec, ExactTasks.of(plan))
 
 
 def exact_fingerprint(plan: ExactPlan) -> dict[str, str]:

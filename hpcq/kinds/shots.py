@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Limits
 from hpcq.engines.protocol import Engine
@@ -28,12 +26,12 @@ from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.estimation.counts import Counts, unpack
 from hpcq.reconstruction.estimation.variant_batches import Task
 from hpcq.reconstruction.term_table import tabulate
-from hpcq.results.details import ResultDetails
 from hpcq.results.progress import PartialProgress, Stage
 from hpcq.results.result import Result
 from hpcq.results.sampling_record import SamplingRecord
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import request_summary
+from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner
 
@@ -51,36 +49,21 @@ each, planning alone would take hours."""
 
 
 @dataclass(frozen=True, eq=False)
-class ShotsRun:
+class ShotsRun(PreparedRun):
     """A run with shots that is prepared but not started.
 
     Attributes:
-        plan: The plan.
         sampling: The sampling of the plan, or of the record that is continued.
         task_set: The sources to measure.
-        options: How to run.
         schedule: The schedule of rounds.
-        fingerprint: What must be the same for a later run to resume this one.
         rounds_before: Number of rounds that were measured before this run was first started.
     """
 
     plan: ShotsPlan
     sampling: Sampling
     task_set: ShotTasks
-    options: RunOptions
     schedule: Schedule
-    fingerprint: dict[str, str]
     rounds_before: int
-
-    @property
-    def engine_spec(self) -> EngineSpec:
-        """The engine that measures."""
-        return self.task_set.engine_spec
-
-    @property
-    def limits(self) -> Limits:
-        """Limits of a rank."""
-        return self.task_set.limits
 
     def check_engine(self, engine: Engine) -> None:
         """Prepare one template of every source, so that an unfit engine is refused before the run.
@@ -94,10 +77,7 @@ class ShotsRun:
     @property
     def finished(self) -> Result | None:
         """The result, if jobs share the output and it is complete: then no job adds more shots."""
-        previous = self.options.previous
-        if previous is None or self.options.output.may_add_shots:
-            return None
-        return previous if previous.status == "complete" else None
+        return None if self.options.output.may_add_shots else super().finished
 
     def compute(self, runner: StageRunner, engine: Engine) -> Result:
         """Run on rank 0, which plans rounds and hands their tasks to the other ranks.
@@ -149,42 +129,28 @@ class ShotsRun:
         self, status: str, accounting: RunAccounting, stages: tuple[Stage, ...] | None = None
     ) -> Result:
         """Return values, standard errors and all counts; ``stages`` make it a partial result."""
-        plan, sampling, schedule = self.plan, self.sampling, self.schedule
-        options = self.options
-        values = errors = np.full(len(plan.observables), np.nan)
+        sampling, schedule, options = self.sampling, self.schedule, self.options
+        values = errors = None
         tensors: tuple[Any, ...] = (None,) * len(sampling.cut.subcircuits)
         if schedule.rounds or stages is None:
             values, tensors = schedule.values(), tensors_of(sampling, schedule.rounds)
             errors = schedule.errors() if stages is None else schedule.rough_errors()
-        engine_names = {
-            "noise": _engine_name(options.noise),
-            "backend": _engine_name(options.backend),
-        }
-        return Result(
-            names=tuple(observable.name for observable in plan.observables),
-            expectation_values=values,
-            standard_errors=errors,
+        return self.result(
+            accounting,
+            values,
+            errors,
             status=status,
-            config={**plan.config, "device": options.device, **engine_names},
-            provenance={
-                **accounting.provenance(),
-                "shots": schedule.shots,
-                "rounds": len(schedule.rounds),
+            config={
+                "noise": _engine_name(options.noise),
+                "backend": _engine_name(options.backend),
             },
-            details=ResultDetails(
-                plan.circuit,
-                plan.cuts,
-                plan.observables,
-                plan.simplified.cone_of,
-                sampling.cut.subcircuits,
-                sampling.cut.edges,
-                sampling.parts.terms.strings,
-                tensors,
-                (record_of(sampling, self.fingerprint, schedule.rounds),),
-                self.fingerprint,
-                None if stages is None else PartialProgress(stages, self.rounds_before),
-                accounting.timelines(),
-            ),
+            provenance={"shots": schedule.shots, "rounds": len(schedule.rounds)},
+            subcircuits=sampling.cut.subcircuits,
+            edges=sampling.cut.edges,
+            strings=sampling.parts.terms.strings,
+            tensors=tensors,
+            sections=(record_of(sampling, self.fingerprint, schedule.rounds),),
+            unfinished=None if stages is None else PartialProgress(stages, self.rounds_before),
         )
 
 
@@ -286,7 +252,9 @@ def _prepare(plan: ShotsPlan, options: RunOptions) -> ShotsRun:
             f"shots: {sampling.budget.shots}, expected at least {schedule.min_round_shots}: one "
             "for each variant"
         )
-    return ShotsRun(plan, sampling, task_set, options, schedule, fingerprint, num_rounds_before)
+    return ShotsRun(
+        plan, options, fingerprint, engine_spec, sampling, task_set, schedule, num_rounds_before
+    )
 
 
 def _record(previous: object) -> SamplingRecord | None:

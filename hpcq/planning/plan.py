@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hpcq.circuits.observables import Observable
+from hpcq.circuits.pauli_text import PauliString
 from hpcq.core.limits import Limits
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.passes.simplify import SimplifiedCircuit
@@ -46,6 +47,16 @@ class Plan:
         """Predicted wall time in seconds, on the number of ranks that the plan is for, if known."""
         return None if self.cost is None else self.cost.predicted_seconds(self.config["ranks"])
 
+    @property
+    def cuts(self) -> Cuts:
+        """The cuts, as gates and wire positions of the original circuit."""
+        return Cuts()
+
+    @property
+    def cone_of(self) -> Mapping[PauliString, int]:
+        """Number of each term's light cone; 0 for terms that are not contained."""
+        return {}
+
     def __str__(self) -> str:
         text: str = kind_registry.find_kind(self.config["mode"]).describe(self)
         return text
@@ -69,6 +80,11 @@ class CutPlan(Plan):
     def cuts(self) -> Cuts:
         """The cuts, as gates and wire positions of the original circuit."""
         return self.simplified.to_original(self.cut.cuts)
+
+    @property
+    def cone_of(self) -> Mapping[PauliString, int]:
+        """Number of each term's light cone; 0 for terms that are not contained."""
+        return self.simplified.cone_of
 
     @property
     def width(self) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable_path
@@ -26,6 +26,7 @@ from hpcq.runs.collective import all_ranks_or_none, decode_result, encode_error,
 from hpcq.runs.file_output import DEFAULT_CHECKPOINT_SECONDS, FileOutput
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import FinishedElsewhereError, NoOutput, RunOutput
+from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.progress import ProgressMonitor
 from hpcq.runs.provenance import PhaseTimer, RunAccounting
 from hpcq.runs.rank_devices import choose_rank_device
@@ -41,47 +42,12 @@ if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
 
 
-class PreparedRun(Protocol):
-    """A run that a kind has prepared on rank 0, and that is not started.
-
-    Attributes:
-        options: How to run.
-    """
-
-    options: RunOptions
-
-    @property
-    def limits(self) -> Limits:
-        """Limits of a rank."""
-
-    @property
-    def engine_spec(self) -> EngineSpec:
-        """The engine that every rank opens."""
-
-    @property
-    def finished(self) -> Result | None:
-        """The result, if the output is complete already."""
-
-    def check_engine(self, engine: Engine) -> None:
-        """Check that the engine of rank 0 can compute all tasks.
-
-        Raises:
-            InputError: If it cannot.
-        """
-
-    def compute(self, runner: StageRunner, engine: Engine) -> Result:
-        """Run on rank 0, which hands tasks to the others.
-
-        Raises:
-            HpcqError: If the run is stopped, tasks fail, or the result fails its own check.
-        """
-
-
 def run(
     plan: Plan | None,
     comm: Comm | None = None,
     *,
     device: str = "auto",
+    engine: str | None = None,
     noise: object = None,
     backend: object = None,
     previous: Result | None = None,
@@ -99,6 +65,8 @@ def run(
         comm: An mpi4py communicator whose ranks share the work; all of them must call this
             function. By default all ranks of the MPI job, or this process alone if there is none.
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where one works.
+        engine: Name of the engine that simulates: ``aer``, the default, or one that another package
+            registers by an entry point of the group ``hpcq.engines``.
         noise: For a plan with shots: an Aer NoiseModel, the path of one as JSON, or the name of a
             fake backend of qiskit-ibm-runtime, such as ``fake_brisbane``. Rank 0's is used; other
             ranks may pass None.
@@ -125,63 +93,95 @@ def run(
         HpcqError: If tasks fail, or the result fails its own check. Any other failure of one
             rank among several ends the whole job.
     """
-    return run_plan(
-        open_farm(comm),
-        plan,
-        device=device,
-        noise=noise,
-        backend=backend,
-        previous=previous,
-        output=output,
-        checkpoint_seconds=checkpoint_seconds,
-        time_limit=time_limit,
-        stop_signal=stop_signal,
-        shared=shared,
-        claim_seconds=claim_seconds,
+    arguments = RunArguments(
+        device,
+        engine,
+        noise,
+        backend,
+        previous,
+        output,
+        checkpoint_seconds,
+        time_limit,
+        stop_signal,
+        shared,
+        claim_seconds,
     )
+    return run_plan(open_farm(comm), plan, arguments)
 
 
-def run_plan(
-    farm: Farm,
-    plan: Plan | None,
-    *,
-    device: str = "auto",
-    noise: object = None,
-    backend: object = None,
-    previous: Result | None = None,
-    output: str | Path | None = None,
-    checkpoint_seconds: float = DEFAULT_CHECKPOINT_SECONDS,
-    time_limit: float | None = None,
-    stop_signal: str = DEFAULT_SIGNAL,
-    shared: bool = False,
-    claim_seconds: float = CLAIM_SECONDS,
-) -> Result:
-    """Run a plan on the ranks of a farm, all of which must call this function; see :func:`run`."""
+@dataclass(frozen=True)
+class RunArguments:
+    """The arguments of :func:`run` apart from plan and communicator."""
 
-    def open_output() -> RunOutput:
-        if output is not None and previous is not None:
+    device: str = "auto"
+    engine: str | None = None
+    noise: object = None
+    backend: object = None
+    previous: Result | None = None
+    output: str | Path | None = None
+    checkpoint_seconds: float = DEFAULT_CHECKPOINT_SECONDS
+    time_limit: float | None = None
+    stop_signal: str = DEFAULT_SIGNAL
+    shared: bool = False
+    claim_seconds: float = CLAIM_SECONDS
+
+    def for_other_ranks(self) -> RunArguments:
+        """Return the arguments that every rank needs; the rest is known to rank 0 alone."""
+        return replace(
+            self, engine=None, noise=None, backend=None, previous=None, output=None, shared=False
+        )
+
+    def open_output(self) -> RunOutput:
+        """Return the output of the run.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        if self.output is not None and self.previous is not None:
             raise InputError("previous: given with an output, expected only one of them")
-        return output_for(output, checkpoint_seconds, claim_seconds if shared else None, previous)
+        claim_seconds = self.claim_seconds if self.shared else None
+        return output_for(self.output, self.checkpoint_seconds, claim_seconds, self.previous)
 
-    def make_stop_conditions() -> StopConditions:
-        as_seconds(checkpoint_seconds, "checkpoint_seconds")
-        as_seconds(claim_seconds, "claim_seconds")
-        if farm.rank > 0:
-            EngineSpec.check_same(noise, backend, rank_0_texts)
-        return StopConditions(time_limit, stop_signal, check_allocation=farm.rank == 0)
+    def stop_conditions(self, rank: int, rank_0_engine: Sequence[str | None]) -> StopConditions:
+        """Check the arguments of a rank, and return when its run stops.
 
+        Args:
+            rank: The rank.
+            rank_0_engine: Rank 0's arguments for the engine, as text.
+
+        Raises:
+            InputError: If an argument is wrong, or not the same as on rank 0.
+        """
+        as_seconds(self.checkpoint_seconds, "checkpoint_seconds")
+        as_seconds(self.claim_seconds, "claim_seconds")
+        if rank > 0:
+            EngineSpec.check_same(self.noise, self.backend, rank_0_engine, self.engine)
+        return StopConditions(self.time_limit, self.stop_signal, check_allocation=rank == 0)
+
+
+def run_plan(farm: Farm, plan: Plan | None, arguments: RunArguments) -> Result:
+    """Run a plan on the ranks of a farm, all of which must call this function; see :func:`run`."""
     with abort_on_error(farm):
         # Each rank checks its own arguments, because those of a single rank may be wrong.
-        rank_0_texts = messages.loads(
-            farm.broadcast(messages.dumps(EngineSpec.argument_texts(noise, backend)))
+        texts = EngineSpec.argument_texts(arguments.noise, arguments.backend, arguments.engine)
+        rank_0_texts = messages.loads(farm.broadcast(messages.dumps(texts)))
+        stop_conditions = all_ranks_or_none(
+            farm, lambda: arguments.stop_conditions(farm.rank, rank_0_texts)
         )
-        stop_conditions = all_ranks_or_none(farm, make_stop_conditions)
     with abort_on_error(farm), stop_conditions:
         with stop_conditions.before_start(lambda reason: stop_before_start(farm, reason)):
-            prepared = from_rank_0(farm, lambda: _check_with_output(plan, farm.size, open_output))
+            prepared = from_rank_0(farm, lambda: _check_with_output(plan, farm.size, arguments))
         checked_plan, kept = prepared or (None, NoOutput())
         monitor = ProgressMonitor(stop_conditions, kept)
-        options = RunOptions(device, noise, backend, kept, monitor, kept.finish)
+        options = RunOptions(
+            arguments.device,
+            arguments.noise,
+            arguments.backend,
+            kept,
+            monitor,
+            kept.finish,
+            arguments.engine,
+        )
         return run_on_farm(checked_plan, farm, options)
 
 
@@ -220,11 +220,11 @@ def output_for(
 
 
 def _check_with_output(
-    plan: Plan | None, ranks: int, open_output: Callable[[], RunOutput]
+    plan: Plan | None, ranks: int, arguments: RunArguments
 ) -> tuple[Plan, RunOutput]:
     """Return the checked plan, and the output with what was there before."""
     checked_plan = check_plan(plan, ranks)
-    output = open_output()
+    output = arguments.open_output()
     output.load_previous(kind_of(checked_plan))
     return checked_plan, output
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from hpcq.core.errors import HpcqError
@@ -10,15 +9,12 @@ from hpcq.parallel import messages
 from hpcq.parallel.world import abort_on_error, open_farm
 from hpcq.planning.plan import Plan
 from hpcq.results.result import Result
-from hpcq.runs.run import run_plan
+from hpcq.runs.run import RunArguments, run_plan
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from mpi4py.MPI import Comm
-
-_ON_EVERY_RANK = ("device", "checkpoint_seconds", "time_limit", "stop_signal", "claim_seconds")
-"""Arguments of :func:`hpcq.runs.run.run` that every rank needs, and not rank 0 alone."""
 
 _END = b""
 
@@ -101,18 +97,17 @@ class Session:
             raise HpcqError("session: it runs plans between entering and leaving it, on rank 0")
         if self._farm.has_lost_ranks:
             raise HpcqError("session: a rank is lost, and the others cannot begin another run")
-        inspect.signature(run_plan).bind(self._farm, plan, **options)
-        shared = {name: options[name] for name in _ON_EVERY_RANK if name in options}
-        command = messages.dumps(shared)
+        arguments = RunArguments(**options)
+        command = messages.dumps(arguments.for_other_ranks())
         with abort_on_error(self._farm):
             self._farm.broadcast(command)
-            return run_plan(self._farm, plan, **options)
+            return run_plan(self._farm, plan, arguments)
 
     def _serve(self) -> None:
         """Take part in the runs that rank 0 starts, until it leaves the session."""
         while (command := self._farm.broadcast(b"")) != _END:
             try:
-                run_plan(self._farm, None, **messages.loads(command))
+                run_plan(self._farm, None, messages.loads(command))
             except HpcqError as error:
                 if not error.on_all_ranks:
                     raise

@@ -1,0 +1,130 @@
+"""Runs that a kind has prepared on rank 0, and what all of them have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.core.limits import Limits
+from hpcq.engines.registry import EngineSpec
+from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_run
+from hpcq.planning.plan import Plan
+from hpcq.results.details import ResultDetails
+from hpcq.results.result import Result
+from hpcq.runs.options import RunOptions
+from hpcq.runs.output import request_summary
+from hpcq.runs.provenance import RunAccounting
+
+if TYPE_CHECKING:
+    from hpcq.engines.protocol import Engine
+    from hpcq.runs.stages import StageRunner
+
+
+def begin_run(plan: Plan, options: RunOptions, fingerprint: Fingerprint) -> Fingerprint:
+    """Return the fingerprint of a run that agrees with its output and the jobs that share it.
+
+    Raises:
+        InputError: If the output holds something of another run, or the jobs compute another run.
+    """
+    request = RequestSummary.of(plan)
+    options.output.agree_on_run(fingerprint, request)
+    previous = options.previous
+    if previous is not None and previous.details is not None:
+        details = previous.details
+        existing = "an unfinished result" if details.unfinished else "a result"
+        stored = request_summary(previous)
+        check_same_run(details.fingerprint, fingerprint, existing, stored, request)
+    return fingerprint
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedRun(ABC):
+    """A run that is prepared and not started.
+
+    Attributes:
+        plan: The plan.
+        options: How to run.
+        fingerprint: What must be the same for a later run to resume this one.
+        engine_spec: The engine that every rank opens.
+    """
+
+    plan: Plan
+    options: RunOptions
+    fingerprint: Fingerprint
+    engine_spec: EngineSpec
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of a rank."""
+        return self.plan.limits
+
+    @property
+    def finished(self) -> Result | None:
+        """The result, if the output is complete already."""
+        previous = self.options.previous
+        return previous if previous is not None and previous.status == "complete" else None
+
+    @abstractmethod
+    def check_engine(self, engine: Engine) -> None:
+        """Check that the engine of rank 0 can compute all tasks.
+
+        Raises:
+            InputError: If it cannot.
+        """
+
+    @abstractmethod
+    def compute(self, runner: StageRunner, engine: Engine) -> Result:
+        """Run on rank 0, which hands tasks to the others.
+
+        Raises:
+            HpcqError: If the run is stopped, tasks fail, or the result fails its own check.
+        """
+
+    def result(
+        self,
+        accounting: RunAccounting,
+        values: NDArray[np.float64] | None,
+        errors: NDArray[np.float64] | None = None,
+        *,
+        status: str = "complete",
+        config: Mapping[str, Any] = {},
+        provenance: Mapping[str, Any] = {},
+        **details: Any,
+    ) -> Result:
+        """Return a result of the plan.
+
+        Args:
+            accounting: Seconds of each phase.
+            values: Shape (observables,); None while they are not known.
+            errors: Standard errors, shape (observables,); by default 0, or not known with values.
+            status: ``complete`` or ``partial``.
+            config: What the kind of run adds to the configuration, as plain JSON values.
+            provenance: What the kind of run adds to the provenance, as plain JSON values.
+            details: What the kind of run adds to :class:`hpcq.results.result.ResultDetails`.
+        """
+        plan = self.plan
+        unknown = np.full(len(plan.observables), np.nan)
+        if errors is None:
+            errors = unknown if values is None else np.zeros_like(values)
+        return Result(
+            names=tuple(observable.name for observable in plan.observables),
+            expectation_values=unknown if values is None else values,
+            standard_errors=errors,
+            status=status,
+            config={**plan.config, "device": self.options.device, **config},
+            provenance={**accounting.provenance(), **provenance},
+            details=ResultDetails(
+                circuit=plan.circuit,
+                cuts=plan.cuts,
+                observables=plan.observables,
+                cone_of=plan.cone_of,
+                fingerprint=self.fingerprint,
+                timelines=accounting.timelines(),
+                **details,
+            ),
+        )
