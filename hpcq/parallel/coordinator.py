@@ -295,7 +295,9 @@ class _TaskRun:
     def _lease(self, worker: int) -> bool:
         """Send a worker its next lease; return whether there was one."""
         tasks = self.scheduler.lease(worker, time.monotonic())
-        return len(tasks) > 0 and self._send(worker, tasks)
+        if len(tasks):
+            self._send(worker, tasks)
+        return len(tasks) > 0
 
     def _take(self, worker: int, batch: TaskResults) -> None:
         """Add results, or handle the failure of a task; batches of an earlier run are ignored."""
@@ -333,14 +335,13 @@ class _TaskRun:
             for worker in self.scheduler.workers:  # one lease each, so that all can begin
                 has_sent |= self._lease(worker)
 
-    def _send(self, worker: int, tasks: Numbers) -> bool:
-        """Send a worker a lease of these tasks; return True, for :meth:`lease`."""
+    def _send(self, worker: int, tasks: Numbers) -> None:
+        """Send a worker a lease of these tasks."""
         payload = self.source.tasks.payload
         payloads = () if payload is None else tuple(map(payload, tasks.tolist()))
         dtype = np.dtype(self.source.tasks.dtype).str
         flush = max(FLUSH_SECONDS, self.scheduler.message_interval)
         self.transport.send(worker, Lease(self.run, tasks, dtype, payloads, flush))
-        return True
 
     def _handle_failure(self, worker: int, batch: TaskResults, now: float) -> None:
         """Log the failure of a task; lease it again, or give it up."""

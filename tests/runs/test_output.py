@@ -90,3 +90,14 @@ def test_a_result_that_was_there_is_not_written_again(tmp_path: Path) -> None:
     assert previous is not None
     assert output.finish(previous) == [path]
     assert path.stat() == before
+
+
+def test_a_result_that_a_user_saved_is_that_of_its_run(tmp_path: Path) -> None:
+    path = tmp_path / "out.h5"
+    circuit = QuantumCircuit(2)
+    circuit.cz(0, 1)
+    plan = hpcq.plan(circuit, "Z0", cut_labels="AB")
+    hpcq.run(plan, device="cpu").save(path)
+    before = path.stat()
+    assert hpcq.run(plan, output=path, device="cpu").expectation_values == pytest.approx(1.0)
+    assert path.stat() == before
