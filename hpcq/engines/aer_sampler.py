@@ -23,6 +23,7 @@ from hpcq.engines.aer import Aer
 from hpcq.engines.backends import fake_backend, transpile
 from hpcq.engines.compiled_circuits import defer_measurements, without_idle_qubits
 from hpcq.engines.noise import Noise
+from hpcq.engines.prepared import circuit_bytes
 from hpcq.engines.protocol import PreparedPiece
 from hpcq.engines.requests import Request, Row, ShotCounts, check_rows, sorted_row
 
@@ -46,9 +47,6 @@ only decide between statistically equivalent ways to sample."""
 _MAX_THINNED = 10**9
 """Runs of this many shots or more are not shared with rows that need fewer: NumPy's hypergeometric
 distribution, which draws the outcomes of these rows, takes fewer than 10**9."""
-
-_GATE_BYTES = 500
-"""Bytes of a gate of a circuit of Qiskit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +97,7 @@ class SampledTemplate(PreparedPiece):
     @property
     def memory_bytes(self) -> int:
         """Bytes of the circuits."""
-        gates: int = sum(1 + method.circuit.size() for method in self.methods)
-        return _GATE_BYTES * gates
+        return circuit_bytes(*(method.circuit for method in self.methods))
 
     def execute(self, rows: NDArray[np.float64], request: Request) -> list[Row]:
         """Return the counts of some rows.

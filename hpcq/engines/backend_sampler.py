@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from hpcq.core.errors import EngineError, InputError
 from hpcq.core.system import redact_secrets
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.engines.backends import runtime_module, transpile
+from hpcq.engines.prepared import circuit_bytes
 from hpcq.engines.protocol import (
     Cost,
     Piece,
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 _SHOT_SECONDS = 2.5e-4
 """Seconds of a shot: the usual repetition time of superconducting devices."""
-
-_GATE_BYTES = 500
-"""Bytes of a gate of a circuit of Qiskit."""
 
 _ON_AER = ("qiskit_ibm_runtime.fake_provider", "qiskit.providers.fake_provider", "qiskit_aer")
 
@@ -78,55 +76,35 @@ class CompiledTemplate(PreparedPiece):
     @property
     def memory_bytes(self) -> int:
         """Bytes of the circuit."""
-        gates: int = self.circuit.size()
-        return _GATE_BYTES * (1 + gates)
+        return circuit_bytes(self.circuit)
 
 
 @dataclass(frozen=True, eq=False)
 class _Pub:
     """Rows of one run that have equal numbers of shots: a sampler's pub."""
 
-    number: int
-    run: ShotRun
+    run: int
     rows: NDArray[np.intp]
+    circuit: QuantumCircuit
+    values: NDArray[np.float64]
+    shots: int
 
-    @property
-    def circuit(self) -> QuantumCircuit:
-        assert isinstance(self.run.prepared, CompiledTemplate), "this engine prepared it"
-        return self.run.prepared.circuit
-
-    def values(self) -> tuple[QuantumCircuit, NDArray[np.float64], int]:
-        """Return the circuit, parameter values and shots, as samplers take them."""
-        assert isinstance(self.run.prepared, CompiledTemplate), "this engine prepared it"
-        names = self.run.prepared.names
-        rows, shots = check_rows(self.run.rows, self.run.shots, len(names))
+    @classmethod
+    def of(cls, number: int, run: ShotRun) -> Iterator[_Pub]:
+        """Yield the pubs of a run."""
+        prepared = run.prepared
+        assert isinstance(prepared, CompiledTemplate), "the same device prepared it"
+        rows, shots = check_rows(run.rows, run.shots, len(prepared.names))
         # Circuits sort parameters by name, but the columns of rows are in the template's order.
-        column = {name: number for number, name in enumerate(names)}
-        columns = [column[parameter.name] for parameter in self.circuit.parameters]
-        return self.circuit, rows[self.rows][:, columns], int(shots[self.rows[0]])
+        columns = [prepared.names.index(p.name) for p in prepared.circuit.parameters]
+        for value in np.unique(shots):
+            chosen = np.flatnonzero(shots == value)
+            yield cls(number, chosen, prepared.circuit, rows[chosen][:, columns], int(value))
 
-
-def _rows_by_shots(run: ShotRun) -> list[NDArray[np.intp]]:
-    """Return the rows of each number of shots."""
-    return [np.flatnonzero(run.shots == number) for number in np.unique(run.shots)]
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """A submitted job.
-
-    Attributes:
-        handle: What the sampler returned.
-        pubs: What it measures.
-    """
-
-    handle: Any
-    pubs: tuple[_Pub, ...]
-
-    @property
-    def id(self) -> str:
-        """The device's name of it; empty if it has none."""
-        return _job_text(self.handle, "job_id")
+    def by_row(self) -> list[_Pub]:
+        """Return a pub for each row."""
+        pairs = zip(self.rows[:, None], self.values[:, None], strict=True)
+        return [replace(self, rows=row, values=values) for row, values in pairs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,14 +180,14 @@ class DeviceShots(QueuedEngine):
         """
         jobs = self._divide(runs)
         seeds = np.random.SeedSequence(seed).generate_state(len(jobs), np.uint64) >> 33
-        submitted = []
-        for job_pubs, job_seed in zip(jobs, seeds, strict=True):
-            values = [pub.values() for pub in job_pubs]
-            handle = self._call(self._sampler(int(job_seed)), "run", values)
-            submitted.append(_Job(handle, tuple(job_pubs)))
+        handles = []
+        for job, job_seed in zip(jobs, seeds, strict=True):
+            arguments = [(pub.circuit, pub.values, pub.shots) for pub in job]
+            handles.append(self._call(self._sampler(int(job_seed)), "run", arguments))
             if len(jobs) > 1:
-                self._call(handle, "result")
-        return Submission(tuple(job.id for job in submitted), (len(runs), submitted))
+                self._call(handles[-1], "result")
+        ids = tuple(_job_text(handle, "job_id") for handle in handles)
+        return Submission(ids, (len(runs), list(zip(handles, jobs, strict=True))))
 
     def reopen(self, runs: Sequence[ShotRun], job_ids: Sequence[str]) -> Submission | None:
         """Return jobs that an earlier process has submitted, if the backend still knows them."""
@@ -222,20 +200,15 @@ class DeviceShots(QueuedEngine):
             handles = [retrieve(job_id) for job_id in job_ids]
         except Exception:  # each service raises other errors for a job that it does not know
             return None
-        known = [_Job(handle, tuple(pubs)) for handle, pubs in zip(handles, jobs, strict=True)]
-        return Submission(tuple(job_ids), (len(runs), known))
+        return Submission(tuple(job_ids), (len(runs), list(zip(handles, jobs, strict=True))))
 
     def _divide(self, runs: Sequence[ShotRun]) -> list[list[_Pub]]:
         """Return the pubs of each job that runs take."""
-        pubs = [
-            _Pub(number, run, rows)
-            for number, run in enumerate(runs)
-            for rows in _rows_by_shots(run)
-        ]
+        pubs = [pub for number, run in enumerate(runs) for pub in _Pub.of(number, run)]
         if self._reseeds == "run":
             return [[pub] for pub in pubs]
         if self._reseeds == "row":
-            return [[_Pub(p.number, p.run, np.array([row]))] for p in pubs for row in p.rows]
+            return [[row] for pub in pubs for row in pub.by_row()]
         return [pubs] if pubs else []
 
     def poll(self, submission: Submission) -> bool:
@@ -245,7 +218,7 @@ class DeviceShots(QueuedEngine):
             EngineError: If the device does not answer; the message quotes it.
         """
         _, jobs = submission.jobs
-        return all(self._call(job.handle, "in_final_state") for job in jobs)
+        return all(self._call(handle, "in_final_state") for handle, _ in jobs)
 
     def collect(self, submission: Submission) -> list[list[Row]]:
         """Wait for the jobs and return their counts.
@@ -255,11 +228,10 @@ class DeviceShots(QueuedEngine):
         """
         num_runs, jobs = submission.jobs
         counts: list[dict[int, Row]] = [{} for _ in range(num_runs)]
-        for job in jobs:
-            results = self._call(job.handle, "result")
-            for pub, result in zip(job.pubs, results, strict=True):
+        for handle, pubs in jobs:
+            for pub, result in zip(pubs, self._call(handle, "result"), strict=True):
                 for index, row in enumerate(pub.rows):
-                    counts[pub.number][int(row)] = _counts(pub.circuit, result.data, index)
+                    counts[pub.run][int(row)] = _counts(pub.circuit, result.data, index)
         return [[by_row[row] for row in range(len(by_row))] for by_row in counts]
 
     @property

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
 
 MAX_PREPARED_BYTES = 64 << 20
 """Bytes of prepared pieces that an engine keeps: 80,000 gates in Aer's form. Larger: fewer pieces
 are prepared again, at about 40 µs a gate, but ranks have less memory for everything else."""
+
+_GATE_BYTES = 500
+"""Bytes of a gate of a circuit of Qiskit, measured."""
 
 
 class _Sized(Protocol):
@@ -40,3 +46,8 @@ class LeastRecentlyUsed(Generic[P]):
             _, (_, dropped_bytes) = self._pieces.popitem(last=False)
             self._bytes -= dropped_bytes
         return piece
+
+
+def circuit_bytes(*circuits: QuantumCircuit) -> int:
+    """Return the bytes that circuits of Qiskit take, about."""
+    return sum(_GATE_BYTES * (1 + circuit.size()) for circuit in circuits)

@@ -1,10 +1,9 @@
 """The protocol of engines: pieces are prepared once, then executed for rows of parameters.
 
-A *piece* is what an engine simulates or measures: today an
-:class:`~hpcq.cutting.subexperiments.exact_tensors.ExactTensor`, which has no free parameters, or a
-:class:`~hpcq.cutting.subexperiments.device_circuits.Template`. What is asked of it is a
-:class:`~hpcq.engines.requests.Request`, whose class says what :meth:`PreparedPiece.execute`
-returns. An engine refuses the requests that it does not know.
+A *piece* is what an engine simulates or measures: a subcircuit with its sliced ports, which has no
+free parameters, or a template. What is asked of it is a :class:`~hpcq.engines.requests.Request`,
+whose class says what :meth:`PreparedPiece.execute` returns. An engine refuses the requests that it
+does not know.
 
 A new engine is a subclass of :class:`Engine` and a line in :mod:`~hpcq.engines.registry`. If it
 computes whole statevectors, it only has to simulate circuits, and
@@ -17,22 +16,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.errors import InputError
+from hpcq.cutting.subexperiments.device_circuits import Template
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.prepared import LeastRecentlyUsed
 from hpcq.engines.requests import Request, Row, ShotCounts
 
-
-class Piece(Protocol):
-    """What an engine prepares."""
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of its content; pieces with equal fingerprints are prepared once."""
+Piece = ExactTensor | Template
+"""What an engine prepares; pieces with equal fingerprints are prepared once."""
 
 
 @dataclass(frozen=True)

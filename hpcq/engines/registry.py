@@ -28,8 +28,8 @@ Factory = Callable[[Limits, Device], Engine]
 DEFAULT_ENGINE = "aer"
 
 _GROUP = "hpcq.engines"
-_MAX_OPEN = 4
-"""Number of engines that a process keeps open; each keeps its prepared pieces."""
+_MAX_OPEN = 2
+"""Engines that a process keeps open, each with its prepared pieces."""
 
 _factories: dict[str, Factory] = {DEFAULT_ENGINE: AerEngine}
 
@@ -162,20 +162,20 @@ def _factory(name: object) -> Factory:
     Raises:
         InputError: If there is no engine of that name, or its package cannot be loaded.
     """
+    name = str(name)
     if name in _factories:
-        return _factories[str(name)]
-    found = _installed().get(str(name))
+        return _factories[name]
+    found = _installed().get(name)
     if found is None:
         known = ", ".join(sorted({*_factories, *_installed()}))
-        raise InputError(f"engine: {str(name)[:40]!r}, expected one of {known}")
+        raise InputError(f"engine: {name[:40]!r}, expected one of {known}")
     try:
         factory: Factory = found.load()
     except Exception as error:  # a package may raise anything when it is imported
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        text = f"engine: {found.name!r} ({found.value}) cannot be loaded: {reason}"
+        text = f"engine: {name!r} ({found.value}) cannot be loaded: {reason}"
         raise InputError(text) from None
-    _factories[found.name] = factory
-    return factory
+    return _factories.setdefault(name, factory)
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +51,14 @@ def pauli_products(
 
     Returns:
         ``sum_j (P ket)[p, j] conj(bra[p', j])``, shape (len(strings), D, D'). The states are
-        read in blocks of about a megabyte; they are never copied as a whole.
+        read in blocks of about a megabyte; they are never copied as a whole. The products are of
+        the same array module as the states.
     """
-    products = np.zeros((len(strings), len(ket), len(bra)), dtype=complex)
-    fill: Callable[[PauliString, NDArray[np.complex128]], None]
     columns = StateBlocks(ket, _width(ket))
+    products: NDArray[np.complex128] = columns.namespace.zeros(
+        (len(strings), len(ket), len(bra)), dtype=complex
+    )
+    fill: Callable[[PauliString, NDArray[np.complex128]], None]
     if ket is bra:
         fill = partial(_fill_hermitian, columns, _squared(columns))
     else:
@@ -101,7 +105,7 @@ def _fill_hermitian(
     for start in range(0, columns.size, low):
         side = action.side(start, low)
         if side not in halves:
-            halves[side] = action.half(side, low)
+            halves[side] = action.half(side, low, columns.namespace)
         half = halves[side]
         if half is None:
             continue
@@ -116,7 +120,7 @@ def _fill_hermitian(
 def _squared(columns: StateBlocks) -> NDArray[np.complex128]:
     """Return ``psi psi^dagger``."""
     rows = len(columns.states)
-    total = np.zeros((rows, rows), dtype=complex)
+    total: NDArray[np.complex128] = columns.namespace.zeros((rows, rows), dtype=complex)
     for start in range(0, columns.size, columns.low):
         total += _gram(columns.block(start))
     return total
@@ -145,10 +149,11 @@ class _PauliAction:
         x, z = self.x % low, self.z % low
         if not x and not z and isinstance(columns, slice):
             return block[:, columns] if factor == 1 else factor * block[:, columns]
-        sources = np.arange(low)[columns] ^ x
+        xp = states.namespace
+        sources = xp.arange(low)[columns] ^ x
         taken = block[:, sources]
         if z:
-            signs = 1 - 2 * (np.bitwise_count(sources & z) & 1).astype(np.int8)
+            signs = 1 - 2 * (xp.bitwise_count(sources & z) & 1).astype(np.int8)
             taken *= (factor * signs).astype(taken.dtype)
         elif factor != 1:
             taken *= factor
@@ -160,7 +165,7 @@ class _PauliAction:
             return start >> (self.x.bit_length() - 1) & 1
         return 0 if self.x else (self.z & start).bit_count() & 1
 
-    def half(self, side: int, low: int) -> Columns | None:
+    def half(self, side: int, low: int, xp: Any) -> Columns | None:
         """Return the block's columns in the half of all columns that suffices; None for none.
 
         For x = 0 these are the columns of sign +1. Otherwise the highest bit of x is 0 in them, so
@@ -168,13 +173,16 @@ class _PauliAction:
         """
         if self.x >= low:
             return None if side else _ALL
-        columns = np.arange(low)
+        columns = xp.arange(low)
+        chosen: Columns
         if self.x:
             pivot = 1 << (self.x.bit_length() - 1)
-            return np.flatnonzero(columns & pivot == 0)
-        if not self.z % low:
+            chosen = xp.flatnonzero(columns & pivot == 0)
+        elif not self.z % low:
             return None if side else _ALL
-        return np.flatnonzero(np.bitwise_count(columns & self.z) & 1 == side)
+        else:
+            chosen = xp.flatnonzero(xp.bitwise_count(columns & self.z) & 1 == side)
+        return chosen
 
 
 def _width(states: States) -> int:
@@ -190,7 +198,7 @@ def _gram(states: States) -> States:
     right = states.conj().T
     if rows <= _GRAM_ROWS:
         return states @ right
-    product = np.empty((rows, rows), dtype=states.dtype)
+    product: States = states.__array_namespace__().empty((rows, rows), dtype=states.dtype)
     for start in range(0, rows, _GRAM_ROWS):
         stop = min(rows, start + _GRAM_ROWS)
         strip = states[start:stop] @ right[:, :stop]

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,11 @@ class StateBlocks:
 
     states: States
     low: int
+
+    @property
+    def namespace(self) -> Any:
+        """The module of the states' arrays, NumPy or one with the same functions."""
+        return self.states.__array_namespace__()
 
     @property
     def size(self) -> int:

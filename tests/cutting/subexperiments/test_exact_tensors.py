@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +102,59 @@ def test_products_of_many_blocks() -> None:
         products = pauli_products(ket, bra, pauli_strings)
         for text, product in zip(texts, products, strict=True):
             np.testing.assert_allclose(product, applied(text, ket) @ bra.conj().T, atol=1e-7)
+
+
+class DeviceArray(np.ndarray):
+    """An array that takes no part with arrays of NumPy, as those on a GPU."""
+
+    def __array_namespace__(self, **_: object) -> object:  # type: ignore[override]
+        return DEVICE
+
+    def __array_function__(self, function: object, *_: object) -> object:
+        raise TypeError(f"{function} is NumPy's")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        out = options.pop("out", ())
+        for value in (*inputs, *out):
+            assert isinstance(value, DeviceArray) or np.isscalar(value)
+        if out:
+            options["out"] = tuple(value.view(np.ndarray) for value in out)
+        plain = [v.view(np.ndarray) if isinstance(v, DeviceArray) else v for v in inputs]
+        result = getattr(ufunc, method)(*plain, **options)
+        return out[0] if out else np.asarray(result).view(DeviceArray)
+
+    def __getitem__(self, key: Any) -> Any:
+        parts = key if isinstance(key, tuple) else (key,)
+        assert all(isinstance(part, DeviceArray | slice | int) for part in parts)
+        plain = [p.view(np.ndarray) if isinstance(p, DeviceArray) else p for p in parts]
+        return self.view(np.ndarray)[tuple(plain)].view(DeviceArray)
+
+
+def on_device(function: Any) -> Any:
+    return lambda *args, **how: function(*args, **how).view(DeviceArray)
+
+
+DEVICE = SimpleNamespace(
+    zeros=on_device(np.zeros),
+    empty=on_device(np.empty),
+    arange=on_device(np.arange),
+    flatnonzero=lambda array: np.flatnonzero(array.view(np.ndarray)).view(DeviceArray),
+    bitwise_count=np.bitwise_count,
+)
+
+
+@pytest.mark.parametrize("rows", [3, 130])
+def test_products_of_states_on_a_device_stay_there(rows: int) -> None:
+    rng = np.random.default_rng(0)
+    ket = rng.normal(size=(rows, 2**9)) + 1j * rng.normal(size=(rows, 2**9))
+    texts = ["XYZZIIIXX", "IIIIIIIII", "Z01+-rlXY", "ZIIIIIIII", "IIIIIIIZZ"]
+    strings = [tuple((q, p) for q, p in enumerate(reversed(t)) if p != "I") for t in texts]
+    device = ket.view(DeviceArray)
+    for bra, device_bra in ((ket, device), (ket[:2].copy(), ket[:2].copy().view(DeviceArray))):
+        products = pauli_products(device, device_bra, strings)
+        assert isinstance(products, DeviceArray)
+        plain = pauli_products(ket, bra, strings)
+        np.testing.assert_array_equal(products.view(np.ndarray), plain)
 
 
 def test_pairs_are_the_lower_triangle() -> None:
