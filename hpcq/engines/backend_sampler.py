@@ -192,8 +192,8 @@ class DeviceShots(QueuedEngine):
     def reopen(self, runs: Sequence[ShotRun], job_ids: Sequence[str]) -> Submission | None:
         """Return jobs that an earlier process has submitted, if the backend still knows them."""
         jobs, backend = self._divide(runs), self.backend
-        service = getattr(backend, "service", None)
-        retrieve = getattr(backend, "retrieve_job", None) or getattr(service, "job", None)
+        retrieve = getattr(backend, "retrieve_job", None)
+        retrieve = retrieve or getattr(getattr(backend, "service", None), "job", None)
         if retrieve is None or len(jobs) != len(job_ids) or not all(job_ids):
             return None
         try:

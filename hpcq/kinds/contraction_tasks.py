@@ -53,8 +53,3 @@ class ContractionTasks:
                 return self.contraction.part(task, self.tensors)
 
         return compute
-
-
-def parts_of(tasks: ContractionTasks) -> TaskFunction:
-    """Return the function that computes parts of a contraction."""
-    return tasks.task_function()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,9 @@ from hpcq.core.strict_json import digest
 from hpcq.core.system import format_bytes
 from hpcq.engines.protocol import Engine
 from hpcq.engines.registry import EngineSpec
-from hpcq.kinds.contraction_tasks import ContractionTasks, parts_of
+from hpcq.kinds.contraction_tasks import ContractionTasks
 from hpcq.kinds.exact_description import exact_plan_json, exact_plan_text
 from hpcq.kinds.exact_tasks import ExactTasks
-from hpcq.parallel.serial import SerialFarm
 from hpcq.parallel.tasks import MAX_TASKS, FinishedTasks
 from hpcq.planning.candidates import choose_cuts
 from hpcq.planning.cost import LONG_CONTRACTION
@@ -37,7 +35,7 @@ from hpcq.results.result import Result
 from hpcq.runs.options import RunOptions
 from hpcq.runs.prepared_run import PreparedRun, begin_run
 from hpcq.runs.provenance import RunAccounting
-from hpcq.runs.stages import StageRunner
+from hpcq.runs.stages import StageRunner, no_engine
 
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
@@ -115,20 +113,14 @@ class ExactRun(PreparedRun):
 
         self.options.output.save(partial)
         with self._contraction_runner(runner) as contractor:
-            contractor.send(task_set, _no_engine, in_subprocess=False)
+            contractor.send(task_set, no_engine, in_subprocess=False)
             contractor.run(source, _CONTRACT, partial)
         return contraction.sum_up(source.finished, bond_tensors)
 
-    @contextmanager
-    def _contraction_runner(self, runner: StageRunner) -> Iterator[StageRunner]:
+    def _contraction_runner(self, runner: StageRunner) -> AbstractContextManager[StageRunner]:
         """Return the runner of all ranks; of this one alone where others lack the memory."""
         fits = self.plan.cost.contraction_bytes <= self.plan.limits.memory_bytes
-        if fits or runner.farm.size == 1:
-            yield runner
-            return
-        alone = SerialFarm()
-        with alone.coordinator(parts_of) as coordinator:
-            yield replace(runner, coordinator=coordinator, farm=alone)
+        return nullcontext(runner) if fits or runner.farm.size == 1 else runner.alone()
 
     def _assemble_tensors(self, blocks: FinishedTasks) -> list[NDArray[np.complex128]]:
         """Assemble every tensor from its blocks."""
@@ -193,10 +185,6 @@ class ExactRun(PreparedRun):
                 "cuts"
             )
         return values.real
-
-
-def _no_engine() -> None:
-    """Return None: a contraction takes no engine."""
 
 
 class ExactKind:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Limits
-from hpcq.engines.protocol import Engine
+from hpcq.engines.protocol import Engine, QueuedEngine
 from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.sampling import CutProblem, Sampling, ShotsPlan, check_memory, sampling_of
 from hpcq.kinds.shot_records import record_of, resumed_sampling, shots_fingerprint, tensors_of
@@ -34,6 +35,7 @@ from hpcq.runs.output import request_summary
 from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner
+from hpcq.runs.waves import Waves
 
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
@@ -57,6 +59,8 @@ class ShotsRun(PreparedRun):
         task_set: The sources to measure.
         schedule: The schedule of rounds.
         rounds_before: Number of rounds that were measured before this run was first started.
+        job_ids: Jobs of the current round that a device has not finished; see
+            :class:`hpcq.runs.waves.Waves`.
     """
 
     plan: ShotsPlan
@@ -64,6 +68,7 @@ class ShotsRun(PreparedRun):
     task_set: ShotTasks
     schedule: Schedule
     rounds_before: int
+    job_ids: dict[str, Sequence[str]]
 
     def check_engine(self, engine: Engine) -> None:
         """Prepare one template of every source, so that an unfit engine is refused before the run.
@@ -85,6 +90,27 @@ class ShotsRun(PreparedRun):
         Raises:
             HpcqError: If the run is stopped, tasks fail, or the target error is out of reach.
         """
+        with self._driver(runner, engine) as (driver, open_engine):
+            self._run_rounds(driver, open_engine)
+        runner.accounting.end("measure")
+        return self._result("complete", runner.accounting)
+
+    @contextmanager
+    def _driver(
+        self, runner: StageRunner, engine: Engine
+    ) -> Iterator[tuple[StageRunner, Callable[[], Engine]]]:
+        """Return what runs the rounds: all ranks, or for a device with a queue rank 0 alone."""
+        if not isinstance(engine, QueuedEngine):
+            yield runner, lambda: engine
+            return
+        waves = Waves(engine, self.job_ids)
+        with runner.alone() as alone:
+            try:
+                yield alone, lambda: waves
+            finally:
+                waves.stop()
+
+    def _run_rounds(self, runner: StageRunner, open_engine: Callable[[], Engine]) -> None:
         schedule = self.schedule
         in_subprocess: bool | None = None
         first_round, shots_before = len(schedule.rounds), schedule.shots
@@ -97,7 +123,7 @@ class ShotsRun(PreparedRun):
             if wants_subprocess != in_subprocess and (
                 in_subprocess is None or runner.coordinator.has_all_ranks
             ):
-                runner.send(self.task_set, lambda: engine, in_subprocess=wants_subprocess)
+                runner.send(self.task_set, open_engine, in_subprocess=wants_subprocess)
                 in_subprocess = wants_subprocess
             schedule.add(planned, self._measure(planned, tasks, runner))
             new_rounds = len(schedule.rounds) - first_round
@@ -105,8 +131,6 @@ class ShotsRun(PreparedRun):
             seconds_per_shot = (time.perf_counter() - started) / new_shots
             self.options.monitor.log(_status_line(schedule, new_rounds, seconds_per_shot))
             _check_reachable(schedule)
-        runner.accounting.end("measure")
-        return self._result("complete", runner.accounting)
 
     def _measure(
         self, planned: PlannedRound, tasks: list[Task], runner: StageRunner
@@ -123,6 +147,7 @@ class ShotsRun(PreparedRun):
 
         runner.run(source, "measure", partial)
         self.options.monitor.end_line()
+        self.job_ids.clear()
         return _gather_counts(planned, tasks, source.finished)
 
     def _result(
@@ -150,7 +175,9 @@ class ShotsRun(PreparedRun):
             strings=sampling.parts.terms.strings,
             tensors=tensors,
             sections=(record_of(sampling, self.fingerprint, schedule.rounds),),
-            unfinished=None if stages is None else PartialProgress(stages, self.rounds_before),
+            unfinished=None
+            if stages is None
+            else PartialProgress(stages, self.rounds_before, dict(self.job_ids)),
         )
 
 
@@ -253,7 +280,15 @@ def _prepare(plan: ShotsPlan, options: RunOptions) -> ShotsRun:
             "for each variant"
         )
     return ShotsRun(
-        plan, options, fingerprint, engine_spec, sampling, task_set, schedule, num_rounds_before
+        plan,
+        options,
+        fingerprint,
+        engine_spec,
+        sampling,
+        task_set,
+        schedule,
+        num_rounds_before,
+        {} if unfinished is None else dict(unfinished.job_ids),
     )
 
 

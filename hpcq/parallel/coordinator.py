@@ -171,6 +171,10 @@ class Coordinator:
         """
         self._transport.prepare(setup, in_subprocess, function)
 
+    def share_ledger(self, other: Coordinator) -> None:
+        """Note what is computed in the ledger of another coordinator, on its clock."""
+        self.ledger, self._opened = other.ledger, other._opened
+
     @property
     def has_all_ranks(self) -> bool:
         """Whether no rank is lost, so that :meth:`prepare` reaches all."""

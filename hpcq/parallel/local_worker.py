@@ -22,12 +22,16 @@ def uses_subprocess(*, in_subprocess: bool) -> bool:
 class LocalWorker:
     """A rank's worker, replaced when the next tasks need the other kind.
 
+    Args:
+        thread_only: Whether it is always a thread.
+
     Attributes:
         worker: The worker; None before :meth:`prepare` and after :meth:`close`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, thread_only: bool = False) -> None:
         self.worker: Worker | None = None
+        self._thread_only = thread_only
         self._is_subprocess = False
 
     def prepare(
@@ -47,7 +51,7 @@ class LocalWorker:
             function: The task function, if this process has it already; a subprocess makes it
                 from the set-up anyway.
         """
-        is_subprocess = uses_subprocess(in_subprocess=in_subprocess)
+        is_subprocess = not self._thread_only and uses_subprocess(in_subprocess=in_subprocess)
         if self.worker is not None and self._is_subprocess != is_subprocess:
             self.close()
         if self.worker is None:

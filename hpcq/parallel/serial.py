@@ -82,16 +82,20 @@ class Farm(Protocol):
 
 
 class SerialFarm:
-    """A farm of one process, which computes everything itself."""
+    """A farm of one process, which computes everything itself.
+
+    Args:
+        thread_only: Whether the worker is always a thread, as for tasks that only wait.
+    """
 
     rank = 0
     size = 1
     computes = True
     has_lost_ranks = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, thread_only: bool = False) -> None:
         self.keeps_workers = False
-        self._worker = LocalWorker()
+        self._worker = LocalWorker(thread_only=thread_only)
         self._run_numbers = count(1)
 
     def broadcast(self, payload: bytes) -> bytes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from hpcq.parallel.tasks import MAX_TASKS, FinishedTasks, TaskResults
-from hpcq.results.hdf5_codecs import INTEGER, TEXT
+from hpcq.results.hdf5_codecs import INTEGER, TEXT, as_text, shown
 from hpcq.results.hdf5_fields import Codec, Layout, Place, stored, stored_class
 
 
@@ -62,6 +65,17 @@ class Stage:
     finished: FinishedTasks = stored("", _FinishedTasks())
 
 
+def _job_ids(text: str) -> dict[str, list[str]]:
+    content: dict[str, list[str]] = json.loads(text)
+    names = [*content.values()] if isinstance(content, dict) else [None]
+    if not all(isinstance(jobs, list) and all(isinstance(j, str) for j in jobs) for jobs in names):
+        raise ValueError(f"job_ids is {shown(content)}, expected lists of texts by seed")
+    return content
+
+
+_JOB_IDS = as_text(json.dumps, _job_ids)
+
+
 @stored_class
 class PartialProgress:
     """The finished tasks of a run that was stopped.
@@ -69,10 +83,12 @@ class PartialProgress:
     Attributes:
         stages: Stages that have begun.
         rounds_before: For a run with shots, number of rounds in the result that it continues.
+        job_ids: Names of the jobs that a device has not finished, by the seed of their shots.
     """
 
     stages: tuple[Stage, ...] = stored("stages/*", Layout(Stage))
     rounds_before: int = stored("@rounds_before", INTEGER, default=0)
+    job_ids: Mapping[str, Sequence[str]] = stored("@job_ids", _JOB_IDS, default_factory=dict)
 
     def stage(self, name: str, total: int) -> FinishedTasks | None:
         """Return the results of the stage with a name and a number of tasks; None without one."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hpcq.parallel.serial import SerialFarm
 from hpcq.parallel.task_source import TaskSource
 from hpcq.parallel.tasks import TaskFunction
 from hpcq.runs.options import RunOptions
@@ -33,6 +35,14 @@ class TaskSet(Protocol):
         """
 
 
+def no_engine() -> None:
+    """Return None, as the engine of tasks that take none."""
+
+
+def _function_of(task_set: TaskSet) -> TaskFunction:
+    return task_set.task_function(no_engine)
+
+
 @dataclass(frozen=True, eq=False)
 class StageRunner:
     """Has all ranks compute the stages of a run.
@@ -48,6 +58,14 @@ class StageRunner:
     farm: Farm
     accounting: RunAccounting
     options: RunOptions
+
+    @contextmanager
+    def alone(self) -> Iterator[StageRunner]:
+        """Return a runner of this process alone, which computes in a thread."""
+        farm = SerialFarm(thread_only=True)
+        with farm.coordinator(_function_of) as coordinator:
+            coordinator.share_ledger(self.coordinator)
+            yield replace(self, coordinator=coordinator, farm=farm)
 
     def are_long(self, seconds: float) -> bool:
         """Say whether tasks of this many predicted seconds are worth separate processes."""

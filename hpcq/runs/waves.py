@@ -8,11 +8,12 @@ collects what the device has measured in the meantime, instead of asking, and pa
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hpcq.core.errors import EngineError
 from hpcq.engines.protocol import (
     Cost,
+    Engine,
     Piece,
     PreparedPiece,
     QueuedEngine,
@@ -30,22 +31,19 @@ _POLL_GROWTH = 1.3
 """Factor between such pauses: after a minute the device is asked about every ten seconds."""
 
 
-class Waves(QueuedEngine):
-    """A device whose jobs can be left and collected by a later start.
+class Waves(Engine):
+    """A device whose jobs a run can leave, so that a later start collects them.
 
     Args:
         device: The device.
-        job_ids: Names of the jobs that an earlier start has submitted, by the seed of their shots.
-
-    Attributes:
-        job_ids: The same for those of this start too; read it at any time, from any thread.
+        job_ids: Names of the jobs that an earlier start has submitted, by the seed of their shots;
+            those of this start are added. It may be read from any thread.
     """
 
-    def __init__(self, device: QueuedEngine, job_ids: Mapping[str, Sequence[str]] = {}) -> None:
+    def __init__(self, device: QueuedEngine, job_ids: dict[str, Sequence[str]]) -> None:
         self.name = device.name
         self.defers_measurements = device.defers_measurements
-        self.job_ids = {seed: tuple(names) for seed, names in job_ids.items()}
-        self._device = device
+        self._device, self._job_ids = device, job_ids
         self._stopped = threading.Event()
 
     def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
@@ -56,40 +54,35 @@ class Waves(QueuedEngine):
         """Return a piece as the device prepared it."""
         return self._device.prepared(piece)
 
-    def submit(self, runs: Sequence[ShotRun], seed: int) -> Submission:
-        """Submit runs, unless an earlier start did and the device still knows their jobs."""
-        known = self.job_ids.get(str(seed))
+    def measure(self, runs: Sequence[ShotRun], seed: int) -> list[list[Row]]:
+        """Submit runs, unless an earlier start did, and wait for their counts.
+
+        Raises:
+            EngineError: If the device refuses or fails, or the run stops; in the last case the
+                device goes on, and ``job_ids`` keeps its jobs.
+        """
+        key = str(seed)
+        known = self._job_ids.get(key)
         submission = None if known is None else self._device.reopen(runs, known)
         if submission is None:
             submission = self._device.submit(runs, seed)
-        self.job_ids[str(seed)] = submission.job_ids
-        return submission
+        self._job_ids[key] = submission.job_ids
+        try:
+            self._wait(submission)
+            return self._device.collect(submission)
+        except EngineError:
+            if not self._stopped.is_set():
+                del self._job_ids[key]  # it failed: the next attempt is another job
+            raise
 
-    def poll(self, submission: Submission) -> bool:
-        """Return whether all jobs have ended."""
-        return self._device.poll(submission)
-
-    def collect(self, submission: Submission) -> list[list[Row]]:
-        """Wait for the jobs, asking less and less often, and return their counts.
-
-        Raises:
-            EngineError: If a job failed, or the run stops; the device then goes on.
-        """
+    def _wait(self, submission: Submission) -> None:
+        """Wait until all jobs have ended, asking less and less often."""
         pause = _FIRST_POLL_SECONDS
         while not self._device.poll(submission):
             if self._stopped.wait(pause):
                 raise EngineError(f"{self.name} goes on with {', '.join(submission.job_ids)}")
             pause = min(_POLL_GROWTH * pause, _MAX_POLL_SECONDS)
-        return self._device.collect(submission)
-
-    def reopen(self, runs: Sequence[ShotRun], job_ids: Sequence[str]) -> Submission | None:
-        """Return jobs of an earlier start, if the device still knows them."""
-        return self._device.reopen(runs, job_ids)
 
     def stop(self) -> None:
         """End all waiting; the device's jobs go on."""
         self._stopped.set()
-
-    def forget(self) -> None:
-        """Forget the jobs of a round whose counts are known."""
-        self.job_ids.clear()
