@@ -25,8 +25,7 @@ from hpcq.planning.cost import task_seconds
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.planning.machine_speeds import Speeds
 from hpcq.planning.planner import plan
-from hpcq.reconstruction.contraction_work import predicted_work
-from hpcq.reconstruction.expectation import contract
+from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.runs.options import RunOptions
 from hpcq.runs.run import run_on_farm
@@ -135,7 +134,7 @@ class _Bench:
             )
         )
         seconds = {chain: self._contraction_seconds(chain) for chain in (few, many)}
-        work = {c: predicted_work(c.network, c.terms, _MEMORY_BYTES) for c in (few, many)}
+        work = {chain: _contraction_of(chain).work for chain in (few, many)}
         measured["step"] = (seconds[few] - work[few].products * measured["string"]) / work[
             few
         ].steps
@@ -200,7 +199,7 @@ class _Bench:
                 bond_tensor(tensors[use][rows], number, chain.cut, chain.network)
                 for number, (use, rows) in enumerate(zip(chain.uses, strings_asked, strict=True))
             ]
-            chain.terms.sum_up(contract(bonds, chain.network, chain.terms, _MEMORY_BYTES).real)
+            chain.terms.sum_up(_contraction_of(chain).values(bonds).real)
 
         return self._quickest(run_once)
 
@@ -220,6 +219,10 @@ class _Bench:
 
     def _complex(self, shape: tuple[int, ...]) -> NDArray[np.complex128]:
         return self._rng.normal(size=shape) + 1j * self._rng.normal(size=shape)
+
+
+def _contraction_of(chain: ExactPlan) -> Contraction:
+    return Contraction.within(chain.network, chain.terms.picks, _MEMORY_BYTES)
 
 
 def _random_subcircuit(width: int, layers: int) -> Subcircuit:

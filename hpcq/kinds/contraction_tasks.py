@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.parallel.tasks import TaskFunction, Tasks
-from hpcq.reconstruction.expectation import Contraction
+from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.matrix_product import product_threads
-from hpcq.reconstruction.term_table import TermTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +31,9 @@ class ContractionTasks:
     def of(
         cls, contraction: Contraction, tensors: Sequence[NDArray[np.complex128]], threads: int = 1
     ) -> ContractionTasks:
-        """Return the tasks of a contraction, without what only its sum needs."""
-        terms = TermTable((), contraction.terms.picks, ((),) * len(tensors))
+        """Return the tasks of a contraction."""
         # C order on every rank: products of transposed matrices may differ in the last bit.
-        contiguous = list(map(np.ascontiguousarray, tensors))
-        return cls(replace(contraction, terms=terms), contiguous, threads)
+        return cls(contraction, list(map(np.ascontiguousarray, tensors)), threads)
 
     def farm_tasks(self) -> Tasks:
         """Return all tasks, of about equal cost, for the farm."""

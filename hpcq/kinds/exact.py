@@ -28,7 +28,7 @@ from hpcq.planning.fingerprint import (
 )
 from hpcq.planning.problem import ExpectationValues, Problem
 from hpcq.planning.search.objective import ObjectiveName
-from hpcq.reconstruction.expectation import Contraction
+from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.results.progress import PartialProgress, Stage
 from hpcq.results.result import Result
@@ -95,11 +95,10 @@ class ExactRun(PreparedRun):
         """Contract the network: on rank 0, or on all ranks if that takes long."""
         plan = self.plan
         contraction = Contraction.within(
-            plan.network, plan.terms, plan.limits.memory_bytes // 4
+            plan.network, plan.terms.picks, plan.limits.memory_bytes // 4
         ).subdivided(plan.cost.contraction_flops)
         if plan.cost.contraction_flops < LONG_CONTRACTION:
-            parts = (contraction.part(part, bond_tensors) for part in range(contraction.num_parts))
-            values = contraction.sum_up(parts, bond_tensors)
+            values = contraction.values(bond_tensors)
             runner.accounting.end(_CONTRACT)
             return values
         task_set = ContractionTasks.of(contraction, bond_tensors, plan.limits.threads)

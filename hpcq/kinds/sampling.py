@@ -23,7 +23,7 @@ from hpcq.reconstruction.estimation.joint_samples import WeightedPairs
 from hpcq.reconstruction.estimation.outcome_signals import min_shots
 from hpcq.reconstruction.estimation.sources import Sources
 from hpcq.reconstruction.estimation.variant_batches import Mode, predicted_seconds
-from hpcq.reconstruction.gradients import Reconstruction
+from hpcq.reconstruction.sampled_values import Reconstruction
 from hpcq.reconstruction.term_table import TermTable
 
 _COEFFICIENT_RANGE = (1e-100, 1e100)

@@ -18,7 +18,7 @@ from hpcq.planning.cost import Cost
 from hpcq.planning.plan import CutPlan
 from hpcq.planning.problem import Problem
 from hpcq.planning.search.lower_bound import LowerBound
-from hpcq.reconstruction.contraction_work import predicted_work
+from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.network import Network, build_network
 from hpcq.reconstruction.term_table import TermTable, tabulate
 
@@ -201,7 +201,7 @@ def _predict_cost(
         total += costs.tensor_seconds(tensor, problem.limits, problem.speeds)
         diagonal = tensor.num_tasks == tensor.num_branches
         longest = max(longest, costs.task_seconds(tensor, diagonal, problem.limits, problem.speeds))
-    work = predicted_work(network, terms, problem.limits.memory_bytes // 4)
+    work = Contraction.within(network, terms.picks, problem.limits.memory_bytes // 4).work
     stored = costs.stored_bytes(tensors, uses)
     statevector, mps = problem.uncut_seconds
     seconds = costs.contraction_seconds(work, stored, len(terms.picks), problem.speeds)

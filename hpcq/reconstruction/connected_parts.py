@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.cutting.subcircuits import CutCircuit
-from hpcq.reconstruction.term_table import TermTable
+from hpcq.reconstruction.term_table import Pick, TermTable
 
 Indices = NDArray[np.intp]
 Reals = NDArray[np.float64]
@@ -27,36 +28,37 @@ class ConnectedParts:
     Attributes:
         terms: The observables' terms.
         groups: For each part its subcircuits.
-        choices: For each part the distinct combinations of their strings, shape (rows,
-            subcircuits); no row is the identity on all of them.
+        picks: For each part the distinct combinations of their strings; none is the identity on
+            all of them.
         factors: For each term the (part, row) pairs whose values multiply.
     """
 
     terms: TermTable
     groups: tuple[tuple[int, ...], ...]
-    choices: tuple[Indices, ...]
+    picks: tuple[tuple[Pick, ...], ...]
     factors: tuple[tuple[tuple[int, int], ...], ...]
 
     @classmethod
     def of(cls, cut: CutCircuit, terms: TermTable) -> ConnectedParts:
         """Return the parts of a cut circuit and the terms as products over them."""
         groups = _connected_groups(cut)
-        part_of = {k: number for number, group in enumerate(groups) for k in group}
-        rows: list[dict[tuple[tuple[int, int], ...], int]] = [{} for _ in groups]
+        place = {k: (g, index) for g, group in enumerate(groups) for index, k in enumerate(group)}
+        rows: list[dict[Pick, int]] = [{} for _ in groups]
         factors = []
-        for pick in terms.picks:
+        for term in terms.picks:
             split: dict[int, list[tuple[int, int]]] = {}
-            for subcircuit, string in pick:
-                split.setdefault(part_of[subcircuit], []).append((subcircuit, string))
+            for subcircuit, string in term:
+                part, index = place[subcircuit]
+                split.setdefault(part, []).append((index, string))
             factors.append(
-                [(g, rows[g].setdefault(tuple(part), len(rows[g]))) for g, part in split.items()]
+                [(g, rows[g].setdefault(tuple(pick), len(rows[g]))) for g, pick in split.items()]
             )
         used = [number for number, combinations in enumerate(rows) if combinations]
         part_number = {number: i for i, number in enumerate(used)}
         return cls(
             terms,
             tuple(tuple(groups[number]) for number in used),
-            tuple(_choice_table(groups[number], list(rows[number])) for number in used),
+            tuple(tuple(rows[number]) for number in used),
             tuple(tuple((part_number[g], row) for g, row in pairs) for pairs in factors),
         )
 
@@ -97,31 +99,24 @@ class ConnectedParts:
         for index, observable in enumerate(observables.tolist()):
             for term, coefficient in self.terms.observables[observable]:
                 factors = self.factors[term]
-                other_products = _products_of_others(
-                    [values[other][:, other_row] for other, other_row in factors]
-                )
-                for (number, row), product in zip(factors, other_products, strict=True):
+                others = products_of_others([values[part][:, row] for part, row in factors])
+                for (number, row), product in zip(factors, others, strict=True):
                     if index not in derivatives_of[number]:
-                        derivatives_of[number][index] = np.zeros(
-                            (points, len(self.choices[number]))
-                        )
+                        derivatives_of[number][index] = np.zeros((points, len(self.picks[number])))
                     derivatives_of[number][index][:, row] += coefficient * product
         adjoints = []
-        for derivatives, choices in zip(derivatives_of, self.choices, strict=True):
-            indices = sorted(derivatives)
-            adjoint = np.zeros((points, len(indices), len(choices)))
-            for position, index in enumerate(indices):
-                adjoint[:, position] = derivatives[index]
-            adjoints.append((np.array(indices, dtype=np.intp), adjoint))
+        for derivatives, picks in zip(derivatives_of, self.picks, strict=True):
+            adjoint = np.array(list(derivatives.values())).reshape(-1, points, len(picks))
+            adjoints.append((np.array(list(derivatives), dtype=np.intp), adjoint.swapaxes(0, 1)))
         return adjoints
 
 
-def _products_of_others(factors: Sequence[Reals]) -> list[Reals]:
+def products_of_others(factors: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """Return for each factor the product of all others, without division: some may be zero."""
-    products = [np.ones(1)] * len(factors)
+    products: list[NDArray[Any]] = [np.ones(1)] * len(factors)
     for index in range(1, len(factors)):
         products[index] = products[index - 1] * factors[index - 1]
-    after = np.ones(1)
+    after: NDArray[Any] = np.ones(1)
     for index in reversed(range(len(factors))):
         products[index] = products[index] * after
         after = after * factors[index]
@@ -142,13 +137,3 @@ def _connected_groups(cut: CutCircuit) -> list[list[int]]:
     for subcircuit, label in enumerate(labels):
         groups[label].append(subcircuit)
     return sorted(groups)
-
-
-def _choice_table(group: list[int], picks: Sequence[tuple[tuple[int, int], ...]]) -> Indices:
-    """Return the string of every subcircuit in some combinations, shape (rows, subcircuits)."""
-    column = {number: i for i, number in enumerate(group)}
-    choices = np.zeros((len(picks), len(group)), dtype=np.intp)
-    for row, pick in enumerate(picks):
-        for subcircuit, string in pick:
-            choices[row, column[subcircuit]] = string
-    return choices

@@ -43,18 +43,21 @@ def product_threads(threads: int) -> Iterator[None]:
 
 
 def product(left: Matrix, right: Matrix) -> Matrix:
-    """Multiply matrices, or a matrix with a stack of them.
+    """Multiply matrices, or stacks of them as NumPy does.
 
     Args:
-        left: Shape (m, k).
-        right: Shape (k, n) or (stack, k, n).
+        left: Shape (..., m, k).
+        right: Shape (..., k, n).
     """
-    rows, inner = left.shape
+    rows, inner = left.shape[-2:]
     flops_per_row = _FLOPS_PER_PRODUCT * inner * right.shape[-1]
     if rows * flops_per_row < 2 * _BLOCK_FLOPS or rows < 2 * _MIN_BLOCK_ROWS:
         return np.asarray(left @ right)
-    if right.ndim == 3:
-        return np.stack([product(left, matrix) for matrix in right])
+    stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    if stack:
+        lefts = np.broadcast_to(left, (*stack, *left.shape[-2:]))
+        rights = np.broadcast_to(right, (*stack, *right.shape[-2:]))
+        return np.stack([product(*matrices) for matrices in zip(lefts, rights, strict=True)])
     block_rows = max(_MIN_BLOCK_ROWS, int(_BLOCK_FLOPS / flops_per_row))
     out = np.empty((rows, right.shape[1]), dtype=complex)
 

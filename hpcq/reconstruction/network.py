@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hpcq.core.errors import MemoryLimitError
 from hpcq.core.system import format_bytes
-from hpcq.cutting.subcircuits import CutCircuit, Edge
+from hpcq.cutting.subcircuits import CutCircuit
 
 _AMPLITUDE_BYTES = 16
 """Bytes of a complex128."""
@@ -261,44 +261,31 @@ def bond_tensor(
     for edge in network.loops[subcircuit]:
         first, second = port_at[edge, 0], port_at[edge, 1]
         labels[second], labels[len(ports) + second] = first, len(ports) + first
-        factors += [_weights(cut.edges[edge]), [first, len(ports) + first]]
+        weights = ket_weights(cut, edge)
+        factors += [np.outer(weights, weights.conj()), [first, len(ports) + first]]
+    bonds = [network.bonds[number] for number in network.legs[subcircuit]]
     output_labels: list[int] = []
-    sizes: list[int] = []
-    for number in network.legs[subcircuit]:
-        bond = network.bonds[number]
-        bond_ports = [
-            port_at[edge, 0] if (edge, 0) in port_at else port_at[edge, 1] for edge in bond.edges
-        ]
+    for bond in bonds:
+        bond_ports = [port_at[edge, int((edge, 0) not in port_at)] for edge in bond.edges]
         output_labels += bond_ports + [len(ports) + port for port in bond_ports]
-        sizes.append(bond.size)
-    operands: list[Any] = [
-        split_tensor,
-        [string_label, *labels],
-        *factors,
-        [string_label, *output_labels],
-    ]
+    operands = [split_tensor, [string_label, *labels], *factors, [string_label, *output_labels]]
     summed = np.einsum(*operands)
+    sizes = [bond.size for bond in bonds]
     result = np.empty((len(tensor), *sizes), dtype=complex)
     np.copyto(result.reshape(summed.shape), summed)
-    for axis, number in enumerate(network.legs[subcircuit]):
-        if subcircuit == network.bonds[number].subcircuits[0]:
-            weights = _ket_weights(network.bonds[number], cut)
+    for axis, bond in enumerate(bonds):
+        if subcircuit == bond.subcircuits[0]:
+            weights = ket_weights(cut, *bond.edges)
             split = result.reshape(-1, weights.size, weights.size, math.prod(sizes[axis + 1 :]))
             for ket, weight in enumerate(weights):
                 split[:, ket] *= (weight * weights.conj())[:, None]
     return result
 
 
-def _weights(edge: Edge) -> NDArray[np.complex128]:
-    """Return ``w_k conj(w_l)`` of an edge, shape (k, l)."""
-    weights = np.asarray(edge.weights, dtype=complex)
-    return np.outer(weights, weights.conj())
-
-
-def _ket_weights(bond: Bond, cut: CutCircuit) -> NDArray[np.complex128]:
-    """Return ``w_k`` of all edges of a bond together, in the order of its ket index."""
+def ket_weights(cut: CutCircuit, *edges: int) -> NDArray[np.complex128]:
+    """Return ``w_k`` of some edges together, in the order of the ket index of a bond of them."""
     weights = np.ones(1, dtype=complex)
-    for edge in bond.edges:
+    for edge in edges:
         weights = np.kron(weights, np.asarray(cut.edges[edge].weights, dtype=complex))
     return weights
 

@@ -1,231 +1,260 @@
-"""One sweep up and down the contraction tree: the rows that it needs, and their tensors."""
+"""Sweeps up and down the contraction tree: values of terms, and their derivatives.
+
+Upwards, every node is contracted for the identity and for terms whose home is further up. Downwards
+follow the *environments*: the rest of the network around a node, contracted for the identity. The
+value of a term is the product of the tensors and the environment at its home.
+
+Derivatives of weighted sums of values take one more sweep of the same kind. Upwards, every node is
+contracted for the weighted sum of the terms whose home is there or below. Downwards follow the
+derivatives by the rows of every node; the derivative by its weighted sum is its environment.
+
+Nodes are multiplied as matrices. Axes have the same order everywhere: rows (strings, or terms);
+points, sets of tensors of equal shapes that are contracted together; weighted sums; and the
+matrices' two, kept and summed. Arrays need not have an axis of points: it is ``*points`` below.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcq.reconstruction.matrix_product import product
-from hpcq.reconstruction.network import Network, PairContraction
+from hpcq.reconstruction.sweep_plan import RowPairs, SweepPlan, Tensor
 
-Tensor = NDArray[np.complex128]
-Indices = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class LocalTerms:
-    """The terms whose home is a node, and the rows of its two children that they take.
-
-    Attributes:
-        terms: Numbers of the terms.
-        row_pairs: Distinct pairs of rows of the children; at a leaf its strings, twice.
-        pair_index: For each term the index of its pair.
-    """
-
-    terms: Indices
-    row_pairs: Indices
-    pair_index: Indices
-
-
-class SweepPlan:
-    """The rows of every node that a batch of terms needs, without any tensor.
-
-    Row 0 of every node belongs to the identity. The other rows are those that some term takes whose
-    home is further up: strings at a leaf, pairs of the children's rows at a step.
-
-    Attributes:
-        leaf_strings: For each leaf the strings that are its rows.
-        row_pairs: For each step the pairs of its children's rows that are its rows.
-        local_terms: For each node the terms whose home it is.
-        environment_nodes: The nodes whose environment is needed.
-    """
-
-    def __init__(self, network: Network, choices: Indices) -> None:
-        leaves = len(network.linked)
-        strings = [choices[:, number] for number in network.linked]
-        active_counts = [(leaf_strings > 0).astype(np.intp) for leaf_strings in strings]
-        total = np.sum(active_counts, axis=0)
-        pending = np.ones(len(choices), dtype=bool)
-        rows: list[Indices] = []
-        self.leaf_strings: list[Indices] = []
-        self.row_pairs: list[Indices] = []
-        self.local_terms: list[LocalTerms] = []
-        for leaf_strings, active in zip(strings, active_counts, strict=True):
-            arrived = pending & (active == total) & (total > 0)
-            self.local_terms.append(_local_terms(arrived, leaf_strings, leaf_strings))
-            pending &= ~arrived
-            moves_up = pending & (active > 0)
-            string_pairs, pair_index = _distinct_pairs(
-                np.stack([leaf_strings, leaf_strings], axis=1), moves_up
-            )
-            self.leaf_strings.append(string_pairs[:, 0])
-            rows.append(pair_index)
-        for number, step in enumerate(network.steps):
-            active = active_counts[step.left] + active_counts[step.right]
-            active_counts.append(active)
-            is_last = number == len(network.steps) - 1
-            arrived = pending if is_last else pending & (active == total) & (total > 0)
-            left, right = rows[step.left], rows[step.right]
-            self.local_terms.append(_local_terms(arrived, left, right))
-            pending = pending & ~arrived
-            row_pairs, pair_index = _distinct_pairs(
-                np.stack([left, right], axis=1), pending & (active > 0)
-            )
-            self.row_pairs.append(row_pairs)
-            rows.append(pair_index)
-        self.environment_nodes = {
-            node for node, local in enumerate(self.local_terms) if len(local.terms)
-        }
-        for number, step in enumerate(network.steps):
-            if step.left in self.environment_nodes or step.right in self.environment_nodes:
-                self.environment_nodes.add(leaves + number)
+Pair = tuple[Tensor, ...]
+"""Arrays of the left and of the right child of a node."""
 
 
 class Sweep:
-    """One contraction, upwards and downwards, with the values of sliced bonds fixed."""
+    """The sweeps with the values of sliced bonds fixed.
 
-    def __init__(
-        self,
-        sweep_plan: SweepPlan,
-        network: Network,
-        tensors: Sequence[Tensor],
-        fixed: dict[int, int],
-    ) -> None:
-        self._plan = sweep_plan
-        self._network = network
-        self._fixed = fixed
+    Args:
+        plan: The rows of every node.
+        tensors: For each subcircuit its bond tensor, shape (strings, *points, bond sizes).
+        fixed: The value of each sliced bond.
+    """
+
+    def __init__(self, plan: SweepPlan, tensors: Sequence[Tensor], fixed: dict[int, int]) -> None:
+        network, self._plan = plan.network, plan
+        self._steps = dict(enumerate(network.steps, len(network.linked)))
+        self._slices: list[tuple[Any, ...]] = []
         self._leaves: list[Tensor] = []
-        self._nodes: list[Tensor] = []
-        self._axes: list[tuple[int, ...]] = []
-        for leaf_strings, number in zip(sweep_plan.leaf_strings, network.linked, strict=True):
-            legs = network.legs[number]
-            slices = tuple(fixed.get(bond, slice(None)) for bond in legs)
-            self._leaves.append(tensors[number][(slice(None), *slices)])
-            is_prefix = np.array_equal(leaf_strings, np.arange(len(leaf_strings)))
-            self._nodes.append(
-                self._leaves[-1][slice(len(leaf_strings)) if is_prefix else leaf_strings]
-            )
-            self._axes.append(self._free(legs))
-        for step, row_pairs in zip(network.steps, sweep_plan.row_pairs, strict=True):
-            left, right = self._child_matrices(step)
-            merged = _merge(left, right, row_pairs)
-            axes = self._free(step.left_only + step.right_only)
-            self._nodes.append(merged.reshape(len(row_pairs), *self._sizes(axes)))
-            self._axes.append(axes)
+        self._rows: list[Tensor] = []  # of every node but the root: (rows, *points, kept, summed)
+        for number in network.linked:
+            tensor, legs = tensors[number], network.legs[number]
+            self._points = tensor.shape[1 : tensor.ndim - len(legs)]
+            self._slices.append((..., *(fixed.get(bond, slice(None)) for bond in legs)))
+            self._leaves.append(tensor[self._slices[-1]])
+        for node, layout in enumerate(plan.layouts):
+            if node in self._steps:
+                rows = _merge(*self._children(node), plan.pairs[node])
+            else:
+                strings = plan.pairs[node].left
+                is_prefix = np.array_equal(strings, np.arange(len(strings)))
+                rows = self._leaves[node][slice(len(strings)) if is_prefix else strings]
+            self._rows.append(layout.matrices(rows, 1 + len(self._points)))
 
     def values(self) -> Tensor:
-        """Return the value of every term of the batch."""
-        sweep_plan, network = self._plan, self._network
-        leaves = len(self._leaves)
-        values = np.zeros(sum(len(local.terms) for local in sweep_plan.local_terms), dtype=complex)
-        environments: dict[int, Tensor] = {
-            leaves + len(network.steps) - 1: np.ones((), dtype=complex)
-        }
-        for number in reversed(range(len(network.steps))):
-            node = leaves + number
-            if node not in sweep_plan.environment_nodes:
-                continue
-            step = network.steps[number]
-            left, right = self._child_matrices(step)
-            environment = environments.pop(node).reshape(left.shape[1], right.shape[1])
-            local = sweep_plan.local_terms[node]
-            values[local.terms] = _pair_values(environment, left, right, local.row_pairs)[
-                local.pair_index
-            ]
-            if step.left in sweep_plan.environment_nodes:
-                axes = self._free(step.left_only + step.shared)
-                environments[step.left] = self._in_node_order(
-                    product(environment, right[0]), axes, step.left
-                )
-            if step.right in sweep_plan.environment_nodes:
-                axes = self._free(step.right_only + step.shared)
-                environments[step.right] = self._in_node_order(
-                    product(environment.T, left[0]), axes, step.right
-                )
-        for node, environment in environments.items():
-            local = sweep_plan.local_terms[node]
-            leaf_tensor, strings = self._leaves[node], local.row_pairs[:, 0]
-            if 2 * len(strings) < len(leaf_tensor):
-                leaf_tensor, strings = leaf_tensor[strings], np.arange(len(strings))
-            products = leaf_tensor.reshape(len(leaf_tensor), -1) @ environment.reshape(-1)
-            values[local.terms] = products[strings[local.pair_index]]
+        """Return the value of every term, shape (terms, *points)."""
+        values = np.zeros((self._plan.num_terms, *self._points), dtype=complex)
+        for node, environment in self._environments():
+            local = self._plan.local_terms[node]
+            if node in self._steps:
+                by_pair = _pair_values(environment, self._children(node), local.pairs)
+            else:
+                leaf, strings = self._leaves[node], local.pairs.left
+                if 2 * len(strings) < len(leaf):
+                    leaf, strings = leaf[strings], np.arange(len(strings))
+                by_pair = _dot(leaf, environment, self._points)[strings]
+            values[local.terms] = by_pair[local.pair_index]
         return values
 
-    def _child_matrices(self, step: PairContraction) -> tuple[Tensor, Tensor]:
-        """Return the children of a step as matrices, shape (rows, kept, summed)."""
-        return (
-            self._as_matrices(step.left, step.left_only, step.shared),
-            self._as_matrices(step.right, step.right_only, step.shared),
-        )
+    def add_derivatives(self, weights: Tensor, derivatives: Sequence[Tensor]) -> None:
+        """Add the derivatives of weighted sums of the values by the bond tensors.
 
-    def _as_matrices(self, node: int, kept: tuple[int, ...], summed: tuple[int, ...]) -> Tensor:
-        tensor, axes = self._nodes[node], self._axes[node]
-        kept, summed = self._free(kept), self._free(summed)
-        laid = tensor.transpose(0, *(1 + axes.index(bond) for bond in kept + summed))
-        shape = (len(tensor), math.prod(self._sizes(kept)), math.prod(self._sizes(summed)))
-        return laid.reshape(shape)
+        Args:
+            weights: Weight of each value in each sum, shape (terms, *points, sums).
+            derivatives: For each subcircuit with bonds what is added to, shape (strings, *points,
+                sums, bond sizes).
+        """
+        environments = dict(self._environments())
+        sums = self._weighted_sums(weights)
+        by_node: dict[int, Tensor] = {}
+        for node, step in reversed(self._steps.items()):
+            left, right = children = self._children(node)
+            added = tuple(
+                np.zeros((len(rows), *weights.shape[1:], *rows.shape[-2:]), dtype=complex)
+                for rows in children
+            )
+            if node in by_node:
+                shape = (-1, *weights.shape[1:], left.shape[-2], right.shape[-2])
+                _add_by_rows(
+                    added, by_node.pop(node).reshape(shape), children, self._plan.pairs[node]
+                )
+            if node in environments:
+                environment, local = environments[node], self._plan.local_terms[node]
+                if len(local.terms):
+                    by_pair = local.sum_by_pair(weights)
+                    _add_by_pairs(added, environment, by_pair, children, local.pairs)
+                if step.right in sums:
+                    added[0][0] += _times_each(environment, sums[step.right])
+                if step.left in sums:
+                    added[1][0] += _times_each(environment.swapaxes(-1, -2), sums[step.left])
+            for child, matrices in zip((step.left, step.right), added, strict=True):
+                by_node[child] = self._plan.layouts[child].node(matrices)
+        for leaf, total in enumerate(derivatives):
+            sliced = total[self._slices[leaf]]
+            sliced[self._plan.pairs[leaf].left] += by_node[leaf]
+            if leaf in environments:
+                local = self._plan.local_terms[leaf]
+                environment = environments[leaf].reshape(*self._points, 1, -1)
+                products = local.sum_by_pair(weights)[..., None] * environment
+                sliced[local.pairs.left] += products.reshape(-1, *sliced.shape[1:])
 
-    def _in_node_order(self, environment: Tensor, axes: tuple[int, ...], node: int) -> Tensor:
-        """Transpose an environment to the order of its node's axes."""
-        shaped = environment.reshape(self._sizes(axes))
-        return shaped.transpose([axes.index(bond) for bond in self._axes[node]])
+    def _environments(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield nodes with terms at or below them, from the root on, and their environments.
 
-    def _free(self, bonds: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(bond for bond in bonds if bond not in self._fixed)
+        Environments have the shape (*points, bond sizes) at a leaf, (*points, kept of the left
+        child, kept of the right child) elsewhere.
+        """
+        environments = {len(self._rows): np.ones(self._points, dtype=complex)}
+        for node in sorted(self._plan.environment_nodes, reverse=True):
+            environment = environments.pop(node)
+            if node not in self._steps:
+                yield node, environment
+                continue
+            step, (left, right) = self._steps[node], self._children(node)
+            environment = environment.reshape(*self._points, left.shape[-2], right.shape[-2])
+            yield node, environment
+            for child, matrix, sibling in (
+                (step.left, environment, right),
+                (step.right, environment.swapaxes(-1, -2), left),
+            ):
+                if child in self._plan.environment_nodes:
+                    layout = self._plan.layouts[child]
+                    environments[child] = layout.node(product(matrix, sibling[0]))
 
-    def _sizes(self, bonds: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(self._network.bonds[bond].size for bond in bonds)
+    def _weighted_sums(self, weights: Tensor) -> dict[int, Tensor]:
+        """Return weighted sums of the terms at or below each node but the root, as matrices."""
+        sums: dict[int, Tensor] = {}
+        for node in sorted(self._plan.environment_nodes - {len(self._rows)}):
+            local = self._plan.local_terms[node]
+            by_pair = local.sum_by_pair(weights)
+            if node in self._steps:
+                step, (left, right) = self._steps[node], self._children(node)
+                total = _sum_pairs(by_pair, (left, right), local.pairs)
+                if step.left in sums:
+                    total = total + _each_times(sums[step.left], right[0].swapaxes(-1, -2))
+                if step.right in sums:
+                    total = total + _times_each(left[0], sums[step.right].swapaxes(-1, -2))
+            else:
+                leaf = self._leaves[node][local.pairs.left]
+                total = _sum_rows(by_pair, leaf.reshape(*by_pair.shape[:-1], 1, -1))
+            sums[node] = self._plan.layouts[node].matrices(total, 1 + len(self._points))
+        return sums
+
+    def _children(self, node: int) -> tuple[Tensor, Tensor]:
+        """Return the rows of the two children of a node."""
+        return self._rows[self._steps[node].left], self._rows[self._steps[node].right]
 
 
-def _distinct_pairs(row_pairs: Indices, chosen: NDArray[np.bool_]) -> tuple[Indices, Indices]:
-    """Return the distinct pairs of the chosen terms after (0, 0), and every term's index of a pair.
-
-    Terms that are not chosen get index 0.
-    """
-    base = int(row_pairs[:, 1].max(initial=0)) + 1
-    codes = np.where(chosen, row_pairs[:, 0] * base + row_pairs[:, 1], 0)
-    distinct, pair_index = np.unique(np.append(codes, 0), return_inverse=True)
-    return np.stack(np.divmod(distinct, base), axis=1), pair_index[:-1]
-
-
-def _local_terms(arrived: NDArray[np.bool_], left: Indices, right: Indices) -> LocalTerms:
-    term_numbers = np.flatnonzero(arrived)
-    row_pairs, pair_index = np.unique(
-        np.stack([left[term_numbers], right[term_numbers]], axis=1), axis=0, return_inverse=True
-    )
-    return LocalTerms(term_numbers, row_pairs, pair_index.reshape(-1))
-
-
-def _merge(left: Tensor, right: Tensor, row_pairs: Indices) -> Tensor:
-    """Contract two nodes for every pair of rows, in as few and as large products as possible."""
-    merged = np.empty((len(row_pairs), left.shape[1], right.shape[1]), dtype=complex)
-    side = 0 if len(np.unique(row_pairs[:, 0])) <= len(np.unique(row_pairs[:, 1])) else 1
-    for row in np.unique(row_pairs[:, side]):
-        selected = np.flatnonzero(row_pairs[:, side] == row)
-        other_rows = row_pairs[selected, 1 - side]
-        if side == 0:
-            merged[selected] = product(left[row], right[other_rows].transpose(0, 2, 1))
-        else:
-            stacked = product(left[other_rows].reshape(-1, left.shape[2]), right[row].T)
-            merged[selected] = stacked.reshape(len(selected), left.shape[1], right.shape[1])
+def _merge(left: Tensor, right: Tensor, pairs: RowPairs) -> Tensor:
+    """Contract two nodes for pairs of rows, in as few and as large products as possible."""
+    merged = np.empty((len(pairs), *left.shape[1:-1], right.shape[-2]), dtype=complex)
+    for row, numbers, others in pairs.groups:
+        if pairs.is_by_left:
+            merged[numbers] = product(left[row], right[others].swapaxes(-1, -2))
+            continue
+        lefts = left[others]
+        if lefts.ndim == 3:  # without points, one large product
+            lefts = lefts.reshape(-1, lefts.shape[-1])
+        merged[numbers] = product(lefts, right[row].swapaxes(-1, -2)).reshape(-1, *merged.shape[1:])
     return merged
 
 
-def _pair_values(environment: Tensor, left: Tensor, right: Tensor, row_pairs: Indices) -> Tensor:
-    """Contract two nodes and their environment to one number for every pair of rows."""
-    values = np.empty(len(row_pairs), dtype=complex)
-    rows = [np.unique(row_pairs[:, side]) for side in (0, 1)]
-    side = 0 if len(rows[0]) <= len(rows[1]) else 1
-    for row in rows[side]:
-        selected = np.flatnonzero(row_pairs[:, side] == row)
-        other_rows = row_pairs[selected, 1 - side]
-        if side == 0:
-            half, other_tensors = product(environment.T, left[row]), right[other_rows]
-        else:
-            half, other_tensors = product(environment, right[row]), left[other_rows]
-        values[selected] = other_tensors.reshape(len(other_rows), -1) @ half.reshape(-1)
+def _pair_values(environment: Tensor, children: Pair, pairs: RowPairs) -> Tensor:
+    """Contract two nodes and their environment for pairs of rows, shape (pairs, *points)."""
+    points = environment.shape[:-2]
+    values = np.empty((len(pairs), *points), dtype=complex)
+    few, many = pairs.sides(*children)
+    to_many = environment.swapaxes(-1, -2) if pairs.is_by_left else environment
+    for row, numbers, others in pairs.groups:
+        values[numbers] = _dot(many[others], product(to_many, few[row]), points)
     return values
+
+
+def _sum_pairs(weights: Tensor, children: Pair, pairs: RowPairs) -> Tensor:
+    """Contract two nodes for sums of pairs of rows, with weights (pairs, *points, sums)."""
+    few, many = pairs.sides(*children)
+    total = np.zeros((*weights.shape[1:], many.shape[-2], few.shape[-2]), dtype=complex)
+    for row, numbers, others in pairs.groups:
+        summed = _sum_rows(weights[numbers], many[others])
+        total += _each_times(summed, few[row].swapaxes(-1, -2))
+    return total.swapaxes(-1, -2) if pairs.is_by_left else total
+
+
+def _add_by_pairs(
+    added: Pair, environment: Tensor, weights: Tensor, children: Pair, pairs: RowPairs
+) -> None:
+    """Add the derivatives of what :func:`_sum_pairs` returns by the rows of the children.
+
+    Args:
+        added: For each child what is added to, shape (rows, *points, sums, kept, summed).
+        environment: The derivative by the sums, which is the same for all of them.
+        weights: The weights.
+        children: The rows of the children.
+        pairs: The pairs.
+    """
+    few, many = pairs.sides(*children)
+    added_few, added_many = pairs.sides(*added)
+    to_few = environment if pairs.is_by_left else environment.swapaxes(-1, -2)
+    for row, numbers, others in pairs.groups:
+        added_few[row] += _times_each(to_few, _sum_rows(weights[numbers], many[others]))
+        half = product(to_few.swapaxes(-1, -2), few[row])
+        added_many[others] += weights[numbers][..., None, None] * half[..., None, :, :]
+
+
+def _add_by_rows(added: Pair, given: Tensor, children: Pair, pairs: RowPairs) -> None:
+    """Add the derivatives by the rows of the children, given those by what :func:`_merge` returns.
+
+    Args:
+        added: For each child what is added to, shape (rows, *points, sums, kept, summed).
+        given: Shape (pairs, *points, sums, kept of the left child, kept of the right child).
+        children: The rows of the children.
+        pairs: The pairs.
+    """
+    few, many = pairs.sides(*children)
+    added_few, added_many = pairs.sides(*added)
+    given = given if pairs.is_by_left else given.swapaxes(-1, -2)
+    for row, numbers, others in pairs.groups:
+        chosen = given[numbers]
+        added_few[row] += _each_times(chosen, many[others]).sum(axis=0)
+        added_many[others] += _each_times(chosen.swapaxes(-1, -2), few[row])
+
+
+def _dot(rows: Tensor, factor: Tensor, points: tuple[int, ...]) -> Tensor:
+    """Return the sum of the products of the entries of each row and of a factor."""
+    flat = rows.reshape(len(rows), *points, -1).swapaxes(0, -2)
+    return np.asarray((flat @ factor.reshape(*points, -1, 1))[..., 0].swapaxes(0, -1))
+
+
+def _sum_rows(weights: Tensor, rows: Tensor) -> Tensor:
+    """Return weighted sums of rows, shape (*points, sums, kept, summed)."""
+    flat = rows.reshape(*rows.shape[:-2], -1).swapaxes(0, -2)
+    summed = np.moveaxis(weights, 0, -1) @ flat
+    return np.asarray(summed.reshape(*summed.shape[:-1], *rows.shape[-2:]))
+
+
+def _each_times(matrices: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply each of several matrices, shape (..., sums, m, k), by one, shape (..., k, n)."""
+    *_, sums, rows, inner = matrices.shape
+    stacked = product(matrices.reshape(*matrices.shape[:-3], sums * rows, inner), matrix)
+    return stacked.reshape(*stacked.shape[:-2], sums, rows, -1)
+
+
+def _times_each(matrix: Tensor, matrices: Tensor) -> Tensor:
+    """Multiply one matrix, shape (..., m, k), by each of several, shape (..., sums, k, n)."""
+    transposed = _each_times(matrices.swapaxes(-1, -2), matrix.swapaxes(-1, -2))
+    return transposed.swapaxes(-1, -2)

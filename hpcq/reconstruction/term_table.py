@@ -17,28 +17,24 @@ if TYPE_CHECKING:
     from hpcq.circuits.pauli_text import PauliString
 
 
+Pick = tuple[tuple[int, int], ...]
+"""The (subcircuit, string) pairs where a term is not the identity."""
+
+
 @dataclass(frozen=True, eq=False)
 class TermTable:
     """The distinct terms of all observables, as products over the subcircuits.
 
     Attributes:
         observables: For each observable its (term, coefficient) pairs.
-        picks: For each term the (subcircuit, string) pairs where it is not the identity.
-            Term 0 is the identity, and so is string 0 of every subcircuit.
+        picks: For each term its pick. Term 0 is the identity, and so is string 0 of every
+            subcircuit.
         strings: For each subcircuit the distinct Pauli strings on its wires.
     """
 
     observables: tuple[tuple[tuple[int, float], ...], ...]
-    picks: tuple[tuple[tuple[int, int], ...], ...]
+    picks: tuple[Pick, ...]
     strings: tuple[tuple[PauliString, ...], ...]
-
-    def choices(self, start: int, stop: int) -> NDArray[np.intp]:
-        """Return the string of every subcircuit in a range of terms, shape (terms, subcircuits)."""
-        table = np.zeros((stop - start, len(self.strings)), dtype=np.intp)
-        for row, pick in enumerate(self.picks[start:stop]):
-            for subcircuit, string in pick:
-                table[row, subcircuit] = string
-        return table
 
     def sum_up(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the values of the observables: correctly rounded sums of those of the terms."""
@@ -48,6 +44,15 @@ class TermTable:
                 for terms in self.observables
             ]
         )
+
+
+def choice_table(picks: Sequence[Pick], subcircuits: int) -> NDArray[np.intp]:
+    """Return the string of every subcircuit in some terms, shape (terms, subcircuits)."""
+    table = np.zeros((len(picks), subcircuits), dtype=np.intp)
+    for row, pick in enumerate(picks):
+        for subcircuit, string in pick:
+            table[row, subcircuit] = string
+    return table
 
 
 def tabulate(
@@ -67,7 +72,7 @@ def tabulate(
     }
     strings: list[dict[PauliString, int]] = [{(): 0} for _ in cut.subcircuits]
     term_numbers: dict[PauliString, int] = {(): 0}
-    picks: list[tuple[tuple[int, int], ...]] = [()]
+    picks: list[Pick] = [()]
     rows = []
     for observable in observables:
         numbered = []
@@ -79,17 +84,11 @@ def tabulate(
                 for qubit, letter in pauli:
                     number, wire = location[cone, qubit]
                     local.setdefault(number, []).append((wire, letter))
-                picks.append(
-                    tuple(
-                        (
-                            number,
-                            strings[number].setdefault(
-                                tuple(sorted(letters)), len(strings[number])
-                            ),
-                        )
-                        for number, letters in sorted(local.items())
-                    )
-                )
+                pick = []
+                for number, letters in sorted(local.items()):
+                    known = strings[number]
+                    pick.append((number, known.setdefault(tuple(sorted(letters)), len(known))))
+                picks.append(tuple(pick))
             numbered.append((term_numbers[pauli], coefficient))
         rows.append(tuple(numbered))
     return TermTable(tuple(rows), tuple(picks), tuple(tuple(distinct) for distinct in strings))

@@ -15,7 +15,8 @@ from hpcq.kinds.contraction_tasks import ContractionTasks
 from hpcq.parallel import messages
 from hpcq.parallel.serial import SerialFarm
 from hpcq.planning.cost import Cost
-from hpcq.reconstruction import expectation, network
+from hpcq.reconstruction import contraction, network
+from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.matrix_product import product, product_threads
 from hpcq.runs.options import RunOptions
 from hpcq.runs.run import run_on_farm
@@ -41,8 +42,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Divide small contractions too."""
     monkeypatch.setattr(network, "_MIN_SPREAD_FLOPS", 0.0)
     monkeypatch.setattr(network, "_MAX_SPREAD_COST", 50.0)
-    monkeypatch.setattr(expectation, "_MIN_SPREAD_FLOPS", 0.0)
-    monkeypatch.setattr(expectation, "_MAX_SPREAD_COST", 50.0)
+    monkeypatch.setattr(contraction, "_MIN_SPREAD_FLOPS", 0.0)
+    monkeypatch.setattr(contraction, "_MAX_SPREAD_COST", 50.0)
     monkeypatch.setattr(exact_run, "LONG_CONTRACTION", 0.0)
 
 
@@ -51,7 +52,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parts_give_the_values_of_the_uncut_circuit(observables: list[str]) -> None:
     circuit = ring()
     plan = hpcq.plan(circuit, observables, cut_labels="AABBCCDD")
-    parts = expectation.Contraction.within(plan.network, plan.terms, 1 << 30).subdivided(1.0)
+    parts = Contraction.within(plan.network, plan.terms.picks, 1 << 30).subdivided(1.0)
     assert parts.num_parts >= 16
     result = hpcq.run(plan, device="cpu")
     state = Statevector(circuit)

@@ -18,7 +18,8 @@ from hpcq.planning.problem import Budget
 from hpcq.reconstruction.connected_parts import ConnectedParts
 from hpcq.reconstruction.estimation.joint_samples import WeightedPairs
 from hpcq.reconstruction.estimation.outcome_signals import SignalReader
-from hpcq.reconstruction.gradients import Reconstruction
+from hpcq.reconstruction.sampled_values import Reconstruction
+from hpcq.reconstruction.term_table import choice_table
 from tests.kinds.distributions import distributions
 from tests.support.strategies import circuits, cuts_of, operators, structured, uncut_value
 
@@ -104,7 +105,8 @@ def test_joint_samples_average_to_the_uncut_value(data: st.DataObject) -> None:
             tables[number] = SignalReader(tensor).table(distributions(tensor))
     parts = sampling.parts
     values = []
-    for group, choices in zip(parts.groups, parts.choices, strict=True):
+    for group, picks in zip(parts.groups, parts.picks, strict=True):
+        choices = choice_table(picks, len(group))
         part_edges = [e for e, edge in enumerate(sampling.cut.edges) if edge.ends[0][0] in group]
         total = np.zeros(len(choices))
         for drawn in product(*(np.argwhere(np.abs(pairs[e]) > 1e-14).tolist() for e in part_edges)):

@@ -11,8 +11,7 @@ import hpcq
 from hpcq.core.errors import InputError
 from hpcq.engines.aer_engine import AerEngine
 from hpcq.engines.requests import NO_PARAMETERS, Tensors
-from hpcq.reconstruction.contraction_work import predicted_work
-from hpcq.reconstruction.expectation import contract
+from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.network import bond_tensor, build_network
 from tests.support.strategies import uncut_value
 
@@ -54,7 +53,8 @@ def values_of(plan: hpcq.Plan, memory_bytes: int, batch_bytes: int) -> np.ndarra
         string_index = plan.strings[use]
         requested = assembled[[string_index[string] for string in plan.terms.strings[number]]]
         bonds.append(bond_tensor(requested, number, plan.cut, network))
-    return plan.terms.sum_up(contract(bonds, network, plan.terms, batch_bytes).real)
+    contraction = Contraction.within(network, plan.terms.picks, batch_bytes)
+    return plan.terms.sum_up(contraction.values(bonds).real)
 
 
 @pytest.mark.slow
@@ -106,7 +106,8 @@ def test_a_chain_of_a_hundred_costs_a_hundred_links() -> None:
     labels = [qubit // 2 for qubit in range(200)]
     plan = hpcq.plan(circuit, "Z0", cut_labels=labels)
     assert len(plan.network.steps) == 99
-    assert predicted_work(plan.network, plan.terms, 1 << 30).flops < 99 * 8 * 4**3 * 2
+    work = Contraction.within(plan.network, plan.terms.picks, 1 << 30).work
+    assert work.flops < 99 * 8 * 4**3 * 2
 
 
 def test_equal_subcircuits_are_simulated_once() -> None:

@@ -30,7 +30,7 @@ from hpcq.reconstruction.estimation.product_variance import (
     variance_of_all_orders,
 )
 from hpcq.reconstruction.estimation.sources import Sources
-from hpcq.reconstruction.gradients import Reconstruction
+from hpcq.reconstruction.sampled_values import Reconstruction
 from hpcq.reconstruction.tensor_nodes import Tensor
 
 _BATCH_BYTES = 64 << 20
@@ -414,24 +414,16 @@ class Estimator:
             expanded = self.sources.expand([tensor[points] for tensor in tensors], axis=1)
             for start in range(0, len(observables), batch_size):
                 batch = observables[start : start + batch_size]
-                for source, gradient in self._sum_by_source(expanded, batch, tensors):
-                    yield points, batch, source, gradient
-
-    def _sum_by_source(
-        self, expanded: Sequence[Tensor], observables: NDArray[np.intp], tensors: Sequence[Tensor]
-    ) -> list[tuple[int, Tensor]]:
-        """Return every source's gradients, summed over the subcircuits that share the source."""
-        gradients: dict[int, Tensor] = {}
-        for subcircuit, rows, gradient in self.reconstruction.gradients(expanded, observables):
-            source = self.sources.uses[subcircuit]
-            assert source is not None, "only sampled subcircuits are contracted"
-            shape = (len(gradient), len(observables), *tensors[source].shape[1:])
-            if source not in gradients:
-                gradients[source] = np.zeros(shape, dtype=complex)
-            points = np.arange(len(gradient))
-            indices = self.sources.string_indices[subcircuit]
-            gradients[source][np.ix_(points, rows, indices)] += gradient
-        return sorted(gradients.items())
+                # Summed over the subcircuits that share a source.
+                by_source: dict[int, Tensor] = {}
+                for subcircuit, rows, gradient in self.reconstruction.gradients(expanded, batch):
+                    source = self.sources.uses[subcircuit]
+                    assert source is not None, "only sampled subcircuits are contracted"
+                    shape = (len(points), len(batch), *tensors[source].shape[1:])
+                    total = by_source.setdefault(source, np.zeros(shape, dtype=complex))
+                    total[:, rows[:, None], self.sources.string_indices[subcircuit]] += gradient
+                for source, total in sorted(by_source.items()):
+                    yield points, batch, source, total
 
 
 @dataclass(eq=False)

@@ -34,6 +34,7 @@ from hpcq.reconstruction.estimation.product_variance import (
 )
 from hpcq.reconstruction.estimation.sources import Sources
 from hpcq.reconstruction.estimation.variant_batches import VariantBatch
+from hpcq.reconstruction.term_table import choice_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,7 @@ class JointEstimator:
         self.parts = parts
         self.sources = sources
         self.rounds: list[JointRound] = []
-        self._estimates = [PartEstimate(len(choices)) for choices in parts.choices]
+        self._estimates = [PartEstimate(len(picks)) for picks in parts.picks]
         for measured in rounds:
             self.add(measured)
 
@@ -207,15 +208,18 @@ class JointEstimator:
             if source is not None
         }
         string_means = {subcircuit: means.values() for subcircuit, means in sign_means.items()}
-        for estimate, group, choices, factors in zip(
+        for estimate, group, picks, factors in zip(
             self._estimates,
             self.parts.groups,
-            self.parts.choices,
+            self.parts.picks,
             measured.draws.factors,
             strict=True,
         ):
             samples = PartSamples(
-                factors, [sign_means[k] for k in group], [string_means[k] for k in group], choices
+                factors,
+                [sign_means[k] for k in group],
+                [string_means[k] for k in group],
+                choice_table(picks, len(group)),
             )
             estimate.add(measured.weight, samples)
         self.rounds.append(measured)
