@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from hpcq.core.errors import MemoryLimitError
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import CutCircuit, Edge
+from hpcq.reconstruction import matrix_product, sweep
 from hpcq.reconstruction.contraction import Contraction
+from hpcq.reconstruction.matrix_product import product_threads
 from hpcq.reconstruction.network import Network, build_network
 
 some = settings(max_examples=60, deadline=None)
@@ -106,3 +109,88 @@ def test_values_and_derivatives_are_products_of_all_tensors(case: Case) -> None:
         for found, dense in zip(derivatives, dense_derivatives(case, point), strict=True):
             scale = 1 + np.abs(dense).max()
             np.testing.assert_allclose(found[(slice(None), *point)], dense, atol=1e-10 * scale)
+
+
+def test_points_are_contracted_as_if_each_were_alone() -> None:
+    network = network_of([(0, 1), (1, 2), (0, 2), (0, 1)], 4, 1 << 30)
+    picks = [(), ((0, 1),), ((0, 1), (1, 1)), ((1, 1), (2, 1)), ((0, 1), (3, 1))]
+    rng = np.random.default_rng(1)
+    sizes = [[network.bonds[bond].size for bond in legs] for legs in network.legs]
+    tensors = [random(rng, 2, 3, *bond_sizes) for bond_sizes in sizes]
+    contraction = Contraction(network, picks, 5)
+    together = contraction.values(tensors)
+    for point in range(3):
+        alone = contraction.values([np.ascontiguousarray(tensor[:, point]) for tensor in tensors])
+        np.testing.assert_allclose(together[:, point], alone, rtol=1e-13)
+
+
+@some
+@given(cases(), st.integers(0, 99))
+def test_the_derivatives_are_the_transpose_of_the_changes_of_values(case: Case, seed: int) -> None:
+    """<c, J x> = <J^T c, x>; values are linear in each tensor, so J x needs no small steps."""
+    rng = np.random.default_rng(seed)
+    contraction, tensors = case.contraction, case.tensors
+    changes = [random(rng, *tensor.shape) for tensor in tensors]
+    moved = 0
+    for number, change in enumerate(changes):
+        moved = moved + contraction.values([*tensors[:number], change, *tensors[number + 1 :]])
+    expected = np.sum(case.cotangents * moved[..., None], axis=0)
+    found = np.zeros_like(expected)
+    points = expected.ndim - 1
+    for change, derivative in zip(changes, contraction.vjp(tensors, case.cotangents), strict=True):
+        spread = np.expand_dims(change, 1 + points)
+        found += np.sum(derivative * spread, axis=(0, *range(2 + points, derivative.ndim)))
+    scale = 1 + np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, atol=1e-9 * scale)
+
+
+def test_thousands_of_local_terms_cost_little_more_than_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Counted in operations of matrix products, without the clock."""
+    length, strings = 12, 300
+    network = network_of([(k, k + 1) for k in range(length - 1)] * 2, length, 1 << 30)
+    rng = np.random.default_rng(2)
+    sizes = [[network.bonds[bond].size for bond in legs] for legs in network.legs]
+    tensors = [random(rng, strings, *bond_sizes) / 9 for bond_sizes in sizes]
+    one = [((5, 1),)]
+    many = [((k, string),) for k in range(length) for string in range(1, strings)]
+    flops: list[int] = []
+
+    def counted(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        result = left @ right
+        flops.append(result.size * left.shape[-1])
+        return result
+
+    monkeypatch.setattr(sweep, "product", counted)
+
+    def cost(picks: Any, derivatives: bool) -> int:
+        flops.clear()
+        contraction = Contraction.within(network, picks, 1 << 30)
+        if derivatives:
+            contraction.vjp(tensors, np.ones((len(picks), 1)))
+        else:
+            contraction.values(tensors)
+        return sum(flops)
+
+    assert cost(many, False) < 4 * cost(one, False)
+    assert cost(many, True) < 4 * cost(many, False)
+
+
+def test_products_in_blocks_are_the_same_on_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(matrix_product, "_BLOCK_FLOPS", 1000.0)
+    monkeypatch.setattr(matrix_product, "_MIN_BLOCK_ROWS", 2)
+    network = network_of([(0, 1)] * 3 + [(1, 2)] * 3 + [(0, 2)], 3, 1 << 30)
+    rng = np.random.default_rng(3)
+    sizes = [[network.bonds[bond].size for bond in legs] for legs in network.legs]
+    tensors = [random(rng, 2, *bond_sizes) for bond_sizes in sizes]
+    picks = [(), ((0, 1),), ((0, 1), (1, 1)), ((0, 1), (1, 1), (2, 1))]
+    case = Case(Contraction(network, picks, 4), tensors, random(rng, 4, 2))
+    alone = case.contraction.vjp(tensors, case.cotangents)
+    with product_threads(2):
+        together = case.contraction.vjp(tensors, case.cotangents)
+    for one, two, dense in zip(alone, together, dense_derivatives(case, ()), strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_allclose(one, dense, atol=1e-10 * (1 + np.abs(dense).max()))
