@@ -16,8 +16,8 @@ from exact_device import ExactDevice
 from qiskit.quantum_info import Statevector
 from shot_cases import ALLOCATION, COVERAGE, Case
 
-from hpcq.kinds.sampling import Sampling
-from hpcq.kinds.shot_rounds import make_schedule
+from hpcq.kinds.shots.rounds import make_schedule
+from hpcq.kinds.shots.sampling import Sampling
 from hpcq.reconstruction.estimation.allocation import even_allocation
 from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
 from hpcq.reconstruction.estimation.outcome_signals import first_inversions

@@ -20,8 +20,8 @@ from hpcq.engines.aer_engine import AerEngine
 from hpcq.engines.aer_sampler import SampledTemplate
 from hpcq.engines.noise import as_noise
 from hpcq.engines.registry import EngineSpec
-from hpcq.kinds.sampling import Sampling
-from hpcq.kinds.shot_tasks import ShotTasks
+from hpcq.kinds.shots.sampling import Sampling
+from hpcq.kinds.shots.tasks import ShotTasks
 from hpcq.reconstruction.estimation.counts import Counts, merge
 from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 

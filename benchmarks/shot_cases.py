@@ -20,7 +20,7 @@ from shots import entangled, linked
 
 import hpcq
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
-from hpcq.kinds.sampling import CutProblem, Sampling, joint_sampling_of
+from hpcq.kinds.shots.sampling import CutProblem, Sampling, joint_sampling_of
 from hpcq.planning.problem import Budget
 from hpcq.reconstruction.estimation.outcome_signals import min_shots
 

@@ -5,8 +5,8 @@ into tasks, reduces what the tasks give to values and standard errors, and descr
 when it is stopped. A resumed run, on any number of ranks, gives the result of one never stopped.
 """
 
-from hpcq.kinds.exact import ExactKind
-from hpcq.kinds.shots import ShotsKind
+from hpcq.kinds.exact.kind import ExactKind
+from hpcq.kinds.shots.kind import ShotsKind
 from hpcq.planning.kind_registry import register
 
 register(ExactKind())

@@ -9,9 +9,9 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
 
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
-from hpcq.kinds.sampling import Sampling
-from hpcq.kinds.shot_rounds import make_schedule
-from hpcq.kinds.shot_schedule import Schedule
+from hpcq.kinds.shots.rounds import make_schedule
+from hpcq.kinds.shots.sampling import Sampling
+from hpcq.kinds.shots.schedule import Schedule
 from hpcq.reconstruction.estimation.counts import Counts
 from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
 from hpcq.reconstruction.estimation.outcome_signals import first_inversions

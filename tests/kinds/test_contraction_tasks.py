@@ -10,8 +10,8 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 import hpcq
-from hpcq.kinds import exact as exact_run
-from hpcq.kinds.contraction_tasks import ContractionTasks
+from hpcq.kinds.exact import run as exact_run
+from hpcq.kinds.exact.contraction_tasks import ContractionTasks
 from hpcq.parallel import messages
 from hpcq.parallel.serial import SerialFarm
 from hpcq.planning.cost import Cost

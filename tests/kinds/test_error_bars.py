@@ -10,8 +10,8 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Pauli, Statevector
 
 import hpcq
-from hpcq.kinds.sampling import CutProblem, Sampling, joint_sampling_of, sampling_of
-from hpcq.kinds.shot_rounds import EnumeratedSchedule
+from hpcq.kinds.shots.rounds import EnumeratedSchedule
+from hpcq.kinds.shots.sampling import CutProblem, Sampling, joint_sampling_of, sampling_of
 from hpcq.planning.problem import Budget
 from hpcq.reconstruction.estimation.allocation import even_allocation, neyman_allocation
 from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound

@@ -11,7 +11,7 @@ from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Subcircuit
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
-from hpcq.kinds.sampling import CutProblem, sampling_of
+from hpcq.kinds.shots.sampling import CutProblem, sampling_of
 from hpcq.planning.problem import Budget
 from hpcq.reconstruction.estimation.outcome_signals import SignalReader, string_signs
 from tests.kinds.distributions import Device

@@ -15,7 +15,7 @@ import hpcq
 from hpcq.circuits.observables import read_observables
 from hpcq.cli.main import main
 from hpcq.cli.submitting import _InputFiles, _observable_arguments
-from hpcq.kinds.sampling import joint_sampling_of
+from hpcq.kinds.shots.sampling import joint_sampling_of
 from hpcq.planning.problem import Budget
 from hpcq.results.result import values_text
 from tests.kinds.distributions import Device

@@ -12,8 +12,8 @@ from qiskit import QuantumCircuit
 
 import hpcq
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
-from hpcq.kinds.sampling import joint_sampling_of
-from hpcq.kinds.shot_records import full_tensor
+from hpcq.kinds.shots.records import full_tensor
+from hpcq.kinds.shots.sampling import joint_sampling_of
 from hpcq.planning.problem import Budget
 from hpcq.reconstruction.connected_parts import ConnectedParts
 from hpcq.reconstruction.estimation.joint_samples import WeightedPairs

@@ -16,7 +16,7 @@ from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
 import hpcq
 from hpcq.cli.main import main
-from hpcq.kinds.sampling import CutProblem, joint_sampling_of
+from hpcq.kinds.shots.sampling import CutProblem, joint_sampling_of
 from hpcq.planning.problem import Budget
 from tests.support.circuits import two_halves
 from tests.support.launch import hpcq as command

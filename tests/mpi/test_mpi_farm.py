@@ -271,7 +271,7 @@ def test_every_rank_raises_the_same_error(
 
     import hpcq
     from hpcq.core.errors import NotWrittenError, TasksFailedError
-    from hpcq.kinds.exact import ExactRun
+    from hpcq.kinds.exact.run import ExactRun
     from hpcq.runs.file_output import FileOutput
 
     def full(*_: object) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpcq.core.strict_json import digest
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.engines.registry import EngineSpec
-from hpcq.kinds.sampling import (
+from hpcq.kinds.shots.sampling import (
     CutProblem,
     Sampling,
     ShotsPlan,

@@ -7,7 +7,7 @@ from typing import Any
 
 from hpcq.core.errors import InputError
 from hpcq.core.system import format_bytes
-from hpcq.kinds.sampling import Sampling, ShotsPlan, check_memory
+from hpcq.kinds.shots.sampling import Sampling, ShotsPlan, check_memory
 from hpcq.planning.description import (
     count_text,
     cut_json,

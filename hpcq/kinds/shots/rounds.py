@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.kinds.sampling import Sampling
-from hpcq.kinds.shot_schedule import TARGET_MARGIN, BaseSchedule, PlannedRound, Schedule
+from hpcq.kinds.shots.sampling import Sampling
+from hpcq.kinds.shots.schedule import TARGET_MARGIN, BaseSchedule, PlannedRound, Schedule
 from hpcq.reconstruction.estimation.allocation import even_allocation, neyman_allocation
 from hpcq.reconstruction.estimation.counts import Counts
 from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound

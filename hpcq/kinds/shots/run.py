@@ -5,42 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.limits import Limits
+from hpcq.core.errors import HpcqError
 from hpcq.engines.protocol import Engine, QueuedEngine
 from hpcq.engines.registry import EngineSpec
-from hpcq.kinds.sampling import CutProblem, Sampling, ShotsPlan, check_memory, sampling_of
-from hpcq.kinds.shot_records import record_of, resumed_sampling, shots_fingerprint, tensors_of
-from hpcq.kinds.shot_rounds import make_schedule
-from hpcq.kinds.shot_schedule import PlannedRound, Schedule
-from hpcq.kinds.shot_tasks import ShotTasks
-from hpcq.kinds.shots_description import shots_plan_json, shots_plan_text
+from hpcq.kinds.shots.records import record_of, tensors_of
+from hpcq.kinds.shots.sampling import Sampling, ShotsPlan
+from hpcq.kinds.shots.schedule import PlannedRound, Schedule
+from hpcq.kinds.shots.tasks import ShotTasks
 from hpcq.parallel.tasks import FinishedTasks
-from hpcq.planning.candidates import choose_cuts
-from hpcq.planning.cut_request import CutRequest
-from hpcq.planning.fingerprint import RequestSummary, check_same_run
-from hpcq.planning.problem import MAX_VARIANTS, Problem, SampledValues
-from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.estimation.counts import Counts, unpack
 from hpcq.reconstruction.estimation.variant_batches import Task
-from hpcq.reconstruction.term_table import tabulate
 from hpcq.results.progress import PartialProgress, Stage
 from hpcq.results.result import Result
-from hpcq.results.sampling_record import SamplingRecord
-from hpcq.runs.options import RunOptions
-from hpcq.runs.output import request_summary
 from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner
 from hpcq.runs.waves import Waves
 
 if TYPE_CHECKING:
-    from hpcq.parallel.serial import Farm
-
-_BUDGET_KEYS = ("shots", "standard_error", "max_variants")
+    pass
 
 _MAX_MISSING_SHOTS = 1e13
 """Missing shots beyond which a run toward a target error is given up; no plan may ask for more."""
@@ -178,172 +164,6 @@ class ShotsRun(PreparedRun):
             unfinished=None
             if stages is None
             else PartialProgress(stages, self.rounds_before, dict(self.job_ids)),
-        )
-
-
-class ShotsKind:
-    """The kind of run that estimates expectation values from shots."""
-
-    name = "shots"
-    question = SampledValues
-    contents = title = "shots"
-    objective: ObjectiveName = "overhead"
-
-    def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> ShotsPlan:
-        """Return a plan with the cuts that were given, or the best that a search finds.
-
-        Raises:
-            InputError: If the shots are too few, or the cuts do not fit the circuit.
-        """
-        chosen = choose_cuts(problem, request, farm)
-        simplified, cut = chosen.simplified, chosen.cut
-        terms = tabulate(problem.observables, cut, simplified.cone_of)
-        cut_problem = CutProblem(problem.observables, simplified, cut.cuts, terms, problem.limits)
-        assert isinstance(problem.question, SampledValues), "this kind answers no other"
-        return ShotsPlan(
-            problem.circuit,
-            problem.observables,
-            problem.limits,
-            problem.config,
-            None,
-            simplified,
-            cut,
-            chosen.bound,
-            terms,
-            sampling_of(cut_problem, problem.question.budget),
-        )
-
-    def with_limits(self, plan: ShotsPlan, limits: Limits) -> ShotsPlan:
-        """Return the same plan for ranks with these limits; only their threads change."""
-        return replace(plan, limits=replace(plan.limits, threads=limits.threads))
-
-    def check(self, plan: ShotsPlan, ranks: int) -> None:
-        """Accept any plan: whether a simulation fits is known when the engine is."""
-
-    def describe(self, plan: ShotsPlan) -> str:
-        """Return a plan as text."""
-        return shots_plan_text(plan)
-
-    def to_json(self, plan: ShotsPlan) -> dict[str, Any]:
-        """Return a plan as plain JSON values."""
-        return shots_plan_json(plan)
-
-    def prepare(self, plan: ShotsPlan, options: RunOptions) -> ShotsRun:
-        """Prepare a run, or resume an earlier one; see :func:`_prepare`."""
-        return _prepare(plan, options)
-
-
-def _prepare(plan: ShotsPlan, options: RunOptions) -> ShotsRun:
-    """Prepare a run with shots, or resume an earlier one.
-
-    Raises:
-        InputError: If the noise model or backend is not available, the earlier result belongs to a
-            different run, the shots are too few for a round, or a simulation does not fit into
-            memory.
-    """
-    sampling = plan.sampling
-    engine_spec = EngineSpec.of(options.noise, options.backend, options.engine)
-    record = _record(options.previous)
-    unfinished = _unfinished(options.previous)
-    if record is not None:
-        sampling = resumed_sampling(record, plan, sampling.budget) or sampling
-    fingerprint = shots_fingerprint(plan, sampling, engine_spec)
-    if record is not None:
-        summaries = request_summary(options.previous), RequestSummary.of(plan)
-        check_same_run(record.fingerprint, fingerprint, "shots", *summaries)
-        _check_variants(record, sampling, options.previous, plan)
-    is_over = record is not None and not options.output.may_add_shots
-    if unfinished is not None or is_over:
-        _check_budget(options.previous, plan)
-    budget = {name: str(plan.config[name]) for name in _BUDGET_KEYS}
-    options.output.agree_on_run({**fingerprint, **budget}, RequestSummary.of(plan))
-    seed = plan.config["seed"]
-    uses = sampling.sources.uses
-    first_subcircuits = tuple(uses.index(source) for source in range(len(sampling.sources.tensors)))
-    task_set = ShotTasks(
-        sampling.sources.tensors, plan.limits, seed, engine_spec, first_subcircuits
-    )
-    if engine_spec.backend is None:
-        check_memory(sampling, plan.limits)
-    rounds = tuple(record.rounds) if record else ()
-    num_rounds_before = len(rounds) if unfinished is None else unfinished.rounds_before
-    schedule = make_schedule(sampling, seed, rounds[:num_rounds_before])
-    for measured in rounds[num_rounds_before:]:
-        # Replan the rounds of the start that was stopped from the rounds before them, as it did.
-        planned = schedule.next_round()
-        assert planned is not None, "a round was measured, so there was one"
-        schedule.add(planned, measured.counts)
-    must_measure = unfinished is None and not is_over and sampling.budget.target_error is None
-    if must_measure and schedule.next_round() is None:
-        raise InputError(
-            f"shots: {sampling.budget.shots}, expected at least {schedule.min_round_shots}: one "
-            "for each variant"
-        )
-    return ShotsRun(
-        plan,
-        options,
-        fingerprint,
-        engine_spec,
-        sampling,
-        task_set,
-        schedule,
-        num_rounds_before,
-        {} if unfinished is None else dict(unfinished.job_ids),
-    )
-
-
-def _record(previous: object) -> SamplingRecord | None:
-    """Return the record of an earlier run."""
-    if previous is None:
-        return None
-    details = previous.details if isinstance(previous, Result) else None
-    if details is None or details.record is None:
-        raise InputError(
-            f"previous: a {type(previous).__name__} without shots, expected the result of a run "
-            "with shots, with its details, as hpcq.run and hpcq.load return it"
-        )
-    return details.record
-
-
-def _unfinished(previous: Result | None) -> PartialProgress | None:
-    return None if previous is None or previous.details is None else previous.details.unfinished
-
-
-def _check_budget(previous: Result | None, plan: ShotsPlan) -> None:
-    """Refuse another budget before an unfinished run is finished."""
-    assert previous is not None, "an earlier run exists"
-    differences = [
-        f"{name} was {previous.config.get(name)}"
-        for name in _BUDGET_KEYS
-        if previous.config.get(name) != plan.config[name]
-    ]
-    if differences:
-        raise InputError(
-            f"output: an unfinished run of other shots ({', '.join(differences)}), expected the "
-            "same, to finish it first, or another file"
-        )
-
-
-def _check_variants(
-    record: SamplingRecord, sampling: Sampling, previous: Result | None, plan: ShotsPlan
-) -> None:
-    """Refuse a ``max_variants`` that needs another mode of sampling than the earlier shots."""
-    max_variants = plan.config["max_variants"]
-    assert previous is not None, "the record is part of it"
-    if max_variants in (MAX_VARIANTS, previous.config.get("max_variants")):
-        return
-    num_variants = max((tensor.num_variants for tensor in sampling.sources.tensors), default=0)
-    if record.mode == "enumerated" and max_variants < num_variants:
-        raise InputError(
-            f"max_variants: {max_variants}, but the earlier shots ran all {num_variants} variants "
-            "of a subcircuit, as shots that are added must; expected at least "
-            f"{num_variants}, or another file"
-        )
-    if record.mode == "joint" and plan.sampling.mode == "enumerated":
-        raise InputError(
-            f"max_variants: {max_variants}, so that all variants of a subcircuit would be run, but "
-            "the earlier shots are joint samples, as shots that are added must be; expected "
-            f"{previous.config.get('max_variants')} as before, or another file"
         )
 
 

@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.core.errors import HpcqError, InputError, MemoryLimitError
-from hpcq.core.limits import Limits
-from hpcq.core.strict_json import digest
-from hpcq.core.system import format_bytes
+from hpcq.core.errors import HpcqError
 from hpcq.engines.protocol import Engine
-from hpcq.engines.registry import EngineSpec
-from hpcq.kinds.contraction_tasks import ContractionTasks
-from hpcq.kinds.exact_description import exact_plan_json, exact_plan_text
-from hpcq.kinds.exact_tasks import ExactTasks
-from hpcq.parallel.tasks import MAX_TASKS, FinishedTasks
-from hpcq.planning.candidates import choose_cuts
+from hpcq.kinds.exact.contraction_tasks import ContractionTasks
+from hpcq.kinds.exact.tasks import ExactTasks
+from hpcq.parallel.tasks import FinishedTasks
 from hpcq.planning.cost import LONG_CONTRACTION
-from hpcq.planning.cut_request import CutRequest
-from hpcq.planning.exact_plan import ExactPlan, with_cost_for
-from hpcq.planning.fingerprint import (
-    fingerprint_of,
-)
-from hpcq.planning.problem import ExpectationValues, Problem
-from hpcq.planning.search.objective import ObjectiveName
+from hpcq.planning.exact_plan import ExactPlan
 from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.network import bond_tensor
 from hpcq.results.progress import PartialProgress, Stage
 from hpcq.results.result import Result
-from hpcq.runs.options import RunOptions
-from hpcq.runs.prepared_run import PreparedRun, begin_run
+from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner, no_engine
 
 if TYPE_CHECKING:
-    from hpcq.parallel.serial import Farm
+    pass
 
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
 """For each precision the tolerated error of the norm of the state and of the values being real."""
-
-_QUICK_SEARCH = 1.0
-"""Budget in seconds of the search for a width to name in a message."""
 
 _SIMULATE, _CONTRACT = "simulate", "contract"
 
@@ -184,117 +168,3 @@ class ExactRun(PreparedRun):
                 "cuts"
             )
         return values.real
-
-
-class ExactKind:
-    """The kind of run that computes exact expectation values."""
-
-    name = "exact"
-    question = ExpectationValues
-    contents = "an exact result"
-    title = "an exact run"
-    objective: ObjectiveName = "seconds"
-
-    def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> ExactPlan:
-        """Return the plan whose cuts were given, or the best that a search finds.
-
-        Raises:
-            MemoryLimitError: If it does not fit into the memory. With the objective ``overhead``, a
-                search returns such a plan, which can be printed, but not run.
-        """
-        candidate = choose_cuts(problem, request, farm)
-        if request.max_qubits is not None:
-            is_quickest = request.objective == "seconds"
-            found = candidate.plan if is_quickest else candidate.unlimited_plan
-        else:
-            try:
-                found = candidate.plan
-            except MemoryLimitError as error:
-                raise MemoryLimitError(f"{error}{_width_hint(problem, request.seed)}") from None
-        return with_cost_for(found, problem.at_local_speeds)
-
-    def with_limits(self, plan: ExactPlan, limits: Limits) -> ExactPlan:
-        """Return the same plan for ranks with these limits; only their threads change.
-
-        Raises:
-            MemoryLimitError: If the plan needs more memory than they have.
-        """
-        if plan.fits and plan.cost.memory_bytes > limits.memory_bytes:
-            raise MemoryLimitError(
-                f"memory: the run was begun with a plan that needs "
-                f"{format_bytes(plan.cost.memory_bytes)} on a rank, which has "
-                f"{format_bytes(limits.memory_bytes)} here; expected fewer ranks per node, or more "
-                "memory"
-            )
-        return replace(plan, limits=replace(plan.limits, threads=limits.threads))
-
-    def check(self, plan: ExactPlan, ranks: int) -> None:
-        """Check that a plan can be run.
-
-        Raises:
-            InputError: If it does not fit into the memory, is predicted to take more than a year,
-                or has more tasks than rank 0 can keep track of.
-        """
-        if not plan.fits:
-            raise InputError(
-                f"plan: its exact run needs {format_bytes(plan.cost.memory_bytes)} on rank 0, "
-                f"which has {format_bytes(plan.limits.memory_bytes)}; expected cuts found for the "
-                "exact run (objective seconds), or more memory"
-            )
-        years = plan.cost.predicted_years(ranks)
-        if years > 1:
-            raise InputError(
-                f"plan: predicted to take {years:.2g} years on {ranks} ranks; expected other cuts "
-                "(`hpcq plan` shows what they cost)"
-            )
-        if plan.num_tasks > MAX_TASKS:
-            raise InputError(
-                f"plan: its slices make {plan.num_tasks} tasks, expected at most {MAX_TASKS}; "
-                "other cuts or more memory would make fewer"
-            )
-
-    def describe(self, plan: ExactPlan) -> str:
-        """Return a plan as text."""
-        return exact_plan_text(plan)
-
-    def to_json(self, plan: ExactPlan) -> dict[str, Any]:
-        """Return a plan as plain JSON values."""
-        return exact_plan_json(plan)
-
-    def prepare(self, plan: ExactPlan, options: RunOptions) -> ExactRun:
-        """Prepare a run, or resume an earlier one.
-
-        Raises:
-            InputError: If an option is only for shots, or the output belongs to a different run.
-        """
-        if options.shot_only_options:
-            raise InputError(
-                f"{', '.join(options.shot_only_options)}: given for an exact run, expected a plan "
-                "with shots"
-            )
-        engine_spec = EngineSpec.of(engine=options.engine)
-        fingerprint = begin_run(plan, options, exact_fingerprint(plan))
-        return ExactRun(plan, options, fingerprint, engine_spec, ExactTasks.of(plan))
-
-
-def exact_fingerprint(plan: ExactPlan) -> dict[str, str]:
-    """Return the fingerprint of an exact run; its slices follow from the memory of a rank."""
-    slices = [[list(tensor.sliced) for tensor in plan.tensors], list(plan.network.sliced)]
-    strings = [[list(map(list, string)) for string in tensor.strings] for tensor in plan.tensors]
-    return {
-        **fingerprint_of(plan, plan.cut),
-        "slices": digest([slices, strings]),
-        "precision": plan.limits.precision,
-    }
-
-
-def _width_hint(problem: Problem, seed: int) -> str:
-    """Return a hint that names a width limit that works, or nothing if a quick search fails."""
-    amplitudes = problem.limits.memory_bytes // (2 * problem.limits.amplitude_bytes)
-    width = max(1, min(problem.circuit.num_qubits - 1, amplitudes.bit_length() - 1))
-    request = CutRequest(width, objective="seconds", search_seconds=_QUICK_SEARCH, seed=seed)
-    try:
-        narrower = choose_cuts(problem, request).plan
-    except InputError:
-        return ""
-    return f"; --max-qubits {narrower.width} would work"
