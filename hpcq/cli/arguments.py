@@ -50,14 +50,7 @@ def parse(
 
 
 def run_arguments(options: argparse.Namespace) -> list[str]:
-    """Return the arguments of ``submit`` that are options of ``run``.
-
-    Args:
-        options: The options of ``submit``.
-
-    Returns:
-        One argument per option, without the circuit and the output.
-    """
+    """Return the arguments of ``submit`` that are options of ``run``, but for the output."""
     known = _run_option_names() - {"--output", "--json"}
     return [text for text in options.arguments[2:] if text.partition("=")[0] in known]
 

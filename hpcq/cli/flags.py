@@ -47,68 +47,51 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     def add_command(name: str, summary: str) -> Parser:
         """Add and return the parser of a command, whose own help begins with the summary."""
         description = f"{summary[0].upper()}{summary[1:]}."
-        return commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
+        command = commands.add_parser(
+            name, help=summary, description=description, allow_abbrev=False
+        )
+        # The type of all values without another: an empty one is a shell variable that is unset.
+        command.register("type", None, values.nonempty_text)
+        command.set_defaults(command=functions[name])
+        return command
 
     plan = add_command("plan", "print the cuts and the predicted cost, without running")
     add_plan_options(plan)
-    plan.add_argument(
-        "--save",
-        type=values.nonempty_text,
-        metavar="CUTS.json",
-        help="write the cuts to a file, for --cuts",
-    )
-    plan.add_argument(
-        "--draw",
-        type=values.nonempty_text,
-        metavar="FILE",
-        help="draw the cuts to a .png, .svg or .txt file",
-    )
+    plan.add_argument("--save", metavar="CUTS.json", help="write the cuts to a file, for --cuts")
+    plan.add_argument("--draw", metavar="FILE", help="draw the cuts to a .png, .svg or .txt file")
     plan.add_argument(
         "--pareto",
         action="store_true",
         help="also print the cost of narrower subcircuits (with --max-qubits: a search for each)",
     )
     plan.add_argument("--json", action="store_true", help="print one JSON object")
-    plan.set_defaults(command=functions["plan"])
 
     run = add_command("run", "compute the expectation values")
     add_plan_options(run)
     add_run_options(run)
-    run.set_defaults(command=functions["run"])
 
     submit = add_command("submit", "run as a SLURM job or in the background")
     add_plan_options(submit)
     add_run_options(submit)
     _add_submit_options(submit)
-    submit.set_defaults(command=functions["submit"])
 
     show = add_command("show", "print a result file")
-    show.add_argument(
-        "file", type=values.nonempty_text, metavar="OUT.h5", help="HDF5 file that `hpcq run` wrote"
-    )
+    show.add_argument("file", metavar="OUT.h5", help="HDF5 file that `hpcq run` wrote")
     ways = show.add_mutually_exclusive_group()
     ways.add_argument("--json", action="store_true", help="print one JSON object")
     ways.add_argument("--csv", action="store_true", help="print one line per observable")
-    show.set_defaults(command=functions["show"])
 
     status = add_command("status", "print the status of a job or run, even while it is running")
     _add_job(status)
     status.add_argument("--json", action="store_true", help="print one JSON object")
-    status.set_defaults(command=functions["status"])
 
-    logs = add_command("logs", "print the logs of a job")
-    _add_job(logs)
-    logs.set_defaults(command=functions["logs"])
-
-    cancel = add_command("cancel", "cancel a job; finished work is kept")
-    _add_job(cancel)
-    cancel.set_defaults(command=functions["cancel"])
+    _add_job(add_command("logs", "print the logs of a job"))
+    _add_job(add_command("cancel", "cancel a job; finished work is kept"))
 
     result = add_command("result", "print the result of a job")
     _add_job(result)
     result.add_argument("--wait", action="store_true", help="wait until the job is over")
     result.add_argument("--json", action="store_true", help="print one JSON object")
-    result.set_defaults(command=functions["result"])
 
     doctor = add_command("doctor", "check this machine and installation against known answers")
     doctor.add_argument(
@@ -127,7 +110,6 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
         action="store_true",
         help="only print the value of srun's --mpi that suits mpi4py; nothing if none does",
     )
-    doctor.set_defaults(command=functions["doctor"])
     return parser
 
 
@@ -135,7 +117,6 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     """Add the argument that names a job."""
     command.add_argument(
         "job",
-        type=values.nonempty_text,
         metavar="JOB|OUT.h5",
         help="number of a job, or its output, which stands for the last job submitted for it",
     )
@@ -143,36 +124,28 @@ def _add_job(command: argparse.ArgumentParser) -> None:
 
 def add_run_options(run: argparse.ArgumentParser) -> None:
     """Add the options of `run`, which `submit` has too, beyond those of a plan."""
-    run.add_argument(
-        "-o",
-        "--output",
-        type=values.nonempty_text,
-        metavar="OUT.h5",
-        help="HDF5 file to write",
-    )
+    run.add_argument("-o", "--output", metavar="OUT.h5", help="HDF5 file to write")
     run.add_argument("--json", action="store_true", help="print one JSON object")
     run.add_argument(
         "--device",
+        type=str,
         choices=("auto", "cpu", "gpu"),
         default="auto",
         help="where to simulate; default: auto",
     )
     run.add_argument(
         "--engine",
-        type=values.nonempty_text,
         metavar="NAME",
         help="simulator: aer, or one that an installed package brings; default: aer",
     )
     engine = run.add_argument_group("engine for shots (default: Aer without noise)")
     engine.add_argument(
         "--noise",
-        type=values.nonempty_text,
         metavar="NOISE",
         help="Aer noise model: a JSON file, or a fake backend such as fake_brisbane",
     )
     engine.add_argument(
         "--backend",
-        type=values.nonempty_text,
         metavar="NAME",
         help="hardware backend: generic:N, a fake backend, or a name at Qiskit Runtime",
     )
@@ -195,7 +168,6 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
     )
     going.add_argument(
         "--stop-signal",
-        type=values.nonempty_text,
         default="USR1",
         metavar="NAME",
         help="signal on which to save and stop within 10 s, besides TERM and INT; default: USR1",
@@ -219,12 +191,7 @@ def _add_submit_options(parser: argparse.ArgumentParser) -> None:
     size = parser.add_argument_group(
         "size of the job (default: from the predicted cost of the plan)"
     )
-    size.add_argument(
-        "--nodes",
-        type=values.nonempty_text,
-        metavar="N",
-        help="number of nodes, or a range such as 1-8",
-    )
+    size.add_argument("--nodes", metavar="N", help="number of nodes, or a range such as 1-8")
     size.add_argument(
         "--ranks-per-node", type=values.positive, metavar="R", help="MPI ranks on each node"
     )
@@ -237,30 +204,20 @@ def _add_submit_options(parser: argparse.ArgumentParser) -> None:
         metavar="G",
         help="GPUs of each node: one rank per GPU, and one that schedules",
     )
-    size.add_argument(
-        "--time",
-        type=values.nonempty_text,
-        metavar="TIME",
-        help="time limit: minutes or [D-]HH:MM:SS",
-    )
+    size.add_argument("--time", metavar="TIME", help="time limit: minutes or [D-]HH:MM:SS")
     site = parser.add_argument_group("where to run (best set in the site file; see the README)")
     for name in ("account", "slurm-partition", "qos", "constraint", "reservation"):
         option = name.removeprefix("slurm-")
         site.add_argument(
             *(("-p", f"--{name}") if option == "partition" else (f"--{name}",)),
-            type=values.nonempty_text,
             metavar="NAME",
             help=f"sbatch's --{option}",
         )
     site.add_argument(
-        "--mpi",
-        type=values.nonempty_text,
-        metavar="TYPE",
-        help="value of srun's --mpi; default: detected in the job",
+        "--mpi", metavar="TYPE", help="value of srun's --mpi; default: detected in the job"
     )
     site.add_argument(
         "--module",
-        type=values.nonempty_text,
         action="append",
         default=[],
         metavar="NAME",
@@ -268,7 +225,6 @@ def _add_submit_options(parser: argparse.ArgumentParser) -> None:
     )
     site.add_argument(
         "--setup",
-        type=values.nonempty_text,
         action="append",
         default=[],
         metavar="LINE",
@@ -276,19 +232,14 @@ def _add_submit_options(parser: argparse.ArgumentParser) -> None:
     )
     site.add_argument(
         "--sbatch",
-        type=values.nonempty_text,
         action="append",
         default=[],
         metavar="OPTION",
         help="another option of sbatch, as in --sbatch=--exclusive; repeatable",
     )
-    site.add_argument(
-        "--container", type=values.nonempty_text, metavar="IMAGE", help="Apptainer image to run in"
-    )
+    site.add_argument("--container", metavar="IMAGE", help="Apptainer image to run in")
     life = parser.add_argument_group("name and restarts")
-    life.add_argument(
-        "--job-name", type=values.nonempty_text, metavar="NAME", help="default: name of OUT.h5"
-    )
+    life.add_argument("--job-name", metavar="NAME", help="default: name of OUT.h5")
     life.add_argument(
         "--until-done",
         action="store_true",
@@ -316,7 +267,6 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `plan`, which `run` and `submit` have too."""
     parser.add_argument(
         "circuit",
-        type=values.nonempty_text,
         metavar="CIRCUIT",
         help="OpenQASM 2 or 3, QPY, example:NAME, or a job.toml with a circuit and options",
     )
@@ -332,20 +282,17 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     )
     ways.add_argument(
         "--cut-labels",
-        type=values.nonempty_text,
         metavar="AAABBB",
         help="one label for each qubit, or labels joined by commas; gates between labels are cut",
     )
-    ways.add_argument("--partition", type=values.nonempty_text, help=argparse.SUPPRESS)
+    ways.add_argument("--partition", help=argparse.SUPPRESS)
     ways.add_argument(
-        "--cuts",
-        type=values.nonempty_text,
-        metavar="CUTS.json",
-        help="file of cuts that `hpcq plan --save` wrote",
+        "--cuts", metavar="CUTS.json", help="file of cuts that `hpcq plan --save` wrote"
     )
     search = parser.add_argument_group("search for cuts (with --max-qubits)")
     search.add_argument(
         "--objective",
+        type=str,
         choices=("seconds", "overhead"),
         help="what to minimize: seconds of the exact run, or the sampling overhead (gamma "
         "squared); default: seconds, with shots overhead",
@@ -373,19 +320,13 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     asked = parser.add_argument_group("what to compute (default: Z on every qubit)")
     asked.add_argument(
         "--observable",
-        type=values.nonempty_text,
         action="append",
         default=[],
         metavar="TEXT",
         help="'Z0 Z5 + 0.5 X2', a label ZIIX or label:Z0+- (rightmost is qubit 0), or an outcome "
         "0011 for its probability; repeatable",
     )
-    asked.add_argument(
-        "--observables",
-        type=values.nonempty_text,
-        metavar="FILE.json",
-        help="JSON file of named observables",
-    )
+    asked.add_argument("--observables", metavar="FILE.json", help="JSON file of named observables")
     shots = parser.add_argument_group("shots, as on hardware (default: exact)")
     shots.add_argument(
         "--shots",
@@ -418,7 +359,6 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     )
     resources.add_argument(
         "--memory",
-        type=values.nonempty_text,
         metavar="SIZE",
         help="memory of a rank, such as 4G; default: most of the free memory, shared "
         "by the ranks of a node",
@@ -432,6 +372,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     )
     resources.add_argument(
         "--dtype",
+        type=str,
         choices=tuple(DTYPES),
         help="number format of the simulation; default: complex128",
     )

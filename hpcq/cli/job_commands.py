@@ -49,13 +49,7 @@ def submit(options: argparse.Namespace) -> int:
 
 
 def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
-    """Submit a job.
-
-    Args:
-        options: The parsed command line of ``submit``.
-
-    Returns:
-        The job, which is None for a dry run, and its script.
+    """Submit a job, and return it and its script; the job of a dry run is None.
 
     Raises:
         HpcqError: If a check fails, or SLURM refuses the job.

@@ -42,9 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     is_first = launched_rank() == 0
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="replace"
-        )  # or a terminal without Unicode would lose the result
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows the result too
     notice = ""
     try:
         collective_commands = (_plan, _run) if is_launched() else ()
@@ -92,11 +90,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _is_rank_0() -> bool:
-    """Whether this process prints for all ranks.
-
-    That is rank 0 of MPI's world if MPI is initialized, as the launcher's variables may be wrong;
-    otherwise the rank 0 of these variables.
-    """
+    """Whether this is rank 0 of MPI, or until MPI is initialized of the launcher's variables."""
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
         return bool(mpi.COMM_WORLD.Get_rank() == 0)
@@ -198,15 +192,8 @@ def _run(options: argparse.Namespace) -> int:
                 output.close()
                 raise
         monitor = ProgressMonitor(stop_conditions, output, sys.stderr if is_first else None)
-        run_options = RunOptions(
-            options.device,
-            options.noise,
-            options.backend,
-            output,
-            monitor,
-            on_finished,
-            options.engine,
-        )
+        engine = (options.device, options.noise, options.backend)
+        run_options = RunOptions(*engine, output, monitor, on_finished, options.engine)
         failure: HpcqError | None = None
         try:
             results.append(run_on_farm(plans[0] if plans else None, farm, run_options))
@@ -271,10 +258,4 @@ _JOB_COMMANDS = {
     name: _job_command(name) for name in ("submit", "status", "logs", "cancel", "result")
 }
 _SINGLE_PROCESS_COMMANDS = (_show, *_JOB_COMMANDS.values())
-COMMANDS = {
-    "plan": _plan,
-    "run": _run,
-    "show": _show,
-    **_JOB_COMMANDS,
-    "doctor": _doctor,
-}
+COMMANDS = {"plan": _plan, "run": _run, "show": _show, **_JOB_COMMANDS, "doctor": _doctor}

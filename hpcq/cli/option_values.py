@@ -35,14 +35,26 @@ shots = integer(1, 10**13, "1 to 10^13")
 seed = integer(0, (1 << 63) - 1, "0 to 2^63 - 1")
 
 
-def seconds(text: str) -> float:
-    """Return a number of seconds between 0 and a million."""
-    value = _number(text)
-    if value is None:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r}, expected a number of seconds between 0 and a million"
-        )
-    return value
+def number(expected: str) -> Callable[[str], float]:
+    """Return a parser of numbers between 0 and a million, both excluded."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0 < value < 1e6:
+            raise argparse.ArgumentTypeError(
+                f"{text[:40]!r}, expected {expected} between 0 and a million"
+            )
+        return value
+
+    return read
+
+
+seconds = number("a number of seconds")
+target_error = number("a standard error")
+_target_error_or_word = number("single, double, or a standard error")
 
 
 def duration(text: str) -> float:
@@ -53,32 +65,6 @@ def duration(text: str) -> float:
     return value
 
 
-def target_error(text: str) -> float:
-    """Return a standard error between 0 and a million."""
-    value = _number(text)
-    if value is None:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r}, expected a standard error between 0 and a million"
-        )
-    return value
-
-
 def precision(text: str) -> str | float:
     """Return a value of the old ``--precision``: ``single``, ``double``, or a standard error."""
-    if text in ("single", "double"):
-        return text
-    value = _number(text)
-    if value is None:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r}, expected single, double, or a standard error between 0 and a million"
-        )
-    return value
-
-
-def _number(text: str) -> float | None:
-    """Return a number between 0 and a million, both excluded; None if the text is not one."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if 0 < value < 1e6 else None
+    return text if text in ("single", "double") else _target_error_or_word(text)

@@ -48,14 +48,8 @@ def make_plans(
 ) -> list[CutPlan]:
     """Return the plan, and with ``--pareto`` narrower ones, on rank 0; an empty list on others.
 
-    Collective.
-
-    Args:
-        options: The command line.
-        reader: What :func:`start_reading_circuit` returned.
-        farm: The ranks.
-        check: Called on rank 0 first; an error that it raises is raised on all ranks.
-        to_run: Whether the plan is to be run, rather than printed.
+    Collective. An error that ``check`` raises, which is called on rank 0 first, is raised on all
+    ranks. A plan that is to be run, rather than printed, has the limits of the ranks.
     """
     from hpcq.core.limits import check_threads
     from hpcq.planning.kind import kind_of

@@ -22,24 +22,10 @@ SITE_VARIABLE = "HPCQ_SITE"
 """Environment variable: path of the site file, or ``none`` for no site file."""
 
 _NOT_OPTIONS = (
-    SITE_VARIABLE,
-    *(
-        "HPCQ_AER_MPI",
-        "HPCQ_CALIBRATION",
-        "HPCQ_GPUS_SEEN",
-        "HPCQ_RANK_0",
-        "HPCQ_START_SECONDS",
-        "HPCQ_WORKERS",
-    ),
-    *(
-        "HPCQ_FIRST_RANKS",
-        "HPCQ_IMAGE",
-        "HPCQ_OUTPUT",
-        "HPCQ_REQUEUES",
-        "HPCQ_SECONDS",
-        "HPCQ_SRUN_MPI",
-    ),
-)
+    SITE_VARIABLE, "HPCQ_AER_MPI", "HPCQ_CALIBRATION", "HPCQ_FIRST_RANKS", "HPCQ_GPUS_SEEN",
+    "HPCQ_IMAGE", "HPCQ_OUTPUT", "HPCQ_RANK_0", "HPCQ_REQUEUES", "HPCQ_SECONDS", "HPCQ_SRUN_MPI",
+    "HPCQ_START_SECONDS", "HPCQ_WORKERS",
+)  # fmt: skip
 """Variables that are not options, read by hpcq itself or by its job scripts."""
 
 _SYSTEM_SITE_FILE = Path("/etc/hpcq/site.toml")

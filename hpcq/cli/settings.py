@@ -125,14 +125,9 @@ def _circuit_commands(parser: argparse.ArgumentParser) -> dict[str, argparse.Arg
 
 
 def _merge(layers: Mapping[int, Layer], exclusive: Mapping[str, frozenset[str]]) -> Layer:
-    """Merge layers by option.
+    """Return the values of merged layers that are not defaults; level 0 has precedence.
 
-    Args:
-        layers: The layers by level, 0 the highest.
-        exclusive: For an option, those whose values in lower layers it replaces.
-
-    Returns:
-        The values that are not defaults.
+    ``exclusive`` names, for an option, those whose values in lower layers it replaces.
     """
     merged: Layer = {}
     layer_of: dict[str, int] = {}

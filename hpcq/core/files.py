@@ -122,11 +122,18 @@ def write_sidecar(path: Path, content: bytes) -> None:
     Raises:
         OSError: The file cannot be written, or a folder has its name.
     """
+    with _replacement(path) as file:
+        file.write(content)
+        os.fchmod(file.fileno(), 0o666 & ~_umask())
+
+
+@contextlib.contextmanager
+def _replacement(path: Path) -> Iterator[io.BufferedRandom]:
+    """Yield a temporary file that replaces another if the block ends without an error."""
     handle, temporary = _open_temporary(path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            os.fchmod(handle, 0o666 & ~_umask())
+        with os.fdopen(handle, "w+b") as file:
+            yield file
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -226,24 +233,17 @@ def atomic_writer(path: Path, option: str, mode: int | None = None) -> Iterator[
     Raises:
         NotWrittenError: The file cannot be written; the old file is unchanged.
     """
-    temporary = None
     _remove_leftovers(path.parent)
     try:
-        handle, temporary = _open_temporary(path.parent)
-        with os.fdopen(handle, "w+b") as file:
+        with _replacement(path) as file:
             yield file
             file.flush()
+            handle = file.fileno()
             os.fchmod(handle, _mode_of(path) if mode is None else mode & ~_umask())
             os.fsync(handle)
-        temporary.replace(path)
-        temporary = None
     except OSError as error:
         name = printable_path(path)
         raise NotWrittenError(f"{option}: cannot write {name!r}: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
     with contextlib.suppress(OSError):  # the file is complete, but a crash may lose its name
         _sync_folder(path.parent)
 
@@ -273,11 +273,8 @@ def _remove_leftovers(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for leftover in folder.glob(f".hpcq-{socket.gethostname()}-*.part"):
             pid = leftover.name.rsplit("-", 2)[1]
-            if (
-                pid.isdecimal()
-                and not Path(f"/proc/{pid}").exists()
-                and Path("/proc/self").exists()
-            ):
+            has_ended = Path("/proc/self").exists() and not Path(f"/proc/{pid}").exists()
+            if pid.isdecimal() and has_ended:
                 leftover.unlink()
 
 

@@ -91,11 +91,7 @@ def checked_memory(value: object) -> int:
 
 
 def check_threads(threads: int, cores: int) -> None:
-    """Check that a rank can run its threads.
-
-    Args:
-        threads: Threads of one simulation.
-        cores: Number of cores that the rank may run on.
+    """Check that a rank can run the threads of one simulation on its cores.
 
     Raises:
         InputError: There are far more threads than cores.

@@ -44,14 +44,9 @@ def json_type(value: object) -> str:
     """
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    types_of: dict[str, tuple[type, ...]] = {
-        "object": (Mapping,),
-        "list": (list, tuple),
-        "text": (str,),
-    }
-    for name, types in types_of.items():
+    for types, name in (Mapping, "an object"), ((list, tuple), "a list"), (str, "a text"):
         if isinstance(value, types):
-            return f"an empty {name}" if not value else f"{'an' if name[0] == 'o' else 'a'} {name}"
+            return name if value else f"an empty {name.partition(' ')[2]}"
     return "a number" if isinstance(value, (int, float)) else f"a {type(value).__name__}"
 
 

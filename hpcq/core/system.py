@@ -47,6 +47,7 @@ _MIN_SECRET_LENGTH = 6
 """Characters of the shortest value that is replaced; shorter ones, such as `1` or `true`, occur in
 ordinary text."""
 
+_CGROUP = Path("/sys/fs/cgroup")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 """Bytes per unit of memory, by its letter."""
 
@@ -72,6 +73,12 @@ def launcher_variables(environment: Mapping[str, str] = os.environ) -> list[str]
     return [name for name in (*ranks, PMIX_RANK, *sizes) if name in environment]
 
 
+def environment_without_launcher() -> dict[str, str]:
+    """Return the environment for a child that must not take itself for an MPI rank."""
+    launcher_set = launcher_variables()
+    return {name: value for name, value in os.environ.items() if name not in launcher_set}
+
+
 def launched_size(environment: Mapping[str, str] = os.environ) -> int:
     """Return the number of processes that the launcher started; 1 without a launcher."""
     return _rank_and_size(environment)[1]
@@ -90,7 +97,7 @@ def _rank_and_size(environment: Mapping[str, str]) -> tuple[int, int]:
     """
     sizes = []
     for rank_variable, size_variable in _LAUNCHERS:
-        rank, size = _number(environment, rank_variable), _number(environment, size_variable)
+        rank, size = number_in(environment, rank_variable), number_in(environment, size_variable)
         if rank is not None and size is not None and rank < size:
             return rank, size
         if size:
@@ -98,7 +105,7 @@ def _rank_and_size(environment: Mapping[str, str]) -> tuple[int, int]:
     return 0, sizes[0] if sizes else 1
 
 
-def _number(environment: Mapping[str, str], name: str) -> int | None:
+def number_in(environment: Mapping[str, str], name: str) -> int | None:
     """Return the whole number in a variable; None if it is unset or not a number."""
     value = environment.get(name, "")
     return int(value) if re.fullmatch("[0-9]{1,9}", value) else None
@@ -121,14 +128,11 @@ def usable_memory() -> int:
     """Return the bytes that are free on this node, or within the limit of the cgroup if fewer."""
     available = _meminfo_available()
     for limit, usage in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            free = int(Path(limit).read_text()) - int(Path(usage).read_text())
+            free = int((_CGROUP / limit).read_text()) - int((_CGROUP / usage).read_text())
         except (OSError, ValueError):
             continue
         available = min(available, max(free, 1 << 28))

@@ -18,6 +18,7 @@ from hpcq.core.system import (
     is_launched,
     launched_rank,
     launched_size,
+    number_in,
     slurm_seconds_left,
     usable_cores,
 )
@@ -162,7 +163,7 @@ def _check_launch(resources: Sequence[RankResources], environment: Environment) 
         else ""
     )
     mpi += f", srun --mpi={used}" if used else ""
-    requested = " " + _CPUS_PER_TASK if _parse_number(environment, "SLURM_CPUS_PER_TASK") else ""
+    requested = " " + _CPUS_PER_TASK if number_in(environment, "SLURM_CPUS_PER_TASK") else ""
     start = (
         f"`srun --mpi={plugin}{requested} hpcq ...`" if plugin else "its own mpirun: no --mpi fits"
     )
@@ -171,7 +172,7 @@ def _check_launch(resources: Sequence[RankResources], environment: Environment) 
         return Finding(
             "launch", f"{mpi}: {started} worlds of one rank each; start with {start}", ok=False
         )
-    tasks = _parse_number(environment, "SLURM_NTASKS") or 1
+    tasks = number_in(environment, "SLURM_NTASKS") or 1
     if len(resources) == 1 and tasks > 1:
         return Finding("launch", f"{mpi}: one rank here, and room for {tasks}, with {start}")
     nodes = Counter(rank.host for rank in resources).items()
@@ -182,7 +183,7 @@ def _check_launch(resources: Sequence[RankResources], environment: Environment) 
 
 
 def _check_binding(resources: Sequence[RankResources], environment: Environment) -> Finding:
-    rank_0, requested = resources[0], _parse_number(environment, "SLURM_CPUS_PER_TASK")
+    rank_0, requested = resources[0], number_in(environment, "SLURM_CPUS_PER_TASK")
     text = f"rank 0 may run on cores {_ranges(rank_0.cores)}"
     text += f", asked for {requested} per rank" if requested else ""
     too_few = [
@@ -208,8 +209,8 @@ def _check_threads(resources: Sequence[RankResources], environment: Environment)
     ranks = "1 rank" if len(on_host) == 1 else f"{len(on_host)} ranks"
     cores = "1 core" if len(union) == 1 else f"{len(union)} cores"
     text = f"{threads} each for {ranks} on {host}, of {cores}"
-    requested = _parse_number(environment, "SLURM_CPUS_PER_TASK")
-    granted = min(_parse_number(environment, "SLURM_CPUS_ON_NODE") or 0, os.cpu_count() or 1)
+    requested = number_in(environment, "SLURM_CPUS_PER_TASK")
+    granted = min(number_in(environment, "SLURM_CPUS_ON_NODE") or 0, os.cpu_count() or 1)
     if not is_launched(environment):
         return Finding("threads", text)
     if requested and threads < requested <= min(len(rank.cores) for rank in resources):
@@ -225,7 +226,7 @@ def _check_threads(resources: Sequence[RankResources], environment: Environment)
 
 def _check_gpus(resources: Sequence[RankResources], environment: Environment) -> Iterator[Finding]:
     """Report the GPU of each rank; the ranks of a node take its GPUs in turn."""
-    node = _parse_number(environment, "SLURM_GPUS_ON_NODE") or 0
+    node = number_in(environment, "SLURM_GPUS_ON_NODE") or 0
     requested = node or any(environment.get(name, "0") not in ("", "0") for name in _GPU_VARIABLES)
     if not requested and not any(rank.gpus for rank in resources):
         return
@@ -293,13 +294,8 @@ def _check_files(resources: Sequence[RankResources], local_faults: Sequence[str]
 
 def _is_started_by_srun(resources: Sequence[RankResources], environment: Environment) -> bool:
     """Whether srun started the ranks; under mpirun it starts at most one daemon on each node."""
-    tasks = _parse_number(environment, "SLURM_STEP_NUM_TASKS")
+    tasks = number_in(environment, "SLURM_STEP_NUM_TASKS")
     return tasks is not None and tasks in (len(resources), launched_size(environment))
-
-
-def _parse_number(environment: Environment, name: str) -> int | None:
-    value = environment.get(name, "")
-    return int(value) if re.fullmatch("[0-9]{1,9}", value) else None
 
 
 def _shown(text: str) -> str:

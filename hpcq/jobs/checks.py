@@ -35,9 +35,6 @@ _MAX_CHECKED_JOBS = 10
 def free_output(options: argparse.Namespace) -> Path:
     """Return the output of a job, checked: no other job writes it.
 
-    Args:
-        options: The parsed command line of ``submit``.
-
     Raises:
         InputError: If the output cannot be written, or another job writes it.
     """
@@ -73,10 +70,6 @@ def writable_output(path: Path) -> Path:
 def check_free(output: Path, *, is_shared: bool) -> None:
     """Make sure that no other job writes an output or waits to, unless all share it.
 
-    Args:
-        output: The output.
-        is_shared: Whether the job to be submitted shares the output.
-
     Raises:
         InputError: If another job does.
     """
@@ -101,13 +94,8 @@ def check_resumable(plan: Plan, output: Path) -> None:
     held, wanted = load_fingerprint(output), fingerprint_of(plan)
     held_parts = {name: held[name] for name in wanted if name in held}
     if held_parts and held_parts != wanted:
-        check_same_run(
-            held_parts,
-            wanted,
-            "a result",
-            request_summary(load_summary(output)),
-            RequestSummary.of(plan),
-        )
+        held_request = request_summary(load_summary(output))
+        check_same_run(held_parts, wanted, "a result", held_request, RequestSummary.of(plan))
 
 
 def check_local(options: argparse.Namespace) -> None:
@@ -131,9 +119,6 @@ def check_packages(options: argparse.Namespace) -> None:
 
     Where ``--module`` or ``--setup`` change the job's environment, a missing package is only a
     warning; a container has an environment of its own.
-
-    Args:
-        options: The parsed command line of ``submit``.
 
     Raises:
         MissingDependencyError: If mpi4py or Aer is missing.

@@ -10,13 +10,12 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Container, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import create_sidecar, printable, printable_path, read_sidecar
-from hpcq.core.system import launcher_variables
+from hpcq.core.system import environment_without_launcher
 from hpcq.jobs.submissions import FIRST_PID, Submission
 from hpcq.parallel.worker import hostname
 
@@ -26,31 +25,22 @@ code=0
 "$@" 3>&- || code=$?
 echo "$code" >&3
 """
-"""A shell script that survives the signals to its run, and writes the run's exit code to a file.
-
-The file is passed open, as standard input, because its name may lead to another file by the time
-the run ends.
-"""
+"""A shell script that survives the signals to its run, and writes the run's exit code to a file,
+which is passed open, as standard input: its name may lead to another file when the run ends."""
 
 _APPEND = os.O_WRONLY | os.O_APPEND
 
 
 def command_of(arguments: Sequence[str], ranks: int) -> list[str]:
-    """Return the command that starts a run.
-
-    Args:
-        arguments: The arguments after ``hpcq run``.
-        ranks: Number of ranks; more than one are launched with ``mpirun``.
+    """Return the command that starts ``hpcq run``; more than one rank are launched by ``mpirun``.
 
     Raises:
         InputError: If ``mpirun`` is needed and not found.
     """
     launcher: list[str] = []
     if ranks > 1:
-        search_path = os.pathsep.join(
-            (str(Path(sys.executable).parent), os.environ.get("PATH", ""))
-        )
-        mpirun = shutil.which("mpirun", path=search_path)
+        folders = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+        mpirun = shutil.which("mpirun", path=os.pathsep.join(folders))
         if mpirun is None:
             raise InputError(f"ranks: {ranks}, expected mpirun on the PATH to start them")
         launcher = [mpirun, "-n", str(ranks)]
@@ -101,33 +91,19 @@ def _wrapper_command(output: Path) -> list[str]:
 
 
 def _create_anew(path: Path) -> BinaryIO:
-    """Open a new file for writing, in place of an old one.
-
-    Raises:
-        HpcqError: If the file cannot be written.
-    """
+    """Open a new file for writing, in place of an old one."""
     try:
-        with suppress(FileNotFoundError):
-            path.unlink()
+        path.unlink(missing_ok=True)
         return os.fdopen(create_sidecar(path), "wb")
     except OSError as error:
-        raise HpcqError(
-            f"output: cannot write {printable_path(path)!r}: {error.strerror}"
-        ) from None
+        name = printable_path(path)
+        raise HpcqError(f"output: cannot write {name!r}: {error.strerror}") from None
 
 
 def _environment(settings: Container[str]) -> dict[str, str]:
-    """Return the environment without settings of hpcq and without a launcher's variables.
-
-    The settings are flags of the command already; with a launcher's variables, the run would take
-    itself for an MPI rank.
-    """
-    launcher_set = launcher_variables()
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in settings and name not in launcher_set
-    }
+    """Return the environment without settings of hpcq, which are flags of the command already."""
+    environment = environment_without_launcher()
+    kept = {name: value for name, value in environment.items() if name not in settings}
     return {**kept, "HPCQ_SITE": "none"}
 
 

@@ -21,16 +21,12 @@ _RESERVED_OPTIONS = (
 """Options of sbatch that ``--sbatch`` must not set: hpcq could not find the job or its files."""
 
 _WARNING_SECONDS = 120
-"""Seconds before the time limit at which SLURM warns the job.
-
-Larger: more time to save; smaller: less of the allocation goes unused.
-"""
+"""Seconds before the time limit at which SLURM warns the job. Larger: more time to save; smaller:
+less of the allocation goes unused."""
 
 _MIN_WARNED_SECONDS = 600.0
-"""Time limit in seconds below which the job asks for no warning.
-
-The warning would take too large a share of the time; the run watches the time limit itself.
-"""
+"""Time limit in seconds below which the job asks for no warning, which would take too large a share
+of the time; the run watches the time limit itself."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +58,18 @@ class ResourceRequest:
     job_name: str = "hpcq"
 
     def __str__(self) -> str:
-        min_nodes, max_nodes = self.nodes
-        shown = str(min_nodes) if min_nodes == max_nodes else f"{min_nodes}-{max_nodes}"
         gpus = f", {self.gpus_per_node} GPUs" if self.gpus_per_node else ""
         where = "".join(f", {name} {value}" for name, value in self.sbatch)
         return (
-            f"{shown} nodes of {self.ranks_per_node} ranks of {self.cpus_per_rank} cores"
+            f"{self._node_range} nodes of {self.ranks_per_node} ranks of {self.cpus_per_rank} cores"
             f"{gpus}, time {self.time}{where}"
         )
+
+    @property
+    def _node_range(self) -> str:
+        """The number of nodes, or a range, as sbatch takes it."""
+        min_nodes, max_nodes = self.nodes
+        return str(min_nodes) if min_nodes == max_nodes else f"{min_nodes}-{max_nodes}"
 
     @property
     def _is_short(self) -> bool:
@@ -101,18 +101,13 @@ class ResourceRequest:
         ]
 
     def directives(self, log: str) -> dict[str, str | None]:
-        """Return the options of sbatch by name; None for one that the script must not have.
-
-        Args:
-            log: Path of the log, with SLURM's patterns.
-        """
-        min_nodes, max_nodes = self.nodes
+        """Return the options of sbatch by name; None for one that the script must not have."""
         tasks, cores = str(self._tasks_per_node), self.cpus_per_rank
         if self._hides_tasks:
             cores *= self._tasks_per_node
         match: dict[str, str | None] = {
             "job-name": self.job_name,
-            "nodes": str(min_nodes) if min_nodes == max_nodes else f"{min_nodes}-{max_nodes}",
+            "nodes": self._node_range,
             "ntasks-per-node": None if self._hides_tasks else tasks,
             "cpus-per-task": str(cores),
             "output": log,

@@ -31,25 +31,19 @@ _LIBRARY_BYTES = 640 << 20
 """Bytes of memory of a rank's processes before they compute anything."""
 
 _MEMORY_MARGIN = 1.25
-"""Memory to ask for per byte that the plan predicts.
-
-Larger: fewer jobs are killed for a prediction that was too low; smaller: jobs start sooner.
-"""
+"""Memory to ask for per byte that the plan predicts. Larger: fewer jobs are killed for a prediction
+that was too low; smaller: jobs start sooner."""
 
 _SECONDS_PER_RANK = 60.0
-"""Predicted seconds of simulation for which one rank is asked for.
-
-Larger: fewer ranks and longer runs; smaller: more ranks, whose start takes a larger share.
-"""
+"""Predicted seconds of simulation for which one rank is asked for. Larger: fewer ranks and longer
+runs; smaller: more ranks, whose start takes a larger share."""
 
 _SHARE_OF_NODE = 0.9
 """Share of a node's memory that its ranks may use together; the rest is the system's."""
 
 _MIN_SECONDS, _DEFAULT_SECONDS, _MAX_SECONDS = 600.0, 3600.0, 86400.0
 """Seconds of time limit: minimum, without a prediction, and maximum, where ``--time`` is not given.
-
-Larger: fewer runs need a second start; smaller: SLURM starts the job sooner.
-"""
+Larger: fewer runs need a second start; smaller: SLURM starts the job sooner."""
 
 _TIME_MARGIN = {True: 3.0, False: 10.0}
 """Time limit per predicted second, on a machine that is calibrated (True) or not (False)."""
@@ -57,9 +51,6 @@ _TIME_MARGIN = {True: 3.0, False: 10.0}
 
 def request_of(options: argparse.Namespace) -> ResourceRequest:
     """Return the resources that the command line asks for; what it leaves open has its default.
-
-    Args:
-        options: The parsed command line of ``submit``.
 
     Raises:
         InputError: If a value is not one that sbatch takes.
@@ -121,11 +112,8 @@ def complete_request(
     bytes_needed, seconds = float(memory_limit), None
     cost = None if computed_plan is None else computed_plan.cost
     if cost is not None:
-        bytes_needed = (
-            min(memory_limit, _MEMORY_MARGIN * cost.memory_bytes)
-            if memory_option is None
-            else memory_limit
-        )
+        if memory_option is None:
+            bytes_needed = min(bytes_needed, _MEMORY_MARGIN * cost.memory_bytes)
         wanted_ranks = min(cost.num_tasks, math.ceil(cost.simulation_seconds / _SECONDS_PER_RANK))
         if ranks is None:
             per_node = math.ceil(wanted_ranks / nodes[0]) if nodes else wanted_ranks

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpcq.core.errors import HpcqError
-from hpcq.core.system import launcher_variables, parse_duration
+from hpcq.core.system import environment_without_launcher, parse_duration
 
 _TIMEOUT_SECONDS = 60.0
 """Seconds to wait for one of SLURM's commands; larger: a slow controller is not assumed dead."""
@@ -38,11 +37,9 @@ FIELDS = {
     "NodeList": 1024,
     "Reason": 200,
 }
-"""Fields that squeue is asked for, with their widths in columns.
-
-None is free text. A job's name, comment and folder may be any text of its owner's, line breaks
-included, which could forge rows about other users' jobs.
-"""
+"""Fields that squeue is asked for, with their widths in columns. None is free text: a job's name,
+comment and folder may be any text of its owner's, line breaks included, which could forge rows
+about other users' jobs."""
 
 _TASK_LINE = re.compile(
     "".join(f"(?P<{name}>.{{{width}}})" for name, width in FIELDS.items() if name != "Reason")
@@ -177,12 +174,11 @@ def nodes_of(partition: str | None) -> Node | None:
         if partition is not None or name.endswith("*"):
             known = smallest.setdefault(node.partition, node)
             if known is not node:
-                smallest[node.partition] = Node(
-                    node.partition,
-                    min(known.cores, node.cores),
-                    min(known.memory, node.memory),
-                    node.seconds,
-                    known.count + node.count,
+                smallest[node.partition] = replace(
+                    node,
+                    cores=min(known.cores, node.cores),
+                    memory=min(known.memory, node.memory),
+                    count=known.count + node.count,
                 )
     return next(iter(smallest.values()), None)
 
@@ -217,11 +213,9 @@ def _parse_task(row: str) -> Task | None:
 
 
 def _parse_exit_code(text: str, state: str) -> int | None:
-    """Return an exit code as a shell reports it; None while it has none.
+    """Return the exit code of a job in a state, as a shell reports it; None while it has none.
 
-    Args:
-        text: ``code:signal``, as sacct writes it, or the status of ``wait``, as squeue does.
-        state: State of the job.
+    The text is ``code:signal``, as sacct writes it, or the status of ``wait``, as squeue does.
     """
     code, colon, killed = text.partition(":")
     if state in _RUNNING_STATES + _PENDING_STATES or not code.isdecimal():
@@ -250,11 +244,7 @@ def _tasks_from_accounting(job: str) -> list[Task]:
 
 
 def _call(command: Sequence[str], text: str | None = None) -> str:
-    """Call one of SLURM's commands and return its output.
-
-    Raises:
-        SlurmError: If the command is missing, fails, or does not answer.
-    """
+    """Call one of SLURM's commands and return its output."""
     try:
         done = subprocess.run(
             command,
@@ -280,14 +270,9 @@ def _call(command: Sequence[str], text: str | None = None) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment for SLURM's commands.
+    """Return the environment for SLURM's commands, which jobs inherit from sbatch.
 
-    Without a launcher's variables: a job inherits sbatch's environment, and must not take itself
-    for the rank that calls it. Without the user's defaults for squeue, which change its answers.
+    It has none of the user's defaults for squeue, which change its answers.
     """
-    launcher_set = launcher_variables()
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in launcher_set and not name.startswith("SQUEUE_")
-    }
+    environment = environment_without_launcher()
+    return {name: v for name, v in environment.items() if not name.startswith("SQUEUE_")}

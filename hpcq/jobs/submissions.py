@@ -158,9 +158,8 @@ def locked(output: Path) -> Iterator[None]:
     path = record_file(output).with_suffix(".lock")
     flags = os.O_CREAT | os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = None
-    with suppress(
-        OSError
-    ):  # a file system without locks; then simultaneous submissions are not detected
+    # On a file system without locks, simultaneous submissions are not detected.
+    with suppress(OSError):
         while handle is None:
             handle = os.open(path, flags, 0o666)
             _wait_for_lock(handle, path)
@@ -227,10 +226,7 @@ def submissions_of(output: Path) -> list[Submission]:
 
 
 def find_submission(where: str) -> Submission:
-    """Return the submission with a job number, or the last one of an output.
-
-    Args:
-        where: A job number, or the path of an output.
+    """Return the submission with a job number, or the last one of an output by its path.
 
     Raises:
         InputError: If there is no record of it.
@@ -266,25 +262,18 @@ def _is_file_at(handle: int, path: Path) -> bool:
 
 
 def _parse_submission(content: dict[str, Any], uid: int | None) -> Submission:
-    """Return a submission from the values of a record file.
+    """Return a submission from the values of a record file, or raise an error of damaged values.
 
-    Args:
-        content: The values.
-        uid: Owner of the file, if others than this user can write it, whose values prove nothing;
-            else None.
-
-    Raises:
-        ValueError, TypeError, KeyError: If the values are damaged.
+    ``uid`` is the owner of the file, if others than this user can write it: it proves nothing then.
     """
     record = Submission(**{**content, "command": tuple(content["command"])})
     if uid is not None:
         record = replace(record, uid=_NOBODY if uid == os.geteuid() else uid)
     texts = (*record.command, record.job, record.output, record.log, record.script)
-    times = (record.submitted, record.canceled or 0.0)
-    has_valid_types = all(
-        isinstance(text, str) for text in (*texts, record.born, record.host, record.name)
-    )
-    has_valid_types &= all(isinstance(number, (int, float)) for number in (*times, record.uid))
+    texts += (record.born, record.host, record.name)
+    numbers = (record.submitted, record.canceled or 0.0, record.uid)
+    has_valid_types = all(isinstance(text, str) for text in texts)
+    has_valid_types &= all(isinstance(number, (int, float)) for number in numbers)
     number = _JOB_NUMBER.fullmatch(record.job) if has_valid_types else None
     if number is None or number[2]:
         raise ValueError

@@ -16,12 +16,7 @@ from hpcq.jobs import local_backend as local
 from hpcq.jobs import slurm_backend as slurm
 from hpcq.jobs.checks import check_free, check_local, check_packages, check_resumable, free_output
 from hpcq.jobs.job import Job
-from hpcq.jobs.resource_request import (
-    ResourceRequest,
-    job_name,
-    parse_word,
-    seconds_of,
-)
+from hpcq.jobs.resource_request import ResourceRequest, job_name, parse_word, seconds_of
 from hpcq.jobs.script import read_template, render
 from hpcq.jobs.sizing import complete_request, request_of
 from hpcq.jobs.submissions import Submission, locked, save_submission
@@ -128,9 +123,8 @@ def prepare(
         ranks = request.nodes[0] * request.ranks_per_node
         limit = [] if options.time is None else [f"--time-limit={seconds_of(options.time):g}"]
         arguments[:0] = limit if "--time-limit" not in given else []
-        script = (
-            shlex.join(local.command_of([circuit, f"--output={output}", *arguments], ranks)) + "\n"
-        )
+        command = local.command_of([circuit, f"--output={output}", *arguments], ranks)
+        script = f"{shlex.join(command)}\n"
     else:
         script = render(read_template(template), directives, variables, arguments, setup)
     return PreparedJob(circuit, output, tuple(arguments), request, script, log, sbatch, settings)
@@ -149,9 +143,8 @@ def submit_to_slurm(job: PreparedJob) -> Job:
     with locked(job.output):
         check_free(job.output, is_shared="--shared" in job.arguments)
         number = slurm.submit(job.script, job.sbatch)
-        name = (
-            os.environ.get("SBATCH_JOB_NAME") or job.request.job_name
-        )  # which sbatch prefers to the script
+        # The variable, which sbatch prefers to the script.
+        name = os.environ.get("SBATCH_JOB_NAME") or job.request.job_name
         submission = Submission(
             number, str(job.output), job.log, job.arguments, job.script, name=name
         )
