@@ -41,10 +41,8 @@ STANDARD = {
     name: gate._standard_gate for name, gate in _MAPPING.items() if hasattr(gate, "_standard_gate")
 }
 # Gates are equal if class, width, control state and parameters are equal.
-_DEFINED_BY_PARAMETERS = {gate.base_class for gate in _MAPPING.values()} | {
-    gates.MCXGate,
-    gates.MCPhaseGate,
-}
+_DEFINED_BY_PARAMETERS = {gate.base_class for gate in _MAPPING.values()}
+_DEFINED_BY_PARAMETERS |= {gates.MCXGate, gates.MCPhaseGate}
 _CLASSICAL = {
     "if_else": "classical control",
     "for_loop": "a loop",
@@ -153,7 +151,10 @@ class Expander:
             RefusedError: The instruction is not unitary, or has no definition.
         """
         if instruction.is_standard_gate() and len(instruction.qubits) <= 2:
-            return _standard_leaf(instruction)
+            parameters = leaf_parameters(instruction.name, instruction.params)
+            return BasicOperation(
+                "gate", instruction.name, (STANDARD[instruction.name], parameters)
+            )
         operation = instruction.operation
         keys = self._keys(operation)
         for key in keys:
@@ -234,11 +235,6 @@ class Expander:
             check_distinct(local)
             steps.append((step, local))
         return Definition(name, tuple(steps), size, math.remainder(phase, math.tau))
-
-
-def _standard_leaf(instruction: CircuitInstruction) -> BasicOperation:
-    name = instruction.name
-    return BasicOperation("gate", name, (STANDARD[name], leaf_parameters(name, instruction.params)))
 
 
 def _fused(block: Definition, num_qubits: int) -> BasicOperation | Definition:

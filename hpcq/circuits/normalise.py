@@ -81,7 +81,7 @@ def normalise(
                 writer.write(expander.expand(instruction), qubits)
         except RefusedError as refusal:
             raise InputError(
-                f"{name}: {_label(instruction)}{_on(qubits)} cannot be used: {refusal}"
+                f"{name}: {instruction.name[:60]!r}{_on(qubits)} cannot be used: {refusal}"
             ) from None
     return writer.finish()
 
@@ -132,11 +132,8 @@ class _Writer:
     def gate(self, name: str, parameters: list[float], qubits: list[int]) -> None:
         """Append a standard gate."""
         self._touch(name, qubits)
-        self._out._append(
-            CircuitInstruction.from_standard(
-                STANDARD[name], tuple(self._qubits[q] for q in qubits), parameters
-            )
-        )
+        operands = tuple(self._qubits[q] for q in qubits)
+        self._out._append(CircuitInstruction.from_standard(STANDARD[name], operands, parameters))
 
     def finish(self) -> QuantumCircuit:
         """Return the circuit."""
@@ -161,9 +158,8 @@ class _Writer:
             self.gate(leaf.name, leaf.operation[1], qubits)
         else:
             self._touch(leaf.name, qubits)
-            self._out._append(
-                CircuitInstruction(leaf.operation, tuple(self._qubits[q] for q in qubits))
-            )
+            operands = tuple(self._qubits[q] for q in qubits)
+            self._out._append(CircuitInstruction(leaf.operation, operands))
 
     def _touch(self, name: str, qubits: list[int]) -> None:
         self._remaining -= 1
@@ -176,10 +172,6 @@ class _Writer:
                     f"{self._name}: 'measure' on qubit {qubit} is followed by {name[:60]!r} there, "
                     "but only final measurements are supported"
                 )
-
-
-def _label(instruction: CircuitInstruction) -> str:
-    return repr(instruction.name[:60])
 
 
 def _on(qubits: list[int]) -> str:

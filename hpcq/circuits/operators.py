@@ -18,15 +18,7 @@ _LETTERS = {(True, False): "X", (True, True): "Y", (False, True): "Z"}
 
 
 def operator_terms(operator: Any, num_qubits: int, where: str) -> list[OperatorTerm] | None:
-    """Return the terms of a SparsePauliOp, a SparseObservable or a Pauli.
-
-    Args:
-        operator: Any object.
-        num_qubits: Width of the circuit.
-        where: Start of an error message.
-
-    Returns:
-        The terms; None for any other object.
+    """Return the terms of a SparsePauliOp, a SparseObservable or a Pauli; None for other objects.
 
     Raises:
         InputError: The operator acts on another number of qubits.

@@ -16,7 +16,7 @@ A string can be spelled in four ways:
 
 A sum has terms such as `Z0 Z5`, `-0.5 X2`, `0.5 * ZIIX` or `0.25 label:0011`. A number alone is
 not an observable; next to other terms it is a multiple of the identity, as in `1.5 - Z0`, and it is
-refused if it looks like an outcome.
+refused if it looks like an outcome. An argument `where` is the start of an error message.
 """
 
 from __future__ import annotations
@@ -89,11 +89,6 @@ def dense_label(string: PauliString, num_qubits: int) -> str:
 def parse_string(text: str, num_qubits: int, where: str) -> PauliString:
     """Return the string that a text spells, without a coefficient.
 
-    Args:
-        text: A string in any spelling.
-        num_qubits: Width of the circuit.
-        where: Start of an error message.
-
     Raises:
         InputError: The text is not a string on that many qubits.
     """
@@ -104,22 +99,16 @@ def parse_string(text: str, num_qubits: int, where: str) -> PauliString:
     for token in _TOKEN.finditer(text):
         if token["number"] or token["sign"]:
             text = token[0].strip()
-            _refuse(
-                where,
-                f"unexpected {text[:20]!r}, expected factors like 'Z0 Z5', a label like 'ZIIX' or "
-                f"'label:Z0+-', or an outcome of all {num_qubits} qubits like '0011'",
+            raise InputError(
+                f"{where}: unexpected {text[:20]!r}, expected factors like 'Z0 Z5', a label like "
+                f"'ZIIX' or 'label:Z0+-', or an outcome of all {num_qubits} qubits like '0011'"
             )
         term.take(token)
     return term.finish()[0]
 
 
 def parse_label(word: str, num_qubits: int, where: str) -> PauliString:
-    """Return the string of a label in Qiskit's letters, the rightmost for qubit 0.
-
-    Args:
-        word: One of ``I X Y Z 0 1 + - r l`` per qubit.
-        num_qubits: Width of the circuit.
-        where: Start of an error message.
+    """Return the string of a label of the letters I X Y Z 0 1 + - r l, the rightmost for qubit 0.
 
     Raises:
         InputError: The label has other letters, or too few or too many.
@@ -130,15 +119,15 @@ def parse_label(word: str, num_qubits: int, where: str) -> PauliString:
     word = word.translate(_MINUS_SIGNS)
     for letter in word:
         if letter != "I" and letter not in AXES:
-            _refuse(
-                where,
-                f"label {_cut(word)!r} has the letter {letter!r}, expected I X Y Z 0 1 + - r l",
+            raise InputError(
+                f"{where}: label {_cut(word)!r} has the letter {letter!r}, expected "
+                "I X Y Z 0 1 + - r l"
             )
     if len(word) != num_qubits:
-        _refuse(
-            where,
-            f"label {_cut(word)!r} has {len(word)} letters, but the circuit has {num_qubits} qubits"
-            + ("; it ends at a space" if "+" in word or "-" in word else ""),
+        reason = "; it ends at a space" if "+" in word or "-" in word else ""
+        raise InputError(
+            f"{where}: label {_cut(word)!r} has {len(word)} letters, but the circuit has "
+            f"{num_qubits} qubits{reason}"
         )
     return tuple((qubit, letter) for qubit, letter in enumerate(reversed(word)) if letter != "I")
 
@@ -151,7 +140,7 @@ def parse_sum(text: str, num_qubits: int, where: str) -> list[tuple[PauliString,
     """
     text = text.translate(_MINUS_SIGNS).strip()
     if not text:
-        _refuse(where, f"is empty, {_EXPECTED}")
+        raise InputError(f"{where}: is empty, {_EXPECTED}")
     if _is_outcome(text, num_qubits):
         return [(parse_label(text, num_qubits, where), 1.0)]
     terms = [_Term(num_qubits, where)]
@@ -168,26 +157,18 @@ def parse_sum(text: str, num_qubits: int, where: str) -> list[tuple[PauliString,
 
 
 def _check_numbers(numbers: Sequence[str | None], num_qubits: int, where: str) -> None:
-    """Raise an error for a number that may have been meant as an outcome.
-
-    Args:
-        numbers: For each term its number if it is nothing else, or None.
-        num_qubits: Width of the circuit.
-        where: Start of an error message.
-    """
+    """Refuse the numbers of terms that are nothing else if they may have been meant as outcomes."""
     if None not in numbers:
-        _refuse(
-            where,
-            "a number alone is not an observable, expected a sum like 'Z0 Z5 + 0.5 X2', a label "
-            "like 'ZIIX' or 'label:Z0+-', I for the identity, or an outcome as a word of 0 and 1, "
-            f"one for each of the {num_qubits} qubits",
+        raise InputError(
+            f"{where}: a number alone is not an observable, expected a sum like 'Z0 Z5 + 0.5 X2', "
+            "a label like 'ZIIX' or 'label:Z0+-', I for the identity, or an outcome as a word of 0 "
+            f"and 1, one for each of the {num_qubits} qubits"
         )
     for number in numbers:
         if number and set(number) <= {"0", "1"} and (number[1:] or num_qubits == 1):
-            _refuse(
-                where,
-                f"the term {_cut(number)!r} is a number or an outcome, expected "
-                f"'{_cut(number)} I' for the number or 'label:{_cut(number)}' for the outcome",
+            raise InputError(
+                f"{where}: the term {_cut(number)!r} is a number or an outcome, expected "
+                f"'{_cut(number)} I' for the number or 'label:{_cut(number)}' for the outcome"
             )
 
 
@@ -228,7 +209,7 @@ class _Term:
             self._refuse_unknown(token)
         elif token["times"]:
             if self.is_empty or self._expects_factor:
-                _refuse(self._where, f"misplaced '*', {_EXPECTED}")
+                self._refuse(f"misplaced '*', {_EXPECTED}")
             self._expects_factor = True
             return
         elif token["number"]:
@@ -248,7 +229,7 @@ class _Term:
     def finish(self) -> tuple[PauliString, float]:
         """Return the Pauli string and its coefficient."""
         if self.is_empty or self._expects_factor:
-            _refuse(self._where, f"a term is missing or unfinished, {_EXPECTED}")
+            self._refuse(f"a term is missing or unfinished, {_EXPECTED}")
         string = self._label
         if string is None:
             string = tuple(
@@ -259,35 +240,30 @@ class _Term:
     def _take_number(self, text: str) -> None:
         if not self.is_empty:
             outcome = set(text) <= {"0", "1"}
-            _refuse(
-                self._where,
+            self._refuse(
                 f"misplaced number {text[:20]!r}, a coefficient comes first"
-                + (f", and an outcome in a sum is written 'label:{_cut(text)}'" if outcome else ""),
+                + (f", and an outcome in a sum is written 'label:{_cut(text)}'" if outcome else "")
             )
         self._digits = text
         self._number = float(text)
         if not math.isfinite(self._number):
-            _refuse(self._where, f"coefficient {text[:20]!r} is not finite")
+            self._refuse(f"coefficient {text[:20]!r} is not finite")
 
     def _take_factor(self, letters: str, digits: str) -> None:
         if len(letters) > 1:
-            _refuse(
-                self._where,
-                f"{letters[:20] + digits[:10]!r} mixes a label with a qubit number, {_EXPECTED}",
+            self._refuse(
+                f"{letters[:20] + digits[:10]!r} mixes a label with a qubit number, {_EXPECTED}"
             )
         if self._label is not None:
             self._check_alone()
         qubit = int(digits) if len(digits) < 18 else 10**18
         if qubit >= self._num_qubits:
-            _refuse(
-                self._where,
+            self._refuse(
                 f"qubit {digits[:20]} is out of range, the circuit has {self._num_qubits} "
-                f"qubits (0 to {self._num_qubits - 1})",
+                f"qubits (0 to {self._num_qubits - 1})"
             )
         if qubit in self._factors:
-            _refuse(
-                self._where, f"a term names qubit {qubit} twice, expected one factor for each qubit"
-            )
+            self._refuse(f"a term names qubit {qubit} twice, expected one factor for each qubit")
         self._factors[qubit] = letters
 
     def _take_label(self, token: re.Match[str]) -> None:
@@ -296,16 +272,15 @@ class _Term:
             self._label = ()
             return
         if after and len(letters) != self._num_qubits:
-            _refuse(
-                self._where,
+            self._refuse(
                 f"unexpected {after!r} after {_cut(letters)!r}, expected a qubit number in the "
-                f"digits 0 to 9 after a letter, or a label of {self._num_qubits} letters",
+                f"digits 0 to 9 after a letter, or a label of {self._num_qubits} letters"
             )
         self._label = parse_label(letters, self._num_qubits, self._where)
 
     def _check_alone(self) -> None:
         if self._label is not None or self._factors:
-            _refuse(self._where, f"a label stands alone in its term, {_EXPECTED}")
+            self._refuse(f"a label stands alone in its term, {_EXPECTED}")
 
     def _check_separate(self, token: re.Match[str]) -> None:
         """Raise an error for a coefficient like that of `01Z0`, which looks like part of a label.
@@ -321,23 +296,21 @@ class _Term:
             and not self._expects_factor
             and rest == rest.strip()
         ):
-            _refuse(
-                self._where,
+            self._refuse(
                 f"the number {_cut(number)!r} runs into {_cut(rest)!r}, expected a space or '*' "
-                f"between them, or 'label:{_cut(number + rest)}' for a label with projectors",
+                f"between them, or 'label:{_cut(number + rest)}' for a label with projectors"
             )
 
     def _could_be_label(self, word: str) -> bool:
         return len(word) == self._num_qubits and set(word) <= set("IXYZ01rl")
 
+    def _refuse(self, problem: str) -> NoReturn:
+        raise InputError(f"{self._where}: {problem}")
+
     def _refuse_unknown(self, token: re.Match[str]) -> NoReturn:
         text = token["other"]
         if text in "jJ" or (text == "i" and self._number is not None):
-            _refuse(self._where, "coefficients must be real, found an imaginary unit")
+            self._refuse("coefficients must be real, found an imaginary unit")
         if text in "ixyz":
-            _refuse(self._where, f"unexpected {text!r}, expected Paulis as capital letters I X Y Z")
-        _refuse(self._where, f"unexpected {text!r}, {_EXPECTED}")
-
-
-def _refuse(where: str, problem: str) -> NoReturn:
-    raise InputError(f"{where}: {problem}")
+            self._refuse(f"unexpected {text!r}, expected Paulis as capital letters I X Y Z")
+        self._refuse(f"unexpected {text!r}, {_EXPECTED}")

@@ -85,10 +85,6 @@ def check_header(data: bytes, name: str) -> None:
 def load(data: bytes, name: str) -> list[QuantumCircuit]:
     """Return the circuits from QPY bytes without pickles.
 
-    Args:
-        data: The bytes.
-        name: Their name in messages.
-
     Raises:
         InputError: The bytes may hold a pickle, or they are damaged.
     """

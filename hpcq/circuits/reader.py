@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hpcq.circuits import qpy
@@ -44,12 +43,7 @@ _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "LANG", "LC_ALL", "L
 """Environment variables that the reader needs to start. Others may hold secrets, or make an MPI
 library take the reader for a rank."""
 
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-)
+_THREADED_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "RAYON")
 
 
 def read_circuit(
@@ -88,19 +82,14 @@ def start_reader(
     if not seconds > 0:
         raise InputError(f"seconds is {seconds}, expected a positive number")
     descriptor = open_regular(path, MAX_FILE_BYTES, "a circuit as OpenQASM or QPY")
-    return _start_process(descriptor, printable_path(path), seconds, memory_bytes, normalised=True)
+    return CircuitReader(descriptor, printable_path(path), seconds, memory_bytes, normalised=True)
 
 
 def read_qpys(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
     """Read circuits from QPY bytes that hpcq wrote, or that were forged to look so.
 
     The limits on time and memory grow with the bytes, so that another run can read what one wrote.
-
-    Args:
-        contents: For each circuit its name for messages, and its QPY bytes.
-
-    Returns:
-        The circuits as they were written.
+    Each circuit has a name for messages.
 
     Raises:
         InputError: They are not readable circuits such as hpcq writes; the message says why.
@@ -113,56 +102,43 @@ def read_qpys(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
         descriptor = os.dup(file.fileno())
     seconds = _QPY_SECONDS + total * _QPY_BYTE_SECONDS
     memory_bytes = (1 << 30) + total * _QPY_BYTE_BYTES
-    with _start_process(descriptor, name, seconds, memory_bytes, normalised=False) as reader:
+    with CircuitReader(descriptor, name, seconds, memory_bytes, normalised=False) as reader:
         return reader.results()
 
 
-def _start_process(
-    descriptor: int, name: str, seconds: float, memory_bytes: int, *, normalised: bool
-) -> CircuitReader:
-    """Start the reader of an open file and close the file here."""
-    try:
-        options = {
-            "path": _module_path(),
-            "name": name,
-            "seconds": seconds,
-            "memory_bytes": memory_bytes,
-            "max_bytes": MAX_FILE_BYTES if normalised else MAX_QPY_BYTES,
-            "normalised": normalised,
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, json.dumps(options)],
-            stdin=descriptor,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-        )
-    except OSError as error:
-        raise InputError(f"{name}: cannot start the reader: {error.strerror}") from None
-    finally:
-        os.close(descriptor)
-    return CircuitReader(process, name, seconds, memory_bytes, normalised=normalised)
-
-
 class CircuitReader:
-    """A child process that reads circuits; a context manager that ends it."""
+    """A child process that reads the circuits of an open file, which is closed in this process.
+
+    It is a context manager that ends the process.
+    """
 
     def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        name: str,
-        seconds: float,
-        memory_bytes: int,
-        *,
-        normalised: bool,
+        self, descriptor: int, name: str, seconds: float, memory_bytes: int, *, normalised: bool
     ) -> None:
-        self._process = process
-        self._name = name
-        self._seconds = seconds
+        try:
+            options = {
+                "path": _module_path(),
+                "name": name,
+                "seconds": seconds,
+                "memory_bytes": memory_bytes,
+                "max_bytes": MAX_FILE_BYTES if normalised else MAX_QPY_BYTES,
+                "normalised": normalised,
+            }
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _BOOT, json.dumps(options)],
+                stdin=descriptor,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_environment(),
+            )
+        except OSError as error:
+            raise InputError(f"{name}: cannot start the reader: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
+        self._name, self._seconds, self._memory_bytes = name, seconds, memory_bytes
         self._expected = (
             "a smaller file or a larger --read-seconds" if normalised else "what hpcq wrote"
         )
-        self._memory_bytes = memory_bytes
         self._deadline = time.monotonic() + _STARTUP_SECONDS + seconds
 
     def result(self) -> QuantumCircuit:
@@ -172,9 +148,8 @@ class CircuitReader:
     def results(self) -> list[QuantumCircuit]:
         """Wait for the process and return all circuits."""
         try:
-            answer, log = self._process.communicate(
-                timeout=max(self._deadline - time.monotonic(), 1.0)
-            )
+            seconds_left = max(self._deadline - time.monotonic(), 1.0)
+            answer, log = self._process.communicate(timeout=seconds_left)
         except subprocess.TimeoutExpired:
             self.cancel()
             raise self._too_slow() from None
@@ -192,12 +167,7 @@ class CircuitReader:
     def __enter__(self) -> CircuitReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process.returncode is None:
             self.cancel()
 
@@ -242,10 +212,8 @@ def _module_path() -> list[str]:
 def _environment() -> dict[str, str]:
     """Return the reader's environment, without secrets and with one thread."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    kept.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    kept.update((f"{library}_NUM_THREADS", "1") for library in _THREADED_LIBRARIES)
     kept["QISKIT_SETTINGS"] = os.devnull
     kept["MALLOC_ARENA_MAX"] = "2"
-    kept["MIMALLOC_ARENA_RESERVE"] = (
-        "32MiB"  # Qiskit's reserve of 1 GiB would hide the memory in use
-    )
+    kept["MIMALLOC_ARENA_RESERVE"] = "32MiB"  # Qiskit's 1 GiB would hide the memory in use
     return kept

@@ -36,13 +36,8 @@ def main(
 ) -> NoReturn:
     """Read standard input, answer on standard output, and end the process.
 
-    Args:
-        name: Name of the file in messages.
-        seconds: Time limit for reading.
-        memory_bytes: Memory limit.
-        max_bytes: Limit on the size of the file.
-        normalised: Whether to answer with the normalised circuit of a file, or with all circuits
-            of a result, as they are.
+    The answer is the normalised circuit of a file, or all circuits of a result, as they are. The
+    limits are on the time and memory of reading, and on the bytes that are read.
     """
     answer = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
@@ -52,9 +47,7 @@ def main(
         os.dup2(null, 0)
         data = source.read(max_bytes + 1)
     code, reply = _read(data, name, seconds, memory_bytes, max_bytes, normalised=normalised)
-    signal.setitimer(
-        signal.ITIMER_REAL, 0
-    )  # a parent that reads slowly must not count as slow reading here
+    signal.setitimer(signal.ITIMER_REAL, 0)  # a parent may take its time to read the answer
     rest = memoryview(reply)
     while rest:
         rest = rest[os.write(answer, rest) :]

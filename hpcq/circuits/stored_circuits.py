@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 def load_circuits(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]:
     """Return circuits from QPY bytes of unknown origin, as they were written.
 
-    One sandboxed reader reads all bytes that this process has neither written nor read before.
-
-    Args:
-        contents: For each circuit its name for messages, and its QPY bytes.
+    One sandboxed reader reads all bytes that this process has neither written nor read before. Each
+    circuit has a name for messages.
 
     Raises:
         InputError: The bytes are not one circuit each, or not safe to read.

@@ -13,7 +13,14 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hpcq.cutting.gate_decompositions import PauliSum, Vector, axis, conjugated, pauli_sum
+from hpcq.cutting.gate_decompositions import (
+    PauliSum,
+    Vector,
+    axis,
+    conjugated,
+    pauli_sum,
+    relative_sign,
+)
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -21,9 +28,6 @@ if TYPE_CHECKING:
 
 GateRun = tuple[int, int]
 """The number of a run, counted over all wires, and the sign of a gate's Pauli in it."""
-
-_AXIS_TOLERANCE = 1e-12
-"""Distance below which two unit Pauli vectors are taken to be equal, far above rounding errors."""
 
 
 class CircuitAnalysis:
@@ -113,7 +117,7 @@ class CircuitAnalysis:
             for side, qubit in enumerate(qubits):
                 before, after = axis(terms.before[side], True), axis(terms.after[side], False)
                 run = current[qubit]
-                sign = 0 if run is None else _sign(run[1], before)
+                sign = 0 if run is None else relative_sign(run[1], before)
                 if run is None or not sign:
                     run, sign = (count, before), 1
                     count += 1
@@ -130,10 +134,3 @@ def _conjugated_by_local_gates(vector: Vector, terms: PauliSum, side: int) -> Ve
     for angles in (terms.before[side], terms.after[side]):
         vector = conjugated(vector, UGate(*angles))
     return vector
-
-
-def _sign(a: Vector, b: Vector) -> int:
-    """Return 1 for equal unit vectors, -1 for opposite ones, else 0."""
-    if math.dist(a, b) < _AXIS_TOLERANCE:
-        return 1
-    return -1 if math.dist(a, (-b[0], -b[1], -b[2])) < _AXIS_TOLERANCE else 0

@@ -15,6 +15,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import rustworkx
+
 from hpcq.circuits.port_markers import PORT_MARKERS, PortKind
 from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cuts import Cuts
@@ -104,11 +106,8 @@ class _Cutter:
         share_ancillas: bool = True,
         shared_above: float = 0.0,
     ) -> None:
-        self.share_ancillas = share_ancillas
-        self.shared_above = shared_above
-        self.analysis = analysis
-        self.cuts = cuts
-        self.labels = labels
+        self.analysis, self.cuts, self.labels = analysis, cuts, labels
+        self.share_ancillas, self.shared_above = share_ancillas, shared_above
         self.cut_gates = {cut.gate for cut in cuts.gates}
         self.cut_wires = {(cut.qubit, cut.after) for cut in cuts.wires}
         self.edges: list[Edge] = []
@@ -126,33 +125,22 @@ class _Cutter:
             else:
                 self._cut(gate, segments)
         self._cut_wires()
-        return CutCircuit(
-            self.analysis.num_qubits,
-            self.cuts,
-            tuple(builder.result() for builder in builders),
-            tuple(self.edges),
-        )
+        pieces = tuple(builder.result() for builder in builders)
+        return CutCircuit(self.analysis.num_qubits, self.cuts, pieces, tuple(self.edges))
 
     def segments(self) -> list[list[Segment]]:
         """Return the segments that uncut gates join, in groups; groups and members are sorted."""
-        parent = {(qubit, 0): (qubit, 0) for qubit in range(self.analysis.num_qubits)}
-
-        def find(segment: Segment) -> Segment:
-            while parent[segment] != segment:
-                parent[segment] = parent[parent[segment]]
-                segment = parent[segment]
-            return segment
-
+        number_of = {(qubit, 0): qubit for qubit in range(self.analysis.num_qubits)}
+        joined = set()
         for _, segments, gate in self._walk():
-            for segment in segments:
-                parent.setdefault(segment, segment)
+            numbers = [number_of.setdefault(segment, len(number_of)) for segment in segments]
             if gate is not None and gate not in self.cut_gates:
-                roots = sorted(find(segment) for segment in segments)
-                parent[roots[1]] = roots[0]
-        groups: dict[Segment, list[Segment]] = {}
-        for segment in sorted(parent):
-            groups.setdefault(find(segment), []).append(segment)
-        return sorted(groups.values())
+                joined.add((numbers[0], numbers[1]))
+        graph = rustworkx.PyGraph()
+        graph.add_nodes_from(list(number_of))
+        graph.add_edges_from_no_data(list(joined))
+        components = rustworkx.connected_components(graph)
+        return sorted(sorted(graph[number] for number in group) for group in components)
 
     def _walk(self) -> Iterator[tuple[CircuitInstruction, tuple[Segment, ...], int | None]]:
         """Yield every gate with its segments, and its number if it acts on two qubits."""
@@ -216,9 +204,7 @@ class _Cutter:
                 sign *= port_sign
             builder.add_u(terms.after[side], segment)
         if ends:
-            weights = terms.weights
-            if sign < 0:
-                weights = (weights[0], -weights[1])
+            weights = terms.weights if sign > 0 else (terms.weights[0], -terms.weights[1])
             self._add_edge((ends[0], ends[1]), weights, [gate])
 
     def _share(

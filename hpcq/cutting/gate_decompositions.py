@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.unitary import nearest_unitary
-from hpcq.cutting.cuts import two_qubit_gates
 
 if TYPE_CHECKING:
-    from qiskit import QuantumCircuit
     from qiskit.circuit import Gate
 
 PAULI_BASIS = "IZXY"
@@ -29,12 +27,19 @@ PAULI_BASIS = "IZXY"
 Vector = tuple[float, float, float]
 """The coefficients of X, Y and Z of a one-qubit operator."""
 
-WeightedGates = list[tuple[int, int, float]]
-"""Two-qubit gates as (qubit, qubit, bits of the dimension of their cut)."""
 
 _NEGLIGIBLE = 1e-12
 """Absolute weight below which a Pauli product is dropped, far above rounding errors."""
 
+_AXIS_TOLERANCE = 1e-12
+"""Distance below which two unit Pauli vectors are taken to be equal, far above rounding errors."""
+
+PAULI_MATRICES: dict[str, NDArray[np.complex128]] = {
+    "I": np.eye(2, dtype=complex),
+    "X": np.array([[0, 1], [1, 0]], dtype=complex),
+    "Y": np.array([[0, -1j], [1j, 0]], dtype=complex),
+    "Z": np.diag([1, -1]).astype(complex),
+}
 _HADAMARD = np.array([[1, 1], [1, -1]], dtype=complex) / np.sqrt(2)
 
 
@@ -68,27 +73,11 @@ class PauliSum:
 
 
 def pauli_sum(gate: Gate) -> PauliSum:
-    """Write a two-qubit gate as a sum of Pauli products.
+    """Write a unitary two-qubit gate as a sum of Pauli products, its first qubit as side 0.
 
-    Args:
-        gate: A unitary two-qubit gate without unbound parameters. Its first qubit is side 0 of
-            the result.
-
-    Returns:
-        The sum with as few terms as the gate allows; equal to the gate to about 1e-15.
+    The sum has as few terms as the gate allows, and equals the gate to about 1e-15.
     """
-    matrix = np.asarray(gate.to_matrix(), dtype=complex)
-    return _pauli_sum(matrix.tobytes())
-
-
-def weighted_gates(circuit: QuantumCircuit) -> WeightedGates:
-    """Return a circuit's two-qubit gates in order, with the bits of their cuts."""
-    bits = (
-        math.log2(pauli_sum(instruction.operation).dimension)
-        for instruction in circuit.data
-        if len(instruction.qubits) == 2
-    )
-    return [(a, b, weight) for (a, b), weight in zip(two_qubit_gates(circuit), bits, strict=True)]
+    return _pauli_sum(np.asarray(gate.to_matrix(), dtype=complex).tobytes())
 
 
 def axis(angles: tuple[float, float, float], inverse: bool) -> Vector:
@@ -96,11 +85,14 @@ def axis(angles: tuple[float, float, float], inverse: bool) -> Vector:
     theta, phi, lam = angles
     if inverse:
         theta, phi = -theta, -lam
-    return (
-        math.sin(theta) * math.cos(phi),
-        math.sin(theta) * math.sin(phi),
-        math.cos(theta),
-    )
+    return math.sin(theta) * math.cos(phi), math.sin(theta) * math.sin(phi), math.cos(theta)
+
+
+def relative_sign(a: Vector, b: Vector) -> int:
+    """Return 1 for equal unit vectors, -1 for opposite ones, else 0."""
+    if math.dist(a, b) < _AXIS_TOLERANCE:
+        return 1
+    return -1 if math.dist(a, (-b[0], -b[1], -b[2])) < _AXIS_TOLERANCE else 0
 
 
 def conjugated(vector: Vector, gate: Gate) -> Vector:
@@ -128,8 +120,7 @@ def _pauli_sum(matrix: bytes) -> PauliSum:
     significant = {p for p, w in weights.items() if abs(w) > _NEGLIGIBLE}
     if len(significant) == 1:
         (pauli,) = significant
-        local = _PAULI_MATRICES[pauli]
-        after = [a @ local for a in after]
+        after = [a @ PAULI_MATRICES[pauli] for a in after]
         kept: tuple[complex, ...] = (weights[pauli],)
     elif significant == {"I", "X"}:
         after = [a @ _HADAMARD for a in after]
@@ -142,14 +133,6 @@ def _pauli_sum(matrix: bytes) -> PauliSum:
         before=(u_angles(before[0]), u_angles(before[1])),
         after=(u_angles(after[0]), u_angles(after[1])),
     )
-
-
-_PAULI_MATRICES: dict[str, NDArray[np.complex128]] = {
-    "I": np.eye(2, dtype=complex),
-    "X": np.array([[0, 1], [1, 0]], dtype=complex),
-    "Y": np.array([[0, -1j], [1j, 0]], dtype=complex),
-    "Z": np.diag([1, -1]).astype(complex),
-}
 
 
 def _interaction_weights(a: float, b: float, c: float) -> dict[str, complex]:

@@ -19,9 +19,6 @@ def minimum_vertex_cover(gates: Mapping[Gate, tuple[Left, Right]]) -> dict[Gate,
     matching: walk from the unmatched left vertices along alternating paths; the cover consists of
     the left vertices that are not reached and the right vertices that are.
 
-    Args:
-        gates: For each gate its left run and its right run.
-
     Returns:
         For each gate the side of its run: 0 for left, 1 for right.
     """

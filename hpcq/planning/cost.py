@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcq.core.limits import Limits
-from hpcq.cutting.gate_decompositions import WeightedGates
+from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.simulation_load import Load
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.cutting.subexperiments.pauli_products import worth_threads
@@ -207,11 +207,7 @@ def bond_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
 def contraction_seconds(work: ContractionWork, stored: int, terms: int, speeds: Speeds) -> float:
     """Predict the seconds of a run without its tasks: setup, assembly of tensors, contraction.
 
-    Args:
-        work: Work of the contraction.
-        stored: Bytes of the tensors; see :func:`stored_bytes`.
-        terms: Number of terms.
-        speeds: Speeds of the machine.
+    ``stored`` are the bytes of the tensors (:func:`stored_bytes`), ``terms`` counts the terms.
     """
     threads = speeds.threads if work.flops > LARGE_CONTRACTION else 1
     return (
@@ -232,22 +228,17 @@ def uncut_seconds(circuit: QuantumCircuit, limits: Limits, speeds: Speeds) -> fl
     return _simulation_seconds(width, Load.of(circuit), limits, speeds)
 
 
-def uncut_mps_seconds(circuit: QuantumCircuit, gates: WeightedGates, speeds: Speeds) -> float:
+def uncut_mps_seconds(circuit: CircuitAnalysis, speeds: Speeds) -> float:
     """Return an upper bound on the seconds of an uncut matrix-product-state simulation.
 
     The bond dimension between neighbouring qubits is at most the product of the dimensions of the
     gates across, and at most 2 to the number of qubits on either side.
-
-    Args:
-        circuit: The normalised circuit.
-        gates: Its two-qubit gates, each with the bits of its cut's dimension.
-        speeds: Speeds of the machine.
     """
     width = circuit.num_qubits
     bits = np.zeros(max(width - 1, 0))
     ceiling = np.minimum(np.arange(1, width), np.arange(width - 1, 0, -1))
-    seconds = len(circuit.data) * speeds.gate
-    for a, b, weight in gates:
+    seconds = len(circuit.steps) * speeds.gate
+    for (a, b), weight in zip(circuit.pairs, circuit.bits, strict=True):
         low, high = min(a, b), max(a, b)
         across = bits[low:high]
         across += weight

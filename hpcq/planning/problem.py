@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hpcq.circuits.observables import Observable
 from hpcq.core.errors import InputError
 from hpcq.core.limits import Limits, as_integer
-from hpcq.cutting.gate_decompositions import weighted_gates
 from hpcq.cutting.passes.simplify import Simplifier
 from hpcq.planning import cost as costs
 from hpcq.planning.machine_speeds import Speeds
@@ -172,8 +171,7 @@ class Problem:
     @cached_property
     def uncut_seconds(self) -> tuple[float, float]:
         """Predicted seconds of an uncut statevector and matrix-product-state simulation."""
-        gates = weighted_gates(self.circuit)
         return (
             costs.uncut_seconds(self.circuit, self.limits, self.speeds),
-            costs.uncut_mps_seconds(self.circuit, gates, self.speeds),
+            costs.uncut_mps_seconds(self.simplifier.unchanged.analysis, self.speeds),
         )

@@ -14,12 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hpcq.circuits.pauli_text import AXES, PauliString
-from hpcq.cutting.gate_decompositions import Vector, axis, conjugated, pauli_sum
+from hpcq.cutting.gate_decompositions import Vector, axis, conjugated, pauli_sum, relative_sign
 from hpcq.cutting.passes.gate_steps import GateStep, local_steps
 
 _VECTORS: dict[str, Vector] = {"X": (1.0, 0.0, 0.0), "Y": (0.0, 1.0, 0.0), "Z": (0.0, 0.0, 1.0)}
-_AXIS_TOLERANCE = 1e-12
-"""Distance below which two unit Pauli vectors are taken to be equal, far above rounding errors."""
 
 _ANY_OPERATOR: Vector = (0.0, 0.0, 0.0)
 """Marks a qubit on which the evolved term may be any operator. Any other vector means that the term
@@ -55,12 +53,7 @@ class Cone:
 
 
 class ConeFinder:
-    """Finds the light cones of terms by walking backwards through a circuit's steps.
-
-    Args:
-        steps: The steps.
-        num_qubits: Number of qubits.
-    """
+    """Finds the light cones of terms by walking backwards through a circuit's steps."""
 
     def __init__(self, steps: Sequence[GateStep], num_qubits: int) -> None:
         self.steps = steps
@@ -116,7 +109,7 @@ class ConeFinder:
         commutes = [
             terms.dimension == 1
             or qubit not in reached
-            or _parallel(reached[qubit], axis(terms.after[side], False))
+            or relative_sign(reached[qubit], axis(terms.after[side], False)) != 0
             for side, qubit in enumerate(step.qubits)
         ]
         if all(commutes):
@@ -135,9 +128,7 @@ class ConeFinder:
 def cones_of_terms(finder: ConeFinder, terms: Sequence[PauliString]) -> list[Cone]:
     """Return the light cones of single terms, joined where one simulation is cheaper than two.
 
-    Returns:
-        The cones, sorted by their qubits; an empty list if the cones overlap so much that one cone
-        for all terms is better.
+    The list is sorted by qubits; it is empty if one cone for all terms is better.
     """
     cones: list[tuple[frozenset[int], frozenset[int], list[PauliString]]] = []
     steps_left = _MAX_STEPS
@@ -188,11 +179,8 @@ def _join(
 def _seconds(steps: int, qubits: int) -> float:
     """Estimate the seconds of a simulation, well enough to compare two of them."""
     amplitudes = 2.0 ** min(qubits, _MAX_ESTIMATED_QUBITS)
-    return (
-        _SECONDS_PER_CIRCUIT
-        + steps * _SECONDS_PER_GATE
-        + steps * amplitudes * _SECONDS_PER_AMPLITUDE
-    )
+    gates = steps * _SECONDS_PER_GATE
+    return _SECONDS_PER_CIRCUIT + gates + steps * amplitudes * _SECONDS_PER_AMPLITUDE
 
 
 def _conjugated_back(vector: Vector, steps: Sequence[GateStep]) -> Vector:
@@ -202,7 +190,3 @@ def _conjugated_back(vector: Vector, steps: Sequence[GateStep]) -> Vector:
     for step in reversed(steps):
         vector = conjugated(vector, step.operation.inverse())
     return vector
-
-
-def _parallel(a: Vector, b: Vector) -> bool:
-    return min(math.dist(a, b), math.dist(a, (-b[0], -b[1], -b[2]))) < _AXIS_TOLERANCE

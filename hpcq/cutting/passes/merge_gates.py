@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +60,7 @@ def _merge_once(steps: list[GateStep]) -> list[GateStep]:
 def _merged(block: Sequence[GateStep]) -> list[GateStep] | None:
     """Return the steps that replace a block, or None if merging it does not help."""
     pairs = [step for step in block if step.is_pair]
-    bits = sum(_bits(step.operation) for step in pairs)
+    bits = sum(math.log2(pauli_sum(step.operation).dimension) for step in pairs)
     if len(pairs) == 1 and bits:
         return None
     qubits = block[0].qubits
@@ -88,10 +87,6 @@ def _on_pair(step: GateStep, qubits: tuple[int, ...]) -> NDArray[np.complex128]:
         return matrix
     order = [0, 2, 1, 3]
     return matrix[np.ix_(order, order)]
-
-
-def _bits(operation: Any) -> float:
-    return math.log2(pauli_sum(operation).dimension)
 
 
 def _pairs(steps: Iterable[GateStep]) -> int:

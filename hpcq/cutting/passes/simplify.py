@@ -59,9 +59,8 @@ class SimplifiedCircuit:
             for qubit, position in zip(step.qubits, step.ends, strict=True):
                 passed[qubit] += 1
                 positions[qubit, passed[qubit]] = position
-        return CircuitAnalysis(
-            self.circuit, ["+".join(map(str, s.origin)) for s in self.pairs], positions
-        )
+        names = ["+".join(map(str, step.origin)) for step in self.pairs]
+        return CircuitAnalysis(self.circuit, names, positions)
 
     @property
     def num_cones(self) -> int:
@@ -77,13 +76,9 @@ class SimplifiedCircuit:
         for cut in cuts.gates:
             step = self.pairs[cut.gate]
             gates[self.labels[step.qubits[0]][0]].update(step.origin)
-        chosen = {(cut.qubit, cut.after) for cut in cuts.wires}
-        passed = [0] * len(self.labels)
-        for step in self.pairs:
-            for qubit, position in zip(step.qubits, step.ends, strict=True):
-                passed[qubit] += 1
-                if (qubit, passed[qubit]) in chosen:
-                    wires[self.labels[qubit][0]].add(WireCut(*position))
+        for wire_cut in cuts.wires:
+            position = self.analysis.original_position(wire_cut.qubit, wire_cut.after)
+            wires[self.labels[wire_cut.qubit][0]].add(WireCut(*position))
         pairs = two_qubit_gates(self.original)
 
         def sorted_cuts(gates: set[int], wires: set[WireCut]) -> Cuts:
@@ -125,12 +120,7 @@ class SimplifiedCircuit:
 
 
 class Simplifier:
-    """Applies the passes to one circuit for some terms of observables.
-
-    Args:
-        circuit: The normalised circuit.
-        terms: The terms whose expectation values must stay the same.
-    """
+    """Applies the passes to one circuit; the expectation values of some terms stay the same."""
 
     def __init__(self, circuit: QuantumCircuit, terms: Iterable[PauliString]) -> None:
         self._original = circuit

@@ -21,10 +21,6 @@ def relabel_swaps(
 ) -> tuple[list[GateStep], dict[WirePosition, tuple[int, int]], int]:
     """Replace every gate that is a swap times a gate of smaller dimension by the latter.
 
-    Args:
-        steps: The steps of the original circuit.
-        num_qubits: Number of its qubits.
-
     Returns:
         The new steps; for each position of the original circuit its wire and the gate before it;
         and the number of swaps that went.

@@ -15,13 +15,7 @@ def group_strings(strings: Sequence[PauliString]) -> tuple[Basis, ...]:
 
     Strings share a basis if they agree on every wire that both act on; a projector agrees with the
     Pauli of its basis. The widest strings come first, each goes to the basis to which it adds the
-    fewest wires.
-
-    Args:
-        strings: Pauli strings; the identity needs no basis.
-
-    Returns:
-        The bases, at least one.
+    fewest wires. There is at least one basis.
 
     Example:
         >>> group_strings([(), ((0, "Z"),), ((0, "Z"), (1, "Z")), ((1, "X"),)])

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.port_markers import PortKind
-from hpcq.cutting.gate_decompositions import PAULI_BASIS, u_angles
+from hpcq.cutting.gate_decompositions import PAULI_BASIS, PAULI_MATRICES, u_angles
 from hpcq.cutting.subcircuits import Port
 
 Angles = tuple[float, float, float]
@@ -44,12 +44,6 @@ _STATES: dict[str, Angles] = {
     "-": (pi / 2, pi, 0.0),
     "+i": (pi / 2, pi / 2, 0.0),
     "-i": (pi / 2, -pi / 2, 0.0),
-}
-_PAULI: dict[str, NDArray[np.complex128]] = {
-    "I": np.eye(2, dtype=complex),
-    "X": np.array([[0, 1], [1, 0]], dtype=complex),
-    "Y": np.array([[0, -1j], [1j, 0]], dtype=complex),
-    "Z": np.diag([1, -1]).astype(complex),
 }
 _CYCLES = (("X", "Y", "Z"), ("Y", "Z", "X"), ("Z", "X", "Y"))
 
@@ -110,13 +104,7 @@ class PortBasis:
 
 @lru_cache
 def port_basis(kind: PortKind, dimension: int, lean: bool = False) -> PortBasis:
-    """Return the port basis of a kind of port.
-
-    Args:
-        kind: The port's kind.
-        dimension: Range of its index.
-        lean: Whether to use as few settings as possible, at the cost of more shots.
-    """
+    """Return the port basis of a kind of port; a lean one has few settings and takes more shots."""
     if kind in ("output", "control"):
         return _output_basis()
     if kind == "input":
@@ -140,7 +128,7 @@ def _output_basis() -> PortBasis:
         rows: list[Row] = [{} for _ in range(4)]
         for entry in range(4):
             for p in "XYZ":
-                rows[entry][f"{p} signed"] = _PAULI[p].reshape(-1)[entry] / 2
+                rows[entry][f"{p} signed"] = PAULI_MATRICES[p].reshape(-1)[entry] / 2
             if entry in (0, 3):
                 rows[entry] |= {p: 0.5 / len(identity) for p in identity}
         inversions.append(rows)
@@ -208,7 +196,7 @@ def _general_basis(lean: bool) -> PortBasis:
     With P Q = i R: ``P rho Q + Q rho P`` is the difference of the rotations (P + Q) / sqrt 2
     and (P - Q) / sqrt 2; ``i (P rho Q - Q rho P)`` is -2 times R measured with its sign after P.
     """
-    settings = [Setting(p, _angles(_PAULI[p])) for p in PAULI_BASIS]
+    settings = [Setting(p, u_angles(PAULI_MATRICES[p])) for p in PAULI_BASIS]
     rows: list[Row] = [{} for _ in range(16)]
     index = {p: k for k, p in enumerate(PAULI_BASIS)}
     for p, k in index.items():
@@ -216,22 +204,28 @@ def _general_basis(lean: bool) -> PortBasis:
     for p in "XYZ":
         turns = [_turn(p, sign) for sign in (1, -1)]
         to_z = _unitary(BASIS_ANGLES[p])
-        settings.append(Setting(f"a{p}", _angles(turns[0])))
-        settings.append(Setting(f"M{p}", _angles(to_z), True, _angles(to_z.conj().T)))
+        settings.append(Setting(f"a{p}", u_angles(turns[0])))
+        settings.append(Setting(f"M{p}", u_angles(to_z), True, u_angles(to_z.conj().T)))
         difference: Row = {f"a{p}": 1.0, "I": -0.5, p: -0.5}
         if not lean:
-            settings.append(Setting(f"b{p}", _angles(turns[1])))
+            settings.append(Setting(f"b{p}", u_angles(turns[1])))
             difference = {f"a{p}": 0.5, f"b{p}": -0.5}
         rows[4 * index[p]] = _add({f"M{p} signed": 1.0}, difference, 1j)
         rows[index[p]] = _add({f"M{p} signed": 1.0}, difference, -1j)
     for p, q, r in _CYCLES:
         to_z = _unitary(BASIS_ANGLES[r])
-        settings.append(Setting(f"+{p}{q}", _angles((_PAULI[p] + _PAULI[q]) / np.sqrt(2))))
+        settings.append(
+            Setting(f"+{p}{q}", u_angles((PAULI_MATRICES[p] + PAULI_MATRICES[q]) / np.sqrt(2)))
+        )
         measured = f"M{r}{p}"
-        settings.append(Setting(measured, _angles(to_z @ _PAULI[p]), True, _angles(to_z.conj().T)))
+        settings.append(
+            Setting(measured, u_angles(to_z @ PAULI_MATRICES[p]), True, u_angles(to_z.conj().T))
+        )
         both: Row = {f"+{p}{q}": 1.0, p: -0.5, q: -0.5}
         if not lean:
-            settings.append(Setting(f"-{p}{q}", _angles((_PAULI[p] - _PAULI[q]) / np.sqrt(2))))
+            settings.append(
+                Setting(f"-{p}{q}", u_angles((PAULI_MATRICES[p] - PAULI_MATRICES[q]) / np.sqrt(2)))
+            )
             both = {f"+{p}{q}": 0.5, f"-{p}{q}": -0.5}
         rows[4 * index[p] + index[q]] = _add(both, {f"{measured} signed": 1.0}, 1j)
         rows[4 * index[q] + index[p]] = _add(both, {f"{measured} signed": 1.0}, -1j)
@@ -264,14 +258,10 @@ def _add(left: Row, right: Row, factor: complex = 1.0) -> Row:
 
 def _turn(pauli: str, sign: int) -> NDArray[np.complex128]:
     """Return ``exp(-+ i pi/4 P)``."""
-    return np.asarray((_PAULI["I"] - sign * 1j * _PAULI[pauli]) / np.sqrt(2))
+    return np.asarray((PAULI_MATRICES["I"] - sign * 1j * PAULI_MATRICES[pauli]) / np.sqrt(2))
 
 
 def _unitary(angles: Angles) -> NDArray[np.complex128]:
     from qiskit.circuit.library import UGate
 
     return np.asarray(UGate(*angles).to_matrix(), dtype=np.complex128)
-
-
-def _angles(unitary: NDArray[np.complex128]) -> Angles:
-    return u_angles(unitary)
