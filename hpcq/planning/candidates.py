@@ -18,7 +18,7 @@ from hpcq.planning.exact_plan import ExactPlan, assemble
 from hpcq.planning.problem import Problem
 from hpcq.planning.search.gate_ends import EndGraph, end_graphs
 from hpcq.planning.search.lower_bound import LowerBound, lower_bound
-from hpcq.planning.search.objective import Objective
+from hpcq.planning.search.objective import Objective, ObjectiveName
 from hpcq.planning.search.portfolio import propose
 from hpcq.planning.search.trials import evaluate
 
@@ -75,18 +75,14 @@ class Candidate:
         try:
             return self.plan
         except MemoryLimitError:
-            return assemble(
-                self.problem, self.simplified, self.cut, self.bound, within_memory=False
-            )
+            plan_of = (self.problem, self.simplified, self.cut, self.bound)
+            return assemble(*plan_of, within_memory=False)
 
 
 def choose_cuts(problem: Problem, request: CutRequest, farm: Farm | None = None) -> Candidate:
     """Return the cuts that were given, or search for the best; call it on rank 0 only.
 
-    Args:
-        problem: The problem.
-        request: Where to cut, or within which limits to search, with an objective.
-        farm: The ranks that share the search; by default, this process alone.
+    The ranks of ``farm`` share the search; by default, this process searches alone.
 
     Raises:
         InputError: If the cuts that were given do not fit the circuit.
@@ -95,16 +91,15 @@ def choose_cuts(problem: Problem, request: CutRequest, farm: Farm | None = None)
     """
     if request.max_qubits is None:
         return Candidate(problem, *request.given_cuts(problem))
-    farm = farm or SerialFarm()
-    refusals: list[MemoryLimitError] = []
-    found = list(_candidates(problem, request, farm, refusals))
+    search = _Search(problem, request, farm or SerialFarm())
+    found = list(search.candidates())
     if found:
-        return _best(found, request)
-    reason = refusals[0] if refusals else MemoryLimitError("no cuts found")
+        return search.best(found)
+    reason = search.refusals[0] if search.refusals else MemoryLimitError("no cuts found")
     num_tries = min(_MAX_TRIES, _MAX_TRIED_GATES // (1 + len(problem.simplifier.joint_cone.pairs)))
     for width in _wider_limits(request.max_qubits, problem.circuit.num_qubits, num_tries):
         wider = replace(request, max_qubits=width, search_seconds=request.search_seconds / 4)
-        if any(True for _ in _candidates(problem, wider, farm, [], quick=True)):
+        if any(True for _ in _Search(problem, wider, search.farm, quick=True).candidates()):
             raise MemoryLimitError(
                 f"max_qubits: {request.max_qubits} is too small ({reason}); {width} is the "
                 "smallest that was found to work"
@@ -112,158 +107,143 @@ def choose_cuts(problem: Problem, request: CutRequest, farm: Farm | None = None)
     raise reason
 
 
-def _candidates(
-    problem: Problem,
-    request: CutRequest,
-    farm: Farm,
-    refusals: list[MemoryLimitError],
-    *,
-    quick: bool = False,
-) -> Iterator[Candidate]:
-    """Yield the best candidate with separate light cones, and the best with a joint one.
+class _Search:
+    """A search for cuts within a width limit.
 
-    Args:
-        problem: The problem.
-        request: Options of the search.
+    Attributes:
         farm: The ranks that share the search.
-        refusals: Why candidates did not fit; more are added.
-        quick: Whether a few short trials are enough, as for a hint in a message.
+        refusals: Why candidates did not fit into the memory.
     """
-    joint = problem.simplifier.joint_cone
-    graphs = _graphs_of(joint)
-    assert request.max_qubits is not None, "there is a search"
-    seconds_objective = _objective(problem, request.with_seconds(), request.max_qubits)
-    separate = None if _is_small(graphs, seconds_objective) else problem.simplifier.separate_cones
-    for simplified in (separate, joint):
-        if simplified is None:
-            continue
-        components = graphs if simplified is joint else _graphs_of(simplified)
-        found = list(_fitting(problem, request, simplified, components, farm, refusals, quick))
-        if found:
-            best = _best(found, request)
-            yield best
-            if simplified is separate and _is_good(best, request):
+
+    def __init__(
+        self, problem: Problem, request: CutRequest, farm: Farm, *, quick: bool = False
+    ) -> None:
+        assert request.max_qubits is not None, "there is a search"
+        assert request.objective is not None, "the kind of run has set it"
+        self.farm = farm
+        self.refusals: list[MemoryLimitError] = []
+        self._problem = problem
+        self._request = request
+        self._max_qubits: int = request.max_qubits
+        self._objective: ObjectiveName = request.objective
+        self._quick = quick  # a few short trials are enough, as for a hint in a message
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield the best candidate with separate light cones, and the best with a joint one."""
+        joint = self._problem.simplifier.joint_cone
+        graphs = _graphs_of(joint)
+        separate = None if self._is_small(graphs) else self._problem.simplifier.separate_cones
+        for simplified in (separate, joint):
+            if simplified is None:
+                continue
+            components = graphs if simplified is joint else _graphs_of(simplified)
+            found = list(self._fitting(simplified, components))
+            if found:
+                best = self.best(found)
+                yield best
+                if simplified is separate and self._is_good(best):
+                    return
+
+    def best(self, candidates: Sequence[Candidate]) -> Candidate:
+        """Return the first of the best candidates.
+
+        Exact plans, which take most of the time, are made only where they decide.
+        """
+        if self._objective == "overhead":
+            overheads = [round(each.cut.log10_sampling_overhead, 9) for each in candidates]
+            least = min(overheads)
+            candidates = [
+                each for each, log10 in zip(candidates, overheads, strict=True) if log10 == least
+            ]
+        if len(candidates) == 1:
+            return candidates[0]
+        ranks = self._request.ranks
+        return min(candidates, key=lambda each: each.unlimited_plan.cost.predicted_seconds(ranks))
+
+    def _fitting(
+        self, simplified: SimplifiedCircuit, graphs: Sequence[EndGraph]
+    ) -> Iterator[Candidate]:
+        """Yield candidates that are narrow enough and, for exact runs, fit into the memory."""
+        request, bound = self._request, None
+        if not request.reuse_qubits:
+            bound = lower_bound(graphs, simplified.labels, self._max_qubits)
+        for width in self._widths(simplified):
+            proposals = propose(
+                graphs,
+                self._objective_within(width, self._objective),
+                seconds=request.search_seconds,
+                seed=request.seed,
+                farm=self.farm,
+                quick=self._quick,
+            )
+            narrow = [cuts for cuts in proposals if self._is_narrow(simplified, cuts)]
+            if request.reuse_qubits:
+                needed = (self._without_needless_cuts(simplified, cuts) for cuts in narrow)
+                narrow = list(dict.fromkeys(needed))
+            for cuts in narrow:
+                candidate = Candidate(self._problem, simplified, cuts, bound)
+                try:
+                    # A run with shots needs no exact tensors, so their plan may exceed the memory.
+                    if self._objective == "seconds":
+                        _ = candidate.plan
+                    yield candidate
+                except MemoryLimitError as error:
+                    self.refusals.append(error)
+            if narrow and self._objective == "overhead":
                 return
 
+    def _widths(self, simplified: SimplifiedCircuit) -> list[int]:
+        """Return the width limits to search with, in wires.
 
-def _fitting(
-    problem: Problem,
-    request: CutRequest,
-    simplified: SimplifiedCircuit,
-    graphs: Sequence[EndGraph],
-    farm: Farm,
-    refusals: list[MemoryLimitError],
-    quick: bool,
-) -> Iterator[Candidate]:
-    """Yield candidates that are narrow enough and, for exact runs, fit into the memory."""
-    assert request.max_qubits is not None, "there is a search"
-    bound = (
-        None if request.reuse_qubits else lower_bound(graphs, simplified.labels, request.max_qubits)
-    )
-    for width in _widths(request, request.max_qubits, simplified):
-        objective = _objective(problem, request, width)
-        proposals = propose(
-            graphs,
-            objective,
-            seconds=request.search_seconds,
-            seed=request.seed,
-            farm=farm,
-            quick=quick,
-        )
-        narrow = [cuts for cuts in proposals if _is_narrow(simplified, cuts, request)]
-        if request.reuse_qubits:
-            narrow = list(
-                dict.fromkeys(_without_needless_cuts(simplified, cuts, request) for cuts in narrow)
+        With qubit reuse a device runs more wires than it has qubits, so wider limits are tried
+        first.
+        """
+        widest = max(1, len(simplified.labels))
+        if not self._request.reuse_qubits:
+            return [min(self._max_qubits, widest)]
+        factors = (widest / self._max_qubits, 3.0, 2.0, 1.5, 1.0)
+        widths = {min(widest, int(factor * self._max_qubits)) for factor in factors}
+        return sorted(widths, reverse=True)
+
+    def _is_narrow(self, simplified: SimplifiedCircuit, cuts: Cuts) -> bool:
+        if self._request.reuse_qubits:
+            widths = device_qubits(simplified.analysis, cuts)
+        else:
+            widths = [len(piece) for piece in subcircuit_segments(simplified.analysis, cuts)]
+        return max(widths, default=0) <= self._max_qubits
+
+    def _without_needless_cuts(self, simplified: SimplifiedCircuit, cuts: Cuts) -> Cuts:
+        """Return cuts without those that a device with qubit reuse does not need, one by one."""
+        all_cuts = (*cuts.wires, *cuts.gates)
+        for cut in all_cuts if len(all_cuts) * len(simplified.pairs) < _MAX_REUSE_WORK else ():
+            fewer = Cuts(
+                tuple(other for other in cuts.gates if other != cut),
+                tuple(other for other in cuts.wires if other != cut),
             )
-        for cuts in narrow:
-            candidate = Candidate(problem, simplified, cuts, bound)
-            try:
-                # A run with shots needs no exact tensors, so their plan may exceed the memory.
-                if request.objective == "seconds":
-                    _ = candidate.plan
-                yield candidate
-            except MemoryLimitError as error:
-                refusals.append(error)
-        if narrow and request.objective == "overhead":
-            return
+            if self._is_narrow(simplified, fewer):
+                cuts = fewer
+        return cuts
 
+    def _objective_within(self, width: int, kind: ObjectiveName) -> Objective:
+        problem = self._problem
+        return Objective(kind, width, problem.limits, problem.speeds, self._request.ranks)
 
-def _best(candidates: Sequence[Candidate], request: CutRequest) -> Candidate:
-    """Return the first of the best candidates.
+    def _is_small(self, graphs: Sequence[EndGraph]) -> bool:
+        """Return whether the uncut circuit fits and is so quick that there is nothing to gain."""
+        objective = self._objective_within(self._max_qubits, "seconds")
+        uncut = [evaluate(graph, objective, [0] * graph.num_ends) for graph in graphs]
+        seconds = sum(component.seconds for component in uncut)
+        return all(component.fits for component in uncut) and seconds < _SMALL_SECONDS
 
-    Exact plans, which take most of the time, are made only where they decide.
-    """
-    if request.objective == "overhead":
-        overheads = [round(each.cut.log10_sampling_overhead, 9) for each in candidates]
-        least = min(overheads)
-        candidates = [
-            each for each, log10 in zip(candidates, overheads, strict=True) if log10 == least
-        ]
-    if len(candidates) == 1:
-        return candidates[0]
-    return min(
-        candidates, key=lambda each: each.unlimited_plan.cost.predicted_seconds(request.ranks)
-    )
-
-
-def _widths(request: CutRequest, max_qubits: int, simplified: SimplifiedCircuit) -> list[int]:
-    """Return the width limits to search with, in wires.
-
-    With qubit reuse a device runs more wires than it has qubits, so wider limits are tried first.
-    """
-    widest = max(1, len(simplified.labels))
-    if not request.reuse_qubits:
-        return [min(max_qubits, widest)]
-    factors = (widest / max_qubits, 3.0, 2.0, 1.5, 1.0)
-    widths = {min(widest, int(factor * max_qubits)) for factor in factors}
-    return sorted(widths, reverse=True)
-
-
-def _is_narrow(simplified: SimplifiedCircuit, cuts: Cuts, request: CutRequest) -> bool:
-    assert request.max_qubits is not None, "there is a search"
-    if request.reuse_qubits:
-        widths = device_qubits(simplified.analysis, cuts)
-    else:
-        widths = [len(piece) for piece in subcircuit_segments(simplified.analysis, cuts)]
-    return max(widths, default=0) <= request.max_qubits
-
-
-def _without_needless_cuts(simplified: SimplifiedCircuit, cuts: Cuts, request: CutRequest) -> Cuts:
-    """Return cuts without those that a device with qubit reuse does not need, tried one by one."""
-    all_cuts = (*cuts.wires, *cuts.gates)
-    for cut in all_cuts if len(all_cuts) * len(simplified.pairs) < _MAX_REUSE_WORK else ():
-        fewer = Cuts(
-            tuple(other for other in cuts.gates if other != cut),
-            tuple(other for other in cuts.wires if other != cut),
-        )
-        if _is_narrow(simplified, fewer, request):
-            cuts = fewer
-    return cuts
-
-
-def _objective(problem: Problem, request: CutRequest, width: int) -> Objective:
-    assert request.objective is not None, "the kind of run has set it"
-    return Objective(request.objective, width, problem.limits, problem.speeds, request.ranks)
+    def _is_good(self, candidate: Candidate) -> bool:
+        if self._objective == "overhead":
+            return candidate.cut.log10_sampling_overhead == 0
+        return candidate.plan.cost.predicted_seconds() < _QUICK_SECONDS
 
 
 def _graphs_of(simplified: SimplifiedCircuit) -> list[EndGraph]:
     """Return the connected components of a simplified circuit."""
     return list(end_graphs(simplified.analysis, _string_counts(simplified)))
-
-
-def _is_small(graphs: Sequence[EndGraph], objective: Objective) -> bool:
-    """Return whether the uncut circuit fits and is so quick that there is nothing to gain."""
-    uncut = [evaluate(graph, objective, [0] * graph.num_ends) for graph in graphs]
-    return (
-        all(component.fits for component in uncut)
-        and sum(component.seconds for component in uncut) < _SMALL_SECONDS
-    )
-
-
-def _is_good(candidate: Candidate, request: CutRequest) -> bool:
-    if request.objective == "overhead":
-        return candidate.cut.log10_sampling_overhead == 0
-    return candidate.plan.cost.predicted_seconds() < _QUICK_SECONDS
 
 
 def _string_counts(simplified: SimplifiedCircuit) -> list[float]:

@@ -54,9 +54,8 @@ class CutRequest:
         alternatives = ("max_qubits", "cut_labels", "cuts")
         given_names = [name for name in alternatives if getattr(self, name) is not None]
         if len(given_names) > 1:
-            raise InputError(
-                f"{' and '.join(given_names)}: given together, expected at most one of them"
-            )
+            names = " and ".join(given_names)
+            raise InputError(f"{names}: given together, expected at most one of them")
         checked: dict[str, Any] = {}
         if self.max_qubits is not None:
             checked["max_qubits"] = as_integer(self.max_qubits, "max_qubits", 1)
@@ -76,10 +75,6 @@ class CutRequest:
     def with_objective(self, default: ObjectiveName) -> CutRequest:
         """Return the request with an objective: the one that was given, or this default."""
         return self if self.objective is not None else replace(self, objective=default)
-
-    def with_seconds(self) -> CutRequest:
-        """Return the request with the objective ``seconds``."""
-        return replace(self, objective="seconds")
 
     def config(self) -> dict[str, Any]:
         """Return the request as plain JSON values, for the configuration."""
@@ -142,10 +137,8 @@ def _as_cuts(cuts: object) -> Cuts:
 
 def _source_of(cuts: object) -> str:
     """Return the name of cuts in messages: that of their file, if there is one."""
-    is_path = isinstance(cuts, Path) or (
-        isinstance(cuts, str) and not cuts.lstrip().startswith("{")
-    )
-    return printable_path(str(cuts)) if is_path else "cuts"
+    is_json = isinstance(cuts, str) and cuts.lstrip().startswith("{")
+    return printable_path(cuts) if isinstance(cuts, (str, Path)) and not is_json else "cuts"
 
 
 def _shown(value: object) -> str:

@@ -22,16 +22,10 @@ _FINAL_TEMPERATURE = 1e-3
 def anneal(
     partition: Partition, steps: int, rng: random.Random, initial_temperature: float
 ) -> list[int]:
-    """Anneal a partition and return the best labels met.
+    """Anneal a partition in place, and return the labels of least energy that fit, if any do.
 
-    Args:
-        partition: The partition to start from; changed in place.
-        steps: Amount of work: every proposal counts one step, and two more for each end it moves.
-        rng: Generator of all random choices.
-        initial_temperature: Temperature of the first step, in bits.
-
-    Returns:
-        The labels of least energy that fit, or the labels of least energy if none fit.
+    Every proposal counts one step, and two more for each end that it moves. The temperature of the
+    first step is in bits.
     """
     best = (not partition.fits, partition.energy)
     best_labels = list(partition.labels)

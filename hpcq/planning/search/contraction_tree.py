@@ -19,10 +19,7 @@ _COMPLEX_BYTES = 16
 class ContractionTree:
     """A contraction tree over parts, kept up to date bond by bond.
 
-    Args:
-        labels: The parts.
-        bonds: The bits between each pair of parts.
-        empty: Parts that have no ends yet; they are contracted last.
+    Bonds are the bits between two parts. Empty parts have no ends yet; they are contracted last.
     """
 
     def __init__(

@@ -16,10 +16,6 @@ def all_partitions(graph: EndGraph, width: int) -> list[list[int]] | None:
     cost and for no gain. Joining parts never makes them narrower, so a branch of the enumeration
     ends where a part is too wide.
 
-    Args:
-        graph: The gate ends.
-        width: Maximum number of wires of a part.
-
     Returns:
         Labels of the ends, one list for each partition; None if there are too many gates and wire
         positions to enumerate.

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import rustworkx
+
 from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cut_circuit import WIRE_OVERHEAD
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut
@@ -79,33 +81,23 @@ class EndGraph:
 
     def cuts(self, labels: Sequence[int]) -> Cuts:
         """Return the cuts that a partition of the ends makes."""
-        gates = []
-        for gate, number in enumerate(self.gates):
-            a, b = 2 * gate, 2 * gate + 1
-            if labels[a] != labels[b]:
-                gates.append(
-                    GateCut(number, (self.qubits[self.wire[a]], self.qubits[self.wire[b]]))
-                )
-        wires = [
-            WireCut(self.qubits[self.wire[end]], self.position[end])
-            for end, before in enumerate(self.before)
-            if before >= 0 and labels[before] != labels[end]
-        ]
-        return Cuts(tuple(gates), tuple(sorted(wires)))
+        qubit_of = [self.qubits[wire] for wire in self.wire]
+        gates, ends = self._cut(labels)
+        return Cuts(
+            tuple(GateCut(self.gates[g], (qubit_of[2 * g], qubit_of[2 * g + 1])) for g in gates),
+            tuple(sorted(WireCut(qubit_of[end], self.position[end]) for end in ends)),
+        )
 
     def overhead_of(self, labels: Sequence[int]) -> float:
         """Return log2 of the sampling overhead of the cuts that a partition makes."""
-        gates = [
-            bits
-            for gate, bits in enumerate(self.overhead)
-            if labels[2 * gate] != labels[2 * gate + 1]
-        ]
-        wires = [
-            WIRE_BITS
-            for end, before in enumerate(self.before)
-            if before >= 0 and labels[before] != labels[end]
-        ]
-        return math.fsum(gates + wires)
+        gates, ends = self._cut(labels)
+        return math.fsum([*(self.overhead[gate] for gate in gates), *([WIRE_BITS] * len(ends))])
+
+    def _cut(self, labels: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return the gates that a partition cuts, and the ends before which it cuts wires."""
+        gates = [g for g in range(len(self.gates)) if labels[2 * g] != labels[2 * g + 1]]
+        before = enumerate(self.before)
+        return gates, [end for end, b in before if b >= 0 and labels[b] != labels[end]]
 
     def split_disconnected(self, labels: Sequence[int]) -> list[int]:
         """Return labels that differ between the unconnected pieces of each part."""
@@ -131,28 +123,20 @@ class EndGraph:
 def end_graphs(analysis: CircuitAnalysis, strings: Sequence[float]) -> Iterator[EndGraph]:
     """Yield the graph of every connected component of a circuit that has two-qubit gates.
 
-    Args:
-        analysis: The circuit.
-        strings: Number of Pauli strings requested on each qubit.
+    ``strings`` counts the Pauli strings that are requested on each qubit.
     """
-    root = list(range(analysis.num_qubits))
-
-    def root_of(qubit: int) -> int:
-        while root[qubit] != qubit:
-            root[qubit] = root[root[qubit]]
-            qubit = root[qubit]
-        return qubit
-
-    for a, b in analysis.pairs:
-        low, high = sorted((root_of(a), root_of(b)))
-        root[high] = low
-    gates_of_root: dict[int, list[int]] = {}
+    graph = rustworkx.PyGraph()
+    graph.add_nodes_from(range(analysis.num_qubits))
+    graph.add_edges_from_no_data(list(set(analysis.pairs)))
+    components = sorted(rustworkx.connected_components(graph), key=min)
+    component_of = {q: number for number, qubits in enumerate(components) for q in qubits}
+    gates_of: list[list[int]] = [[] for _ in components]
     for gate, (a, _) in enumerate(analysis.pairs):
-        gates_of_root.setdefault(root_of(a), []).append(gate)
+        gates_of[component_of[a]].append(gate)
     chosen_runs = _choose_runs(analysis)
     one_qubit_gates = _one_qubit_gates(analysis)
-    for root_qubit in sorted(gates_of_root):
-        yield _graph(analysis, gates_of_root[root_qubit], strings, chosen_runs, one_qubit_gates)
+    for gates in filter(None, gates_of):
+        yield _graph(analysis, gates, strings, chosen_runs, one_qubit_gates)
 
 
 def _graph(

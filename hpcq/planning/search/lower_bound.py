@@ -27,19 +27,14 @@ def lower_bound(
     """Bound the cuts of a circuit into subcircuits of at most ``width`` wires.
 
     A connected component of n qubits becomes at least n / width subcircuits, and each of them but
-    the first takes a cut to separate it. The sampling overhead is that of the worst light cone.
-
-    Args:
-        graphs: The connected components of the circuit.
-        labels: Light cone of each of its qubits, as ``(cone, qubit)``.
-        width: Maximum number of wires of a subcircuit.
+    the first takes a cut to separate it. The sampling overhead is that of the worst light cone;
+    ``labels`` are (cone, qubit) for each qubit of the circuit.
     """
     cuts = 0
     overhead: dict[int, float] = {}
     for graph in graphs:
         min_cuts = -(-graph.num_wires // width) - 1
         cuts += min_cuts
-        min_overhead = min(WIRE_BITS, *graph.overhead)
         cone = labels[graph.qubits[0]][0]
-        overhead[cone] = overhead.get(cone, 0.0) + min_cuts * min_overhead
+        overhead[cone] = overhead.get(cone, 0.0) + min_cuts * min(WIRE_BITS, *graph.overhead)
     return LowerBound(cuts, max(overhead.values(), default=0.0))

@@ -91,15 +91,10 @@ def _bisect_recursively(
 
 
 def _caps_of_halves(nodes: int, parts: Sequence[int], cap: int) -> list[int]:
-    """Return the maximum number of nodes of each half.
+    """Return the maximum number of nodes of each half, given the numbers of parts they become.
 
     The slack between the average weight and the cap is shared evenly, as factors, by this bisection
     and those that follow. Each half keeps at least one node for each of its parts.
-
-    Args:
-        nodes: Number of nodes to bisect.
-        parts: Number of parts that each half is to become.
-        cap: Maximum weight of a part.
     """
     total = sum(parts)
     spare = (total * cap / nodes) ** (1 / (total - 1).bit_length())
@@ -183,14 +178,8 @@ def _match(
 ) -> tuple[list[int], int]:
     """Match each node with a neighbour along the edge heaviest for the weights of its two nodes.
 
-    Args:
-        graph: The graph.
-        labels: If given, only nodes with the same label are matched.
-        heaviest: Maximum weight of two matched nodes together.
-        rng: Generator of the order in which nodes are matched.
-
-    Returns:
-        The cluster of each node, and the number of clusters.
+    With labels, only nodes of one label are matched. Two matched nodes weigh at most ``heaviest``
+    together. Returns the cluster of each node, and the number of clusters.
     """
     cluster = [-1] * graph.num_nodes
     weights = graph.weights

@@ -75,11 +75,9 @@ class Objective:
         missing_bits = max(0.0, width + amplitude_bits - memory_bits)
         power = costs.power_of_two
         unfused = power(min(width, _MAX_UNFUSED_QUBITS)) * gates * speeds.amplitude_gate
-        fused = (
-            power(width) * _FUSED_FRACTION * gates * speeds.amplitude_pass
-            if width > _MAX_UNFUSED_QUBITS
-            else 0.0
-        )
+        fused = 0.0
+        if width > _MAX_UNFUSED_QUBITS:
+            fused = power(width) * _FUSED_FRACTION * gates * speeds.amplitude_pass
         simulation = (
             speeds.simulation
             + gates * speeds.gate

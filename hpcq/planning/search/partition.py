@@ -21,12 +21,9 @@ _QUBITS, _ANCILLAS, _PORTS, _LOAD, _STRINGS = range(5)
 class Partition:
     """Labels of all ends, and the counts from which the cost of every part follows.
 
-    Args:
-        graph: The gate ends.
-        labels: The part of each end.
-        objective: What the search minimises.
-
     Attributes:
+        graph: The gate ends.
+        objective: What the search minimises.
         labels: The part of each end.
         bonds: Bits of the bond between each pair of parts.
         overhead: log2 of the sampling overhead.
@@ -64,8 +61,13 @@ class Partition:
         penalty = objective.excess_penalty * self.excess
         if objective.kind == "overhead":
             return self.overhead + penalty
-        penalty += objective.memory_penalty(self.stored_bytes)
+        penalty += self.memory_penalty
         return math.log2(self.seconds) + _OVERHEAD_WEIGHT * self.overhead + penalty
+
+    @property
+    def memory_penalty(self) -> float:
+        """Bits of energy for tensors that exceed the memory; 0 if they fit."""
+        return self.objective.memory_penalty(self.stored_bytes)
 
     @property
     def fits(self) -> bool:
@@ -86,7 +88,8 @@ class Partition:
     def move(self, ends: Iterable[int], label: int) -> None:
         """Move ends to a part and update the cost."""
         for end in ends:
-            self._unassign(end)
+            self._count(end, self.labels[end], -1)
+            self.labels[end] = -1
             self._assign(end, label)
         self._update()
 
@@ -117,10 +120,6 @@ class Partition:
         if label not in self._parts:
             self._parts[label] = [0, 0, 0, 0.0, 0.0]
         self._count(end, label, 1)
-
-    def _unassign(self, end: int) -> None:
-        self._count(end, self.labels[end], -1)
-        self.labels[end] = -1
 
     def _count(self, end: int, label: int, sign: int) -> None:
         """Add (sign 1) or subtract (-1) what an end contributes to the counts of all parts.

@@ -11,7 +11,7 @@ from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.objective import Objective
 from hpcq.planning.search.partition import Partition
 from hpcq.planning.search.search_tasks import SearchTasks
-from hpcq.planning.search.trials import TrialResult, evaluate, plan_trials
+from hpcq.planning.search.trials import evaluate, plan_trials
 
 _MAX_PROPOSALS = 4
 """Proposals for each component that is searched. More: more plans are assembled and costed, and the
@@ -52,7 +52,7 @@ def propose(
         The proposals, best first by the search's estimates. A subcircuit is wider than allowed
         where no trial found a narrower one.
     """
-    results: dict[object, list[TrialResult]] = {}
+    results: dict[object, list[Partition]] = {}
     searched: dict[object, EndGraph] = {}
     for graph in graphs:
         if graph.signature in results or graph.signature in searched:
@@ -63,13 +63,8 @@ def propose(
         else:
             results[graph.signature] = exact_results
     share = seconds / max(1, len(searched))
-    tasks = SearchTasks(
-        tuple(searched.values()),
-        tuple(
-            tuple(plan_trials(graph, objective, share, seed, quick)) for graph in searched.values()
-        ),
-        objective,
-    )
+    trials = (plan_trials(graph, objective, share, seed, quick) for graph in searched.values())
+    tasks = SearchTasks(tuple(searched.values()), tuple(map(tuple, trials)), objective)
     for graph, found_labels in zip(tasks.graphs, tasks.labels(farm), strict=True):
         distinct = {graph.cuts(labels): labels for labels in found_labels}.values()
         evaluated = (evaluate(graph, objective, labels) for labels in distinct)
@@ -77,7 +72,7 @@ def propose(
     return _join_proposals(graphs, [results[graph.signature] for graph in graphs])
 
 
-def _without_search(graph: EndGraph, objective: Objective) -> list[TrialResult] | None:
+def _without_search(graph: EndGraph, objective: Objective) -> list[Partition] | None:
     """Return the results for a component whose cuts can be enumerated or left out, else None."""
     uncut = evaluate(graph, objective, [0] * graph.num_ends)
     if (
@@ -94,24 +89,22 @@ def _without_search(graph: EndGraph, objective: Objective) -> list[TrialResult] 
         partitions = partitions[:_MAX_EVALUATED]
         partitions.sort(key=lambda labels: Partition(graph, labels, objective).seconds)
     best = partitions[:_MAX_EXHAUSTIVE_PROPOSALS]
-    results = (evaluate(graph, objective, labels) for labels in best)
-    return _best_first(results, objective)
+    return _best_first((evaluate(graph, objective, labels) for labels in best), objective)
 
 
-def _best_first(results: Iterable[TrialResult], objective: Objective) -> list[TrialResult]:
-    """Sort results: those that fit first, then by the objective."""
-    if objective.kind == "overhead":
-        return sorted(
-            results,
-            key=lambda result: (not result.fits, round(result.overhead, 9), result.seconds),
-        )
-    return sorted(
-        results, key=lambda result: (not result.fits, result.memory_penalty, result.seconds)
-    )
+def _best_first(partitions: Iterable[Partition], objective: Objective) -> list[Partition]:
+    """Sort partitions: those that fit first, then by the objective."""
+
+    def rank(partition: Partition) -> tuple[bool, float, float]:
+        by_overhead = objective.kind == "overhead"
+        cost = round(partition.overhead, 9) if by_overhead else partition.memory_penalty
+        return not partition.fits, cost, partition.seconds
+
+    return sorted(partitions, key=rank)
 
 
 def _join_proposals(
-    graphs: Sequence[EndGraph], results: Sequence[Sequence[TrialResult]]
+    graphs: Sequence[EndGraph], results: Sequence[Sequence[Partition]]
 ) -> tuple[Cuts, ...]:
     """Return the best results of all components combined, then their second best, and so on."""
     proposals = []

@@ -28,14 +28,7 @@ _MOVED = -1
 def refine(
     graph: WeightedGraph, labels: list[int], caps: Sequence[int], rng: random.Random
 ) -> None:
-    """Reduce the overload of a partition, then its cut.
-
-    Args:
-        graph: The graph.
-        labels: The part of each node; changed in place.
-        caps: Maximum weight of each part.
-        rng: Generator of the choices between moves that are equally good.
-    """
+    """Reduce the overload of a partition, then its cut, by changing ``labels`` in place."""
     for _ in range(_MAX_PASSES):
         if not _Pass(graph, labels, caps, rng).improve():
             return
@@ -93,10 +86,8 @@ class _Pass:
         source = self._labels[node]
         if gain is None:
             links = self._links[node]
-            best_link = max(
-                (weight for label, weight in links.items() if label != source), default=0
-            )
-            gain = best_link - links.get(source, 0)
+            others = (weight for label, weight in links.items() if label != source)
+            gain = max(others, default=0) - links.get(source, 0)
         self._stamps[node] += 1
         entry = (-gain, self._rng.random(), node, self._stamps[node])
         heappush(self._queue, entry)

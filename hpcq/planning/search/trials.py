@@ -78,25 +78,6 @@ class Trial:
     quick: bool = False
 
 
-@dataclass(frozen=True)
-class TrialResult:
-    """A partition and its cost.
-
-    Attributes:
-        labels: The part of each end.
-        fits: Whether no part is too wide.
-        overhead: log2 of the sampling overhead.
-        seconds: Predicted seconds, including the contraction.
-        memory_penalty: Bits of energy for tensors that exceed the memory; 0 if they fit.
-    """
-
-    labels: tuple[int, ...]
-    fits: bool
-    overhead: float
-    seconds: float
-    memory_penalty: float
-
-
 def plan_trials(
     graph: EndGraph, objective: Objective, seconds: float, seed: int, quick: bool = False
 ) -> list[Trial]:
@@ -128,7 +109,7 @@ def _quick_starts(starts: Sequence[tuple[StartKind, int]]) -> list[tuple[StartKi
     return quick[:: max(1, len(quick) // _MAX_QUICK_TRIALS)][-_MAX_QUICK_TRIALS:]
 
 
-def _best_simple_partition(graph: EndGraph, objective: Objective, seed: int) -> TrialResult:
+def _best_simple_partition(graph: EndGraph, objective: Objective, seed: int) -> Partition:
     """Return the best of a few initial partitions, without annealing."""
     min_parts = -(-graph.num_wires // objective.width)
     counts = {min_parts, 2 * min_parts, max(min_parts, graph.num_wires // 8)}
@@ -137,8 +118,8 @@ def _best_simple_partition(graph: EndGraph, objective: Objective, seed: int) -> 
     partitions += [
         initial_labels(graph, "qubits", parts, kind, width, seed) for parts in sorted(counts)
     ]
-    results = (evaluate(graph, objective, labels) for labels in partitions)
-    return min(results, key=lambda result: (not result.fits, result.seconds))
+    evaluated = (evaluate(graph, objective, labels) for labels in partitions)
+    return min(evaluated, key=lambda partition: (not partition.fits, partition.seconds))
 
 
 def run_trial(graph: EndGraph, objective: Objective, trial: Trial) -> list[int]:
@@ -163,9 +144,8 @@ def _best_start(graph: EndGraph, objective: Objective, trial: Trial) -> list[int
     candidates = []
     for attempt in range(num_starts):
         seed = trial.seed + _SEED_STRIDE * attempt
-        labels = initial_labels(
-            graph, trial.kind, trial.parts, objective.kind, objective.width, seed
-        )
+        kind, width = objective.kind, objective.width
+        labels = initial_labels(graph, trial.kind, trial.parts, kind, width, seed)
         partition = Partition(graph, labels, objective)
         if objective.kind == "seconds" and num_starts > 1 and trial.parts <= _MAX_CONTRACTED_PARTS:
             partition.include_contraction()
@@ -173,14 +153,11 @@ def _best_start(graph: EndGraph, objective: Objective, trial: Trial) -> list[int
     return min(candidates)[2]
 
 
-def evaluate(graph: EndGraph, objective: Objective, labels: list[int]) -> TrialResult:
-    """Return the cost of a partition, including its contraction."""
+def evaluate(graph: EndGraph, objective: Objective, labels: list[int]) -> Partition:
+    """Return a partition whose cost includes its contraction."""
     partition = Partition(graph, labels, objective)
     partition.include_contraction()
-    penalty = objective.memory_penalty(partition.stored_bytes)
-    return TrialResult(
-        tuple(labels), partition.fits, partition.overhead, partition.seconds, penalty
-    )
+    return partition
 
 
 def _starts(min_parts: int, wires: int) -> Iterator[tuple[StartKind, int]]:

@@ -53,14 +53,10 @@ class WeightedGraph:
     def subgraph(self, nodes: Sequence[int]) -> WeightedGraph:
         """Return the graph of the given nodes and the edges between them."""
         number = {node: index for index, node in enumerate(nodes)}
-        neighbours = [
-            {
-                number[other]: weight
-                for other, weight in self.neighbours[node].items()
-                if other in number
-            }
-            for node in nodes
-        ]
+        neighbours = []
+        for node in nodes:
+            edges = self.neighbours[node].items()
+            neighbours.append({number[other]: weight for other, weight in edges if other in number})
         return WeightedGraph(neighbours, [self.weights[node] for node in nodes])
 
     def contracted(self, cluster: Sequence[int], count: int) -> WeightedGraph:
