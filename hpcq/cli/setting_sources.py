@@ -74,19 +74,11 @@ def environment_layer(
                 shown = printable_path(variable)
                 write_stderr(f"hpcq: warning: {shown} is not a setting, the nearest is {near}")
         elif option in options_of_command:
-            given: Any = value
-            if options_of_command[option].nargs == 0:
-                given = _parse_boolean(value)
-                if given is None:
-                    raise InputError(
-                        f"{variable}: {_shown(value)}, expected 1, true, yes, on, "
-                        "0, false, no, or off"
-                    )
-            new_arguments = _as_arguments(option, given, options_of_command[option], variable)
-            layer.update(
-                parse_layer(parser, ["-", *new_arguments], check, variable)
-                or {options_of_command[option].dest: OFF}
-            )
+            action = options_of_command[option]
+            given = _parse_boolean(value, variable) if action.nargs == 0 else value
+            new_arguments = _as_arguments(option, given, action, variable)
+            values = parse_layer(parser, ["-", *new_arguments], check, variable)
+            layer.update(values or {action.dest: OFF})
             arguments += new_arguments
     parse_layer(parser, ["-", *arguments], check, ENVIRONMENT)
     return layer
@@ -196,11 +188,13 @@ def long_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     }
 
 
-def _parse_boolean(text: str) -> bool | None:
+def _parse_boolean(text: str, variable: str) -> bool:
     word = text.strip().lower()
     if word in ("1", "true", "yes", "on"):
         return True
-    return False if word in ("0", "false", "no", "off") else None
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise InputError(f"{variable}: {_shown(text)}, expected 1, true, yes, on, 0, false, no, or off")
 
 
 def _read_toml(path: Path, site: bool) -> dict[str, Any]:
@@ -238,11 +232,7 @@ def _entries(content: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any, 
 def _as_arguments(
     option: str, value: object, action: argparse.Action, source: str, folder: Path | None = None
 ) -> list[str]:
-    """Return the arguments that give an option a value; an empty list for false and [].
-
-    Raises:
-        InputError: If the option takes no value of this type.
-    """
+    """Return the arguments that give an option a value; an empty list for false and []."""
     if action.nargs == 0:
         if not isinstance(value, bool):
             raise InputError(f"{source}: {option} = {_shown(value)}, expected true or false")
@@ -251,17 +241,14 @@ def _as_arguments(
     arguments = []
     for each in value if is_repeatable and isinstance(value, list) else [value]:
         if option == "observable" and not isinstance(each, str):
-            raise InputError(
-                f"{source}: {option} = {_shown(each)}, expected text in quotes, such as "
-                '"Z0 Z1" or "0011"'
-            )
+            expected = 'text in quotes, such as "Z0 Z1" or "0011"'
+            raise InputError(f"{source}: {option} = {_shown(each)}, expected {expected}")
         text = _as_text(each)
         if text is None:
             kind = "texts or finite numbers" if is_repeatable else "text or a finite number"
             raise InputError(f"{source}: {option} = {_shown(each)}, expected {kind}")
-        arguments.append(
-            f"--{option}={text if folder is None else _resolve_path(option, text, folder)}"
-        )
+        resolved = text if folder is None else _resolve_path(option, text, folder)
+        arguments.append(f"--{option}={resolved}")
     return arguments
 
 

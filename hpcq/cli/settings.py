@@ -107,9 +107,8 @@ def _flags_for(merged: Layer, parser: argparse.ArgumentParser) -> list[str]:
         if action.nargs == 0:
             arguments += [f"--{option}"] if value else []
         elif value is not None:
-            arguments += [
-                f"--{option}={each}" for each in (value if isinstance(value, list) else [value])
-            ]
+            values = value if isinstance(value, list) else [value]
+            arguments += [f"--{option}={each}" for each in values]
     return arguments
 
 

@@ -111,11 +111,7 @@ class _InputFiles:
 
 
 def _with_new_names(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options with the new names of those that were renamed; old ones give a warning.
-
-    Raises:
-        InputError: If one is given by its old and its new name.
-    """
+    """Return options with the new names of those that were renamed; old ones give a warning."""
     renewed = dict(options)
     for old in ("partition", "precision"):
         given = renewed.pop(old, None)
@@ -134,11 +130,7 @@ def _with_new_names(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_arguments(options: dict[str, Any]) -> list[str]:
-    """Return options as arguments of the command line.
-
-    Raises:
-        InputError: If an option that is not repeatable has several values.
-    """
+    """Return options as arguments of the command line."""
     arguments = []
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
@@ -156,10 +148,8 @@ def _as_arguments(options: dict[str, Any]) -> list[str]:
 
 def _circuit_argument(circuit: Any, input_files: _InputFiles) -> str:
     """Return the path of a circuit; a circuit object is written to a file."""
-    if isinstance(circuit, str) or (
-        isinstance(circuit, PathLike) and isinstance(os.fspath(circuit), str)
-    ):
-        path = os.fspath(circuit)
+    path = os.fspath(circuit) if isinstance(circuit, (str, PathLike)) else None
+    if isinstance(path, str):
         return f"./{path}" if path.startswith("-") else path
     from qiskit import QuantumCircuit
 
@@ -173,8 +163,8 @@ def _observable_arguments(circuit: Any, observables: Any, input_files: _InputFil
     """Return the arguments for observables; operators are written to a file."""
     if observables is None:
         return []
-    several = observables if isinstance(observables, Sequence) else [observables]
-    several = [observables] if isinstance(observables, str) else list(several)
+    is_one = isinstance(observables, str) or not isinstance(observables, Sequence)
+    several = [observables] if is_one else list(observables)
     if all(isinstance(each, str) for each in several):
         return [f"--observable={text}" for text in several]
     from hpcq.circuits.observables import as_observables, render
@@ -182,13 +172,9 @@ def _observable_arguments(circuit: Any, observables: Any, input_files: _InputFil
 
     if isinstance(circuit, (str, PathLike)):
         circuit = read_circuit(circuit)
-    width = circuit.num_qubits
-    content = [
-        {
-            "name": observable.name,
-            "terms": [[render(term, width), value] for term, value in observable.terms],
-        }
-        for observable in as_observables(several, width)
-    ]
+    width, content = circuit.num_qubits, []
+    for each in as_observables(several, width):
+        terms = [[render(term, width), value] for term, value in each.terms]
+        content.append({"name": each.name, "terms": terms})
     path = input_files.write(json.dumps(content).encode(), ".observables.json", "observables")
     return [f"--observables={path}"]

@@ -8,15 +8,7 @@ from types import MappingProxyType
 
 __version__ = "0.1.0"
 
-PACKAGES = (
-    "qiskit",
-    "qiskit-aer",
-    "qiskit-aer-gpu",
-    "numpy",
-    "h5py",
-    "mpi4py",
-    "cotengra",
-)
+PACKAGES = ("qiskit", "qiskit-aer", "qiskit-aer-gpu", "numpy", "h5py", "mpi4py", "cotengra")
 """Packages whose versions may change a result; they are recorded with it."""
 
 

@@ -97,9 +97,8 @@ class _Bench:
         if threads == 1:
             self.measured["threads"] = 1.0
             return
-        alone, together = (
-            self._string_seconds(many, columns, 2 * threads, each) for each in (1, threads)
-        )
+        alone = self._string_seconds(many, columns, 2 * threads)
+        together = self._string_seconds(many, columns, 2 * threads, threads)
         self.measured["threads"] = alone / together
 
     def simulations(self) -> None:
@@ -112,32 +111,24 @@ class _Bench:
         measured["simulation"] = tiny[few] - gates[few] * measured["gate"] - measured["string"]
         width, few, many = 13, 2, 6
         unfused = self._task_seconds(width, many) - self._task_seconds(width, few)
-        difference = (
+        more = (
             _random_subcircuit(width, many).load.gates - _random_subcircuit(width, few).load.gates
         )
-        measured["amplitude_gate"] = (unfused / difference - measured["gate"]) / 2**width
+        measured["amplitude_gate"] = (unfused / more - measured["gate"]) / 2**width
         width, few, many = _FUSED_QUBITS, 2, 8
         fused = self._task_seconds(width, many) - self._task_seconds(width, few)
-        difference = (
-            _random_subcircuit(width, many).load.passes - _random_subcircuit(width, few).load.passes
-        )
-        measured["amplitude_pass"] = fused / difference / 2**width
+        loads = [_random_subcircuit(width, layers).load for layers in (few, many)]
+        measured["amplitude_pass"] = fused / (loads[1].passes - loads[0].passes) / 2**width
 
     def contraction(self) -> None:
         """Measure the contraction of a chain of tiny tensors, for few terms and for many."""
         measured = self.measured
-        few, many = (
-            self._chain(strings_asked)
-            for strings_asked in (
-                "Z0",
-                [f"Z{a} X{b}" for a in range(_CHAIN_LENGTH) for b in range(a)],
-            )
-        )
+        few = self._chain("Z0")
+        many = self._chain([f"Z{a} X{b}" for a in range(_CHAIN_LENGTH) for b in range(a)])
         seconds = {chain: self._contraction_seconds(chain) for chain in (few, many)}
         work = {chain: _contraction_of(chain).work for chain in (few, many)}
-        measured["step"] = (seconds[few] - work[few].products * measured["string"]) / work[
-            few
-        ].steps
+        steps_seconds = seconds[few] - work[few].products * measured["string"]
+        measured["step"] = steps_seconds / work[few].steps
         rest = (work[many].products - work[few].products) * measured["string"]
         rest += (work[many].entries - work[few].entries) * 16 * measured["byte"]
         terms = len(many.terms.picks) - len(few.terms.picks)

@@ -28,6 +28,7 @@ from hpcq.doctor.finding import Finding
 from hpcq.engines.gpu import is_gpu_build, visible_gpus
 from hpcq.parallel.serial import Farm, SerialFarm
 from hpcq.parallel.world import abort_on_error, open_farm
+from hpcq.planning.description import count_text
 
 _MIN_SECONDS_LEFT = 60.0
 """Remaining seconds below which a run would do almost nothing before it stops."""
@@ -71,23 +72,21 @@ def examine_batch(environment: Environment = os.environ) -> list[Finding]:
         return []
     if "SLURM_JOB_ID" not in environment:
         return [_slurm_outside_job(), _check_files(resources, faults)]
-    findings = [_slurm_job(environment), _check_launch(resources, environment)]
-    findings += [_check_binding(resources, environment), _check_threads(resources, environment)]
-    findings += [
+    return [
+        _slurm_job(environment),
+        _check_launch(resources, environment),
+        _check_binding(resources, environment),
+        _check_threads(resources, environment),
         *_check_gpus(resources, environment),
         _check_time(environment),
         _check_files(resources, faults),
     ]
-    return findings
 
 
 def _gather_resources(
     farm: Farm, environment: Environment
 ) -> tuple[list[RankResources], tuple[str, ...]]:
-    """Return the resources of all ranks, and the file system operations that fail on rank 0.
-
-    Collective.
-    """
+    """Return all ranks' resources, and file system operations that fail on rank 0. Collective."""
     trial = filesystem.start_trial() if farm.rank == 0 else filesystem.FilesystemTrial()
     try:
         folder = os.fsdecode(farm.broadcast(os.fsencode(trial.folder)))
@@ -135,18 +134,14 @@ def _slurm_outside_job() -> Finding:
 
 
 def _slurm_job(environment: Environment) -> Finding:
-    nodes = _shown(environment.get("SLURM_JOB_NODELIST", "?"))
-    return Finding(
-        "slurm", f"{_version()}, in job {_shown(environment['SLURM_JOB_ID'])} on {nodes}"
-    )
+    job, nodes = environment["SLURM_JOB_ID"], environment.get("SLURM_JOB_NODELIST", "?")
+    return Finding("slurm", f"{_version()}, in job {_shown(job)} on {_shown(nodes)}")
 
 
 def _version() -> str:
     for command in ("srun", "sbatch", "sinfo"):
-        found = re.search(
-            r"[0-9]+\.[0-9]+(\.[0-9]+)?", mpi_plugins.command_output([command, "--version"], 3.0)
-        )
-        if found:
+        output = mpi_plugins.command_output([command, "--version"], 3.0)
+        if found := re.search(r"[0-9]+\.[0-9]+(\.[0-9]+)?", output):
             return f"SLURM {found[0]}"
     return "SLURM of unknown version"
 
@@ -157,29 +152,24 @@ def _check_launch(resources: Sequence[RankResources], environment: Environment) 
     text = loaded.Get_library_version() if loaded else mpi_plugins.library_version()
     mpi = " ".join(mpi_plugins.mpi_flavour(text)) or "no MPI that is known here"
     plugin = mpi_plugins.suitable_plugin(text, mpi_plugins.list_plugins())
-    used = (
-        _shown(environment.get("SLURM_MPI_TYPE", ""))
-        if _is_started_by_srun(resources, environment)
-        else ""
-    )
-    mpi += f", srun --mpi={used}" if used else ""
+    used = _shown(environment.get("SLURM_MPI_TYPE", ""))
+    if used and _is_started_by_srun(resources, environment):
+        mpi += f", srun --mpi={used}"
     requested = " " + _CPUS_PER_TASK if number_in(environment, "SLURM_CPUS_PER_TASK") else ""
-    start = (
-        f"`srun --mpi={plugin}{requested} hpcq ...`" if plugin else "its own mpirun: no --mpi fits"
-    )
+    start = "its own mpirun: no --mpi fits"
+    if plugin:
+        start = f"`srun --mpi={plugin}{requested} hpcq ...`"
     started = launched_size(environment)
     if len(resources) == 1 and started > 1:
-        return Finding(
-            "launch", f"{mpi}: {started} worlds of one rank each; start with {start}", ok=False
-        )
+        text = f"{mpi}: {started} worlds of one rank each; start with {start}"
+        return Finding("launch", text, ok=False)
     tasks = number_in(environment, "SLURM_NTASKS") or 1
     if len(resources) == 1 and tasks > 1:
         return Finding("launch", f"{mpi}: one rank here, and room for {tasks}, with {start}")
     nodes = Counter(rank.host for rank in resources).items()
     shown = ", ".join(f"{count} on {host}" for host, count in list(nodes)[:4])
     more = f", and {len(nodes) - 4} more nodes" if len(nodes) > 4 else ""
-    ranks = "1 rank" if len(resources) == 1 else f"{len(resources)} ranks"
-    return Finding("launch", f"{mpi}: {ranks}, {shown}{more}")
+    return Finding("launch", f"{mpi}: {count_text(len(resources), 'rank')}, {shown}{more}")
 
 
 def _check_binding(resources: Sequence[RankResources], environment: Environment) -> Finding:
@@ -206,22 +196,20 @@ def _check_threads(resources: Sequence[RankResources], environment: Environment)
     on_host = [rank for rank in resources if rank.host == host]
     threads = min(rank.threads for rank in resources)
     union = {core for rank in on_host for core in rank.cores}
-    ranks = "1 rank" if len(on_host) == 1 else f"{len(on_host)} ranks"
-    cores = "1 core" if len(union) == 1 else f"{len(union)} cores"
-    text = f"{threads} each for {ranks} on {host}, of {cores}"
+    text = f"{threads} each for {count_text(len(on_host), 'rank')} on {host}"
+    text += f", of {count_text(len(union), 'core')}"
     requested = number_in(environment, "SLURM_CPUS_PER_TASK")
     granted = min(number_in(environment, "SLURM_CPUS_ON_NODE") or 0, os.cpu_count() or 1)
+    advice = ""
     if not is_launched(environment):
-        return Finding("threads", text)
-    if requested and threads < requested <= min(len(rank.cores) for rank in resources):
+        pass
+    elif requested and threads < requested <= min(len(rank.cores) for rank in resources):
         advice = (
             f"ranks share cores: expected srun {_CPUS_PER_TASK} --cpu-bind=cores, or fewer ranks"
         )
-        return Finding("threads", text, advice=advice)
-    if len(on_host) * threads * 2 < granted:
+    elif len(on_host) * threads * 2 < granted:
         advice = f"expected --ntasks-per-node times --cpus-per-task to be the job's {granted} cores"
-        return Finding("threads", text, advice=advice)
-    return Finding("threads", text)
+    return Finding("threads", text, advice=advice)
 
 
 def _check_gpus(resources: Sequence[RankResources], environment: Environment) -> Iterator[Finding]:
@@ -248,20 +236,18 @@ def _check_gpus(resources: Sequence[RankResources], environment: Environment) ->
             visible.setdefault(rank.host, set()).update(rank.gpus)
     host = max(ranks_per_gpu, key=lambda name: max(ranks_per_gpu[name].values()))
     count, max_sharing = max(node, len(visible[host])), max(ranks_per_gpu[host].values())
-    ranks = "1 rank" if ranks_per_gpu[host].total() == 1 else f"{ranks_per_gpu[host].total()} ranks"
-    text = f"{ranks} on {host} with {len(ranks_per_gpu[host])} of {count} GPUs"
+    ranks, used = count_text(ranks_per_gpu[host].total(), "rank"), len(ranks_per_gpu[host])
+    text = f"{ranks} on {host} with {used} of {count} GPUs"
     wanted_ranks = count + (not resources[0].computes)
     advice = ""
     if not is_gpu_build():
         advice = "this Aer is for CPUs: install hpcq[gpu], or ask for no GPUs"
-    elif max_sharing > 1 and len(ranks_per_gpu[host]) < count:
+    elif max_sharing > 1 and used < count:
         advice = f"{max_sharing} share one: expected --gpus-per-node={count}, without --gpu-bind"
     elif max_sharing > 1:
         advice = f"{max_sharing} share one: --ntasks-per-node={wanted_ranks} gives each its own"
-    elif len(ranks_per_gpu[host]) < count and (len(resources) > 1 or is_launched(environment)):
-        advice = (
-            f"{count - len(ranks_per_gpu[host])} idle: expected --ntasks-per-node={wanted_ranks}"
-        )
+    elif used < count and (len(resources) > 1 or is_launched(environment)):
+        advice = f"{count - used} idle: expected --ntasks-per-node={wanted_ranks}"
     yield Finding("gpus", text, advice=advice)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from typing import get_args
 
@@ -14,14 +14,12 @@ from hpcq.core.limits import MIN_MEMORY, Limits, Precision, check_threads
 from hpcq.core.system import format_bytes, is_launched, usable_cores, usable_memory
 from hpcq.core.version import versions
 from hpcq.doctor.finding import Finding
+from hpcq.planning.description import count_text
 from hpcq.planning.machine_speeds import Speeds, look_up, write_speeds
 
 
 def examine() -> list[Finding]:
-    """Return the findings of all checks.
-
-    Collective; those of a job are on rank 0 alone.
-    """
+    """Return the findings of all checks, those of a job on rank 0 alone. Collective."""
     return [finding for check in _CHECKS for finding in check()]
 
 
@@ -55,27 +53,23 @@ def calibrate(threads: int | None = None, budget: float = 0.5) -> list[Finding]:
                 limits = Limits(MIN_MEMORY, number, precision)
                 speeds = measure_speeds(limits, budget)
                 path = write_speeds(limits, speeds)
-                findings.append(
-                    Finding("measured", f"{_describe_limits(limits)}: {_list_speeds(speeds)}")
-                )
+                text = f"{_describe_limits(limits)}: {_list_speeds(speeds)}"
+                findings.append(Finding("measured", text))
             findings.append(Finding("saved", f"{printable_path(path)}{busy}"))
         farm.broadcast(b"")  # the other ranks wait here, and do not disturb the measurements
     return findings
 
 
 def _describe_limits(limits: Limits) -> str:
-    threads = "1 thread" if limits.threads == 1 else f"{limits.threads} threads"
-    return f"{threads}, {limits.precision} precision"
+    return f"{count_text(limits.threads, 'thread')}, {limits.precision} precision"
 
 
 def _list_speeds(speeds: Speeds) -> str:
     """Return the text of measured speeds."""
-    texts = [f"threads {speeds.threads:.2g} times as fast as one"]
-    for field in fields(Speeds):
-        value = getattr(speeds, field.name)
-        if field.name not in ("threads", "calibrated"):
-            texts.append(f"{field.name} {value:.2g} s")
-    return ", ".join(texts)
+    seconds = {f.name: getattr(speeds, f.name) for f in fields(Speeds)}
+    del seconds["threads"], seconds["calibrated"]
+    texts = [f"{name} {value:.2g} s" for name, value in seconds.items()]
+    return ", ".join([f"threads {speeds.threads:.2g} times as fast as one", *texts])
 
 
 def _speeds() -> Iterator[Finding]:
@@ -129,10 +123,10 @@ def _aer() -> Iterator[Finding]:
         yield Finding("aer", str(error), ok=False)
 
 
-def _batch() -> Iterator[Finding]:
+def _batch() -> list[Finding]:
     from hpcq.doctor.job_checks import examine_batch
 
-    yield from examine_batch()
+    return examine_batch()
 
 
 def _known_answers() -> Iterator[Finding]:
@@ -153,27 +147,16 @@ def _known_answers() -> Iterator[Finding]:
     cut_kinds = {"gate": Cuts(gates=(GateCut(1),)), "wire": Cuts(wires=(WireCut(1, 1),))}
     for name, cuts in cut_kinds.items():
         try:
-            result = run_on_farm(
-                plan(circuit, list(expected), cuts=cuts, threads=1), SerialFarm(), RunOptions("cpu")
-            )
+            made_plan = plan(circuit, list(expected), cuts=cuts, threads=1)
+            result = run_on_farm(made_plan, SerialFarm(), RunOptions("cpu"))
         except HpcqError as error:
             yield Finding("answers", f"{name} cut: {error}", ok=False)
             continue
         pairs = zip(result.expectation_values, expected.values(), strict=True)
         max_error = max(abs(value - known) for value, known in pairs)
-        yield Finding(
-            "answers",
-            f"{name} cut of a GHZ state: error {max_error:.1e}",
-            ok=bool(max_error < 1e-10),
-        )
+        text = f"{name} cut of a GHZ state: error {max_error:.1e}"
+        yield Finding("answers", text, ok=bool(max_error < 1e-10))
 
 
-_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    _machine,
-    _packages,
-    _mpi,
-    _aer,
-    _batch,
-    _speeds,
-    _known_answers,
-)
+_Check = Callable[[], Iterable[Finding]]
+_CHECKS: tuple[_Check, ...] = (_machine, _packages, _mpi, _aer, _batch, _speeds, _known_answers)

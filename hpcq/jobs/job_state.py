@@ -208,11 +208,7 @@ RULES = (
     ("STOPPED", "resumes by itself, waits for {0.turn}", Facts(Output.PROGRESS, Execution.WAITING)),
     ("QUEUED", "{0.pending[0].reason}", Facts(execution=Execution.WAITING)),
     ("CANCELED", "{0.saved}", Facts(execution=Execution.CANCELED)),
-    (
-        "DONE",
-        "{0.saved}",
-        Facts(Output.OF_LATER_JOB, Execution.ENDED, Exit.SUCCESS | Exit.UNKNOWN),
-    ),
+    ("DONE", "{0.saved}", Facts(Output.OF_LATER_JOB, Execution.ENDED, Exit.SUCCESS | Exit.UNKNOWN)),
     ("STOPPED", "{0.saved}", Facts(Output.OF_LATER_JOB, exit=~Exit.FAILED)),
     ("STOPPED", "{0.cut_short[0]}; {0.saved}", Facts(_PROGRESS, Execution.CUT_SHORT)),
     ("STOPPED", "{0.saved}", Facts(_PROGRESS, exit=~Exit.FAILED)),

@@ -47,7 +47,6 @@ _MAX_EXPONENT = 900
 is for the products and sums that costs consist of."""
 
 _SECONDS_PER_YEAR = 3.15e7
-"""Seconds in a year."""
 
 _MPS_SECONDS_PER_CUBE = 5.0e-8
 """Seconds per cube of a bond dimension that Aer's matrix product state takes for one gate. Larger:
@@ -111,12 +110,11 @@ class Cost:
     @property
     def cheaper_uncut(self) -> str | None:
         """Name of the uncut simulation predicted to be quicker than this plan, or None."""
-        seconds = {
-            "statevector": self.uncut_seconds,
-            "matrix product state": self.uncut_mps_seconds,
-        }
-        best = min(seconds, key=lambda name: seconds[name])
-        return best if seconds[best] < self.predicted_seconds() else None
+        name = "statevector"
+        if self.uncut_mps_seconds < self.uncut_seconds:
+            name = "matrix product state"
+        seconds = min(self.uncut_seconds, self.uncut_mps_seconds)
+        return name if seconds < self.predicted_seconds() else None
 
 
 def task_seconds(tensor: ExactTensor, diagonal: bool, limits: Limits, speeds: Speeds) -> float:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.planning.plan import CutPlan
 
 _MAX_SHOWN_CUTS = 24
@@ -14,20 +15,17 @@ _MAX_SHOWN_CUTS = 24
 
 
 def heading_lines(plan: CutPlan, num_distinct: int) -> list[str]:
-    """Return lines on the size of the circuit, its cuts, and what was simplified.
+    """Return lines on the size of the circuit, its cuts, and what was simplified."""
+    *size, subcircuits = size_texts(plan.circuit.num_qubits, plan.cut)
+    return [f"{', '.join(size)} → {subcircuits}, {num_distinct} distinct", *passes(plan)]
 
-    Args:
-        plan: The plan.
-        num_distinct: Number of subcircuits that differ from each other.
-    """
-    cut = plan.cut
-    return [
-        f"{count_text(plan.circuit.num_qubits, 'qubit')},"
-        f" {count_text(len(cut.cuts.gates), 'gate cut')},"
-        f" {count_text(len(cut.cuts.wires), 'wire cut')} →"
-        f" {count_text(len(cut.subcircuits), 'subcircuit')}, {num_distinct} distinct",
-        *passes(plan),
-    ]
+
+def size_texts(num_qubits: int, cut: CutCircuit) -> list[str]:
+    """Return the numbers of qubits, gate cuts, wire cuts and subcircuits as texts."""
+    gates, wires = len(cut.cuts.gates), len(cut.cuts.wires)
+    counts = (num_qubits, gates, wires, len(cut.subcircuits))
+    nouns = ("qubit", "gate cut", "wire cut", "subcircuit")
+    return list(map(count_text, counts, nouns))
 
 
 def passes(plan: CutPlan) -> list[str]:
@@ -127,9 +125,9 @@ def pareto_json(front: Sequence[CutPlan]) -> dict[str, Any]:
 
 def short_count(number: int) -> str:
     """Return a count in at most eight characters."""
-    return (
-        str(number) if number < 10**8 else f"{float(number):.1e}" if number < 10**300 else "> 1e300"
-    )
+    if number < 10**8:
+        return str(number)
+    return f"{float(number):.1e}" if number < 10**300 else "> 1e300"
 
 
 def power_of_ten(exponent: float) -> str:

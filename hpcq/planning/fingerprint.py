@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,18 +46,10 @@ _MAX_NAMED_OBSERVABLES = 3
 
 
 def fingerprint_of(plan: Plan, cut: CutCircuit | None = None) -> dict[str, str]:
-    """Return the parts of the fingerprint that all kinds of run have.
-
-    Args:
-        plan: The plan.
-        cut: The cut circuit that is run; None for circuit and observables alone.
-    """
+    """Return the parts of the fingerprint that all kinds of run have, the cuts if there are any."""
     observables = [
-        [
-            observable.name,
-            [[list(map(list, term)), coefficient] for term, coefficient in observable.terms],
-        ]
-        for observable in plan.observables
+        [each.name, [[list(map(list, term)), coefficient] for term, coefficient in each.terms]]
+        for each in plan.observables
     ]
     parts = {"circuit": digest(_content(plan))}
     if cut is not None:
@@ -86,11 +78,8 @@ class RequestSummary:
     def to_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON values of at most a few kilobytes."""
         names = self.observables if len(self.observables) <= _MAX_SAVED_OBSERVABLES else ()
-        config = {
-            name: self.config[name]
-            for name in ("mode", *_CUT_OPTIONS, _MEMORY)
-            if name in self.config
-        }
+        saved = ("mode", *_CUT_OPTIONS, _MEMORY)
+        config = {name: self.config[name] for name in saved if name in self.config}
         return {"observables": list(names), "config": config}
 
     @classmethod
@@ -99,6 +88,9 @@ class RequestSummary:
         if not isinstance(value, Mapping) or not isinstance(value.get("config"), Mapping):
             return cls()
         return cls(tuple(map(str, value.get("observables", ()))), value["config"])
+
+
+_UNKNOWN = RequestSummary()
 
 
 def check_same_run(
@@ -124,14 +116,16 @@ def check_same_run(
     different = {key for key in {*stored, *current} if stored.get(key) != current.get(key)}
     if not different:
         return
+    stored_request, current_request = stored_request or _UNKNOWN, current_request or _UNKNOWN
     changed = _changed_options(stored_request, current_request)
     causes, details = _causes(different, changed), []
-    modes = _mode(stored_request), _mode(current_request)
-    if "" not in modes and modes[0] != modes[1]:
+    modes = stored_request.config.get("mode"), current_request.config.get("mode")
+    if None not in modes and modes[0] != modes[1]:
         causes, details = ["modes"], [f"{modes[0]} there, {modes[1]} here"]
     for cause in causes:
         if cause == "observables":
-            details += _different_observables(stored_request, current_request)
+            names = stored_request.observables, current_request.observables
+            details += _different_observables(*names)
         elif cause in ("cuts", "slices"):
             details += [changed[name] for name in _OPTIONS_OF[cause] if name in changed]
         elif all(_is_plain(fingerprint.get(cause)) for fingerprint in (stored, current)):
@@ -164,69 +158,41 @@ def _causes(different: set[str], changed: Mapping[str, str]) -> list[str]:
     return [key for key in ordered if key in different]
 
 
-def _changed_options(
-    stored_request: RequestSummary | None, current_request: RequestSummary | None
-) -> dict[str, str]:
+def _changed_options(stored: RequestSummary, current: RequestSummary) -> dict[str, str]:
     """Return a description of each changed option that determines cuts or slices."""
-    if stored_request is None or current_request is None:
-        return {}
-    shared_names = [
-        name
-        for name in (*_CUT_OPTIONS, _MEMORY)
-        if name in stored_request.config and name in current_request.config
-    ]
     changed = {}
-    for name in shared_names:
-        values = [
-            _shown(name, request.config[name]) for request in (stored_request, current_request)
-        ]
-        if stored_request.config[name] != current_request.config[name]:
+    for name in (*_CUT_OPTIONS, _MEMORY):
+        if name in stored.config and name in current.config:
+            was, is_now = stored.config[name], current.config[name]
             option = _FLAGS.get(name, name.replace("_", "-"))
-            changed[name] = f"--{option} was {values[0]} and is {values[1]}"
+            if was != is_now:
+                texts = _shown(name, was), _shown(name, is_now)
+                changed[name] = f"--{option} was {texts[0]} and is {texts[1]}"
     return changed
 
 
 def _shown(name: str, value: Any) -> str:
     if name == _MEMORY:
         return format_bytes(value)
-    return (
-        "".join(value)[:40]
-        if isinstance(value, list)
-        else "not given" * (value is None) or str(value)
-    )
+    if isinstance(value, list):
+        return "".join(value)[:40]
+    return "not given" if value is None else str(value)
 
 
-def _different_observables(
-    stored_request: RequestSummary | None, current_request: RequestSummary | None
-) -> list[str]:
-    """Return descriptions of how the observables differ."""
-    if (
-        stored_request is None
-        or current_request is None
-        or not (stored_request.observables and current_request.observables)
-    ):
+def _different_observables(stored: Sequence[str], current: Sequence[str]) -> list[str]:
+    """Return descriptions of how observables differ, given their names."""
+    if not (stored and current):
         return []
-    if stored_request.observables == current_request.observables:
+    if stored == current:
         return ["the names are the same, the terms are not"]
     details = []
-    for label, request, other in (
-        ("asked for", current_request, stored_request),
-        ("there", stored_request, current_request),
-    ):
-        names = [repr(name[:40]) for name in request.observables if name not in other.observables]
-        more = (
-            f" and {len(names) - _MAX_NAMED_OBSERVABLES} more"
-            if len(names) > _MAX_NAMED_OBSERVABLES
-            else ""
-        )
+    for label, asked, other in (("asked for", current, stored), ("there", stored, current)):
+        names = [repr(name[:40]) for name in asked if name not in other]
+        num_more = len(names) - _MAX_NAMED_OBSERVABLES
+        more = f" and {num_more} more" if num_more > 0 else ""
         if names:
             details.append(f"only {label}: {', '.join(names[:_MAX_NAMED_OBSERVABLES])}{more}")
     return details or ["they are the same in another order"]
-
-
-def _mode(request: RequestSummary | None) -> str:
-    """Return the kind of a run; empty if it is not known."""
-    return "" if request is None else str(request.config.get("mode", ""))
 
 
 def _is_plain(value: str | None) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from hpcq.core.errors import InputError
 from hpcq.core.files import open_regular, printable_path, write_atomic
 from hpcq.core.limits import Limits
+from hpcq.core.version import versions
 
 VARIABLE = "HPCQ_CALIBRATION"
 """Environment variable: the path of another file, or ``none`` for the usual speeds."""
@@ -89,11 +90,10 @@ class Speeds:
     @classmethod
     def clipped(cls, measured: Mapping[str, float]) -> Speeds:
         """Return measured speeds, each clipped to the credible range in case noise hid it."""
-        ranges = _ranges()
-        values = {
-            name: min(max(value, ranges[name][0]), ranges[name][1])
-            for name, value in measured.items()
-        }
+        values = {}
+        for name, value in measured.items():
+            low, high = _ranges()[name]
+            values[name] = min(max(value, low), high)
         return cls(**values, calibrated=True)
 
 
@@ -197,19 +197,9 @@ def processor() -> str:
 
 
 def _key(limits: Limits) -> str:
-    return f"{processor()}; {limits.threads} threads; {limits.precision}; Aer {_aer_version()}"
-
-
-def _aer_version() -> str:
-    """Return the version of the installed Aer without importing it."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    for package in ("qiskit-aer", "qiskit-aer-gpu"):
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            continue
-    return "none"
+    installed = versions(("qiskit-aer", "qiskit-aer-gpu"))
+    aer = installed.get("qiskit-aer") or installed.get("qiskit-aer-gpu", "none")
+    return f"{processor()}; {limits.threads} threads; {limits.precision}; Aer {aer}"
 
 
 def _was_calibration(path: Path) -> bool:

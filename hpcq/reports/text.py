@@ -16,9 +16,7 @@ _UNFINISHED = " (finished work is saved; the same command resumes it)"
 def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str:
     """Return a result as text, with its status, ranks, times, shots and error.
 
-    Args:
-        result: The result.
-        stages: Progress of each stage of an unfinished run; see :func:`hpcq.results.load_progress`.
+    Stages are the progress of an unfinished run; see :func:`hpcq.results.load_progress`.
     """
     seconds = result.provenance.get("seconds", {})
     phases = ", ".join(f"{printable(name)} {value:.3g} s" for name, value in seconds.items())

@@ -23,10 +23,7 @@ class ContractionTree:
     """
 
     def __init__(
-        self,
-        labels: Sequence[int],
-        bonds: Mapping[tuple[int, int], int],
-        empty: Sequence[int] = (),
+        self, labels: Sequence[int], bonds: Mapping[tuple[int, int], int], empty: Sequence[int] = ()
     ) -> None:
         self._leaf = {label: leaf for leaf, label in enumerate((*labels, *empty))}
         sizes = {(self._leaf[a], self._leaf[b]): 4**bits for (a, b), bits in bonds.items() if bits}

@@ -34,10 +34,7 @@ _PALETTE = (
 """Fill colours, each with the colour of letters on it. Colour-blind people can tell them apart
 (Okabe and Ito 2002; the last two by Tol). None is red, the colour of cuts."""
 
-_METADATA = {
-    "png": {"Software": "hpcq"},
-    "svg": {"Creator": "hpcq", "Date": None},
-}
+_METADATA = {"png": {"Software": "hpcq"}, "svg": {"Creator": "hpcq", "Date": None}}
 
 
 def colour(subcircuit: int) -> str:

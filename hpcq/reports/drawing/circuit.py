@@ -20,6 +20,7 @@ from qiskit.circuit import ControlledGate, Gate, Operation
 from qiskit.visualization.circuit.qcstyle import MPLDefaultStyle
 
 from hpcq.cutting.subcircuits import CutCircuit
+from hpcq.planning.description import count_text
 from hpcq.reports.drawing.canvas import (
     CUT,
     FAINT,
@@ -34,7 +35,6 @@ from hpcq.reports.drawing.steps import (
     DrawnGate,
     DrawnStep,
     DrawnWireCut,
-    counted,
     subcircuits_of_wires,
 )
 
@@ -64,13 +64,7 @@ _SCISSORS_FONT_SIZE = 11.0
 
 
 def circuit_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> bytes:
-    """Draw the circuit with its subcircuits and cuts.
-
-    Args:
-        steps: The circuit's gates and cut wires.
-        cut: The subcircuits that it was cut into.
-        kind: ``png`` or ``svg``.
-    """
+    """Return a ``png`` or ``svg`` image of the circuit with its subcircuits and cuts."""
     style = _Style()
     circuit = QuantumCircuit(cut.num_qubits)
     for step in steps:
@@ -154,13 +148,7 @@ def _draw(circuit: QuantumCircuit, style: dict[str, Any]) -> Axes:
 
 def _draw_into(axes: Axes, circuit: QuantumCircuit, style: dict[str, Any], fold: int) -> None:
     circuit.draw(
-        "mpl",
-        ax=axes,
-        style=style,
-        fold=fold,
-        reverse_bits=False,
-        justify="left",
-        idle_wires=True,
+        "mpl", ax=axes, style=style, fold=fold, reverse_bits=False, justify="left", idle_wires=True
     )
 
 
@@ -182,7 +170,11 @@ class _Marks:
     def add(self) -> None:
         """Colour the wires and mark the cuts."""
         self._mark_gates()
-        cuts = self._take_wire_cuts()
+        cuts: dict[int, list[float]] = defaultdict(list)  # positions on each line
+        for box in _boxes(self._axes, _WIRE_CUT):
+            x, y = box.get_center()
+            cuts[round(-y)].append(x)
+            box.remove()
         for line in list(self._axes.lines):
             if line.get_color() == _WIRE:
                 line.remove()
@@ -213,15 +205,6 @@ class _Marks:
                 self._add_scissors(x, y)
                 self._add_text(x - 0.24, y, str(number), CUT, ha="right")
 
-    def _take_wire_cuts(self) -> dict[int, list[float]]:
-        """Remove the boxes that stand for cut wires; return their positions on each line."""
-        cuts: dict[int, list[float]] = defaultdict(list)
-        for box in _boxes(self._axes, _WIRE_CUT):
-            x, y = box.get_center()
-            cuts[round(-y)].append(x)
-            box.remove()
-        return cuts
-
     def _add_wire(self, line: int, left: float, right: float, cuts: dict[int, list[float]]) -> None:
         """Draw one wire of one row, from Qiskit's label to the end of the row."""
         row, qubit = divmod(line, self._lines_a_row)
@@ -238,13 +221,11 @@ class _Marks:
             self._add_tag(start + 0.36 if start > left else start - 0.02, -line, number)
 
     def _add_scissors(self, x: float, y: float) -> None:
-        disc = Circle((x, y), 0.19, fc="#FFFFFF", ec=CUT, lw=1, zorder=_FRONT)
-        self._axes.add_patch(disc)
+        self._axes.add_patch(Circle((x, y), 0.19, fc="#FFFFFF", ec=CUT, lw=1, zorder=_FRONT))
         self._add_text(x, y, "✂", CUT, _SCISSORS_FONT_SIZE)
 
     def _add_tag(self, x: float, y: float, number: int) -> None:
-        disc = Circle((x, y), 0.15, fc=colour(number), ec="none", zorder=_FRONT)
-        self._axes.add_patch(disc)
+        self._axes.add_patch(Circle((x, y), 0.15, fc=colour(number), ec="none", zorder=_FRONT))
         self._add_text(x, y, str(number), letter_colour(number))
 
     def _add_text(
@@ -270,15 +251,12 @@ def _boxes(axes: Axes, fill: str) -> list[Rectangle]:
 
 
 def _add_legend(axes: Axes, cut: CutCircuit) -> None:
-    handles = [
-        Patch(
-            color=colour(number),
-            label=f"{number}: {counted(subcircuit.num_qubits, 'qubit')}, "
-            f"{counted(len(subcircuit.ports), 'port')}",
-        )
-        for number, subcircuit in enumerate(cut.subcircuits)
-    ]
-    gates, wires = counted(len(cut.cuts.gates), "gate"), counted(len(cut.cuts.wires), "wire")
+    handles = []
+    for number, subcircuit in enumerate(cut.subcircuits):
+        ports = count_text(len(subcircuit.ports), "port")
+        text = f"{number}: {count_text(subcircuit.num_qubits, 'qubit')}, {ports}"
+        handles.append(Patch(color=colour(number), label=text))
+    gates, wires = count_text(len(cut.cuts.gates), "gate"), count_text(len(cut.cuts.wires), "wire")
     handles.append(Patch(color=CUT, label=f"✂ {gates}, {wires}"))
     legend = axes.legend(
         handles=handles,

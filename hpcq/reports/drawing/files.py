@@ -91,12 +91,8 @@ def _named(plan: CutPlan) -> QuantumCircuit:
 
     simplified = plan.simplified
     several = simplified.num_cones > 1
-    named = QuantumCircuit(
-        *(
-            QuantumRegister(1, f"q{qubit}.{cone}" if several else f"q{qubit}")
-            for cone, qubit in simplified.labels
-        )
-    )
+    names = [f"q{qubit}.{cone}" if several else f"q{qubit}" for cone, qubit in simplified.labels]
+    named = QuantumCircuit(*(QuantumRegister(1, name) for name in names))
     qubit = dict(zip(simplified.circuit.qubits, named.qubits, strict=True))
     for instruction in simplified.circuit.data:
         named.append(instruction.replace(qubits=[qubit[q] for q in instruction.qubits]))

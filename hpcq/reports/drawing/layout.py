@@ -44,10 +44,6 @@ further apart than neighbours."""
 def layout(num_nodes: int, pairs: Iterable[tuple[int, int]]) -> Array:
     """Place nodes so that neighbours are about 1 apart and others further, if there is room.
 
-    Args:
-        num_nodes: Number of nodes; at least 1.
-        pairs: The edges.
-
     Returns:
         Shape (num_nodes, 2): x and y of each node.
     """

@@ -165,12 +165,3 @@ def bonds(steps: Sequence[DrawnStep], cut: CutCircuit) -> list[DrawnBond]:
         for pair in sorted(counts)
         if pair[0] != pair[1]
     ]
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, which is in the plural unless the number is 1.
-
-    >>> counted(1, "port"), counted(2, "port")
-    ('1 port', '2 ports')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

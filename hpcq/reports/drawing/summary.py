@@ -11,6 +11,7 @@ from matplotlib.patches import Circle
 
 from hpcq.core.errors import InputError
 from hpcq.cutting.subcircuits import CutCircuit
+from hpcq.planning.description import count_text, size_texts
 from hpcq.reports.drawing.canvas import (
     CUT,
     INK,
@@ -21,7 +22,7 @@ from hpcq.reports.drawing.canvas import (
     new_axes,
 )
 from hpcq.reports.drawing.layout import Array, layout
-from hpcq.reports.drawing.steps import DrawnBond, DrawnStep, bonds, counted
+from hpcq.reports.drawing.steps import DrawnBond, DrawnStep, bonds
 
 _MAX_SUBCIRCUITS = 500
 """Most subcircuits of an image; more cannot be read, and layout time grows with their cube."""
@@ -37,12 +38,7 @@ _RADII = (0.22, 0.34)
 
 
 def summary_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> bytes:
-    """Draw a node for each subcircuit and a line for each bond.
-
-    Args:
-        steps: The circuit's gates and cut wires.
-        cut: The subcircuits that it was cut into.
-        kind: ``png`` or ``svg``.
+    """Return a ``png`` or ``svg`` image of a node for each subcircuit and a line for each bond.
 
     Raises:
         InputError: There are too many subcircuits for an image.
@@ -61,15 +57,15 @@ def summary_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> byt
         axes = new_axes(_INCHES * width, _INCHES * height)
         axes.set_xlim(0, width)
         axes.set_ylim(0, height)
-        for bond in all_bonds:
-            _add_bond(axes, bond, positions)
+        for bond in all_bonds:  # a line, thicker for a larger dimension
+            ends = positions[list(bond.ends)]
+            thickness = min(1.0 + 0.4 * math.log2(bond.dimension), 8.0)
+            axes.plot(ends[:, 0], ends[:, 1], color=CUT, lw=thickness, alpha=0.35, zorder=1)
         if len(all_bonds) <= _MAX_LABELS * num_subcircuits:
             _add_labels(axes, all_bonds, positions)
         _add_subcircuits(axes, cut, positions)
         axes.set_title(
-            f"{counted(cut.num_qubits, 'qubit')}, {counted(len(cut.cuts.gates), 'gate cut')}, "
-            f"{counted(len(cut.cuts.wires), 'wire cut')}, "
-            f"{counted(num_subcircuits, 'subcircuit')}\n"
+            f"{', '.join(size_texts(cut.num_qubits, cut))}\n"
             "circle: a subcircuit's number, qubits, ports\n"
             "line: what was cut between two, thicker for a larger dimension",
             fontsize=max(8.0, 0.8 * _INCHES * width),
@@ -77,13 +73,6 @@ def summary_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> byt
             loc="left",
         )
         return image(axes, kind)
-
-
-def _add_bond(axes: Axes, bond: DrawnBond, positions: Array) -> None:
-    """Draw a line for a bond, thicker for a larger dimension."""
-    ends = positions[list(bond.ends)]
-    thickness = min(1.0 + 0.4 * math.log2(bond.dimension), 8.0)
-    axes.plot(ends[:, 0], ends[:, 1], color=CUT, lw=thickness, alpha=0.35, zorder=1)
 
 
 def _add_labels(axes: Axes, all_bonds: Sequence[DrawnBond], positions: Array) -> None:
@@ -99,7 +88,7 @@ def _add_labels(axes: Axes, all_bonds: Sequence[DrawnBond], positions: Array) ->
         taken, radii = np.vstack([taken, best]), np.append(radii, 0.25)
         axes.text(
             *best,
-            f"{counted(bond.cuts, 'cut')}\ndim {bond.dimension_text()}",
+            f"{count_text(bond.cuts, 'cut')}\ndim {bond.dimension_text()}",
             color=CUT,
             fontsize=6.5,
             ha="center",

@@ -9,12 +9,12 @@ from qiskit.circuit import ControlledGate, Gate, Operation
 from qiskit.circuit.tools import pi_check
 
 from hpcq.cutting.subcircuits import CutCircuit
+from hpcq.planning.description import size_texts
 from hpcq.reports.drawing.steps import (
     DrawnBond,
     DrawnStep,
     DrawnWireCut,
     bonds,
-    counted,
     describe_cut,
     is_cut,
 )
@@ -25,11 +25,7 @@ _LINE_LENGTH = 140
 
 def drawing_text(steps: Sequence[DrawnStep], cut: CutCircuit, *, gate_by_gate: bool) -> str:
     """Return tables of subcircuits and cuts as text, after the circuit gate by gate on request."""
-    lines = [
-        f"hpcq drawing: {counted(cut.num_qubits, 'qubit')}, "
-        f"{counted(len(cut.cuts.gates), 'gate cut')}, {counted(len(cut.cuts.wires), 'wire cut')}, "
-        f"{counted(len(cut.subcircuits), 'subcircuit')}"
-    ]
+    lines = [f"hpcq drawing: {', '.join(size_texts(cut.num_qubits, cut))}"]
     if gate_by_gate:
         lines += [
             "",
@@ -38,11 +34,8 @@ def drawing_text(steps: Sequence[DrawnStep], cut: CutCircuit, *, gate_by_gate: b
             "",
             *_circuit_lines(steps, cut.num_qubits),
         ]
-    lines += ["", *_subcircuit_lines(cut)]
-    if gate_by_gate:
-        lines += ["", *_cut_lines(steps)]
-    else:
-        lines += ["", *_bond_lines(bonds(steps, cut))]
+    details = _cut_lines(steps) if gate_by_gate else _bond_lines(bonds(steps, cut))
+    lines += ["", *_subcircuit_lines(cut), "", *details]
     return "\n".join(lines) + "\n"
 
 
