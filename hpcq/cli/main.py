@@ -90,7 +90,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _is_rank_0() -> bool:
-    """Whether this is rank 0 of MPI, or until MPI is initialized of the launcher's variables."""
+    """Whether this is rank 0: according to MPI or, before it is initialized, to the launcher."""
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
         return bool(mpi.COMM_WORLD.Get_rank() == 0)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def start_reading_circuit(options: argparse.Namespace) -> CircuitReader | InputError | None:
     """Start to read the circuit, on rank 0.
 
-    A process of its own reads the file, started before MPI and while this one loads libraries. An
-    error is returned, so that all ranks can raise it later.
+    A separate process reads the file. It starts before MPI, and runs while this process loads
+    libraries. An error is returned, so that all ranks can raise it later.
     """
     from hpcq.circuits.reader import start_reader
 
@@ -48,7 +48,7 @@ def make_plans(
 ) -> list[CutPlan]:
     """Return the plan, and with ``--pareto`` narrower ones, on rank 0; an empty list on others.
 
-    Collective. An error that ``check`` raises, which is called on rank 0 first, is raised on all
+    Collective. ``check`` is called first, on rank 0; an error that it raises is raised on all
     ranks. A plan that is to be run, rather than printed, has the limits of the ranks.
     """
     from hpcq.core.limits import check_threads
@@ -92,7 +92,7 @@ def make_plans(
 
 
 def _takes_aer(options: argparse.Namespace) -> bool:
-    """Whether a run will simulate, as opposed to a backend or a complete result; for rank 0."""
+    """Whether a run will simulate, rather than use a backend or a complete result; on rank 0."""
     previous = getattr(options, "previous", None)
     if previous is None or previous.status != "complete":
         return not options.backend

@@ -1,6 +1,6 @@
 """Qiskit Aer: loaded once a process, its simulators, and whether it works on a GPU.
 
-No other module imports it.
+No other module imports ``qiskit_aer``.
 """
 
 from __future__ import annotations

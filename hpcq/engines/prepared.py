@@ -49,5 +49,5 @@ class LeastRecentlyUsed(Generic[P]):
 
 
 def circuit_bytes(*circuits: QuantumCircuit) -> int:
-    """Return the bytes that circuits of Qiskit take, about."""
+    """Return the approximate bytes that circuits of Qiskit take."""
     return sum(_GATE_BYTES * (1 + circuit.size()) for circuit in circuits)

@@ -76,7 +76,7 @@ class PreparedPiece(ABC):
     @property
     @abstractmethod
     def memory_bytes(self) -> int:
-        """Bytes that it takes while it is kept, about."""
+        """Approximate bytes that the piece takes while it is kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ class Engine(ABC):
             seed: Seed of up to 63 bits, from which each run gets its own.
 
         Returns:
-            For each template and row the outcomes with their counts, which add up to the shots.
+            For each template and row, the outcomes with their counts, which add up to the shots.
 
         Raises:
             EngineError: If the engine refuses or fails.
@@ -155,7 +155,7 @@ class Submission:
     """Jobs that were submitted together to a device with a queue.
 
     Attributes:
-        job_ids: The device's names of the jobs; empty for a job without one.
+        job_ids: Ids that the device gave the jobs; empty for a job without one.
         jobs: The jobs, in the form of the engine.
     """
 
@@ -164,7 +164,7 @@ class Submission:
 
 
 class QueuedEngine(Engine):
-    """A device with a queue, from which runs are collected some time after they were submitted."""
+    """A device with a queue: counts are collected some time after their runs were submitted."""
 
     @abstractmethod
     def submit(self, runs: Sequence[ShotRun], seed: int) -> Submission:
@@ -175,7 +175,7 @@ class QueuedEngine(Engine):
 
         Args:
             runs: The runs for which they were submitted.
-            job_ids: The device's names of the jobs.
+            job_ids: Ids that the device gave the jobs.
         """
         del runs, job_ids
         return None

@@ -45,7 +45,7 @@ class EngineSpec:
     """Which engine a run opens, in a form that can be sent to other ranks.
 
     Attributes:
-        name: Name of the engine; of no meaning with a device.
+        name: Name of the engine; ignored if there is a device.
         noise: Noise of Aer's shots, as :meth:`hpcq.engines.noise.Noise.to_json` writes it.
         backend: Name of the device that takes the shots instead.
         is_object: Whether the device is an object that every rank passes as an argument.
@@ -104,7 +104,7 @@ class EngineSpec:
             noise: The argument on this rank; None if it leaves the choice to rank 0.
             backend: The same for the backend.
             first: Rank 0's :meth:`argument_texts`.
-            engine: The same as for the noise, for the engine.
+            engine: The same for the engine.
 
         Raises:
             InputError: If they do not agree.

@@ -1,8 +1,9 @@
 """Requests: what is asked of a piece, and in which form an engine answers.
 
 The first axis of every answer counts the rows of parameters. Derivatives will be one more request,
-with the environment of a piece (the derivative of the result by each entry of the piece's tensors);
-its answer will be the derivatives by the parameters, shape (rows, parameters).
+with the environment of a piece (the derivative of the result with respect to each entry of the
+piece's tensors); its answer will be the derivatives with respect to the parameters, shape (rows,
+parameters).
 """
 
 from __future__ import annotations

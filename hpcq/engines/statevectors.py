@@ -1,4 +1,4 @@
-"""Pieces as whole statevectors: what an engine needs beside the simulation of circuits."""
+"""Answers from whole statevectors: all that an engine needs besides a simulator of circuits."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Simulation = Callable[[], NDArray[np.complexfloating]]
 """Runs a circuit from |0...0> and returns its 2**n amplitudes, qubit 0 the lowest bit."""
 
 AMPLITUDE_SECONDS = 2e-9
-"""Seconds of one gate on one amplitude, on one thread of a usual machine. It and the next decide
-between engines; plans have the speeds of the machine (hpcq.planning.cost)."""
+"""Seconds of one gate on one amplitude, on one thread of a usual machine. Together with the next
+constant it serves to choose an engine; plans use the machine's speeds (hpcq.planning.cost)."""
 
 SIMULATION_SECONDS = 2e-4
 """Seconds that a simulation takes whatever the circuit."""
@@ -92,7 +92,7 @@ class StatevectorPiece(PreparedPiece):
 
 
 def statevector_cost(piece: Piece, request: Request, limits: Limits) -> Cost | Refusal:
-    """Return what a request costs that a :class:`StatevectorPiece` answers, or why none does."""
+    """Return the cost of a request to a :class:`StatevectorPiece`, or why it cannot answer."""
     if not isinstance(piece, ExactTensor) or not isinstance(
         request, Tensors | Amplitudes | PrefixGrams
     ):

@@ -1,4 +1,4 @@
-"""The size of a job: as requested, and otherwise from the plan and the nodes of the partition."""
+"""The size of a job: as requested, or else from the plan and the nodes of the partition."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _TIME_MARGIN = {True: 3.0, False: 10.0}
 
 
 def request_of(options: argparse.Namespace) -> ResourceRequest:
-    """Return the resources that the command line asks for; what it leaves open has its default.
+    """Return the resources that the command line asks for, with defaults for the others.
 
     Raises:
         InputError: If a value is not one that sbatch takes.

@@ -1,8 +1,10 @@
-"""Kinds of runs, exact and with shots: from a plan to a result.
+"""The kinds of run, exact and with shots: from a problem to a plan, and from a plan to a result.
 
-A plan, a farm and run options enter; a result leaves, the same on every rank. A kind turns its plan
-into tasks, reduces what the tasks give to values and standard errors, and describes what is saved
-when it is stopped. A resumed run, on any number of ranks, gives the result of one never stopped.
+A problem enters, and a plan leaves; a plan, a farm and run options enter, and a result leaves, the
+same on every rank. A kind divides its plan into tasks, computes values and standard errors from
+their results, and decides what a stopped run saves. A run that was stopped and resumed, on any
+number of ranks, gives the same result as one that was never stopped. Importing this package
+registers the kinds.
 """
 
 from hpcq.kinds.exact.kind import ExactKind

@@ -10,7 +10,7 @@ from hpcq.parallel.tasks import TaskFunction, WorkerFactory
 from hpcq.parallel.worker import ThreadWorker, Worker
 
 _VARIABLE = "HPCQ_WORKERS"
-"""Environment variable: ``thread`` or ``process`` overrides the choice by length of tasks."""
+"""Environment variable: ``thread`` or ``process`` overrides the choice by the length of tasks."""
 
 
 def uses_subprocess(*, in_subprocess: bool) -> bool:

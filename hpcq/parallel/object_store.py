@@ -16,8 +16,8 @@ Larger: fewer objects travel again, but ranks have less memory for everything el
 class ObjectStore:
     """Objects by key, of which those used least recently are dropped.
 
-    Every rank has one. What a store holds follows from the messages alone, so rank 0 knows from its
-    own what all others hold.
+    Every rank has one. The content of a store follows from the messages alone, so rank 0 knows from
+    its own store what the others hold.
 
     Args:
         max_bytes: Bytes of the objects in messages that are kept between two messages.

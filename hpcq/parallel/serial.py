@@ -141,7 +141,7 @@ class SerialFarm:
 def kept(worker: LocalWorker, farm: Farm) -> Iterator[None]:
     """Close a worker at the end of the context, unless the farm keeps it and all went well.
 
-    Runs are numbered on, so that what a kept worker still computes of an earlier one is ignored.
+    Run numbers never repeat, so that late results of a kept worker from an earlier run are ignored.
     """
     try:
         yield

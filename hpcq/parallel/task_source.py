@@ -1,4 +1,4 @@
-"""Which tasks of a stage this job computes: all of them, or those that no other job takes."""
+"""Sources of a stage's tasks for one job: all tasks, or those that no other job takes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 class TaskSource(Protocol):
     """The tasks of one stage of a run, such as all simulations, for one of the jobs that run it.
 
-    A coordinator calls :meth:`begin`, then :meth:`note` and
-    :meth:`exchange` many times, then :meth:`end`. See :mod:`hpcq.runs.shared.blocks` for the tasks
-    that several jobs share.
+    A coordinator calls :meth:`begin`, then :meth:`note` and :meth:`exchange` many times, then
+    :meth:`end`. :mod:`hpcq.runs.shared.blocks` has the source of tasks that several jobs share.
 
     Attributes:
         tasks: All tasks of the stage.

@@ -1,4 +1,4 @@
-"""Parts of the descriptions of plans that kinds of run share, as text and as JSON values."""
+"""Parts of plan descriptions that the kinds of run share, as text and as JSON values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.planning.plan import CutPlan
 
 _MAX_SHOWN_CUTS = 24
-"""Rows of the table of cuts; with that of subcircuits it fits on a screen or two."""
+"""Rows of the table of cuts; it and the table of subcircuits fit on a screen or two."""
 
 
 def heading_lines(plan: CutPlan, num_distinct: int) -> list[str]:
-    """Return lines on the size of the circuit, its cuts, and what was simplified."""
+    """Return lines on the size of the circuit, its cuts, and its simplifications."""
     *size, subcircuits = size_texts(plan.circuit.num_qubits, plan.cut)
     return [f"{', '.join(size)} → {subcircuits}, {num_distinct} distinct", *passes(plan)]
 
@@ -29,7 +29,7 @@ def size_texts(num_qubits: int, cut: CutCircuit) -> list[str]:
 
 
 def passes(plan: CutPlan) -> list[str]:
-    """Return what was simplified, and how many cuts share an edge, and ports an ancilla."""
+    """Return lines on simplifications, on cuts that share an edge, and on shared ancillas."""
     cuts = len(plan.cut.cuts.gates) + len(plan.cut.cuts.wires)
     ports = [port for subcircuit in plan.cut.subcircuits for port in subcircuit.ports]
     shared = sum(port.shared_with is not None for port in ports)
@@ -78,7 +78,7 @@ def cut_json(plan: CutPlan) -> dict[str, Any]:
 
 
 def subcircuit_json(plan: CutPlan) -> list[dict[str, Any]]:
-    """Return each subcircuit as plain JSON values, without what its kind of run makes of it."""
+    """Return the values of each subcircuit that plans of all kinds have, as plain JSON values."""
     return [
         {
             "num_qubits": subcircuit.num_qubits,

@@ -1,4 +1,4 @@
-"""The protocol of kinds of run, which is all that planning and running know of them.
+"""The protocol of kinds of run; planning and running know nothing else about a kind.
 
 A kind turns a problem into a plan, and a plan into tasks and a result.
 """
@@ -45,14 +45,14 @@ class Kind(Protocol):
             farm: The ranks that share a search; None for this process alone.
 
         Raises:
-            InputError: If there is none, or the problem is not one of this kind's.
+            InputError: If no plan solves the problem, or its values are not valid for this kind.
         """
 
     def with_limits(self, plan: Any, limits: Limits) -> Any:
         """Return the same plan for ranks with these limits; only their threads change.
 
         Raises:
-            MemoryLimitError: If the plan needs more memory than they have.
+            MemoryLimitError: If the plan needs more memory than the ranks have.
         """
 
     def check(self, plan: Any, ranks: int) -> None:
@@ -69,7 +69,7 @@ class Kind(Protocol):
         """Return a plan as plain JSON values."""
 
     def prepare(self, plan: Any, options: Any) -> Any:
-        """Return a run that is prepared but not started; see :class:`hpcq.runs.run.PreparedRun`.
+        """Return a :class:`hpcq.runs.prepared_run.PreparedRun`: it is prepared but not started.
 
         Args:
             plan: The plan.

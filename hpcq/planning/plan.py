@@ -1,4 +1,4 @@
-"""What plans of all kinds have in common."""
+"""Plans: the parts that plans of all kinds have."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class CutPlan(Plan):
 
     @property
     def score(self) -> tuple[float, ...]:
-        """What plans are compared by, with the objective of their search: the least is best."""
+        """Key by which the plans of one search are compared; the smallest is best."""
         seconds = () if self.predicted_seconds is None else (self.predicted_seconds,)
         if self.config["objective"] == "overhead":
             return (round(self.cut.log10_sampling_overhead, 9), *seconds)

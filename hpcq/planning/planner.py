@@ -1,4 +1,4 @@
-"""Plan a circuit: from its arguments to a question, and to the plan of the kind that answers it."""
+"""Plan a circuit: from the user's arguments to a question, and to the plan that answers it."""
 
 from __future__ import annotations
 

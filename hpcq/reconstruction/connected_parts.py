@@ -27,10 +27,10 @@ class ConnectedParts:
 
     Attributes:
         terms: The observables' terms.
-        groups: For each part its subcircuits.
-        picks: For each part the distinct combinations of their strings; none is the identity on
+        groups: For each part, its subcircuits.
+        picks: For each part, the distinct combinations of their strings; none is the identity on
             all of them.
-        factors: For each term the (part, row) pairs whose values multiply.
+        factors: For each term, the (part, row) pairs whose values multiply.
     """
 
     terms: TermTable
@@ -76,7 +76,7 @@ class ConnectedParts:
         """Return the value of every observable.
 
         Args:
-            values: For each part the value of every row.
+            values: For each part, the value of every row.
         """
         products = [math.prod(values[p][row] for p, row in pairs) for pairs in self.factors]
         return self.terms.sum_up(np.array(products, dtype=float))
@@ -84,10 +84,10 @@ class ConnectedParts:
     def adjoints(
         self, values: Sequence[Reals], observables: Indices
     ) -> list[tuple[Indices, Reals]]:
-        """Return for each part the derivatives of observables by its values.
+        """Return the derivatives of observables with respect to the values of each part.
 
         Args:
-            values: For each part the value of every row at every point, shape (points, rows).
+            values: For each part, the value of every row at every point, shape (points, rows).
             observables: Numbers of the observables.
 
         Returns:

@@ -24,16 +24,16 @@ from hpcq.reconstruction.sweep_plan import Indices, SweepPlan, Tensor
 from hpcq.reconstruction.term_table import Pick, choice_table
 
 _MAX_BATCH_TERMS = 4096
-"""Terms of a batch, at most. Larger: fewer sweeps, but fewer parts for the ranks."""
+"""Maximum number of terms in a batch. Larger: fewer sweeps, but fewer parts for the ranks."""
 
 _MAX_PARTS = 4096
-"""Parts of a contraction, about, at most: beyond, a part takes several slices."""
+"""Approximate maximum number of parts; with more slices than that, a part takes several."""
 
 _MIN_SPREAD_FLOPS = 1e11
 """Floating-point operations from which a contraction is divided for several ranks."""
 
 _TARGET_PARTS = 16
-"""Parts that a long contraction is divided into, if it has fewer by itself."""
+"""Number of parts into which a long contraction is divided, if it has fewer already."""
 
 _MIN_BATCH_TERMS = 8
 """Terms of a batch below which a contraction is not divided: batches repeat the upward sweep."""
@@ -55,7 +55,7 @@ class Contraction:
 
     Attributes:
         network: The order of contraction.
-        picks: For each term the (subcircuit, string) pairs where it is not the identity, which is
+        picks: For each term, the (subcircuit, string) pairs where it is not the identity, which is
             string 0.
         batch: Number of terms that are contracted together.
     """
@@ -108,7 +108,7 @@ class Contraction:
 
         Args:
             number: 0 to ``num_parts - 1``.
-            tensors: For each subcircuit its bond tensor.
+            tensors: For each subcircuit, its bond tensor.
 
         Returns:
             Its contribution to the values of its batch of terms, shape (terms, *points).
@@ -149,13 +149,13 @@ class Contraction:
         """Return vector-Jacobian products: the derivatives of weighted sums of the values.
 
         Args:
-            tensors: For each subcircuit its bond tensor.
+            tensors: For each subcircuit, its bond tensor.
             cotangents: Weight of each value in each sum, shape (terms, *points, sums).
 
         Returns:
-            For each subcircuit the derivatives by its bond tensor, shape (strings, *points, sums,
-            bond sizes). Nothing is conjugated: a change of the tensor changes a sum by the sum of
-            the products of its entries with those of the derivative.
+            The derivatives with respect to each subcircuit's bond tensor, shape (strings, *points,
+            sums, bond sizes). Nothing is conjugated: if a tensor changes by dT, a sum changes by
+            the sum over all entries of dT times the derivative.
         """
         derivatives = []
         for tensor in tensors:
@@ -173,7 +173,7 @@ class Contraction:
     def _pass_factors(
         self, batch: int, tensors: Sequence[Tensor], weights: Tensor, derivatives: Sequence[Tensor]
     ) -> Tensor:
-        """Add the derivatives by scalar factors, and return the weights times these factors."""
+        """Add the derivatives with respect to scalar factors; return the weights times these."""
         factors = self._factors(batch, tensors)
         if not factors:
             return weights

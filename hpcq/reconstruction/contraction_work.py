@@ -26,7 +26,7 @@ class ContractionWork:
 
 
 def work_of(sweep_plan: SweepPlan, num_terms: int) -> ContractionWork:
-    """Return the cost of a contraction for so many terms, from the plan of the first of them."""
+    """Return the cost of a contraction of this many terms, from the plan of its first batch."""
     network = sweep_plan.network
     if not network.linked:
         return ContractionWork(0.0, 0.0, len(network.legs), 0.0)

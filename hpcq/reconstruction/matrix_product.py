@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.complex128]
 
 _BLOCK_FLOPS = 2e8
-"""Floating-point operations of a block, about. Larger: work for fewer threads; smaller: more
+"""Approximate floating-point operations of a block. Larger: work for fewer threads; smaller: more
 time in Python between blocks."""
 
 _MIN_BLOCK_ROWS = 32
-"""Rows of a block, at least: thinner ones run well below the speed of BLAS."""
+"""Minimum rows of a block: products of thinner blocks run well below the full speed of BLAS."""
 
 _FLOPS_PER_PRODUCT = 8.0
 """Real floating-point operations of one complex multiplication and addition."""

@@ -26,13 +26,13 @@ _AMPLITUDE_BYTES = 16
 """Bytes of a complex128."""
 
 _MAX_RECONFIGURATIONS = 64
-"""Subtrees that cotengra reconfigures, at most. Larger: better orders, slower planning."""
+"""Maximum number of subtrees that cotengra reconfigures. Larger: better orders, slower planning."""
 
 _MAX_BONDS_PER_TENSOR = 12
 """Bonds per tensor up to which the order is improved; beyond, it takes minutes and gains little."""
 
 _MAX_TRIALS = 64
-"""Random greedy orders that are tried, at most; fewer for networks of more than 256 tensors."""
+"""Maximum number of random greedy orders to try; fewer for networks of more than 256 tensors."""
 
 _MAX_QUICK_TRIALS = 8
 """The same for :func:`contraction_path`, which the search for cuts calls often."""
@@ -95,8 +95,8 @@ class Network:
 
     Attributes:
         bonds: The bonds.
-        loops: For each subcircuit its edges to itself.
-        legs: For each subcircuit its bonds, in the order of its tensor's axes.
+        loops: For each subcircuit, its edges to itself.
+        legs: For each subcircuit, its bonds, in the order of its tensor's axes.
         linked: The subcircuits that have bonds; the tensors of the others are scalar factors.
         steps: The order of contraction; node i < len(linked) is the tensor of ``linked[i]``.
         sliced: Bonds that are fixed to one value at a time, to save memory.

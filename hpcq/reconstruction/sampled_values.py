@@ -29,7 +29,7 @@ class Reconstruction:
     Attributes:
         parts: The terms as products over the parts.
         contractions: The contraction of each part, with its subcircuits numbered from 0.
-        nodes: For each part and subcircuit the map from the sampled tensor to the bond tensor.
+        nodes: For each part and subcircuit, the map from the sampled tensor to the bond tensor.
     """
 
     parts: ConnectedParts
@@ -60,7 +60,7 @@ class Reconstruction:
         """Return the value of every observable.
 
         Args:
-            tensors: For each subcircuit its tensor, shape (strings, index pairs of each port);
+            tensors: For each subcircuit, its tensor, shape (strings, index pairs of each port);
                 those of subcircuits in no part are ignored.
         """
         return self.parts.combine(self._part_values(self._bond_tensors(tensors)))
@@ -68,10 +68,10 @@ class Reconstruction:
     def gradients(
         self, tensors: Sequence[Tensor], observables: Indices
     ) -> Iterator[tuple[int, Indices, Tensor]]:
-        """Yield the derivatives of some observables by the tensors.
+        """Yield the derivatives of some observables with respect to the tensors.
 
         Args:
-            tensors: For each subcircuit its tensor at several *points*, which are computed
+            tensors: For each subcircuit, its tensor at several *points*, which are computed
                 together, shape (points, strings, index pairs of each port); those of subcircuits in
                 no part are ignored.
             observables: Numbers of the observables.

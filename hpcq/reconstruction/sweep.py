@@ -1,16 +1,18 @@
 """Sweeps up and down the contraction tree: values of terms, and their derivatives.
 
-Upwards, every node is contracted for the identity and for terms whose home is further up. Downwards
-follow the *environments*: the rest of the network around a node, contracted for the identity. The
-value of a term is the product of the tensors and the environment at its home.
+The upward sweep contracts every node for the identity and for the terms whose home is further up.
+The downward sweep computes the *environment* of every node: the rest of the network around it,
+contracted for the identity. The value of a term is the product of the tensors and the environment
+at its home.
 
-Derivatives of weighted sums of values take one more sweep of the same kind. Upwards, every node is
-contracted for the weighted sum of the terms whose home is there or below. Downwards follow the
-derivatives by the rows of every node; the derivative by its weighted sum is its environment.
+Derivatives of weighted sums of values take one more sweep up and down. Upward, every node is
+contracted for the weighted sum of the terms whose home is there or below. Downward, the derivatives
+with respect to the rows of every node follow; with respect to its weighted sum, the derivative is
+its environment.
 
-Nodes are multiplied as matrices. Axes have the same order everywhere: rows (strings, or terms);
-points, sets of tensors of equal shapes that are contracted together; weighted sums; and the
-matrices' two, kept and summed. Arrays need not have an axis of points: it is ``*points`` below.
+Nodes are multiplied as matrices. The axes of arrays have the same order everywhere: rows (strings,
+or terms); points (sets of tensors of equal shapes that are contracted together); weighted sums; and
+the two axes of the matrices, kept and summed. The axis of points may be missing: ``*points`` below.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class Sweep:
 
     Args:
         plan: The rows of every node.
-        tensors: For each subcircuit its bond tensor, shape (strings, *points, bond sizes).
+        tensors: For each subcircuit, its bond tensor, shape (strings, *points, bond sizes).
         fixed: The value of each sliced bond.
     """
 
@@ -72,12 +74,12 @@ class Sweep:
         return values
 
     def add_derivatives(self, weights: Tensor, derivatives: Sequence[Tensor]) -> None:
-        """Add the derivatives of weighted sums of the values by the bond tensors.
+        """Add the derivatives of weighted sums of the values with respect to the bond tensors.
 
         Args:
             weights: Weight of each value in each sum, shape (terms, *points, sums).
-            derivatives: For each subcircuit with bonds what is added to, shape (strings, *points,
-                sums, bond sizes).
+            derivatives: The arrays to add to, one for each subcircuit with bonds, shape (strings,
+                *points, sums, bond sizes).
         """
         environments = dict(self._environments())
         sums = self._weighted_sums(weights)
@@ -198,11 +200,11 @@ def _sum_pairs(weights: Tensor, children: Pair, pairs: RowPairs) -> Tensor:
 def _add_by_pairs(
     added: Pair, environment: Tensor, weights: Tensor, children: Pair, pairs: RowPairs
 ) -> None:
-    """Add the derivatives of what :func:`_sum_pairs` returns by the rows of the children.
+    """Add the derivatives of the sums of :func:`_sum_pairs` with respect to the children's rows.
 
     Args:
-        added: For each child what is added to, shape (rows, *points, sums, kept, summed).
-        environment: The derivative by the sums, which is the same for all of them.
+        added: The array to add to for each child, shape (rows, *points, sums, kept, summed).
+        environment: The derivative with respect to each sum; it is the same for all of them.
         weights: The weights.
         children: The rows of the children.
         pairs: The pairs.
@@ -217,11 +219,12 @@ def _add_by_pairs(
 
 
 def _add_by_rows(added: Pair, given: Tensor, children: Pair, pairs: RowPairs) -> None:
-    """Add the derivatives by the rows of the children, given those by what :func:`_merge` returns.
+    """Add the derivatives with respect to the children's rows, from those of :func:`_merge`'s rows.
 
     Args:
-        added: For each child what is added to, shape (rows, *points, sums, kept, summed).
-        given: Shape (pairs, *points, sums, kept of the left child, kept of the right child).
+        added: The array to add to for each child, shape (rows, *points, sums, kept, summed).
+        given: The derivatives with respect to the rows that :func:`_merge` returns, shape (pairs,
+            *points, sums, kept of the left child, kept of the right child).
         children: The rows of the children.
         pairs: The pairs.
     """

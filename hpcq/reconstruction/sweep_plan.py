@@ -1,4 +1,4 @@
-"""What every node of the contraction tree holds for a batch of terms, without any tensor."""
+"""The rows that every node of the contraction tree has for a batch of terms, without any tensor."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class RowPairs:
         return len(np.unique(self.left)) <= len(np.unique(self.right))
 
     def sides(self, left: T, right: T) -> tuple[T, T]:
-        """Return what belongs to the child by whose row ``groups`` are, and what to the other."""
+        """Return the two values, that of the child by whose rows ``groups`` are formed first."""
         return (left, right) if self.is_by_left else (right, left)
 
     @cached_property
     def groups(self) -> list[tuple[int, Indices, Indices]]:
-        """For each row of one child the pairs that have it, and their rows of the other child."""
+        """For each row of one child, the pairs that have it, and their rows of the other child."""
         rows, others = self.sides(self.left, self.right)
         order = np.argsort(rows, kind="stable")
         starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
@@ -57,7 +57,7 @@ class LocalTerms:
     Attributes:
         terms: Numbers of the terms, ordered by their pairs.
         pairs: The rows of the node's children that they take; at a leaf their strings, twice.
-        pair_index: For each term the index of its pair. Terms that differ only on subcircuits
+        pair_index: For each term, the index of its pair. Terms that differ only on subcircuits
             without bonds have the same.
     """
 
@@ -126,9 +126,9 @@ class SweepPlan:
     Attributes:
         network: The order of contraction.
         num_terms: Number of terms.
-        pairs: For each node the pairs of its children's rows that are its rows; at a leaf its
+        pairs: For each node, the pairs of its children's rows that are its rows; at a leaf its
             strings, twice.
-        local_terms: For each node the terms whose home it is.
+        local_terms: For each node, the terms whose home it is.
         environment_nodes: The nodes with terms at or below them, whose environment is needed.
         layouts: The layout of every node but the root.
     """

@@ -2,9 +2,10 @@
 
 The sampled tensor has one axis for each port with its own settings (not for ports with
 ``shared_with``), of the index pairs (k, l) as k * d + l. The bond tensor has one axis for each
-bond, of the index pairs of the bond's edges together. An entry of it is an entry of the sampled
-tensor times the weights of edges, summed over the edges of the subcircuit to itself. The index pair
-of a port is the sum of those of all edges at the port and at the ports that share its settings.
+bond, of the index pairs of the bond's edges together. Each entry of the bond tensor is an entry of
+the sampled tensor times the weights of edges, summed over the edges of the subcircuit to itself.
+The index pair of a port is the bitwise sum (exclusive or) of the index pairs of all edges at the
+port and at the ports that share its settings.
 """
 
 from __future__ import annotations
@@ -51,14 +52,15 @@ class TensorNode:
         return np.asarray(summed.reshape(*leading, *self._bond_sizes))
 
     def gradient(self, by_bonds: Tensor) -> Tensor:
-        """Return the derivative by the sampled tensor, from the one by the bond tensor.
+        """Return the derivative with respect to the sampled tensor.
 
         Args:
-            by_bonds: Shape (..., size of each bond).
+            by_bonds: The derivative with respect to the bond tensor, shape (..., size of each
+                bond).
 
         Returns:
-            Shape (..., index pairs of each port). Nothing is conjugated: the derivative of what is
-            linear in the tensor is the factor of each entry.
+            Shape (..., index pairs of each port). Nothing is conjugated: the derivative of a linear
+            function of the tensor is the coefficient of each entry.
         """
         weights = self._entries[1]
         leading = by_bonds.shape[: by_bonds.ndim - len(self._bond_sizes)]

@@ -26,10 +26,10 @@ class TermTable:
     """The distinct terms of all observables, as products over the subcircuits.
 
     Attributes:
-        observables: For each observable its (term, coefficient) pairs.
-        picks: For each term its pick. Term 0 is the identity, and so is string 0 of every
+        observables: For each observable, its (term, coefficient) pairs.
+        picks: For each term, its pick. Term 0 is the identity, and so is string 0 of every
             subcircuit.
-        strings: For each subcircuit the distinct Pauli strings on its wires.
+        strings: For each subcircuit, the distinct Pauli strings on its wires.
     """
 
     observables: tuple[tuple[tuple[int, float], ...], ...]
@@ -37,7 +37,7 @@ class TermTable:
     strings: tuple[tuple[PauliString, ...], ...]
 
     def sum_up(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the values of the observables: correctly rounded sums of those of the terms."""
+        """Return the value of every observable, the correctly rounded sum over its terms."""
         return np.array(
             [
                 math.fsum(coefficient * values[term] for term, coefficient in terms)

@@ -2,8 +2,9 @@
 
 A result enters, complete or partial, and a file leaves; or the other way round. A file is written
 all or nothing and sealed with a SHA-256, and nothing in a file is trusted until it is checked:
-what no run writes is an InputError of one line. Files contain arrays, JSON and QPY, never pickles,
-and names in them stay as they are. Each field is declared once, with the dataclass that holds it.
+content that no run writes raises an InputError of one line. Files contain arrays, JSON and QPY,
+never pickles, and the names in them never change. Each field is declared once, with the dataclass
+that holds it.
 """
 
 from hpcq.results.hdf5_files import check_output, read_seal

@@ -122,15 +122,15 @@ class ResultDetails:
         cone_of: Number of each term's light cone; 0 for terms that are not contained.
         subcircuits: The subcircuits, of all light cones.
         edges: The cuts as pairs of ports, with their weights.
-        strings: For each subcircuit the Pauli strings of its tensor, on its own wires.
-        tensors: For each subcircuit its tensor, shape (strings, D, D) with D the product of the
+        strings: For each subcircuit, the Pauli strings of its tensor, on its own wires.
+        tensors: For each subcircuit, its tensor, shape (strings, D, D) with D the product of the
             ports' dimensions; equal subcircuits share one array. None if a run with shots has not
             estimated it.
         sections: What this kind of run stores besides: objects of classes that
             :func:`hpcq.results.sections.section` decorates, at most one of each.
         fingerprint: Digests and words that name the run; only the same run can resume it.
         unfinished: Finished tasks of a run that was stopped; None for a complete run.
-        timelines: For each start of the run an array, shape (spans, 5): rank, begin and end in
+        timelines: For each start of the run, an array, shape (spans, 5): rank, begin and end in
             seconds, number of tasks, and the subcircuit of the first task.
     """
 

@@ -71,7 +71,7 @@ _CONFIG: Mapping[str, tuple[Check, str]] = {
     "device": (_is(str), "text"),
     "backend": (_is(str, _NONE), "text"),
 }
-"""For each entry of the configuration that a run uses its check, and what the check expects."""
+"""The check of each entry of the configuration that a run uses, and the text of what it expects."""
 
 _PROVENANCE: Mapping[str, tuple[Check, str]] = {
     "hosts": (_are_texts, "a list of names"),

@@ -185,14 +185,14 @@ def _check_sources(sources: tuple[SampledTensor, ...], at: Place) -> str:
 @section("sampling")
 @stored_class
 class SamplingRecord:
-    """The rounds of a run and of the runs that it went on from.
+    """The rounds of a run, after those of the runs that it continues.
 
     Attributes:
         mode: How variants were chosen.
         fingerprint: SHA-256 digests and plain words that name the run; a run with other ones
             cannot resume it.
-        uses: For each subcircuit its index in ``sources``; None if no term depends on it.
-        parts: For each subcircuit the number of its connected part; None likewise.
+        uses: For each subcircuit, its index in ``sources``; None if no term depends on it.
+        parts: For each subcircuit, the number of its connected part; None likewise.
         sources: The distinct subcircuits that were measured, each with its Pauli strings.
         rounds: Counts of each round, in the order in which they were measured.
     """

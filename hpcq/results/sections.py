@@ -11,7 +11,7 @@ from hpcq.results.hdf5_fields import Codec, Layout, Place
 T = TypeVar("T")
 
 _layouts: dict[type, tuple[str, Layout]] = {}
-"""For each class of sections its group in the file, and the layout of that group."""
+"""For each class of sections, its group in the file, and the layout of that group."""
 
 
 def section(group: str) -> Callable[[type[T]], type[T]]:

@@ -1,4 +1,4 @@
-"""The output file of a run: saved from time to time, and never over the file of another run."""
+"""The output file of a run: saved from time to time, and never in place of another run's file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FileOutput:
         seconds: Pause between checkpoints.
 
     Attributes:
-        path: The file that is written.
+        path: The file that is written; a new one after another run has changed it.
     """
 
     may_add_shots = True
@@ -130,7 +130,7 @@ class FileOutput:
         return [self.path]
 
     def close(self) -> None:
-        """Remove the status file, unless it is that of another run."""
+        """Remove the status file, if this run has written it."""
         if self._last_status > -math.inf:
             self._remove_status()
 

@@ -26,7 +26,7 @@ class RunOptions:
         device: Where Aer simulates: auto, cpu or gpu.
         noise: Noise model of simulated shots.
         backend: Hardware, or a sampler, that takes the shots instead of Aer.
-        output: Keeps the results, on rank 0.
+        output: Where results are kept; on ranks other than 0, nowhere.
         monitor: Shows progress, writes checkpoints and stops the run.
         on_result: Called on rank 0 with the result, before the other ranks are dismissed.
         engine: Name of the engine; None for Aer.
@@ -44,7 +44,7 @@ class RunOptions:
 
     @property
     def previous(self) -> Result | None:
-        """Result to continue."""
+        """The earlier result that the run continues; None if there is none."""
         return self.output.previous
 
     @property

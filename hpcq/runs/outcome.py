@@ -1,4 +1,4 @@
-"""What happens when a farm has ended: continue if all tasks are done, otherwise save and raise."""
+"""The end of a stage: the run continues if all tasks are done; otherwise it saves and raises."""
 
 from __future__ import annotations
 

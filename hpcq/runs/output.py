@@ -23,20 +23,19 @@ class FinishedElsewhereError(Exception):
 class RunOutput(Protocol):
     """The output of a run on rank 0: what was there before, and what the run adds to it.
 
-    There are :class:`NoOutput`, :class:`hpcq.runs.file_output.FileOutput`, and, for an output of
-    several jobs, :class:`hpcq.runs.shared.output.SharedOutput`. A run calls, in this order:
+    Implemented by :class:`NoOutput`, :class:`hpcq.runs.file_output.FileOutput`, and, for jobs that
+    share an output, :class:`hpcq.runs.shared.output.SharedOutput`. A run calls, in this order:
     :meth:`load_previous`; :meth:`planned_settings` and :meth:`publish_settings` before and after it
-    plans; :meth:`agree_on_run`; for each set of tasks :meth:`stage`, and :meth:`update` many times
+    plans; :meth:`agree_on_run`; for each set of tasks :meth:`stage`, then :meth:`update` many times
     a second; and at the end one of :meth:`finish`, :meth:`stop` and :meth:`close`.
 
-    A method that talks to other jobs raises :class:`FinishedElsewhereError` if these have finished
-    the run; so do the methods of a stage.
+    Methods that communicate with other jobs raise :class:`FinishedElsewhereError` if another job
+    has finished the run; so do the methods of a stage.
 
     Attributes:
-        previous: What was there before, which the run resumes or adds shots to; None without a
-            result.
-        may_add_shots: Whether a run may add shots to a complete result. Not where jobs share it,
-            because each of them would.
+        previous: The earlier result, which the run resumes or adds shots to; None if there is none.
+        may_add_shots: Whether a run may add shots to a complete result. False if jobs share the
+            output, because each of them would add the shots.
         save_seconds: Duration of the last save; a run leaves time for another before its deadline.
         stopped_error: Class of the error of a run that stops: StoppedError if the same command
             resumes it.
@@ -75,7 +74,7 @@ class RunOutput(Protocol):
         """
 
     def stage(self, name: str, tasks: Tasks) -> TaskSource:
-        """Return a set of tasks with those results that are there already.
+        """Return a set of tasks, with the results that the output already holds.
 
         Args:
             name: Name of the stage, the same in every start and every job of the run.
@@ -94,18 +93,18 @@ class RunOutput(Protocol):
         """Save the partial result now; a failure is a warning."""
 
     def stop(self, partial: Callable[[], Result]) -> str:
-        """End a run that is not complete, with everything saved.
+        """Save everything, and end a run that is not complete.
 
         Returns:
-            What becomes of the finished tasks, such as ``are saved in out.h5; run the same command
-            again to resume``.
+            The end of a sentence on the finished tasks, such as ``are saved in out.h5; run the same
+            command again to resume``.
 
         Raises:
             NotWrittenError: If they cannot be saved.
         """
 
     def finish(self, result: Result) -> list[Path]:
-        """End the run with its complete result, unless that was there before.
+        """End the run with its complete result, which is written unless the output held it before.
 
         Returns:
             The files that hold it, one or none.
@@ -147,7 +146,7 @@ class NoOutput:
         """Do nothing."""
 
     def stage(self, name: str, tasks: Tasks) -> TaskSource:
-        """Return the tasks, with what the given result has of them."""
+        """Return the tasks, with their results in the earlier result."""
         return AllTasks(tasks, finished_before(self.previous, name, tasks))
 
     def update(self, status: Mapping[str, Any], partial: Callable[[], Result] | None) -> None:
@@ -169,7 +168,7 @@ class NoOutput:
 
 
 def finished_before(previous: Result | None, name: str, tasks: Tasks) -> FinishedTasks:
-    """Return what a partial result has of the tasks of a stage; may be nothing."""
+    """Return the results of a stage's tasks in a partial result; there may be none."""
     details = None if previous is None else previous.details
     unfinished = None if details is None else details.unfinished
     total = len(tasks.costs)

@@ -1,4 +1,4 @@
-"""Runs that a kind has prepared on rank 0, and what all of them have in common."""
+"""Prepared runs: the base of every kind's runs, and their agreement with output and other jobs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def begin_run(plan: Plan, options: RunOptions, fingerprint: Fingerprint) -> Fingerprint:
-    """Return the fingerprint of a run that agrees with its output and the jobs that share it.
+    """Agree on a run with its output and the jobs that share it, and return its fingerprint.
 
     Raises:
-        InputError: If the output holds something of another run, or the jobs compute another run.
+        InputError: If the output holds a result of another run, or the jobs compute another run.
     """
     request = RequestSummary.of(plan)
     options.output.agree_on_run(fingerprint, request)
@@ -44,12 +44,12 @@ def begin_run(plan: Plan, options: RunOptions, fingerprint: Fingerprint) -> Fing
 
 @dataclass(frozen=True, eq=False)
 class PreparedRun(ABC):
-    """A run that is prepared and not started.
+    """A run that is prepared but not started.
 
     Attributes:
         plan: The plan.
         options: How to run.
-        fingerprint: What must be the same for a later run to resume this one.
+        fingerprint: Identifies the run: a later run with the same fingerprint can resume it.
         engine_spec: The engine that every rank opens.
     """
 
@@ -101,11 +101,11 @@ class PreparedRun(ABC):
         Args:
             accounting: Seconds of each phase.
             values: Shape (observables,); None while they are not known.
-            errors: Standard errors, shape (observables,); by default 0, or not known with values.
+            errors: Standard errors, shape (observables,); by default 0, or NaN without values.
             status: ``complete`` or ``partial``.
-            config: What the kind of run adds to the configuration, as plain JSON values.
-            provenance: What the kind of run adds to the provenance, as plain JSON values.
-            details: What the kind of run adds to :class:`hpcq.results.result.ResultDetails`.
+            config: Entries that the kind of run adds to the configuration, as plain JSON values.
+            provenance: Entries that it adds to the provenance, as plain JSON values.
+            details: Fields of :class:`hpcq.results.details.ResultDetails` that it sets.
         """
         plan = self.plan
         unknown = np.full(len(plan.observables), np.nan)

@@ -25,7 +25,7 @@ _BAR_WIDTH = 24
 
 
 class ProgressMonitor:
-    """Called with the progress of a farm's runs; the same monitor serves all of one command.
+    """Shows the progress of a run's stages, saves results and stops the run.
 
     Args:
         stop_conditions: When to stop.

@@ -49,7 +49,7 @@ class RunAccounting:
 
     Args:
         farm: The ranks.
-        rank_engines: For each rank its host and its engine, separated by a space.
+        rank_engines: For each rank, its host and its engine, separated by a space.
         threads: Cores that each rank uses.
         timer: Phases of this start so far.
         ledger: Work of the ranks in this start.

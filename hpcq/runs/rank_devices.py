@@ -1,4 +1,4 @@
-"""The device on which each rank simulates, and what every rank may use at least."""
+"""The device on which each rank simulates, and the minimum of the ranks' cores and memory."""
 
 from __future__ import annotations
 

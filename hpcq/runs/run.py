@@ -171,15 +171,15 @@ def run_plan(farm: Farm, plan: Plan | None, arguments: RunArguments) -> Result:
     with abort_on_error(farm), stop_conditions:
         with stop_conditions.before_start(lambda reason: stop_before_start(farm, reason)):
             prepared = from_rank_0(farm, lambda: _check_with_output(plan, farm.size, arguments))
-        checked_plan, kept = prepared or (None, NoOutput())
-        monitor = ProgressMonitor(stop_conditions, kept)
+        checked_plan, output = prepared or (None, NoOutput())
+        monitor = ProgressMonitor(stop_conditions, output)
         options = RunOptions(
             arguments.device,
             arguments.noise,
             arguments.backend,
-            kept,
+            output,
             monitor,
-            kept.finish,
+            output.finish,
             arguments.engine,
         )
         return run_on_farm(checked_plan, farm, options)
@@ -222,7 +222,7 @@ def output_for(
 def _check_with_output(
     plan: Plan | None, ranks: int, arguments: RunArguments
 ) -> tuple[Plan, RunOutput]:
-    """Return the checked plan, and the output with what was there before."""
+    """Return the checked plan, and the output with its earlier result."""
     checked_plan = check_plan(plan, ranks)
     output = arguments.open_output()
     output.load_previous(kind_of(checked_plan))
@@ -230,8 +230,8 @@ def _check_with_output(
 
 
 @dataclass(frozen=True, eq=False)
-class _EngineFactory:
-    """Makes the task function of a set of tasks, on this rank or in a separate process.
+class _TaskFunctionFactory:
+    """Makes the function that computes a set of tasks, on this rank or in a separate process.
 
     Attributes:
         limits: Limits of the rank.
@@ -253,7 +253,7 @@ class _EngineFactory:
         return self.engine or open_engine(self.engine_spec, self.limits, self.device)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _EngineFactory, (self.limits, self.device, self.engine_spec, None)
+        return _TaskFunctionFactory, (self.limits, self.device, self.engine_spec, None)
 
 
 def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None) -> Result:
@@ -269,7 +269,7 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
     except HpcqError:
         options.output.close()
         raise
-    factory = _EngineFactory(limits, device, engine_spec, engine)
+    factory = _TaskFunctionFactory(limits, device, engine_spec, engine)
     rank_engines = farm.gather_names(f"{socket.gethostname()} {engine.name}")
     timer.end("share")
     with blas_threads(1):
@@ -358,7 +358,7 @@ def _prepare(plan: Plan | None, options: RunOptions) -> PreparedRun:
     plan = check_plan(plan, 1) if plan is None else plan
     kind = kind_of(plan)
     while True:
-        with suppress(FinishedElsewhereError):  # once more, with the result of the other jobs
+        with suppress(FinishedElsewhereError):  # then once more, to return the other job's result
             prepared: PreparedRun = kind.prepare(plan, options)
             return prepared
 

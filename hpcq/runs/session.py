@@ -1,4 +1,4 @@
-"""Sessions: ranks that stay for any number of runs, and keep what the next run can use."""
+"""Sessions: ranks that stay for any number of runs, and keep whatever the next run can reuse."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
 _END = b""
+"""Message by which rank 0 ends the session; the arguments of a run are never empty."""
 
 
 class Session:
     """Ranks that stay for any number of runs.
 
-    Enter a session on all ranks. Rank 0 goes on at once and runs plans; the other ranks serve it
-    until it leaves the session, and then go on. Between runs the ranks keep their worker processes,
-    the subcircuits that they have received, and what their simulators have prepared, so that a run
-    like the one before starts in milliseconds.
+    Enter a session on all ranks. Rank 0 continues at once and runs plans; the other ranks compute
+    for it, and continue when it leaves the session. Between runs, the ranks keep their worker
+    processes, the subcircuits that they have received, and the circuits that their simulators have
+    prepared, so that a run similar to an earlier one starts in milliseconds.
 
     Args:
         comm: An mpi4py communicator. By default all ranks of the MPI job, or this process alone if
@@ -90,11 +91,13 @@ class Session:
         Raises:
             InputError: If the plan or another argument is wrong.
             StoppedError: If the run was stopped; the output holds all finished work.
-            HpcqError: If tasks fail, the result fails its own check, or the session has no ranks
-                any more: it was left, or one of them is lost.
+            HpcqError: If tasks fail, the result fails its own check, a rank is lost, or this is not
+                rank 0 within the session.
         """
         if not self._is_open or self.rank > 0:
-            raise HpcqError("session: it runs plans between entering and leaving it, on rank 0")
+            raise HpcqError(
+                "session: it runs plans between entering and leaving it, and on rank 0 only"
+            )
         if self._farm.has_lost_ranks:
             raise HpcqError("session: a rank is lost, and the others cannot begin another run")
         arguments = RunArguments(**options)

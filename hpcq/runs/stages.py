@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from hpcq.results.result import Result
 
 _SUBPROCESS_SECONDS = 2.0
-"""Predicted seconds of tasks per rank from which ranks compute in separate processes: shorter ones
-would not make up for starting them."""
+"""Predicted seconds per rank from which ranks compute in separate processes. Shorter tasks would
+end before the processes have started."""
 
 
 class TaskSet(Protocol):
@@ -74,7 +74,7 @@ class StageRunner:
     def send(
         self, task_set: TaskSet, open_engine: Callable[[], Any], *, in_subprocess: bool
     ) -> None:
-        """Send every rank the tasks that the next stages are taken from.
+        """Send all ranks the set of tasks for the stages that follow.
 
         Args:
             task_set: The tasks.

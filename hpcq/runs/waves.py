@@ -1,8 +1,8 @@
 """Shots from devices with a queue: submitted, polled and collected.
 
-A device may take hours, and a run that waits for it may have to stop before. So the names of its
-jobs are kept from the moment of submission, are saved with the unfinished round, and the next start
-collects what the device has measured in the meantime, instead of asking, and paying, for it again.
+A device may take hours, and the run may have to stop before. The ids of the device's jobs are
+therefore kept from the moment of submission and saved with the unfinished round. The next start
+collects the counts that the device has measured in the meantime, instead of paying for them twice.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from hpcq.engines.protocol import (
 from hpcq.engines.requests import Request, Row
 
 _FIRST_POLL_SECONDS, _MAX_POLL_SECONDS = 0.02, 10.0
-"""Pauses between questions to the device, at first and in the end. Longer: later answers; shorter:
-more requests to a service that many share."""
+"""Seconds between polls of the device: the first pause and the longest. Longer: later results;
+shorter: more requests to a service that many users share."""
 
 _POLL_GROWTH = 1.3
-"""Factor between such pauses: after a minute the device is asked about every ten seconds."""
+"""Factor from one pause to the next: after a minute, the device is polled every ten seconds."""
 
 
 class Waves(Engine):
@@ -36,8 +36,8 @@ class Waves(Engine):
 
     Args:
         device: The device.
-        job_ids: Names of the jobs that an earlier start has submitted, by the seed of their shots;
-            those of this start are added. It may be read from any thread.
+        job_ids: Ids of the jobs that an earlier start has submitted, by the seed of their shots;
+            those of this start are added. Any thread may read it.
     """
 
     def __init__(self, device: QueuedEngine, job_ids: dict[str, Sequence[str]]) -> None:
@@ -47,7 +47,7 @@ class Waves(Engine):
         self._stopped = threading.Event()
 
     def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
-        """Return the device's answer."""
+        """Return the cost that the device predicts for a request, or why it refuses."""
         return self._device.supports(piece, request)
 
     def prepare(self, piece: Piece) -> PreparedPiece:
@@ -59,7 +59,7 @@ class Waves(Engine):
 
         Raises:
             EngineError: If the device refuses or fails, or the run stops; in the last case the
-                device goes on, and ``job_ids`` keeps its jobs.
+                device continues, and ``job_ids`` keeps its jobs.
         """
         key = str(seed)
         known = self._job_ids.get(key)
@@ -76,7 +76,7 @@ class Waves(Engine):
             raise
 
     def _wait(self, submission: Submission) -> None:
-        """Wait until all jobs have ended, asking less and less often."""
+        """Wait until all jobs have ended; poll them less and less often."""
         pause = _FIRST_POLL_SECONDS
         while not self._device.poll(submission):
             if self._stopped.wait(pause):
@@ -84,5 +84,5 @@ class Waves(Engine):
             pause = min(_POLL_GROWTH * pause, _MAX_POLL_SECONDS)
 
     def stop(self) -> None:
-        """End all waiting; the device's jobs go on."""
+        """End all waiting; the device's jobs continue."""
         self._stopped.set()

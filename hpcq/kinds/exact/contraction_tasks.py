@@ -1,4 +1,4 @@
-"""A contraction as tasks for the farm, and as bytes that are sent to every rank once."""
+"""The tasks of a contraction: its parts. Rank 0 sends the tensors to all ranks once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ContractionTasks:
 
     Attributes:
         contraction: The contraction.
-        tensors: For each subcircuit its bond tensor.
+        tensors: The bond tensor of each subcircuit, shape (strings, bond sizes).
         threads: Threads for large matrix products.
     """
 

@@ -20,7 +20,7 @@ from hpcq.planning.description import (
 from hpcq.planning.exact_plan import ExactPlan
 
 _MAX_SHOWN_SUBCIRCUITS = 24
-"""Rows of the table of subcircuits; with that of cuts it fits on a screen or two."""
+"""Rows of the table of subcircuits; it and the table of cuts fit on a screen or two."""
 
 _MIN_DOMINANT_SHARE = 0.5
 """Share of the simulations' seconds from which one subcircuit is named as dominant."""
@@ -108,8 +108,8 @@ def _warnings(plan: ExactPlan) -> list[str]:
         lines.append(f"warning: predicted to take {years:.2g} years, so `hpcq run` refuses it")
     elif plan.num_tasks > MAX_TASKS:
         lines.append(
-            f"warning: its slices make {short_count(plan.num_tasks)} tasks, of at most "
-            f"{MAX_TASKS} that `hpcq run` takes, so it refuses it"
+            f"warning: its slices make {short_count(plan.num_tasks)} tasks, so `hpcq run`, which "
+            f"takes at most {MAX_TASKS}, refuses it"
         )
     if cost.cheaper_uncut:
         seconds = min(cost.uncut_seconds, cost.uncut_mps_seconds)
@@ -121,7 +121,7 @@ def _warnings(plan: ExactPlan) -> list[str]:
 
 
 def _dominant_part(plan: ExactPlan) -> str:
-    """Return the name of what takes most of a plan's predicted time."""
+    """Return the part of a run that takes most of its predicted seconds, as text."""
     if plan.cost.contraction_seconds > plan.cost.simulation_seconds:
         return "the contraction"
     largest = max(range(len(plan.tensors)), key=lambda number: plan.tensor_seconds[number])

@@ -28,8 +28,8 @@ from hpcq.runs.prepared_run import begin_run
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
 
-_QUICK_SEARCH = 1.0
-"""Budget in seconds of the search for a width to name in a message."""
+_HINT_SEARCH_SECONDS = 1.0
+"""Seconds of the search for a width limit that an error message can suggest."""
 
 
 class ExactKind:
@@ -42,11 +42,11 @@ class ExactKind:
     objective: ObjectiveName = "seconds"
 
     def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> ExactPlan:
-        """Return the plan whose cuts were given, or the best that a search finds.
+        """Return the plan with the given cuts, or the best plan that a search finds.
 
         Raises:
-            MemoryLimitError: If it does not fit into the memory. With the objective ``overhead``, a
-                search returns such a plan, which can be printed, but not run.
+            MemoryLimitError: If the plan does not fit into the memory. With the objective
+                ``overhead``, a search returns it nevertheless: it can be printed, but not run.
         """
         candidate = choose_cuts(problem, request, farm)
         if request.max_qubits is not None:
@@ -63,7 +63,7 @@ class ExactKind:
         """Return the same plan for ranks with these limits; only their threads change.
 
         Raises:
-            MemoryLimitError: If the plan needs more memory than they have.
+            MemoryLimitError: If the plan needs more memory than the ranks have.
         """
         if plan.fits and plan.cost.memory_bytes > limits.memory_bytes:
             raise MemoryLimitError(
@@ -138,7 +138,7 @@ def _width_hint(problem: Problem, seed: int) -> str:
     """Return a hint that names a width limit that works, or nothing if a quick search fails."""
     amplitudes = problem.limits.memory_bytes // (2 * problem.limits.amplitude_bytes)
     width = max(1, min(problem.circuit.num_qubits - 1, amplitudes.bit_length() - 1))
-    request = CutRequest(width, objective="seconds", search_seconds=_QUICK_SEARCH, seed=seed)
+    request = CutRequest(width, objective="seconds", search_seconds=_HINT_SEARCH_SECONDS, seed=seed)
     try:
         narrower = choose_cuts(problem, request).plan
     except InputError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +23,9 @@ from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner, no_engine
 
-if TYPE_CHECKING:
-    pass
-
 _NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
-"""For each precision the tolerated error of the norm of the state and of the values being real."""
+"""Tolerated rounding errors by precision: of the norm, which should be 1, and of the values'
+imaginary parts, which should be 0."""
 
 _SIMULATE, _CONTRACT = "simulate", "contract"
 
@@ -86,7 +83,8 @@ class ExactRun(PreparedRun):
             runner.accounting.end(_CONTRACT)
             return values
         task_set = ContractionTasks.of(contraction, bond_tensors, plan.limits.threads)
-        # The parts depend on the memory: the name of the stage tells parts that cannot be reused.
+        # The parts depend on the memory. They are in the stage's name, so that a later start does
+        # not take the results of other parts for its own.
         name = f"{_CONTRACT}, {contraction.num_parts} parts of {contraction.batch} terms"
         source = self.options.output.stage(name, task_set.farm_tasks())
         stage = Stage(name, source.finished)
@@ -101,7 +99,7 @@ class ExactRun(PreparedRun):
         return contraction.sum_up(source.finished, bond_tensors)
 
     def _contraction_runner(self, runner: StageRunner) -> AbstractContextManager[StageRunner]:
-        """Return the runner of all ranks; of this one alone where others lack the memory."""
+        """Return the runner of all ranks, or of this rank alone if the others lack the memory."""
         fits = self.plan.cost.contraction_bytes <= self.plan.limits.memory_bytes
         return nullcontext(runner) if fits or runner.farm.size == 1 else runner.alone()
 
@@ -118,7 +116,7 @@ class ExactRun(PreparedRun):
         ]
 
     def _bond_tensors(self, tensors: list[NDArray[np.complex128]]) -> list[NDArray[np.complex128]]:
-        """Return for each subcircuit its tensor over the bonds of the network."""
+        """Return the bond tensor of each subcircuit, shape (strings, bond sizes)."""
         plan = self.plan
         bonds = []
         for number, tensor_number in enumerate(plan.uses):

@@ -1,4 +1,4 @@
-"""The tasks of an exact run, with all that a rank needs to compute any of them."""
+"""The tasks of an exact run, with everything that a rank needs to compute any of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ExactTasks:
         tensors: The tensors.
         limits: Limits of a rank.
         speeds: Speeds of rank 0's machine.
-        first_subcircuits: For each tensor the number of the first subcircuit that has it.
+        first_subcircuits: Number of the first subcircuit that has each tensor, for messages.
     """
 
     tensors: tuple[ExactTensor, ...]
@@ -65,7 +65,7 @@ class ExactTasks:
         return Tasks(
             self.predicted_seconds(),
             np.complex128,
-            affinity=self._rows() if any(tensor.sliced for tensor in self.tensors) else None,
+            affinity=self._affinity() if any(tensor.sliced for tensor in self.tensors) else None,
             owner=lambda tasks: np.searchsorted(self._starts, tasks, "right") - 1,
             describe=self.describe,
         )
@@ -78,7 +78,7 @@ class ExactTasks:
         ]
         return np.repeat(seconds, [tensor.num_tasks for tensor in self.tensors])
 
-    def _rows(self) -> Numbers:
+    def _affinity(self) -> Numbers:
         """Return the affinity of every task: equal for tasks with the same first branch.
 
         A worker keeps that branch's states from one task to the next.
@@ -95,10 +95,10 @@ class ExactTasks:
         )
 
     def check_engine(self, engine: Engine) -> None:
-        """Check that an engine takes all tasks, before the run.
+        """Check before the run that an engine supports all tasks.
 
         Raises:
-            InputError: If it refuses one.
+            InputError: If it refuses one of them.
         """
         for tensor, first in zip(self.tensors, self.first_subcircuits, strict=True):
             check_supported(engine, tensor, Tensors(tensor.strings), f"subcircuit {first}")

@@ -19,7 +19,7 @@ from hpcq.planning.description import (
 )
 
 _MAX_SHOWN_SUBCIRCUITS = 24
-"""Rows of the table of subcircuits; with that of cuts it fits on a screen or two."""
+"""Rows of the table of subcircuits; it and the table of cuts fit on a screen or two."""
 
 
 def shots_plan_text(plan: ShotsPlan) -> str:

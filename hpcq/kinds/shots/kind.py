@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
 
 _BUDGET_KEYS = ("shots", "standard_error", "max_variants")
+"""Keys of the configuration that must not change before an unfinished run is finished."""
 
 
 class ShotsKind:
@@ -41,7 +42,7 @@ class ShotsKind:
     objective: ObjectiveName = "overhead"
 
     def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> ShotsPlan:
-        """Return a plan with the cuts that were given, or the best that a search finds.
+        """Return the plan with the given cuts, or the best plan that a search finds.
 
         Raises:
             InputError: If the shots are too few, or the cuts do not fit the circuit.
@@ -50,7 +51,7 @@ class ShotsKind:
         simplified, cut = chosen.simplified, chosen.cut
         terms = tabulate(problem.observables, cut, simplified.cone_of)
         cut_problem = CutProblem(problem.observables, simplified, cut.cuts, terms, problem.limits)
-        assert isinstance(problem.question, SampledValues), "this kind answers no other"
+        assert isinstance(problem.question, SampledValues), "this kind answers no other question"
         return ShotsPlan(
             problem.circuit,
             problem.observables,
@@ -69,7 +70,7 @@ class ShotsKind:
         return replace(plan, limits=replace(plan.limits, threads=limits.threads))
 
     def check(self, plan: ShotsPlan, ranks: int) -> None:
-        """Accept any plan: whether a simulation fits is known when the engine is."""
+        """Accept every plan: whether it fits depends on the engine, which :meth:`prepare` knows."""
 
     def describe(self, plan: ShotsPlan) -> str:
         """Return a plan as text."""
@@ -120,7 +121,7 @@ def _prepare(plan: ShotsPlan, options: RunOptions) -> ShotsRun:
     num_rounds_before = len(rounds) if unfinished is None else unfinished.rounds_before
     schedule = make_schedule(sampling, seed, rounds[:num_rounds_before])
     for measured in rounds[num_rounds_before:]:
-        # Replan the rounds of the start that was stopped from the rounds before them, as it did.
+        # The stopped start planned these rounds from earlier ones: plan them again in the same way.
         planned = schedule.next_round()
         assert planned is not None, "a round was measured, so there was one"
         schedule.add(planned, measured.counts)
@@ -170,8 +171,8 @@ def _check_budget(previous: Result | None, plan: ShotsPlan) -> None:
     ]
     if differences:
         raise InputError(
-            f"output: an unfinished run of other shots ({', '.join(differences)}), expected the "
-            "same, to finish it first, or another file"
+            f"output: an unfinished run with another budget ({', '.join(differences)}), expected "
+            "the same budget, to finish it first, or another file"
         )
 
 

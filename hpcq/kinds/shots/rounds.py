@@ -29,7 +29,7 @@ _PILOT_SHOTS_PER_VARIANT = 16
 """Shots per variant that a pilot should have, even above ``_PILOT_SHARE``."""
 
 _MAX_PILOT_SHARE = 0.3
-"""Fraction of the budget that a pilot takes at most, and takes where shots are few."""
+"""Maximum fraction of the budget for the pilot; also its fraction where shots are few."""
 
 _PILOT_WEIGHT = 0.6
 """Weight of a shot of the pilot against one of a later round: later shots are better spread."""
@@ -57,18 +57,18 @@ _JOINT_PILOT_SAMPLES = 256
 """Joint samples of the first round toward a target error, at one shot per variant."""
 
 _MAX_SHOTS_PER_SAMPLE = 4
-"""Most shots per variant and joint sample of a round. Larger: fewer rounds, but shots that measure
-the same samples again, and not new ones."""
+"""Maximum shots per variant and joint sample of a round. Larger: fewer rounds, but more shots
+repeat the same samples instead of measuring new ones."""
 
 _MAX_JOINT_ROUNDS = 16
-"""Rounds that a budget of joint samples is divided into at most; each has new samples."""
+"""Maximum number of rounds of a budget of joint samples; each round draws new samples."""
 
 
 def make_schedule(sampling: Sampling, seed: int, rounds: Sequence[Any] = ()) -> Schedule:
     """Return a schedule that continues after earlier rounds, if there are any.
 
     Args:
-        sampling: What to sample.
+        sampling: How the run samples.
         seed: Seed of joint samples.
         rounds: Rounds of earlier runs.
     """
@@ -81,7 +81,7 @@ class EnumeratedSchedule(BaseSchedule):
     """Rounds that run every variant, with shots allocated better from round to round.
 
     Args:
-        sampling: What to sample.
+        sampling: How the run samples.
         rounds: Rounds of earlier runs.
     """
 
@@ -244,7 +244,7 @@ class JointSchedule(BaseSchedule):
     """Rounds of joint samples.
 
     Args:
-        sampling: What to sample.
+        sampling: How the run samples.
         seed: Seed of the samples.
         rounds: Rounds of earlier runs.
     """

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpcq.core.errors import HpcqError
 from hpcq.engines.protocol import Engine, QueuedEngine
@@ -24,9 +24,6 @@ from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner
 from hpcq.runs.waves import Waves
-
-if TYPE_CHECKING:
-    pass
 
 _MAX_MISSING_SHOTS = 1e13
 """Missing shots beyond which a run toward a target error is given up; no plan may ask for more."""
@@ -57,7 +54,7 @@ class ShotsRun(PreparedRun):
     job_ids: dict[str, Sequence[str]]
 
     def check_engine(self, engine: Engine) -> None:
-        """Prepare one template of every source, so that an unfit engine is refused before the run.
+        """Check before the run that the engine can run one template of every source.
 
         Raises:
             InputError: If the engine cannot run a template.
@@ -85,7 +82,10 @@ class ShotsRun(PreparedRun):
     def _driver(
         self, runner: StageRunner, engine: Engine
     ) -> Iterator[tuple[StageRunner, Callable[[], Engine]]]:
-        """Return what runs the rounds: all ranks, or for a device with a queue rank 0 alone."""
+        """Yield the runner of the rounds, and the function that returns its engine.
+
+        All ranks run the rounds; for a device with a queue, rank 0 alone.
+        """
         if not isinstance(engine, QueuedEngine):
             yield runner, lambda: engine
             return
@@ -183,7 +183,7 @@ def _gather_counts(
 
 
 def _status_line(schedule: Schedule, rounds: int, seconds_per_shot: float) -> str:
-    """Return one line on the error so far, and on the shots and time that are likely missing."""
+    """Return a line on the error so far, and on the shots and seconds to the target error."""
     target_error = schedule.budget.target_error
     errors = schedule.rough_errors() if target_error is None else schedule.cautious_errors()
     worst_error = float(errors.max(initial=0))

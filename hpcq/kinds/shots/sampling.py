@@ -30,8 +30,8 @@ _COEFFICIENT_RANGE = (1e-100, 1e100)
 """Absolute values of coefficients whose squares, which variances contain, are still floats."""
 
 _SHARED_EDGE_OVERHEAD = 16.0
-"""gamma squared of an edge that several gates share: a fact, however many and however strong the
-gates are. Gates that cost less when they are cut one by one do not share an edge."""
+"""gamma squared of an edge that several gates share, which depends neither on their number nor on
+their strength. Gates that would cost less if cut one by one do not share an edge."""
 
 _MAX_FLOPS = 1e13
 """Floating-point operations of the contraction above which samples are joint: about four minutes of

@@ -1,4 +1,4 @@
-"""Schedules decide the rounds of a run; every schedule keeps account of its shots."""
+"""Schedules: they decide round after round what a run measures, and count its shots."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hpcq.reconstruction.estimation.joint_samples import JointEstimator, JointRo
 from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
 TARGET_MARGIN = 1.05
-"""Factor by which a round aims beyond the target error, because it may fall short of its aim."""
+"""Factor by which a round aims below the target error, because it may miss its aim."""
 
 _MAX_GROWTH = 4.0
-"""Most shots of a round toward a target error, relative to all shots so far: early estimates of the
-shots that are missing are too noisy to spend them all at once."""
+"""Maximum shots of a round toward a target error, relative to all shots so far: early estimates of
+the shots that are still needed are too noisy to spend them all at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class PlannedRound:
     """A round that is planned but not measured.
 
     Attributes:
-        batches: For each source the variants to run.
+        batches: For each source, the variants to run.
         weight: Weight of the round in the average over rounds, not normalised.
         design: What the estimator needs apart from the counts: inversions or joint samples.
     """
@@ -85,10 +85,10 @@ class Schedule(Protocol):
 
 
 class BaseSchedule:
-    """What both schedules share: the account of shots, and standard errors kept between rounds.
+    """Base of both schedules: the count of shots, and the standard errors, computed once a round.
 
     Args:
-        budget: Budget of this run, apart from the shots of earlier ones.
+        budget: Budget of this run; the shots of earlier runs do not count.
         estimator: The estimator with the rounds of earlier runs.
     """
 

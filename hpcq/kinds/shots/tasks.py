@@ -1,4 +1,4 @@
-"""The tasks of a run with shots, with all that a rank needs to measure any variant."""
+"""The tasks of a run with shots, with everything that a rank needs to measure any variant."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ShotTasks:
         limits: Limits of a rank.
         seed: Root of all seeds.
         engine_spec: The engine that measures.
-        first_subcircuits: For each source the number of the first subcircuit that uses it.
+        first_subcircuits: Number of the first subcircuit that uses each source, for messages.
     """
 
     tensors: tuple[SampledTensor, ...]
@@ -70,7 +70,7 @@ class ShotTasks:
         return self._templates[key]
 
     def check_engine(self, engine: Engine) -> None:
-        """Prepare one template of every source, so that an unfit engine is refused before the run.
+        """Check before the run that an engine can run one template of every source.
 
         Raises:
             InputError: If the engine cannot run a template.

@@ -80,7 +80,7 @@ class CovarianceBlock:
         """Return the variance of one shot's score: the sum of its signs times their weights.
 
         Args:
-            weights: For each score the weight of each entry of the table, shape (scores, strings
+            weights: For each score, the weight of each entry of the table, shape (scores, strings
                 of the tensor, signals of the tensor).
             shares: Weight of each variant's mean in each string, shape (variants of the tensor,
                 strings of the tensor).

@@ -66,8 +66,8 @@ class ShotRound:
 
     Attributes:
         weight: Weight of the round in the average over rounds, not normalised.
-        inversions: For each source the inversion of each port.
-        counts: For each source the counts of all its variants.
+        inversions: For each source, the inversion of each port.
+        counts: For each source, the counts of all its variants.
     """
 
     weight: float
@@ -236,7 +236,7 @@ class Estimator:
         at the estimate itself vanish, and shots would be spread by chance.
 
         Args:
-            inversions: For each source the inversion of each port.
+            inversions: For each source, the inversion of each port.
             importance: Weight of each observable's variance.
 
         Returns:
@@ -264,7 +264,7 @@ class Estimator:
             importance: Weight of each observable's variance.
 
         Returns:
-            For each source the inversion of each port.
+            For each source, the inversion of each port.
         """
         chosen = [tuple(0 for _ in reader.tensor.port_bases) for reader in self.readers]
         pair_bytes = 2 * len(importance) * self._tensor_bytes

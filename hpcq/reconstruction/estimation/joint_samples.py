@@ -82,8 +82,8 @@ class JointDraws:
     """The joint samples of a round.
 
     Attributes:
-        factors: For each part the product of its edges' factors, shape (samples,).
-        signals: For each subcircuit the signal at each port, shape (samples, ports).
+        factors: For each part, the product of its edges' factors, shape (samples,).
+        signals: For each subcircuit, the signal at each port, shape (samples, ports).
     """
 
     factors: tuple[Reals, ...]
@@ -97,8 +97,8 @@ class JointRound:
     Attributes:
         weight: Weight of the round in the average over rounds, not normalised.
         draws: The joint samples.
-        rows: For each source the variants that were run, as in :class:`VariantBatch`.
-        counts: For each source the counts of these variants.
+        rows: For each source, the variants that were run, as in :class:`VariantBatch`.
+        counts: For each source, the counts of these variants.
     """
 
     weight: float
@@ -258,7 +258,7 @@ class JointEstimator:
         """Return the first-order variance of every observable at several points.
 
         Args:
-            values: For each part the value of every row at every point, shape (points, rows).
+            values: For each part, the value of every row at every point, shape (points, rows).
         """
         observables = np.arange(self.parts.num_observables)
         variances = np.zeros((len(values[0]), len(observables)))

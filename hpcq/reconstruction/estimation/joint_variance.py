@@ -32,9 +32,9 @@ class PartSamples:
     """The joint samples of one part in one round.
 
     Attributes:
-        factors: For each sample the product of the factors of its edges, shape (samples,).
-        means: For each subcircuit the means of the samples' signs.
-        string_means: For each subcircuit the values of these means, shape (samples, strings).
+        factors: For each sample, the product of the factors of its edges, shape (samples,).
+        means: For each subcircuit, the means of the samples' signs.
+        string_means: For each subcircuit, the values of these means, shape (samples, strings).
         choices: The string of each subcircuit in every row, shape (rows, subcircuits).
     """
 
@@ -80,7 +80,7 @@ class PartSamples:
 
     @property
     def _subcircuits(self) -> Iterator[tuple[SignMeans, Indices, Reals]]:
-        """For each subcircuit its means, its strings, and the product of all other factors."""
+        """For each subcircuit, its means, its strings, and the product of all other factors."""
         for index, means in enumerate(self.means):
             others = [k for k in range(len(self.means)) if k != index]
             yield means, self.choices[:, index], self._product(others)

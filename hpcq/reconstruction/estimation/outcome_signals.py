@@ -23,7 +23,7 @@ from hpcq.reconstruction.estimation.counts import Counts, Outcomes
 Reals = NDArray[np.float64]
 Array = NDArray[Any]
 Inversions = tuple[int, ...]
-"""For each port the number of its inversion."""
+"""For each port, the number of its inversion."""
 
 
 class SignalReader:

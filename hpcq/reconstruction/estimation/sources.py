@@ -25,8 +25,8 @@ class Sources:
 
     Attributes:
         tensors: The variants of each source.
-        uses: For each subcircuit the number of its source; None where no term sees it.
-        string_indices: For each subcircuit the index of each of its strings among those of its
+        uses: For each subcircuit, the number of its source; None where no term sees it.
+        string_indices: For each subcircuit, the index of each of its strings among those of its
             source.
     """
 

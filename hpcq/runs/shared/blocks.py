@@ -1,4 +1,4 @@
-"""Division of a stage's tasks into blocks, of which each job claims some."""
+"""The tasks of a stage, divided into blocks, of which each job claims some."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _MAX_BLOCKS, _MIN_BLOCKS = 4096, 64
 """Bounds of the number of blocks; more: more claim files, fewer: less to share among many jobs."""
 
 _AHEAD_SECONDS = 1.0
-"""Minimum work that a job has claimed and not begun; more: its ranks never wait for a claim."""
+"""Predicted seconds of tasks that a job has claimed and not begun, at least, so that its ranks do
+not wait for a claim. More: less to share with the other jobs."""
 
 _SYNC_SECONDS = 1.0
 """Minimum pause between reads of the other jobs' results and claims."""
