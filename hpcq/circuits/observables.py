@@ -77,7 +77,10 @@ class Observable:
             _check_term(term, where)
         if len({string for string, _ in self.terms}) != len(self.terms):
             raise InputError(f"{where}: a string occurs twice, expected merged terms")
-        _check_sum((coefficient for _, coefficient in self.terms), where)
+        try:
+            math.fsum(abs(coefficient) for _, coefficient in self.terms)
+        except OverflowError:  # a value of the observable could exceed the range of a float
+            _refuse_sum(where)
 
     @classmethod
     def from_terms(cls, name: str, terms: Iterable[tuple[PauliString, float]]) -> Observable:
@@ -315,14 +318,6 @@ def _check_term(term: Any, where: str) -> None:
         last = factor[0]
 
 
-def _check_sum(coefficients: Iterable[float], where: str) -> None:
-    """Check that no value of the observable can exceed the range of a float."""
-    try:
-        math.fsum(map(abs, coefficients))
-    except OverflowError:
-        _refuse_sum(where)
-
-
 def _refuse_sum(where: str) -> NoReturn:
     raise InputError(
         f"{where}: the absolute values of its coefficients add up to more than "
@@ -350,13 +345,9 @@ def _refuse_kind(where: str, value: Any) -> NoReturn:
         raise InputError(
             f"{where}: got {_quoted(value)}, a number alone is not an observable, {expected}"
         )
-    raise InputError(f"{where}: got {_kind(value)}, {expected}, or a list of these")
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, (list, tuple, Mapping)) and not value:
-        return f"an empty {type(value).__name__}"
-    return f"an object of type {type(value).__name__}"
+    is_empty = isinstance(value, (list, tuple, Mapping)) and not value
+    kind = f"{'an empty' if is_empty else 'an object of type'} {type(value).__name__}"
+    raise InputError(f"{where}: got {kind}, {expected}, or a list of these")
 
 
 def _quoted(value: Any) -> str:

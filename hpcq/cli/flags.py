@@ -13,6 +13,8 @@ from hpcq.core.version import __version__
 
 Command = Callable[[argparse.Namespace], int]
 
+_REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises errors, which one rank then prints in one line."""
@@ -217,23 +219,14 @@ def _add_submit_options(parser: argparse.ArgumentParser) -> None:
         "--mpi", metavar="TYPE", help="value of srun's --mpi; default: detected in the job"
     )
     site.add_argument(
-        "--module",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="environment module to load; repeatable",
+        "--module", **_REPEATABLE, metavar="NAME", help="environment module to load; repeatable"
     )
     site.add_argument(
-        "--setup",
-        action="append",
-        default=[],
-        metavar="LINE",
-        help="line of shell to run first; repeatable",
+        "--setup", **_REPEATABLE, metavar="LINE", help="line of shell to run first; repeatable"
     )
     site.add_argument(
         "--sbatch",
-        action="append",
-        default=[],
+        **_REPEATABLE,
         metavar="OPTION",
         help="another option of sbatch, as in --sbatch=--exclusive; repeatable",
     )
@@ -320,8 +313,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     asked = parser.add_argument_group("what to compute (default: Z on every qubit)")
     asked.add_argument(
         "--observable",
-        action="append",
-        default=[],
+        **_REPEATABLE,
         metavar="TEXT",
         help="'Z0 Z5 + 0.5 X2', a label ZIIX or label:Z0+- (rightmost is qubit 0), or an outcome "
         "0011 for its probability; repeatable",

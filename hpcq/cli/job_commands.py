@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,10 @@ from hpcq.cli.requests import (
     start_reading_circuit,
 )
 from hpcq.core.errors import InputError
-from hpcq.core.files import printable_lines, printable_path, resolve_path
+from hpcq.core.files import printable, printable_lines, printable_path, resolve_path
 from hpcq.core.system import write_stderr
 from hpcq.jobs.job import Job
-from hpcq.jobs.status_text import job_text
+from hpcq.jobs.job_state import JobStatus
 from hpcq.jobs.submissions import find_submission, submissions_of
 from hpcq.jobs.submit import prepare, start_locally, submit_to_slurm
 from hpcq.parallel.serial import SerialFarm
@@ -96,12 +97,28 @@ def status(options: argparse.Namespace) -> int:
             "reason": job_status.reason,
             "job": job.id,
         }
-        print(json.dumps(shown) if options.json else job_text(job, job_status))
+        print(json.dumps(shown) if options.json else _job_text(job, job_status))
         return 0
     # Within the job itself, SLURM could only tell that it is running; its files tell more.
     status = read_run_status(path if job is None else job.output)
     print(json.dumps(status) if options.json else status_text(status))
     return 0
+
+
+def _job_text(job: Job, status: JobStatus) -> str:
+    nodes = sorted({task.nodes for task in status.tasks if task.is_running and task.nodes})
+    lines = [
+        f"state       {status}",
+        f"job         {job.id}{printable(' on ' + ', '.join(nodes)) if nodes else ''}",
+        f"output      {printable_path(job.output)}",
+    ]
+    lines += [f"log         {printable_path(path)}" for path in job.log_files()[:4]]
+    if len(status.tasks) > 1:
+        counts = Counter(task.state for task in status.tasks)
+        lines.append(f"array       {', '.join(f'{n} {state}' for state, n in counts.items())}")
+    if "state" in status.file:
+        lines += status_text(status.file).splitlines()[1:]
+    return "\n".join(lines)
 
 
 def logs(options: argparse.Namespace) -> int:

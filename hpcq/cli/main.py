@@ -165,10 +165,6 @@ def _run(options: argparse.Namespace) -> int:
         options.known = output.planned_settings()
 
     plans: list[CutPlan] = []
-
-    def settle() -> None:
-        output.publish_settings(plans[0].config)
-
     results: list[Result] = []
 
     def on_finished(result: Result) -> None:
@@ -187,7 +183,7 @@ def _run(options: argparse.Namespace) -> int:
         with stop_conditions.before_start(lambda reason: stop_before_start(farm, reason)):
             try:
                 plans += requests.make_plans(options, reader, farm, check, to_run=True)
-                from_rank_0(farm, settle)
+                from_rank_0(farm, lambda: output.publish_settings(plans[0].config))
             except HpcqError:
                 output.close()
                 raise

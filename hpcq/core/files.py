@@ -225,13 +225,7 @@ def write_atomic(
 def atomic_writer(path: Path, option: str, mode: int | None = None) -> Iterator[io.BufferedRandom]:
     """Yield a temporary file that replaces another when it is complete and on the disk.
 
-    Args:
-        path: The file to replace, as :func:`check_writable` returned it.
-        option: Name of the option that gave the path, for messages.
-        mode: As for :func:`write_atomic`.
-
-    Raises:
-        NotWrittenError: The file cannot be written; the old file is unchanged.
+    Arguments and errors are those of :func:`write_atomic`.
     """
     _remove_leftovers(path.parent)
     try:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from hpcq.core import strict_json
 from hpcq.core.errors import InputError
@@ -28,7 +29,6 @@ _MAX_FILE_BYTES = 64 << 20
 """Largest file of cuts that is read, in bytes: 64 MiB; larger ones are refused."""
 
 _LIST_KEYS = {"gate_cuts", "wire_cuts"}
-_Cut = TypeVar("_Cut", bound=Hashable)
 
 
 @dataclass(frozen=True, order=True)
@@ -97,11 +97,7 @@ class Cuts:
 
     @classmethod
     def from_json(cls, text: str, source: str = "cuts") -> Cuts:
-        """Read the text that :meth:`to_json` writes.
-
-        Args:
-            text: A JSON object with ``gate_cuts`` and ``wire_cuts``.
-            source: Name of the text in error messages, usually the file's name.
+        """Read the text that :meth:`to_json` writes; ``source`` is its name in error messages.
 
         Raises:
             InputError: If the text does not have that form.
@@ -123,15 +119,12 @@ class Cuts:
             )
         unknown = set(data) - {"format", "format_version", "simplified", "cones", *_LIST_KEYS}
         if unknown:
-            raise InputError(
-                f"{source}: unknown key {min(map(str, unknown))[:40]!r}, expected gate_cuts and "
-                "wire_cuts"
-            )
+            key = min(map(str, unknown))[:40]
+            raise InputError(f"{source}: unknown key {key!r}, expected gate_cuts and wire_cuts")
         simplified = data.get("simplified", False)
         if not isinstance(simplified, bool):
-            raise InputError(
-                f"{source}: simplified is {str(simplified)[:40]}, expected true or false"
-            )
+            shown = str(simplified)[:40]
+            raise InputError(f"{source}: simplified is {shown}, expected true or false")
         if "cones" in data and not simplified:
             raise InputError(f"{source}: it has cones, expected simplified to be true with them")
         cones = tuple(
@@ -150,9 +143,7 @@ class Cuts:
             for where, entry in _entries(data, "gate_cuts", {"gate", "qubits"}, source)
         ]
         wires = [
-            WireCut(
-                _integer(entry, "qubit", where, source), _integer(entry, "after", where, source)
-            )
+            WireCut(*(_integer(entry, key, where, source) for key in ("qubit", "after")))
             for where, entry in _entries(data, "wire_cuts", {"qubit", "after"}, source)
         ]
         cuts = cls(tuple(sorted(gates)), tuple(sorted(wires)))
@@ -160,11 +151,7 @@ class Cuts:
         return cuts
 
     def check(self, circuit: QuantumCircuit, source: str = "cuts") -> None:
-        """Check that the circuit has the gate or wire position of every cut.
-
-        Args:
-            circuit: The normalised circuit.
-            source: Name of the cuts in error messages.
+        """Check that the normalised circuit has the gate or wire position of every cut.
 
         Raises:
             InputError: If it does not; the message names the first such cut.
@@ -174,64 +161,53 @@ class Cuts:
         self._check_distinct(source)
         pairs = two_qubit_gates(circuit)
         for gate in self.gates:
+            at = f"{source}: gate cut at gate {gate.gate}"
             if not pairs:
-                raise InputError(
-                    f"{source}: gate cut at gate {gate.gate}, but the circuit has no "
-                    "two-qubit gates"
-                )
+                raise InputError(f"{at}, but the circuit has no two-qubit gates")
             if not 0 <= gate.gate < len(pairs):
                 raise InputError(
-                    f"{source}: gate cut at gate {gate.gate}, expected 0 to {len(pairs) - 1} "
-                    f"(the circuit has {len(pairs)} two-qubit gates)"
+                    f"{at}, expected 0 to {len(pairs) - 1} (the circuit has {len(pairs)} two-qubit "
+                    "gates)"
                 )
             if gate.qubits and sorted(gate.qubits) != sorted(pairs[gate.gate]):
                 raise InputError(
                     f"{source}: gate {gate.gate} is said to act on qubits {list(gate.qubits)}, "
                     f"in the circuit it acts on {list(pairs[gate.gate])}"
                 )
-        count = [0] * circuit.num_qubits
-        for pair in pairs:
-            for qubit in pair:
-                count[qubit] += 1
+        count = Counter(qubit for pair in pairs for qubit in pair)
         for wire in self.wires:
+            on, gates = f"{source}: wire cut on qubit {wire.qubit}", count[wire.qubit]
             if not 0 <= wire.qubit < circuit.num_qubits:
+                raise InputError(f"{on}, expected 0 to {circuit.num_qubits - 1}")
+            if gates < 2:
                 raise InputError(
-                    f"{source}: wire cut on qubit {wire.qubit}, expected 0 to "
-                    f"{circuit.num_qubits - 1}"
+                    f"{on}, which has {gates} two-qubit gates; expected a qubit with at least 2, "
+                    "to be cut between them"
                 )
-            if count[wire.qubit] < 2:
+            if not 1 <= wire.after < gates:
                 raise InputError(
-                    f"{source}: wire cut on qubit {wire.qubit}, which has {count[wire.qubit]} "
-                    "two-qubit gates; expected a qubit with at least 2, to be cut between them"
-                )
-            if not 1 <= wire.after < count[wire.qubit]:
-                raise InputError(
-                    f"{source}: wire cut on qubit {wire.qubit} after its two-qubit gate number "
-                    f"{wire.after}, expected 1 to {count[wire.qubit] - 1} "
-                    f"(the qubit has {count[wire.qubit]})"
+                    f"{on} after its two-qubit gate number {wire.after}, expected 1 to {gates - 1} "
+                    f"(the qubit has {gates})"
                 )
 
     def _check_distinct(self, source: str) -> None:
-        gate = _repeated(cut.gate for cut in self.gates)
-        if gate is not None:
-            raise InputError(f"{source}: gate {gate} is cut twice, expected each gate once at most")
-        wire = _repeated(self.wires)
-        if wire is not None:
-            raise InputError(
-                f"{source}: the wire of qubit {wire.qubit} is cut twice after its two-qubit gate "
-                f"number {wire.after}, expected each place once at most"
-            )
+        for gate, count in Counter(cut.gate for cut in self.gates).items():
+            if count > 1:
+                raise InputError(
+                    f"{source}: gate {gate} is cut twice, expected each gate once at most"
+                )
+        for wire, count in Counter(self.wires).items():
+            if count > 1:
+                raise InputError(
+                    f"{source}: the wire of qubit {wire.qubit} is cut twice after its two-qubit "
+                    f"gate number {wire.after}, expected each place once at most"
+                )
 
 
 def cuts_from_partition(
     circuit: QuantumCircuit, labels: str | Sequence[object], source: str = "partition"
 ) -> Cuts:
-    """Cut every two-qubit gate between qubits of different labels.
-
-    Args:
-        circuit: The normalised circuit.
-        labels: One label per qubit: a string such as ``"AAABBB"``, or a sequence of any labels.
-        source: Name of the labels in error messages.
+    """Cut every two-qubit gate between qubits of different labels, such as those of ``"AAABBB"``.
 
     Raises:
         InputError: If there are more or fewer labels than qubits.
@@ -242,13 +218,8 @@ def cuts_from_partition(
             f"{source}: {str(shown)[:40]!r} has {len(labels)} labels, expected one for each of "
             f"the circuit's {circuit.num_qubits} qubits"
         )
-    return Cuts(
-        gates=tuple(
-            GateCut(position, pair)
-            for position, pair in enumerate(two_qubit_gates(circuit))
-            if labels[pair[0]] != labels[pair[1]]
-        )
-    )
+    pairs = enumerate(two_qubit_gates(circuit))
+    return Cuts(tuple(GateCut(gate, (a, b)) for gate, (a, b) in pairs if labels[a] != labels[b]))
 
 
 def split_labels(labels: str, source: str = "partition") -> str | list[str]:
@@ -305,16 +276,6 @@ def two_qubit_gates(circuit: QuantumCircuit) -> list[tuple[int, int]]:
         for instruction in circuit.data
         if len(instruction.qubits) == 2
     ]
-
-
-def _repeated(values: Iterable[_Cut]) -> _Cut | None:
-    """Return the first value that repeats an earlier one."""
-    seen: set[_Cut] = set()
-    for value in values:
-        if value in seen:
-            return value
-        seen.add(value)
-    return None
 
 
 def _entries(

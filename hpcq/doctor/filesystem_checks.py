@@ -8,8 +8,8 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,7 @@ from typing import TypeVar
 _TIMEOUT_SECONDS = 5.0
 """Seconds that an operation may take; larger: a slow file server is not mistaken for a dead one."""
 
+_NO_ANSWER = f"no answer within {_TIMEOUT_SECONDS:g} s"
 _LOCKED_NAME = "held"
 T = TypeVar("T")
 
@@ -45,16 +46,12 @@ class FilesystemTrial:
 
 def start_trial() -> FilesystemTrial:
     """Try exclusive create, rename over a file and lock in the current folder; never raises."""
-    return call_within(
-        _start_trial, FilesystemTrial(faults=(f"no answer within {_TIMEOUT_SECONDS:g} s",))
-    )
+    return call_within(_start_trial, FilesystemTrial(faults=(_NO_ANSWER,)))
 
 
 def check_from_here(folder: str) -> list[str]:
     """Return the operations that fail in a trial's folder, as seen from this node."""
-    return call_within(
-        lambda: _check_refusals(Path(folder)), [f"no answer within {_TIMEOUT_SECONDS:g} s"]
-    )
+    return call_within(lambda: _check_refusals(Path(folder)), [_NO_ANSWER])
 
 
 def call_within(call: Callable[[], T], otherwise: T, seconds: float = _TIMEOUT_SECONDS) -> T:
@@ -96,20 +93,17 @@ def _start_trial() -> FilesystemTrial:
         return FilesystemTrial(faults=(f"nothing can be written ({error.strerror})",))
     faults: list[str] = []
     descriptor = None
-    try:
+    with _failure_added(faults, "exclusive create"):
         descriptor = os.open(folder / _LOCKED_NAME, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        name = "exclusive create" if descriptor is None else "flock"
-        faults.append(f"{name} fails ({error.strerror})")
-    try:
+    if descriptor is not None:
+        with _failure_added(faults, "flock"):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with _failure_added(faults, "rename"):
         (folder / "new").write_bytes(b"new")
         (folder / "old").write_bytes(b"old")
         (folder / "new").replace(folder / "old")
         if (folder / "old").read_bytes() != b"new" or (folder / "new").exists():
             faults.append("rename does not replace")
-    except OSError as error:
-        faults.append(f"rename fails ({error.strerror})")
     faults += _check_refusals(folder) if not faults else []
     return FilesystemTrial(str(folder), descriptor, tuple(faults))
 
@@ -119,23 +113,19 @@ def _check_refusals(folder: Path) -> list[str]:
     locked = folder / _LOCKED_NAME
     if not locked.exists():
         return ["the folder is not shared"]
-    faults = []
-    try:
+    faults: list[str] = []
+    with _failure_added(faults, "exclusive create"), suppress(FileExistsError):
         os.close(os.open(locked, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         faults.append("exclusive create is not exclusive")
-    except FileExistsError:
-        pass
-    except OSError as error:
-        faults.append(f"exclusive create fails ({error.strerror})")
-    try:
-        descriptor = os.open(locked, os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            faults.append("flock does not keep others out")
-        finally:
-            os.close(descriptor)
-    except BlockingIOError:
-        pass
-    except OSError as error:
-        faults.append(f"flock fails ({error.strerror})")
+    with _failure_added(faults, "flock"), suppress(BlockingIOError), locked.open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        faults.append("flock does not keep others out")
     return faults
+
+
+@contextmanager
+def _failure_added(faults: list[str], operation: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        faults.append(f"{operation} fails ({error.strerror})")

@@ -40,8 +40,6 @@ _LOG_PATTERN = re.compile(r"(.*)-%(?:j|A_%a)\.log", re.DOTALL)
 FIRST_PID = 2
 """Smallest process number of a run; signals to the groups 0 and 1 reach other processes."""
 
-FIRST_JOB = 1
-"""Smallest number of a SLURM job; 0 names no job."""
 
 _LOCK_SECONDS, _LOCK_POLL = 120.0, 0.05
 """Seconds to wait for the lock, and between tries; its holder may wait 60 s for ``sbatch``."""
@@ -277,10 +275,9 @@ def _parse_submission(content: dict[str, Any], uid: int | None) -> Submission:
     number = _JOB_NUMBER.fullmatch(record.job) if has_valid_types else None
     if number is None or number[2]:
         raise ValueError
-    if int(record.job.removeprefix("local-")) < (FIRST_PID if record.is_local else FIRST_JOB):
-        raise ValueError
     log = Path(record.log).name
-    if not log:
+    first_job = FIRST_PID if record.is_local else 1  # 0 names no job of SLURM
+    if not log or int(record.job.removeprefix("local-")) < first_job:
         raise ValueError
     log_name = _LOG_PATTERN.fullmatch(log)  # of an older hpcq, whose records have no name
     return record if record.name or log_name is None else replace(record, name=log_name[1])

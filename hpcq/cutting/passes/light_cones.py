@@ -137,9 +137,8 @@ def cones_of_terms(finder: ConeFinder, terms: Sequence[PauliString]) -> list[Con
         steps_left -= len(kept)
         if steps_left < 0:
             return []
-        qubits = {q for q, _ in term}.union(
-            q for number in kept for step in kept[number] for q in step.qubits
-        )
+        qubits = {q for q, _ in term}
+        qubits.update(q for steps in kept.values() for step in steps for q in step.qubits)
         cones.append((frozenset(kept), frozenset(qubits), [term]))
     joined = _join(cones)
     if len(joined) < 2:

@@ -57,37 +57,28 @@ def partition(graph: WeightedGraph, parts: int, cap: int, seed: int, cycles: int
         The part of each node, 0 to ``parts - 1``. Every node is a separate part if there are no
         more nodes than parts.
     """
-    nodes = graph.num_nodes
-    if parts >= nodes:
-        return list(range(nodes))
+    num_nodes = graph.num_nodes
+    if parts >= num_nodes:
+        return list(range(num_nodes))
     rng = random.Random(seed)
-    labels = [0] * nodes
-    _bisect_recursively(graph, range(nodes), labels, range(parts), cap, rng)
+    labels = [0] * num_nodes
+
+    def distribute(nodes: Sequence[int], parts: range) -> None:
+        if len(parts) == 1:
+            for node in nodes:
+                labels[node] = parts[0]
+            return
+        halves = parts[: len(parts) // 2], parts[len(parts) // 2 :]
+        caps = _caps_of_halves(len(nodes), [len(half) for half in halves], cap)
+        subgraph = graph if len(nodes) == num_nodes else graph.subgraph(nodes)
+        sides = _bisect(subgraph, caps, len(halves[0]) / len(parts), rng)
+        for number, half in enumerate(halves):
+            distribute([n for n, side in zip(nodes, sides, strict=True) if side == number], half)
+
+    distribute(range(num_nodes), range(parts))
     for _ in range(cycles):
         labels = _v_cycle(graph, labels, [cap] * parts, rng)
     return labels
-
-
-def _bisect_recursively(
-    graph: WeightedGraph,
-    nodes: Sequence[int],
-    labels: list[int],
-    parts: range,
-    cap: int,
-    rng: random.Random,
-) -> None:
-    """Distribute nodes over a range of parts, none heavier than the cap; fills in ``labels``."""
-    if len(parts) == 1:
-        for node in nodes:
-            labels[node] = parts[0]
-        return
-    halves = parts[: len(parts) // 2], parts[len(parts) // 2 :]
-    caps = _caps_of_halves(len(nodes), [len(half) for half in halves], cap)
-    subgraph = graph if len(nodes) == graph.num_nodes else graph.subgraph(nodes)
-    sides = _bisect(subgraph, caps, len(halves[0]) / len(parts), rng)
-    for side, half in enumerate(halves):
-        members = [node for node, node_side in zip(nodes, sides, strict=True) if node_side == side]
-        _bisect_recursively(graph, members, labels, half, cap, rng)
 
 
 def _caps_of_halves(nodes: int, parts: Sequence[int], cap: int) -> list[int]:

@@ -152,10 +152,8 @@ def is_cut(step: DrawnStep) -> bool:
 
 def bonds(steps: Sequence[DrawnStep], cut: CutCircuit) -> list[DrawnBond]:
     """Return the bond of each pair of joined subcircuits, in order."""
-    counts: Counter[tuple[int, int]] = Counter()
-    for step in steps:
-        if is_cut(step):
-            counts[min(step.subcircuits), max(step.subcircuits)] += 1
+    ends = (step.subcircuits for step in steps if is_cut(step))
+    counts = Counter((min(pair), max(pair)) for pair in ends)
     dimensions: dict[tuple[int, int], list[int]] = {}
     for edge in cut.edges:
         first, second = sorted(number for number, _ in edge.ends)
