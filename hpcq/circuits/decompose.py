@@ -102,12 +102,10 @@ def finite_float(value: Any, what: str) -> float:
 
 def leaf_parameters(name: str, values: Sequence[Any]) -> list[float]:
     """Return the parameters of a standard gate as finite floats, large angles reduced."""
-    numbers = [
-        value
-        if type(value) is float and math.isfinite(value)
-        else finite_float(value, f"parameter {index} of {name!r}")
-        for index, value in enumerate(values)
-    ]
+    numbers = list(values)
+    for index, value in enumerate(values):
+        if type(value) is not float or not math.isfinite(value):
+            numbers[index] = finite_float(value, f"parameter {index} of {name!r}")
     return reduce_parameters(name, numbers)
 
 
@@ -151,10 +149,9 @@ class Expander:
             RefusedError: The instruction is not unitary, or has no definition.
         """
         if instruction.is_standard_gate() and len(instruction.qubits) <= 2:
-            parameters = leaf_parameters(instruction.name, instruction.params)
-            return BasicOperation(
-                "gate", instruction.name, (STANDARD[instruction.name], parameters)
-            )
+            name = instruction.name
+            parameters = leaf_parameters(name, instruction.params)
+            return BasicOperation("gate", name, (STANDARD[name], parameters))
         operation = instruction.operation
         keys = self._keys(operation)
         for key in keys:
@@ -255,10 +252,8 @@ def _fused(block: Definition, num_qubits: int) -> BasicOperation | Definition:
             circuit.append(CircuitInstruction.from_standard(operation[0], operands, operation[1]))
         else:
             circuit.append(operation, qubits)
-    matrix = Operator(circuit).data
-    return BasicOperation(
-        "gate", block.name, UnitaryGate(matrix, label=block.name, check_input=False)
-    )
+    gate = UnitaryGate(Operator(circuit).data, label=block.name, check_input=False)
+    return BasicOperation("gate", block.name, gate)
 
 
 def _leaves(

@@ -60,9 +60,7 @@ _EXPECTED = (
 def render(string: PauliString, num_qubits: int | None = None) -> str:
     """Return a string in the sparse spelling, or as a label if it has projectors.
 
-    Args:
-        string: The string.
-        num_qubits: Number of letters in a label; by default as many as the string needs.
+    A label has ``num_qubits`` letters, by default as many as the string needs.
 
     >>> render(((0, "Z"), (5, "Z"))), render(())
     ('Z0 Z5', 'I')

@@ -49,13 +49,9 @@ def environment_layer(
     known: Mapping[str, argparse.Action],
     check: Check,
 ) -> Layer:
-    """Return the layer of environment variables; an unknown one gets a warning on stderr.
+    """Return the layer of environment variables for the parser of a command.
 
-    Args:
-        environment: The environment variables.
-        parser: The parser of the command.
-        known: The options of all commands.
-        check: Checks the options of a layer.
+    A variable that is none of the known options of all commands gets a warning on stderr.
 
     Raises:
         InputError: If a variable's value is wrong.
@@ -109,17 +105,11 @@ def file_layer(
     *,
     site: bool,
 ) -> Layer:
-    """Return the layer of a job file or site file.
+    """Return the layer of a job file, or of a site file, which names no circuit.
 
-    In a site file, and in a table [slurm], a key means the option ``--slurm-KEY`` if there is one:
+    Its keys are the known options of all commands; the layer has those of the command's parser. In
+    a site file, and in a table [slurm], a key means the option ``--slurm-KEY`` if there is one:
     ``partition`` is SLURM's.
-
-    Args:
-        path: The file.
-        parser: The parser of the command.
-        known: The options of all commands.
-        check: Checks the options of a layer.
-        site: Whether it is a site file, which names no circuit.
 
     Raises:
         InputError: If the file is wrong.

@@ -15,16 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcq.cli.setting_sources import (
-    OFF,
-    Check,
-    Layer,
-    environment_layer,
-    file_layer,
-    find_site_file,
-    long_options,
-    parse_layer,
-)
+from hpcq.cli import setting_sources as sources
+from hpcq.cli.setting_sources import OFF, Check, Layer
 from hpcq.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,15 +37,10 @@ def apply_settings(
 ) -> None:
     """Set the options that flags leave open, if the command takes a circuit.
 
-    Args:
-        options: The parsed command line; changed in place. A circuit ``*.toml`` is a job file, and
-            is replaced by the circuit that it names; ``arguments`` becomes an equivalent command
-            line without files and variables.
-        arguments: The command line.
-        parser: The parser of all commands.
-        check: Called with the options of each layer; may change them, and raises InputError if they
-            contradict each other.
-        environment: The environment variables.
+    ``options``, the parsed command line, is changed in place. A circuit ``*.toml`` is a job file,
+    and is replaced by the circuit that it names; ``arguments`` becomes an equivalent command line
+    without files and variables. ``check`` is called with the options of each layer; it may change
+    them, and raises InputError if they contradict each other.
 
     Raises:
         InputError: If the site file, job file or a variable is wrong; the message says which.
@@ -66,16 +53,22 @@ def apply_settings(
     known = {
         option: action
         for each in (*commands.values(), command_parser)  # the last one counts
-        for option, action in long_options(each).items()
+        for option, action in sources.long_options(each).items()
     }
-    layers = {_FLAGS: parse_layer(command_parser, arguments[arguments.index(command) + 1 :], check)}
-    layers[_ENVIRONMENT] = environment_layer(environment, command_parser, known, check)
+    layers = {
+        _FLAGS: sources.parse_layer(
+            command_parser, arguments[arguments.index(command) + 1 :], check
+        )
+    }
+    layers[_ENVIRONMENT] = sources.environment_layer(environment, command_parser, known, check)
     if options.circuit.endswith(".toml"):
-        layers[_JOB] = file_layer(Path(options.circuit), command_parser, known, check, site=False)
+        layers[_JOB] = sources.file_layer(
+            Path(options.circuit), command_parser, known, check, site=False
+        )
         options.circuit = layers[_JOB].pop("circuit")
-    site = find_site_file(environment)
+    site = sources.find_site_file(environment)
     if site is not None:
-        layers[_SITE] = file_layer(site, command_parser, known, check, site=True)
+        layers[_SITE] = sources.file_layer(site, command_parser, known, check, site=True)
     merged = _merge(layers, _exclusive_options(command_parser))
     vars(options).update(merged)
     options.arguments = [command, options.circuit, *_flags_for(merged, command_parser)]
@@ -102,7 +95,7 @@ def share_settings(options: argparse.Namespace, farm: Farm) -> None:
 def _flags_for(merged: Layer, parser: argparse.ArgumentParser) -> list[str]:
     """Return the arguments that give all merged options, without files and variables."""
     arguments = []
-    for option, action in long_options(parser).items():
+    for option, action in sources.long_options(parser).items():
         value = merged.get(action.dest)
         if action.nargs == 0:
             arguments += [f"--{option}"] if value else []

@@ -61,9 +61,8 @@ def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
 
 def lacks_pmix_server(environment: Mapping[str, str] = os.environ) -> bool:
     """Return whether PMIx's rank is set without its server, that is, inherited from elsewhere."""
-    return PMIX_RANK in environment and not any(
-        name.startswith(_PMIX_SERVER) for name in environment
-    )
+    has_server = any(name.startswith(_PMIX_SERVER) for name in environment)
+    return PMIX_RANK in environment and not has_server
 
 
 def launcher_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -195,9 +194,8 @@ def parse_duration(text: str) -> float | None:
             numbers += [0] * (3 - len(numbers))
         if len(numbers) > 3 or min(numbers) < 0:
             return None
-        value = int(days or 0) * 86400 + sum(
-            number * 60**power for power, number in enumerate(reversed(numbers))
-        )
+        seconds = sum(number * 60**power for power, number in enumerate(reversed(numbers)))
+        value = int(days or 0) * 86400 + seconds
     except ValueError:
         return None
     return float(value) if 0 < value < 1e9 else None

@@ -158,9 +158,6 @@ def u_angles(unitary: NDArray[np.complex128]) -> tuple[float, float, float]:
     # cos(theta / 2) is small: phi and lambda follow from the off-diagonal entries.
     if abs(unitary[0, 0]) > 1e-16:
         origin = np.angle(unitary[0, 0])
-        return (
-            float(theta),
-            float(np.angle(unitary[1, 0]) - origin),
-            float(np.angle(-unitary[0, 1]) - origin),
-        )
+        phi, lam = np.angle(unitary[1, 0]) - origin, np.angle(-unitary[0, 1]) - origin
+        return float(theta), float(phi), float(lam)
     return float(theta), float(np.angle(unitary[1, 0]) - np.angle(-unitary[0, 1])), 0.0

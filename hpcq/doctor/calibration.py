@@ -111,9 +111,8 @@ class _Bench:
         measured["simulation"] = tiny[few] - gates[few] * measured["gate"] - measured["string"]
         width, few, many = 13, 2, 6
         unfused = self._task_seconds(width, many) - self._task_seconds(width, few)
-        more = (
-            _random_subcircuit(width, many).load.gates - _random_subcircuit(width, few).load.gates
-        )
+        loads = [_random_subcircuit(width, layers).load for layers in (few, many)]
+        more = loads[1].gates - loads[0].gates
         measured["amplitude_gate"] = (unfused / more - measured["gate"]) / 2**width
         width, few, many = _FUSED_QUBITS, 2, 8
         fused = self._task_seconds(width, many) - self._task_seconds(width, few)
@@ -202,9 +201,8 @@ class _Bench:
             circuit.ry(0.1 * qubit, qubit)
         for qubit in range(length - 1):
             circuit.cx(qubit, qubit + 1)
-        chain = plan(
-            circuit, observables, cut_labels=range(length), memory=_MEMORY_BYTES, threads=1
-        )
+        labels = range(length)
+        chain = plan(circuit, observables, cut_labels=labels, memory=_MEMORY_BYTES, threads=1)
         assert isinstance(chain, ExactPlan), "no shots are asked for"
         return chain
 

@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING
 from hpcq.core.errors import InputError
 from hpcq.core.limits import check_threads, round_memory_down
 from hpcq.core.system import parse_bytes, usable_cores, usable_memory
+from hpcq.jobs import resource_request as resources
 from hpcq.jobs import slurm_backend as slurm
-from hpcq.jobs.resource_request import (
-    ResourceRequest,
-    format_time,
-    parse_nodes,
-    parse_sbatch_option,
-    parse_time,
-    parse_word,
-)
+from hpcq.jobs.resource_request import ResourceRequest, parse_word
 
 if TYPE_CHECKING:
     from hpcq.planning.plan import Plan
@@ -60,14 +54,14 @@ def request_of(options: argparse.Namespace) -> ResourceRequest:
         for name in ("account", "partition", "qos", "constraint", "reservation")
         if (value := getattr(options, "slurm_partition" if name == "partition" else name))
     ]
-    sbatch += [parse_sbatch_option(text) for text in options.sbatch]
+    sbatch += [resources.parse_sbatch_option(text) for text in options.sbatch]
     if options.restarts is not None and not options.until_done:
         raise InputError(f"restarts: {options.restarts}, expected --until-done too")
     name = "" if options.job_name is None else parse_word("job-name", options.job_name)[1]
     return ResourceRequest(
         cpus_per_rank=options.cpus_per_rank or options.threads or 1,
         gpus_per_node=options.gpus_per_node or 0,
-        time=None if options.time is None else parse_time(options.time),
+        time=None if options.time is None else resources.parse_time(options.time),
         sbatch=tuple(sbatch),
         array=options.array,
         restarts=(options.restarts or _DEFAULT_RESTARTS) if options.until_done else 0,
@@ -81,18 +75,14 @@ def complete_request(
     """Return a request with the size of the job decided where it was left open.
 
     ``options.memory`` and ``options.threads`` are set to the limits of the job's ranks, so that
-    they make the same plan as this process.
-
-    Args:
-        options: The parsed command line of ``submit``; changed in place.
-        request: The resources that were asked for.
-        plan: Checks the circuit and the options; if its argument is True, also returns the plan.
+    they make the same plan as this process. ``plan`` checks the circuit and the options; if its
+    argument is True, it also returns the plan.
 
     Raises:
         InputError: If the options are wrong.
         SlurmError: If SLURM does not answer.
     """
-    nodes = None if options.nodes is None else parse_nodes(options.nodes)
+    nodes = None if options.nodes is None else resources.parse_nodes(options.nodes)
     ranks: int | None = options.ranks_per_node or options.gpus_per_node
     partition = dict(request.sbatch).get("partition")
     node = None if options.local else slurm.nodes_of(partition)
@@ -127,7 +117,7 @@ def complete_request(
     if time is None:
         max_seconds = min(_MAX_SECONDS, node.seconds or _MAX_SECONDS)
         needed = _DEFAULT_SECONDS if seconds is None else max(_MIN_SECONDS, seconds)
-        time = format_time(min(needed, max_seconds))
+        time = resources.format_time(min(needed, max_seconds))
     return replace(
         request,
         nodes=nodes or (1, 1),

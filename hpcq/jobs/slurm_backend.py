@@ -17,12 +17,7 @@ _TIMEOUT_SECONDS = 60.0
 _JOB_NUMBER_LINE = re.compile(r"^([1-9][0-9]*)(?:;.*)?$", re.MULTILINE)
 _NODES_LINE = re.compile(r"([^|]*)\|([0-9]+)\+?\|([0-9]+)\+?\|([^|]*)\|([0-9]+)")
 _RUNNING_STATES = (
-    "RUNNING",
-    "COMPLETING",
-    "CONFIGURING",
-    "SUSPENDED",
-    "STAGE_OUT",
-    "SIGNALING",
+    *("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT", "SIGNALING"),
     "RESIZING",
 )
 _PENDING_STATES = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED")

@@ -100,14 +100,10 @@ def check_same_run(
     stored_request: RequestSummary | None = None,
     current_request: RequestSummary | None = None,
 ) -> None:
-    """Check that a run may continue a file.
+    """Check that the current run may continue a file with the stored fingerprint.
 
-    Args:
-        stored: The fingerprint in the file.
-        current: The fingerprint of the run.
-        content: What the file contains, for the message, such as ``a result``.
-        stored_request: The request in the file, if it is known.
-        current_request: The request of the run, if it is known.
+    The message names the content of the file, such as ``a result``, and what differs between the
+    requests, if they are known.
 
     Raises:
         InputError: If the fingerprints differ. The message names the differences, without those

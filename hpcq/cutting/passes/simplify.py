@@ -179,21 +179,12 @@ class Simplifier:
         before = sum(step.is_pair for step in self._without_cones[0].steps)
         visible = len({step.origin for step in pairs})
         if visible < before:
-            effects += (
-                f"light cone: {before - visible} of {before} two-qubit gates unseen, dropped",
-            )
+            unseen = f"{before - visible} of {before} two-qubit gates unseen, dropped"
+            effects += (f"light cone: {unseen}",)
         if len(cones) > 1:
             widest = max(len(cone.qubits) for cone in cones)
-            effects += (
-                f"light cones: {len(self._terms)} terms in {len(cones)} cones of up to {widest} "
-                "qubits",
-            )
-        return SimplifiedCircuit(
-            self._original,
-            circuit_of(steps, len(labels)),
-            labels,
-            {term: number for number, cone in enumerate(cones) for term in cone.terms},
-            pairs,
-            wires,
-            effects,
-        )
+            cones_text = f"{len(cones)} cones of up to {widest} qubits"
+            effects += (f"light cones: {len(self._terms)} terms in {cones_text}",)
+        circuit = circuit_of(steps, len(labels))
+        cone_of = {term: number for number, cone in enumerate(cones) for term in cone.terms}
+        return SimplifiedCircuit(self._original, circuit, labels, cone_of, pairs, wires, effects)

@@ -26,6 +26,8 @@ from hpcq.cutting.subcircuits import Port
 Angles = tuple[float, float, float]
 """Angles (theta, phi, lambda) of Qiskit's ``UGate``."""
 
+Unitary = NDArray[np.complex128]
+
 Row = dict[str, complex]
 """A linear combination of signals, by their names."""
 
@@ -196,36 +198,38 @@ def _general_basis(lean: bool) -> PortBasis:
     With P Q = i R: ``P rho Q + Q rho P`` is the difference of the rotations (P + Q) / sqrt 2
     and (P - Q) / sqrt 2; ``i (P rho Q - Q rho P)`` is -2 times R measured with its sign after P.
     """
-    settings = [Setting(p, u_angles(PAULI_MATRICES[p])) for p in PAULI_BASIS]
+    settings: list[Setting] = []
+
+    def add(name: str, before: Unitary, after: Unitary | None = None) -> None:
+        """Add a setting, which measures if a gate comes after the measurement."""
+        angles = IDLE if after is None else u_angles(after)
+        settings.append(Setting(name, u_angles(before), after is not None, angles))
+
+    paulis = PAULI_MATRICES
+    for p in PAULI_BASIS:
+        add(p, paulis[p])
     rows: list[Row] = [{} for _ in range(16)]
     index = {p: k for k, p in enumerate(PAULI_BASIS)}
     for p, k in index.items():
         rows[5 * k] = {p: 1.0}
     for p in "XYZ":
-        turns = [_turn(p, sign) for sign in (1, -1)]
         to_z = _unitary(BASIS_ANGLES[p])
-        settings.append(Setting(f"a{p}", u_angles(turns[0])))
-        settings.append(Setting(f"M{p}", u_angles(to_z), True, u_angles(to_z.conj().T)))
+        add(f"a{p}", _turn(p, 1))
+        add(f"M{p}", to_z, to_z.conj().T)
         difference: Row = {f"a{p}": 1.0, "I": -0.5, p: -0.5}
         if not lean:
-            settings.append(Setting(f"b{p}", u_angles(turns[1])))
+            add(f"b{p}", _turn(p, -1))
             difference = {f"a{p}": 0.5, f"b{p}": -0.5}
         rows[4 * index[p]] = _add({f"M{p} signed": 1.0}, difference, 1j)
         rows[index[p]] = _add({f"M{p} signed": 1.0}, difference, -1j)
     for p, q, r in _CYCLES:
         to_z = _unitary(BASIS_ANGLES[r])
-        settings.append(
-            Setting(f"+{p}{q}", u_angles((PAULI_MATRICES[p] + PAULI_MATRICES[q]) / np.sqrt(2)))
-        )
+        add(f"+{p}{q}", (paulis[p] + paulis[q]) / np.sqrt(2))
         measured = f"M{r}{p}"
-        settings.append(
-            Setting(measured, u_angles(to_z @ PAULI_MATRICES[p]), True, u_angles(to_z.conj().T))
-        )
+        add(measured, to_z @ paulis[p], to_z.conj().T)
         both: Row = {f"+{p}{q}": 1.0, p: -0.5, q: -0.5}
         if not lean:
-            settings.append(
-                Setting(f"-{p}{q}", u_angles((PAULI_MATRICES[p] - PAULI_MATRICES[q]) / np.sqrt(2)))
-            )
+            add(f"-{p}{q}", (paulis[p] - paulis[q]) / np.sqrt(2))
             both = {f"+{p}{q}": 0.5, f"-{p}{q}": -0.5}
         rows[4 * index[p] + index[q]] = _add(both, {f"{measured} signed": 1.0}, 1j)
         rows[4 * index[q] + index[p]] = _add(both, {f"{measured} signed": 1.0}, -1j)
@@ -256,12 +260,12 @@ def _add(left: Row, right: Row, factor: complex = 1.0) -> Row:
     return total
 
 
-def _turn(pauli: str, sign: int) -> NDArray[np.complex128]:
+def _turn(pauli: str, sign: int) -> Unitary:
     """Return ``exp(-+ i pi/4 P)``."""
     return np.asarray((PAULI_MATRICES["I"] - sign * 1j * PAULI_MATRICES[pauli]) / np.sqrt(2))
 
 
-def _unitary(angles: Angles) -> NDArray[np.complex128]:
+def _unitary(angles: Angles) -> Unitary:
     from qiskit.circuit.library import UGate
 
     return np.asarray(UGate(*angles).to_matrix(), dtype=np.complex128)

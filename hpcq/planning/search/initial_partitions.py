@@ -43,16 +43,10 @@ though they cut 3 % less (mean of 8 seeds)."""
 def initial_labels(
     graph: EndGraph, kind: StartKind, parts: int, objective: ObjectiveName, width: int, seed: int
 ) -> list[int]:
-    """Return labels of the ends to start from.
+    """Return labels of the ends to start from, for about as many parts, of at most ``width`` wires.
 
-    Args:
-        graph: The gate ends.
-        kind: How to partition them.
-        parts: Number of parts.
-        objective: Decides what an edge weighs: the bits of its dimension or, with ``overhead`` and
-            an even seed, of its sampling overhead.
-        width: Maximum number of wires of a part.
-        seed: Seed of the multilevel method.
+    The objective decides what an edge weighs: the bits of its dimension or, with ``overhead`` and
+    an even seed, of its sampling overhead.
     """
     size = -(-graph.num_wires // parts)
     if kind == "whole" or parts == 1:

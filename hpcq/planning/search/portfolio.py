@@ -37,16 +37,10 @@ def propose(
     farm: Farm,
     quick: bool = False,
 ) -> tuple[Cuts, ...]:
-    """Propose cuts of a circuit.
+    """Propose cuts of a circuit, given its connected components; ``quick``: a few short trials.
 
-    Args:
-        graphs: The connected components of the circuit.
-        objective: What to minimise.
-        seconds: About how long to search on one core. It is converted to a fixed amount of work, so
-            that the proposals do not depend on the clock.
-        seed: Seed of the search.
-        farm: Ranks that share the trials; the proposals are the same on any number of ranks.
-        quick: Whether a few short trials are enough.
+    The seconds of the search on one core are converted to a fixed amount of work, so the proposals
+    do not depend on the clock; nor on the number of ranks that share the trials.
 
     Returns:
         The proposals, best first by the search's estimates. A subcircuit is wider than allowed
@@ -113,10 +107,7 @@ def _join_proposals(
             graph.cuts(choices[min(choice, len(choices) - 1)].labels)
             for graph, choices in zip(graphs, results, strict=True)
         ]
-        proposals.append(
-            Cuts(
-                tuple(sorted(cut for cuts in component_cuts for cut in cuts.gates)),
-                tuple(sorted(cut for cuts in component_cuts for cut in cuts.wires)),
-            )
-        )
+        gates = sorted(cut for cuts in component_cuts for cut in cuts.gates)
+        wires = sorted(cut for cuts in component_cuts for cut in cuts.wires)
+        proposals.append(Cuts(tuple(gates), tuple(wires)))
     return tuple(dict.fromkeys(proposals))

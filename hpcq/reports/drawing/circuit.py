@@ -21,16 +21,7 @@ from qiskit.visualization.circuit.qcstyle import MPLDefaultStyle
 
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.planning.description import count_text
-from hpcq.reports.drawing.canvas import (
-    CUT,
-    FAINT,
-    INK,
-    colour,
-    default_settings,
-    image,
-    letter_colour,
-    new_axes,
-)
+from hpcq.reports.drawing import canvas
 from hpcq.reports.drawing.steps import (
     DrawnGate,
     DrawnStep,
@@ -69,11 +60,11 @@ def circuit_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> byt
     circuit = QuantumCircuit(cut.num_qubits)
     for step in steps:
         circuit.append(style.painted(step), step.qubits)
-    with default_settings():
+    with canvas.default_settings():
         axes = _draw(circuit, style.options)
         _Marks(axes, steps, cut.num_qubits).add()
         _add_legend(axes, cut)
-        return image(axes, kind)
+        return canvas.image(axes, kind)
 
 
 class _Style:
@@ -96,9 +87,9 @@ class _Style:
         name = str(step.operation.name)
         if step.cut is None:
             number = step.subcircuits[0]
-            paint, fill, letters = str(number), colour(number), letter_colour(number)
+            paint, fill, letters = str(number), canvas.colour(number), canvas.letter_colour(number)
         else:
-            paint, fill, letters = "cut", CUT, "#FFFFFF"
+            paint, fill, letters = "cut", canvas.CUT, "#FFFFFF"
         key = f"{name} {paint}"
         if not isinstance(step.operation, ControlledGate):
             text = self._texts.get(name) or name.capitalize().replace("_", r"\_")
@@ -130,7 +121,7 @@ def _controlled(operation: Operation, name: str) -> ControlledGate:
 
 def _draw(circuit: QuantumCircuit, style: dict[str, Any]) -> Axes:
     """Draw a circuit twice: the first drawing tells how wide it is, and so how to fold it."""
-    scratch = new_axes(10, 10)
+    scratch = canvas.new_axes(10, 10)
     _draw_into(scratch, circuit, style, fold=-1)
     width = sum(abs(x) for x in scratch.get_xlim())
     height = circuit.num_qubits + 1
@@ -139,7 +130,7 @@ def _draw(circuit: QuantumCircuit, style: dict[str, Any]) -> Axes:
     if rows > 1:
         fold = max(math.ceil(width / rows) + 1, 8)
         width = fold + 2
-    axes = new_axes(_INCHES * width, _INCHES * height * rows)
+    axes = canvas.new_axes(_INCHES * width, _INCHES * height * rows)
     _draw_into(axes, circuit, style, fold=fold)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     axes.figure.set_size_inches(_INCHES * width, _INCHES * width * (top - bottom) / (right - left))
@@ -191,9 +182,9 @@ class _Marks:
 
         for line in self._axes.lines:
             (x, x_end), (y, y_end) = line.get_xdata(), line.get_ydata()
-            if line.get_color() == CUT and x == x_end:
+            if line.get_color() == canvas.CUT and x == x_end:
                 find(x - 0.22, max(y, y_end), abs(y - y_end))  # Qiskit writes to the right
-        for box in _boxes(self._axes, CUT):
+        for box in _boxes(self._axes, canvas.CUT):
             span = box.get_height() - _BOX
             if span > 0.5:
                 find(box.get_x() - 0.1, box.get_y() + span + _BOX / 2, span)
@@ -203,7 +194,7 @@ class _Marks:
             for (row, x), number in zip(sorted(points), numbers, strict=True):
                 y = -(row * self._lines_a_row + top + 0.5)
                 self._add_scissors(x, y)
-                self._add_text(x - 0.24, y, str(number), CUT, ha="right")
+                self._add_text(x - 0.24, y, str(number), canvas.CUT, ha="right")
 
     def _add_wire(self, line: int, left: float, right: float, cuts: dict[int, list[float]]) -> None:
         """Draw one wire of one row, from Qiskit's label to the end of the row."""
@@ -211,22 +202,26 @@ class _Marks:
         passed = sum(len(cuts[r * self._lines_a_row + qubit]) for r in range(row))
         numbers = self._subcircuits_of[qubit][passed:]
         if not numbers:
-            self._axes.plot([left, right], [-line, -line], color=FAINT, lw=1, zorder=1)
+            self._axes.plot([left, right], [-line, -line], color=canvas.FAINT, lw=1, zorder=1)
             return
         bounds = [left, *sorted(cuts[line]), right]
         for number, start, end in zip(numbers, bounds, bounds[1:], strict=False):
-            self._axes.plot([start, end], [-line, -line], color=colour(number), lw=2.2, zorder=1)
+            self._axes.plot(
+                [start, end], [-line, -line], color=canvas.colour(number), lw=2.2, zorder=1
+            )
             if start > left:
                 self._add_scissors(start, -line)
             self._add_tag(start + 0.36 if start > left else start - 0.02, -line, number)
 
     def _add_scissors(self, x: float, y: float) -> None:
-        self._axes.add_patch(Circle((x, y), 0.19, fc="#FFFFFF", ec=CUT, lw=1, zorder=_FRONT))
-        self._add_text(x, y, "✂", CUT, _SCISSORS_FONT_SIZE)
+        self._axes.add_patch(Circle((x, y), 0.19, fc="#FFFFFF", ec=canvas.CUT, lw=1, zorder=_FRONT))
+        self._add_text(x, y, "✂", canvas.CUT, _SCISSORS_FONT_SIZE)
 
     def _add_tag(self, x: float, y: float, number: int) -> None:
-        self._axes.add_patch(Circle((x, y), 0.15, fc=colour(number), ec="none", zorder=_FRONT))
-        self._add_text(x, y, str(number), letter_colour(number))
+        self._axes.add_patch(
+            Circle((x, y), 0.15, fc=canvas.colour(number), ec="none", zorder=_FRONT)
+        )
+        self._add_text(x, y, str(number), canvas.letter_colour(number))
 
     def _add_text(
         self,
@@ -255,16 +250,16 @@ def _add_legend(axes: Axes, cut: CutCircuit) -> None:
     for number, subcircuit in enumerate(cut.subcircuits):
         ports = count_text(len(subcircuit.ports), "port")
         text = f"{number}: {count_text(subcircuit.num_qubits, 'qubit')}, {ports}"
-        handles.append(Patch(color=colour(number), label=text))
+        handles.append(Patch(color=canvas.colour(number), label=text))
     gates, wires = count_text(len(cut.cuts.gates), "gate"), count_text(len(cut.cuts.wires), "wire")
-    handles.append(Patch(color=CUT, label=f"✂ {gates}, {wires}"))
+    handles.append(Patch(color=canvas.CUT, label=f"✂ {gates}, {wires}"))
     legend = axes.legend(
         handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=max(1, min(len(handles), int(axes.figure.get_figwidth() / 1.8))),
         fontsize=_FONT_SIZE,
-        labelcolor=INK,
+        labelcolor=canvas.INK,
         frameon=False,
     )
     legend.set_zorder(_FRONT)

@@ -12,15 +12,7 @@ from matplotlib.patches import Circle
 from hpcq.core.errors import InputError
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.planning.description import count_text, size_texts
-from hpcq.reports.drawing.canvas import (
-    CUT,
-    INK,
-    colour,
-    default_settings,
-    image,
-    letter_colour,
-    new_axes,
-)
+from hpcq.reports.drawing import canvas
 from hpcq.reports.drawing.layout import Array, layout
 from hpcq.reports.drawing.steps import DrawnBond, DrawnStep, bonds
 
@@ -53,14 +45,14 @@ def summary_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> byt
     positions = layout(num_subcircuits, [bond.ends for bond in all_bonds])
     positions -= positions.min(0) - 0.6
     width, height = positions.max(0) + 0.6
-    with default_settings():
-        axes = new_axes(_INCHES * width, _INCHES * height)
+    with canvas.default_settings():
+        axes = canvas.new_axes(_INCHES * width, _INCHES * height)
         axes.set_xlim(0, width)
         axes.set_ylim(0, height)
         for bond in all_bonds:  # a line, thicker for a larger dimension
             ends = positions[list(bond.ends)]
             thickness = min(1.0 + 0.4 * math.log2(bond.dimension), 8.0)
-            axes.plot(ends[:, 0], ends[:, 1], color=CUT, lw=thickness, alpha=0.35, zorder=1)
+            axes.plot(ends[:, 0], ends[:, 1], color=canvas.CUT, lw=thickness, alpha=0.35, zorder=1)
         if len(all_bonds) <= _MAX_LABELS * num_subcircuits:
             _add_labels(axes, all_bonds, positions)
         _add_subcircuits(axes, cut, positions)
@@ -69,10 +61,10 @@ def summary_image(steps: Sequence[DrawnStep], cut: CutCircuit, kind: str) -> byt
             "circle: a subcircuit's number, qubits, ports\n"
             "line: what was cut between two, thicker for a larger dimension",
             fontsize=max(8.0, 0.8 * _INCHES * width),
-            color=INK,
+            color=canvas.INK,
             loc="left",
         )
-        return image(axes, kind)
+        return canvas.image(axes, kind)
 
 
 def _add_labels(axes: Axes, all_bonds: Sequence[DrawnBond], positions: Array) -> None:
@@ -89,7 +81,7 @@ def _add_labels(axes: Axes, all_bonds: Sequence[DrawnBond], positions: Array) ->
         axes.text(
             *best,
             f"{count_text(bond.cuts, 'cut')}\ndim {bond.dimension_text()}",
-            color=CUT,
+            color=canvas.CUT,
             fontsize=6.5,
             ha="center",
             va="center",
@@ -104,7 +96,7 @@ def _add_subcircuits(axes: Axes, cut: CutCircuit, positions: Array) -> None:
     small, large = _RADII
     for number, (subcircuit, (x, y)) in enumerate(zip(cut.subcircuits, positions, strict=True)):
         radius = small + (large - small) * math.sqrt(subcircuit.num_qubits / widest)
-        fill, ink = colour(number), letter_colour(number)
+        fill, ink = canvas.colour(number), canvas.letter_colour(number)
         axes.add_patch(Circle((x, y), radius, fc=fill, ec="#FFFFFF", lw=1, zorder=3))
         detail = f"{subcircuit.num_qubits} q\n{len(subcircuit.ports)} p"
         middle = {"color": ink, "ha": "center", "zorder": 4}
