@@ -138,7 +138,7 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--engine",
         metavar="NAME",
-        help="simulator: aer, or one that an installed package brings; default: aer",
+        help="simulator: aer, or one that another package registers; default: aer",
     )
     engine = run.add_argument_group("engine for shots (default: Aer without noise)")
     engine.add_argument(

@@ -34,6 +34,7 @@ _SHOT_SECONDS = 2.5e-4
 """Seconds of a shot: the usual repetition time of superconducting devices."""
 
 _ON_AER = ("qiskit_ibm_runtime.fake_provider", "qiskit.providers.fake_provider", "qiskit_aer")
+"""Modules whose backends simulate with Aer, if it is installed."""
 
 
 def check_device(device: object) -> None:

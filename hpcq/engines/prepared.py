@@ -25,10 +25,10 @@ class _Sized(Protocol):
 P = TypeVar("P", bound=_Sized)
 
 
-class LeastRecentlyUsed(Generic[P]):
-    """Pieces by fingerprint; those used least recently are dropped when they take too much memory.
+class PieceCache(Generic[P]):
+    """Prepared pieces by fingerprint; if they take too much memory, the least recently used go.
 
-    Pieces may grow while they are in use. The last one stays, whatever its size.
+    Pieces may grow while they are in use. The one used last stays, whatever its size.
     """
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hpcq.core.errors import InputError
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.engines.prepared import LeastRecentlyUsed
+from hpcq.engines.prepared import PieceCache
 from hpcq.engines.requests import Request, Row, ShotCounts
 
 Piece = ExactTensor | Template
@@ -46,7 +46,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An engine does not take a request.
+    """An engine's refusal of a request.
 
     Attributes:
         reason: Why, for messages.
@@ -127,8 +127,8 @@ class Engine(ABC):
         return self._kept.get(piece.fingerprint, lambda: self.prepare(piece))
 
     @cached_property
-    def _kept(self) -> LeastRecentlyUsed[PreparedPiece]:
-        return LeastRecentlyUsed()
+    def _kept(self) -> PieceCache[PreparedPiece]:
+        return PieceCache()
 
     def measure(self, runs: Sequence[ShotRun], seed: int) -> list[list[Row]]:
         """Run rows of some templates; on a device with a queue, as one job.

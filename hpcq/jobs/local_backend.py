@@ -25,8 +25,8 @@ code=0
 "$@" 3>&- || code=$?
 echo "$code" >&3
 """
-"""A shell script that survives the signals to its run, and writes the run's exit code to a file,
-which is passed open, as standard input: its name may lead to another file when the run ends."""
+"""A shell script that survives the signals to its run, and writes the run's exit code to a file.
+The file is passed open as standard input: its name may lead to another file when the run ends."""
 
 _APPEND = os.O_WRONLY | os.O_APPEND
 

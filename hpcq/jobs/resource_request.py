@@ -91,7 +91,7 @@ class ResourceRequest:
         return self.restarts > 0 and self.nodes[0] < self.nodes[1]
 
     def setup(self) -> list[str]:
-        """Return lines of shell that set what :meth:`directives` leaves out."""
+        """Return lines of shell that tell srun the numbers that :meth:`directives` leaves out."""
         if not self._hides_tasks:
             return []
         return [

@@ -260,9 +260,10 @@ def _is_file_at(handle: int, path: Path) -> bool:
 
 
 def _parse_submission(content: dict[str, Any], uid: int | None) -> Submission:
-    """Return a submission from the values of a record file, or raise an error of damaged values.
+    """Return a submission from the values of a record file.
 
-    ``uid`` is the owner of the file, if others than this user can write it: it proves nothing then.
+    ``uid`` is the owner of the file if other users can write it, so that it proves nothing; else
+    None. Damaged values raise ValueError, KeyError or TypeError.
     """
     record = Submission(**{**content, "command": tuple(content["command"])})
     if uid is not None:

@@ -137,7 +137,7 @@ class Transport(Protocol):
 
 
 class Coordinator:
-    """Has the workers compute tasks, on rank 0.
+    """Leases tasks to the workers and collects their results, on rank 0.
 
     Args:
         transport: Connects to the workers.

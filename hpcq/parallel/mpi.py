@@ -27,7 +27,7 @@ from hpcq.parallel.coordinator import Coordinator
 from hpcq.parallel.local_worker import LocalWorker
 from hpcq.parallel.object_store import ObjectStore
 from hpcq.parallel.private_communicator import private_comm
-from hpcq.parallel.serial import kept
+from hpcq.parallel.serial import closed_unless_kept
 from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class MpiFarm:
         """Return the coordinator of all ranks; see :class:`hpcq.parallel.serial.Farm`."""
         local = self._worker if self.rank_0_computes else None
         coordinator = Coordinator(_MpiTransport(self, local, factory), self._run_numbers)
-        with kept(self._worker, self):
+        with closed_unless_kept(self._worker, self):
             yield coordinator
         self._end_workers(coordinator.closing_message, coordinator.exit_code)
 
@@ -186,7 +186,7 @@ class MpiFarm:
 
     def _run_worker(self, factory: WorkerFactory) -> bytes:
         local, backoff = self._worker, _Backoff()
-        with kept(local, self):
+        with closed_unless_kept(local, self):
             while True:
                 has_sent = self._complete_sends()
                 received = self._receive_message(0, (_PREPARE, _LEASE, _END))

@@ -125,7 +125,7 @@ class SerialFarm:
     @contextmanager
     def coordinator(self, factory: WorkerFactory) -> Iterator[Coordinator]:
         """Return the coordinator of this process's worker."""
-        with kept(self._worker, self):
+        with closed_unless_kept(self._worker, self):
             yield Coordinator(_LocalTransport(self._worker, factory), self._run_numbers)
 
     def run_worker(self, factory: WorkerFactory) -> bytes:
@@ -138,7 +138,7 @@ class SerialFarm:
 
 
 @contextmanager
-def kept(worker: LocalWorker, farm: Farm) -> Iterator[None]:
+def closed_unless_kept(worker: LocalWorker, farm: Farm) -> Iterator[None]:
     """Close a worker at the end of the context, unless the farm keeps it and all went well.
 
     Run numbers never repeat, so that late results of a kept worker from an earlier run are ignored.

@@ -16,7 +16,7 @@ from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.planning.problem import Problem
 from hpcq.planning.search.objective import ObjectiveName
 
-SEARCH_SECONDS = 3.0
+DEFAULT_SEARCH_SECONDS = 3.0
 """Default budget of a search, in seconds."""
 
 _MAX_SEARCH = 1e6
@@ -45,7 +45,7 @@ class CutRequest:
     cut_labels: Any = None
     cuts: Any = None
     objective: ObjectiveName | None = None
-    search_seconds: float = SEARCH_SECONDS
+    search_seconds: float = DEFAULT_SEARCH_SECONDS
     reuse_qubits: bool = False
     ranks: int = 1
     seed: int = 0

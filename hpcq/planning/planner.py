@@ -21,7 +21,7 @@ from hpcq.core.limits import (
 from hpcq.core.system import usable_cores, usable_memory
 from hpcq.cutting.cuts import Cuts
 from hpcq.parallel.serial import Farm
-from hpcq.planning.cut_request import SEARCH_SECONDS, CutRequest
+from hpcq.planning.cut_request import DEFAULT_SEARCH_SECONDS, CutRequest
 from hpcq.planning.kind import kind_for
 from hpcq.planning.machine_speeds import Speeds, read_speeds
 from hpcq.planning.plan import CutPlan, Plan
@@ -46,7 +46,7 @@ def plan(
     target_error: float | None = None,
     max_variants: int | None = None,
     objective: ObjectiveName | None = None,
-    search_seconds: float = SEARCH_SECONDS,
+    search_seconds: float = DEFAULT_SEARCH_SECONDS,
     reuse_qubits: bool = False,
     ranks: int = 1,
     seed: int = 0,

@@ -19,7 +19,7 @@ from hpcq.planning.machine_speeds import Speeds
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-MAX_VARIANTS = 4096
+DEFAULT_MAX_VARIANTS = 4096
 """Default of ``max_variants``: variants of one subcircuit above which joint samples are drawn."""
 
 _MAX_SHOTS = 10**13
@@ -84,7 +84,7 @@ class Budget:
 
     shots: int | None
     target_error: float | None = None
-    max_variants: int = MAX_VARIANTS
+    max_variants: int = DEFAULT_MAX_VARIANTS
 
     def __post_init__(self) -> None:
         if self.shots is not None:
@@ -121,7 +121,9 @@ class Budget:
             if max_variants is not None:
                 raise InputError("max_variants: given without shots, expected them too")
             return None
-        return cls(shots, target_error, MAX_VARIANTS if max_variants is None else max_variants)
+        return cls(
+            shots, target_error, DEFAULT_MAX_VARIANTS if max_variants is None else max_variants
+        )
 
 
 def question_about(observables: Sequence[Observable], budget: Budget | None) -> Question:

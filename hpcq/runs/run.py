@@ -30,7 +30,7 @@ from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.progress import ProgressMonitor
 from hpcq.runs.provenance import PhaseTimer, RunAccounting
 from hpcq.runs.rank_devices import choose_rank_device
-from hpcq.runs.shared.folder import CLAIM_SECONDS
+from hpcq.runs.shared.folder import DEFAULT_CLAIM_SECONDS
 from hpcq.runs.shared.output import SharedOutput
 from hpcq.runs.stages import StageRunner, TaskSet
 from hpcq.runs.status import shared_folder
@@ -56,7 +56,7 @@ def run(
     time_limit: float | None = None,
     stop_signal: str = DEFAULT_SIGNAL,
     shared: bool = False,
-    claim_seconds: float = CLAIM_SECONDS,
+    claim_seconds: float = DEFAULT_CLAIM_SECONDS,
 ) -> Result:
     """Run a plan.
 
@@ -123,7 +123,7 @@ class RunArguments:
     time_limit: float | None = None
     stop_signal: str = DEFAULT_SIGNAL
     shared: bool = False
-    claim_seconds: float = CLAIM_SECONDS
+    claim_seconds: float = DEFAULT_CLAIM_SECONDS
 
     def for_other_ranks(self) -> RunArguments:
         """Return the arguments that every rank needs; the rest is known to rank 0 alone."""

@@ -45,7 +45,7 @@ def _function_of(task_set: TaskSet) -> TaskFunction:
 
 @dataclass(frozen=True, eq=False)
 class StageRunner:
-    """Has all ranks compute the stages of a run.
+    """Computes the stages of a run on all ranks.
 
     Attributes:
         coordinator: Hands tasks to the ranks.

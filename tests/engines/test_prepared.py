@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from hpcq.engines import prepared
-from hpcq.engines.prepared import LeastRecentlyUsed
+from hpcq.engines.prepared import PieceCache
 
 
 @dataclass
@@ -15,7 +15,7 @@ class Item:
 
 def test_the_least_recently_used_goes_when_pieces_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepared, "MAX_PREPARED_BYTES", 100)
-    kept: LeastRecentlyUsed[Item] = LeastRecentlyUsed()
+    kept: PieceCache[Item] = PieceCache()
     items = {name: kept.get(name, lambda: Item(30)) for name in "abc"}
 
     def is_kept(name: str) -> bool:
@@ -36,7 +36,7 @@ def test_the_least_recently_used_goes_when_pieces_grow(monkeypatch: pytest.Monke
 
 
 def test_a_piece_that_cannot_be_prepared_is_tried_again() -> None:
-    kept: LeastRecentlyUsed[Item] = LeastRecentlyUsed()
+    kept: PieceCache[Item] = PieceCache()
 
     def fail() -> Item:
         raise ValueError("no")

@@ -17,7 +17,7 @@ from hpcq.kinds.shots.tasks import ShotTasks
 from hpcq.planning.candidates import choose_cuts
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.fingerprint import RequestSummary, check_same_run
-from hpcq.planning.problem import MAX_VARIANTS, Problem, SampledValues
+from hpcq.planning.problem import DEFAULT_MAX_VARIANTS, Problem, SampledValues
 from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.term_table import tabulate
 from hpcq.results.progress import PartialProgress
@@ -182,7 +182,7 @@ def _check_variants(
     """Refuse a ``max_variants`` that needs another mode of sampling than the earlier shots."""
     max_variants = plan.config["max_variants"]
     assert previous is not None, "the record is part of it"
-    if max_variants in (MAX_VARIANTS, previous.config.get("max_variants")):
+    if max_variants in (DEFAULT_MAX_VARIANTS, previous.config.get("max_variants")):
         return
     num_variants = max((tensor.num_variants for tensor in sampling.sources.tensors), default=0)
     if record.mode == "enumerated" and max_variants < num_variants:

@@ -22,8 +22,8 @@ from hpcq.results.progress import PartialProgress, Stage
 from hpcq.results.result import Result
 from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.provenance import RunAccounting
+from hpcq.runs.resumable_device import ResumableDevice
 from hpcq.runs.stages import StageRunner
-from hpcq.runs.waves import Waves
 
 _MAX_MISSING_SHOTS = 1e13
 """Missing shots beyond which a run toward a target error is given up; no plan may ask for more."""
@@ -43,7 +43,7 @@ class ShotsRun(PreparedRun):
         schedule: The schedule of rounds.
         rounds_before: Number of rounds that were measured before this run was first started.
         job_ids: Jobs of the current round that a device has not finished; see
-            :class:`hpcq.runs.waves.Waves`.
+            :class:`hpcq.runs.resumable_device.ResumableDevice`.
     """
 
     plan: ShotsPlan
@@ -64,7 +64,7 @@ class ShotsRun(PreparedRun):
 
     @property
     def finished(self) -> Result | None:
-        """The result, if jobs share the output and it is complete: then no job adds more shots."""
+        """The complete result in an output that jobs share, to which no job adds shots."""
         return None if self.options.output.may_add_shots else super().finished
 
     def compute(self, runner: StageRunner, engine: Engine) -> Result:
@@ -89,12 +89,12 @@ class ShotsRun(PreparedRun):
         if not isinstance(engine, QueuedEngine):
             yield runner, lambda: engine
             return
-        waves = Waves(engine, self.job_ids)
+        device = ResumableDevice(engine, self.job_ids)
         with runner.alone() as alone:
             try:
-                yield alone, lambda: waves
+                yield alone, lambda: device
             finally:
-                waves.stop()
+                device.stop()
 
     def _run_rounds(self, runner: StageRunner, open_engine: Callable[[], Engine]) -> None:
         schedule = self.schedule

@@ -23,7 +23,7 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import create_sidecar, printable_path, read_sidecar, write_sidecar
 from hpcq.parallel.worker import hostname
 
-CLAIM_SECONDS = 120.0
+DEFAULT_CLAIM_SECONDS = 120.0
 """Silence after which the other jobs take over the claims of a job.
 
 Longer: tasks of a killed job wait longer. Shorter: a slow file system makes a live job look dead,
@@ -75,7 +75,7 @@ class SharedFolder:
         HpcqError: If it cannot be written.
     """
 
-    def __init__(self, path: Path, claim_seconds: float = CLAIM_SECONDS) -> None:
+    def __init__(self, path: Path, claim_seconds: float = DEFAULT_CLAIM_SECONDS) -> None:
         self.path = path
         self.claim_seconds = claim_seconds
         self.name = f"{hostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"

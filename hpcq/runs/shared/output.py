@@ -22,7 +22,7 @@ from hpcq.results import load, load_fingerprint, load_summary
 from hpcq.runs.file_output import DEFAULT_CHECKPOINT_SECONDS, FileOutput
 from hpcq.runs.output import FinishedElsewhereError, finished_before
 from hpcq.runs.shared.blocks import FLUSH_SECONDS, SharedStage
-from hpcq.runs.shared.folder import CLAIM_SECONDS, SharedFolder
+from hpcq.runs.shared.folder import DEFAULT_CLAIM_SECONDS, SharedFolder
 from hpcq.runs.status import STATUS_SECONDS, shared_folder, status_origin
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _INITIAL_STATUS = {
 
 
 class SharedOutput:
-    """The output of a shared run, as one of its jobs keeps it.
+    """The output of a shared run, as one of its jobs sees it.
 
     Finished tasks go to a folder beside the file. The first job that has all of them writes the
     file and removes the folder.
@@ -58,7 +58,7 @@ class SharedOutput:
         self,
         path: Path,
         seconds: float = DEFAULT_CHECKPOINT_SECONDS,
-        claim_seconds: float = CLAIM_SECONDS,
+        claim_seconds: float = DEFAULT_CLAIM_SECONDS,
     ) -> None:
         self.previous: Result | None = None
         self._file = FileOutput(path)

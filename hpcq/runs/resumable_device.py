@@ -1,4 +1,4 @@
-"""Shots from devices with a queue: submitted, polled and collected.
+"""Devices with a queue: shots are submitted, polled and collected, by a later start if necessary.
 
 A device may take hours, and the run may have to stop before. The ids of the device's jobs are
 therefore kept from the moment of submission and saved with the unfinished round. The next start
@@ -31,7 +31,7 @@ _POLL_GROWTH = 1.3
 """Factor from one pause to the next: after a minute, the device is polled every ten seconds."""
 
 
-class Waves(Engine):
+class ResumableDevice(Engine):
     """A device whose jobs a run can leave, so that a later start collects them.
 
     Args:
