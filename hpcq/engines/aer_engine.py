@@ -31,7 +31,7 @@ class AerEngine(Engine):
         self._aer = Aer(limits, device)
 
     def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
-        """Return what a request costs, or why it is refused."""
+        """Return the predicted cost of a request, or why it is refused."""
         if not isinstance(piece, Template):
             return statevector_cost(piece, request, self._limits)
         if not isinstance(request, ShotCounts):

@@ -139,7 +139,7 @@ class DeviceShots(QueuedEngine):
         return None
 
     def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
-        """Return what a request costs, or why it is refused."""
+        """Return the predicted cost of a request, or why it is refused."""
         if isinstance(piece, Template) and isinstance(request, ShotCounts):
             return Cost(_SHOT_SECONDS * float(request.shots.mean()), 0)
         return Refusal(

@@ -116,7 +116,7 @@ def gpu_memory(gpu: str, run: Callable[[Sequence[str]], str] = _run) -> int | No
 def aer_is_mpi_build(package: Path | None = None) -> bool:
     """Whether the Aer in a folder, or by default the installed one, is linked with MPI.
 
-    Aer is not loaded. The answer is False if there is no Aer, or if its library is no 64-bit
+    Aer is not loaded. The answer is False if there is no Aer, or if its library is not a 64-bit
     little-endian ELF file.
     """
     if package is None:

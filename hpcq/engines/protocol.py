@@ -108,7 +108,7 @@ class Engine(ABC):
 
     @abstractmethod
     def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
-        """Return what a request costs, or why it is refused; nothing is computed."""
+        """Return the predicted cost of a request, or why it is refused; nothing is computed."""
 
     @abstractmethod
     def prepare(self, piece: Piece) -> PreparedPiece:

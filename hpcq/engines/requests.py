@@ -1,4 +1,4 @@
-"""Requests: what is asked of a piece, and in which form an engine answers.
+"""Requests: the questions that an engine can answer about a piece, and the form of each answer.
 
 The first axis of every answer counts the rows of parameters. Derivatives will be one more request,
 with the environment of a piece (the derivative of the result with respect to each entry of the
@@ -26,7 +26,7 @@ NO_PARAMETERS = np.empty((1, 0))
 
 
 class Request:
-    """What is asked of a piece; the base of all requests."""
+    """A question about a piece; the base class of all requests."""
 
 
 @dataclass(frozen=True)

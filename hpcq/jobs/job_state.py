@@ -1,4 +1,4 @@
-"""The state of a job: what was observed of it, as facts, and the table that decides from them."""
+"""The state of a job: the facts that were observed of it, and the rules that decide from them."""
 
 from __future__ import annotations
 

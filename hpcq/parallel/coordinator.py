@@ -89,7 +89,7 @@ class Monitor(Protocol):
     """Called with the progress of a run many times a second; may stop the run."""
 
     def __call__(self, progress: Progress) -> StopRequest | None:
-        """Return a request to stop, or None to go on."""
+        """Return a request to stop, or None to continue."""
 
     @property
     def deadline(self) -> float | None:
@@ -172,7 +172,7 @@ class Coordinator:
         self._transport.prepare(setup, in_subprocess, function)
 
     def share_ledger(self, other: Coordinator) -> None:
-        """Note what is computed in the ledger of another coordinator, on its clock."""
+        """Record all work in the ledger of another coordinator, on its clock."""
         self.ledger, self._opened = other.ledger, other._opened
 
     @property

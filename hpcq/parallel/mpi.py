@@ -230,7 +230,7 @@ class MpiFarm:
         self._wait_for_sends()
 
     def _end_workers(self, closing_message: bytes, exit_code: int) -> None:
-        """End the loops of all workers, and drop what they still send until their goodbye.
+        """End the loops of all workers, and drop results that arrive before their last message.
 
         If one does not answer, abort the job with the given exit code.
         """

@@ -150,7 +150,7 @@ class TaskQueue:
             heappush(self._largest, (-cost, worker))
 
     def _lease_end(self, start: int, stop: int, limits: LeaseLimits) -> int:
-        """Return where a lease ends that begins at ``start``: behind the first task at least."""
+        """Return the end of a lease that begins at ``start``; it has at least one task."""
         max_sum = self._sums[start] + limits.max_cost
         end = int(np.searchsorted(self._sums, max_sum, "right")) - 1
         return min(max(end, start + 1), start + limits.max_tasks, stop)

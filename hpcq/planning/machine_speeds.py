@@ -218,7 +218,7 @@ def _read(path: Path) -> dict[str, Any]:
 
     Raises:
         InputError: If the file is not a calibration of this version.
-        ValueError: If the file is no JSON.
+        ValueError: If the file is not JSON.
     """
     with os.fdopen(open_regular(path, _MAX_FILE_BYTES, "a calibration"), "rb") as file:
         content = json.loads(file.read())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How a run will compute what was asked, and at what cost.
+    """How a run will answer a question about a circuit, and at what cost.
 
     Print a plan to see its subcircuits and its cost.
 

@@ -111,7 +111,7 @@ class Network:
 
     @property
     def num_slices(self) -> int:
-        """Number of slices, each a contraction of its own."""
+        """Number of slices, each a separate contraction."""
         return math.prod([self.bonds[b].size for b in self.sliced])
 
     @cached_property

@@ -21,7 +21,7 @@ class FinishedElsewhereError(Exception):
 
 
 class RunOutput(Protocol):
-    """The output of a run on rank 0: what was there before, and what the run adds to it.
+    """The output of a run on rank 0: the earlier result, and the results that the run adds.
 
     Implemented by :class:`NoOutput`, :class:`hpcq.runs.file_output.FileOutput`, and, for jobs that
     share an output, :class:`hpcq.runs.shared.output.SharedOutput`. A run calls, in this order:

@@ -65,7 +65,7 @@ class StopConditions:
         abort: Called with the reason when a signal arrives; see :meth:`before_start`.
 
     Raises:
-        InputError: If the limit is no number above 0, or there is no such signal.
+        InputError: If the limit is not a number above 0, or there is no such signal.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class StopConditions:
 
     @property
     def stop_request(self) -> StopRequest | None:
-        """Why and by when to stop; None if there is no reason to."""
+        """The request to stop, with its reason and time; None while there is none."""
         deadline = self.deadline
         if self._request is None and deadline is not None and time.monotonic() >= deadline:
             return StopRequest(f"{self._end_reason} is near", deadline)

@@ -146,7 +146,7 @@ class ExactRun(PreparedRun):
         )
 
     def _partial(self, stages: list[Stage], accounting: RunAccounting) -> Result:
-        """Return the progress so far, with all that is needed to resume."""
+        """Return a partial result, with everything that a later start needs to resume."""
         return self.result(
             accounting,
             None,

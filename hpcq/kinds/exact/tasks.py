@@ -88,7 +88,7 @@ class ExactTasks:
         return np.repeat(np.arange(len(branches)), branches)
 
     def describe(self, task: int) -> str:
-        """Return what a task computes, for messages."""
+        """Return the name of a task in messages: its subcircuit and block."""
         tensor, number = self.decode(task)
         return (
             f"subcircuit {self.first_subcircuits[tensor]}, {self.tensors[tensor].describe(number)}"

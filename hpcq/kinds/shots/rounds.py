@@ -1,4 +1,4 @@
-"""Schedules of rounds: what the next round measures, planned from the rounds before."""
+"""Schedules of rounds that run every variant, and of rounds of joint samples."""
 
 from __future__ import annotations
 

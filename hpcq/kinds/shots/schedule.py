@@ -1,4 +1,4 @@
-"""Schedules: they decide round after round what a run measures, and count its shots."""
+"""Schedules: they plan the rounds of a run one after the other, and count its shots."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PlannedRound:
 
 
 class Schedule(Protocol):
-    """Decides round after round what to measure, and keeps what was measured.
+    """Plans rounds one after the other, each from the counts of the earlier ones, which it keeps.
 
     Attributes:
         budget: Limit of the shots, target error, or both.

@@ -136,7 +136,7 @@ class ShotTasks:
     def _run(
         self, request: TemplateVariants, variants: Sequence[Sequence[int]], engine: Engine
     ) -> ShotRun:
-        """Return what the engine is to measure: the rows of one template."""
+        """Return the rows of one template, which the engine is to measure."""
         source, measured = request.source, request.measured
         deferred = engine.defers_measurements and should_defer(measured, int(request.shots.max()))
         template, prepared = self.prepare_template(source, measured, engine, deferred=deferred)

@@ -28,7 +28,7 @@ _SECONDS_PER_AMPLITUDE = 1e-9
 """Seconds of one gate per amplitude; above: per row, per shot, and at least per noisy shot."""
 
 _MAX_TASK_SECONDS = 1.0
-"""Predicted seconds of a task, at most. Larger: fewer messages, but ranks finish less evenly."""
+"""Maximum predicted seconds of a task. Larger: fewer messages, but ranks finish less evenly."""
 
 _MIN_TASK_SECONDS = 0.02
 """Predicted seconds below which a task is not divided: its message would cost as much."""
@@ -37,7 +37,8 @@ _TARGET_TASKS = 64
 """Tasks that a short round is divided into, so that several ranks share it."""
 
 _MAX_TASKS = 20_000
-"""Tasks of a round, about, at most: tasks of longer rounds exceed ``_MAX_TASK_SECONDS``."""
+"""Approximate maximum number of tasks of a round; in longer rounds, tasks exceed
+``_MAX_TASK_SECONDS``."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,7 @@ _MIN_PAUSE_FACTOR = 20.0
 time."""
 
 _ESTIMATE_SECONDS = 5.0
-"""Age at which the estimate of the remaining cost is computed again."""
+"""Age in seconds at which the estimate of the remaining cost is computed again."""
 
 _WARN_SECONDS = 30.0
 """Pause between warnings, so that a file system that fails does not flood the log."""
@@ -139,7 +139,7 @@ class SharedStage:
                 self._read_new_parts(scheduler)
                 self._has_more = not stopping and self._claim_blocks(scheduler)
         except (OSError, HpcqError) as error:
-            self._warn(error)  # and go on alone for now
+            self._warn(error)  # and continue alone for now
         seconds = time.monotonic() - now
         self._next_sync = now + max(_SYNC_SECONDS, _MIN_PAUSE_FACTOR * seconds)
         return self._has_more

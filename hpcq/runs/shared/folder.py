@@ -34,7 +34,7 @@ _HEARTBEATS_PER_CLAIM = 8.0
 """Heartbeats in the time after which a silent job is assumed dead; more: more small writes."""
 
 _MEMBER_CHECK_SECONDS = 1.0
-"""Age at which what a member wrote is read again; less: more load on the file system."""
+"""Age in seconds at which a member's file is read again; less: more load on the file system."""
 
 _MAX_JOIN_ATTEMPTS = 5
 """Attempts to join a folder that the last member to leave removes at the same moment."""

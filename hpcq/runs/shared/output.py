@@ -247,7 +247,7 @@ class SharedOutput:
         return [self._file.path]
 
     def _members(self) -> dict[str, Any]:
-        """Return what every job has computed, for the provenance."""
+        """Return the number and time of the tasks of every job, for the provenance."""
         keys = ("host", "slurm_job", "tasks", "again", "busy_seconds")
         members = self.folder.members().values()
         return {"members": [{key: _plain(member.get(key)) for key in keys} for member in members]}
