@@ -6,8 +6,8 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,9 @@ from hpcq.circuits.port_markers import PORT_MARKERS
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Edge, Port, Subcircuit
 from hpcq.results import hdf5_codecs as codecs
-from hpcq.results.hdf5_fields import Layout, Place, computed, derived, stored, stored_class
+from hpcq.results.hdf5_fields import Codec, Layout, Place, computed, derived, stored, stored_class
 from hpcq.results.progress import PartialProgress
 from hpcq.results.sampling_record import SamplingRecord
-from hpcq.results.sections import SECTIONS
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from hpcq.circuits.pauli_text import PauliString
 
 T = TypeVar("T")
-
 
 _PORT_FIELDS = {"shared_with": "twin", "twin": "shared_with"}
 """The field of a port with another name in files, both ways."""
@@ -39,11 +37,7 @@ def _renamed(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _port(content: dict[str, Any]) -> Port:
-    """Return a port that was read from JSON.
-
-    Raises:
-        ValueError: If it is not one that a circuit can have.
-    """
+    """Return a port that was read from JSON; raise ValueError if no circuit has such a port."""
     port = Port(**_renamed(content))
     integers = (port.wire, port.dimension, port.shared_with or 0)
     if port.kind not in PORT_MARKERS or not all(type(number) is int for number in integers):
@@ -54,37 +48,33 @@ def _port(content: dict[str, Any]) -> Port:
 
 
 def _edges_text(edges: tuple[Edge, ...]) -> str:
-    weights = [[[w.real, w.imag] for w in map(complex, edge.weights)] for edge in edges]
-    contents = zip(edges, weights, strict=True)
-    return json.dumps([{**asdict(edge), "weights": pairs} for edge, pairs in contents])
+    contents = [asdict(edge) for edge in edges]
+    for content in contents:
+        content["weights"] = [[w.real, w.imag] for w in map(complex, content["weights"])]
+    return json.dumps(contents)
 
 
-def _edges(text: str) -> tuple[Edge, ...]:
-    return tuple(
-        Edge(
-            ends=(tuple(edge["ends"][0]), tuple(edge["ends"][1])),
-            weights=tuple(complex(real, imag) for real, imag in edge["weights"]),
-            sampling_overhead=edge["sampling_overhead"],
-            cut=edge["cut"],
-        )
-        for edge in json.loads(text)
-    )
+def _edge(content: dict[str, Any]) -> Edge:
+    first, second = map(tuple, content["ends"])
+    weights = tuple(complex(real, imag) for real, imag in content["weights"])
+    return Edge((first, second), weights, content["sampling_overhead"], content["cut"])
 
 
 _ON_ALL = codecs.paulis(lambda at: at.circuit.num_qubits)
 _ON_WIRES = codecs.paulis(lambda at: at.subcircuits[at.index].num_qubits)
 _OBSERVABLE = Layout(
     Observable,
-    lambda at: Observable(at.name, tuple(zip(at.paulis, at.coefficients.tolist(), strict=True))),
     name=stored("@name", codecs.TEXT),
     paulis=stored("paulis", _ON_ALL, lambda at: [pauli for pauli, _ in at.terms]),
     coefficients=stored("coefficients", codecs.numbers("f"), lambda at: [c for _, c in at.terms]),
+    terms=computed(lambda at: tuple(zip(at.paulis, at.coefficients.tolist(), strict=True))),
     cones=derived("cones", lambda at: np.array([at.cone_of.get(p, 0) for p, _ in at.terms])),
 )
 _PORTS = codecs.as_text(
     lambda ports: json.dumps([_renamed(asdict(port)) for port in ports]),
     lambda text: tuple(map(_port, json.loads(text))),
 )
+_EDGES = codecs.as_text(_edges_text, lambda text: tuple(map(_edge, json.loads(text))))
 _SUBCIRCUIT = Layout(
     Subcircuit,
     circuit=stored("qpy", codecs.CIRCUIT),
@@ -111,6 +101,32 @@ def _tensor_shape(at: Place) -> tuple[int, int, int]:
     return len(at.strings[at.index]), dimension, dimension
 
 
+class _Sections(Codec):
+    """What kinds of run store besides, each in a group; groups of unknown kinds are not read."""
+
+    layouts: ClassVar[dict[type, tuple[str, Layout]]] = {}
+
+    def write(self, value: tuple[Any, ...], at: Place) -> None:
+        for section in value:
+            group, layout = self.layouts[type(section)]
+            layout.write(section, replace(at, path=group))
+
+    def read(self, at: Place) -> tuple[Any, ...]:
+        places = [(layout, replace(at, path=group)) for group, layout in self.layouts.values()]
+        return tuple(layout.read(place) for layout, place in places if place.is_taken)
+
+
+SECTIONS = _Sections()
+
+
+def register_section(group: str, owner: type) -> None:
+    """Make objects of a class, which declares its fields, sections of files in a group."""
+    SECTIONS.layouts[owner] = group, Layout(owner)
+
+
+register_section("sampling", SamplingRecord)
+
+
 @stored_class
 class ResultDetails:
     """Everything from which the values of a result can be computed again.
@@ -126,8 +142,8 @@ class ResultDetails:
         tensors: For each subcircuit, its tensor, shape (strings, D, D) with D the product of the
             ports' dimensions; equal subcircuits share one array. None if a run with shots has not
             estimated it.
-        sections: What this kind of run stores besides: objects of classes that
-            :func:`hpcq.results.sections.section` decorates, at most one of each.
+        sections: What this kind of run stores besides: at most one object of each class that
+            :func:`register_section` has registered.
         fingerprint: Digests and words that name the run; only the same run can resume it.
         unfinished: Finished tasks of a run that was stopped; None for a complete run.
         timelines: For each start of the run, an array, shape (spans, 5): rank, begin and end in
@@ -139,7 +155,7 @@ class ResultDetails:
     observables: tuple[Observable, ...] = stored("observables/*", _OBSERVABLE)
     cone_of: Mapping[PauliString, int] = computed(_cone_of)
     subcircuits: tuple[Subcircuit, ...] = stored("subcircuits/*", _SUBCIRCUIT, default=())
-    edges: tuple[Edge, ...] = stored("edges", codecs.as_text(_edges_text, _edges), default=())
+    edges: tuple[Edge, ...] = stored("edges", _EDGES, default=())
     strings: tuple[tuple[PauliString, ...], ...] = stored(
         "subcircuits/*/strings", _ON_WIRES, default=()
     )

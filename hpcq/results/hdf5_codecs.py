@@ -62,16 +62,15 @@ class Attributes(Codec):
 
     def write(self, value: Mapping[str, Any], at: Place) -> None:
         """Write the values."""
-        attributes = at.group.create_group(at.path).attrs
-        for name, entry in value.items():
-            is_plain = isinstance(entry, (int, float, str))
-            attributes[name] = entry if is_plain else json.dumps(entry)
+        at.group.create_group(at.path).attrs.update(
+            {k: v if isinstance(v, (int, float, str)) else json.dumps(v) for k, v in value.items()}
+        )
 
     def read(self, at: Place) -> dict[str, Any]:
         """Return the values."""
-        values: dict[str, Any] = {}
-        for name, entry in at.entry.attrs.items():
-            plain = entry.item() if isinstance(entry, np.generic) else entry
+        values = dict(at.entry.attrs)
+        for name, value in values.items():
+            plain = value.item() if isinstance(value, np.generic) else value
             is_json = isinstance(plain, str) and plain[:1] in ("{", "[")
             values[name] = json.loads(plain) if is_json else plain
         return values
@@ -83,7 +82,6 @@ NUMBER = Codec(decode=lambda entry, _: float(entry))
 INTEGERS = Codec(
     lambda values, _: np.array(values, dtype=np.int64), lambda entry, _: tuple(map(int, entry))
 )
-
 INTEGER_OR_NONE = Codec(  # attributes are integers: -1 stands for None
     lambda value, _: -1 if value is None else value,
     lambda entry, _: None if entry == -1 else int(entry),
@@ -140,13 +138,8 @@ def paulis(num_qubits: Callable[[Place], int]) -> Codec:
 def load_circuits(datasets: Sequence[Any], file_name: str) -> dict[str, QuantumCircuit]:
     """Return the circuits in datasets of QPY by the names of these; one sandbox reads them all.
 
-    Args:
-        datasets: The datasets, or what else the file has in their place.
-        file_name: Name of the file for messages.
-
     Raises:
-        ValueError: If one is not a row of bytes.
-        InputError: If one is not the QPY of a circuit.
+        ValueError: If one is not a row of bytes; an InputError if these are not QPY.
     """
     for dataset in datasets:
         if dataset.dtype != np.uint8 or dataset.ndim != 1:

@@ -91,15 +91,13 @@ class Codec:
         return self._decode(at.entry.attrs[at.attribute] if at.attribute else at.entry, at)
 
 
-_PLAIN = Codec()
-
-
 @dataclass(frozen=True, eq=False)
 class StoredField:
     """The declaration of a field; one that is None is not written.
 
     Attributes:
         path: Where it is, relative to the group of its object.
+        attribute: Name of the attribute there that it is; empty for a dataset or a group.
         codec: How it is written and read, or a function that returns this.
         default: The value if it is absent in the file; MISSING if it must not be.
         value: Returns what is written, if it is not the object's attribute of that name.
@@ -110,6 +108,7 @@ class StoredField:
     """
 
     path: str
+    attribute: str
     codec: Codec | Callable[[Place], Codec]
     default: Any
     value: Callable[[Place], Any] | None = None
@@ -121,7 +120,7 @@ class StoredField:
         """Write the field of an object, by its name."""
         value = getattr(at.owner, name) if self.value is None else self.value(at)
         if value is not None:
-            self._write(value, self._start(at))
+            self._write(value, replace(at, path=self.path, attribute=self.attribute))
 
     def _write(self, value: Any, at: Place) -> None:
         head, star, tail = at.path.partition("*")
@@ -130,24 +129,19 @@ class StoredField:
             return
         if self.is_read and self.default is MISSING:
             at.group.require_group(head.rstrip("/"))
-        written: dict[int, Any] = {}
+        written: dict[int, str] = {}
         for number, entry in enumerate(tuple(value)):
             here = replace(at, path=f"{head}{number}{tail}", index=number)
             if id(entry) in written:  # equal subcircuits share their tensor, also in the file
-                at.group[here.path] = written[id(entry)]
+                at.group[here.path] = at.group[written[id(entry)]]
             elif entry is not None:
                 self._write(entry, here)
                 if isinstance(entry, np.ndarray) and not at.attribute:
-                    written[id(entry)] = here.entry
+                    written[id(entry)] = here.path
 
     def read(self, at: Place) -> Any:
-        """Return the field of an object.
-
-        Raises:
-            KeyError: If it is absent.
-            ValueError: If it is not what a run writes.
-        """
-        here = self._start(at)
+        """Return the field of an object; raise any error if it is not what a run writes."""
+        here = replace(at, path=self.path, attribute=self.attribute)
         value = self._read(here)
         if value is None and self.default is not MISSING:
             return self.default
@@ -166,10 +160,6 @@ class StoredField:
         places = (replace(at, path=f"{head}{n}{tail}", index=n) for n in range(len(folder.entry)))
         return tuple(self._read(place) for place in places)
 
-    def _start(self, at: Place) -> Place:
-        path, _, attribute = self.path.partition("@")
-        return replace(at, path=path, attribute=attribute)
-
     def _codec(self, at: Place) -> Codec:
         return self.codec if isinstance(self.codec, Codec) else self.codec(at)
 
@@ -184,14 +174,15 @@ def stored(
     **more: Any,
 ) -> Any:
     """Return a dataclass field that is stored in files; see :class:`StoredField`."""
+    name, _, attribute = path.partition("@")
     absent = default if default_factory is MISSING else default_factory()
-    declared = StoredField(path, codec, absent, value, **more)
+    declared = StoredField(name, attribute, codec, absent, value, **more)
     return field(default=default, default_factory=default_factory, metadata={"stored": declared})
 
 
-def derived(path: str, value: Callable[[Place], Any] | None = None, codec: Codec = _PLAIN) -> Any:
+def derived(path: str, value: Callable[[Place], Any] | None = None, codec: Any = None) -> Any:
     """Return a field that is written but not read; see :class:`StoredField`."""
-    return stored(path, codec, value, is_read=False)
+    return stored(path, codec or Codec(), value, is_read=False)
 
 
 def computed(value: Callable[[Place], Any]) -> Any:
@@ -209,23 +200,18 @@ class Layout(Codec):
     """An object in a group, as its fields are declared.
 
     Args:
-        owner: Class of the object.
-        make: Returns the object, given a place that knows its fields; by default its class does.
+        owner: Class of the object, which is made of those fields that it has.
         more: Fields that the class does not declare itself, as :func:`stored` returns them.
 
     Attributes:
         fields: The declarations by name, in the order in which fields are written and read.
     """
 
-    def __init__(
-        self, owner: type, make: Callable[[Place], Any] | None = None, **more: Any
-    ) -> None:
-        self._make = make or (lambda at: owner(**vars(at.owner)))
-        members = fields(owner) if is_dataclass(owner) else ()
-        declared = {member.name: member for member in members if "stored" in member.metadata}
-        self.fields: dict[str, StoredField] = {
-            name: member.metadata["stored"] for name, member in {**declared, **more}.items()
-        }
+    def __init__(self, owner: type, **more: Any) -> None:
+        members = {member.name: member for member in fields(owner)} if is_dataclass(owner) else more
+        self._owner, self._names = owner, set(members)
+        declared = {name: m for name, m in members.items() if "stored" in m.metadata} | more
+        self.fields = {name: member.metadata["stored"] for name, member in declared.items()}
 
     def write(self, value: Any, at: Place) -> None:
         """Write the fields of an object."""
@@ -239,4 +225,4 @@ class Layout(Codec):
         for name, declared in self.fields.items():
             if declared.is_read:
                 setattr(inner.owner, name, declared.read(inner))
-        return self._make(inner)
+        return self._owner(**{k: v for k, v in vars(inner.owner).items() if k in self._names})

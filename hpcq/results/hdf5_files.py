@@ -13,7 +13,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,8 @@ def write_sealed(path: Path, layout: Layout, content: Any) -> bytes:
 
 
 def _num_bytes(value: Any, counted: dict[int, Any]) -> int:
-    """Return the bytes of all arrays in an object, without those that are counted already.
-
-    In tuples of tuples, such as the terms of observables, there are none.
-    """
-    if isinstance(value, (tuple, list)):
+    """Return the bytes of all arrays in an object that are not counted already."""
+    if isinstance(value, (tuple, list)):  # there are none in tuples of tuples, such as terms
         return sum(_num_bytes(entry, counted) for entry in value if not isinstance(entry, tuple))
     if is_dataclass(value):
         return sum(_num_bytes(getattr(value, part.name), counted) for part in fields(value))
@@ -151,12 +148,10 @@ def check_output(path: Path) -> Path:
     Raises:
         InputError: If it cannot, or if there is a file that is not an hpcq result.
     """
-    return files.check_writable(path, "output", _is_result, "a valid hpcq result")
 
-
-def _is_result(path: Path) -> bool:
-    try:
-        with open_sealed(path):
+    def is_result(existing: Path) -> bool:
+        with suppress(InputError), open_sealed(existing):
             return True
-    except InputError:
         return False
+
+    return files.check_writable(path, "output", is_result, "a valid hpcq result")

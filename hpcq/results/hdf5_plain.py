@@ -50,14 +50,10 @@ class PlainGroup:
             if not isinstance(link, h5py.HardLink):
                 raise ValueError(f"{part} is not in the file itself")
             entry = entry[part]
-        if isinstance(entry, h5py.Dataset):
-            _check(entry)
-        return PlainGroup(entry) if isinstance(entry, h5py.Group) else entry
-
-
-def _check(dataset: h5py.Dataset) -> None:
-    """Raise ValueError unless a dataset is in the file itself, uncompressed and complete."""
-    if dataset.is_virtual or dataset.external:
-        raise ValueError(f"{dataset.name} is not in the file itself")
-    if dataset.nbytes > dataset.id.get_storage_size():
-        raise ValueError(f"{dataset.name} is larger than the file has room for")
+        if isinstance(entry, h5py.Group):
+            return PlainGroup(entry)
+        if entry.is_virtual or entry.external:
+            raise ValueError(f"{entry.name} is not in the file itself")
+        if entry.nbytes > entry.id.get_storage_size():  # compressed or incomplete
+            raise ValueError(f"{entry.name} is larger than the file has room for")
+        return entry

@@ -30,8 +30,7 @@ class _FinishedTasks(Codec):
     """Finished tasks in the group of their stage."""
 
     def write(self, value: FinishedTasks, at: Place) -> None:
-        numbers = {"total": len(value), "done": value.num_done}
-        at.group.attrs.update({**numbers, "dtype": value.dtype.str})
+        at.group.attrs.update(total=len(value), done=value.num_done, dtype=value.dtype.str)
         batches = list(value.unique_batches())
         for name, dtype in (("tasks", np.int64), ("sizes", np.int64), ("data", value.dtype)):
             arrays = [getattr(batch, name) for batch in batches]

@@ -8,7 +8,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,9 +76,8 @@ class Result:
         writer.writerow(["observable", "expectation_value", "standard_error"])
         columns = (self.expectation_values.tolist(), self.standard_errors.tolist())
         for name, *row in zip(self.names, *map(_strict, columns), strict=True):
-            writer.writerow(
-                [printable(name), *("" if value is None else repr(value) for value in row)]
-            )
+            cells = ["" if value is None else repr(value) for value in row]
+            writer.writerow([printable(name), *cells])
         return text.getvalue()
 
     def to_bytes(self) -> bytes:
@@ -87,11 +86,9 @@ class Result:
 
     def _plain(self) -> dict[str, Any]:
         """Return everything but the details as JSON values."""
-        plain: dict[str, Any] = {"observables": list(self.names)}
-        for name in _VALUES:
-            value = getattr(self, name)
-            plain[name] = value.tolist() if isinstance(value, np.ndarray) else value
-        return plain
+        values = {name: getattr(self, name) for name in _VALUES}
+        arrays = {name: v.tolist() for name, v in values.items() if isinstance(v, np.ndarray)}
+        return {"observables": list(self.names), **values, **arrays}
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Result:
@@ -106,7 +103,6 @@ class Result:
 
 
 _VALUES = [member.name for member in fields(Result) if member.name not in ("names", "details")]
-
 _SUMMARY = Layout(Result)
 _WHOLE = Layout(Result, details=stored("", DETAILS))
 _STAGES = stored("unfinished/stages/*", STAGE_SUMMARY, default=()).metadata["stored"]
@@ -132,17 +128,13 @@ def load(path: str | Path) -> Result:
     """
     name = printable_path(path)
     with open_sealed(Path(path)) as file:
-        _SUMMARY.read(Place(None, file))  # refuses wrong values before the sandbox starts
+        result: Result = _SUMMARY.read(Place(None, file))
         num_subcircuits = len(file["subcircuits"]) if "subcircuits" in file else 0
-        datasets = [
-            file["circuit"],
-            *(file[f"subcircuits/{k}/qpy"] for k in range(num_subcircuits)),
-        ]
-        known = SimpleNamespace(
-            file_name=name, loaded_circuits=codecs.load_circuits(datasets, name)
-        )
-        result: Result = _WHOLE.read(Place(known, file))
-        return result
+        paths = ["circuit", *(f"subcircuits/{number}/qpy" for number in range(num_subcircuits))]
+        circuits = codecs.load_circuits([file[path] for path in paths], name)
+        known = SimpleNamespace(file_name=name, loaded_circuits=circuits)
+        details = DETAILS.read(Place(result, file, Place(known, file)))
+        return replace(result, details=details)
 
 
 def load_summary(path: str | Path) -> Result:
@@ -168,8 +160,7 @@ def load_fingerprint(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     with open_sealed(path) as file:
-        fingerprint: dict[str, str] = DETAILS.fields["fingerprint"].read(Place(None, file))
-        return fingerprint
+        return dict(DETAILS.fields["fingerprint"].read(Place(None, file)))
 
 
 _ROUNDING = 1e-13

@@ -7,7 +7,7 @@ hpcq assumes about these parts of a result is therefore checked here, and only h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from hpcq.core.limits import MAX_MEMORY, MIN_MEMORY
@@ -33,20 +33,19 @@ def _is(*types: type, minimum: int = -_MAX_INTEGER, maximum: int = _MAX_INTEGER)
     )
 
 
-def _are(check: Check) -> Check:
-    """Return the check that a list has only values of some kind."""
-    return lambda value: type(value) is list and all(map(check, value))
+def _are(container: type, check: Check) -> Check:
+    """Return the check of all values in a list, or in an object."""
+    return lambda value: type(value) is container and all(map(check, _entries(value)))
 
 
-def _are_named(check: Check) -> Check:
-    """Return the check that an object has only values of some kind."""
-    return lambda value: type(value) is dict and all(map(check, value.values()))
+def _entries(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 _NONE = type(None)
-_is_number = _is(int, float)
-_are_texts, _are_numbers = _are(_is(str)), _are_named(_is_number)
-_are_starts = _are(_are_named(lambda value: _is_number(value) or _are_numbers(value)))
+_is_number, _is_memory = _is(int, float), _is(int, minimum=MIN_MEMORY, maximum=MAX_MEMORY)
+_are_texts, _are_numbers = _are(list, _is(str)), _are(dict, _is_number)
+_are_starts = _are(list, _are(dict, lambda value: _is_number(value) or _are_numbers(value)))
 
 _CONFIG: Mapping[str, tuple[Check, str]] = {
     "mode": (lambda value: type(value) is str and bool(_KIND.fullmatch(value)), "a kind of run"),
@@ -58,10 +57,7 @@ _CONFIG: Mapping[str, tuple[Check, str]] = {
     "reuse_qubits": (_is(bool), "true or false"),
     "ranks": (_is(int, minimum=1), "a number of ranks"),
     "seed": (lambda value: isinstance(value, int), "a whole number"),
-    "memory_bytes": (
-        _is(int, minimum=MIN_MEMORY, maximum=MAX_MEMORY),
-        f"{MIN_MEMORY} to {MAX_MEMORY}",
-    ),
+    "memory_bytes": (_is_memory, f"{MIN_MEMORY} to {MAX_MEMORY}"),
     "threads": (_is(int, minimum=1), "a number of threads"),
     "precision": (_is(str), "text"),
     "speeds": (_is(dict), "numbers by name"),
@@ -88,9 +84,8 @@ _PROVENANCE: Mapping[str, tuple[Check, str]] = {
 
 def check_config(config: Any, _: Place) -> str:
     """Return what is wrong with a configuration, for a message; empty if nothing is."""
-    if not isinstance(config, dict):
-        return "config is not an object"
-    return _check_values(config, _CONFIG, "config")
+    is_object = isinstance(config, dict)
+    return _check(config, _CONFIG, "config") if is_object else "config is not an object"
 
 
 def check_provenance(provenance: dict[str, Any], _: Place) -> str:
@@ -98,12 +93,10 @@ def check_provenance(provenance: dict[str, Any], _: Place) -> str:
     missing = {"shots", "rounds", "devices"} - set(provenance)
     if "shots" in provenance and missing:
         return f"provenance: there is no {min(missing)}"
-    return _check_values(provenance, _PROVENANCE, "provenance")
+    return _check(provenance, _PROVENANCE, "provenance")
 
 
-def _check_values(
-    values: dict[str, Any], checks: Mapping[str, tuple[Check, str]], what: str
-) -> str:
+def _check(values: dict[str, Any], checks: Mapping[str, tuple[Check, str]], what: str) -> str:
     for name, value in values.items():
         if not _is_plain(value, _MAX_DEPTH):
             return f"{what}: {name[:40]} is not a plain value"
@@ -116,6 +109,5 @@ def _check_values(
 def _is_plain(value: Any, depth: int) -> bool:
     """Say whether a value is JSON with at most this many levels: deeper ones exhaust the stack."""
     if isinstance(value, (dict, list)):
-        entries = value.values() if isinstance(value, dict) else value
-        return depth > 0 and all(_is_plain(entry, depth - 1) for entry in entries)
+        return depth > 0 and all(_is_plain(entry, depth - 1) for entry in _entries(value))
     return value is None or isinstance(value, (bool, int, float, str))

@@ -18,7 +18,6 @@ from hpcq.reconstruction.estimation.outcome_signals import Inversions
 from hpcq.reconstruction.estimation.variant_batches import Mode, VariantBatch
 from hpcq.results import hdf5_codecs as codecs
 from hpcq.results.hdf5_fields import Layout, Place, computed, derived, stored, stored_class
-from hpcq.results.sections import section
 
 
 def _narrow(values: NDArray[Any]) -> NDArray[Any]:
@@ -95,11 +94,6 @@ _SOURCE = Layout(
 )
 
 
-def _check_number(counts: tuple[Counts, ...], at: Place) -> str:
-    fits = len(counts) == len(at.sources)
-    return "" if fits else f"{at.group.name}: has counts of {len(counts)} sources"
-
-
 def _check_weight(weight: float, at: Place) -> str:
     message = f"{at.group.name}: its weight is {weight}, expected a number above 0"
     return "" if 0 < weight < math.inf else message
@@ -107,13 +101,11 @@ def _check_weight(weight: float, at: Place) -> str:
 
 def _check_inversions(inversions: tuple[Inversions, ...], at: Place) -> str:
     """Refuse inversion matrices that ports do not have, and counts of other variants than all."""
-    for number, tensor in enumerate(at.sources):
+    rows = zip(inversions, at.sources, at.counts, strict=True)
+    for number, (chosen, tensor, counts) in enumerate(rows):
         limits = [len(port_basis.inversions) for port_basis in tensor.port_bases]
-        chosen = inversions[number]
-        fits = len(chosen) == len(limits) and all(
-            0 <= n < limit for n, limit in zip(chosen, limits, strict=True)
-        )
-        if not fits or len(at.counts[number]) != tensor.num_variants:
+        fits = len(chosen) == len(limits) and len(counts) == tensor.num_variants
+        if not fits or not all(0 <= n < limit for n, limit in zip(chosen, limits, strict=True)):
             name = f"{at.group.name}/sources/{number}"
             return f"{name}: its recipes or counts are not those of the subcircuit"
     return ""
@@ -138,6 +130,7 @@ def _check_signals(signals: tuple[NDArray[np.intp], ...], at: Place) -> str:
     samples = {len(factor) for factor in at.factors}
     fits = len(samples) == 1 and samples != {0} and np.isfinite(at.factors).all()
     fits = fits and len(at.factors) == len(set(at.parts) - {None})
+    fits = fits and len(at.counts) == len(at.sources)
     return "" if fits else f"{at.group.name}: its factors and readings do not fit together"
 
 
@@ -161,7 +154,7 @@ _DRAWS = Layout(
 _ROUND = {
     "weight": stored("@weight", codecs.NUMBER, check=_check_weight),
     "shots": derived("@shots"),
-    "counts": stored("sources/*", _COUNTS, default=(), check=_check_number),
+    "counts": stored("sources/*", _COUNTS, default=()),
 }
 _SHOT_ROUND = Layout(
     ShotRound,
@@ -182,7 +175,6 @@ def _check_sources(sources: tuple[SampledTensor, ...], at: Place) -> str:
     return "" if fits else f"{at.group.name}: a subcircuit has a source that is not there"
 
 
-@section("sampling")
 @stored_class
 class SamplingRecord:
     """The rounds of a run, after those of the runs that it continues.

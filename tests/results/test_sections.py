@@ -13,10 +13,10 @@ import pytest
 import hpcq
 from hpcq.cli.main import main
 from hpcq.core.errors import InputError
-from hpcq.results import load_summary, sections
+from hpcq.results import load_summary
+from hpcq.results.details import SECTIONS, register_section
 from hpcq.results.hdf5_codecs import INTEGER, NUMBER, TEXT, numbers
 from hpcq.results.hdf5_fields import Layout, Place, stored, stored_class
-from hpcq.results.sections import section
 from tests.support.circuits import joined_pair
 from tests.support.hostile import resealed
 
@@ -31,7 +31,6 @@ def _positive(samples: int, at: Place) -> str:
     return "" if samples > 0 else f"{at.attribute} is {samples}, expected at least 1"
 
 
-@section("toy")
 @stored_class
 class Toy:
     samples: int = stored("@samples", INTEGER, check=_positive)
@@ -39,6 +38,9 @@ class Toy:
     rows: Any = stored("rows", numbers("f", lambda at: (None, len(at.names))))
     bits: Any = stored("bits", numbers("u", read_as=np.uint8), default=None)
     method: Method | None = stored("method", Layout(Method), default=None)
+
+
+register_section("toy", Toy)
 
 
 ROWS = np.arange(6.0).reshape(3, 2)
@@ -115,7 +117,7 @@ def test_a_section_of_an_unknown_kind_is_no_obstacle(
     output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     resealed(output, lambda file: file.create_dataset("toy/more", (1 << 45,), "f4"))
-    monkeypatch.delitem(sections._layouts, Toy)
+    monkeypatch.delitem(SECTIONS.layouts, Toy)
     loaded = hpcq.load(output)
     assert loaded.details is not None
     assert loaded.details.sections == ()
