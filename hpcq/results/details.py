@@ -87,13 +87,13 @@ _SUBCIRCUIT = Layout(
 
 def _cone_of(at: Place) -> dict[PauliString, int]:
     """Return the number of every term's light cone; empty if the file does not contain them."""
-    cone_of: dict[PauliString, int] = {}
-    for number, observable in enumerate(at.observables):
-        group = at.group[f"observables/{number}"]
-        if "cones" in group:
-            for (pauli, _), cone in zip(observable.terms, group["cones"][()], strict=True):
-                cone_of[pauli] = int(cone)
-    return cone_of
+    groups = [at.group[f"observables/{number}"] for number in range(len(at.observables))]
+    return {
+        pauli: int(cone)
+        for group, observable in zip(groups, at.observables, strict=True)
+        if "cones" in group
+        for (pauli, _), cone in zip(observable.terms, group["cones"][()], strict=True)
+    }
 
 
 def _tensor_shape(at: Place) -> tuple[int, int, int]:

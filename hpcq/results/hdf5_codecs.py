@@ -13,14 +13,10 @@ from numpy.typing import DTypeLike, NDArray
 from hpcq.circuits import qpy, stored_circuits
 from hpcq.circuits.pauli_text import PauliString, parse_string, render
 from hpcq.results.hdf5_fields import Codec, Place
+from hpcq.results.json_checks import Check, are, is_a, shown
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-
-
-def shown(value: Any) -> str:
-    """Return the first characters of a value of unknown origin, for a message."""
-    return repr(value)[:40]
 
 
 def _text(entry: Any, at: Place) -> str:
@@ -41,33 +37,36 @@ def one_of(*words: str) -> Callable[[str, Place], str]:
     )
 
 
-def as_text(encode: Callable[[Any], str], decode: Callable[[str], Any] = json.loads) -> Codec:
+def as_text(encode: Callable[[Any], str], decode: Callable[[str], Any]) -> Codec:
     """Return the codec of a value that functions turn into a text, such as JSON, and back."""
     return Codec(lambda value, _: encode(value), lambda entry, at: decode(_text(entry, at)))
 
 
-def _fingerprint(text: str) -> dict[str, str]:
-    content = json.loads(text)
-    if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
-        raise ValueError(f"identity is {shown(content)}, expected texts by name")
-    return content
+def json_of(check: Check, expected: str) -> Codec:
+    """Return the codec of a JSON object that a check accepts."""
+
+    def read(entry: Any, at: Place) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(_text(entry, at))
+        if not check(content):
+            raise ValueError(f"{at.attribute} is {shown(content)}, expected {expected}")
+        return content
+
+    return Codec(lambda value, _: json.dumps(dict(value)), read)
 
 
-JSON_OBJECT = as_text(lambda value: json.dumps(dict(value)))
-FINGERPRINT = as_text(lambda value: json.dumps(dict(value)), _fingerprint)
+JSON_OBJECT = json_of(is_a(dict), "an object")
+FINGERPRINT = json_of(are(dict, is_a(str)), "texts by name")
 
 
-class Attributes(Codec):
-    """Codec of values by name as the attributes of a group; lists and objects are JSON."""
+class _Attributes(Codec):
+    """Values by name as the attributes of a group; lists and objects are JSON."""
 
     def write(self, value: Mapping[str, Any], at: Place) -> None:
-        """Write the values."""
         at.group.create_group(at.path).attrs.update(
             {k: v if isinstance(v, (int, float, str)) else json.dumps(v) for k, v in value.items()}
         )
 
     def read(self, at: Place) -> dict[str, Any]:
-        """Return the values."""
         values = dict(at.entry.attrs)
         for name, value in values.items():
             plain = value.item() if isinstance(value, np.generic) else value
@@ -76,6 +75,7 @@ class Attributes(Codec):
         return values
 
 
+ATTRIBUTES = _Attributes()
 FLAG = Codec(decode=lambda entry, _: bool(entry))
 INTEGER = Codec(decode=lambda entry, _: int(entry))
 NUMBER = Codec(decode=lambda entry, _: float(entry))
@@ -136,11 +136,7 @@ def paulis(num_qubits: Callable[[Place], int]) -> Codec:
 
 
 def load_circuits(datasets: Sequence[Any], file_name: str) -> dict[str, QuantumCircuit]:
-    """Return the circuits in datasets of QPY by the names of these; one sandbox reads them all.
-
-    Raises:
-        ValueError: If one is not a row of bytes; an InputError if these are not QPY.
-    """
+    """Return the circuits in datasets of QPY by the names of these; one sandbox reads them all."""
     for dataset in datasets:
         if dataset.dtype != np.uint8 or dataset.ndim != 1:
             raise ValueError(f"{dataset.name} is not a row of bytes")

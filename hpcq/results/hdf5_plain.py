@@ -14,9 +14,6 @@ import h5py
 class PlainGroup:
     """An HDF5 group that returns only what is in the file itself, at its size on the disk.
 
-    Args:
-        group: The h5py group.
-
     Attributes:
         attrs: Attributes of the group.
         name: Path of the group in the file.

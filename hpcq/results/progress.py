@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from hpcq.parallel.tasks import MAX_TASKS, FinishedTasks, TaskResults
-from hpcq.results.hdf5_codecs import INTEGER, TEXT, as_text, shown
+from hpcq.results.hdf5_codecs import INTEGER, TEXT, json_of
 from hpcq.results.hdf5_fields import Codec, Layout, Place, stored, stored_class
+from hpcq.results.json_checks import are, is_a
 
 
 def _check_number(number: int, at: Place) -> str:
@@ -17,6 +17,7 @@ def _check_number(number: int, at: Place) -> str:
     return "" if fits else f"{at.group.name} has {number} tasks, expected 0 to {MAX_TASKS}"
 
 
+_JOB_IDS = json_of(are(dict, are(list, is_a(str))), "lists of texts by seed")
 STAGE_SUMMARY = Layout(
     dict,
     name=stored("@name", TEXT),
@@ -62,17 +63,6 @@ class Stage:
 
     name: str = stored("@name", TEXT)
     finished: FinishedTasks = stored("", _FinishedTasks())
-
-
-def _job_ids(text: str) -> dict[str, list[str]]:
-    content: dict[str, list[str]] = json.loads(text)
-    names = [*content.values()] if isinstance(content, dict) else [None]
-    if not all(isinstance(jobs, list) and all(isinstance(j, str) for j in jobs) for jobs in names):
-        raise ValueError(f"job_ids is {shown(content)}, expected lists of texts by seed")
-    return content
-
-
-_JOB_IDS = as_text(json.dumps, _job_ids)
 
 
 @stored_class

@@ -21,8 +21,8 @@ from hpcq.results import hdf5_codecs as codecs
 from hpcq.results.details import DETAILS, ResultDetails
 from hpcq.results.hdf5_fields import Layout, Place, stored, stored_class
 from hpcq.results.hdf5_files import check_output, open_sealed, write_sealed
+from hpcq.results.json_checks import check_config, check_provenance
 from hpcq.results.progress import STAGE_SUMMARY
-from hpcq.results.run_metadata import check_config, check_provenance
 
 _PER_OBSERVABLE = codecs.numbers("f", lambda at: (len(at.names),))
 
@@ -50,9 +50,7 @@ class Result:
     )
     status: str = stored("@status", codecs.TEXT, check=codecs.one_of("complete", "partial"))
     config: Mapping[str, Any] = stored("@config", codecs.JSON_OBJECT, check=check_config)
-    provenance: Mapping[str, Any] = stored(
-        "provenance", codecs.Attributes(), check=check_provenance
-    )
+    provenance: Mapping[str, Any] = stored("provenance", codecs.ATTRIBUTES, check=check_provenance)
     details: ResultDetails | None = None
 
     def save(self, path: str | Path) -> None:
@@ -192,9 +190,8 @@ def values_text(
         if math.isnan(value):
             lines.append(f"{name:<{width}}  not yet available")
             continue
-        uncertainty = f" ± {error:.2g}" if error else ""
-        if not math.isfinite(error):
-            uncertainty = " ± unknown"
+        known = f" ± {error:.2g}" if error else ""
+        uncertainty = known if math.isfinite(error) else " ± unknown"
         lines.append(f"{name:<{width}}  {_number_text(value)}{uncertainty}")
     return "\n".join(lines)
 

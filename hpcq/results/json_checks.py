@@ -1,4 +1,4 @@
-"""The configuration and the provenance in a result file, checked as they are read.
+"""Checks of JSON values in a result file, such as its configuration and its provenance.
 
 The seal of a file is not a signature: anybody can make a file and seal it. All that the rest of
 hpcq assumes about these parts of a result is therefore checked here, and only here.
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from hpcq.core.limits import MAX_MEMORY, MIN_MEMORY
-from hpcq.results.hdf5_codecs import shown
 from hpcq.results.hdf5_fields import Place
 
 _MAX_DEPTH = 20
@@ -26,14 +25,19 @@ _KIND = re.compile("[a-z][a-z0-9_]{0,31}")
 Check = Callable[[Any], bool]
 
 
-def _is(*types: type, minimum: int = -_MAX_INTEGER, maximum: int = _MAX_INTEGER) -> Check:
+def shown(value: Any) -> str:
+    """Return the first characters of a value of unknown origin, for a message."""
+    return repr(value)[:40]
+
+
+def is_a(*types: type, minimum: int = -_MAX_INTEGER, maximum: int = _MAX_INTEGER) -> Check:
     """Return the check that a value has one of some types, and a range if it is an integer."""
     return lambda value: (
         type(value) in types and (type(value) is not int or minimum <= value <= maximum)
     )
 
 
-def _are(container: type, check: Check) -> Check:
+def are(container: type, check: Check) -> Check:
     """Return the check of all values in a list, or in an object."""
     return lambda value: type(value) is container and all(map(check, _entries(value)))
 
@@ -43,49 +47,48 @@ def _entries(value: Any) -> Iterable[Any]:
 
 
 _NONE = type(None)
-_is_number, _is_memory = _is(int, float), _is(int, minimum=MIN_MEMORY, maximum=MAX_MEMORY)
-_are_texts, _are_numbers = _are(list, _is(str)), _are(dict, _is_number)
-_are_starts = _are(list, _are(dict, lambda value: _is_number(value) or _are_numbers(value)))
+_is_number, _is_memory = is_a(int, float), is_a(int, minimum=MIN_MEMORY, maximum=MAX_MEMORY)
+_are_texts, _are_numbers = are(list, is_a(str)), are(dict, _is_number)
+_are_starts = are(list, are(dict, lambda value: _is_number(value) or _are_numbers(value)))
 
 _CONFIG: Mapping[str, tuple[Check, str]] = {
     "mode": (lambda value: type(value) is str and bool(_KIND.fullmatch(value)), "a kind of run"),
-    "max_qubits": (_is(int, _NONE, minimum=1), "a number of qubits"),
+    "max_qubits": (is_a(int, _NONE, minimum=1), "a number of qubits"),
     "partition": (lambda value: value is None or _are_texts(value), "a list of labels"),
-    "cuts": (_is(str, _NONE), "text"),
-    "objective": (_is(str), "text"),
+    "cuts": (is_a(str, _NONE), "text"),
+    "objective": (is_a(str), "text"),
     "search_seconds": (_is_number, "a number of seconds"),
-    "reuse_qubits": (_is(bool), "true or false"),
-    "ranks": (_is(int, minimum=1), "a number of ranks"),
+    "reuse_qubits": (is_a(bool), "true or false"),
+    "ranks": (is_a(int, minimum=1), "a number of ranks"),
     "seed": (lambda value: isinstance(value, int), "a whole number"),
     "memory_bytes": (_is_memory, f"{MIN_MEMORY} to {MAX_MEMORY}"),
-    "threads": (_is(int, minimum=1), "a number of threads"),
-    "precision": (_is(str), "text"),
-    "speeds": (_is(dict), "numbers by name"),
-    "shots": (_is(int, _NONE, minimum=0), "a number of shots"),
-    "standard_error": (_is(int, float, _NONE), "a number"),
-    "max_variants": (_is(int, _NONE, minimum=0), "a number of variants"),
-    "device": (_is(str), "text"),
-    "backend": (_is(str, _NONE), "text"),
+    "threads": (is_a(int, minimum=1), "a number of threads"),
+    "precision": (is_a(str), "text"),
+    "speeds": (is_a(dict), "numbers by name"),
+    "shots": (is_a(int, _NONE, minimum=0), "a number of shots"),
+    "standard_error": (is_a(int, float, _NONE), "a number"),
+    "max_variants": (is_a(int, _NONE, minimum=0), "a number of variants"),
+    "device": (is_a(str), "text"),
+    "backend": (is_a(str, _NONE), "text"),
 }
 """The check of each entry of the configuration that a run uses, and the text of what it expects."""
 
 _PROVENANCE: Mapping[str, tuple[Check, str]] = {
     "hosts": (_are_texts, "a list of names"),
     "devices": (_are_texts, "a list of names"),
-    "ranks": (_is(int, minimum=1), "a number of ranks"),
+    "ranks": (is_a(int, minimum=1), "a number of ranks"),
     "seconds": (_are_numbers, "seconds by name"),
     "starts": (_are_starts, "numbers of each start"),
-    "shots": (_is(int), "a number of shots"),
-    "rounds": (_is(int), "a number of rounds"),
+    "shots": (is_a(int), "a number of shots"),
+    "rounds": (is_a(int), "a number of rounds"),
     "norm_error": (_is_number, "a number"),
 }
 """The same for entries of the provenance that are shown, or that the next start adds to."""
 
 
-def check_config(config: Any, _: Place) -> str:
+def check_config(config: dict[str, Any], _: Place) -> str:
     """Return what is wrong with a configuration, for a message; empty if nothing is."""
-    is_object = isinstance(config, dict)
-    return _check(config, _CONFIG, "config") if is_object else "config is not an object"
+    return _check(config, _CONFIG, "config")
 
 
 def check_provenance(provenance: dict[str, Any], _: Place) -> str:
