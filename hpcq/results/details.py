@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PORT_FIELDS = {"shared_with": "twin", "twin": "shared_with"}
-"""The field of a port with another name in files, both ways."""
+"""The field of a port that has another name in files, and the reverse."""
 
 
 def _renamed(content: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _tensor_shape(at: Place) -> tuple[int, int, int]:
 
 
 class _Sections(Codec):
-    """What kinds of run store besides, each in a group; groups of unknown kinds are not read."""
+    """Further data of each kind of run, each in a group; groups of unknown kinds are not read."""
 
     layouts: ClassVar[dict[type, tuple[str, Layout]]] = {}
 
@@ -120,7 +120,7 @@ SECTIONS = _Sections()
 
 
 def register_section(group: str, owner: type) -> None:
-    """Make objects of a class, which declares its fields, sections of files in a group."""
+    """Register a class with stored fields: its objects are sections of files, in this group."""
     SECTIONS.layouts[owner] = group, Layout(owner)
 
 
@@ -142,7 +142,7 @@ class ResultDetails:
         tensors: For each subcircuit, its tensor, shape (strings, D, D) with D the product of the
             ports' dimensions; equal subcircuits share one array. None if a run with shots has not
             estimated it.
-        sections: What this kind of run stores besides: at most one object of each class that
+        sections: Further data of this kind of run: at most one object of each class that
             :func:`register_section` has registered.
         fingerprint: Digests and words that name the run; only the same run can resume it.
         unfinished: Finished tasks of a run that was stopped; None for a complete run.

@@ -1,4 +1,4 @@
-"""Fields of objects in HDF5 files, each declared once: where it is, as what, and how it is checked.
+"""Fields of objects in HDF5 files, each declared once, with its path, its type and its check.
 
 A dataclass declares its fields by :func:`stored`, and a :class:`Layout` writes and reads them.
 Classes of lower layers, which know nothing of files, get a layout that declares their fields.
@@ -24,16 +24,17 @@ T = TypeVar("T")
 class Place:
     """Where a value is written or read.
 
-    All other attributes are those of the object, or of the nearest object around it that has them,
-    so that declarations can say ``len(at.names)``. An object that is being read has the fields that
-    are declared before.
+    Any other attribute is looked up in the object that holds the value, then in the objects around
+    it, so that declarations can say ``len(at.names)``. While an object is being read, it has only
+    the fields that are declared before the current one.
 
     Attributes:
-        owner: The object whose field it is.
+        owner: The object that holds the value.
         group: Group of the object: of h5py for writing, a PlainGroup for reading.
         outer: Place of the object in the one around it; None for the outermost.
         path: Path in the group; empty for the group itself.
-        attribute: Name of the attribute of what is there; empty if it is not an attribute.
+        attribute: Name of an attribute of the group or dataset at the path; empty if the value is
+            the group or dataset itself.
         index: Number of the value, or of the object, in its sequence.
     """
 
@@ -55,7 +56,7 @@ class Place:
 
     @property
     def is_taken(self) -> bool:
-        """Whether there is anything."""
+        """Whether the file has a group, dataset or attribute at this place."""
         exists = not self.path or self.path in self.group
         return exists and (not self.attribute or self.attribute in self.entry.attrs)
 
@@ -66,7 +67,7 @@ class Codec:
     Args:
         encode: Returns what h5py writes, given the value and the place.
         decode: Returns the value, given an attribute or a dataset of h5py, and the place; raises
-            any error if it is not what a run writes.
+            any error if no run writes such content.
     """
 
     def __init__(
@@ -93,18 +94,18 @@ class Codec:
 
 @dataclass(frozen=True, eq=False)
 class StoredField:
-    """The declaration of a field; one that is None is not written.
+    """The declaration of a field; a field whose value is None is not written.
 
     Attributes:
-        path: Where it is, relative to the group of its object.
-        attribute: Name of the attribute there that it is; empty for a dataset or a group.
-        codec: How it is written and read, or a function that returns this.
-        default: The value if it is absent in the file; MISSING if it must not be.
-        value: Returns what is written, if it is not the object's attribute of that name.
-        check: Returns what is wrong with a value that was read, for a message; empty if nothing is.
-        gaps: Whether entries of a sequence may be absent, which are None.
-        is_read: False for what follows from other fields, and is written for those who read the
-            file without hpcq.
+        path: Path of the field, relative to the group of its object.
+        attribute: Name of the field as an attribute at the path; empty for a dataset or a group.
+        codec: How the field is written and read, or a function that returns the codec.
+        default: The value if the field is absent in the file; MISSING if it must be there.
+        value: Returns the value to write; None for the object's attribute of the field's name.
+        check: Returns the fault of a value that was read, for a message; empty if there is none.
+        gaps: Whether entries of a sequence may be absent; they are None.
+        is_read: False for a field that follows from others, and is written only for readers without
+            hpcq.
     """
 
     path: str
@@ -140,7 +141,7 @@ class StoredField:
                     written[id(entry)] = here.path
 
     def read(self, at: Place) -> Any:
-        """Return the field of an object; raise any error if it is not what a run writes."""
+        """Return the field of an object; raise any error if no run writes such content."""
         here = replace(at, path=self.path, attribute=self.attribute)
         value = self._read(here)
         if value is None and self.default is not MISSING:
@@ -186,7 +187,7 @@ def derived(path: str, value: Callable[[Place], Any] | None = None, codec: Any =
 
 
 def computed(value: Callable[[Place], Any]) -> Any:
-    """Return a field that is not written: it is computed from what is read."""
+    """Return a field that is not written, but computed from the fields that are read."""
     return stored("", Codec(decode=lambda _, at: value(at)), lambda _: None)
 
 
@@ -197,10 +198,10 @@ def stored_class(owner: type[T]) -> type[T]:
 
 
 class Layout(Codec):
-    """An object in a group, as its fields are declared.
+    """Codec of an object as a group, by the declarations of its fields.
 
     Args:
-        owner: Class of the object, which is made of those fields that it has.
+        owner: Class of the object; its constructor takes the fields of the class.
         more: Fields that the class does not declare itself, as :func:`stored` returns them.
 
     Attributes:

@@ -12,7 +12,7 @@ import h5py
 
 
 class PlainGroup:
-    """An HDF5 group that returns only what is in the file itself, at its size on the disk.
+    """An HDF5 group that returns only content of the file itself, at its size on the disk.
 
     Attributes:
         attrs: Attributes of the group.

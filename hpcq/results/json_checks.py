@@ -87,12 +87,12 @@ _PROVENANCE: Mapping[str, tuple[Check, str]] = {
 
 
 def check_config(config: dict[str, Any], _: Place) -> str:
-    """Return what is wrong with a configuration, for a message; empty if nothing is."""
+    """Return the fault of a configuration, for a message; empty if there is none."""
     return _check(config, _CONFIG, "config")
 
 
 def check_provenance(provenance: dict[str, Any], _: Place) -> str:
-    """Return what is wrong with a provenance, for a message; empty if nothing is."""
+    """Return the fault of a provenance, for a message; empty if there is none."""
     missing = {"shots", "rounds", "devices"} - set(provenance)
     if "shots" in provenance and missing:
         return f"provenance: there is no {min(missing)}"
@@ -110,7 +110,7 @@ def _check(values: dict[str, Any], checks: Mapping[str, tuple[Check, str]], what
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Say whether a value is JSON with at most this many levels: deeper ones exhaust the stack."""
+    """Return whether a value is JSON of at most this many levels: deeper ones exhaust the stack."""
     if isinstance(value, (dict, list)):
         return depth > 0 and all(_is_plain(entry, depth - 1) for entry in _entries(value))
     return value is None or isinstance(value, (bool, int, float, str))

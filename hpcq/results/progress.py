@@ -1,4 +1,4 @@
-"""The finished tasks of a run that was stopped, in the order in which they came."""
+"""The finished tasks of a run that was stopped, in the order in which they were finished."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STAGE_SUMMARY = Layout(
     total=stored("@total", INTEGER, check=_check_number),
     done=stored("@done", INTEGER, check=_check_number),
 )
-"""What is read of a stage without the results of its tasks, of which it may have millions."""
+"""A stage without the results of its tasks, of which there may be millions."""
 
 
 class _FinishedTasks(Codec):

@@ -116,7 +116,7 @@ def rewrite(result: Result, path: Path) -> bytes:
 
 
 def load(path: str | Path) -> Result:
-    """Return the result in a file, with all its details but sections that are not known here.
+    """Return the result in a file with its details, except sections of unknown kinds of run.
 
     Args:
         path: A file that :meth:`hpcq.Result.save` or ``hpcq run -o`` wrote.

@@ -47,7 +47,7 @@ _COUNTS = Layout(
 
 
 def _port_bases_text(at: Place) -> str:
-    """Return the bits from whose signs the entries of a source are estimated, port by port."""
+    """Return the settings and outcome signals of each port of a source, as JSON."""
     rows = zip(at.port_numbers, at.ports, at.port_bases, at.port_bits, strict=True)
     contents = [
         {
@@ -100,7 +100,7 @@ def _check_weight(weight: float, at: Place) -> str:
 
 
 def _check_inversions(inversions: tuple[Inversions, ...], at: Place) -> str:
-    """Refuse inversion matrices that ports do not have, and counts of other variants than all."""
+    """Refuse inversion matrices that ports do not have, and counts that are not of all variants."""
     rows = zip(inversions, at.sources, at.counts, strict=True)
     for number, (chosen, tensor, counts) in enumerate(rows):
         limits = [len(port_basis.inversions) for port_basis in tensor.port_bases]
