@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import islice
 from typing import Any
 
@@ -116,14 +116,12 @@ class Contraction:
         batch, slice_group = divmod(number, self._num_slice_groups)
         sweep_plan, num_slices = self._sweep_plan(batch), self.network.num_slices
         if not self.network.linked:
-            return np.ones((sweep_plan.num_terms, *tensors[0].shape[1:]), dtype=complex)
+            return np.ones_like(tensors[0], shape=(sweep_plan.num_terms, *tensors[0].shape[1:]))
         first, last = (
             index * num_slices // self._num_slice_groups for index in (slice_group, slice_group + 1)
         )
-        values = np.zeros(1, dtype=complex)
-        for fixed in islice(self.network.slices(), first, last):
-            values = values + Sweep(sweep_plan, tensors, fixed).values()
-        return values
+        slices = islice(self.network.slices(), first, last)
+        return reduce(np.add, (Sweep(sweep_plan, tensors, fixed).values() for fixed in slices))
 
     def sum_up(self, parts: Iterable[Tensor], tensors: Sequence[Tensor]) -> Tensor:
         """Return the value of every term from the results of all parts in order.
@@ -160,7 +158,7 @@ class Contraction:
         derivatives = []
         for tensor in tensors:
             shape = (len(tensor), *cotangents.shape[1:], *tensor.shape[cotangents.ndim - 1 :])
-            derivatives.append(np.zeros(shape, dtype=complex))
+            derivatives.append(np.zeros_like(tensor, shape=shape))
         linked = [derivatives[number] for number in self.network.linked]
         for batch in range(self._num_batches):
             weights = cotangents[batch * self.batch : (batch + 1) * self.batch].astype(complex)
@@ -183,7 +181,8 @@ class Contraction:
         for number, other in zip(factors, others, strict=True):
             strings = self._choices(batch)[:, number]
             np.add.at(derivatives[number], strings, weights * other[..., None])
-        return np.asarray(weights * all_factors[..., None])
+        passed: Tensor = weights * all_factors[..., None]
+        return passed
 
     def _factors(self, batch: int, tensors: Sequence[Tensor]) -> dict[int, Tensor]:
         """Return the scalar factors of a batch of terms: entries of tensors without bonds."""

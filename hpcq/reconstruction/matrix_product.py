@@ -52,14 +52,15 @@ def product(left: Matrix, right: Matrix) -> Matrix:
     rows, inner = left.shape[-2:]
     flops_per_row = _FLOPS_PER_PRODUCT * inner * right.shape[-1]
     if rows * flops_per_row < 2 * _BLOCK_FLOPS or rows < 2 * _MIN_BLOCK_ROWS:
-        return np.asarray(left @ right)
+        small: Matrix = left @ right
+        return small
     stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     if stack:
         lefts = np.broadcast_to(left, (*stack, *left.shape[-2:]))
         rights = np.broadcast_to(right, (*stack, *right.shape[-2:]))
         return np.stack([product(*matrices) for matrices in zip(lefts, rights, strict=True)])
     block_rows = max(_MIN_BLOCK_ROWS, int(_BLOCK_FLOPS / flops_per_row))
-    out = np.empty((rows, right.shape[1]), dtype=complex)
+    out = np.empty_like(left, shape=(rows, right.shape[1]), order="C")
 
     def block(start: int) -> None:
         np.matmul(left[start : start + block_rows], right, out=out[start : start + block_rows])

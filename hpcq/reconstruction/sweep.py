@@ -60,7 +60,7 @@ class Sweep:
 
     def values(self) -> Tensor:
         """Return the value of every term, shape (terms, *points)."""
-        values = np.zeros((self._plan.num_terms, *self._points), dtype=complex)
+        values = np.zeros_like(self._leaves[0], shape=(self._plan.num_terms, *self._points))
         for node, environment in self._environments():
             local = self._plan.local_terms[node]
             if node in self._steps:
@@ -87,14 +87,13 @@ class Sweep:
         for node, step in reversed(self._steps.items()):
             left, right = children = self._children(node)
             added = tuple(
-                np.zeros((len(rows), *weights.shape[1:], *rows.shape[-2:]), dtype=complex)
+                np.zeros_like(rows, shape=(len(rows), *weights.shape[1:], *rows.shape[-2:]))
                 for rows in children
             )
             if node in by_node:
                 shape = (-1, *weights.shape[1:], left.shape[-2], right.shape[-2])
-                _add_by_rows(
-                    added, by_node.pop(node).reshape(shape), children, self._plan.pairs[node]
-                )
+                given = by_node.pop(node).reshape(shape)
+                _add_by_rows(added, given, children, self._plan.pairs[node])
             if node in environments:
                 environment, local = environments[node], self._plan.local_terms[node]
                 if len(local.terms):
@@ -121,7 +120,7 @@ class Sweep:
         Environments have the shape (*points, bond sizes) at a leaf, (*points, kept of the left
         child, kept of the right child) elsewhere.
         """
-        environments = {len(self._rows): np.ones(self._points, dtype=complex)}
+        environments = {len(self._rows): np.ones_like(self._rows[0], shape=self._points)}
         for node in sorted(self._plan.environment_nodes, reverse=True):
             environment = environments.pop(node)
             if node not in self._steps:
@@ -164,7 +163,8 @@ class Sweep:
 
 def _merge(left: Tensor, right: Tensor, pairs: RowPairs) -> Tensor:
     """Contract two nodes for pairs of rows, in as few and as large products as possible."""
-    merged = np.empty((len(pairs), *left.shape[1:-1], right.shape[-2]), dtype=complex)
+    shape = (len(pairs), *left.shape[1:-1], right.shape[-2])
+    merged = np.empty_like(left, shape=shape, order="C")
     for row, numbers, others in pairs.groups:
         if pairs.is_by_left:
             merged[numbers] = product(left[row], right[others].swapaxes(-1, -2))
@@ -172,14 +172,14 @@ def _merge(left: Tensor, right: Tensor, pairs: RowPairs) -> Tensor:
         lefts = left[others]
         if lefts.ndim == 3:  # without points, one large product
             lefts = lefts.reshape(-1, lefts.shape[-1])
-        merged[numbers] = product(lefts, right[row].swapaxes(-1, -2)).reshape(-1, *merged.shape[1:])
+        merged[numbers] = product(lefts, right[row].swapaxes(-1, -2)).reshape(-1, *shape[1:])
     return merged
 
 
 def _pair_values(environment: Tensor, children: Pair, pairs: RowPairs) -> Tensor:
     """Contract two nodes and their environment for pairs of rows, shape (pairs, *points)."""
     points = environment.shape[:-2]
-    values = np.empty((len(pairs), *points), dtype=complex)
+    values = np.empty_like(environment, shape=(len(pairs), *points))
     few, many = pairs.sides(*children)
     to_many = environment.swapaxes(-1, -2) if pairs.is_by_left else environment
     for row, numbers, others in pairs.groups:
@@ -190,7 +190,8 @@ def _pair_values(environment: Tensor, children: Pair, pairs: RowPairs) -> Tensor
 def _sum_pairs(weights: Tensor, children: Pair, pairs: RowPairs) -> Tensor:
     """Contract two nodes for sums of pairs of rows, with weights (pairs, *points, sums)."""
     few, many = pairs.sides(*children)
-    total = np.zeros((*weights.shape[1:], many.shape[-2], few.shape[-2]), dtype=complex)
+    shape = (*weights.shape[1:], many.shape[-2], few.shape[-2])
+    total = np.zeros_like(few, shape=shape, order="C")
     for row, numbers, others in pairs.groups:
         summed = _sum_rows(weights[numbers], many[others])
         total += _each_times(summed, few[row].swapaxes(-1, -2))
@@ -240,14 +241,15 @@ def _add_by_rows(added: Pair, given: Tensor, children: Pair, pairs: RowPairs) ->
 def _dot(rows: Tensor, factor: Tensor, points: tuple[int, ...]) -> Tensor:
     """Return the sum of the products of the entries of each row and of a factor."""
     flat = rows.reshape(len(rows), *points, -1).swapaxes(0, -2)
-    return np.asarray((flat @ factor.reshape(*points, -1, 1))[..., 0].swapaxes(0, -1))
+    dots: Tensor = flat @ factor.reshape(*points, -1, 1)
+    return dots[..., 0].swapaxes(0, -1)
 
 
 def _sum_rows(weights: Tensor, rows: Tensor) -> Tensor:
     """Return weighted sums of rows, shape (*points, sums, kept, summed)."""
     flat = rows.reshape(*rows.shape[:-2], -1).swapaxes(0, -2)
-    summed = np.moveaxis(weights, 0, -1) @ flat
-    return np.asarray(summed.reshape(*summed.shape[:-1], *rows.shape[-2:]))
+    summed: Tensor = np.moveaxis(weights, 0, -1) @ flat
+    return summed.reshape(*summed.shape[:-1], *rows.shape[-2:])
 
 
 def _each_times(matrices: Tensor, matrix: Tensor) -> Tensor:

@@ -76,7 +76,8 @@ class LocalTerms:
     def sum_by_pair(self, weights: Tensor) -> Tensor:
         """Return the weight of each pair, given those of all terms of the batch."""
         starts = np.searchsorted(self.pair_index, np.arange(len(self.pairs)))
-        return np.asarray(np.add.reduceat(weights[self.terms], starts, axis=0))
+        by_pair: Tensor = np.add.reduceat(weights[self.terms], starts, axis=0)
+        return by_pair
 
 
 @dataclass(frozen=True)
