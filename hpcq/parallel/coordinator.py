@@ -85,7 +85,7 @@ class Progress:
         return (self.finished.num_done - self.before) / max(self.seconds, 1e-9)
 
 
-class Monitor(Protocol):
+class Monitor:
     """Called with the progress of a run many times a second; may stop the run."""
 
     def __call__(self, progress: Progress) -> StopRequest | None:
@@ -99,16 +99,10 @@ class Monitor(Protocol):
         """Log a line about failed tasks or lost ranks."""
 
 
-class NullMonitor:
+class NullMonitor(Monitor):
     """A monitor that shows nothing and never stops the run."""
 
     deadline = None
-
-    def __call__(self, progress: Progress) -> StopRequest | None:
-        """Return None."""
-
-    def log(self, line: str) -> None:
-        """Ignore the line."""
 
 
 class Transport(Protocol):
@@ -144,7 +138,7 @@ class Coordinator:
         run_numbers: Yields the number of each run, different from those before.
 
     Attributes:
-        ledger: Busy seconds and timeline of all runs.
+        ledger: Busy seconds and timeline of all runs; may be that of another coordinator.
         closing_message: What :meth:`hpcq.parallel.serial.Farm.run_worker` returns on the other
             ranks.
         exit_code: Exit code of the job, if it has to be aborted at the end.
@@ -156,7 +150,6 @@ class Coordinator:
         self.exit_code = 0
         self._transport = transport
         self._run_numbers = run_numbers
-        self._opened = time.monotonic()
 
     def prepare(
         self, setup: Any, *, in_subprocess: bool, function: TaskFunction | None = None
@@ -170,10 +163,6 @@ class Coordinator:
                 factory makes it too.
         """
         self._transport.prepare(setup, in_subprocess, function)
-
-    def share_ledger(self, other: Coordinator) -> None:
-        """Record all work in the ledger of another coordinator, on its clock."""
-        self.ledger, self._opened = other.ledger, other._opened
 
     @property
     def has_all_ranks(self) -> bool:
@@ -190,15 +179,8 @@ class Coordinator:
         Returns:
             The outcome: all results, unless the run was stopped or tasks failed.
         """
-        task_run = _TaskRun(
-            next(self._run_numbers),
-            source,
-            self._transport,
-            self.ledger,
-            self._opened,
-            monitor or NullMonitor(),
-        )
-        return task_run.compute()
+        run, monitor = next(self._run_numbers), monitor or NullMonitor()
+        return _TaskRun(run, source, self._transport, self.ledger, monitor).compute()
 
 
 class _TaskRun:
@@ -210,7 +192,6 @@ class _TaskRun:
         source: TaskSource,
         transport: Transport,
         ledger: Ledger,
-        opened: float,
         monitor: Monitor,
     ) -> None:
         self.run, self.source, self.transport = run, source, transport
@@ -223,7 +204,6 @@ class _TaskRun:
             affinity=source.tasks.affinity,
             admitted=False,
         )
-        self._opened = opened
         self._progress = Progress(source.finished, len(source.finished), source.finished.num_done)
         self._stop: StopRequest | None = None
         self._started = self._ticked = self._searched = time.monotonic()
@@ -314,7 +294,7 @@ class _TaskRun:
         new = self.outcome.finished.add(batch)
         self.source.note(batch, new)
         self.scheduler.finish(worker, batch.tasks, float(batch.seconds.sum()), now)
-        self.ledger.note(worker, batch, self.source.tasks.owner(batch.tasks), now - self._opened)
+        self.ledger.note(worker, batch, self.source.tasks.owner(batch.tasks))
 
     def _handle_lost_workers(self) -> None:
         """Log the loss of workers, and lease their tasks to others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,17 +47,11 @@ class Ledger:
         self.seconds_by_owner: dict[int, float] = {}
         self.spans: list[Span] = []
         self._max_spans = _MAX_SPANS
+        self._opened = time.monotonic()
 
-    def note(self, rank: int, batch: TaskResults, owners: Numbers, now: float) -> None:
-        """Add a batch of results.
-
-        Args:
-            rank: The rank that computed it.
-            batch: The results.
-            owners: Owner of each of its tasks.
-            now: Seconds since the ledger was opened.
-        """
-        seconds = float(batch.seconds.sum())
+    def note(self, rank: int, batch: TaskResults, owners: Numbers) -> None:
+        """Add a batch of results that has just arrived from a rank; each task has an owner."""
+        seconds, now = float(batch.seconds.sum()), time.monotonic() - self._opened
         self.busy_seconds[rank] = self.busy_seconds.get(rank, 0.0) + seconds
         for owner in np.unique(owners).tolist():
             for_owner = float(batch.seconds[owners == owner].sum())

@@ -189,7 +189,7 @@ class MpiFarm:
         with closed_unless_kept(local, self):
             while True:
                 has_sent = self._complete_sends()
-                received = self._receive_message(0, (_PREPARE, _LEASE, _END))
+                received = self._receive_from_rank_0()
                 if received is not None:
                     tag, message = received
                     if tag == _END:
@@ -286,17 +286,16 @@ class MpiFarm:
             if not self._complete_sends():
                 backoff()
 
-    def _receive_message(self, source: int, tags: tuple[int, ...]) -> tuple[int, bytes] | None:
-        """Return tag and content of the next message: of any tag if several are given."""
+    def _receive_from_rank_0(self) -> tuple[int, bytes] | None:
+        """Return tag and content of the next message of rank 0; None if there is none."""
         from mpi4py import MPI
 
         status = MPI.Status()
-        for tag in (MPI.ANY_TAG,) if len(tags) > 1 else tags:
-            if self._comm.Iprobe(source, tag, status):
-                buffer = np.empty(status.Get_count(MPI.BYTE), dtype=np.uint8)
-                self._comm.Recv(buffer, source=status.Get_source(), tag=status.Get_tag())
-                return status.Get_tag(), buffer.tobytes()
-        return None
+        if not self._comm.Iprobe(0, MPI.ANY_TAG, status):
+            return None
+        buffer = np.empty(status.Get_count(MPI.BYTE), dtype=np.uint8)
+        self._comm.Recv(buffer, source=0, tag=status.Get_tag())
+        return status.Get_tag(), buffer.tobytes()
 
     def _receive_results(self) -> tuple[int, TaskResults] | None:
         """Return the next results of another rank, and the rank; None if there are none."""
@@ -351,7 +350,7 @@ class MpiFarm:
 
 
 class _MpiTransport:
-    """Transport to all ranks that compute."""
+    """Transport to all ranks that compute; see :class:`hpcq.parallel.coordinator.Transport`."""
 
     def __init__(self, farm: MpiFarm, local: LocalWorker | None, factory: WorkerFactory) -> None:
         self._farm, self._local, self._factory = farm, local, factory
@@ -376,7 +375,6 @@ class _MpiTransport:
             )
 
     def send(self, worker: int, lease: Lease) -> None:
-        """Send a lease."""
         if worker == 0 and self._local and self._local.worker:
             self._local.worker.put(lease)
         else:
@@ -397,7 +395,6 @@ class _MpiTransport:
         return received
 
     def lost(self) -> dict[int, str]:
-        """Return the ranks that are lost, and why."""
         now = time.monotonic()
         if now - self._checked > _LOSS_CHECK_SECONDS:
             self._checked = now
@@ -405,7 +402,6 @@ class _MpiTransport:
         return self._farm._lost
 
     def host(self, worker: int) -> str:
-        """Return a rank's host."""
         hosts = self._farm._hosts
         return hosts[worker] if worker < len(hosts) else "?"
 

@@ -239,8 +239,7 @@ class Scheduler:
             if others := self._holders.pop(task, None):
                 self._workers[others[-1]].awaited_cost -= float(self.costs[task])
         self.num_finished += len(new)
-        for task in self.given_up.intersection(new.tolist()) if self.given_up else ():
-            self.given_up.remove(task)
+        self.given_up.difference_update(new.tolist())
 
     def fail(self, worker: int, task: int, now: float) -> bool:
         """Note that a task failed on a worker; return whether it is given up."""

@@ -153,33 +153,28 @@ def closed_unless_kept(worker: LocalWorker, farm: Farm) -> Iterator[None]:
 
 
 class _LocalTransport:
-    """Transport to the worker of this process."""
+    """Transport to the worker of this process; see :class:`hpcq.parallel.coordinator.Transport`."""
 
     def __init__(self, worker: LocalWorker, factory: WorkerFactory) -> None:
         self.workers: Sequence[int] = (0,)
         self._local, self._factory = worker, factory
 
     def prepare(self, setup: Any, in_subprocess: bool, function: TaskFunction | None) -> None:
-        """Make the worker's task function."""
         self._local.prepare(self._factory, setup, in_subprocess=in_subprocess, function=function)
 
     def send(self, worker: int, lease: Lease) -> None:
-        """Give the worker a lease."""
         assert worker == 0, "there is no other"
         assert self._local.worker is not None, "prepare() comes first"
         self._local.worker.put(lease)
 
     def receive(self, wait: float) -> tuple[int, TaskResults] | None:
-        """Return the worker's next batch of results."""
         assert self._local.worker is not None, "prepare() comes first"
         batch = self._local.worker.collect(wait)
         return None if batch is None else (0, batch)
 
     def lost(self) -> dict[int, str]:
-        """Return no workers: this process cannot be lost."""
-        return {}
+        return {}  # this process cannot be lost
 
     def host(self, worker: int) -> str:
-        """Return the name of this host."""
         assert worker == 0, "there is no other"
         return hostname()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from hpcq.parallel.scheduler import Scheduler
 
 
-class TaskSource(Protocol):
+class TaskSource:
     """The tasks of one stage of a run, such as all simulations, for one of the jobs that run it.
 
     A coordinator calls :meth:`begin`, then :meth:`note` and :meth:`exchange` many times, then
-    :meth:`end`. :mod:`hpcq.runs.shared.blocks` has the source of tasks that several jobs share.
+    :meth:`end`. Without other jobs there is nothing to do in the last three;
+    :mod:`hpcq.runs.shared.blocks` has the source of tasks that several jobs share.
 
     Attributes:
         tasks: All tasks of the stage.
@@ -32,22 +33,24 @@ class TaskSource(Protocol):
     def note(self, batch: TaskResults, new: Numbers) -> None:
         """Note results of this job, and which of their tasks no job had finished before."""
 
-    def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:
+    def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:  # noqa: ARG002 (no others)
         """Exchange results with other jobs, and admit more tasks; return whether there were any.
 
         Args:
             scheduler: This job's scheduler.
             stopping: Whether the job is about to stop, so that it takes no more tasks.
         """
+        return False
 
     def seconds_left(self, scheduler: Scheduler) -> float:
         """Return an estimate of the seconds until all tasks are finished."""
+        return scheduler.seconds_left()
 
     def end(self, *, complete: bool) -> None:
         """End this job's part, because all tasks are finished or the job stops."""
 
 
-class AllTasks:
+class AllTasks(TaskSource):
     """The tasks of a stage that this job computes alone; there is no one to exchange with.
 
     Args:
@@ -59,29 +62,12 @@ class AllTasks:
     """
 
     def __init__(self, tasks: Tasks, finished: FinishedTasks | None = None) -> None:
+        total = len(tasks.costs)
         self.tasks = tasks
-        if finished is None:
-            finished = FinishedTasks(len(tasks.costs), tasks.dtype)
-        self.finished = finished
-        if len(self.finished) != len(tasks.costs):
-            raise ValueError(
-                f"finished: for {len(self.finished)} tasks, expected {len(tasks.costs)}"
-            )
+        self.finished = FinishedTasks(total, tasks.dtype) if finished is None else finished
+        if len(self.finished) != total:
+            raise ValueError(f"finished: for {len(self.finished)} tasks, expected {total}")
 
     def begin(self, scheduler: Scheduler) -> None:
         """Admit all tasks that are not finished."""
         scheduler.admit(np.flatnonzero(~self.finished.done))
-
-    def note(self, batch: TaskResults, new: Numbers) -> None:
-        """Do nothing."""
-
-    def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:  # noqa: ARG002 (protocol)
-        """Return False: the scheduler has all tasks."""
-        return False
-
-    def seconds_left(self, scheduler: Scheduler) -> float:
-        """Return the scheduler's estimate."""
-        return scheduler.seconds_left()
-
-    def end(self, *, complete: bool) -> None:
-        """Do nothing."""

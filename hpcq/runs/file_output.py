@@ -10,16 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcq.core.errors import HpcqError, InputError, StoppedError
+from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable_path
 from hpcq.core.system import write_stderr
-from hpcq.parallel.task_source import AllTasks
-from hpcq.parallel.tasks import Tasks
-from hpcq.planning.fingerprint import Fingerprint, RequestSummary
 from hpcq.planning.kind import Kind
 from hpcq.planning.kind_registry import find_kind
 from hpcq.results import load, load_summary, read_seal, rewrite
-from hpcq.runs.output import finished_before
+from hpcq.runs.output import RunOutput
 from hpcq.runs.status import STATUS_SECONDS, status_file, write_status
 
 if TYPE_CHECKING:
@@ -32,7 +29,7 @@ _MIN_PAUSE_FACTOR = 50.0
 """Minimum pause between checkpoints, in multiples of the last write time: at most 2 % overhead."""
 
 
-class FileOutput:
+class FileOutput(RunOutput):
     """The output file of one run, which the run resumes from and saves to.
 
     If another run has changed the file in the meantime, its file is kept, and this run continues
@@ -45,9 +42,6 @@ class FileOutput:
     Attributes:
         path: The file that is written; a new one after another run has changed it.
     """
-
-    may_add_shots = True
-    stopped_error: type[HpcqError] = StoppedError
 
     def __init__(self, path: Path, seconds: float = DEFAULT_CHECKPOINT_SECONDS) -> None:
         self.path = self._requested_path = path
@@ -83,16 +77,6 @@ class FileOutput:
     def planned_settings(self) -> Mapping[str, Any] | None:
         """Return the configuration of the earlier start."""
         return None if self.previous is None else self.previous.config
-
-    def publish_settings(self, config: Mapping[str, Any]) -> None:
-        """Do nothing: there are no other jobs."""
-
-    def agree_on_run(self, fingerprint: Fingerprint, request: RequestSummary | None = None) -> None:
-        """Do nothing: there are no other jobs."""
-
-    def stage(self, name: str, tasks: Tasks) -> AllTasks:
-        """Return the tasks, with the results in the file."""
-        return AllTasks(tasks, finished_before(self.previous, name, tasks))
 
     def update(self, status: Mapping[str, Any], partial: Callable[[], Result] | None) -> None:
         """Write the status file and the partial result, each if it is time."""

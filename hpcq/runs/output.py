@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from hpcq.core.errors import HpcqError
+from hpcq.core.errors import HpcqError, StoppedError
 from hpcq.parallel.task_source import AllTasks, TaskSource
 from hpcq.parallel.tasks import FinishedTasks, Tasks
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary
@@ -20,11 +20,12 @@ class FinishedElsewhereError(Exception):
     """Another job has written the complete result, which is ``previous`` of the output now."""
 
 
-class RunOutput(Protocol):
+class RunOutput:
     """The output of a run on rank 0: the earlier result, and the results that the run adds.
 
     Implemented by :class:`NoOutput`, :class:`hpcq.runs.file_output.FileOutput`, and, for jobs that
-    share an output, :class:`hpcq.runs.shared.output.SharedOutput`. A run calls, in this order:
+    share an output, :class:`hpcq.runs.shared.output.SharedOutput`; methods that one of them does
+    not override have nothing to do there. A run calls, in this order:
     :meth:`load_previous`; :meth:`planned_settings` and :meth:`publish_settings` before and after it
     plans; :meth:`agree_on_run`; for each set of tasks :meth:`stage`, then :meth:`update` many times
     a second; and at the end one of :meth:`finish`, :meth:`stop` and :meth:`close`.
@@ -42,9 +43,9 @@ class RunOutput(Protocol):
     """
 
     previous: Result | None
-    may_add_shots: bool
-    save_seconds: float
-    stopped_error: type[HpcqError]
+    may_add_shots = True
+    save_seconds = 0.0
+    stopped_error: type[HpcqError] = StoppedError
 
     def load_previous(self, kind: Kind) -> Result | None:
         """Read and return :attr:`previous`.
@@ -55,6 +56,7 @@ class RunOutput(Protocol):
         Raises:
             InputError: If the result is of another kind.
         """
+        raise NotImplementedError
 
     def planned_settings(self) -> Mapping[str, Any] | None:
         """Return the configuration of an earlier start or another job, to plan with; or None."""
@@ -80,6 +82,7 @@ class RunOutput(Protocol):
             name: Name of the stage, the same in every start and every job of the run.
             tasks: All its tasks.
         """
+        return AllTasks(tasks, finished_before(self.previous, name, tasks))
 
     def update(self, status: Mapping[str, Any], partial: Callable[[], Result] | None) -> None:
         """Write the status and the partial result, each if it is time; failures are warnings.
@@ -102,6 +105,7 @@ class RunOutput(Protocol):
         Raises:
             NotWrittenError: If they cannot be saved.
         """
+        raise NotImplementedError
 
     def finish(self, result: Result) -> list[Path]:
         """End the run with its complete result, which is written unless the output held it before.
@@ -112,21 +116,20 @@ class RunOutput(Protocol):
         Raises:
             NotWrittenError: If it cannot be written.
         """
+        raise NotImplementedError
 
     def close(self) -> None:
         """End a run that has failed, or does not begin: other jobs take over its tasks."""
 
 
-class NoOutput:
+class NoOutput(RunOutput):
     """The output of a run that only returns its result.
 
     Args:
         previous: A result to which the run adds shots.
     """
 
-    may_add_shots = True
-    save_seconds = 0.0
-    stopped_error: type[HpcqError] = HpcqError
+    stopped_error = HpcqError
 
     def __init__(self, previous: Result | None = None) -> None:
         self.previous = previous
@@ -139,22 +142,6 @@ class NoOutput:
         """Return None: a plan does not depend on the result to which it adds shots."""
         return None
 
-    def publish_settings(self, config: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def agree_on_run(self, fingerprint: Fingerprint, request: RequestSummary | None = None) -> None:
-        """Do nothing."""
-
-    def stage(self, name: str, tasks: Tasks) -> TaskSource:
-        """Return the tasks, with their results in the earlier result."""
-        return AllTasks(tasks, finished_before(self.previous, name, tasks))
-
-    def update(self, status: Mapping[str, Any], partial: Callable[[], Result] | None) -> None:
-        """Do nothing."""
-
-    def save(self, partial: Callable[[], Result]) -> None:
-        """Do nothing."""
-
     def stop(self, partial: Callable[[], Result]) -> str:  # noqa: ARG002 (protocol)
         """Return that the finished tasks are lost."""
         return "were done and are lost, because there is no --output"
@@ -162,9 +149,6 @@ class NoOutput:
     def finish(self, result: Result) -> list[Path]:  # noqa: ARG002 (protocol)
         """Return no files."""
         return []
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def finished_before(previous: Result | None, name: str, tasks: Tasks) -> FinishedTasks:

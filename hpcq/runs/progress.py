@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hpcq.core.files import printable_lines
-from hpcq.parallel.coordinator import Progress, StopRequest
+from hpcq.parallel.coordinator import Monitor, Progress, StopRequest
 from hpcq.runs.output import NoOutput, RunOutput
 from hpcq.runs.stop_conditions import StopConditions
 
@@ -24,7 +24,7 @@ _BAR_WIDTH = 24
 """Characters of a full bar."""
 
 
-class ProgressMonitor:
+class ProgressMonitor(Monitor):
     """Shows the progress of a run's stages, saves results and stops the run.
 
     Args:

@@ -64,7 +64,7 @@ class StageRunner:
         """Return a runner of this process alone, which computes in a thread."""
         farm = SerialFarm(thread_only=True)
         with farm.coordinator(_function_of) as coordinator:
-            coordinator.share_ledger(self.coordinator)
+            coordinator.ledger = self.coordinator.ledger
             yield replace(self, coordinator=coordinator, farm=farm)
 
     def are_long(self, seconds: float) -> bool:
@@ -81,11 +81,8 @@ class StageRunner:
             open_engine: Returns the engine of this process.
             in_subprocess: Whether ranks compute in separate processes.
         """
-        self.coordinator.prepare(
-            task_set,
-            in_subprocess=in_subprocess,
-            function=task_set.task_function(open_engine),
-        )
+        function = task_set.task_function(open_engine)
+        self.coordinator.prepare(task_set, in_subprocess=in_subprocess, function=function)
 
     def run(self, source: TaskSource, phase: str, partial: Callable[[], Result]) -> None:
         """Compute the unfinished tasks of a stage.

@@ -17,9 +17,7 @@ from hpcq.parallel.tasks import MAX_TASKS
 from hpcq.planning.candidates import choose_cuts
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.exact_plan import ExactPlan, with_cost_for
-from hpcq.planning.fingerprint import (
-    fingerprint_of,
-)
+from hpcq.planning.fingerprint import fingerprint_of
 from hpcq.planning.problem import ExpectationValues, Problem
 from hpcq.planning.search.objective import ObjectiveName
 from hpcq.runs.options import RunOptions

@@ -14,6 +14,7 @@ from hpcq.core.errors import HpcqError, NotWrittenError
 from hpcq.core.files import printable_path
 from hpcq.core.strict_json import digest
 from hpcq.core.system import write_stderr
+from hpcq.parallel.task_source import TaskSource
 from hpcq.parallel.tasks import FinishedTasks, Numbers, Seconds, TaskResults, Tasks
 from hpcq.runs.shared.folder import SharedFolder
 from hpcq.runs.shared.result_files import read_part, write_part
@@ -51,7 +52,7 @@ _PART_BYTES = 1 << 26
 """Bytes of results in each part that is written again; larger: fewer files, more memory."""
 
 
-class SharedStage:
+class SharedStage(TaskSource):
     """One stage of a run, such as its simulations, shared with other jobs.
 
     Every job divides the tasks into the same blocks. A job claims the next free block whenever it
@@ -103,12 +104,7 @@ class SharedStage:
         self.exchange(scheduler, stopping=False)
 
     def note(self, batch: TaskResults, new: Numbers) -> None:
-        """Keep results of this job for the next write.
-
-        Args:
-            batch: The results.
-            new: Those of its tasks that no job had finished before.
-        """
+        """Keep results of this job for the next write."""
         repeated = len(batch.tasks) - len(new)
         self._folder.count_tasks(len(new), repeated, float(batch.seconds.sum()))
         if len(new):
@@ -116,13 +112,6 @@ class SharedStage:
 
     def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:
         """Exchange results with the other jobs, and claim blocks if this job runs short of tasks.
-
-        Args:
-            scheduler: This job's scheduler.
-            stopping: Whether the job is about to stop, so that it claims no more.
-
-        Returns:
-            Whether new tasks were claimed.
 
         Raises:
             FinishedElsewhereError: If the other jobs are done.
@@ -155,10 +144,7 @@ class SharedStage:
         return scheduler.pace * self._missing_cost / max(1, len(scheduler.workers))
 
     def end(self, *, complete: bool) -> None:
-        """Write the results that the other jobs do not have yet.
-
-        Args:
-            complete: Whether all tasks are finished; a failed write is then only a warning.
+        """Write the results that the others do not have; only a warning if that fails at the end.
 
         Raises:
             FinishedElsewhereError: If the other jobs are done.

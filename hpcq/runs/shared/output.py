@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcq.core.errors import HpcqError, InputError, StoppedError
+from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable, printable_path
 from hpcq.core.strict_json import digest
 from hpcq.core.system import launched_size
@@ -20,7 +20,7 @@ from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_ru
 from hpcq.planning.kind import Kind
 from hpcq.results import load, load_fingerprint, load_summary
 from hpcq.runs.file_output import DEFAULT_CHECKPOINT_SECONDS, FileOutput
-from hpcq.runs.output import FinishedElsewhereError, finished_before
+from hpcq.runs.output import FinishedElsewhereError, RunOutput, finished_before
 from hpcq.runs.shared.blocks import FLUSH_SECONDS, SharedStage
 from hpcq.runs.shared.folder import DEFAULT_CLAIM_SECONDS, SharedFolder
 from hpcq.runs.status import STATUS_SECONDS, shared_folder, status_origin
@@ -38,7 +38,7 @@ _INITIAL_STATUS = {
 }
 
 
-class SharedOutput:
+class SharedOutput(RunOutput):
     """The output of a shared run, as one of its jobs sees it.
 
     Finished tasks go to a folder beside the file. The first job that has all of them writes the
@@ -51,8 +51,6 @@ class SharedOutput:
     """
 
     may_add_shots = False
-    save_seconds = 0.0
-    stopped_error: type[HpcqError] = StoppedError
 
     def __init__(
         self,
@@ -207,9 +205,6 @@ class SharedOutput:
             self._last_status = time.monotonic()
             with suppress(OSError):
                 self.folder.update_member({"standing": {**status, **status_origin()}}, now=True)
-
-    def save(self, partial: Callable[[], Result]) -> None:
-        """Do nothing: the folder has the finished tasks."""
 
     def stop(self, partial: Callable[[], Result]) -> str:  # noqa: ARG002 (as in update)
         """Return where the finished tasks are: the stage has saved them when it ended."""
