@@ -154,14 +154,15 @@ def _run(options: argparse.Namespace) -> int:
     from hpcq.runs.stop_conditions import StopConditions
 
     output: RunOutput = NoOutput()
-    options.known = None
+    options.previous = options.known = None
 
     def check() -> None:
         nonlocal output
         requests.check_shot_engine(options)
         claim_seconds = options.claim_seconds if options.shared else None
         output = output_for(options.output, options.checkpoint_seconds, claim_seconds)
-        output.load_previous(kind_for(question_about((), requests.budget_for(options))))
+        kind = kind_for(question_about((), requests.budget_for(options)))
+        options.previous = output.load_previous(kind)
         options.known = output.planned_settings()
 
     plans: list[CutPlan] = []

@@ -290,6 +290,17 @@ def test_no_gpu_is_said_in_one_line(circuit: str, capsys: pytest.CaptureFixture)
     assert "no GPU works" in capsys.readouterr().err
 
 
+def test_a_complete_output_is_shown_where_nothing_could_be_simulated(
+    circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The device is chosen before the search for cuts, but not if there is nothing to simulate."""
+    output = tmp_path / "out.h5"
+    assert main(["run", circuit, "-o", str(output)]) == 0
+    capsys.readouterr()
+    assert main(["run", circuit, "-o", str(output), "--device", "gpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "complete"
+
+
 @pytest.mark.slow
 def test_a_job_that_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> None:
     wide = tmp_path / "wide.qasm"
