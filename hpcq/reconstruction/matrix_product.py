@@ -65,10 +65,6 @@ def product(left: Matrix, right: Matrix) -> Matrix:
     def block(start: int) -> None:
         np.matmul(left[start : start + block_rows], right, out=out[start : start + block_rows])
 
-    starts = range(0, rows, block_rows)
-    if _pools:
-        list(_pools[-1].map(block, starts))
-    else:
-        for start in starts:
-            block(start)
+    run_all = _pools[-1].map if _pools else map
+    list(run_all(block, range(0, rows, block_rows)))
     return out

@@ -87,10 +87,9 @@ class Reconstruction:
         for number, (indices, adjoint) in enumerate(adjoints):
             contraction, bonds = self.contractions[number], bond_tensors[number]
             # Derivatives by bond tensors and by tensors, a copy in between, and those in a sweep.
-            bytes_per_observable = 3 * sum(tensor.nbytes for tensor in bonds)
-            entries = contraction.work.entries / contraction.network.num_slices
-            bytes_per_observable += 16 * len(adjoint) * int(entries)
-            batch_size = max(1, _BATCH_BYTES // bytes_per_observable)
+            tensor_bytes = 3 * sum(tensor.nbytes for tensor in bonds)
+            sweep_bytes = 16 * contraction.work.entries / contraction.network.num_slices
+            batch_size = max(1, int(_BATCH_BYTES / (tensor_bytes + len(adjoint) * sweep_bytes)))
             for start in range(0, len(indices), batch_size):
                 batch = slice(start, start + batch_size)
                 by_bonds = contraction.vjp(bonds, adjoint[:, batch].transpose(2, 0, 1))
