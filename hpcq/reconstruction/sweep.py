@@ -261,5 +261,4 @@ def _each_times(matrices: Tensor, matrix: Tensor) -> Tensor:
 
 def _times_each(matrix: Tensor, matrices: Tensor) -> Tensor:
     """Multiply one matrix, shape (..., m, k), by each of several, shape (..., sums, k, n)."""
-    transposed = _each_times(matrices.swapaxes(-1, -2), matrix.swapaxes(-1, -2))
-    return transposed.swapaxes(-1, -2)
+    return _each_times(matrices.swapaxes(-1, -2), matrix.swapaxes(-1, -2)).swapaxes(-1, -2)
