@@ -10,16 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.kinds.shots.sampling import Sampling
-from hpcq.kinds.shots.schedule import TARGET_MARGIN, BaseSchedule, PlannedRound, Schedule
+from hpcq.kinds.shots.schedule import TARGET_MARGIN, PlannedRound, Schedule
 from hpcq.reconstruction.estimation.allocation import even_allocation, neyman_allocation
 from hpcq.reconstruction.estimation.counts import Counts
 from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
 from hpcq.reconstruction.estimation.joint_samples import JointDraws, JointEstimator, JointRound
-from hpcq.reconstruction.estimation.outcome_signals import (
-    Inversions,
-    first_inversions,
-    min_shots,
-)
+from hpcq.reconstruction.estimation.outcome_signals import Inversions, first_inversions, min_shots
 from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
 _PILOT_SHARE = 0.1
@@ -77,13 +73,8 @@ def make_schedule(sampling: Sampling, seed: int, rounds: Sequence[Any] = ()) -> 
     return EnumeratedSchedule(sampling, rounds)
 
 
-class EnumeratedSchedule(BaseSchedule):
-    """Rounds that run every variant, with shots allocated better from round to round.
-
-    Args:
-        sampling: How the run samples.
-        rounds: Rounds of earlier runs.
-    """
+class EnumeratedSchedule(Schedule):
+    """Rounds that run every variant, with shots allocated better from round to round."""
 
     def __init__(self, sampling: Sampling, rounds: Sequence[ShotRound] = ()) -> None:
         assert sampling.reconstruction is not None, "the mode is enumerated"
@@ -99,11 +90,10 @@ class EnumeratedSchedule(BaseSchedule):
             return None
         few_shots = self._has_few_shots
         inversions = tuple(first_inversions(tensor) for tensor in self._tensors)
+        needed = self._needed_variants(inversions)
         if not self._estimator.rounds:
             weight = shots if few_shots else _PILOT_WEIGHT * shots
-            return self._plan_round(
-                weight, inversions, even_allocation(self._needed_variants(inversions), shots)
-            )
+            return self._plan_round(weight, inversions, even_allocation(needed, shots))
         importance = self._importance()
         if few_shots:
             by_source = self._estimator.variances_per_shot(inversions, importance)
@@ -113,18 +103,13 @@ class EnumeratedSchedule(BaseSchedule):
                     for source_variances in by_source
                 ]
             )
-            return self._plan_round(
-                shots,
-                inversions,
-                neyman_allocation(averaged, self._needed_variants(inversions), shots),
-            )
+            return self._plan_round(shots, inversions, neyman_allocation(averaged, needed, shots))
         inversions = self._estimator.choose_inversions(importance)
         needed = self._needed_variants(inversions)
         variances = np.concatenate(self._estimator.variances_per_shot(inversions, importance))
         if self.budget.target_error is not None:
-            shots = max(
-                min(shots, self._shots_to_reach_target(variances, importance)), int(needed.sum())
-            )
+            shots = min(shots, self._shots_to_reach_target(variances, importance))
+            shots = max(shots, int(needed.sum()))
         return self._plan_round(shots, inversions, neyman_allocation(variances, needed, shots))
 
     @property
@@ -137,10 +122,8 @@ class EnumeratedSchedule(BaseSchedule):
         """Most shots of a round toward a target error: no limit."""
         return None
 
-    def add(self, planned: PlannedRound, counts: Sequence[Counts]) -> None:
-        """Add the counts of a planned round."""
-        self._estimator.add(ShotRound(planned.weight, planned.design, tuple(counts)))
-        self._clear_cached_errors()
+    def _round_of(self, planned: PlannedRound, counts: tuple[Counts, ...]) -> ShotRound:
+        return ShotRound(planned.weight, planned.design, counts)
 
     def _round_shots(self) -> int:
         """Number of shots of the next round."""
@@ -177,10 +160,8 @@ class EnumeratedSchedule(BaseSchedule):
         """
         if self.budget.target_error is not None:
             return False
-        return (
-            self._estimator.shots + (self._remaining_shots or 0)
-            < _MIN_SHOTS_TO_SEPARATE * self._min_shots
-        )
+        all_shots = self._estimator.shots + (self._remaining_shots or 0)
+        return all_shots < _MIN_SHOTS_TO_SEPARATE * self._min_shots
 
     def _shots_to_reach_target(
         self, variances: NDArray[np.float64], importance: NDArray[np.float64]
@@ -203,10 +184,8 @@ class EnumeratedSchedule(BaseSchedule):
         for _ in range(80):
             shots = math.sqrt(low * high)
             share = weight / (weight + shots)
-            if (
-                share**2 * variance_before + (1 - share) ** 2 * one_shot_variance / shots
-                > target_variance
-            ):
+            variance = share**2 * variance_before + (1 - share) ** 2 * one_shot_variance / shots
+            if variance > target_variance:
                 low = shots
             else:
                 high = shots
@@ -240,24 +219,15 @@ class EnumeratedSchedule(BaseSchedule):
         return PlannedRound(tuple(batches), max(float(weight), 1.0), inversions)
 
 
-class JointSchedule(BaseSchedule):
-    """Rounds of joint samples.
-
-    Args:
-        sampling: How the run samples.
-        seed: Seed of the samples.
-        rounds: Rounds of earlier runs.
-    """
+class JointSchedule(Schedule):
+    """Rounds of joint samples."""
 
     def __init__(self, sampling: Sampling, seed: int, rounds: Sequence[JointRound] = ()) -> None:
         self._estimator = JointEstimator(sampling.cut, sampling.parts, sampling.sources, rounds)
         super().__init__(sampling.budget, self._estimator)
         self._seed = seed
-        self._max_samples = max(
-            2,
-            sampling.budget.max_variants
-            // max((len(tensor.bases) for tensor in sampling.sources.tensors), default=1),
-        )
+        num_bases = max((len(tensor.bases) for tensor in sampling.sources.tensors), default=1)
+        self._max_samples = max(2, sampling.budget.max_variants // num_bases)
 
     def next_round(self) -> PlannedRound | None:
         """Return the next round; None when the budget is spent or the target error reached."""
@@ -294,9 +264,7 @@ class JointSchedule(BaseSchedule):
             self._max_samples * max(1, self._estimator.variants_per_sample) * _MAX_SHOTS_PER_SAMPLE
         )
 
-    def add(self, planned: PlannedRound, counts: Sequence[Counts]) -> None:
-        """Add the counts of a planned round."""
+    def _round_of(self, planned: PlannedRound, counts: tuple[Counts, ...]) -> JointRound:
         assert isinstance(planned.design, JointDraws), "this schedule planned the round"
         rows = tuple(batch.rows for batch in planned.batches)
-        self._estimator.add(JointRound(planned.weight, planned.design, rows, tuple(counts)))
-        self._clear_cached_errors()
+        return JointRound(planned.weight, planned.design, rows, counts)

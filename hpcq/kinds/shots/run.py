@@ -123,7 +123,7 @@ class ShotsRun(PreparedRun):
     ) -> list[Counts]:
         """Return the counts of a round, for each source."""
         round_number = len(self.schedule.rounds)
-        farm_tasks = self.task_set.farm_tasks(round_number, planned.batches, tasks)
+        farm_tasks = self.task_set.farm_tasks(round_number, tasks)
         name = f"round {round_number + 1}"
         source = self.options.output.stage(name, farm_tasks)
         stage = Stage(name, source.finished)

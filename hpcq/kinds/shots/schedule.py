@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.planning.problem import Budget
 from hpcq.reconstruction.estimation.counts import Counts
-from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
-from hpcq.reconstruction.estimation.joint_samples import JointEstimator, JointRound
+from hpcq.reconstruction.estimation.estimator import Estimator
+from hpcq.reconstruction.estimation.joint_samples import JointEstimator
 from hpcq.reconstruction.estimation.variant_batches import VariantBatch
 
 TARGET_MARGIN = 1.05
@@ -39,58 +40,31 @@ class PlannedRound:
     design: Any
 
 
-class Schedule(Protocol):
+class Schedule(ABC):
     """Plans rounds one after the other, each from the counts of the earlier ones, which it keeps.
-
-    Attributes:
-        budget: Limit of the shots, target error, or both.
-        rounds: The rounds so far, those of earlier runs first.
-    """
-
-    budget: Budget
-
-    @property
-    def rounds(self) -> Sequence[ShotRound] | Sequence[JointRound]:
-        """The rounds so far, those of earlier runs first."""
-
-    @property
-    def shots(self) -> int:
-        """Number of shots of all rounds."""
-
-    @property
-    def min_round_shots(self) -> int:
-        """Fewest shots of a round."""
-
-    @property
-    def max_round_shots(self) -> int | None:
-        """Most shots of a round toward a target error; None without a limit."""
-
-    def next_round(self) -> PlannedRound | None:
-        """Return the next round; None when the budget is spent or the target error reached."""
-
-    def add(self, planned: PlannedRound, counts: Sequence[Counts]) -> None:
-        """Add the counts of a planned round."""
-
-    def values(self) -> NDArray[np.float64]:
-        """Return the estimate of every observable."""
-
-    def errors(self) -> NDArray[np.float64]:
-        """Return the standard error of every observable."""
-
-    def rough_errors(self) -> NDArray[np.float64]:
-        """Return the standard errors from few points, which is faster and noisier."""
-
-    def cautious_errors(self) -> NDArray[np.float64]:
-        """Return standard errors for decisions, which are at least as large as :meth:`errors`."""
-
-
-class BaseSchedule:
-    """Base of both schedules: the count of shots, and the standard errors, computed once a round.
 
     Args:
         budget: Budget of this run; the shots of earlier runs do not count.
         estimator: The estimator with the rounds of earlier runs.
     """
+
+    @property
+    @abstractmethod
+    def min_round_shots(self) -> int:
+        """Fewest shots of a round."""
+
+    @property
+    @abstractmethod
+    def max_round_shots(self) -> int | None:
+        """Most shots of a round toward a target error; None without a limit."""
+
+    @abstractmethod
+    def next_round(self) -> PlannedRound | None:
+        """Return the next round; None when the budget is spent or the target error reached."""
+
+    @abstractmethod
+    def _round_of(self, planned: PlannedRound, counts: tuple[Counts, ...]) -> Any:
+        """Return a planned round with its counts, as the estimator takes it."""
 
     def __init__(self, budget: Budget, estimator: Estimator | JointEstimator) -> None:
         self.budget = budget
@@ -135,8 +109,9 @@ class BaseSchedule:
     def _cautious_errors(self) -> NDArray[np.float64]:
         return np.maximum(self._base_estimator.errors(cautious=True), self._errors)
 
-    def _clear_cached_errors(self) -> None:
-        """Discard the standard errors from before a round."""
+    def add(self, planned: PlannedRound, counts: Sequence[Counts]) -> None:
+        """Add the counts of a planned round."""
+        self._base_estimator.add(self._round_of(planned, tuple(counts)))
         for name in ("_errors", "_rough_errors", "_cautious_errors"):
             self.__dict__.pop(name, None)
 
@@ -148,12 +123,7 @@ class BaseSchedule:
         return self.budget.shots - (self._base_estimator.shots - self._earlier_shots)
 
     def _shots_toward_target(self, min_shots: int, pilot: int) -> int:
-        """Return the shots of the next round toward the target error; 0 where no round is due.
-
-        Args:
-            min_shots: Fewest shots of a round.
-            pilot: Shots of the first round.
-        """
+        """Return the shots of the next round toward the target error; 0 where no round is due."""
         target_error = self.budget.target_error
         assert target_error is not None, "the run has a target error"
         shots = self._base_estimator.shots

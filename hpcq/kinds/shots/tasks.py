@@ -18,10 +18,9 @@ from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.reconstruction.estimation import counts
 from hpcq.reconstruction.estimation.variant_batches import (
     Task,
-    TemplateVariants,
+    TemplateRows,
     VariantBatch,
     make_tasks,
-    variants_of_task,
 )
 
 
@@ -50,10 +49,8 @@ class ShotTasks:
 
     def divide(self, batches: Sequence[VariantBatch]) -> list[Task]:
         """Return the tasks of a round."""
-        is_noisy, is_queued = (
-            self.engine_spec.noise is not None,
-            self.engine_spec.backend is not None,
-        )
+        is_noisy = self.engine_spec.noise is not None
+        is_queued = self.engine_spec.backend is not None
         return make_tasks(self.tensors, batches, noisy=is_noisy, single_task=is_queued)
 
     def prepare_template(
@@ -84,9 +81,7 @@ class ShotTasks:
                 check_supported(engine, template, one_shot, name)
                 engine.prepared(template)
 
-    def farm_tasks(
-        self, round_number: int, batches: Sequence[VariantBatch], tasks: Sequence[Task]
-    ) -> Tasks:
+    def farm_tasks(self, round_number: int, tasks: Sequence[Task]) -> Tasks:
         """Return the tasks of a round, counted from 0, for the farm."""
         sources = np.array([task[0].source for task in tasks], dtype=np.int64)
 
@@ -99,9 +94,7 @@ class ShotTasks:
         return Tasks(
             np.array([sum(part.seconds for part in task) for task in tasks]),
             np.uint64,
-            payload=lambda task_index: messages.dumps(
-                (round_number, task_index, variants_of_task(tasks[task_index], batches))
-            ),
+            payload=lambda index: messages.dumps((round_number, index, tasks[index])),
             owner=lambda task_indices: sources[task_indices],
             describe=describe,
         )
@@ -111,40 +104,30 @@ class ShotTasks:
         engine = open_engine()
 
         def compute(_task: int, payload: bytes) -> NDArray[np.uint64]:
-            round_number, task_index, task_variants = messages.loads(payload)
+            round_number, task_index, parts = messages.loads(payload)
             sequence = np.random.SeedSequence(self.seed, spawn_key=(round_number, task_index))
             seed = int(sequence.generate_state(1, np.uint64)[0] >> 1)
-            variants = [request.variants.tolist() for request in task_variants]
-            runs = [
-                self._run(request, variant, engine)
-                for request, variant in zip(task_variants, variants, strict=True)
-            ]
+            measured = engine.measure([self._run(part, engine) for part in parts], seed)
             return counts.pack(
                 [
-                    counts.masked(
-                        *row, self.tensors[request.source].bit_mask(variant[:-1], variant[-1])
-                    )
-                    for request, rows, measured in zip(
-                        task_variants, variants, engine.measure(runs, seed), strict=True
-                    )
-                    for variant, row in zip(rows, measured, strict=True)
+                    counts.masked(*row, self.tensors[part.source].bit_mask(settings, basis))
+                    for part, rows in zip(parts, measured, strict=True)
+                    for (*settings, basis), row in zip(part.variants.tolist(), rows, strict=True)
                 ]
             )
 
         return compute
 
-    def _run(
-        self, request: TemplateVariants, variants: Sequence[Sequence[int]], engine: Engine
-    ) -> ShotRun:
+    def _run(self, part: TemplateRows, engine: Engine) -> ShotRun:
         """Return the rows of one template, which the engine is to measure."""
-        source, measured = request.source, request.measured
-        deferred = engine.defers_measurements and should_defer(measured, int(request.shots.max()))
+        source, measured, shots = part.source, part.measured, part.shots
+        deferred = engine.defers_measurements and should_defer(measured, int(shots.max()))
         template, prepared = self.prepare_template(source, measured, engine, deferred=deferred)
-        rows = np.empty((len(variants), len(template.columns)))
-        for row, variant in enumerate(variants):
-            angles = self.tensors[source].angles(variant[:-1], variant[-1])
+        rows = np.empty((len(shots), len(template.columns)))
+        for row, (*settings, basis) in enumerate(part.variants.tolist()):
+            angles = self.tensors[source].angles(settings, basis)
             rows[row] = [angles[column] for column in template.columns]
-        return ShotRun(prepared, rows, request.shots)
+        return ShotRun(prepared, rows, shots)
 
 
 def _span(rows: NDArray[np.int64]) -> str:

@@ -62,11 +62,12 @@ class VariantBatch:
 
 @dataclass(frozen=True, eq=False)
 class TemplateRows:
-    """Rows of one template, as numbers into the batch of their source.
+    """Rows of one template: all that a rank needs to measure them apart from the sources.
 
     Attributes:
         source: Number of the source.
         measured: The gate ports that are measured, which identify the template.
+        variants: Each row's settings, then its basis; shape (rows, ports + 1).
         rows: Numbers of the rows in the source's batch.
         shots: Shots of each row.
         seconds: Predicted seconds of all rows on a usual machine.
@@ -74,6 +75,7 @@ class TemplateRows:
 
     source: int
     measured: tuple[int, ...]
+    variants: NDArray[np.int16]
     rows: Numbers
     shots: Numbers
     seconds: float
@@ -81,23 +83,6 @@ class TemplateRows:
 
 Task = tuple[TemplateRows, ...]
 """What one rank runs at a time."""
-
-
-@dataclass(frozen=True, eq=False)
-class TemplateVariants:
-    """Rows of one template, as they are sent to the rank that runs them.
-
-    Attributes:
-        source: Number of the source.
-        measured: The gate ports that are measured, which identify the template.
-        variants: Each variant's settings, then its basis; shape (variants, ports + 1).
-        shots: Shots of each variant.
-    """
-
-    source: int
-    measured: tuple[int, ...]
-    variants: NDArray[np.int16]
-    shots: Numbers
 
 
 def make_tasks(
@@ -127,13 +112,10 @@ def make_tasks(
             seconds = _row_seconds(tensor, measured, batch.shots[rows], noisy=noisy)
             groups.append((source, measured, rows, seconds))
     total = sum(float(seconds.sum()) for *_, seconds in groups)
-    max_seconds = max(
-        min(_MAX_TASK_SECONDS, max(_MIN_TASK_SECONDS, total / _TARGET_TASKS)), total / _MAX_TASKS
-    )
-    if single_task:
-        max_seconds = float("inf")
+    max_seconds = min(_MAX_TASK_SECONDS, max(_MIN_TASK_SECONDS, total / _TARGET_TASKS))
+    max_seconds = float("inf") if single_task else max(max_seconds, total / _MAX_TASKS)
     parts = [
-        TemplateRows(source, measured, *part)
+        TemplateRows(source, measured, batches[source].rows[part[0]], *part)
         for source, measured, rows, seconds in groups
         for part in _split_rows(rows, batches[source].shots[rows], seconds, max_seconds)
     ]
@@ -143,13 +125,7 @@ def make_tasks(
 
 
 def predicted_seconds(tensors: Sequence[SampledTensor], shots: int, rounds: int) -> float:
-    """Predict the seconds of a noiseless run of all variants on one rank of a usual machine.
-
-    Args:
-        tensors: The sources.
-        shots: Shots of all variants together.
-        rounds: Number of rounds.
-    """
+    """Predict the seconds of a noiseless run of all variants on one rank of a usual machine."""
     no_shots = np.zeros(1, dtype=np.int64)
     source_seconds = [
         float(_row_seconds(t, (), no_shots, noisy=False)[0]) * t.num_variants for t in tensors
@@ -173,11 +149,8 @@ def _split_rows(
             num_parts = int(min(np.ceil(cost / max_seconds), shots[first]))
         for index in range(num_parts):
             # Differences of cumulative shares, so that the parts of a row add up to its shots.
-            part_shots = (
-                shots[first:last] * (index + 1) // num_parts
-                - shots[first:last] * index // num_parts
-            )
-            parts.append((rows[first:last], part_shots, cost / num_parts))
+            before, after = (shots[first:last] * i // num_parts for i in (index, index + 1))
+            parts.append((rows[first:last], after - before, cost / num_parts))
         first = last
     return parts
 
@@ -203,21 +176,3 @@ def _row_seconds(
         density_matrix_seconds, shots * (_SECONDS_PER_NOISY_SHOT + state_seconds)
     )
     return np.asarray(_SECONDS_PER_ROW + noisy_seconds)
-
-
-def variants_of_task(task: Task, batches: Sequence[VariantBatch]) -> list[TemplateVariants]:
-    """Return the variants of a task: all that a rank needs apart from the sources.
-
-    Args:
-        task: The task.
-        batches: The batches of the round.
-    """
-    return [
-        TemplateVariants(
-            part.source,
-            part.measured,
-            batches[part.source].rows[part.rows],
-            part.shots.astype(np.int64),
-        )
-        for part in task
-    ]
