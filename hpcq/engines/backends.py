@@ -58,9 +58,8 @@ def open_backend(name: str) -> Any:
 def fake_backend(name: str, argument: str) -> Any:
     """Return a fake backend of qiskit-ibm-runtime.
 
-    Args:
-        name: Its name or that of its class, in any case, such as ``fake_brisbane``.
-        argument: Name of the argument in messages.
+    It is named by itself or by its class, in any case, such as ``fake_brisbane``; ``argument`` is
+    the name of the argument in messages.
 
     Raises:
         InputError: If there is no backend of that name, or qiskit-ibm-runtime is missing.

@@ -183,10 +183,7 @@ def read_noise(text: str) -> Noise:
 
 
 def as_noise(noise: object) -> Noise:
-    """Convert noise from any supported form.
-
-    Args:
-        noise: A :class:`Noise`, a ``NoiseModel`` of Aer, or text for :func:`read_noise`.
+    """Return noise from a ``NoiseModel`` of Aer, or from text for :func:`read_noise`.
 
     Raises:
         InputError: If it is none of these.

@@ -60,14 +60,9 @@ class PreparedPiece(ABC):
 
     @abstractmethod
     def execute(self, rows: NDArray[np.float64], request: Request) -> Any:
-        """Answer a request.
+        """Answer a request that the engine supports for the piece, as the request's class says.
 
-        Args:
-            rows: Values of the piece's parameters, shape (rows, parameters).
-            request: One that the engine supports for the piece.
-
-        Returns:
-            What the class of the request says.
+        The rows are values of the piece's parameters, shape (rows, parameters).
 
         Raises:
             EngineError: If the simulator or device refuses or fails; the message quotes it.
@@ -171,11 +166,9 @@ class QueuedEngine(Engine):
         """Submit runs, as one job where the device allows it; see :meth:`measure`."""
 
     def reopen(self, runs: Sequence[ShotRun], job_ids: Sequence[str]) -> Submission | None:
-        """Return jobs that an earlier process has submitted; None if the device forgot them.
+        """Return jobs that an earlier process has submitted for these runs.
 
-        Args:
-            runs: The runs for which they were submitted.
-            job_ids: Ids that the device gave the jobs.
+        None if the device, which gave the jobs their ids, forgot them.
         """
         del runs, job_ids
         return None
@@ -194,13 +187,7 @@ class QueuedEngine(Engine):
 
 
 def check_supported(engine: Engine, piece: Piece, request: Request, name: str) -> None:
-    """Check that an engine takes a request.
-
-    Args:
-        engine: The engine.
-        piece: The piece.
-        request: The request.
-        name: What the piece is in messages, such as ``subcircuit 0``.
+    """Check that an engine takes a request; ``name`` is that of the piece in messages.
 
     Raises:
         InputError: If the engine refuses; the message has its reason.

@@ -96,15 +96,10 @@ class EngineSpec:
     def check_same(
         noise: object, backend: object, first: Sequence[str | None], engine: object = None
     ) -> None:
-        """Check that the arguments on another rank agree with those on rank 0.
+        """Check that the arguments on another rank agree with the :meth:`argument_texts` of rank 0.
 
-        Names and paths are compared, but not read; of objects only the type is checked.
-
-        Args:
-            noise: The argument on this rank; None if it leaves the choice to rank 0.
-            backend: The same for the backend.
-            first: Rank 0's :meth:`argument_texts`.
-            engine: The same for the engine.
+        Names and paths are compared, but not read; of objects only the type is checked. None leaves
+        the choice to rank 0.
 
         Raises:
             InputError: If they do not agree.

@@ -37,13 +37,7 @@ class ObjectStore:
         return self._objects[key][0]
 
     def add(self, key: Hashable, value: Any, size: int) -> None:
-        """Add an object that is not in the store.
-
-        Args:
-            key: Its key.
-            value: The object.
-            size: Its bytes in messages.
-        """
+        """Add an object that is not in the store; ``size`` is its bytes in messages."""
         self._objects[key] = value, size
         self._bytes += size
 

@@ -214,13 +214,9 @@ class Scheduler:
         self.given_up.difference_update(new.tolist())
 
     def finish(self, worker: int, tasks: Numbers, seconds: float, now: float) -> None:
-        """Note results.
+        """Note results of a worker, which took ``seconds`` together.
 
-        Args:
-            worker: The worker that computed them.
-            tasks: The tasks; other workers may have finished some of them before.
-            seconds: How long they took together.
-            now: The time.
+        Other workers may have finished some of the tasks before.
 
         Raises:
             ValueError: If a task was not leased to that worker.
@@ -429,11 +425,7 @@ class Scheduler:
     ) -> list[int]:
         """Return tasks from the end of a worker's leases that a helper would finish in time.
 
-        Args:
-            worker: The worker.
-            helper: The helper.
-            max_seconds: How long one task may take on the helper, and several.
-            now: The time.
+        ``max_seconds`` is how long one task may take on the helper, and several.
         """
         pace, seconds = self._pace_of(self._workers[helper]), _MIN_SAVING
         leases = reversed(self._workers[worker].leases)

@@ -133,10 +133,8 @@ class ProcessWorker:
 class _TaskMarker:
     """Shared memory in which the subprocess marks its current run and task.
 
-    The parent can read it after the subprocess was killed, which no message would survive.
-
-    Args:
-        descriptor: File descriptor of the memory; None to allocate it.
+    The parent, which allocates it, can read it after the subprocess was killed, which no message
+    would survive.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
@@ -226,10 +224,8 @@ class _Child:
 def main(descriptor: int, memory: int, parent: int) -> None:
     """Run the subprocess: compute leases until the parent closes the connection or kills it.
 
-    Args:
-        descriptor: File descriptor of the socket to the parent.
-        memory: File descriptor of the memory in which to mark the current task.
-        parent: Process id of the parent.
+    The arguments are the file descriptors of the socket to the parent and of the memory in which to
+    mark the current task, and the parent's process id.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -73,11 +73,7 @@ class ConnectedParts:
         return frozenset(k for group in self.groups for k in group)
 
     def combine(self, values: Sequence[Reals]) -> Reals:
-        """Return the value of every observable.
-
-        Args:
-            values: For each part, the value of every row.
-        """
+        """Return the value of every observable, from the value of every row of each part."""
         products = [math.prod(values[p][row] for p, row in pairs) for pairs in self.factors]
         return self.terms.sum_up(np.array(products, dtype=float))
 

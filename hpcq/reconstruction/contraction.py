@@ -73,8 +73,7 @@ class Contraction:
     def subdivided(self, flops: float) -> Contraction:
         """Return the contraction in smaller batches, if it is long and they cost hardly more.
 
-        Args:
-            flops: Floating-point operations of this contraction.
+        It takes ``flops`` floating-point operations.
         """
         batch = -(-len(self.picks) // _TARGET_PARTS)
         if flops < _MIN_SPREAD_FLOPS or self.num_parts >= _TARGET_PARTS or batch < _MIN_BATCH_TERMS:
@@ -104,11 +103,7 @@ class Contraction:
         return min(self.network.num_slices, max(1, _MAX_PARTS // self._num_batches))
 
     def part(self, number: int, tensors: Sequence[Tensor]) -> Tensor:
-        """Return one part.
-
-        Args:
-            number: 0 to ``num_parts - 1``.
-            tensors: For each subcircuit, its bond tensor.
+        """Return one part, of 0 to ``num_parts - 1``, from the bond tensors of the subcircuits.
 
         Returns:
             Its contribution to the values of its batch of terms, shape (terms, *points).

@@ -43,12 +43,7 @@ def product_threads(threads: int) -> Iterator[None]:
 
 
 def product(left: Matrix, right: Matrix) -> Matrix:
-    """Multiply matrices, or stacks of them as NumPy does.
-
-    Args:
-        left: Shape (..., m, k).
-        right: Shape (..., k, n).
-    """
+    """Multiply matrices (..., m, k) by (..., k, n), or stacks of them as NumPy does."""
     rows, inner = left.shape[-2:]
     flops_per_row = _FLOPS_PER_PRODUCT * inner * right.shape[-1]
     if rows * flops_per_row < 2 * _BLOCK_FLOPS or rows < 2 * _MIN_BLOCK_ROWS:

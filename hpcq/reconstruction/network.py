@@ -291,11 +291,9 @@ def ket_weights(cut: CutCircuit, *edges: int) -> NDArray[np.complex128]:
 
 
 def contraction_path(tensors: int, sizes: Mapping[tuple[int, int], int]) -> list[tuple[int, int]]:
-    """Return an order of contraction for a network of given bonds.
+    """Return an order of contraction for a network of ``tensors`` tensors.
 
-    Args:
-        tensors: Number of tensors.
-        sizes: Size of the bond between each pair of them that has one.
+    ``sizes`` has the size of the bond between each pair of tensors that has one.
 
     Returns:
         The pairs of nodes to contract; each makes a new node with the next number.

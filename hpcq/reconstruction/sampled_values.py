@@ -59,9 +59,8 @@ class Reconstruction:
     def values(self, tensors: Sequence[Tensor]) -> NDArray[np.float64]:
         """Return the value of every observable.
 
-        Args:
-            tensors: For each subcircuit, its tensor, shape (strings, index pairs of each port);
-                those of subcircuits in no part are ignored.
+        The tensors have the shape (strings, index pairs of each port); those of subcircuits in no
+        part are ignored.
         """
         return self.parts.combine(self._part_values(self._bond_tensors(tensors)))
 

@@ -203,12 +203,8 @@ def _add_by_pairs(
 ) -> None:
     """Add the derivatives of the sums of :func:`_sum_pairs` with respect to the children's rows.
 
-    Args:
-        added: The array to add to for each child, shape (rows, *points, sums, kept, summed).
-        environment: The derivative with respect to each sum; it is the same for all of them.
-        weights: The weights.
-        children: The rows of the children.
-        pairs: The pairs.
+    They are added to an array for each child, shape (rows, *points, sums, kept, summed). The
+    environment, the derivative with respect to each sum, is the same for all sums.
     """
     few, many = pairs.sides(*children)
     added_few, added_many = pairs.sides(*added)
@@ -222,12 +218,8 @@ def _add_by_pairs(
 def _add_by_rows(added: Pair, given: Tensor, children: Pair, pairs: RowPairs) -> None:
     """Add the derivatives with respect to the children's rows, from those of :func:`_merge`'s rows.
 
-    Args:
-        added: The array to add to for each child, shape (rows, *points, sums, kept, summed).
-        given: The derivatives with respect to the rows that :func:`_merge` returns, shape (pairs,
-            *points, sums, kept of the left child, kept of the right child).
-        children: The rows of the children.
-        pairs: The pairs.
+    They are added to an array for each child, shape (rows, *points, sums, kept, summed). The given
+    ones have the shape (pairs, *points, sums, kept of the left child, kept of the right child).
     """
     few, many = pairs.sides(*children)
     added_few, added_many = pairs.sides(*added)

@@ -39,10 +39,9 @@ class TensorNode:
     network: Network
 
     def bond_tensor(self, tensor: Tensor) -> Tensor:
-        """Return the bond tensor, shape (..., size of each bond in ``network.legs``).
+        """Return the bond tensor of a sampled tensor, shape (..., index pairs of each port).
 
-        Args:
-            tensor: Shape (..., index pairs of each port).
+        Its shape is (..., size of each bond in ``network.legs``).
         """
         entries, weights = self._entries
         leading = tensor.shape[: tensor.ndim - len(self._port_sizes)]

@@ -60,10 +60,7 @@ def tabulate(
 ) -> TermTable:
     """Return the terms of observables as products over the subcircuits of a cut circuit.
 
-    Args:
-        observables: The observables.
-        cut: The cut circuit.
-        cone_of: The light cone on which each term is computed; 0 for terms that are missing.
+    ``cone_of`` has the light cone on which each term is computed, 0 for terms that are missing.
     """
     location = {
         (subcircuit.cone, qubit): (number, wire)

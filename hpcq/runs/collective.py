@@ -71,9 +71,8 @@ def all_ranks_or_none(farm: Farm, make: Callable[[], T]) -> T:
 def _join_errors(reports: Sequence[str]) -> tuple[str, str]:
     """Return the class name and the message of one error that stands for those of all ranks.
 
-    Args:
-        reports: For each rank a JSON list of class name (empty without an error), host and
-            message. Ranks with the same message are named together.
+    A rank reports a JSON list of class name (empty without an error), host and message. Ranks with
+    the same message are named together.
     """
     names: list[str] = []
     ranks: dict[str, list[int]] = {}

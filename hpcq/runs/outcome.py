@@ -17,12 +17,7 @@ _MAX_SHOWN_FAILURES = 3
 
 
 def check_outcome(outcome: Outcome, output: RunOutput, partial: Callable[[], Result]) -> None:
-    """Make sure that all tasks are done; otherwise save the finished ones and raise.
-
-    Args:
-        outcome: How the tasks ended.
-        output: Keeps the results.
-        partial: Returns the result to save.
+    """Make sure that all tasks are done; otherwise save the partial result and raise.
 
     Raises:
         StoppedError: If the run was stopped; the finished tasks are saved.

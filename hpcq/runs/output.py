@@ -50,11 +50,8 @@ class RunOutput:
     def load_previous(self, kind: Kind) -> Result | None:
         """Read and return :attr:`previous`.
 
-        Args:
-            kind: The kind of the run.
-
         Raises:
-            InputError: If the result is of another kind.
+            InputError: If the result is not of this kind.
         """
         raise NotImplementedError
 
@@ -123,11 +120,7 @@ class RunOutput:
 
 
 class NoOutput(RunOutput):
-    """The output of a run that only returns its result.
-
-    Args:
-        previous: A result to which the run adds shots.
-    """
+    """The output of a run that only returns its result; ``previous`` is what it adds shots to."""
 
     stopped_error = HpcqError
 

@@ -65,12 +65,7 @@ class ProgressMonitor(Monitor):
         return self.stop_conditions.stop_request
 
     def begin_phase(self, phase: str, partial: Callable[[], Result] | None = None) -> None:
-        """Begin a phase of the run.
-
-        Args:
-            phase: Its name, one word.
-            partial: Returns the partial result to save while the phase lasts.
-        """
+        """Begin a phase, named by one word, with the partial result to save while it lasts."""
         self.end_line()
         self.phase, self.partial = phase, partial
         self._last_shown = time.monotonic()

@@ -28,11 +28,7 @@ class TaskSet(Protocol):
     """Tasks in the form in which rank 0 sends them to all ranks, once."""
 
     def task_function(self, open_engine: Callable[[], Any]) -> TaskFunction:
-        """Return the function that computes any of the tasks.
-
-        Args:
-            open_engine: Returns the engine of this process.
-        """
+        """Return the function that computes any of the tasks, with the engine of this process."""
 
 
 def no_engine() -> None:

@@ -49,12 +49,7 @@ def shared_folder(path: Path) -> Path:
 
 
 def write_status(path: Path, status: Mapping[str, Any]) -> None:
-    """Write the status file beside an output, with the origin; errors are ignored.
-
-    Args:
-        path: The output.
-        status: The status, as JSON values.
-    """
+    """Write a status, with its origin, to the file beside an output; errors are ignored."""
     with suppress(OSError):
         write_sidecar(status_file(path), json.dumps({**status, **status_origin()}).encode())
 

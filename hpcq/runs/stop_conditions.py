@@ -113,8 +113,7 @@ class StopConditions:
     def before_start(self, abort: Callable[[str], None]) -> Iterator[None]:
         """Call a function when a signal arrives within the context: there is nothing to save yet.
 
-        Args:
-            abort: Ends the run; its argument is the reason.
+        Its argument is the reason.
         """
         self.abort = abort
         try:

@@ -66,10 +66,9 @@ def shots_fingerprint(
 def full_tensor(tensor: SampledTensor, compact: NDArray[np.complex128]) -> NDArray[np.complex128]:
     """Return a tensor in the form of exact runs, shape (strings, D, D).
 
-    D is the product of the ports' dimensions.
-
-    Every port has its own index, including ports that share the settings of another
-    (``shared_with``): the index of the settings is the sum, bit by bit, of those of all such ports.
+    D is the product of the ports' dimensions. Every port has its own index, including ports that
+    share the settings of another (``shared_with``): the index of the settings is the sum, bit by
+    bit, of those of all such ports.
 
     Args:
         tensor: The subcircuit and its variants.

@@ -61,13 +61,7 @@ _MAX_JOINT_ROUNDS = 16
 
 
 def make_schedule(sampling: Sampling, seed: int, rounds: Sequence[Any] = ()) -> Schedule:
-    """Return a schedule that continues after earlier rounds, if there are any.
-
-    Args:
-        sampling: How the run samples.
-        seed: Seed of joint samples.
-        rounds: Rounds of earlier runs.
-    """
+    """Return a schedule that continues after earlier rounds, if any; joint samples have a seed."""
     if sampling.mode == "joint":
         return JointSchedule(sampling, seed, rounds)
     return EnumeratedSchedule(sampling, rounds)

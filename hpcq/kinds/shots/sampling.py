@@ -169,10 +169,7 @@ def sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
 def enumerated_sampling_of(problem: CutProblem, budget: Budget, *, lean: bool) -> Sampling | None:
     """Return the sampling that runs every variant; None if its contraction is too large.
 
-    Args:
-        problem: The circuit with its cuts.
-        budget: The shots that may be taken.
-        lean: Whether the port bases are those with few settings.
+    Lean port bases are those with few settings.
 
     Raises:
         InputError: If an outcome has too many bits.

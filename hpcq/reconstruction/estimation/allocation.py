@@ -16,12 +16,7 @@ Larger: safer where the variances are badly known, further from the optimum wher
 
 
 def even_allocation(needed: NDArray[np.bool_], total: int) -> Numbers:
-    """Spread shots evenly over the variants that need any.
-
-    Args:
-        needed: Whether each variant needs shots; at most ``total`` of them do.
-        total: Number of shots.
-    """
+    """Spread shots evenly over the variants that need any, of which there are at most ``total``."""
     shots = np.zeros(len(needed), dtype=np.int64)
     num_needed = int(needed.sum())
     if num_needed:

@@ -45,11 +45,9 @@ class Counts:
 
     @classmethod
     def gather(cls, variants: int, rows: Sequence[tuple[int, Outcomes, Numbers]]) -> Counts:
-        """Collect rows, several of which may belong to the same variant.
+        """Collect rows in any order: variant, outcomes and how often each occurred.
 
-        Args:
-            variants: Number of variants.
-            rows: Variant, outcomes and how often each occurred, in any order.
+        Several rows may belong to the same variant.
         """
         rows_by_variant: list[list[tuple[Outcomes, Numbers]]] = [[] for _ in range(variants)]
         for variant, outcomes, frequencies in rows:

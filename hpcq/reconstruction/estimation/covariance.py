@@ -104,17 +104,10 @@ class CovarianceBlock:
         return variances / self._divisors[:, None]
 
     def draw(self, num_errors: int, rng: np.random.Generator) -> Reals:
-        """Draw errors with the covariance of one shot.
+        """Draw errors with the covariance of one shot, shape (errors, variants, strings, signals).
 
         They are sums of few random signs and not Gaussian: the square of a product of k Gaussian
         errors has a relative variance of 3^k - 1, that of a product of k single signs has none.
-
-        Args:
-            num_errors: How many errors to draw of every entry.
-            rng: Source of the signs.
-
-        Returns:
-            Shape (num_errors, variants, strings, signals).
         """
         variants, rank, entries = self.factors.shape
         signs = random_signs((num_errors, variants, 1, rank), rng)
@@ -131,12 +124,7 @@ class CovarianceBlock:
 
 
 def covariance_blocks(reader: SignalReader, counts: Sequence[Counts]) -> Iterator[CovarianceBlock]:
-    """Yield the covariances of all variants of a subcircuit that measure anything.
-
-    Args:
-        reader: The reader of the subcircuit's counts.
-        counts: The counts of every round.
-    """
+    """Yield the covariances of a subcircuit's variants that measure anything, from all rounds."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for variant in np.flatnonzero(reader.informative).tolist():
         basis = reader.tensor.decode(variant)[1]

@@ -185,13 +185,9 @@ class Estimator:
         return pooled
 
     def _first_order(self, tensors: Sequence[Tensor]) -> Reals:
-        """Return the first-order variance of every observable at several points.
+        """Return the first-order variance of every observable, shape (points, observables).
 
-        Args:
-            tensors: Tensor of every source at every point, shape (points, strings, index pairs).
-
-        Returns:
-            Shape (points, observables).
+        The tensors of the sources have the shape (points, strings, index pairs).
         """
         variances = np.zeros((len(tensors[0]), self.reconstruction.parts.num_observables))
         for points, observables, source, gradient in self._gradients(tensors):
@@ -255,16 +251,13 @@ class Estimator:
         return per_shot
 
     def choose_inversions(self, importance: Reals) -> tuple[Inversions, ...]:
-        """Return the inversion of every port, chosen from the rounds so far, port after port.
+        """Return the inversion of every port of every source, chosen from the rounds so far.
 
-        The choice with the smallest :meth:`SignalReader.cost` wins. Where gradients take too much
-        memory, it is the first inversion of every port.
+        Port after port, the choice with the smallest :meth:`SignalReader.cost` wins. Where
+        gradients take too much memory, it is the first inversion of every port.
 
         Args:
             importance: Weight of each observable's variance.
-
-        Returns:
-            For each source, the inversion of each port.
         """
         chosen = [tuple(0 for _ in reader.tensor.port_bases) for reader in self.readers]
         pair_bytes = 2 * len(importance) * self._tensor_bytes
@@ -394,11 +387,7 @@ class Estimator:
     def _gradients(
         self, tensors: Sequence[Tensor], batch_bytes: int = _BATCH_BYTES
     ) -> Iterator[_Gradients]:
-        """Yield gradients in batches of points and observables.
-
-        Args:
-            tensors: Tensor of every source at every point.
-            batch_bytes: Maximum bytes of the gradients that are yielded together.
+        """Yield gradients in batches of points and observables, of at most ``batch_bytes``.
 
         Yields:
             Points, observables, a source, and the gradients with respect to its tensor, shape

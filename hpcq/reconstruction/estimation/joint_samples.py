@@ -172,9 +172,7 @@ class JointEstimator:
     def batches(self, draws: JointDraws, shots: int) -> list[VariantBatch]:
         """Return the distinct variants of joint samples, with shots in proportion to frequency.
 
-        Args:
-            draws: The samples.
-            shots: Shots of all variants together; at least one for each variant of each sample.
+        All variants together have ``shots`` shots: at least one for each variant of each sample.
         """
         variants = []
         for subcircuit, source in enumerate(self.sources.uses):
@@ -232,11 +230,8 @@ class JointEstimator:
         """Return the standard error of every observable.
 
         Different parts are independent of each other, and the errors of their products are counted
-        to all orders.
-
-        Args:
-            quick: As for :meth:`hpcq.reconstruction.estimation.estimator.Estimator.errors`.
-            cautious: As for that method.
+        to all orders. For the arguments see
+        :meth:`hpcq.reconstruction.estimation.estimator.Estimator.errors`.
         """
         if not self.shots:
             return np.zeros(self.parts.num_observables)
@@ -255,10 +250,9 @@ class JointEstimator:
         return np.sqrt(variances)
 
     def _first_order(self, values: Arrays) -> Reals:
-        """Return the first-order variance of every observable at several points.
+        """Return the first-order variance of every observable, shape (points, observables).
 
-        Args:
-            values: For each part, the value of every row at every point, shape (points, rows).
+        The values of each part have the shape (points, rows).
         """
         observables = np.arange(self.parts.num_observables)
         variances = np.zeros((len(values[0]), len(observables)))

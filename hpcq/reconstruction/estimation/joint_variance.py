@@ -93,11 +93,7 @@ class PartSamples:
 
 
 class PartEstimate:
-    """The estimate of one part from all rounds.
-
-    Args:
-        rows: Number of rows of the part.
-    """
+    """The estimate of one part, which has ``rows`` rows, from all rounds."""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -108,12 +104,7 @@ class PartEstimate:
         self._separate, self._shared = np.zeros((2, size, size))
 
     def add(self, weight: float, samples: PartSamples) -> None:
-        """Add a round.
-
-        Args:
-            weight: Weight of the round in the average over rounds, not normalised.
-            samples: The samples of the round.
-        """
+        """Add a round; its weight in the average over rounds is not normalised."""
         self._weight += weight
         self._sum = self._sum + weight * samples.mean
         self._max_variance += weight**2 * samples.max_variance
@@ -133,11 +124,7 @@ class PartEstimate:
         return self._sum / self._weight
 
     def variances(self, weights: Reals) -> Reals:
-        """Return the variances of some weighted sums of the rows.
-
-        Args:
-            weights: Weight of each row in each sum, shape (sums, rows).
-        """
+        """Return the variances of some sums of the rows with these weights, shape (sums, rows)."""
         if self.rows <= _MAX_ROWS:
             separate = np.sum((weights @ self._separate) * weights, axis=1)
             shared = np.sum((weights @ self._shared) * weights, axis=1)
@@ -178,10 +165,8 @@ class PartEstimate:
     def _total(self, separate: Reals, shared: Reals, squares: Reals) -> Reals:
         """Return the variances of weighted sums of the rows from their contributions.
 
-        Args:
-            separate: The variances among the samples.
-            shared: What shared shots add to them.
-            squares: Sums of the squares of the weights.
+        These are the variances among the samples and what shared shots add to them. ``squares``
+        are the sums of the squares of the weights.
         """
         # Few samples, or equal ones, prove little: a pseudo-sample of the largest value is added.
         samples_agree = separate <= _NEGLIGIBLE_VARIANCE * self._max_variance * squares

@@ -27,11 +27,7 @@ Inversions = tuple[int, ...]
 
 
 class SignalReader:
-    """Turns the counts of one subcircuit's variants into signals and its tensor.
-
-    Args:
-        tensor: The subcircuit and its variants.
-    """
+    """Turns the counts of one subcircuit's variants into signals and its tensor."""
 
     def __init__(self, tensor: SampledTensor) -> None:
         self.tensor = tensor
@@ -58,11 +54,8 @@ class SignalReader:
     def shares(self, shots: NDArray[np.int64] | Reals) -> Reals:
         """Return the weight of each variant's mean in entries that several bases read.
 
-        Args:
-            shots: Shots of each variant, shape (variants,).
-
-        Returns:
-            Shape (variants, strings); over the bases that read a string the weights sum to 1.
+        Shape (variants, strings), from the shots of each variant, shape (variants,). Over the bases
+        that read a string the weights sum to 1.
         """
         basis_shots = np.asarray(shots, dtype=float).reshape(-1, len(self.tensor.bases))
         basis_shots = np.where(basis_shots.sum(axis=1, keepdims=True) > 0, basis_shots, 1.0)
@@ -105,9 +98,7 @@ class SignalReader:
     def weights(self, gradient: NDArray[np.complex128], inversions: Inversions) -> Reals:
         """Return gradients with respect to the table, from those with respect to the tensor.
 
-        Args:
-            gradient: Shape (observables, strings, index pairs of each port).
-            inversions: The inversion of each port.
+        The latter have the shape (observables, strings, index pairs of each port).
 
         Returns:
             Shape (observables, strings, signals), the signals of all ports as one index.
@@ -161,12 +152,7 @@ class SignalReader:
     def signs(self, variant: int, outcomes: Outcomes) -> Reals:
         """Return the sign that each outcome gives for each entry that a variant feeds.
 
-        Args:
-            variant: The variant.
-            outcomes: The outcomes.
-
-        Returns:
-            Shape (outcomes, strings * signals), in the order of :meth:`entries`.
+        Shape (outcomes, strings * signals), in the order of :meth:`entries`.
         """
         strings, _, masks = self.entries(variant)
         signs, ports = self._signs(outcomes, strings, masks)

@@ -91,9 +91,7 @@ class Sources:
     ) -> list[NDArray[np.complex128]]:
         """Return the tensor of every subcircuit; an empty one where no term sees it.
 
-        Args:
-            tensors: The tensor of every source.
-            axis: The axis of the strings: 0, or 1 where an axis of points precedes it.
+        ``axis`` is that of the strings: 0, or 1 where an axis of points precedes it.
         """
         empty = np.empty((1, 0), dtype=complex)
         return [

@@ -193,8 +193,7 @@ class SharedStage(TaskSource):
     def restore(self, scheduler: Scheduler | None) -> None:
         """Write all results that this job has and no part holds any more, whoever computed them.
 
-        Args:
-            scheduler: This job's scheduler; None if it is done with this stage.
+        Without a scheduler this job is done with the stage.
         """
         self._read_parts.clear()
         self._is_saved[:] = False

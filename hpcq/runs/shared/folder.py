@@ -125,11 +125,9 @@ class SharedFolder:
     # ------------------------------------------------------------------------- members
 
     def update_member(self, values: Mapping[str, Any] | None = None, *, now: bool = False) -> None:
-        """Write this job's member file, which is its heartbeat, if it is time.
+        """Write this job's member file, which is its heartbeat, if it is time or has to be ``now``.
 
-        Args:
-            values: JSON values to add or replace in it.
-            now: Whether to write even if the last heartbeat is recent.
+        The values, if any, are added to its JSON values, or replace them.
 
         Raises:
             OSError: If the folder is gone.
@@ -151,10 +149,8 @@ class SharedFolder:
     def count_tasks(self, new: int, repeated: int, seconds: float) -> None:
         """Add tasks that this job has computed to its member file, with the next heartbeat.
 
-        Args:
-            new: Tasks that no job had finished before.
-            repeated: Other tasks, such as copies of tasks of slow ranks.
-            seconds: Time that all of them took.
+        New tasks are those that no job had finished before; others are, say, copies of tasks of
+        slow ranks.
         """
         self._values["tasks"] = self._values.get("tasks", 0) + new
         self._values["again"] = self._values.get("again", 0) + repeated
@@ -201,14 +197,9 @@ class SharedFolder:
         return generations
 
     def claim(self, name: str, generation: int = 0) -> bool:
-        """Try to create a claim.
+        """Try to create a claim; return False if another job was first.
 
-        Args:
-            name: Name of what is claimed.
-            generation: 0, or one more than that of the void claim to take over.
-
-        Returns:
-            Whether this job has it now; False if another job was first.
+        Its generation is 0, or one more than that of the void claim to take over.
         """
         try:
             handle = create_sidecar(self.path / f"claim.{name}.{generation}")
@@ -287,8 +278,7 @@ class SharedFolder:
     def withdraw(self, *, all_done: bool) -> None:
         """Leave without a trace; the last member removes the folder.
 
-        Args:
-            all_done: Whether the folder is not needed any more, even if there are parts in it.
+        If all is done, the folder is not needed any more, even if there are parts in it.
         """
         with contextlib.suppress(OSError):
             (self.path / f"member.{self.name}").unlink()
