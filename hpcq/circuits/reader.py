@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcq.circuits import qpy
-from hpcq.circuits.bundle import pack_contents
+from hpcq.circuits.sandbox import pack_contents
 from hpcq.core.errors import InputError, MissingDependencyError
 from hpcq.core.files import open_regular, printable_path
 

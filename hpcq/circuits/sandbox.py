@@ -10,10 +10,12 @@ as the loaders are not supposed to run code.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +31,22 @@ _FORBIDDEN = (
     "ctypes.dlopen", "urllib.", "http.", "ftplib.", "smtplib.", "webbrowser.", "sqlite3.",
 )  # fmt: skip
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", "entry_points.txt")
+
+
+def pack_contents(contents: Sequence[tuple[str, bytes]]) -> bytes:
+    """Return names and byte strings as one byte string; see :func:`unpack_contents`."""
+    head = json.dumps([[name, len(data)] for name, data in contents])
+    return b"\n".join([head.encode(), b"".join(data for _, data in contents)])
+
+
+def unpack_contents(data: bytes) -> list[tuple[str, bytes]]:
+    """Return the names and byte strings that :func:`pack_contents` packed."""
+    head, _, _ = data.partition(b"\n")
+    contents, start = [], len(head) + 1
+    for name, size in json.loads(head):
+        contents.append((name, data[start : start + size]))
+        start += size
+    return contents
 
 
 def main(
@@ -60,7 +78,6 @@ def _read(
     from qiskit import qpy  # noqa: F401  (before the limits apply)
 
     from hpcq.circuits import formats
-    from hpcq.circuits.bundle import unpack_contents as unpack
     from hpcq.circuits.loader_errors import one_line
     from hpcq.circuits.normalise import normalise
     from hpcq.circuits.qpy import dump
@@ -73,7 +90,7 @@ def _read(
         if len(data) > max_bytes:
             return BAD_INPUT, f"{name}: is larger than {max_bytes >> 20} MiB".encode()
         if not normalised:
-            stored = [formats.parse_stored(qpy_bytes, label) for label, qpy_bytes in unpack(data)]
+            stored = [formats.parse_stored(part, label) for label, part in unpack_contents(data)]
             return DONE, dump(stored)
         circuit, unique_names = formats.parse(data, name)
         del data

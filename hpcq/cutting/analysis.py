@@ -11,7 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+from qiskit import QuantumCircuit
+from qiskit.circuit import CircuitInstruction
+from qiskit.circuit.library import UGate
 
 from hpcq.cutting.gate_decompositions import (
     PauliSum,
@@ -21,10 +24,6 @@ from hpcq.cutting.gate_decompositions import (
     pauli_sum,
     relative_sign,
 )
-
-if TYPE_CHECKING:
-    from qiskit import QuantumCircuit
-    from qiskit.circuit import CircuitInstruction
 
 GateRun = tuple[int, int]
 """The number of a run, counted over all wires, and the sign of a gate's Pauli in it."""
@@ -129,8 +128,6 @@ class CircuitAnalysis:
 
 def _conjugated_by_local_gates(vector: Vector, terms: PauliSum, side: int) -> Vector:
     """Return a Pauli vector conjugated by one side of a gate that is a product of local gates."""
-    from qiskit.circuit.library import UGate
-
     for angles in (terms.before[side], terms.after[side]):
         vector = conjugated(vector, UGate(*angles))
     return vector

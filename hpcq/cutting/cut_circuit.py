@@ -13,19 +13,17 @@ from __future__ import annotations
 import cmath
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import rustworkx
+from qiskit import QuantumCircuit
+from qiskit.circuit import CircuitInstruction, Gate
+from qiskit.circuit.library import UGate
 
 from hpcq.circuits.port_markers import PORT_MARKERS, PortKind
 from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.port_sharing import minimum_vertex_cover
 from hpcq.cutting.subcircuits import CutCircuit, Edge, Port, Subcircuit
-
-if TYPE_CHECKING:
-    from qiskit import QuantumCircuit
-    from qiskit.circuit import CircuitInstruction
 
 Segment = tuple[int, int]
 """A segment of a wire: its qubit, and the number of that qubit's wire cuts before it."""
@@ -274,8 +272,6 @@ class _Builder:
     def __init__(
         self, number: int, segments: list[Segment], labels: Sequence[tuple[int, int]]
     ) -> None:
-        from qiskit import QuantumCircuit
-
         self.number = number
         self.wire = {segment: wire for wire, segment in enumerate(segments)}
         self.cone = labels[segments[0][0]][0]
@@ -296,8 +292,6 @@ class _Builder:
 
     def add_u(self, angles: tuple[float, float, float], segment: Segment) -> None:
         """Add a one-qubit gate, unless it does nothing."""
-        from qiskit.circuit.library import UGate
-
         if angles[0] or angles[1] + angles[2]:
             self.circuit.append(UGate(*angles), [self.wire[segment]], copy=False)
 
@@ -341,8 +335,6 @@ class _Builder:
 
     def add_marker(self, kind: PortKind, port: int, segment: Segment, *angles: float) -> None:
         """Add the placeholder of a port."""
-        from qiskit.circuit import Gate
-
         self.circuit.append(Gate(PORT_MARKERS[kind], 1, [port, *angles]), [self.wire[segment]])
 
     def result(self) -> Subcircuit:

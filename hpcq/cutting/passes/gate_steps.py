@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.circuit import CircuitInstruction
+from qiskit.circuit.library import UGate, UnitaryGate
 
 from hpcq.cutting.gate_decompositions import PauliSum
-
-if TYPE_CHECKING:
-    from qiskit import QuantumCircuit
 
 WirePosition = tuple[int, int]
 """The position right after a qubit's n-th two-qubit gate, as (qubit, n) of the original circuit."""
@@ -63,9 +63,6 @@ def steps_of(circuit: QuantumCircuit) -> list[GateStep]:
 
 def circuit_of(steps: Sequence[GateStep], num_qubits: int) -> QuantumCircuit:
     """Return the circuit of some steps."""
-    from qiskit import QuantumCircuit
-    from qiskit.circuit import CircuitInstruction
-
     circuit = QuantumCircuit(num_qubits)
     wires = circuit.qubits
     for step in steps:
@@ -81,15 +78,11 @@ def matrix_of(operation: Any) -> NDArray[np.complex128]:
 
 def unitary(matrix: NDArray[np.complex128]) -> Any:
     """Return the gate of a unitary matrix."""
-    from qiskit.circuit.library import UnitaryGate
-
     return UnitaryGate(matrix, check_input=False)
 
 
 def local_steps(step: GateStep, terms: PauliSum) -> list[GateStep]:
     """Return a two-qubit gate's one-qubit gates before and after its Pauli sum."""
-    from qiskit.circuit.library import UGate
-
     return [
         GateStep(UGate(*angles), (qubit,))
         for side, qubit in enumerate(step.qubits)

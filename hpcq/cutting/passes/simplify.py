@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+from qiskit import QuantumCircuit
 
 from hpcq.circuits.pauli_text import PauliString
 from hpcq.cutting.analysis import CircuitAnalysis
@@ -16,8 +17,7 @@ from hpcq.cutting.passes.light_cones import Cone, ConeFinder, cones_of_terms
 from hpcq.cutting.passes.merge_gates import merge_blocks
 from hpcq.cutting.passes.swaps import relabel_swaps
 
-if TYPE_CHECKING:
-    from qiskit import QuantumCircuit
+_Wires = Mapping[WirePosition, tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class SimplifiedCircuit:
     labels: tuple[tuple[int, int], ...]
     cone_of: Mapping[PauliString, int]
     pairs: tuple[GateStep, ...]
-    wires: Mapping[WirePosition, tuple[int, int]] | None
+    wires: _Wires | None
     effects: tuple[str, ...]
 
     @cached_property
@@ -135,20 +135,16 @@ class Simplifier:
     @cached_property
     def joint_cone(self) -> SimplifiedCircuit:
         """The circuit after all passes, with one light cone for all terms."""
-        finder, wires, effects = self._without_cones
-        return self._simplified([finder.cone(self._terms)], wires, effects)
+        return self._simplified([self._without_cones[0].cone(self._terms)])
 
     @cached_property
     def separate_cones(self) -> SimplifiedCircuit | None:
         """The circuit after all passes, with several light cones; None if one cone is better."""
-        finder, wires, effects = self._without_cones
-        cones = cones_of_terms(finder, self._terms)
-        return self._simplified(cones, wires, effects) if cones else None
+        cones = cones_of_terms(self._without_cones[0], self._terms)
+        return self._simplified(cones) if cones else None
 
     @cached_property
-    def _without_cones(
-        self,
-    ) -> tuple[ConeFinder, Mapping[WirePosition, tuple[int, int]], tuple[str, ...]]:
+    def _without_cones(self) -> tuple[ConeFinder, _Wires, tuple[str, ...]]:
         """The passes that do not depend on the observables."""
         steps = steps_of(self._original)
         effects = []
@@ -160,12 +156,8 @@ class Simplifier:
             effects.append(f"rows of gates on one pair: {fewer} two-qubit gates fewer")
         return ConeFinder(steps, self._original.num_qubits), wires, tuple(effects)
 
-    def _simplified(
-        self,
-        cones: Sequence[Cone],
-        wires: Mapping[WirePosition, tuple[int, int]],
-        effects: tuple[str, ...],
-    ) -> SimplifiedCircuit:
+    def _simplified(self, cones: Sequence[Cone]) -> SimplifiedCircuit:
+        finder, wires, effects = self._without_cones
         if not any(cone.qubits for cone in cones):
             cones = [Cone((), (), (0,))]
         labels = tuple((k, qubit) for k, cone in enumerate(cones) for qubit in cone.qubits)
@@ -176,7 +168,7 @@ class Simplifier:
             for step in cone.steps
         ]
         pairs = tuple(step for step in steps if step.is_pair)
-        before = sum(step.is_pair for step in self._without_cones[0].steps)
+        before = sum(step.is_pair for step in finder.steps)
         visible = len({step.origin for step in pairs})
         if visible < before:
             unseen = f"{before - visible} of {before} two-qubit gates unseen, dropped"

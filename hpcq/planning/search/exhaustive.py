@@ -35,7 +35,8 @@ def all_partitions(graph: EndGraph, width: int) -> list[list[int]] | None:
             partitions.append(labels)
             return
         a, b = pairs[index]
-        joined = _joined(labels, a, b)
+        low, high = sorted((labels[a], labels[b]))
+        joined = [low if label == high else label for label in labels]
         separate = all(joined[x] != joined[y] for x, y in pairs[:index] if labels[x] != labels[y])
         if separate and _width(graph, joined, joined[a]) <= width:
             decide(index + 1, joined)
@@ -44,11 +45,6 @@ def all_partitions(graph: EndGraph, width: int) -> list[list[int]] | None:
 
     decide(0, labels)
     return partitions
-
-
-def _joined(labels: list[int], a: int, b: int) -> list[int]:
-    low, high = sorted((labels[a], labels[b]))
-    return labels if low == high else [low if label == high else label for label in labels]
 
 
 def _width(graph: EndGraph, labels: list[int], part: int) -> int:

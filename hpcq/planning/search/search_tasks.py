@@ -27,13 +27,7 @@ rank 0 searches alone, because opening the search on every rank takes time too."
 
 @dataclass(frozen=True, eq=False)
 class SearchTasks:
-    """Trials on one or more graphs; a task is one trial.
-
-    Attributes:
-        graphs: The graphs.
-        trials: The trials of each graph.
-        objective: What to minimise.
-    """
+    """The trials of each of one or more graphs; a task is one trial."""
 
     graphs: tuple[EndGraph, ...]
     trials: tuple[tuple[Trial, ...], ...]
