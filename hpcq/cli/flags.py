@@ -31,11 +31,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
-    """Return the parser of the whole command line.
-
-    Args:
-        functions: The function of each command; it becomes the option ``command``.
-    """
+    """Return the parser of all commands, whose functions become the option ``command``."""
     parser = Parser(
         prog="hpcq",
         description="Cut a quantum circuit into subcircuits, simulate them on MPI ranks, and "

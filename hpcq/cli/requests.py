@@ -77,7 +77,7 @@ def make_plans(
         circuit = started_reading.result()
         limits = limits_for(options, cores, memory)
         known = getattr(options, "known", None)
-        plan_limits = limits if known is None else limits_of_previous_run(known, options, limits)
+        plan_limits = limits if known is None else _limits_of_earlier_start(known, options, limits)
         how = plan_arguments(circuit, options, plan_limits)
         if getattr(options, "pareto", False):
             return list(pareto_plans(circuit, farm=farm, **how))
@@ -111,11 +111,8 @@ def plan_arguments(
     ]
     if options.observables is not None:
         observables += read_observables(options.observables, circuit.num_qubits)
-    search = {
-        name: getattr(options, name)
-        for name in ("objective", "search_seconds", "reuse_qubits")
-        if getattr(options, name) is not None
-    }
+    names = ("objective", "search_seconds", "reuse_qubits")
+    search = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     if search and options.max_qubits is None:
         raise InputError(f"{min(search)}: given without a search, expected --max-qubits too")
     return {
@@ -160,21 +157,17 @@ def limits_for(options: argparse.Namespace, cores: int, memory: int) -> Limits:
     memory_bytes = round_memory_down(int(SHARE_OF_MEMORY * memory))
     if options.memory is not None:
         memory_bytes = parse_bytes(options.memory)
-    return Limits(
-        memory_bytes, options.threads or cores, precision_of(options.dtype or "complex128")
-    )
+    precision = precision_of(options.dtype or "complex128")
+    return Limits(memory_bytes, options.threads or cores, precision)
 
 
-def limits_of_previous_run(
+def _limits_of_earlier_start(
     known: Mapping[str, Any], options: argparse.Namespace, limits: Limits
 ) -> Limits:
     """Return the limits that an earlier start was planned with; options given now replace them."""
-    memory = known.get("memory_bytes", limits.memory_bytes)
-    return replace(
-        limits,
-        memory_bytes=limits.memory_bytes if options.memory is not None else memory,
-        threads=options.threads or known.get("threads", limits.threads),
-    )
+    if options.memory is None:
+        limits = replace(limits, memory_bytes=known.get("memory_bytes", limits.memory_bytes))
+    return replace(limits, threads=options.threads or known.get("threads", limits.threads))
 
 
 def circuit_path(circuit: str) -> Path:

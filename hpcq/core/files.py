@@ -40,10 +40,7 @@ def resolve_path(path: Path) -> Path:
 def open_regular(path: str | os.PathLike[str], max_bytes: int, expected: str) -> int:
     """Open a regular file for reading and return its descriptor, which the caller closes.
 
-    Args:
-        path: The file.
-        max_bytes: Size above which a file is refused.
-        expected: What the file should contain, for the message.
+    A message says what the file is expected to contain.
 
     Raises:
         InputError: The file does not exist, cannot be read, is empty, too large or not regular.

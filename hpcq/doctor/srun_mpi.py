@@ -99,12 +99,9 @@ def suitable_plugin_here() -> str:
 def command_output(
     command: Sequence[str], seconds: float = _TIMEOUT_SECONDS, *, errors: bool = False
 ) -> str:
-    """Return a command's output; empty if it is missing, fails, or takes too long.
+    """Return a command's output; empty if it is missing, fails, or takes longer than some seconds.
 
-    Args:
-        command: The command and its arguments.
-        seconds: Time limit.
-        errors: Whether to include stderr.
+    The output includes stderr if ``errors`` is true.
     """
     try:
         done = subprocess.run(

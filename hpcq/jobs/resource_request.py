@@ -132,14 +132,11 @@ def parse_nodes(text: str) -> tuple[int, int]:
     Raises:
         InputError: If it is neither.
     """
-    match = _NODES.fullmatch(text.strip())
-    min_nodes = int(match[1]) if match else 0
-    max_nodes = int(match[2] or match[1]) if match else 0
-    if not 1 <= min_nodes <= max_nodes:
-        raise InputError(
-            f"nodes: {text[:40]!r}, expected a number such as 4, or a range such as 1-8"
-        )
-    return min_nodes, max_nodes
+    if match := _NODES.fullmatch(text.strip()):
+        min_nodes, max_nodes = int(match[1]), int(match[2] or match[1])
+        if 1 <= min_nodes <= max_nodes:
+            return min_nodes, max_nodes
+    raise InputError(f"nodes: {text[:40]!r}, expected a number such as 4, or a range such as 1-8")
 
 
 def parse_time(text: str) -> str:

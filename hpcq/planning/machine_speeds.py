@@ -214,12 +214,7 @@ def _was_calibration(path: Path) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return the sets of speeds in a file, by machine.
-
-    Raises:
-        InputError: If the file is not a calibration of this version.
-        ValueError: If the file is not JSON.
-    """
+    """Return the sets of speeds in a file, by machine, or raise InputError or ValueError."""
     with os.fdopen(open_regular(path, _MAX_FILE_BYTES, "a calibration"), "rb") as file:
         content = json.loads(file.read())
     if not isinstance(content, dict) or content.get("format") != _FORMAT:

@@ -28,9 +28,6 @@ _BYTES_PER_ENTRY = 64
 """Bytes for each entry of a tensor: 16 for each of four copies, up to two as blocks, one assembled
 and one over its bonds."""
 
-_MEMORY_PENALTY = 4.0
-"""Bits of energy for each bit by which the tensors exceed the memory. Larger: the search prefers
-slower partitions that fit; smaller: it ends at quick ones that do not."""
 
 _FLOPS_FACTOR = 3.0
 """Operations of a contraction for many terms, relative to one sweep up the tree: it goes up and
@@ -94,10 +91,6 @@ class Objective:
     def tensor_bytes(self, ports: int, strings: float) -> float:
         """Return about how many bytes rank 0 stores for one subcircuit's tensor."""
         return (1 + strings) * costs.power_of_two(2 * ports) * _BYTES_PER_ENTRY
-
-    def memory_penalty(self, tensor_bytes: float) -> float:
-        """Return the energy, in bits, of tensors that exceed the memory; 0 if they fit."""
-        return _MEMORY_PENALTY * max(0.0, math.log2(tensor_bytes / self.limits.memory_bytes))
 
     def contraction_seconds(self, flops: float, parts: int) -> float:
         """Predict the seconds of the contraction."""

@@ -14,6 +14,10 @@ _OVERHEAD_WEIGHT = 0.01
 """Bits of energy for each bit of sampling overhead where seconds count: it only decides between
 partitions that are about equally quick, for the one with fewer cuts."""
 
+_MEMORY_PENALTY = 4.0
+"""Bits of energy for each bit by which the tensors exceed the memory. Larger: the search prefers
+slower partitions that fit; smaller: it ends at quick ones that do not."""
+
 # Indices of the counts of a part, which are the arguments of Objective.part_seconds.
 _QUBITS, _ANCILLAS, _PORTS, _LOAD, _STRINGS = range(5)
 
@@ -67,7 +71,8 @@ class Partition:
     @property
     def memory_penalty(self) -> float:
         """Bits of energy for tensors that exceed the memory; 0 if they fit."""
-        return self.objective.memory_penalty(self.stored_bytes)
+        excess = math.log2(self.stored_bytes / self.objective.limits.memory_bytes)
+        return _MEMORY_PENALTY * max(0.0, excess)
 
     @property
     def fits(self) -> bool:
@@ -117,8 +122,7 @@ class Partition:
 
     def _assign(self, end: int, label: int) -> None:
         self.labels[end] = label
-        if label not in self._parts:
-            self._parts[label] = [0, 0, 0, 0.0, 0.0]
+        self._parts.setdefault(label, [0, 0, 0, 0.0, 0.0])
         self._count(end, label, 1)
 
     def _count(self, end: int, label: int, sign: int) -> None:

@@ -59,12 +59,7 @@ def draw_cuts(circuit: QuantumCircuit, cut: CutCircuit, path: Path) -> None:
     """Draw where a circuit is cut.
 
     A circuit that fits on a page is drawn gate by gate, a larger one as the graph (in text: as
-    tables) of its subcircuits and the bonds between them.
-
-    Args:
-        circuit: The normalised circuit.
-        cut: The result of :func:`hpcq.cutting.cut_circuit.cut_circuit` for it.
-        path: A name that ends in .png, .svg or .txt.
+    tables) of its subcircuits and the bonds between them. The path ends in .png, .svg or .txt.
 
     Raises:
         InputError: As :func:`check_drawing`, or there are too many subcircuits for an image.
