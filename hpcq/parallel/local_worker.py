@@ -13,12 +13,6 @@ _VARIABLE = "HPCQ_WORKERS"
 """Environment variable: ``thread`` or ``process`` overrides the choice by the length of tasks."""
 
 
-def uses_subprocess(*, in_subprocess: bool) -> bool:
-    """Return whether a worker gets a subprocess; the environment may override the argument."""
-    forced = os.environ.get(_VARIABLE, "")
-    return forced == "process" or (in_subprocess and forced != "thread")
-
-
 class LocalWorker:
     """A rank's worker, replaced when the next tasks need the other kind.
 
@@ -51,7 +45,9 @@ class LocalWorker:
             function: The task function, if this process has it already; a subprocess makes it
                 from the set-up anyway.
         """
-        is_subprocess = not self._thread_only and uses_subprocess(in_subprocess=in_subprocess)
+        forced = os.environ.get(_VARIABLE, "")
+        is_subprocess = forced == "process" or (in_subprocess and forced != "thread")
+        is_subprocess = is_subprocess and not self._thread_only
         if self.worker is not None and self._is_subprocess != is_subprocess:
             self.close()
         if self.worker is None:
@@ -60,8 +56,7 @@ class LocalWorker:
         if function is None or is_subprocess:
             self.worker.prepare(factory, setup)
         else:
-            known = function
-            self.worker.prepare(lambda _: known, setup)
+            self.worker.prepare(lambda _: function, setup)
 
     def close(self) -> None:
         """End the worker."""

@@ -57,7 +57,7 @@ _CHUNK_BYTES = 1 << 30
 """Bytes of the largest message: counts in MPI are 32 bit integers."""
 
 _FAULT_TOLERANT = "OMPI_MCA_mpi_ft_enable"
-"""Variable that Open MPI's launcher sets under ``--with-ft ulfm``."""
+"""Variable that Open MPI's launcher sets under ``--with-ft ulfm``: MPI survives lost ranks."""
 
 _losses: list[bool] = []
 _GOODBYE = TaskResults(-1, *(np.empty(0, dtype=np.int64),) * 2, np.empty(0), np.empty(0))
@@ -82,7 +82,7 @@ class MpiFarm:
         self._hosts: list[str] = []
         self._lost: dict[int, str] = {}
         self._outbox: list[tuple[Any, Any]] = []
-        self._survives = survives_losses()
+        self._survives = os.environ.get(_FAULT_TOLERANT, "").lower() in ("1", "true", "yes")
         self.keeps_workers = False
         self._worker = LocalWorker()
         self._run_numbers = count(1)
@@ -419,11 +419,6 @@ class _Backoff:
     def __call__(self) -> None:
         time.sleep(self._seconds)
         self._seconds = min(self._seconds * 1.5, self.max_seconds)
-
-
-def survives_losses() -> bool:
-    """Return whether MPI continues when a rank is lost: Open MPI's ``mpirun --with-ft ulfm``."""
-    return os.environ.get(_FAULT_TOLERANT, "").lower() in ("1", "true", "yes")
 
 
 def _never_finalize() -> None:

@@ -104,7 +104,7 @@ class ProcessWorker:
         Results that it had not sent yet are computed again.
         """
         assert self._child is not None, "only a child that was started can die"
-        run, task = self._child.current_task
+        run, task = self._child.marker.read()
         self._end_child()
         self._deaths += 1
         failed = [lease for lease in self._leases if lease.run == run and task in lease.tasks]
@@ -159,10 +159,10 @@ class _Child:
     """The subprocess as its parent sees it, with one thread to write to it and one to read."""
 
     def __init__(self) -> None:
-        self._marker = _TaskMarker()
+        self.marker = _TaskMarker()
         ours, theirs = socket.socketpair()
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_LAUNCHERS)}
-        descriptors = [theirs.fileno(), self._marker.descriptor]
+        descriptors = [theirs.fileno(), self.marker.descriptor]
         command = [sys.executable, "-c", _START, json.dumps(sys.path), *map(str, descriptors)]
         with theirs:
             self._process = subprocess.Popen(
@@ -171,17 +171,12 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 env=environment,
             )
-        os.close(self._marker.descriptor)
+        os.close(self.marker.descriptor)
         self._connection = Connection(ours.detach())
         self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for loop in (self._write, self._read):
             threading.Thread(target=loop, name="hpcq-pipe", daemon=True).start()
-
-    @property
-    def current_task(self) -> tuple[int, int]:
-        """The run and the task that it computes, or computed when it died."""
-        return self._marker.read()
 
     def send(self, message: Any) -> None:
         """Send a message; never blocks."""

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from hpcq.results.result import Result
 
 
-def _ignore(result: Result) -> None:
-    """Do nothing with a result."""
-
-
 @dataclass(frozen=True, eq=False)
 class RunOptions:
     """Options of a run; :func:`hpcq.runs.run.run` describes the first four.
@@ -39,7 +35,7 @@ class RunOptions:
     monitor: ProgressMonitor = field(
         default_factory=lambda: ProgressMonitor(StopConditions(environment={}))
     )
-    on_result: Callable[[Result], object] = _ignore
+    on_result: Callable[[Result], object] = lambda _: None
     engine: str | None = None
 
     @property

@@ -264,7 +264,8 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
         prepared = from_rank_0(farm, lambda: _prepare(plan, options))
         if farm.broadcast(b"finished" if prepared and prepared.finished else b""):
             return _share_finished(prepared, farm, options)
-        limits, engine_spec = _share_setup(prepared, farm)
+        payload = messages.dumps((prepared.limits, prepared.engine_spec)) if prepared else b""
+        limits, engine_spec = messages.loads(farm.broadcast(payload))
         device, engine = _open_engine(limits, engine_spec, farm, options, prepared)
     except HpcqError:
         options.output.close()
@@ -287,10 +288,8 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
                 coordinator.closing_message = result.to_bytes()
             except HpcqError as error:
                 failure = error
-                coordinator.closing_message, coordinator.exit_code = (
-                    encode_error(error),
-                    error.exit_code,
-                )
+                coordinator.closing_message = encode_error(error)
+                coordinator.exit_code = error.exit_code
         if failure is not None:
             failure.on_all_ranks = True
             raise failure
@@ -321,15 +320,6 @@ def _share_finished(prepared: PreparedRun | None, farm: Farm, options: RunOption
     from_rank_0(farm, lambda: options.output.finish(result))
     farm.broadcast(result.to_bytes())
     return result
-
-
-def _share_setup(prepared: PreparedRun | None, farm: Farm) -> tuple[Limits, EngineSpec]:
-    """Return on every rank what rank 0 has: the limits, and which engine to open."""
-    payload = b""
-    if prepared is not None:
-        payload = messages.dumps((prepared.limits, prepared.engine_spec))
-    setup: tuple[Limits, EngineSpec] = messages.loads(farm.broadcast(payload))
-    return setup
 
 
 def _open_engine(

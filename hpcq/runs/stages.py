@@ -35,10 +35,6 @@ def no_engine() -> None:
     """Return None, as the engine of tasks that take none."""
 
 
-def _function_of(task_set: TaskSet) -> TaskFunction:
-    return task_set.task_function(no_engine)
-
-
 @dataclass(frozen=True, eq=False)
 class StageRunner:
     """Computes the stages of a run on all ranks.
@@ -59,7 +55,7 @@ class StageRunner:
     def alone(self) -> Iterator[StageRunner]:
         """Return a runner of this process alone, which computes in a thread."""
         farm = SerialFarm(thread_only=True)
-        with farm.coordinator(_function_of) as coordinator:
+        with farm.coordinator(lambda task_set: task_set.task_function(no_engine)) as coordinator:
             coordinator.ledger = self.coordinator.ledger
             yield replace(self, coordinator=coordinator, farm=farm)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.core.limits import Limits
@@ -33,6 +33,8 @@ _HINT_SEARCH_SECONDS = 1.0
 class ExactKind:
     """The kind of run that computes exact expectation values."""
 
+    describe = staticmethod(exact_plan_text)
+    to_json = staticmethod(exact_plan_json)
     name = "exact"
     question = ExpectationValues
     contents = "an exact result"
@@ -96,14 +98,6 @@ class ExactKind:
                 f"plan: its slices make {plan.num_tasks} tasks, expected at most {MAX_TASKS}; "
                 "other cuts or more memory would make fewer"
             )
-
-    def describe(self, plan: ExactPlan) -> str:
-        """Return a plan as text."""
-        return exact_plan_text(plan)
-
-    def to_json(self, plan: ExactPlan) -> dict[str, Any]:
-        """Return a plan as plain JSON values."""
-        return exact_plan_json(plan)
 
     def prepare(self, plan: ExactPlan, options: RunOptions) -> ExactRun:
         """Prepare a run, or resume an earlier one.

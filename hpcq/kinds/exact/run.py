@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,15 +93,12 @@ class ExactRun(PreparedRun):
             return self._partial([simulated, stage], runner.accounting)
 
         self.options.output.save(partial)
-        with self._contraction_runner(runner) as contractor:
+        # Where other ranks lack the memory, rank 0 contracts alone.
+        fits = plan.cost.contraction_bytes <= plan.limits.memory_bytes or runner.farm.size == 1
+        with nullcontext(runner) if fits else runner.alone() as contractor:
             contractor.send(task_set, no_engine, in_subprocess=False)
             contractor.run(source, _CONTRACT, partial)
         return contraction.sum_up(source.finished, bond_tensors)
-
-    def _contraction_runner(self, runner: StageRunner) -> AbstractContextManager[StageRunner]:
-        """Return the runner of all ranks, or of this rank alone if the others lack the memory."""
-        fits = self.plan.cost.contraction_bytes <= self.plan.limits.memory_bytes
-        return nullcontext(runner) if fits or runner.farm.size == 1 else runner.alone()
 
     def _assemble_tensors(self, blocks: FinishedTasks) -> list[NDArray[np.complex128]]:
         """Assemble every tensor from its blocks."""

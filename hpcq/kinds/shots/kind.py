@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpcq.core.errors import InputError
 from hpcq.core.limits import Limits
@@ -20,7 +20,6 @@ from hpcq.planning.fingerprint import RequestSummary, check_same_run
 from hpcq.planning.problem import DEFAULT_MAX_VARIANTS, Problem, SampledValues
 from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.term_table import tabulate
-from hpcq.results.progress import PartialProgress
 from hpcq.results.result import Result
 from hpcq.results.sampling_record import SamplingRecord
 from hpcq.runs.options import RunOptions
@@ -36,6 +35,8 @@ _BUDGET_KEYS = ("shots", "standard_error", "max_variants")
 class ShotsKind:
     """The kind of run that estimates expectation values from shots."""
 
+    describe = staticmethod(shots_plan_text)
+    to_json = staticmethod(shots_plan_json)
     name = "shots"
     question = SampledValues
     contents = title = "shots"
@@ -72,76 +73,66 @@ class ShotsKind:
     def check(self, plan: ShotsPlan, ranks: int) -> None:
         """Accept every plan: whether it fits depends on the engine, which :meth:`prepare` knows."""
 
-    def describe(self, plan: ShotsPlan) -> str:
-        """Return a plan as text."""
-        return shots_plan_text(plan)
-
-    def to_json(self, plan: ShotsPlan) -> dict[str, Any]:
-        """Return a plan as plain JSON values."""
-        return shots_plan_json(plan)
-
     def prepare(self, plan: ShotsPlan, options: RunOptions) -> ShotsRun:
-        """Prepare a run, or resume an earlier one; see :func:`_prepare`."""
-        return _prepare(plan, options)
+        """Prepare a run with shots, or resume an earlier one.
 
-
-def _prepare(plan: ShotsPlan, options: RunOptions) -> ShotsRun:
-    """Prepare a run with shots, or resume an earlier one.
-
-    Raises:
-        InputError: If the noise model or backend is not available, the earlier result belongs to a
-            different run, the shots are too few for a round, or a simulation does not fit into
-            memory.
-    """
-    sampling = plan.sampling
-    engine_spec = EngineSpec.of(options.noise, options.backend, options.engine)
-    record = _record(options.previous)
-    unfinished = _unfinished(options.previous)
-    if record is not None:
-        sampling = resumed_sampling(record, plan, sampling.budget) or sampling
-    fingerprint = shots_fingerprint(plan, sampling, engine_spec)
-    if record is not None:
-        summaries = request_summary(options.previous), RequestSummary.of(plan)
-        check_same_run(record.fingerprint, fingerprint, "shots", *summaries)
-        _check_variants(record, sampling, options.previous, plan)
-    is_over = record is not None and not options.output.may_add_shots
-    if unfinished is not None or is_over:
-        _check_budget(options.previous, plan)
-    budget = {name: str(plan.config[name]) for name in _BUDGET_KEYS}
-    options.output.agree_on_run({**fingerprint, **budget}, RequestSummary.of(plan))
-    seed = plan.config["seed"]
-    uses = sampling.sources.uses
-    first_subcircuits = tuple(uses.index(source) for source in range(len(sampling.sources.tensors)))
-    task_set = ShotTasks(
-        sampling.sources.tensors, plan.limits, seed, engine_spec, first_subcircuits
-    )
-    if engine_spec.backend is None:
-        check_memory(sampling, plan.limits)
-    rounds = tuple(record.rounds) if record else ()
-    num_rounds_before = len(rounds) if unfinished is None else unfinished.rounds_before
-    schedule = make_schedule(sampling, seed, rounds[:num_rounds_before])
-    for measured in rounds[num_rounds_before:]:
-        # The stopped start planned these rounds from earlier ones: plan them again in the same way.
-        planned = schedule.next_round()
-        assert planned is not None, "a round was measured, so there was one"
-        schedule.add(planned, measured.counts)
-    must_measure = unfinished is None and not is_over and sampling.budget.target_error is None
-    if must_measure and schedule.next_round() is None:
-        raise InputError(
-            f"shots: {sampling.budget.shots}, expected at least {schedule.min_round_shots}: one "
-            "for each variant"
+        Raises:
+            InputError: If the noise model or backend is not available, the earlier result belongs
+                to a different run, the shots are too few for a round, or a simulation does not fit
+                into memory.
+        """
+        sampling = plan.sampling
+        engine_spec = EngineSpec.of(options.noise, options.backend, options.engine)
+        record = _record(options.previous)
+        details = None if options.previous is None else options.previous.details
+        unfinished = None if details is None else details.unfinished
+        if record is not None:
+            sampling = resumed_sampling(record, plan, sampling.budget) or sampling
+        fingerprint = shots_fingerprint(plan, sampling, engine_spec)
+        if record is not None:
+            summaries = request_summary(options.previous), RequestSummary.of(plan)
+            check_same_run(record.fingerprint, fingerprint, "shots", *summaries)
+            _check_variants(record, sampling, options.previous, plan)
+        is_over = record is not None and not options.output.may_add_shots
+        if unfinished is not None or is_over:
+            _check_budget(options.previous, plan)
+        budget = {name: str(plan.config[name]) for name in _BUDGET_KEYS}
+        options.output.agree_on_run({**fingerprint, **budget}, RequestSummary.of(plan))
+        seed = plan.config["seed"]
+        uses = sampling.sources.uses
+        first_subcircuits = tuple(
+            uses.index(source) for source in range(len(sampling.sources.tensors))
         )
-    return ShotsRun(
-        plan,
-        options,
-        fingerprint,
-        engine_spec,
-        sampling,
-        task_set,
-        schedule,
-        num_rounds_before,
-        {} if unfinished is None else dict(unfinished.job_ids),
-    )
+        task_set = ShotTasks(
+            sampling.sources.tensors, plan.limits, seed, engine_spec, first_subcircuits
+        )
+        if engine_spec.backend is None:
+            check_memory(sampling, plan.limits)
+        rounds = tuple(record.rounds) if record else ()
+        num_rounds_before = len(rounds) if unfinished is None else unfinished.rounds_before
+        schedule = make_schedule(sampling, seed, rounds[:num_rounds_before])
+        for measured in rounds[num_rounds_before:]:
+            # The stopped start planned these rounds from earlier ones: plan them again likewise.
+            planned = schedule.next_round()
+            assert planned is not None, "a round was measured, so there was one"
+            schedule.add(planned, measured.counts)
+        must_measure = unfinished is None and not is_over and sampling.budget.target_error is None
+        if must_measure and schedule.next_round() is None:
+            raise InputError(
+                f"shots: {sampling.budget.shots}, expected at least {schedule.min_round_shots}: "
+                "one for each variant"
+            )
+        return ShotsRun(
+            plan,
+            options,
+            fingerprint,
+            engine_spec,
+            sampling,
+            task_set,
+            schedule,
+            num_rounds_before,
+            {} if unfinished is None else dict(unfinished.job_ids),
+        )
 
 
 def _record(previous: object) -> SamplingRecord | None:
@@ -155,10 +146,6 @@ def _record(previous: object) -> SamplingRecord | None:
             "with shots, with its details, as hpcq.run and hpcq.load return it"
         )
     return details.record
-
-
-def _unfinished(previous: Result | None) -> PartialProgress | None:
-    return None if previous is None or previous.details is None else previous.details.unfinished
 
 
 def _check_budget(previous: Result | None, plan: ShotsPlan) -> None:

@@ -67,11 +67,6 @@ class CovarianceBlock:
     pseudo_variances: Reals
     shots: Reals
 
-    @property
-    def nbytes(self) -> int:
-        """Memory of the factors."""
-        return self.factors.nbytes
-
     def select(self, shares: Reals) -> Reals:
         """Return the entries of these variants and strings from an array of all of them."""
         return np.asarray(shares[np.ix_(self.variants, self.strings)])
@@ -136,7 +131,8 @@ def covariance_blocks(reader: SignalReader, counts: Sequence[Counts]) -> Iterato
     outcomes = np.concatenate([one_round.outcomes for one_round in counts])
     frequencies = np.concatenate([one_round.frequencies for one_round in counts]).astype(float)
     by_variant = np.argsort(variants, kind="stable")
-    pooled = _PooledCounts(
+    # Of all rounds: an outcome of a variant may be listed several times.
+    pooled = Counts(
         outcomes[by_variant],
         frequencies[by_variant],
         np.searchsorted(variants[by_variant], np.arange(reader.tensor.num_variants + 1)),
@@ -145,18 +141,7 @@ def covariance_blocks(reader: SignalReader, counts: Sequence[Counts]) -> Iterato
         yield from _split(reader, pooled, np.array(group, dtype=np.intp))
 
 
-@dataclass(frozen=True, eq=False)
-class _PooledCounts:
-    """Counts of all rounds, in which an outcome of a variant may be listed several times."""
-
-    outcomes: NDArray[np.uint64]
-    frequencies: Reals
-    starts: Indices
-
-
-def _split(
-    reader: SignalReader, pooled: _PooledCounts, variants: Indices
-) -> Iterator[CovarianceBlock]:
+def _split(reader: SignalReader, pooled: Counts, variants: Indices) -> Iterator[CovarianceBlock]:
     """Yield blocks of at most ``_BLOCK_BYTES``, halving the variants until they fit."""
     spans = [np.arange(pooled.starts[v], pooled.starts[v + 1]) for v in variants.tolist()]
     indices = np.concatenate(spans)

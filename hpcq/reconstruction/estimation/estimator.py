@@ -133,8 +133,8 @@ class Estimator:
     def tensors(self) -> list[Tensor]:
         """Return the estimate of every source's tensor."""
         return [
-            self._average([tensors[source] for tensors in self._round_tensors], self._weights())
-            for source in range(len(self.readers))
+            self._average(tensors, self._weights())
+            for tensors in zip(*self._round_tensors, strict=True)
         ]
 
     def values(self) -> Reals:
@@ -175,13 +175,11 @@ class Estimator:
     def _pooled_tensors(self) -> list[Tensor]:
         """Return the tensor of every source, each round weighted by the source's shots in it."""
         pooled = []
-        for source in range(len(self.readers)):
+        for source, tensors in enumerate(zip(*self._round_tensors, strict=True)):
             shots = [float(measured.counts[source].shots.sum()) for measured in self.rounds]
             total = sum(shots)
             weights = [n / total for n in shots] if total else self._weights()
-            pooled.append(
-                self._average([tensors[source] for tensors in self._round_tensors], weights)
-            )
+            pooled.append(self._average(tensors, weights))
         return pooled
 
     def _first_order(self, tensors: Sequence[Tensor]) -> Reals:
@@ -265,8 +263,8 @@ class Estimator:
         if pairs == 0:
             return tuple(chosen)
         noise = [
-            np.maximum(1 - self._average_table(source) ** 2, 0)
-            for source in range(len(self.readers))
+            np.maximum(1 - self._average(tables, self._weights()) ** 2, 0)
+            for tables in zip(*self._round_tables, strict=True)
         ]
         for source, gradient, row_weights in self._posterior_gradients(
             importance, pairs, _MAX_CHOICE_BYTES
@@ -360,16 +358,11 @@ class Estimator:
         ):
             if kept is not None:
                 kept.append(block)
-                if sum(kept_block.nbytes for kept_block in kept) > _KEPT_BLOCK_BYTES:
+                if sum(kept_block.factors.nbytes for kept_block in kept) > _KEPT_BLOCK_BYTES:
                     kept = None
             yield block
         if kept is not None:
             self._cached_blocks[source] = kept
-
-    def _average_table(self, source: int) -> Reals:
-        """Return the table of signals of a source, averaged over rounds."""
-        tables = [tables[source] for tables in self._round_tables]
-        return np.asarray(self._average(tables, self._weights()))
 
     @staticmethod
     def _average(arrays: Sequence[Any], weights: Sequence[float]) -> Any:

@@ -109,15 +109,8 @@ def _pair_means(
     rng: np.random.Generator,
 ) -> Reals:
     """Return the mean of the two first-order variances of each pair, shape (pairs, observables)."""
-    errors = draw_errors(len(t_values), rng)
-    points = [
-        estimate[None] + _both_signs(np.sqrt(t_values), error)
-        for estimate, error in zip(centre, errors, strict=True)
-    ]
+    points = []
+    for estimate, errors in zip(centre, draw_errors(len(t_values), rng), strict=True):
+        scaled = errors * np.sqrt(t_values).reshape(-1, *[1] * (errors.ndim - 1))
+        points.append(estimate[None] + np.concatenate([scaled, -scaled]))
     return np.asarray(first_order(points).reshape(2, len(t_values), -1).mean(axis=0))
-
-
-def _both_signs(factors: Reals, errors: NDArray[Any]) -> NDArray[Any]:
-    """Return the errors times their factors, first as drawn and then with the opposite sign."""
-    scaled = errors * factors.reshape(-1, *[1] * (errors.ndim - 1))
-    return np.concatenate([scaled, -scaled])

@@ -87,7 +87,8 @@ class SharedStage(TaskSource):
         )
         self._part_prefix = f"part.{digest([stage, len(tasks.costs)])[:12]}."
         self._claim_prefix = f"{digest([stage, starts.tolist()])[:12]}."
-        self._unfinished_blocks = self._longest_tasks_first()
+        means = np.array([float(tasks.costs[slice(*block)].mean()) for block in self._blocks])
+        self._unfinished_blocks = np.argsort(-means, kind="stable").tolist()  # longest tasks first
         self._read_parts: set[str] = set()
         self._is_saved = np.zeros(len(tasks.costs), dtype=bool)
         self._jobs_with_damaged_parts: set[str] = set()
@@ -294,11 +295,6 @@ class SharedStage(TaskSource):
         start, stop = self._blocks[block]
         tasks: Numbers = start + np.flatnonzero(~self.finished.done_between(start, stop))
         return tasks
-
-    def _longest_tasks_first(self) -> list[int]:
-        """Return the blocks by falling mean cost of their tasks."""
-        means = [float(self.tasks.costs[start:stop].mean()) for start, stop in self._blocks]
-        return [int(block) for block in np.argsort(-np.array(means), kind="stable")]
 
 
 def block_starts(costs: Seconds, affinity: Numbers | None) -> Numbers:
