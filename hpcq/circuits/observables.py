@@ -229,9 +229,9 @@ def _from_mapping(entry: Any, num_qubits: int, where: str) -> Observable:
         return Observable(name, ((label, 1.0),))
     terms = entry["terms"]
     if not isinstance(terms, (list, tuple)) or not terms:
+        kind = strict_json.json_type(terms)
         raise InputError(
-            f"{where}.terms: got {strict_json.json_type(terms)}, expected "
-            "[[Pauli string or label, number], ...]"
+            f"{where}.terms: got {kind}, expected [[Pauli string or label, number], ...]"
         )
     parsed = []
     for index, term in enumerate(terms):

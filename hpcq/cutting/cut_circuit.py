@@ -256,10 +256,9 @@ class _Cutter:
     def _add_edge(
         self, ends: tuple[End, End], weights: tuple[complex, ...], gates: list[int]
     ) -> None:
-        overhead = 1.0
+        overhead = math.prod(self.analysis.sums[gate].sampling_overhead for gate in gates)
         names = []
         for gate in gates:
-            overhead *= self.analysis.sums[gate].sampling_overhead
             a, b = (self.labels[qubit][1] for qubit in self.analysis.pairs[gate])
             names.append(f"{self.analysis.names[gate]} on qubits {a}, {b}")
         noun = "gate" if len(gates) == 1 else f"{len(gates)} gates through one port"

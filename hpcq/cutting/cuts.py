@@ -108,15 +108,13 @@ class Cuts:
             raise InputError(f"{source}: expected JSON, got: {str(error)[:100]}") from None
         if not isinstance(data, Mapping):
             raise InputError(f"{source}: expected a JSON object, got {strict_json.json_type(data)}")
-        if data.get("format", CUTS_FORMAT) != CUTS_FORMAT:
-            raise InputError(
-                f"{source}: format is {str(data['format'])[:40]!r}, expected {CUTS_FORMAT!r}"
-            )
-        version = data.get("format_version", CUTS_FORMAT_VERSION)
-        if isinstance(version, bool) or version != CUTS_FORMAT_VERSION:
-            raise InputError(
-                f"{source}: format_version is {str(version)[:40]}, expected {CUTS_FORMAT_VERSION}"
-            )
+        found = data.get("format", CUTS_FORMAT)
+        if found != CUTS_FORMAT:
+            raise InputError(f"{source}: format is {str(found)[:40]!r}, expected {CUTS_FORMAT!r}")
+        found = data.get("format_version", CUTS_FORMAT_VERSION)
+        if isinstance(found, bool) or found != CUTS_FORMAT_VERSION:
+            expected = f"expected {CUTS_FORMAT_VERSION}"
+            raise InputError(f"{source}: format_version is {str(found)[:40]}, {expected}")
         unknown = set(data) - {"format", "format_version", "simplified", "cones", *_LIST_KEYS}
         if unknown:
             key = min(map(str, unknown))[:40]
@@ -193,9 +191,8 @@ class Cuts:
     def _check_distinct(self, source: str) -> None:
         for gate, count in Counter(cut.gate for cut in self.gates).items():
             if count > 1:
-                raise InputError(
-                    f"{source}: gate {gate} is cut twice, expected each gate once at most"
-                )
+                expected = "expected each gate once at most"
+                raise InputError(f"{source}: gate {gate} is cut twice, {expected}")
         for wire, count in Counter(self.wires).items():
             if count > 1:
                 raise InputError(

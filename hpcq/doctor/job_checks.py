@@ -176,9 +176,8 @@ def _check_binding(resources: Sequence[RankResources], environment: Environment)
     rank_0, requested = resources[0], number_in(environment, "SLURM_CPUS_PER_TASK")
     text = f"rank 0 may run on cores {_ranges(rank_0.cores)}"
     text += f", asked for {requested} per rank" if requested else ""
-    too_few = [
-        number for number, rank in enumerate(resources) if len(rank.cores) < (requested or 0)
-    ]
+    few = requested or 0
+    too_few = [number for number, rank in enumerate(resources) if len(rank.cores) < few]
     if not too_few or not is_launched(environment):
         return Finding("binding", text)
     smallest = resources[too_few[0]]
@@ -218,15 +217,12 @@ def _check_gpus(resources: Sequence[RankResources], environment: Environment) ->
     requested = node or any(environment.get(name, "0") not in ("", "0") for name in _GPU_VARIABLES)
     if not requested and not any(rank.gpus for rank in resources):
         return
-    rank_without_gpu = next(
-        (number for number, rank in enumerate(resources) if rank.computes and not rank.gpus), None
-    )
-    if rank_without_gpu is not None:
-        host = resources[rank_without_gpu].host
-        text = f"GPUs were asked for, but rank {rank_without_gpu} on {host} sees none"
-        advice = "expected srun --gpus-per-node=N, and CUDA_VISIBLE_DEVICES left alone"
-        yield Finding("gpus", text, advice=advice)
-        return
+    for number, rank in enumerate(resources):
+        if rank.computes and not rank.gpus:
+            text = f"GPUs were asked for, but rank {number} on {rank.host} sees none"
+            advice = "expected srun --gpus-per-node=N, and CUDA_VISIBLE_DEVICES left alone"
+            yield Finding("gpus", text, advice=advice)
+            return
     ranks_per_gpu: dict[str, Counter[str]] = {}
     visible: dict[str, set[str]] = {}
     for rank in resources:

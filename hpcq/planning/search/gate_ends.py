@@ -8,6 +8,7 @@ parts as a wire.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -188,10 +189,7 @@ def _graph(
 
 def _choose_runs(analysis: CircuitAnalysis) -> list[tuple[int, int]]:
     """Return the larger of the two runs of each gate as (run, side), with run -1 for none."""
-    size: dict[int, int] = {}
-    for runs in analysis.runs:
-        for run, _ in runs or ():
-            size[run] = size.get(run, 0) + 1
+    size = Counter(run for runs in analysis.runs for run, _ in runs or ())
     chosen = []
     for runs in analysis.runs:
         if runs is None:

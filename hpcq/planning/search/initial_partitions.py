@@ -8,7 +8,6 @@ qubits lie on a line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 from hpcq.planning.search.gate_ends import WIRE_BITS, EndGraph
@@ -59,36 +58,28 @@ def initial_labels(
             2 * (wire // (2 * size)) + (2 * position >= depth)
             for wire, position in zip(graph.wire, graph.position, strict=True)
         ]
+
+    def partitioned(nodes: int, cap: int) -> list[int]:
+        edges = (
+            (pair, min(max(1, round(_UNITS_PER_BIT * bits)), _MAX_WEIGHT))
+            for pair, bits in weights.items()
+        )
+        edge_graph = WeightedGraph.from_edges(nodes, edges)
+        return partition(edge_graph, parts, cap, seed, _CYCLES[objective])
+
     weights: dict[tuple[int, int], float] = {}
+    by_overhead = objective == "overhead" and seed % 2 == 0
     for gate, bits in enumerate(graph.bits):
         ends = (2 * gate, 2 * gate + 1)
         pair = ends if kind == "ends" else tuple(sorted(graph.wire[end] for end in ends))
-        by_overhead = objective == "overhead" and seed % 2 == 0
         weight = graph.overhead[gate] if by_overhead else float(bits)
         weights[pair[0], pair[1]] = weights.get((pair[0], pair[1]), 0.0) + weight
     if kind == "qubits":
         # For overhead, parts are balanced with even seeds and as wide as allowed with odd ones.
         cap = max(size, width) if objective == "overhead" and seed % 2 else size
-        labels = _partition(graph.num_wires, weights.items(), parts, cap, seed, _CYCLES[objective])
-        return graph.labels_of_wires(labels)
-    wire = WIRE_BITS if objective == "overhead" and seed % 2 == 0 else 1.0
+        return graph.labels_of_wires(partitioned(graph.num_wires, cap))
     for end, before in enumerate(graph.before):
         if before >= 0:
-            weights[before, end] = wire
+            weights[before, end] = WIRE_BITS if by_overhead else 1.0
     cap = int((1 + _IMBALANCE_OF_ENDS[objective] * parts) * -(-graph.num_ends // parts))
-    return _partition(graph.num_ends, weights.items(), parts, cap, seed, _CYCLES[objective])
-
-
-def _partition(
-    nodes: int,
-    edges: Iterable[tuple[tuple[int, int], float]],
-    parts: int,
-    cap: int,
-    seed: int,
-    cycles: int,
-) -> list[int]:
-    """Partition a graph whose edges weigh some bits; see :func:`.multilevel.partition`."""
-    integer_edges = (
-        (pair, min(max(1, round(_UNITS_PER_BIT * bits)), _MAX_WEIGHT)) for pair, bits in edges
-    )
-    return partition(WeightedGraph.from_edges(nodes, integer_edges), parts, cap, seed, cycles)
+    return partitioned(graph.num_ends, cap)

@@ -7,7 +7,7 @@ ranks, so that a seed gives the same cuts on every machine with the same memory 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hpcq.planning.search.annealing import anneal
@@ -89,24 +89,18 @@ def plan_trials(
         seconds = min(seconds, _MIN_SECONDS + _MAX_SEARCH_RATIO * simple.seconds)
     # Otherwise no cut at all, whose parts are too wide, could look better than cuts that fit.
     excess_penalty = max(1.0, simple.overhead / max(1, wires - objective.width))
-    starts = list(
-        _overhead_starts(min_parts) if objective.kind == "overhead" else _starts(min_parts, wires)
-    )
+    by_overhead = objective.kind == "overhead"
+    starts = list(_overhead_starts(min_parts) if by_overhead else _starts(min_parts, wires))
     quick = quick or graph.num_ends > _MANY_ENDS
-    if quick:
-        starts = _quick_starts(starts)
+    if quick:  # a few of those whose partitions are quick to find
+        starts = [start for start in starts if start[0] in ("qubits", "rows", "whole")]
+        starts = starts[:: max(1, len(starts) // _MAX_QUICK_TRIALS)][-_MAX_QUICK_TRIALS:]
     steps = int(seconds * _STEPS_PER_SECOND / max(1, len(starts)))
     steps = min(steps, _STEPS_PER_END * graph.num_ends)
     return [
         Trial(kind, min(parts, wires), steps, excess_penalty, seed + number, quick)
         for number, (kind, parts) in enumerate(starts)
     ]
-
-
-def _quick_starts(starts: Sequence[tuple[StartKind, int]]) -> list[tuple[StartKind, int]]:
-    """Return a few of those starts whose partitions are quick to find."""
-    quick = [start for start in starts if start[0] in ("qubits", "rows", "whole")]
-    return quick[:: max(1, len(quick) // _MAX_QUICK_TRIALS)][-_MAX_QUICK_TRIALS:]
 
 
 def _best_simple_partition(graph: EndGraph, objective: Objective, seed: int) -> Partition:
