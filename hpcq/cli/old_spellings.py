@@ -51,15 +51,13 @@ class OldSpellings:
                 "at most once, and a standard error at most once"
             )
         for name, values in (("dtype", dtypes), ("target_error", errors)):
-            if not values:
-                continue
             option = name.replace("_", "-")
-            if getattr(options, name) is not None:
-                raise InputError(
-                    f"precision: given together with {option}, expected {option} alone"
-                )
-            setattr(options, name, values[0])
-            self._note("precision", option, source)
+            if values and getattr(options, name) is not None:
+                together = f"given together with {option}"
+                raise InputError(f"precision: {together}, expected {option} alone")
+            if values:
+                setattr(options, name, values[0])
+                self._note("precision", option, source)
         options.precision = None
 
     @property

@@ -63,14 +63,10 @@ def measure_speeds(limits: Limits, budget: float = 0.5) -> Speeds:
 
 
 class _Bench:
-    """The measurements, in the order of the methods; later ones need earlier ones.
-
-    Attributes:
-        measured: The speeds so far, by the name of the constant.
-    """
+    """The measurements, in the order of the methods; later ones need earlier ones."""
 
     def __init__(self, limits: Limits, budget: float) -> None:
-        self.measured: dict[str, float] = {}
+        self.measured: dict[str, float] = {}  # by the name of the constant
         self._limits = limits
         self._budget = budget
         self._engine = AerEngine(limits)

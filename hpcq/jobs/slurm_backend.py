@@ -82,14 +82,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Node:
-    """The smallest values of the nodes of a partition.
+    """The smallest values of the nodes of a partition, and how many nodes it has.
 
-    Attributes:
-        partition: Name of the partition.
-        cores: Cores of a node.
-        memory: Memory of a node in bytes.
-        seconds: Maximum time limit of a job; None for no limit.
-        count: Number of nodes.
+    The memory is in bytes; the seconds are the longest time limit of a job, None for no limit.
     """
 
     partition: str

@@ -41,13 +41,9 @@ trial, which takes a pass over the circuit for each."""
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """Cuts of a circuit, from which kinds of run make their plans.
+    """Cuts of a problem's circuit after all passes, from which kinds of run make their plans.
 
-    Attributes:
-        problem: The problem.
-        simplified: Its circuit after all passes.
-        cuts: Cuts of that circuit.
-        bound: A lower bound on the cuts; None where none is known.
+    The bound is a lower bound on the cuts; None where none is known.
     """
 
     problem: Problem

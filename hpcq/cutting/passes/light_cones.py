@@ -39,13 +39,7 @@ value finds separate cones for larger problems, but takes longer to plan."""
 
 @dataclass(frozen=True)
 class Cone:
-    """A light cone.
-
-    Attributes:
-        terms: The terms that are computed on it.
-        steps: The steps that they see, in order.
-        qubits: The qubits on which steps or terms act, ascending.
-    """
+    """Terms, the steps that they see, in order, and the qubits that either act on, ascending."""
 
     terms: tuple[PauliString, ...]
     steps: tuple[GateStep, ...]

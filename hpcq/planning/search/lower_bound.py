@@ -10,12 +10,7 @@ from hpcq.planning.search.gate_ends import WIRE_BITS, EndGraph
 
 @dataclass(frozen=True)
 class LowerBound:
-    """A lower bound on the cost of cutting.
-
-    Attributes:
-        cuts: Minimum number of cuts.
-        overhead: log2 of the minimum sampling overhead.
-    """
+    """The least number of cuts, and log2 of the least sampling overhead."""
 
     cuts: int
     overhead: float

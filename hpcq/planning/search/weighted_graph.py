@@ -10,9 +10,7 @@ from dataclasses import dataclass
 class WeightedGraph:
     """An undirected graph without loops; all weights are integers.
 
-    Attributes:
-        neighbours: The weight of the edge to each neighbour, for each node.
-        weights: Weight of each node.
+    Each node has the weights of the edges to its neighbours, and its own weight.
     """
 
     neighbours: list[dict[int, int]]

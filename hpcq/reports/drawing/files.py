@@ -72,9 +72,7 @@ def draw_cuts(circuit: QuantumCircuit, cut: CutCircuit, path: Path) -> None:
 def draw_plan(plan: CutPlan, path: Path) -> None:
     """Draw where a plan cuts, with the qubits named after those of the given circuit.
 
-    Raises:
-        InputError: As :func:`draw_cuts`.
-        MissingDependencyError: As :func:`draw_cuts`.
+    Errors are those of :func:`draw_cuts`.
     """
     draw_cuts(_named(plan), plan.cut, path)
 
