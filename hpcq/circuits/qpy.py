@@ -58,11 +58,7 @@ def is_pickle_free(data: bytes) -> bool:
 
 
 def check_header(data: bytes, name: str) -> None:
-    """Check that the header announces one circuit, in a version that Qiskit reads.
-
-    Raises:
-        InputError: It announces something else.
-    """
+    """Raise an InputError unless the header announces one circuit, in a version of Qiskit's."""
     import qiskit
     from qiskit.qpy.common import QPY_VERSION
 

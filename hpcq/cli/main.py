@@ -91,6 +91,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def _is_rank_0() -> bool:
     """Whether this is rank 0: according to MPI or, before it is initialized, to the launcher."""
+    # The launcher's variables may be wrong.
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
         return bool(mpi.COMM_WORLD.Get_rank() == 0)

@@ -91,11 +91,7 @@ def checked_memory(value: object) -> int:
 
 
 def check_threads(threads: int, cores: int) -> None:
-    """Check that a rank can run the threads of one simulation on its cores.
-
-    Raises:
-        InputError: There are far more threads than cores.
-    """
+    """Raise an InputError if a simulation has far more threads than a rank has cores."""
     if threads > _MAX_THREADS_PER_CORE * cores:
         noun = "core" if cores == 1 else "cores"
         raise InputError(

@@ -150,11 +150,7 @@ def _meminfo_available() -> int:
 
 
 def parse_bytes(text: str, name: str = "memory") -> int:
-    """Return the bytes of a size such as ``4G``, ``4GiB``, ``512M`` or ``1073741824``.
-
-    Raises:
-        InputError: The text is not a size.
-    """
+    """Return the bytes of ``4G``, ``4GiB``, ``512M`` or ``1073741824``; or raise an InputError."""
     body = text.strip().upper().removesuffix("B").removesuffix("I")
     unit = body[-1:] if body[-1:] in "KMGT" else ""
     number = body.removesuffix(unit) if unit else body

@@ -97,11 +97,7 @@ class Cuts:
 
     @classmethod
     def from_json(cls, text: str, source: str = "cuts") -> Cuts:
-        """Read the text that :meth:`to_json` writes; ``source`` is its name in error messages.
-
-        Raises:
-            InputError: If the text does not have that form.
-        """
+        """Read the text that :meth:`to_json` writes; an InputError names another by its source."""
         try:
             data = strict_json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -149,11 +145,7 @@ class Cuts:
         return cuts
 
     def check(self, circuit: QuantumCircuit, source: str = "cuts") -> None:
-        """Check that the normalised circuit has the gate or wire position of every cut.
-
-        Raises:
-            InputError: If it does not; the message names the first such cut.
-        """
+        """Raise an InputError for the first cut whose position the normalised circuit has not."""
         for number, cone in enumerate(self.cones):
             cone.check(circuit, f"{source}: cones[{number}]")
         self._check_distinct(source)
@@ -234,11 +226,7 @@ def split_labels(labels: str, source: str = "partition") -> str | list[str]:
 
 
 def read_cuts(path: Path) -> Cuts:
-    """Read a file of cuts.
-
-    Raises:
-        InputError: If it is not a file of cuts.
-    """
+    """Read a file of cuts; raise an InputError if it is none."""
     descriptor = open_regular(path, _MAX_FILE_BYTES, "cuts as `hpcq plan --save` writes them")
     with os.fdopen(descriptor, encoding="utf-8-sig") as file:
         try:

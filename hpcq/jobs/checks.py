@@ -52,11 +52,7 @@ def free_output(options: argparse.Namespace) -> Path:
 
 
 def writable_output(path: Path) -> Path:
-    """Return an output's path, resolved, if it and the files beside it can be written.
-
-    Raises:
-        InputError: If they cannot.
-    """
+    """Return an output's resolved path; raise an InputError if it cannot be written."""
     output = check_output(path)
     length = len(os.fsencode(output.name))
     if length > _MAX_NAME_BYTES:
@@ -68,11 +64,7 @@ def writable_output(path: Path) -> Path:
 
 
 def check_free(output: Path, *, is_shared: bool) -> None:
-    """Make sure that no other job writes an output or waits to, unless all share it.
-
-    Raises:
-        InputError: If another job does.
-    """
+    """Raise an InputError if another job writes an output or waits to, unless all share it."""
     for record in submissions_of(output)[-_MAX_CHECKED_JOBS:]:
         if (record.is_shared and is_shared) or record.is_on_another_host:
             continue
@@ -85,11 +77,7 @@ def check_free(output: Path, *, is_shared: bool) -> None:
 
 
 def check_resumable(plan: Plan, output: Path) -> None:
-    """Make sure that an output is free, or holds a result that the plan's run can resume.
-
-    Raises:
-        InputError: If it holds anything else.
-    """
+    """Raise an InputError if an output holds anything that the plan's run cannot resume."""
     FileOutput(output).check_kind(kind_of(plan))
     held, wanted = load_fingerprint(output), fingerprint_of(plan)
     held_parts = {name: held[name] for name in wanted if name in held}
@@ -99,11 +87,7 @@ def check_resumable(plan: Plan, output: Path) -> None:
 
 
 def check_local(options: argparse.Namespace) -> None:
-    """Refuse options that ``--local`` cannot honour; those like ``--account`` are ignored.
-
-    Raises:
-        InputError: If one of them is given.
-    """
+    """Raise an InputError for options that ``--local`` cannot honour, but ignore ``--account``."""
     options_given = {
         "array": options.array > 1,
         "until-done": options.until_done,

@@ -127,11 +127,7 @@ class ResourceRequest:
 
 
 def parse_nodes(text: str) -> tuple[int, int]:
-    """Parse a number of nodes, or a range, into minimum and maximum.
-
-    Raises:
-        InputError: If it is neither.
-    """
+    """Parse a number of nodes, or a range, into minimum and maximum; or raise an InputError."""
     if match := _NODES.fullmatch(text.strip()):
         min_nodes, max_nodes = int(match[1]), int(match[2] or match[1])
         if 1 <= min_nodes <= max_nodes:
@@ -140,11 +136,7 @@ def parse_nodes(text: str) -> tuple[int, int]:
 
 
 def parse_time(text: str) -> str:
-    """Check a time in SLURM's format, and return it without blanks around it.
-
-    Raises:
-        InputError: If it has another format.
-    """
+    """Return a time without blanks around it; raise an InputError if it is not SLURM's."""
     if not _TIME.fullmatch(text.strip()):
         raise InputError(f"time: {text[:40]!r}, expected minutes or [D-]HH:MM:SS, as in sbatch")
     return text.strip()

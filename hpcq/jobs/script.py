@@ -17,11 +17,7 @@ _DIRECTIVE = re.compile(r"^(#+)SBATCH --([a-z-]+)(=.*)?$")
 
 
 def read_template(name: str) -> str:
-    """Return the text of one of ``jobscripts/``.
-
-    Raises:
-        HpcqError: If the package has no such template.
-    """
+    """Return the text of one of ``jobscripts/``; raise an HpcqError if there is none."""
     path = Path(__file__).parent.parent / "jobscripts" / f"{name}.sbatch"
     try:
         return path.read_text()

@@ -95,11 +95,7 @@ class Node:
 
 
 def submit(script: str, options: Sequence[str] = ()) -> str:
-    """Submit a job script and return the job's number.
-
-    Raises:
-        SlurmError: If SLURM refuses it.
-    """
+    """Submit a job script and return the job's number; a SlurmError quotes a refusal."""
     answer = _call(["sbatch", "--parsable", *options], script)
     found = _JOB_NUMBER_LINE.findall(answer)
     if not found:

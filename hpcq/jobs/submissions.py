@@ -224,11 +224,7 @@ def submissions_of(output: Path) -> list[Submission]:
 
 
 def find_submission(where: str) -> Submission:
-    """Return the submission with a job number, or the last one of an output by its path.
-
-    Raises:
-        InputError: If there is no record of it.
-    """
+    """Return the submission with a job number, or an output's last one; or raise an InputError."""
     number = _JOB_NUMBER.fullmatch(where)
     if number is not None:
         job = number[1]

@@ -58,11 +58,7 @@ class Candidate:
 
     @cached_property
     def plan(self) -> ExactPlan:
-        """The exact plan, if it fits into the memory.
-
-        Raises:
-            MemoryLimitError: If it does not.
-        """
+        """The exact plan; a MemoryLimitError if it does not fit."""
         return assemble(self.problem, self.simplified, self.cut, self.bound)
 
     @cached_property
