@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hpcq.core.limits import Device
@@ -64,10 +65,16 @@ def _take_gpu(farm: Farm, device: str) -> tuple[int, int, int] | None:
         if device != "cpu":
             assign_gpu(None)
         return None
-    gpus = len(visible_gpus())
+    gpus = _num_gpus()
     if device != "cpu" and gpus and _SEEN not in os.environ:
-        os.environ[_SEEN] = str(gpus)  # before all but one are hidden
+        os.environ[_SEEN] = str(gpus)
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         assign_gpu(local_rank)
     bound = "SLURM_GPUS_PER_TASK" in os.environ
     return local_rank, (1 if bound else local_ranks), int(os.environ.get(_SEEN, "1"))
+
+
+@cache
+def _num_gpus() -> int:
+    """Return how many GPUs this process could use before all but one were hidden."""
+    return len(visible_gpus())

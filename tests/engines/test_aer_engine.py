@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
-from qiskit.quantum_info import Statevector
+from qiskit.quantum_info import SparsePauliOp, Statevector
 
+import hpcq
 from hpcq.core.limits import Limits
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
@@ -200,3 +201,24 @@ def test_pieces_are_prepared_once_for_all_strings(monkeypatch: pytest.MonkeyPatc
     assert values[0, 0, 0] == pytest.approx(1)
     answer(replace(tensor, subcircuit=replace(subcircuit)), Amplitudes(), engine)
     assert len(built) == 1
+
+
+def test_a_second_run_builds_no_circuit(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    circuit_of = ExactTensor.circuit
+
+    def counted(tensor: ExactTensor, branch: int = 0) -> QuantumCircuit:
+        built.append(branch)
+        return circuit_of(tensor, branch)
+
+    monkeypatch.setattr(ExactTensor, "circuit", counted)
+    circuit = ghz(6)
+    circuit.ry(0.123, range(6))  # no other test has it
+    values = []
+    for observable in ("Z0 Z5", "Z0 Z5", "X0 X5"):
+        plan = hpcq.plan(circuit, [observable], cut_labels="AAABBB", threads=1, memory=1 << 30)
+        values.append(hpcq.run(plan, device="cpu").expectation_values[0])
+        assert len(built) == 2
+    exact = [Statevector(circuit).expectation_value(SparsePauliOp(p)) for p in ("ZIIIIZ", "XIIIIX")]
+    assert values[:2] == [values[0]] * 2
+    assert values[1:] == pytest.approx(np.real(exact), abs=1e-10)
