@@ -174,7 +174,7 @@ class _Child:
         os.close(self.marker.descriptor)
         self._connection = Connection(ours.detach())
         self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._incoming: queue.Queue[Any] = queue.Queue()  # its timeout ends, as in ThreadWorker
         for loop in (self._write, self._read):
             threading.Thread(target=loop, name="hpcq-pipe", daemon=True).start()
 

@@ -51,7 +51,8 @@ class ThreadWorker:
 
     def __init__(self) -> None:
         self._leases: queue.SimpleQueue[tuple[TaskFunction, Lease] | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[TaskResults] = queue.SimpleQueue()
+        # A SimpleQueue's timeout never ends if a signal's handler runs beyond it (Python 3.11).
+        self._results: queue.Queue[TaskResults] = queue.Queue()
         self._run = -1
         self._function: TaskFunction | None = None
         self._thread = threading.Thread(target=self._loop, name="hpcq-work", daemon=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from hpcq.parallel.coordinator import NullMonitor, Progress, StopRequest
 from hpcq.parallel.serial import SerialFarm
+from hpcq.parallel.subprocess_worker import ProcessWorker
 from hpcq.parallel.task_source import AllTasks
 from hpcq.parallel.tasks import FinishedTasks, Lease, Outcome, TaskResults, Tasks
 from hpcq.parallel.worker import ThreadWorker
@@ -156,3 +159,24 @@ def test_a_thread_is_over_when_its_worker_is_closed() -> None:
 def test_results_for_another_number_of_tasks_are_refused() -> None:
     with pytest.raises(ValueError, match="finished: for 4 tasks, expected 5"):
         AllTasks(Tasks(np.ones(5), float), FinishedTasks(4, float))
+
+
+@pytest.mark.parametrize("kind", [ThreadWorker, ProcessWorker])
+def test_a_wait_ends_though_a_signal_takes_longer(
+    kind: type[ThreadWorker | ProcessWorker],
+) -> None:
+    """A run on a device would otherwise never see that it is to stop: no result comes."""
+    worker = kind()
+    worker.prepare(by_name, b"plain")
+    late = TaskResults(0, *(np.zeros(1, dtype=np.int64),) * 2, np.zeros(1), np.zeros(0))
+    results = worker._results if isinstance(worker, ThreadWorker) else worker._child._incoming
+    end = threading.Timer(2.0, results.put, [late])
+    end.start()
+    before = signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        assert worker.collect(0.05) is None
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        end.cancel()
+        worker.close()
