@@ -55,16 +55,12 @@ def apply_settings(
         for each in (*commands.values(), command_parser)  # the last one counts
         for option, action in sources.long_options(each).items()
     }
-    layers = {
-        _FLAGS: sources.parse_layer(
-            command_parser, arguments[arguments.index(command) + 1 :], check
-        )
-    }
+    flags = arguments[arguments.index(command) + 1 :]
+    layers = {_FLAGS: sources.parse_layer(command_parser, flags, check)}
     layers[_ENVIRONMENT] = sources.environment_layer(environment, command_parser, known, check)
     if options.circuit.endswith(".toml"):
-        layers[_JOB] = sources.file_layer(
-            Path(options.circuit), command_parser, known, check, site=False
-        )
+        job = Path(options.circuit)
+        layers[_JOB] = sources.file_layer(job, command_parser, known, check, site=False)
         options.circuit = layers[_JOB].pop("circuit")
     site = sources.find_site_file(environment)
     if site is not None:

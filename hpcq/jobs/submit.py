@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable_path
@@ -145,20 +145,19 @@ def submit_to_slurm(job: PreparedJob) -> Job:
         number = slurm.submit(job.script, job.sbatch)
         # The variable, which sbatch prefers to the script.
         name = os.environ.get("SBATCH_JOB_NAME") or job.request.job_name
-        submission = Submission(
-            number, str(job.output), job.log, job.arguments, job.script, name=name
-        )
-        return Job(_save_or_cancel(submission))
+        return _recorded(job, number, name=name)
 
 
-def _save_or_cancel(record: Submission) -> Submission:
+def _recorded(job: PreparedJob, number: str, **details: Any) -> Job:
     """Save the record of a new job; if that fails, cancel the job, which nobody could find."""
+    output = str(job.output)
+    record = Submission(number, output, job.log, job.arguments, job.script, **details)
     try:
         save_submission(record)
     except HpcqError as error:
         Job(record).end()
-        raise HpcqError(f"job {record.job} was canceled again: {error}") from None
-    return record
+        raise HpcqError(f"job {number} was canceled again: {error}") from None
+    return Job(record)
 
 
 def start_locally(job: PreparedJob) -> Job:
@@ -167,7 +166,4 @@ def start_locally(job: PreparedJob) -> Job:
     with locked(job.output):
         check_free(job.output, is_shared="--shared" in job.arguments)
         name, born = local.start(shlex.split(job.script), log, job.output, job.settings)
-        submission = Submission(
-            name, str(job.output), job.log, job.arguments, job.script, born=born, host=hostname()
-        )
-        return Job(_save_or_cancel(submission))
+        return _recorded(job, name, born=born, host=hostname())
