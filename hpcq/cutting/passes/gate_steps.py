@@ -12,6 +12,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction
 from qiskit.circuit.library import UGate, UnitaryGate
 
+from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.gate_decompositions import PauliSum
 
 WirePosition = tuple[int, int]
@@ -45,11 +46,9 @@ class GateStep:
 
 def steps_of(circuit: QuantumCircuit) -> list[GateStep]:
     """Return the steps of a circuit of one- and two-qubit gates."""
-    index = {qubit: number for number, qubit in enumerate(circuit.qubits)}
     passed = [0] * circuit.num_qubits
     steps, count = [], 0
-    for instruction in circuit.data:
-        qubits = tuple([index[qubit] for qubit in instruction.qubits])
+    for instruction, qubits in CircuitAnalysis(circuit).steps:
         if len(qubits) == 1:
             steps.append(GateStep(instruction.operation, qubits))
             continue

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cut_circuit import subcircuit_segments
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import CutCircuit
@@ -81,20 +82,19 @@ class DrawnBond:
 
 def drawn_steps(circuit: QuantumCircuit, cuts: Cuts) -> list[DrawnStep]:
     """Return a circuit's gates and cut wires in order, each with its subcircuits."""
+    analysis = CircuitAnalysis(circuit)
     subcircuit_of = {
         segment: number
-        for number, segments in enumerate(subcircuit_segments(circuit, cuts))
+        for number, segments in enumerate(subcircuit_segments(analysis, cuts))
         for segment in segments
     }
     cut_gates = {cut.gate for cut in cuts.gates}
     cut_wires = {(cut.qubit, cut.after) for cut in cuts.wires}
-    index = {qubit: position for position, qubit in enumerate(circuit.qubits)}
     passed = [0] * circuit.num_qubits
     segment = [0] * circuit.num_qubits
     steps: list[DrawnStep] = []
     number = -1
-    for instruction in circuit.data:
-        qubits = tuple(index[qubit] for qubit in instruction.qubits)
+    for instruction, qubits in analysis.steps:
         subcircuits = tuple(subcircuit_of[qubit, segment[qubit]] for qubit in qubits)
         if len(qubits) == 1:
             steps.append(DrawnGate(instruction.operation, qubits, subcircuits))
