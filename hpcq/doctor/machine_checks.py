@@ -113,10 +113,10 @@ def _mpi() -> Iterator[Finding]:
 
 
 def _aer() -> Iterator[Finding]:
-    from hpcq.engines.aer import aer_version, probe_gpu
+    from hpcq.engines.aer import import_aer, probe_gpu
 
     try:
-        yield Finding("aer", f"qiskit-aer {aer_version()}")
+        yield Finding("aer", f"qiskit-aer {import_aer().__version__}")
         works, reason = probe_gpu()
         yield Finding("gpu", "a GPU answers" if works else f"none: {reason}")
     except HpcqError as error:

@@ -160,15 +160,6 @@ def has_gpu_support() -> bool:
     return "GPU" in import_aer().AerSimulator().available_devices()
 
 
-def aer_version() -> str:
-    """Return the version of the installed Aer.
-
-    Raises:
-        MissingDependencyError: If Aer is not installed.
-    """
-    return str(import_aer().__version__)
-
-
 @cache
 def import_aer() -> Any:
     """Import Aer with the settings that hpcq needs, and return the module.

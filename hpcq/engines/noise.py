@@ -154,13 +154,10 @@ class Noise:
 
 
 def read_noise(text: str) -> Noise:
-    """Read noise from a file, or return that of a fake backend.
-
-    Args:
-        text: The path of a JSON file, or a name such as ``fake_brisbane`` or ``FakeBrisbane``.
+    """Read noise from a JSON file, or return that of a fake backend such as ``fake_brisbane``.
 
     Raises:
-        InputError: If it is neither; the message says why.
+        InputError: If the text is neither a path nor such a name; the message says why.
         MissingDependencyError: If Aer is not installed.
     """
     if re.fullmatch(r"fake\w*", text, re.IGNORECASE | re.ASCII):

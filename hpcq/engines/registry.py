@@ -126,11 +126,7 @@ class EngineSpec:
 def open_engine(spec: EngineSpec, limits: Limits, device: Device, given: Any = None) -> Engine:
     """Open the engine of a run on this rank; the same arguments give the same engine.
 
-    Args:
-        spec: Which engine.
-        limits: Threads and memory that the rank may use.
-        device: Whether simulators run on CPU or GPU.
-        given: The device that takes the shots, if it is an object.
+    ``given`` is the device that takes the shots, if it is an object.
 
     Raises:
         InputError: If the engine cannot be opened, or if the device is missing on this rank.

@@ -14,10 +14,7 @@ _VARIABLE = "HPCQ_WORKERS"
 
 
 class LocalWorker:
-    """A rank's worker, replaced when the next tasks need the other kind.
-
-    Args:
-        thread_only: Whether it is always a thread.
+    """A rank's worker, replaced when the next tasks need the other kind, or always a thread.
 
     Attributes:
         worker: The worker; None before :meth:`prepare` and after :meth:`close`.
@@ -38,12 +35,8 @@ class LocalWorker:
     ) -> None:
         """Make the task function, starting a worker if there is none of the right kind.
 
-        Args:
-            factory: Makes the task function.
-            setup: Argument of the factory.
-            in_subprocess: Whether the tasks are long enough for a subprocess.
-            function: The task function, if this process has it already; a subprocess makes it
-                from the set-up anyway.
+        See :meth:`hpcq.parallel.coordinator.Coordinator.prepare`; a subprocess makes the function
+        from the set-up even if this process has it.
         """
         forced = os.environ.get(_VARIABLE, "")
         is_subprocess = forced == "process" or (in_subprocess and forced != "thread")

@@ -84,8 +84,7 @@ class Farm(Protocol):
 class SerialFarm:
     """A farm of one process, which computes everything itself.
 
-    Args:
-        thread_only: Whether the worker is always a thread, as for tasks that only wait.
+    Its worker may always be a thread, as for tasks that only wait.
     """
 
     rank = 0

@@ -36,9 +36,7 @@ class TaskSource:
     def exchange(self, scheduler: Scheduler, *, stopping: bool) -> bool:  # noqa: ARG002 (no others)
         """Exchange results with other jobs, and admit more tasks; return whether there were any.
 
-        Args:
-            scheduler: This job's scheduler.
-            stopping: Whether the job is about to stop, so that it takes no more tasks.
+        A job that is about to stop takes no more tasks.
         """
         return False
 

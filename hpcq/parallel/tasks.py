@@ -171,11 +171,6 @@ class FinishedTasks:
         """Which tasks of a range are finished, shape (stop - start,)."""
         return np.asarray(self._batch[start:stop] >= 0)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all results, with their tasks and sizes."""
-        return sum(b.data.nbytes + b.tasks.nbytes + b.sizes.nbytes for b in self.batches)
-
     def accepts(self, batch: TaskResults) -> bool:
         """Return whether results of unknown origin, such as a file, are valid and can be added."""
         tasks, sizes, data = batch.tasks, batch.sizes, batch.data

@@ -74,15 +74,10 @@ def assemble(
     *,
     within_memory: bool = True,
 ) -> ExactPlan:
-    """Return the exact plan of a problem with given cuts.
+    """Return the exact plan of a problem whose simplified circuit is cut.
 
-    Args:
-        problem: The problem.
-        simplified: Its circuit after all passes.
-        cut: That circuit, cut.
-        bound: A lower bound on the cuts, if one is known.
-        within_memory: Whether to refuse a plan that does not fit; if False, the memory is taken to
-            be unlimited.
+    With ``within_memory`` a plan that does not fit is refused; otherwise the memory is taken to be
+    unlimited.
 
     Raises:
         MemoryLimitError: If the plan needs more memory than a rank has, however it is sliced.

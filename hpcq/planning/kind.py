@@ -37,12 +37,9 @@ class Kind(Protocol):
     objective: ObjectiveName
 
     def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> Plan:
-        """Return the plan of a problem; call it on rank 0 only.
+        """Return the plan of a problem, with the requested cuts or those of a search.
 
-        Args:
-            problem: The problem.
-            request: Where to cut, or within which limits to search for cuts.
-            farm: The ranks that share a search; None for this process alone.
+        Call it on rank 0 only. The ranks of a farm share the search; None is this process alone.
 
         Raises:
             InputError: If no plan solves the problem, or its values are not valid for this kind.
@@ -71,9 +68,7 @@ class Kind(Protocol):
     def prepare(self, plan: Any, options: Any) -> Any:
         """Return a :class:`hpcq.runs.prepared_run.PreparedRun`: it is prepared but not started.
 
-        Args:
-            plan: The plan.
-            options: The :class:`hpcq.runs.options.RunOptions`.
+        The options are :class:`hpcq.runs.options.RunOptions`.
 
         Raises:
             InputError: If an option is wrong, or the output belongs to a different run.

@@ -181,13 +181,7 @@ def plan_question(
 ) -> Plan:
     """Return the plan that answers a question about a normalised circuit.
 
-    Args:
-        circuit: The circuit.
-        question: The question, of a class that some kind of run answers.
-        request: Where to cut, or within which limits to search for cuts.
-        limits: Memory, threads and number format of a rank.
-        farm: The ranks that share the search; by default, this process alone.
-        speeds: The speeds to compare plans by; by default those of this machine.
+    The farm and the speeds are those of :func:`plan_normalised`.
 
     Raises:
         InputError: If there is no such plan, or no kind of run answers the question.

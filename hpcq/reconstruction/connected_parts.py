@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,10 @@ class ConnectedParts:
         """Number of observables."""
         return len(self.terms.observables)
 
-    @property
-    def subcircuits(self) -> frozenset[int]:
-        """The subcircuits on which some term depends, directly or through edges."""
-        return frozenset(k for group in self.groups for k in group)
+    @cached_property
+    def part_of(self) -> dict[int, int]:
+        """The part of each subcircuit on which some term depends, directly or through edges."""
+        return {k: number for number, group in enumerate(self.groups) for k in group}
 
     def combine(self, values: Sequence[Reals]) -> Reals:
         """Return the value of every observable, from the value of every row of each part."""

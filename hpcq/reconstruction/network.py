@@ -159,9 +159,7 @@ class Network:
 def build_network(cut: CutCircuit, memory_bytes: int) -> Network:
     """Return the network of a cut circuit, with an order of contraction.
 
-    Args:
-        cut: The cut circuit.
-        memory_bytes: Memory for the contraction; bonds are sliced until it fits.
+    Bonds are sliced until the contraction fits into the memory.
 
     Raises:
         MemoryLimitError: If it does not fit however it is sliced.
@@ -240,12 +238,8 @@ def bond_tensor(
 ) -> NDArray[np.complex128]:
     """Return a subcircuit's tensor as a tensor over its bonds.
 
-    Args:
-        tensor: Shape (strings, D, D), as from
-            :class:`hpcq.cutting.subexperiments.exact_tensors.ExactTensor`.
-        subcircuit: Number of the subcircuit.
-        cut: The cut circuit.
-        network: The network of the cut circuit.
+    The given tensor has the shape (strings, D, D), as from
+    :class:`hpcq.cutting.subexperiments.exact_tensors.ExactTensor`.
 
     Returns:
         Shape (strings, size of each bond in ``network.legs``). The tensor of each bond's first

@@ -131,23 +131,8 @@ class RunArguments:
             self, engine=None, noise=None, backend=None, previous=None, output=None, shared=False
         )
 
-    def open_output(self) -> RunOutput:
-        """Return the output of the run.
-
-        Raises:
-            InputError: If it cannot be written.
-        """
-        if self.output is not None and self.previous is not None:
-            raise InputError("previous: given with an output, expected only one of them")
-        claim_seconds = self.claim_seconds if self.shared else None
-        return output_for(self.output, self.checkpoint_seconds, claim_seconds, self.previous)
-
     def stop_conditions(self, rank: int, rank_0_engine: Sequence[str | None]) -> StopConditions:
         """Check the arguments of a rank, and return when its run stops.
-
-        Args:
-            rank: The rank.
-            rank_0_engine: Rank 0's arguments for the engine, as text.
 
         Raises:
             InputError: If an argument is wrong, or not the same as on rank 0.
@@ -224,7 +209,11 @@ def _check_with_output(
 ) -> tuple[Plan, RunOutput]:
     """Return the checked plan, and the output with its earlier result."""
     checked_plan = check_plan(plan, ranks)
-    output = arguments.open_output()
+    path, previous = arguments.output, arguments.previous
+    if path is not None and previous is not None:
+        raise InputError("previous: given with an output, expected only one of them")
+    claim_seconds = arguments.claim_seconds if arguments.shared else None
+    output = output_for(path, arguments.checkpoint_seconds, claim_seconds, previous)
     output.load_previous(kind_of(checked_plan))
     return checked_plan, output
 

@@ -68,10 +68,7 @@ class StageRunner:
     ) -> None:
         """Send all ranks the set of tasks for the stages that follow.
 
-        Args:
-            task_set: The tasks.
-            open_engine: Returns the engine of this process.
-            in_subprocess: Whether ranks compute in separate processes.
+        Ranks may compute in subprocesses; ``open_engine`` returns the engine of this process.
         """
         function = task_set.task_function(open_engine)
         self.coordinator.prepare(task_set, in_subprocess=in_subprocess, function=function)

@@ -28,15 +28,12 @@ def record_of(
     sampling: Sampling, fingerprint: Mapping[str, str], rounds: Sequence[Any]
 ) -> SamplingRecord:
     """Return the record of a run: its sampling and measured rounds."""
-    part_of = {
-        subcircuit: part for part, group in enumerate(sampling.parts.groups) for subcircuit in group
-    }
     uses = sampling.sources.uses
     return SamplingRecord(
         sampling.mode,
         fingerprint,
         uses,
-        tuple(part_of.get(number) for number in range(len(uses))),
+        tuple(sampling.parts.part_of.get(number) for number in range(len(uses))),
         sampling.sources.tensors,
         tuple(rounds),
     )

@@ -86,12 +86,9 @@ class Sampling:
 
         Its square is the sampling overhead of the part.
         """
-        part_of = {
-            subcircuit: part for part, group in enumerate(self.parts.groups) for subcircuit in group
-        }
         gammas = [1.0] * len(self.parts.groups)
         for edge in self.cut.edges:
-            part = part_of.get(edge.ends[0][0])
+            part = self.parts.part_of.get(edge.ends[0][0])
             if part is not None:
                 gammas[part] *= WeightedPairs.of(edge, self.cut).gamma
         return tuple(gammas)
@@ -185,7 +182,7 @@ def enumerated_sampling_of(problem: CutProblem, budget: Budget, *, lean: bool) -
         return None
     if reconstruction.flops > _MAX_FLOPS:
         return None
-    sources = Sources.of(cut, terms, parts.subcircuits, lean=lean)
+    sources = Sources.of(cut, terms, parts.part_of, lean=lean)
     if sum(map(_table_bytes, sources.tensors)) > problem.limits.memory_bytes:
         return None
     _check_tensors(sources)
@@ -207,7 +204,7 @@ def joint_sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
         shared_above=_SHARED_EDGE_OVERHEAD,
     )
     parts = ConnectedParts.of(cut, terms)
-    sources = Sources.of(cut, terms, parts.subcircuits, lean=False, shared=False)
+    sources = Sources.of(cut, terms, parts.part_of, lean=False, shared=False)
     _check_tensors(sources)
     minimum = sum(len(tensor.bases) for tensor in sources.tensors)
     if budget.shots is not None and budget.shots < 2 * minimum:

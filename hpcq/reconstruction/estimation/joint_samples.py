@@ -158,15 +158,14 @@ class JointEstimator:
             np.zeros((num_samples, len(subcircuit.ports)), dtype=np.intp)
             for subcircuit in self.cut.subcircuits
         ]
-        part_of = {k: number for number, group in enumerate(self.parts.groups) for k in group}
         factors = [np.ones(num_samples) for _ in self.parts.groups]
         for edge, pairs in zip(self.cut.edges, self.pairs, strict=True):
             (first, first_port), (second, second_port) = edge.ends
-            if first in part_of:
+            if first in self.parts.part_of:
                 signals[first][:, first_port], signals[second][:, second_port], factor = pairs.draw(
                     num_samples, rng
                 )
-                factors[part_of[first]] *= factor
+                factors[self.parts.part_of[first]] *= factor
         return JointDraws(tuple(factors), tuple(signals))
 
     def batches(self, draws: JointDraws, shots: int) -> list[VariantBatch]:

@@ -44,14 +44,10 @@ class Sources:
         lean: bool,
         shared: bool = True,
     ) -> Sources:
-        """Find the sources of a cut circuit.
+        """Find the sources of a cut circuit, for the subcircuits that some term sees (``visible``).
 
-        Args:
-            cut: The cut circuit.
-            terms: The observables' terms.
-            visible: The subcircuits that some term sees.
-            lean: Whether to use the port bases with few settings.
-            shared: Whether equal subcircuits of different light cones share shots.
+        Lean port bases have few settings. If sources are shared, equal subcircuits of different
+        light cones share shots.
         """
         numbers: dict[object, int] = {}
         repeats: dict[tuple[str, int], int] = {}

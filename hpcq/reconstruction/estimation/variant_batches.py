@@ -94,11 +94,8 @@ def make_tasks(
 ) -> list[Task]:
     """Return the tasks that the batches of all sources are divided into.
 
-    Args:
-        tensors: The sources.
-        batches: The batch of each source.
-        noisy: Whether every shot may need its own simulation.
-        single_task: Whether to make one task of all, as for backends with a queue of jobs.
+    With noise every shot may need its own simulation. Backends with a queue of jobs get one task
+    of all.
     """
     groups: list[tuple[int, tuple[int, ...], Numbers, NDArray[np.float64]]] = []
     for source, (tensor, batch) in enumerate(zip(tensors, batches, strict=True)):
