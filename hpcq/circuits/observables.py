@@ -19,24 +19,15 @@ from hpcq.circuits.operators import OperatorTerm, operator_terms
 from hpcq.circuits.pauli_text import (
     AXES,
     PauliString,
-    dense_label,
     parse_label,
     parse_string,
     parse_sum,
     render,
 )
+from hpcq.circuits.pauli_text import dense_label as dense_label
 from hpcq.core import strict_json
 from hpcq.core.errors import InputError
 from hpcq.core.files import open_regular, printable_path
-
-__all__ = [
-    "Observable",
-    "as_observables",
-    "dense_label",
-    "parse_observable",
-    "read_observables",
-    "render",
-]
 
 MAX_FILE_BYTES = 64 << 20
 """Largest file of observables, in bytes: room for over 10^6 terms, and a bound on memory."""

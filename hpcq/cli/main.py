@@ -9,12 +9,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcq.cli import requests
 from hpcq.cli.arguments import parse
+from hpcq.cli.flags import Command
 from hpcq.cli.settings import share_settings
 from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
 from hpcq.core.files import printable
@@ -240,20 +242,21 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if all(finding.ok for finding in findings) else 1
 
 
-def _job_command(name: str) -> Callable[[argparse.Namespace], int]:
-    """Return a command of :mod:`hpcq.cli.job_commands`, which is imported when it is called."""
+def _job_command(name: str, options: argparse.Namespace) -> int:
+    from hpcq.cli import job_commands as commands  # only now: it takes long
 
-    def command(options: argparse.Namespace) -> int:
-        from hpcq.cli import job_commands as commands
-
-        code: int = getattr(commands, name)(options)
-        return code
-
-    return command
+    code: int = getattr(commands, name)(options)
+    return code
 
 
 _JOB_COMMANDS = {
-    name: _job_command(name) for name in ("submit", "status", "logs", "cancel", "result")
+    name: partial(_job_command, name) for name in ("submit", "status", "logs", "cancel", "result")
 }
 _SINGLE_PROCESS_COMMANDS = (_show, *_JOB_COMMANDS.values())
-COMMANDS = {"plan": _plan, "run": _run, "show": _show, **_JOB_COMMANDS, "doctor": _doctor}
+COMMANDS: dict[str, Command] = {
+    "plan": _plan,
+    "run": _run,
+    "show": _show,
+    **_JOB_COMMANDS,
+    "doctor": _doctor,
+}

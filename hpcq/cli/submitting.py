@@ -167,7 +167,8 @@ def _observable_arguments(circuit: Any, observables: Any, input_files: _InputFil
     several = [observables] if is_one else list(observables)
     if all(isinstance(each, str) for each in several):
         return [f"--observable={text}" for text in several]
-    from hpcq.circuits.observables import as_observables, render
+    from hpcq.circuits.observables import as_observables
+    from hpcq.circuits.pauli_text import render
     from hpcq.circuits.reader import read_circuit
 
     if isinstance(circuit, (str, PathLike)):

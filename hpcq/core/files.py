@@ -158,11 +158,8 @@ def printable_path(path: str | os.PathLike[str]) -> str:
 def check_writable(path: Path, option: str, is_ours: Callable[[Path], bool], what: str) -> Path:
     """Check, before any work is done, that a file can be written.
 
-    Args:
-        path: The file; an existing one may be overwritten only if hpcq wrote it.
-        option: Name of the option that gave the path, for messages.
-        is_ours: Returns whether an existing regular file is of the kind that is to be written.
-        what: Name of that kind, for messages.
+    An existing file may be overwritten only if ``is_ours`` says that hpcq wrote it. Messages name
+    the option that gave the path, and what kind of file is to be written.
 
     Returns:
         The path with all links followed.
@@ -205,11 +202,8 @@ def write_atomic(
 ) -> None:
     """Write a file atomically: it holds the old content or the new, never a part.
 
-    Args:
-        path: The file, as :func:`check_writable` returned it.
-        content: The new content.
-        option: Name of the option that gave the path, for messages.
-        mode: Permission bits, masked by the umask; None to keep those of the old file.
+    The path is as :func:`check_writable` returned it. The mode is permission bits, masked by the
+    umask; None keeps those of the old file.
 
     Raises:
         NotWrittenError: The file cannot be written, because the disk is full, say.

@@ -46,9 +46,7 @@ _CHAIN_LENGTH = 60
 def measure_speeds(limits: Limits, budget: float = 0.5) -> Speeds:
     """Return the speeds for the limits' threads and precision.
 
-    Args:
-        limits: Limits of a rank; the memory does not matter.
-        budget: Seconds for repeating each measurement, of which there are about 15.
+    The budget is seconds for repeating each measurement, of which there are about 15.
     """
     from threadpoolctl import threadpool_limits
 

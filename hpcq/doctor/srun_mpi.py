@@ -58,9 +58,7 @@ def parse_plugins(listed: str) -> frozenset[str]:
 def suitable_plugin(version: str, listed: str) -> str:
     """Return the value of srun's ``--mpi``; empty if no plugin suits the MPI.
 
-    Args:
-        version: The text of ``MPI_Get_library_version``.
-        listed: The output of ``srun --mpi=list``; empty if it is unknown.
+    The version is from ``MPI_Get_library_version``, the list from ``srun --mpi=list``, if known.
 
     >>> suitable_plugin("MPICH Version: 5.0.2", "")
     'pmi2'

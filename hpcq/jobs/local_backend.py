@@ -52,11 +52,8 @@ def start(
 ) -> tuple[str, str]:
     """Start a run in a new session, so that it survives the caller.
 
-    Args:
-        command: The command.
-        log: The run's log; ``%j`` in its name becomes the job's name.
-        output: The run's output.
-        settings: Names of environment variables to hide from the run.
+    ``%j`` in the log's name becomes the job's name. The environment variables that ``settings``
+    names are hidden from the run.
 
     Returns:
         The job's name, and the start time of its process.
