@@ -86,10 +86,7 @@ class ThreadWorker:
     def _loop(self) -> None:
         while (item := self._leases.get()) is not None:
             function, lease = item
-            compute(lease, function, self._results.put, self._is_current)
-
-    def _is_current(self, run: int, _task: int) -> bool:
-        return run == self._run
+            compute(lease, function, self._results.put, lambda run, _task: run == self._run)
 
 
 def compute(
@@ -100,12 +97,8 @@ def compute(
 ) -> None:
     """Compute the tasks of a lease.
 
-    Args:
-        lease: The lease.
-        function: Computes one task.
-        emit: Called with results now and then, and with each failure.
-        begin_task: Called with the run and the task that begins; returns False if the rest of the
-            lease is out of date.
+    ``emit`` is called with results now and then, and with each failure; ``begin_task`` with the run
+    and the task that begins, and returns False if the rest of the lease is out of date.
     """
     tasks: list[int] = []
     arrays: list[Array] = []

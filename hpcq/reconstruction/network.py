@@ -119,11 +119,7 @@ class Network:
         """Real floating-point operations of each step, for one row, all slices together."""
         return tuple(
             as_float(
-                8
-                * self.num_slices
-                * self.size(step.left_only)
-                * self.size(step.shared)
-                * self.size(step.right_only)
+                8 * self.num_slices * self.size(step.left_only + step.shared + step.right_only)
             )
             for step in self.steps
         )

@@ -64,9 +64,7 @@ class RunOutput:
     def agree_on_run(self, fingerprint: Fingerprint, request: RequestSummary | None = None) -> None:
         """Make sure that all jobs compute the same run: that of the first job to get here.
 
-        Args:
-            fingerprint: The fingerprint of this job's run.
-            request: What was asked for, so that other jobs can be told how theirs differs.
+        Other jobs can be told from the request how theirs differs.
 
         Raises:
             InputError: If the first job computes another run.
@@ -75,18 +73,14 @@ class RunOutput:
     def stage(self, name: str, tasks: Tasks) -> TaskSource:
         """Return a set of tasks, with the results that the output already holds.
 
-        Args:
-            name: Name of the stage, the same in every start and every job of the run.
-            tasks: All its tasks.
+        The name of the stage is the same in every start and every job of the run.
         """
         return AllTasks(tasks, finished_before(self.previous, name, tasks))
 
     def update(self, status: Mapping[str, Any], partial: Callable[[], Result] | None) -> None:
         """Write the status and the partial result, each if it is time; failures are warnings.
 
-        Args:
-            status: The status, as JSON values.
-            partial: Returns the result so far; None while there is none.
+        The status is JSON values; ``partial`` is None while there is no result.
         """
 
     def save(self, partial: Callable[[], Result]) -> None:

@@ -176,14 +176,10 @@ def output_for(
     claim_seconds: float | None,
     previous: Result | None = None,
 ) -> RunOutput:
-    """Return the output of a run.
+    """Return the output of a run: a file, or none, so that shots are added to ``previous``.
 
-    Args:
-        path: The file; None without one.
-        checkpoint_seconds: Minimum seconds between writes.
-        claim_seconds: Seconds of silence after which another job's tasks are taken over; None if
-            the output is not shared.
-        previous: Without a file, a result to which shots are added.
+    Jobs that share it take over the tasks of others after ``claim_seconds`` of silence; it is None
+    if the output is not shared.
 
     Raises:
         InputError: If the output cannot be written, exists but hpcq did not write it, or is shared
@@ -222,11 +218,7 @@ def _check_with_output(
 class _TaskFunctionFactory:
     """Makes the function that computes a set of tasks, on this rank or in a separate process.
 
-    Attributes:
-        limits: Limits of the rank.
-        device: Where Aer runs.
-        engine_spec: Which engine simulates or measures.
-        engine: The open engine; None in a separate process, which opens its own.
+    A separate process opens its own engine: there ``engine`` is None.
     """
 
     limits: Limits

@@ -74,12 +74,10 @@ class StageRunner:
         self.coordinator.prepare(task_set, in_subprocess=in_subprocess, function=function)
 
     def run(self, source: TaskSource, phase: str, partial: Callable[[], Result]) -> None:
-        """Compute the unfinished tasks of a stage.
+        """Compute the unfinished tasks of a stage that the output returned, which gets the results.
 
-        Args:
-            source: The stage, as the output returned it; results are added to it.
-            phase: Name of the phase in progress lines and in the accounting.
-            partial: Returns the result to save while the stage is unfinished.
+        The phase is named in progress lines and in the accounting; ``partial`` returns the result
+        to save while the stage is unfinished.
 
         Raises:
             HpcqError: If the run is stopped, or tasks fail; the finished tasks are saved.

@@ -68,7 +68,16 @@ class ExactRun(PreparedRun):
         tensors = self._assemble_tensors(simulated)
         values = self._contract(self._bond_tensors(tensors), runner, stage)
         self.options.monitor.end_line()
-        return self._result(values, tensors, runner.accounting)
+        plan = self.plan
+        return self.result(
+            runner.accounting,
+            plan.terms.sum_up(self._check_values(values)),
+            provenance={"tasks": plan.num_tasks, "norm_error": float(abs(values[0] - 1))},
+            subcircuits=plan.cut.subcircuits,
+            edges=plan.cut.edges,
+            strings=tuple(plan.tensors[use].strings for use in plan.uses),
+            tensors=tuple(tensors[use] for use in plan.uses),
+        )
 
     def _contract(
         self, bond_tensors: list[NDArray[np.complex128]], runner: StageRunner, simulated: Stage
@@ -102,15 +111,11 @@ class ExactRun(PreparedRun):
 
     def _assemble_tensors(self, blocks: FinishedTasks) -> list[NDArray[np.complex128]]:
         """Assemble every tensor from its blocks."""
-        return [
-            tensor.assemble(
-                [
-                    blocks[task].reshape(tensor.block_shape)
-                    for task in self.task_set.tasks_of(number)
-                ]
-            )
-            for number, tensor in enumerate(self.plan.tensors)
-        ]
+        tensors = []
+        for number, tensor in enumerate(self.plan.tensors):
+            tasks = self.task_set.tasks_of(number)
+            tensors.append(tensor.assemble([blocks[t].reshape(tensor.block_shape) for t in tasks]))
+        return tensors
 
     def _bond_tensors(self, tensors: list[NDArray[np.complex128]]) -> list[NDArray[np.complex128]]:
         """Return the bond tensor of each subcircuit, shape (strings, bond sizes)."""
@@ -124,23 +129,6 @@ class ExactRun(PreparedRun):
                 tensor = tensor[indices]
             bonds.append(bond_tensor(tensor, number, plan.cut, plan.network))
         return bonds
-
-    def _result(
-        self,
-        values: NDArray[np.complex128],
-        tensors: list[NDArray[np.complex128]],
-        accounting: RunAccounting,
-    ) -> Result:
-        plan = self.plan
-        return self.result(
-            accounting,
-            plan.terms.sum_up(self._check_values(values)),
-            provenance={"tasks": plan.num_tasks, "norm_error": float(abs(values[0] - 1))},
-            subcircuits=plan.cut.subcircuits,
-            edges=plan.cut.edges,
-            strings=tuple(plan.tensors[use].strings for use in plan.uses),
-            tensors=tuple(tensors[use] for use in plan.uses),
-        )
 
     def _partial(self, stages: list[Stage], accounting: RunAccounting) -> Result:
         """Return a partial result, with everything that a later start needs to resume."""

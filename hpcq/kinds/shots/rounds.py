@@ -73,14 +73,13 @@ class EnumeratedSchedule(Schedule):
     def __init__(self, sampling: Sampling, rounds: Sequence[ShotRound] = ()) -> None:
         assert sampling.reconstruction is not None, "the mode is enumerated"
         self._estimator = Estimator(sampling.sources, sampling.reconstruction, list(rounds))
-        super().__init__(sampling.budget, self._estimator)
         self._tensors = sampling.sources.tensors
-        self._min_shots = min_shots(self._tensors)
+        super().__init__(sampling.budget, self._estimator, min_shots(self._tensors))
 
     def next_round(self) -> PlannedRound | None:
         """Return the next round; None when the budget is spent or the target error reached."""
         shots = self._round_shots()
-        if shots == 0 and (self._estimator.rounds or self._min_shots):
+        if shots == 0 and (self._estimator.rounds or self.min_round_shots):
             return None
         few_shots = self._has_few_shots
         inversions = tuple(first_inversions(tensor) for tensor in self._tensors)
@@ -106,41 +105,31 @@ class EnumeratedSchedule(Schedule):
             shots = max(shots, int(needed.sum()))
         return self._plan_round(shots, inversions, neyman_allocation(variances, needed, shots))
 
-    @property
-    def min_round_shots(self) -> int:
-        """Fewest shots of a round."""
-        return self._min_shots
-
-    @property
-    def max_round_shots(self) -> int | None:
-        """Most shots of a round toward a target error: no limit."""
-        return None
-
     def _round_of(self, planned: PlannedRound, counts: tuple[Counts, ...]) -> ShotRound:
         return ShotRound(planned.weight, planned.design, counts)
 
     def _round_shots(self) -> int:
         """Number of shots of the next round."""
         if self.budget.target_error is not None:
-            return self._shots_toward_target(self._min_shots, _TARGET_PILOT_SHOTS * self._min_shots)
+            return self._shots_toward_target(_TARGET_PILOT_SHOTS * self.min_round_shots)
         remaining = self._remaining_shots or 0
-        if remaining < self._min_shots or self._min_shots == 0:
+        if remaining < self.min_round_shots or self.min_round_shots == 0:
             return 0
         if not self._estimator.rounds:
-            if remaining < _MIN_SHOTS_FOR_PILOT * self._min_shots:
+            if remaining < _MIN_SHOTS_FOR_PILOT * self.min_round_shots:
                 return remaining
             if self._has_few_shots:
-                return max(self._min_shots, int(_MAX_PILOT_SHARE * remaining))
+                return max(self.min_round_shots, int(_MAX_PILOT_SHARE * remaining))
             pilot = max(
                 _PILOT_SHARE * remaining,
-                min(_MAX_PILOT_SHARE * remaining, _PILOT_SHOTS_PER_VARIANT * self._min_shots),
+                min(_MAX_PILOT_SHARE * remaining, _PILOT_SHOTS_PER_VARIANT * self.min_round_shots),
             )
-            return max(self._min_shots, int(pilot))
+            return max(self.min_round_shots, int(pilot))
         second = int(_SECOND_SHARE * remaining)
         if (
             not self._has_few_shots
             and len(self._estimator.rounds) == 1
-            and second >= _MIN_SECOND_SHOTS * self._min_shots
+            and second >= _MIN_SECOND_SHOTS * self.min_round_shots
         ):
             return second
         return remaining
@@ -155,7 +144,7 @@ class EnumeratedSchedule(Schedule):
         if self.budget.target_error is not None:
             return False
         all_shots = self._estimator.shots + (self._remaining_shots or 0)
-        return all_shots < _MIN_SHOTS_TO_SEPARATE * self._min_shots
+        return all_shots < _MIN_SHOTS_TO_SEPARATE * self.min_round_shots
 
     def _shots_to_reach_target(
         self, variances: NDArray[np.float64], importance: NDArray[np.float64]
@@ -218,45 +207,34 @@ class JointSchedule(Schedule):
 
     def __init__(self, sampling: Sampling, seed: int, rounds: Sequence[JointRound] = ()) -> None:
         self._estimator = JointEstimator(sampling.cut, sampling.parts, sampling.sources, rounds)
-        super().__init__(sampling.budget, self._estimator)
+        self._variants_per_sample = max(1, self._estimator.variants_per_sample)
+        super().__init__(sampling.budget, self._estimator, 2 * self._variants_per_sample)
         self._seed = seed
         num_bases = max((len(tensor.bases) for tensor in sampling.sources.tensors), default=1)
         self._max_samples = max(2, sampling.budget.max_variants // num_bases)
+        # More would repeat the same samples.
+        max_shots_per_variant = self._max_samples * _MAX_SHOTS_PER_SAMPLE
+        self.max_round_shots: int = max_shots_per_variant * self._variants_per_sample
 
     def next_round(self) -> PlannedRound | None:
         """Return the next round; None when the budget is spent or the target error reached."""
-        variants_per_sample = max(1, self._estimator.variants_per_sample)
         if self.budget.target_error is not None:
-            shots = self._shots_toward_target(
-                2 * variants_per_sample, _JOINT_PILOT_SAMPLES * variants_per_sample
-            )
+            shots = self._shots_toward_target(_JOINT_PILOT_SAMPLES * self._variants_per_sample)
             shots = min(shots, self.max_round_shots)
         else:
             remaining = self._remaining_shots or 0
             num_rounds = math.ceil(remaining / self.max_round_shots)
             num_rounds = max(1, min(num_rounds, _MAX_JOINT_ROUNDS))
-            shots = math.ceil(remaining / num_rounds) if remaining >= 2 * variants_per_sample else 0
-            shots = remaining if remaining - shots < 2 * variants_per_sample else shots
-        if shots < 2 * variants_per_sample:
+            shots = math.ceil(remaining / num_rounds) if remaining >= self.min_round_shots else 0
+            shots = remaining if remaining - shots < self.min_round_shots else shots
+        if shots < self.min_round_shots:
             return None
-        samples = min(self._max_samples, shots // variants_per_sample)
+        samples = min(self._max_samples, shots // self._variants_per_sample)
         spawn_key = (len(self._estimator.rounds),)
         rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=spawn_key))
         draws = self._estimator.draw(samples, rng)
         batches = self._estimator.batches(draws, shots)
         return PlannedRound(tuple(batches), float(shots), draws)
-
-    @property
-    def min_round_shots(self) -> int:
-        """Fewest shots of a round."""
-        return 2 * max(1, self._estimator.variants_per_sample)
-
-    @property
-    def max_round_shots(self) -> int:
-        """Most shots of a round toward a target error: more would repeat the same samples."""
-        return (
-            self._max_samples * max(1, self._estimator.variants_per_sample) * _MAX_SHOTS_PER_SAMPLE
-        )
 
     def _round_of(self, planned: PlannedRound, counts: tuple[Counts, ...]) -> JointRound:
         assert isinstance(planned.design, JointDraws), "this schedule planned the round"

@@ -46,17 +46,13 @@ class Schedule(ABC):
     Args:
         budget: Budget of this run; the shots of earlier runs do not count.
         estimator: The estimator with the rounds of earlier runs.
+        min_round_shots: Fewest shots of a round.
+
+    Attributes:
+        max_round_shots: Most shots of a round toward a target error; None without a limit.
     """
 
-    @property
-    @abstractmethod
-    def min_round_shots(self) -> int:
-        """Fewest shots of a round."""
-
-    @property
-    @abstractmethod
-    def max_round_shots(self) -> int | None:
-        """Most shots of a round toward a target error; None without a limit."""
+    max_round_shots: int | None = None
 
     @abstractmethod
     def next_round(self) -> PlannedRound | None:
@@ -66,8 +62,11 @@ class Schedule(ABC):
     def _round_of(self, planned: PlannedRound, counts: tuple[Counts, ...]) -> Any:
         """Return a planned round with its counts, as the estimator takes it."""
 
-    def __init__(self, budget: Budget, estimator: Estimator | JointEstimator) -> None:
+    def __init__(
+        self, budget: Budget, estimator: Estimator | JointEstimator, min_round_shots: int
+    ) -> None:
         self.budget = budget
+        self.min_round_shots = min_round_shots
         self._base_estimator = estimator
         self._earlier_shots = estimator.shots
 
@@ -122,10 +121,11 @@ class Schedule(ABC):
             return None
         return self.budget.shots - (self._base_estimator.shots - self._earlier_shots)
 
-    def _shots_toward_target(self, min_shots: int, pilot: int) -> int:
+    def _shots_toward_target(self, pilot: int) -> int:
         """Return the shots of the next round toward the target error; 0 where no round is due."""
         target_error = self.budget.target_error
         assert target_error is not None, "the run has a target error"
+        min_shots = self.min_round_shots
         shots = self._base_estimator.shots
         if not self._base_estimator.rounds:
             size = pilot

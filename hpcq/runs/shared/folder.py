@@ -45,12 +45,10 @@ _FILE_NAMES = re.compile(r"member\.|claim\.|part\.|plan$|run$|\.hpcq-.*\.part$")
 
 @dataclass(eq=False)
 class _Heartbeat:
-    """The last content of another job's member file; times on the clock of ``time.monotonic``.
+    """The last content of another job's member file, None if it could not be read.
 
-    Attributes:
-        content: The content; None if it could not be read.
-        changed: When it was first seen.
-        checked: When it was last read.
+    It was first seen at ``changed`` and last read at ``checked``, on the clock of
+    ``time.monotonic``.
     """
 
     content: Any
