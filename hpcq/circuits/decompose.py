@@ -23,6 +23,7 @@ from qiskit.quantum_info import Operator
 from qiskit.transpiler.passes import HighLevelSynthesis
 
 from hpcq.circuits.angles import reduce_operation, reduce_parameters
+from hpcq.circuits.loader_errors import one_line
 from hpcq.circuits.unitary import nearest_unitary, unitary_error
 
 MAX_NESTING = 200
@@ -94,9 +95,9 @@ def finite_float(value: Any, what: str) -> float:
     try:
         number = complex(value)
     except (TypeError, ValueError, OverflowError, QiskitError):
-        raise RefusedError(f"{what} is {_short(value)}, expected a finite number") from None
+        raise RefusedError(f"{what} is {one_line(value, 80)}, expected a finite number") from None
     if number.imag != 0 or not cmath.isfinite(number):
-        raise RefusedError(f"{what} is {_short(value)}, expected a finite real number")
+        raise RefusedError(f"{what} is {one_line(value, 80)}, expected a finite real number")
     return number.real
 
 
@@ -279,7 +280,7 @@ def _definition(operation: Any, num_qubits: int) -> QuantumCircuit | None:
     except MemoryError:
         raise
     except Exception as error:  # a definition is code of the gate's author
-        reason = _short(getattr(error, "message", error))
+        reason = one_line(getattr(error, "message", error), 80)
         raise RefusedError(f"its definition failed: {reason}") from None
     return _synthesise(operation, num_qubits) if definition is None else definition
 
@@ -313,8 +314,3 @@ def _checked_unitary(matrix: Any, num_qubits: int) -> np.ndarray:
     if not error <= _MAX_UNITARY_ERROR:
         raise RefusedError(f"its matrix is not unitary (off by {error:.1e})")
     return nearest_unitary(array)
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from hpcq.circuits.loader_errors import one_line
 from hpcq.circuits.operators import OperatorTerm, operator_terms
 from hpcq.circuits.pauli_text import (
     AXES,
@@ -342,6 +343,4 @@ def _refuse_kind(where: str, value: Any) -> NoReturn:
 
 
 def _quoted(value: Any) -> str:
-    text = _SHORT.repr(value)
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= 80 else text[:77] + "..."
+    return one_line(_SHORT.repr(value), 80)

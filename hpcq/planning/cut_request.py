@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from hpcq.circuits.loader_errors import one_line
 from hpcq.core.errors import InputError
 from hpcq.core.files import printable_path
 from hpcq.core.limits import as_integer, as_seconds
@@ -142,5 +143,4 @@ def _source_of(cuts: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return one_line(repr(value), 60)
