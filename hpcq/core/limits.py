@@ -66,11 +66,7 @@ class Limits:
 
 
 def precision_of(dtype: object) -> Precision:
-    """Return the precision of an amplitude's dtype, given by its name.
-
-    Raises:
-        InputError: If it is neither complex128 nor complex64.
-    """
+    """Return the precision of complex128 or complex64; an InputError names any other dtype."""
     if str(dtype) not in DTYPES:
         raise InputError(f"dtype: {str(dtype)[:40]!r}, expected complex128 or complex64")
     return DTYPES[str(dtype)]

@@ -33,11 +33,7 @@ _MAX_CHECKED_JOBS = 10
 
 
 def free_output(options: argparse.Namespace) -> Path:
-    """Return the output of a job, checked: no other job writes it.
-
-    Raises:
-        InputError: If the output cannot be written, or another job writes it.
-    """
+    """Return the output of a job; an InputError if it cannot be written, or another job does."""
     stem = Path(options.circuit.removeprefix("example:")).stem
     output = writable_output(Path(options.output or f"{stem}.h5"))
     is_shared = options.shared or options.array > 1
