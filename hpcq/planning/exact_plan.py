@@ -114,13 +114,13 @@ def assemble(
     )
 
 
-def with_cost_for(plan: ExactPlan, problem: Problem) -> ExactPlan:
-    """Return a plan with its cost at the problem's speeds."""
-    if problem.speeds == plan.cost.speeds:
+def with_local_cost(plan: ExactPlan, problem: Problem) -> ExactPlan:
+    """Return a plan with its cost at the speeds of all threads of this machine."""
+    if problem.local_speeds == plan.cost.speeds:
         return plan
-    return replace(
-        plan, cost=_predict_cost(problem, plan.tensors, plan.uses, plan.network, plan.terms)
-    )
+    local = replace(problem, speeds=problem.local_speeds)
+    cost = _predict_cost(local, plan.tensors, plan.uses, plan.network, plan.terms)
+    return replace(plan, cost=cost)
 
 
 def _check_stored(stored: int, limits: Limits) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -164,11 +164,6 @@ class Problem:
         """The passes over the circuit for the observables' terms."""
         terms = (term for observable in self.observables for term, _ in observable.terms)
         return Simplifier(self.circuit, terms)
-
-    @cached_property
-    def at_local_speeds(self) -> Problem:
-        """The same problem, with costs predicted by the speeds of all threads of this machine."""
-        return self if self.speeds == self.local_speeds else replace(self, speeds=self.local_speeds)
 
     @cached_property
     def uncut_seconds(self) -> tuple[float, float]:

@@ -26,24 +26,6 @@ _SLURM_VARIABLES = (
 )
 
 
-class PhaseTimer:
-    """Stopwatch of a run's phases.
-
-    Attributes:
-        seconds: Seconds of each phase so far.
-    """
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def end(self, phase: str) -> None:
-        """Add the seconds since the last call to a phase."""
-        now = time.perf_counter()
-        self.seconds[phase] = round(self.seconds.get(phase, 0.0) + now - self._last, 6)
-        self._last = now
-
-
 class RunAccounting:
     """The cost of a run, in this start and in the earlier ones that it resumes.
 
@@ -51,7 +33,8 @@ class RunAccounting:
         farm: The ranks.
         rank_engines: For each rank, its host and its engine, separated by a space.
         threads: Cores that each rank uses.
-        timer: Phases of this start so far.
+        started: When this start began, on the clock of ``time.perf_counter``; its phase ``share``
+            ends now.
         ledger: Work of the ranks in this start.
         previous: Result of the earlier starts; None for the first.
     """
@@ -61,21 +44,25 @@ class RunAccounting:
         farm: Farm,
         rank_engines: Sequence[str],
         threads: int,
-        timer: PhaseTimer,
+        started: float,
         ledger: Ledger,
         previous: Result | None = None,
     ) -> None:
         self._farm, self._rank_engines, self._threads = farm, rank_engines, threads
-        self._timer, self._ledger = timer, ledger
+        self._seconds: dict[str, float] = {}
+        self._last, self._ledger = started, ledger
         self._earlier_starts: list[dict[str, Any]] = []
         self._timelines: tuple[NDArray[np.float64], ...] = ()
         if previous is not None and previous.details is not None:
             self._earlier_starts = list(previous.provenance.get("starts", []))
             self._timelines = previous.details.timelines
+        self.end("share")
 
     def end(self, phase: str) -> None:
-        """Add the seconds since the last call to a phase; see :meth:`PhaseTimer.end`."""
-        self._timer.end(phase)
+        """Add the seconds since the last call to a phase."""
+        now = time.perf_counter()
+        self._seconds[phase] = round(self._seconds.get(phase, 0.0) + now - self._last, 6)
+        self._last = now
 
     def provenance(self) -> dict[str, Any]:
         """Return the provenance of the result as JSON values."""
@@ -84,7 +71,7 @@ class RunAccounting:
             "hosts": sorted({engine.split()[0] for engine in self._rank_engines}),
             "devices": [engine.split(maxsplit=1)[1] for engine in self._rank_engines],
             "ranks": self._farm.size,
-            "seconds": dict(self._timer.seconds),
+            "seconds": dict(self._seconds),
             "versions": dict(versions()),
             "slurm": {name: os.environ[name] for name in _SLURM_VARIABLES if name in os.environ},
             "account": _total(starts),
@@ -101,14 +88,14 @@ class RunAccounting:
 
     def _start(self) -> dict[str, Any]:
         """Return the cost of this start."""
-        seconds = sum(self._timer.seconds.values())
+        seconds = sum(self._seconds.values())
         ranks = self._farm.size
         gpus = sum("gpu" in engine.split(maxsplit=1)[1] for engine in self._rank_engines)
         busy = sum(self._ledger.busy_seconds.values())
         return {
             "ranks": ranks,
-            "seconds": dict(self._timer.seconds),
-            "rank_seconds": {k: round(v * ranks, 6) for k, v in self._timer.seconds.items()},
+            "seconds": dict(self._seconds),
+            "rank_seconds": {k: round(v * ranks, 6) for k, v in self._seconds.items()},
             "core_seconds": round(seconds * ranks * self._threads, 6),
             "gpu_seconds": round(seconds * gpus, 6),
             "busy_seconds": round(busy, 6),

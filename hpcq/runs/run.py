@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from hpcq.runs.options import RunOptions
 from hpcq.runs.output import FinishedElsewhereError, NoOutput, RunOutput
 from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.progress import ProgressMonitor
-from hpcq.runs.provenance import PhaseTimer, RunAccounting
+from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.rank_devices import choose_rank_device
 from hpcq.runs.shared.folder import DEFAULT_CLAIM_SECONDS
 from hpcq.runs.shared.output import SharedOutput
@@ -240,7 +241,7 @@ class _TaskFunctionFactory:
 def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None) -> Result:
     """Run a plan, which only rank 0 needs to have, on a farm; see :func:`run`."""
     options = options or RunOptions()
-    timer = PhaseTimer()
+    started = time.perf_counter()
     try:
         prepared = from_rank_0(farm, lambda: _prepare(plan, options))
         if farm.broadcast(b"finished" if prepared and prepared.finished else b""):
@@ -253,14 +254,13 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
         raise
     factory = _TaskFunctionFactory(limits, device, engine_spec, engine)
     rank_engines = farm.gather_names(f"{socket.gethostname()} {engine.name}")
-    timer.end("share")
     with blas_threads(1):
         if prepared is None:
             return decode_result(farm.run_worker(factory))
         failure: HpcqError | None = None
         with farm.coordinator(factory) as coordinator:
             accounting = RunAccounting(
-                farm, rank_engines, limits.threads, timer, coordinator.ledger, options.previous
+                farm, rank_engines, limits.threads, started, coordinator.ledger, options.previous
             )
             try:
                 runner = StageRunner(coordinator, farm, accounting, options)

@@ -16,7 +16,7 @@ from hpcq.kinds.exact.tasks import ExactTasks
 from hpcq.parallel.tasks import MAX_TASKS
 from hpcq.planning.candidates import choose_cuts
 from hpcq.planning.cut_request import CutRequest
-from hpcq.planning.exact_plan import ExactPlan, with_cost_for
+from hpcq.planning.exact_plan import ExactPlan, with_local_cost
 from hpcq.planning.fingerprint import fingerprint_of
 from hpcq.planning.problem import ExpectationValues, Problem
 from hpcq.planning.search.objective import ObjectiveName
@@ -57,7 +57,7 @@ class ExactKind:
                 found = candidate.plan
             except MemoryLimitError as error:
                 raise MemoryLimitError(f"{error}{_width_hint(problem, request.seed)}") from None
-        return with_cost_for(found, problem.at_local_speeds)
+        return with_local_cost(found, problem)
 
     def with_limits(self, plan: ExactPlan, limits: Limits) -> ExactPlan:
         """Return the same plan for ranks with these limits; only their threads change.

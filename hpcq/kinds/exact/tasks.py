@@ -61,22 +61,18 @@ class ExactTasks:
         return range(self._starts[tensor], self._starts[tensor + 1])
 
     def farm_tasks(self) -> Tasks:
-        """Return all tasks, for the farm."""
+        """Return all tasks, for the farm; each takes the mean seconds of those of its tensor."""
+        seconds = [
+            costs.tensor_seconds(tensor, self.limits, self.speeds) / tensor.num_tasks
+            for tensor in self.tensors
+        ]
         return Tasks(
-            self.predicted_seconds(),
+            np.repeat(seconds, [tensor.num_tasks for tensor in self.tensors]),
             np.complex128,
             affinity=self._affinity() if any(tensor.sliced for tensor in self.tensors) else None,
             owner=lambda tasks: np.searchsorted(self._starts, tasks, "right") - 1,
             describe=self.describe,
         )
-
-    def predicted_seconds(self) -> NDArray[np.float64]:
-        """Return the predicted seconds of every task: the mean over the tasks of its tensor."""
-        seconds = [
-            costs.tensor_seconds(tensor, self.limits, self.speeds) / tensor.num_tasks
-            for tensor in self.tensors
-        ]
-        return np.repeat(seconds, [tensor.num_tasks for tensor in self.tensors])
 
     def _affinity(self) -> Numbers:
         """Return the affinity of every task: equal for tasks with the same first branch.

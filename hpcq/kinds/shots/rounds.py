@@ -207,11 +207,11 @@ class JointSchedule(Schedule):
 
     def __init__(self, sampling: Sampling, seed: int, rounds: Sequence[JointRound] = ()) -> None:
         self._estimator = JointEstimator(sampling.cut, sampling.parts, sampling.sources, rounds)
-        self._variants_per_sample = max(1, self._estimator.variants_per_sample)
+        num_bases = [len(tensor.bases) for tensor in sampling.sources.tensors]
+        self._variants_per_sample = max(1, sum(num_bases))
         super().__init__(sampling.budget, self._estimator, 2 * self._variants_per_sample)
         self._seed = seed
-        num_bases = max((len(tensor.bases) for tensor in sampling.sources.tensors), default=1)
-        self._max_samples = max(2, sampling.budget.max_variants // num_bases)
+        self._max_samples = max(2, sampling.budget.max_variants // max(num_bases, default=1))
         # More would repeat the same samples.
         max_shots_per_variant = self._max_samples * _MAX_SHOTS_PER_SAMPLE
         self.max_round_shots: int = max_shots_per_variant * self._variants_per_sample

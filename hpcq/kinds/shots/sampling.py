@@ -185,7 +185,8 @@ def enumerated_sampling_of(problem: CutProblem, budget: Budget, *, lean: bool) -
     sources = Sources.of(cut, terms, parts.part_of, lean=lean)
     if sum(map(_table_bytes, sources.tensors)) > problem.limits.memory_bytes:
         return None
-    _check_tensors(sources)
+    for tensor in sources.tensors:
+        tensor.check()
     return Sampling("enumerated", cut, parts, reconstruction, sources, budget)
 
 
@@ -205,7 +206,8 @@ def joint_sampling_of(problem: CutProblem, budget: Budget) -> Sampling:
     )
     parts = ConnectedParts.of(cut, terms)
     sources = Sources.of(cut, terms, parts.part_of, lean=False, shared=False)
-    _check_tensors(sources)
+    for tensor in sources.tensors:
+        tensor.check()
     minimum = sum(len(tensor.bases) for tensor in sources.tensors)
     if budget.shots is not None and budget.shots < 2 * minimum:
         raise InputError(
@@ -231,11 +233,6 @@ def _table_bytes(tensor: SampledTensor) -> int:
     """Return the bytes of the arrays that reconstruction keeps for a source."""
     entries = math.prod(len(port_basis.signals) for port_basis in tensor.port_bases)
     return _COPIES * _COMPLEX_BYTES * len(tensor.strings) * entries
-
-
-def _check_tensors(sources: Sources) -> None:
-    for tensor in sources.tensors:
-        tensor.check()
 
 
 def check_memory(sampling: Sampling, limits: Limits) -> None:

@@ -147,11 +147,6 @@ class JointEstimator:
         """Number of shots of all rounds together."""
         return sum(measured.shots for measured in self.rounds)
 
-    @property
-    def variants_per_sample(self) -> int:
-        """Number of variants of one joint sample: the bases of all sources."""
-        return sum(len(tensor.bases) for tensor in self.sources.tensors)
-
     def draw(self, num_samples: int, rng: np.random.Generator) -> JointDraws:
         """Return random joint samples of every part."""
         signals = [

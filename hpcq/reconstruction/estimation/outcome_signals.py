@@ -79,7 +79,7 @@ class SignalReader:
             if is_certain:
                 means = np.ones((len(strings), len(columns)))
             elif len(outcomes):
-                signs, ports = self._signs(outcomes, strings, masks)
+                signs, ports = string_signs(self.tensor, outcomes, strings), parity(outcomes, masks)
                 means = (signs * (frequencies / frequencies.sum())[:, None]).T @ ports
             else:
                 continue
@@ -152,10 +152,11 @@ class SignalReader:
     def signs(self, variant: int, outcomes: Outcomes) -> Reals:
         """Return the sign that each outcome gives for each entry that a variant feeds.
 
-        Shape (outcomes, strings * signals), in the order of :meth:`entries`.
+        Shape (outcomes, strings * signals), in the order of :meth:`entries`: each is the product of
+        a string's and the ports' sign.
         """
         strings, _, masks = self.entries(variant)
-        signs, ports = self._signs(outcomes, strings, masks)
+        signs, ports = string_signs(self.tensor, outcomes, strings), parity(outcomes, masks)
         return np.asarray((signs[:, :, None] * ports[:, None, :]).reshape(len(outcomes), -1))
 
     def fair_coin_variances(self, variant: int) -> Reals:
@@ -171,12 +172,6 @@ class SignalReader:
             is_projected, np.where(is_signed, 0.5, 0.25), np.where(is_signed, 1.0, 0.0)
         )
         return np.asarray(variances.reshape(-1))
-
-    def _signs(
-        self, outcomes: Outcomes, strings: list[int], masks: NDArray[np.uint64]
-    ) -> tuple[Reals, Reals]:
-        """Return the signs of the strings and of the ports; an entry's sign is their product."""
-        return string_signs(self.tensor, outcomes, strings), parity(outcomes, masks)
 
 
 def string_signs(
