@@ -15,6 +15,7 @@ from hpcq.core.errors import EngineError, InputError
 from hpcq.core.system import redact_secrets
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.engines.backends import runtime_module, transpile
+from hpcq.engines.compiled_circuits import early_measurements
 from hpcq.engines.prepared import circuit_bytes
 from hpcq.engines.protocol import (
     Cost,
@@ -157,7 +158,7 @@ class DeviceShots(QueuedEngine):
         from qiskit.primitives import StatevectorSampler
 
         assert isinstance(piece, Template), "the engine refuses all others"
-        if isinstance(self.device, StatevectorSampler) and _measures_midway(piece.circuit):
+        if isinstance(self.device, StatevectorSampler) and early_measurements(piece.circuit):
             raise InputError(
                 f"backend: {self.name} cannot measure in the middle of a circuit, which cut gates "
                 "need; expected another sampler, or cuts of wires only"
@@ -296,14 +297,6 @@ def _is_real(backend: Any) -> bool:
     """Whether a backend is a device of the IBM Quantum Platform."""
     module = type(backend).__module__
     return module.startswith("qiskit_ibm_runtime") and not module.startswith(_ON_AER)
-
-
-def _measures_midway(circuit: QuantumCircuit) -> bool:
-    last = {q: index for index, i in enumerate(circuit.data) for q in i.qubits}
-    return any(
-        i.operation.name == "measure" and last[i.qubits[0]] != index
-        for index, i in enumerate(circuit.data)
-    )
 
 
 def _job_text(job: Any, method: str) -> str:

@@ -32,6 +32,16 @@ def without_idle_qubits(circuit: QuantumCircuit) -> tuple[QuantumCircuit, dict[i
     return compact, {old: new for new, old in enumerate(numbers)}
 
 
+def early_measurements(circuit: QuantumCircuit) -> list[int]:
+    """Return the positions of the measurements after which their qubit is used again."""
+    last = {q: index for index, i in enumerate(circuit.data) for q in i.qubits}
+    return [
+        index
+        for index, i in enumerate(circuit.data)
+        if i.operation.name == "measure" and last[i.qubits[0]] != index
+    ]
+
+
 def defer_measurements(circuit: QuantumCircuit) -> tuple[QuantumCircuit, dict[int, int]]:
     """Return a circuit with final measurements only, and the measured qubit of each ancilla.
 
@@ -40,12 +50,7 @@ def defer_measurements(circuit: QuantumCircuit) -> tuple[QuantumCircuit, dict[in
     from qiskit import QuantumCircuit
     from qiskit.circuit.library import CXGate
 
-    last = {q: index for index, i in enumerate(circuit.data) for q in i.qubits}
-    early = [
-        index
-        for index, i in enumerate(circuit.data)
-        if i.operation.name == "measure" and last[i.qubits[0]] != index
-    ]
+    early = early_measurements(circuit)
     width = circuit.num_qubits
     deferred = QuantumCircuit(width + len(early), circuit.num_clbits)
     number = {qubit: index for index, qubit in enumerate(circuit.qubits)}

@@ -128,9 +128,7 @@ class Engine(ABC):
     def measure(self, runs: Sequence[ShotRun], seed: int) -> list[list[Row]]:
         """Run rows of some templates; on a device with a queue, as one job.
 
-        Args:
-            runs: The templates and their rows.
-            seed: Seed of up to 63 bits, from which each run gets its own.
+        Each run gets its own seed, from one of up to 63 bits.
 
         Returns:
             For each template and row, the outcomes with their counts, which add up to the shots.

@@ -55,10 +55,7 @@ class Farm(Protocol):
         """Return this rank's share of its node's cores and bytes of memory; collective."""
 
     def local_rank_and_size(self) -> tuple[int, int]:
-        """Return this rank's index among the computing ranks of its node, and their number.
-
-        Collective.
-        """
+        """Return this rank's index among its node's computing ranks, and how many; collective."""
 
     def coordinator(self, factory: WorkerFactory) -> AbstractContextManager[Coordinator]:
         """Return the coordinator of all ranks for the duration of a context; on rank 0 only.

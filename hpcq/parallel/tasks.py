@@ -208,16 +208,8 @@ class FinishedTasks:
         self.batches.append(batch)
 
     def unique_batches(self) -> Iterator[TaskResults]:
-        """Yield the batches without repeated results of tasks, so that each task occurs once."""
-        for number, batch in enumerate(self.batches):
-            is_first = self._batch[batch.tasks] == number
-            if is_first.all():
-                yield batch
-                continue
-            tasks = batch.tasks[is_first]
-            arrays = [self[task] for task in tasks.tolist()]
-            sizes, seconds = batch.sizes[is_first], batch.seconds[is_first]
-            yield TaskResults(batch.run, tasks, sizes, seconds, np.concatenate(arrays))
+        """Yield the batches; each task occurs once, because :meth:`add` drops repeated results."""
+        yield from self.batches
 
     def __getitem__(self, task: int) -> Array:
         """Return the numbers of a finished task; raise KeyError for another."""

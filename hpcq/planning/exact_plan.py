@@ -89,14 +89,15 @@ def assemble(
     _check_stored(costs.stored_bytes(tensors, uses), limits)
     network = build_network(cut, limits.memory_bytes // 2)
     stored = costs.stored_bytes(tensors, uses) + network.sweep_bytes
-    _check_stored(stored, limits)
-    tensors = _slice_all_to_fit(stored, tensors, limits, cut)
-    cost = _predict_cost(problem, tensors, uses, network, terms)
-    while cost.memory_bytes > limits.memory_bytes:
-        # Sliced tensors take more memory to store, which leaves less of it for a task.
-        _check_stored(cost.tensor_bytes, limits)
-        tensors = _slice_all_to_fit(cost.tensor_bytes, tensors, limits, cut)
+    while True:
+        _check_stored(stored, limits)
+        available = limits.memory_bytes - stored
+        tensors = tuple(_slice_to_fit(tensor, available, limits, cut) for tensor in tensors)
         cost = _predict_cost(problem, tensors, uses, network, terms)
+        if cost.memory_bytes <= limits.memory_bytes:
+            break
+        # Sliced tensors take more memory to store, which leaves less of it for a task.
+        stored = cost.tensor_bytes
     return ExactPlan(
         problem.circuit,
         problem.observables,
@@ -152,15 +153,6 @@ def _distinct_tensors(
         for subcircuit, requested in zip(subcircuits, strings, strict=True)
     )
     return tensors, tuple(uses)
-
-
-def _slice_all_to_fit(
-    stored: int, tensors: Sequence[ExactTensor], limits: Limits, cut: CutCircuit
-) -> tuple[ExactTensor, ...]:
-    """Slice tensors until a task of each fits into the memory next to the stored bytes."""
-    return tuple(
-        _slice_to_fit(tensor, limits.memory_bytes - stored, limits, cut) for tensor in tensors
-    )
 
 
 def _slice_to_fit(

@@ -168,12 +168,11 @@ class JointEstimator:
 
         All variants together have ``shots`` shots: at least one for each variant of each sample.
         """
-        variants = []
-        for subcircuit, source in enumerate(self.sources.uses):
-            if source is not None:
-                variants.append(
-                    distinct_variants(self.sources.tensors[source], draws.signals[subcircuit])
-                )
+        variants = [
+            distinct_variants(self.sources.tensors[source], draws.signals[subcircuit])
+            for subcircuit, source in enumerate(self.sources.uses)
+            if source is not None
+        ]
         total = sum(int(frequencies.sum()) for _, frequencies in variants)
         batches = []
         shots_before = samples_before = 0
