@@ -48,11 +48,7 @@ class AerEngine(Engine):
         return Cost(states * state + SHOT_SECONDS * float(request.shots.mean()), size)
 
     def prepare(self, piece: Piece) -> PreparedPiece:
-        """Build the circuits of a piece and translate them for Aer.
-
-        Raises:
-            InputError: If a noisy device has too few qubits or lacks gates.
-        """
+        """Build the circuits of a piece and translate them for Aer."""
         if isinstance(piece, ExactTensor):
             return StatevectorPiece(piece, self._aer.compile_circuit, self._limits.threads)
         return SampledTemplate.of(piece, self._aer, self._noise)

@@ -105,9 +105,6 @@ class SampledTemplate(PreparedPiece):
         Rows with similar numbers of shots are run together with the largest of these numbers; for
         rows with fewer shots, a random subset of the outcomes is drawn, which is cheaper than more
         runs.
-
-        Raises:
-            EngineError: If Aer refuses or fails; the message quotes Aer.
         """
         assert isinstance(request, ShotCounts), "the engine refuses all others"
         rows, shots = check_rows(rows, request.shots, len(self.parameters))

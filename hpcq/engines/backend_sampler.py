@@ -67,11 +67,7 @@ class CompiledTemplate(PreparedPiece):
     names: tuple[str, ...]
 
     def execute(self, rows: NDArray[np.float64], request: Request) -> list[Row]:
-        """Measure some rows and wait for their counts.
-
-        Raises:
-            EngineError: If the device refuses or fails; the message quotes it.
-        """
+        """Measure some rows and wait for their counts."""
         assert isinstance(request, ShotCounts), "the engine refuses all others"
         return self.engine.measure([ShotRun(self, rows, request.shots)], request.seed)[0]
 

@@ -81,10 +81,7 @@ def fake_backend(name: str, argument: str) -> Any:
 
 
 def transpile(
-    circuit: QuantumCircuit,
-    device: Any,
-    argument: str,
-    couplings: Sequence[tuple[int, int]] = (),
+    circuit: QuantumCircuit, device: Any, argument: str, couplings: Sequence[tuple[int, int]] = ()
 ) -> QuantumCircuit:
     """Compile a circuit; equal arguments give equal circuits.
 

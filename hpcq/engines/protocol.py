@@ -114,11 +114,7 @@ class Engine(ABC):
         """
 
     def prepared(self, piece: Piece) -> PreparedPiece:
-        """Return a piece as this engine prepared it, now or at an earlier call.
-
-        Raises:
-            InputError: If the device or the noise does not support the piece.
-        """
+        """Return a piece as :meth:`prepare` has prepared it, now or at an earlier call."""
         return self._kept.get(piece.fingerprint, lambda: self.prepare(piece))
 
     @cached_property

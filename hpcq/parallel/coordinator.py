@@ -187,12 +187,7 @@ class _TaskRun:
     """One run of a coordinator, with a number different from those before."""
 
     def __init__(
-        self,
-        run: int,
-        source: TaskSource,
-        transport: Transport,
-        ledger: Ledger,
-        monitor: Monitor,
+        self, run: int, source: TaskSource, transport: Transport, ledger: Ledger, monitor: Monitor
     ) -> None:
         self.run, self.source, self.transport = run, source, transport
         self.ledger, self.monitor = ledger, monitor

@@ -60,11 +60,7 @@ class ExactKind:
         return with_local_cost(found, problem)
 
     def with_limits(self, plan: ExactPlan, limits: Limits) -> ExactPlan:
-        """Return the same plan for ranks with these limits; only their threads change.
-
-        Raises:
-            MemoryLimitError: If the plan needs more memory than the ranks have.
-        """
+        """Return the same plan for ranks with these limits; only their threads change."""
         if plan.fits and plan.cost.memory_bytes > limits.memory_bytes:
             raise MemoryLimitError(
                 f"memory: the run was begun with a plan that needs "

@@ -42,19 +42,11 @@ class ExactRun(PreparedRun):
     task_set: ExactTasks
 
     def check_engine(self, engine: Engine) -> None:
-        """Check that an engine computes all tensors.
-
-        Raises:
-            InputError: If it refuses one.
-        """
+        """Check that an engine computes all tensors."""
         self.task_set.check_engine(engine)
 
     def compute(self, runner: StageRunner, engine: Engine) -> Result:
-        """Run on rank 0, which hands tasks to the others.
-
-        Raises:
-            HpcqError: If the run is stopped, tasks fail, or the result fails its own check.
-        """
+        """Run on rank 0, which hands tasks to the others."""
         source = self.options.output.stage(_SIMULATE, self.task_set.farm_tasks())
         simulated = source.finished
         stage = Stage(_SIMULATE, simulated)

@@ -54,11 +54,7 @@ class ShotsRun(PreparedRun):
     job_ids: dict[str, Sequence[str]]
 
     def check_engine(self, engine: Engine) -> None:
-        """Check before the run that the engine can run one template of every source.
-
-        Raises:
-            InputError: If the engine cannot run a template.
-        """
+        """Prepare one template of every source, so that an unfit engine is refused before the run."""
         if self.engine_spec != EngineSpec():
             self.task_set.check_engine(engine)
 

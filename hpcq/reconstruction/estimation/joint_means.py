@@ -27,11 +27,7 @@ class SignMeans:
     """
 
     def __init__(
-        self,
-        tensor: SampledTensor,
-        rows: NDArray[np.int16],
-        counts: Counts,
-        signals: Indices,
+        self, tensor: SampledTensor, rows: NDArray[np.int16], counts: Counts, signals: Indices
     ) -> None:
         self.tensor = tensor
         self.counts = counts
