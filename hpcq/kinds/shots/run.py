@@ -54,7 +54,7 @@ class ShotsRun(PreparedRun):
     job_ids: dict[str, Sequence[str]]
 
     def check_engine(self, engine: Engine) -> None:
-        """Prepare one template of every source, so that an unfit engine is refused before the run."""
+        """Prepare a template of every source, so that an unfit engine is refused before the run."""
         if self.engine_spec != EngineSpec():
             self.task_set.check_engine(engine)
 
