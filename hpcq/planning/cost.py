@@ -17,7 +17,7 @@ from hpcq.core.limits import Limits
 from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.simulation_load import Load
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.cutting.subexperiments.pauli_products import worth_threads
+from hpcq.cutting.subexperiments.pauli_products import GRAM_ROWS, worth_threads
 from hpcq.planning.machine_speeds import Speeds
 from hpcq.reconstruction.contraction_work import ContractionWork
 from hpcq.reconstruction.network import as_float
@@ -32,15 +32,12 @@ LONG_CONTRACTION = 3e10
 """Floating-point operations from which all ranks contract, and not rank 0 alone: 0.75 s of one core
 at the default speed."""
 
-_COMPLEX_BYTES = 16
+COMPLEX_BYTES = 16
 """Bytes of one complex128 number."""
 
-_MAX_UNFUSED_QUBITS = 14
+MAX_UNFUSED_QUBITS = 14
 """Number of qubits up to which Aer fuses no gates: its default ``fusion_threshold``."""
 
-_MAX_FULL_GRAM_ROWS = 64
-"""Rows up to which :mod:`~hpcq.cutting.subexperiments.pauli_products` computes all entries of a
-state's product with itself; above, only the lower triangle."""
 
 _MAX_EXPONENT = 900
 """Exponent from which :func:`power_of_two` grows linearly. Floats hold powers up to 1023; the rest
@@ -148,12 +145,12 @@ def _simulation_seconds(width: int, load: Load, limits: Limits, speeds: Speeds) 
 
     A state's memory is filled twice: when the state is created and when it is copied out.
     """
-    unfused = power_of_two(min(width, _MAX_UNFUSED_QUBITS)) * load.gates * speeds.amplitude_gate
+    unfused = power_of_two(min(width, MAX_UNFUSED_QUBITS)) * load.gates * speeds.amplitude_gate
     fused = power_of_two(width) * load.passes * speeds.amplitude_pass
     return (
         speeds.simulation
         + load.gates * speeds.gate
-        + (unfused if width <= _MAX_UNFUSED_QUBITS else max(unfused, fused))
+        + (unfused if width <= MAX_UNFUSED_QUBITS else max(unfused, fused))
         + power_of_two(width) * 2 * limits.amplitude_bytes * speeds.byte
     )
 
@@ -168,13 +165,13 @@ def _products_seconds(tensor: ExactTensor, diagonal: bool, speeds: Speeds) -> fl
     rows = as_float(dimension)
     amplitudes = power_of_two(tensor.simulated_qubits)
     flops = 8.0 * rows * amplitudes
-    if diagonal and rows > _MAX_FULL_GRAM_ROWS:
+    if diagonal and rows > GRAM_ROWS:
         flops /= 2
     gram_seconds = flops * speeds.flop
     string_seconds = (
         speeds.string
         + amplitudes * speeds.amplitude_string
-        + rows**2 * _COMPLEX_BYTES * speeds.byte
+        + rows**2 * COMPLEX_BYTES * speeds.byte
         + (gram_seconds / 2 if diagonal else gram_seconds)
     )
     threads = min(speeds.threads, strings) if worth_threads(amplitudes, dimension) else 1
@@ -210,7 +207,7 @@ def contraction_seconds(work: ContractionWork, stored: int, terms: int, speeds: 
     threads = speeds.threads if work.flops > LARGE_CONTRACTION else 1
     return (
         speeds.run
-        + (as_float(stored) + _COMPLEX_BYTES * work.entries) * speeds.byte
+        + (as_float(stored) + COMPLEX_BYTES * work.entries) * speeds.byte
         + work.flops * speeds.flop / threads
         + work.steps * speeds.step
         + work.products * speeds.string

@@ -20,7 +20,7 @@ Columns = NDArray[np.intp] | slice
 _BLOCK_BYTES = 1 << 20
 """Size of a block of columns in bytes: small enough for a core's cache, large enough for BLAS."""
 
-_GRAM_ROWS = 64
+GRAM_ROWS = 64
 """Rows of a strip of a Gram matrix; only the strips of its lower triangle are computed. A smaller
 value saves operations, but makes the matrix products less efficient. A matrix of at most this many
 rows is computed as a whole."""
@@ -196,11 +196,11 @@ def _gram(states: States) -> States:
     """Return ``psi psi^dagger``, computed from its lower triangle."""
     rows = states.shape[0]
     right = states.conj().T
-    if rows <= _GRAM_ROWS:
+    if rows <= GRAM_ROWS:
         return states @ right
     product: States = states.__array_namespace__().empty((rows, rows), dtype=states.dtype)
-    for start in range(0, rows, _GRAM_ROWS):
-        stop = min(rows, start + _GRAM_ROWS)
+    for start in range(0, rows, GRAM_ROWS):
+        stop = min(rows, start + GRAM_ROWS)
         strip = states[start:stop] @ right[:, :stop]
         product[start:stop, :stop] = strip
         product[:start, start:stop] = strip[:, :start].conj().T

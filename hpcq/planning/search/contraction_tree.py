@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hpcq.planning.cost import power_of_two
+from hpcq.planning.cost import COMPLEX_BYTES, power_of_two
 from hpcq.reconstruction.network import contraction_path
-
-_COMPLEX_BYTES = 16
-"""Bytes of one complex128 number."""
 
 
 class ContractionTree:
@@ -61,7 +58,7 @@ class ContractionTree:
     @property
     def bytes(self) -> float:
         """Bytes of the tensors at all nodes, once on the way up and once on the way down."""
-        return _COMPLEX_BYTES * 2 * sum(self._entries)
+        return COMPLEX_BYTES * 2 * sum(self._entries)
 
     def add_bits(self, a: int, b: int, bits: int) -> None:
         """Add bits to the bond between two parts; takes effect at the next :meth:`update`."""

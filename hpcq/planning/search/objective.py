@@ -17,8 +17,6 @@ ObjectiveName = Literal["seconds", "overhead"]
 """What plans are compared by: predicted seconds of the exact run, or the sampling overhead (gamma
 squared) of a run with shots."""
 
-_MAX_UNFUSED_QUBITS = 14
-"""Number of qubits up to which Aer fuses no gates: its default ``fusion_threshold``."""
 
 _FUSED_FRACTION = 0.4
 """Passes over the state after Aer's fusion, as a typical fraction of the number of gates. A plan's
@@ -71,9 +69,9 @@ class Objective:
         amplitude_bits = math.log2(2 * self.limits.amplitude_bytes)
         missing_bits = max(0.0, width + amplitude_bits - memory_bits)
         power = costs.power_of_two
-        unfused = power(min(width, _MAX_UNFUSED_QUBITS)) * gates * speeds.amplitude_gate
+        unfused = power(min(width, costs.MAX_UNFUSED_QUBITS)) * gates * speeds.amplitude_gate
         fused = 0.0
-        if width > _MAX_UNFUSED_QUBITS:
+        if width > costs.MAX_UNFUSED_QUBITS:
             fused = power(width) * _FUSED_FRACTION * gates * speeds.amplitude_pass
         simulation = (
             speeds.simulation
@@ -83,7 +81,7 @@ class Objective:
         )
         gram = 8.0 * power(width + ports) * speeds.flop
         string_seconds = speeds.string + power(width) * speeds.amplitude_string + gram / 2
-        threads = speeds.threads if width > _MAX_UNFUSED_QUBITS else 1.0
+        threads = speeds.threads if width > costs.MAX_UNFUSED_QUBITS else 1.0
         products = gram + strings * string_seconds / threads
         # Each bit that is missing takes slices: twice the branches, four times their pairs.
         return (simulation + products) * power(2 * missing_bits)
