@@ -227,9 +227,17 @@ class DeviceShots(QueuedEngine):
         num_runs, jobs = submission.jobs
         counts: list[dict[int, Row]] = [{} for _ in range(num_runs)]
         for handle, pubs in jobs:
-            for pub, result in zip(pubs, self._call(handle, "result"), strict=True):
-                for index, row in enumerate(pub.rows):
-                    counts[pub.run][int(row)] = _counts(pub.circuit, result.data, index)
+            results = self._call(handle, "result")
+            try:
+                for pub, result in zip(pubs, results, strict=True):
+                    for index, row in enumerate(pub.rows):
+                        counts[pub.run][int(row)] = _counts(pub.circuit, result.data, index)
+            except Exception as error:  # results of another job, or none
+                job = _job_text(handle, "job_id")
+                raise EngineError(
+                    f"{self.name} returned results for job {job} that are not those of its "
+                    f"circuits: {type(error).__name__}: {error}"
+                ) from error
         return [[by_row[row] for row in range(len(by_row))] for by_row in counts]
 
     @property
@@ -316,6 +324,7 @@ def _counts(circuit: QuantumCircuit, data: Any, index: int) -> Row:
         bits = np.array([circuit.find_bit(bit).index for bit in register], dtype=np.uint64)
         for position, bit in enumerate(bits):
             joined |= ((value >> np.uint64(position)) & np.uint64(1)) << bit
-    assert joined is not None
+    if joined is None or not len(joined):
+        raise ValueError("no shots")
     outcomes, times = np.unique(joined, return_counts=True)
     return sorted_row(outcomes, times.astype(np.int64))

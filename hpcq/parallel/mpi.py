@@ -33,6 +33,8 @@ from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
+    from hpcq.parallel.serial import Farm
+
 _PREPARE, _LEASE, _END, _HEADER, _DATA = range(1, 6)  # MPI tags: three from rank 0, two to it
 
 _MIN_SLEEP, _MAX_SLEEP = 20e-6, 5e-3
@@ -81,6 +83,7 @@ class MpiFarm:
         self.size: int = self._comm.Get_size()
         self._hosts: list[str] = []
         self._lost: dict[int, str] = {}
+        self._is_told_of_losses = False
         self._outbox: list[tuple[Any, Any]] = []
         self._survives = os.environ.get(_FAULT_TOLERANT, "").lower() in ("1", "true", "yes")
         self.keeps_workers = False
@@ -163,7 +166,7 @@ class MpiFarm:
     @property
     def has_lost_ranks(self) -> bool:
         """Whether a rank is lost, so that collective calls are no longer possible."""
-        return bool(self._lost)
+        return bool(self._lost) or self._is_told_of_losses
 
     @contextmanager
     def coordinator(self, factory: WorkerFactory) -> Iterator[Coordinator]:
@@ -196,6 +199,7 @@ class MpiFarm:
                         self._send_results(_GOODBYE)
                         self._wait_for_sends()
                         if message[0]:
+                            self._is_told_of_losses = True
                             _never_finalize()
                         return message[1:]
                     if tag == _PREPARE:
@@ -210,6 +214,10 @@ class MpiFarm:
                     backoff()
                 else:
                     backoff.reset()
+
+    def shares_messages_with(self, other: Farm) -> bool:
+        """Return whether the farms have the same communicator."""
+        return isinstance(other, MpiFarm) and other._comm == self._comm
 
     def close(self) -> None:
         """End this rank's worker."""

@@ -36,7 +36,8 @@ _START = (
     "from hpcq.parallel.subprocess_worker import main; main(*map(int, sys.argv[2:]))"
 )
 _MAX_IDLE_DEATHS = 3
-"""Deaths in a row outside of any task after which the rank fails: a new start would not help."""
+"""Deaths in a row outside of any task, since the task function was last made, after which the rank
+fails: a new start would not help."""
 
 _PR_SET_PDEATHSIG = 1
 """Option of prctl(2), from <linux/prctl.h>: send a signal when the parent dies."""
@@ -60,6 +61,7 @@ class ProcessWorker:
         """Make the task function in the subprocess, which is started if there is none."""
         self._preparation = factory, dumps(setup)
         self._leases.clear()
+        self._deaths = 0
         if self._child is None:
             self._start()
         else:

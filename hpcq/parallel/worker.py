@@ -125,7 +125,7 @@ def compute(
             return
         try:
             result = function(task, payloads[index] if payloads else b"")
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a thread would end, and the run wait for it
             flush()
             emit(TaskResults.failed(lease.run, task, clock() - last, format_error(error)))
             last = clock()

@@ -38,6 +38,9 @@ CURE = (
     "mpi4py, built with its own MPI)"
 )
 
+open_sessions: list[Farm] = []
+"""The farms of the sessions that this process has entered and not left."""
+
 _START_SECONDS = "HPCQ_START_SECONDS"
 """Environment variable: seconds within which all ranks must have started MPI."""
 
@@ -73,6 +76,19 @@ def open_farm(comm: Comm | None = None) -> Farm:
             "are given to hpcq.plan)"
         )
     return MpiFarm(comm) if comm.Get_size() > 1 else SerialFarm()
+
+
+def check_free(farm: Farm) -> None:
+    """Check that the other ranks do not wait for the runs of a session.
+
+    Raises:
+        InputError: If a session is open on the farm's communicator.
+    """
+    if isinstance(farm, MpiFarm) and any(map(farm.shares_messages_with, open_sessions)):
+        raise InputError(
+            "comm: a session is open on it, whose ranks wait for its runs; expected Session.run, "
+            "or a call after the session"
+        )
 
 
 def _world() -> Comm:

@@ -30,6 +30,11 @@ shorter: more requests to a service that many users share."""
 _POLL_GROWTH = 1.3
 """Factor from one pause to the next: after a minute, the device is polled every ten seconds."""
 
+_MAX_FAILED_POLLS, _FAILED_POLL_GROWTH = 12, 2.0
+"""Polls in a row that may fail before the job is given up, half a minute after the first, and the
+factor between their pauses. More: failures are seen later; fewer: a short loss of the network
+costs a job."""
+
 
 class ResumableDevice(Engine):
     """A device whose jobs a run can leave, so that a later start collects them.
@@ -70,18 +75,26 @@ class ResumableDevice(Engine):
         try:
             self._wait(submission)
             return self._device.collect(submission)
-        except EngineError:
+        except Exception:  # a device may return anything
             if not self._stopped.is_set():
                 del self._job_ids[key]  # it failed: the next attempt is another job
             raise
 
     def _wait(self, submission: Submission) -> None:
         """Wait until all jobs have ended; poll them less and less often."""
-        pause = _FIRST_POLL_SECONDS
-        while not self._device.poll(submission):
+        pause, failures = _FIRST_POLL_SECONDS, 0
+        while True:
+            try:
+                if self._device.poll(submission):
+                    return
+                failures, growth = 0, _POLL_GROWTH
+            except EngineError:
+                failures, growth = failures + 1, _FAILED_POLL_GROWTH
+                if failures > _MAX_FAILED_POLLS:
+                    raise
             if self._stopped.wait(pause):
                 raise EngineError(f"{self.name} goes on with {', '.join(submission.job_ids)}")
-            pause = min(_POLL_GROWTH * pause, _MAX_POLL_SECONDS)
+            pause = min(growth * pause, _MAX_POLL_SECONDS)
 
     def stop(self) -> None:
         """End all waiting; the device's jobs continue."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from hpcq.engines.protocol import Engine
 from hpcq.engines.registry import EngineSpec, open_engine
 from hpcq.parallel import messages
 from hpcq.parallel.tasks import TaskFunction
-from hpcq.parallel.world import abort_on_error, open_farm, stop_before_start
+from hpcq.parallel.world import abort_on_error, check_free, open_farm, stop_before_start
 from hpcq.planning.kind import kind_of
 from hpcq.planning.plan import Plan
 from hpcq.results import check_output
@@ -107,7 +108,9 @@ def run(
         shared,
         claim_seconds,
     )
-    return run_plan(open_farm(comm), plan, arguments)
+    farm = open_farm(comm)
+    check_free(farm)
+    return run_plan(farm, plan, arguments)
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,8 @@ def output_for(
         if claim_seconds is not None:
             raise InputError("shared: given without an output, expected one for jobs to share")
         return NoOutput(previous)
+    if not isinstance(path, str | PathLike):
+        raise InputError(f"output: {str(path)[:40]!r}, expected a path")
     file = check_output(Path(path))
     if claim_seconds is not None:
         return SharedOutput(file, checkpoint_seconds, claim_seconds)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any
 
-from hpcq.core.errors import HpcqError
+from hpcq.core.errors import HpcqError, InputError
 from hpcq.parallel import messages
-from hpcq.parallel.world import abort_on_error, open_farm
+from hpcq.parallel.world import abort_on_error, check_free, open_farm, open_sessions
 from hpcq.planning.plan import Plan
 from hpcq.results.result import Result
 from hpcq.runs.run import RunArguments, run_plan
@@ -60,6 +61,8 @@ class Session:
         return self._farm.size
 
     def __enter__(self) -> Session:
+        check_free(self._farm)
+        open_sessions.append(self._farm)
         self._farm.keeps_workers = self._is_open = True
         if self.rank > 0:
             with abort_on_error(self._farm):
@@ -75,6 +78,7 @@ class Session:
         if self.rank == 0 and not self._farm.has_lost_ranks:
             self._farm.broadcast(_END)
         self._is_open = False
+        open_sessions.remove(self._farm)
         self._farm.close()
 
     def run(self, plan: Plan, **options: Any) -> Result:
@@ -101,16 +105,32 @@ class Session:
         if self._farm.has_lost_ranks:
             raise HpcqError("session: a rank is lost, and the others cannot begin another run")
         arguments = RunArguments(**options)
-        command = messages.dumps(arguments.for_other_ranks())
+        command = _command(arguments)
         with abort_on_error(self._farm):
             self._farm.broadcast(command)
             return run_plan(self._farm, plan, arguments)
 
     def _serve(self) -> None:
         """Take part in the runs that rank 0 starts, until it leaves the session."""
-        while (command := self._farm.broadcast(b"")) != _END:
+        farm = self._farm
+        # Once a rank is lost, rank 0 can begin no run, nor tell the others that it leaves.
+        while not farm.has_lost_ranks and (command := farm.broadcast(b"")) != _END:
             try:
-                run_plan(self._farm, None, messages.loads(command))
+                run_plan(farm, None, messages.loads(command))
             except HpcqError as error:
                 if not error.on_all_ranks:
                     raise
+
+
+def _command(arguments: RunArguments) -> bytes:
+    """Return the message that starts a run on the other ranks.
+
+    Raises:
+        InputError: If an argument is nothing that can be sent, and so wrong in any case.
+    """
+    try:
+        return messages.dumps(arguments.for_other_ranks())
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"session: an argument of the run cannot be sent to ranks: {error}"
+        ) from None
