@@ -233,9 +233,9 @@ class DeviceShots(QueuedEngine):
                     for index, row in enumerate(pub.rows):
                         counts[pub.run][int(row)] = _counts(pub.circuit, result.data, index)
             except Exception as error:  # results of another job, or none
-                job = _job_text(handle, "job_id")
+                job = _job_text(handle, "job_id") or "a job"
                 raise EngineError(
-                    f"{self.name} returned results for job {job} that are not those of its "
+                    f"{self.name} returned results for {job} that are not those of its "
                     f"circuits: {type(error).__name__}: {error}"
                 ) from error
         return [[by_row[row] for row in range(len(by_row))] for by_row in counts]

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from hpcq.core.errors import InputError
+from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Device, Limits
 from hpcq.engines.aer_engine import AerEngine
 from hpcq.engines.backend_sampler import DeviceShots, check_device
@@ -144,7 +144,24 @@ def open_engine(spec: EngineSpec, limits: Limits, device: Device, given: Any = N
 def _open(spec: EngineSpec, limits: Limits, device: Device) -> Engine:
     if spec.noise is not None:
         return AerEngine(limits, device, Noise.from_json(spec.noise))
-    return _factory(spec.name)(limits, device)
+    try:
+        engine = _factory(spec.name)(limits, device)
+    except HpcqError:
+        raise
+    except (Exception, SystemExit) as error:  # so may its class
+        text = f"engine: {spec.name!r} cannot be opened: {_reason(error)}"
+        raise InputError(text) from error
+    if not isinstance(engine, Engine):
+        raise InputError(
+            f"engine: {spec.name!r} opens a {type(engine).__name__}, expected a subclass of "
+            "hpcq.engines.protocol.Engine"
+        )
+    return engine
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error of another package in one short line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _factory(name: object) -> Factory:
@@ -162,9 +179,8 @@ def _factory(name: object) -> Factory:
         raise InputError(f"engine: {name[:40]!r}, expected one of {known}")
     try:
         factory: Factory = found.load()
-    except Exception as error:  # a package may raise anything when it is imported
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        text = f"engine: {name!r} ({found.value}) cannot be loaded: {reason}"
+    except (Exception, SystemExit) as error:  # a package may raise anything when it is imported
+        text = f"engine: {name!r} ({found.value}) cannot be loaded: {_reason(error)}"
         raise InputError(text) from None
     return _factories.setdefault(name, factory)
 

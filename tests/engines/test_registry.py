@@ -177,3 +177,15 @@ def test_engines_of_other_packages(tmp_path: Path) -> None:
     assert found == "other"
     assert broken.startswith("engine: 'broken' (other_package:Nothing) cannot be loaded: ")
     assert unknown == "engine: 'nothing', expected one of aer, broken, other, toy"
+
+
+def test_a_class_that_is_no_engine_is_refused_in_one_line() -> None:
+    def unlicensed(_limits: Limits, _device: Device) -> Engine:
+        sys.exit("no licence\non this host")
+
+    register("unlicensed", unlicensed)
+    with pytest.raises(InputError, match=r"engine: 'unlicensed' cannot be opened: no licence on"):
+        open_engine(EngineSpec.of(engine="unlicensed"), Limits(1 << 30), "cpu")
+    register("number", lambda _limits, _device: 3)  # type: ignore[arg-type, return-value]
+    with pytest.raises(InputError, match=r"engine: 'number' opens a int, expected a subclass of"):
+        open_engine(EngineSpec.of(engine="number"), Limits(1 << 30), "cpu")

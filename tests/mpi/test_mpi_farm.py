@@ -389,3 +389,23 @@ def test_a_session_serves_run_after_run(
             np.testing.assert_array_equal(first.expectation_values, again.expectation_values)
     values = MPI.COMM_WORLD.bcast(first.expectation_values if session.rank == 0 else None)
     assert np.abs(values).max() <= 1
+
+
+def test_a_session_is_alone_on_its_communicator() -> None:
+    from mpi4py import MPI
+
+    import hpcq
+    from hpcq.core.errors import InputError
+
+    comm, plan = MPI.COMM_WORLD, _pair_plan()
+    session = hpcq.Session(comm)
+    with session:
+        if session.rank == 0:
+            for begin in (session, hpcq.Session(comm)):
+                with pytest.raises(InputError, match="comm: a session is open on it"), begin:
+                    pass
+            with pytest.raises(InputError, match="comm: a session is open on it"):
+                hpcq.run(plan, comm)
+            hpcq.run(plan, MPI.COMM_SELF)
+            assert session.run(plan).status == "complete"
+    assert hpcq.run(plan, comm).status == "complete"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -18,6 +19,12 @@ def plain(task: int, payload: bytes) -> Array:
 def failing(task: int, payload: bytes) -> Array:
     if task == 3:
         raise RuntimeError("the dog ate my amplitudes")
+    return plain(task, payload)
+
+
+def exiting(task: int, payload: bytes) -> Array:
+    if task == 3:
+        sys.exit("no licence")
     return plain(task, payload)
 
 
@@ -38,5 +45,5 @@ def large(task: int, _payload: bytes) -> Array:
 
 def by_name(payload: bytes) -> TaskFunction:
     """Return the task function with the name that is the payload."""
-    functions = {each.__name__: each for each in (plain, failing, dying, slow, large)}
+    functions = {each.__name__: each for each in (plain, failing, exiting, dying, slow, large)}
     return functions[payload.decode()]

@@ -35,6 +35,9 @@ class Job:
         return self.name
 
     def in_final_state(self) -> bool:
+        if self.machine.lost_polls:
+            self.machine.lost_polls -= 1
+            raise ConnectionError("network")
         if self.machine.is_busy:  # the batch system ends the run while it waits
             os.kill(os.getpid(), signal.SIGTERM)
         return not self.machine.is_busy
@@ -46,7 +49,7 @@ class Job:
         assert not self.machine.is_busy, "nobody waits inside the device's library"
         if self.machine.failures:
             raise RuntimeError(self.machine.failures.pop())
-        return self.results.result()
+        return self.machine.garbage.pop() if self.machine.garbage else self.results.result()
 
 
 class Machine(BaseSamplerV2):
@@ -59,6 +62,8 @@ class Machine(BaseSamplerV2):
         self.is_busy = False
         self.forgets = False
         self.failures: list[str] = []
+        self.garbage: list[Any] = []
+        self.lost_polls = 0
 
     def run(self, pubs: Any, *, shots: int | None = None) -> Job:  # noqa: ARG002 - each has its own
         name = f"job {len(self.jobs)}"
@@ -121,4 +126,29 @@ def test_a_job_that_fails_is_another_job_once() -> None:
     assert len(machine.jobs) == result.provenance["rounds"] + 1
     machine.failures = ["fire"] * 9
     with pytest.raises(TasksFailedError, match=r"round 1, .*fire"):
+        hpcq.run(plan(), backend=machine)
+
+
+@pytest.mark.parametrize("garbage", [None, [], [3], "results of another job"])
+def test_results_that_are_not_those_of_the_job_are_asked_for_again(
+    garbage: Any, tmp_path: Path
+) -> None:
+    machine, output = Machine(), tmp_path / "out.h5"
+    machine.garbage = [garbage] * 2
+    with pytest.raises(TasksFailedError, match="Machine returned results for job 0 that are not"):
+        hpcq.run(plan(), backend=machine, output=output)
+    assert not load(output).details.unfinished.job_ids
+    result = hpcq.run(plan(), backend=machine, output=output)
+    check(result)
+    assert len(machine.jobs) == result.provenance["rounds"] + 2
+
+
+def test_a_short_loss_of_the_network_costs_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcq.runs.resumable_device._MAX_POLL_SECONDS", 0.01)
+    machine = Machine()
+    machine.lost_polls = 5
+    result = hpcq.run(plan(), backend=machine)
+    assert len(machine.jobs) == result.provenance["rounds"]
+    machine.lost_polls = 1000
+    with pytest.raises(TasksFailedError, match="network"):
         hpcq.run(plan(), backend=machine)

@@ -68,3 +68,13 @@ def test_a_session_that_is_not_entered_runs_nothing() -> None:
         pass
     with pytest.raises(HpcqError, match="session: it runs plans between entering and leaving"):
         session.run(plan)
+
+
+def test_arguments_that_cannot_be_sent_are_named() -> None:
+    plan = hpcq.plan(chain(), "Z0", cut_labels="AABB")
+    with hpcq.Session() as session:
+        with pytest.raises(InputError, match="session: an argument of the run cannot be sent"):
+            session.run(plan, time_limit=lambda: 1)
+        with pytest.raises(InputError, match="output: '3', expected a path"):
+            session.run(plan, output=3)
+        assert session.run(plan, device="cpu").status == "complete"
