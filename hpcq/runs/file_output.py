@@ -96,6 +96,10 @@ class FileOutput(RunOutput):
             self._last_save = time.monotonic()
             write_stderr(f"hpcq: warning: not saved: {' '.join(str(error).split())}")
 
+    def save_soon(self) -> None:
+        """Have the next update save, whenever the last one was."""
+        self._last_save = -math.inf
+
     def stop(self, partial: Callable[[], Result]) -> str:
         """Write the partial result; return where it is, and how to resume the run."""
         self._write(partial())

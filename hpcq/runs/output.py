@@ -86,6 +86,9 @@ class RunOutput:
     def save(self, partial: Callable[[], Result]) -> None:
         """Save the partial result now; a failure is a warning."""
 
+    def save_soon(self) -> None:
+        """Have the next update save; any thread may ask for it."""
+
     def stop(self, partial: Callable[[], Result]) -> str:
         """Save everything, and end a run that is not complete.
 

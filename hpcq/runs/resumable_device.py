@@ -8,7 +8,7 @@ collects the counts that the device has measured in the meantime, instead of pay
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hpcq.core.errors import EngineError
 from hpcq.engines.protocol import (
@@ -43,12 +43,18 @@ class ResumableDevice(Engine):
         device: The device.
         job_ids: Ids of the jobs that an earlier start has submitted, by the seed of their shots;
             those of this start are added. Any thread may read it.
+        save_soon: Has the ids saved, for a run that is killed while a device works.
     """
 
-    def __init__(self, device: QueuedEngine, job_ids: dict[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        device: QueuedEngine,
+        job_ids: dict[str, Sequence[str]],
+        save_soon: Callable[[], None],
+    ) -> None:
         self.name = device.name
         self.defers_measurements = device.defers_measurements
-        self._device, self._job_ids = device, job_ids
+        self._device, self._job_ids, self._save_soon = device, job_ids, save_soon
         self._stopped = threading.Event()
 
     def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
@@ -82,7 +88,7 @@ class ResumableDevice(Engine):
 
     def _wait(self, submission: Submission) -> None:
         """Wait until all jobs have ended; poll them less and less often."""
-        pause, failures = _FIRST_POLL_SECONDS, 0
+        pause, failures, is_first = _FIRST_POLL_SECONDS, 0, True
         while True:
             try:
                 if self._device.poll(submission):
@@ -92,6 +98,9 @@ class ResumableDevice(Engine):
                 failures, growth = failures + 1, _FAILED_POLL_GROWTH
                 if failures > _MAX_FAILED_POLLS:
                     raise
+            if is_first:  # not for simulators, whose jobs have ended by now
+                self._save_soon()
+                is_first = False
             if self._stopped.wait(pause):
                 raise EngineError(f"{self.name} goes on with {', '.join(submission.job_ids)}")
             pause = min(growth * pause, _MAX_POLL_SECONDS)

@@ -38,7 +38,9 @@ class Job:
         if self.machine.lost_polls:
             self.machine.lost_polls -= 1
             raise ConnectionError("network")
-        if self.machine.is_busy:  # the batch system ends the run while it waits
+        if self.machine.is_busy and self.machine.is_watched:
+            self.machine.watch()
+        elif self.machine.is_busy:  # the batch system ends the run while it waits
             os.kill(os.getpid(), signal.SIGTERM)
         return not self.machine.is_busy
 
@@ -64,11 +66,24 @@ class Machine(BaseSamplerV2):
         self.failures: list[str] = []
         self.garbage: list[Any] = []
         self.lost_polls = 0
+        self.watched: Path | None = None
+        self.seen: list[dict[str, Any]] = []
 
     def run(self, pubs: Any, *, shots: int | None = None) -> Job:  # noqa: ARG002 - each has its own
         name = f"job {len(self.jobs)}"
         self.jobs[name] = Job(self, name, BackendSamplerV2(backend=self._backend).run(pubs))
         return self.jobs[name]
+
+    @property
+    def is_watched(self) -> bool:
+        return self.watched is not None
+
+    def watch(self) -> None:
+        """Note what is saved of the jobs, and be done once anything is."""
+        assert self.watched is not None
+        if self.watched.exists():
+            self.seen.append(dict(load(self.watched).details.unfinished.job_ids))
+            self.is_busy = False
 
     def retrieve_job(self, name: str) -> Job:
         if self.forgets:
@@ -152,3 +167,11 @@ def test_a_short_loss_of_the_network_costs_no_job(monkeypatch: pytest.MonkeyPatc
     machine.lost_polls = 1000
     with pytest.raises(TasksFailedError, match="network"):
         hpcq.run(plan(), backend=machine)
+
+
+def test_the_names_of_jobs_are_saved_at_once_for_a_run_that_is_killed(tmp_path: Path) -> None:
+    machine = Machine()
+    machine.is_busy, machine.watched = True, tmp_path / "out.h5"
+    result = hpcq.run(plan(), backend=machine, output=machine.watched, checkpoint_seconds=1e6)
+    check(result)
+    assert [list(jobs.values()) for jobs in machine.seen] == [[["job 0"]]]

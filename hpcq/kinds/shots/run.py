@@ -85,7 +85,7 @@ class ShotsRun(PreparedRun):
         if not isinstance(engine, QueuedEngine):
             yield runner, lambda: engine
             return
-        device = ResumableDevice(engine, self.job_ids)
+        device = ResumableDevice(engine, self.job_ids, self.options.output.save_soon)
         with runner.alone() as alone:
             try:
                 yield alone, lambda: device
