@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hpcq.circuits import reader
 from hpcq.runs.stop_conditions import StopConditions
 from tests.kill_and_resume import write_circuit
+from tests.support import forked_readers
 from tests.support.launch import hpcq, launcher
 
 # Circuits take a while to draw and to simulate, the first ones longest: no deadlines.
@@ -63,6 +65,15 @@ def no_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
     Tests of the handlers themselves replace this fixture.
     """
     monkeypatch.setattr(StopConditions, "__enter__", lambda conditions: conditions)
+
+
+@pytest.fixture(autouse=True)
+def quick_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read circuits in forks of one process: starting a reader takes half a second.
+
+    Tests of how a reader starts replace this fixture.
+    """
+    monkeypatch.setattr(reader, "subprocess", forked_readers)
 
 
 @pytest.fixture(scope="session")

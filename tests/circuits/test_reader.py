@@ -24,11 +24,17 @@ from hpcq.circuits import sandbox
 from hpcq.circuits.normalise import normalise
 from hpcq.circuits.reader import read_circuit, start_reader
 from hpcq.core.errors import InputError, MissingDependencyError
+from tests.support import forked_readers
 
 ROOT = Path(__file__).parents[2]
 QASM2 = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[3]; creg c[2];\n'
 QASM3 = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[3] q;\n'
 SECONDS = 2.0
+
+
+@pytest.fixture(autouse=True)
+def quick_readers() -> None:
+    """Start readers as users do."""
 
 
 def qpy_bytes(*programs: QuantumCircuit, **options: int) -> bytes:
@@ -208,7 +214,8 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, f
             return str(error), time.monotonic() - start, peak
         return f"read as {circuit.num_qubits} qubits", time.monotonic() - start, peak
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(circuits, "subprocess", forked_readers)  # only what they do is of interest
         return dict(zip(HOSTILE, pool.map(attempt, HOSTILE), strict=True))
 
 
