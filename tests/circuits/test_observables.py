@@ -295,12 +295,12 @@ def test_refused_objects(entry: Any, words: str) -> None:
 @pytest.mark.slow
 def test_many_terms_are_fast() -> None:
     rng = np.random.default_rng(3)
-    count, width = 100_000, 40
+    count, width = 20_000, 40
     labels = rng.choice(list("IXYZ"), size=(count, width), p=[0.9, 0.04, 0.03, 0.03])
     operator = SparsePauliOp(["".join(row) for row in labels], np.arange(count, dtype=float))
-    start = time.perf_counter()
+    start = time.process_time()
     (found,) = as_observables(operator, width)
-    assert time.perf_counter() - start < 5.0
+    assert time.process_time() - start < 1.0
     assert sum(c for _, c in found.terms) == pytest.approx(count * (count - 1) / 2)
 
 

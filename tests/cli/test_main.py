@@ -119,7 +119,7 @@ def test_saved_cuts_make_the_same_plan(
     for observable in ("X" * 48, "Z7 Z36"):
         asked = [*base, "--observable", observable]
         how = ["--max-qubits", "14", "--objective", objective, "--save", saved]
-        how += ["--search-seconds", "1"]
+        how += ["--search-seconds", "0.2"]
         assert main([*asked, *how]) == 0
         plan = json.loads(capsys.readouterr().out)
         if not plan["fits_memory"]:
@@ -441,7 +441,10 @@ def test_a_missing_dependency_is_one_line_with_the_cure(
 
 
 @pytest.mark.slow
-def test_doctor_checks_known_answers(capsys: pytest.CaptureFixture) -> None:
+def test_doctor_checks_known_answers(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpcq.doctor.srun_mpi.command_output", lambda *_, **__: "")
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
     assert "gate cut of a GHZ state" in printed

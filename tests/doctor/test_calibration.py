@@ -176,6 +176,7 @@ def test_doctor_calibrate_writes_what_doctor_then_finds(place, monkeypatch, caps
         "hpcq.doctor.machine_checks.calibrate", lambda threads: calibrate(threads or 1, budget=0.0)
     )
     monkeypatch.setattr("hpcq.doctor.machine_checks.usable_cores", lambda: frozenset({0}))
+    monkeypatch.setattr("hpcq.doctor.srun_mpi.command_output", lambda *_, **__: "")
     assert main(["doctor"]) == 0
     assert "not calibrated (hpcq doctor --calibrate" in capsys.readouterr().out
     assert main(["doctor", "--calibrate"]) == 0

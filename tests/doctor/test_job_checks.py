@@ -251,7 +251,7 @@ VALUES = st.one_of(
 
 @pytest.mark.slow
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(environment=st.dictionaries(st.sampled_from(NAMES), VALUES))
 def test_it_never_raises_whatever_slurm_says(

@@ -214,8 +214,6 @@ def test_runtime_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_noise_of_a_backend_is_the_same_text_in_every_process() -> None:
     """Or a run could not go on from its own file."""
     code = "from hpcq.engines.noise import read_noise; print(read_noise('FakeManilaV2').to_json())"
-    first, second = (
-        run(sys.executable, "-c", code, PYTHONHASHSEED=seed).stdout for seed in ("1", "2")
-    )
-    assert len(first) > 1000
-    assert first == second
+    here = read_noise("FakeManilaV2").to_json()
+    assert len(here) > 1000
+    assert run(sys.executable, "-c", code, PYTHONHASHSEED="1").stdout == f"{here}\n"

@@ -108,7 +108,14 @@ def test_intervals_cover_the_truth(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("factors", "shots"), [(3, 100), (4, 200), (6, 200)])
+@pytest.mark.parametrize(
+    ("factors", "shots"),
+    [
+        (3, 100),
+        pytest.param(4, 200, marks=pytest.mark.nightly),
+        pytest.param(6, 200, marks=pytest.mark.nightly),
+    ],
+)
 def test_a_product_of_factors_near_zero_has_a_true_error_bar_in_every_run(
     factors: int, shots: int
 ) -> None:

@@ -102,13 +102,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 def test_the_bits_are_the_same_on_any_number_of_ranks(circuit: str, more: tuple[str, ...]) -> None:
     arguments = ("run", circuit, *BASE, "--shots", "3000", "--json", *more)
     found = []
-    for ranks in (1, 2, 5):
+    for ranks in (1, 4):
         done = hpcq_here(*arguments) if ranks == 1 else command(*arguments, ranks=ranks)
         assert done.returncode == 0, done.stderr
         shown = json.loads(done.stdout)
         assert shown["provenance"]["ranks"] == ranks
         found.append((shown["expectation_values"], shown["standard_errors"]))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 @pytest.mark.slow
@@ -143,7 +143,7 @@ def test_another_run_never_replaces_shots(
 def test_shots_are_added_as_the_earlier_ones_were_drawn(
     circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["run", circuit, *BASE, "--shots", "4000", "-o", str(tmp_path / "out.h5")]
+    words = ["run", circuit, *BASE, "--shots", "1000", "-o", str(tmp_path / "out.h5")]
     assert main([*words, "--max-variants", "2"]) == 0
     capsys.readouterr()
     assert main([*words, "--max-variants", "500"]) == 2

@@ -13,6 +13,7 @@ import pytest
 
 from hpcq.core.errors import InputError
 from hpcq.parallel.launcher import check_not_inherited, inherited, without_stray_rank
+from tests.doctor.test_srun_mpi import executable
 from tests.support.launch import environment, hpcq, is_open_mpi, launcher, run
 
 RANK = {"PMI_RANK": "1", "PMI_SIZE": "2"}
@@ -86,7 +87,11 @@ def test_a_stray_rank_is_hidden_from_mpi_while_it_starts() -> None:
 
 
 ALONE = [
-    *({name: "1"} for name in ("PMI_RANK", "PALS_RANKID", "FLUX_TASK_RANK", "PMIX_RANK")),
+    {"PMI_RANK": "1"},
+    *(
+        pytest.param({name: "1"}, marks=pytest.mark.nightly)
+        for name in ("PALS_RANKID", "FLUX_TASK_RANK", "PMIX_RANK")
+    ),
     {"PMI_RANK": "1", "SLURM_PROCID": "0", "PMIX_RANK": "1"},
     {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "1"},
 ]
@@ -155,8 +160,10 @@ def test_a_program_started_by_a_rank_is_told_what_to_unset(first: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_task_of_a_slurm_step_runs_alone_or_is_refused() -> None:
+def test_a_task_of_a_slurm_step_runs_alone_or_is_refused(tmp_path: Path) -> None:
+    executable(tmp_path / "squeue", "exit 1")  # SLURM's would wait for a controller
     task = {"SLURM_JOB_ID": "5", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1"}
+    task["PATH"] = os.pathsep.join((str(tmp_path), environment()["PATH"]))
     alone = hpcq(*CIRCUIT, "--json", **task)
     assert alone.returncode == 0, alone.stderr
     value = json.loads(alone.stdout)["expectation_values"][0]

@@ -59,7 +59,7 @@ def test_what_differs_is_named(
     [
         ({"seed": 3}, {}, "(seed differs: seed was 0 and is 3)"),
         ({}, {"backend": "generic:6"}, "(backend differs: backend was aer and is generic:6)"),
-        ({}, {"noise": "fake_sherbrooke"}, "(noise differs)"),
+        ({}, {"noise": "FakeManilaV2"}, "(noise differs)"),
     ],
 )
 def test_what_measures_is_named(

@@ -61,6 +61,8 @@ MATRICES = {
 def applied(text: str, states: np.ndarray) -> np.ndarray:
     """Apply a label, letter by letter, to one state per row."""
     for qubit, letter in enumerate(reversed(text)):
+        if letter == "I":
+            continue
         split = states.reshape(len(states), -1, 2, 1 << qubit)
         states = np.einsum("ij,ahjl->ahil", MATRICES[letter], split).reshape(len(states), -1)
     return states
@@ -98,10 +100,10 @@ def test_products_of_many_blocks() -> None:
     texts += ["01" * 8 + "1", "+-rl01XYZ" + "I" * 8, "I" * 8 + "+-rl01XYZ", "r" + "X" * 15 + "l"]
     texts += ["1" + "I" * 16, "I" * 16 + "+", "Xl" + "I" * 13 + "-Y", "+" * 17]
     pauli_strings = [tuple((q, p) for q, p in enumerate(reversed(t)) if p != "I") for t in texts]
+    expected = [applied(text, ket) @ ket.conj().T for text in texts]
     for bra in (ket, ket.copy()):
         products = pauli_products(ket, bra, pauli_strings)
-        for text, product in zip(texts, products, strict=True):
-            np.testing.assert_allclose(product, applied(text, ket) @ bra.conj().T, atol=1e-7)
+        np.testing.assert_allclose(products, expected, atol=1e-7)
 
 
 class DeviceArray(np.ndarray):
