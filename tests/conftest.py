@@ -13,7 +13,7 @@ from hpcq.circuits import reader
 from hpcq.runs.stop_conditions import StopConditions
 from tests.kill_and_resume import write_circuit
 from tests.support import forked_readers
-from tests.support.launch import hpcq, launcher
+from tests.support.launch import hpcq_here, launcher
 
 # Circuits take a while to draw and to simulate, the first ones longest: no deadlines.
 settings.register_profile("hpcq", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -88,7 +88,7 @@ def long_job(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="session")
 def long_job_values(long_job: list[str]) -> list[float]:
     """The values of a run of ``long_job`` that nothing happens to."""
-    done = hpcq("run", *long_job, "--json")
+    done = hpcq_here("run", *long_job, "--json")
     assert done.returncode == 0, done.stderr
     values: list[float] = json.loads(done.stdout)["expectation_values"]
     return values

@@ -48,7 +48,8 @@ SAVES_OFTEN = (
 def start(*arguments: str | Path, workers: str = "process") -> subprocess.Popen[str]:
     """Start a run whose tasks are computed as long ones are: in a process.
 
-    Python may abort (exit code 134) if a thread is still simulating when it ends.
+    Python may abort (exit code 134) if a thread is still simulating when it ends; a run that is
+    killed, or not stopped at all, does without the process, which takes a second to start.
     """
     return subprocess.Popen(
         [sys.executable, "-c", SAVES_OFTEN, "run", *map(str, arguments)],
@@ -124,7 +125,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 @pytest.mark.slow
 def test_status_while_a_run_goes_on(long_job: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    running = start(*long_job, "-o", output, "--checkpoint-seconds", "0.5")
+    running = start(*long_job, "-o", output, "--checkpoint-seconds", "0.5", workers="thread")
     wait_for((tmp_path / ".out.h5.status").exists)
     told = status(output)
     assert told["state"] == "RUNNING"
@@ -158,9 +159,8 @@ def test_stopped_without_an_output_nothing_is_kept(long_job: list[str]) -> None:
 )
 def test_shots_go_on_within_a_round(ranks: int, shots_result: dict, tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    running = start(*SHOTS, "-o", output, "--checkpoint-seconds", "0.01")
-    wait_for(output.exists)
-    time.sleep(0.4)
+    running = start(*SHOTS, "-o", output, "--checkpoint-seconds", "0.01", workers="thread")
+    wait_for(has_saved(output))
     running.kill()
     running.wait()
     again = run_hpcq("run", *SHOTS, "-o", output, "--json", ranks=ranks)
@@ -246,7 +246,7 @@ def test_a_rank_that_does_not_answer_does_not_hold_a_stop_up(
 @pytest.mark.slow
 def test_nobody_needs_to_listen(tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
-    quick = write_circuit(tmp_path, layers=6)
+    quick = write_circuit(tmp_path, layers=6, qubits=10)
     command = [sys.executable, "-m", "hpcq", "run", *quick, "-o", str(output), "--json"]
     quoted = " ".join(map(shlex.quote, command))
     values = json.loads(hpcq_here("run", *quick, "--json").stdout)["expectation_values"]
@@ -265,7 +265,8 @@ def test_an_output_that_is_gone_is_written_again(
     long_job: list[str], long_job_values: list[float], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.h5"
-    running = start(*long_job, "-o", output, "--checkpoint-seconds", "0.1", "--json")
+    often = ("--checkpoint-seconds", "0.1")
+    running = start(*long_job, "-o", output, *often, "--json", workers="thread")
     wait_for(output.exists)
     output.unlink()
     found, _ = running.communicate(timeout=60)

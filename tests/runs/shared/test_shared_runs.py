@@ -16,7 +16,7 @@ from hpcq.runs.status import read_members, read_run_status
 from tests.support.launch import environment, hpcq_here, launcher
 
 
-def start(*arguments: str | Path, ranks: int = 1) -> subprocess.Popen[str]:
+def start(*arguments: str | Path, ranks: int = 1, workers: str = "") -> subprocess.Popen[str]:
     prefix = [] if ranks == 1 else [str(launcher()), "-n", str(ranks)]
     command = [*prefix, sys.executable, "-m", "hpcq", "run", *map(str, arguments), "--shared"]
     return subprocess.Popen(
@@ -24,7 +24,7 @@ def start(*arguments: str | Path, ranks: int = 1) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(HPCQ_WORKERS="process"),  # as for long tasks; see test_resume.py
+        env=environment(HPCQ_WORKERS=workers),
     )
 
 
@@ -84,7 +84,8 @@ def test_all_stop_and_others_go_on(
     long_job: list[str], long_job_values: list[float], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.h5"
-    both = [start(*long_job, "-o", output), start(*long_job, "-o", output)]
+    words = (*long_job, "-o", output)
+    both = [start(*words, workers="process") for _ in range(2)]  # see test_resume.py
     folder = tmp_path / "out.h5.parts"
     wait_for(lambda: [member["done"] > 0 for member in read_members(folder)] == [True, True])
     assert read_run_status(output)["state"] == "RUNNING"
@@ -102,7 +103,7 @@ def test_all_stop_and_others_go_on(
     other = hpcq_here("run", *long_job, "-o", output, "--shared", "--dtype", "complex64")
     assert other.returncode == 2
     assert "precision" in other.stderr
-    assert ended(start(*long_job, "-o", output, ranks=2))["expectation_values"] == long_job_values
+    assert ended(start(*words, ranks=2))["expectation_values"] == long_job_values
     assert tasks_done(output) == 72, "nobody was killed, so nothing is done twice"
     assert read_run_status(output)["state"] == "DONE"
 
@@ -114,7 +115,7 @@ def test_shots_are_shared_too(tmp_path: Path) -> None:
     alone, shared = tmp_path / "alone.h5", tmp_path / "shared.h5"
     assert hpcq_here("run", *shots, "-o", alone).returncode == 0
     wanted = hpcq.load(alone)
-    jobs = [start(*shots, "-o", shared) for _ in range(3)]
+    jobs = [start(*shots, "-o", shared) for _ in range(2)]
     wait_for((tmp_path / "shared.h5.parts" / "run").exists)
     more = hpcq_here("run", *asked, "--shots", "300000", "-o", shared, "--shared")
     assert more.returncode == 2
