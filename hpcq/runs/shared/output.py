@@ -135,7 +135,11 @@ class SharedOutput(RunOutput):
             self.close()
             raise
         except OSError:
-            self._rejoin()
+            try:
+                self._rejoin()
+            except FinishedElsewhereError:
+                self.folder.join()  # the run is prepared once more, with that result
+                raise
 
     def _register_run(self) -> Mapping[str, Any]:
         """Write this job's run to the folder if it is the first; return the first job's run.

@@ -12,7 +12,9 @@ import pytest
 
 import hpcq
 from hpcq.cli.main import main
+from hpcq.runs.shared.output import SharedOutput
 from hpcq.runs.status import read_members, read_run_status
+from tests.kill_and_resume import write_circuit
 from tests.support.launch import environment, hpcq_here, launcher
 
 
@@ -125,6 +127,32 @@ def test_shots_are_shared_too(tmp_path: Path) -> None:
         result["expectation_values"] == wanted.expectation_values.tolist() for result in results
     )
     assert hpcq.load(shared).standard_errors.tolist() == wanted.standard_errors.tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shots", [(), ("--shots", "1000")])
+def test_what_others_finish_before_this_job_begins_is_its_result(
+    shots: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    arguments = ["run", *write_circuit(tmp_path, layers=2, qubits=3), *shots, "--shared", "--json"]
+    arguments += ["-o", str(tmp_path / "out.h5")]
+    agree_on_run = SharedOutput.agree_on_run
+
+    def too_late(self: SharedOutput, *agreed: object) -> None:
+        monkeypatch.setattr(SharedOutput, "agree_on_run", agree_on_run)
+        assert main(arguments) == 0
+        agree_on_run(self, *agreed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SharedOutput, "agree_on_run", too_late)
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    first, second = (json.loads(line) for line in printed.out.splitlines())
+    assert first["expectation_values"] == second["expectation_values"]
+    assert "already complete" in printed.err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["circuit.qasm", "out.h5"]
 
 
 @pytest.mark.slow
