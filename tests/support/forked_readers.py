@@ -28,7 +28,7 @@ _SERVER = """
 import json, os, signal, socket, struct, sys
 sys.path[:0] = json.loads(sys.argv[1])
 import qiskit.qasm2, qiskit.qpy, qiskit_qasm3_import
-from hpcq.circuits import bundle, formats, loader_errors, normalise, qpy, sandbox
+from hpcq.circuits import formats, normalise, sandbox
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 requests = socket.socket(fileno=os.dup(0))
 while True:
