@@ -66,7 +66,7 @@ def test_small_bisections_are_near_the_best(graph, seed):
         for chosen in itertools.combinations(range(graph.num_nodes), size)
     )
     cut = min(graph.cut(partition(graph, 2, max(sizes), seed + trial)) for trial in range(4))
-    assert cut == best
+    assert cut <= 1.2 * best
 
 
 @pytest.mark.slow
