@@ -24,6 +24,8 @@ from hpcq.core.errors import InputError
 from hpcq.cutting.gate_decompositions import pauli_sum
 
 PI = Fraction(314159265358979323846264338327950288419716939937510582097494459230781640, 10**71)
+"""Pi to 71 digits."""
+
 CLASSES = {name: gate.base_class for name, gate in get_standard_gate_name_mapping().items()}
 PARAMETRISED = {
     name: len(gate.params)
@@ -31,6 +33,7 @@ PARAMETRISED = {
     if gate.params and name != "delay"
 }
 LARGE = [1e4, -1e6, 123456789.123, 1e12, -9.87654321e14, 1e15]
+"""Angles in radians; at the last ones, floats are 0.125 apart."""
 
 
 def exactly(angle: float, turns: int) -> float:

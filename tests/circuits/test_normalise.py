@@ -29,6 +29,7 @@ from hpcq.cutting.gate_decompositions import pauli_sum
 NOT_GATES = {"measure", "reset", "delay"}
 STANDARD = {k: v for k, v in get_standard_gate_name_mapping().items() if k not in NOT_GATES}
 TOLERANCE = 1e-10
+"""Largest difference between the elements of operators that count as equal."""
 
 
 def with_numbers(gate: Gate, **options: object) -> Gate:

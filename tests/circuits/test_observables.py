@@ -201,6 +201,7 @@ def test_qiskit_agrees(terms: Any) -> None:
 
 
 PIECES = ("label:", "label:01+-", "0101", *"IXYZ0123456789.+-* eEjrl\n")
+"""Texts that are put together in any order, so that some are observables."""
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))

@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 QASM2 = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[3]; creg c[2];\n'
 QASM3 = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[3] q;\n'
 SECONDS = 2.0
+"""Time limit on reading a hostile file; some are read until it is over."""
 
 
 @pytest.fixture(autouse=True)

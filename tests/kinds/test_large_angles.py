@@ -23,9 +23,12 @@ import hpcq
 from tests.circuits.test_angles import CLASSES, PARAMETRISED, exactly
 
 QUBITS = 4
+"""Width of the circuits, with room for the widest gate and a control."""
+
 LABELS = ["ZXYZ", "IYXI", "XIIZ", "ZZZZ"]
 NAMES = sorted(set(PARAMETRISED) - {"global_phase"})
 FORMS = ["plain", "control", "open control", "late control", "inverse", "late power", "wrapped"]
+"""Ways in which a gate stands in a circuit: itself, changed, or within another gate."""
 UNSHRUNK = [Phase.explicit, Phase.reuse, Phase.generate]
 """Without shrinking: making a failing example smaller takes minutes."""
 

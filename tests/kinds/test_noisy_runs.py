@@ -16,7 +16,11 @@ from hpcq.reconstruction.estimation.estimator import Estimator, ShotRound
 from hpcq.reconstruction.estimation.outcome_signals import first_inversions
 
 DEPOLARIZING = depolarizing_error(0.06, 2)
+"""Error of a gate on two qubits."""
+
 CONFUSION = np.array([[0.97, 0.03], [0.08, 0.92]])
+"""Probabilities of the outcomes that are read, a row for each true one."""
+
 ENDS = (Operator(np.diag([1, 0])), Operator(np.diag([0, 1])))
 
 

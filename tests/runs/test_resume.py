@@ -30,6 +30,7 @@ from tests.support.launch import hpcq as run_hpcq
 
 SHOTS = ("example:lattices", "--max-qubits", "18", "--memory", "1G", "--threads", "1")
 SHOTS += ("--shots", "1000000")
+"""Arguments of a run with shots, whose rounds take long enough to be killed within one."""
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from hpcq.parallel.tasks import TaskResults, Tasks
 from hpcq.runs.shared.output import SharedOutput
 
 TASKS = Tasks(np.full(4, 60.0), float)
+"""Tasks that the jobs share: four, predicted to take a minute each."""
 
 
 class Member:
