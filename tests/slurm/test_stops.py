@@ -47,7 +47,7 @@ def timed(
     folder = tmp_path_factory.mktemp("timed")
     job = _cluster.submit(
         "until-done",
-        *(*write_circuit(folder, layers=160), *OFTEN),
+        *(*write_circuit(folder, layers=280), *OFTEN),
         sbatch_options=["--nodes=1", "--ntasks=1", "--time=2", "--signal=B:USR1@100"],
         cwd=folder,
     )
@@ -171,6 +171,6 @@ def test_a_time_limit_of_slurm_is_outlived(cluster: Cluster, timed: tuple[str, P
     assert int(cluster.info(job)["Restarts"]) >= 1
     assert "SIGUSR1 was received" in said
     alone = output.with_name("alone.h5")
-    how = write_circuit(output.parent, layers=160)
+    how = write_circuit(output.parent, layers=280)
     assert hpcq("run", *how, "-o", alone, ranks=2).returncode == 0
     assert value_of(output) == value_of(alone)
