@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
 
 __version__ = "0.1.0"
 
@@ -12,12 +10,14 @@ PACKAGES = ("qiskit", "qiskit-aer", "qiskit-aer-gpu", "numpy", "h5py", "mpi4py",
 """Packages whose versions may change a result; they are recorded with it."""
 
 
-@cache
-def versions(packages: tuple[str, ...] = PACKAGES) -> Mapping[str, str]:
-    """Return the versions of hpcq, of Python and of those of the packages that are installed.
+def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Return the versions of hpcq, of Python and of those of the packages that are installed."""
+    return dict(_installed(packages))
 
-    They are looked up once a process, which takes as long as a small run.
-    """
+
+@cache
+def _installed(packages: tuple[str, ...]) -> dict[str, str]:
+    """Look the versions up, once per process, as it takes as long as a small run."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -27,4 +27,4 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> Mapping[str, str]:
             installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return MappingProxyType(installed)
+    return installed

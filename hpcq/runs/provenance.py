@@ -72,7 +72,7 @@ class RunAccounting:
             "devices": [engine.split(maxsplit=1)[1] for engine in self._rank_engines],
             "ranks": self._farm.size,
             "seconds": dict(self._seconds),
-            "versions": dict(versions()),
+            "versions": versions(),
             "slurm": {name: os.environ[name] for name in _SLURM_VARIABLES if name in os.environ},
             "account": _total(starts),
             "starts": starts,
