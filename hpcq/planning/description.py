@@ -10,8 +10,9 @@ from typing import Any
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.planning.plan import CutPlan
 
+MAX_SHOWN_SUBCIRCUITS = 24
 _MAX_SHOWN_CUTS = 24
-"""Rows of the table of cuts; it and the table of subcircuits fit on a screen or two."""
+"""Rows of the tables of subcircuits and of cuts, which together fit on a screen or two."""
 
 
 def heading_lines(plan: CutPlan, num_distinct: int) -> list[str]:

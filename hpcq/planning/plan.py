@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from hpcq.circuits.observables import Observable
 from hpcq.circuits.pauli_text import PauliString
@@ -41,6 +41,10 @@ class Plan:
     limits: Limits
     config: Mapping[str, Any]
     cost: Cost | None
+
+    def with_threads(self, threads: int) -> Self:
+        """Return the same plan for ranks that use this many threads."""
+        return replace(self, limits=replace(self.limits, threads=threads))
 
     @property
     def predicted_seconds(self) -> float | None:

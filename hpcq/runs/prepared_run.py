@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from hpcq.runs.stages import StageRunner
 
 
-def begin_run(plan: Plan, options: RunOptions, fingerprint: Fingerprint) -> Fingerprint:
-    """Agree on a run with its output and the jobs that share it, and return its fingerprint.
+def begin_run(plan: Plan, options: RunOptions, fingerprint: Fingerprint) -> None:
+    """Agree on a run with its output and the jobs that share it.
 
     Raises:
         InputError: If the output holds a result of another run, or the jobs compute another run.
@@ -39,7 +39,6 @@ def begin_run(plan: Plan, options: RunOptions, fingerprint: Fingerprint) -> Fing
         existing = "an unfinished result" if details.unfinished else "a result"
         stored = request_summary(previous)
         check_same_run(details.fingerprint, fingerprint, existing, stored, request)
-    return fingerprint
 
 
 @dataclass(frozen=True, eq=False)

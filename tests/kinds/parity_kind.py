@@ -7,7 +7,7 @@ parity, and stores nothing of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ class ParityKind:
         return Plan(problem.circuit, problem.observables, problem.limits, problem.config, None)
 
     def with_limits(self, plan: Plan, limits: Limits) -> Plan:
-        return replace(plan, limits=limits)
+        return plan.with_threads(limits.threads)
 
     def check(self, plan: Plan, ranks: int) -> None:
         """Accept any plan."""
@@ -101,7 +101,8 @@ class ParityKind:
         return {"num_parities": len(plan.observables)}
 
     def prepare(self, plan: Plan, options: RunOptions) -> ParityRun:
-        fingerprint = begin_run(plan, options, fingerprint_of(plan))
+        fingerprint = fingerprint_of(plan)
+        begin_run(plan, options, fingerprint)
         return ParityRun(plan, options, fingerprint, EngineSpec())
 
 

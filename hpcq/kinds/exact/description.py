@@ -9,6 +9,7 @@ from hpcq.core.system import format_bytes
 from hpcq.cutting.qubit_reuse import device_qubits
 from hpcq.parallel.tasks import MAX_TASKS
 from hpcq.planning.description import (
+    MAX_SHOWN_SUBCIRCUITS,
     count_text,
     cut_json,
     cut_lines,
@@ -18,9 +19,6 @@ from hpcq.planning.description import (
     subcircuit_json,
 )
 from hpcq.planning.exact_plan import ExactPlan
-
-_MAX_SHOWN_SUBCIRCUITS = 24
-"""Rows of the table of subcircuits; it and the table of cuts fit on a screen or two."""
 
 _MIN_DOMINANT_SHARE = 0.5
 """Share of the simulations' seconds from which one subcircuit is named as dominant."""
@@ -49,7 +47,7 @@ def _subcircuit_table(plan: ExactPlan) -> list[str]:
     for number, (subcircuit, use) in enumerate(zip(plan.cut.subcircuits, plan.uses, strict=True)):
         tensor = plan.tensors[use]
         first = first_use.setdefault(use, number)
-        if number < _MAX_SHOWN_SUBCIRCUITS:
+        if number < MAX_SHOWN_SUBCIRCUITS:
             state = format_bytes(plan.limits.amplitude_bytes << tensor.simulated_qubits)
             equal = first if first != number else ""
             lines.append(
@@ -59,8 +57,8 @@ def _subcircuit_table(plan: ExactPlan) -> list[str]:
                 f"  {short_count(subcircuit.variants):>8}  {state:>10}"
                 f"  {plan.tensor_seconds[use]:>9.2g}  {equal:>8}".rstrip()
             )
-    if len(plan.cut.subcircuits) > _MAX_SHOWN_SUBCIRCUITS:
-        lines.append(f"  ... and {len(plan.cut.subcircuits) - _MAX_SHOWN_SUBCIRCUITS} more")
+    if len(plan.cut.subcircuits) > MAX_SHOWN_SUBCIRCUITS:
+        lines.append(f"  ... and {len(plan.cut.subcircuits) - MAX_SHOWN_SUBCIRCUITS} more")
     return lines
 
 

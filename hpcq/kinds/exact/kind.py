@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcq.core.errors import InputError, MemoryLimitError
@@ -68,7 +67,7 @@ class ExactKind:
                 f"{format_bytes(limits.memory_bytes)} here; expected fewer ranks per node, or more "
                 "memory"
             )
-        return replace(plan, limits=replace(plan.limits, threads=limits.threads))
+        return plan.with_threads(limits.threads)
 
     def check(self, plan: ExactPlan, ranks: int) -> None:
         """Check that a plan can be run.
@@ -107,7 +106,8 @@ class ExactKind:
                 "with shots"
             )
         engine_spec = EngineSpec.of(engine=options.engine)
-        fingerprint = begin_run(plan, options, exact_fingerprint(plan))
+        fingerprint = exact_fingerprint(plan)
+        begin_run(plan, options, fingerprint)
         return ExactRun(plan, options, fingerprint, engine_spec, ExactTasks.of(plan))
 
 

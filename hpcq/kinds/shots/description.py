@@ -9,6 +9,7 @@ from hpcq.core.errors import InputError
 from hpcq.core.system import format_bytes
 from hpcq.kinds.shots.sampling import Sampling, ShotsPlan, check_memory
 from hpcq.planning.description import (
+    MAX_SHOWN_SUBCIRCUITS,
     count_text,
     cut_json,
     cut_lines,
@@ -17,9 +18,6 @@ from hpcq.planning.description import (
     short_count,
     subcircuit_json,
 )
-
-_MAX_SHOWN_SUBCIRCUITS = 24
-"""Rows of the table of subcircuits; it and the table of cuts fit on a screen or two."""
 
 
 def shots_plan_text(plan: ShotsPlan) -> str:
@@ -45,7 +43,7 @@ def _subcircuit_table(plan: ShotsPlan) -> list[str]:
     for number, (subcircuit, use) in enumerate(
         zip(plan.cut.subcircuits, sources.uses, strict=True)
     ):
-        if number == _MAX_SHOWN_SUBCIRCUITS:
+        if number == MAX_SHOWN_SUBCIRCUITS:
             lines.append(f"  ... and {len(plan.cut.subcircuits) - number} more")
             break
         size = f"{number:>10}  {subcircuit.num_qubits:>6}  {len(subcircuit.ports):>5}"

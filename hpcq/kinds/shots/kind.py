@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcq.core.errors import InputError
@@ -68,7 +67,7 @@ class ShotsKind:
 
     def with_limits(self, plan: ShotsPlan, limits: Limits) -> ShotsPlan:
         """Return the same plan for ranks with these limits; only their threads change."""
-        return replace(plan, limits=replace(plan.limits, threads=limits.threads))
+        return plan.with_threads(limits.threads)
 
     def check(self, plan: ShotsPlan, ranks: int) -> None:
         """Accept every plan: whether it fits depends on the engine, which :meth:`prepare` knows."""

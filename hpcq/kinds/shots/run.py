@@ -80,7 +80,7 @@ class ShotsRun(PreparedRun):
     ) -> Iterator[tuple[StageRunner, Callable[[], Engine]]]:
         """Yield the runner of the rounds, and the function that returns its engine.
 
-        All ranks run the rounds; for a device with a queue, rank 0 alone.
+        All ranks run the rounds; for a device with a queue, rank 0 alone, in a thread that waits.
         """
         if not isinstance(engine, QueuedEngine):
             yield runner, lambda: engine
@@ -100,8 +100,7 @@ class ShotsRun(PreparedRun):
         while (planned := schedule.next_round()) is not None:
             tasks = self.task_set.divide(planned.batches)
             seconds = sum(part.seconds for task in tasks for part in task)
-            on_backend = self.engine_spec.backend is not None
-            wants_subprocess = in_subprocess or (not on_backend and runner.are_long(seconds))
+            wants_subprocess = in_subprocess or runner.are_long(seconds)
             if wants_subprocess != in_subprocess and (
                 in_subprocess is None or runner.coordinator.has_all_ranks
             ):
