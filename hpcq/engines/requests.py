@@ -8,6 +8,7 @@ parameters).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +77,27 @@ class PrefixGrams(Request):
 
     bits: int
     block: int = 0
+
+
+@dataclass(frozen=True)
+class Values(Request):
+    """Expectation values of Pauli strings on a piece without ports, with bounds on their errors.
+
+    The answer is float64, shape (rows, 2, strings): the values, and bounds on their absolute
+    errors. A value that could not be had within the tolerance or the work is NaN, its bound
+    infinite.
+
+    Attributes:
+        strings: The strings on the piece's wires.
+        cap: Maximum number of Pauli terms, or maximum bond dimension; 0 for the engine's default.
+        tolerance: Absolute error above which a value is given up; None for no limit.
+        max_work: Work above which it is given up, in the engine's units.
+    """
+
+    strings: tuple[PauliString, ...]
+    cap: int = 0
+    tolerance: float | None = None
+    max_work: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)
