@@ -116,6 +116,8 @@ class Cost:
 
 def task_seconds(tensor: ExactTensor, diagonal: bool, limits: Limits, speeds: Speeds) -> float:
     """Predict the seconds of one task: one branch (diagonal) or two, and their Pauli products."""
+    if tensor.simulation is not None:
+        return tensor.simulation.seconds
     simulation = _branch_seconds(tensor, limits, speeds)
     return (1 if diagonal else 2) * simulation + _products_seconds(tensor, diagonal, speeds)
 
@@ -125,6 +127,8 @@ def tensor_seconds(tensor: ExactTensor, limits: Limits, speeds: Speeds) -> float
 
     The first branch of a pair is kept for the next pair, so there are as many simulations as tasks.
     """
+    if tensor.simulation is not None:
+        return tensor.simulation.seconds
     pairs = tensor.num_tasks - tensor.num_branches
     seconds = tensor.num_branches * task_seconds(tensor, True, limits, speeds)
     if pairs:
@@ -180,6 +184,8 @@ def _products_seconds(tensor: ExactTensor, diagonal: bool, speeds: Speeds) -> fl
 
 def task_bytes(tensor: ExactTensor, limits: Limits) -> int:
     """Return the bytes of one task: its states and the results of its products."""
+    if tensor.simulation is not None:
+        return tensor.simulation.memory_bytes
     states = 1 if not tensor.sliced else 2
     strings, dimension, _ = tensor.block_shape
     size: int = states * limits.amplitude_bytes << tensor.simulated_qubits

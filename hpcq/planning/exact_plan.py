@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,12 +12,13 @@ from hpcq.core.limits import Limits
 from hpcq.core.system import format_bytes
 from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.cutting.subcircuits import CutCircuit, Subcircuit
-from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulation
 from hpcq.planning import cost as costs
 from hpcq.planning.cost import Cost
 from hpcq.planning.plan import CutPlan
 from hpcq.planning.problem import Problem
 from hpcq.planning.search.lower_bound import LowerBound
+from hpcq.planning.verdict import ASKED_TO_CUT, Verdict
 from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.network import Network, build_network
 from hpcq.reconstruction.term_table import TermTable, tabulate
@@ -35,6 +36,7 @@ class ExactPlan(CutPlan):
         uses: For each subcircuit, the index of its tensor in ``tensors``.
         terms: The observables' terms, as one Pauli string for each subcircuit.
         network: The tensor network with its contraction path.
+        verdict: The method, and why it was chosen.
         fits: Whether the run fits into the memory.
     """
 
@@ -43,6 +45,7 @@ class ExactPlan(CutPlan):
     uses: tuple[int, ...]
     terms: TermTable
     network: Network
+    verdict: Verdict = ASKED_TO_CUT
     fits: bool = True
 
     @cached_property
@@ -73,17 +76,22 @@ def assemble(
     bound: LowerBound | None = None,
     *,
     within_memory: bool = True,
+    simulations: Mapping[str, Simulation] = {},
 ) -> ExactPlan:
     """Return the exact plan of a problem whose simplified circuit is cut.
 
     With ``within_memory`` a plan that does not fit is refused; otherwise the memory is taken to be
-    unlimited.
+    unlimited. ``simulations`` has those of subcircuits that are not simulated as statevectors, by
+    the subcircuit's content.
 
     Raises:
         MemoryLimitError: If the plan needs more memory than a rank has, however it is sliced.
     """
     terms = tabulate(problem.observables, cut, simplified.cone_of)
-    tensors, uses = _distinct_tensors(cut, terms)
+    tensors, uses = distinct_tensors(cut, terms)
+    tensors = tuple(
+        replace(tensor, simulation=simulations.get(tensor.subcircuit.content)) for tensor in tensors
+    )
     limits = problem.limits if within_memory else replace(problem.limits, memory_bytes=_UNLIMITED)
     # Integer sizes first: a hopeless plan is refused before a contraction path is sought.
     _check_stored(costs.stored_bytes(tensors, uses), limits)
@@ -111,7 +119,7 @@ def assemble(
         uses,
         terms,
         network,
-        within_memory,
+        fits=within_memory,
     )
 
 
@@ -133,7 +141,7 @@ def _check_stored(stored: int, limits: Limits) -> None:
         )
 
 
-def _distinct_tensors(
+def distinct_tensors(
     cut: CutCircuit, terms: TermTable
 ) -> tuple[tuple[ExactTensor, ...], tuple[int, ...]]:
     """Return one tensor for equal subcircuits, with all strings requested of them, and the uses."""

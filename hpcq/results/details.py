@@ -128,6 +128,23 @@ register_section("sampling", SamplingRecord)
 
 
 @stored_class
+class MethodDecision:
+    """Why a method was chosen, and its seconds.
+
+    Attributes:
+        engine: The engines of the run, separated by commas.
+        reason: Why the method was chosen.
+        predicted_seconds: Predicted wall time; NaN if it was not predicted.
+        taken_seconds: Wall time of all starts of the run until now.
+    """
+
+    engine: str = stored("@engine", codecs.TEXT)
+    reason: str = stored("@why", codecs.TEXT)
+    predicted_seconds: float = stored("@predicted_seconds", codecs.NUMBER)
+    taken_seconds: float = stored("@taken_seconds", codecs.NUMBER)
+
+
+@stored_class
 class ResultDetails:
     """Everything from which the values of a result can be computed again.
 
@@ -144,6 +161,8 @@ class ResultDetails:
             estimated it.
         sections: Further data of this kind of run: at most one object of each class that
             :func:`register_section` has registered.
+        decision: The engine of the method, why it was chosen, and its seconds; None in files of
+            earlier versions.
         fingerprint: Digests and words that name the run; only the same run can resume it.
         unfinished: Finished tasks of a run that was stopped; None for a complete run.
         timelines: For each start of the run, an array, shape (spans, 5): rank, begin and end in
@@ -163,6 +182,7 @@ class ResultDetails:
         "subcircuits/*/tensor", codecs.numbers("c", _tensor_shape), default=(), gaps=True
     )
     sections: tuple[Any, ...] = stored("", SECTIONS, default=())
+    decision: MethodDecision | None = stored("method", Layout(MethodDecision), default=None)
     fingerprint: Mapping[str, str] = stored("@identity", codecs.FINGERPRINT, default_factory=dict)
     unfinished: PartialProgress | None = stored("unfinished", Layout(PartialProgress), default=None)
     timelines: tuple[NDArray[np.float64], ...] = stored(

@@ -24,6 +24,9 @@ from hpcq.results.hdf5_files import check_output, open_sealed, write_sealed
 from hpcq.results.json_checks import check_config, check_provenance
 from hpcq.results.progress import STAGE_SUMMARY
 
+_UNKNOWN = np.empty(0)
+"""Stands for error bounds that were not stored; it becomes NaN for every observable."""
+
 _PER_OBSERVABLE = codecs.numbers("f", lambda at: (len(at.names),))
 
 
@@ -36,6 +39,11 @@ class Result:
         expectation_values: Shape (observables,).
         standard_errors: Shape (observables,); 0 for an exact run.
         status: ``complete``, or ``partial`` for a run that was stopped.
+        error_bounds: Shape (observables,); the absolute error of each value is at most this, apart
+            from its standard error and from rounding in double precision. NaN where no bound is
+            known, as for shots.
+        method: The method that gave the values, such as ``cut`` or ``pauli``; several are joined by
+            ``+``.
         config: The resolved configuration, as plain JSON values.
         provenance: Versions, hosts, ranks and seconds of each phase, as plain JSON values.
         details: Circuit, cuts and tensors, or record of shots; None on ranks other than 0.
@@ -51,7 +59,18 @@ class Result:
     status: str = stored("@status", codecs.TEXT, check=codecs.one_of("complete", "partial"))
     config: Mapping[str, Any] = stored("@config", codecs.JSON_OBJECT, check=check_config)
     provenance: Mapping[str, Any] = stored("provenance", codecs.ATTRIBUTES, check=check_provenance)
+    error_bounds: NDArray[np.float64] = stored(
+        "results/error_bounds",
+        _PER_OBSERVABLE,
+        check=lambda bounds, _: "an error bound is negative" if (bounds < 0).any() else "",
+        default_factory=lambda: _UNKNOWN,
+    )
+    method: str = stored("method@name", codecs.TEXT, default="cut")
     details: ResultDetails | None = None
+
+    def __post_init__(self) -> None:
+        if self.error_bounds is _UNKNOWN:  # files of earlier versions have none
+            object.__setattr__(self, "error_bounds", np.full(len(self.names), np.nan))
 
     def save(self, path: str | Path) -> None:
         """Write the result to an HDF5 file, all or nothing.
@@ -71,8 +90,9 @@ class Result:
         """Return a CSV table with one row per observable; empty for NaN and infinite numbers."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["observable", "expectation_value", "standard_error"])
-        columns = (self.expectation_values.tolist(), self.standard_errors.tolist())
+        writer.writerow(["observable", "expectation_value", "standard_error", "error_bound"])
+        arrays = (self.expectation_values, self.standard_errors, self.error_bounds)
+        columns = [array.tolist() for array in arrays]
         for name, *row in zip(self.names, *map(_strict, columns), strict=True):
             cells = ["" if value is None else repr(value) for value in row]
             writer.writerow([printable(name), *cells])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from hpcq.core.limits import Limits
 from hpcq.engines.registry import EngineSpec
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_run
 from hpcq.planning.plan import Plan
-from hpcq.results.details import ResultDetails
+from hpcq.planning.verdict import ASKED_TO_CUT, Verdict
+from hpcq.results.details import MethodDecision, ResultDetails
 from hpcq.results.result import Result
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import request_summary
@@ -90,6 +92,8 @@ class PreparedRun(ABC):
         values: NDArray[np.float64] | None,
         errors: NDArray[np.float64] | None = None,
         *,
+        bounds: NDArray[np.float64] | None = None,
+        verdict: Verdict = ASKED_TO_CUT,
         status: str = "complete",
         config: Mapping[str, Any] = {},
         provenance: Mapping[str, Any] = {},
@@ -101,6 +105,8 @@ class PreparedRun(ABC):
             accounting: Seconds of each phase.
             values: Shape (observables,); None while they are not known.
             errors: Standard errors, shape (observables,); by default 0, or NaN without values.
+            bounds: Error bounds, shape (observables,); by default NaN, which is unknown.
+            verdict: The method, and why it was chosen.
             status: ``complete`` or ``partial``.
             config: Entries that the kind of run adds to the configuration, as plain JSON values.
             provenance: Entries that it adds to the provenance, as plain JSON values.
@@ -110,18 +116,29 @@ class PreparedRun(ABC):
         unknown = np.full(len(plan.observables), np.nan)
         if errors is None:
             errors = unknown if values is None else np.zeros_like(values)
+        record = accounting.provenance()
+        seconds = plan.predicted_seconds
+        decision = MethodDecision(
+            engine=", ".join(dict.fromkeys([*verdict.engines, *record["devices"]])),
+            reason=verdict.reason,
+            predicted_seconds=math.nan if seconds is None else seconds,
+            taken_seconds=sum(record["account"]["seconds"].values()),
+        )
         return Result(
             names=tuple(observable.name for observable in plan.observables),
             expectation_values=unknown if values is None else values,
             standard_errors=errors,
             status=status,
+            error_bounds=unknown if bounds is None else bounds,
+            method=verdict.method,
             config={**plan.config, "device": self.options.device, **config},
-            provenance={**accounting.provenance(), **provenance},
+            provenance={**record, **provenance},
             details=ResultDetails(
                 circuit=plan.circuit,
                 cuts=plan.cuts,
                 observables=plan.observables,
                 cone_of=plan.cone_of,
+                decision=decision,
                 fingerprint=self.fingerprint,
                 timelines=accounting.timelines(),
                 **details,

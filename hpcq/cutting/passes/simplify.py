@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -119,6 +119,18 @@ class SimplifiedCircuit:
         return Cuts(tuple(gates), tuple(sorted(wires)))
 
 
+@dataclass(frozen=True, eq=False)
+class _Passes:
+    """A circuit after the passes that do not depend on the observables, and what each of them did.
+
+    The wires are those of :class:`SimplifiedCircuit`.
+    """
+
+    finder: ConeFinder
+    wires: _Wires
+    effects: tuple[str, ...]
+
+
 class Simplifier:
     """Applies the passes to one circuit; the expectation values of some terms stay the same."""
 
@@ -135,29 +147,66 @@ class Simplifier:
     @cached_property
     def joint_cone(self) -> SimplifiedCircuit:
         """The circuit after all passes, with one light cone for all terms."""
-        return self._simplified([self._without_cones[0].cone(self._terms)])
+        return self._simplified(self._merged, [self._merged.finder.cone(self._terms)])
 
     @cached_property
     def separate_cones(self) -> SimplifiedCircuit | None:
         """The circuit after all passes, with several light cones; None if one cone is better."""
-        cones = cones_of_terms(self._without_cones[0], self._terms)
-        return self._simplified(cones) if cones else None
+        cones = cones_of_terms(self._merged.finder, self._terms)
+        return self._simplified(self._merged, cones) if cones else None
 
     @cached_property
-    def _without_cones(self) -> tuple[ConeFinder, _Wires, tuple[str, ...]]:
-        """The passes that do not depend on the observables."""
-        steps = steps_of(self._original)
+    def unmerged_cone(self) -> SimplifiedCircuit:
+        """One light cone for all terms, with the gates as they are.
+
+        Gates are merged to make cuts cheaper. Simulations without cuts may need the gates as they
+        are: matrices of merged ones are known to rounding only, so they are not exactly Clifford.
+        """
+        return self._simplified(self._unmerged, [self._unmerged.finder.cone(self._terms)])
+
+    @cached_property
+    def separate_unmerged_cones(self) -> SimplifiedCircuit | None:
+        """Several light cones, with the gates as they are; None if one cone is better."""
+        cones = cones_of_terms(self._unmerged.finder, self._terms)
+        return self._simplified(self._unmerged, cones) if cones else None
+
+    def joint_cone_keeping(self, qubits: Collection[int]) -> SimplifiedCircuit:
+        """Return the joint cone with the gates on some qubits as they are, and the others merged.
+
+        No gate may act on one of these qubits, by the names of their wires, and on another one.
+        """
+        passes = self._passes(lambda step: step.qubits[0] in qubits)
+        return self._simplified(passes, [passes.finder.cone(self._terms)])
+
+    @cached_property
+    def _merged(self) -> _Passes:
+        return self._passes(lambda _step: False)
+
+    @cached_property
+    def _unmerged(self) -> _Passes:
+        return self._passes(lambda _step: True)
+
+    @cached_property
+    def _relabelled(self) -> tuple[list[GateStep], _Wires, int]:
+        return relabel_swaps(steps_of(self._original), self._original.num_qubits)
+
+    def _passes(self, keep: Callable[[GateStep], bool]) -> _Passes:
+        """Apply the passes that do not depend on the observables; kept steps are not merged."""
+        steps, wires, swapped = self._relabelled
         effects = []
-        steps, wires, swapped = relabel_swaps(steps, self._original.num_qubits)
         if swapped:
             effects.append(f"swaps: {swapped} turned into renamed wires")
-        steps, fewer = merge_blocks(steps)
-        if fewer:
-            effects.append(f"rows of gates on one pair: {fewer} two-qubit gates fewer")
-        return ConeFinder(steps, self._original.num_qubits), wires, tuple(effects)
+        kept = [keep(step) for step in steps]
+        if not all(kept):
+            merged, fewer = merge_blocks([s for s, k in zip(steps, kept, strict=True) if not k])
+            # The others act on other qubits, so their order relative to these is free.
+            steps = [*merged, *(s for s, k in zip(steps, kept, strict=True) if k)]
+            if fewer:
+                effects.append(f"rows of gates on one pair: {fewer} two-qubit gates fewer")
+        return _Passes(ConeFinder(steps, self._original.num_qubits), wires, tuple(effects))
 
-    def _simplified(self, cones: Sequence[Cone]) -> SimplifiedCircuit:
-        finder, wires, effects = self._without_cones
+    def _simplified(self, passes: _Passes, cones: Sequence[Cone]) -> SimplifiedCircuit:
+        finder, wires, effects = passes.finder, passes.wires, passes.effects
         if not any(cone.qubits for cone in cones):
             cones = [Cone((), (), (0,))]
         labels = tuple((k, qubit) for k, cone in enumerate(cones) for qubit in cone.qubits)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,29 @@ _PAULI_U_ANGLES = {
 _MARKER_NAMES = frozenset(PORT_MARKERS.values())
 
 
+@dataclass(frozen=True)
+class Simulation:
+    """How a subcircuit without ports is simulated, if not as a whole statevector.
+
+    Attributes:
+        engine: Name of the engine.
+        seconds: Predicted seconds for all strings.
+        memory_bytes: Predicted bytes.
+        cap: Maximum number of Pauli terms, or maximum bond dimension; 0 for the engine's default.
+        tolerance: Absolute error of a string's value above which it is given up; None for no limit.
+        max_work: Work above which it is given up, in the engine's units.
+        answer: Values and bounds, shape (2, strings), if they were found while planning.
+    """
+
+    engine: str
+    seconds: float
+    memory_bytes: int
+    cap: int = 0
+    tolerance: float | None = None
+    max_work: float = math.inf
+    answer: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+
+
 @dataclass(frozen=True, eq=False)
 class ExactTensor:
     """How one subcircuit's tensors are computed.
@@ -50,11 +73,13 @@ class ExactTensor:
         subcircuit: The subcircuit.
         strings: The Pauli strings to compute on its wires (those without an output port).
         sliced: Numbers of the ports that are sliced; any but output ports.
+        simulation: How it is simulated; None for statevectors, the only way with ports.
     """
 
     subcircuit: Subcircuit
     strings: tuple[PauliString, ...]
     sliced: tuple[int, ...] = ()
+    simulation: Simulation | None = None
 
     @cached_property
     def open_ports(self) -> tuple[int, ...]:
@@ -100,6 +125,11 @@ class ExactTensor:
     def fingerprint(self) -> str:
         """SHA-256 of what is simulated: the subcircuit and the sliced ports."""
         return digest([self.subcircuit.content, self.sliced])
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether its one task returns bounds too: an array of shape (2, strings)."""
+        return self.simulation is not None
 
     @property
     def port_factor(self) -> float:

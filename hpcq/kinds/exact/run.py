@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from hpcq.core.errors import HpcqError
 from hpcq.engines.protocol import Engine
 from hpcq.kinds.exact.contraction_tasks import ContractionTasks
+from hpcq.kinds.exact.error_bounds import statevector_bounds, term_bounds
 from hpcq.kinds.exact.tasks import ExactTasks
 from hpcq.parallel.tasks import FinishedTasks
 from hpcq.planning.cost import LONG_CONTRACTION
@@ -57,18 +59,25 @@ class ExactRun(PreparedRun):
         is_long = runner.are_long(self.plan.cost.simulation_seconds)
         runner.send(self.task_set, lambda: engine, in_subprocess=is_long)
         runner.run(source, _SIMULATE, lambda: self._partial([stage], runner.accounting))
-        tensors = self._assemble_tensors(simulated)
+        tensors, bounds = self._assemble_tensors(simulated)
         values = self._contract(self._bond_tensors(tensors), runner, stage)
         self.options.monitor.end_line()
         plan = self.plan
+        pieces: dict[str, Any] = {}
+        if plan.cut.edges or "cut" in plan.verdict.method:
+            pieces = {
+                "subcircuits": plan.cut.subcircuits,
+                "edges": plan.cut.edges,
+                "strings": tuple(plan.tensors[use].strings for use in plan.uses),
+                "tensors": tuple(tensors[use] for use in plan.uses),
+            }
         return self.result(
             runner.accounting,
             plan.terms.sum_up(self._check_values(values)),
+            bounds=term_bounds(plan, tensors, bounds),
+            verdict=plan.verdict,
             provenance={"tasks": plan.num_tasks, "norm_error": float(abs(values[0] - 1))},
-            subcircuits=plan.cut.subcircuits,
-            edges=plan.cut.edges,
-            strings=tuple(plan.tensors[use].strings for use in plan.uses),
-            tensors=tuple(tensors[use] for use in plan.uses),
+            **pieces,
         )
 
     def _contract(
@@ -101,13 +110,21 @@ class ExactRun(PreparedRun):
             contractor.run(source, _CONTRACT, partial)
         return contraction.sum_up(source.finished, bond_tensors)
 
-    def _assemble_tensors(self, blocks: FinishedTasks) -> list[NDArray[np.complex128]]:
-        """Assemble every tensor from its blocks."""
-        tensors = []
+    def _assemble_tensors(
+        self, blocks: FinishedTasks
+    ) -> tuple[list[NDArray[np.complex128]], list[NDArray[np.float64]]]:
+        """Assemble every tensor from its blocks; return bounds on the errors of entries too."""
+        tensors, bounds = [], []
         for number, tensor in enumerate(self.plan.tensors):
             tasks = self.task_set.tasks_of(number)
+            if tensor.has_bounds:
+                values, errors = blocks[tasks[0]].reshape(2, len(tensor.strings))
+                tensors.append(values.reshape(tensor.shape))
+                bounds.append(errors.real)
+                continue
             tensors.append(tensor.assemble([blocks[t].reshape(tensor.block_shape) for t in tasks]))
-        return tensors
+            bounds.append(statevector_bounds(tensor, self.plan.limits.precision))
+        return tensors, bounds
 
     def _bond_tensors(self, tensors: list[NDArray[np.complex128]]) -> list[NDArray[np.complex128]]:
         """Return the bond tensor of each subcircuit, shape (strings, bond sizes)."""
@@ -135,7 +152,7 @@ class ExactRun(PreparedRun):
     def _check_values(self, values: NDArray[np.complex128]) -> NDArray[np.float64]:
         """Return the real parts, if the identity's value is 1 and no value is complex."""
         tolerance = _NORM_TOLERANCE[self.plan.limits.precision]
-        error = max(float(abs(values[0] - 1)), float(np.max(np.abs(values.imag))))
+        error = max(float(abs(values[0] - 1)), float(np.nanmax(np.abs(values.imag))))
         if not error <= tolerance:
             raise HpcqError(
                 f"the reconstructed state has norm {values[0]:.6g}, expected 1 to {tolerance:g}: "

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.limits import Limits
-from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulation
 from hpcq.engines.protocol import Engine, check_supported
-from hpcq.engines.requests import NO_PARAMETERS, Tensors
+from hpcq.engines.registry import EngineSpec, open_engine
+from hpcq.engines.requests import NO_PARAMETERS, Tensors, Values
 from hpcq.parallel.tasks import Numbers, TaskFunction, Tasks
 from hpcq.planning import cost as costs
 from hpcq.planning.exact_plan import ExactPlan
@@ -97,11 +98,22 @@ class ExactTasks:
             InputError: If it refuses one of them.
         """
         for tensor, first in zip(self.tensors, self.first_subcircuits, strict=True):
+            if tensor.simulation is not None:
+                continue  # the planner has asked its engine
             check_supported(engine, tensor, Tensors(tensor.strings), f"subcircuit {first}")
 
-    def task_function(self, open_engine: Callable[[], Engine]) -> TaskFunction:
-        """Return the function that computes tasks; ``open_engine`` returns this rank's engine."""
-        engine = open_engine()
+    def _values(self, tensor: ExactTensor, simulation: Simulation) -> NDArray[np.complex128]:
+        """Return values and bounds of a subcircuit without ports, shape (2, strings)."""
+        if simulation.answer is not None:
+            return simulation.answer.astype(complex)
+        engine = open_engine(EngineSpec(simulation.engine), self.limits, "cpu")
+        request = Values(tensor.strings, simulation.cap, simulation.tolerance, simulation.max_work)
+        (answer,) = engine.prepared(tensor).execute(NO_PARAMETERS, request)
+        return np.asarray(answer, complex)
+
+    def task_function(self, open_main_engine: Callable[[], Engine]) -> TaskFunction:
+        """Return the function that computes tasks; the argument returns this rank's engine."""
+        engine = open_main_engine()
         workspace: dict[int, Any] = {}
         last_tensor: int | None = None
 
@@ -112,6 +124,8 @@ class ExactTasks:
                 workspace.clear()
                 last_tensor = number
             tensor = self.tensors[number]
+            if tensor.simulation is not None:
+                return self._values(tensor, tensor.simulation)
             request = Tensors(tensor.strings, block, workspace)
             (result,) = engine.prepared(tensor).execute(NO_PARAMETERS, request)
             return np.asarray(result)

@@ -1,0 +1,106 @@
+"""Verdicts: the method by which values are computed, why it was chosen, and the alternatives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Literal, get_args
+
+from hpcq.core.errors import InputError
+
+Method = Literal["auto", "cut", "statevector", "stabilizer", "pauli", "mps"]
+"""How values are computed; ``auto`` leaves the choice to the planner."""
+
+DEFAULT_ERROR_TOLERANCE = 1e-8
+"""Default error bound that ``auto`` accepts, relative to the sum of absolute coefficients."""
+
+TITLES = {
+    "cut": "circuit cutting",
+    "statevector": "statevector",
+    "stabilizer": "stabilizer simulation",
+    "pauli": "Pauli propagation",
+    "mps": "matrix product state",
+}
+"""Names of the methods in descriptions."""
+
+
+@dataclass(frozen=True)
+class MethodRequest:
+    """Which method is asked for, and which error bound the choice of one may accept.
+
+    Attributes:
+        method: The method; ``auto`` for the quickest that stays within the tolerance.
+        error_tolerance: Relative to the sum of absolute coefficients; a number above 0.
+
+    Raises:
+        InputError: If a value is invalid.
+    """
+
+    method: Method = "auto"
+    error_tolerance: float = DEFAULT_ERROR_TOLERANCE
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            names = ", ".join(get_args(Method))
+            raise InputError(f"method: {str(self.method)[:40]!r}, expected one of {names}")
+        tolerance = self.error_tolerance
+        is_number = not isinstance(tolerance, bool) and isinstance(tolerance, Real)
+        if not is_number or not 0 < float(tolerance) < math.inf:
+            raise InputError(f"error_tolerance: {str(tolerance)[:40]!r}, expected a number above 0")
+        object.__setattr__(self, "error_tolerance", float(tolerance))
+
+    def config(self) -> dict[str, Any]:
+        """Return the request as plain JSON values, for the configuration."""
+        return {"method": self.method, "error_tolerance": self.error_tolerance}
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A method that was not chosen.
+
+    Attributes:
+        method: The method.
+        seconds: Its predicted seconds; infinite if it cannot be used, NaN if they are not known.
+        reason: Why it was not chosen.
+    """
+
+    method: str
+    seconds: float
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the alternative as plain JSON values."""
+        seconds = self.seconds if math.isfinite(self.seconds) else None
+        return {"method": self.method, "predicted_seconds": seconds, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The method of a plan.
+
+    Attributes:
+        method: The method, or those of different parts, joined by ``+``.
+        reason: Why it was chosen.
+        alternatives: The other methods.
+        settings: For each distinct part the setting of its method, such as ``pauli 1024``, from
+            which a later start of the run makes the same plan without deciding again.
+    """
+
+    method: str
+    reason: str
+    alternatives: tuple[Alternative, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    @property
+    def engines(self) -> list[str]:
+        """Names of the engines other than that of statevectors."""
+        return [name for name in self.method.split("+") if name not in ("cut", "statevector")]
+
+    @property
+    def title(self) -> str:
+        """Name of the method, for descriptions."""
+        return " + ".join(TITLES[method] for method in self.method.split("+"))
+
+
+ASKED_TO_CUT = Verdict("cut", "where to cut was given")
