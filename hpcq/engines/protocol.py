@@ -12,6 +12,7 @@ computes whole statevectors, it only has to simulate circuits, and
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,11 +95,14 @@ class Engine(ABC):
 
     Attributes:
         name: Description for messages, such as ``aer cpu, noise fake_brisbane``.
+        work_seconds: Seconds that a unit of work of :class:`~hpcq.engines.requests.Values` takes on
+            one thread of a usual machine.
         defers_measurements: Whether templates must have deferred measurements, which simulators
             sample faster.
     """
 
     name: str
+    work_seconds: float = math.inf
     defers_measurements: bool = True
 
     @abstractmethod

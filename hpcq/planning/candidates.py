@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from hpcq.core.errors import MemoryLimitError
@@ -12,6 +12,7 @@ from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.cutting.qubit_reuse import device_qubits
 from hpcq.cutting.subcircuits import CutCircuit
+from hpcq.cutting.subexperiments.exact_tensors import Simulation
 from hpcq.parallel.serial import Farm, SerialFarm
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.exact_plan import ExactPlan, assemble
@@ -43,13 +44,15 @@ trial, which takes a pass over the circuit for each."""
 class Candidate:
     """Cuts of a problem's circuit after all passes, from which kinds of run make their plans.
 
-    The bound is a lower bound on the cuts; None where none is known.
+    The bound is a lower bound on the cuts; None where none is known. The simulations are those of
+    parts that are not cut, by the content of their subcircuit.
     """
 
     problem: Problem
     simplified: SimplifiedCircuit
     cuts: Cuts
     bound: LowerBound | None = None
+    simulations: Mapping[str, Simulation] = field(default_factory=dict)
 
     @cached_property
     def cut(self) -> CutCircuit:
@@ -59,7 +62,7 @@ class Candidate:
     @cached_property
     def plan(self) -> ExactPlan:
         """The exact plan; a MemoryLimitError if it does not fit."""
-        return assemble(self.problem, self.simplified, self.cut, self.bound)
+        return self._assembled(within_memory=True)
 
     @cached_property
     def unlimited_plan(self) -> ExactPlan:
@@ -67,8 +70,17 @@ class Candidate:
         try:
             return self.plan
         except MemoryLimitError:
-            plan_of = (self.problem, self.simplified, self.cut, self.bound)
-            return assemble(*plan_of, within_memory=False)
+            return self._assembled(within_memory=False)
+
+    def _assembled(self, *, within_memory: bool) -> ExactPlan:
+        return assemble(
+            self.problem,
+            self.simplified,
+            self.cut,
+            self.bound,
+            within_memory=within_memory,
+            simulations=self.simulations,
+        )
 
 
 def choose_cuts(problem: Problem, request: CutRequest, farm: Farm | None = None) -> Candidate:
@@ -97,6 +109,33 @@ def choose_cuts(problem: Problem, request: CutRequest, farm: Farm | None = None)
                 "smallest that was found to work"
             )
     raise reason
+
+
+def cut_parts(
+    problem: Problem,
+    request: CutRequest,
+    farm: Farm | None,
+    kept: Collection[int],
+    simulations: Mapping[str, Simulation],
+) -> Candidate | None:
+    """Search for the best cuts of the parts of a circuit that no other method answers.
+
+    Args:
+        problem: The problem.
+        request: The width limit, and the options of the search.
+        farm: The ranks that share the search; None for this process alone.
+        kept: The qubits of parts that stay whole, by the names of their wires.
+        simulations: How these are simulated, by the content of their subcircuit.
+
+    Returns:
+        The best candidate; None if nothing fits into the memory.
+    """
+    simplified = problem.simplifier.joint_cone_keeping(frozenset(kept))
+    search = _Search(problem, request, farm or SerialFarm())
+    whole = {number for number, (_, name) in enumerate(simplified.labels) if name in kept}
+    graphs = [graph for graph in _graphs_of(simplified) if graph.qubits[0] not in whole]
+    found = list(search.fitting(simplified, graphs, whole, simulations))
+    return search.best(found) if found else None
 
 
 class _Search:
@@ -129,7 +168,7 @@ class _Search:
             if simplified is None:
                 continue
             components = graphs if simplified is joint else _graphs_of(simplified)
-            found = list(self._fitting(simplified, components))
+            found = list(self.fitting(simplified, components))
             if found:
                 best = self.best(found)
                 yield best
@@ -152,10 +191,18 @@ class _Search:
         ranks = self._request.ranks
         return min(candidates, key=lambda each: each.unlimited_plan.cost.predicted_seconds(ranks))
 
-    def _fitting(
-        self, simplified: SimplifiedCircuit, graphs: Sequence[EndGraph]
+    def fitting(
+        self,
+        simplified: SimplifiedCircuit,
+        graphs: Sequence[EndGraph],
+        whole: Collection[int] = frozenset(),
+        simulations: Mapping[str, Simulation] = {},
     ) -> Iterator[Candidate]:
-        """Yield candidates that are narrow enough and, for exact runs, fit into the memory."""
+        """Yield candidates that are narrow enough and, for exact runs, fit into the memory.
+
+        The graphs are those of the components to cut; the qubits of the others are ``whole``, and
+        may be wider, and ``simulations`` says how they are simulated.
+        """
         request, bound = self._request, None
         if not request.reuse_qubits:
             bound = lower_bound(graphs, simplified.labels, self._max_qubits)
@@ -168,12 +215,12 @@ class _Search:
                 farm=self.farm,
                 quick=self._quick,
             )
-            narrow = [cuts for cuts in proposals if self._is_narrow(simplified, cuts)]
+            narrow = [cuts for cuts in proposals if self._is_narrow(simplified, cuts, whole)]
             if request.reuse_qubits:
                 needed = (self._without_needless_cuts(simplified, cuts) for cuts in narrow)
                 narrow = list(dict.fromkeys(needed))
             for cuts in narrow:
-                candidate = Candidate(self._problem, simplified, cuts, bound)
+                candidate = Candidate(self._problem, simplified, cuts, bound, simulations)
                 try:
                     # A run with shots needs no exact tensors, so their plan may exceed the memory.
                     if self._objective == "seconds":
@@ -197,11 +244,14 @@ class _Search:
         widths = {min(widest, int(factor * self._max_qubits)) for factor in factors}
         return sorted(widths, reverse=True)
 
-    def _is_narrow(self, simplified: SimplifiedCircuit, cuts: Cuts) -> bool:
+    def _is_narrow(
+        self, simplified: SimplifiedCircuit, cuts: Cuts, whole: Collection[int] = frozenset()
+    ) -> bool:
         if self._request.reuse_qubits:
             widths = device_qubits(simplified.analysis, cuts)
         else:
-            widths = [len(piece) for piece in subcircuit_segments(simplified.analysis, cuts)]
+            segments = subcircuit_segments(simplified.analysis, cuts)
+            widths = [len(piece) for piece in segments if piece[0][0] not in whole]
         return max(widths, default=0) <= self._max_qubits
 
     def _without_needless_cuts(self, simplified: SimplifiedCircuit, cuts: Cuts) -> Cuts:

@@ -73,6 +73,12 @@ class CutRequest:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def says_where(self) -> bool:
+        """Whether there are cuts, or limits of a search for them."""
+        given = (self.max_qubits, self.cut_labels, self.cuts)
+        return any(value is not None for value in given)
+
     def with_objective(self, default: ObjectiveName) -> CutRequest:
         """Return the request with an objective: the one that was given, or this default."""
         return self if self.objective is not None else replace(self, objective=default)

@@ -27,6 +27,12 @@ from hpcq.planning.machine_speeds import Speeds, read_speeds
 from hpcq.planning.plan import CutPlan, Plan
 from hpcq.planning.problem import Budget, Problem, Question, question_about
 from hpcq.planning.search.objective import ObjectiveName
+from hpcq.planning.verdict import (
+    DEFAULT_ERROR_TOLERANCE,
+    DEFAULT_METHOD,
+    Method,
+    MethodRequest,
+)
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -45,6 +51,8 @@ def plan(
     shots: int | None = None,
     target_error: float | None = None,
     max_variants: int | None = None,
+    method: Method = "auto",
+    error_tolerance: float = DEFAULT_ERROR_TOLERANCE,
     objective: ObjectiveName | None = None,
     search_seconds: float = DEFAULT_SEARCH_SECONDS,
     reuse_qubits: bool = False,
@@ -69,14 +77,19 @@ def plan(
         max_qubits: Search for cuts so that no subcircuit is wider than this.
         cut_labels: One label for each qubit; every gate between different labels is cut.
         cuts: Explicit cuts: an object, the JSON that ``hpcq plan --save`` writes, or the path of
-            such a file. Give at most one of these three; with none, the circuit is not cut, and
-            only its connected components are separated.
+            such a file. Give at most one of these three; with none, the method decides whether and
+            where to cut.
         shots: Shots of all variants together, for a run like one on a device, with error bars. If
             you give neither shots nor a target error, the run is exact.
         target_error: Continue until no observable has a larger standard error; if you give shots
             too, they are the maximum.
         max_variants: If a subcircuit has more variants than this, joint samples are drawn instead
             of running all variants; by default 4096.
+        method: ``cut``, ``statevector``, ``stabilizer``, ``pauli`` (Pauli propagation) or ``mps``
+            (matrix product state), or ``auto``: where no cuts and no width limit are given, the
+            quickest of them for each part of the circuit whose error bound is within the tolerance.
+        error_tolerance: The error bound that ``auto`` accepts, relative to the sum of the absolute
+            coefficients of an observable.
         objective: What the search minimises: ``seconds`` of the exact run, the default of exact
             runs, or ``overhead``, the sampling overhead (gamma squared), the default with shots.
         search_seconds: About how long to search. The same seconds and seed find the same cuts if
@@ -128,6 +141,7 @@ def plan(
             "double" if precision is None else precision,
         ),
         budget=Budget.of(shots, target_error, max_variants),
+        method=MethodRequest(method, error_tolerance),
     )
 
 
@@ -153,6 +167,7 @@ def plan_normalised(
     limits: Limits,
     *,
     budget: Budget | None = None,
+    method: MethodRequest = DEFAULT_METHOD,
     farm: Farm | None = None,
     speeds: Mapping[str, Any] | None = None,
 ) -> CutPlan:
@@ -164,7 +179,7 @@ def plan_normalised(
     """
     if observables is None:
         observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
-    question = question_about(as_observables(observables, circuit.num_qubits), budget)
+    question = question_about(as_observables(observables, circuit.num_qubits), budget, method)
     found = plan_question(circuit, question, request, limits, farm=farm, speeds=speeds)
     assert isinstance(found, CutPlan), "both kinds of run that give values cut the circuit"
     return found

@@ -15,6 +15,7 @@ from hpcq.core.limits import Limits, as_integer
 from hpcq.cutting.passes.simplify import Simplifier
 from hpcq.planning import cost as costs
 from hpcq.planning.machine_speeds import Speeds
+from hpcq.planning.verdict import DEFAULT_METHOD, MethodRequest
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -42,13 +43,19 @@ class Question(Protocol):
 
 @dataclass(frozen=True)
 class ExpectationValues:
-    """The exact expectation values of observables."""
+    """The expectation values of observables, without shots.
+
+    Attributes:
+        observables: The observables.
+        method: The method that is asked for, and the error bound that may be accepted.
+    """
 
     observables: tuple[Observable, ...]
+    method: MethodRequest = DEFAULT_METHOD
 
     def config(self) -> dict[str, Any]:
-        """Return no options."""
-        return {}
+        """Return the method and the tolerance."""
+        return self.method.config()
 
 
 @dataclass(frozen=True)
@@ -126,10 +133,20 @@ class Budget:
         )
 
 
-def question_about(observables: Sequence[Observable], budget: Budget | None) -> Question:
-    """Return the question for values of observables: exact, or from shots if there is a budget."""
+def question_about(
+    observables: Sequence[Observable],
+    budget: Budget | None,
+    method: MethodRequest = DEFAULT_METHOD,
+) -> Question:
+    """Return the question for values of observables: exact, or from shots if there is a budget.
+
+    Raises:
+        InputError: If a method other than cutting is asked for with shots.
+    """
     if budget is None:
-        return ExpectationValues(tuple(observables))
+        return ExpectationValues(tuple(observables), method)
+    if method.method not in ("auto", "cut"):
+        raise InputError(f"method: {method.method!r} given with shots, expected auto or cut")
     return SampledValues(tuple(observables), budget)
 
 
@@ -166,9 +183,14 @@ class Problem:
         return Simplifier(self.circuit, terms)
 
     @cached_property
+    def uncut_statevector_seconds(self) -> float:
+        """Predicted seconds of an uncut statevector simulation; infinite if it does not fit."""
+        return costs.uncut_seconds(self.circuit, self.limits, self.speeds)
+
+    @cached_property
     def uncut_seconds(self) -> tuple[float, float]:
         """Predicted seconds of an uncut statevector and matrix-product-state simulation."""
         return (
-            costs.uncut_seconds(self.circuit, self.limits, self.speeds),
+            self.uncut_statevector_seconds,
             costs.uncut_mps_seconds(self.simplifier.unchanged.analysis, self.speeds),
         )

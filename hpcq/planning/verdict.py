@@ -55,6 +55,9 @@ class MethodRequest:
         return {"method": self.method, "error_tolerance": self.error_tolerance}
 
 
+DEFAULT_METHOD = MethodRequest()
+
+
 @dataclass(frozen=True)
 class Alternative:
     """A method that was not chosen.

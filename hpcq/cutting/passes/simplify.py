@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -173,37 +173,36 @@ class Simplifier:
     def joint_cone_keeping(self, qubits: Collection[int]) -> SimplifiedCircuit:
         """Return the joint cone with the gates on some qubits as they are, and the others merged.
 
-        No gate may act on one of these qubits, by the names of their wires, and on another one.
+        No gate of :attr:`unmerged_cone` may act on one of these qubits, by the names of their
+        wires, and on another one.
         """
-        passes = self._passes(lambda step: step.qubits[0] in qubits)
+        steps = self._unmerged.finder.cone(self._terms).steps
+        kept = [step for step in steps if step.qubits[0] in qubits]
+        others = [step for step in steps if step.qubits[0] not in qubits]
+        passes = self._merge(self._unmerged, others, kept)
         return self._simplified(passes, [passes.finder.cone(self._terms)])
 
     @cached_property
-    def _merged(self) -> _Passes:
-        return self._passes(lambda _step: False)
-
-    @cached_property
     def _unmerged(self) -> _Passes:
-        return self._passes(lambda _step: True)
+        """The swaps only."""
+        num_qubits = self._original.num_qubits
+        steps, wires, swapped = relabel_swaps(steps_of(self._original), num_qubits)
+        effects = (f"swaps: {swapped} turned into renamed wires",) if swapped else ()
+        return _Passes(ConeFinder(steps, num_qubits), wires, effects)
 
     @cached_property
-    def _relabelled(self) -> tuple[list[GateStep], _Wires, int]:
-        return relabel_swaps(steps_of(self._original), self._original.num_qubits)
+    def _merged(self) -> _Passes:
+        return self._merge(self._unmerged, self._unmerged.finder.steps)
 
-    def _passes(self, keep: Callable[[GateStep], bool]) -> _Passes:
-        """Apply the passes that do not depend on the observables; kept steps are not merged."""
-        steps, wires, swapped = self._relabelled
-        effects = []
-        if swapped:
-            effects.append(f"swaps: {swapped} turned into renamed wires")
-        kept = [keep(step) for step in steps]
-        if not all(kept):
-            merged, fewer = merge_blocks([s for s, k in zip(steps, kept, strict=True) if not k])
-            # The others act on other qubits, so their order relative to these is free.
-            steps = [*merged, *(s for s, k in zip(steps, kept, strict=True) if k)]
-            if fewer:
-                effects.append(f"rows of gates on one pair: {fewer} two-qubit gates fewer")
-        return _Passes(ConeFinder(steps, self._original.num_qubits), wires, tuple(effects))
+    def _merge(
+        self, passes: _Passes, steps: Sequence[GateStep], kept: Sequence[GateStep] = ()
+    ) -> _Passes:
+        """Merge steps, next to kept ones on other qubits."""
+        merged, fewer = merge_blocks(steps)
+        effect = f"rows of gates on one pair: {fewer} two-qubit gates fewer"
+        effects = (*passes.effects, effect) if fewer else passes.effects
+        finder = ConeFinder([*merged, *kept], self._original.num_qubits)
+        return _Passes(finder, passes.wires, effects)
 
     def _simplified(self, passes: _Passes, cones: Sequence[Cone]) -> SimplifiedCircuit:
         finder, wires, effects = passes.finder, passes.wires, passes.effects

@@ -18,6 +18,7 @@ from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.exact_plan import ExactPlan, with_local_cost
 from hpcq.planning.fingerprint import fingerprint_of
 from hpcq.planning.problem import ExpectationValues, Problem
+from hpcq.planning.routing.router import route
 from hpcq.planning.search.objective import ObjectiveName
 from hpcq.runs.options import RunOptions
 from hpcq.runs.prepared_run import begin_run
@@ -47,6 +48,13 @@ class ExactKind:
             MemoryLimitError: If the plan does not fit into the memory. With the objective
                 ``overhead``, a search returns it nevertheless: it can be printed, but not run.
         """
+        asked = problem.question.method
+        if not request.says_where:
+            return with_local_cost(route(problem, asked, request, farm), problem)
+        if asked.method not in ("auto", "cut"):
+            raise InputError(
+                f"method: {asked.method!r} given with cuts or a width limit, expected auto or cut"
+            )
         candidate = choose_cuts(problem, request, farm)
         if request.max_qubits is not None:
             is_quickest = request.objective == "seconds"
