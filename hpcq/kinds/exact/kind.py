@@ -48,6 +48,7 @@ class ExactKind:
             MemoryLimitError: If the plan does not fit into the memory. With the objective
                 ``overhead``, a search returns it nevertheless: it can be printed, but not run.
         """
+        assert isinstance(problem.question, ExpectationValues), "the planner has checked it"
         asked = problem.question.method
         if not request.says_where:
             return with_local_cost(route(problem, asked, request, farm), problem)
