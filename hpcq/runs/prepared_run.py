@@ -115,7 +115,7 @@ class PreparedRun(ABC):
             expectation_values=unknown if values is None else values,
             standard_errors=errors,
             status=status,
-            config={**plan.config, "device": self.options.device, **config},
+            config={**plan.config, "device": self.options.arguments.device, **config},
             provenance={**accounting.provenance(), **provenance},
             details=ResultDetails(
                 circuit=plan.circuit,
