@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from hpcq.planning.planner import plan
     from hpcq.results import load
     from hpcq.results.result import Result
-    from hpcq.runs.run import run
-    from hpcq.runs.session import Session
+    from hpcq.runs.session import Session, run
 
 _MODULE_OF = {
     "Cuts": "hpcq.cutting.cuts",
@@ -34,7 +33,7 @@ _MODULE_OF = {
     "load": "hpcq.results",
     "plan": "hpcq.planning.planner",
     "read_circuit": "hpcq.circuits.reader",
-    "run": "hpcq.runs.run",
+    "run": "hpcq.runs.session",
     "submit": "hpcq.cli.submitting",
 }
 

@@ -23,7 +23,7 @@ from hpcq.core.files import printable
 from hpcq.core.system import is_launched, launched_rank, rank_name, write_stderr
 
 if TYPE_CHECKING:
-    from hpcq.planning.plan import CutPlan
+    from hpcq.planning.plan import Plan
     from hpcq.results.result import Result
     from hpcq.runs.output import RunOutput
 
@@ -146,61 +146,51 @@ def _plan(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     start_time = time.monotonic()
     reader = requests.start_reading_circuit(options)
-    from hpcq.parallel.world import abort_on_error, open_farm, stop_before_start
+    from hpcq.parallel.world import abort_on_error
     from hpcq.planning.kind import kind_for
     from hpcq.planning.problem import question_about
+    from hpcq.runs.arguments import RunArguments
     from hpcq.runs.collective import from_rank_0
-    from hpcq.runs.options import RunOptions
     from hpcq.runs.output import NoOutput
-    from hpcq.runs.progress import ProgressMonitor
-    from hpcq.runs.run import output_for, run_on_farm
-    from hpcq.runs.stop_conditions import StopConditions
+    from hpcq.runs.session import Session
 
-    output: RunOutput = NoOutput()
-    options.previous = options.known = None
-
-    def check() -> None:
-        nonlocal output
-        requests.check_shot_engine(options)
-        claim_seconds = options.claim_seconds if options.shared else None
-        output = output_for(options.output, options.checkpoint_seconds, claim_seconds)
-        kind = kind_for(question_about((), requests.budget_for(options)))
-        options.previous = output.load_previous(kind)
-        options.known = output.planned_settings()
-
-    plans: list[CutPlan] = []
-    results: list[Result] = []
-
-    def on_finished(result: Result) -> None:
-        results.append(result)
-        for path in output.finish(result):
-            monitor.log(f"wrote {path}")
-
-    farm = open_farm()
+    session = Session()
+    farm = session.farm
     is_first = farm.rank == 0
     with abort_on_error(farm):
         share_settings(options, farm)
-    stop_conditions = StopConditions(
-        options.time_limit, options.stop_signal, since=start_time, check_allocation=is_first
-    )
-    with abort_on_error(farm), stop_conditions:
-        with stop_conditions.before_start(lambda reason: stop_before_start(farm, reason)):
-            try:
-                plans += requests.make_plans(options, reader, farm, check, to_run=True)
-                from_rank_0(farm, lambda: output.publish_settings(plans[0].config))
-            except HpcqError:
-                output.close()
-                raise
-        monitor = ProgressMonitor(stop_conditions, output, sys.stderr if is_first else None)
-        engine = (options.device, options.noise, options.backend)
-        run_options = RunOptions(*engine, output, monitor, on_finished, options.engine)
-        failure: HpcqError | None = None
+    arguments = RunArguments.among(vars(options))
+    options.previous = options.known = None
+
+    def make_plan() -> tuple[Plan | None, RunOutput]:
+        output: RunOutput = NoOutput()
+
+        def check() -> None:
+            nonlocal output
+            requests.check_shot_engine(options)
+            output = arguments.open_output()
+            kind = kind_for(question_about((), requests.budget_for(options)))
+            options.previous = output.load_previous(kind)
+            options.known = output.planned_settings()
+
         try:
-            results.append(run_on_farm(plans[0] if plans else None, farm, run_options))
-        except HpcqError as error:
-            if not error.on_all_ranks:
-                raise
-            failure = error
+            plans = requests.make_plans(options, reader, farm, check, to_run=True)
+            from_rank_0(farm, lambda: output.publish_settings(plans[0].config))
+        except HpcqError:
+            output.close()
+            raise
+        return plans[0] if plans else None, output
+
+    results: list[Result] = []
+    failure: HpcqError | None = None
+    stop_conditions = arguments.stop_conditions(farm.rank, start_time)
+    stream = sys.stderr if is_first else None
+    try:
+        results.append(
+            session.plan_and_run(arguments, stop_conditions, make_plan, stream, results.append)
+        )
+    except HpcqError as error:
+        failure = error
     if is_first and results:  # even if saving failed
         print(results[0].to_json() if options.json else str(results[0]), flush=True)
     if failure is not None:

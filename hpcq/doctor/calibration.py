@@ -27,6 +27,7 @@ from hpcq.planning.machine_speeds import Speeds
 from hpcq.planning.planner import plan
 from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.network import bond_tensor
+from hpcq.runs.arguments import RunArguments
 from hpcq.runs.options import RunOptions
 from hpcq.runs.run import run_on_farm
 
@@ -133,7 +134,7 @@ class _Bench:
         phases: list[float] = []
 
         def run_once() -> None:
-            result = run_on_farm(tiny, SerialFarm(), RunOptions("cpu"))
+            result = run_on_farm(tiny, SerialFarm(), RunOptions(RunArguments("cpu")))
             phases.append(sum(result.provenance["seconds"].values()))
 
         self._quickest(run_once)

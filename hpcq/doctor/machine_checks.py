@@ -136,6 +136,7 @@ def _known_answers() -> Iterator[Finding]:
     from hpcq.cutting.cuts import Cuts, GateCut, WireCut
     from hpcq.parallel.serial import SerialFarm
     from hpcq.planning.planner import plan
+    from hpcq.runs.arguments import RunArguments
     from hpcq.runs.options import RunOptions
     from hpcq.runs.run import run_on_farm
 
@@ -148,7 +149,7 @@ def _known_answers() -> Iterator[Finding]:
     for name, cuts in cut_kinds.items():
         try:
             made_plan = plan(circuit, list(expected), cuts=cuts, threads=1)
-            result = run_on_farm(made_plan, SerialFarm(), RunOptions("cpu"))
+            result = run_on_farm(made_plan, SerialFarm(), RunOptions(RunArguments("cpu")))
         except HpcqError as error:
             yield Finding("answers", f"{name} cut: {error}", ok=False)
             continue

@@ -1,11 +1,12 @@
-"""Options of a run that are not part of its plan."""
+"""How a plan is run: the user's arguments, and what they have opened."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hpcq.runs.arguments import RunArguments
 from hpcq.runs.output import NoOutput, RunOutput
 from hpcq.runs.progress import ProgressMonitor
 from hpcq.runs.stop_conditions import StopConditions
@@ -16,27 +17,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RunOptions:
-    """Options of a run; :func:`hpcq.runs.run.run` describes the first four.
+    """How a plan is run on this rank.
 
     Attributes:
-        device: Where Aer simulates: auto, cpu or gpu.
-        noise: Noise model of simulated shots.
-        backend: Hardware, or a sampler, that takes the shots instead of Aer.
+        arguments: The user's arguments.
         output: Where results are kept; on ranks other than 0, nowhere.
         monitor: Shows progress, writes checkpoints and stops the run.
-        on_result: Called on rank 0 with the result, before the other ranks are dismissed.
-        engine: Name of the engine; None for Aer.
+        on_result: Called on rank 0 with the result, before it is saved.
     """
 
-    device: str = "auto"
-    noise: Any = None
-    backend: Any = None
+    arguments: RunArguments = field(default_factory=RunArguments)
     output: RunOutput = field(default_factory=NoOutput)
     monitor: ProgressMonitor = field(
         default_factory=lambda: ProgressMonitor(StopConditions(environment={}))
     )
     on_result: Callable[[Result], object] = lambda _: None
-    engine: str | None = None
 
     @property
     def previous(self) -> Result | None:
@@ -46,5 +41,15 @@ class RunOptions:
     @property
     def shot_only_options(self) -> list[str]:
         """Names of the given options that only runs with shots have."""
-        options = {"noise": self.noise, "backend": self.backend}
+        options = {"noise": self.arguments.noise, "backend": self.arguments.backend}
         return [name for name, value in options.items() if value is not None]
+
+    def finish(self, result: Result) -> None:
+        """Save the complete result on rank 0, before the other ranks are dismissed.
+
+        Raises:
+            NotWrittenError: If it cannot be written.
+        """
+        self.on_result(result)
+        for path in self.output.finish(result):
+            self.monitor.log(f"wrote {path}")

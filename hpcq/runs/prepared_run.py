@@ -131,7 +131,7 @@ class PreparedRun(ABC):
             status=status,
             error_bounds=unknown if bounds is None else bounds,
             method=verdict.method,
-            config={**plan.config, "device": self.options.device, **config},
+            config={**plan.config, "device": self.options.arguments.device, **config},
             provenance={**record, **provenance},
             details=ResultDetails(
                 circuit=plan.circuit,

@@ -20,6 +20,7 @@ from hpcq.engines.requests import Request
 from hpcq.engines.statevectors import StatevectorPiece, statevector_cost
 from hpcq.parallel.serial import SerialFarm
 from hpcq.results.result import Result
+from hpcq.runs.arguments import RunArguments
 from hpcq.runs.options import RunOptions
 from hpcq.runs.run import run_on_farm
 from tests.support.launch import ROOT
@@ -75,7 +76,7 @@ def circuit_of_six() -> QuantumCircuit:
 
 
 def run(plan: hpcq.Plan, engine: str | None = None) -> Result:
-    return run_on_farm(plan, SerialFarm(), RunOptions("cpu", engine=engine))
+    return run_on_farm(plan, SerialFarm(), RunOptions(RunArguments("cpu", engine=engine)))
 
 
 @pytest.mark.parametrize("memory", [1 << 30, 1 << 20])

@@ -18,6 +18,7 @@ from hpcq.planning.cost import Cost
 from hpcq.reconstruction import contraction, network
 from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.matrix_product import product, product_threads
+from hpcq.runs.arguments import RunArguments
 from hpcq.runs.options import RunOptions
 from hpcq.runs.run import run_on_farm
 
@@ -76,7 +77,7 @@ def test_contraction_tasks_come_back_from_their_bytes() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ContractionTasks, "of", record)
-        run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
+        run_on_farm(plan, SerialFarm(), RunOptions(RunArguments("cpu")))
     contraction_tasks = recorded[-1]
     again = messages.loads(messages.dumps(contraction_tasks))
     assert len(contraction_tasks.farm_tasks().costs) == again.contraction.num_parts

@@ -102,6 +102,7 @@ def test_values_are_bit_for_bit_those_of_one_process() -> None:
 
     import hpcq
     from hpcq.parallel.serial import SerialFarm
+    from hpcq.runs.arguments import RunArguments
     from hpcq.runs.options import RunOptions
     from hpcq.runs.run import run_on_farm
 
@@ -114,7 +115,7 @@ def test_values_are_bit_for_bit_those_of_one_process() -> None:
             circuit.cz(qubit, qubit + 1)
     plan = hpcq.plan(circuit, ["Z0 Z8", "X4 + 0.5 Y1 Y7"], cut_labels="AAABBBCCC", threads=1)
     together = hpcq.run(plan if MPI.COMM_WORLD.rank == 0 else None, MPI.COMM_WORLD, device="cpu")
-    alone = run_on_farm(plan, SerialFarm(), RunOptions("cpu"))
+    alone = run_on_farm(plan, SerialFarm(), RunOptions(RunArguments("cpu")))
     np.testing.assert_array_equal(together.expectation_values, alone.expectation_values)
     assert (together.details is None) == (MPI.COMM_WORLD.rank > 0)
 
@@ -125,11 +126,12 @@ def test_an_engine_of_another_package_computes_on_all_ranks_or_refuses_on_all() 
     import hpcq
     from hpcq.core.errors import InputError
     from hpcq.parallel.mpi import MpiFarm
+    from hpcq.runs.arguments import RunArguments
     from hpcq.runs.options import RunOptions
     from hpcq.runs.run import run_on_farm
     from tests.engines.test_registry import circuit_of_six, ladder
 
-    farm, options = MpiFarm(MPI.COMM_WORLD), RunOptions("cpu", engine="toy")
+    farm, options = MpiFarm(MPI.COMM_WORLD), RunOptions(RunArguments("cpu", engine="toy"))
     how = {"threads": 1, "memory": 1 << 30}
     plan = hpcq.plan(circuit_of_six(), ["Z0 Z5"], cut_labels="AABBCC", **how)
     values = [run_on_farm(plan, farm, chosen).expectation_values for chosen in (options, None)]

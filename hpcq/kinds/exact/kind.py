@@ -114,7 +114,7 @@ class ExactKind:
                 f"{', '.join(options.shot_only_options)}: given for an exact run, expected a plan "
                 "with shots"
             )
-        engine_spec = EngineSpec.of(engine=options.engine)
+        engine_spec = EngineSpec.of(engine=options.arguments.engine)
         fingerprint = exact_fingerprint(plan)
         begin_run(plan, options, fingerprint)
         return ExactRun(plan, options, fingerprint, engine_spec, ExactTasks.of(plan))

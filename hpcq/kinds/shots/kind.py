@@ -81,7 +81,9 @@ class ShotsKind:
                 into memory.
         """
         sampling = plan.sampling
-        engine_spec = EngineSpec.of(options.noise, options.backend, options.engine)
+        engine_spec = EngineSpec.of(
+            options.arguments.noise, options.arguments.backend, options.arguments.engine
+        )
         record = _record(options.previous)
         details = None if options.previous is None else options.previous.details
         unfinished = None if details is None else details.unfinished

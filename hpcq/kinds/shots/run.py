@@ -147,8 +147,8 @@ class ShotsRun(PreparedRun):
             errors,
             status=status,
             config={
-                "noise": _engine_name(options.noise),
-                "backend": _engine_name(options.backend),
+                "noise": _engine_name(options.arguments.noise),
+                "backend": _engine_name(options.arguments.backend),
             },
             provenance={"shots": schedule.shots, "rounds": len(schedule.rounds)},
             subcircuits=sampling.cut.subcircuits,
