@@ -259,9 +259,24 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         metavar="CIRCUIT",
         help="OpenQASM 2 or 3, QPY, example:NAME, or a job.toml with a circuit and options",
     )
-    cut = parser.add_argument_group(
-        "where to cut (default: nowhere; unconnected parts are separated)"
+    method = parser.add_argument_group("method (default: the quickest one with an error bound)")
+    method.add_argument(
+        "--method",
+        type=str,
+        choices=("auto", "cut", "statevector", "stabilizer", "pauli", "mps"),
+        default="auto",
+        help="cut the circuit, or simulate it whole: as a statevector, a stabilizer state, by Pauli "
+        "propagation or as a matrix product state; default: auto, which decides for each part",
     )
+    method.add_argument(
+        "--error-tolerance",
+        type=values.error_tolerance,
+        default=1e-8,
+        metavar="EPS",
+        help="error bound that auto accepts, relative to the sum of absolute coefficients; "
+        "default: 1e-8",
+    )
+    cut = parser.add_argument_group("where to cut (default: as the method decides)")
     ways = cut.add_mutually_exclusive_group()
     ways.add_argument(
         "--max-qubits",
@@ -278,7 +293,9 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     ways.add_argument(
         "--cuts", metavar="CUTS.json", help="file of cuts that `hpcq plan --save` wrote"
     )
-    search = parser.add_argument_group("search for cuts (with --max-qubits)")
+    search = parser.add_argument_group(
+        "search for cuts (with --max-qubits, or where the method is to cut)"
+    )
     search.add_argument(
         "--objective",
         type=str,

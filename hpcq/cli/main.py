@@ -169,7 +169,9 @@ def _run(options: argparse.Namespace) -> int:
             nonlocal output
             requests.check_shot_engine(options)
             output = arguments.open_output()
-            kind = kind_for(question_about((), requests.budget_for(options)))
+            kind = kind_for(
+                question_about((), requests.budget_for(options), requests.method_for(options))
+            )
             options.previous = output.load_previous(kind)
             options.known = output.planned_settings()
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
     from hpcq.planning.plan import CutPlan
     from hpcq.planning.problem import Budget
+    from hpcq.planning.verdict import MethodRequest
 
 
 def start_reading_circuit(options: argparse.Namespace) -> CircuitReader | InputError | None:
@@ -81,8 +82,7 @@ def make_plans(
         how = plan_arguments(circuit, options, plan_limits)
         if getattr(options, "pareto", False):
             return list(pareto_plans(circuit, farm=farm, **how))
-        speeds = None if known is None else known.get("speeds")
-        plan = plan_normalised(circuit, farm=farm, speeds=speeds, **how)
+        plan = plan_normalised(circuit, farm=farm, earlier=known, **how)
         if to_run:
             plan = kind_of(plan).with_limits(plan, limits)
             check_plan(plan, farm.size)
@@ -113,11 +113,13 @@ def plan_arguments(
         observables += read_observables(options.observables, circuit.num_qubits)
     names = ("objective", "search_seconds", "reuse_qubits")
     search = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
-    if search and options.max_qubits is None:
+    says_where = (options.cut_labels, options.cuts) != (None, None)
+    if search and options.max_qubits is None and (says_where or {*search} != {"search_seconds"}):
         raise InputError(f"{min(search)}: given without a search, expected --max-qubits too")
     return {
         "observables": observables or None,
         "budget": budget_for(options),
+        "method": method_for(options),
         "request": CutRequest(
             max_qubits=options.max_qubits,
             cut_labels=options.cut_labels,
@@ -135,6 +137,13 @@ def budget_for(options: argparse.Namespace) -> Budget | None:
     from hpcq.planning.problem import Budget
 
     return Budget.of(options.shots, options.target_error, options.max_variants)
+
+
+def method_for(options: argparse.Namespace) -> MethodRequest:
+    """Return the method that is asked for, and the tolerance of errors."""
+    from hpcq.planning.verdict import MethodRequest
+
+    return MethodRequest(options.method, options.error_tolerance)
 
 
 def check_shot_engine(options: argparse.Namespace) -> EngineSpec:

@@ -169,18 +169,18 @@ def plan_normalised(
     budget: Budget | None = None,
     method: MethodRequest = DEFAULT_METHOD,
     farm: Farm | None = None,
-    speeds: Mapping[str, Any] | None = None,
+    earlier: Mapping[str, Any] | None = None,
 ) -> CutPlan:
     """Return the plan of a normalised circuit; see :func:`plan` for most arguments.
 
-    The ranks of ``farm`` share the search; by default, this process searches alone. ``speeds`` are
-    those that an earlier start of the same run stored, so that it finds the same plan; by default
-    those of this machine.
+    The ranks of ``farm`` share the search; by default, this process searches alone. ``earlier`` is
+    the configuration that an earlier start of the same run stored: its speeds lead to the same
+    plan, and its method is not decided again.
     """
     if observables is None:
         observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
     question = question_about(as_observables(observables, circuit.num_qubits), budget, method)
-    found = plan_question(circuit, question, request, limits, farm=farm, speeds=speeds)
+    found = plan_question(circuit, question, request, limits, farm=farm, earlier=earlier)
     assert isinstance(found, CutPlan), "both kinds of run that give values cut the circuit"
     return found
 
@@ -192,11 +192,11 @@ def plan_question(
     limits: Limits,
     *,
     farm: Farm | None = None,
-    speeds: Mapping[str, Any] | None = None,
+    earlier: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Return the plan that answers a question about a normalised circuit.
 
-    The farm and the speeds are those of :func:`plan_normalised`.
+    The farm and the earlier configuration are those of :func:`plan_normalised`.
 
     Raises:
         InputError: If there is no such plan, or no kind of run answers the question.
@@ -204,6 +204,7 @@ def plan_question(
     kind = kind_for(question)
     request = request.with_objective(kind.objective)
     # Choose by the speeds of one thread, so that plans do not depend on the ranks of a node.
+    speeds = None if earlier is None else earlier.get("speeds")
     single = read_speeds(replace(limits, threads=1)) if speeds is None else _stored_speeds(speeds)
     config = {
         "mode": kind.name,
@@ -214,7 +215,8 @@ def plan_question(
         "speeds": asdict(single),
         **question.config(),
     }
-    problem = Problem(circuit, question, limits, config, single, read_speeds(limits))
+    verdict = None if earlier is None else earlier.get("verdict")
+    problem = Problem(circuit, question, limits, config, single, read_speeds(limits), verdict)
     return kind.plan(problem, request, farm)
 
 

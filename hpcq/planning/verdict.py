@@ -86,14 +86,16 @@ class Verdict:
         method: The method, or those of different parts, joined by ``+``.
         reason: Why it was chosen.
         alternatives: The other methods.
-        settings: For each distinct part the setting of its method, such as ``pauli 1024``, from
-            which a later start of the run makes the same plan without deciding again.
+        settings: What was decided, as plain JSON values, from which a later start of the run makes
+            the same plan without deciding again: first the circuit that was divided into parts and
+            the width limit of a search for cuts, then for each distinct part its method, with the
+            cap, the tolerance and the work of its simulation.
     """
 
     method: str
     reason: str
     alternatives: tuple[Alternative, ...] = ()
-    settings: tuple[str, ...] = ()
+    settings: tuple[tuple[Any, ...], ...] = ()
 
     @property
     def engines(self) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,13 +25,11 @@ class Prober:
         limits: Limits of a rank.
         speeds: Speeds by which seconds become work.
         tolerance: Absolute error that a string's value may have.
-        spent: Seconds for each engine that probes without an answer were given, for messages.
     """
 
     limits: Limits
     speeds: Speeds
     tolerance: float
-    spent: dict[str, float] = field(default_factory=dict)
 
     def engine(self, name: str) -> Engine:
         """Return an engine by its name."""
@@ -43,12 +42,42 @@ class Prober:
             return answer
         return replace(answer, seconds=self._slowness * answer.seconds)
 
-    def named(self, name: str, tensor: ExactTensor) -> Simulation | Refusal:
-        """Return the simulation by a method that was asked for, whatever its error."""
+    def repeated(
+        self, name: str, tensor: ExactTensor, cap: int, tolerance: float | None, work: float | None
+    ) -> Simulation:
+        """Return the simulation that an earlier start of the run has decided on."""
         cost = self.supports(name, tensor)
         if isinstance(cost, Refusal):
-            return cost
-        return Simulation(name, cost.seconds, cost.memory_bytes)
+            raise ValueError(cost.reason)
+        max_work = math.inf if work is None else work
+        return Simulation(name, cost.seconds, cost.memory_bytes, cap, tolerance, max_work)
+
+    def most_promising_first(self, tensor: ExactTensor, notes: dict[str, str]) -> list[str]:
+        """Return the methods to try on a part; the reasons of those that refuse it go to notes."""
+        seconds = {}
+        for name in ("pauli", "mps"):
+            cost = self.supports(name, tensor)
+            if isinstance(cost, Refusal):
+                notes[name] = cost.reason
+            else:
+                seconds[name] = cost.seconds
+        return sorted(seconds, key=lambda name: seconds[name])
+
+    def first_answer(
+        self,
+        tensor: ExactTensor,
+        names: Sequence[str],
+        budgets: Sequence[float],
+        notes: dict[str, str],
+    ) -> Simulation | None:
+        """Try each method with each budget in turn, until one answers within the tolerance."""
+        for budget in budgets:
+            for name in names:
+                found = self.probe(name, tensor, budget)
+                if found is not None:
+                    return found
+                notes[name] = f"no answer in {budget:.2g} s of work"
+        return None
 
     def probe(self, name: str, tensor: ExactTensor, seconds: float) -> Simulation | None:
         """Return the simulation with its answer; None if the budget is too small for it.
@@ -66,7 +95,6 @@ class Prober:
         except EngineError:
             return None
         if not np.isfinite(answer).all():
-            self.spent[name] = self.spent.get(name, 0.0) + seconds
             return None
         return Simulation(
             name, seconds, cost.memory_bytes, 0, self.tolerance, max_work, answer=answer

@@ -3,75 +3,94 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from hpcq.core.errors import InputError, MemoryLimitError
-from hpcq.cutting.cut_circuit import cut_circuit
-from hpcq.cutting.cuts import Cuts
-from hpcq.cutting.passes.simplify import SimplifiedCircuit
-from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulation
 from hpcq.engines.protocol import Refusal
 from hpcq.parallel.serial import Farm
 from hpcq.planning import cost as costs
 from hpcq.planning.candidates import Candidate, cut_parts
 from hpcq.planning.cut_request import CutRequest
-from hpcq.planning.exact_plan import ExactPlan, assemble, distinct_tensors
+from hpcq.planning.exact_plan import ExactPlan, assemble
 from hpcq.planning.problem import Problem
+from hpcq.planning.routing.parts import Parts
 from hpcq.planning.routing.probes import Prober, string_tolerance
 from hpcq.planning.verdict import Alternative, MethodRequest, Verdict
-from hpcq.reconstruction.term_table import tabulate
 
 _QUICK_SECONDS = 0.03
 """Predicted seconds of a statevector from which other methods are considered. Larger: fewer
 decisions, but more that are slower than need be."""
 
 _QUICK_CONES_SECONDS = 0.15
-"""The same for the separate light cones of the observables, all together."""
+"""The same for all separate light cones of the observables together."""
 
 _FIRST_BUDGETS = (0.03, 0.12)
 """Seconds of the probes of each method before a search for cuts."""
 
 _BUDGET_FACTOR = 4.0
-"""Ratio of successive budgets. Smaller: more probes are given up; larger: the last one may take
-longer than another method would."""
+"""Ratio of successive budgets. Smaller: more probes that are given up; larger: the last one may
+take longer than another method would."""
 
 _SHARE_OF_CERTAIN = 0.5
 """Largest budget of a probe, relative to the seconds of a method that is certain to answer."""
 
-_SEARCHES = 2.0
-"""Budget of the last probe of each method where no other one answers, in search seconds."""
+_SEARCHES = 1.5
+"""Largest budget of a probe where no method is certain, in search seconds."""
 
-_MAX_WIDTH = 20
-"""Width limit in qubits of the search for cuts, next to the one that the memory sets."""
+_SLOW_SECONDS = 1.0
+"""Predicted seconds of a part's statevector from which cuts are searched for."""
+
+_CUT_WIDTH = 20
+"""Width limit in qubits of a search for cuts, besides the one that the memory sets: subcircuits of
+20 qubits take milliseconds."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """The parts of a circuit that no gate joins.
+@dataclass(eq=False)
+class _Decision:
+    """Decisions on the parts of a circuit, as far as they are made.
 
     Attributes:
-        simplified: The circuit after its passes.
-        cut: The parts as subcircuits without ports.
-        tensors: The distinct ones of them, with their strings.
-        uses: For each part, the index of its tensor.
-        most: Largest number of parts that a term acts on.
+        parts: The parts.
+        simulations: How parts are simulated, if not as statevectors, by content.
+        hard: The parts on which nothing is decided, or which are cut.
+        width: Width limit of the search for cuts.
+        notes: Why methods were not chosen, by their names.
+        seconds: Predicted seconds of methods that were not chosen.
     """
 
-    simplified: SimplifiedCircuit
-    cut: CutCircuit
-    tensors: tuple[ExactTensor, ...]
-    uses: tuple[int, ...]
-    most: int
+    parts: Parts
+    simulations: dict[str, Simulation] = field(default_factory=dict)
+    hard: list[ExactTensor] = field(default_factory=list)
+    width: int | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, problem: Problem, simplified: SimplifiedCircuit) -> _Parts:
-        """Return the parts of a simplified circuit."""
-        cut = cut_circuit(simplified.analysis, Cuts(), simplified.labels)
-        terms = tabulate(problem.observables, cut, simplified.cone_of)
-        tensors, uses = distinct_tensors(cut, terms)
-        return cls(simplified, cut, tensors, uses, max(map(len, terms.picks)))
+    def verdict(self, reason: str) -> Verdict:
+        """Return the verdict; parts that are still hard are cut."""
+        hard = {tensor.subcircuit.content for tensor in self.hard}
+        settings: list[tuple[Any, ...]] = [(self.parts.name, self.width)]
+        for tensor in self.parts.tensors:
+            content = tensor.subcircuit.content
+            simulation = self.simulations.get(content)
+            if simulation is not None:
+                work = simulation.max_work if math.isfinite(simulation.max_work) else None
+                settings.append((simulation.engine, simulation.cap, simulation.tolerance, work))
+            else:
+                settings.append(("cut" if content in hard else "statevector",))
+        methods = sorted({setting[0] for setting in settings[1:]})
+        others = {name: note for name, note in self.notes.items() if name not in methods}
+        return Verdict(
+            "+".join(methods),
+            reason,
+            tuple(
+                Alternative(name, self.seconds.get(name, math.inf), note)
+                for name, note in others.items()
+            ),
+            tuple(settings),
+        )
 
 
 def route(
@@ -85,13 +104,17 @@ def route(
         InputError: If the method that is asked for cannot answer, or if no method can.
     """
     router = _Router(problem, asked, request, farm)
-    if asked.method == "auto":
-        return router.choose()
-    if asked.method == "statevector":
-        return router.statevector()
-    if asked.method == "cut":
-        return router.cut()
-    return router.named(asked.method)
+    if problem.verdict is not None:
+        plan = router.again(problem.verdict)
+    elif asked.method == "auto":
+        plan = router.choose()
+    elif asked.method == "statevector":
+        plan = router.statevector()
+    elif asked.method == "cut":
+        plan = router.cut()
+    else:
+        plan = router.named(asked.method)
+    return replace(plan, config={**plan.config, "verdict": list(map(list, plan.verdict.settings))})
 
 
 class _Router:
@@ -101,40 +124,37 @@ class _Router:
         self, problem: Problem, asked: MethodRequest, request: CutRequest, farm: Farm | None
     ) -> None:
         self._problem, self._asked, self._request, self._farm = problem, asked, request, farm
-        self._certain: dict[str, float] = {}
-        self._notes: dict[str, str] = {}
 
     def choose(self) -> ExactPlan:
         """Return the plan by the quickest method with an error bound within the tolerance."""
-        problem = self._problem
-        whole = problem.simplifier.unchanged
-        if problem.uncut_statevector_seconds < _QUICK_SECONDS:
-            return self._uncut(whole, {}, "a statevector is quick")
-        joint = _Parts.of(problem, problem.simplifier.unmerged_cone)
-        prober = self._prober(joint.most)
-        separate = self._quick_cones(prober)
-        if separate is not None:
-            return separate
-        simulations: dict[str, Simulation] = {}
-        hard = [
-            tensor
-            for tensor in joint.tensors
-            if not self._is_simple(tensor, prober, simulations)
-            and not self._probe(tensor, prober, _FIRST_BUDGETS, simulations)
-        ]
-        if hard:
-            return self._with_hard_parts(joint, hard, prober, simulations)
-        return self._uncut(joint.simplified, simulations, "the quickest for each part")
+        if self._problem.uncut_statevector_seconds < _QUICK_SECONDS:
+            notes = dict.fromkeys(("stabilizer", "pauli", "mps", "cut"), "not considered")
+            decision = _Decision(self._parts("unchanged"), notes=notes)
+            return self._whole(decision, "its statevector is quick")
+        joint = _Decision(self._parts("joint"))
+        prober = self._prober(joint.parts)
+        cones = Parts.of(self._problem, "cones")
+        cones_seconds = math.inf
+        if cones is not None:
+            by_cones, cones_seconds = self._by_cones(cones, prober)
+            if cones_seconds < _QUICK_CONES_SECONDS:
+                return self._whole(by_cones, "statevectors of the light cones are quick")
+        for tensor in joint.parts.tensors:
+            self._decide_simply(tensor, prober, joint)
+        self._probe(joint, prober, _FIRST_BUDGETS, cones_seconds)
+        if joint.hard:
+            return self._decide_hard(joint, prober, cones_seconds)
+        return self._whole(joint, "the quickest")
 
     def statevector(self) -> ExactPlan:
-        """Return the plan by statevectors: of the parts, or of separate light cones if quicker."""
-        simplifier = self._problem.simplifier
+        """Return the plan by statevectors of the parts, or of separate light cones if quicker."""
         plans, errors = [], []
-        for simplified in (simplifier.unmerged_cone, simplifier.separate_unmerged_cones):
-            if simplified is None:
+        for name in ("joint", "cones"):
+            parts = Parts.of(self._problem, name)  # type: ignore[arg-type]
+            if parts is None:
                 continue
             try:
-                plans.append(self._uncut(simplified, {}, "asked for"))
+                plans.append(self._whole(_Decision(parts), "it was asked for"))
             except MemoryLimitError as error:
                 errors.append(error)
         if not plans:
@@ -143,138 +163,154 @@ class _Router:
 
     def named(self, name: str) -> ExactPlan:
         """Return the plan by the named method for all parts, whatever its error."""
-        parts = _Parts.of(self._problem, self._problem.simplifier.unmerged_cone)
-        prober = self._prober(parts.most)
-        simulations = {}
-        for number, tensor in enumerate(parts.tensors):
-            simulation = prober.named(name, tensor)
-            if isinstance(simulation, Refusal):
-                where = f" of part {number}" if len(parts.tensors) > 1 else ""
+        decision = _Decision(self._parts("joint"))
+        prober = self._prober(decision.parts)
+        for tensor in decision.parts.tensors:
+            cost = prober.supports(name, tensor)
+            if isinstance(cost, Refusal):
                 raise InputError(
-                    f"method: {name!r} cannot answer{where}: {simulation.reason}; expected another "
-                    "method, or auto"
+                    f"method: {name!r} cannot answer: {cost.reason}; expected another method, or "
+                    "auto"
                 )
-            simulations[tensor.subcircuit.content] = simulation
-        return self._uncut(parts.simplified, simulations, "asked for")
+            found = Simulation(name, cost.seconds, cost.memory_bytes)
+            decision.simulations[tensor.subcircuit.content] = found
+        return self._whole(decision, "it was asked for")
 
     def cut(self) -> ExactPlan:
         """Return the plan with the best cuts that are found."""
-        best = self._best_cuts((), {})
+        decision = _Decision(self._parts("joint"))
+        decision.hard = list(decision.parts.tensors)
+        best = self._best_cuts(decision)
         if best is None:
             raise MemoryLimitError(
-                "method: 'cut', but no cuts were found that fit into the memory; expected "
-                "--max-qubits, more memory, or another method"
+                "method: 'cut', but no cuts were found that fit into the memory; expected more "
+                "memory, or another method"
             )
-        return replace(best.plan, verdict=Verdict("cut", "asked for"))
+        return replace(best.plan, verdict=decision.verdict("it was asked for"))
 
-    # ---------------------------------------------------------------------------- parts
+    def again(self, settings: Sequence[Sequence[Any]]) -> ExactPlan:
+        """Return the plan of an earlier start of the run, without deciding again.
 
-    def _quick_cones(self, prober: Prober) -> ExactPlan | None:
-        """Return the plan by statevectors of separate light cones, if that is quick."""
-        cones = self._problem.simplifier.separate_unmerged_cones
-        if cones is None:
-            return None
-        widest = max(_width_of_cones(cones))
-        if self._problem.limits.amplitude_bytes << widest > self._problem.limits.memory_bytes:
-            return None
+        Raises:
+            InputError: If the settings are not those of a verdict on this problem.
+        """
+        try:
+            (name, width), *of_tensors = settings
+            decision = _Decision(self._parts(name), width=width)
+            prober = self._prober(decision.parts)
+            for tensor, (engine, *how) in zip(decision.parts.tensors, of_tensors, strict=True):
+                if engine == "cut":
+                    decision.hard.append(tensor)
+                elif engine != "statevector":
+                    simulation = prober.repeated(engine, tensor, *how)
+                    decision.simulations[tensor.subcircuit.content] = simulation
+        except (TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise InputError(f"output: its verdict is damaged ({reason})") from None
+        reason = "an earlier start of the run decided it"
+        if not decision.hard:
+            return self._whole(decision, reason)
+        best = self._best_cuts(decision)
+        if best is None:
+            raise InputError("output: the cuts of its verdict do not fit into the memory")
+        return replace(best.plan, verdict=decision.verdict(reason))
+
+    # ---------------------------------------------------------------------------- decisions
+
+    def _by_cones(self, cones: Parts, prober: Prober) -> tuple[_Decision, float]:
+        """Decide by statevectors of separate light cones; return the predicted seconds too."""
+        decision = _Decision(cones)
+        limits = self._problem.limits
+        if limits.amplitude_bytes << cones.width > limits.memory_bytes:
+            return decision, math.inf
         seconds = 0.0
-        simulations: dict[str, Simulation] = {}
-        parts = _Parts.of(self._problem, cones)
-        for tensor in parts.tensors:
-            if not self._is_simple(tensor, prober, simulations):
+        for tensor in cones.tensors:
+            self._decide_simply(tensor, prober, decision)
+            if tensor.subcircuit.content not in decision.simulations:
                 seconds += self._statevector_seconds(tensor)
-        if seconds > _QUICK_CONES_SECONDS:
-            self._certain["cones"] = seconds
-            return None
-        return self._uncut(cones, simulations, "light cones are narrow")
+        decision.hard.clear()
+        return decision, seconds
 
-    def _is_simple(
-        self, tensor: ExactTensor, prober: Prober, simulations: dict[str, Simulation]
-    ) -> bool:
-        """Whether a part needs no probe: its statevector is quick, or its gates are Clifford."""
+    def _decide_simply(self, tensor: ExactTensor, prober: Prober, decision: _Decision) -> None:
+        """Decide on a part whose statevector is quick, or whose gates are Clifford."""
         if self._statevector_seconds(tensor) < _QUICK_SECONDS:
-            return True
+            return
         cost = prober.supports("stabilizer", tensor)
         if isinstance(cost, Refusal):
-            self._notes["stabilizer"] = cost.reason
-            return False
+            decision.notes["stabilizer"] = cost.reason
+            decision.hard.append(tensor)
+            return
         found = Simulation("stabilizer", cost.seconds, cost.memory_bytes)
-        simulations[tensor.subcircuit.content] = found
-        return True
+        decision.simulations[tensor.subcircuit.content] = found
 
     def _probe(
-        self,
-        tensor: ExactTensor,
-        prober: Prober,
-        budgets: Sequence[float],
-        simulations: dict[str, Simulation],
-        certain: float = math.inf,
-    ) -> bool:
-        """Whether a method answers a part with one of these budgets, in seconds for each method."""
-        certain = min(certain, self._statevector_seconds(tensor))
-        names = _in_order(tensor, prober)
-        for budget in budgets:
-            if budget > _SHARE_OF_CERTAIN * certain:
-                break
-            for name in names:
-                found = prober.probe(name, tensor, budget)
-                if found is not None:
-                    simulations[tensor.subcircuit.content] = found
-                    return True
-        return False
+        self, decision: _Decision, prober: Prober, budgets: Sequence[float], certain: float
+    ) -> None:
+        """Try methods on the hard parts, with these budgets in seconds for each method.
 
-    def _with_hard_parts(
-        self,
-        parts: _Parts,
-        hard: Sequence[ExactTensor],
-        prober: Prober,
-        simulations: dict[str, Simulation],
-    ) -> ExactPlan:
+        Some other method is certain to answer in ``certain`` seconds.
+        """
+        left = []
+        for tensor in decision.hard:
+            limit = _SHARE_OF_CERTAIN * min(certain, self._statevector_seconds(tensor))
+            names = prober.most_promising_first(tensor, decision.notes)
+            within = [budget for budget in budgets if budget <= limit]
+            found = prober.first_answer(tensor, names, within, decision.notes)
+            if found is None:
+                left.append(tensor)
+            else:
+                decision.simulations[tensor.subcircuit.content] = found
+        decision.hard = left
+
+    def _decide_hard(self, decision: _Decision, prober: Prober, certain: float) -> ExactPlan:
         """Return the plan of a circuit of which some parts took more than the first probes."""
-        whole = [self._statevector_seconds(tensor) for tensor in hard]
-        cuts = None
-        if max(whole) > 1.0:
-            cuts = self._best_cuts(self._kept_qubits(parts, hard), simulations)
-        cut_seconds = math.inf if cuts is None else cuts.plan.cost.predicted_seconds()
-        last = _SEARCHES * self._request.search_seconds
-        budgets = list(_growing(_FIRST_BUDGETS[-1] * _BUDGET_FACTOR, last))
-        left = [
-            tensor
-            for tensor in hard
-            if not self._probe(tensor, prober, budgets, simulations, cut_seconds)
-        ]
-        by_cuts = [tensor for tensor in left if self._statevector_seconds(tensor) > cut_seconds]
-        if by_cuts and len(by_cuts) < len(hard):
-            cuts = self._best_cuts(self._kept_qubits(parts, by_cuts), simulations)
-        if by_cuts and cuts is not None:
-            names = {simulation.engine for simulation in simulations.values()}
-            method = "+".join(sorted({"cut", *names}))
-            verdict = Verdict(
-                method, "no other method is predicted to be quicker", self._others(prober)
-            )
-            return replace(cuts.plan, verdict=verdict)
+        best, seconds = None, math.inf
+        if max(map(self._statevector_seconds, decision.hard)) > _SLOW_SECONDS:
+            best = self._best_cuts(decision)
+            seconds = math.inf if best is None else best.plan.cost.predicted_seconds()
+            decision.notes["cut"] = "slower" if best else "no cuts fit into the memory"
+            decision.seconds["cut"] = seconds
+        hard_before = len(decision.hard)
+        longest = _SEARCHES * self._request.search_seconds
+        budgets = list(_growing(_FIRST_BUDGETS[-1] * _BUDGET_FACTOR, longest))
+        self._probe(decision, prober, budgets, min(certain, seconds))
+        whole = {id(t): self._statevector_seconds(t) for t in decision.hard}
+        if decision.hard:
+            decision.notes["statevector"] = "slower, or it does not fit into the memory"
+            decision.seconds["statevector"] = sum(whole.values())
+        if decision.hard and certain < min(seconds, sum(whole.values())):
+            cones = self._parts("cones")
+            return self._whole(self._by_cones(cones, prober)[0], "light cones are the quickest")
+        decision.hard = [tensor for tensor in decision.hard if whole[id(tensor)] > seconds]
+        if not decision.hard or best is None:
+            return self._whole_or_refused(decision)
+        if len(decision.hard) < hard_before:
+            best = self._best_cuts(decision) or best
+        return replace(best.plan, verdict=decision.verdict("no other method is quicker"))
+
+    def _whole_or_refused(self, decision: _Decision) -> ExactPlan:
+        decision.hard = []
         try:
-            return self._uncut(parts.simplified, simulations, "the quickest for each part", prober)
+            return self._whole(decision, "the quickest")
         except MemoryLimitError as error:
+            reasons = "; ".join(f"{name}: {note}" for name, note in decision.notes.items())
             raise InputError(
-                f"method: no method answers: {self._refusals(prober)}{error}"
+                f"method: none answers within the error tolerance ({reasons}; {error}); expected "
+                "a longer search (--search-seconds), a larger --error-tolerance, or a --method, "
+                "whose answer may have a larger error"
             ) from None
 
-    def _best_cuts(
-        self, kept: Sequence[int], simulations: dict[str, Simulation]
-    ) -> Candidate | None:
-        """Return the best cuts of the parts on other qubits than the kept ones, if any fit."""
-        limits = self._problem.limits
-        widest = max(1, (limits.memory_bytes // (2 * limits.amplitude_bytes)).bit_length() - 1)
-        found = []
-        for width in sorted({min(widest, _MAX_WIDTH), widest}):
-            request = replace(self._request, max_qubits=width)
-            candidate = cut_parts(self._problem, request, self._farm, kept, simulations)
-            if candidate is not None:
-                found.append(candidate)
-        return min(found, key=lambda each: each.plan.cost.predicted_seconds(), default=None)
+    # --------------------------------------------------------------------------------- plans
 
-    # ----------------------------------------------------------------------------- costs
+    def _parts(self, name: Any) -> Parts:
+        parts = Parts.of(self._problem, name)
+        if parts is None:
+            raise ValueError("the terms have no separate light cones")
+        return parts
+
+    def _prober(self, parts: Parts) -> Prober:
+        tolerance = string_tolerance(self._asked.error_tolerance, parts.max_parts_of_term)
+        return Prober(self._problem.limits, self._problem.speeds, tolerance)
 
     def _statevector_seconds(self, tensor: ExactTensor) -> float:
         """Return the predicted seconds of a part's statevector; infinite if it does not fit."""
@@ -283,62 +319,37 @@ class _Router:
             return math.inf
         return costs.tensor_seconds(tensor, problem.limits, problem.speeds)
 
-    def _prober(self, parts_of_terms: int) -> Prober:
-        tolerance = string_tolerance(self._asked.error_tolerance, parts_of_terms)
-        return Prober(self._problem.limits, self._problem.speeds, tolerance)
-
-    def _uncut(
-        self,
-        simplified: SimplifiedCircuit,
-        simulations: dict[str, Simulation],
-        reason: str,
-        prober: Prober | None = None,
-    ) -> ExactPlan:
+    def _whole(self, decision: _Decision, reason: str) -> ExactPlan:
         """Return the plan of a circuit that is not cut."""
-        cut = cut_circuit(simplified.analysis, Cuts(), simplified.labels)
-        plan = assemble(self._problem, simplified, cut, simulations=simulations)
-        engines = {t.simulation.engine if t.simulation else "statevector" for t in plan.tensors}
-        others = () if prober is None else self._others(prober)
-        return replace(plan, verdict=Verdict("+".join(sorted(engines)), reason, others))
+        parts = decision.parts
+        plan = assemble(
+            self._problem, parts.simplified, parts.cut, simulations=decision.simulations
+        )
+        return replace(plan, verdict=decision.verdict(reason))
 
-    def _kept_qubits(self, parts: _Parts, hard: Sequence[ExactTensor]) -> list[int]:
-        """Return the qubits of all parts but the hard ones, by the names of their wires."""
-        contents = {tensor.subcircuit.content for tensor in hard}
-        return [
-            qubit
-            for subcircuit in parts.cut.subcircuits
-            if subcircuit.content not in contents
-            for qubit in subcircuit.qubits
-        ]
-
-    def _others(self, prober: Prober) -> tuple[Alternative, ...]:
-        gave_up = [
-            Alternative(name, math.inf, f"gave up after {seconds:.2g} s of work")
-            for name, seconds in prober.spent.items()
-        ]
-        noted = [Alternative(name, math.inf, note) for name, note in self._notes.items()]
-        return (*noted, *gave_up)
-
-    def _refusals(self, prober: Prober) -> str:
-        return "".join(f"{each.method}: {each.reason}; " for each in self._others(prober))
+    def _best_cuts(self, decision: _Decision) -> Candidate | None:
+        """Return the best cuts of the hard parts, if any fit, and set the width limit."""
+        limits = self._problem.limits
+        widest = max(1, (limits.memory_bytes // (2 * limits.amplitude_bytes)).bit_length() - 1)
+        widths = {min(widest, _CUT_WIDTH), widest} if decision.width is None else {decision.width}
+        kept = decision.parts.qubits_except(decision.hard)
+        best = None
+        for width in sorted(widths):
+            request = replace(self._request, max_qubits=width)
+            found = cut_parts(self._problem, request, self._farm, kept, decision.simulations)
+            if found is None:
+                continue
+            if best is None or _seconds(found) < _seconds(best):
+                best, decision.width = found, width
+        return best
 
 
-def _in_order(tensor: ExactTensor, prober: Prober) -> list[str]:
-    """Return the methods to probe a part with, the most promising first."""
-    costs_of = {name: prober.supports(name, tensor) for name in ("pauli", "mps")}
-    able = {name: cost for name, cost in costs_of.items() if not isinstance(cost, Refusal)}
-    return sorted(able, key=lambda name: able[name].seconds)
+def _seconds(candidate: Candidate) -> float:
+    return candidate.plan.cost.predicted_seconds()
 
 
-def _width_of_cones(cones: SimplifiedCircuit) -> list[int]:
-    counts: dict[int, int] = {}
-    for cone, _ in cones.labels:
-        counts[cone] = counts.get(cone, 0) + 1
-    return list(counts.values())
-
-
-def _growing(first: float, last: float) -> list[float]:
-    budgets = [first]
-    while budgets[-1] * _BUDGET_FACTOR <= last:
-        budgets.append(budgets[-1] * _BUDGET_FACTOR)
-    return budgets
+def _growing(first: float, last: float) -> Iterator[float]:
+    """Yield budgets that grow by the same factor."""
+    while first <= last:
+        yield first
+        first *= _BUDGET_FACTOR
