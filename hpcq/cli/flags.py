@@ -265,8 +265,9 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         type=str,
         choices=("auto", "cut", "statevector", "stabilizer", "pauli", "mps"),
         default="auto",
-        help="cut the circuit, or simulate it whole: as a statevector, a stabilizer state, by Pauli "
-        "propagation or as a matrix product state; default: auto, which decides for each part",
+        help="cut the circuit, or simulate it whole: as a statevector, a stabilizer state, by "
+        "Pauli propagation or as a matrix product state; default: auto, which decides for each "
+        "part",
     )
     method.add_argument(
         "--error-tolerance",

@@ -109,3 +109,19 @@ class Verdict:
 
 
 ASKED_TO_CUT = Verdict("cut", "where to cut was given")
+
+
+def verdict_lines(verdict: Verdict, seconds: float, bound: float | None) -> list[str]:
+    """Return lines on a verdict: the method, its predicted seconds and error bound, and the others.
+
+    The bound is the largest of any string's value; None if it is only known after the run.
+    """
+    error = "error bound known after the run" if bound is None else f"error bound {bound:.1g}"
+    lines = [
+        f"{verdict.title[0].upper()}{verdict.title[1:]}, {seconds:.2g} s, "
+        f"{'exact' if bound == 0 else error}: {verdict.reason}"
+    ]
+    for other in verdict.alternatives:
+        known = f" ({other.seconds:.2g} s)" if math.isfinite(other.seconds) else ""
+        lines.append(f"  not {TITLES[other.method]}{known}: {other.reason}")
+    return lines

@@ -7,6 +7,7 @@ from typing import Any
 
 from hpcq.core.system import format_bytes
 from hpcq.cutting.qubit_reuse import device_qubits
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.parallel.tasks import MAX_TASKS
 from hpcq.planning.description import (
     MAX_SHOWN_SUBCIRCUITS,
@@ -19,6 +20,7 @@ from hpcq.planning.description import (
     subcircuit_json,
 )
 from hpcq.planning.exact_plan import ExactPlan
+from hpcq.planning.verdict import verdict_lines
 
 _MIN_DOMINANT_SHARE = 0.5
 """Share of the simulations' seconds from which one subcircuit is named as dominant."""
@@ -27,6 +29,8 @@ _MIN_DOMINANT_SHARE = 0.5
 def exact_plan_text(plan: ExactPlan) -> str:
     """Return an exact plan as text: its subcircuits, cuts and cost."""
     lines = [
+        *verdict_lines(plan.verdict, plan.cost.predicted_seconds(), _largest_bound(plan)),
+        "",
         *heading_lines(plan, len(plan.tensors)),
         "",
         *_subcircuit_table(plan),
@@ -48,7 +52,7 @@ def _subcircuit_table(plan: ExactPlan) -> list[str]:
         tensor = plan.tensors[use]
         first = first_use.setdefault(use, number)
         if number < MAX_SHOWN_SUBCIRCUITS:
-            state = format_bytes(plan.limits.amplitude_bytes << tensor.simulated_qubits)
+            state = _state_text(plan, tensor)
             equal = first if first != number else ""
             lines.append(
                 f"{number:>10}  {subcircuit.num_qubits:>6}  {len(subcircuit.ports):>5}"
@@ -60,6 +64,28 @@ def _subcircuit_table(plan: ExactPlan) -> list[str]:
     if len(plan.cut.subcircuits) > MAX_SHOWN_SUBCIRCUITS:
         lines.append(f"  ... and {len(plan.cut.subcircuits) - MAX_SHOWN_SUBCIRCUITS} more")
     return lines
+
+
+def _state_text(plan: ExactPlan, tensor: ExactTensor) -> str:
+    """Return the size of a tensor's statevector, or the engine that simulates it otherwise."""
+    if tensor.simulation is not None:
+        return tensor.simulation.engine
+    return format_bytes(plan.limits.amplitude_bytes << tensor.simulated_qubits)
+
+
+def _largest_bound(plan: ExactPlan) -> float | None:
+    """Return the largest bound on the error of a string's value, if the plan knows it."""
+    largest = 0.0
+    for tensor in plan.tensors:
+        simulation = tensor.simulation
+        if simulation is None:
+            if plan.limits.precision == "single":
+                return None
+        elif simulation.answer is not None:
+            largest = max(largest, float(simulation.answer[1].max()))
+        elif simulation.engine != "stabilizer":
+            return simulation.tolerance
+    return largest
 
 
 def _cost_lines(plan: ExactPlan) -> list[str]:
@@ -135,18 +161,27 @@ def exact_plan_json(plan: ExactPlan) -> dict[str, Any]:
     subcircuits = [
         {
             **each,
-            "ancillas": plan.tensors[use].simulated_qubits - subcircuit.num_qubits,
-            "branches": plan.tensors[use].num_branches,
-            "strings": len(plan.tensors[use].strings),
+            "engine": "statevector" if tensor.simulation is None else tensor.simulation.engine,
+            "ancillas": tensor.simulated_qubits - subcircuit.num_qubits,
+            "branches": tensor.num_branches,
+            "strings": len(tensor.strings),
             "variants": subcircuit.variants,
             "seconds": plan.tensor_seconds[use],
             "distinct": use,
         }
-        for each, subcircuit, use in zip(
-            subcircuit_json(plan), plan.cut.subcircuits, plan.uses, strict=True
+        for each, subcircuit, use, tensor in zip(
+            subcircuit_json(plan),
+            plan.cut.subcircuits,
+            plan.uses,
+            (plan.tensors[use] for use in plan.uses),
+            strict=True,
         )
     ]
     return {
+        "method": plan.verdict.method,
+        "reason": plan.verdict.reason,
+        "alternatives": [each.to_json() for each in plan.verdict.alternatives],
+        "error_bound": _largest_bound(plan),
         **cut_json(plan),
         "subcircuits": subcircuits,
         "num_tasks": plan.num_tasks,

@@ -150,7 +150,7 @@ class _Router:
         """Return the plan by statevectors of the parts, or of separate light cones if quicker."""
         plans, errors = [], []
         for name in ("joint", "cones"):
-            parts = Parts.of(self._problem, name)  # type: ignore[arg-type]
+            parts = Parts.of(self._problem, name)
             if parts is None:
                 continue
             try:
