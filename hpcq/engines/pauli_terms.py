@@ -1,0 +1,239 @@
+"""Sums of Pauli terms of several strings, rotated together in NumPy arrays.
+
+A term is a coefficient, a Hermitian Pauli i^phase X^x Z^z and the number of its string. A rotation
+about G by t leaves a term that commutes with G and maps the others, Q, to cos(t) Q + sin(t) i G Q.
+Terms that become equal are found by a hash that is linear over XOR: that of G Q is known from those
+of G and Q. Found pairs are compared in full, so a collision of hashes costs time but no accuracy.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.engines.clifford_frame import Paulis
+
+Words = NDArray[np.uint64]
+
+_CANCELLED = 8 * np.finfo(np.float64).eps
+"""Size of a difference, relative to its operands, below which it is rounding and set to zero."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A rotation.
+
+    Attributes:
+        pauli: The axis, one Pauli.
+        hash: Hash of its words.
+        anticommuting: The rotations of the block that do not commute with it, as bits.
+        angle: Angle in radians.
+    """
+
+    pauli: Paulis
+    hash: np.uint64
+    anticommuting: np.uint64
+    angle: float
+
+
+class TermTable:
+    """The terms of some strings.
+
+    Args:
+        paulis: The terms, all different within a string.
+        hashes: Linear hashes of words and strings, shape (terms,).
+        coefficients: Shape (terms,).
+        strings: Numbers of the strings from 0, uint16, shape (terms,).
+        num_strings: Number of strings.
+    """
+
+    def __init__(
+        self,
+        paulis: Paulis,
+        hashes: Words,
+        coefficients: NDArray[np.float64],
+        strings: NDArray[np.uint16],
+        num_strings: int,
+    ) -> None:
+        self.size = len(coefficients)
+        self.dropped = np.zeros(num_strings)
+        self.noise = np.zeros(num_strings)
+        self._words = np.ascontiguousarray(paulis.words)
+        self._phases, self._hashes = paulis.phases, hashes
+        self._coefficients, self._strings = coefficients, strings
+        self._anticommuting = np.zeros(self.size, np.uint64)
+        self._grow(max(64, self.size))
+
+    @property
+    def words(self) -> Words:
+        """Words of the terms, shape (2 words, terms)."""
+        return self._words[:, : self.size]
+
+    @property
+    def strings(self) -> NDArray[np.uint16]:
+        """The strings of the terms."""
+        return self._strings[: self.size]
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """Absolute values of the coefficients."""
+        return np.abs(self._coefficients[: self.size])
+
+    def set_anticommuting(self, bits: Words) -> int:
+        """Set for each term which rotations of a block do not commute with it; return their union.
+
+        Bit b stands for the rotation number b of the block.
+        """
+        self._anticommuting[: self.size] = bits
+        return int(np.bitwise_or.reduce(bits)) if self.size else 0
+
+    def rotate(self, axis: Axis, bit: int) -> tuple[int, int]:
+        """Apply the rotation number ``bit`` of the block.
+
+        Returns:
+            The number of terms that it changed, and the union of the bits of new terms.
+        """
+        chosen = np.flatnonzero((self._anticommuting[: self.size] & np.uint64(1 << bit)) != 0)
+        if not len(chosen):
+            return 0, 0
+        cosine, sine = math.cos(axis.angle), math.sin(axis.angle)
+        phases = self._rotated_phases(axis, chosen)
+        first, second = self._pairs(axis, chosen)
+        old = self._coefficients[chosen]
+        new = cosine * old
+        alone = slice(None)
+        if len(first):
+            turned = phases[first] - self._phases[chosen[second]]  # modulo 4 this is 0 or 2
+            signed = np.where(turned & 2, -sine, sine)
+            for here, there, factor in ((first, second, -signed), (second, first, signed)):
+                new[here] = self._sum(chosen[here], new[here], factor * old[there])
+            single = np.ones(len(chosen), bool)
+            single[first] = single[second] = False
+            alone = np.flatnonzero(single)
+        self._coefficients[chosen] = new
+        union = self._append(axis, chosen[alone], phases[alone], sine * old[alone])
+        return len(chosen), union
+
+    def keep(self, kept: NDArray[np.bool_]) -> None:
+        """Keep some terms, given as a mask."""
+        index = np.flatnonzero(kept)
+        size = len(index)
+        if size == self.size:
+            return
+        self._words[:, :size] = self._words[:, index]
+        for column in self._columns():
+            column[:size] = column[index]
+        self.size = size
+
+    def drop(self, dropped: NDArray[np.bool_]) -> None:
+        """Drop some terms, given as a mask, and count their coefficients as errors."""
+        strings = self.strings[dropped]
+        self.dropped += np.bincount(strings, self.sizes[dropped], minlength=len(self.dropped))
+        self.keep(~dropped)
+
+    def drop_cancelled(self) -> None:
+        """Drop the terms whose coefficient is zero."""
+        self.keep(self._coefficients[: self.size] != 0)
+
+    def values(self) -> NDArray[np.float64]:
+        """Return the expectation values of the sums in |0...0>, shape (strings,)."""
+        half = len(self._words) // 2
+        diagonal = ~self.words[:half].any(axis=0)
+        signs = 1.0 - self._phases[: self.size][diagonal]  # the phase is 0 or 2
+        weights = signs * self._coefficients[: self.size][diagonal]
+        # bincount returns integers if there is nothing to count
+        return np.bincount(self.strings[diagonal], weights, len(self.dropped)).astype(float)
+
+    def _rotated_phases(self, axis: Axis, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the phases of i G Q in front of X^x Z^z."""
+        half = len(self._words) // 2
+        swaps = np.zeros(len(chosen), np.uint8)
+        for word, bits in enumerate(axis.pauli.words[half:, 0]):
+            if bits:
+                swaps += np.bitwise_count(self._words[word, chosen] & bits)
+        start = np.uint8(1 + int(axis.pauli.phases[0]))
+        phases: NDArray[np.uint8] = (self._phases[chosen] + 2 * swaps + start) & np.uint8(3)
+        return phases
+
+    def _pairs(
+        self, axis: Axis, chosen: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the positions in ``chosen`` of Q and of G Q, for all pairs that are there."""
+        hashes = self._hashes[chosen]
+        # Both of a pair get the same key: the hash of the one that lacks the lowest bit of G's.
+        lowest = axis.hash & (~axis.hash + np.uint64(1))
+        keys = np.where(hashes & lowest, hashes ^ axis.hash, hashes)
+        order = np.argsort(keys)
+        keys = keys[order]
+        equal = np.flatnonzero(keys[1:] == keys[:-1])
+        first, second = order[equal], order[equal + 1]
+        if len(first):
+            one, other = chosen[first], chosen[second]
+            same = self._strings[one] == self._strings[other]
+            for row, bits in zip(self._words, axis.pauli.words[:, 0], strict=True):
+                same &= (row[one] ^ row[other]) == bits
+            if not same.all():
+                first, second = first[same], second[same]
+        return first, second
+
+    def _sum(
+        self, rows: NDArray[np.int64], one: NDArray[np.float64], other: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Add coefficients; those that cancel to rounding errors become zero."""
+        total = one + other
+        cancelled = np.abs(total) <= _CANCELLED * (np.abs(one) + np.abs(other))
+        if cancelled.any():
+            np.add.at(self.noise, self._strings[rows[cancelled]], np.abs(total[cancelled]))
+            total[cancelled] = 0.0
+        return total
+
+    def _append(
+        self,
+        axis: Axis,
+        rows: NDArray[np.int64],
+        phases: NDArray[np.uint8],
+        coefficients: NDArray[np.float64],
+    ) -> int:
+        """Append G Q of some terms Q."""
+        if not len(rows):
+            return 0
+        start, end = self.size, self.size + len(rows)
+        if end > len(self._coefficients):
+            self._grow(2 * end)
+        np.bitwise_xor(self._words[:, rows], axis.pauli.words, out=self._words[:, start:end])
+        self._hashes[start:end] = self._hashes[rows] ^ axis.hash
+        bits = self._anticommuting[rows] ^ axis.anticommuting
+        self._anticommuting[start:end] = bits
+        self._phases[start:end], self._coefficients[start:end] = phases, coefficients
+        self._strings[start:end] = self._strings[rows]
+        self.size = end
+        return int(np.bitwise_or.reduce(bits))
+
+    def _columns(self) -> tuple[NDArray[np.generic], ...]:
+        return (
+            self._hashes,
+            self._phases,
+            self._coefficients,
+            self._strings,
+            self._anticommuting,
+        )
+
+    def _grow(self, capacity: int) -> None:
+        words = np.empty((len(self._words), capacity), np.uint64)
+        words[:, : self.size] = self.words
+        self._words = words
+        columns = []
+        for column in self._columns():
+            grown = np.empty(capacity, column.dtype)
+            grown[: self.size] = column[: self.size]
+            columns.append(grown)
+        (
+            self._hashes,
+            self._phases,
+            self._coefficients,
+            self._strings,
+            self._anticommuting,
+        ) = columns

@@ -1,0 +1,161 @@
+"""The engine of Clifford circuits: exact expectation values from stim's tableaus.
+
+A string's Paulis and projectors are moved through the circuit, which takes time linear in the
+number of qubits. Projectors are measured one after the other on the stabilizer state, each with
+probability 0, 1/2 or 1, so that a string may hold any number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+
+from hpcq.circuits.pauli_text import AXES, PROJECTED_BITS, PauliString
+from hpcq.core.errors import HpcqError, InputError
+from hpcq.core.limits import Device, Limits
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.engines.clifford_frame import CliffordFrame, split_projectors
+from hpcq.engines.gate_rotations import first_rotating_gate
+from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
+from hpcq.engines.requests import Request, Values
+
+GATE_SECONDS = 3e-6
+"""Seconds of one gate."""
+
+STRING_SECONDS = 5e-6
+"""Seconds of one string, without its projectors."""
+
+PROJECTOR_SECONDS = 5e-8
+"""Seconds of one projector for each qubit of the circuit."""
+
+
+def stabilizer_values(
+    circuit: QuantumCircuit, strings: Sequence[PauliString]
+) -> NDArray[np.float64]:
+    """Return the expectation values of strings on a Clifford circuit, shape (strings,).
+
+    Raises:
+        InputError: If the circuit is not Clifford, or not of one- and two-qubit gates.
+    """
+    return frame_values(clifford_frame(circuit), strings)
+
+
+def clifford_frame(circuit: QuantumCircuit) -> CliffordFrame:
+    """Return the frame of a Clifford circuit, which has no rotations.
+
+    Raises:
+        InputError: If the circuit is not Clifford, or not of one- and two-qubit gates.
+    """
+    frame = CliffordFrame.of(circuit)
+    if len(frame.angles):
+        raise InputError(
+            f"circuit: {first_rotating_gate(circuit)} is not Clifford, expected Clifford gates"
+        )
+    return frame
+
+
+def frame_values(frame: CliffordFrame, strings: Sequence[PauliString]) -> NDArray[np.float64]:
+    """Return the expectation values of strings in the state of a frame's Clifford."""
+    return np.array([_value(frame, string) for string in strings], dtype=np.float64)
+
+
+def _value(frame: CliffordFrame, string: PauliString) -> float:
+    paulis, projectors = split_projectors(string)
+    if not projectors:
+        image = frame.observable(paulis)
+        x, _ = image.to_numpy(bit_packed=True)
+        return 0.0 if x.any() else float(image.sign.real)
+    state = frame.simulator.copy()
+    probability = 1.0
+    for wire, letter in projectors:
+        axis, bit = AXES[letter], PROJECTED_BITS[letter]
+        peek = getattr(state, f"peek_{axis.lower()}")(wire)
+        if peek == (-1 if bit == 0 else 1):
+            return 0.0
+        if peek == 0:
+            probability /= 2
+            getattr(state, f"postselect_{axis.lower()}")(wire, desired_value=bool(bit))
+    if not paulis:
+        return probability
+    import stim
+
+    observable = stim.PauliString(frame.num_qubits)
+    for wire, letter in paulis:
+        observable[wire] = letter
+    return probability * state.peek_observable_expectation(observable)
+
+
+class StabilizerPiece(PreparedPiece):
+    """A Clifford circuit as a tableau.
+
+    Args:
+        circuit: The circuit.
+    """
+
+    def __init__(self, circuit: QuantumCircuit) -> None:
+        self._frame = clifford_frame(circuit)
+
+    def execute(self, rows: NDArray[np.float64], request: Request) -> Any:
+        """Answer a request for values."""
+        assert rows.shape == (1, 0), "exact pieces have no parameters"
+        assert isinstance(request, Values), "the engine refuses all others"
+        values = frame_values(self._frame, request.strings)
+        return np.stack([values, np.zeros_like(values)])[np.newaxis]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the tableau and of the simulator's copy: 4 n^2 bits each."""
+        return 4096 + self._frame.num_qubits**2
+
+
+class StabilizerEngine(Engine):
+    """Expectation values of Clifford circuits.
+
+    Args:
+        limits: Threads and memory; one thread is used.
+        device: ``cpu``; a GPU is not used.
+    """
+
+    def __init__(self, limits: Limits, device: Device = "cpu") -> None:
+        del limits, device
+        self.name = "stabilizer"
+
+    def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
+        """Return the predicted cost of a request, or why it is refused."""
+        refusal = refuse_all_but_values(piece, request)
+        if refusal is not None:
+            return refusal
+        assert isinstance(piece, ExactTensor)
+        assert isinstance(request, Values)
+        circuit = piece.subcircuit.circuit
+        try:
+            gate = first_rotating_gate(circuit)
+        except HpcqError as error:
+            return Refusal(str(error))
+        if gate is not None:
+            return Refusal(f"{gate} is not Clifford")
+        projectors = sum(len(split_projectors(string)[1]) for string in request.strings)
+        seconds = GATE_SECONDS * circuit.size() + STRING_SECONDS * len(request.strings)
+        seconds += PROJECTOR_SECONDS * circuit.num_qubits * projectors
+        return Cost(seconds, 4096 + 2 * circuit.num_qubits**2)
+
+    def prepare(self, piece: Piece) -> PreparedPiece:
+        """Compute the tableau of a piece."""
+        assert isinstance(piece, ExactTensor), "the engine refuses all others"
+        return StabilizerPiece(piece.subcircuit.circuit)
+
+
+def refuse_all_but_values(piece: Piece, request: Request) -> Refusal | None:
+    """Return a refusal unless values of a piece without ports are requested."""
+    if not isinstance(piece, ExactTensor) or not isinstance(request, Values):
+        return Refusal(
+            "it computes values of exact runs, not "
+            f"{type(request).__name__} of {type(piece).__name__}"
+        )
+    if piece.subcircuit.ports:
+        return Refusal(f"the piece has {len(piece.subcircuit.ports)} ports, expected none")
+    return None
