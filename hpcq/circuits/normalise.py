@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qiskit import QuantumCircuit
-from qiskit.circuit import CircuitInstruction
+from qiskit.circuit import CircuitInstruction, ParameterExpression
 
 from hpcq.circuits.decompose import (
     STANDARD,
@@ -33,23 +34,27 @@ def normalise(
     max_qubits: int = MAX_QUBITS,
     max_operations: int = MAX_OPERATIONS,
     unique_names: bool = False,
+    free_parameters: bool = False,
 ) -> QuantumCircuit:
     """Return the same unitary, global phase included, in gates on one or two qubits.
 
-    Qubit i of the result is `circuit.qubits[i]`. The gates are Qiskit's standard gates with
-    finite float parameters, or `UnitaryGate`. Barriers, delays, identities and simulator marks
-    are dropped, and so are final measurements and resets of qubits before their first gate; wider
-    and custom gates are replaced by their definitions, and a custom gate on two qubits that is made
-    of several becomes one matrix, so that it can be one cut. A gate is what its definition does: a
-    `PauliEvolutionGate` becomes the product formula of its synthesis.
+    Qubit i of the result is `circuit.qubits[i]`. The gates are Qiskit's standard gates, with
+    finite floats or, if they are allowed, free parameters, or `UnitaryGate`. Barriers, delays,
+    identities and simulator marks are dropped, and so are final measurements and resets of qubits
+    before their first gate; wider and custom gates are replaced by their definitions, and a custom
+    gate on two qubits that is made of several becomes one matrix, so that it can be one cut. A gate
+    is what its definition does: a `PauliEvolutionGate` becomes the product formula of its
+    synthesis.
 
     Args:
-        circuit: Any circuit without classical control and with all parameters bound.
+        circuit: Any circuit without classical control.
         name: Name of the circuit in error messages, such as the path of its file.
         max_qubits: Largest number of qubits that is accepted.
         max_operations: Largest number of gates after expansion that is accepted.
         unique_names: Whether gates with the same name and parameters are equal, as in an OpenQASM
             program; then definitions that grow exponentially are counted quickly.
+        free_parameters: Whether parameters may be without a value. Gates with such parameters that
+            are not standard gates on one or two qubits are replaced by their definitions.
 
     Raises:
         InputError: The circuit cannot be cut; the message names the instruction.
@@ -63,17 +68,19 @@ def normalise(
         kind = type(circuit).__name__
         raise InputError(f"{name}: got an object of type {kind}, expected a QuantumCircuit")
     _check_circuit(circuit, name, max_qubits)
+    if not free_parameters:
+        check_bound(circuit, name)
     writer = _Writer(circuit, name, max_operations)
     expander = Expander(unique_names)
-    index = {qubit: i for i, qubit in enumerate(circuit.qubits)}
-    for instruction in circuit.data:
-        qubits = [index[qubit] for qubit in instruction.qubits]
+    for instruction, qubits in _instructions(circuit, range(circuit.num_qubits)):
         try:
             if is_ignored(instruction):
                 continue
             check_distinct(qubits)
             if instruction.is_standard_gate() and 0 < len(qubits) <= 2:
-                parameters = leaf_parameters(instruction.name, instruction.params)
+                parameters = instruction.params
+                if not _has_free(instruction):
+                    parameters = leaf_parameters(instruction.name, parameters)
                 writer.gate(instruction.name, parameters, qubits)
             elif instruction.is_standard_gate() and not qubits:
                 writer.phase += leaf_parameters(instruction.name, instruction.params)[0]
@@ -94,9 +101,38 @@ def _check_circuit(circuit: QuantumCircuit, name: str, max_qubits: int) -> None:
     if circuit.num_vars:
         names = _some(sorted(variable.name for variable in circuit.iter_vars()))
         raise InputError(f"{name}: classical variables are not supported: {names}")
+
+
+def check_bound(circuit: QuantumCircuit, name: str = "circuit") -> None:
+    """Check that a circuit has no free parameters.
+
+    Raises:
+        InputError: If it has; the message names them.
+    """
     if circuit.parameters:
         names = _some(sorted(parameter.name for parameter in circuit.parameters))
         raise InputError(f"{name}: every parameter needs a value first, these have none: {names}")
+
+
+def _instructions(
+    circuit: QuantumCircuit, qubits: Sequence[int]
+) -> Iterator[tuple[CircuitInstruction, list[int]]]:
+    """Yield the instructions, with the definitions of wide ones that have free parameters."""
+    index = dict(zip(circuit.qubits, qubits, strict=True))
+    for instruction in circuit.data:
+        operands = [index[qubit] for qubit in instruction.qubits]
+        narrow = instruction.is_standard_gate() and len(operands) <= 2
+        definition = None
+        if not narrow and _has_free(instruction):
+            definition = instruction.operation.definition
+        if definition is None:
+            yield instruction, operands
+        else:
+            yield from _instructions(definition, operands)
+
+
+def _has_free(instruction: CircuitInstruction) -> bool:
+    return any(isinstance(v, ParameterExpression) and v.parameters for v in instruction.params)
 
 
 class _Writer:
@@ -113,7 +149,10 @@ class _Writer:
             if isinstance(source.global_phase, float) and math.isnan(source.global_phase):
                 # Qiskit reduces it modulo full turns, which turns infinity into NaN.
                 raise RefusedError("the global phase is nan or infinite, expected a finite number")
-            self.phase = finite_float(source.global_phase, "the global phase")
+            phase = source.global_phase
+            is_free = isinstance(phase, ParameterExpression) and phase.parameters
+            # Observables do not see it, so a free one can be dropped.
+            self.phase = 0.0 if is_free else finite_float(phase, "the global phase")
         except RefusedError as refusal:
             raise InputError(f"{name}: {refusal}") from None
 
@@ -129,7 +168,7 @@ class _Writer:
         self.phase = math.remainder(self.phase + node.phase, math.tau)
         self._steps(node, qubits)
 
-    def gate(self, name: str, parameters: list[float], qubits: list[int]) -> None:
+    def gate(self, name: str, parameters: Sequence[Any], qubits: list[int]) -> None:
         """Append a standard gate."""
         self._touch(name, qubits)
         operands = tuple(self._qubits[q] for q in qubits)

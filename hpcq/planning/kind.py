@@ -27,6 +27,7 @@ class Kind(Protocol):
         question: The class of the questions that it answers.
         contents: What its files hold, for messages, such as ``an exact result``.
         title: What its runs are called in messages, such as ``an exact run``.
+        takes_parameters: Whether the circuit may have free parameters.
         objective: What a search for cuts minimises by default.
     """
 
@@ -34,6 +35,7 @@ class Kind(Protocol):
     question: type
     contents: str
     title: str
+    takes_parameters: bool
     objective: ObjectiveName
 
     def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> Plan:

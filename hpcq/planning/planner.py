@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpcq.circuits.normalise import check_bound
 from hpcq.circuits.observables import as_observables
 from hpcq.core.errors import InputError
 from hpcq.core.limits import (
@@ -128,7 +129,7 @@ def plan(
         "precision", precision, "dtype", None if dtype is None else precision_of(dtype)
     )
     return plan_normalised(
-        normalise(circuit),
+        normalise(circuit, free_parameters=True),
         observables,
         CutRequest(
             max_qubits, cut_labels, cuts, objective, search_seconds, reuse_qubits, ranks, seed
@@ -202,6 +203,8 @@ def plan_question(
         InputError: If there is no such plan, or no kind of run answers the question.
     """
     kind = kind_for(question)
+    if not kind.takes_parameters:
+        check_bound(circuit)
     request = request.with_objective(kind.objective)
     # Choose by the speeds of one thread, so that plans do not depend on the ranks of a node.
     speeds = None if earlier is None else earlier.get("speeds")

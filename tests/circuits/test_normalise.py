@@ -22,6 +22,7 @@ from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.circuit.random import random_circuit
 from qiskit.quantum_info import Operator, SparsePauliOp, random_clifford, random_unitary
 
+import hpcq
 from hpcq.circuits.normalise import normalise
 from hpcq.core.errors import InputError
 from hpcq.cutting.gate_decompositions import pauli_sum
@@ -314,3 +315,22 @@ def test_a_custom_gate_on_two_qubits_stays_one_gate(dimension: int) -> None:
     assert Operator(found) == Operator(circuit)
     (gate,) = (step.operation for step in found.data if len(step.qubits) == 2)
     assert pauli_sum(gate).dimension == dimension
+
+
+def test_free_parameters_stay() -> None:
+    theta, phi = Parameter("theta"), Parameter("phi")
+    circuit = QuantumCircuit(3, global_phase=phi)
+    circuit.rx(2 * theta + phi, 0)
+    circuit.rzz(theta, 0, 1)
+    circuit.append(gates.PauliEvolutionGate(SparsePauliOp("XYZ"), theta), [0, 1, 2])
+    circuit.append(gates.RXGate(phi).control(2), [0, 1, 2])
+    found = normalise(circuit, free_parameters=True)
+    assert all(len(step.qubits) <= 2 for step in found.data)
+    assert {p.name for p in found.parameters} == {"theta", "phi"}
+    values = {"theta": 0.3, "phi": -1.1}
+    bound = (found.assign_parameters(values), circuit.assign_parameters(values))
+    assert Operator(bound[0]).equiv(Operator(bound[1]))
+    with pytest.raises(InputError, match=r"parameter needs a value first.*'phi', 'theta'"):
+        normalise(circuit)
+    with pytest.raises(InputError, match="parameter needs a value first"):
+        hpcq.plan(circuit, "Z0")

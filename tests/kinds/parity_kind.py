@@ -83,6 +83,7 @@ class ParityKind:
     question = Parities
     contents = "parities"
     title = "a run for parities"
+    takes_parameters = False
     objective = "seconds"
 
     def plan(self, problem: Problem, _request: CutRequest, _farm: Farm | None) -> Plan:

@@ -39,6 +39,7 @@ class ExactKind:
     question = ExpectationValues
     contents = "an exact result"
     title = "an exact run"
+    takes_parameters = False
     objective: ObjectiveName = "seconds"
 
     def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> ExactPlan:

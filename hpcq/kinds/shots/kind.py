@@ -39,6 +39,7 @@ class ShotsKind:
     name = "shots"
     question = SampledValues
     contents = title = "shots"
+    takes_parameters = False
     objective: ObjectiveName = "overhead"
 
     def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> ShotsPlan:
