@@ -32,19 +32,18 @@ class ExactTasks:
         tensors: The tensors.
         limits: Limits of a rank.
         speeds: Speeds of rank 0's machine.
-        first_subcircuits: Number of the first subcircuit that has each tensor, for messages.
+        uses: The tensor of each subcircuit, for messages.
     """
 
     tensors: tuple[ExactTensor, ...]
     limits: Limits
     speeds: Speeds
-    first_subcircuits: tuple[int, ...] = ()
+    uses: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, plan: ExactPlan) -> ExactTasks:
         """Return the tasks of a plan."""
-        first_subcircuits = tuple(plan.uses.index(tensor) for tensor in range(len(plan.tensors)))
-        return cls(plan.tensors, plan.limits, plan.cost.speeds, first_subcircuits)
+        return cls(plan.tensors, plan.limits, plan.cost.speeds, plan.uses)
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -86,9 +85,7 @@ class ExactTasks:
     def describe(self, task: int) -> str:
         """Return the name of a task in messages: its subcircuit and block."""
         tensor, number = self.decode(task)
-        return (
-            f"subcircuit {self.first_subcircuits[tensor]}, {self.tensors[tensor].describe(number)}"
-        )
+        return f"subcircuit {self.uses.index(tensor)}, {self.tensors[tensor].describe(number)}"
 
     def check_engine(self, engine: Engine) -> None:
         """Check before the run that an engine supports all tasks.
@@ -96,8 +93,9 @@ class ExactTasks:
         Raises:
             InputError: If it refuses one of them.
         """
-        for tensor, first in zip(self.tensors, self.first_subcircuits, strict=True):
-            check_supported(engine, tensor, Tensors(tensor.strings), f"subcircuit {first}")
+        for number, tensor in enumerate(self.tensors):
+            name = f"subcircuit {self.uses.index(number)}"
+            check_supported(engine, tensor, Tensors(tensor.strings), name)
 
     def task_function(self, open_engine: Callable[[], Engine]) -> TaskFunction:
         """Return the function that computes tasks; ``open_engine`` returns this rank's engine."""
