@@ -44,7 +44,7 @@ def adaptive(sampling: Sampling, device: ExactDevice, run: int) -> tuple[float, 
     schedule = make_schedule(sampling, run)
     while (planned := schedule.next_round()) is not None:
         schedule.add(planned, device.measure(planned.batches, rng))
-    return float(schedule.values()[0]), float(schedule.errors()[0]), schedule.shots
+    return float(schedule.values()[0]), float(schedule.errors[0]), schedule.shots
 
 
 def uniform(sampling: Sampling, device: ExactDevice, run: int) -> float:

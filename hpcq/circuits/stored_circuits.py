@@ -35,8 +35,3 @@ def load_circuits(contents: Sequence[tuple[str, bytes]]) -> list[QuantumCircuit]
         loaded[digest].copy() if digest in loaded else qpy.load(data, name)[0]
         for digest, (name, data) in zip(digests, contents, strict=True)
     ]
-
-
-def load_circuit(data: bytes, name: str) -> QuantumCircuit:
-    """Return the circuit from QPY bytes of unknown origin; see :func:`load_circuits`."""
-    return load_circuits([(name, data)])[0]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.circuits import qpy
-from hpcq.cli.old_spellings import DTYPE_OF
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import read_sidecar, write_atomic
 from hpcq.jobs.checks import writable_output
@@ -62,7 +61,7 @@ def submit(
     if not isinstance(output, (str, PathLike)) or isinstance(os.fspath(output), bytes):
         raise InputError(f"output: {output!r}, expected a path as text")
     path = writable_output(Path(output))
-    arguments = [f"--output={path}", *_as_arguments({**_with_new_names(options), "local": local})]
+    arguments = [f"--output={path}", *_as_arguments({**options, "local": local})]
     input_files = _InputFiles(path)
     arguments[:0] = [_circuit_argument(circuit, input_files)]
     try:
@@ -74,12 +73,12 @@ def submit(
     except (HpcqError, SystemExit):
         input_files.remove_written()
         raise
-    if parsed.notice:  # of the job file, the site file, or a variable
+    if parsed.notice:
         warnings.warn(parsed.notice, DeprecationWarning, stacklevel=2)
     return job
 
 
-_REPEATABLE = ("module", "observable", "sbatch", "setup")
+_REPEATABLE = ("module", "observable", "precision", "sbatch", "setup")
 
 
 class _InputFiles:
@@ -108,25 +107,6 @@ class _InputFiles:
         """Remove the files that this submission has written."""
         for path in self._written:
             path.unlink(missing_ok=True)
-
-
-def _with_new_names(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options with the new names of those that were renamed; old ones give a warning."""
-    renewed = dict(options)
-    for old in ("partition", "precision"):
-        given = renewed.pop(old, None)
-        for value in given if isinstance(given, (list, tuple)) else [given]:
-            if value is None:
-                continue
-            new = "cut_labels" if old == "partition" else "target_error"
-            if old == "precision" and isinstance(value, str) and value in DTYPE_OF:
-                new, value = "dtype", DTYPE_OF[value]
-            if new in renewed:
-                raise InputError(f"{old}, {new}: given together, expected {new} alone")
-            renewed[new] = value
-            message = f"hpcq.submit: the option {old} is now {new}; {old} still works"
-            warnings.warn(message, DeprecationWarning, stacklevel=3)
-    return renewed
 
 
 def _as_arguments(options: dict[str, Any]) -> list[str]:

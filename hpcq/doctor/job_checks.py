@@ -22,6 +22,7 @@ from hpcq.core.system import (
     slurm_seconds_left,
     usable_cores,
 )
+from hpcq.core.text import number_ranges
 from hpcq.doctor import filesystem_checks as filesystem
 from hpcq.doctor import srun_mpi as mpi_plugins
 from hpcq.doctor.finding import Finding
@@ -174,7 +175,7 @@ def _check_launch(resources: Sequence[RankResources], environment: Environment) 
 
 def _check_binding(resources: Sequence[RankResources], environment: Environment) -> Finding:
     rank_0, requested = resources[0], number_in(environment, "SLURM_CPUS_PER_TASK")
-    text = f"rank 0 may run on cores {_ranges(rank_0.cores)}"
+    text = f"rank 0 may run on cores {_shown_cores(rank_0.cores)}"
     text += f", asked for {requested} per rank" if requested else ""
     few = requested or 0
     too_few = [number for number, rank in enumerate(resources) if len(rank.cores) < few]
@@ -185,7 +186,7 @@ def _check_binding(resources: Sequence[RankResources], environment: Environment)
     if not _is_started_by_srun(resources, environment):
         cure = "mpirun --bind-to none (Open MPI), -bind-to none (MPICH)"
     if too_few[0]:
-        text += f"; rank {too_few[0]} only on {_ranges(smallest.cores)}"
+        text += f"; rank {too_few[0]} only on {_shown_cores(smallest.cores)}"
     return Finding("binding", text, advice=f"expected {cure}")
 
 
@@ -285,12 +286,6 @@ def _shown(text: str) -> str:
     return printable_path(text)[:80]
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """Return the text of a list of numbers in SLURM's format, such as ``0-3,8``."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1] = [parts[-1][0], number]
-        else:
-            parts.append([number])
-    return ",".join("-".join(map(str, part)) for part in parts)[:80]
+def _shown_cores(cores: Sequence[int]) -> str:
+    """Return the text of a list of cores in SLURM's format, such as ``0-3,8``."""
+    return number_ranges(cores, ",")[:80]

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -17,7 +18,6 @@ from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import create_sidecar, printable, printable_path, read_sidecar
 from hpcq.core.system import environment_without_launcher
 from hpcq.jobs.submissions import FIRST_PID, Submission
-from hpcq.parallel.worker import hostname
 
 _WRAPPER = """exec 3>&0 < /dev/null
 trap : TERM INT USR1 HUP
@@ -132,7 +132,7 @@ def is_alive(record: Submission) -> bool:
     Raises:
         InputError: If the run is on another machine.
     """
-    if record.host != hostname():
+    if record.host != socket.gethostname():
         raise InputError(
             f"job: {record.job} is a process on {printable(record.host[:80])!r}, expected this "
             "command on that host"

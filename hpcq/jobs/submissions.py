@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,6 @@ from hpcq.core.files import (
     write_sidecar,
 )
 from hpcq.core.system import write_stderr
-from hpcq.parallel.worker import hostname
 
 _FORMAT = "hpcq job 1"
 _MAX_FILE_BYTES = 64 << 20
@@ -97,7 +97,7 @@ class Submission:
     @property
     def is_on_another_host(self) -> bool:
         """Whether it is a process on another host, which cannot be watched from here."""
-        return self.is_local and self.host != hostname()
+        return self.is_local and self.host != socket.gethostname()
 
     @property
     def is_local(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,6 @@ from hpcq.jobs.resource_request import ResourceRequest, job_name, parse_word, se
 from hpcq.jobs.script import read_template, render
 from hpcq.jobs.sizing import complete_request, request_of
 from hpcq.jobs.submissions import Submission, locked, save_submission
-from hpcq.parallel.worker import hostname
 
 if TYPE_CHECKING:
     from hpcq.planning.plan import Plan
@@ -166,4 +166,4 @@ def start_locally(job: PreparedJob) -> Job:
     with locked(job.output):
         check_free(job.output, is_shared="--shared" in job.arguments)
         name, born = local.start(shlex.split(job.script), log, job.output, job.settings)
-        return _recorded(job, name, born=born, host=hostname())
+        return _recorded(job, name, born=born, host=socket.gethostname())

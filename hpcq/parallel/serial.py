@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
@@ -11,7 +12,6 @@ from hpcq.core.system import usable_cores, usable_memory
 from hpcq.parallel.coordinator import Coordinator
 from hpcq.parallel.local_worker import LocalWorker
 from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
-from hpcq.parallel.worker import hostname
 
 
 class Farm(Protocol):
@@ -173,4 +173,4 @@ class _LocalTransport:
 
     def host(self, worker: int) -> str:
         assert worker == 0, "there is no other"
-        return hostname()
+        return socket.gethostname()

@@ -136,7 +136,7 @@ class FinishedTasks:
         dtype: Type of the numbers that tasks return.
 
     Attributes:
-        batches: The results.
+        batches: The results; each task occurs once, because :meth:`add` drops repeated results.
         num_done: Number of finished tasks.
 
     Example:
@@ -206,10 +206,6 @@ class FinishedTasks:
         self._start[batch.tasks] = np.cumsum(batch.sizes) - batch.sizes
         self._size[batch.tasks] = batch.sizes
         self.batches.append(batch)
-
-    def unique_batches(self) -> Iterator[TaskResults]:
-        """Yield the batches; each task occurs once, because :meth:`add` drops repeated results."""
-        yield from self.batches
 
     def __getitem__(self, task: int) -> Array:
         """Return the numbers of a finished task; raise KeyError for another."""

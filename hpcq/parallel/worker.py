@@ -7,7 +7,6 @@ messages and signals during a simulation, and to survive one that the system kil
 from __future__ import annotations
 
 import queue
-import socket
 import threading
 import time
 import traceback
@@ -148,8 +147,3 @@ def format_error(error: BaseException) -> str:
     """Return an error's class and message, and its traceback in the lines below."""
     lines = traceback.format_exception(error)
     return redact_secrets(f"{type(error).__name__}: {error}\n{''.join(lines)}")
-
-
-def hostname() -> str:
-    """Return the name of this host."""
-    return socket.gethostname()

@@ -32,9 +32,8 @@ class _FinishedTasks(Codec):
 
     def write(self, value: FinishedTasks, at: Place) -> None:
         at.group.attrs.update(total=len(value), done=value.num_done, dtype=value.dtype.str)
-        batches = list(value.unique_batches())
         for name, dtype in (("tasks", np.int64), ("sizes", np.int64), ("data", value.dtype)):
-            arrays = [getattr(batch, name) for batch in batches]
+            arrays = [getattr(batch, name) for batch in value.batches]
             dataset = at.group.create_dataset(name, (sum(map(len, arrays)),), dtype)
             start = 0
             for array in arrays:  # one by one, so that memory holds no second copy of them

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from hpcq.core import errors
 from hpcq.core.errors import HpcqError
-from hpcq.parallel.worker import hostname
+from hpcq.core.text import number_ranges
 from hpcq.planning.search.search_tasks import SEARCH_COMMAND, join_search
 from hpcq.results.result import Result
 
@@ -63,7 +64,7 @@ def all_ranks_or_none(farm: Farm, make: Callable[[], T]) -> T:
     if error is not None and farm.size == 1:
         raise error
     name = "" if error is None else _class_name(error)
-    reports = farm.gather(json.dumps([name, hostname(), str(error or "")]))
+    reports = farm.gather(json.dumps([name, socket.gethostname(), str(error or "")]))
     joined = json.dumps(_join_errors(reports)).encode()
     raise _decode_error(json.loads(farm.broadcast(joined))) from error
 
@@ -87,21 +88,11 @@ def _join_errors(reports: Sequence[str]) -> tuple[str, str]:
     if len(ranks) == 1 and len(names) == len(reports):
         return names[0], f"{next(iter(ranks))} (all {len(reports)} ranks)"
     text = "; ".join(
-        f"{_rank_ranges(failed)} on {', '.join(hosts[reason])}: {reason}"
+        f"rank{'s' * (len(failed) > 1)} {number_ranges(failed)} on {', '.join(hosts[reason])}: "
+        f"{reason}"
         for reason, failed in ranks.items()
     )
     return names[0], text
-
-
-def _rank_ranges(ranks: Sequence[int]) -> str:
-    """Write ascending ranks as ranges, such as ``ranks 0, 3-17``."""
-    ranges: list[list[int]] = []
-    for rank in ranks:
-        if ranges and rank == ranges[-1][-1] + 1:
-            ranges[-1][1:] = [rank]
-        else:
-            ranges.append([rank])
-    return f"rank{'s' * (len(ranks) > 1)} {', '.join('-'.join(map(str, ends)) for ends in ranges)}"
 
 
 def _class_name(error: HpcqError) -> str:

@@ -128,10 +128,6 @@ class NoOutput(RunOutput):
         """Return the result that was given."""
         return self.previous
 
-    def planned_settings(self) -> Mapping[str, Any] | None:
-        """Return None: a plan does not depend on the result to which it adds shots."""
-        return None
-
     def stop(self, partial: Callable[[], Result]) -> str:  # noqa: ARG002 (protocol)
         """Return that the finished tasks are lost."""
         return "were done and are lost, because there is no --output"

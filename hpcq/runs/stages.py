@@ -7,21 +7,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hpcq.core.errors import TasksFailedError
 from hpcq.parallel.serial import SerialFarm
 from hpcq.parallel.task_source import TaskSource
 from hpcq.parallel.tasks import TaskFunction
 from hpcq.runs.options import RunOptions
-from hpcq.runs.outcome import check_outcome
 from hpcq.runs.provenance import RunAccounting
 
 if TYPE_CHECKING:
     from hpcq.parallel.coordinator import Coordinator
     from hpcq.parallel.serial import Farm
+    from hpcq.parallel.tasks import Outcome
     from hpcq.results.result import Result
+    from hpcq.runs.output import RunOutput
 
 _SUBPROCESS_SECONDS = 2.0
 """Predicted seconds per rank from which ranks compute in separate processes. Shorter tasks would
 end before the processes have started."""
+
+_MAX_SHOWN_FAILURES = 3
+"""Failures that the message describes; the others are only counted, so that it stays readable."""
 
 
 class TaskSet(Protocol):
@@ -91,4 +96,23 @@ class StageRunner:
         monitor.begin_phase(phase, timed_partial)
         outcome = self.coordinator.run(source, monitor)
         self.accounting.end(phase)
-        check_outcome(outcome, self.options.output, timed_partial)
+        _check_outcome(outcome, self.options.output, timed_partial)
+
+
+def _check_outcome(outcome: Outcome, output: RunOutput, partial: Callable[[], Result]) -> None:
+    """Make sure that all tasks are done; otherwise save the partial result and raise.
+
+    Raises:
+        StoppedError: If the run was stopped; the finished tasks are saved.
+        TasksFailedError: If tasks failed.
+        HpcqError: If the run was stopped and there is no output to save to.
+    """
+    if outcome.complete:
+        return
+    done = f"{outcome.finished.num_done} of {len(outcome.finished)} tasks {output.stop(partial)}"
+    if outcome.failures:
+        shown = "; ".join(map(str, outcome.failures[:_MAX_SHOWN_FAILURES]))
+        more = len(outcome.failures) - _MAX_SHOWN_FAILURES
+        shown += f"; and {more} more" if more > 0 else ""
+        raise TasksFailedError(f"{shown}. {done}")
+    raise output.stopped_error(f"stopped, because {outcome.stopped}: {done}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -13,7 +14,6 @@ from typing import Any
 from hpcq.core.errors import InputError
 from hpcq.core.files import printable, printable_path, read_sidecar, resolve_path, write_sidecar
 from hpcq.core.system import launched_size
-from hpcq.parallel.worker import hostname
 from hpcq.results import load_progress
 from hpcq.runs.progress import format_duration
 
@@ -58,7 +58,7 @@ def status_origin() -> dict[str, Any]:
     """Return the time and the process that a status comes from."""
     return {
         "time": time.time(),
-        "host": hostname(),
+        "host": socket.gethostname(),
         "pid": os.getpid(),
         "ranks_started": launched_size(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
@@ -197,7 +197,7 @@ def _is_alive(status: dict[str, Any]) -> bool:
     """Say whether the run that wrote a status still runs; on another host, by the status's age."""
     if status.get("left"):
         return False
-    if status.get("host") == hostname():
+    if status.get("host") == socket.gethostname():
         try:
             os.kill(status["pid"], 0)
         except (ProcessLookupError, OverflowError):

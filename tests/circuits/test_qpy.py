@@ -99,21 +99,21 @@ def test_only_headers_without_pickles_are_plain(version: int, encoding: bytes, p
 def test_what_is_no_header_is_not_plain(data: bytes) -> None:
     assert not qpy.is_pickle_free(data)
     with pytest.raises(InputError, match="x: "):
-        stored_circuits.load_circuit(data, "x")
+        stored_circuits.load_circuits([("x", data)])
 
 
 def test_a_header_that_lies_is_refused() -> None:
     """A later version than it is: its pickle is not looked for, and it is not valid."""
     data = qpy_of(symengine_pickle(Path("/nowhere/mark"), 13), version=18, encoding=b"p")
     with pytest.raises(InputError, match="x: not a valid QPY file"):
-        stored_circuits.load_circuit(data, "x")
+        stored_circuits.load_circuits([("x", data)])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", [b"p", b"e"])
 def test_old_qpy_without_pickles_is_read_in_the_sandbox(encoding: bytes) -> None:
     data = qpy_of(struct.pack("<d", 0.5), b"f", encoding=encoding)
-    (gate,) = stored_circuits.load_circuit(data, "x").data
+    (gate,) = stored_circuits.load_circuits([("x", data)])[0].data
     assert (gate.name, gate.operation.params) == ("rz", [0.5])
 
 
@@ -140,7 +140,7 @@ def test_a_gate_of_a_result_harms_only_the_reader(
     data = gate_qpy(name, number, kind=kind)
     assert qpy.is_pickle_free(data)
     with pytest.raises(InputError, match=said):
-        stored_circuits.load_circuit(data, "x")
+        stored_circuits.load_circuits([("x", data)])
 
 
 @pytest.mark.slow
@@ -175,7 +175,7 @@ def test_what_hpcq_writes_is_plain() -> None:
     assert qpy.is_pickle_free(data)
     assert qpy.load(data, "x") == [circuit, circuit]
     with pytest.raises(InputError, match="holds 2 circuits"):
-        stored_circuits.load_circuit(data, "x")
+        stored_circuits.load_circuits([("x", data)])
     for length in (20, len(data) // 2):
         with pytest.raises(InputError, match="x: not valid QPY: "):
             qpy.load(data[:length], "x")

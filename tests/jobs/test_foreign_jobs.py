@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,6 @@ from hpcq.cli.main import main
 from hpcq.jobs import local_backend as local
 from hpcq.jobs.slurm_backend import FIELDS
 from hpcq.jobs.submissions import Submission, record_file, save_submission
-from hpcq.parallel.worker import hostname
 from tests.doctor.test_srun_mpi import executable
 from tests.jobs.stand_ins import squeue
 
@@ -30,6 +30,8 @@ FORGED = "".join(
     )
 )
 """A row of squeue's that says what one's own job would; its owner put it into the job's name."""
+
+HOST = socket.gethostname()
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +81,7 @@ def test_the_first_processes_are_no_jobs(
             "%j.log",
             (),
             born=local.process_start_time(1),
-            host=hostname(),
+            host=HOST,
         )
     )
     assert main([command, str(output)]) == 2
@@ -87,7 +89,12 @@ def test_the_first_processes_are_no_jobs(
     assert told.count("\n") == 1
     assert "not a record of hpcq" in told
     record = Submission(
-        f"local-{pid}", str(output), "%j.log", (), born=local.process_start_time(1), host=hostname()
+        f"local-{pid}",
+        str(output),
+        "%j.log",
+        (),
+        born=local.process_start_time(1),
+        host=HOST,
     )
     assert not local.is_alive(record)
     hpcq.Job(record).end()
@@ -97,9 +104,7 @@ def test_a_process_that_hpcq_did_not_start_is_left_alone(
     sleeper: subprocess.Popen[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output, born = tmp_path / "out.h5", local.process_start_time(sleeper.pid)
-    record = Submission(
-        f"local-{sleeper.pid}", str(output), "%j.log", (), born=born, host=hostname()
-    )
+    record = Submission(f"local-{sleeper.pid}", str(output), "%j.log", (), born=born, host=HOST)
     for script in ("", "sleep 60", "'", "x\0y"):
         plant(replace(record, script=script))
         assert main(["cancel", str(output)]) == 0
@@ -112,7 +117,13 @@ def test_the_job_of_another_output_is_left_alone(tmp_path: Path) -> None:
     job, born = local.start(command, tmp_path / "mine-%j.log", tmp_path / "mine.h5")
     script = shlex.join(command)
     mine = Submission(
-        job, str(tmp_path / "mine.h5"), "mine-%j.log", (), script, born=born, host=hostname()
+        job,
+        str(tmp_path / "mine.h5"),
+        "mine-%j.log",
+        (),
+        script,
+        born=born,
+        host=HOST,
     )
     try:
         assert local.is_alive(mine)

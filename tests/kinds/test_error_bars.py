@@ -92,7 +92,7 @@ def test_intervals_cover_the_truth(name: str) -> None:
     truth = hpcq.run(plan, device="cpu").expectation_values
     runs = [device.run(seed) for seed in range(RUNS)]
     values = np.array([run.values() for run in runs])
-    errors = np.array([run.errors() for run in runs])
+    errors = np.array([run.errors for run in runs])
     sigmas_off = np.abs(values - truth) / errors
     for sigmas, share in ((1, 0.683), (2, 0.954)):
         allowed = 4 * np.sqrt(share * (1 - share) / RUNS)
@@ -128,7 +128,7 @@ def test_a_product_of_factors_near_zero_has_a_true_error_bar_in_every_run(
     device = Device(Case(circuit, [term], {}, shots).sampling())
     runs = [device.run(seed) for seed in range(RUNS)]
     off = np.array([run.values()[0] for run in runs]) - truth
-    errors = np.array([run.errors()[0] for run in runs])
+    errors = np.array([run.errors[0] for run in runs])
     check_acceptance(off, errors)
 
 
@@ -146,7 +146,7 @@ def test_joint_samples_of_unconnected_parts_have_a_true_error_bar_in_every_run()
     device = Device(sampling)
     runs = [device.run(seed) for seed in range(RUNS)]
     off = np.array([run.values()[0] for run in runs]) - truth
-    check_acceptance(off, np.array([run.errors()[0] for run in runs]))
+    check_acceptance(off, np.array([run.errors[0] for run in runs]))
 
 
 def test_errors_of_joint_samples_do_not_depend_on_what_is_kept(
@@ -154,9 +154,9 @@ def test_errors_of_joint_samples_do_not_depend_on_what_is_kept(
 ) -> None:
     """Covariances of few rows are kept, those of many would be too large."""
     device = Device(CASES["joint"].sampling())
-    kept = device.run(0).errors()
+    kept = device.run(0).errors
     monkeypatch.setattr("hpcq.reconstruction.estimation.joint_variance._MAX_ROWS", 1)
-    np.testing.assert_allclose(device.run(0).errors(), kept, rtol=1e-9)
+    np.testing.assert_allclose(device.run(0).errors, kept, rtol=1e-9)
 
 
 def check_acceptance(off: np.ndarray, errors: np.ndarray) -> None:
@@ -207,7 +207,7 @@ def test_where_the_gradient_vanishes_errors_are_rather_too_large() -> None:
     device = Device(Case(circuit, ["Z0 Z3"], {"cut_labels": "AABB"}, 2000).sampling())
     runs = [device.run(seed) for seed in range(100)]
     off = np.array([run.values()[0] - 1 for run in runs])
-    bars = np.array([run.errors()[0] for run in runs])
+    bars = np.array([run.errors[0] for run in runs])
     assert 0.8 < np.median(bars) / off.std() < 3
     assert np.mean(np.abs(off) < 2 * bars) > 0.9
 
@@ -215,7 +215,7 @@ def test_where_the_gradient_vanishes_errors_are_rather_too_large() -> None:
 def test_a_target_error_is_reached_and_not_far_surpassed() -> None:
     sampling = CASES["gates"].sampling(shots=None, target_error=0.02)
     run = Device(sampling).run(3)
-    worst = run.errors().max()
+    worst = run.errors.max()
     assert 0.012 < worst <= 0.02
     assert len(run.rounds) > 1
 
@@ -239,7 +239,7 @@ def test_a_target_error_never_takes_more_than_the_shots() -> None:
     sampling = CASES["gates"].sampling(shots=5000, target_error=1e-4)
     run = Device(sampling).run(3)
     assert run.shots == 5000
-    assert run.errors().max() > 1e-4
+    assert run.errors.max() > 1e-4
 
 
 @pytest.mark.slow
@@ -247,7 +247,7 @@ def test_a_target_error_never_takes_more_than_the_shots() -> None:
 def test_exactly_the_shots_asked_for_are_spent(shots: int) -> None:
     run = Device(CASES["gates"].sampling(shots=shots)).run(1)
     assert run.shots == shots
-    assert np.isfinite(run.errors()).all()
+    assert np.isfinite(run.errors).all()
 
 
 def test_too_few_shots_for_all_variants_are_spent_on_fewer_settings_or_joint_samples() -> None:
@@ -311,7 +311,7 @@ def test_shots_that_agree_prove_nothing(budget: dict[str, float]) -> None:
     device = Device(Case(circuit, ["Z0"], {}, 1).sampling(**{"shots": None, **budget}))
     for seed in range(20):
         run = device.run(seed)
-        assert abs(run.values()[0] - np.cos(0.1)) < 5 * run.errors()[0]
+        assert abs(run.values()[0] - np.cos(0.1)) < 5 * run.errors[0]
 
 
 @pytest.mark.slow
@@ -320,7 +320,7 @@ def test_a_product_of_two_zeros_is_not_certain() -> None:
     circuit.ry(np.arccos(0.3), range(8))
     term = " ".join(f"Z{qubit}" for qubit in range(8))
     device = Device(Case(circuit, [term], {}, 400).sampling())
-    assert all(device.run(seed).errors()[0] > 0 for seed in range(150, 170))
+    assert all(device.run(seed).errors[0] > 0 for seed in range(150, 170))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -329,7 +329,7 @@ def test_two_joint_samples_that_agree_prove_nothing(seed: int) -> None:
         CutProblem.of(hpcq.plan(TWO, "Z0 Z3", cut_labels="AABB", threads=1)),
         Budget(8, max_variants=2),
     )
-    assert Device(sampling).run(seed).errors()[0] > 0.1
+    assert Device(sampling).run(seed).errors[0] > 0.1
 
 
 WRONG = [

@@ -59,7 +59,7 @@ def test_error_bars_of_outcomes() -> None:
     truth = hpcq.run(plan, device="cpu").expectation_values
     device = Device(sampling_of(CutProblem.of(plan), Budget(4000)))
     runs = [device.run(seed) for seed in range(40)]
-    sigmas = np.array([(run.values() - truth) / run.errors() for run in runs])
+    sigmas = np.array([(run.values() - truth) / run.errors for run in runs])
     squares = np.mean(sigmas**2, axis=0)
     assert (squares < 1.8).all()
     assert (squares > 0.4).all()
@@ -76,6 +76,6 @@ def test_an_outcome_that_never_came_is_not_impossible() -> None:
     runs = [Device(sampling_of(CutProblem.of(plan), Budget(2000))).run(seed) for seed in range(3)]
     for run in runs:
         assert run.values()[0] == pytest.approx(0, abs=1e-6)
-        assert run.errors()[0] > truth[0] > 0
-        assert run.errors()[0] < 0.01
-        assert abs(run.values()[1] - truth[1]) < 5 * run.errors()[1]
+        assert run.errors[0] > truth[0] > 0
+        assert run.errors[0] < 0.01
+        assert abs(run.values()[1] - truth[1]) < 5 * run.errors[1]

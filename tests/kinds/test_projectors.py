@@ -104,8 +104,8 @@ def test_joint_samples_of_a_hundred_qubits() -> None:
     plan = hpcq.plan(circuit, texts, **how)
     expected = hpcq.run(plan, device="cpu").expectation_values
     sampled = Device(joint_sampling_of(plan, Budget(20_000))).run(0)
-    assert (np.abs(sampled.values() - expected) < 5 * sampled.errors()).all()
-    assert (sampled.errors() < 0.2).all()
+    assert (np.abs(sampled.values() - expected) < 5 * sampled.errors).all()
+    assert (sampled.errors < 0.2).all()
 
 
 def test_joint_error_bars() -> None:
@@ -113,7 +113,7 @@ def test_joint_error_bars() -> None:
     expected = hpcq.run(plan, device="cpu").expectation_values
     device = Device(joint_sampling_of(plan, Budget(3000)))
     runs = [device.run(seed) for seed in range(40)]
-    sigmas = np.array([(run.values() - expected) / run.errors() for run in runs])
+    sigmas = np.array([(run.values() - expected) / run.errors for run in runs])
     assert (np.mean(sigmas**2, axis=0) < 1.8).all()
     assert (np.mean(sigmas**2, axis=0) > 0.3).all()
 

@@ -110,7 +110,7 @@ def test_only_the_first_result_of_a_task_counts() -> None:
     assert finished.add(batch(3)).tolist() == []
     assert finished.num_done == 4
     again = FinishedTasks(4, float)
-    for unique in finished.unique_batches():
+    for unique in finished.batches:
         assert len(again.add(unique)) == len(unique.tasks)
     assert again.num_done == 4
     for task in range(4):

@@ -115,6 +115,14 @@ class SampledTensor:
         )
 
     @cached_property
+    def reads(self) -> NDArray[np.float64]:
+        """1 where a basis measures a string, 0 elsewhere, shape (bases, strings)."""
+        reads = np.zeros((len(self.bases), len(self.strings)))
+        for basis, strings in enumerate(self.measured_strings):
+            reads[basis, list(strings)] = 1.0
+        return reads
+
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Number of settings of each port, then of bases: the shape that decodes variants."""
         return (*(len(port_basis.settings) for port_basis in self.port_bases), len(self.bases))

@@ -33,19 +33,18 @@ class ExactTasks:
         tensors: The tensors.
         limits: Limits of a rank.
         speeds: Speeds of rank 0's machine.
-        first_subcircuits: Number of the first subcircuit that has each tensor, for messages.
+        uses: The tensor of each subcircuit, for messages.
     """
 
     tensors: tuple[ExactTensor, ...]
     limits: Limits
     speeds: Speeds
-    first_subcircuits: tuple[int, ...] = ()
+    uses: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, plan: ExactPlan) -> ExactTasks:
         """Return the tasks of a plan."""
-        first_subcircuits = tuple(plan.uses.index(tensor) for tensor in range(len(plan.tensors)))
-        return cls(plan.tensors, plan.limits, plan.cost.speeds, first_subcircuits)
+        return cls(plan.tensors, plan.limits, plan.cost.speeds, plan.uses)
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -87,9 +86,7 @@ class ExactTasks:
     def describe(self, task: int) -> str:
         """Return the name of a task in messages: its subcircuit and block."""
         tensor, number = self.decode(task)
-        return (
-            f"subcircuit {self.first_subcircuits[tensor]}, {self.tensors[tensor].describe(number)}"
-        )
+        return f"subcircuit {self.uses.index(tensor)}, {self.tensors[tensor].describe(number)}"
 
     def check_engine(self, engine: Engine) -> None:
         """Check before the run that an engine supports all tasks.
@@ -97,10 +94,11 @@ class ExactTasks:
         Raises:
             InputError: If it refuses one of them.
         """
-        for tensor, first in zip(self.tensors, self.first_subcircuits, strict=True):
+        for number, tensor in enumerate(self.tensors):
             if tensor.simulation is not None:
                 continue  # the planner has asked its engine
-            check_supported(engine, tensor, Tensors(tensor.strings), f"subcircuit {first}")
+            name = f"subcircuit {self.uses.index(number)}"
+            check_supported(engine, tensor, Tensors(tensor.strings), name)
 
     def _values(self, tensor: ExactTensor, simulation: Simulation) -> NDArray[np.complex128]:
         """Return values and bounds of a subcircuit without ports, shape (2, strings)."""

@@ -101,13 +101,8 @@ class ShotsKind:
         budget = {name: str(plan.config[name]) for name in _BUDGET_KEYS}
         options.output.agree_on_run({**fingerprint, **budget}, RequestSummary.of(plan))
         seed = plan.config["seed"]
-        uses = sampling.sources.uses
-        first_subcircuits = tuple(
-            uses.index(source) for source in range(len(sampling.sources.tensors))
-        )
-        task_set = ShotTasks(
-            sampling.sources.tensors, plan.limits, seed, engine_spec, first_subcircuits
-        )
+        sources = sampling.sources
+        task_set = ShotTasks(sources.tensors, plan.limits, seed, engine_spec, sources.uses)
         if engine_spec.backend is None:
             check_memory(sampling, plan.limits)
         rounds = tuple(record.rounds) if record else ()

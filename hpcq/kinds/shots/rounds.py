@@ -157,7 +157,7 @@ class EnumeratedSchedule(Schedule):
         """
         assert self.budget.target_error is not None, "the run has a target error"
         one_shot_variance = float(np.sqrt(variances).sum()) ** 2
-        errors = self.cautious_errors()
+        errors = self.cautious_errors
         variance_before = float(importance @ errors**2)
         weight = sum(measured.weight for measured in self._estimator.rounds)
         target_variance = (
@@ -177,7 +177,7 @@ class EnumeratedSchedule(Schedule):
     def _importance(self) -> NDArray[np.float64]:
         if self.budget.target_error is None:
             return np.ones(self._estimator.reconstruction.parts.num_observables)
-        errors = self.cautious_errors()
+        errors = self.cautious_errors
         worst_error = float(errors.max(initial=0))
         if worst_error == 0:
             return np.ones(len(errors))

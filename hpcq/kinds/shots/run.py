@@ -140,7 +140,7 @@ class ShotsRun(PreparedRun):
         tensors: tuple[Any, ...] = (None,) * len(sampling.cut.subcircuits)
         if schedule.rounds or stages is None:
             values, tensors = schedule.values(), tensors_of(sampling, schedule.rounds)
-            errors = schedule.errors() if stages is None else schedule.rough_errors()
+            errors = schedule.errors if stages is None else schedule.rough_errors
         return self.result(
             accounting,
             values,
@@ -180,7 +180,7 @@ def _gather_counts(
 def _status_line(schedule: Schedule, rounds: int, seconds_per_shot: float) -> str:
     """Return a line on the error so far, and on the shots and seconds to the target error."""
     target_error = schedule.budget.target_error
-    errors = schedule.rough_errors() if target_error is None else schedule.cautious_errors()
+    errors = schedule.rough_errors if target_error is None else schedule.cautious_errors
     worst_error = float(errors.max(initial=0))
     line = f"round {rounds}: {schedule.shots} shots, standard error {worst_error:.3g}"
     if target_error is not None and worst_error > target_error:
@@ -195,7 +195,7 @@ def _missing_shots(schedule: Schedule) -> float:
     target_error = schedule.budget.target_error
     if target_error is None:
         return 0.0
-    worst_error = float(schedule.cautious_errors().max(initial=0))
+    worst_error = float(schedule.cautious_errors.max(initial=0))
     return max(0.0, schedule.shots * ((worst_error / target_error) ** 2 - 1))
 
 

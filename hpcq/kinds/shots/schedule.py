@@ -84,34 +84,25 @@ class Schedule(ABC):
         """Return the estimate of every observable."""
         return self._base_estimator.values()
 
-    def errors(self) -> NDArray[np.float64]:
-        """Return the standard error of every observable."""
-        return self._errors
-
-    def rough_errors(self) -> NDArray[np.float64]:
-        """Return the standard errors from few points, which is faster and noisier."""
-        return self._rough_errors
-
-    def cautious_errors(self) -> NDArray[np.float64]:
-        """Return standard errors for decisions, which are at least as large as :meth:`errors`."""
-        return self._cautious_errors
-
     @cached_property
-    def _errors(self) -> NDArray[np.float64]:
+    def errors(self) -> NDArray[np.float64]:
+        """The standard error of every observable."""
         return self._base_estimator.errors()
 
     @cached_property
-    def _rough_errors(self) -> NDArray[np.float64]:
+    def rough_errors(self) -> NDArray[np.float64]:
+        """The standard errors from few points, which are quicker and noisier."""
         return self._base_estimator.errors(quick=True)
 
     @cached_property
-    def _cautious_errors(self) -> NDArray[np.float64]:
-        return np.maximum(self._base_estimator.errors(cautious=True), self._errors)
+    def cautious_errors(self) -> NDArray[np.float64]:
+        """Standard errors for decisions, at least as large as :attr:`errors`."""
+        return np.maximum(self._base_estimator.errors(cautious=True), self.errors)
 
     def add(self, planned: PlannedRound, counts: Sequence[Counts]) -> None:
         """Add the counts of a planned round."""
         self._base_estimator.add(self._round_of(planned, tuple(counts)))
-        for name in ("_errors", "_rough_errors", "_cautious_errors"):
+        for name in ("errors", "rough_errors", "cautious_errors"):
             self.__dict__.pop(name, None)
 
     @property
@@ -130,7 +121,7 @@ class Schedule(ABC):
         if not self._base_estimator.rounds:
             size = pilot
         else:
-            worst_error = float(self.cautious_errors().max(initial=0))
+            worst_error = float(self.cautious_errors.max(initial=0))
             if worst_error <= target_error:
                 return 0
             missing_shots = shots * ((worst_error / target_error) ** 2 - 1)

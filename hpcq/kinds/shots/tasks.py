@@ -35,14 +35,14 @@ class ShotTasks:
         limits: Limits of a rank.
         seed: Root of all seeds.
         engine_spec: The engine that measures.
-        first_subcircuits: Number of the first subcircuit that uses each source, for messages.
+        uses: The source of each subcircuit, None for one that is not measured, for messages.
     """
 
     tensors: tuple[SampledTensor, ...]
     limits: Limits
     seed: int
     engine_spec: EngineSpec
-    first_subcircuits: tuple[int, ...] = ()
+    uses: tuple[int | None, ...] = ()
     _templates: dict[tuple[int, tuple[int, ...], bool], Template] = field(
         default_factory=dict, init=False
     )
@@ -77,7 +77,7 @@ class ShotTasks:
             if tensor.num_bits:
                 gate_ports = tuple(p for p, port in enumerate(tensor.ports) if port.kind == "gate")
                 template = self._template(source, gate_ports, deferred=engine.defers_measurements)
-                name = f"subcircuit {self.first_subcircuits[source]}"
+                name = f"subcircuit {self.uses.index(source)}"
                 check_supported(engine, template, one_shot, name)
                 engine.prepared(template)
 
@@ -87,7 +87,7 @@ class ShotTasks:
 
         def describe(task_index: int) -> str:
             return f"round {round_number + 1}, " + " and ".join(
-                f"subcircuit {self.first_subcircuits[part.source]}, variants {_span(part.rows)}"
+                f"subcircuit {self.uses.index(part.source)}, variants {_span(part.rows)}"
                 for part in tasks[task_index]
             )
 

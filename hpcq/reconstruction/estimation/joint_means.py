@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,17 +109,9 @@ class SignMeans:
             else 0.0
             for basis in range(len(self.tensor.bases))
         ]
-        weighted = np.array(shots)[:, None] * self._reads
+        weighted = np.array(shots)[:, None] * self.tensor.reads
         total = weighted.sum(axis=0)
         return np.asarray(np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0))
-
-    @cached_property
-    def _reads(self) -> Reals:
-        """1 where a basis reads a string, 0 elsewhere, shape (bases, strings)."""
-        reads = np.zeros((len(self.tensor.bases), len(self.tensor.strings)))
-        for basis, strings in enumerate(self.tensor.measured_strings):
-            reads[basis, list(strings)] = 1.0
-        return reads
 
 
 def distinct_variants(

@@ -59,13 +59,10 @@ class SignalReader:
         """
         basis_shots = np.asarray(shots, dtype=float).reshape(-1, len(self.tensor.bases))
         basis_shots = np.where(basis_shots.sum(axis=1, keepdims=True) > 0, basis_shots, 1.0)
-        reads = np.zeros((len(self.tensor.bases), len(self.tensor.strings)))
-        for basis, strings in enumerate(self.tensor.measured_strings):
-            reads[basis, list(strings)] = 1
-        weighted = basis_shots[:, :, None] * reads
+        weighted = basis_shots[:, :, None] * self.tensor.reads
         total = weighted.sum(axis=1, keepdims=True)
         # Where no basis of a string has shots, its bases get equal weights.
-        weighted = np.where(total > 0, weighted, reads)
+        weighted = np.where(total > 0, weighted, self.tensor.reads)
         shares: Reals = weighted / weighted.sum(axis=1, keepdims=True)
         return shares.reshape(-1, len(self.tensor.strings))
 

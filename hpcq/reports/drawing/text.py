@@ -8,6 +8,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ControlledGate, Gate, Operation
 from qiskit.circuit.tools import pi_check
 
+from hpcq.core.text import number_ranges
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.planning.description import size_texts
 from hpcq.reports.drawing.steps import (
@@ -89,7 +90,7 @@ def _subcircuit_lines(cut: CutCircuit) -> Iterable[str]:
     for number, subcircuit in enumerate(cut.subcircuits):
         yield (
             f"{number:>10}  {subcircuit.num_qubits:>6}  {len(subcircuit.ports):>5}"
-            f"  {_ranges(subcircuit.qubits)}"
+            f"  {number_ranges(subcircuit.qubits)}"
         )
 
 
@@ -104,20 +105,3 @@ def _bond_lines(all_bonds: Sequence[DrawnBond]) -> Iterable[str]:
     for bond in all_bonds:
         pair = "{:>5} {:>5}".format(*bond.ends)
         yield f"{pair}  {bond.cuts:>6}  {bond.dimension_text():>9}"
-
-
-def _ranges(qubits: Sequence[int]) -> str:
-    """Return ascending numbers as text with runs of three or more shortened.
-
-    >>> _ranges((0, 1, 2, 5, 5, 7, 8))
-    '0-2, 5, 5, 7, 8'
-    """
-    runs: list[list[int]] = []
-    for qubit in qubits:
-        if runs and qubit == runs[-1][-1] + 1:
-            runs[-1].append(qubit)
-        else:
-            runs.append([qubit])
-    return ", ".join(
-        f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
-    )

@@ -200,7 +200,7 @@ class SharedStage(TaskSource):
         self._is_saved[:] = False
         self._read_new_parts(scheduler)
         batches: list[TaskResults] = []
-        for batch in self.finished.unique_batches():
+        for batch in self.finished.batches:
             lost = ~self._is_saved[batch.tasks]
             if lost.any():
                 batches.append(batch.select(lost))

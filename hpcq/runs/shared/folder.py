@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -21,7 +22,6 @@ from typing import Any
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import create_sidecar, printable_path, read_sidecar, write_sidecar
-from hpcq.parallel.worker import hostname
 
 DEFAULT_CLAIM_SECONDS = 120.0
 """Silence after which the other jobs take over the claims of a job.
@@ -76,7 +76,7 @@ class SharedFolder:
     def __init__(self, path: Path, claim_seconds: float = DEFAULT_CLAIM_SECONDS) -> None:
         self.path = path
         self.claim_seconds = claim_seconds
-        self.name = f"{hostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._num_heartbeats = 0
         self._last_heartbeat = -float("inf")
         self._values: dict[str, Any] = {}
@@ -139,7 +139,7 @@ class SharedFolder:
         content = {
             **self._values,
             "beat": self._num_heartbeats,
-            "host": hostname(),
+            "host": socket.gethostname(),
             "pid": os.getpid(),
         }
         self.write_values(f"member.{self.name}", content)

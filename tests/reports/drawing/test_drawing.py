@@ -73,7 +73,7 @@ def test_text_shows_each_gate_with_its_subcircuit_and_each_cut(tmp_path: Path) -
         "Rzz(0.5)✂3": 1,
         "T:2": 1,
     }
-    assert "         0       2      1  0, 1\n" in tables
+    assert "         0       2      1  0-1\n" in tables
     assert "         1       3      2  1-3\n" in tables
     assert "wire of qubit 1 after its two-qubit gate number 1, subcircuits 0 and 1" in tables
     assert "gate 3: rzz on qubits 3, 4, subcircuits 1 and 2" in tables
