@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hpcq.planning.search.effort import enumeration_seconds
 from hpcq.planning.search.gate_ends import EndGraph
 
 _MAX_POSITIONS = 15
@@ -9,7 +10,7 @@ _MAX_POSITIONS = 15
 2^15 = 32768 sets of cuts."""
 
 
-def all_partitions(graph: EndGraph, width: int) -> list[list[int]] | None:
+def all_partitions(graph: EndGraph, width: int, seconds: float) -> list[list[int]] | None:
     """Return the labels of every partition whose parts are narrow enough.
 
     Only cuts between different parts count: any other would join two ports of one subcircuit, at a
@@ -18,11 +19,11 @@ def all_partitions(graph: EndGraph, width: int) -> list[list[int]] | None:
 
     Returns:
         Labels of the ends, one list for each partition; None if there are too many gates and wire
-        positions to enumerate.
+        positions to enumerate within the seconds of work.
     """
     pairs = [(2 * gate, 2 * gate + 1) for gate, bits in enumerate(graph.bits) if bits]
     pairs += [(before, end) for end, before in enumerate(graph.before) if before >= 0]
-    if len(pairs) > _MAX_POSITIONS:
+    if len(pairs) > _MAX_POSITIONS or enumeration_seconds(len(pairs)) > seconds:
         return None
     labels = list(range(graph.num_ends))
     for gate, bits in enumerate(graph.bits):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,6 +69,12 @@ class EndGraph:
         return len(self.qubits)
 
     @cached_property
+    def num_pairs(self) -> int:
+        """Number of pairs of wires that two-qubit gates join."""
+        wires = self.wire
+        return len({frozenset(pair) for pair in zip(wires[::2], wires[1::2], strict=True)})
+
+    @cached_property
     def signature(self) -> tuple[object, ...]:
         """A value that is equal for components that can be cut alike."""
         return (
@@ -89,6 +95,27 @@ class EndGraph:
             tuple(sorted(WireCut(qubit_of[end], self.position[end]) for end in ends)),
         )
 
+    def labels_of_cuts(self, cuts: Cuts) -> list[int]:
+        """Return labels that differ between the pieces into which cuts divide the component."""
+        cut_gates = {cut.gate for cut in cuts.gates}
+        cut_wires = {(cut.qubit, cut.after) for cut in cuts.wires}
+        gate_is_cut = [gate in cut_gates for gate in self.gates]
+        wire_is_cut = [
+            (self.qubits[wire], position) in cut_wires
+            for wire, position in zip(self.wire, self.position, strict=True)
+        ]
+
+        def neighbours(end: int) -> Iterator[int]:
+            if not gate_is_cut[end >> 1]:
+                yield end ^ 1
+            if not wire_is_cut[end]:
+                yield self.before[end]
+            after = self.after[end]
+            if after >= 0 and not wire_is_cut[after]:
+                yield after
+
+        return self._connected(neighbours)
+
     def overhead_of(self, labels: Sequence[int]) -> float:
         """Return log2 of the sampling overhead of the cuts that a partition makes."""
         gates, ends = self._cut(labels)
@@ -102,19 +129,28 @@ class EndGraph:
 
     def split_disconnected(self, labels: Sequence[int]) -> list[int]:
         """Return labels that differ between the unconnected pieces of each part."""
-        separate = [-1] * self.num_ends
+
+        def neighbours(end: int) -> Iterator[int]:
+            for other in (end ^ 1, self.before[end], self.after[end]):
+                if other >= 0 and labels[other] == labels[end]:
+                    yield other
+
+        return self._connected(neighbours)
+
+    def _connected(self, neighbours: Callable[[int], Iterable[int]]) -> list[int]:
+        """Return for each end the first one that is connected to it; -1 is no neighbour."""
+        first_of = [-1] * self.num_ends
         for first in range(self.num_ends):
-            if separate[first] >= 0:
+            if first_of[first] >= 0:
                 continue
-            separate[first] = first
+            first_of[first] = first
             pending = [first]
             while pending:
-                end = pending.pop()
-                for other in (end ^ 1, self.before[end], self.after[end]):
-                    if other >= 0 and separate[other] < 0 and labels[other] == labels[end]:
-                        separate[other] = first
+                for other in neighbours(pending.pop()):
+                    if other >= 0 and first_of[other] < 0:
+                        first_of[other] = first
                         pending.append(other)
-        return separate
+        return first_of
 
     def labels_of_wires(self, labels: Sequence[int]) -> list[int]:
         """Return the labels of the ends from one label for each wire."""

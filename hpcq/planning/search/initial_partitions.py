@@ -15,9 +15,10 @@ from hpcq.planning.search.multilevel import partition
 from hpcq.planning.search.objective import ObjectiveName
 from hpcq.planning.search.weighted_graph import WeightedGraph
 
-StartKind = Literal["whole", "qubits", "ends", "rows", "slices"]
+StartKind = Literal["whole", "qubits", "ends", "rows", "slices", "given"]
 """What is partitioned: nothing (``whole``: one part), the graph of ``qubits`` or of gate ``ends``,
-or the line of qubits into ``rows`` or into rows halved in time (``slices``)."""
+or the line of qubits into ``rows`` or into rows halved in time (``slices``); or the partition was
+``given``."""
 
 _UNITS_PER_BIT = 8
 """Weights are rounded to eighths of a bit, because the multilevel method takes integers."""
@@ -31,7 +32,7 @@ parts. The width of a part is its number of wires, about which its number of end
 the objective overhead, a fixed fraction of 0.5 cut twice as many bits of a 5 x 10 grid into 4
 parts; with seconds, 0.25 left parts too wide."""
 
-_CYCLES: dict[ObjectiveName, int] = {"overhead": 6, "seconds": 0}
+CYCLES: dict[ObjectiveName, int] = {"overhead": 6, "seconds": 0}
 """Number of V-cycles. On 16 of the circuits in ``benchmarks/circuits.py``, partitions of gate ends
 cut 1.8 % less with 6 than with 3. V-cycles do not help the objective seconds, which counts the
 contraction of the parts: it is cheap where few bits separate the halves, the quarters and so on.
@@ -65,7 +66,7 @@ def initial_labels(
             for pair, bits in weights.items()
         )
         edge_graph = WeightedGraph.from_edges(nodes, edges)
-        return partition(edge_graph, parts, cap, seed, _CYCLES[objective])
+        return partition(edge_graph, parts, cap, seed, CYCLES[objective])
 
     weights: dict[tuple[int, int], float] = {}
     by_overhead = objective == "overhead" and seed % 2 == 0

@@ -11,7 +11,8 @@ from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.objective import Objective
 from hpcq.planning.search.partition import Partition
 from hpcq.planning.search.search_tasks import SearchTasks
-from hpcq.planning.search.trials import evaluate, plan_trials
+from hpcq.planning.search.trial_budget import plan_trials
+from hpcq.planning.search.trials import evaluate
 
 _MAX_PROPOSALS = 4
 """Proposals for each component that is searched. More: more plans are assembled and costed, and the
@@ -36,37 +37,52 @@ def propose(
     seed: int,
     farm: Farm,
     quick: bool = False,
+    given: Cuts | None = None,
 ) -> tuple[Cuts, ...]:
-    """Propose cuts of a circuit, given its connected components; ``quick``: a few short trials.
+    """Propose cuts of a circuit, given its connected components.
 
     The seconds of the search on one core are converted to a fixed amount of work, so the proposals
-    do not depend on the clock; nor on the number of ranks that share the trials.
+    do not depend on the clock; nor on the number of ranks that share the trials. With ``quick``,
+    trials are few and short. Cuts that are ``given`` are improved, and others are sought too if the
+    budget allows.
 
     Returns:
         The proposals, best first by the search's estimates. A subcircuit is wider than allowed
         where no trial found a narrower one.
     """
+    distinct = {graph.signature: graph for graph in graphs}
+    share = seconds / max(1, len(distinct))
     results: dict[object, list[Partition]] = {}
-    searched: dict[object, EndGraph] = {}
-    for graph in graphs:
-        if graph.signature in results or graph.signature in searched:
-            continue
-        exact_results = _without_search(graph, objective)
+    searched: list[EndGraph] = []
+    for signature, graph in distinct.items():
+        exact_results = _without_search(graph, objective, share)
         if exact_results is None:
-            searched[graph.signature] = graph
+            searched.append(graph)
         else:
-            results[graph.signature] = exact_results
+            results[signature] = exact_results
     share = seconds / max(1, len(searched))
-    trials = (plan_trials(graph, objective, share, seed, quick) for graph in searched.values())
-    tasks = SearchTasks(tuple(searched.values()), tuple(map(tuple, trials)), objective)
+    trials = [
+        plan_trials(
+            graph,
+            objective,
+            share,
+            seed,
+            quick,
+            () if given is None else graph.labels_of_cuts(given),
+        )
+        for graph in searched
+    ]
+    tasks = SearchTasks(tuple(searched), tuple(map(tuple, trials)), objective)
     for graph, found_labels in zip(tasks.graphs, tasks.labels(farm), strict=True):
-        distinct = {graph.cuts(labels): labels for labels in found_labels}.values()
-        evaluated = (evaluate(graph, objective, labels) for labels in distinct)
+        different = {graph.cuts(labels): labels for labels in found_labels}.values()
+        evaluated = (evaluate(graph, objective, labels) for labels in different)
         results[graph.signature] = _best_first(evaluated, objective)[:_MAX_PROPOSALS]
     return _join_proposals(graphs, [results[graph.signature] for graph in graphs])
 
 
-def _without_search(graph: EndGraph, objective: Objective) -> list[Partition] | None:
+def _without_search(
+    graph: EndGraph, objective: Objective, seconds: float
+) -> list[Partition] | None:
     """Return the results for a component whose cuts can be enumerated or left out, else None."""
     uncut = evaluate(graph, objective, [0] * graph.num_ends)
     if (
@@ -75,7 +91,7 @@ def _without_search(graph: EndGraph, objective: Objective) -> list[Partition] | 
         and (objective.kind == "overhead" or uncut.seconds < _MIN_CUT_SECONDS)
     ):
         return [uncut]
-    partitions = all_partitions(graph, objective.width)
+    partitions = all_partitions(graph, objective.width, seconds)
     if partitions is None:
         return None
     partitions.sort(key=lambda labels: round(graph.overhead_of(labels), 9))

@@ -1,0 +1,62 @@
+"""How long the steps of a search take, by counts alone.
+
+A budget in seconds is turned into an amount of work with these, never with a clock, so that it buys
+the same cuts on every machine. The seconds are those of one core of 2024; where a machine differs,
+a search takes more or less time than its budget.
+"""
+
+from __future__ import annotations
+
+import math
+
+from hpcq.planning.search.gate_ends import EndGraph
+from hpcq.planning.search.initial_partitions import CYCLES, StartKind
+from hpcq.planning.search.objective import ObjectiveName
+
+STEPS_PER_SECOND = 200_000
+"""Steps of annealing in a second: 2 to 4.5 microseconds were measured for a step."""
+
+_SECONDS_PER_ELEMENT = 4e-5
+"""Seconds of the multilevel method for each node and edge and each halving of the parts. On 13
+circuits of ``benchmarks/circuits.py`` and 2 to 25 parts, 17 to 43 microseconds were measured."""
+
+_CYCLES_PER_DOUBLING = 15
+"""V-cycles that take as long as the bisections: 6 of them added 10 to 50 percent."""
+
+_SECONDS_PER_PAIR_OF_PARTS = 1e-4
+"""Seconds of a contraction path for each pair of parts: 0.6 ms for 3 parts, 2 to 4 ms for 6, 15 to
+55 ms for 12 and for 25 were measured."""
+
+_SECONDS_PER_END = 1.5e-6
+"""Seconds for each end of a partition whose cost is counted: 0.8 to 1.5 microseconds."""
+
+_SECONDS_PER_SET = 1.5e-5
+"""Seconds for each set of cuts where all are enumerated."""
+
+
+def evaluation_seconds(graph: EndGraph, parts: int) -> float:
+    """Return the seconds in which the cost of a partition is found, with its contraction path."""
+    return graph.num_ends * _SECONDS_PER_END + path_seconds(parts)
+
+
+def path_seconds(parts: int) -> float:
+    """Return the seconds in which a contraction path is found."""
+    return _SECONDS_PER_PAIR_OF_PARTS * parts**2 if parts > 2 else 0.0
+
+
+def start_seconds(
+    graph: EndGraph, kind: StartKind, parts: int, objective: ObjectiveName
+) -> float:
+    """Return the seconds in which an initial partition is found."""
+    if parts < 2 or kind not in ("qubits", "ends"):
+        return 0.0
+    nodes, edges = graph.num_wires, graph.num_pairs
+    if kind == "ends":
+        nodes, edges = graph.num_ends, len(graph.gates) + graph.num_ends - graph.num_wires
+    halvings = math.log2(parts) + CYCLES[objective] / _CYCLES_PER_DOUBLING
+    return _SECONDS_PER_ELEMENT * (nodes + edges) * halvings
+
+
+def enumeration_seconds(positions: int) -> float:
+    """Return the seconds in which all sets of cuts at a number of positions are enumerated."""
+    return _SECONDS_PER_SET * 2.0**positions

@@ -1,0 +1,224 @@
+"""Plan the trials of a search within a budget.
+
+All work is counted (:mod:`hpcq.planning.search.effort`): initial partitions, contraction paths and
+annealing. The number and length of trials follow from the budget alone, never from the clock or the
+number of ranks, so that a seed gives the same cuts on every machine with the same memory limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hpcq.planning.search import effort
+from hpcq.planning.search.gate_ends import EndGraph
+from hpcq.planning.search.initial_partitions import StartKind, initial_labels
+from hpcq.planning.search.objective import Objective
+from hpcq.planning.search.partition import Partition
+from hpcq.planning.search.trials import MAX_CONTRACTED_PARTS, MAX_ROUNDS, Trial, evaluate
+
+_STEPS_PER_END = 500
+"""Maximum steps of annealing for each end of a graph; more bring nothing."""
+
+_MIN_SECONDS = 0.1
+"""Seconds of search that are always spent, however quick the run would be."""
+
+_MAX_SEARCH_RATIO = 2.0
+"""Seconds of annealing in multiples of the predicted run without any search, at most."""
+
+_MAX_STARTS = 8
+"""Maximum number of initial partitions that one trial compares."""
+
+_MAX_STARTED_ENDS = 2000
+"""Maximum number of ends in all initial partitions of one trial: larger graphs get fewer."""
+
+_START_FRACTION = 0.5
+"""Fraction of the budget for initial partitions and contraction paths; the rest is annealed."""
+
+_SIMPLE_FRACTION = 0.25
+"""Fraction of the budget for partitions without annealing, by which the rest is judged."""
+
+_MANY_ENDS = 25_000
+"""Number of ends of a graph above which trials are few and have one round each."""
+
+_MAX_QUICK_TRIALS = 3
+"""Maximum number of trials for such graphs and for quick searches."""
+
+_MIN_PART_QUBITS = 4
+"""Average number of qubits of a part in the initial partition with the most parts."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A kind of initial partition, and seconds of work.
+
+    Attributes:
+        kind: The kind.
+        parts: Number of parts.
+        start_seconds: Work of one initial partition.
+        round_seconds: Work before each round of annealing.
+    """
+
+    kind: StartKind
+    parts: int
+    start_seconds: float
+    round_seconds: float
+
+    @property
+    def varies(self) -> bool:
+        """Whether initial partitions differ by their seeds."""
+        return self.start_seconds > 0
+
+
+def plan_trials(
+    graph: EndGraph,
+    objective: Objective,
+    seconds: float,
+    seed: int,
+    quick: bool = False,
+    given: Sequence[int] = (),
+) -> list[Trial]:
+    """Return the trials on one graph within a budget.
+
+    Args:
+        graph: The graph.
+        objective: What the search minimises.
+        seconds: The budget, in seconds of :mod:`hpcq.planning.search.effort`.
+        seed: Seed of the first trial; the others have the next ones.
+        quick: Whether a few short trials are enough.
+        given: Labels from which one trial starts; then no start is needed.
+    """
+    wires = graph.num_wires
+    min_parts = -(-wires // objective.width)
+    simple, spent = _best_simple_partition(graph, objective, seed, seconds, given)
+    seconds = max(0.0, seconds - spent)
+    annealing = seconds
+    if objective.kind == "seconds":
+        annealing = min(seconds, _MIN_SECONDS + _MAX_SEARCH_RATIO * simple.seconds)
+    # Otherwise no cut at all, whose parts are too wide, could look better than cuts that fit.
+    excess_penalty = max(1.0, simple.overhead / max(1, wires - objective.width))
+    by_overhead = objective.kind == "overhead"
+    kinds = list(_overhead_starts(min_parts) if by_overhead else _starts(min_parts, wires))
+    quick = quick or graph.num_ends > _MANY_ENDS
+    if quick:  # a few of those whose partitions are quick to find
+        kinds = [start for start in kinds if start[0] in ("qubits", "rows", "whole")]
+        kinds = kinds[:: max(1, len(kinds) // _MAX_QUICK_TRIALS)][-_MAX_QUICK_TRIALS:]
+    starts = [_start(graph, objective, kind, min(parts, wires)) for kind, parts in kinds]
+    fixed = _START_FRACTION * seconds
+    starts, rounds = _affordable(starts, fixed, 1 if quick else MAX_ROUNDS, bool(given))
+    if given:
+        starts.insert(0, _start(graph, objective, "given", len(set(given))))
+    cost = sum(start.start_seconds + rounds * start.round_seconds for start in starts)
+    num_starts = 1
+    if not quick:
+        num_starts = _num_starts(graph, objective, starts, min(fixed, annealing) - cost)
+    steps = int(min(annealing, seconds - min(cost, fixed)) * effort.STEPS_PER_SECOND / len(starts))
+    steps = min(steps, _STEPS_PER_END * graph.num_ends)
+    return [
+        Trial(
+            start.kind,
+            start.parts,
+            steps,
+            excess_penalty,
+            seed + number,
+            num_starts if start.varies else 1,
+            rounds,
+            tuple(given) if start.kind == "given" else (),
+        )
+        for number, start in enumerate(starts)
+    ]
+
+
+def _start(graph: EndGraph, objective: Objective, kind: StartKind, parts: int) -> _Start:
+    by_seconds = objective.kind == "seconds"
+    return _Start(
+        kind,
+        parts,
+        effort.start_seconds(graph, kind, parts, objective.kind),
+        effort.evaluation_seconds(graph, parts if by_seconds else 1),
+    )
+
+
+def _affordable(
+    starts: list[_Start], seconds: float, rounds: int, may_be_none: bool
+) -> tuple[list[_Start], int]:
+    """Return starts whose work is within the budget, evenly spread over all, and their rounds.
+
+    One round for each comes before fewer starts. At least one is left, the cheapest, unless there
+    ``may_be_none``.
+    """
+    for stride in range(1, 1 + len(starts)):
+        chosen = starts[::-1][::stride][::-1]
+        for rounds_each in dict.fromkeys((rounds, 1)):
+            work = sum(s.start_seconds + rounds_each * s.round_seconds for s in chosen)
+            if work <= seconds:
+                return chosen, rounds_each
+    if may_be_none:
+        return [], 1
+    return [min(starts, key=lambda start: start.start_seconds + start.round_seconds)], 1
+
+
+def _num_starts(
+    graph: EndGraph, objective: Objective, starts: Sequence[_Start], seconds: float
+) -> int:
+    """Return the number of initial partitions of each trial, with ``seconds`` beyond the first."""
+    more = 0.0
+    for start in starts:
+        if start.varies:
+            compared = objective.kind == "seconds" and start.parts <= MAX_CONTRACTED_PARTS
+            more += start.start_seconds + (start.round_seconds if compared else 0.0)
+    most = max(1, min(_MAX_STARTS, _MAX_STARTED_ENDS // graph.num_ends))
+    return min(most, 1 + int(max(0.0, seconds) / more)) if more else 1
+
+
+def _best_simple_partition(
+    graph: EndGraph, objective: Objective, seed: int, seconds: float, given: Sequence[int]
+) -> tuple[Partition, float]:
+    """Return the best of a few initial partitions, without annealing, and the seconds of work.
+
+    They take at most a quarter of the budget, except for the first of them.
+    """
+    min_parts = -(-graph.num_wires // objective.width)
+    counts = {min_parts, 2 * min_parts, max(min_parts, graph.num_wires // 8)}
+    kind, width = objective.kind, objective.width
+    starts: list[tuple[StartKind, int]] = [("rows", min_parts)]
+    starts += [("qubits", parts) for parts in sorted(counts)]
+    found = []
+    spent = 0.0
+    if given:
+        spent = effort.evaluation_seconds(graph, len(set(given)))
+        found.append(evaluate(graph, objective, list(given)))
+    for start, parts in starts:
+        work = effort.start_seconds(graph, start, parts, kind)
+        work += effort.evaluation_seconds(graph, parts)
+        if found and spent + work > _SIMPLE_FRACTION * seconds:
+            continue
+        spent += work
+        labels = initial_labels(graph, start, parts, kind, width, seed)
+        found.append(evaluate(graph, objective, labels))
+    return min(found, key=lambda partition: (not partition.fits, partition.seconds)), spent
+
+
+def _starts(min_parts: int, wires: int) -> Iterator[tuple[StartKind, int]]:
+    """Yield starts for the least seconds, from few wide parts to many narrow ones."""
+    max_parts = max(min_parts, wires // _MIN_PART_QUBITS)
+    counts = sorted({round(min_parts * (max_parts / min_parts) ** (step / 6)) for step in range(7)})
+    for parts in counts:
+        yield ("qubits" if parts > 1 else "whole"), parts
+    for parts in {max(2, count) for count in counts[1:5:2]}:
+        yield "ends", parts
+    yield "rows", max(2, min_parts)
+    yield "slices", max(2, counts[len(counts) // 2])
+
+
+def _overhead_starts(min_parts: int) -> Iterator[tuple[StartKind, int]]:
+    """Yield starts for the least overhead, all of about as few parts as fit."""
+    if min_parts == 1:
+        yield "whole", 1
+        return
+    for parts in (min_parts, min_parts, min_parts, min_parts + 1):
+        yield "qubits", parts
+    for parts in (min_parts, min_parts + 1, min_parts + 2, 2 * min_parts):
+        yield "ends", parts
+    yield "rows", min_parts
+    yield "slices", min_parts
