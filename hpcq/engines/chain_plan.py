@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.engines.chain_work import qr_work, step_work
 from hpcq.engines.merged_gates import (
     SWAP,
     Matrix,
@@ -42,40 +43,12 @@ _DECAY = 0.5
 _MAX_SPECTRAL = 300
 """Wires up to which the spectral order is tried, which takes about 10 ms there."""
 
+_MAX_TRIED = 5000
+"""Gates up to which every order is tried, at about 10 µs for each gate and swap; with more, the
+order in which the gates are shortest is taken."""
+
 _MAX_BITS = 60.0
 """log2 of the bond dimension above which the predicted work no longer grows."""
-
-_STEP, _MULTIPLY, _SVD, _SVD_ENTRY, _QR, _QR_ENTRY = 4e4, 0.2, 1.5, 90.0, 0.5, 25.0
-"""Work of a step whatever its size, of one complex multiplication in a matrix product, and, for a
-decomposition of an m by n matrix, m >= n, of each of m n**2 and of each of its entries. The unit is
-about a nanosecond of one thread, measured for n of 16 to 256 with OpenBLAS."""
-
-
-def svd_work(rows: float, columns: float) -> float:
-    """Return the work of a singular value decomposition."""
-    return rows * columns * (_SVD * min(rows, columns) + _SVD_ENTRY)
-
-
-def qr_work(rows: float, columns: float) -> float:
-    """Return the work of a QR decomposition."""
-    return rows * columns * (_QR * min(rows, columns) + _QR_ENTRY)
-
-
-def product_work(rows: float, inner: float, columns: float) -> float:
-    """Return the work of a matrix product."""
-    return _MULTIPLY * rows * inner * columns
-
-
-def step_work(left: float, middle: float, right: float, terms: float) -> float:
-    """Return the work of a step on two sites with these bond dimensions."""
-    rows, columns = min(2 * left, terms * middle), min(2 * right, terms * middle)
-    return (
-        _STEP
-        + product_work(2 * left, middle, 2 * right)
-        + svd_work(rows, columns)
-        + (qr_work(2 * left, rows) if 2 * left > rows else 0)
-        + (qr_work(2 * right, columns) if 2 * right > columns else 0)
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +78,7 @@ class ChainPlan:
         return counts
 
     def factors(self, step: int) -> tuple[Matrix, Matrix, float]:
-        """Return a step as a sum of products of one-site matrices, and the norm of what is left out.
+        """Return a step as a sum of products of one-site matrices, and the norm of what is dropped.
 
         The matrices of the left site have the shape (2 rows and terms, 2 columns), those of the
         right one (terms and 2 rows, 2 columns).
@@ -152,8 +125,8 @@ class ChainPlan:
                 low, high = sorted((min(bits[site], limit), min(bits[site + 1], limit)))
                 work += qr_work(2 * 2.0**high, 2.0**low)
             centre = bond + (centre <= bond)
-            around = [2.0 ** min(b, limit) for b in bits[bond : bond + 3]]
-            work += step_work(*around, terms)
+            left, middle, right = (2.0 ** min(b, limit) for b in bits[bond : bond + 3])
+            work += step_work(left, middle, right, terms)
             grown = min(bits[bond + 1] + bits_of[terms], bits[bond] + 1, bits[bond + 2] + 1)
             bits[bond + 1] = grown
             largest = max(largest, grown)
@@ -166,6 +139,8 @@ def plan_chain(circuit: QuantumCircuit) -> ChainPlan:
     orders = [list(range(len(merged.kets)))]
     if any(abs(gate.a - gate.b) > 1 for gate in merged.gates):
         orders += _close_orders(merged)
+    if len(merged.gates) > _MAX_TRIED:
+        orders = [min(orders, key=lambda order: _length(merged, order))]
     plans = [_Router(merged, order).plan() for order in orders]
     return min(plans, key=ChainPlan.predict) if len(plans) > 1 else plans[0]
 
@@ -178,6 +153,12 @@ def bond_bits(circuit: QuantumCircuit, cap: float = float("inf")) -> tuple[float
         :func:`hpcq.engines.matrix_product_state.simulate`.
     """
     return plan_chain(circuit).predict(cap)
+
+
+def _length(merged: MergedCircuit, order: Sequence[int]) -> int:
+    """Return the sum of the gates' distances in an order of the wires."""
+    site = np.argsort(order)
+    return sum(abs(int(site[gate.a]) - int(site[gate.b])) for gate in merged.gates)
 
 
 def _close_orders(merged: MergedCircuit) -> list[list[int]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import AXES, PROJECTED_BITS, PauliString
 from hpcq.cutting.gate_decompositions import PAULI_MATRICES
-from hpcq.engines.chain_plan import product_work
+from hpcq.engines.chain_work import product_work
 
 Tensor = NDArray[np.complex128]
 """A site's tensor, shape (left bond, 2, right bond)."""
@@ -65,6 +65,16 @@ def expectation_values(
         part = order[start : start + batch]
         _sweep(tensors, ends, {n: sorted_strings[n] for n in part}, values, spend)
     return values
+
+
+def values_work(site_of: Sequence[int], strings: Sequence[PauliString], bond: float) -> float:
+    """Return a bound on the work of strings on qubits, if nothing is shared and bonds are equal."""
+    spans = 0
+    for string in strings:
+        sites = [site_of[qubit] for qubit, _ in string]
+        spans += max(sites) - min(sites) + 1 if sites else 0
+    each = 2 * product_work(bond, bond, 2 * bond)
+    return len(site_of) * (2 * _SITE_WORK + each) + spans * each
 
 
 class _Ends:

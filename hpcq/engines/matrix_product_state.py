@@ -9,10 +9,10 @@ drop fractions d_1, d_2, ... of the state's squared norm at that time. A truncat
 projection that acts on the sites up to b; the later steps and truncations of the sweep act on other
 sites, and commute with it. So the errors of a sweep, each carried on by the gates, are orthogonal
 to each other and to what is left, and the angle between the sweep's exact state and the truncated
-one has ``sin(angle)**2 = 1 - prod_k (1 - d_k)``. Gates preserve angles, and angles between rays obey
-the triangle inequality (they are the Fubini-Study metric). Thus the final state is at most ``theta``,
-the sum of the sweeps' angles, from the exact one. The trace distance of two pure states is
-``sin(theta)``, so the error of a value <O> is at most ``(highest - lowest eigenvalue of O) *
+one has ``sin(angle)**2 = 1 - prod_k (1 - d_k)``. Gates preserve angles, and angles between rays
+obey the triangle inequality (they are the Fubini-Study metric). Thus the final state is at most
+``theta``, the sum of the sweeps' angles, from the exact one. The trace distance of two pure states
+is ``sin(theta)``, so the error of a value <O> is at most ``(highest - lowest eigenvalue of O) *
 sin(theta)``: 2 sin(theta) for a string with a Pauli, sin(theta) for one of projectors alone. Where
 every sweep has one truncation this is, to lowest order, the known 2 ||O|| sum_k sqrt(d_k) (compare
 Verstraete and Cirac, Phys. Rev. B 73, 094423 (2006), lemma 1, and Zhou, Stoudenmire and Waintal,
@@ -35,17 +35,19 @@ from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PROJECTED_BITS, PauliString
 from hpcq.core.errors import InputError
-from hpcq.engines.chain_plan import ChainPlan, plan_chain, qr_work, step_work
+from hpcq.engines.chain_plan import ChainPlan, plan_chain
 from hpcq.engines.chain_values import Tensor, expectation_values
+from hpcq.engines.chain_work import qr_work, step_work
 from hpcq.engines.merged_gates import Matrix
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-_ROUNDING = 1e-15
-"""Norm, relative to the state's, that every step may drop whatever the tolerance. Larger: the bounds
-of exact simulations grow, by up to twice this for every step; smaller: bonds fill with rounding
-errors, whose singular values are about 1e-16 each."""
+_ROUNDING = 3e-14
+"""Norm, relative to the state's, that every step may drop if there is no tolerance. Larger: bounds
+grow, by up to twice this for every step; smaller: bonds fill with rounding errors. Measured on
+random circuits of 10 to 40 qubits and their inverses, 180 to 1,100 steps: final bonds of 2 to 26
+with 1e-15, of 1 to 3 with 1e-14; bounds of up to 8e-13 with 1e-14, 8e-12 with 1e-13."""
 
 _SPLIT = 1.5
 """Factor by which a QR decomposition must shorten a side before the singular value decomposition to
@@ -169,21 +171,23 @@ class _State:
 
     def run(self) -> None:
         """Apply all steps."""
-        plan, number = self._plan, 0
+        sweeps, number = self._plan.sweeps, 0
         self._check_angle()
-        for sweep, length in enumerate(plan.sweeps):
-            share = self._share(len(plan.sweeps) - sweep)
+        for sweep, length in enumerate(sweeps):
             for steps_left in range(length, 0, -1):
-                droppable = max((share - self._lost) / steps_left, _ROUNDING**2)
-                self._step(number, droppable)
+                self._step(number, self._droppable(len(sweeps) - sweep, steps_left))
                 number += 1
             self._angle, self._lost = self.angle, 0.0
 
-    def _share(self, sweeps: int) -> float:
-        """Return the fraction of the norm squared that the next of some sweeps may drop."""
+    def _droppable(self, sweeps_left: int, steps_left: int) -> float:
+        """Return the fraction of the squared norm that the next step may drop.
+
+        What is left of the budget is shared equally by the sweeps, and in a sweep by its steps.
+        """
         if self._budget is None:
-            return 0.0
-        return math.sin((self._budget - self._angle) / sweeps) ** 2
+            return _ROUNDING**2
+        share = math.sin((self._budget - self._angle) / sweeps_left) ** 2
+        return max(0.0, (share - self._lost) / steps_left)
 
     def _step(self, number: int, droppable: float) -> None:
         bonds = self._plan.bonds

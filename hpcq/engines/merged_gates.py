@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.unitary import nearest_unitary
+from hpcq.core.errors import InputError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -59,7 +60,11 @@ _Item = tuple[tuple[int, ...], Matrix]
 
 
 def merge_gates(circuit: QuantumCircuit) -> MergedCircuit:
-    """Merge the gates of a circuit, again as long as some are products of one-qubit gates."""
+    """Merge the gates of a circuit, again as long as some are products of one-qubit gates.
+
+    Raises:
+        InputError: If a gate has more than two qubits.
+    """
     items = _items(circuit)
     wire_of = list(range(circuit.num_qubits))
     angle = 0.0
@@ -91,6 +96,11 @@ def _items(circuit: QuantumCircuit) -> list[_Item]:
         operation = instruction.operation
         if operation.name == "barrier" or not instruction.qubits:
             continue
+        if len(instruction.qubits) > 2:
+            raise InputError(
+                f"circuit: {operation.name} on {len(instruction.qubits)} qubits, expected gates on "
+                "one or two"
+            )
         key = (operation.name, *operation.params) if instruction.is_standard_gate() else None
         matrix = known.get(key)
         if matrix is None:
@@ -148,8 +158,8 @@ def _products(gates: Sequence[PairGate]) -> dict[int, _Product]:
         values = np.linalg.svd(mixed, compute_uv=False)
         for number in np.flatnonzero(values[:, 1] <= _PRODUCT).tolist():
             left, (_, *others), right = np.linalg.svd(mixed[number])
-            factors = left[:, 0].reshape(2, 2) * 2**0.5, right[0].reshape(2, 2) * 2**0.5
-            found[number] = _Product(*factors, swaps, float(sum(others)))
+            first, second = (vector.reshape(2, 2) * 2**0.5 for vector in (left[:, 0], right[0]))
+            found[number] = _Product(first, second, swaps, float(sum(others)))
     return found
 
 

@@ -19,6 +19,7 @@ from hpcq.core.limits import Device, Limits
 from hpcq.engines.aer_engine import AerEngine
 from hpcq.engines.backend_sampler import DeviceShots, check_device
 from hpcq.engines.backends import open_backend
+from hpcq.engines.mps_engine import MpsEngine
 from hpcq.engines.noise import Noise, as_noise, check_model, read_noise
 from hpcq.engines.protocol import Engine
 
@@ -31,7 +32,10 @@ _GROUP = "hpcq.engines"
 _MAX_OPEN = 2
 """Engines that a process keeps open, each with its prepared pieces."""
 
-_factories: dict[str, Factory] = {DEFAULT_ENGINE: AerEngine}
+_factories: dict[str, Factory] = {
+    DEFAULT_ENGINE: AerEngine,
+    "mps": MpsEngine,
+}
 
 
 def register(name: str, factory: Factory) -> None:
