@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ class XSpans:
         """Dimension of the span."""
         return len(self._rows)
 
-    def add(self, rows: Iterator[int]) -> None:
+    def add(self, rows: Iterable[int]) -> None:
         """Add rows, each the bits of one integer."""
         for row in rows:
             rest = self._reduced(row)

@@ -39,15 +39,28 @@ class Axis:
     angle: float
 
 
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """What was left out of some strings' sums, as sums of absolute values, shape (strings,).
+
+    Attributes:
+        dropped: Coefficients of dropped terms.
+        noise: Rounding errors of coefficients that cancelled.
+    """
+
+    dropped: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+
 class TermTable:
-    """The terms of some strings.
+    """Terms of some strings.
 
     Args:
         paulis: The terms, all different within a string.
         hashes: Linear hashes of words and strings, shape (terms,).
         coefficients: Shape (terms,).
         strings: Numbers of the strings from 0, uint16, shape (terms,).
-        num_strings: Number of strings.
+        errors: Where to add what is left out.
     """
 
     def __init__(
@@ -56,16 +69,14 @@ class TermTable:
         hashes: Words,
         coefficients: NDArray[np.float64],
         strings: NDArray[np.uint16],
-        num_strings: int,
+        errors: Errors,
     ) -> None:
         self.size = len(coefficients)
-        self.dropped = np.zeros(num_strings)
-        self.noise = np.zeros(num_strings)
+        self.errors = errors
         self._words = np.ascontiguousarray(paulis.words)
         self._phases, self._hashes = paulis.phases, hashes
         self._coefficients, self._strings = coefficients, strings
         self._anticommuting = np.zeros(self.size, np.uint64)
-        self._grow(max(64, self.size))
 
     @property
     def words(self) -> Words:
@@ -130,9 +141,21 @@ class TermTable:
 
     def drop(self, dropped: NDArray[np.bool_]) -> None:
         """Drop some terms, given as a mask, and count their coefficients as errors."""
-        strings = self.strings[dropped]
-        self.dropped += np.bincount(strings, self.sizes[dropped], minlength=len(self.dropped))
+        total = self.errors.dropped
+        total += np.bincount(self.strings[dropped], self.sizes[dropped], len(total))
         self.keep(~dropped)
+
+    def split(self) -> tuple[TermTable, TermTable] | None:
+        """Return two tables with about half of the terms each, or None if there is one string."""
+        counts = np.bincount(self.strings)
+        middle = int(np.searchsorted(np.cumsum(counts), self.size / 2)) + 1
+        later = self.strings >= middle
+        if not later.any():
+            middle -= 1
+            later = self.strings >= middle
+        if later.all():
+            return None
+        return self._taken(np.flatnonzero(~later)), self._taken(np.flatnonzero(later))
 
     def drop_cancelled(self) -> None:
         """Drop the terms whose coefficient is zero."""
@@ -145,7 +168,16 @@ class TermTable:
         signs = 1.0 - self._phases[: self.size][diagonal]  # the phase is 0 or 2
         weights = signs * self._coefficients[: self.size][diagonal]
         # bincount returns integers if there is nothing to count
-        return np.bincount(self.strings[diagonal], weights, len(self.dropped)).astype(float)
+        return np.bincount(self.strings[diagonal], weights, len(self.errors.noise)).astype(float)
+
+    def _taken(self, index: NDArray[np.int64]) -> TermTable:
+        return TermTable(
+            Paulis(self._words[:, index], self._phases[index]),
+            self._hashes[index],
+            self._coefficients[index],
+            self._strings[index],
+            self.errors,
+        )
 
     def _rotated_phases(self, axis: Axis, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the phases of i G Q in front of X^x Z^z."""
@@ -186,7 +218,7 @@ class TermTable:
         total = one + other
         cancelled = np.abs(total) <= _CANCELLED * (np.abs(one) + np.abs(other))
         if cancelled.any():
-            np.add.at(self.noise, self._strings[rows[cancelled]], np.abs(total[cancelled]))
+            np.add.at(self.errors.noise, self._strings[rows[cancelled]], np.abs(total[cancelled]))
             total[cancelled] = 0.0
         return total
 
@@ -202,7 +234,7 @@ class TermTable:
             return 0
         start, end = self.size, self.size + len(rows)
         if end > len(self._coefficients):
-            self._grow(2 * end)
+            self._grow(max(64, 2 * end))
         np.bitwise_xor(self._words[:, rows], axis.pauli.words, out=self._words[:, start:end])
         self._hashes[start:end] = self._hashes[rows] ^ axis.hash
         bits = self._anticommuting[rows] ^ axis.anticommuting
