@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcq.core.errors import InputError
+from hpcq.core.system import parse_duration
 
 _WORD = re.compile(r"[A-Za-z0-9_.,:+=/@&|*\[\]()-]+")
 _NODES = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
@@ -143,15 +144,8 @@ def parse_time(text: str) -> str:
 
 
 def seconds_of(text: str) -> float:
-    """Return the seconds of a time in SLURM's format."""
-    if text.isdecimal():
-        return 60.0 * int(text)
-    days, dash, clock = text.rpartition("-")
-    parts = [float(part) for part in clock.split(":")]
-    first = 3600.0 if dash or len(parts) == 3 else 60.0
-    return 86400.0 * int(days or 0) + sum(
-        part * first * 60.0**-index for index, part in enumerate(parts)
-    )
+    """Return the seconds of a time in SLURM's format; infinity for 0, which is no limit."""
+    return (60.0 * int(text) if text.isdecimal() else parse_duration(text)) or math.inf
 
 
 def format_time(seconds: float) -> str:
