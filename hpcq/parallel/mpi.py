@@ -27,13 +27,12 @@ from hpcq.parallel.coordinator import Coordinator
 from hpcq.parallel.local_worker import LocalWorker
 from hpcq.parallel.object_store import ObjectStore
 from hpcq.parallel.private_communicator import private_comm
-from hpcq.parallel.serial import closed_unless_kept
+from hpcq.parallel.serial import Farm, closed_unless_kept
 from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
-    from hpcq.parallel.serial import Farm
 
 _PREPARE, _LEASE, _END, _HEADER, _DATA = range(1, 6)  # MPI tags: three from rank 0, two to it
 
