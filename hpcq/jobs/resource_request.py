@@ -73,11 +73,6 @@ class ResourceRequest:
         return str(min_nodes) if min_nodes == max_nodes else f"{min_nodes}-{max_nodes}"
 
     @property
-    def _is_short(self) -> bool:
-        """Whether the time limit is too short for a warning before it."""
-        return self.time is not None and seconds_of(self.time) < _MIN_WARNED_SECONDS
-
-    @property
     def _tasks_per_node(self) -> int:
         """SLURM's tasks on each node: the ranks, and one that schedules where there are GPUs."""
         return self.ranks_per_node + bool(self.gpus_per_node)
@@ -106,6 +101,7 @@ class ResourceRequest:
         tasks, cores = str(self._tasks_per_node), self.cpus_per_rank
         if self._hides_tasks:
             cores *= self._tasks_per_node
+        is_short = self.time is not None and seconds_of(self.time) < _MIN_WARNED_SECONDS
         match: dict[str, str | None] = {
             "job-name": self.job_name,
             "nodes": self._node_range,
@@ -113,7 +109,7 @@ class ResourceRequest:
             "cpus-per-task": str(cores),
             "output": log,
             "open-mode": "append",
-            "signal": None if self._is_short else f"B:USR1@{_WARNING_SECONDS}",
+            "signal": None if is_short else f"B:USR1@{_WARNING_SECONDS}",
             "requeue": "" if self.restarts else None,
         }
         if self.gpus_per_node:
