@@ -100,13 +100,14 @@ class Observable:
         return f"Observable({self.name!r}: {text if len(text) <= 200 else text[:197] + '...'})"
 
 
-def parse_observable(text: str, num_qubits: int, name: str | None = None) -> Observable:
+def parse_observable(text: str, num_qubits: int) -> Observable:
     """Return the observable that a text like `'Z0 Z5 + 0.5 X2'`, `'ZIIX'` or `'0011'` describes.
+
+    The text is its name.
 
     Args:
         text: A sum of terms; see `hpcq.circuits.pauli_text` for the spellings.
         num_qubits: Width of the circuit.
-        name: Name of the observable; the text itself by default.
 
     Raises:
         InputError: The text is not a real sum of strings on that many qubits.
@@ -121,8 +122,7 @@ def parse_observable(text: str, num_qubits: int, name: str | None = None) -> Obs
     where = f"observable {_quoted(text)}"
     if not isinstance(text, str):
         raise InputError(f"{where}: got a {type(text).__name__}, expected text")
-    terms = parse_sum(text, num_qubits, where)
-    return Observable.from_terms(" ".join(text.split()) if name is None else name, terms)
+    return Observable.from_terms(" ".join(text.split()), parse_sum(text, num_qubits, where))
 
 
 def read_observables(path: str | os.PathLike[str], num_qubits: int) -> tuple[Observable, ...]:

@@ -17,3 +17,6 @@ PORT_MARKERS: dict[PortKind, str] = {
 Its first parameter is the port's number. A control port has one placeholder for each of its gates;
 the second parameter is the angle of an RZZ gate between the absent control and the wire.
 """
+
+MARKER_NAMES = frozenset(PORT_MARKERS.values())
+"""Names of all placeholder gates."""

@@ -20,6 +20,9 @@ DTYPES: dict[str, Precision] = {"complex128": "double", "complex64": "single"}
 MIN_MEMORY, MAX_MEMORY = 1 << 20, 1 << 60
 """Range of a memory limit in bytes: 1 MiB, a few small states, to 1 EiB, beyond any machine."""
 
+COMPLEX_BYTES = 16
+"""Bytes of one complex128 number."""
+
 SHARE_OF_MEMORY = 0.8
 """Share of the free memory that a rank takes where no limit is given; the rest is for the
 libraries and for other processes."""

@@ -149,7 +149,7 @@ def _meminfo_available() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def parse_bytes(text: str, name: str = "memory") -> int:
+def parse_bytes(text: str) -> int:
     """Return the bytes of ``4G``, ``4GiB``, ``512M`` or ``1073741824``; or raise an InputError."""
     body = text.strip().upper().removesuffix("B").removesuffix("I")
     unit = body[-1:] if body[-1:] in "KMGT" else ""
@@ -160,7 +160,7 @@ def parse_bytes(text: str, name: str = "memory") -> int:
             raise ValueError
     except (ValueError, OverflowError):
         raise InputError(
-            f"{name}: {text[:40]!r}, expected a number of bytes such as 4G or 512M"
+            f"memory: {text[:40]!r}, expected a number of bytes such as 4G or 512M"
         ) from None
     return int(size)
 

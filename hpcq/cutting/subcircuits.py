@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpcq.circuits import qpy
 from hpcq.circuits.port_markers import PortKind
@@ -126,6 +128,26 @@ class Subcircuit:
         """Qubit of the original circuit → wire, for the wires without an output port."""
         closed = {port.wire for port in self.ports if port.kind == "output"}
         return {qubit: wire for wire, qubit in enumerate(self.qubits) if wire not in closed}
+
+
+def index_of_settings(ports: Sequence[Port]) -> NDArray[np.intp]:
+    """Return the combined index of the ports' settings for each value of that of all ports.
+
+    A port that shares the settings of another has none of its own: the index of the settings is the
+    sum, bit by bit, of those of all such ports. In combined indices the first port is the slowest
+    digit.
+    """
+    indices = np.indices([port.dimension for port in ports], sparse=True)
+    of_settings = {
+        number: indices[number] for number, port in enumerate(ports) if port.shared_with is None
+    }
+    for number, port in enumerate(ports):
+        if port.shared_with is not None:
+            of_settings[port.shared_with] = of_settings[port.shared_with] ^ indices[number]
+    combined = np.zeros([port.dimension for port in ports], dtype=np.intp)
+    for number, index in of_settings.items():
+        combined = combined * ports[number].dimension + index
+    return combined.reshape(-1)
 
 
 def _unpickled(circuit: bytes, content: str | None, *fields: Any) -> Subcircuit:

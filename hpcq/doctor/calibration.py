@@ -104,15 +104,10 @@ class _Bench:
         gates = {layers: _random_subcircuit(width, layers).load.gates for layers in (few, many)}
         measured["gate"] = (tiny[many] - tiny[few]) / (gates[many] - gates[few])
         measured["simulation"] = tiny[few] - gates[few] * measured["gate"] - measured["string"]
-        width, few, many = 13, 2, 6
-        unfused = self._task_seconds(width, many) - self._task_seconds(width, few)
-        loads = [_random_subcircuit(width, layers).load for layers in (few, many)]
-        more = loads[1].gates - loads[0].gates
-        measured["amplitude_gate"] = (unfused / more - measured["gate"]) / 2**width
-        width, few, many = _FUSED_QUBITS, 2, 8
-        fused = self._task_seconds(width, many) - self._task_seconds(width, few)
-        loads = [_random_subcircuit(width, layers).load for layers in (few, many)]
-        measured["amplitude_pass"] = fused / (loads[1].passes - loads[0].passes) / 2**width
+        seconds, gates_more, _ = self._task_difference(13, 2, 6)
+        measured["amplitude_gate"] = (seconds / gates_more - measured["gate"]) / 2**13
+        seconds, _, passes_more = self._task_difference(_FUSED_QUBITS, 2, 8)
+        measured["amplitude_pass"] = seconds / passes_more / 2**_FUSED_QUBITS
 
     def contraction(self) -> None:
         """Measure the contraction of a chain of tiny tensors, for few terms and for many."""
@@ -171,6 +166,12 @@ class _Bench:
         tensor = ExactTensor(_random_subcircuit(width, layers), ((),))
         request = Tensors(tensor.strings)
         return self._quickest(lambda: self._engine.prepare(tensor).execute(NO_PARAMETERS, request))
+
+    def _task_difference(self, width: int, few: int, many: int) -> tuple[float, float, float]:
+        """Return by how much tasks of few and many layers differ: seconds, gates, fused passes."""
+        seconds = self._task_seconds(width, many) - self._task_seconds(width, few)
+        less, more = (_random_subcircuit(width, layers).load for layers in (few, many))
+        return seconds, more.gates - less.gates, more.passes - less.passes
 
     def _contraction_seconds(self, chain: ExactPlan) -> float:
         tensors = [self._complex(tensor.shape) for tensor in chain.tensors]

@@ -180,7 +180,7 @@ class Job:
             user, names = os.geteuid(), ""
             if task.uid == user:
                 names = slurm.names_of(self._record.job)
-            if task.uid != user or not self._has_name(names):
+            if task.uid != user or f"\n{self._record.name}\n" not in f"\n{names}":
                 owner = "an unknown user" if task.uid is None else f"user {task.uid}"
                 name_shown = f"{printable(names.strip())[:80]!r} " if names else ""
                 raise InputError(
@@ -188,10 +188,6 @@ class Job:
                     f"{printable(self._record.name)[:80]!r} of user {user}; nothing is canceled"
                 )
         return self._may_be_this_job(task)
-
-    def _has_name(self, names: str) -> bool:
-        """Whether one of SLURM's lines is the name under which the job was submitted."""
-        return f"\n{self._record.name}\n" in f"\n{names}"
 
     def end(self) -> None:
         """Tell the system to end the job, without any check; see :meth:`cancel`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcq.core.errors import InputError
+from hpcq.core.system import parse_duration
 
 _WORD = re.compile(r"[A-Za-z0-9_.,:+=/@&|*\[\]()-]+")
 _NODES = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
@@ -72,11 +73,6 @@ class ResourceRequest:
         return str(min_nodes) if min_nodes == max_nodes else f"{min_nodes}-{max_nodes}"
 
     @property
-    def _is_short(self) -> bool:
-        """Whether the time limit is too short for a warning before it."""
-        return self.time is not None and seconds_of(self.time) < _MIN_WARNED_SECONDS
-
-    @property
     def _tasks_per_node(self) -> int:
         """SLURM's tasks on each node: the ranks, and one that schedules where there are GPUs."""
         return self.ranks_per_node + bool(self.gpus_per_node)
@@ -105,6 +101,7 @@ class ResourceRequest:
         tasks, cores = str(self._tasks_per_node), self.cpus_per_rank
         if self._hides_tasks:
             cores *= self._tasks_per_node
+        is_short = self.time is not None and seconds_of(self.time) < _MIN_WARNED_SECONDS
         match: dict[str, str | None] = {
             "job-name": self.job_name,
             "nodes": self._node_range,
@@ -112,7 +109,7 @@ class ResourceRequest:
             "cpus-per-task": str(cores),
             "output": log,
             "open-mode": "append",
-            "signal": None if self._is_short else f"B:USR1@{_WARNING_SECONDS}",
+            "signal": None if is_short else f"B:USR1@{_WARNING_SECONDS}",
             "requeue": "" if self.restarts else None,
         }
         if self.gpus_per_node:
@@ -143,15 +140,8 @@ def parse_time(text: str) -> str:
 
 
 def seconds_of(text: str) -> float:
-    """Return the seconds of a time in SLURM's format."""
-    if text.isdecimal():
-        return 60.0 * int(text)
-    days, dash, clock = text.rpartition("-")
-    parts = [float(part) for part in clock.split(":")]
-    first = 3600.0 if dash or len(parts) == 3 else 60.0
-    return 86400.0 * int(days or 0) + sum(
-        part * first * 60.0**-index for index, part in enumerate(parts)
-    )
+    """Return the seconds of a time in SLURM's format; infinity for 0, which is no limit."""
+    return (60.0 * int(text) if text.isdecimal() else parse_duration(text)) or math.inf
 
 
 def format_time(seconds: float) -> str:

@@ -27,13 +27,12 @@ from hpcq.parallel.coordinator import Coordinator
 from hpcq.parallel.local_worker import LocalWorker
 from hpcq.parallel.object_store import ObjectStore
 from hpcq.parallel.private_communicator import private_comm
-from hpcq.parallel.serial import closed_unless_kept
+from hpcq.parallel.serial import Farm, closed_unless_kept
 from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
-    from hpcq.parallel.serial import Farm
 
 _PREPARE, _LEASE, _END, _HEADER, _DATA = range(1, 6)  # MPI tags: three from rank 0, two to it
 
@@ -155,13 +154,8 @@ class MpiFarm:
     @property
     def computes(self) -> bool:
         """Whether this rank computes, and does not only schedule."""
-        return self.rank > 0 or self.rank_0_computes
-
-    @property
-    def rank_0_computes(self) -> bool:
-        """Whether rank 0 computes too."""
         only_schedules = os.environ.get(_RANK_0) == "schedules" and self.size > 1
-        return self.size <= _RANK_0_COMPUTES_UP_TO and not only_schedules
+        return self.rank > 0 or (self.size <= _RANK_0_COMPUTES_UP_TO and not only_schedules)
 
     @property
     def has_lost_ranks(self) -> bool:
@@ -171,7 +165,7 @@ class MpiFarm:
     @contextmanager
     def coordinator(self, factory: WorkerFactory) -> Iterator[Coordinator]:
         """Return the coordinator of all ranks; see :class:`hpcq.parallel.serial.Farm`."""
-        local = self._worker if self.rank_0_computes else None
+        local = self._worker if self.computes else None
         coordinator = Coordinator(_MpiTransport(self, local, factory), self._run_numbers)
         with closed_unless_kept(self._worker, self):
             yield coordinator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcq.core.limits import Limits
+from hpcq.core.limits import COMPLEX_BYTES, Limits
 from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.simulation_load import Load
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
@@ -31,9 +31,6 @@ LARGE_CONTRACTION = 1e10
 LONG_CONTRACTION = 3e10
 """Floating-point operations from which all ranks contract, and not rank 0 alone: 0.75 s of one core
 at the default speed."""
-
-COMPLEX_BYTES = 16
-"""Bytes of one complex128 number."""
 
 MAX_UNFUSED_QUBITS = 14
 """Number of qubits up to which Aer fuses no gates: its default ``fusion_threshold``."""
@@ -194,7 +191,7 @@ def task_bytes(tensor: ExactTensor, limits: Limits) -> int:
 
 def stored_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
     """Return the bytes of the tensors on rank 0: blocks, assembled, and over bonds for each use."""
-    size = [16 * t.shape[0] * t.shape[1] * t.shape[2] for t in tensors]
+    size = [COMPLEX_BYTES * math.prod(tensor.shape) for tensor in tensors]
     blocks = sum((2 if t.sliced else 1) * s for t, s in zip(tensors, size, strict=True))
     bonds = [size[use] for use in uses]
     return blocks + sum(bonds) + max(bonds, default=0)
@@ -202,7 +199,7 @@ def stored_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
 
 def bond_bytes(tensors: Sequence[ExactTensor], uses: Sequence[int]) -> int:
     """Return the bytes of the tensors over their bonds."""
-    return sum(16 * math.prod(tensors[use].shape) for use in uses)
+    return sum(COMPLEX_BYTES * math.prod(tensors[use].shape) for use in uses)
 
 
 def contraction_seconds(work: ContractionWork, stored: int, terms: int, speeds: Speeds) -> float:

@@ -19,11 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.errors import MemoryLimitError
+from hpcq.core.limits import COMPLEX_BYTES
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subcircuits import CutCircuit
-
-_AMPLITUDE_BYTES = 16
-"""Bytes of a complex128."""
 
 _MAX_RECONFIGURATIONS = 64
 """Maximum number of subtrees that cotengra reconfigures. Larger: better orders, slower planning."""
@@ -127,13 +125,13 @@ class Network:
     @property
     def largest_bytes(self) -> int:
         """Bytes of the largest tensor of the contraction, for one row."""
-        return _AMPLITUDE_BYTES * max(self._node_sizes(), default=1)
+        return COMPLEX_BYTES * max(self._node_sizes(), default=1)
 
     @property
     def sweep_bytes(self) -> int:
         """Bytes of all tensors and environments of one slice's contraction, for one row."""
         environments_of_leaves = sum(self.size(legs) for legs in self.legs)
-        return _AMPLITUDE_BYTES * (2 * sum(self._node_sizes()) + environments_of_leaves)
+        return COMPLEX_BYTES * (2 * sum(self._node_sizes()) + environments_of_leaves)
 
     def slices(self) -> Iterator[dict[int, int]]:
         """Yield the values of the sliced bonds, one slice after the other."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.observables import Observable
+from hpcq.circuits.pauli_text import PauliString
 from hpcq.circuits.port_markers import PORT_MARKERS
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Edge, Port, Subcircuit
@@ -24,7 +25,6 @@ from hpcq.results.sampling_record import SamplingRecord
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-    from hpcq.circuits.pauli_text import PauliString
 
 T = TypeVar("T")
 

@@ -6,21 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpcq.core.errors import InputError
 from hpcq.core.files import printable_path
 from hpcq.core.limits import as_seconds
 from hpcq.results import check_output
+from hpcq.results.result import Result
 from hpcq.runs.file_output import DEFAULT_CHECKPOINT_SECONDS, FileOutput
 from hpcq.runs.output import NoOutput, RunOutput
 from hpcq.runs.shared.folder import DEFAULT_CLAIM_SECONDS
 from hpcq.runs.shared.output import SharedOutput
 from hpcq.runs.status import shared_folder
 from hpcq.runs.stop_conditions import DEFAULT_SIGNAL, StopConditions
-
-if TYPE_CHECKING:
-    from hpcq.results.result import Result
 
 
 @dataclass(frozen=True, eq=False)

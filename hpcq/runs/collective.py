@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from hpcq.core import errors
 from hpcq.core.errors import HpcqError
 from hpcq.core.text import number_ranges
+from hpcq.parallel.serial import Farm
 from hpcq.planning.search.search_tasks import SEARCH_COMMAND, join_search
 from hpcq.results.result import Result
-
-if TYPE_CHECKING:
-    from hpcq.parallel.serial import Farm
 
 _ERROR_CLASSES: dict[str, type[HpcqError]] = {
     kind.__name__: kind

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable_path
@@ -16,11 +16,9 @@ from hpcq.core.system import write_stderr
 from hpcq.planning.kind import Kind
 from hpcq.planning.kind_registry import find_kind
 from hpcq.results import load, load_summary, read_seal, rewrite
+from hpcq.results.result import Result
 from hpcq.runs.output import RunOutput
 from hpcq.runs.status import STATUS_SECONDS, status_file, write_status
-
-if TYPE_CHECKING:
-    from hpcq.results.result import Result
 
 DEFAULT_CHECKPOINT_SECONDS = 60.0
 """Pause between checkpoints; longer: less time spent saving, but more lost if a run is killed."""

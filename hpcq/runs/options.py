@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from hpcq.results.result import Result
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.output import NoOutput, RunOutput
 from hpcq.runs.progress import ProgressMonitor
 from hpcq.runs.stop_conditions import StopConditions
-
-if TYPE_CHECKING:
-    from hpcq.results.result import Result
 
 
 @dataclass(frozen=True, eq=False)

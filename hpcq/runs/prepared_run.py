@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.limits import Limits
+from hpcq.engines.protocol import Engine
 from hpcq.engines.registry import EngineSpec
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_run
 from hpcq.planning.plan import Plan
@@ -23,7 +24,6 @@ from hpcq.runs.output import request_summary
 from hpcq.runs.provenance import RunAccounting
 
 if TYPE_CHECKING:
-    from hpcq.engines.protocol import Engine
     from hpcq.runs.stages import StageRunner
 
 

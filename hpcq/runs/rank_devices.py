@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING
 
 from hpcq.core.limits import Device
 from hpcq.engines.aer import choose_device
@@ -16,10 +15,8 @@ from hpcq.engines.gpu import (
     ranks_sharing,
     visible_gpus,
 )
+from hpcq.parallel.serial import Farm
 from hpcq.runs.collective import all_ranks_or_none
-
-if TYPE_CHECKING:
-    from hpcq.parallel.serial import Farm
 
 _SEEN = "HPCQ_GPUS_SEEN"
 """Environment variable of this process and its children: number of GPUs before one was taken."""

@@ -6,7 +6,7 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Device, Limits, check_threads
@@ -14,6 +14,7 @@ from hpcq.core.system import blas_threads, usable_cores
 from hpcq.engines.protocol import Engine
 from hpcq.engines.registry import EngineSpec, open_engine
 from hpcq.parallel import messages
+from hpcq.parallel.serial import Farm
 from hpcq.parallel.tasks import TaskFunction
 from hpcq.planning.kind import kind_of
 from hpcq.planning.plan import Plan
@@ -25,9 +26,6 @@ from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.rank_devices import choose_rank_device
 from hpcq.runs.stages import StageRunner, TaskSet
-
-if TYPE_CHECKING:
-    from hpcq.parallel.serial import Farm
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from hpcq.core.errors import TasksFailedError
-from hpcq.parallel.serial import SerialFarm
+from hpcq.parallel.coordinator import Coordinator
+from hpcq.parallel.serial import Farm, SerialFarm
 from hpcq.parallel.task_source import TaskSource
-from hpcq.parallel.tasks import TaskFunction
+from hpcq.parallel.tasks import Outcome, TaskFunction
+from hpcq.results.result import Result
 from hpcq.runs.options import RunOptions
+from hpcq.runs.output import RunOutput
 from hpcq.runs.provenance import RunAccounting
-
-if TYPE_CHECKING:
-    from hpcq.parallel.coordinator import Coordinator
-    from hpcq.parallel.serial import Farm
-    from hpcq.parallel.tasks import Outcome
-    from hpcq.results.result import Result
-    from hpcq.runs.output import RunOutput
 
 _SUBPROCESS_SECONDS = 2.0
 """Predicted seconds per rank from which ranks compute in separate processes. Shorter tasks would

@@ -375,7 +375,7 @@ def test_a_session_serves_run_after_run(
     sizes: list[int] = []
     with hpcq.Session(MPI.COMM_WORLD) as session:
         if session.rank == 0:
-            farm = session._farm
+            farm = session.farm
             broadcast = farm.broadcast
             monkeypatch.setattr(
                 farm, "broadcast", lambda payload: sizes.append(len(payload)) or broadcast(payload)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PROJECTED_BITS, PauliString
-from hpcq.circuits.port_markers import PORT_MARKERS
+from hpcq.circuits.port_markers import MARKER_NAMES
 from hpcq.core.errors import InputError
 from hpcq.core.strict_json import digest
 from hpcq.cutting.subcircuits import Port, Subcircuit
@@ -50,8 +50,6 @@ of them every shot is a separate simulation."""
 
 DEFERRED = "deferred_measurement"
 """Label of the noiseless gate that replaces a mid-circuit measurement."""
-
-_MARKER_NAMES = frozenset(PORT_MARKERS.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +299,7 @@ class _Builder:
             circuit.h(control)
         for instruction in tensor.subcircuit.circuit.data:
             qubits = [qubit[q] for q in instruction.qubits]
-            if instruction.name in _MARKER_NAMES:
+            if instruction.name in MARKER_NAMES:
                 index = index_of[int(instruction.params[0])]
                 self._port(index, qubits[0], instruction.params)
             else:

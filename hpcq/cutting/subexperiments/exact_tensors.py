@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PauliString
-from hpcq.circuits.port_markers import PORT_MARKERS
+from hpcq.circuits.port_markers import MARKER_NAMES
 from hpcq.core.strict_json import digest
 from hpcq.cutting.gate_decompositions import PAULI_BASIS
-from hpcq.cutting.subcircuits import Port, Subcircuit
+from hpcq.cutting.subcircuits import Port, Subcircuit, index_of_settings
 from hpcq.cutting.subexperiments.pauli_products import pauli_products
 from hpcq.cutting.subexperiments.projectors import States
 
@@ -39,7 +39,6 @@ _PAULI_U_ANGLES = {
     "X": (np.pi, 0.0, np.pi),
     "Y": (np.pi, np.pi / 2, np.pi / 2),
 }
-_MARKER_NAMES = frozenset(PORT_MARKERS.values())
 
 
 @dataclass(frozen=True)
@@ -193,14 +192,12 @@ class ExactTensor:
 
     def assemble(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
         """Assemble the tensors, of ``shape``, from the blocks of all tasks in order."""
-        ports = self.open_ports
-        tensor = blocks[0]
-        if self.sliced:
-            ports = tuple(sorted(self.sliced + self.open_ports))
-            tensor = self._from_branches(blocks)
-        if len(ports) == len(self.subcircuit.ports):
+        tensor = self._from_branches(blocks) if self.sliced else blocks[0]
+        ports = self.subcircuit.ports
+        if all(port.shared_with is None for port in ports):
             return tensor
-        return self._with_shared_ports(tensor, ports)
+        rows = index_of_settings(ports)
+        return tensor[:, rows[:, None], rows]
 
     def _from_branches(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
         """Join the blocks of all pairs of branches to tensors over all ports but shared ones."""
@@ -223,25 +220,6 @@ class ExactTensor:
         axes = [0, *(1 + back), *(1 + len(order) + back)]
         return tensor.transpose(axes).reshape(strings, branches * size, branches * size)
 
-    def _with_shared_ports(
-        self, tensor: NDArray[np.complex128], numbers: Sequence[int]
-    ) -> NDArray[np.complex128]:
-        """Add the indices of shared ports: the tensor depends on the sum modulo 2."""
-        ports = self.subcircuit.ports
-        digit_of = {number: digit for digit, number in enumerate(numbers)}
-        sizes = self._dimensions(numbers)
-        rows = np.zeros([port.dimension for port in ports], dtype=np.intp)
-        index = np.indices(rows.shape, sparse=True)
-        digits: list[NDArray[np.intp]] = [index[number] for number in numbers]
-        for number, port in enumerate(ports):
-            if port.shared_with is not None:
-                first = digit_of[port.shared_with]
-                digits[first] = digits[first] ^ index[number]
-        for digit, size in zip(digits, sizes, strict=True):
-            rows = rows * size + digit
-        flat = rows.reshape(-1)
-        return tensor[:, flat[:, None], flat]
-
     def circuit(self, branch: int = 0) -> QuantumCircuit:
         """Return the circuit of one branch.
 
@@ -263,7 +241,7 @@ class ExactTensor:
         if controls:
             circuit.h(controls)
         for instruction in subcircuit.circuit.data:
-            if instruction.name in _MARKER_NAMES:
+            if instruction.name in MARKER_NAMES:
                 number = int(instruction.params[0])
                 port = subcircuit.ports[number]
                 wire = qubit[instruction.qubits[0]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hpcq.core.errors import InputError
 from hpcq.core.limits import Limits
 from hpcq.engines.registry import EngineSpec
@@ -13,6 +11,7 @@ from hpcq.kinds.shots.rounds import make_schedule
 from hpcq.kinds.shots.run import ShotsRun
 from hpcq.kinds.shots.sampling import CutProblem, Sampling, ShotsPlan, check_memory, sampling_of
 from hpcq.kinds.shots.tasks import ShotTasks
+from hpcq.parallel.serial import Farm
 from hpcq.planning.candidates import choose_cuts
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.fingerprint import RequestSummary, check_same_run
@@ -23,9 +22,6 @@ from hpcq.results.result import Result
 from hpcq.results.sampling_record import SamplingRecord
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import request_summary
-
-if TYPE_CHECKING:
-    from hpcq.parallel.serial import Farm
 
 _BUDGET_KEYS = ("shots", "standard_error", "max_variants")
 """Keys of the configuration that must not change before an unfinished run is finished."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.strict_json import digest
+from hpcq.cutting.subcircuits import index_of_settings
 from hpcq.cutting.subexperiments.device_circuits import SampledTensor
 from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.shots.sampling import (
@@ -63,33 +64,20 @@ def shots_fingerprint(
 def full_tensor(tensor: SampledTensor, compact: NDArray[np.complex128]) -> NDArray[np.complex128]:
     """Return a tensor in the form of exact runs, shape (strings, D, D).
 
-    D is the product of the ports' dimensions. Every port has its own index, including ports that
-    share the settings of another (``shared_with``): the index of the settings is the sum, bit by
-    bit, of those of all such ports.
+    D is the product of the ports' dimensions; every port has its own index, including ports that
+    share the settings of another.
 
     Args:
         tensor: The subcircuit and its variants.
         compact: The tensor, shape (strings, index pairs of each port with its own settings).
     """
-    ports = tensor.subcircuit.ports
-    axis_of = {number: position for position, number in enumerate(tensor.port_numbers)}
     sizes = [port.dimension for port in tensor.ports]
     split = compact.reshape(len(compact), *(d for size in sizes for d in (size, size)))
     kets = [1 + 2 * position for position in range(len(sizes))]
     matrix = split.transpose(0, *kets, *(1 + ket for ket in kets))
     matrix = matrix.reshape(len(compact), int(np.prod(sizes)), -1)
-    indices = np.indices([port.dimension for port in ports], sparse=True)
-    port_indices: list[Any] = [indices[number] for number in tensor.port_numbers]
-    for number, port in enumerate(ports):
-        if port.shared_with is not None:
-            port_indices[axis_of[port.shared_with]] = (
-                port_indices[axis_of[port.shared_with]] ^ indices[number]
-            )
-    rows = np.zeros([port.dimension for port in ports], dtype=np.intp)
-    for port_index, size in zip(port_indices, sizes, strict=True):
-        rows = rows * size + port_index
-    flat = rows.reshape(-1)
-    return matrix[:, flat[:, None], flat]
+    rows = index_of_settings(tensor.subcircuit.ports)
+    return matrix[:, rows[:, None], rows]
 
 
 def tensors_of(

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from hpcq.circuits.observables import Observable
 from hpcq.core.errors import InputError, MemoryLimitError
-from hpcq.core.limits import Limits
+from hpcq.core.limits import COMPLEX_BYTES, Limits
 from hpcq.core.system import format_bytes
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
@@ -36,9 +36,6 @@ their strength. Gates that would cost less if cut one by one do not share an edg
 _MAX_FLOPS = 1e13
 """Floating-point operations of the contraction above which samples are joint: about four minutes of
 one core at the usual speed."""
-
-_COMPLEX_BYTES = 16
-"""Bytes of one complex128 number."""
 
 _COPIES = 4
 """Arrays of a table's size that a source takes: signals, tensor, gradient, and one in between."""
@@ -232,7 +229,7 @@ def _check_coefficients(problem: CutProblem) -> None:
 def _table_bytes(tensor: SampledTensor) -> int:
     """Return the bytes of the arrays that reconstruction keeps for a source."""
     entries = math.prod(len(port_basis.signals) for port_basis in tensor.port_bases)
-    return _COPIES * _COMPLEX_BYTES * len(tensor.strings) * entries
+    return _COPIES * COMPLEX_BYTES * len(tensor.strings) * entries
 
 
 def check_memory(sampling: Sampling, limits: Limits) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hpcq.planning.cost import COMPLEX_BYTES, power_of_two
+from hpcq.core.limits import COMPLEX_BYTES
+from hpcq.planning.cost import power_of_two
 from hpcq.reconstruction.network import contraction_path
 
 

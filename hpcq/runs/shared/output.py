@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable, printable_path
@@ -19,14 +19,12 @@ from hpcq.parallel.tasks import Tasks
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_run
 from hpcq.planning.kind import Kind
 from hpcq.results import load, load_fingerprint, load_summary
+from hpcq.results.result import Result
 from hpcq.runs.file_output import DEFAULT_CHECKPOINT_SECONDS, FileOutput
 from hpcq.runs.output import FinishedElsewhereError, RunOutput, finished_before
 from hpcq.runs.shared.blocks import FLUSH_SECONDS, SharedStage
 from hpcq.runs.shared.folder import DEFAULT_CLAIM_SECONDS, SharedFolder
 from hpcq.runs.status import STATUS_SECONDS, shared_folder, status_origin
-
-if TYPE_CHECKING:
-    from hpcq.results.result import Result
 
 _POLL_SECONDS = 0.2
 """Pause between looks at the folder while another job plans, or writes the result."""
