@@ -160,7 +160,7 @@ def heisenberg(circuit: QuantumCircuit, terms: list[tuple[String, float]]) -> fl
     from qiskit import transpile
     from qiskit.quantum_info import Clifford
 
-    operator = _operator(circuit.num_qubits, terms)
+    operator = as_paulis(circuit.num_qubits, terms)
     if operator is None:
         return None
     plain = transpile(circuit, basis_gates=_GATES, optimization_level=0)
@@ -208,7 +208,7 @@ def _pauli(num_qubits: int, string: String) -> Pauli:
     return Pauli("".join(letters.get(qubit, "I") for qubit in reversed(range(num_qubits))))
 
 
-def _operator(num_qubits: int, terms: list[tuple[String, float]]) -> SparsePauliOp | None:
+def as_paulis(num_qubits: int, terms: list[tuple[String, float]]) -> SparsePauliOp | None:
     """Return the terms as Paulis; None if a string has too many projectors."""
     from qiskit.quantum_info import SparsePauliOp
 
