@@ -22,6 +22,7 @@ class Entry:
         build: Makes the circuit, the same one at every call.
         observables: What is asked, as :func:`hpcq.plan` takes it.
         values: The expectation values where a formula gives them; see ``truths.py`` for the others.
+        block_width: Qubits of a block, where consecutive ones form blocks that few gates link.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Entry:
     build: Callable[[], QuantumCircuit]
     observables: tuple[Any, ...]
     values: tuple[float, ...] | None = None
+    block_width: int | None = None
 
     def __post_init__(self) -> None:
         if self.values is not None and len(self.values) != len(self.observables):

@@ -1,6 +1,7 @@
 """True expectation values, found without hpcq's methods.
 
-A formula where the entry has one; otherwise, for each string, the gates that it depends on, split
+A formula where the entry has one, and sums over links where it is made of blocks; otherwise, for
+each string, the gates that it depends on, split
 into parts that are not joined: a statevector of Qiskit or Aer for narrow parts, Heisenberg's
 picture with Qiskit's Pauli lists for wide ones with few non-Clifford gates. All of it is exact;
 None stands for what neither can do.
@@ -15,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .entry import Entry
+from .letters import MATRICES, String
+from .link_sums import link_sums
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.quantum_info import Pauli, SparsePauliOp
-
-String = tuple[tuple[int, str], ...]
-"""Pairs of a qubit and a letter, as in hpcq's observables."""
 
 MAX_WHOLE = 24
 """Widest circuit whose whole statevector is computed: 256 MiB."""
@@ -35,17 +35,6 @@ MAX_TERMS = 1 << 14
 _QISKIT_QUBITS = 12
 """Widest circuit that Qiskit's own statevector computes; Aer's does the wider ones."""
 
-_MATRICES = {
-    "X": [[0, 1], [1, 0]],
-    "Y": [[0, -1j], [1j, 0]],
-    "Z": [[1, 0], [0, -1]],
-    "0": [[1, 0], [0, 0]],
-    "1": [[0, 0], [0, 1]],
-    "+": [[0.5, 0.5], [0.5, 0.5]],
-    "-": [[0.5, -0.5], [-0.5, 0.5]],
-    "r": [[0.5, -0.5j], [0.5j, 0.5]],
-    "l": [[0.5, 0.5j], [-0.5j, 0.5]],
-}
 _HALVES = {"0": ("Z", 1), "1": ("Z", -1), "+": ("X", 1), "-": ("X", -1), "r": ("Y", 1)}
 _HALVES["l"] = ("Y", -1)
 _MAX_PROJECTORS = 10
@@ -72,6 +61,12 @@ def truth(entry: Entry) -> list[float | None]:
             float(sum(weight * expectation(state, string) for string, weight in observable.terms))
             for observable in observables
         ]
+    if entry.block_width is not None:
+        strings = [string for observable in observables for string, _ in observable.terms]
+        found = link_sums(circuit, entry.block_width, strings)
+        if found is not None:
+            rest = iter(found)
+            return [sum(w * next(rest) for _, w in observable.terms) for observable in observables]
     return [_sum_of_terms(circuit, observable.terms) for observable in observables]
 
 
@@ -149,7 +144,7 @@ def expectation(state: NDArray[np.complex128], string: String) -> float:
     turned = state
     for qubit, letter in string:
         cube = turned.reshape(-1, 2, 1 << qubit)
-        (a, b), (c, d) = _MATRICES[letter]
+        (a, b), (c, d) = MATRICES[letter]
         low, high = cube[:, 0], cube[:, 1]
         turned = np.stack((a * low + b * high, c * low + d * high), axis=1).reshape(-1)
     return float(np.vdot(state, turned).real)
@@ -160,7 +155,7 @@ def heisenberg(circuit: QuantumCircuit, terms: list[tuple[String, float]]) -> fl
     from qiskit import transpile
     from qiskit.quantum_info import Clifford
 
-    operator = _operator(circuit.num_qubits, terms)
+    operator = as_paulis(circuit.num_qubits, terms)
     if operator is None:
         return None
     plain = transpile(circuit, basis_gates=_GATES, optimization_level=0)
@@ -208,7 +203,7 @@ def _pauli(num_qubits: int, string: String) -> Pauli:
     return Pauli("".join(letters.get(qubit, "I") for qubit in reversed(range(num_qubits))))
 
 
-def _operator(num_qubits: int, terms: list[tuple[String, float]]) -> SparsePauliOp | None:
+def as_paulis(num_qubits: int, terms: list[tuple[String, float]]) -> SparsePauliOp | None:
     """Return the terms as Paulis; None if a string has too many projectors."""
     from qiskit.quantum_info import SparsePauliOp
 
