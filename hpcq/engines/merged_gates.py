@@ -158,8 +158,9 @@ def _products(gates: Sequence[PairGate]) -> dict[int, _Product]:
         values = np.linalg.svd(mixed, compute_uv=False)
         for number in np.flatnonzero(values[:, 1] <= _PRODUCT).tolist():
             left, (_, *others), right = np.linalg.svd(mixed[number])
-            first, second = (vector.reshape(2, 2) * 2**0.5 for vector in (left[:, 0], right[0]))
-            found[number] = _Product(first, second, swaps, float(sum(others)))
+            factors: Matrix = np.array([left[:, 0], right[0]], dtype=complex)
+            factors = (factors * 2**0.5).reshape(2, 2, 2)
+            found[number] = _Product(factors[0], factors[1], swaps, float(sum(others)))
     return found
 
 

@@ -44,7 +44,7 @@ class MpsPiece(PreparedPiece):
 
     def __init__(self, plan: ChainPlan, cap: int) -> None:
         self.plan = plan
-        self._cap = cap
+        self.cap = cap
 
     def execute(self, rows: NDArray[np.float64], request: Request) -> Any:
         """Answer a request for values."""
@@ -54,7 +54,7 @@ class MpsPiece(PreparedPiece):
             found = simulate_plan(
                 self.plan,
                 request.strings,
-                cap=request.cap or self._cap,
+                cap=request.cap or self.cap,
                 tolerance=request.tolerance,
                 max_work=request.max_work,
             )
