@@ -1,30 +1,26 @@
 """Plans of matrix-product-state simulations: which steps act on which bonds of a chain of sites.
 
 The wires are put in an order that keeps interacting ones close. A gate on distant sites is preceded
-by swaps, which stay: wires move along the chain. Bond i is between the sites i and i + 1.
+by swaps, after which wires stay where they are or go back. Bond i is between the sites i and i + 1.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.engines.chain_router import Router
 from hpcq.engines.chain_work import qr_work, step_work
 from hpcq.engines.merged_gates import (
-    SWAP,
     Matrix,
     MergedCircuit,
     merge_gates,
     operator_matrices,
-    turned,
 )
 
 if TYPE_CHECKING:
@@ -34,18 +30,15 @@ _NEGLIGIBLE = 1e-13
 """Singular value below which a term of a step, a matrix of norm 2, does not count as one. Rounding
 makes up to about 1e-15."""
 
-_LOOKAHEAD = 3
-"""Later gates of a wire that are looked at where swaps have a choice of which wire to move."""
-
-_DECAY = 0.5
-"""Weight of each later gate relative to the one before."""
-
 _MAX_SPECTRAL = 300
 """Wires up to which the spectral order is tried, which takes about 10 ms there."""
 
 _MAX_TRIED = 5000
 """Gates up to which every order is tried, at about 10 µs for each gate and swap; with more, the
 order in which the gates are shortest is taken."""
+
+_USUAL_CAP = 256
+"""Cap on the bond dimension at which plans are compared."""
 
 _MAX_BITS = 60.0
 """log2 of the bond dimension above which the predicted work no longer grows."""
@@ -134,15 +127,20 @@ class ChainPlan:
 
 
 def plan_chain(circuit: QuantumCircuit) -> ChainPlan:
-    """Return the plan of a circuit, of some orders of the wires that with the smallest bonds."""
+    """Return the plan of a circuit, of some orders of the wires that with the least work."""
     merged = merge_gates(circuit)
     orders = [list(range(len(merged.kets)))]
     if any(abs(gate.a - gate.b) > 1 for gate in merged.gates):
         orders += _close_orders(merged)
     if len(merged.gates) > _MAX_TRIED:
         orders = [min(orders, key=lambda order: _length(merged, order))]
-    plans = [_Router(merged, order).plan() for order in orders]
-    return min(plans, key=ChainPlan.predict) if len(plans) > 1 else plans[0]
+    plans = [_routed(merged, order, False) for order in orders]
+    if len(plans) == 1:
+        return plans[0]
+    works = [plan.predict(_USUAL_CAP)[1] for plan in plans]
+    best = int(np.argmin(works))
+    returning = _routed(merged, orders[best], True)
+    return returning if returning.predict(_USUAL_CAP)[1] < works[best] else plans[best]
 
 
 def bond_bits(circuit: QuantumCircuit, cap: float = float("inf")) -> tuple[float, float]:
@@ -153,6 +151,18 @@ def bond_bits(circuit: QuantumCircuit, cap: float = float("inf")) -> tuple[float
         :func:`hpcq.engines.matrix_product_state.simulate`.
     """
     return plan_chain(circuit).predict(cap)
+
+
+def _routed(merged: MergedCircuit, order: Sequence[int], returns: bool) -> ChainPlan:
+    router = Router(merged, order, returns)
+    bonds, matrices = router.run()
+    return ChainPlan(
+        merged.kets[list(order)],
+        bonds,
+        matrices,
+        tuple([router.site[wire] for wire in merged.wire_of]),
+        merged.angle,
+    )
 
 
 def _length(merged: MergedCircuit, order: Sequence[int]) -> int:
@@ -185,116 +195,3 @@ def _close_orders(merged: MergedCircuit) -> list[list[int]]:
         _, vectors = np.linalg.eigh(np.diag(part.sum(axis=0)) - part)
         spectral += wires[np.argsort(vectors[:, min(1, len(wires) - 1)], kind="stable")].tolist()
     return [*orders, spectral]
-
-
-class _Router:
-    """Turns gates into steps: sweeps along the chain, to and fro, and swaps where none is left.
-
-    Args:
-        merged: The gates.
-        order: The wire of each site before the first step.
-    """
-
-    def __init__(self, merged: MergedCircuit, order: Sequence[int]) -> None:
-        self._merged = merged
-        self._order = order
-        self._wire_at = list(order)
-        self._site = [0] * len(order)
-        for site, wire in enumerate(order):
-            self._site[wire] = site
-        self._queues: list[deque[int]] = [deque() for _ in order]
-        for number, gate in enumerate(merged.gates):
-            self._queues[gate.a].append(number)
-            self._queues[gate.b].append(number)
-        self._bonds: list[int] = []
-        self._matrices: list[Matrix] = []
-        self._last = [-1] * len(order)
-
-    def plan(self) -> ChainPlan:
-        """Return the steps of all gates."""
-        merged, direction = self._merged, 1
-        ready = {queue[0] for queue in self._queues if queue and self._is_ready(queue[0])}
-        while ready:
-            if not self._sweep(ready, direction):
-                self._bring_together(min(ready, key=lambda n: (abs(self._distance(n)), n)))
-            direction = -direction
-        return ChainPlan(
-            merged.kets[list(self._order)],
-            tuple(self._bonds),
-            np.array(self._matrices, dtype=complex).reshape(-1, 4, 4),
-            tuple([self._site[wire] for wire in merged.wire_of]),
-            merged.angle,
-        )
-
-    def _sweep(self, ready: set[int], direction: int) -> bool:
-        """Add the steps of gates on neighbouring sites, as long as they follow each other."""
-        heap = [(direction * self._bond(n), n) for n in ready if abs(self._distance(n)) == 1]
-        found = bool(heap)
-        heapq.heapify(heap)
-        while heap:
-            at, number = heapq.heappop(heap)
-            ready.remove(number)
-            gate = self._merged.gates[number]
-            ascends = self._site[gate.a] < self._site[gate.b]
-            self._add(direction * at, gate.matrix if ascends else turned(gate.matrix))
-            for wire in (gate.a, gate.b):
-                self._queues[wire].popleft()
-            for wire in (gate.a, gate.b):
-                queue = self._queues[wire]
-                if queue and queue[0] not in ready and self._is_ready(queue[0]):
-                    ready.add(queue[0])
-                    behind = direction * self._bond(queue[0])
-                    if abs(self._distance(queue[0])) == 1 and behind > at:
-                        heapq.heappush(heap, (behind, queue[0]))
-        return found
-
-    def _bring_together(self, number: int) -> None:
-        """Swap the wires of a gate to where their later gates are closest."""
-        gate = self._merged.gates[number]
-        low, high = sorted((gate.a, gate.b), key=self._site.__getitem__)
-        first, last = self._site[low], self._site[high] - 1
-        meeting = min(
-            (first, last, (first + last) // 2),
-            key=lambda bond: self._later(low, bond) + self._later(high, bond + 1),
-        )
-        for bond in range(first, meeting):
-            self._swap(bond)
-        for bond in range(last, meeting, -1):
-            self._swap(bond)
-
-    def _later(self, wire: int, site: int) -> float:
-        """Return the distances of a wire's later gates, if it is at a site, weighted by order."""
-        total, weight = 0.0, 1.0
-        for number in islice(self._queues[wire], 1, 1 + _LOOKAHEAD):
-            gate = self._merged.gates[number]
-            total += weight * abs(site - self._site[gate.b if gate.a == wire else gate.a])
-            weight *= _DECAY
-        return total
-
-    def _swap(self, bond: int) -> None:
-        self._add(bond, SWAP)
-        left, right = self._wire_at[bond], self._wire_at[bond + 1]
-        self._wire_at[bond : bond + 2] = right, left
-        self._site[left], self._site[right] = bond + 1, bond
-
-    def _add(self, bond: int, matrix: Matrix) -> None:
-        """Add a step; if the step before on both sites is on this bond, they become one."""
-        number = self._last[bond]
-        if number >= 0 and number == self._last[bond + 1]:
-            self._matrices[number] = matrix @ self._matrices[number]
-            return
-        self._last[bond] = self._last[bond + 1] = len(self._bonds)
-        self._bonds.append(bond)
-        self._matrices.append(matrix)
-
-    def _is_ready(self, number: int) -> bool:
-        gate = self._merged.gates[number]
-        return self._queues[gate.a][0] == number == self._queues[gate.b][0]
-
-    def _distance(self, number: int) -> int:
-        gate = self._merged.gates[number]
-        return self._site[gate.b] - self._site[gate.a]
-
-    def _bond(self, number: int) -> int:
-        gate = self._merged.gates[number]
-        return min(self._site[gate.a], self._site[gate.b])

@@ -85,6 +85,18 @@ def test_a_star_needs_no_swaps_of_its_own() -> None:
     assert plan.predict()[0] <= 2
 
 
+def test_wires_of_a_ring_go_back() -> None:
+    n = 60
+    circuit = QuantumCircuit(n)
+    for _ in range(3):
+        for q in range(n):
+            circuit.rzz(0.3, q, (q + 1) % n)
+        circuit.rx(0.4, range(n))
+    plan = plan_chain(circuit)
+    assert len(plan.bonds) < 600
+    assert plan.predict()[0] <= 8  # 30 if they stay where their swaps brought them
+
+
 def test_predictions() -> None:
     assert bond_bits(QuantumCircuit(3)) == (0, 0)
     assert bond_bits(chain(30, 4, list(range(30))))[0] == 4
