@@ -139,6 +139,8 @@ def plan_chain(circuit: QuantumCircuit) -> ChainPlan:
         return plans[0]
     works = [plan.predict(_USUAL_CAP)[1] for plan in plans]
     best = int(np.argmin(works))
+    if len(plans[best].bonds) <= 2 * len(merged.gates):
+        return plans[best]  # it has few swaps
     returning = _routed(merged, orders[best], True)
     return returning if returning.predict(_USUAL_CAP)[1] < works[best] else plans[best]
 
