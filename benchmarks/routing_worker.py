@@ -57,7 +57,7 @@ def by_hpcq(circuit: QuantumCircuit, observables: Any, method: str, memory: int)
     return {
         "values": values,
         "bounds": [0.0] * len(values) if bounds is None else [_number(b) for b in bounds],
-        "method": str(result.config.get("method", "")),
+        "method": getattr(result, "method", ""),
     }
 
 

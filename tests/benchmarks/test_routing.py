@@ -64,6 +64,8 @@ def test_without_truth_two_methods_that_agree_are_the_reference_and_auto_is_none
     assert alone.verdict("auto") == "unchecked"
     agreed = _case(truth=_UNKNOWN, auto=_answer(0.4), cut=_answer(0.3), aer=_answer(0.3, None))
     assert agreed.verdict("cut") == "right"
+    same = _answer(0.3) | {"method": "statevector"}
+    assert _case(truth=_UNKNOWN, cut=same, statevector=same).verdict("cut") == "unchecked"
     assert agreed.verdict("auto") == "over"
 
 
