@@ -128,7 +128,7 @@ def test_a_run_goes_on_from_its_file(tmp_path: Path) -> None:
 
 
 _STAND_IN = """
-import json, os, resource, sys
+import json, os, resource, subprocess, sys
 print("{}", flush=True)
 for line in sys.stdin:
     request = json.loads(line)
@@ -136,6 +136,8 @@ for line in sys.stdin:
         resource.setrlimit(resource.RLIMIT_CPU, (1, 2))
         while True:
             pass
+    if request["method"] == "spawn":
+        subprocess.run([sys.executable, "-c", "while True: pass"])
     if request["method"] == "die":
         os._exit(3)
     print(json.dumps({"status": "answered", "seconds": 0.5, "pid": os.getpid()}), flush=True)
@@ -149,6 +151,7 @@ def test_a_worker_that_spins_or_dies_is_replaced(
     script = tmp_path / "stand_in.py"
     script.write_text(_STAND_IN)
     monkeypatch.setattr(routing, "_WORKER", script)
+    monkeypatch.setattr(routing, "_MAKING_SECONDS", 0.5)
     worker = routing.Worker(1 << 30)
 
     def ask(method: str, limit: float = 5.0) -> dict[str, Any]:
@@ -162,6 +165,7 @@ def test_a_worker_that_spins_or_dies_is_replaced(
         second = ask("answer")
         assert second["status"] == "answered"
         assert second["pid"] != first["pid"]
+        assert ask("spawn", 0.2)["status"] == "timeout"
         died = ask("die")
         assert (died["status"], died["reason"]) == ("died", "exit code 3")
         assert ask("answer")["status"] == "answered"
