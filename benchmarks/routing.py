@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import hashlib
 import json
 import os
 import selectors
@@ -176,13 +177,16 @@ class Records:
 def measure(entry: Entry, options: argparse.Namespace, worker: Worker, records: Records) -> Case:
     """Measure what is missing on one circuit."""
     known = records.of(entry.name)
+    asked = hashlib.sha256(repr(entry.observables).encode()).hexdigest()[:16]
+    for method in [m for m, record in known.items() if record.get("asked") != asked]:
+        del known[method]  # of other observables
     for method in ("truth", *options.methods):
         limit = options.truth_limit if method == "truth" else options.limit
         before = known.get(method)
         if before and (before["status"] in ("answered", "refused") or before["limit"] >= limit):
             continue
         request = {"set": options.set, "name": entry.name, "method": method, "limit": limit}
-        known[method] = worker.ask(request) | {"limit": limit}
+        known[method] = worker.ask(request) | {"limit": limit, "asked": asked}
         records.save()
     return Case(entry.name, known)
 
