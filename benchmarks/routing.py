@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import hashlib
 import json
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +42,13 @@ _PATIENCE = 6.0
 """Wall time after which a process is killed, in multiples of its limit of CPU time: it may wait for
 a core, or for something that never comes."""
 
+_MAKING_SECONDS = 10.0
+"""CPU time on top of the limit after which a process and its children are killed: that of making a
+circuit. The process itself is held to the limit by the system, but its children are not."""
+
+_POLL_SECONDS = 0.5
+"""Time between two looks at the CPU time of a process and its children."""
+
 
 class Worker:
     """A process that answers requests, started when it is first needed.
@@ -58,7 +67,9 @@ class Worker:
         assert process.stdin is not None
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
-        reply = self._reply(_PATIENCE * request["limit"] + _START_SECONDS)
+        reply = self._reply(
+            _PATIENCE * request["limit"] + _MAKING_SECONDS, request["limit"] + _MAKING_SECONDS
+        )
         if reply is not None and reply["seconds"] <= request["limit"]:
             return reply
         if reply is not None:
@@ -97,19 +108,38 @@ class Worker:
             env=environment,
             start_new_session=True,
         )
-        if self._reply(_START_SECONDS) is None:
+        if self._reply(_START_SECONDS, _START_SECONDS) is None:
             code = self.stop()
             raise SystemExit(f"{_WORKER.name} does not start (exit code {code}); run it by hand")
         return self._process
 
-    def _reply(self, patience: float) -> dict[str, Any] | None:
-        """Wait for a line; None if the process ends, or if none comes."""
+    def _reply(self, patience: float, cpu_limit: float) -> dict[str, Any] | None:
+        """Wait for a line; None if the process ends, or takes too much of either time."""
         assert self._process is not None
         assert self._process.stdout is not None
+        deadline = time.monotonic() + patience
+        cpu_deadline = group_cpu_seconds(self._process.pid) + cpu_limit
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            text = self._process.stdout.readline() if selector.select(patience) else ""
+            while not selector.select(_POLL_SECONDS):
+                spent = group_cpu_seconds(self._process.pid)
+                if time.monotonic() > deadline or spent > cpu_deadline:
+                    return None
+            text = self._process.stdout.readline()
         return json.loads(text) if text.endswith("\n") else None
+
+
+def group_cpu_seconds(leader: int) -> float:
+    """Return the CPU time of a process group on Linux, with children that have ended."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(fields[2]) == leader:
+            ticks += sum(map(int, fields[11:15]))  # user, system, and both of ended children
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class Records:
@@ -147,13 +177,16 @@ class Records:
 def measure(entry: Entry, options: argparse.Namespace, worker: Worker, records: Records) -> Case:
     """Measure what is missing on one circuit."""
     known = records.of(entry.name)
+    asked = hashlib.sha256(repr(entry.observables).encode()).hexdigest()[:16]
+    for method in [m for m, record in known.items() if record.get("asked") != asked]:
+        del known[method]  # of other observables
     for method in ("truth", *options.methods):
         limit = options.truth_limit if method == "truth" else options.limit
         before = known.get(method)
         if before and (before["status"] in ("answered", "refused") or before["limit"] >= limit):
             continue
         request = {"set": options.set, "name": entry.name, "method": method, "limit": limit}
-        known[method] = worker.ask(request) | {"limit": limit}
+        known[method] = worker.ask(request) | {"limit": limit, "asked": asked}
         records.save()
     return Case(entry.name, known)
 

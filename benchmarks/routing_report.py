@@ -39,17 +39,20 @@ class Case:
     def reference(self) -> list[float | None]:
         """Return the true values; where they are not known, what two methods agree on, or None.
 
-        ``auto`` has no say: it is one of the other methods.
+        ``auto`` has no say, as it is one of the other methods, and two answers that came about in
+        the same way, such as by ``statevector`` and by ``cut`` without a cut, count as one.
         """
         scales = self.scales()
         known = self.records.get("truth", {}).get("values") or [None] * len(scales)
-        answers = [
-            self.records[method]["values"]
+        answers = {
+            self.records[method]["method"] or method: self.records[method]["values"]
             for method in (*SINGLE, "aer")
             if self.records.get(method, {}).get("status") == "answered"
-        ]
+        }
         return [
-            _agreed([values[index] for values in answers], scale) if value is None else value
+            _agreed([values[index] for values in answers.values()], scale)
+            if value is None
+            else value
             for index, (value, scale) in enumerate(zip(known, scales, strict=True))
         ]
 

@@ -2,8 +2,8 @@
 
 ``WORK`` is the set to develop on; ``SECOND`` has the same kinds of circuits and is only looked at.
 Every circuit is made by code from a seed. ``truths.py`` finds expectation values without hpcq's
-methods. Qiskit's library is used, and the package mqt.bench is not: it needs scikit-learn, and its
-scalable circuits are those of this library or simple states that are built here.
+methods. Many circuits are from Qiskit's library; the package mqt.bench, which has more of the kind,
+is not used, because it needs scikit-learn.
 """
 
 from __future__ import annotations

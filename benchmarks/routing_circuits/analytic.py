@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from circuits import ghz
 
-from .entry import Entry, each_z, label, parity, string
+from .entry import Entry, label, parity, string
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 
-def ghz_entry(num_qubits: int, star: bool = False) -> Entry:
-    """Ask correlations, the parity of X, and two outcomes of a GHZ state."""
+def ghz_entry(num_qubits: int, star: bool = False, outcome: bool = True) -> Entry:
+    """Ask correlations and the parity of X of a GHZ state, and the probability of all zeros."""
     last = num_qubits - 1
-    observables = (
-        "Z0",
-        f"Z0 Z{last}",
-        string("X", range(num_qubits)),
-        f"Z0 Z{num_qubits // 2} X{last}",
-        "label:" + "0" * num_qubits,
-    )
+    asked = {
+        "Z0": 0.0,
+        f"Z0 Z{last}": 1.0,
+        string("X", range(num_qubits)): 1.0,
+        f"Z0 Z{num_qubits // 2} X{last}": 0.0,
+    }
+    if outcome:
+        asked["0" * num_qubits] = 0.5
     name = f"ghz-{'star-' * star}{num_qubits}"
-    return Entry(name, "GHZ", lambda: ghz(num_qubits, star), observables, (0, 1, 1, 0, 0.5))
+    return Entry(name, "GHZ", lambda: ghz(num_qubits, star), tuple(asked), tuple(asked.values()))
 
 
 def w_entry(num_qubits: int) -> Entry:
@@ -49,8 +50,8 @@ def w_entry(num_qubits: int) -> Entry:
     return Entry(f"w-{n}", "W", build, observables, values)
 
 
-def bernstein_vazirani_entry(num_qubits: int, seed: int) -> Entry:
-    """Ask the bits of a secret and the whole of it; the oracle's qubit is the last."""
+def bernstein_vazirani_entry(num_qubits: int, seed: int, outcome: bool = True) -> Entry:
+    """Ask the bits of a secret, and the probability of all; the oracle's qubit is the last."""
     rng = random.Random(seed)
     secret = [rng.randrange(2) for _ in range(num_qubits - 1)]
 
@@ -66,15 +67,11 @@ def bernstein_vazirani_entry(num_qubits: int, seed: int) -> Entry:
         circuit.h(range(num_qubits - 1))
         return circuit
 
-    whole = label(num_qubits, {qubit: str(bit) for qubit, bit in enumerate(secret)})
-    bits = tuple(1.0 - 2 * bit for bit in secret)
-    return Entry(
-        f"bernstein-vazirani-{num_qubits}",
-        "Bernstein-Vazirani",
-        build,
-        (*each_z(num_qubits)[:-1], whole),
-        (*bits, 1.0),
-    )
+    asked = {f"Z{qubit}": 1.0 - 2 * bit for qubit, bit in enumerate(secret)}
+    if outcome:
+        asked[label(num_qubits, {qubit: str(bit) for qubit, bit in enumerate(secret)})] = 1.0
+    name = f"bernstein-vazirani-{num_qubits}"
+    return Entry(name, "Bernstein-Vazirani", build, tuple(asked), tuple(asked.values()))
 
 
 def fourier_entry(num_qubits: int, number: int) -> Entry:

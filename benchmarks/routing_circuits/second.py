@@ -31,7 +31,7 @@ _TREE = ((0, 1), (0, 2), (1, 3), (1, 4), (2, 5), (2, 6))
 _STAR = tuple((0, other) for other in range(1, 5))
 
 SECOND: tuple[Entry, ...] = (
-    ghz_entry(220),
+    ghz_entry(220, outcome=False),
     w_entry(90),
     bernstein_vazirani_entry(45, 7),
     fourier_entry(34, 987654321),

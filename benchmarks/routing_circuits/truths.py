@@ -3,8 +3,8 @@
 A formula where the entry has one, and sums over links where it is made of blocks; otherwise, for
 each string, the gates that it depends on, split
 into parts that are not joined: a statevector of Qiskit or Aer for narrow parts, Heisenberg's
-picture with Qiskit's Pauli lists for wide ones with few non-Clifford gates. All of it is exact;
-None stands for what neither can do.
+picture with Qiskit's Pauli lists for wide ones with few non-Clifford gates, and matrix product
+states for weakly entangled ones. All of it is exact to rounding; None stands for what none can do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .chain_states import chain_values
 from .entry import Entry
 from .letters import MATRICES, String
 from .link_sums import link_sums
@@ -83,14 +84,24 @@ def _sum_of_terms(circuit: QuantumCircuit, terms: tuple[tuple[String, float], ..
         total += weight * prod(values)  # type: ignore[type-var]
     if not wide:
         return total
-    rest = heisenberg(circuit, wide)
+    rest = _wide(circuit, wide)
     return None if rest is None else total + rest
 
 
 def _part(circuit: QuantumCircuit, string: String) -> float | None:
     if circuit.num_qubits <= MAX_PART:
         return expectation(statevector(circuit), string)
-    return heisenberg(circuit, [(string, 1.0)])
+    return _wide(circuit, [(string, 1.0)])
+
+
+def _wide(circuit: QuantumCircuit, terms: list[tuple[String, float]]) -> float | None:
+    value = heisenberg(circuit, terms)
+    if value is not None:
+        return value
+    values = chain_values(circuit, [string for string, _ in terms])
+    if values is None:
+        return None
+    return sum(weight * one for (_, weight), one in zip(terms, values, strict=True))
 
 
 def parts_of(circuit: QuantumCircuit, string: String) -> list[tuple[QuantumCircuit, String]]:

@@ -34,12 +34,12 @@ _EAGLE_Z = (*each_z(127)[62:63], "Z0", "X13 Y29 Z31")
 
 _STATES = (
     ghz_entry(40),
-    ghz_entry(300),
-    ghz_entry(120, star=True),
+    ghz_entry(300, outcome=False),
+    ghz_entry(120, star=True, outcome=False),
     w_entry(12),
     w_entry(60),
     w_entry(200),
-    bernstein_vazirani_entry(70, 0),
+    bernstein_vazirani_entry(70, 0, outcome=False),
     fourier_entry(16, 12345),
     fourier_entry(50, 0xABCDEF012345),
     adder_entry(8, 0),

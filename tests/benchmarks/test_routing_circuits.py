@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
-from routing_circuits import SECOND, SETS, WORK, Entry, analytic, lattices, library, truths
+from routing_circuits import (
+    SECOND,
+    SETS,
+    WORK,
+    Entry,
+    analytic,
+    chain_states,
+    lattices,
+    library,
+    truths,
+)
 from routing_circuits import random_circuits as drawn
 from routing_circuits.link_sums import link_sums
 
@@ -169,6 +179,34 @@ def test_sums_over_links_agree_with_statevectors(
     np.testing.assert_allclose(values, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_chains_agree_with_statevectors(seed: int) -> None:
+    circuit = library.random_small(7, 6, seed)
+    observables = ("Z0 X6", "label:0+rIZ1X", "Y2", "1111111", "I")
+    strings = [o.terms[0][0] for o in as_observables(observables, 7)]
+    values = chain_states.chain_values(circuit, strings)
+    assert values is not None
+    np.testing.assert_allclose(values, _values(circuit, observables), atol=1e-10)
+
+
+def test_a_chain_with_a_large_bond_is_no_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    circuit = drawn.su4_wall(6, 6, 0)
+    monkeypatch.setattr(chain_states, "MAX_BOND", 7)
+    assert chain_states.chain_values(circuit, [((0, "Z"),)]) is None
+    monkeypatch.setattr(chain_states, "MAX_BOND", 8)
+    assert chain_states.chain_values(circuit, [((0, "Z"),)]) is not None
+
+
+def test_a_chain_that_drops_too_much_is_no_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    circuit = QuantumCircuit(2)
+    for _ in range(100):  # each of them is nearly nothing, all of them together are not
+        circuit.rxx(1.8e-8, 0, 1)
+    string = ((0, "Y"), (1, "X"))
+    assert chain_states.chain_values(circuit, [string]) is not None
+    monkeypatch.setattr(chain_states, "_DROPPED", 1e-16)
+    assert chain_states.chain_values(circuit, [string]) is None
+
+
 def test_links_that_are_not_diagonal_are_not_summed() -> None:
     circuit = QuantumCircuit(4)
     circuit.cx(1, 2)
@@ -179,5 +217,6 @@ def test_a_truth_that_would_grow_too_large_is_not_known(monkeypatch: pytest.Monk
     monkeypatch.setattr(truths, "MAX_WHOLE", 0)
     monkeypatch.setattr(truths, "MAX_PART", 0)
     monkeypatch.setattr(truths, "MAX_TERMS", 4)
+    monkeypatch.setattr(chain_states, "MAX_BOND", 1)
     entry = Entry("any", "random", lambda: drawn.su4_wall(4, 3, 0), ("Z0",))
     assert truths.truth(entry) == [None]
