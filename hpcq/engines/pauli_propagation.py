@@ -210,7 +210,7 @@ class _Run:
         block = self._blocks.block(number)
         terms.drop_cancelled()
         if block.vanishing is not None:
-            terms.keep(block.vanishing(terms.words) == 0)
+            terms.remove(np.flatnonzero(block.vanishing(terms.words)))
         self._trim(terms, number / len(self._blocks))
         living = terms.set_anticommuting(block.anticommuting(terms.words))
         self._work += BLOCK_WORK + terms.size * TABLE_WORK
@@ -241,10 +241,10 @@ class _Run:
         counts = np.bincount(terms.strings)
         if counts.max() <= self._cap:
             return
-        sizes, dropped = terms.sizes, np.zeros(terms.size, bool)
+        sizes, dropped = terms.sizes, []
         for rows in _rows_of(terms.strings, counts, self._cap):
             over = len(rows) - self._cap
-            dropped[rows[np.argpartition(sizes[rows], over)[:over]]] = True
+            dropped.append(rows[np.argpartition(sizes[rows], over)[:over]])
         self._work += CUT_WORK * terms.size
         self._drop(terms, dropped)
 
@@ -252,32 +252,32 @@ class _Run:
         """Drop small terms early as far as the tolerance allows it."""
         if not math.isfinite(self._tolerance) or terms.size <= _FEW:
             return
-        sizes, dropped = terms.sizes, np.zeros(terms.size, bool)
+        sizes, dropped = terms.sizes, []
         budget = _EARLY * progress**2 * self._tolerance
         for rows in _rows_of(terms.strings, np.bincount(terms.strings), _FEW):
             allowed = budget - self._errors.dropped[terms.strings[rows[0]]]
             if allowed > 0:
                 order = np.argsort(sizes[rows])
                 count = np.searchsorted(np.cumsum(sizes[rows[order]]), allowed)
-                dropped[rows[order[:count]]] = True
+                dropped.append(rows[order[:count]])
         self._drop(terms, dropped)
 
-    def _drop(self, terms: TermTable, dropped: NDArray[np.bool_]) -> None:
-        """Drop terms, given as a mask, and give up strings whose bound exceeds the tolerance."""
-        if not dropped.any():
+    def _drop(self, terms: TermTable, rows: Sequence[NDArray[np.int64]]) -> None:
+        """Drop terms, and give up the strings whose bounds exceed the tolerance."""
+        if not any(map(len, rows)):
             return
-        terms.drop(dropped)
+        terms.drop(np.concatenate(rows))
         failed = self._errors.dropped > self._tolerance
         if failed.any():
             self._given_up |= failed
-            terms.keep(~failed[terms.strings])
+            terms.remove(np.flatnonzero(failed[terms.strings]))
 
 
 def _rows_of(
     strings: NDArray[np.uint16], counts: NDArray[np.int64], above: int
 ) -> Iterator[NDArray[np.int64]]:
     """Generate the rows of each string that has more than some terms."""
-    order = np.argsort(strings, kind="stable")
+    order = np.argsort(strings, kind="stable")  # a radix sort, as they have 16 bits
     ends = np.cumsum(counts)
     for number in np.flatnonzero(counts > above).tolist():
         yield order[ends[number] - counts[number] : ends[number]]
