@@ -8,7 +8,6 @@ of G and Q. Found pairs are compared in full, so that different Paulis are never
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,13 +33,15 @@ class Axis:
         pauli: The axis, one Pauli.
         hash: Hash of its words.
         anticommuting: The rotations of the block that do not commute with it, as bits.
-        angle: Angle in radians.
+        cosine: Cosine of its angle.
+        sine: Sine of its angle.
     """
 
     pauli: Paulis
     hash: np.uint64
     anticommuting: np.uint64
-    angle: float
+    cosine: float
+    sine: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +115,12 @@ class TermTable:
         chosen = np.flatnonzero((self._anticommuting[: self.size] & np.uint64(1 << bit)) != 0)
         if not len(chosen):
             return 0, 0
-        cosine, sine = math.cos(axis.angle), math.sin(axis.angle)
+        cosine, sine = axis.cosine, axis.sine
         phases = self._rotated_phases(axis, chosen)
         first, second = self._pairs(axis, chosen)
         old = self._coefficients[chosen]
         new = cosine * old
-        alone = slice(None)
+        alone = np.arange(len(chosen))
         if len(first):
             turned = phases[first] - self._phases[chosen[second]]  # modulo 4 this is 0 or 2
             signed = np.where(turned & 2, -sine, sine)
@@ -129,6 +130,8 @@ class TermTable:
             single[first] = single[second] = False
             alone = np.flatnonzero(single)
         self._coefficients[chosen] = new
+        if sine == 0.0:
+            return len(chosen), 0
         union = self._append(axis, chosen[alone], phases[alone], sine * old[alone])
         return len(chosen), union
 
