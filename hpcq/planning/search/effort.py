@@ -44,7 +44,9 @@ def path_seconds(parts: int) -> float:
     return _SECONDS_PER_PAIR_OF_PARTS * parts**2 if parts > 2 else 0.0
 
 
-def start_seconds(graph: EndGraph, kind: StartKind, parts: int, objective: ObjectiveName) -> float:
+def start_seconds(
+    graph: EndGraph, kind: StartKind, parts: int, objective: ObjectiveName
+) -> float:
     """Return the seconds in which an initial partition is found."""
     if parts < 2 or kind not in ("qubits", "ends"):
         return 0.0
