@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -95,8 +95,8 @@ def first_rotating_gate(circuit: QuantumCircuit) -> str | None:
     gates = (step for step in circuit.data if step.name not in _IGNORED)
     for step, (gate, qubits) in zip(gates, circuit_moves(circuit), strict=True):
         if gate.rotations:
-            values = ", ".join(f"{float(value):.6g}" for value in step.params if np.isscalar(value))
-            return f"{step.name}({values}) on {', '.join(map(str, qubits))}"
+            values = ", ".join(f"{value:.6g}" for value in step.params if isinstance(value, float))
+            return f"{step.name}{f'({values})' if values else ''} on {', '.join(map(str, qubits))}"
     return None
 
 
@@ -193,7 +193,7 @@ def _pauli_matrices(num_qubits: int) -> NDArray[np.complex128]:
     if num_qubits == 1:
         return np.array([matrices[letter] for letter in _ONE_QUBIT])
     # The gate's first qubit is the lowest bit of a matrix.
-    return np.array([np.kron(matrices[b], matrices[a]) for a, b in _TWO_QUBITS])
+    return np.array([np.kron(matrices[pair[1]], matrices[pair[0]]) for pair in _TWO_QUBITS])
 
 
 def _cartan(unitary: NDArray[np.complex128]) -> list[Rotation]:
@@ -268,6 +268,10 @@ def _quarter_turns(pauli: str, turns: int) -> stim.Tableau:
     )
 
 
+def _rotation(pauli: str, theta: float) -> list[Rotation]:
+    return [(pauli, theta)]
+
+
 def _controlled(axis: str, theta: float) -> list[Rotation]:
     return [(f"_{axis}", theta / 2), (f"Z{axis}", -theta / 2)]
 
@@ -295,11 +299,12 @@ def _exchange(sign: int, side: str, theta: float, beta: float) -> list[Rotation]
     return [(side, beta), ("XX", theta / 2), ("YY", sign * theta / 2), (side, -beta)]
 
 
+_ROTATED = ("X", "Y", "Z", "XX", "YY", "ZZ", "ZX")
+
 _ROTATIONS: dict[str, Callable[..., list[Rotation]]] = {
-    **{name: lambda t, p=name[1:].upper(): [(p, t)] for name in ("rx", "ry", "rz")},
-    **{name: lambda t, p=name[1:].upper(): [(p, t)] for name in ("rxx", "ryy", "rzz", "rzx")},
-    **{name: lambda t, p=name[2:].upper(): _controlled(p, t) for name in ("crx", "cry", "crz")},
-    **dict.fromkeys(("p", "u1"), lambda t: [("Z", t)]),
+    **{f"r{pauli.lower()}": partial(_rotation, pauli) for pauli in _ROTATED},
+    **{f"cr{pauli.lower()}": partial(_controlled, pauli) for pauli in "XYZ"},
+    **dict.fromkeys(("p", "u1"), partial(_rotation, "Z")),
     **dict.fromkeys(("cp", "cu1"), _controlled_phase),
     **dict.fromkeys(("u", "u3"), _euler),
     **dict.fromkeys(("cu", "cu3"), _controlled_u),
@@ -311,6 +316,6 @@ _ROTATIONS: dict[str, Callable[..., list[Rotation]]] = {
     "csdg": lambda: _controlled_phase(-_QUARTER),
     "csx": lambda: [("Z_", math.pi / 4), *_controlled("X", _QUARTER)],
     "ch": lambda: [("_Y", -math.pi / 4), *_controlled_phase(math.pi), ("_Y", math.pi / 4)],
-    "xx_plus_yy": lambda theta, beta: _exchange(1, "Z_", theta, beta),
-    "xx_minus_yy": lambda theta, beta: _exchange(-1, "_Z", theta, beta),
+    "xx_plus_yy": partial(_exchange, 1, "Z_"),
+    "xx_minus_yy": partial(_exchange, -1, "_Z"),
 }

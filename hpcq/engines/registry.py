@@ -21,7 +21,9 @@ from hpcq.engines.backend_sampler import DeviceShots, check_device
 from hpcq.engines.backends import open_backend
 from hpcq.engines.mps_engine import MpsEngine
 from hpcq.engines.noise import Noise, as_noise, check_model, read_noise
+from hpcq.engines.pauli_engine import PauliEngine
 from hpcq.engines.protocol import Engine
+from hpcq.engines.stabilizer import StabilizerEngine
 
 Factory = Callable[[Limits, Device], Engine]
 """Opens an engine that may use these threads and this memory, on CPU or GPU."""
@@ -29,12 +31,14 @@ Factory = Callable[[Limits, Device], Engine]
 DEFAULT_ENGINE = "aer"
 
 _GROUP = "hpcq.engines"
-_MAX_OPEN = 2
+_MAX_OPEN = 6
 """Engines that a process keeps open, each with its prepared pieces."""
 
 _factories: dict[str, Factory] = {
     DEFAULT_ENGINE: AerEngine,
     "mps": MpsEngine,
+    "stabilizer": StabilizerEngine,
+    "pauli": PauliEngine,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +20,9 @@ _BLOCK = 64
 
 _FRONT = (8, 8, 16, 32)
 """Rotations in the first blocks of a circuit, where many terms are found to end as zero."""
+
+_ULPS = 4e-16
+"""Relative rounding error of an angle."""
 
 _KEPT_BLOCKS = 256
 """Blocks that are kept for the next strings; one takes about 100 kB with 127 qubits."""
@@ -74,7 +78,7 @@ class RotationBlocks:
                 rotations.take(slice(bit, bit + 1)),
                 self._hashes[start + bit],
                 relations[bit],
-                float(self.frame.angles[start + bit]),
+                *_cosine_and_sine(float(self.frame.angles[start + bit])),
             )
             for bit in range(end - start)
         )
@@ -103,9 +107,18 @@ class RotationBlocks:
         return maps
 
 
+def _cosine_and_sine(angle: float) -> tuple[float, float]:
+    """Return the cosine and the sine of an angle, of multiples of pi/2 without rounding."""
+    turns = round(angle / (math.pi / 2))
+    if abs(angle - turns * math.pi / 2) <= _ULPS * abs(angle):
+        return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[turns % 4]
+    return math.cos(angle), math.sin(angle)
+
+
 def _spans(count: int) -> list[tuple[int, int]]:
     """Return the blocks of some rotations as (start, end), in temporal order."""
-    spans, start = [], 0
+    spans: list[tuple[int, int]] = []
+    start = 0
     while start < count:
         size = _FRONT[len(spans)] if len(spans) < len(_FRONT) else _BLOCK
         spans.append((start, min(start + size, count)))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import stim
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 
@@ -24,13 +25,14 @@ from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
 from hpcq.engines.requests import Request, Values
 
 GATE_SECONDS = 3e-6
-"""Seconds of one gate."""
+"""Seconds of one gate: 1.9 us to move it into the tableau of 100 qubits, 1.2 us to read it."""
 
-STRING_SECONDS = 5e-6
-"""Seconds of one string, without its projectors."""
+STRING_SECONDS = 1e-5
+"""Seconds of one string on 300 qubits, without its projectors."""
 
-PROJECTOR_SECONDS = 5e-8
-"""Seconds of one projector for each qubit of the circuit."""
+PROJECTOR_SECONDS = 1.5e-7
+"""Seconds of one projector for each qubit of the circuit; 300 random ones on 300 qubits took 13
+ms."""
 
 
 def stabilizer_values(
@@ -81,12 +83,10 @@ def _value(frame: CliffordFrame, string: PauliString) -> float:
             getattr(state, f"postselect_{axis.lower()}")(wire, desired_value=bool(bit))
     if not paulis:
         return probability
-    import stim
-
     observable = stim.PauliString(frame.num_qubits)
     for wire, letter in paulis:
         observable[wire] = letter
-    return probability * state.peek_observable_expectation(observable)
+    return probability * float(state.peek_observable_expectation(observable))
 
 
 class StabilizerPiece(PreparedPiece):

@@ -177,7 +177,10 @@ def test_engines_of_other_packages(tmp_path: Path) -> None:
     found, broken, unknown = ran.stdout.splitlines()
     assert found == "other"
     assert broken.startswith("engine: 'broken' (other_package:Nothing) cannot be loaded: ")
-    assert unknown == "engine: 'nothing', expected one of aer, broken, mps, other, toy"
+    assert (
+        unknown
+        == "engine: 'nothing', expected one of aer, broken, mps, other, pauli, stabilizer, toy"
+    )
 
 
 def test_a_class_that_is_no_engine_is_refused_in_one_line() -> None:

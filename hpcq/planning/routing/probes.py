@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,16 @@ from hpcq.engines.protocol import Cost, Engine, Refusal
 from hpcq.engines.registry import EngineSpec, open_engine
 from hpcq.engines.requests import NO_PARAMETERS, Values
 from hpcq.planning.machine_speeds import Speeds
+
+PROBED = ("pauli", "mps")
+"""Methods whose cost is known only when they are tried. Pauli propagation comes first: it starts at
+once, while the order of a matrix product state's gates may take 0.2 s to plan."""
+
+_CAPS = {"pauli": 1 << 22, "mps": 1024}
+"""Maximum numbers of Pauli terms and of a bond; mostly, the work ends a probe before."""
+
+_MIN_CAP = 16
+"""Cap below which a probe is not tried with less memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,53 +62,43 @@ class Prober:
         max_work = math.inf if work is None else work
         return Simulation(name, cost.seconds, cost.memory_bytes, cap, tolerance, max_work)
 
-    def most_promising_first(self, tensor: ExactTensor, notes: dict[str, str]) -> list[str]:
-        """Return the methods to try on a part; the reasons of those that refuse it go to notes."""
-        seconds = {}
-        for name in ("pauli", "mps"):
-            cost = self.supports(name, tensor)
-            if isinstance(cost, Refusal):
-                notes[name] = cost.reason
-            else:
-                seconds[name] = cost.seconds
-        return sorted(seconds, key=lambda name: seconds[name])
-
     def first_answer(
-        self,
-        tensor: ExactTensor,
-        names: Sequence[str],
-        budgets: Sequence[float],
-        notes: dict[str, str],
+        self, tensor: ExactTensor, budgets: Iterable[float], notes: dict[str, str]
     ) -> Simulation | None:
-        """Try each method with each budget in turn, until one answers within the tolerance."""
+        """Try each method with each budget in turn, until one answers within the tolerance.
+
+        Why methods do not answer goes to the notes.
+        """
         for budget in budgets:
-            for name in names:
+            for name in PROBED:
                 found = self.probe(name, tensor, budget)
-                if found is not None:
+                if isinstance(found, Simulation):
                     return found
-                notes[name] = f"no answer in {budget:.2g} s of work"
+                notes[name] = found.reason
         return None
 
-    def probe(self, name: str, tensor: ExactTensor, seconds: float) -> Simulation | None:
-        """Return the simulation with its answer; None if the budget is too small for it.
+    def probe(self, name: str, tensor: ExactTensor, seconds: float) -> Simulation | Refusal:
+        """Return the simulation with its answer, or why there is none within the budget.
 
         The budget is in seconds of a machine with the speeds of the plan.
         """
         engine = self.engine(name)
-        cost = engine.supports(tensor, Values(tensor.strings))
-        if isinstance(cost, Refusal):
-            return None
         max_work = seconds / (engine.work_seconds * self._slowness)
-        request = Values(tensor.strings, 0, self.tolerance, max_work)
+        request = Values(tensor.strings, _CAPS[name], self.tolerance, max_work)
+        cost = engine.supports(tensor, request)
+        while isinstance(cost, Refusal) and request.cap > _MIN_CAP:  # it may exceed the memory
+            request = replace(request, cap=request.cap // 4)
+            cost = engine.supports(tensor, request)
+        if isinstance(cost, Refusal):
+            return cost
         try:
             (answer,) = engine.prepared(tensor).execute(NO_PARAMETERS, request)
-        except EngineError:
-            return None
+        except EngineError as error:
+            return Refusal(str(error))
         if not np.isfinite(answer).all():
-            return None
-        return Simulation(
-            name, seconds, cost.memory_bytes, 0, self.tolerance, max_work, answer=answer
-        )
+            return Refusal(f"no answer in {seconds:.2g} s of work")
+        how = (request.cap, self.tolerance, max_work)
+        return Simulation(name, seconds, cost.memory_bytes, *how, answer=answer)
 
     @property
     def _slowness(self) -> float:

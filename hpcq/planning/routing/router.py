@@ -253,9 +253,8 @@ class _Router:
         left = []
         for tensor in decision.hard:
             limit = _SHARE_OF_CERTAIN * min(certain, self._statevector_seconds(tensor))
-            names = prober.most_promising_first(tensor, decision.notes)
             within = [budget for budget in budgets if budget <= limit]
-            found = prober.first_answer(tensor, names, within, decision.notes)
+            found = prober.first_answer(tensor, within, decision.notes)
             if found is None:
                 left.append(tensor)
             else:

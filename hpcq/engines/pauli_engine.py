@@ -1,0 +1,107 @@
+"""The engine of near-Clifford circuits: Pauli propagation with bounds on the errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.core.errors import HpcqError
+from hpcq.core.limits import Device, Limits
+from hpcq.core.system import format_bytes
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.engines.clifford_frame import CliffordFrame
+from hpcq.engines.gate_rotations import count_rotations
+from hpcq.engines.pauli_propagation import (
+    SECONDS_PER_WORK,
+    check_projectors,
+    largest_sums,
+    propagate_frame,
+)
+from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
+from hpcq.engines.requests import Request, Values
+from hpcq.engines.stabilizer import GATE_SECONDS, refuse_all_but_values
+
+DEFAULT_CAP = 1 << 13
+"""Terms of a string if the request does not say: 0.1 s for a rotation-rich string of 127 qubits."""
+
+_BYTES_PER_TERM = 120
+"""Bytes of a term and of the copies made of it, with up to 128 qubits."""
+
+
+class PauliPiece(PreparedPiece):
+    """A circuit as rotations in the frame of its Cliffords.
+
+    Args:
+        frame: The frame.
+    """
+
+    def __init__(self, frame: CliffordFrame) -> None:
+        self._frame = frame
+
+    def execute(self, rows: NDArray[np.float64], request: Request) -> Any:
+        """Answer a request for values."""
+        assert rows.shape == (1, 0), "exact pieces have no parameters"
+        assert isinstance(request, Values), "the engine refuses all others"
+        found = propagate_frame(
+            self._frame,
+            request.strings,
+            cap=request.cap or DEFAULT_CAP,
+            tolerance=request.tolerance,
+            max_work=request.max_work,
+        )
+        return np.stack([found.values, found.bounds])[np.newaxis]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the tableau and the rotations."""
+        return 4096 + self._frame.num_qubits**2 // 2 + self._frame.rotations.words.nbytes
+
+
+class PauliEngine(Engine):
+    """Pauli propagation of expectation values.
+
+    Args:
+        limits: Threads and memory; one thread is used.
+        device: ``cpu``; a GPU is not used.
+    """
+
+    def __init__(self, limits: Limits, device: Device = "cpu") -> None:
+        del device
+        self.name = "pauli"
+        self.work_seconds = SECONDS_PER_WORK
+        self._limits = limits
+
+    def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
+        """Return an upper bound of the cost of a request, or why it is refused.
+
+        How many terms there will be is not known before they are computed.
+        """
+        refusal = refuse_all_but_values(piece, request)
+        if refusal is not None:
+            return refusal
+        assert isinstance(piece, ExactTensor)
+        assert isinstance(request, Values)
+        circuit = piece.subcircuit.circuit
+        cap = request.cap or DEFAULT_CAP
+        try:
+            rotations = count_rotations(circuit)
+            for string in request.strings:
+                check_projectors(string, cap)
+        except HpcqError as error:
+            return Refusal(str(error))
+        terms, work = largest_sums(rotations, request.strings, cap)
+        size = int(_BYTES_PER_TERM * max(1.0, circuit.num_qubits / 128) * terms)
+        if size > self._limits.memory_bytes:
+            return Refusal(
+                f"{terms} terms need {format_bytes(size)}, a rank has "
+                f"{format_bytes(self._limits.memory_bytes)}"
+            )
+        seconds = SECONDS_PER_WORK * min(work, request.max_work)
+        return Cost(GATE_SECONDS * circuit.size() + seconds, size)
+
+    def prepare(self, piece: Piece) -> PreparedPiece:
+        """Move the Cliffords of a piece behind its rotations."""
+        assert isinstance(piece, ExactTensor), "the engine refuses all others"
+        return PauliPiece(CliffordFrame.of(piece.subcircuit.circuit))
