@@ -119,6 +119,28 @@ def test_bounds_hold_at_small_caps_and_tolerances(seed: int) -> None:
         assert dropped
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_words_of_64_qubits(seed: int) -> None:
+    circuit, asked = random_case(100 + seed)
+    rng = np.random.default_rng(seed)
+    places = rng.permutation(130)[: circuit.num_qubits].tolist()
+    wide = QuantumCircuit(130)
+    for instruction in circuit.data:
+        # A qubit moves to another place; gates on the one it left do not matter.
+        moved, place = int(rng.integers(len(places))), int(rng.integers(130))
+        if place not in places:
+            wide.swap(places[moved], place)
+            wide.t(places[moved])
+            places[moved] = place
+        qubits = [places[circuit.find_bit(bit).index] for bit in instruction.qubits]
+        wide.append(instruction.operation, qubits)
+    moved_strings = [tuple(sorted((places[q], a) for q, a in string)) for string in asked]
+    found = propagate(wide, moved_strings, cap=ENOUGH)
+    assert not found.bounds.any()
+    expected = [true_value(circuit, string) for string in asked]
+    np.testing.assert_allclose(found.values, expected, atol=1e-12)
+
+
 def test_early_drops_stay_within_the_tolerance() -> None:
     circuit = QuantumCircuit(10)
     for _ in range(6):
