@@ -111,7 +111,7 @@ def _moves(circuit: QuantumCircuit, exact: bool) -> list[tuple[Moves, list[int]]
         if step.is_standard_gate() and len(qubits) <= 2:
             gate = _standard_moves(name, tuple(step.params), exact)
         else:
-            gate = _matrix_moves(_matrix(step.operation, qubits), len(qubits), exact)
+            gate = _matrix_moves(_matrix(step.operation, qubits), exact)
         moves.append((gate, qubits))
     return moves
 
@@ -137,7 +137,7 @@ def _standard_moves(name: str, params: tuple[Any, ...], exact: bool) -> Moves:
         raise InputError(f"circuit: {name} has a free parameter, expected numbers") from None
     if name not in _ROTATIONS:
         operation = _standard_class(name)(*angles)
-        return _matrix_moves(_matrix(operation, range(operation.num_qubits)), None, exact)
+        return _matrix_moves(_matrix(operation, range(operation.num_qubits)), exact)
     return _collect(_ROTATIONS[name](*angles), exact, rounding=0.0)
 
 
@@ -149,9 +149,8 @@ def _standard_class(name: str) -> Any:
 
 
 @lru_cache(1 << 14)
-def _matrix_moves(matrix: bytes, num_qubits: int | None, exact: bool) -> Moves:
+def _matrix_moves(matrix: bytes, exact: bool) -> Moves:
     """Return the moves of a gate given by its matrix."""
-    del num_qubits  # follows from the size
     unitary = np.frombuffer(matrix, dtype=complex)
     unitary = nearest_unitary(unitary.reshape(2, 2) if unitary.size == 4 else unitary.reshape(4, 4))
     clifford = _as_clifford(unitary)
