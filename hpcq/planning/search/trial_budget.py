@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hpcq.planning.search import effort
 from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.initial_partitions import StartKind, initial_labels
-from hpcq.planning.search.objective import Objective
+from hpcq.planning.search.objective import Objective, ObjectiveName
 from hpcq.planning.search.partition import Partition
 from hpcq.planning.search.trials import MAX_CONTRACTED_PARTS, MAX_ROUNDS, Trial, evaluate
 
@@ -32,7 +32,7 @@ _MAX_STARTS = 8
 _MAX_STARTED_ENDS = 2000
 """Maximum number of ends in all initial partitions of one trial: larger graphs get fewer."""
 
-_START_FRACTION = 0.5
+_START_FRACTION: dict[ObjectiveName, float] = {"overhead": 0.7, "seconds": 0.5}
 """Fraction of the budget for initial partitions and contraction paths; the rest is annealed."""
 
 _SIMPLE_FRACTION = 0.25
@@ -104,15 +104,16 @@ def plan_trials(
         kinds = [start for start in kinds if start[0] in ("qubits", "rows", "whole")]
         kinds = kinds[:: max(1, len(kinds) // _MAX_QUICK_TRIALS)][-_MAX_QUICK_TRIALS:]
     starts = [_start(graph, objective, kind, min(parts, wires)) for kind, parts in kinds]
-    fixed = _START_FRACTION * seconds
+    fixed = _START_FRACTION[objective.kind] * seconds
     starts, rounds = _affordable(starts, fixed, 1 if quick else MAX_ROUNDS, bool(given))
     if given:
         starts.insert(0, _start(graph, objective, "given", len(set(given))))
     cost = sum(start.start_seconds + rounds * start.round_seconds for start in starts)
-    num_starts = 1
-    if not quick:
-        num_starts = _num_starts(graph, objective, starts, min(fixed, annealing) - cost)
-    steps = int(min(annealing, seconds - min(cost, fixed)) * effort.STEPS_PER_SECOND / len(starts))
+    num_starts, spent = (
+        (1, cost) if quick else _num_starts(graph, objective, starts, cost, min(fixed, annealing))
+    )
+    annealing = min(annealing, max(0.0, seconds - spent))
+    steps = int(annealing * effort.STEPS_PER_SECOND[objective.kind] / len(starts))
     steps = min(steps, _STEPS_PER_END * graph.num_ends)
     return [
         Trial(
@@ -159,16 +160,22 @@ def _affordable(
 
 
 def _num_starts(
-    graph: EndGraph, objective: Objective, starts: Sequence[_Start], seconds: float
-) -> int:
-    """Return the number of initial partitions of each trial, with ``seconds`` beyond the first."""
+    graph: EndGraph, objective: Objective, starts: Sequence[_Start], spent: float, seconds: float
+) -> tuple[int, float]:
+    """Return the number of initial partitions of each trial, and the seconds of work with them.
+
+    ``spent`` is the work with one initial partition each; more are made within ``seconds``.
+    """
     more = 0.0
     for start in starts:
         if start.varies:
             compared = objective.kind == "seconds" and start.parts <= MAX_CONTRACTED_PARTS
             more += start.start_seconds + (start.round_seconds if compared else 0.0)
+    if not more:
+        return 1, spent
     most = max(1, min(_MAX_STARTS, _MAX_STARTED_ENDS // graph.num_ends))
-    return min(most, 1 + int(max(0.0, seconds) / more)) if more else 1
+    extra = min(most - 1, int(max(0.0, seconds - spent) / more))
+    return 1 + extra, spent + extra * more
 
 
 def _best_simple_partition(
