@@ -26,7 +26,7 @@ from hpcq.planning.search.trials import evaluate
 _SMALL_SECONDS = 0.05
 """Predicted seconds of an uncut circuit below which separate light cones are not tried."""
 
-_JOINT_FRACTION = 0.4
+_JOINT_FRACTION = 0.5
 """Fraction of the budget for a joint light cone, if there are separate ones too."""
 
 _PROMISING = 0.9
