@@ -12,6 +12,8 @@ from itertools import pairwise
 from math import pi
 from typing import TYPE_CHECKING
 
+from workloads import BLOCKS_100
+
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
@@ -35,19 +37,25 @@ class Case:
         build: Makes the circuit, the same one at every call.
         edges: The couplings of a cost Hamiltonian, which is then the observable, one ZZ for each;
             None to ask for Z on every qubit.
+        fields: Whether that observable has X on every qubit too.
     """
 
     name: str
     max_qubits: int
     build: Callable[[], QuantumCircuit]
     edges: Callable[[], Edges] | None = None
+    fields: bool = False
 
     @property
     def observables(self) -> str | None:
         """The observables, as :func:`hpcq.plan` reads them."""
         if self.edges is None:
             return None
-        return " + ".join(f"Z{a} Z{b}" for a, b in self.edges())
+        edges = self.edges()
+        terms = [f"Z{a} Z{b}" for a, b in edges]
+        if self.fields:
+            terms += [f"0.5 X{qubit}" for qubit in range(1 + max(map(max, edges)))]
+        return " + ".join(terms)
 
 
 def regular_edges(num_qubits: int, seed: int) -> Edges:
@@ -233,6 +241,17 @@ def _heavy_hex(name: str, edges: Edges, max_qubits: int) -> Iterator[Case]:
         yield Case(f"{name}-{steps}", max_qubits, lambda steps=steps: kicked_ising(edges, steps))
 
 
+def _dense(max_qubits: int) -> Case:
+    num_qubits = BLOCKS_100.num_qubits
+    return Case(
+        f"dense-{max_qubits}",
+        max_qubits,
+        BLOCKS_100.circuit,
+        lambda: list(pairwise(range(num_qubits))),
+        fields=True,
+    )
+
+
 CASES: tuple[Case, ...] = (
     _regular(20, 0, "regular-20"),
     _regular(50, 0, "regular-50-a"),
@@ -248,6 +267,8 @@ CASES: tuple[Case, ...] = (
     Case("ladder-20", 10, lambda: ladder(20, 4, 0)),
     Case("ladder-60", 20, lambda: ladder(60, 6, 0)),
     Case("wall-1000", 20, lambda: brick_wall(1000, 10, 0)),
+    _dense(10),
+    _dense(20),
     Case("qft-12", 6, lambda: fourier(12)),
     Case("qft-20", 10, lambda: fourier(20)),
     Case("adder-10", 5, lambda: adder(4)),
@@ -257,4 +278,6 @@ CASES: tuple[Case, ...] = (
 )
 """``regular``: QAOA on random 3-regular graphs; ``grid``: the same on a 5 by 10 lattice, with that
 many layers; ``falcon``, ``hummingbird`` and ``eagle``: kicked Ising on heavy-hex lattices of 27, 65
-and 127 qubits, with that many steps; ``wall``: a chain of 1000 qubits with 10 layers."""
+and 127 qubits, with that many steps; ``wall``: a chain of 1000 qubits with 10 layers; ``dense``:
+ten dense blocks of ten qubits with weak links, and an energy of 199 terms, whose light cones are
+wide and unlike, with that width limit."""

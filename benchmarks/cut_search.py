@@ -39,6 +39,12 @@ _HPCQ_SECONDS = 300.0
 _RESTARTS = 2000
 _DIFFERENCE = 1e-6
 _MEMORY_GIB = 16
+_MAX_PLAN_SECONDS = 3.0
+"""Maximum CPU seconds of a plan beyond the predicted run: the default budget of a search."""
+
+_MAX_PLANNED_QUBITS = 200
+"""Qubits up to which plans have to keep to that; cutting wider circuits takes longer in itself."""
+
 _NO_LIMIT = 1 << 500
 """Bytes: even the tensors of a hundred cut gates are costed, not refused."""
 
@@ -52,12 +58,14 @@ class Promise:
         cuts: Maximum number of cuts, gates and wires together; None for no target.
         limit: Maximum seconds of the search.
         subcircuits: Required number of subcircuits; None for any number.
+        run: Maximum predicted seconds of the run; None for no target.
     """
 
     objective: str
     cuts: int | None = None
     limit: float | None = None
     subcircuits: int | None = None
+    run: float | None = None
 
     @property
     def text(self) -> str:
@@ -67,6 +75,8 @@ class Promise:
             words.append(f"at most {self.cuts} cuts")
         if self.subcircuits is not None:
             words.append(f"{self.subcircuits} parts")
+        if self.run is not None:
+            words.append(f"a run of at most {self.run:g} s")
         if self.limit is not None:
             words.append(f"in {self.limit:g} s")
         return ", ".join(words)
@@ -77,6 +87,7 @@ class Promise:
             "failure" not in found
             and (self.cuts is None or found["gate_cuts"] + found["wire_cuts"] <= self.cuts)
             and (self.subcircuits is None or found["subcircuits"] == self.subcircuits)
+            and (self.run is None or found["predicted_seconds"] <= self.run)
             and (self.limit is None or found["seconds"] <= self.limit)
         )
 
@@ -91,6 +102,8 @@ PROMISES: dict[str, Promise] = {
     "grid-2": Promise(OVERHEAD, 10),
     "eagle-3": Promise(ASKED, limit=20.0),
     "wall-1000": Promise(ASKED, limit=60.0),
+    "dense-10": Promise(ASKED, run=0.35),
+    "dense-20": Promise(ASKED, run=0.35),
 }
 
 
@@ -225,6 +238,9 @@ def rows_of(case: Case, found: dict[str, Found]) -> Iterator[Row]:
             target=promise.text,
             met=promise.met(ours),
         )
+    for finder in (SECONDS, ASKED):
+        if "failure" not in found[finder]:
+            yield _planned(case, found[finder], finder)
     for objective in (OVERHEAD, SECONDS):
         ours = found[objective]
         if ours.get("widest", case.max_qubits + 1) > case.max_qubits:
@@ -246,6 +262,17 @@ def rows_of(case: Case, found: dict[str, Found]) -> Iterator[Row]:
                 f"{theirs:.2f}",
                 f"10^{own_overhead - theirs:+.2f}",
             )
+
+
+def _planned(case: Case, ours: Found, finder: str) -> Row:
+    """Return the row that compares the CPU time of a plan with the predicted run."""
+    plan, run = ours["cpu_seconds"], ours["predicted_seconds"]
+    row = Row(case.name, f"{seconds(plan)} CPU", f"predicted run, {finder}", f"{run:.3g} s")
+    row = replace(row, ratio=f"{plan - run:+.2g} s")
+    if ours["qubits"] > _MAX_PLANNED_QUBITS or ours.get("beyond_memory"):
+        return row
+    target = f"at most {_MAX_PLAN_SECONDS:g} s longer"
+    return replace(row, target=target, met=plan - run <= _MAX_PLAN_SECONDS)
 
 
 def _compared(case: Case, ours: float, other: Found, finder: str) -> Row:

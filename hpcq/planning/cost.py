@@ -226,8 +226,16 @@ def uncut_seconds(circuit: QuantumCircuit, limits: Limits, speeds: Speeds) -> fl
     return _simulation_seconds(width, Load.of(circuit), limits, speeds)
 
 
-def uncut_mps_seconds(circuit: CircuitAnalysis, speeds: Speeds) -> float:
+def uncut_mps_seconds(circuit: CircuitAnalysis, cubes: float, speeds: Speeds) -> float:
     """Return an upper bound on the seconds of an uncut matrix-product-state simulation.
+
+    ``cubes`` are the :func:`cubes_of_bonds` of the circuit.
+    """
+    return len(circuit.steps) * speeds.gate + 2 * cubes * _MPS_SECONDS_PER_CUBE
+
+
+def cubes_of_bonds(circuit: CircuitAnalysis) -> float:
+    """Return the sum of the cubes of all bond dimensions at all gates, or infinity.
 
     The bond dimension between neighbouring qubits is at most the product of the dimensions of the
     gates across, and at most 2 to the number of qubits on either side.
@@ -235,15 +243,15 @@ def uncut_mps_seconds(circuit: CircuitAnalysis, speeds: Speeds) -> float:
     width = circuit.num_qubits
     bits = np.zeros(max(width - 1, 0))
     ceiling = np.minimum(np.arange(1, width), np.arange(width - 1, 0, -1))
-    seconds = len(circuit.steps) * speeds.gate
-    for (a, b), weight in zip(circuit.pairs, circuit.bits, strict=True):
-        low, high = min(a, b), max(a, b)
-        across = bits[low:high]
-        across += weight
-        np.minimum(across, ceiling[low:high], out=across)
-        with np.errstate(over="ignore"):
-            seconds += 2 * float(np.sum(8.0**across)) * _MPS_SECONDS_PER_CUBE
-    return seconds
+    cubes = 0.0
+    with np.errstate(over="ignore"):
+        for (a, b), weight in zip(circuit.pairs, circuit.bits, strict=True):
+            low, high = min(a, b), max(a, b)
+            across = bits[low:high]
+            across += weight
+            np.minimum(across, ceiling[low:high], out=across)
+            cubes += float((8.0**across).sum())
+    return cubes
 
 
 def power_of_two(bits: float) -> float:

@@ -127,7 +127,7 @@ def with_local_cost(plan: ExactPlan, problem: Problem) -> ExactPlan:
     """Return a plan with its cost at the speeds of all threads of this machine."""
     if problem.local_speeds == plan.cost.speeds:
         return plan
-    local = replace(problem, speeds=problem.local_speeds)
+    local = problem.at_local_speeds()
     cost = _predict_cost(local, plan.tensors, plan.uses, plan.network, plan.terms)
     return replace(plan, cost=cost)
 

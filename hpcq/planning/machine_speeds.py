@@ -12,7 +12,9 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hpcq.core.errors import InputError
@@ -97,14 +99,15 @@ class Speeds:
         return cls(**values, calibrated=True)
 
 
-def _ranges() -> dict[str, tuple[float, float]]:
+@cache
+def _ranges() -> Mapping[str, tuple[float, float]]:
     """Return the credible range of each speed."""
     ranges = {
         field.name: (field.default / _CREDIBLE_FACTOR, field.default * _CREDIBLE_FACTOR)
         for field in fields(Speeds)
         if isinstance(field.default, float)
     }
-    return {**ranges, "threads": (1.0, 1e4)}
+    return MappingProxyType({**ranges, "threads": (1.0, 1e4)})
 
 
 def read_speeds(limits: Limits) -> Speeds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -193,7 +193,21 @@ class Problem:
     @cached_property
     def uncut_seconds(self) -> tuple[float, float]:
         """Predicted seconds of an uncut statevector and matrix-product-state simulation."""
-        return (
-            self.uncut_statevector_seconds,
-            costs.uncut_mps_seconds(self.simplifier.unchanged.analysis, self.speeds),
-        )
+        analysis = self.simplifier.unchanged.analysis
+        mps = costs.uncut_mps_seconds(analysis, self._cubes_of_bonds, self.speeds)
+        return self.uncut_statevector_seconds, mps
+
+    @cached_property
+    def _cubes_of_bonds(self) -> float:
+        return costs.cubes_of_bonds(self.simplifier.unchanged.analysis)
+
+    def at_local_speeds(self) -> Problem:
+        """Return the problem with the speeds of all threads of this machine.
+
+        What does not depend on speeds is kept: the passes over a large circuit take long.
+        """
+        local = replace(self, speeds=self.local_speeds)
+        for name in ("simplifier", "_cubes_of_bonds"):
+            if name in self.__dict__:
+                local.__dict__[name] = self.__dict__[name]
+        return local

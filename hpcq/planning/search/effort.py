@@ -13,10 +13,11 @@ from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.initial_partitions import CYCLES, StartKind
 from hpcq.planning.search.objective import ObjectiveName
 
-STEPS_PER_SECOND = 200_000
-"""Steps of annealing in a second: 2 to 4.5 microseconds were measured for a step."""
+STEPS_PER_SECOND: dict[ObjectiveName, int] = {"overhead": 300_000, "seconds": 220_000}
+"""Steps of annealing in a second: 2 to 4.5 microseconds were measured for a step, fewer where the
+contraction of the parts is not counted."""
 
-_SECONDS_PER_ELEMENT = 4e-5
+_SECONDS_PER_ELEMENT = 3e-5
 """Seconds of the multilevel method for each node and edge and each halving of the parts. On 13
 circuits of ``benchmarks/circuits.py`` and 2 to 25 parts, 17 to 43 microseconds were measured."""
 
@@ -44,9 +45,7 @@ def path_seconds(parts: int) -> float:
     return _SECONDS_PER_PAIR_OF_PARTS * parts**2 if parts > 2 else 0.0
 
 
-def start_seconds(
-    graph: EndGraph, kind: StartKind, parts: int, objective: ObjectiveName
-) -> float:
+def start_seconds(graph: EndGraph, kind: StartKind, parts: int, objective: ObjectiveName) -> float:
     """Return the seconds in which an initial partition is found."""
     if parts < 2 or kind not in ("qubits", "ends"):
         return 0.0

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from hpcq.planning.search import effort
 from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.initial_partitions import StartKind, initial_labels
-from hpcq.planning.search.objective import Objective
+from hpcq.planning.search.objective import Objective, ObjectiveName
 from hpcq.planning.search.partition import Partition
 from hpcq.planning.search.trials import MAX_CONTRACTED_PARTS, MAX_ROUNDS, Trial, evaluate
 
 _STEPS_PER_END = 500
 """Maximum steps of annealing for each end of a graph; more bring nothing."""
 
-_MIN_SECONDS = 0.1
-"""Seconds of search that are always spent, however quick the run would be."""
+_MIN_FRACTION = 1 / 15
+"""Fraction of the budget that is always annealed, however quick the run would be: 0.2 s of the
+default budget, for all components together."""
 
 _MAX_SEARCH_RATIO = 2.0
 """Seconds of annealing in multiples of the predicted run without any search, at most."""
@@ -32,7 +33,7 @@ _MAX_STARTS = 8
 _MAX_STARTED_ENDS = 2000
 """Maximum number of ends in all initial partitions of one trial: larger graphs get fewer."""
 
-_START_FRACTION = 0.5
+_START_FRACTION: dict[ObjectiveName, float] = {"overhead": 0.7, "seconds": 0.5}
 """Fraction of the budget for initial partitions and contraction paths; the rest is annealed."""
 
 _SIMPLE_FRACTION = 0.25
@@ -80,39 +81,36 @@ def plan_trials(
 ) -> list[Trial]:
     """Return the trials on one graph within a budget.
 
+    The first one starts from the best of a few quick partitions.
+
     Args:
         graph: The graph.
         objective: What the search minimises.
         seconds: The budget, in seconds of :mod:`hpcq.planning.search.effort`.
         seed: Seed of the first trial; the others have the next ones.
         quick: Whether a few short trials are enough.
-        given: Labels from which one trial starts; then no start is needed.
+        given: Labels from which the first trial may start.
     """
-    wires = graph.num_wires
-    min_parts = -(-wires // objective.width)
     simple, spent = _best_simple_partition(graph, objective, seed, seconds, given)
-    seconds = max(0.0, seconds - spent)
-    annealing = seconds
+    left = max(0.0, seconds - spent)
+    annealing = left
     if objective.kind == "seconds":
-        annealing = min(seconds, _MIN_SECONDS + _MAX_SEARCH_RATIO * simple.seconds)
+        annealing = min(left, _MIN_FRACTION * seconds + _MAX_SEARCH_RATIO * simple.seconds)
     # Otherwise no cut at all, whose parts are too wide, could look better than cuts that fit.
-    excess_penalty = max(1.0, simple.overhead / max(1, wires - objective.width))
-    by_overhead = objective.kind == "overhead"
-    kinds = list(_overhead_starts(min_parts) if by_overhead else _starts(min_parts, wires))
+    excess_penalty = max(1.0, simple.overhead / max(1, graph.num_wires - objective.width))
     quick = quick or graph.num_ends > _MANY_ENDS
-    if quick:  # a few of those whose partitions are quick to find
-        kinds = [start for start in kinds if start[0] in ("qubits", "rows", "whole")]
-        kinds = kinds[:: max(1, len(kinds) // _MAX_QUICK_TRIALS)][-_MAX_QUICK_TRIALS:]
-    starts = [_start(graph, objective, kind, min(parts, wires)) for kind, parts in kinds]
-    fixed = _START_FRACTION * seconds
-    starts, rounds = _affordable(starts, fixed, 1 if quick else MAX_ROUNDS, bool(given))
-    if given:
-        starts.insert(0, _start(graph, objective, "given", len(set(given))))
-    cost = sum(start.start_seconds + rounds * start.round_seconds for start in starts)
+    kinds = [("given", len(set(simple.labels))), *_kinds(graph, objective, quick)]
+    starts = [_start(graph, objective, kind, parts) for kind, parts in kinds]
+    fixed = _START_FRACTION[objective.kind] * left
+    starts, rounds = _affordable(starts, fixed, 1 if quick else MAX_ROUNDS)
+    spent = sum(start.start_seconds + rounds * start.round_seconds for start in starts)
     num_starts = 1
     if not quick:
-        num_starts = _num_starts(graph, objective, starts, min(fixed, annealing) - cost)
-    steps = int(min(annealing, seconds - min(cost, fixed)) * effort.STEPS_PER_SECOND / len(starts))
+        extra = min(fixed, annealing) - spent
+        num_starts, extra = _num_starts(graph, objective, starts, extra)
+        spent += extra
+    annealing = min(annealing, max(0.0, left - spent))
+    steps = int(annealing * effort.STEPS_PER_SECOND[objective.kind] / len(starts))
     steps = min(steps, _STEPS_PER_END * graph.num_ends)
     return [
         Trial(
@@ -123,10 +121,22 @@ def plan_trials(
             seed + number,
             num_starts if start.varies else 1,
             rounds,
-            tuple(given) if start.kind == "given" else (),
+            tuple(simple.labels) if start.kind == "given" else (),
         )
         for number, start in enumerate(starts)
     ]
+
+
+def _kinds(graph: EndGraph, objective: Objective, quick: bool) -> list[tuple[StartKind, int]]:
+    """Return the kinds of initial partitions, and the number of parts of each."""
+    wires = graph.num_wires
+    min_parts = -(-wires // objective.width)
+    by_overhead = objective.kind == "overhead"
+    kinds = list(_overhead_starts(min_parts) if by_overhead else _starts(min_parts, wires))
+    if quick:  # a few of those whose partitions are quick to find
+        kinds = [start for start in kinds if start[0] in ("qubits", "rows", "whole")]
+        kinds = kinds[:: max(1, len(kinds) // _MAX_QUICK_TRIALS)][-_MAX_QUICK_TRIALS:]
+    return [(kind, min(parts, wires)) for kind, parts in kinds]
 
 
 def _start(graph: EndGraph, objective: Objective, kind: StartKind, parts: int) -> _Start:
@@ -139,36 +149,39 @@ def _start(graph: EndGraph, objective: Objective, kind: StartKind, parts: int) -
     )
 
 
-def _affordable(
-    starts: list[_Start], seconds: float, rounds: int, may_be_none: bool
-) -> tuple[list[_Start], int]:
-    """Return starts whose work is within the budget, evenly spread over all, and their rounds.
+def _affordable(starts: list[_Start], seconds: float, rounds: int) -> tuple[list[_Start], int]:
+    """Return starts whose work is within the budget, and their rounds of annealing.
 
-    One round for each comes before fewer starts. At least one is left, the cheapest, unless there
-    ``may_be_none``.
+    The first one is always kept; the others are evenly spread over all. One round for each comes
+    before fewer starts.
     """
-    for stride in range(1, 1 + len(starts)):
-        chosen = starts[::-1][::stride][::-1]
+    first, *others = starts
+    for stride in range(1, 1 + len(others)):
+        chosen = [first, *others[::-1][::stride][::-1]]
         for rounds_each in dict.fromkeys((rounds, 1)):
             work = sum(s.start_seconds + rounds_each * s.round_seconds for s in chosen)
             if work <= seconds:
                 return chosen, rounds_each
-    if may_be_none:
-        return [], 1
-    return [min(starts, key=lambda start: start.start_seconds + start.round_seconds)], 1
+    return [first], 1
 
 
 def _num_starts(
     graph: EndGraph, objective: Objective, starts: Sequence[_Start], seconds: float
-) -> int:
-    """Return the number of initial partitions of each trial, with ``seconds`` beyond the first."""
-    more = 0.0
+) -> tuple[int, float]:
+    """Return the number of initial partitions of each trial, and the work of all but the first.
+
+    That work is within the seconds.
+    """
+    each = 0.0
     for start in starts:
         if start.varies:
             compared = objective.kind == "seconds" and start.parts <= MAX_CONTRACTED_PARTS
-            more += start.start_seconds + (start.round_seconds if compared else 0.0)
+            each += start.start_seconds + (start.round_seconds if compared else 0.0)
+    if not each:
+        return 1, 0.0
     most = max(1, min(_MAX_STARTS, _MAX_STARTED_ENDS // graph.num_ends))
-    return min(most, 1 + int(max(0.0, seconds) / more)) if more else 1
+    extra = min(most - 1, int(max(0.0, seconds) / each))
+    return 1 + extra, extra * each
 
 
 def _best_simple_partition(

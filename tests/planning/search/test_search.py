@@ -32,7 +32,8 @@ from hpcq.planning.search.objective import Objective
 from hpcq.planning.search.partition import Partition
 from hpcq.planning.search.portfolio import propose
 from hpcq.planning.search.search_tasks import SearchTasks
-from hpcq.planning.search.trials import Trial, plan_trials, run_trial
+from hpcq.planning.search.trial_budget import plan_trials
+from hpcq.planning.search.trials import Trial, run_trial
 from tests.support.strategies import circuits, cuts_of
 
 MEMORY = 1 << 34
@@ -118,7 +119,7 @@ def test_a_trial_starts_where_the_run_and_its_contraction_are_cheapest() -> None
         starts.append((partition.energy, without_contraction, graph.cuts(labels)))
     best = min(starts, key=lambda start: start[0])
     assert best[1] > min(energy for _, energy, _ in starts)
-    without_annealing = Trial("qubits", 9, steps=0, excess_penalty=1.0, seed=0)
+    without_annealing = Trial("qubits", 9, steps=0, excess_penalty=1.0, seed=0, starts=8)
     assert graph.cuts(run_trial(graph, objective, without_annealing)) == best[2]
 
 
