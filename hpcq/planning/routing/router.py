@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,25 +27,23 @@ decisions, but more that are slower than need be."""
 _QUICK_CONES_SECONDS = 0.15
 """The same for all separate light cones of the observables together."""
 
-_FIRST_BUDGETS = (0.03, 0.12)
-"""Seconds of the probes of each method before a search for cuts."""
-
-_BUDGET_FACTOR = 4.0
-"""Ratio of successive budgets. Smaller: more probes that are given up; larger: the last one may
-take longer than another method would."""
+_FIRST_BUDGETS = (0.03, 0.12, 0.48)
+"""Seconds of the probes of each method before a search for cuts, which takes a second or two. Each
+is four times the one before: a smaller ratio would give up more probes, and the last one would take
+longer than the answer with a larger one."""
 
 _SHARE_OF_CERTAIN = 0.5
 """Largest budget of a probe, relative to the seconds of a method that is certain to answer."""
 
-_SEARCHES = 1.5
-"""Largest budget of a probe where no method is certain, in search seconds."""
+_LAST_BUDGETS = (0.6, 1.5)
+"""Budgets of the probes after it, in search seconds."""
 
 _SLOW_SECONDS = 1.0
 """Predicted seconds of a part's statevector from which cuts are searched for."""
 
-_CUT_WIDTH = 20
-"""Width limit in qubits of a search for cuts, besides the one that the memory sets: subcircuits of
-20 qubits take milliseconds."""
+_CUT_WIDTHS = (20, 24)
+"""Width limits in qubits of searches for cuts, besides the one that the memory sets: subcircuits of
+20 qubits take milliseconds, and searches with a limit much larger than that find worse cuts."""
 
 
 @dataclass(eq=False)
@@ -270,8 +268,7 @@ class _Router:
             decision.notes["cut"] = "slower" if best else "no cuts fit into the memory"
             decision.seconds["cut"] = seconds
         hard_before = len(decision.hard)
-        longest = _SEARCHES * self._request.search_seconds
-        budgets = list(_growing(_FIRST_BUDGETS[-1] * _BUDGET_FACTOR, longest))
+        budgets = [factor * self._request.search_seconds for factor in _LAST_BUDGETS]
         self._probe(decision, prober, budgets, min(certain, seconds))
         whole = {id(t): self._statevector_seconds(t) for t in decision.hard}
         if decision.hard:
@@ -330,11 +327,12 @@ class _Router:
         """Return the best cuts of the hard parts, if any fit, and set the width limit."""
         limits = self._problem.limits
         widest = max(1, (limits.memory_bytes // (2 * limits.amplitude_bytes)).bit_length() - 1)
-        widths = {min(widest, _CUT_WIDTH), widest} if decision.width is None else {decision.width}
+        widths = {decision.width} if decision.width else {widest, *_CUT_WIDTHS}
         kept = decision.parts.qubits_except(decision.hard)
+        seconds = self._request.search_seconds / len(widths)
         best = None
-        for width in sorted(widths):
-            request = replace(self._request, max_qubits=width)
+        for width in sorted(width for width in widths if width <= widest):
+            request = replace(self._request, max_qubits=width, search_seconds=seconds)
             found = cut_parts(self._problem, request, self._farm, kept, decision.simulations)
             if found is None:
                 continue
@@ -345,10 +343,3 @@ class _Router:
 
 def _seconds(candidate: Candidate) -> float:
     return candidate.plan.cost.predicted_seconds()
-
-
-def _growing(first: float, last: float) -> Iterator[float]:
-    """Yield budgets that grow by the same factor."""
-    while first <= last:
-        yield first
-        first *= _BUDGET_FACTOR
