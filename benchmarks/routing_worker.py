@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from routing_circuits import SETS, Entry
+from routing_circuits.library import BASIS
 from routing_circuits.truths import as_paulis, truth
 
 if TYPE_CHECKING:
@@ -68,7 +69,11 @@ def aer_job(circuit: QuantumCircuit, observables: Any, memory: int) -> Callable[
     from qiskit_aer import AerSimulator
 
     simulator = AerSimulator(method="automatic", max_parallel_threads=1, max_memory_mb=memory >> 20)
-    saved = transpile(circuit, simulator, optimization_level=0)
+    known = set(simulator.operation_names)
+    saved = circuit.copy()
+    if not known.issuperset(circuit.count_ops()):
+        # Not for the simulator as a backend: that refuses widths which its methods can do.
+        saved = transpile(circuit, basis_gates=sorted(known & set(BASIS)), optimization_level=0)
     for index, observable in enumerate(observables):
         outcome = _outcome(circuit.num_qubits, observable)
         if outcome is not None:

@@ -174,8 +174,8 @@ def test_a_worker_that_spins_or_dies_is_replaced(
         worker.stop()
 
 
-_QUICK = ("w-12", "grover-11", "random-4")
-"""Circuits of the work set that take no time, with Paulis, projectors and outcomes."""
+_QUICK = ("w-12", "grover-11", "random-4", "ghz-300")
+"""Circuits of the work set that take little time, with Paulis, projectors and outcomes."""
 
 
 @pytest.mark.slow
