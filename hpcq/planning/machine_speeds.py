@@ -11,7 +11,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -87,7 +87,7 @@ class Speeds:
     @classmethod
     def usual(cls, threads: int) -> Speeds:
         """Return the usual speeds with this many threads, for a machine that is not calibrated."""
-        return replace(cls(), amplitude_pass=cls.amplitude_pass / threads, threads=float(threads))
+        return _usual_speeds(threads)
 
     @classmethod
     def clipped(cls, measured: Mapping[str, float]) -> Speeds:
@@ -97,6 +97,11 @@ class Speeds:
             low, high = _ranges()[name]
             values[name] = min(max(value, low), high)
         return cls(**values, calibrated=True)
+
+
+@cache
+def _usual_speeds(threads: int) -> Speeds:
+    return Speeds(amplitude_pass=Speeds.amplitude_pass / threads, threads=float(threads))
 
 
 @cache
@@ -181,7 +186,7 @@ def calibration_file() -> Path | None:
         return Path(setting)
     cache = os.environ.get("XDG_CACHE_HOME", "")
     try:
-        folder = Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
+        folder = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
     except RuntimeError:
         raise InputError(f"HOME: no home folder is known, expected one, or {VARIABLE}") from None
     return folder / "hpcq" / "calibration.json"

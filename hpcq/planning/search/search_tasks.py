@@ -15,14 +15,14 @@ from hpcq.parallel.task_source import AllTasks
 from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.objective import Objective
-from hpcq.planning.search.trials import Trial, run_trial
+from hpcq.planning.search.trials import Trial, run_trial, trial_seconds
 
 SEARCH_COMMAND = b"search "
 """Message by which rank 0 calls the other ranks to a search."""
 
-_MIN_SHARED_STEPS = 100_000
-"""Steps of annealing above which ranks share a search: half a second of the budget. Below that,
-rank 0 searches alone, because opening the search on every rank takes time too."""
+_MIN_SHARED_SECONDS = 0.5
+"""Seconds of counted work above which ranks share a search. Below that, rank 0 searches alone,
+because opening the search on every rank takes time too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +41,13 @@ class SearchTasks:
         Raises:
             HpcqError: If a trial fails.
         """
-        effort = [float(trial.steps + graph.num_ends) for graph, trial in self._tasks]
-        if farm.size == 1 or sum(effort) <= _MIN_SHARED_STEPS:
+        work = [trial_seconds(graph, self.objective, trial) for graph, trial in self._tasks]
+        if farm.size == 1 or sum(work) <= _MIN_SHARED_SECONDS:
             return [[self.compute(t).tolist() for t in tasks] for tasks in self._tasks_by_graph()]
         farm.broadcast(SEARCH_COMMAND)
         with farm.coordinator(_open_tasks) as coordinator:
             coordinator.prepare(self, in_subprocess=False)
-            tasks = Tasks(np.array(effort), np.int64, describe="attempt {}".format)
+            tasks = Tasks(np.array(work), np.int64, describe="attempt {}".format)
             outcome = coordinator.run(AllTasks(tasks))
         if not outcome.complete:
             raise HpcqError(f"search: {'; '.join(map(str, outcome.failures))}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
+from hpcq.planning.search import effort
 from hpcq.planning.search.annealing import anneal
 from hpcq.planning.search.gate_ends import EndGraph
 from hpcq.planning.search.initial_partitions import StartKind, initial_labels
@@ -50,6 +51,16 @@ class Trial:
     starts: int = 1
     rounds: int = MAX_ROUNDS
     labels: tuple[int, ...] = ()
+
+
+def trial_seconds(graph: EndGraph, objective: Objective, trial: Trial) -> float:
+    """Return the seconds of a trial's work, counted as in :mod:`hpcq.planning.search.effort`."""
+    parts = trial.parts if objective.kind == "seconds" else 1
+    return (
+        trial.starts * effort.start_seconds(graph, trial.kind, trial.parts, objective.kind)
+        + trial.rounds * effort.evaluation_seconds(graph, parts)
+        + trial.steps / effort.STEPS_PER_SECOND[objective.kind]
+    )
 
 
 def run_trial(graph: EndGraph, objective: Objective, trial: Trial) -> list[int]:

@@ -13,12 +13,12 @@ import hpcq
 from hpcq.core.limits import Limits
 from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.planning.machine_speeds import Speeds
-from hpcq.planning.search import effort, initial_partitions, portfolio, trial_budget, trials
+from hpcq.planning.search import initial_partitions, portfolio, trial_budget, trials
 from hpcq.planning.search.gate_ends import EndGraph, end_graphs
 from hpcq.planning.search.objective import Objective, ObjectiveName
 from hpcq.planning.search.partition import Partition
 from hpcq.planning.search.trial_budget import plan_trials
-from hpcq.planning.search.trials import Trial
+from hpcq.planning.search.trials import Trial, trial_seconds
 
 MEMORY = 1 << 33
 OBJECTIVES = ("seconds", "overhead")
@@ -38,24 +38,15 @@ def graph_of(circuit: QuantumCircuit) -> EndGraph:
     return graph
 
 
-def counted_seconds(graph: EndGraph, objective: ObjectiveName, trial: Trial) -> float:
-    """Return the seconds of a trial's initial partitions, contraction paths and annealing."""
-    parts = trial.parts if objective == "seconds" else 1
-    return (
-        trial.starts * effort.start_seconds(graph, trial.kind, trial.parts, objective)
-        + trial.rounds * effort.evaluation_seconds(graph, parts)
-        + trial.steps / effort.STEPS_PER_SECOND[objective]
-    )
-
-
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0, 3.0])
 def test_the_work_of_all_trials_is_within_the_budget(
     seconds: float, objective: ObjectiveName
 ) -> None:
     graph = graph_of(ising(nx.random_regular_graph(3, 40, 1), 2))
-    planned = plan_trials(graph, Objective(objective, 10, Limits(MEMORY), Speeds()), seconds, 0)
-    assert sum(counted_seconds(graph, objective, trial) for trial in planned) <= seconds
+    limited = Objective(objective, 10, Limits(MEMORY), Speeds())
+    planned = plan_trials(graph, limited, seconds, 0)
+    assert sum(trial_seconds(graph, limited, trial) for trial in planned) <= seconds
     assert planned[0].kind == "given"
 
 
@@ -135,7 +126,7 @@ def test_a_whole_search_counts_no_more_work_than_its_budget(
     def planned(graph: EndGraph, objective: Objective, *words: object) -> list[Trial]:
         found = original_trials(graph, objective, *words)  # type: ignore[arg-type]
         counted["searches"] += 1
-        seconds = sum(counted_seconds(graph, objective.kind, trial) for trial in found)
+        seconds = sum(trial_seconds(graph, objective, trial) for trial in found)
         counted["micros"] += round(1e6 * seconds)
         return found
 
