@@ -21,7 +21,7 @@ Fingerprint = Mapping[str, str]
 
 _CAUSAL_ORDER = (
     *("circuit", "observables", "precision", "seed", "noise", "backend"),
-    *("shots", "standard_error", "max_variants", "cuts", "slices"),
+    *("shots", "standard_error", "max_variants", "method", "cuts", "slices"),
 )
 """Parts of a fingerprint. A part comes before those that may change because of it."""
 

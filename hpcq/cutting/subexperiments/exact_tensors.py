@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,12 @@ class Simulation:
     tolerance: float | None = None
     max_work: float = math.inf
     answer: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def content(self) -> list[Any]:
+        """What the values depend on, as plain JSON values."""
+        work = self.max_work if math.isfinite(self.max_work) else None
+        return [self.engine, self.cap, self.tolerance, work]
 
 
 @dataclass(frozen=True, eq=False)

@@ -125,8 +125,10 @@ def exact_fingerprint(plan: ExactPlan) -> dict[str, str]:
     """Return the fingerprint of an exact run; its slices follow from the memory of a rank."""
     slices = [[list(tensor.sliced) for tensor in plan.tensors], list(plan.network.sliced)]
     strings = [[list(map(list, string)) for string in tensor.strings] for tensor in plan.tensors]
+    how = [tensor.simulation and tensor.simulation.content for tensor in plan.tensors]
     return {
         **fingerprint_of(plan, plan.cut),
+        **({"method": digest(how)} if any(how) else {}),
         "slices": digest([slices, strings]),
         "precision": plan.limits.precision,
     }

@@ -74,8 +74,7 @@ class _Decision:
             content = tensor.subcircuit.content
             simulation = self.simulations.get(content)
             if simulation is not None:
-                work = simulation.max_work if math.isfinite(simulation.max_work) else None
-                settings.append((simulation.engine, simulation.cap, simulation.tolerance, work))
+                settings.append(tuple(simulation.content))
             else:
                 settings.append(("cut" if content in hard else "statevector",))
         methods = sorted({setting[0] for setting in settings[1:]})
