@@ -1,6 +1,6 @@
 """Engines by name, and which of them a run opens.
 
-An engine is registered by one line: in ``_factories`` for one of hpcq, by :func:`register`, or in
+An engine is registered by one line: in ``_BUILT_IN`` for one of hpcq, by :func:`register`, or in
 another package by an entry point of the group ``hpcq.engines``, such as
 ``toy = my_package.toy:ToyEngine``. Entry points reach all ranks and their subprocesses.
 """
@@ -16,14 +16,10 @@ from typing import Any
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Device, Limits
-from hpcq.engines.aer_engine import AerEngine
 from hpcq.engines.backend_sampler import DeviceShots, check_device
 from hpcq.engines.backends import open_backend
-from hpcq.engines.mps_engine import MpsEngine
 from hpcq.engines.noise import Noise, as_noise, check_model, read_noise
-from hpcq.engines.pauli_engine import PauliEngine
 from hpcq.engines.protocol import Engine
-from hpcq.engines.stabilizer import StabilizerEngine
 
 Factory = Callable[[Limits, Device], Engine]
 """Opens an engine that may use these threads and this memory, on CPU or GPU."""
@@ -34,12 +30,19 @@ _GROUP = "hpcq.engines"
 _MAX_OPEN = 6
 """Engines that a process keeps open, each with its prepared pieces."""
 
-_factories: dict[str, Factory] = {
-    DEFAULT_ENGINE: AerEngine,
-    "mps": MpsEngine,
-    "stabilizer": StabilizerEngine,
-    "pauli": PauliEngine,
+_BUILT_IN = {
+    name: EntryPoint(name, f"hpcq.engines.{location}", _GROUP)
+    for name, location in {
+        DEFAULT_ENGINE: "aer_engine:AerEngine",
+        "mps": "mps_engine:MpsEngine",
+        "stabilizer": "stabilizer:StabilizerEngine",
+        "pauli": "pauli_engine:PauliEngine",
+    }.items()
 }
+"""The engines of hpcq. They are imported when they are first opened: most plans need none, and all
+together take as long to import as a small plan takes."""
+
+_factories: dict[str, Factory] = {}
 
 
 def register(name: str, factory: Factory) -> None:
@@ -151,6 +154,8 @@ def open_engine(spec: EngineSpec, limits: Limits, device: Device, given: Any = N
 @lru_cache(_MAX_OPEN)
 def _open(spec: EngineSpec, limits: Limits, device: Device) -> Engine:
     if spec.noise is not None:
+        from hpcq.engines.aer_engine import AerEngine
+
         return AerEngine(limits, device, Noise.from_json(spec.noise))
     try:
         engine = _factory(spec.name)(limits, device)
@@ -181,9 +186,9 @@ def _factory(name: object) -> Factory:
     name = str(name)
     if name in _factories:
         return _factories[name]
-    found = _installed().get(name)
+    found = _BUILT_IN.get(name) or _installed().get(name)
     if found is None:
-        known = ", ".join(sorted({*_factories, *_installed()}))
+        known = ", ".join(sorted({*_factories, *_BUILT_IN, *_installed()}))
         raise InputError(f"engine: {name[:40]!r}, expected one of {known}")
     try:
         factory: Factory = found.load()

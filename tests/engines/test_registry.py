@@ -193,3 +193,21 @@ def test_a_class_that_is_no_engine_is_refused_in_one_line() -> None:
     register("number", lambda _limits, _device: 3)  # type: ignore[arg-type, return-value]
     with pytest.raises(InputError, match=r"engine: 'number' opens a int, expected a subclass of"):
         open_engine(EngineSpec.of(engine="number"), Limits(1 << 30), "cpu")
+
+
+IMPORTS = """
+import sys
+import hpcq.kinds
+from hpcq.engines.registry import EngineSpec
+
+print([name for name in ("stim", "hpcq.engines.mps_engine") if name in sys.modules])
+EngineSpec.of(engine="mps")
+print("hpcq.engines.mps_engine" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_engines_are_imported_when_they_are_asked_for() -> None:
+    words = [sys.executable, "-c", IMPORTS]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "True"]
