@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from hpcq.circuits.reader import forked_readers
 from hpcq.core.errors import HpcqError, StoppedError
 from hpcq.core.limits import Device
 from hpcq.parallel import messages
@@ -96,7 +97,7 @@ class ManyCircuitsJob:
         """
         self.farm.keeps_workers = True
         try:
-            with self.stop_conditions:
+            with self.stop_conditions, forked_readers():
                 if runs is None or tasks is None:
                     self._serve()
                 else:
