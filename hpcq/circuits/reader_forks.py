@@ -24,12 +24,9 @@ _BOOT = (
     "import json, sys; sys.path[:0] = json.loads(sys.argv[1]); "
     "from hpcq.circuits.reader_forks import serve; serve()"
 )
-_IGNORED = (
-    *(signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
-    *(signal.SIGUSR1, signal.SIGUSR2),
-)
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that ask a job to stop: whoever waits for the readers handles them, and the readers end
-soon. SIGCHLD is ignored so that no zombies stay."""
+soon."""
 
 _NUMBER = struct.Struct("i")
 _MAX_REQUEST_BYTES = 1 << 16
@@ -181,6 +178,9 @@ def serve() -> None:
             _run_reader(requests, json.loads(options), *files)
         for file in files:
             os.close(file)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:  # so that their time is counted, and none stays
+                pass
 
 
 def _run_reader(
@@ -189,7 +189,6 @@ def _run_reader(
     """Run a reader in another fork; tell its number, and then how it ended."""
     from hpcq.circuits import sandbox
 
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     requests.close()
     child = os.fork()
     if not child:
