@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from hpcq.core.system import write_stderr
 from hpcq.parallel import messages
 from hpcq.parallel.serial import SerialFarm
 from hpcq.parallel.tasks import Array
-from hpcq.parallel.worker import format_error, hostname
+from hpcq.parallel.worker import format_error
 from hpcq.planning.kind import Kind
 from hpcq.planning.plan import Plan
 from hpcq.results.result import Result
@@ -147,7 +148,7 @@ class CircuitFunction:
             answer = CircuitAnswer(error=str(error) or type(error).__name__)
         except Exception as error:  # a circuit must not stop the others
             name = printable_path(task.circuit)
-            write_stderr(f"hpcq: {name} failed on {hostname()}\n{format_error(error)}")
+            write_stderr(f"hpcq: {name} failed on {socket.gethostname()}\n{format_error(error)}")
             answer = CircuitAnswer(error=f"{type(error).__name__}: {error}")
         return np.frombuffer(messages.dumps(answer), dtype=np.uint8)
 
@@ -169,8 +170,9 @@ class CircuitFunction:
             return NoOutput()
         path = Path(task.held)
         if not path.exists():
+            host = socket.gethostname()
             raise InputError(
-                f"output: {printable_path(path)!r} does not exist on {hostname()}, but on rank 0; "
+                f"output: {printable_path(path)!r} does not exist on {host}, but on rank 0; "
                 "expected a folder that all ranks share"
             )
         return _HeldOutput(path)
