@@ -34,9 +34,10 @@ _SMALL_SECONDS = 0.5
 that use all ranks, but more is computed again after a stop, as small runs have no checkpoints. To
 begin a run on all ranks of a node takes about 0.05 s."""
 
-_MIN_EFFICIENCY = 0.25
-"""Share of the ranks that a run has to keep busy to get all of them; others are packed, one circuit
-a rank. A statevector is one task, and keeps one rank busy, however long it takes."""
+_MIN_EFFICIENCY = 0.5
+"""Share of the ranks of which a run has to keep more busy to get all of them; others are packed,
+one circuit a rank. A statevector is one task, and keeps one rank busy, however long it takes.
+Larger: less idle time, but packed runs have no checkpoints."""
 
 
 class CircuitPlanner(Protocol):
@@ -193,4 +194,4 @@ def is_divisible(plan: Plan, ranks: int) -> bool:
     if plan.cost is None or ranks == 1:
         return True
     speedup = plan.cost.predicted_seconds() / max(plan.cost.predicted_seconds(ranks), 1e-9)
-    return speedup >= _MIN_EFFICIENCY * ranks
+    return speedup > _MIN_EFFICIENCY * ranks

@@ -108,8 +108,8 @@ def test_a_full_disk_fails_one_circuit(
     assert sorted(path.stem for path in (tmp_path / "out").glob("*.h5")) == ["c1", "c3"]
 
 
-@pytest.mark.parametrize(("ranks", "expected"), [(1, True), (2, True), (8, True), (9, False)])
-def test_a_run_gets_all_ranks_if_it_keeps_a_quarter_busy(ranks: int, expected: bool) -> None:
+@pytest.mark.parametrize(("ranks", "expected"), [(1, True), (2, True), (3, True), (4, False)])
+def test_a_run_gets_all_ranks_if_it_keeps_more_than_half_busy(ranks: int, expected: bool) -> None:
     class Cost:
         def predicted_seconds(self, ranks: int = 1) -> float:
             return max(20.0 / ranks, 10.0)  # two tasks
