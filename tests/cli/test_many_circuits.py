@@ -175,14 +175,24 @@ def test_a_job_file_with_a_list_of_circuits(circuits: list[str], tmp_path: Path)
     assert hpcq_here("run", job).returncode == 2
 
 
-def test_shots_are_those_of_single_runs(circuits: list[str], tmp_path: Path) -> None:
-    asked = ("--shots", "2000", "--seed", "5", "--json", *LIMITS)
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [(), ("--noise", "fake_manila")], ids=["ideal", "noisy"])
+def test_shots_are_those_of_single_runs(
+    noise: tuple[str, ...], circuits: list[str], tmp_path: Path
+) -> None:
+    asked = ("--shots", "2000", "--seed", "5", "--json", *noise, *LIMITS)
     done = hpcq_here("run", *circuits[:2], *asked, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     for line, circuit in zip(map(json.loads, done.stdout.splitlines()), circuits, strict=False):
         alone = json.loads(hpcq_here("run", circuit, *asked).stdout)
         assert line["expectation_values"] == alone["expectation_values"]
         assert line["standard_errors"] == alone["standard_errors"]
+    again = hpcq_here("run", *circuits[:2], *asked, "-o", tmp_path / "out")
+    assert again.returncode == 0, again.stderr
+    assert "already" not in again.stderr  # shots are added, as in single runs
+    for before, after in zip(done.stdout.splitlines(), again.stdout.splitlines(), strict=True):
+        errors = [json.loads(line)["standard_errors"][0] for line in (before, after)]
+        assert errors[1] < errors[0]
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ class CircuitFunction:
             plan = self.planner.plan(task.circuit, output.planned_settings())
             check_plan(plan, self.ranks)
             is_begun = previous is not None and previous.status != "complete"
-            if is_begun or not is_small(plan):
+            if is_begun or not is_small(plan, self.arguments):
                 return CircuitAnswer(plan=plan)
         result = self._run(plan, output)
         return CircuitAnswer(result, is_held=result is output.previous)
@@ -184,9 +184,22 @@ class CircuitFunction:
         return run_on_farm(plan, farm, RunOptions(self.arguments, output, monitor))
 
 
-def is_small(plan: Plan) -> bool:
-    """Return whether a worker may run a plan as soon as it is made."""
-    return plan.cost is not None and plan.cost.predicted_seconds() <= _SMALL_SECONDS
+def serial_seconds(plan: Plan) -> float | None:
+    """Return the predicted seconds of a plan on one rank; None if they are not known."""
+    if plan.cost is not None:
+        return plan.cost.predicted_seconds()
+    seconds = plan.predicted_seconds
+    return None if seconds is None else seconds * float(plan.config["ranks"])
+
+
+def is_small(plan: Plan, arguments: RunArguments) -> bool:
+    """Return whether a worker may run a plan as soon as it is made.
+
+    The predicted seconds of shots are those of an ideal simulation; noise takes far longer.
+    """
+    seconds = serial_seconds(plan)
+    is_predicted = arguments.noise is None and arguments.backend is None
+    return is_predicted and seconds is not None and seconds <= _SMALL_SECONDS
 
 
 def is_divisible(plan: Plan, ranks: int) -> bool:

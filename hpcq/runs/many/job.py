@@ -21,7 +21,12 @@ from hpcq.results.result import Result
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.collective import decode_error, encode_error, from_rank_0
 from hpcq.runs.many.circuit_runs import CircuitRuns
-from hpcq.runs.many.circuit_tasks import CircuitFunctionFactory, CircuitTasks, is_divisible
+from hpcq.runs.many.circuit_tasks import (
+    CircuitFunctionFactory,
+    CircuitTasks,
+    is_divisible,
+    serial_seconds,
+)
 from hpcq.runs.many.manifest import Manifest
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import NoOutput, RunOutput
@@ -217,4 +222,5 @@ class ManyCircuitsJob:
 
 def _seconds(plan: Plan | None) -> float:
     """Return the predicted seconds of a task, given its plan if it has one."""
-    return _CIRCUIT_SECONDS if plan is None or plan.cost is None else plan.cost.predicted_seconds()
+    seconds = None if plan is None else serial_seconds(plan)
+    return _CIRCUIT_SECONDS if seconds is None else seconds
