@@ -163,13 +163,15 @@ def _make_folder(path: Path) -> Path:
     """Return the folder of the results, which is made if it is missing."""
     name = printable_path(path)
     expected = "a folder for the results of several circuits"
-    if path.suffix == ".h5" and not path.is_dir():
-        raise InputError(f"output: {name!r}, expected {expected}")
     try:
+        if path.suffix == ".h5" and not path.is_dir():
+            raise InputError(f"output: {name!r}, expected {expected}")
         path.mkdir(exist_ok=True)
     except FileExistsError:
         raise InputError(f"output: {name!r} is a file, expected {expected}") from None
     except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"output: cannot make the folder {name!r}: {reason}") from None
     return path

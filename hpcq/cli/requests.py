@@ -184,7 +184,12 @@ def is_for_many(options: argparse.Namespace) -> bool:
     """Return whether a run is one of several circuits, or of one into an existing folder."""
     if options.more_circuits:
         return True
-    return options.output is not None and not options.shared and Path(options.output).is_dir()
+    if options.output is None or options.shared:
+        return False
+    try:
+        return Path(options.output).is_dir()
+    except (OSError, ValueError):  # an impossible name, which the run will refuse
+        return False
 
 
 def circuit_path(circuit: str) -> Path:

@@ -134,6 +134,8 @@ def test_wrong_usage_is_one_line_before_anything_runs(circuits: list[str], tmp_p
         (*circuits, "-o", str(tmp_path / "file")): ("is a file", "a folder"),
         (*circuits, "-o", str(tmp_path / "new.h5")): ("new.h5", "a folder"),
         (*circuits, "-o", str(tmp_path / "no" / "out")): ("cannot make the folder",),
+        (*circuits, "-o", "o" * 300): ("cannot make the folder",),
+        (*circuits, "-o", f"{'o' * 300}.h5"): ("cannot make the folder",),
         (*circuits, "-o", str(tmp_path / "taken")): ("manifest.json", "is left as it is"),
         (*circuits, *out, "--shared"): ("shared", "expected one circuit"),
         (*circuits, *out, "--noise", "fake_brisbane"): ("noise",),

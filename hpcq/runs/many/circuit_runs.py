@@ -44,6 +44,7 @@ class CircuitRuns:
     Attributes:
         plans: Plans of the circuits that workers have planned and not run.
         stopped: Why the job stopped; empty if it did not.
+        is_resumable: Whether to start the job again is likely to help.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class CircuitRuns:
         self.manifest = manifest
         self.plans: dict[int, Plan] = {}
         self.stopped = ""
+        self.is_resumable = True
         self._outputs = list(opened)
         self._reporter = reporter
         self._num_held = 0
@@ -158,7 +160,8 @@ class CircuitRuns:
             text = f"stopped, because {self.stopped}: {done} of {total} circuits are complete"
             if manifest.path is None:
                 return HpcqError(f"{text}, the others are lost, because there is no --output")
-            return StoppedError(f"{text}; run the same command again to go on{where}")
+            kind = StoppedError if self.is_resumable else HpcqError
+            return kind(f"{text}; run the same command again to go on{where}")
         if failed:
             names = [self.name(i) for i, e in enumerate(manifest.entries) if e.state == "failed"]
             more = f" and {failed - _MAX_NAMED} more" if failed > _MAX_NAMED else ""

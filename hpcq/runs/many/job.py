@@ -176,6 +176,7 @@ class ManyCircuitsJob:
             runs.plans.pop(indices[failure.task], None)
             runs.fail(indices[failure.task], str(failure))
         runs.stopped = outcome.stopped
+        runs.is_resumable = not outcome.failures
 
     def _run_large(self, runs: CircuitRuns, index: int) -> None:
         """Run a plan on all ranks."""
