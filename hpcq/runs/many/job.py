@@ -41,7 +41,8 @@ _TASKS, _RUN, _END = b"tasks", b"run", b"end"
 """Commands by which rank 0 begins tasks of the farm and runs on all ranks, and ends the job."""
 
 _CIRCUIT_SECONDS = 0.1
-"""Predicted seconds to read, plan and run a small circuit; measurements correct it."""
+"""Predicted seconds to read, plan and run a small circuit, which measurements correct; 0.05 s for 4
+to 8 qubits."""
 
 
 class _ManifestOutput(NoOutput):
