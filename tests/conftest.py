@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from hpcq.circuits import reader
+from hpcq.circuits.reader_forks import ReaderForks
 from hpcq.runs.stop_conditions import StopConditions
 from tests.kill_and_resume import write_circuit
-from tests.support import forked_readers
 from tests.support.launch import hpcq_here, launcher
 
 # Circuits take a while to draw and to simulate, the first ones longest: no deadlines.
@@ -67,13 +67,21 @@ def no_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StopConditions, "__enter__", lambda conditions: conditions)
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ReaderForks]:
+    """The process whose forks read the circuits of all tests."""
+    started = ReaderForks(reader._module_path(), reader._environment())
+    yield started
+    started.close()
+
+
 @pytest.fixture(autouse=True)
-def quick_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_readers(monkeypatch: pytest.MonkeyPatch, forks: ReaderForks) -> None:
     """Read circuits in forks of one process: starting a reader takes half a second.
 
     Tests of how a reader starts replace this fixture.
     """
-    monkeypatch.setattr(reader, "subprocess", forked_readers)
+    monkeypatch.setattr(reader, "_forks", forks)
 
 
 @pytest.fixture(scope="session")

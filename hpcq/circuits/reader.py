@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpcq.circuits import qpy
+from hpcq.circuits.reader_forks import ForkedReader, ReaderForks
 from hpcq.circuits.sandbox import pack_contents
 from hpcq.core.errors import InputError, MissingDependencyError
 from hpcq.core.files import open_regular, printable_path
@@ -42,6 +44,9 @@ _BOOT = (
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 """Environment variables that the reader needs to start. Others may hold secrets, or make an MPI
 library take the reader for a rank."""
+
+_forks: ReaderForks | None = None
+"""The process whose forks read circuits now; None if each reader is started from scratch."""
 
 _THREADED_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "RAYON")
 
@@ -117,20 +122,13 @@ class CircuitReader:
     ) -> None:
         try:
             options = {
-                "path": _module_path(),
                 "name": name,
                 "seconds": seconds,
                 "memory_bytes": memory_bytes,
                 "max_bytes": MAX_FILE_BYTES if normalised else MAX_QPY_BYTES,
                 "normalised": normalised,
             }
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, json.dumps(options)],
-                stdin=descriptor,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_environment(),
-            )
+            self._process = _start(options, descriptor)
         except OSError as error:
             raise InputError(f"{name}: cannot start the reader: {error.strerror}") from None
         finally:
@@ -154,6 +152,7 @@ class CircuitReader:
             self.cancel()
             raise self._too_slow() from None
         code = self._process.returncode
+        assert code is not None, "it has ended"
         if code != 0:
             raise self._failure(code, answer, log)
         return qpy.load(answer, self._name)
@@ -196,6 +195,36 @@ class CircuitReader:
             f"{self._name}: reading took longer than the {self._seconds:.4g} s set for it, "
             f"expected {self._expected}"
         )
+
+
+@contextmanager
+def forked_readers() -> Iterator[None]:
+    """Read circuits in forks of one process within the context, which pays from the second on."""
+    global _forks  # a result's reader is started deep in other functions
+    if _forks is not None:
+        yield
+        return
+    _forks = ReaderForks(_module_path(), _environment())
+    try:
+        yield
+    finally:
+        _forks.close()
+        _forks = None
+
+
+def _start(options: dict[str, Any], file: int) -> subprocess.Popen[bytes] | ForkedReader:
+    """Start the process that reads an open file."""
+    reader = None if _forks is None else _forks.start(options, file)
+    if reader is not None:
+        return reader
+    options = {"path": _module_path(), **options}
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _BOOT, json.dumps(options)],
+        stdin=file,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_environment(),
+    )
 
 
 def _module_path() -> list[str]:

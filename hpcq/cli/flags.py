@@ -122,8 +122,20 @@ def _add_job(command: argparse.ArgumentParser) -> None:
 
 def add_run_options(run: argparse.ArgumentParser) -> None:
     """Add the options of `run`, which `submit` has too, beyond those of a plan."""
-    run.add_argument("-o", "--output", metavar="OUT.h5", help="HDF5 file to write")
-    run.add_argument("--json", action="store_true", help="print one JSON object")
+    run.add_argument(
+        "more_circuits",
+        nargs="*",
+        metavar="CIRCUIT",
+        help="more circuits, with the same options for all",
+    )
+    run.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT.h5",
+        help="HDF5 file to write; of several circuits the folder, which gets STEM.h5 for each and "
+        "a manifest.json",
+    )
+    run.add_argument("--json", action="store_true", help="print one JSON object for each circuit")
     run.add_argument(
         "--device",
         type=str,

@@ -55,6 +55,11 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
     Raises:
         HpcqError: If a check fails, or SLURM refuses the job.
     """
+    if options.more_circuits:
+        raise InputError(
+            f"circuit: {1 + len(options.more_circuits)} circuits, expected one for each job; "
+            "`hpcq run` in a job script of your own runs several, see the README"
+        )
     reader = start_reading_circuit(options)
 
     def plan(wants_plan: bool) -> Plan | None:

@@ -145,7 +145,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     start_time = time.monotonic()
-    reader = requests.start_reading_circuit(options)
+    options.is_for_many = requests.is_for_many(options)
+    reader = None if options.is_for_many else requests.start_reading_circuit(options)
     from hpcq.parallel.world import abort_on_error
     from hpcq.planning.kind import kind_for
     from hpcq.planning.problem import question_about
@@ -159,6 +160,10 @@ def _run(options: argparse.Namespace) -> int:
     is_first = farm.rank == 0
     with abort_on_error(farm):
         share_settings(options, farm)
+    if options.is_for_many:  # as rank 0 says, which has read the job file
+        from hpcq.cli.many_circuits import run_many
+
+        return run_many(options, farm, start_time)
     arguments = RunArguments.among(vars(options))
     options.previous = options.known = None
 

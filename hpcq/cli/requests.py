@@ -78,8 +78,7 @@ def make_plans(
         circuit = started_reading.result()
         limits = limits_for(options, cores, memory)
         known = getattr(options, "known", None)
-        plan_limits = limits if known is None else _limits_of_earlier_start(known, options, limits)
-        how = plan_arguments(circuit, options, plan_limits)
+        how = plan_arguments(circuit, options, plan_limits(known, options, limits))
         if getattr(options, "pareto", False):
             return list(pareto_plans(circuit, farm=farm, **how))
         plan = plan_normalised(circuit, farm=farm, earlier=known, **how)
@@ -170,13 +169,27 @@ def limits_for(options: argparse.Namespace, cores: int, memory: int) -> Limits:
     return Limits(memory_bytes, options.threads or cores, precision)
 
 
-def _limits_of_earlier_start(
-    known: Mapping[str, Any], options: argparse.Namespace, limits: Limits
+def plan_limits(
+    known: Mapping[str, Any] | None, options: argparse.Namespace, limits: Limits
 ) -> Limits:
-    """Return the limits that an earlier start was planned with; options given now replace them."""
+    """Return the limits to plan with: those of an earlier start, unless options replace them."""
+    if known is None:
+        return limits
     if options.memory is None:
         limits = replace(limits, memory_bytes=known.get("memory_bytes", limits.memory_bytes))
     return replace(limits, threads=options.threads or known.get("threads", limits.threads))
+
+
+def is_for_many(options: argparse.Namespace) -> bool:
+    """Return whether a run is one of several circuits, or of one into an existing folder."""
+    if options.more_circuits:
+        return True
+    if options.output is None or options.shared:
+        return False
+    try:
+        return Path(options.output).is_dir()
+    except (OSError, ValueError):  # an impossible name, which the run will refuse
+        return False
 
 
 def circuit_path(circuit: str) -> Path:

@@ -107,7 +107,8 @@ def file_layer(
 ) -> Layer:
     """Return the layer of a job file, or of a site file, which names no circuit.
 
-    Its keys are the known options of all commands; the layer has those of the command's parser. In
+    Its keys are the known options of all commands; the layer has those of the command's parser, and
+    the circuits as a list. In
     a site file, and in a table [slurm], a key means the option ``--slurm-KEY`` if there is one:
     ``partition`` is SLURM's.
 
@@ -132,9 +133,7 @@ def file_layer(
             raise InputError(f"{name}: {option!r} is given twice, expected once")
         found[option] = value
         if option == "circuit":
-            if not isinstance(value, str) or not value.strip() or value.endswith(".toml"):
-                raise InputError(f"{name}: circuit = {_shown(value)}, expected a circuit's file")
-            layer[option] = _resolve_path(option, value, path.parent)
+            layer[option] = _circuits(value, name, path.parent)
             continue
         action = known[option]
         new_arguments = _as_arguments(option, value, action, name, path.parent)
@@ -176,6 +175,16 @@ def long_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
         for option, action in parser._option_string_actions.items()
         if option.startswith("--") and action.dest != "help"
     }
+
+
+def _circuits(value: object, name: str, folder: Path) -> list[str]:
+    """Return the circuits that a job file names: one, or a list of several."""
+    circuits = []
+    for circuit in value if isinstance(value, list) and value else [value]:
+        if not isinstance(circuit, str) or not circuit.strip() or circuit.endswith(".toml"):
+            raise InputError(f"{name}: circuit = {_shown(circuit)}, expected a circuit's file")
+        circuits.append(_resolve_path("circuit", circuit, folder))
+    return circuits
 
 
 def _parse_boolean(text: str, variable: str) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from hpcq.cli import setting_sources as sources
 from hpcq.cli.setting_sources import OFF, Check, Layer
 from hpcq.core.errors import InputError
+from hpcq.core.files import printable_path
 
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
@@ -58,10 +59,11 @@ def apply_settings(
     flags = arguments[arguments.index(command) + 1 :]
     layers = {_FLAGS: sources.parse_layer(command_parser, flags, check)}
     layers[_ENVIRONMENT] = sources.environment_layer(environment, command_parser, known, check)
+    _check_job_file_alone([options.circuit, *getattr(options, "more_circuits", ())])
     if options.circuit.endswith(".toml"):
         job = Path(options.circuit)
         layers[_JOB] = sources.file_layer(job, command_parser, known, check, site=False)
-        options.circuit = layers[_JOB].pop("circuit")
+        _take_circuits(options, layers[_JOB].pop("circuit"), job)
     site = sources.find_site_file(environment)
     if site is not None:
         layers[_SITE] = sources.file_layer(site, command_parser, known, check, site=True)
@@ -86,6 +88,23 @@ def share_settings(options: argparse.Namespace, farm: Farm) -> None:
     if refusal:
         raise InputError(refusal)
     vars(options).update(shared_options)
+
+
+def _check_job_file_alone(circuits: Sequence[str]) -> None:
+    for circuit in circuits:
+        if circuit.endswith(".toml") and len(circuits) > 1:
+            name = printable_path(circuit)
+            raise InputError(f"circuit: {name} is a job file, expected it alone, or circuits only")
+
+
+def _take_circuits(options: argparse.Namespace, circuits: Sequence[str], job: Path) -> None:
+    """Replace a job file by the circuits that it names."""
+    name = printable_path(job)
+    if len(circuits) > 1 and not hasattr(options, "more_circuits"):
+        raise InputError(f"{name}: has {len(circuits)} circuits, expected one for this command")
+    options.circuit = circuits[0]
+    if len(circuits) > 1:
+        options.more_circuits = list(circuits[1:])
 
 
 def _flags_for(merged: Layer, parser: argparse.ArgumentParser) -> list[str]:

@@ -34,7 +34,7 @@ def from_rank_0(farm: Farm, make: Callable[[], T]) -> T | None:
         while (refusal := farm.broadcast(b"")).startswith(SEARCH_COMMAND):
             join_search(farm)
         if refusal:
-            raise _decode_error(json.loads(refusal))
+            raise decode_error(json.loads(refusal))
         return None
     try:
         value = make()
@@ -64,7 +64,7 @@ def all_ranks_or_none(farm: Farm, make: Callable[[], T]) -> T:
     name = "" if error is None else _class_name(error)
     reports = farm.gather(json.dumps([name, socket.gethostname(), str(error or "")]))
     joined = json.dumps(_join_errors(reports)).encode()
-    raise _decode_error(json.loads(farm.broadcast(joined))) from error
+    raise decode_error(json.loads(farm.broadcast(joined))) from error
 
 
 def _join_errors(reports: Sequence[str]) -> tuple[str, str]:
@@ -98,7 +98,7 @@ def _class_name(error: HpcqError) -> str:
     return next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERROR_CLASSES)
 
 
-def _decode_error(message: Sequence[str]) -> HpcqError:
+def decode_error(message: Sequence[str]) -> HpcqError:
     """Return the error that another rank sent as its class name and its message."""
     name, text = message
     error = _ERROR_CLASSES[name](text)
@@ -118,5 +118,5 @@ def decode_result(closing: bytes) -> Result:
         HpcqError: If rank 0 ended with one.
     """
     if closing.startswith(b"["):
-        raise _decode_error(json.loads(closing))
+        raise decode_error(json.loads(closing))
     return Result.from_json(closing)

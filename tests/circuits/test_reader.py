@@ -23,8 +23,8 @@ from hpcq.circuits import reader as circuits
 from hpcq.circuits import sandbox
 from hpcq.circuits.normalise import normalise
 from hpcq.circuits.reader import read_circuit, start_reader
+from hpcq.circuits.reader_forks import ReaderForks
 from hpcq.core.errors import InputError, MissingDependencyError
-from tests.support import forked_readers
 
 ROOT = Path(__file__).parents[2]
 QASM2 = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[3]; creg c[2];\n'
@@ -194,7 +194,9 @@ HOSTILE: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.fixture(scope="module")
-def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, float, int]]:
+def refusals(
+    tmp_path_factory: pytest.TempPathFactory, forks: ReaderForks
+) -> dict[str, tuple[str, float, int]]:
     """The line, the seconds and the peak bytes of each hostile file; two are read at a time."""
     folder = tmp_path_factory.mktemp("hostile")
 
@@ -216,7 +218,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, f
         return f"read as {circuit.num_qubits} qubits", time.monotonic() - start, peak
 
     with ThreadPoolExecutor(2) as pool, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(circuits, "subprocess", forked_readers)  # only what they do is of interest
+        patch.setattr(circuits, "_forks", forks)  # only what they do is of interest
         return dict(zip(HOSTILE, pool.map(attempt, HOSTILE), strict=True))
 
 
