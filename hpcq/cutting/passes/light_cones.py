@@ -119,20 +119,28 @@ class ConeFinder:
         return [step]
 
 
-def cones_of_terms(finder: ConeFinder, terms: Sequence[PauliString]) -> list[Cone]:
+def cones_of_terms(
+    finder: ConeFinder, terms: Sequence[PauliString], max_qubits: float = math.inf
+) -> list[Cone]:
     """Return the light cones of single terms, joined where one simulation is cheaper than two.
 
-    The list is sorted by qubits; it is empty if one cone for all terms is better.
+    The list is sorted by qubits; it is empty if one cone for all terms is better, or if that of a
+    term is wider than ``max_qubits``.
     """
     cones: list[tuple[frozenset[int], frozenset[int], list[PauliString]]] = []
     steps_left = _MAX_STEPS
-    for term in sorted(set(terms)):
+    ordered = sorted(set(terms))
+    # Terms in the middle of a circuit often have the widest cones.
+    middle = len(ordered) // 2
+    for term in ordered[middle:] + ordered[:middle]:
         kept = finder.visible_steps([term])
         steps_left -= len(kept)
         if steps_left < 0:
             return []
         qubits = {q for q, _ in term}
         qubits.update(q for steps in kept.values() for step in steps for q in step.qubits)
+        if len(qubits) > max_qubits:
+            return []
         cones.append((frozenset(kept), frozenset(qubits), [term]))
     joined = _join(cones)
     if len(joined) < 2:

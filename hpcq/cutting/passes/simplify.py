@@ -164,10 +164,12 @@ class Simplifier:
         """
         return self._simplified(self._unmerged, [self._unmerged.finder.cone(self._terms)])
 
-    @cached_property
-    def separate_unmerged_cones(self) -> SimplifiedCircuit | None:
-        """Several light cones, with the gates as they are; None if one cone is better."""
-        cones = cones_of_terms(self._unmerged.finder, self._terms)
+    def separate_unmerged_cones(self, max_qubits: int) -> SimplifiedCircuit | None:
+        """Several light cones, with the gates as they are; None if one cone is better.
+
+        None also if that of a term is wider than ``max_qubits``.
+        """
+        cones = cones_of_terms(self._unmerged.finder, self._terms, max_qubits)
         return self._simplified(self._unmerged, cones) if cones else None
 
     def joint_cone_keeping(self, qubits: Collection[int]) -> SimplifiedCircuit:

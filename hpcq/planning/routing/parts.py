@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -40,7 +39,7 @@ class Parts:
 
     @classmethod
     def of(cls, problem: Problem, name: CircuitName) -> Parts | None:
-        """Return the parts of a circuit; None if the terms have no separate light cones."""
+        """Return the parts of a circuit; None if the terms have no separate, narrow light cones."""
         simplified = _circuit(problem, name)
         if simplified is None:
             return None
@@ -48,11 +47,6 @@ class Parts:
         terms = tabulate(problem.observables, cut, simplified.cone_of)
         tensors, _ = distinct_tensors(cut, terms)
         return cls(name, simplified, cut, tensors, max(map(len, terms.picks)))
-
-    @property
-    def width(self) -> int:
-        """Qubits of the widest light cone."""
-        return max(Counter(cone for cone, _ in self.simplified.labels).values(), default=0)
 
     def qubits_except(self, tensors: Collection[ExactTensor]) -> list[int]:
         """Return the qubits of all parts but some, by the names of their wires."""
@@ -69,4 +63,7 @@ def _circuit(problem: Problem, name: CircuitName) -> SimplifiedCircuit | None:
     simplifier = problem.simplifier
     if name == "unchanged":
         return simplifier.unchanged
-    return simplifier.unmerged_cone if name == "joint" else simplifier.separate_unmerged_cones
+    if name == "joint":
+        return simplifier.unmerged_cone
+    amplitudes = problem.limits.memory_bytes // problem.limits.amplitude_bytes
+    return simplifier.separate_unmerged_cones(amplitudes.bit_length() - 1)

@@ -32,14 +32,12 @@ _FIRST_BUDGETS = (0.03, 0.12, 0.48)
 is four times the one before: a smaller ratio would give up more probes, and the last one would take
 longer than the answer with a larger one."""
 
-_SHARE_OF_CERTAIN = 0.5
-"""Largest budget of a probe, relative to the seconds of a method that is certain to answer."""
+_SHARE_OF_CERTAIN = 0.25
+"""Largest budget of a probe, relative to the seconds of a method that is certain to answer. Budgets
+grow by four for two methods, so that all probes together take at most 2/3 of these seconds."""
 
 _LAST_BUDGETS = (0.6, 1.5)
 """Budgets of the probes after it, in search seconds."""
-
-_SLOW_SECONDS = 1.0
-"""Predicted seconds of a part's statevector from which cuts are searched for."""
 
 _CUT_WIDTHS = (20, 24)
 """Width limits in qubits of searches for cuts, besides the one that the memory sets: subcircuits of
@@ -130,14 +128,14 @@ class _Router:
             return self._whole(decision, "its statevector is quick")
         joint = _Decision(self._parts("joint"))
         prober = self._prober(joint.parts)
-        cones = Parts.of(self._problem, "cones")
+        for tensor in joint.parts.tensors:
+            self._decide_simply(tensor, prober, joint)
+        cones = Parts.of(self._problem, "cones") if joint.hard else None
         cones_seconds = math.inf
         if cones is not None:
             by_cones, cones_seconds = self._by_cones(cones, prober)
             if cones_seconds < _QUICK_CONES_SECONDS:
                 return self._whole(by_cones, "statevectors of the light cones are quick")
-        for tensor in joint.parts.tensors:
-            self._decide_simply(tensor, prober, joint)
         self._probe(joint, prober, _FIRST_BUDGETS, cones_seconds)
         if joint.hard:
             return self._decide_hard(joint, prober, cones_seconds)
@@ -217,9 +215,6 @@ class _Router:
     def _by_cones(self, cones: Parts, prober: Prober) -> tuple[_Decision, float]:
         """Decide by statevectors of separate light cones; return the predicted seconds too."""
         decision = _Decision(cones)
-        limits = self._problem.limits
-        if limits.amplitude_bytes << cones.width > limits.memory_bytes:
-            return decision, math.inf
         seconds = 0.0
         for tensor in cones.tensors:
             self._decide_simply(tensor, prober, decision)
@@ -261,7 +256,8 @@ class _Router:
     def _decide_hard(self, decision: _Decision, prober: Prober, certain: float) -> ExactPlan:
         """Return the plan of a circuit of which some parts took more than the first probes."""
         best, seconds = None, math.inf
-        if max(map(self._statevector_seconds, decision.hard)) > _SLOW_SECONDS:
+        slowest = max(map(self._statevector_seconds, decision.hard))
+        if min(slowest, certain) > self._request.search_seconds:
             best = self._best_cuts(decision)
             seconds = math.inf if best is None else best.plan.cost.predicted_seconds()
             decision.notes["cut"] = "slower" if best else "no cuts fit into the memory"
