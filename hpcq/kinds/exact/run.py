@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from hpcq.core.errors import HpcqError
 from hpcq.engines.protocol import Engine
 from hpcq.kinds.exact.contraction_tasks import ContractionTasks
-from hpcq.kinds.exact.error_bounds import statevector_bounds, term_bounds
+from hpcq.kinds.exact.error_bounds import observable_bounds, statevector_bounds
 from hpcq.kinds.exact.tasks import ExactTasks
 from hpcq.parallel.tasks import FinishedTasks
 from hpcq.planning.cost import LONG_CONTRACTION
@@ -74,20 +75,24 @@ class ExactRun(PreparedRun):
         return self.result(
             runner.accounting,
             plan.terms.sum_up(self._check_values(values)),
-            bounds=term_bounds(plan, tensors, bounds),
+            bounds=observable_bounds(plan, tensors, bounds, self._contraction),
             verdict=plan.verdict,
             provenance={"tasks": plan.num_tasks, "norm_error": float(abs(values[0] - 1))},
             **pieces,
         )
 
+    @cached_property
+    def _contraction(self) -> Contraction:
+        plan = self.plan
+        return Contraction.within(
+            plan.network, plan.terms.picks, plan.limits.memory_bytes // 4
+        ).subdivided(plan.cost.contraction_flops)
+
     def _contract(
         self, bond_tensors: list[NDArray[np.complex128]], runner: StageRunner, simulated: Stage
     ) -> NDArray[np.complex128]:
         """Contract the network: on rank 0, or on all ranks if that takes long."""
-        plan = self.plan
-        contraction = Contraction.within(
-            plan.network, plan.terms.picks, plan.limits.memory_bytes // 4
-        ).subdivided(plan.cost.contraction_flops)
+        plan, contraction = self.plan, self._contraction
         if plan.cost.contraction_flops < LONG_CONTRACTION:
             values = contraction.values(bond_tensors)
             runner.accounting.end(_CONTRACT)
