@@ -28,6 +28,7 @@ def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str
             f"  {printable(stage['name'])}: {stage['done']} of {stage['total']} tasks"
             for stage in stages
         ),
+        f"method      {printable(result.method)}",
         f"ranks       {result.provenance.get('ranks', '?')} on "
         f"{printable(', '.join(result.provenance.get('hosts', ['?'])))}",
         f"seconds     {phases}",

@@ -117,7 +117,9 @@ class Result:
         return cls(tuple(data["observables"]), **{**values, **arrays})
 
     def __str__(self) -> str:
-        return values_text(self.names, self.expectation_values, self.standard_errors)
+        return values_text(
+            self.names, self.expectation_values, self.standard_errors, self.error_bounds
+        )
 
 
 _VALUES = [member.name for member in fields(Result) if member.name not in ("names", "details")]
@@ -185,6 +187,10 @@ _ROUNDING = 1e-13
 """Values below this are shown as 0: rounding errors of exact runs with coefficients of about 1."""
 
 
+_SHOWN_BOUND = 1e-12
+"""Error bounds up to this are not shown: it is one unit of the last decimal that is."""
+
+
 def _number_text(value: float) -> str:
     """Return a value with 12 decimals, or with 12 digits if it is very large or small.
 
@@ -198,21 +204,25 @@ def values_text(
     names: Sequence[str],
     values: Sequence[float] | NDArray[Any],
     errors: Sequence[float] | NDArray[Any],
+    bounds: Sequence[float] | NDArray[Any],
 ) -> str:
     """Return a table of values, one line per observable; exact values have no error.
+
+    Bounds as small as rounding errors are left out.
 
     NaN stands for a value that a partial run has not computed yet.
     """
     shown = [printable(name) for name in _shortened(names)]
     width = max(map(len, shown), default=0)
     lines = []
-    for name, value, error in zip(shown, values, errors, strict=True):
+    for name, value, error, bound in zip(shown, values, errors, bounds, strict=True):
         if math.isnan(value):
             lines.append(f"{name:<{width}}  not yet available")
             continue
         known = f" ± {error:.2g}" if error else ""
         uncertainty = known if math.isfinite(error) else " ± unknown"
-        lines.append(f"{name:<{width}}  {_number_text(value)}{uncertainty}")
+        at_most = f" (error at most {bound:.1g})" if _SHOWN_BOUND < bound < math.inf else ""
+        lines.append(f"{name:<{width}}  {_number_text(value)}{uncertainty}{at_most}")
     return "\n".join(lines)
 
 

@@ -91,7 +91,9 @@ def test_files_that_are_wrong(tmp_path, capsys) -> None:
 def test_values_of_any_size() -> None:
     shown = [
         line.split()[1]
-        for line in values_text("abcd", [0.5, 1e308, 1e-9, 2e-17], [0.0] * 4).splitlines()
+        for line in values_text(
+            "abcd", [0.5, 1e308, 1e-9, 2e-17], [0.0] * 4, [0.0] * 4
+        ).splitlines()
     ]
     assert shown == ["+0.500000000000", "+1e+308", "+1e-09", "+0.000000000000"]
 

@@ -146,7 +146,9 @@ def test_values_files_and_what_belongs_together(
 
 def test_outcomes_of_many_qubits_can_be_told_apart() -> None:
     names = ["0" * 50, "0" * 49 + "1", "label:" + "0" * 50, "label:" + "0" * 50]
-    shown = [line.split()[0] for line in values_text(names, [0.1] * 4, [0.0] * 4).splitlines()]
+    shown = [
+        line.split()[0] for line in values_text(names, [0.1] * 4, [0.0] * 4, [0.0] * 4).splitlines()
+    ]
     assert shown == [*names[:2], *["label:" + "0" * 31 + "..."] * 2]
 
 
