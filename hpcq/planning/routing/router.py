@@ -36,7 +36,7 @@ _SHARE_OF_CERTAIN = 0.25
 """Largest budget of a probe, relative to the seconds of a method that is certain to answer. Budgets
 grow by four for two methods, so that all probes together take at most 2/3 of these seconds."""
 
-_LAST_BUDGETS = (0.6, 1.5)
+_LAST_BUDGETS = (0.6, 1.0)
 """Budgets of the probes after it, in search seconds."""
 
 _CUT_WIDTHS = (20, 24)
