@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,12 @@ once, while the order of a matrix product state's gates may take 0.2 s to plan."
 
 _CAPS = {"pauli": 1 << 22, "mps": 1024}
 """Maximum numbers of Pauli terms and of a bond; mostly, the work ends a probe before."""
+
+_UNLIMITED = 1 << 40
+"""Cap that no bond reaches."""
+
+_ROUNDING = 1e-10
+"""Bound on the error of a matrix product state without truncation: about 1e-14 for each step."""
 
 _MIN_CAP = 16
 """Cap below which a probe is not tried with less memory."""
@@ -62,15 +68,32 @@ class Prober:
         max_work = math.inf if work is None else work
         return Simulation(name, cost.seconds, cost.memory_bytes, cap, tolerance, max_work)
 
+    def without_truncation(self, tensor: ExactTensor) -> Simulation | None:
+        """Return the simulation by a matrix product state that need not drop anything.
+
+        Its predicted seconds are an upper bound, as its bonds may be smaller than their static
+        bounds. None if it does not fit into the memory, or if rounding errors alone may exceed the
+        tolerance.
+        """
+        cost = self.engine("mps").supports(tensor, Values(tensor.strings, _UNLIMITED))
+        if isinstance(cost, Refusal) or self.tolerance < _ROUNDING:
+            return None
+        seconds = self._slowness * cost.seconds
+        return Simulation("mps", seconds, cost.memory_bytes, _UNLIMITED, self.tolerance)
+
     def first_answer(
-        self, tensor: ExactTensor, budgets: Iterable[float], notes: dict[str, str]
+        self,
+        tensor: ExactTensor,
+        budgets: Iterable[float],
+        notes: dict[str, str],
+        names: Sequence[str] = PROBED,
     ) -> Simulation | None:
         """Try each method with each budget in turn, until one answers within the tolerance.
 
         Why methods do not answer goes to the notes.
         """
         for budget in budgets:
-            for name in PROBED:
+            for name in names:
                 found = self.probe(name, tensor, budget)
                 if isinstance(found, Simulation):
                     return found

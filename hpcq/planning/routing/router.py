@@ -53,6 +53,8 @@ class _Decision:
         simulations: How parts are simulated, if not as statevectors, by content.
         hard: The parts on which nothing is decided, or which are cut.
         width: Width limit of the search for cuts.
+        certain: For hard parts, by content, the quickest simulation that is certain to answer
+            without cuts, None for a statevector, and its predicted seconds.
         notes: Why methods were not chosen, by their names.
         seconds: Predicted seconds of methods that were not chosen.
     """
@@ -61,8 +63,21 @@ class _Decision:
     simulations: dict[str, Simulation] = field(default_factory=dict)
     hard: list[ExactTensor] = field(default_factory=list)
     width: int | None = None
+    certain: dict[str, tuple[float, Simulation | None]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def take_certain(self, within: float) -> None:
+        """Decide on the hard parts that are certain to be answered within some seconds."""
+        left = []
+        for tensor in self.hard:
+            content = tensor.subcircuit.content
+            seconds, simulation = self.certain[content]
+            if seconds > within:
+                left.append(tensor)
+            elif simulation is not None:
+                self.simulations[content] = simulation
+        self.hard = left
 
     def verdict(self, reason: str) -> Verdict:
         """Return the verdict; parts that are still hard are cut."""
@@ -137,6 +152,7 @@ class _Router:
             if cones_seconds < _QUICK_CONES_SECONDS:
                 return self._whole(by_cones, "statevectors of the light cones are quick")
         self._probe(joint, prober, _FIRST_BUDGETS, cones_seconds)
+        joint.take_certain(min(cones_seconds, self._request.search_seconds))
         if joint.hard:
             return self._decide_hard(joint, prober, cones_seconds)
         return self._whole(joint, "the quickest")
@@ -244,35 +260,50 @@ class _Router:
         """
         left = []
         for tensor in decision.hard:
-            limit = _SHARE_OF_CERTAIN * min(certain, self._statevector_seconds(tensor))
-            within = [budget for budget in budgets if budget <= limit]
-            found = prober.first_answer(tensor, within, decision.notes)
+            content = tensor.subcircuit.content
+            found = None
+            if content not in decision.certain:
+                whole = min(certain, self._statevector_seconds(tensor))
+                # The gates of a matrix product state take time to order: one quick probe first.
+                quick = [budget for budget in budgets[:1] if budget <= _SHARE_OF_CERTAIN * whole]
+                found = prober.first_answer(tensor, quick, decision.notes, ("pauli",))
+                decision.certain[content] = self._certain(tensor, prober)
+            if found is None:
+                limit = _SHARE_OF_CERTAIN * min(certain, decision.certain[content][0])
+                within = [budget for budget in budgets if budget <= limit]
+                found = prober.first_answer(tensor, within, decision.notes)
             if found is None:
                 left.append(tensor)
             else:
-                decision.simulations[tensor.subcircuit.content] = found
+                decision.simulations[content] = found
         decision.hard = left
+
+    def _certain(self, tensor: ExactTensor, prober: Prober) -> tuple[float, Simulation | None]:
+        """Return the quickest simulation of a part that is certain to answer, and its seconds."""
+        seconds = self._statevector_seconds(tensor)
+        chain = prober.without_truncation(tensor)
+        if chain is not None and chain.seconds < seconds:
+            return chain.seconds, chain
+        return seconds, None
 
     def _decide_hard(self, decision: _Decision, prober: Prober, certain: float) -> ExactPlan:
         """Return the plan of a circuit of which some parts took more than the first probes."""
         best, seconds = None, math.inf
-        slowest = max(map(self._statevector_seconds, decision.hard))
-        if min(slowest, certain) > self._request.search_seconds:
+        if certain > self._request.search_seconds:
             best = self._best_cuts(decision)
-            seconds = math.inf if best is None else best.plan.cost.predicted_seconds()
+            seconds = math.inf if best is None else _seconds(best)
             decision.notes["cut"] = "slower" if best else "no cuts fit into the memory"
             decision.seconds["cut"] = seconds
         hard_before = len(decision.hard)
         budgets = [factor * self._request.search_seconds for factor in _LAST_BUDGETS]
         self._probe(decision, prober, budgets, min(certain, seconds))
-        whole = {id(t): self._statevector_seconds(t) for t in decision.hard}
+        whole = sum(decision.certain[each.subcircuit.content][0] for each in decision.hard)
         if decision.hard:
             decision.notes["statevector"] = "slower, or it does not fit into the memory"
-            decision.seconds["statevector"] = sum(whole.values())
-        if decision.hard and certain < min(seconds, sum(whole.values())):
+        if decision.hard and certain < min(seconds, whole):
             cones = self._parts("cones")
             return self._whole(self._by_cones(cones, prober)[0], "light cones are the quickest")
-        decision.hard = [tensor for tensor in decision.hard if whole[id(tensor)] > seconds]
+        decision.take_certain(seconds)
         if not decision.hard or best is None:
             return self._whole_or_refused(decision)
         if len(decision.hard) < hard_before:
