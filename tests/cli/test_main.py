@@ -308,12 +308,16 @@ def test_a_job_that_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> Non
         'OPENQASM 2.0; include "qelib1.inc"; qreg q[40]; h q;'
         + "".join(f"cx q[{i}],q[{i + 1}];" for i in range(39))
     )
-    done = hpcq_here("plan", wide, "--memory", "1G")
+    done = hpcq_here("plan", wide, "--memory", "1G", "--method", "statevector")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "16.0 TiB" in line
-    width = re.search(r"--max-qubits (\d+) would work", line)
-    assert width, line
+    assert "or --method auto" in line
+    assert hpcq_here("plan", wide, "--memory", "1G").returncode == 0
+    done = hpcq_here("plan", wide, "--memory", "1G", "--cut-labels", "A" * 38 + "BB")
+    assert done.returncode == 2
+    width = re.search(r"--max-qubits (\d+) would work", done.stderr)
+    assert width, done.stderr
     assert hpcq_here("plan", wide, "--memory", "1G", "--max-qubits", width[1]).returncode == 0
 
 

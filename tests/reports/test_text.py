@@ -38,7 +38,8 @@ def test_what_is_not_known_yet_is_said_in_every_form(
     assert np.isnan(Result.from_json(json.dumps(told)).expectation_values).all()
     assert main(["show", output, "--csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["observable,expectation_value,standard_error", "Z0 Z5,,", "X1,,"]
+    heading = "observable,expectation_value,standard_error,error_bound"
+    assert lines == [heading, "Z0 Z5,,,", "X1,,,"]
     result = hpcq.run(plan, output=output)
     assert main(["show", output, "--csv"]) == 0
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -41,11 +41,13 @@ class Prober:
         limits: Limits of a rank.
         speeds: Speeds by which seconds become work.
         tolerance: Absolute error that a string's value may have.
+        given_up: Why a method gave up a part, by method, content and budget.
     """
 
     limits: Limits
     speeds: Speeds
     tolerance: float
+    given_up: dict[tuple[str, str, float], Refusal] = field(default_factory=dict)
 
     def engine(self, name: str) -> Engine:
         """Return an engine by its name."""
@@ -94,9 +96,11 @@ class Prober:
         """
         for budget in budgets:
             for name in names:
-                found = self.probe(name, tensor, budget)
+                key = (name, tensor.subcircuit.content, budget)
+                found = self.given_up.get(key) or self.probe(name, tensor, budget)
                 if isinstance(found, Simulation):
                     return found
+                self.given_up[key] = found
                 notes[name] = found.reason
         return None
 

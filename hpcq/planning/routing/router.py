@@ -43,6 +43,9 @@ _CUT_WIDTHS = (20, 24)
 """Width limits in qubits of searches for cuts, besides the one that the memory sets: subcircuits of
 20 qubits take milliseconds, and searches with a limit much larger than that find worse cuts."""
 
+_MANY_GATES = 800
+"""Gates from which it takes 0.1 s or more to order those of a matrix product state."""
+
 
 @dataclass(eq=False)
 class _Decision:
@@ -169,7 +172,7 @@ class _Router:
             except MemoryLimitError as error:
                 errors.append(error)
         if not plans:
-            raise errors[0]
+            raise MemoryLimitError(f"{errors[0]}, or --method auto")
         return min(plans, key=lambda plan: plan.cost.predicted_seconds(self._request.ranks))
 
     def named(self, name: str) -> ExactPlan:
@@ -264,11 +267,14 @@ class _Router:
             found = None
             if content not in decision.certain:
                 whole = min(certain, self._statevector_seconds(tensor))
-                # The gates of a matrix product state take time to order: one quick probe first.
-                quick = [budget for budget in budgets[:1] if budget <= _SHARE_OF_CERTAIN * whole]
+                # The gates of a matrix product state take time to order, above all if they are
+                # many: quick probes of Pauli propagation come first.
+                first = budgets[: 1 if tensor.subcircuit.circuit.size() < _MANY_GATES else 2]
+                quick = [budget for budget in first if budget <= _SHARE_OF_CERTAIN * whole]
                 found = prober.first_answer(tensor, quick, decision.notes, ("pauli",))
-                decision.certain[content] = self._certain(tensor, prober)
             if found is None:
+                if content not in decision.certain:
+                    decision.certain[content] = self._certain(tensor, prober)
                 limit = _SHARE_OF_CERTAIN * min(certain, decision.certain[content][0])
                 within = [budget for budget in budgets if budget <= limit]
                 found = prober.first_answer(tensor, within, decision.notes)
