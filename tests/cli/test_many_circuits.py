@@ -200,7 +200,7 @@ def test_shots_are_those_of_single_runs(
 @pytest.fixture
 def long_circuits(tmp_path: Path) -> tuple[list[str], list[str]]:
     """Two small circuits and two of seconds, and the options for all of them."""
-    path, *options = write_circuit(tmp_path, layers=24, qubits=13)
+    path, *options = write_circuit(tmp_path, layers=40, qubits=13)
     for name in ("long1.qasm", "long2.qasm"):
         (tmp_path / name).write_text(Path(path).read_text())
     small = [write(tmp_path, f"small{n}.qasm", 0.2 * n, 26) for n in (1, 2)]

@@ -74,7 +74,7 @@ def test_tasks_of_a_killed_job_are_computed_by_others(
     output = tmp_path / "out.h5"
     arguments = (*long_job, "-o", output, "--claim-seconds", "2", "--checkpoint-seconds", "0.2")
     killed, other = start(*arguments), start(*arguments)
-    wait_for(lambda: len(list((tmp_path / "out.h5.parts").glob("part.*"))) > 4)
+    wait_for(lambda: any((tmp_path / "out.h5.parts").glob("part.*")))
     killed.kill()
     killed.wait()
     assert ended(other)["expectation_values"] == long_job_values
