@@ -39,10 +39,6 @@ grow by four for two methods, so that all probes together take at most 2/3 of th
 _LAST_BUDGETS = (0.6, 1.0)
 """Budgets of the probes after it, in search seconds."""
 
-_CUT_WIDTHS = (20, 24)
-"""Width limits in qubits of searches for cuts, besides the one that the memory sets: subcircuits of
-20 qubits take milliseconds, and searches with a limit much larger than that find worse cuts."""
-
 _MANY_GATES = 800
 """Gates from which it takes 0.1 s or more to order those of a matrix product state."""
 
@@ -356,22 +352,16 @@ class _Router:
         return replace(plan, verdict=decision.verdict(reason))
 
     def _best_cuts(self, decision: _Decision) -> Candidate | None:
-        """Return the best cuts of the hard parts, if any fit, and set the width limit."""
+        """Return the best cuts of the hard parts, if any fit, and set the width limit.
+
+        The limit is that of the memory, unless it is set: the search finds narrow blocks within it.
+        """
         limits = self._problem.limits
         widest = max(1, (limits.memory_bytes // (2 * limits.amplitude_bytes)).bit_length() - 1)
-        widths = {decision.width} if decision.width else {widest, *_CUT_WIDTHS}
+        width = decision.width or widest
+        request = replace(self._request, max_qubits=width)
         kept = decision.parts.qubits_except(decision.hard)
-        seconds = self._request.search_seconds / len(widths)
-        best = None
-        for width in sorted(width for width in widths if width <= widest):
-            request = replace(self._request, max_qubits=width, search_seconds=seconds)
-            found = cut_parts(self._problem, request, self._farm, kept, decision.simulations)
-            if found is None:
-                continue
-            if best is None or _seconds(found) < _seconds(best):
-                best, decision.width = found, width
+        best = cut_parts(self._problem, request, self._farm, kept, decision.simulations)
+        if best is not None:
+            decision.width = width
         return best
-
-
-def _seconds(candidate: Candidate) -> float:
-    return candidate.plan.cost.predicted_seconds()

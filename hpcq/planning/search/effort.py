@@ -21,6 +21,13 @@ _SECONDS_PER_ELEMENT = 3e-5
 """Seconds of the multilevel method for each node and edge and each halving of the parts. On 13
 circuits of ``benchmarks/circuits.py`` and 2 to 25 parts, 17 to 43 microseconds were measured."""
 
+_SECONDS_PER_MERGED = 4e-6
+"""Seconds of natural groups for each node and edge of the graph of qubits: 1.4 to 2.3 microseconds
+were measured on 10 circuits of 20 to 1000 qubits."""
+
+_SECONDS_PER_GATE = 1e-6
+"""Seconds of the graph of qubits for each gate: 0.5 to 1 microsecond on the same circuits."""
+
 _CYCLES_PER_DOUBLING = 15
 """V-cycles that take as long as the bisections: 6 of them added 10 to 50 percent."""
 
@@ -54,6 +61,12 @@ def start_seconds(graph: EndGraph, kind: StartKind, parts: int, objective: Objec
         nodes, edges = graph.num_ends, len(graph.gates) + graph.num_ends - graph.num_wires
     halvings = math.log2(parts) + CYCLES[objective] / _CYCLES_PER_DOUBLING
     return _SECONDS_PER_ELEMENT * (nodes + edges) * halvings
+
+
+def merging_seconds(graph: EndGraph) -> float:
+    """Return the seconds in which natural groups of qubits are found."""
+    elements = graph.num_wires + graph.num_pairs
+    return elements * _SECONDS_PER_MERGED + len(graph.gates) * _SECONDS_PER_GATE
 
 
 def enumeration_seconds(positions: int) -> float:
