@@ -155,7 +155,10 @@ class ExactRun(PreparedRun):
         )
 
     def _check_values(self, values: NDArray[np.complex128]) -> NDArray[np.float64]:
-        """Return the real parts, if the identity's value is 1 and no value is complex."""
+        """Return the real parts, if the identity's value is 1 and no value is complex.
+
+        The identity's value is then exactly 1, whatever its coefficient.
+        """
         tolerance = _NORM_TOLERANCE[self.plan.limits.precision]
         error = max(float(abs(values[0] - 1)), float(np.nanmax(np.abs(values.imag))))
         if not error <= tolerance:
@@ -164,4 +167,6 @@ class ExactRun(PreparedRun):
                 "the result would be wrong and is not written; please report the circuit and its "
                 "cuts"
             )
-        return values.real
+        checked = values.real.copy()
+        checked[0] = 1.0
+        return checked
