@@ -96,8 +96,8 @@ def _products(
 
     A term is the product of the values of parts that no gate and no edge joins. The value of each
     part is at most 1, also of those that consist of linked subcircuits. For computed values V and v
-    of exact ones V' and v', ``V v - V' v' = V (v - v') + (V - V') v'``. Parts on which a term is the
-    identity are factors too, whose exact value is 1.
+    of exact ones V' and v', ``V v - V' v' = V (v - v') + (V - V') v'``. Parts on which a term is
+    the identity are factors too, whose exact value is 1.
     """
     of_identities = _error_of_identities(plan, bounds, linked)
     of_terms = np.zeros(len(plan.terms.picks))
