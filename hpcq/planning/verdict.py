@@ -103,6 +103,11 @@ class Verdict:
         return [name for name in self.method.split("+") if name not in ("cut", "statevector")]
 
     @property
+    def has_statevectors(self) -> bool:
+        """Whether some part is simulated as statevectors, or on a device."""
+        return len(self.engines) < len(self.method.split("+"))
+
+    @property
     def title(self) -> str:
         """Name of the method, for descriptions."""
         return " + ".join(TITLES[method] for method in self.method.split("+"))

@@ -77,6 +77,7 @@ def test_a_wide_clifford_circuit_is_a_stabilizer_state() -> None:
     assert result.method == "stabilizer"
     assert result.expectation_values.tolist() == [1, 0, 0]
     assert result.error_bounds.tolist() == [0, 0, 0]
+    assert result.details.decision.engine == "stabilizer"  # no statevector was simulated
 
 
 def test_few_rotations_are_propagated() -> None:
