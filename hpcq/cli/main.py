@@ -130,6 +130,11 @@ def _plan(options: argparse.Namespace) -> int:
         return 0
     plan = plans[0]
     if "save" in paths:
+        if plan.engines:
+            raise InputError(
+                f"save: the plan simulates parts by {', '.join(plan.engines)}, which a file of "
+                "cuts cannot say; expected --method cut, or a width limit (--max-qubits)"
+            )
         write_atomic(paths["save"], f"{plan.cuts.to_json()}\n".encode(), "save")
     if "draw" in paths:
         from hpcq.reports.drawing import draw_plan

@@ -87,6 +87,12 @@ class MpsEngine(Engine):
             return refusal
         assert isinstance(piece, ExactTensor)
         assert isinstance(request, Values)
+        steps = _STEP_BYTES * piece.subcircuit.circuit.num_nonlocal_gates()
+        if steps > self._limits.memory_bytes:  # a plan has at least about as many
+            return Refusal(
+                f"the steps of its gates need {format_bytes(steps)}, a rank has "
+                f"{format_bytes(self._limits.memory_bytes)}"
+            )
         try:
             prepared = self.prepared(piece)
         except HpcqError as error:

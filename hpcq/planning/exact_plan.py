@@ -48,6 +48,11 @@ class ExactPlan(CutPlan):
     verdict: Verdict = ASKED_TO_CUT
     fits: bool = True
 
+    @property
+    def engines(self) -> list[str]:
+        """Names of the engines of parts that are not simulated as statevectors."""
+        return self.verdict.engines
+
     @cached_property
     def tensor_seconds(self) -> tuple[float, ...]:
         """Predicted seconds to compute each of ``tensors`` on one rank."""

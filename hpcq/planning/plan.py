@@ -86,6 +86,11 @@ class CutPlan(Plan):
         return self.simplified.to_original(self.cut.cuts)
 
     @property
+    def engines(self) -> list[str]:
+        """Names of the engines of parts that are not simulated as statevectors."""
+        return []
+
+    @property
     def cone_of(self) -> Mapping[PauliString, int]:
         """Number of each term's light cone; 0 for terms that are not contained."""
         return self.simplified.cone_of

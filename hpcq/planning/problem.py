@@ -172,7 +172,7 @@ class Problem:
     config: Mapping[str, Any]
     speeds: Speeds
     local_speeds: Speeds
-    verdict: Sequence[Sequence[Any]] | None = None
+    verdict: object = None
 
     @property
     def observables(self) -> tuple[Observable, ...]:

@@ -103,9 +103,54 @@ class Verdict:
         return [name for name in self.method.split("+") if name not in ("cut", "statevector")]
 
     @property
+    def has_statevectors(self) -> bool:
+        """Whether some part is simulated as statevectors, or on a device."""
+        return len(self.engines) < len(self.method.split("+"))
+
+    @property
     def title(self) -> str:
         """Name of the method, for descriptions."""
         return " + ".join(TITLES[method] for method in self.method.split("+"))
+
+
+def checked_settings(settings: object) -> list[list[Any]]:
+    """Return the settings of a verdict that was stored in a file.
+
+    Raises:
+        ValueError: If they are not of the form that :class:`Verdict` says.
+    """
+    if not isinstance(settings, list) or not settings:
+        raise ValueError("no settings")
+    if not all(isinstance(setting, list) and setting for setting in settings):
+        raise ValueError("settings that are not lists")
+    (name, *width), *of_parts = settings
+    if name not in ("unchanged", "joint", "cones") or len(width) != 1 or not _is_count(*width):
+        raise ValueError(f"a circuit {str(settings[0])[:40]}")
+    for setting in of_parts:
+        if setting not in (["cut"], ["statevector"]) and not _is_simulation(*setting):
+            raise ValueError(f"a method {str(setting)[:40]}")
+    return settings
+
+
+def _is_simulation(engine: object, *how: object) -> bool:
+    if engine not in ("stabilizer", "pauli", "mps") or len(how) != 3:
+        return False
+    cap, tolerance, work = how
+    return cap is not None and _is_count(cap) and _is_size(tolerance, work)
+
+
+def _is_count(value: object) -> bool:
+    """Whether a value is a whole number that is not negative, or None."""
+    return value is None or (type(value) is int and 0 <= value < 1 << 63)
+
+
+def _is_size(*values: object) -> bool:
+    """Whether all values are numbers above 0, or None."""
+    return all(
+        value is None
+        or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf)
+        for value in values
+    )
 
 
 ASKED_TO_CUT = Verdict("cut", "where to cut was given")

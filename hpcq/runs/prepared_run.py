@@ -118,8 +118,9 @@ class PreparedRun(ABC):
             errors = unknown if values is None else np.zeros_like(values)
         record = accounting.provenance()
         seconds = plan.predicted_seconds
+        devices = record["devices"] if verdict.has_statevectors else []
         decision = MethodDecision(
-            engine=", ".join(dict.fromkeys([*verdict.engines, *record["devices"]])),
+            engine=", ".join(dict.fromkeys([*verdict.engines, *devices])),
             reason=verdict.reason,
             predicted_seconds=math.nan if seconds is None else seconds,
             taken_seconds=sum(record["account"]["seconds"].values()),

@@ -176,6 +176,10 @@ BAD = {
     "output in no folder": (["run", "{c}", "-o", "/nowhere/out.h5"], "/nowhere/out.h5"),
     "output is no result": (["run", "{c}", "-o", "{c}"], "not a valid hpcq result"),
     "plan saved nowhere": (["plan", "{c}", "--save", "/nowhere/cuts.json"], "/nowhere/cuts.json"),
+    "plan saved that no cuts say": (
+        ["plan", "{c}", "--method", "mps", "--save", "{c}.json"],
+        "save: the plan simulates parts by mps",
+    ),
     "bad objective": (["plan", "{c}", "--max-qubits", "3", "--objective", "cost"], "cost"),
     "no time to search": (["plan", "{c}", "--max-qubits", "3", "--search-seconds", "0"], "'0'"),
     "endless search": (["plan", "{c}", "--max-qubits", "3", "--search-seconds", "inf"], "'inf'"),

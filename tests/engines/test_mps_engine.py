@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from qiskit import QuantumCircuit
 
 from hpcq.core.limits import Limits
@@ -105,3 +106,13 @@ def test_the_cap_fits_in_the_memory() -> None:
     refusal = engine.supports(piece, Values(STRINGS, cap=1024))
     assert isinstance(refusal, Refusal)
     assert refusal.reason.endswith("a rank has 80.0 MiB")
+
+
+def test_steps_that_exceed_the_memory_are_not_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    circuit = QuantumCircuit(2)
+    for _ in range(2000):
+        circuit.cz(0, 1)
+    monkeypatch.setattr(MpsEngine, "prepare", None)
+    refusal = MpsEngine(Limits(1 << 20)).supports(piece_of(circuit), Values(((),)))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason.startswith("the steps of its gates need 1.9 MiB")

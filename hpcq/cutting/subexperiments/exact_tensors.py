@@ -51,7 +51,7 @@ class Simulation:
         memory_bytes: Predicted bytes.
         cap: Maximum number of Pauli terms, or maximum bond dimension; 0 for the engine's default.
         tolerance: Absolute error of a string's value above which it is given up; None for no limit.
-        max_work: Work above which it is given up, in the engine's units.
+        max_work: Work above which the planner gives it up, in the engine's units.
         answer: Values and bounds, shape (2, strings), if they were found while planning.
     """
 

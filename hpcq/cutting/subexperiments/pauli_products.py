@@ -25,6 +25,11 @@ GRAM_ROWS = 64
 value saves operations, but makes the matrix products less efficient. A matrix of at most this many
 rows is computed as a whole."""
 
+_DOUBLE_ROWS = 8
+"""Rows up to which products are summed in double precision whatever that of the states. In single
+precision a sum of 2**17 equal squares, a block of one row, is wrong by 1e-4 of it; the blocks of
+more rows are shorter, and the entries smaller."""
+
 _MIN_THREAD_WORK = 1 << 24
 """Multiplications of one string's product above which strings are distributed over threads; below,
 starting the threads would cost more than they gain."""
@@ -195,6 +200,8 @@ def _width(states: States) -> int:
 def _gram(states: States) -> States:
     """Return ``psi psi^dagger``, computed from its lower triangle."""
     rows = states.shape[0]
+    if rows <= _DOUBLE_ROWS:
+        states = states.astype(complex, copy=False)
     right = states.conj().T
     if rows <= GRAM_ROWS:
         return states @ right

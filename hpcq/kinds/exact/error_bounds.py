@@ -68,6 +68,7 @@ def observable_bounds(
         of_terms = _contracted(plan, tensors, bounds, contraction)
     else:
         of_terms = _products(plan, tensors, bounds, linked)
+    of_terms[0] = 0.0  # the identity's value is not computed
     return np.array(
         [
             math.fsum(abs(coefficient) * of_terms[term] for term, coefficient in terms)
@@ -94,9 +95,11 @@ def _products(
     """Return bounds of terms where no entry of the linked subcircuits has an error.
 
     A term is the product of the values of parts that no gate and no edge joins. The value of each
-    part is at most 1, also of those that consist of linked subcircuits. The error of a product is
-    (v + d)(w + e) - v w, at most |v| e + |w| d + d e.
+    part is at most 1, also of those that consist of linked subcircuits. For computed values V and v
+    of exact ones V' and v', ``V v - V' v' = V (v - v') + (V - V') v'``. Parts on which a term is
+    the identity are factors too, whose exact value is 1.
     """
+    of_identities = _error_of_identities(plan, bounds, linked)
     of_terms = np.zeros(len(plan.terms.picks))
     for term, pick in enumerate(plan.terms.picks):
         value, error = 1.0, 0.0
@@ -106,10 +109,25 @@ def _products(
             use = plan.uses[subcircuit]
             index = plan.strings[use][plan.terms.strings[subcircuit][string]]
             factor, bound = abs(tensors[use][index, 0, 0]), bounds[use][index]
-            error = value * bound + factor * error + error * bound
+            error = value * bound + error * min(1.0, factor + bound)
             value *= factor
-        of_terms[term] = error
+        of_terms[term] = error + value * of_identities
     return of_terms
+
+
+def _error_of_identities(
+    plan: ExactPlan, bounds: Sequence[NDArray[np.float64]], linked: set[int]
+) -> float:
+    """Return a bound on the error of the product of all parts' values of the identity.
+
+    It is not zero only in single precision: norms of states are rounded.
+    """
+    errors = [
+        bounds[use][plan.strings[use][()]]
+        for number, use in enumerate(plan.uses)
+        if number not in linked
+    ]
+    return math.expm1(math.fsum(map(math.log1p, errors)))
 
 
 def _contracted(

@@ -17,8 +17,8 @@ from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.exact_plan import ExactPlan, assemble
 from hpcq.planning.problem import Problem
 from hpcq.planning.routing.parts import Parts
-from hpcq.planning.routing.probes import Prober, string_tolerance
-from hpcq.planning.verdict import Alternative, MethodRequest, Verdict
+from hpcq.planning.routing.probes import PROBED, Prober, string_tolerance
+from hpcq.planning.verdict import Alternative, MethodRequest, Verdict, checked_settings
 
 _QUICK_SECONDS = 0.03
 """Predicted seconds of a statevector from which other methods are considered. Larger: fewer
@@ -38,6 +38,9 @@ grow by four for two methods, so that all probes together take at most 2/3 of th
 
 _LAST_BUDGETS = (0.6, 1.0)
 """Budgets of the probes after it, in search seconds."""
+
+_ROUNDING = 1e-9
+"""Relative difference below which two tolerances count as equal."""
 
 _MANY_GATES = 800
 """Gates from which it takes 0.1 s or more to order those of a matrix product state."""
@@ -78,8 +81,9 @@ class _Decision:
                 self.simulations[content] = simulation
         self.hard = left
 
-    def verdict(self, reason: str) -> Verdict:
-        """Return the verdict; parts that are still hard are cut."""
+    @property
+    def settings(self) -> tuple[tuple[Any, ...], ...]:
+        """The settings of the verdict; parts that are still hard are cut."""
         hard = {tensor.subcircuit.content for tensor in self.hard}
         settings: list[tuple[Any, ...]] = [(self.parts.name, self.width)]
         for tensor in self.parts.tensors:
@@ -89,7 +93,16 @@ class _Decision:
                 settings.append(tuple(simulation.content))
             else:
                 settings.append(("cut" if content in hard else "statevector",))
-        methods = sorted({setting[0] for setting in settings[1:]})
+        return tuple(settings)
+
+    @property
+    def methods(self) -> list[str]:
+        """The names of the methods, in alphabetical order."""
+        return sorted({setting[0] for setting in self.settings[1:]})
+
+    def verdict(self, reason: str) -> Verdict:
+        """Return the verdict; parts that are still hard are cut."""
+        methods = self.methods
         others = {name: note for name, note in self.notes.items() if name not in methods}
         return Verdict(
             "+".join(methods),
@@ -98,7 +111,7 @@ class _Decision:
                 Alternative(name, self.seconds.get(name, math.inf), note)
                 for name, note in others.items()
             ),
-            tuple(settings),
+            self.settings,
         )
 
 
@@ -198,14 +211,14 @@ class _Router:
             )
         return replace(best.plan, verdict=decision.verdict("it was asked for"))
 
-    def again(self, settings: Sequence[Sequence[Any]]) -> ExactPlan:
+    def again(self, settings: object) -> ExactPlan:
         """Return the plan of an earlier start of the run, without deciding again.
 
         Raises:
             InputError: If the settings are not those of a verdict on this problem.
         """
         try:
-            (name, width), *of_tensors = settings
+            (name, width), *of_tensors = checked_settings(settings)
             decision = _Decision(self._parts(name), width=width)
             prober = self._prober(decision.parts)
             for tensor, (engine, *how) in zip(decision.parts.tensors, of_tensors, strict=True):
@@ -214,9 +227,13 @@ class _Router:
                 elif engine != "statevector":
                     simulation = prober.repeated(engine, tensor, *how)
                     decision.simulations[tensor.subcircuit.content] = simulation
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             reason = " ".join(str(error).split())[:100]
-            raise InputError(f"output: its verdict is damaged ({reason})") from None
+            raise InputError(
+                f"output: a result of another circuit or of other observables, or its verdict is "
+                f"damaged ({reason}); expected the same run, or another file"
+            ) from None
+        self._check_answers(decision)
         reason = "an earlier start of the run decided it"
         if not decision.hard:
             return self._whole(decision, reason)
@@ -224,6 +241,28 @@ class _Router:
         if best is None:
             raise InputError("output: the cuts of its verdict do not fit into the memory")
         return replace(best.plan, verdict=decision.verdict(reason))
+
+    def _check_answers(self, decision: _Decision) -> None:
+        """Check that the decisions of an earlier start are an answer to what is asked for now.
+
+        Raises:
+            InputError: If they are of another method, or may have larger errors.
+        """
+        methods, asked = decision.methods, self._asked
+        if asked.method == "auto":
+            tolerance = self._prober(decision.parts).tolerance * (1 + _ROUNDING)
+            inexact = [s for s in decision.simulations.values() if s.engine in PROBED]
+            if all(s.tolerance is not None and s.tolerance <= tolerance for s in inexact):
+                return
+            wish = f"error tolerance {asked.error_tolerance:g}"
+        elif methods == [asked.method]:
+            return
+        else:
+            wish = f"method {asked.method!r}"
+        raise InputError(
+            f"output: a result of another run (by {'+'.join(methods)}, and asked for is {wish}), "
+            "expected the same run, or another file"
+        )
 
     # ---------------------------------------------------------------------------- decisions
 
@@ -293,7 +332,7 @@ class _Router:
         best, seconds = None, math.inf
         if certain > self._request.search_seconds:
             best = self._best_cuts(decision)
-            seconds = math.inf if best is None else _seconds(best)
+            seconds = math.inf if best is None else best.plan.cost.predicted_seconds()
             decision.notes["cut"] = "slower" if best else "no cuts fit into the memory"
             decision.seconds["cut"] = seconds
         hard_before = len(decision.hard)

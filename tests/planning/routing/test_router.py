@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,15 @@ from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
 import hpcq
 from hpcq.circuits.observables import as_observables
-from hpcq.core.errors import InputError
+from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Limits
+from hpcq.cutting.subexperiments.exact_tensors import Simulation
 from hpcq.kinds.exact.kind import exact_fingerprint
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.planner import plan_normalised
 from hpcq.planning.routing import router
 from hpcq.planning.routing.probes import Prober
+from hpcq.planning.verdict import Method, MethodRequest
 from tests.support import strategies
 
 METHODS = ("statevector", "stabilizer", "pauli", "mps", "cut")
@@ -74,6 +77,7 @@ def test_a_wide_clifford_circuit_is_a_stabilizer_state() -> None:
     assert result.method == "stabilizer"
     assert result.expectation_values.tolist() == [1, 0, 0]
     assert result.error_bounds.tolist() == [0, 0, 0]
+    assert result.details.decision.engine == "stabilizer"  # no statevector was simulated
 
 
 def test_few_rotations_are_propagated() -> None:
@@ -266,6 +270,98 @@ def test_the_same_verdict_without_deciding_again(monkeypatch: pytest.MonkeyPatch
     assert exact_fingerprint(again) == exact_fingerprint(first)
     values = [hpcq.run(plan).expectation_values.tolist() for plan in (first, again)]
     assert values[0] == values[1]
-    damaged = {**config, "verdict": [["joint", None], ["mps"]]}
-    with pytest.raises(InputError, match="output: its verdict is damaged"):
+
+
+DAMAGED: list[object] = [
+    [],
+    {},
+    5,
+    [["joint", None]],
+    [["joint", None], ["mps"]],
+    [["joint", None], ["mps", -1, 1e-9, None]],
+    [["joint", None], ["mps", 4.5, 1e-9, None]],
+    [["joint", None], ["mps", True, 1e-9, None]],
+    [["joint", None], ["mps", 16, "x", None]],
+    [["joint", None], ["mps", 16, math.nan, None]],
+    [["joint", None], ["mps", 16, 1e-9, [1]]],
+    [["joint", None], ["aer", 0, None, None]],
+    [["joint", None], [["mps"], 0, None, None]],
+    [["joint", None], ["stabilizer", 0, None, None]],  # the circuit is not Clifford
+    [["joint", -5], ["cut"]],
+    [["foo", None], ["statevector"]],
+    [["joint", None], ["statevector"], ["statevector"]],
+]
+
+
+@pytest.mark.parametrize("verdict", DAMAGED)
+def test_a_damaged_verdict_is_refused(verdict: object) -> None:
+    circuit = ghz(4)
+    circuit.t(3)
+    circuit.h(3)
+    observables = as_observables("X3", 4)
+    limits = Limits(1 << 30, 1, "double")
+    plan = plan_normalised(circuit, observables, CutRequest(), limits)
+    damaged = {**plan.config, "verdict": verdict}
+    with pytest.raises(InputError, match=r"^output: .*its verdict is damaged"):
         plan_normalised(circuit, observables, CutRequest(), limits, earlier=damaged)
+
+
+ANSWERS = [
+    ("mps", "auto", 1e-8, False),  # whatever its error
+    ("mps", "mps", 1e-8, True),
+    ("mps", "statevector", 1e-8, False),
+    ("statevector", "auto", 1e-12, True),
+    ("statevector", "pauli", 1e-8, False),
+    ("cut", "auto", 1e-8, True),
+]
+
+
+@pytest.mark.parametrize(("earlier", "method", "tolerance", "answers"), ANSWERS)
+def test_a_file_by_one_method_is_no_answer_to_another(
+    earlier: Method, method: Method, tolerance: float, answers: bool
+) -> None:
+    circuit, observables = dense_blocks(2, 3, 1), as_observables("Z0 Z5", 6)
+    limits = Limits(1 << 30, 1, "double")
+    plan = plan_normalised(
+        circuit, observables, CutRequest(), limits, method=MethodRequest(earlier)
+    )
+    asked = MethodRequest(method, tolerance)
+    config = dict(plan.config)
+    if answers:
+        again = plan_normalised(
+            circuit, observables, CutRequest(), limits, method=asked, earlier=config
+        )
+        assert exact_fingerprint(again) == exact_fingerprint(plan)
+        return
+    with pytest.raises(InputError, match=r"^output: a result of another run .*asked for is"):
+        plan_normalised(circuit, observables, CutRequest(), limits, method=asked, earlier=config)
+
+
+def test_a_smaller_tolerance_than_that_of_the_file_is_refused() -> None:
+    circuit, observables = dense_blocks(2, 3, 1), as_observables("Z0 Z5", 6)
+    limits = Limits(1 << 30, 1, "double")
+    with pytest.MonkeyPatch.context() as patch:
+        probe_whatever_is_quick(patch)
+        plan = plan_normalised(
+            circuit, observables, CutRequest(), limits, method=MethodRequest("auto", 0.1)
+        )
+    assert set(plan.verdict.engines) & {"mps", "pauli"}
+    for tolerance in (0.1, 0.2):
+        asked = MethodRequest("auto", tolerance)
+        plan_normalised(
+            circuit, observables, CutRequest(), limits, method=asked, earlier=plan.config
+        )
+    asked = MethodRequest("auto", 0.01)
+    with pytest.raises(InputError, match=r"asked for is error tolerance 0\.01"):
+        plan_normalised(
+            circuit, observables, CutRequest(), limits, method=asked, earlier=plan.config
+        )
+
+
+def test_a_value_that_is_given_up_is_not_written() -> None:
+    plan = hpcq.plan(dense_blocks(2, 3, 1), "Z0 Z5", method="pauli")
+    given_up = tuple(
+        replace(tensor, simulation=Simulation("pauli", 1.0, 1, 1, 1e-9)) for tensor in plan.tensors
+    )
+    with pytest.raises(HpcqError, match="could not be computed within the error tolerance"):
+        hpcq.run(replace(plan, tensors=given_up))
