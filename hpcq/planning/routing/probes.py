@@ -116,15 +116,39 @@ class Prober:
         while isinstance(cost, Refusal) and request.cap > _MIN_CAP:  # it may exceed the memory
             request = replace(request, cap=request.cap // 4)
             cost = engine.supports(tensor, request)
+        return cost if isinstance(cost, Refusal) else self._answered(name, tensor, request, cost)
+
+    def named(self, name: str, tensor: ExactTensor, seconds: float) -> Simulation | Refusal:
+        """Return the simulation by a method that is asked for, whatever its error.
+
+        If it takes no more than some seconds, the answer is there already: its cost is hard to
+        predict.
+        """
+        engine = self.engine(name)
+        request = Values(tensor.strings)
+        cost = engine.supports(tensor, request)
         if isinstance(cost, Refusal):
             return cost
+        if name in PROBED:
+            max_work = seconds / (engine.work_seconds * self._slowness)
+            quick = self._answered(name, tensor, replace(request, max_work=max_work), cost)
+            if isinstance(quick, Simulation):
+                return replace(quick, max_work=math.inf)
+        return Simulation(name, self._slowness * cost.seconds, cost.memory_bytes)
+
+    def _answered(
+        self, name: str, tensor: ExactTensor, request: Values, cost: Cost
+    ) -> Simulation | Refusal:
+        """Return the simulation with its answer, if it is within the work and the tolerance."""
+        engine = self.engine(name)
         try:
             (answer,) = engine.prepared(tensor).execute(NO_PARAMETERS, request)
         except EngineError as error:
             return Refusal(str(error))
+        seconds = request.max_work * engine.work_seconds * self._slowness
         if not np.isfinite(answer).all():
             return Refusal(f"no answer in {seconds:.2g} s of work")
-        how = (request.cap, self.tolerance, max_work)
+        how = (request.cap, request.tolerance, request.max_work)
         return Simulation(name, seconds, cost.memory_bytes, *how, answer=answer)
 
     @property

@@ -189,13 +189,12 @@ class _Router:
         decision = _Decision(self._parts("joint"))
         prober = self._prober(decision.parts)
         for tensor in decision.parts.tensors:
-            cost = prober.supports(name, tensor)
-            if isinstance(cost, Refusal):
+            found = prober.named(name, tensor, _FIRST_BUDGETS[-1])
+            if isinstance(found, Refusal):
                 raise InputError(
-                    f"method: {name!r} cannot answer: {cost.reason}; expected another method, or "
+                    f"method: {name!r} cannot answer: {found.reason}; expected another method, or "
                     "auto"
                 )
-            found = Simulation(name, cost.seconds, cost.memory_bytes)
             decision.simulations[tensor.subcircuit.content] = found
         return self._whole(decision, "it was asked for")
 
