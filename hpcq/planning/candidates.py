@@ -14,7 +14,7 @@ from hpcq.cutting.qubit_reuse import device_qubits
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.cutting.subexperiments.exact_tensors import Simulation
 from hpcq.parallel.serial import Farm, SerialFarm
-from hpcq.planning.cut_request import CutRequest
+from hpcq.planning.cut_request import DEFAULT_SEARCH_SECONDS, CutRequest
 from hpcq.planning.exact_plan import ExactPlan, assemble
 from hpcq.planning.problem import Problem
 from hpcq.planning.search.gate_ends import EndGraph, end_graphs
@@ -39,6 +39,17 @@ _QUICK_SECONDS = 1.0
 
 _HINT_FRACTION = 0.5
 """Fraction of the budget in which a wider limit is sought, all tries together."""
+
+_GLANCE = 0.05
+"""Share of the budget for a first, short search. Larger: it finds better cuts, and a longer search
+of a circuit that runs quickly is ended sooner; smaller: less is lost where the budget is needed."""
+
+_MIN_SHARE = 0.15
+"""Share of the budget that a longer search gets however short the run is. Larger: better cuts for
+runs that are repeated; smaller: shorter plans."""
+
+_MIN_GLANCED_GATES = 40
+"""Number of two-qubit gates below which there is no short search: a whole one is quick."""
 
 _MAX_TRIES = 12
 """Maximum number of wider limits that are tried where nothing fits."""
@@ -192,16 +203,19 @@ class _Search:
         promising, and the search goes on from there: the budget is too short to start anew in each
         of many unlike cones.
         """
-        seconds = self._request.search_seconds
         joint = self._problem.simplifier.joint_cone
         graphs = _graphs_of(joint)
         separate = None if self._is_small(graphs) else self._problem.simplifier.separate_cones
+        cones = [] if separate is None else _graphs_of(separate)
+        narrow = bool(cones) and all(cone.num_wires <= self._max_qubits for cone in cones)
+        first = (separate, cones) if separate is not None and narrow else (joint, graphs)
+        found, seconds = self._glance(*first)
+        yield from found
         if separate is None:
             yield from self._fitting(joint, graphs, self._proposals(joint, graphs, seconds))
             return
-        cones = _graphs_of(separate)
         joint_seconds = _JOINT_FRACTION * seconds
-        if all(cone.num_wires <= self._max_qubits for cone in cones):
+        if narrow:
             proposals = self._proposals(separate, cones, seconds - joint_seconds)
             for best in self._fitting(separate, cones, proposals):
                 yield best
@@ -222,8 +236,29 @@ class _Search:
     def best_of(self, simplified: SimplifiedCircuit) -> Candidate | None:
         """Return the best candidate for one simplified circuit, if any fits."""
         graphs = [g for g in _graphs_of(simplified) if g.qubits[0] not in self._whole]
-        proposals = self._proposals(simplified, graphs, self._request.search_seconds)
-        return next(self._fitting(simplified, graphs, proposals), None)
+        found, seconds = self._glance(simplified, graphs)
+        proposals = self._proposals(simplified, graphs, seconds)
+        found += self._fitting(simplified, graphs, proposals)
+        return self.best(found) if found else None
+
+    def _glance(
+        self, simplified: SimplifiedCircuit, graphs: Sequence[EndGraph]
+    ) -> tuple[list[Candidate], float]:
+        """Return the best candidate of a short search, if any fits, and the budget of a longer one.
+
+        With the default budget, the search need not take much longer than the run that it has
+        found: it could save no more than that. Other budgets are reduced in proportion.
+        """
+        seconds = self._request.search_seconds
+        num_gates = sum(len(graph.gates) for graph in graphs)
+        if self._objective != "seconds" or self._quick or num_gates < _MIN_GLANCED_GATES:
+            return [], seconds
+        proposals = self._proposals(simplified, graphs, _GLANCE * seconds)
+        found = list(self._fitting(simplified, graphs, proposals))
+        if found:
+            run_seconds = found[0].plan.cost.predicted_seconds(self._request.ranks)
+            seconds *= min(1.0, max(_MIN_SHARE, run_seconds / DEFAULT_SEARCH_SECONDS))
+        return found, seconds
 
     def best(self, candidates: Sequence[Candidate]) -> Candidate:
         """Return the first of the best candidates.
