@@ -15,23 +15,30 @@ from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.chain_plan import ChainPlan, plan_chain
 from hpcq.engines.chain_values import values_work
 from hpcq.engines.matrix_product_state import simulate_plan
-from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
+from hpcq.engines.protocol import (
+    Cost,
+    Engine,
+    Piece,
+    PreparedPiece,
+    Refusal,
+    refuse_all_but_values,
+)
 from hpcq.engines.requests import Request, Values
-from hpcq.engines.stabilizer import refuse_all_but_values
 
 WORK_SECONDS = 1.1e-9
-"""Seconds of a unit of work on one thread, measured: 1.0e-9 to 1.3e-9 with bonds of 7 to 113, about
-0.5e-9 with bonds of 2, where no decomposition takes long."""
+"""Seconds of a unit of work on one thread. Measured: 1.0e-9 to 1.3e-9 with bonds of 7 to 113, and
+about 0.5e-9 with bonds of 2, whose decompositions are quick."""
 
 DEFAULT_CAP = 256
-"""Maximum bond dimension where a request has none. A step takes 0.3 s there, so a larger cap is
-for circuits of few steps; a smaller one gives up some that would take seconds."""
+"""Maximum bond dimension where a request has none. A step takes 0.3 s with it. Larger: only
+circuits of few steps finish in time; smaller: circuits that would take seconds are given up."""
 
 _STEP_BYTES = 1000
-"""Bytes of a step of a plan: its matrix and the products that it is a sum of, 544 of them twice."""
+"""Bytes of a planned step: 256 of its matrix, 544 of its operator's Schmidt decomposition, and some
+of copies."""
 
 _WORKING_BYTES = 64 << 20
-"""Bytes of environments and of LAPACK's workspace, whatever the circuit."""
+"""Bytes of LAPACK's workspace and of one batch of environments, for any circuit."""
 
 
 class MpsPiece(PreparedPiece):
@@ -125,5 +132,6 @@ class MpsEngine(Engine):
 
 
 def _memory(wires: int, bond: int) -> int:
-    """Return bytes: a tensor of each site, an environment, and a step's pair and its factors."""
-    return _WORKING_BYTES + 16 * bond**2 * (2 * wires + 2 * wires + 32)
+    """Return bytes of the sites' tensors and environments, and of a step's matrix and factors."""
+    tensors = environments = 2 * wires
+    return _WORKING_BYTES + 16 * bond**2 * (tensors + environments + 32)

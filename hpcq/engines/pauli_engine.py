@@ -11,7 +11,7 @@ from hpcq.core.errors import HpcqError
 from hpcq.core.limits import Device, Limits
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.engines.clifford_frame import CliffordFrame
+from hpcq.engines.clifford_frame import GATE_SECONDS, CliffordFrame
 from hpcq.engines.gate_rotations import count_rotations
 from hpcq.engines.pauli_propagation import (
     SECONDS_PER_WORK,
@@ -19,19 +19,26 @@ from hpcq.engines.pauli_propagation import (
     largest_sums,
     propagate_frame,
 )
-from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
+from hpcq.engines.protocol import (
+    Cost,
+    Engine,
+    Piece,
+    PreparedPiece,
+    Refusal,
+    refuse_all_but_values,
+)
 from hpcq.engines.requests import Request, Values
-from hpcq.engines.stabilizer import GATE_SECONDS, refuse_all_but_values
 
 DEFAULT_CAP = 1 << 13
-"""Terms of a string if the request does not say: 0.1 s for a rotation-rich string of 127 qubits."""
+"""Maximum number of terms where a request has none: 0.1 s for a string on 127 qubits that many
+rotations change."""
 
 _BYTES_PER_TERM = 120
 """Bytes of a term and of the copies made of it, with up to 128 qubits."""
 
 
 class PauliPiece(PreparedPiece):
-    """A circuit as rotations in the frame of its Cliffords.
+    """A circuit as rotations, followed by a Clifford.
 
     Args:
         frame: The frame.
@@ -74,9 +81,9 @@ class PauliEngine(Engine):
         self._limits = limits
 
     def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
-        """Return an upper bound of the cost of a request, or why it is refused.
+        """Return an upper bound on the cost of a request, or why it is refused.
 
-        How many terms there will be is not known before they are computed.
+        The number of terms is not known before they are computed.
         """
         refusal = refuse_all_but_values(piece, request)
         if refusal is not None:

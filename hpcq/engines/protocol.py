@@ -26,7 +26,7 @@ from hpcq.core.errors import InputError
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.prepared import PieceCache
-from hpcq.engines.requests import Request, Row, ShotCounts
+from hpcq.engines.requests import Request, Row, ShotCounts, Values
 
 Piece = ExactTensor | Template
 """What an engine prepares; pieces with equal fingerprints are prepared once."""
@@ -195,3 +195,15 @@ def check_supported(engine: Engine, piece: Piece, request: Request, name: str) -
         raise InputError(
             f"engine: {engine.name} refuses {name}: {answer.reason}; expected another engine"
         )
+
+
+def refuse_all_but_values(piece: Piece, request: Request) -> Refusal | None:
+    """Return a refusal unless values of a piece without ports are requested."""
+    if not isinstance(piece, ExactTensor) or not isinstance(request, Values):
+        return Refusal(
+            "it computes values of exact runs, not "
+            f"{type(request).__name__} of {type(piece).__name__}"
+        )
+    if piece.subcircuit.ports:
+        return Refusal(f"the piece has {len(piece.subcircuit.ports)} ports, expected none")
+    return None

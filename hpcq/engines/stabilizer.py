@@ -1,8 +1,8 @@
 """The engine of Clifford circuits: exact expectation values from stim's tableaus.
 
-A string's Paulis and projectors are moved through the circuit, which takes time linear in the
-number of qubits. Projectors are measured one after the other on the stabilizer state, each with
-probability 0, 1/2 or 1, so that a string may hold any number of them.
+The Paulis of a string are conjugated by the circuit, in time linear in the number of qubits.
+Projectors are measured one after the other on the stabilizer state, each with probability 0, 1/2 or
+1, so that a string may hold any number of them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from hpcq.circuits.pauli_text import AXES, PROJECTED_BITS, PauliString
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.limits import Device, Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.engines.clifford_frame import CliffordFrame, split_projectors
+from hpcq.engines.clifford_frame import GATE_SECONDS, CliffordFrame, split_projectors
 from hpcq.engines.gate_rotations import first_rotating_gate
-from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
+from hpcq.engines.protocol import (
+    Cost,
+    Engine,
+    Piece,
+    PreparedPiece,
+    Refusal,
+    refuse_all_but_values,
+)
 from hpcq.engines.requests import Request, Values
-
-GATE_SECONDS = 3e-6
-"""Seconds of one gate: 1.9 us to move it into the tableau of 100 qubits, 1.2 us to read it."""
 
 STRING_SECONDS = 1e-5
 """Seconds of one string on 300 qubits, without its projectors."""
@@ -147,15 +151,3 @@ class StabilizerEngine(Engine):
         """Compute the tableau of a piece."""
         assert isinstance(piece, ExactTensor), "the engine refuses all others"
         return StabilizerPiece(piece.subcircuit.circuit)
-
-
-def refuse_all_but_values(piece: Piece, request: Request) -> Refusal | None:
-    """Return a refusal unless values of a piece without ports are requested."""
-    if not isinstance(piece, ExactTensor) or not isinstance(request, Values):
-        return Refusal(
-            "it computes values of exact runs, not "
-            f"{type(request).__name__} of {type(piece).__name__}"
-        )
-    if piece.subcircuit.ports:
-        return Refusal(f"the piece has {len(piece.subcircuit.ports)} ports, expected none")
-    return None
