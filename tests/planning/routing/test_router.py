@@ -180,7 +180,7 @@ def check_every_method(
 def probe_whatever_is_quick(patch: pytest.MonkeyPatch) -> None:
     """Have the router try methods even on circuits whose statevectors are quick."""
     patch.setattr(router, "_QUICK_SECONDS", 0.0)
-    patch.setattr(router, "_SHARE_OF_CERTAIN", math.inf)
+    patch.setattr(router, "_MAX_PROBE_FRACTION", math.inf)
 
 
 @pytest.mark.slow
