@@ -7,7 +7,8 @@ does not know.
 
 A new engine is a subclass of :class:`Engine` and a line in :mod:`~hpcq.engines.registry`. If it
 computes whole statevectors, it only has to simulate circuits, and
-:class:`~hpcq.engines.statevectors.StatevectorPiece` answers the requests.
+:class:`~hpcq.engines.statevectors.StatevectorPiece` answers the requests. If it computes values of
+whole circuits, it is a subclass of :class:`~hpcq.engines.values_engine.ValuesEngine`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from hpcq.core.errors import InputError
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.prepared import PieceCache
-from hpcq.engines.requests import Request, Row, ShotCounts, Values
+from hpcq.engines.requests import Request, Row, ShotCounts
 
 Piece = ExactTensor | Template
 """What an engine prepares; pieces with equal fingerprints are prepared once."""
@@ -195,15 +196,3 @@ def check_supported(engine: Engine, piece: Piece, request: Request, name: str) -
         raise InputError(
             f"engine: {engine.name} refuses {name}: {answer.reason}; expected another engine"
         )
-
-
-def refuse_all_but_values(piece: Piece, request: Request) -> Refusal | None:
-    """Return a refusal unless values of a piece without ports are requested."""
-    if not isinstance(piece, ExactTensor) or not isinstance(request, Values):
-        return Refusal(
-            "it computes values of exact runs, not "
-            f"{type(request).__name__} of {type(piece).__name__}"
-        )
-    if piece.subcircuit.ports:
-        return Refusal(f"the piece has {len(piece.subcircuit.ports)} ports, expected none")
-    return None

@@ -191,7 +191,7 @@ class _Router:
         else:
             current = f"method {asked.method!r}"
         raise InputError(
-            f"output: a result of another run (by {'+'.join(methods)}, and asked for is {current}), "
+            f"output: a result of another run (by {'+'.join(methods)}; you ask for {current}), "
             "expected the same run, or another file"
         )
 
