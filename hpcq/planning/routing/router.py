@@ -11,7 +11,8 @@ from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulation
 from hpcq.engines.protocol import Refusal
 from hpcq.parallel.serial import Farm
 from hpcq.planning import cost as costs
-from hpcq.planning.candidates import Candidate, cut_parts
+from hpcq.planning.candidates import Candidate
+from hpcq.planning.choose_cuts import cut_parts
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.exact_plan import ExactPlan, assemble
 from hpcq.planning.problem import Problem
