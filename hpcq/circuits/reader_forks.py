@@ -1,4 +1,4 @@
-"""Readers of circuits that start at once: forks of one process that has imported what they need.
+"""Readers of circuits that start in no time: forks of a process that has imported what they need.
 
 A fork reads in the same sandbox and within the same limits as a reader that is started from
 scratch, which takes 0.2 s of processor time for its imports.
@@ -25,8 +25,8 @@ _BOOT = (
     "from hpcq.circuits.reader_forks import serve; serve()"
 )
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that ask a job to stop: whoever waits for the readers handles them, and the readers end
-soon."""
+"""Signals that ask a job to stop. Readers ignore them: they end soon, and the process that waits
+for them handles the signals."""
 
 _NUMBER = struct.Struct("i")
 _MAX_REQUEST_BYTES = 1 << 16
@@ -37,7 +37,7 @@ _PEEK_BYTES = 1 << 16
 
 
 class ReaderForks:
-    """A process that forks readers; it is started with the first of them.
+    """A process that forks readers; the first reader starts it.
 
     Args:
         path: Its module path.
@@ -99,11 +99,11 @@ class ReaderForks:
 
 
 class ForkedReader:
-    """A reader, with the part of :class:`subprocess.Popen` that is needed for it.
+    """A reader, with the methods of :class:`subprocess.Popen` that its caller needs.
 
     Attributes:
-        pid: Number of its process; None if it could not be started.
-        returncode: How it ended, negative for a signal; None while it runs.
+        pid: Process id; None if it could not be started.
+        returncode: Exit code, negative for a signal; None while it runs.
     """
 
     def __init__(self, answer: int, state: int) -> None:
@@ -147,9 +147,9 @@ class ForkedReader:
         self.returncode = -signal.SIGKILL if code is None else code
 
     def _next(self) -> int | None:
-        """Return the next number that the process tells; None if it was killed before."""
-        told = os.read(self._state, _NUMBER.size)
-        return int(_NUMBER.unpack(told)[0]) if len(told) == _NUMBER.size else None
+        """Return the next number that the process reports; None if it was killed before."""
+        data = os.read(self._state, _NUMBER.size)
+        return int(_NUMBER.unpack(data)[0]) if len(data) == _NUMBER.size else None
 
     def _close(self) -> None:
         os.close(self._answer)
@@ -179,14 +179,14 @@ def serve() -> None:
         for file in files:
             os.close(file)
         with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:  # so that their time is counted, and none stays
+            while os.waitpid(-1, os.WNOHANG)[0]:  # counts their CPU time, and leaves no zombie
                 pass
 
 
 def _run_reader(
     requests: socket.socket, options: dict[str, Any], file: int, answer: int, state: int
 ) -> None:
-    """Run a reader in another fork; tell its number, and then how it ended."""
+    """Run a reader in another fork; report its process id, and then its exit code."""
     from hpcq.circuits import sandbox
 
     requests.close()

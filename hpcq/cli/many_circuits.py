@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hpcq.results.result import Result
 
 _MAX_OPTION_FILE_BYTES = 1 << 62
-"""Bytes of a file of observables or cuts; whoever reads it has a limit of its own."""
+"""Bytes of a file of observables or cuts, in effect unlimited: its reader has its own limit."""
 
 
 def run_many(options: argparse.Namespace, farm: Farm, start_time: float) -> int:
@@ -186,7 +186,7 @@ def _open_output(arguments: RunArguments, file: Path) -> RunOutput | InputError:
 
 
 class _Printer:
-    """Prints results as they come; after an error, such as a closed pipe, no more of them."""
+    """Prints results as they come, until that fails, for example because a pipe was closed."""
 
     def __init__(self, *, as_json: bool, num_circuits: int) -> None:
         self._as_json, self._num_circuits = as_json, num_circuits
@@ -217,6 +217,6 @@ class _Printer:
             return
 
     def raise_error(self) -> None:
-        """Raise the error that kept results from being printed."""
+        """Raise the error that printing ended with, if any."""
         if self._error is not None:
             raise self._error

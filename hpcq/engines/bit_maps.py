@@ -1,4 +1,4 @@
-"""Linear maps of many rows of bits to 64 bits, by tables of 256 entries for each byte."""
+"""Linear maps over XOR, from rows of bits to words of 64 bits, by a table for each byte."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
+"""Bits in words of 64, the lowest first."""
 
 
 class BitMap:
     """A linear map over XOR from rows of bits to one word.
 
     Args:
-        columns: The image of each bit, uint64, shape (bits,), a multiple of 64 of them.
+        columns: The image of each bit, shape (bits,); the number of bits is a multiple of 64.
     """
 
     def __init__(self, columns: Words) -> None:
@@ -52,10 +53,8 @@ def columns_of(words: Words) -> Words:
     return np.ascontiguousarray(octets.T).view("<u8")[:, 0].astype(np.uint64)
 
 
-class XSpans:
-    """For growing lists of rows, a map of bits that is zero on their span.
-
-    It is zero elsewhere with a probability of 2**-64 only.
+class RowSpan:
+    """The span of a growing list of rows of bits, and maps that tell whether a row is in it.
 
     Args:
         images: Random images of the bits, shape (bits,).
@@ -83,7 +82,11 @@ class XSpans:
             self._rows[pivot] = rest
 
     def columns(self) -> Words:
-        """Return the columns of the map: a pivot is replaced by the rest of its row."""
+        """Return the columns of a :class:`BitMap` that is zero on the span.
+
+        It is zero on a row outside of the span with a probability of 2**-64. A pivot is replaced by
+        the rest of its row.
+        """
         columns = self._images.copy()
         if self._rows:
             octets = len(columns) // 8

@@ -1,7 +1,8 @@
 """Plans of matrix-product-state simulations: which steps act on which bonds of a chain of sites.
 
 The wires are put in an order that keeps interacting ones close. A gate on distant sites is preceded
-by swaps, after which wires stay where they are or go back. Bond i is between the sites i and i + 1.
+by swaps; afterwards the wires stay where they are or go back. Bond i is between the sites i and
+i + 1.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _NEGLIGIBLE = 1e-13
 """Singular value below which a term of a step, a matrix of norm 2, does not count as one. Rounding
-makes up to about 1e-15."""
+errors are up to about 1e-15."""
 
 _MAX_SPECTRAL = 300
 """Wires up to which the spectral order is tried, which takes about 10 ms there."""
@@ -37,7 +38,7 @@ _MAX_TRIED = 5000
 """Gates up to which every order is tried, at about 10 µs for each gate and swap; with more, the
 order in which the gates are shortest is taken."""
 
-_USUAL_CAP = 256
+_COMPARISON_CAP = 256
 """Cap on the bond dimension at which plans are compared."""
 
 _MAX_BITS = 60.0
@@ -89,7 +90,7 @@ class ChainPlan:
 
     @cached_property
     def sweeps(self) -> list[int]:
-        """Numbers of consecutive steps whose bonds strictly ascend, or strictly descend."""
+        """Lengths of the sweeps: consecutive steps whose bonds strictly ascend or descend."""
         lengths: list[int] = []
         last = direction = 0
         for bond in self.bonds:
@@ -127,7 +128,7 @@ class ChainPlan:
 
 
 def plan_chain(circuit: QuantumCircuit) -> ChainPlan:
-    """Return the plan of a circuit, of some orders of the wires that with the least work."""
+    """Return the plan of a circuit that takes the least work among a few orders of the wires."""
     merged = merge_gates(circuit)
     orders = [list(range(len(merged.kets)))]
     if any(abs(gate.a - gate.b) > 1 for gate in merged.gates):
@@ -137,22 +138,12 @@ def plan_chain(circuit: QuantumCircuit) -> ChainPlan:
     plans = [_routed(merged, order, False) for order in orders]
     if len(plans) == 1:
         return plans[0]
-    works = [plan.predict(_USUAL_CAP)[1] for plan in plans]
+    works = [plan.predict(_COMPARISON_CAP)[1] for plan in plans]
     best = int(np.argmin(works))
     if len(plans[best].bonds) <= 2 * len(merged.gates):
         return plans[best]  # it has few swaps
     returning = _routed(merged, orders[best], True)
-    return returning if returning.predict(_USUAL_CAP)[1] < works[best] else plans[best]
-
-
-def bond_bits(circuit: QuantumCircuit, cap: float = float("inf")) -> tuple[float, float]:
-    """Predict a simulation from the circuit's gates alone.
-
-    Returns:
-        log2 of a bound on the bond dimension, and the work with bonds up to a cap, in units of
-        :func:`hpcq.engines.matrix_product_state.simulate`.
-    """
-    return plan_chain(circuit).predict(cap)
+    return returning if returning.predict(_COMPARISON_CAP)[1] < works[best] else plans[best]
 
 
 def _routed(merged: MergedCircuit, order: Sequence[int], returns: bool) -> ChainPlan:

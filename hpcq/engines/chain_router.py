@@ -12,22 +12,22 @@ import numpy as np
 from hpcq.engines.merged_gates import SWAP, Matrix, MergedCircuit, turned
 
 _LOOKAHEAD = 3
-"""Later gates of a wire that are looked at where swaps have a choice of which wire to move."""
+"""Number of later gates of a wire that decide to which site swaps bring it."""
 
 _DECAY = 0.5
 """Weight of each later gate relative to the one before."""
 
 
 class Router:
-    """Turns gates into steps: sweeps along the chain, to and fro, and swaps where none is left.
+    """Turns gates into steps: sweeps along the chain in both directions, with swaps between them.
 
     Args:
         merged: The gates.
         order: The wire of each site before the first step.
-        returns: Whether wires go back after a gate on distant sites; else they stay.
+        returns: Whether wires return to their sites after a gate on distant ones.
 
     Attributes:
-        site: The site of each wire, now.
+        site: The current site of each wire.
     """
 
     def __init__(self, merged: MergedCircuit, order: Sequence[int], returns: bool) -> None:

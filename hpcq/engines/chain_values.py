@@ -1,7 +1,7 @@
 """Expectation values of product operators in a matrix product state.
 
 All operators are contracted together, site by site from the left: what they have in common up to a
-site is computed once. An operator costs nothing on the sites before its first and behind its last.
+site is computed once. An operator costs nothing on the sites before its first and after its last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BATCH_BYTES = 32 << 20
 their left; smaller: less memory. From 100 matrices of a size on, time no longer depends on it."""
 
 _SITE_WORK = 2e4
-"""Work of a site whatever its size, in about nanoseconds, measured."""
+"""Work of a site of any size, as measured, in units of :mod:`hpcq.engines.chain_work`."""
 
 _EYE = PAULI_MATRICES["I"]
 _OPERATORS = {
@@ -48,7 +48,7 @@ def expectation_values(
             right bond before the centre, from the right bond and the bit to the left one behind it.
         centre: Site of the tensor that is no isometry.
         strings: Letters on sites, in any order.
-        spend: Is called with the work of each part before it is done, and may raise an exception.
+        spend: Called with the work of each part before it is done, and may raise an exception.
     """
     values = np.ones(len(strings))
     sorted_strings = [tuple(sorted(string)) for string in strings]
@@ -60,15 +60,15 @@ def expectation_values(
         return values
     largest = max(tensor.shape[2] for tensor in tensors)
     batch = max(1, _BATCH_BYTES // (32 * largest**2))
-    ends = _Ends(tensors, centre, spend)
+    identity = _IdentityEnvironments(tensors, centre, spend)
     for start in range(0, len(order), batch):
         part = order[start : start + batch]
-        _sweep(tensors, ends, {n: sorted_strings[n] for n in part}, values, spend)
+        _sweep(tensors, identity, {n: sorted_strings[n] for n in part}, values, spend)
     return values
 
 
 def values_work(site_of: Sequence[int], strings: Sequence[PauliString], bond: float) -> float:
-    """Return a bound on the work of strings on qubits, if nothing is shared and bonds are equal."""
+    """Return a bound on the work of strings, as if they shared nothing and all bonds were equal."""
     spans = 0
     for string in strings:
         sites = [site_of[qubit] for qubit, _ in string]
@@ -77,10 +77,11 @@ def values_work(site_of: Sequence[int], strings: Sequence[PauliString], bond: fl
     return len(site_of) * (2 * _SITE_WORK + each) + spans * each
 
 
-class _Ends:
-    """Environments of the identity: those left of each site, and right of it.
+class _IdentityEnvironments:
+    """Environments of the identity, to the left and to the right of each site.
 
-    They are the identity matrix, and here None, left of the centre and right of it.
+    Where the sites between it and the edge are isometries, an environment is the identity matrix,
+    which is stored as None.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ def _site_work(tensor: Tensor, count: int) -> float:
 
 def _sweep(
     tensors: Sequence[Tensor],
-    ends: _Ends,
+    identity: _IdentityEnvironments,
     strings: dict[int, PauliString],
     values: NDArray[np.float64],
     spend: Callable[[float], None],
@@ -134,7 +135,7 @@ def _sweep(
         if site in starting:
             # The new strings have the environment of the identity in common.
             row = 0 if environments is None else len(environments)
-            environments = _with_identity(environments, ends.left[site], len(tensor))
+            environments = _with_identity(environments, identity.left[site], len(tensor))
             row_of.update(dict.fromkeys(starting[site], row))
         if environments is None:
             continue
@@ -154,7 +155,7 @@ def _sweep(
         finished = [number for number in row_of if strings[number][-1][0] == site]
         if finished:
             rows_done = environments[[row_of.pop(number) for number in finished]]
-            values[finished] = _closed(rows_done, ends.right[site])
+            values[finished] = _closed(rows_done, identity.right[site])
         if not row_of:
             environments = None
 

@@ -1,4 +1,4 @@
-"""Work of the parts of matrix-product-state simulations, counted without a clock.
+"""Work of matrix-product-state simulations, counted from the sizes of matrices alone.
 
 The unit is about a nanosecond of one thread.
 """
@@ -6,7 +6,7 @@ The unit is about a nanosecond of one thread.
 from __future__ import annotations
 
 _STEP, _MULTIPLY, _SVD, _SVD_ENTRY, _QR, _QR_ENTRY = 6e4, 0.2, 1.5, 90.0, 0.5, 25.0
-"""Work of a step whatever its size, of one complex multiplication in a matrix product, and, for a
+"""Work of a step of any size, of one complex multiplication in a matrix product, and, for a
 decomposition of an m by n matrix, m >= n, of each of m n**2 and of each of its entries. Measured
 for n of 16 to 256 with OpenBLAS."""
 

@@ -1,4 +1,4 @@
-"""Write gates as Pauli rotations, those by multiples of a quarter turn as Clifford tableaus.
+"""Write gates as Pauli rotations; those by multiples of pi/2 become Clifford tableaus.
 
 A rotation about a Pauli P by an angle t is exp(-i t P / 2). Up to a global phase, a one-qubit gate
 is at most three rotations, a two-qubit gate at most fifteen (its Cartan form). Rotations by
@@ -35,7 +35,7 @@ _MATRIX_ROUNDING = 4e-15
 """Angle in radians below which a rotation found in a matrix is rounding: two-qubit Cliffords
 written as matrices of doubles came out with up to 1e-15."""
 
-_ULPS = 4e-16
+ANGLE_ROUNDING = 4e-16
 """Relative rounding error of an angle: two units in the last place."""
 
 _QUARTER = math.pi / 2
@@ -45,8 +45,8 @@ _IGNORED = frozenset(("barrier", "id", "global_phase", "delay"))
 
 
 @dataclass(frozen=True)
-class Moves:
-    """A gate as an alternation of Cliffords and rotations.
+class GateSteps:
+    """A gate as a sequence of Cliffords and rotations.
 
     Attributes:
         steps: In temporal order, tableaus of the Heisenberg picture (P to C^dagger P C) on the
@@ -60,8 +60,8 @@ class Moves:
     rounded: float
 
 
-def circuit_moves(circuit: QuantumCircuit) -> list[tuple[Moves, list[int]]]:
-    """Return the moves of a circuit's gates in temporal order, with the gates' qubits.
+def circuit_steps(circuit: QuantumCircuit) -> list[tuple[GateSteps, list[int]]]:
+    """Return the steps of a circuit's gates in temporal order, with the gates' qubits.
 
     Angles near multiples of pi/2 are rounded to them if their distances add up to no more than
     :data:`MAX_ROUNDED`; otherwise none is.
@@ -69,10 +69,10 @@ def circuit_moves(circuit: QuantumCircuit) -> list[tuple[Moves, list[int]]]:
     Raises:
         InputError: If an instruction is not a unitary gate on one or two qubits.
     """
-    moves = _moves(circuit, exact=False)
-    if sum([gate.rounded for gate, _ in moves]) > MAX_ROUNDED:
-        moves = _moves(circuit, exact=True)
-    return moves
+    steps = _circuit_steps(circuit, exact=False)
+    if sum([gate.rounded for gate, _ in steps]) > MAX_ROUNDED:
+        steps = _circuit_steps(circuit, exact=True)
+    return steps
 
 
 def count_rotations(circuit: QuantumCircuit) -> int:
@@ -83,7 +83,7 @@ def count_rotations(circuit: QuantumCircuit) -> int:
     Raises:
         InputError: If an instruction is not a unitary gate on one or two qubits.
     """
-    return sum([gate.rotations for gate, _ in circuit_moves(circuit)])
+    return sum([gate.rotations for gate, _ in circuit_steps(circuit)])
 
 
 def first_rotating_gate(circuit: QuantumCircuit) -> str | None:
@@ -93,27 +93,27 @@ def first_rotating_gate(circuit: QuantumCircuit) -> str | None:
         InputError: If an instruction is not a unitary gate on one or two qubits.
     """
     gates = (step for step in circuit.data if step.name not in _IGNORED)
-    for step, (gate, qubits) in zip(gates, circuit_moves(circuit), strict=True):
+    for step, (gate, qubits) in zip(gates, circuit_steps(circuit), strict=True):
         if gate.rotations:
             values = ", ".join(f"{value:.6g}" for value in step.params if isinstance(value, float))
             return f"{step.name}{f'({values})' if values else ''} on {', '.join(map(str, qubits))}"
     return None
 
 
-def _moves(circuit: QuantumCircuit, exact: bool) -> list[tuple[Moves, list[int]]]:
+def _circuit_steps(circuit: QuantumCircuit, exact: bool) -> list[tuple[GateSteps, list[int]]]:
     positions = {bit: index for index, bit in enumerate(circuit.qubits)}
-    moves = []
-    for step in circuit.data:
-        name = step.name
+    steps = []
+    for instruction in circuit.data:
+        name = instruction.name
         if name in _IGNORED:
             continue
-        qubits = [positions[bit] for bit in step.qubits]
-        if step.is_standard_gate() and len(qubits) <= 2:
-            gate = _standard_moves(name, tuple(step.params), exact)
+        qubits = [positions[bit] for bit in instruction.qubits]
+        if instruction.is_standard_gate() and len(qubits) <= 2:
+            gate = _standard_steps(name, tuple(instruction.params), exact)
         else:
-            gate = _matrix_moves(_matrix(step.operation, qubits), exact)
-        moves.append((gate, qubits))
-    return moves
+            gate = _matrix_steps(_matrix(instruction.operation, qubits), exact)
+        steps.append((gate, qubits))
+    return steps
 
 
 def _matrix(operation: Any, qubits: Sequence[int]) -> bytes:
@@ -129,15 +129,15 @@ def _matrix(operation: Any, qubits: Sequence[int]) -> bytes:
 
 
 @lru_cache(1 << 14)
-def _standard_moves(name: str, params: tuple[Any, ...], exact: bool) -> Moves:
-    """Return the moves of one of Qiskit's standard gates."""
+def _standard_steps(name: str, params: tuple[Any, ...], exact: bool) -> GateSteps:
+    """Return the steps of one of Qiskit's standard gates."""
     try:
         angles = reduce_parameters(name, [float(value) for value in params])
     except TypeError:
         raise InputError(f"circuit: {name} has a free parameter, expected numbers") from None
     if name not in _ROTATIONS:
         operation = _standard_class(name)(*angles)
-        return _matrix_moves(_matrix(operation, range(operation.num_qubits)), exact)
+        return _matrix_steps(_matrix(operation, range(operation.num_qubits)), exact)
     return _collect(_ROTATIONS[name](*angles), exact, rounding=0.0)
 
 
@@ -149,15 +149,15 @@ def _standard_class(name: str) -> Any:
 
 
 @lru_cache(1 << 14)
-def _matrix_moves(matrix: bytes, exact: bool) -> Moves:
-    """Return the moves of a gate given by its matrix."""
+def _matrix_steps(matrix: bytes, exact: bool) -> GateSteps:
+    """Return the steps of a gate given by its matrix."""
     unitary = np.frombuffer(matrix, dtype=complex)
     unitary = nearest_unitary(unitary.reshape(2, 2) if unitary.size == 4 else unitary.reshape(4, 4))
     clifford = _as_clifford(unitary)
     if clifford is not None:
         tableau, distance = clifford
         if distance <= (_MATRIX_ROUNDING if exact else MAX_ROUNDED):
-            return Moves((tableau,), 0, distance if distance > _MATRIX_ROUNDING else 0.0)
+            return GateSteps((tableau,), 0, distance if distance > _MATRIX_ROUNDING else 0.0)
     if len(unitary) == 2:
         return _collect(_local(unitary), exact, _MATRIX_ROUNDING)
     return _collect(_cartan(unitary), exact, _MATRIX_ROUNDING)
@@ -218,7 +218,7 @@ def _on(side: int, rotations: Sequence[Rotation]) -> list[Rotation]:
 def _euler(theta: float, phi: float, lam: float, rounding: float = 0.0) -> list[Rotation]:
     """Return the rotations of a ``UGate``, one instead of two about Z where they are adjacent."""
     turn = abs(math.remainder(theta, 2 * math.pi))
-    noise = max(rounding, _ULPS * abs(theta))
+    noise = max(rounding, ANGLE_ROUNDING * abs(theta))
     if turn <= noise:
         return [("Z", phi + lam), ("Y", theta)]
     if abs(turn - math.pi) <= noise:
@@ -226,14 +226,14 @@ def _euler(theta: float, phi: float, lam: float, rounding: float = 0.0) -> list[
     return [("Z", lam), ("Y", theta), ("Z", phi)]
 
 
-def _collect(rotations: Sequence[Rotation], exact: bool, rounding: float) -> Moves:
-    """Return rotations as moves; ``rounding`` is the error of their angles, on top of a few ulp."""
+def _collect(rotations: Sequence[Rotation], exact: bool, rounding: float) -> GateSteps:
+    """Return rotations as steps; ``rounding`` is the error of their angles, on top of a few ulp."""
     steps: list[stim.Tableau | Rotation] = []
     rounded = 0.0
     for pauli, angle in rotations:
         turns = round(angle / _QUARTER)
         distance = abs(angle - turns * _QUARTER)
-        noise = max(rounding, _ULPS * abs(angle))
+        noise = max(rounding, ANGLE_ROUNDING * abs(angle))
         if distance > (noise if exact else max(noise, MAX_ROUNDED)):
             steps.append((pauli, angle))
             continue
@@ -245,7 +245,7 @@ def _collect(rotations: Sequence[Rotation], exact: bool, rounding: float) -> Mov
             steps[-1] = tableau.then(steps[-1])  # the later gate acts first on a Pauli
         else:
             steps.append(tableau)
-    return Moves(tuple(steps), sum(isinstance(step, tuple) for step in steps), rounded)
+    return GateSteps(tuple(steps), sum(isinstance(step, tuple) for step in steps), rounded)
 
 
 @cache

@@ -61,7 +61,7 @@ class MpsValues:
     Attributes:
         values: The values, shape (strings,); NaN if the simulation was given up.
         bounds: Bounds on their absolute errors, at most 2, shape (strings,); infinite with NaN.
-        work: Work that was done, in about nanoseconds on one thread.
+        work: Work that was done, in units of :mod:`hpcq.engines.chain_work`.
         bond: The largest bond dimension.
     """
 
@@ -108,27 +108,27 @@ def simulate_plan(
     tolerance: float | None = None,
     max_work: float = math.inf,
 ) -> MpsValues:
-    """Do what :func:`simulate` does, for the plan of a circuit."""
+    """Compute values as :func:`simulate` does, from the plan of a circuit."""
     if cap < 1:
         raise InputError(f"cap: {cap}, expected at least 1")
-    widths = np.array([_width(string) for string in strings])
+    ranges = np.array([_spectral_range(string) for string in strings])
     budget = None
     if tolerance is not None:
-        ratio = tolerance / max(1.0, widths.max(initial=0.0))
+        ratio = tolerance / max(1.0, ranges.max(initial=0.0))
         budget = math.asin(min(1.0, max(0.0, ratio)))
     state = _State(plan, cap, budget, max_work)
     try:
         state.run()
         on_sites = [tuple((plan.site_of[q], letter) for q, letter in s) for s in strings]
         values = expectation_values(state.tensors, state.centre, on_sites, state.spend)
-        bounds = widths * math.sin(min(state.angle, math.pi / 2))
+        bounds = ranges * math.sin(min(state.angle, math.pi / 2))
     except _GivenUp:
         values = np.full(len(strings), math.nan)
         bounds = np.full(len(strings), math.inf)
     return MpsValues(values, bounds, state.work, state.bond)
 
 
-def _width(string: PauliString) -> float:
+def _spectral_range(string: PauliString) -> float:
     """Return the difference of the highest and the lowest eigenvalue of a string."""
     letters = {letter for _, letter in string if letter != "I"}
     if letters <= PROJECTED_BITS.keys():
@@ -269,7 +269,7 @@ class _State:
 def _truncation(values: NDArray[np.float64], droppable: float, cap: int) -> tuple[int, float]:
     """Return how many singular values to keep, and the fraction of the squared norm in the others.
 
-    Fewer than the cap are kept if the others together are droppable.
+    At most as many as the cap are kept, and fewer if the fraction of the others may be dropped.
     """
     tails = np.cumsum(values[::-1] ** 2)
     total = float(tails[-1])
@@ -285,7 +285,7 @@ def _lq(matrix: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def _svd(matrix: Matrix) -> tuple[Matrix, NDArray[np.float64], Matrix]:
-    """Return a singular value decomposition; LAPACK's quick one may fail to converge."""
+    """Return a singular value decomposition, by the slower routine if the quick one fails."""
     try:
         rows, values, columns = np.linalg.svd(matrix, full_matrices=False)
     except np.linalg.LinAlgError:

@@ -1,7 +1,7 @@
-"""Merge the gates of a circuit: what is left are a product state and two-qubit gates that entangle.
+"""Merge the gates of a circuit into a product state and two-qubit gates that entangle.
 
 One-qubit gates are multiplied into the gate before, consecutive gates on one pair into each other,
-and a gate that is a swap, up to one-qubit gates, renames its wires.
+and a gate that is a swap, up to one-qubit gates, becomes new names for its wires.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SWAP: Matrix = np.eye(4, dtype=complex)[[0, 2, 1, 3]]
 
 _PRODUCT = 1e-13
 """Second singular value below which a gate, a matrix of norm 2, is taken to be a product of
-one-qubit gates; the error is counted. Rounding makes up to about 1e-15."""
+one-qubit gates; the error is counted. Rounding errors are up to about 1e-15."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ _Item = tuple[tuple[int, ...], Matrix]
 
 
 def merge_gates(circuit: QuantumCircuit) -> MergedCircuit:
-    """Merge the gates of a circuit, again as long as some are products of one-qubit gates.
+    """Merge the gates of a circuit, repeatedly while some are products of one-qubit gates.
 
     Raises:
         InputError: If a gate has more than two qubits.

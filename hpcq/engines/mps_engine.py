@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.core.errors import HpcqError
 from hpcq.core.limits import Device, Limits
 from hpcq.core.system import blas_threads, format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.chain_plan import ChainPlan, plan_chain
 from hpcq.engines.chain_values import values_work
 from hpcq.engines.matrix_product_state import simulate_plan
-from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
-from hpcq.engines.requests import Request, Values
-from hpcq.engines.stabilizer import refuse_all_but_values
+from hpcq.engines.protocol import Cost, Piece, PreparedPiece, Refusal
+from hpcq.engines.requests import Values
+from hpcq.engines.values_engine import ValuesEngine, ValuesPiece
 
 WORK_SECONDS = 1.1e-9
-"""Seconds of a unit of work on one thread, measured: 1.0e-9 to 1.3e-9 with bonds of 7 to 113, about
-0.5e-9 with bonds of 2, where no decomposition takes long."""
+"""Seconds of a unit of work on one thread. Measured: 1.0e-9 to 1.3e-9 with bonds of 7 to 113, and
+about 0.5e-9 with bonds of 2, whose decompositions are quick."""
 
 DEFAULT_CAP = 256
-"""Maximum bond dimension where a request has none. A step takes 0.3 s there, so a larger cap is
-for circuits of few steps; a smaller one gives up some that would take seconds."""
+"""Maximum bond dimension where a request has none. A step takes 0.3 s with it. Larger: only
+circuits of few steps finish in time; smaller: circuits that would take seconds are given up."""
 
 _STEP_BYTES = 1000
-"""Bytes of a step of a plan: its matrix and the products that it is a sum of, 544 of them twice."""
+"""Bytes of a planned step: 256 of its matrix, 544 of its operator's Schmidt decomposition, and some
+of copies."""
 
 _WORKING_BYTES = 64 << 20
-"""Bytes of environments and of LAPACK's workspace, whatever the circuit."""
+"""Bytes of LAPACK's workspace and of one batch of environments, for any circuit."""
 
 
-class MpsPiece(PreparedPiece):
+class MpsPiece(ValuesPiece):
     """A circuit as the steps of a matrix-product-state simulation.
 
     Args:
@@ -46,10 +45,8 @@ class MpsPiece(PreparedPiece):
         self.plan = plan
         self.cap = cap
 
-    def execute(self, rows: NDArray[np.float64], request: Request) -> Any:
-        """Answer a request for values."""
-        assert rows.shape == (1, 0), "exact pieces have no parameters"
-        assert isinstance(request, Values), "the engine refuses all others"
+    def values(self, request: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the values of the request's strings and bounds on their errors."""
         with blas_threads(1):  # several slow down all but the largest bonds
             found = simulate_plan(
                 self.plan,
@@ -58,7 +55,7 @@ class MpsPiece(PreparedPiece):
                 tolerance=request.tolerance,
                 max_work=request.max_work,
             )
-        return np.stack([found.values, found.bounds])[np.newaxis]
+        return found.values, found.bounds
 
     @property
     def memory_bytes(self) -> int:
@@ -66,7 +63,7 @@ class MpsPiece(PreparedPiece):
         return _STEP_BYTES * (1 + len(self.plan.bonds))
 
 
-class MpsEngine(Engine):
+class MpsEngine(ValuesEngine):
     """Expectation values from matrix product states, with bounds on their errors.
 
     Args:
@@ -80,23 +77,15 @@ class MpsEngine(Engine):
         self.work_seconds = WORK_SECONDS
         self._limits = limits
 
-    def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
+    def cost(self, piece: ExactTensor, request: Values) -> Cost | Refusal:
         """Return a bound on the cost of a request, without truncations, or why it is refused."""
-        refusal = refuse_all_but_values(piece, request)
-        if refusal is not None:
-            return refusal
-        assert isinstance(piece, ExactTensor)
-        assert isinstance(request, Values)
         steps = _STEP_BYTES * piece.subcircuit.circuit.num_nonlocal_gates()
         if steps > self._limits.memory_bytes:  # a plan has at least about as many
             return Refusal(
                 f"the steps of its gates need {format_bytes(steps)}, a rank has "
                 f"{format_bytes(self._limits.memory_bytes)}"
             )
-        try:
-            prepared = self.prepared(piece)
-        except HpcqError as error:
-            return Refusal(str(error))
+        prepared = self.prepared(piece)
         assert isinstance(prepared, MpsPiece)
         cap = request.cap or self._default_cap(piece)
         bits, work = prepared.plan.predict(cap)
@@ -125,5 +114,6 @@ class MpsEngine(Engine):
 
 
 def _memory(wires: int, bond: int) -> int:
-    """Return bytes: a tensor of each site, an environment, and a step's pair and its factors."""
-    return _WORKING_BYTES + 16 * bond**2 * (2 * wires + 2 * wires + 32)
+    """Return bytes of the sites' tensors and environments, and of a step's matrix and factors."""
+    tensors = environments = 2 * wires
+    return _WORKING_BYTES + 16 * bond**2 * (tensors + environments + 32)

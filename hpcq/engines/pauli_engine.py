@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.core.errors import HpcqError
 from hpcq.core.limits import Device, Limits
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.engines.clifford_frame import CliffordFrame
+from hpcq.engines.clifford_frame import GATE_SECONDS, CliffordFrame
 from hpcq.engines.gate_rotations import count_rotations
 from hpcq.engines.pauli_propagation import (
     SECONDS_PER_WORK,
@@ -19,19 +16,20 @@ from hpcq.engines.pauli_propagation import (
     largest_sums,
     propagate_frame,
 )
-from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
-from hpcq.engines.requests import Request, Values
-from hpcq.engines.stabilizer import GATE_SECONDS, refuse_all_but_values
+from hpcq.engines.protocol import Cost, Piece, PreparedPiece, Refusal
+from hpcq.engines.requests import Values
+from hpcq.engines.values_engine import ValuesEngine, ValuesPiece
 
 DEFAULT_CAP = 1 << 13
-"""Terms of a string if the request does not say: 0.1 s for a rotation-rich string of 127 qubits."""
+"""Maximum number of terms where a request has none: 0.1 s for a string on 127 qubits that many
+rotations change."""
 
 _BYTES_PER_TERM = 120
 """Bytes of a term and of the copies made of it, with up to 128 qubits."""
 
 
-class PauliPiece(PreparedPiece):
-    """A circuit as rotations in the frame of its Cliffords.
+class PauliPiece(ValuesPiece):
+    """A circuit as rotations, followed by a Clifford.
 
     Args:
         frame: The frame.
@@ -40,10 +38,8 @@ class PauliPiece(PreparedPiece):
     def __init__(self, frame: CliffordFrame) -> None:
         self._frame = frame
 
-    def execute(self, rows: NDArray[np.float64], request: Request) -> Any:
-        """Answer a request for values."""
-        assert rows.shape == (1, 0), "exact pieces have no parameters"
-        assert isinstance(request, Values), "the engine refuses all others"
+    def values(self, request: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the values of the request's strings and bounds on their errors."""
         found = propagate_frame(
             self._frame,
             request.strings,
@@ -51,7 +47,7 @@ class PauliPiece(PreparedPiece):
             tolerance=request.tolerance,
             max_work=request.max_work,
         )
-        return np.stack([found.values, found.bounds])[np.newaxis]
+        return found.values, found.bounds
 
     @property
     def memory_bytes(self) -> int:
@@ -59,7 +55,7 @@ class PauliPiece(PreparedPiece):
         return 4096 + self._frame.num_qubits**2 // 2 + self._frame.rotations.words.nbytes
 
 
-class PauliEngine(Engine):
+class PauliEngine(ValuesEngine):
     """Pauli propagation of expectation values.
 
     Args:
@@ -73,24 +69,16 @@ class PauliEngine(Engine):
         self.work_seconds = SECONDS_PER_WORK
         self._limits = limits
 
-    def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
-        """Return an upper bound of the cost of a request, or why it is refused.
+    def cost(self, piece: ExactTensor, request: Values) -> Cost | Refusal:
+        """Return an upper bound on the cost of a request, or why it is refused.
 
-        How many terms there will be is not known before they are computed.
+        The number of terms is not known before they are computed.
         """
-        refusal = refuse_all_but_values(piece, request)
-        if refusal is not None:
-            return refusal
-        assert isinstance(piece, ExactTensor)
-        assert isinstance(request, Values)
         circuit = piece.subcircuit.circuit
         cap = request.cap or DEFAULT_CAP
-        try:
-            rotations = count_rotations(circuit)
-            for string in request.strings:
-                check_projectors(string, cap)
-        except HpcqError as error:
-            return Refusal(str(error))
+        rotations = count_rotations(circuit)
+        for string in request.strings:
+            check_projectors(string, cap)
         terms, work = largest_sums(rotations, request.strings, cap)
         size = int(_BYTES_PER_TERM * max(1.0, circuit.num_qubits / 128) * terms)
         if size > self._limits.memory_bytes:

@@ -1,12 +1,13 @@
 """Pauli propagation: expectation values of near-Clifford circuits, with bounds on their errors.
 
-Observables go backwards through the circuit in the Heisenberg picture, as sums of Paulis. In the
-frame of the circuit's Cliffords only its other rotations are left, and each of them can double the
-number of terms. The smallest terms are dropped; Paulis have norm 1, so the sum of the absolute
-values of what was dropped bounds the error (Begušić, Gray and Chan, Sci. Adv. 10, eadk4321 (2024)).
+Observables are propagated backwards through the circuit in the Heisenberg picture, as sums of
+Paulis. In the frame of the circuit's Cliffords only its rotations are left, and each of them can
+double the number of terms. The smallest terms are dropped; Paulis have norm 1, so the sum of the
+absolute values of what was dropped bounds the error (Begušić, Gray and Chan, Sci. Adv. 10, eadk4321
+(2024)).
 
-A term with an X part that no product of the remaining rotations can undo ends as zero in the state
-|0...0>, and goes without an error.
+A term whose X part no product of the remaining rotations can cancel has the value zero in |0...0>.
+It is removed, which causes no error.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ STEP_WORK = 700
 """Work of a rotation that changes some term: what its calls of NumPy cost."""
 
 CUT_WORK = 0.17
-"""Work of a term among which the smallest are searched."""
+"""Work per term of a search for the smallest terms."""
 
 _MAX_TOGETHER = 1 << 15
 """Terms up to which strings are propagated together. With 2**13 terms a string, 2**17 took 1.2
@@ -48,20 +49,23 @@ times as long and 2**21 twice as long: the terms no longer fit in the caches. St
 propagated one by one took 12 times as long."""
 
 _MAX_START = 1 << 18
-"""Terms, projectors expanded, with which a batch of strings starts."""
+"""Maximum number of terms with which a batch of strings starts, projectors expanded."""
 
 _MAX_STRINGS = 1 << 16
+"""Maximum number of strings in a batch: their numbers have 16 bits."""
 
 _ROUNDING = 1e-13
-"""Sum of rounding errors from cancelled terms above which it is added to the bound."""
+"""Rounding errors of cancelled terms that are not added to the bound, as long as their sum is no
+larger."""
 
-_EARLY = 0.9
-"""Share of the tolerance that is spent on small terms before the cap is reached, in proportion to
-the square of the progress. Chains at a tolerance of 1e-3 became 18 times faster, kicked Ising 1.5
-times, and no more values were given up than with half of it in proportion to the progress."""
+_EARLY_FRACTION = 0.9
+"""Fraction of the tolerance that may be spent on small terms before the cap is reached, in
+proportion to the square of the progress. Chains at a tolerance of 1e-3 became 18 times faster,
+kicked Ising 1.5 times, and no more values were given up than with half of it in proportion to the
+progress."""
 
-_FEW = 64
-"""Terms of a string up to which none is dropped early, so that small sums stay exact."""
+_MIN_TRIMMED_TERMS = 64
+"""Number of terms of a string up to which none is dropped early, so that small sums stay exact."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +76,7 @@ class Propagation:
         values: Shape (strings,); NaN where a value was given up.
         bounds: Bounds on the absolute errors, shape (strings,): 0 if nothing was dropped, infinite
             where a value was given up.
-        work: Work in terms that rotations changed, and everything else in proportion.
+        work: Work, in units of a term that a rotation changes.
     """
 
     values: NDArray[np.float64]
@@ -162,7 +166,7 @@ def _batches(strings: Sequence[PauliString]) -> Iterator[list[PauliString]]:
 
 
 def largest_sums(rotations: int, strings: Sequence[PauliString], cap: int) -> tuple[int, float]:
-    """Return upper bounds of the terms at one time, and of the work of all strings.
+    """Return upper bounds on the number of terms at any time, and on the work of all strings.
 
     Sums are mostly smaller by orders of magnitude: rotations outside of a string's light cone
     change nothing, and terms merge.
@@ -201,7 +205,7 @@ class _Run:
         self._first = self._start(strings)
 
     def finish(self) -> Propagation:
-        """Propagate to the front of the circuit; strings with many terms go one after the other."""
+        """Propagate to the start of the circuit; strings with many terms go one after the other."""
         self._cut(self._first)
         waiting = [(self._first, 0)]
         while waiting:
@@ -214,7 +218,7 @@ class _Run:
             elif block == len(self._blocks):
                 self._values += terms.values()
             elif terms.size:
-                self._pass(terms, block)
+                self._apply_block(terms, block)
                 waiting.append((terms, block + 1))
         return self._result()
 
@@ -232,21 +236,21 @@ class _Run:
         self._work += float(sum(counts))
         return TermTable(paulis, hashes, weights, numbers, self._errors)
 
-    def _pass(self, terms: TermTable, number: int) -> None:
+    def _apply_block(self, terms: TermTable, number: int) -> None:
         """Apply a block of rotations."""
         block = self._blocks.block(number)
         terms.drop_cancelled()
         if block.vanishing is not None:
             terms.remove(np.flatnonzero(block.vanishing(terms.words)))
         self._trim(terms, number / len(self._blocks))
-        living = terms.set_anticommuting(block.anticommuting(terms.words))
+        active = terms.set_anticommuting(block.anticommuting(terms.words))
         self._work += BLOCK_WORK
         for bit in reversed(range(len(block.axes))):
-            if not living >> bit & 1:
+            if not active >> bit & 1:
                 continue
             before = terms.size
             changed, union = terms.rotate(block.axes[bit], bit)
-            living |= union
+            active |= union
             self._work += STEP_WORK + changed
             if terms.size > before:
                 self._cut(terms)
@@ -277,11 +281,11 @@ class _Run:
 
     def _trim(self, terms: TermTable, progress: float) -> None:
         """Drop small terms early as far as the tolerance allows it."""
-        if not math.isfinite(self._tolerance) or terms.size <= _FEW:
+        if not math.isfinite(self._tolerance) or terms.size <= _MIN_TRIMMED_TERMS:
             return
         sizes, dropped = terms.sizes, []
-        budget = _EARLY * progress**2 * self._tolerance
-        for rows in _rows_of(terms.strings, np.bincount(terms.strings), _FEW):
+        budget = _EARLY_FRACTION * progress**2 * self._tolerance
+        for rows in _rows_of(terms.strings, np.bincount(terms.strings), _MIN_TRIMMED_TERMS):
             allowed = budget - self._errors.dropped[terms.strings[rows[0]]]
             if allowed > 0:
                 order = np.argsort(sizes[rows])

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.engines.bit_maps import Words
 from hpcq.engines.clifford_frame import Paulis
-
-Words = NDArray[np.uint64]
 
 _SORTED = 256
 """Number of keys up to which equal ones are found by sorting. With 8,000 keys, sorting takes 80 to
@@ -27,7 +26,7 @@ _CANCELLED = 8 * np.finfo(np.float64).eps
 
 @dataclass(frozen=True)
 class Axis:
-    """A rotation.
+    """A rotation, as the terms of a sum see it.
 
     Attributes:
         pauli: The axis, one Pauli.
@@ -46,7 +45,7 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """What was left out of some strings' sums, as sums of absolute values, shape (strings,).
+    """What is missing from the sums of some strings, in absolute values, shape (strings,).
 
     Attributes:
         dropped: Coefficients of dropped terms.
@@ -58,14 +57,14 @@ class Errors:
 
 
 class TermTable:
-    """Terms of some strings.
+    """The terms of some strings' sums.
 
     Args:
         paulis: The terms, all different within a string.
         hashes: Linear hashes of words and strings, shape (terms,).
         coefficients: Shape (terms,).
         strings: Numbers of the strings from 0, uint16, shape (terms,).
-        errors: Where to add what is left out.
+        errors: The errors to which dropped terms are added.
     """
 
     def __init__(

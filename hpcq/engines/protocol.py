@@ -7,7 +7,8 @@ does not know.
 
 A new engine is a subclass of :class:`Engine` and a line in :mod:`~hpcq.engines.registry`. If it
 computes whole statevectors, it only has to simulate circuits, and
-:class:`~hpcq.engines.statevectors.StatevectorPiece` answers the requests.
+:class:`~hpcq.engines.statevectors.StatevectorPiece` answers the requests. If it computes values of
+whole circuits, it is a subclass of :class:`~hpcq.engines.values_engine.ValuesEngine`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A circuit's rotations in blocks, with what the terms of a sum of Paulis need at each."""
+"""A circuit's rotations in blocks, with tables that speed up their action on sums of Paulis."""
 
 from __future__ import annotations
 
@@ -7,25 +7,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hpcq.engines.bit_maps import BitMap, XSpans, bits_of, columns_of
+from hpcq.engines.bit_maps import BitMap, RowSpan, Words, bits_of, columns_of
 from hpcq.engines.clifford_frame import CliffordFrame
+from hpcq.engines.gate_rotations import ANGLE_ROUNDING
 from hpcq.engines.pauli_terms import Axis
-
-Words = NDArray[np.uint64]
 
 _BLOCK = 64
 """Rotations in a block: as many as a word has bits."""
 
 _FRONT = (8, 8, 16, 32)
-"""Rotations in the first blocks of a circuit, where many terms are found to end as zero."""
-
-_ULPS = 4e-16
-"""Relative rounding error of an angle."""
+"""Rotations in the first blocks of a circuit. They are short because many terms are found to end as
+zero there, and are dropped at the start of a block."""
 
 _KEPT_BLOCKS = 256
-"""Blocks that are kept for the next strings; one takes about 100 kB with 127 qubits."""
+"""Number of blocks that are cached for other strings; one takes about 100 kB with 127 qubits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +42,7 @@ class Block:
 
 
 class RotationBlocks:
-    """The rotations of a frame in blocks, counted from the last one.
+    """The rotations of a frame in blocks, numbered from the end of the circuit.
 
     Args:
         frame: The frame.
@@ -94,13 +90,13 @@ class RotationBlocks:
             bits_of(self.frame.rotations.words[: self._half]), axis=1, bitorder="little"
         )
         rows = [int.from_bytes(row.tobytes(), "little") for row in x_parts]
-        spans = XSpans(images)
+        span = RowSpan(images)
         maps: list[Words | None] = []
         for start, end in self._spans:
-            if spans.rank < self.frame.num_qubits:
-                spans.add(dict.fromkeys(rows[start:end]))
-            if spans.rank < self.frame.num_qubits:
-                columns = spans.columns()
+            if span.rank < self.frame.num_qubits:
+                span.add(dict.fromkeys(rows[start:end]))
+            if span.rank < self.frame.num_qubits:
+                columns = span.columns()
                 maps.append(np.concatenate([columns, np.zeros_like(columns)]))
             else:
                 maps.append(None)
@@ -110,7 +106,7 @@ class RotationBlocks:
 def _cosine_and_sine(angle: float) -> tuple[float, float]:
     """Return the cosine and the sine of an angle, of multiples of pi/2 without rounding."""
     turns = round(angle / (math.pi / 2))
-    if abs(angle - turns * math.pi / 2) <= _ULPS * abs(angle):
+    if abs(angle - turns * math.pi / 2) <= ANGLE_ROUNDING * abs(angle):
         return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[turns % 4]
     return math.cos(angle), math.sin(angle)
 

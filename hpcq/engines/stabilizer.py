@@ -1,14 +1,13 @@
 """The engine of Clifford circuits: exact expectation values from stim's tableaus.
 
-A string's Paulis and projectors are moved through the circuit, which takes time linear in the
-number of qubits. Projectors are measured one after the other on the stabilizer state, each with
-probability 0, 1/2 or 1, so that a string may hold any number of them.
+The Paulis of a string are conjugated by the circuit, in time linear in the number of qubits.
+Projectors are measured one after the other on the stabilizer state, each with probability 0, 1/2 or
+1, so that a string may hold any number of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import stim
@@ -16,16 +15,14 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 
 from hpcq.circuits.pauli_text import AXES, PROJECTED_BITS, PauliString
-from hpcq.core.errors import HpcqError, InputError
+from hpcq.core.errors import InputError
 from hpcq.core.limits import Device, Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.engines.clifford_frame import CliffordFrame, split_projectors
+from hpcq.engines.clifford_frame import GATE_SECONDS, CliffordFrame, split_projectors
 from hpcq.engines.gate_rotations import first_rotating_gate
-from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
-from hpcq.engines.requests import Request, Values
-
-GATE_SECONDS = 3e-6
-"""Seconds of one gate: 1.9 us to move it into the tableau of 100 qubits, 1.2 us to read it."""
+from hpcq.engines.protocol import Cost, Piece, PreparedPiece, Refusal
+from hpcq.engines.requests import Values
+from hpcq.engines.values_engine import ValuesEngine, ValuesPiece
 
 STRING_SECONDS = 1e-5
 """Seconds of one string on 300 qubits, without its projectors."""
@@ -89,7 +86,7 @@ def _value(frame: CliffordFrame, string: PauliString) -> float:
     return probability * float(state.peek_observable_expectation(observable))
 
 
-class StabilizerPiece(PreparedPiece):
+class StabilizerPiece(ValuesPiece):
     """A Clifford circuit as a tableau.
 
     Args:
@@ -99,12 +96,10 @@ class StabilizerPiece(PreparedPiece):
     def __init__(self, circuit: QuantumCircuit) -> None:
         self._frame = clifford_frame(circuit)
 
-    def execute(self, rows: NDArray[np.float64], request: Request) -> Any:
-        """Answer a request for values."""
-        assert rows.shape == (1, 0), "exact pieces have no parameters"
-        assert isinstance(request, Values), "the engine refuses all others"
+    def values(self, request: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the values of the request's strings and bounds on their errors."""
         values = frame_values(self._frame, request.strings)
-        return np.stack([values, np.zeros_like(values)])[np.newaxis]
+        return values, np.zeros_like(values)
 
     @property
     def memory_bytes(self) -> int:
@@ -112,7 +107,7 @@ class StabilizerPiece(PreparedPiece):
         return 4096 + self._frame.num_qubits**2
 
 
-class StabilizerEngine(Engine):
+class StabilizerEngine(ValuesEngine):
     """Expectation values of Clifford circuits.
 
     Args:
@@ -124,18 +119,10 @@ class StabilizerEngine(Engine):
         del limits, device
         self.name = "stabilizer"
 
-    def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
+    def cost(self, piece: ExactTensor, request: Values) -> Cost | Refusal:
         """Return the predicted cost of a request, or why it is refused."""
-        refusal = refuse_all_but_values(piece, request)
-        if refusal is not None:
-            return refusal
-        assert isinstance(piece, ExactTensor)
-        assert isinstance(request, Values)
         circuit = piece.subcircuit.circuit
-        try:
-            gate = first_rotating_gate(circuit)
-        except HpcqError as error:
-            return Refusal(str(error))
+        gate = first_rotating_gate(circuit)
         if gate is not None:
             return Refusal(f"{gate} is not Clifford")
         projectors = sum(len(split_projectors(string)[1]) for string in request.strings)
@@ -147,15 +134,3 @@ class StabilizerEngine(Engine):
         """Compute the tableau of a piece."""
         assert isinstance(piece, ExactTensor), "the engine refuses all others"
         return StabilizerPiece(piece.subcircuit.circuit)
-
-
-def refuse_all_but_values(piece: Piece, request: Request) -> Refusal | None:
-    """Return a refusal unless values of a piece without ports are requested."""
-    if not isinstance(piece, ExactTensor) or not isinstance(request, Values):
-        return Refusal(
-            "it computes values of exact runs, not "
-            f"{type(request).__name__} of {type(piece).__name__}"
-        )
-    if piece.subcircuit.ports:
-        return Refusal(f"the piece has {len(piece.subcircuit.ports)} ports, expected none")
-    return None

@@ -1,9 +1,9 @@
-"""Choose where to cut: the cuts that were given, or the best that a search proposes."""
+"""Candidates: proposed cuts with the plans that follow from them, and the search for the best."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from hpcq.core.errors import MemoryLimitError
@@ -13,7 +13,7 @@ from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.cutting.qubit_reuse import device_qubits
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.cutting.subexperiments.exact_tensors import Simulation
-from hpcq.parallel.serial import Farm, SerialFarm
+from hpcq.parallel.serial import Farm
 from hpcq.planning.cut_request import DEFAULT_SEARCH_SECONDS, CutRequest
 from hpcq.planning.exact_plan import ExactPlan, assemble
 from hpcq.planning.problem import Problem
@@ -30,15 +30,12 @@ _JOINT_FRACTION = 0.5
 """Fraction of the budget for a joint light cone, if there are separate ones too."""
 
 _PROMISING = 0.9
-"""Predicted seconds of separate light cones with the cuts of the joint one, as a fraction of those
-of the joint one, below which separate ones are searched. On ten circuits of 25 to 100 qubits, the
-search made of 1 second 0.9 to 1.4."""
+"""Predicted seconds of separate light cones with the cuts of the joint one, as a fraction of the
+seconds of the joint one, below which cuts of separate ones are searched. On ten circuits of 25 to
+100 qubits, that search changed the predicted seconds by factors of 0.9 to 1.4."""
 
 _QUICK_SECONDS = 1.0
 """Predicted seconds of a plan with narrow light cones below which a joint one is not tried."""
-
-_HINT_FRACTION = 0.5
-"""Fraction of the budget in which a wider limit is sought, all tries together."""
 
 _GLANCE = 0.05
 """Share of the budget for a first, short search. Larger: it finds better cuts, and a longer search
@@ -51,15 +48,9 @@ runs that are repeated; smaller: shorter plans."""
 _MIN_GLANCED_GATES = 40
 """Number of two-qubit gates below which there is no short search: a whole one is quick."""
 
-_MAX_TRIES = 12
-"""Maximum number of wider limits that are tried where nothing fits."""
-
-_MAX_TRIED_GATES = 4_000
-"""Maximum number of two-qubit gates in all these tries together: larger circuits get fewer."""
-
 _MAX_REUSE_WORK = 200_000
-"""Maximum product of the numbers of cuts and of two-qubit gates for which each cut is dropped on
-trial, which takes a pass over the circuit for each."""
+"""Maximum product of the numbers of cuts and of two-qubit gates up to which needless cuts are
+sought: each cut takes a pass over the circuit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,68 +96,16 @@ class Candidate:
         )
 
 
-def choose_cuts(problem: Problem, request: CutRequest, farm: Farm | None = None) -> Candidate:
-    """Return the cuts that were given, or search for the best; call it on rank 0 only.
-
-    The ranks of ``farm`` share the search; by default, this process searches alone.
-
-    Raises:
-        InputError: If the cuts that were given do not fit the circuit.
-        MemoryLimitError: If the exact plan of none fits into the memory, which only the objective
-            ``seconds`` requires. The message names the smallest width that was found to work.
-    """
-    if request.max_qubits is None:
-        return Candidate(problem, *request.given_cuts(problem))
-    search = _Search(problem, request, farm or SerialFarm())
-    found = list(search.candidates())
-    if found:
-        return search.best(found)
-    reason = search.refusals[0] if search.refusals else MemoryLimitError("no cuts found")
-    num_tries = min(_MAX_TRIES, _MAX_TRIED_GATES // (1 + len(problem.simplifier.joint_cone.pairs)))
-    seconds = _HINT_FRACTION * request.search_seconds / max(1, num_tries)
-    for width in _wider_limits(request.max_qubits, problem.circuit.num_qubits, num_tries):
-        wider = replace(request, max_qubits=width, search_seconds=seconds)
-        if any(True for _ in _Search(problem, wider, search.farm, quick=True).candidates()):
-            raise MemoryLimitError(
-                f"max_qubits: {request.max_qubits} is too small ({reason}); {width} is the "
-                "smallest that was found to work"
-            )
-    raise reason
-
-
-def cut_parts(
-    problem: Problem,
-    request: CutRequest,
-    farm: Farm | None,
-    kept: Collection[int],
-    simulations: Mapping[str, Simulation],
-) -> Candidate | None:
-    """Search for the best cuts of the parts of a circuit that no other method answers.
+class CandidateSearch:
+    """A search for cuts within a width limit.
 
     Args:
         problem: The problem.
         request: The width limit, and the options of the search.
-        farm: The ranks that share the search; None for this process alone.
-        kept: The qubits of parts that stay whole, by the names of their wires.
-        simulations: How these are simulated, by the content of their subcircuit.
-
-    Returns:
-        The best candidate; None if nothing fits into the memory.
-    """
-    if not kept:
-        search = _Search(problem, request, farm or SerialFarm())
-        found = list(search.candidates())
-        return search.best(found) if found else None
-    simplified = problem.simplifier.joint_cone_keeping(frozenset(kept))
-    whole = {number for number, (_, name) in enumerate(simplified.labels) if name in kept}
-    search = _Search(
-        problem, request, farm or SerialFarm(), whole=frozenset(whole), simulations=simulations
-    )
-    return search.best_of(simplified)
-
-
-class _Search:
-    """A search for cuts within a width limit.
+        farm: The ranks that share the search.
+        quick: Whether a few short trials are enough, as for a hint in an error message.
+        whole: Qubits of the parts that are not cut, whose width is not limited.
+        simulations: How these parts are simulated, by the content of their subcircuit.
 
     Attributes:
         farm: The ranks that share the search.
@@ -191,8 +130,7 @@ class _Search:
         self._request = request
         self._max_qubits: int = request.max_qubits
         self._objective: ObjectiveName = request.objective
-        self._quick = quick  # a few short trials are enough, as for a hint in a message
-        # Qubits of components that are not cut, which may be wider, and their simulations.
+        self._quick = quick
         self._whole, self._simulations = whole, simulations
 
     def candidates(self) -> Iterator[Candidate]:
@@ -413,12 +351,3 @@ def _string_counts(simplified: SimplifiedCircuit) -> list[float]:
         for qubit, _ in term:
             counts[index_of[cone, qubit]] += 1 / len(term)
     return counts
-
-
-def _wider_limits(width: int, widest: int, num_tries: int) -> Iterator[int]:
-    """Yield larger widths to try, each about a quarter wider, the smallest first."""
-    for _ in range(num_tries):
-        if width >= widest:
-            return
-        width = min(widest, max(width + 1, width * 5 // 4))
-        yield width

@@ -117,7 +117,7 @@ def checked_settings(settings: object) -> list[list[Any]]:
     """Return the settings of a verdict that was stored in a file.
 
     Raises:
-        ValueError: If they are not of the form that :class:`Verdict` says.
+        ValueError: If they are not of the form that :class:`Verdict` describes.
     """
     if not isinstance(settings, list) or not settings:
         raise ValueError("no settings")
@@ -154,10 +154,11 @@ def _is_size(*values: object) -> bool:
 
 
 ASKED_TO_CUT = Verdict("cut", "where to cut was given")
+"""The verdict on problems with given cuts or a width limit."""
 
 
 def verdict_lines(verdict: Verdict, seconds: float, bound: float | None) -> list[str]:
-    """Return lines on a verdict: the method, its predicted seconds and error bound, and the others.
+    """Return a verdict as lines of text: the method, its seconds and error bound, and the others.
 
     The bound is the largest of any string's value; None if it is only known after the run.
     """

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
 
-from hpcq.engines.chain_plan import ChainPlan, bond_bits, plan_chain
+from hpcq.engines.chain_plan import ChainPlan, plan_chain
 from hpcq.engines.merged_gates import merge_gates
 from tests.support.strategies import circuits, structured
 
@@ -70,7 +70,9 @@ def test_gates_are_merged() -> None:
 def test_a_chain_is_found_whatever_its_names() -> None:
     n = 40
     names = np.random.default_rng(3).permutation(n).tolist()
-    straight, renamed = (bond_bits(chain(n, 3, order)) for order in (list(range(n)), names))
+    straight, renamed = (
+        plan_chain(chain(n, 3, order)).predict() for order in (list(range(n)), names)
+    )
     assert straight[0] == renamed[0] == 3
     assert renamed[1] == pytest.approx(straight[1], rel=0.1)
 
@@ -98,14 +100,14 @@ def test_wires_of_a_ring_go_back() -> None:
 
 
 def test_predictions() -> None:
-    assert bond_bits(QuantumCircuit(3)) == (0, 0)
-    assert bond_bits(chain(30, 4, list(range(30))))[0] == 4
-    assert bond_bits(chain(10, 20, list(range(10))))[0] == 5  # half of the qubits
-    deep = chain(60, 40, list(range(60)))
-    bits, work = bond_bits(deep)
+    assert plan_chain(QuantumCircuit(3)).predict() == (0, 0)
+    assert plan_chain(chain(30, 4, list(range(30)))).predict()[0] == 4
+    assert plan_chain(chain(10, 20, list(range(10)))).predict()[0] == 5  # half of the qubits
+    deep = plan_chain(chain(60, 40, list(range(60))))
+    bits, work = deep.predict()
     assert bits == 30
-    assert 0 < bond_bits(deep, cap=16)[1] < 1e-6 * work < math.inf
-    assert math.isfinite(bond_bits(chain(140, 80, list(range(140))))[1])
+    assert 0 < deep.predict(cap=16)[1] < 1e-6 * work < math.inf
+    assert math.isfinite(plan_chain(chain(140, 80, list(range(140)))).predict()[1])
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ def test_terms_on_light_cones_of_their_own(
     seed: int, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hpcq.planning.candidates._SMALL_SECONDS", 0.0)
-    search = "hpcq.planning.candidates._Search"
+    search = "hpcq.planning.candidates.CandidateSearch"
     monkeypatch.setattr(f"{search}._is_promising", lambda *_: True)
     monkeypatch.setattr(
         f"{search}.best", lambda _, found: max(found, key=lambda each: each.simplified.num_cones)

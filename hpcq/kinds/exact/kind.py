@@ -13,7 +13,7 @@ from hpcq.kinds.exact.description import exact_plan_json, exact_plan_text
 from hpcq.kinds.exact.run import ExactRun
 from hpcq.kinds.exact.tasks import ExactTasks
 from hpcq.parallel.tasks import MAX_TASKS
-from hpcq.planning.candidates import choose_cuts
+from hpcq.planning.choose_cuts import choose_cuts
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.exact_plan import ExactPlan, with_local_cost
 from hpcq.planning.fingerprint import fingerprint_of

@@ -12,7 +12,7 @@ from hpcq.kinds.shots.run import ShotsRun
 from hpcq.kinds.shots.sampling import CutProblem, Sampling, ShotsPlan, check_memory, sampling_of
 from hpcq.kinds.shots.tasks import ShotTasks
 from hpcq.parallel.serial import Farm
-from hpcq.planning.candidates import choose_cuts
+from hpcq.planning.choose_cuts import choose_cuts
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.fingerprint import RequestSummary, check_same_run
 from hpcq.planning.problem import DEFAULT_MAX_VARIANTS, Problem, SampledValues

@@ -1,4 +1,4 @@
-"""The parts of a circuit that no gate joins, which may be simulated by different methods."""
+"""The parts of a circuit that no gate connects, which may be simulated by different methods."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Parts:
         name: Which circuit was divided.
         simplified: The circuit after its passes.
         cut: The parts.
-        tensors: The distinct parts, with all strings that are asked of them.
+        tensors: The distinct parts, with all strings whose values on them are needed.
         max_parts_of_term: Largest number of parts on which a term is not the identity.
     """
 
@@ -39,7 +39,7 @@ class Parts:
 
     @classmethod
     def of(cls, problem: Problem, name: CircuitName) -> Parts | None:
-        """Return the parts of a circuit; None if the terms have no separate, narrow light cones."""
+        """Return the parts of a circuit; None for light cones that are not separate and narrow."""
         simplified = _circuit(problem, name)
         if simplified is None:
             return None

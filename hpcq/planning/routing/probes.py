@@ -1,4 +1,4 @@
-"""Probes: methods that may answer a part, tried with a budget of work."""
+"""Probes: tries of methods on a part, with a budget of work."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from hpcq.planning.machine_speeds import Speeds
 
 PROBED = ("pauli", "mps")
 """Methods whose cost is known only when they are tried. Pauli propagation comes first: it starts at
-once, while the order of a matrix product state's gates may take 0.2 s to plan."""
+once, while planning a matrix-product-state simulation may take 0.2 s."""
 
 _CAPS = {"pauli": 1 << 22, "mps": 1024}
-"""Maximum numbers of Pauli terms and of a bond; mostly, the work ends a probe before."""
+"""Maximum number of Pauli terms, and maximum bond dimension. Most probes reach their budget before
+these."""
 
 _UNLIMITED = 1 << 40
-"""Cap that no bond reaches."""
+"""Maximum bond dimension for a simulation without truncation, which no bond reaches."""
 
 _ROUNDING = 1e-10
 """Bound on the error of a matrix product state without truncation: about 1e-14 for each step."""
 
 _MIN_CAP = 16
-"""Cap below which a probe is not tried with less memory."""
+"""Cap above which a probe that exceeds the memory is tried again with a quarter of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class Prober:
     def repeated(
         self, name: str, tensor: ExactTensor, cap: int, tolerance: float | None, work: float | None
     ) -> Simulation:
-        """Return the simulation that an earlier start of the run has decided on."""
+        """Return the simulation on which an earlier start of the run decided."""
         cost = self.supports(name, tensor)
         if isinstance(cost, Refusal):
             raise ValueError(cost.reason)
@@ -92,7 +93,7 @@ class Prober:
     ) -> Simulation | None:
         """Try each method with each budget in turn, until one answers within the tolerance.
 
-        Why methods do not answer goes to the notes.
+        The reasons of methods that do not answer are added to the notes.
         """
         for budget in budgets:
             for name in names:

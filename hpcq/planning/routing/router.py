@@ -1,124 +1,56 @@
-"""The router: decides, cheapest tests first, by which method each part of a problem is answered."""
+"""The router decides by which method each part of a problem is answered, cheapest tests first."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulation
 from hpcq.engines.protocol import Refusal
 from hpcq.parallel.serial import Farm
 from hpcq.planning import cost as costs
-from hpcq.planning.candidates import Candidate, cut_parts
+from hpcq.planning.candidates import Candidate
+from hpcq.planning.choose_cuts import cut_parts
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.exact_plan import ExactPlan, assemble
 from hpcq.planning.problem import Problem
-from hpcq.planning.routing.parts import Parts
+from hpcq.planning.routing.decision import Decision, Fallback
+from hpcq.planning.routing.parts import CircuitName, Parts
 from hpcq.planning.routing.probes import PROBED, Prober, string_tolerance
-from hpcq.planning.verdict import Alternative, MethodRequest, Verdict, checked_settings
+from hpcq.planning.verdict import MethodRequest, checked_settings
 
 _QUICK_SECONDS = 0.03
 """Predicted seconds of a statevector from which other methods are considered. Larger: fewer
-decisions, but more that are slower than need be."""
+problems pay for a decision, but more of them are answered slower than possible."""
 
 _QUICK_CONES_SECONDS = 0.15
-"""The same for all separate light cones of the observables together."""
+"""The same for the statevectors of all separate light cones together."""
 
 _FIRST_BUDGETS = (0.03, 0.12, 0.48)
-"""Seconds of the probes of each method before a search for cuts, which takes a second or two. Each
-is four times the one before: a smaller ratio would give up more probes, and the last one would take
-longer than the answer with a larger one."""
+"""Budgets in seconds of the probes of each method before a search for cuts, which takes a second or
+two. Each is four times the one before: with a smaller ratio, more work is lost in probes that give
+up; with a larger one, the last probe is given more than it needs."""
 
-_SHARE_OF_CERTAIN = 0.25
-"""Largest budget of a probe, relative to the seconds of a method that is certain to answer. Budgets
-grow by four for two methods, so that all probes together take at most 2/3 of these seconds."""
+_MAX_PROBE_FRACTION = 0.25
+"""Largest budget of a probe, as a fraction of the predicted seconds of the fallback. Budgets grow
+by four for two methods, so that all probes together take at most 2/3 of these seconds."""
 
 _LAST_BUDGETS = (0.6, 1.0)
-"""Budgets of the probes after it, in search seconds."""
+"""Budgets of the probes after the search for cuts, in multiples of its seconds."""
 
 _ROUNDING = 1e-9
 """Relative difference below which two tolerances count as equal."""
 
 _MANY_GATES = 800
-"""Gates from which it takes 0.1 s or more to order those of a matrix product state."""
-
-
-@dataclass(eq=False)
-class _Decision:
-    """Decisions on the parts of a circuit, as far as they are made.
-
-    Attributes:
-        parts: The parts.
-        simulations: How parts are simulated, if not as statevectors, by content.
-        hard: The parts on which nothing is decided, or which are cut.
-        width: Width limit of the search for cuts.
-        certain: For hard parts, by content, the quickest simulation that is certain to answer
-            without cuts, None for a statevector, and its predicted seconds.
-        notes: Why methods were not chosen, by their names.
-        seconds: Predicted seconds of methods that were not chosen.
-    """
-
-    parts: Parts
-    simulations: dict[str, Simulation] = field(default_factory=dict)
-    hard: list[ExactTensor] = field(default_factory=list)
-    width: int | None = None
-    certain: dict[str, tuple[float, Simulation | None]] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def take_certain(self, within: float) -> None:
-        """Decide on the hard parts that are certain to be answered within some seconds."""
-        left = []
-        for tensor in self.hard:
-            content = tensor.subcircuit.content
-            seconds, simulation = self.certain[content]
-            if seconds > within:
-                left.append(tensor)
-            elif simulation is not None:
-                self.simulations[content] = simulation
-        self.hard = left
-
-    @property
-    def settings(self) -> tuple[tuple[Any, ...], ...]:
-        """The settings of the verdict; parts that are still hard are cut."""
-        hard = {tensor.subcircuit.content for tensor in self.hard}
-        settings: list[tuple[Any, ...]] = [(self.parts.name, self.width)]
-        for tensor in self.parts.tensors:
-            content = tensor.subcircuit.content
-            simulation = self.simulations.get(content)
-            if simulation is not None:
-                settings.append(tuple(simulation.content))
-            else:
-                settings.append(("cut" if content in hard else "statevector",))
-        return tuple(settings)
-
-    @property
-    def methods(self) -> list[str]:
-        """The names of the methods, in alphabetical order."""
-        return sorted({setting[0] for setting in self.settings[1:]})
-
-    def verdict(self, reason: str) -> Verdict:
-        """Return the verdict; parts that are still hard are cut."""
-        methods = self.methods
-        others = {name: note for name, note in self.notes.items() if name not in methods}
-        return Verdict(
-            "+".join(methods),
-            reason,
-            tuple(
-                Alternative(name, self.seconds.get(name, math.inf), note)
-                for name, note in others.items()
-            ),
-            self.settings,
-        )
+"""Number of gates from which planning a matrix-product-state simulation takes 0.1 s or more."""
 
 
 def route(
     problem: Problem, asked: MethodRequest, request: CutRequest, farm: Farm | None = None
 ) -> ExactPlan:
-    """Return the plan of a problem for which nothing says where to cut.
+    """Return the plan of a problem without given cuts or width limit.
 
     Call it on rank 0 only; the ranks of ``farm`` share the search for cuts.
 
@@ -127,7 +59,7 @@ def route(
     """
     router = _Router(problem, asked, request, farm)
     if problem.verdict is not None:
-        plan = router.again(problem.verdict)
+        plan = router.repeat(problem.verdict)
     elif asked.method == "auto":
         plan = router.choose()
     elif asked.method == "statevector":
@@ -151,9 +83,9 @@ class _Router:
         """Return the plan by the quickest method with an error bound within the tolerance."""
         if self._problem.uncut_statevector_seconds < _QUICK_SECONDS:
             notes = dict.fromkeys(("stabilizer", "pauli", "mps", "cut"), "not considered")
-            decision = _Decision(self._parts("unchanged"), notes=notes)
-            return self._whole(decision, "its statevector is quick")
-        joint = _Decision(self._parts("joint"))
+            decision = Decision(self._parts("unchanged"), notes=notes)
+            return self._uncut(decision, "its statevector is quick")
+        joint = Decision(self._parts("joint"))
         prober = self._prober(joint.parts)
         for tensor in joint.parts.tensors:
             self._decide_simply(tensor, prober, joint)
@@ -162,12 +94,12 @@ class _Router:
         if cones is not None:
             by_cones, cones_seconds = self._by_cones(cones, prober)
             if cones_seconds < _QUICK_CONES_SECONDS:
-                return self._whole(by_cones, "statevectors of the light cones are quick")
+                return self._uncut(by_cones, "statevectors of the light cones are quick")
         self._probe(joint, prober, _FIRST_BUDGETS, cones_seconds)
-        joint.take_certain(min(cones_seconds, self._request.search_seconds))
+        joint.use_fallbacks(min(cones_seconds, self._request.search_seconds))
         if joint.hard:
             return self._decide_hard(joint, prober, cones_seconds)
-        return self._whole(joint, "the quickest")
+        return self._uncut(joint, "the quickest")
 
     def statevector(self) -> ExactPlan:
         """Return the plan by statevectors of the parts, or of separate light cones if quicker."""
@@ -177,7 +109,7 @@ class _Router:
             if parts is None:
                 continue
             try:
-                plans.append(self._whole(_Decision(parts), "it was asked for"))
+                plans.append(self._uncut(Decision(parts), "it was asked for"))
             except MemoryLimitError as error:
                 errors.append(error)
         if not plans:
@@ -186,7 +118,7 @@ class _Router:
 
     def named(self, name: str) -> ExactPlan:
         """Return the plan by the named method for all parts, whatever its error."""
-        decision = _Decision(self._parts("joint"))
+        decision = Decision(self._parts("joint"))
         prober = self._prober(decision.parts)
         for tensor in decision.parts.tensors:
             found = prober.named(name, tensor, _FIRST_BUDGETS[-1])
@@ -196,11 +128,11 @@ class _Router:
                     "auto"
                 )
             decision.simulations[tensor.subcircuit.content] = found
-        return self._whole(decision, "it was asked for")
+        return self._uncut(decision, "it was asked for")
 
     def cut(self) -> ExactPlan:
         """Return the plan with the best cuts that are found."""
-        decision = _Decision(self._parts("joint"))
+        decision = Decision(self._parts("joint"))
         decision.hard = list(decision.parts.tensors)
         best = self._best_cuts(decision)
         if best is None:
@@ -210,7 +142,7 @@ class _Router:
             )
         return replace(best.plan, verdict=decision.verdict("it was asked for"))
 
-    def again(self, settings: object) -> ExactPlan:
+    def repeat(self, settings: object) -> ExactPlan:
         """Return the plan of an earlier start of the run, without deciding again.
 
         Raises:
@@ -218,7 +150,7 @@ class _Router:
         """
         try:
             (name, width), *of_tensors = checked_settings(settings)
-            decision = _Decision(self._parts(name), width=width)
+            decision = Decision(self._parts(name), width=width)
             prober = self._prober(decision.parts)
             for tensor, (engine, *how) in zip(decision.parts.tensors, of_tensors, strict=True):
                 if engine == "cut":
@@ -235,14 +167,14 @@ class _Router:
         self._check_answers(decision)
         reason = "an earlier start of the run decided it"
         if not decision.hard:
-            return self._whole(decision, reason)
+            return self._uncut(decision, reason)
         best = self._best_cuts(decision)
         if best is None:
             raise InputError("output: the cuts of its verdict do not fit into the memory")
         return replace(best.plan, verdict=decision.verdict(reason))
 
-    def _check_answers(self, decision: _Decision) -> None:
-        """Check that the decisions of an earlier start are an answer to what is asked for now.
+    def _check_answers(self, decision: Decision) -> None:
+        """Check that the decisions of an earlier start answer what is asked for now.
 
         Raises:
             InputError: If they are of another method, or may have larger errors.
@@ -253,21 +185,21 @@ class _Router:
             inexact = [s for s in decision.simulations.values() if s.engine in PROBED]
             if all(s.tolerance is not None and s.tolerance <= tolerance for s in inexact):
                 return
-            wish = f"error tolerance {asked.error_tolerance:g}"
+            current = f"error tolerance {asked.error_tolerance:g}"
         elif methods == [asked.method]:
             return
         else:
-            wish = f"method {asked.method!r}"
+            current = f"method {asked.method!r}"
         raise InputError(
-            f"output: a result of another run (by {'+'.join(methods)}, and asked for is {wish}), "
+            f"output: a result of another run (by {'+'.join(methods)}; you ask for {current}), "
             "expected the same run, or another file"
         )
 
     # ---------------------------------------------------------------------------- decisions
 
-    def _by_cones(self, cones: Parts, prober: Prober) -> tuple[_Decision, float]:
-        """Decide by statevectors of separate light cones; return the predicted seconds too."""
-        decision = _Decision(cones)
+    def _by_cones(self, cones: Parts, prober: Prober) -> tuple[Decision, float]:
+        """Decide for statevectors of separate light cones; return their predicted seconds too."""
+        decision = Decision(cones)
         seconds = 0.0
         for tensor in cones.tensors:
             self._decide_simply(tensor, prober, decision)
@@ -276,7 +208,7 @@ class _Router:
         decision.hard.clear()
         return decision, seconds
 
-    def _decide_simply(self, tensor: ExactTensor, prober: Prober, decision: _Decision) -> None:
+    def _decide_simply(self, tensor: ExactTensor, prober: Prober, decision: Decision) -> None:
         """Decide on a part whose statevector is quick, or whose gates are Clifford."""
         if self._statevector_seconds(tensor) < _QUICK_SECONDS:
             return
@@ -289,28 +221,28 @@ class _Router:
         decision.simulations[tensor.subcircuit.content] = found
 
     def _probe(
-        self, decision: _Decision, prober: Prober, budgets: Sequence[float], certain: float
+        self, decision: Decision, prober: Prober, budgets: Sequence[float], other_seconds: float
     ) -> None:
         """Try methods on the hard parts, with these budgets in seconds for each method.
 
-        Some other method is certain to answer in ``certain`` seconds.
+        Another way to answer the whole problem is predicted to take ``other_seconds``.
         """
         left = []
         for tensor in decision.hard:
             content = tensor.subcircuit.content
             found = None
-            if content not in decision.certain:
-                whole = min(certain, self._statevector_seconds(tensor))
-                # The gates of a matrix product state take time to order, above all if they are
-                # many: quick probes of Pauli propagation come first.
+            if content not in decision.fallbacks:
+                limit = min(other_seconds, self._statevector_seconds(tensor))
+                # To plan a matrix-product-state simulation takes time, above all with many gates:
+                # quick probes of Pauli propagation come first.
                 first = budgets[: 1 if tensor.subcircuit.circuit.size() < _MANY_GATES else 2]
-                quick = [budget for budget in first if budget <= _SHARE_OF_CERTAIN * whole]
+                quick = [budget for budget in first if budget <= _MAX_PROBE_FRACTION * limit]
                 found = prober.first_answer(tensor, quick, decision.notes, ("pauli",))
             if found is None:
-                if content not in decision.certain:
-                    decision.certain[content] = self._certain(tensor, prober)
-                limit = _SHARE_OF_CERTAIN * min(certain, decision.certain[content][0])
-                within = [budget for budget in budgets if budget <= limit]
+                if content not in decision.fallbacks:
+                    decision.fallbacks[content] = self._fallback(tensor, prober)
+                limit = min(other_seconds, decision.fallbacks[content].seconds)
+                within = [budget for budget in budgets if budget <= _MAX_PROBE_FRACTION * limit]
                 found = prober.first_answer(tensor, within, decision.notes)
             if found is None:
                 left.append(tensor)
@@ -318,42 +250,45 @@ class _Router:
                 decision.simulations[content] = found
         decision.hard = left
 
-    def _certain(self, tensor: ExactTensor, prober: Prober) -> tuple[float, Simulation | None]:
-        """Return the quickest simulation of a part that is certain to answer, and its seconds."""
+    def _fallback(self, tensor: ExactTensor, prober: Prober) -> Fallback:
+        """Return the quickest simulation of a part that is certain to answer."""
         seconds = self._statevector_seconds(tensor)
         chain = prober.without_truncation(tensor)
         if chain is not None and chain.seconds < seconds:
-            return chain.seconds, chain
-        return seconds, None
+            return Fallback(chain.seconds, chain)
+        return Fallback(seconds, None)
 
-    def _decide_hard(self, decision: _Decision, prober: Prober, certain: float) -> ExactPlan:
-        """Return the plan of a circuit of which some parts took more than the first probes."""
-        best, seconds = None, math.inf
-        if certain > self._request.search_seconds:
+    def _decide_hard(self, decision: Decision, prober: Prober, cones_seconds: float) -> ExactPlan:
+        """Return the plan of a circuit of which the first probes did not answer some parts.
+
+        The statevectors of separate light cones are predicted to take ``cones_seconds``.
+        """
+        best, cut_seconds = None, math.inf
+        if cones_seconds > self._request.search_seconds:
             best = self._best_cuts(decision)
-            seconds = math.inf if best is None else best.plan.cost.predicted_seconds()
+            cut_seconds = math.inf if best is None else best.plan.cost.predicted_seconds()
             decision.notes["cut"] = "slower" if best else "no cuts fit into the memory"
-            decision.seconds["cut"] = seconds
+            decision.seconds["cut"] = cut_seconds
         hard_before = len(decision.hard)
         budgets = [factor * self._request.search_seconds for factor in _LAST_BUDGETS]
-        self._probe(decision, prober, budgets, min(certain, seconds))
-        whole = sum(decision.certain[each.subcircuit.content][0] for each in decision.hard)
+        self._probe(decision, prober, budgets, min(cones_seconds, cut_seconds))
+        uncut = sum(decision.fallbacks[each.subcircuit.content].seconds for each in decision.hard)
         if decision.hard:
             decision.notes["statevector"] = "slower, or it does not fit into the memory"
-        if decision.hard and certain < min(seconds, whole):
+        if decision.hard and cones_seconds < min(cut_seconds, uncut):
             cones = self._parts("cones")
-            return self._whole(self._by_cones(cones, prober)[0], "light cones are the quickest")
-        decision.take_certain(seconds)
+            return self._uncut(self._by_cones(cones, prober)[0], "light cones are the quickest")
+        decision.use_fallbacks(cut_seconds)
         if not decision.hard or best is None:
-            return self._whole_or_refused(decision)
+            return self._uncut_or_refused(decision)
         if len(decision.hard) < hard_before:
             best = self._best_cuts(decision) or best
         return replace(best.plan, verdict=decision.verdict("no other method is quicker"))
 
-    def _whole_or_refused(self, decision: _Decision) -> ExactPlan:
+    def _uncut_or_refused(self, decision: Decision) -> ExactPlan:
         decision.hard = []
         try:
-            return self._whole(decision, "the quickest")
+            return self._uncut(decision, "the quickest")
         except MemoryLimitError as error:
             reasons = "; ".join(f"{name}: {note}" for name, note in decision.notes.items())
             raise InputError(
@@ -364,7 +299,7 @@ class _Router:
 
     # --------------------------------------------------------------------------------- plans
 
-    def _parts(self, name: Any) -> Parts:
+    def _parts(self, name: CircuitName) -> Parts:
         parts = Parts.of(self._problem, name)
         if parts is None:
             raise ValueError("the terms have no separate light cones")
@@ -381,7 +316,7 @@ class _Router:
             return math.inf
         return costs.tensor_seconds(tensor, problem.limits, problem.speeds)
 
-    def _whole(self, decision: _Decision, reason: str) -> ExactPlan:
+    def _uncut(self, decision: Decision, reason: str) -> ExactPlan:
         """Return the plan of a circuit that is not cut."""
         parts = decision.parts
         plan = assemble(
@@ -389,7 +324,7 @@ class _Router:
         )
         return replace(plan, verdict=decision.verdict(reason))
 
-    def _best_cuts(self, decision: _Decision) -> Candidate | None:
+    def _best_cuts(self, decision: Decision) -> Candidate | None:
         """Return the best cuts of the hard parts, if any fit, and set the width limit.
 
         The limit is that of the memory, unless it is set: the search finds narrow blocks within it.

@@ -1,8 +1,8 @@
-"""How long the steps of a search take, by counts alone.
+"""How long the steps of a search take, from counts alone.
 
-A budget in seconds is turned into an amount of work with these, never with a clock, so that it buys
-the same cuts on every machine. The seconds are those of one core of 2024; where a machine differs,
-a search takes more or less time than its budget.
+These convert a budget in seconds into an amount of work, without a clock, so that a budget finds
+the same cuts on every machine. The seconds are those of one core of 2024; on other machines a
+search takes more or less time than its budget.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from hpcq.planning.search.initial_partitions import CYCLES, StartKind
 from hpcq.planning.search.objective import ObjectiveName
 
 STEPS_PER_SECOND: dict[ObjectiveName, int] = {"overhead": 300_000, "seconds": 220_000}
-"""Steps of annealing in a second: 2 to 4.5 microseconds were measured for a step, fewer where the
-contraction of the parts is not counted."""
+"""Steps of annealing in a second: 2 to 4.5 microseconds were measured for a step, fewer for
+the overhead, for which the contraction of the parts does not count."""
 
 _SECONDS_PER_ELEMENT = 3e-5
 """Seconds of the multilevel method for each node and edge and each halving of the parts. On 13
@@ -29,31 +29,32 @@ _SECONDS_PER_GATE = 1e-6
 """Seconds of the graph of qubits for each gate: 0.5 to 1 microsecond on the same circuits."""
 
 _CYCLES_PER_DOUBLING = 15
-"""V-cycles that take as long as the bisections: 6 of them added 10 to 50 percent."""
+"""Number of V-cycles that take as long as one halving of the parts: 6 of them added 10 to 50
+percent to the time of the bisections."""
 
 _SECONDS_PER_PAIR_OF_PARTS = 1e-4
 """Seconds of a contraction path for each pair of parts: 0.6 ms for 3 parts, 2 to 4 ms for 6, 15 to
 55 ms for 12 and for 25 were measured."""
 
 _SECONDS_PER_END = 1.5e-6
-"""Seconds for each end of a partition whose cost is counted: 0.8 to 1.5 microseconds."""
+"""Seconds to compute the cost of a partition, for each end: 0.8 to 1.5 microseconds measured."""
 
 _SECONDS_PER_SET = 1.5e-5
 """Seconds for each set of cuts where all are enumerated."""
 
 
 def evaluation_seconds(graph: EndGraph, parts: int) -> float:
-    """Return the seconds in which the cost of a partition is found, with its contraction path."""
+    """Return the seconds to compute the cost of a partition, with its contraction path."""
     return graph.num_ends * _SECONDS_PER_END + path_seconds(parts)
 
 
 def path_seconds(parts: int) -> float:
-    """Return the seconds in which a contraction path is found."""
+    """Return the seconds to find a contraction path."""
     return _SECONDS_PER_PAIR_OF_PARTS * parts**2 if parts > 2 else 0.0
 
 
 def start_seconds(graph: EndGraph, kind: StartKind, parts: int, objective: ObjectiveName) -> float:
-    """Return the seconds in which an initial partition is found."""
+    """Return the seconds to find an initial partition."""
     if parts < 2 or kind not in ("qubits", "ends"):
         return 0.0
     nodes, edges = graph.num_wires, graph.num_pairs
@@ -64,11 +65,11 @@ def start_seconds(graph: EndGraph, kind: StartKind, parts: int, objective: Objec
 
 
 def merging_seconds(graph: EndGraph) -> float:
-    """Return the seconds in which natural groups of qubits are found."""
+    """Return the seconds to find natural groups of qubits."""
     elements = graph.num_wires + graph.num_pairs
     return elements * _SECONDS_PER_MERGED + len(graph.gates) * _SECONDS_PER_GATE
 
 
 def enumeration_seconds(positions: int) -> float:
-    """Return the seconds in which all sets of cuts at a number of positions are enumerated."""
+    """Return the seconds to enumerate all sets of cuts at a number of positions."""
     return _SECONDS_PER_SET * 2.0**positions

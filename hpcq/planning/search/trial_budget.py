@@ -19,14 +19,15 @@ from hpcq.planning.search.partition import Partition
 from hpcq.planning.search.trials import MAX_CONTRACTED_PARTS, MAX_ROUNDS, Trial, evaluate
 
 _STEPS_PER_END = 500
-"""Maximum steps of annealing for each end of a graph; more bring nothing."""
+"""Maximum number of steps of annealing for each end of a graph; more do not improve the cuts."""
 
 _MIN_FRACTION = 1 / 15
 """Fraction of the budget that is always annealed, however quick the run would be: 0.2 s of the
 default budget, for all components together."""
 
 _MAX_SEARCH_RATIO = 2.0
-"""Seconds of annealing in multiples of the predicted run without any search, at most."""
+"""Maximum seconds of annealing, in multiples of the predicted seconds of a run with the best simple
+partition."""
 
 _MAX_STARTS = 8
 """Maximum number of initial partitions that one trial compares."""
@@ -35,14 +36,14 @@ _MAX_STARTED_ENDS = 2000
 """Maximum number of ends in all initial partitions of one trial: larger graphs get fewer."""
 
 _GIVEN_ROUNDS = 1
-"""Rounds of annealing of labels that are good already. The hotter rounds before the last one lose
-them: blocks of 6 to 14 qubits were predicted to take 1.3 s with 3 rounds and 0.96 s with 1."""
+"""Rounds of annealing of labels that are already good. Several rounds start hotter and lose them:
+blocks of 6 to 14 qubits were predicted to take 1.3 s with 3 rounds and 0.96 s with 1."""
 
 _START_FRACTION: dict[ObjectiveName, float] = {"overhead": 0.7, "seconds": 0.5}
 """Fraction of the budget for initial partitions and contraction paths; the rest is annealed."""
 
 _SIMPLE_FRACTION = 0.25
-"""Fraction of the budget for partitions without annealing, by which the rest is judged."""
+"""Fraction of the budget for partitions without annealing, by whose cost the rest is planned."""
 
 _MANY_ENDS = 25_000
 """Number of ends of a graph above which trials are few and have one round each."""

@@ -1,4 +1,4 @@
-"""The circuits of a job on rank 0: their outputs, their plans, and what has come of them."""
+"""The circuits of a job on rank 0: their outputs, plans and outcomes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True, eq=False)
 class Reporter:
-    """Shows what comes of the circuits, on rank 0.
+    """Shows results and messages, on rank 0.
 
     Attributes:
         result: Called with each circuit and its result.
@@ -34,7 +34,7 @@ class Reporter:
 
 
 class CircuitRuns:
-    """The circuits of a job, with their outputs and what has come of them; on rank 0.
+    """The circuits of a job, with their outputs and outcomes; on rank 0.
 
     Args:
         manifest: An entry for each circuit, all pending.
@@ -42,9 +42,9 @@ class CircuitRuns:
         reporter: Shows results and failures.
 
     Attributes:
-        plans: Plans of the circuits that workers have planned and not run.
+        plans: Plans of the circuits that workers planned but did not run.
         stopped: Why the job stopped; empty if it did not.
-        is_resumable: Whether to start the job again is likely to help.
+        is_resumable: Whether a job that stopped is likely to finish if it is started again.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class CircuitRuns:
         self.is_resumable = True
         self._outputs = list(opened)
         self._reporter = reporter
-        self._num_held = 0
+        self._num_saved = 0
         for index, output in enumerate(opened):
             if isinstance(output, InputError):
                 self.fail(index, str(output))
             else:
-                self._note_held(index, output)
+                self._note_earlier_start(index, output)
         manifest.write()
 
     def __len__(self) -> int:
@@ -90,8 +90,8 @@ class CircuitRuns:
     def task(self, index: int) -> CircuitTask:
         """Return the task of a worker that plans a circuit, or runs its plan."""
         output = self.output(index)
-        held = str(output.path) if isinstance(output, FileOutput) and output.path.exists() else None
-        return CircuitTask(self.manifest.entries[index].circuit, held, self.plans.get(index))
+        file = str(output.path) if isinstance(output, FileOutput) and output.path.exists() else None
+        return CircuitTask(self.manifest.entries[index].circuit, file, self.plans.get(index))
 
     def take(self, index: int, answer: CircuitAnswer) -> None:
         """Take the answer of a worker: save and show its result, or keep its plan."""
@@ -104,39 +104,39 @@ class CircuitRuns:
             seconds = answer.plan.predicted_seconds
             self.manifest.update(index, replace(entry, predicted_seconds=seconds))
         else:
-            self._take_result(index, answer.result, is_held=answer.is_held)
+            self._take_result(index, answer.result, is_saved=answer.is_saved)
 
-    def _take_result(self, index: int, result: Result, *, is_held: bool) -> None:
+    def _take_result(self, index: int, result: Result, *, is_saved: bool) -> None:
         self.show(index, result)
-        if not is_held:
+        if not is_saved:
             try:
                 self.output(index).finish(result)
             except HpcqError as error:
                 self.fail(index, str(error))
                 return
-        self.complete(index, result, is_held=is_held)
+        self.complete(index, result, is_saved=is_saved)
 
     def show(self, index: int, result: Result) -> None:
         """Show a result, before it is saved."""
         self._reporter.result(self.manifest.entries[index].circuit, result)
 
-    def complete(self, index: int, result: Result, *, is_held: bool) -> None:
-        """Note that a circuit's result is saved; an earlier start may have done so."""
-        self._num_held += is_held
+    def complete(self, index: int, result: Result, *, is_saved: bool) -> None:
+        """Note that a circuit is complete; ``is_saved`` if an earlier start saved its result."""
+        self._num_saved += is_saved
         self.manifest.update(index, self.manifest.entries[index].with_result(result))
 
     def fail(self, index: int, reason: str) -> None:
-        """Note and say why a circuit failed."""
+        """Note that a circuit failed, and log why."""
         reason, name = printable(" ".join(reason.split())), self.name(index)
         self._reporter.log(f"error: {reason if reason.startswith(name) else f'{name}: {reason}'}")
         entry = replace(self.manifest.entries[index], state="failed", reason=reason)
         self.manifest.update(index, entry)
 
     def stop(self, index: int, reason: str) -> None:
-        """Note that the run of a circuit was stopped; its finished tasks are in its output."""
+        """Note that the run of a circuit was stopped; its output holds the finished tasks."""
         self.stopped = reason
         self._reporter.log(f"{self.name(index)}: {reason}")
-        self._note_held(index, self.output(index))
+        self._note_earlier_start(index, self.output(index))
 
     @contextmanager
     def written_out(self) -> Iterator[None]:
@@ -151,10 +151,10 @@ class CircuitRuns:
         manifest = self.manifest
         done, failed, total = manifest.count("complete"), manifest.count("failed"), len(self)
         where = "" if manifest.path is None else f"; see {printable_path(manifest.path)}"
-        if self._num_held:
+        if self._num_saved:
             self._reporter.log(
-                f"{self._num_held} of {total} circuits were complete already, and are not computed "
-                "again"
+                f"{self._num_saved} of {total} circuits were complete already, and are not "
+                "computed again"
             )
         if self.stopped and done + failed < total:
             text = f"stopped, because {self.stopped}: {done} of {total} circuits are complete"
@@ -172,12 +172,14 @@ class CircuitRuns:
             self._reporter.log(f"{total} circuits are complete{where}")
         return None
 
-    def _note_held(self, index: int, output: RunOutput) -> None:
-        """Note the state of an earlier start that an output holds."""
+    def _note_earlier_start(self, index: int, output: RunOutput) -> None:
+        """Note in the manifest if the output holds the progress of an earlier start."""
         if not isinstance(output, FileOutput) or not output.path.exists():
             return
         with suppress(InputError):  # the run will report it
-            held = load_summary(output.path)
-            if held.status == "partial":
-                entry = replace(self.manifest.entries[index], state="partial", method=held.method)
+            earlier = load_summary(output.path)
+            if earlier.status == "partial":
+                entry = replace(
+                    self.manifest.entries[index], state="partial", method=earlier.method
+                )
                 self.manifest.update(index, entry)

@@ -31,13 +31,13 @@ from hpcq.runs.stop_conditions import StopConditions
 
 _SMALL_SECONDS = 0.5
 """Predicted seconds up to which a worker runs a circuit at once, in a thread. Longer: fewer runs
-that use all ranks, but more is computed again after a stop, as small runs have no checkpoints. To
-begin a run on all ranks of a node takes about 0.05 s."""
+use all ranks, but more is computed again after a stop, as small runs have no checkpoints. To start
+a run on all ranks of a node takes about 0.05 s."""
 
 _MIN_EFFICIENCY = 0.5
-"""Share of the ranks of which a run has to keep more busy to get all of them; others are packed,
-one circuit a rank. A statevector is one task, and keeps one rank busy, however long it takes.
-Larger: less idle time, but packed runs have no checkpoints."""
+"""Fraction of the ranks that a run must keep busy, and more, to use all of them; other runs are
+packed, one circuit a rank. A statevector is one task, and keeps one rank busy, however long it
+takes. Larger: less idle time, but packed runs have no checkpoints."""
 
 
 class CircuitPlanner(Protocol):
@@ -64,40 +64,40 @@ class CircuitTask:
 
     Attributes:
         circuit: The circuit, as the user gave it.
-        held: Its output file, which holds an earlier result; None if there is none.
-        plan: Its plan, which is to be run; None to plan first, and to run only what is small.
+        output: Its output file, if one exists; None if there is none.
+        plan: Its plan, to be run; None to plan first, and to run only what is small.
     """
 
     circuit: str
-    held: str | None
+    output: str | None
     plan: Plan | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class CircuitAnswer:
-    """What came of a circuit: one of its result, its plan, and an error.
+    """The outcome of a task: a result, a plan or an error.
 
     Attributes:
         result: The result.
-        is_held: Whether the output file holds that result already.
-        plan: The plan of a run that is not small, or that an earlier start has begun.
-        error: Why there is neither, in one line.
+        is_saved: Whether the output file already holds this result.
+        plan: The plan of a run that is not small, or that an earlier start began.
+        error: Why there is neither, in one line; empty otherwise.
     """
 
     result: Result | None = None
-    is_held: bool = False
+    is_saved: bool = False
     plan: Plan | None = None
     error: str = ""
 
 
-class _HeldOutput(FileOutput):
-    """An output file that this process reads, and rank 0 writes."""
+class _ReadOnlyOutput(FileOutput):
+    """An output file that this process only reads; rank 0 writes it."""
 
     def update(self, status: Mapping[str, Any], partial: Callable[[], Result] | None) -> None:
         """Write nothing."""
 
     def stop(self, partial: Callable[[], Result]) -> str:  # noqa: ARG002 (protocol)
-        """Return that the finished tasks are lost: a run in a worker is begun again."""
+        """Return that the finished tasks are lost: a run in a worker starts anew."""
         return "were done and are lost"
 
     def finish(self, result: Result) -> list[Path]:  # noqa: ARG002 (protocol)
@@ -107,7 +107,7 @@ class _HeldOutput(FileOutput):
 
 @dataclass(frozen=True, eq=False)
 class CircuitTasks:
-    """The set-up of the workers: what all circuits have in common.
+    """What all circuits have in common; rank 0 sends it to every worker once.
 
     Attributes:
         planner: Makes the plans.
@@ -160,23 +160,23 @@ class CircuitFunction:
         if plan is None:
             plan = self.planner.plan(task.circuit, output.planned_settings())
             check_plan(plan, self.ranks)
-            is_begun = previous is not None and previous.status != "complete"
-            if is_begun or not is_small(plan, self.arguments):
+            was_started = previous is not None and previous.status != "complete"
+            if was_started or not is_small(plan, self.arguments):
                 return CircuitAnswer(plan=plan)
         result = self._run(plan, output)
-        return CircuitAnswer(result, is_held=result is output.previous)
+        return CircuitAnswer(result, is_saved=result is output.previous)
 
     def _open(self, task: CircuitTask) -> RunOutput:
-        if task.held is None:
+        if task.output is None:
             return NoOutput()
-        path = Path(task.held)
+        path = Path(task.output)
         if not path.exists():
             host = socket.gethostname()
             raise InputError(
                 f"output: {printable_path(path)!r} does not exist on {host}, but on rank 0; "
                 "expected a folder that all ranks share"
             )
-        return _HeldOutput(path)
+        return _ReadOnlyOutput(path)
 
     def _run(self, plan: Plan, output: RunOutput) -> Result:
         monitor = ProgressMonitor(StopConditions(environment={}), output)

@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
 
 _TASKS, _RUN, _END = b"tasks", b"run", b"end"
-"""Commands by which rank 0 begins tasks of the farm and runs on all ranks, and ends the job."""
+"""Commands by which rank 0 starts tasks of the farm or a run on all ranks, and ends the job."""
 
 _CIRCUIT_SECONDS = 0.1
-"""Predicted seconds to read, plan and run a small circuit, which measurements correct; 0.05 s for 4
-to 8 qubits."""
+"""Predicted seconds to read, plan and run a circuit that is not planned yet: 0.05 s were measured
+with 4 to 8 qubits. The farm corrects it by the times that it measures."""
 
 
 class _ManifestOutput(NoOutput):
@@ -57,15 +57,15 @@ class _ManifestOutput(NoOutput):
         self._manifest.write_if_due()
 
 
-class _HandedOn(FinishedTasks):
-    """Finished tasks whose results are handed on at once, and not kept."""
+class _ForwardedTasks(FinishedTasks):
+    """Finished tasks whose results are passed to a function at once, and not kept."""
 
     def __init__(self, total: int, take: Callable[[int, Array], object]) -> None:
         super().__init__(total, np.uint8)
         self._take = take
 
     def add(self, batch: TaskResults) -> Numbers:
-        """Hand on the results of tasks that had none yet."""
+        """Pass on the results of tasks that had none before."""
         ends = np.cumsum(batch.sizes)
         parts = zip(batch.tasks.tolist(), (ends - batch.sizes).tolist(), ends.tolist(), strict=True)
         done = self.done
@@ -95,7 +95,7 @@ class ManyCircuitsJob:
     stream: TextIO | None = None
 
     def run(self, runs: CircuitRuns | None, tasks: CircuitTasks | None) -> None:
-        """Run all circuits; only rank 0 needs to have the runs and the set-up of the workers.
+        """Run all circuits; ranks other than 0 pass None.
 
         Raises:
             StoppedError: On every rank, if the job was stopped; what is finished is saved.
@@ -114,7 +114,7 @@ class ManyCircuitsJob:
             self.farm.close()
 
     def _serve(self) -> None:
-        """Take part in what rank 0 begins, until it ends the job."""
+        """Take part in what rank 0 starts, until it ends the job."""
         while not self.farm.has_lost_ranks:
             command = self.farm.broadcast(b"")
             if command == _TASKS:
@@ -163,7 +163,7 @@ class ManyCircuitsJob:
                 payload=lambda task: messages.dumps(runs.task(indices[task])),
                 describe=lambda task: runs.name(indices[task]),
             ),
-            _HandedOn(len(indices), take),
+            _ForwardedTasks(len(indices), take),
         )
         monitor = ProgressMonitor(self.stop_conditions, _ManifestOutput(runs.manifest), self.stream)
         monitor.begin_phase("circuits")
@@ -199,7 +199,7 @@ class ManyCircuitsJob:
         if isinstance(answer, Result):
             if not shown:  # the output was complete already
                 show(answer)
-            runs.complete(index, answer, is_held=answer is output.previous)
+            runs.complete(index, answer, is_saved=answer is output.previous)
         elif isinstance(answer, StoppedError) or self.stop_conditions.stop_request is not None:
             runs.stop(index, str(answer))
         else:

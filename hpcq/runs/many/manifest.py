@@ -1,4 +1,4 @@
-"""The manifest of many circuits: how far each is, in one JSON file beside their results."""
+"""The manifest of many circuits: the state of each, in one JSON file beside their results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FORMAT = {"format": "hpcq-manifest", "format_version": 1}
 
 _MIN_PAUSE_SECONDS, _MIN_PAUSE_FACTOR = 1.0, 50.0
 """Minimum pause between writes in seconds, and in multiples of the last write time: at most 2 %
-overhead. Longer: a job that is killed leaves an older manifest; its results are all there."""
+overhead. Longer: a job that is killed leaves an older manifest, beside all its results."""
 
 _MAX_BYTES = 1 << 30
 """Largest file that may be replaced; a circuit takes about 300 bytes."""
@@ -36,7 +36,7 @@ _MAX_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Entry:
-    """How far one circuit is.
+    """The state of one circuit.
 
     Attributes:
         circuit: The circuit, as the user gave it.
@@ -92,7 +92,7 @@ class Manifest:
         self._is_stale, self._last, self._seconds = True, -math.inf, 0.0
 
     def update(self, index: int, entry: Entry) -> None:
-        """Replace an entry; the file follows when it is time."""
+        """Replace an entry; the next write of the file includes it."""
         self.entries[index] = entry
         self._is_stale = True
 

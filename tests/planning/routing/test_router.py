@@ -180,7 +180,7 @@ def check_every_method(
 def probe_whatever_is_quick(patch: pytest.MonkeyPatch) -> None:
     """Have the router try methods even on circuits whose statevectors are quick."""
     patch.setattr(router, "_QUICK_SECONDS", 0.0)
-    patch.setattr(router, "_SHARE_OF_CERTAIN", math.inf)
+    patch.setattr(router, "_MAX_PROBE_FRACTION", math.inf)
 
 
 @pytest.mark.slow
@@ -333,7 +333,7 @@ def test_a_file_by_one_method_is_no_answer_to_another(
         )
         assert exact_fingerprint(again) == exact_fingerprint(plan)
         return
-    with pytest.raises(InputError, match=r"^output: a result of another run .*asked for is"):
+    with pytest.raises(InputError, match=r"^output: a result of another run .*you ask for "):
         plan_normalised(circuit, observables, CutRequest(), limits, method=asked, earlier=config)
 
 
@@ -352,7 +352,7 @@ def test_a_smaller_tolerance_than_that_of_the_file_is_refused() -> None:
             circuit, observables, CutRequest(), limits, method=asked, earlier=plan.config
         )
     asked = MethodRequest("auto", 0.01)
-    with pytest.raises(InputError, match=r"asked for is error tolerance 0\.01"):
+    with pytest.raises(InputError, match=r"you ask for error tolerance 0\.01"):
         plan_normalised(
             circuit, observables, CutRequest(), limits, method=asked, earlier=plan.config
         )
