@@ -34,9 +34,9 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     """Return the parser of all commands, whose functions become the option ``command``."""
     parser = Parser(
         prog="hpcq",
-        description="Cut a quantum circuit into subcircuits, simulate them on MPI ranks, and "
-        "reconstruct the result. `mpirun -n N hpcq run ...` and `srun hpcq run ...` are the same "
-        "command on more ranks.",
+        description="Compute expectation values of a quantum circuit on MPI ranks: cut into "
+        "subcircuits, or by the method that suits each part of it. `mpirun -n N hpcq run ...` and "
+        "`srun hpcq run ...` are the same command on more ranks.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hpcq {__version__}")
@@ -53,7 +53,7 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
         command.set_defaults(command=functions[name])
         return command
 
-    plan = add_command("plan", "print the cuts and the predicted cost, without running")
+    plan = add_command("plan", "print the method, the cuts and the predicted cost, without running")
     add_plan_options(plan)
     plan.add_argument("--save", metavar="CUTS.json", help="write the cuts to a file, for --cuts")
     plan.add_argument("--draw", metavar="FILE", help="draw the cuts to a .png, .svg or .txt file")
@@ -64,7 +64,7 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     )
     plan.add_argument("--json", action="store_true", help="print one JSON object")
 
-    run = add_command("run", "compute the expectation values")
+    run = add_command("run", "compute the expectation values of one circuit or many")
     add_plan_options(run)
     add_run_options(run)
 
@@ -132,8 +132,8 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="OUT.h5",
-        help="HDF5 file to write; of several circuits the folder, which gets STEM.h5 for each and "
-        "a manifest.json",
+        help="HDF5 file to write; for several circuits a folder, with a STEM.h5 for each and a "
+        "manifest.json",
     )
     run.add_argument("--json", action="store_true", help="print one JSON object for each circuit")
     run.add_argument(
@@ -277,9 +277,8 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         type=str,
         choices=("auto", "cut", "statevector", "stabilizer", "pauli", "mps"),
         default="auto",
-        help="cut the circuit, or simulate it whole: as a statevector, a stabilizer state, by "
-        "Pauli propagation or as a matrix product state; default: auto, which decides for each "
-        "part",
+        help="cut the circuit, or simulate it as a statevector, as a stabilizer state, by Pauli "
+        "propagation or as a matrix product state; default: auto, which chooses for each part",
     )
     method.add_argument(
         "--error-tolerance",

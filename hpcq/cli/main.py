@@ -133,7 +133,7 @@ def _plan(options: argparse.Namespace) -> int:
         if plan.engines:
             raise InputError(
                 f"save: the plan simulates parts by {', '.join(plan.engines)}, which a file of "
-                "cuts cannot say; expected --method cut, or a width limit (--max-qubits)"
+                "cuts cannot express; expected --method cut, or a width limit (--max-qubits)"
             )
         write_atomic(paths["save"], f"{plan.cuts.to_json()}\n".encode(), "save")
     if "draw" in paths:

@@ -131,7 +131,7 @@ class Subcircuit:
 
 
 def index_of_settings(ports: Sequence[Port]) -> NDArray[np.intp]:
-    """Return the combined index of the ports' settings for each value of that of all ports.
+    """Return the combined index of the settings for each value of the combined index of all ports.
 
     A port that shares the settings of another has none of its own: the index of the settings is the
     sum, bit by bit, of those of all such ports. In combined indices the first port is the slowest

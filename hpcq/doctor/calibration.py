@@ -168,7 +168,7 @@ class _Bench:
         return self._quickest(lambda: self._engine.prepare(tensor).execute(NO_PARAMETERS, request))
 
     def _task_difference(self, width: int, few: int, many: int) -> tuple[float, float, float]:
-        """Return by how much tasks of few and many layers differ: seconds, gates, fused passes."""
+        """Return how tasks of many and few layers differ in seconds, gates and fused passes."""
         seconds = self._task_seconds(width, many) - self._task_seconds(width, few)
         less, more = (_random_subcircuit(width, layers).load for layers in (few, many))
         return seconds, more.gates - less.gates, more.passes - less.passes

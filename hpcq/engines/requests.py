@@ -84,14 +84,14 @@ class Values(Request):
     """Expectation values of Pauli strings on a piece without ports, with bounds on their errors.
 
     The answer is float64, shape (rows, 2, strings): the values, and bounds on their absolute
-    errors. A value that could not be had within the tolerance or the work is NaN, its bound
-    infinite.
+    errors. A value that exceeds the tolerance or the work is given up: it is NaN, with an infinite
+    bound.
 
     Attributes:
         strings: The strings on the piece's wires.
         cap: Maximum number of Pauli terms, or maximum bond dimension; 0 for the engine's default.
         tolerance: Absolute error above which a value is given up; None for no limit.
-        max_work: Work above which it is given up, in the engine's units.
+        max_work: Work above which values are given up, in the engine's units.
     """
 
     strings: tuple[PauliString, ...]

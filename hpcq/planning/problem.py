@@ -162,8 +162,8 @@ class Problem:
         speeds: The speeds by which costs are predicted. Plans are compared by those of one thread,
             so that they do not depend on the ranks of a node.
         local_speeds: The speeds of all threads of this machine, by which costs are shown.
-        verdict: Settings of the verdict of an earlier start of the run; None if it is to be decided
-            (:class:`hpcq.planning.verdict.Verdict`).
+        verdict: Settings of the verdict of an earlier start of the run
+            (:class:`hpcq.planning.verdict.Verdict`); None to decide anew.
     """
 
     circuit: QuantumCircuit

@@ -188,7 +188,7 @@ _ROUNDING = 1e-13
 
 
 _SHOWN_BOUND = 1e-12
-"""Error bounds up to this are not shown: it is one unit of the last decimal that is."""
+"""Error bounds up to this are not shown: it is one unit of the last decimal that is shown."""
 
 
 def _number_text(value: float) -> str:

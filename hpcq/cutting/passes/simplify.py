@@ -165,9 +165,9 @@ class Simplifier:
         return self._simplified(self._unmerged, [self._unmerged.finder.cone(self._terms)])
 
     def separate_unmerged_cones(self, max_qubits: int) -> SimplifiedCircuit | None:
-        """Several light cones, with the gates as they are; None if one cone is better.
+        """Return several light cones, with the gates as they are.
 
-        None also if that of a term is wider than ``max_qubits``.
+        None if one cone is better, or if the cone of a term is wider than ``max_qubits``.
         """
         cones = cones_of_terms(self._unmerged.finder, self._terms, max_qubits)
         return self._simplified(self._unmerged, cones) if cones else None
@@ -186,7 +186,7 @@ class Simplifier:
 
     @cached_property
     def _unmerged(self) -> _Passes:
-        """The swaps only."""
+        """The circuit after the pass that turns swaps into renamed wires, and no other."""
         num_qubits = self._original.num_qubits
         steps, wires, swapped = relabel_swaps(steps_of(self._original), num_qubits)
         effects = (f"swaps: {swapped} turned into renamed wires",) if swapped else ()
@@ -199,7 +199,7 @@ class Simplifier:
     def _merge(
         self, passes: _Passes, steps: Sequence[GateStep], kept: Sequence[GateStep] = ()
     ) -> _Passes:
-        """Merge steps, next to kept ones on other qubits."""
+        """Merge some steps; the kept ones, on other qubits, stay as they are."""
         merged, fewer = merge_blocks(steps)
         effect = f"rows of gates on one pair: {fewer} two-qubit gates fewer"
         effects = (*passes.effects, effect) if fewer else passes.effects

@@ -43,7 +43,7 @@ _PAULI_U_ANGLES = {
 
 @dataclass(frozen=True)
 class Simulation:
-    """How a subcircuit without ports is simulated, if not as a whole statevector.
+    """How a subcircuit without ports is simulated, other than as a statevector.
 
     Attributes:
         engine: Name of the engine.
@@ -51,8 +51,8 @@ class Simulation:
         memory_bytes: Predicted bytes.
         cap: Maximum number of Pauli terms, or maximum bond dimension; 0 for the engine's default.
         tolerance: Absolute error of a string's value above which it is given up; None for no limit.
-        max_work: Work above which the planner gives it up, in the engine's units.
-        answer: Values and bounds, shape (2, strings), if they were found while planning.
+        max_work: Work above which the planner gives up, in the engine's units.
+        answer: Values and bounds, shape (2, strings), if planning has computed them.
     """
 
     engine: str

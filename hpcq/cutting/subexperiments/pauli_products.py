@@ -26,9 +26,9 @@ value saves operations, but makes the matrix products less efficient. A matrix o
 rows is computed as a whole."""
 
 _DOUBLE_ROWS = 8
-"""Rows up to which products are summed in double precision whatever that of the states. In single
-precision a sum of 2**17 equal squares, a block of one row, is wrong by 1e-4 of it; the blocks of
-more rows are shorter, and the entries smaller."""
+"""Number of rows up to which products are summed in double precision, also for states in single
+precision. There a sum of 2**17 equal squares, a block of one row, has a relative error of 1e-4.
+Blocks of more rows are shorter, and their entries smaller."""
 
 _MIN_THREAD_WORK = 1 << 24
 """Multiplications of one string's product above which strings are distributed over threads; below,

@@ -20,9 +20,9 @@ _SINGLE_ROUNDING = 2.0**-24
 """Relative rounding error of one operation in single precision."""
 
 _ROUNDINGS_PER_GATE = 32.0
-"""Roundings of the amplitudes' norm that a gate can add at most: a product with a 4 x 4 complex
-matrix, whose own entries are rounded, is 4 sums of 4 complex products. Aer may fuse gates into
-larger matrices, with fewer passes over the state than gates."""
+"""Maximum number of relative rounding errors that a gate adds to the state: a product with a 4 x 4
+complex matrix, whose entries are rounded too, is 4 sums of 4 complex products. Aer may fuse gates
+into larger matrices, with fewer passes over the state than gates."""
 
 _DOUBLE_ROUNDING = 1e-13
 """Relative rounding error of the contraction of absolute values."""
@@ -31,8 +31,8 @@ _DOUBLE_ROUNDING = 1e-13
 def statevector_bounds(tensor: ExactTensor, precision: Precision) -> NDArray[np.float64]:
     """Return bounds on the errors of a tensor's entries that statevectors give, shape (strings,).
 
-    They are 0 in double precision. In single precision, every gate changes the state by a vector of
-    at most ``_ROUNDINGS_PER_GATE`` roundings, and later gates keep its norm. An entry is a product
+    They are 0 in double precision. In single precision, every gate adds a vector whose norm is at
+    most ``_ROUNDINGS_PER_GATE`` rounding errors, and later gates preserve it. An entry is a product
     of two such states, so its error is at most twice their sum. With sliced ports no bound is
     known: it is NaN.
     """
@@ -94,10 +94,10 @@ def _products(
 ) -> NDArray[np.float64]:
     """Return bounds of terms where no entry of the linked subcircuits has an error.
 
-    A term is the product of the values of parts that no gate and no edge joins. The value of each
-    part is at most 1, also of those that consist of linked subcircuits. For computed values V and v
-    of exact ones V' and v', ``V v - V' v' = V (v - v') + (V - V') v'``. Parts on which a term is
-    the identity are factors too, whose exact value is 1.
+    A term is the product of the values of parts that no gate and no edge connects. The absolute
+    value of each part is at most 1, and so is that of a part that consists of linked subcircuits.
+    For computed values V and v of exact ones V' and v', ``V v - V' v' = V (v - v') + (V - V') v'``.
+    Parts on which a term is the identity are factors too, whose exact value is 1.
     """
     of_identities = _error_of_identities(plan, bounds, linked)
     of_terms = np.zeros(len(plan.terms.picks))

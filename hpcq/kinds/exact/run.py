@@ -98,8 +98,8 @@ class ExactRun(PreparedRun):
             runner.accounting.end(_CONTRACT)
             return values
         task_set = ContractionTasks.of(contraction, bond_tensors, plan.limits.threads)
-        # The parts depend on the memory. They are in the stage's name, so that a later start does
-        # not take the results of other parts for its own.
+        # The parts depend on the memory. The stage's name includes them, so that a later start does
+        # not mistake the results of other parts for these.
         name = f"{_CONTRACT}, {contraction.num_parts} parts of {contraction.batch} terms"
         source = self.options.output.stage(name, task_set.farm_tasks())
         stage = Stage(name, source.finished)
@@ -108,7 +108,7 @@ class ExactRun(PreparedRun):
             return self._partial([simulated, stage], runner.accounting)
 
         self.options.output.save(partial)
-        # Where other ranks lack the memory, rank 0 contracts alone.
+        # If the other ranks have too little memory, rank 0 contracts alone.
         fits = plan.cost.contraction_bytes <= plan.limits.memory_bytes or runner.farm.size == 1
         with nullcontext(runner) if fits else runner.alone() as contractor:
             contractor.send(task_set, no_engine, in_subprocess=False)

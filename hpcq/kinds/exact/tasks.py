@@ -105,7 +105,7 @@ class ExactTasks:
         if simulation.answer is not None:
             return simulation.answer.astype(complex)
         engine = open_engine(EngineSpec(simulation.engine), self.limits, "cpu")
-        # The work is a budget of the decision. An answer that is known to exist is not given up.
+        # max_work limits the planner's probes only: the run does not give up a known answer.
         request = Values(tensor.strings, simulation.cap, simulation.tolerance)
         (answer,) = engine.prepared(tensor).execute(NO_PARAMETERS, request)
         return np.asarray(answer, complex)

@@ -1,7 +1,7 @@
-"""Groups of closely connected nodes, of whatever sizes the graph suggests.
+"""Groups of closely connected nodes, of sizes that follow from the graph.
 
-The two groups with the heaviest average connection between their nodes are merged, again and again,
-while a group stays within a maximum weight (average linkage: Sokal and Michener, Univ. Kansas Sci.
+The two groups with the heaviest average connection between their nodes are merged repeatedly,
+as long as no group exceeds a maximum weight (average linkage: Sokal and Michener, Univ. Kansas Sci.
 Bull. 38, 1409 (1958)). No number of groups is given: where the next connection is much weaker than
 the last one, the groups are those of the graph itself.
 """
@@ -43,24 +43,24 @@ class Merges:
         numbers: dict[int, int] = {}
         return [numbers.setdefault(root(node), len(numbers)) for node in range(self.num_nodes)]
 
-    def natural_counts(self, most_groups: int, wanted: int) -> list[int]:
+    def natural_counts(self, max_groups: int, max_counts: int) -> list[int]:
         """Return the numbers of merges after which the connections drop most.
 
         Args:
-            most_groups: Maximum number of groups that are left.
-            wanted: How many numbers to return, at most.
+            max_groups: Maximum number of groups that are left.
+            max_counts: Maximum number of results.
 
         Returns:
-            All merges first, then the sharpest drop.
+            The number of all merges, then the others by their drops, the sharpest first.
         """
         last = len(self.pairs)
-        first = max(1, self.num_nodes - most_groups)
+        first = max(1, self.num_nodes - max_groups)
         drop = {
             merges: self.connections[merges - 1] / self.connections[merges]
             for merges in range(first, last)
         }
         sharpest = sorted(drop, key=lambda merges: (-drop[merges], -merges))
-        return [last, *sharpest[: wanted - 1]]
+        return [last, *sharpest[: max_counts - 1]]
 
 
 def merge_groups(graph: WeightedGraph, cap: int) -> Merges:

@@ -36,8 +36,8 @@ the objective overhead, a fixed fraction of 0.5 cut twice as many bits of a 5 x 
 parts; with seconds, 0.25 left parts too wide."""
 
 _NUM_GROUPINGS = 4
-"""Maximum number of partitions into natural groups. More: smaller blocks within blocks are found
-too, but each partition takes a contraction path."""
+"""Maximum number of partitions into natural groups. More: finds smaller blocks within blocks,
+but each partition takes a contraction path."""
 
 CYCLES: dict[ObjectiveName, int] = {"overhead": 6, "seconds": 0}
 """Number of V-cycles. On 16 of the circuits in ``benchmarks/circuits.py``, partitions of gate ends
