@@ -22,9 +22,9 @@ from hpcq.circuits.decompose import (
 )
 from hpcq.core.errors import InputError
 
-MAX_QUBITS = 100_000
-MAX_OPERATIONS = 5_000_000
-"""Largest circuit that is read: bounds on memory and time, far above what can be planned."""
+MAX_QUBITS, MAX_OPERATIONS = 100_000, 5_000_000
+"""Maximum numbers of qubits and of gates of a circuit that is read. They bound memory and time, and
+are far above what can be planned."""
 
 
 def normalise(

@@ -63,19 +63,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             write_stderr(notice)
         return code
     except HpcqError as error:
-        if is_launched():
-            # The ranks end together. A launcher that sees one fail sends SIGTERM to the others,
-            # and theirs would be the exit code that it passes on.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if notice and error.exit_code != InputError.exit_code and _is_rank_0():
-            write_stderr(notice)  # wrong input gets one line, which is the error
-        if _is_rank_0() or error.on_one_rank:
-            who = f"{rank_name()}: " if error.on_one_rank and rank_name() else ""
-            sys.stderr.write(f"hpcq: error: {who}{printable(' '.join(str(error).split()))}\n")
-            if error.on_one_rank and isinstance(error, MissingDependencyError):
-                from hpcq.parallel.launcher import abort_launch
-
-                abort_launch(error.exit_code)
+        _print_error(error, notice)
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("hpcq: interrupted\n")
@@ -89,6 +77,23 @@ def _main(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.stderr.write(f"hpcq: error: cannot print: {error.strerror}\n")
         return 1
+
+
+def _print_error(error: HpcqError, notice: str) -> None:
+    """Print an error on one rank, in one line, and let all ranks end with its exit code."""
+    if is_launched():
+        # The ranks end together. A launcher that sees one fail sends SIGTERM to the others,
+        # and theirs would be the exit code that it passes on.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if notice and error.exit_code != InputError.exit_code and _is_rank_0():
+        write_stderr(notice)  # wrong input gets one line, which is the error
+    if _is_rank_0() or error.on_one_rank:
+        who = f"{rank_name()}: " if error.on_one_rank and rank_name() else ""
+        sys.stderr.write(f"hpcq: error: {who}{printable(' '.join(str(error).split()))}\n")
+        if error.on_one_rank and isinstance(error, MissingDependencyError):
+            from hpcq.parallel.launcher import abort_launch
+
+            abort_launch(error.exit_code)
 
 
 def _is_rank_0() -> bool:

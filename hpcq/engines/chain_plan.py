@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.engines.chain_router import Router
+from hpcq.engines.chain_router import SwapRouter
 from hpcq.engines.chain_work import qr_work, step_work
 from hpcq.engines.merged_gates import (
     Matrix,
@@ -147,7 +147,7 @@ def plan_chain(circuit: QuantumCircuit) -> ChainPlan:
 
 
 def _routed(merged: MergedCircuit, order: Sequence[int], returns: bool) -> ChainPlan:
-    router = Router(merged, order, returns)
+    router = SwapRouter(merged, order, returns)
     bonds, matrices = router.run()
     return ChainPlan(
         merged.kets[list(order)],

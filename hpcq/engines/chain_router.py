@@ -18,7 +18,7 @@ _DECAY = 0.5
 """Weight of each later gate relative to the one before."""
 
 
-class Router:
+class SwapRouter:
     """Turns gates into steps: sweeps along the chain in both directions, with swaps between them.
 
     Args:

@@ -139,25 +139,49 @@ def _sweep(
             row_of.update(dict.fromkeys(starting[site], row))
         if environments is None:
             continue
-        branches: dict[str, dict[int, list[int]]] = {}
-        for number, row in row_of.items():
-            rows = branches.setdefault(letters[number].get(site, "I"), {})
-            rows.setdefault(row, []).append(number)
-        spend(_site_work(tensor, sum(map(len, branches.values()))))
-        parts, row_of, count = [], {}, 0
-        for letter, rows in branches.items():
-            ket = tensor if letter == "I" else _OPERATORS[letter] @ tensor
-            parts.append(_extended(environments[list(rows)], tensor, ket))
-            for numbers in rows.values():
-                row_of.update(dict.fromkeys(numbers, count))
-                count += 1
-        environments = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        here = {number: letters[number].get(site, "I") for number in row_of}
+        environments, row_of = _with_site(environments, tensor, row_of, here, spend)
         finished = [number for number in row_of if strings[number][-1][0] == site]
         if finished:
             rows_done = environments[[row_of.pop(number) for number in finished]]
             values[finished] = _closed(rows_done, identity.right[site])
         if not row_of:
             environments = None
+
+
+def _with_site(
+    environments: Tensor,
+    tensor: Tensor,
+    row_of: dict[int, int],
+    letters: dict[int, str],
+    spend: Callable[[float], None],
+) -> tuple[Tensor, dict[int, int]]:
+    """Return environments with one more site, and the row of each string in them.
+
+    Strings in one row that have the same letter on the site stay together.
+
+    Args:
+        environments: The environments to the left of the site.
+        tensor: The tensor of the site.
+        row_of: The row of each string in the environments.
+        letters: The letter of each string on the site.
+        spend: See :func:`expectation_values`.
+    """
+    rows_by_letter: dict[str, dict[int, list[int]]] = {}
+    for number, row in row_of.items():
+        rows = rows_by_letter.setdefault(letters[number], {})
+        rows.setdefault(row, []).append(number)
+    spend(_site_work(tensor, sum(map(len, rows_by_letter.values()))))
+    parts: list[Tensor] = []
+    new_row_of: dict[int, int] = {}
+    count = 0
+    for letter, rows in rows_by_letter.items():
+        ket = tensor if letter == "I" else _OPERATORS[letter] @ tensor
+        parts.append(_extended(environments[list(rows)], tensor, ket))
+        for numbers in rows.values():
+            new_row_of.update(dict.fromkeys(numbers, count))
+            count += 1
+    return np.concatenate(parts) if len(parts) > 1 else parts[0], new_row_of
 
 
 def _with_identity(environments: Tensor | None, left: Tensor | None, size: int) -> Tensor:
