@@ -15,6 +15,9 @@ Method = Literal["auto", "cut", "statevector", "stabilizer", "pauli", "mps"]
 DEFAULT_ERROR_TOLERANCE = 1e-8
 """Default error bound that ``auto`` accepts, relative to the sum of absolute coefficients."""
 
+NOT_CONSIDERED = "not considered"
+"""Reason of methods that were not looked at, because another one is quick."""
+
 TITLES = {
     "cut": "circuit cutting",
     "statevector": "statevector",
@@ -168,6 +171,8 @@ def verdict_lines(verdict: Verdict, seconds: float, bound: float | None) -> list
         f"{'exact' if bound == 0 else error}: {verdict.reason}"
     ]
     for other in verdict.alternatives:
+        if other.reason == NOT_CONSIDERED:
+            continue
         known = f" ({other.seconds:.2g} s)" if math.isfinite(other.seconds) else ""
         lines.append(f"  not {TITLES[other.method]}{known}: {other.reason}")
     return lines

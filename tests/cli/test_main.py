@@ -379,7 +379,7 @@ def ways_to_cut(folder: Path) -> tuple[tuple[str, ...], ...]:
 def test_the_file_alone_gives_the_values_again(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recipe of the README, done with numpy and h5py only."""
+    """The recipe of the README, which does not use hpcq."""
     monkeypatch.setattr(
         "hpcq.planning.candidates._SMALL_SECONDS", 0.0
     )  # light cones of their own for terms
@@ -400,7 +400,7 @@ def test_the_file_alone_gives_the_values_again(
 def test_the_counts_alone_give_the_values_again(
     circuit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recipes of the README, done with numpy and h5py only, on a file that was refined."""
+    """The recipes of the README, which do not use hpcq, on a file that was refined."""
     monkeypatch.setattr(
         "hpcq.planning.candidates._SMALL_SECONDS", 0.0
     )  # light cones of their own for terms

@@ -192,7 +192,7 @@ class SampledTensor:
         if self.num_bits > MAX_BITS:
             raise InputError(
                 f"observables: they measure {self.num_bits} bits of one subcircuit, expected at "
-                f"most {MAX_BITS}; narrower subcircuits or observables would work"
+                f"most {MAX_BITS}; narrower subcircuits (--max-qubits) or observables would work"
             )
 
     def decode(self, variant: int) -> tuple[tuple[int, ...], int]:

@@ -15,12 +15,13 @@ from hpcq.planning.description import (
     cut_json,
     cut_lines,
     heading_lines,
+    passes,
     power_of_ten,
     short_count,
     subcircuit_json,
 )
 from hpcq.planning.exact_plan import ExactPlan
-from hpcq.planning.verdict import verdict_lines
+from hpcq.planning.verdict import ASKED_TO_CUT, verdict_lines
 
 _MIN_DOMINANT_SHARE = 0.5
 """Share of the simulations' seconds from which one subcircuit is named as dominant."""
@@ -28,18 +29,40 @@ _MIN_DOMINANT_SHARE = 0.5
 
 def exact_plan_text(plan: ExactPlan) -> str:
     """Return an exact plan as text: its subcircuits, cuts and cost."""
+    is_cut = bool(plan.cut.edges) or plan.verdict == ASKED_TO_CUT
     lines = [
         *verdict_lines(plan.verdict, plan.cost.predicted_seconds(), _largest_bound(plan)),
         "",
-        *heading_lines(plan, len(plan.tensors)),
+        *(heading_lines(plan, len(plan.tensors)) if is_cut else _heading_of_parts(plan)),
         "",
-        *_subcircuit_table(plan),
+        *(_subcircuit_table(plan) if is_cut else _table_of_parts(plan)),
         *cut_lines(plan),
         "",
         *_cost_lines(plan),
         *_warnings(plan),
     ]
     return "\n".join(lines)
+
+
+def _heading_of_parts(plan: ExactPlan) -> list[str]:
+    """Return lines on the size of a circuit that is not cut, and its simplifications."""
+    parts = count_text(len(plan.cut.subcircuits), "part")
+    qubits = count_text(plan.circuit.num_qubits, "qubit")
+    return [f"{qubits} → {parts}, {len(plan.tensors)} distinct", *passes(plan)]
+
+
+def _table_of_parts(plan: ExactPlan) -> list[str]:
+    """Return a table of the distinct parts of a circuit that is not cut."""
+    lines = ["  qubits  strings  engine or state    seconds  times"]
+    for use, tensor in enumerate(plan.tensors[:MAX_SHOWN_SUBCIRCUITS]):
+        lines.append(
+            f"  {tensor.subcircuit.num_qubits:>6}  {len(tensor.strings):>7}"
+            f"  {_state_text(plan, tensor):>15}  {plan.tensor_seconds[use]:>9.2g}"
+            f"  {plan.uses.count(use):>5}"
+        )
+    if len(plan.tensors) > MAX_SHOWN_SUBCIRCUITS:
+        lines.append(f"  ... and {len(plan.tensors) - MAX_SHOWN_SUBCIRCUITS} more")
+    return lines
 
 
 def _subcircuit_table(plan: ExactPlan) -> list[str]:
@@ -104,6 +127,10 @@ def _cost_lines(plan: ExactPlan) -> list[str]:
         f"memory             {format_bytes(cost.rank_bytes)} per rank,"
         f" {format_bytes(cost.memory_bytes)} on rank 0"
         f" (limit {format_bytes(plan.limits.memory_bytes)})",
+    ]
+    if not plan.cut.edges and plan.verdict != ASKED_TO_CUT:
+        return lines
+    lines += [
         f"sampling overhead  {power_of_ten(plan.cut.log10_sampling_overhead)} "
         "(gamma squared, for shots on a device; exact runs pay none)",
     ]
@@ -135,7 +162,7 @@ def _warnings(plan: ExactPlan) -> list[str]:
             f"warning: its slices make {short_count(plan.num_tasks)} tasks, so `hpcq run`, which "
             f"takes at most {MAX_TASKS}, refuses it"
         )
-    if cost.cheaper_uncut:
+    if cost.cheaper_uncut and plan.verdict == ASKED_TO_CUT:
         seconds = min(cost.uncut_seconds, cost.uncut_mps_seconds)
         lines.append(
             f"note: an uncut {cost.cheaper_uncut} simulation should be quicker"

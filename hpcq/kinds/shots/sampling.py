@@ -244,6 +244,6 @@ def check_memory(sampling: Sampling, limits: Limits) -> None:
             raise InputError(
                 f"memory: subcircuit {sampling.sources.uses.index(number)} and its ancillas are "
                 f"{tensor.simulated_qubits} qubits, which need {format_bytes(size)}; a rank has "
-                f"{format_bytes(limits.memory_bytes)}, expected narrower subcircuits or "
-                "more memory"
+                f"{format_bytes(limits.memory_bytes)}, expected narrower subcircuits "
+                "(--max-qubits) or more memory"
             )

@@ -77,6 +77,10 @@ class Decision:
         """The names of the methods, in alphabetical order."""
         return sorted({setting[0] for setting in self.settings[1:]})
 
+    def is_simulated(self, tensor: ExactTensor) -> bool:
+        """Whether a part is simulated otherwise than as a statevector."""
+        return tensor.subcircuit.content in self.simulations
+
     def verdict(self, reason: str) -> Verdict:
         """Return the verdict; parts that are still hard are cut."""
         methods = self.methods

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hpcq.core.errors import InputError, MemoryLimitError
+from hpcq.core.system import format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulation
 from hpcq.engines.protocol import Refusal
 from hpcq.parallel.serial import Farm
@@ -19,7 +20,7 @@ from hpcq.planning.problem import Problem
 from hpcq.planning.routing.decision import Decision, Fallback
 from hpcq.planning.routing.parts import CircuitName, Parts
 from hpcq.planning.routing.probes import PROBED, Prober, string_tolerance
-from hpcq.planning.verdict import MethodRequest, checked_settings
+from hpcq.planning.verdict import NOT_CONSIDERED, MethodRequest, checked_settings
 
 _QUICK_SECONDS = 0.03
 """Predicted seconds of a statevector from which other methods are considered. Larger: fewer
@@ -82,7 +83,7 @@ class _Router:
     def choose(self) -> ExactPlan:
         """Return the plan by the quickest method with an error bound within the tolerance."""
         if self._problem.uncut_statevector_seconds < _QUICK_SECONDS:
-            notes = dict.fromkeys(("stabilizer", "pauli", "mps", "cut"), "not considered")
+            notes = dict.fromkeys(("stabilizer", "pauli", "mps", "cut"), NOT_CONSIDERED)
             decision = Decision(self._parts("unchanged"), notes=notes)
             return self._uncut(decision, "its statevector is quick")
         joint = Decision(self._parts("joint"))
@@ -289,12 +290,21 @@ class _Router:
         decision.hard = []
         try:
             return self._uncut(decision, "the quickest")
-        except MemoryLimitError as error:
-            reasons = "; ".join(f"{name}: {note}" for name, note in decision.notes.items())
-            raise InputError(
-                f"method: none answers within the error tolerance ({reasons}; {error}); expected "
+        except MemoryLimitError:
+            limits = self._problem.limits
+            parts = [t for t in decision.parts.tensors if not decision.is_simulated(t)]
+            size = max(costs.task_bytes(tensor, limits) for tensor in parts)
+            needed, available = format_bytes(size), format_bytes(limits.memory_bytes)
+            more = "slightly more than" if needed == available else f"{needed}, more than"
+            statevector = f"it needs {more} the {available} of a rank"
+            notes = {**decision.notes, "statevector": statevector}
+            reasons = "; ".join(f"{name}: {note}" for name, note in notes.items())
+            is_close = size < 3 * limits.memory_bytes
+            closer = "more --memory, --dtype complex64, " if is_close else ""
+            raise MemoryLimitError(
+                f"method: none answers within the error tolerance ({reasons}); expected {closer}"
                 "a longer search (--search-seconds), a larger --error-tolerance, or a --method, "
-                "whose answer may have a larger error"
+                "whose error may be larger"
             ) from None
 
     # --------------------------------------------------------------------------------- plans
