@@ -117,7 +117,7 @@ class _Router:
         return min(plans, key=lambda plan: plan.cost.predicted_seconds(self._request.ranks))
 
     def named(self, name: str) -> ExactPlan:
-        """Return the plan by the named method for all parts, whatever its error."""
+        """Return the plan by the named method for all parts, however large its error bound."""
         decision = Decision(self._parts("joint"))
         prober = self._prober(decision.parts)
         for tensor in decision.parts.tensors:
