@@ -139,7 +139,7 @@ class CandidateSearch:
 
         Narrow cones come first, as they need few cuts, and may end the search. Otherwise the cuts
         of the joint cone, restricted to each separate one, tell whether separate cones are
-        promising, and the search goes on from there: the budget is too short to start anew in each
+        promising, and the search continues from them: the budget is too short to start anew in each
         of many unlike cones.
         """
         joint = self._problem.simplifier.joint_cone
