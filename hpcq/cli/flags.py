@@ -125,6 +125,7 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "more_circuits",
         nargs="*",
+        default=[],  # or argparse says that it is required
         metavar="CIRCUIT",
         help="more circuits, with the same options for all",
     )

@@ -44,8 +44,8 @@ def run_many(options: argparse.Namespace, farm: Farm, start_time: float) -> int:
     ``start_time`` is when the time limit began to count, on the clock of ``time.monotonic``.
 
     Raises:
-        InputError: If an option is wrong, whatever the circuits are.
-        StoppedError: If the job was stopped; what is finished is saved.
+        InputError: If an option is wrong for any circuit.
+        StoppedError: If the job was stopped; finished work is saved.
         HpcqError: If circuits failed.
     """
     with abort_on_error(farm):

@@ -112,8 +112,8 @@ def plan_arguments(
         observables += read_observables(options.observables, circuit.num_qubits)
     names = ("objective", "search_seconds", "reuse_qubits")
     search = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
-    says_where = (options.cut_labels, options.cuts) != (None, None)
-    if search and options.max_qubits is None and (says_where or {*search} != {"search_seconds"}):
+    has_cuts = (options.cut_labels, options.cuts) != (None, None)
+    if search and options.max_qubits is None and (has_cuts or {*search} != {"search_seconds"}):
         raise InputError(f"{min(search)}: given without a search, expected --max-qubits too")
     return {
         "observables": observables or None,

@@ -119,7 +119,7 @@ class SwapRouter:
         self.site[left], self.site[right] = bond + 1, bond
 
     def _add(self, bond: int, matrix: Matrix) -> None:
-        """Add a step; if the step before on both sites is on this bond, they become one."""
+        """Add a step, or multiply it into the last step on both sites if it is on this bond."""
         number = self._last[bond]
         if number >= 0 and number == self._last[bond + 1]:
             self._matrices[number] = matrix @ self._matrices[number]

@@ -164,10 +164,10 @@ def _matrix_steps(matrix: bytes, exact: bool) -> GateSteps:
 
 
 def _as_clifford(unitary: NDArray[np.complex128]) -> tuple[stim.Tableau, float] | None:
-    """Return the tableau of the Heisenberg picture of a matrix close to a Clifford.
+    """Return the tableau of a matrix close to a Clifford, in the Heisenberg picture, and an error.
 
-    With it comes the largest sum of the absolute coefficients of the Paulis that are left out in
-    the image of a generator; None if the matrix is not close.
+    The error is the largest sum of the absolute coefficients of the Paulis that are dropped from
+    the image of a generator. Returns None if the matrix is not close to a Clifford.
     """
     letters = _ONE_QUBIT if len(unitary) == 2 else _TWO_QUBITS
     matrices = _pauli_matrices(len(letters[0]))

@@ -2,7 +2,7 @@
 
 The state is kept in canonical form: left of the *centre* the tensors are isometries from the left,
 right of it from the right, so the singular values at a step are the Schmidt coefficients of the
-whole, normalised state, and what a truncation drops is known exactly.
+whole, normalised state, and the dropped part of the norm is known exactly.
 
 **The bound.** Let the truncations of a sweep, whose steps act on ever higher (or ever lower) bonds,
 drop fractions d_1, d_2, ... of the state's squared norm at that time. A truncation at bond b is a
@@ -18,9 +18,9 @@ every sweep has one truncation this is, to lowest order, the known 2 ||O|| sum_k
 Verstraete and Cirac, Phys. Rev. B 73, 094423 (2006), lemma 1, and Zhou, Stoudenmire and Waintal,
 Phys. Rev. X 10, 041038 (2020), who multiply fidelities instead, which is an estimate).
 
-All singular values that are dropped are counted, however small, and so is what is dropped from
-gates. Rounding in what is kept is not: as in a statevector, it is about 1e-16 a step. The norm is
-restored at every step, so it does not drift.
+The bound counts all dropped singular values, however small, of the state and of gates. It does not
+count rounding errors, which are about 1e-16 a step, as in a statevector. The norm is restored at
+every step, so it does not drift.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Merge the gates of a circuit into a product state and two-qubit gates that entangle.
 
 One-qubit gates are multiplied into the gate before, consecutive gates on one pair into each other,
-and a gate that is a swap, up to one-qubit gates, becomes new names for its wires.
+and a gate that is a swap, up to one-qubit gates, only renames its wires.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from hpcq.engines.pauli_terms import Errors, TermTable
 from hpcq.engines.rotation_blocks import RotationBlocks
 
 MAX_PROJECTORS = 12
-"""Projectors of a string that are expanded whatever the cap; more only if the terms fit in it."""
+"""Maximum number of projectors in a string, unless the cap allows all terms of their expansion."""
 
 SECONDS_PER_WORK = 8.5e-8
 """Seconds of a unit of work, which is a term that a rotation changes, on one thread. With this and

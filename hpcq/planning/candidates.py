@@ -37,16 +37,17 @@ seconds of the joint one, below which cuts of separate ones are searched. On ten
 _QUICK_SECONDS = 1.0
 """Predicted seconds of a plan with narrow light cones below which a joint one is not tried."""
 
-_GLANCE = 0.05
-"""Share of the budget for a first, short search. Larger: it finds better cuts, and a longer search
-of a circuit that runs quickly is ended sooner; smaller: less is lost where the budget is needed."""
+_FIRST_FRACTION = 0.05
+"""Fraction of the budget for a first, short search. Larger: it finds better cuts, and the longer
+search of a circuit with a quick run ends sooner; smaller: less is lost where the whole budget is
+needed."""
 
-_MIN_SHARE = 0.15
-"""Share of the budget that a longer search gets however short the run is. Larger: better cuts for
-runs that are repeated; smaller: shorter plans."""
+_MIN_FRACTION = 0.15
+"""Fraction of the budget that the longer search gets at least, however short the run is. Larger:
+better cuts for runs that are repeated; smaller: quicker plans."""
 
-_MIN_GLANCED_GATES = 40
-"""Number of two-qubit gates below which there is no short search: a whole one is quick."""
+_MIN_FIRST_GATES = 40
+"""Number of two-qubit gates below which there is no first search: the whole search is quick."""
 
 _MAX_REUSE_WORK = 200_000
 """Maximum product of the numbers of cuts and of two-qubit gates up to which needless cuts are
@@ -138,7 +139,7 @@ class CandidateSearch:
 
         Narrow cones come first, as they need few cuts, and may end the search. Otherwise the cuts
         of the joint cone, restricted to each separate one, tell whether separate cones are
-        promising, and the search goes on from there: the budget is too short to start anew in each
+        promising, and the search continues from them: the budget is too short to start anew in each
         of many unlike cones.
         """
         joint = self._problem.simplifier.joint_cone
@@ -147,7 +148,7 @@ class CandidateSearch:
         cones = [] if separate is None else _graphs_of(separate)
         narrow = bool(cones) and all(cone.num_wires <= self._max_qubits for cone in cones)
         first = (separate, cones) if separate is not None and narrow else (joint, graphs)
-        found, seconds = self._glance(*first)
+        found, seconds = self._search_first(*first)
         yield from found
         if separate is None:
             yield from self._fitting(joint, graphs, self._proposals(joint, graphs, seconds))
@@ -174,28 +175,28 @@ class CandidateSearch:
     def best_of(self, simplified: SimplifiedCircuit) -> Candidate | None:
         """Return the best candidate for one simplified circuit, if any fits."""
         graphs = [g for g in _graphs_of(simplified) if g.qubits[0] not in self._whole]
-        found, seconds = self._glance(simplified, graphs)
+        found, seconds = self._search_first(simplified, graphs)
         proposals = self._proposals(simplified, graphs, seconds)
         found += self._fitting(simplified, graphs, proposals)
         return self.best(found) if found else None
 
-    def _glance(
+    def _search_first(
         self, simplified: SimplifiedCircuit, graphs: Sequence[EndGraph]
     ) -> tuple[list[Candidate], float]:
         """Return the best candidate of a short search, if any fits, and the budget of a longer one.
 
-        With the default budget, the search need not take much longer than the run that it has
-        found: it could save no more than that. Other budgets are reduced in proportion.
+        With the default budget, the longer search takes no more seconds than the run that the short
+        one found, since it cannot save more. Other budgets are reduced in proportion.
         """
         seconds = self._request.search_seconds
         num_gates = sum(len(graph.gates) for graph in graphs)
-        if self._objective != "seconds" or self._quick or num_gates < _MIN_GLANCED_GATES:
+        if self._objective != "seconds" or self._quick or num_gates < _MIN_FIRST_GATES:
             return [], seconds
-        proposals = self._proposals(simplified, graphs, _GLANCE * seconds)
+        proposals = self._proposals(simplified, graphs, _FIRST_FRACTION * seconds)
         found = list(self._fitting(simplified, graphs, proposals))
         if found:
             run_seconds = found[0].plan.cost.predicted_seconds(self._request.ranks)
-            seconds *= min(1.0, max(_MIN_SHARE, run_seconds / DEFAULT_SEARCH_SECONDS))
+            seconds *= min(1.0, max(_MIN_FRACTION, run_seconds / DEFAULT_SEARCH_SECONDS))
         return found, seconds
 
     def best(self, candidates: Sequence[Candidate]) -> Candidate:

@@ -74,7 +74,7 @@ class CutRequest:
             object.__setattr__(self, name, value)
 
     @property
-    def says_where(self) -> bool:
+    def says_where_to_cut(self) -> bool:
         """Whether there are cuts, or limits of a search for them."""
         given = (self.max_qubits, self.cut_labels, self.cuts)
         return any(value is not None for value in given)

@@ -51,7 +51,7 @@ class ExactKind:
         """
         assert isinstance(problem.question, ExpectationValues), "the planner has checked it"
         asked = problem.question.method
-        if not request.says_where:
+        if not request.says_where_to_cut:
             return with_local_cost(route(problem, asked, request, farm), problem)
         if asked.method not in ("auto", "cut"):
             raise InputError(

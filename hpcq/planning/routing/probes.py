@@ -122,8 +122,8 @@ class Prober:
     def named(self, name: str, tensor: ExactTensor, seconds: float) -> Simulation | Refusal:
         """Return the simulation by a method that is asked for, whatever its error.
 
-        If it takes no more than some seconds, the answer is there already: its cost is hard to
-        predict.
+        The cost of a probed method is hard to predict, so it is tried with a budget in seconds; if
+        it answers, the simulation has the answer.
         """
         engine = self.engine(name)
         request = Values(tensor.strings)
@@ -140,7 +140,7 @@ class Prober:
     def _answered(
         self, name: str, tensor: ExactTensor, request: Values, cost: Cost
     ) -> Simulation | Refusal:
-        """Return the simulation with its answer, if it is within the work and the tolerance."""
+        """Return the simulation with its answer, or why there is none within work and tolerance."""
         engine = self.engine(name)
         try:
             (answer,) = engine.prepared(tensor).execute(NO_PARAMETERS, request)

@@ -85,7 +85,7 @@ class _Router:
         if self._problem.uncut_statevector_seconds < _QUICK_SECONDS:
             notes = dict.fromkeys(("stabilizer", "pauli", "mps", "cut"), NOT_CONSIDERED)
             decision = Decision(self._parts("unchanged"), notes=notes)
-            return self._uncut(decision, "its statevector is quick")
+            return self._uncut_plan(decision, "its statevector is quick")
         joint = Decision(self._parts("joint"))
         prober = self._prober(joint.parts)
         for tensor in joint.parts.tensors:
@@ -95,12 +95,12 @@ class _Router:
         if cones is not None:
             by_cones, cones_seconds = self._by_cones(cones, prober)
             if cones_seconds < _QUICK_CONES_SECONDS:
-                return self._uncut(by_cones, "statevectors of the light cones are quick")
+                return self._uncut_plan(by_cones, "statevectors of the light cones are quick")
         self._probe(joint, prober, _FIRST_BUDGETS, cones_seconds)
         joint.use_fallbacks(min(cones_seconds, self._request.search_seconds))
         if joint.hard:
             return self._decide_hard(joint, prober, cones_seconds)
-        return self._uncut(joint, "the quickest")
+        return self._uncut_plan(joint, "the quickest")
 
     def statevector(self) -> ExactPlan:
         """Return the plan by statevectors of the parts, or of separate light cones if quicker."""
@@ -110,7 +110,7 @@ class _Router:
             if parts is None:
                 continue
             try:
-                plans.append(self._uncut(Decision(parts), "it was asked for"))
+                plans.append(self._uncut_plan(Decision(parts), "it was asked for"))
             except MemoryLimitError as error:
                 errors.append(error)
         if not plans:
@@ -118,7 +118,7 @@ class _Router:
         return min(plans, key=lambda plan: plan.cost.predicted_seconds(self._request.ranks))
 
     def named(self, name: str) -> ExactPlan:
-        """Return the plan by the named method for all parts, whatever its error."""
+        """Return the plan by the named method for all parts, however large its error bound."""
         decision = Decision(self._parts("joint"))
         prober = self._prober(decision.parts)
         for tensor in decision.parts.tensors:
@@ -129,7 +129,7 @@ class _Router:
                     "auto"
                 )
             decision.simulations[tensor.subcircuit.content] = found
-        return self._uncut(decision, "it was asked for")
+        return self._uncut_plan(decision, "it was asked for")
 
     def cut(self) -> ExactPlan:
         """Return the plan with the best cuts that are found."""
@@ -168,7 +168,7 @@ class _Router:
         self._check_answers(decision)
         reason = "an earlier start of the run decided it"
         if not decision.hard:
-            return self._uncut(decision, reason)
+            return self._uncut_plan(decision, reason)
         best = self._best_cuts(decision)
         if best is None:
             raise InputError("output: the cuts of its verdict do not fit into the memory")
@@ -278,18 +278,21 @@ class _Router:
             decision.notes["statevector"] = "slower, or it does not fit into the memory"
         if decision.hard and cones_seconds < min(cut_seconds, uncut):
             cones = self._parts("cones")
-            return self._uncut(self._by_cones(cones, prober)[0], "light cones are the quickest")
+            return self._uncut_plan(
+                self._by_cones(cones, prober)[0], "light cones are the quickest"
+            )
         decision.use_fallbacks(cut_seconds)
         if not decision.hard or best is None:
-            return self._uncut_or_refused(decision)
+            return self._uncut_plan_or_error(decision)
         if len(decision.hard) < hard_before:
             best = self._best_cuts(decision) or best
         return replace(best.plan, verdict=decision.verdict("no other method is quicker"))
 
-    def _uncut_or_refused(self, decision: Decision) -> ExactPlan:
+    def _uncut_plan_or_error(self, decision: Decision) -> ExactPlan:
+        """Return the uncut plan, or raise an error that says why no method answers."""
         decision.hard = []
         try:
-            return self._uncut(decision, "the quickest")
+            return self._uncut_plan(decision, "the quickest")
         except MemoryLimitError:
             limits = self._problem.limits
             parts = [t for t in decision.parts.tensors if not decision.is_simulated(t)]
@@ -326,7 +329,7 @@ class _Router:
             return math.inf
         return costs.tensor_seconds(tensor, problem.limits, problem.speeds)
 
-    def _uncut(self, decision: Decision, reason: str) -> ExactPlan:
+    def _uncut_plan(self, decision: Decision, reason: str) -> ExactPlan:
         """Return the plan of a circuit that is not cut."""
         parts = decision.parts
         plan = assemble(

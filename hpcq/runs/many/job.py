@@ -98,7 +98,7 @@ class ManyCircuitsJob:
         """Run all circuits; ranks other than 0 pass None.
 
         Raises:
-            StoppedError: On every rank, if the job was stopped; what is finished is saved.
+            StoppedError: On every rank, if the job was stopped; finished work is saved.
             HpcqError: On every rank, if circuits failed.
         """
         self.farm.keeps_workers = True
