@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from hpcq.core.errors import MemoryLimitError
+from hpcq.cutting.passes.simplify import SimplifiedCircuit
 from hpcq.cutting.subexperiments.exact_tensors import Simulation
 from hpcq.parallel.serial import Farm, SerialFarm
 from hpcq.planning.candidates import Candidate, CandidateSearch
@@ -71,16 +72,40 @@ def cut_parts(
     Returns:
         The best candidate; None if nothing fits into the memory.
     """
+    search, simplified = _search_of_parts(problem, request, farm, kept, simulations)
+    if kept:
+        return search.best_of(simplified)
+    found = list(search.candidates())
+    return search.best(found) if found else None
+
+
+def natural_seconds(problem: Problem, request: CutRequest, kept: Collection[int]) -> float:
+    """Return the predicted seconds of a circuit that is cut between natural groups of qubits.
+
+    This takes far less time than a search, and tells whether one is promising. The arguments are
+    those of :func:`cut_parts`.
+    """
+    search, simplified = _search_of_parts(problem, request, None, kept, {})
+    return search.natural_seconds(simplified)
+
+
+def _search_of_parts(
+    problem: Problem,
+    request: CutRequest,
+    farm: Farm | None,
+    kept: Collection[int],
+    simulations: Mapping[str, Simulation],
+) -> tuple[CandidateSearch, SimplifiedCircuit]:
+    """Return the search for cuts of the parts on other qubits, and the circuit to cut."""
+    simplifier = problem.simplifier
     if not kept:
-        search = CandidateSearch(problem, request, farm or SerialFarm())
-        found = list(search.candidates())
-        return search.best(found) if found else None
-    simplified = problem.simplifier.joint_cone_keeping(frozenset(kept))
+        return CandidateSearch(problem, request, farm or SerialFarm()), simplifier.joint_cone
+    simplified = simplifier.joint_cone_keeping(frozenset(kept))
     whole = {number for number, (_, name) in enumerate(simplified.labels) if name in kept}
     search = CandidateSearch(
         problem, request, farm or SerialFarm(), whole=frozenset(whole), simulations=simulations
     )
-    return search.best_of(simplified)
+    return search, simplified
 
 
 def _wider_limits(width: int, widest: int, num_tries: int) -> Iterator[int]:

@@ -13,7 +13,7 @@ from hpcq.engines.protocol import Refusal
 from hpcq.parallel.serial import Farm
 from hpcq.planning import cost as costs
 from hpcq.planning.candidates import Candidate
-from hpcq.planning.choose_cuts import cut_parts
+from hpcq.planning.choose_cuts import cut_parts, natural_seconds
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.exact_plan import ExactPlan, assemble
 from hpcq.planning.problem import Problem
@@ -37,6 +37,12 @@ up; with a larger one, the last probe is given more than it needs."""
 _MAX_PROBE_FRACTION = 0.25
 """Largest budget of a probe, as a fraction of the predicted seconds of the fallback. Budgets grow
 by four for two methods, so that all probes together take at most 2/3 of these seconds."""
+
+_QUICK_CUTS_SECONDS = 1.5
+"""Seconds of a search for cuts and of the run below which it comes before larger budgets."""
+
+_SEARCH_SECONDS = 0.7
+"""Usual seconds of a search for cuts that finds a run of less than a second."""
 
 _LAST_BUDGETS = (0.6, 1.0)
 """Budgets of the probes after the search for cuts, in multiples of its seconds."""
@@ -96,8 +102,12 @@ class _Router:
             by_cones, cones_seconds = self._by_cones(cones, prober)
             if cones_seconds < _QUICK_CONES_SECONDS:
                 return self._uncut_plan(by_cones, "statevectors of the light cones are quick")
-        self._probe(joint, prober, _FIRST_BUDGETS, cones_seconds)
-        joint.use_fallbacks(min(cones_seconds, self._request.search_seconds))
+        self._probe(joint, prober, _FIRST_BUDGETS[:2], cones_seconds)
+        by_cuts = self._seconds_by_natural_cuts(joint)
+        if by_cuts > _QUICK_CUTS_SECONDS:  # no search for cuts is promising enough to come next
+            self._probe(joint, prober, _FIRST_BUDGETS, cones_seconds)
+            by_cuts = self._request.search_seconds
+        joint.use_fallbacks(min(cones_seconds, by_cuts))
         if joint.hard:
             return self._decide_hard(joint, prober, cones_seconds)
         return self._uncut_plan(joint, "the quickest")
@@ -338,16 +348,23 @@ class _Router:
         return replace(plan, verdict=decision.verdict(reason))
 
     def _best_cuts(self, decision: Decision) -> Candidate | None:
-        """Return the best cuts of the hard parts, if any fit, and set the width limit.
-
-        The limit is that of the memory, unless it is set: the search finds narrow blocks within it.
-        """
-        limits = self._problem.limits
-        widest = max(1, (limits.memory_bytes // (2 * limits.amplitude_bytes)).bit_length() - 1)
-        width = decision.width or widest
-        request = replace(self._request, max_qubits=width)
+        """Return the best cuts of the hard parts, if any fit, and set the width limit."""
+        request = self._cut_request(decision)
         kept = decision.parts.qubits_except(decision.hard)
         best = cut_parts(self._problem, request, self._farm, kept, decision.simulations)
         if best is not None:
-            decision.width = width
+            decision.width = request.max_qubits
         return best
+
+    def _seconds_by_natural_cuts(self, decision: Decision) -> float:
+        """Return about how long a search for cuts of the hard parts and the run would take."""
+        if not decision.hard:
+            return 0.0
+        kept = decision.parts.qubits_except(decision.hard)
+        return _SEARCH_SECONDS + natural_seconds(self._problem, self._cut_request(decision), kept)
+
+    def _cut_request(self, decision: Decision) -> CutRequest:
+        """Return the request for cuts: within the memory, where the search finds narrow blocks."""
+        limits = self._problem.limits
+        widest = max(1, (limits.memory_bytes // (2 * limits.amplitude_bytes)).bit_length() - 1)
+        return replace(self._request, max_qubits=decision.width or widest)
