@@ -90,7 +90,7 @@ def long_job(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
     With 14 qubits a half it would be 272 tasks and, as Aer fuses gates from 14 on, 20 seconds.
     """
-    return write_circuit(tmp_path_factory.mktemp("long"), layers=24, qubits=13)
+    return write_circuit(tmp_path_factory.mktemp("long"), layers=40, qubits=13)
 
 
 @pytest.fixture(scope="session")

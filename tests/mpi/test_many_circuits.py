@@ -72,7 +72,7 @@ def test_the_same_command_goes_on_after_a_stop_and_a_kill(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     """Large circuits use all ranks, one after the other, and resume on another number of them."""
-    path, *options = write_circuit(tmp_path, layers=24, qubits=13)
+    path, *options = write_circuit(tmp_path, layers=48, qubits=13)
     for name in ("long1", "long2"):
         (tmp_path / f"{name}.qasm").write_text(Path(path).read_text())
     small = tmp_path / "small.qasm"
