@@ -6,8 +6,12 @@ A single run, from Python or from the command line, is a session of one.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from inspect import signature
 from typing import TYPE_CHECKING, Any, TextIO
+
+from qiskit import QuantumCircuit
 
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.engines.registry import EngineSpec
@@ -19,6 +23,7 @@ from hpcq.parallel.world import (
     open_sessions,
     stop_before_start,
 )
+from hpcq.planning import planner
 from hpcq.planning.kind import kind_of
 from hpcq.planning.plan import Plan
 from hpcq.results.result import Result
@@ -35,18 +40,29 @@ if TYPE_CHECKING:
 
     from mpi4py.MPI import Comm
 
+_PLAN_OPTIONS = frozenset(list(signature(planner.plan).parameters)[2:])
+"""Names of the options of a plan."""
+
 _END = b""
 """Message by which rank 0 ends the session; the arguments of a run are never empty."""
 
 
-def run(plan: Plan | None, comm: Comm | None = None, **options: Any) -> Result:
-    """Run a plan.
+def run(
+    plan: Plan | QuantumCircuit | None,
+    observables: Any = None,
+    comm: Comm | None = None,
+    **options: Any,
+) -> Result:
+    """Run a plan, or plan a circuit and run it.
 
     Args:
-        plan: The plan. Only rank 0's is used; other ranks may pass None.
+        plan: The plan, or a circuit. Only rank 0's is used; other ranks may pass None for a plan.
+        observables: With a circuit, its observables, as for :func:`hpcq.plan`.
         comm: An mpi4py communicator whose ranks share the work; all of them must call this
             function. By default all ranks of the MPI job, or this process alone if there is none.
-        options: Fields of :class:`hpcq.runs.arguments.RunArguments`, such as ``output="out.h5"``.
+            With a plan it may be the second argument.
+        options: Fields of :class:`hpcq.runs.arguments.RunArguments`, such as ``output="out.h5"``,
+            and with a circuit the options of :func:`hpcq.plan`, such as ``max_qubits=20``.
 
     Returns:
         The result, with the same values on every rank; only rank 0's has ``details``.
@@ -56,11 +72,52 @@ def run(plan: Plan | None, comm: Comm | None = None, **options: Any) -> Result:
         StoppedError: On every rank, if the run was stopped; the output holds all finished work.
         HpcqError: If tasks fail, or the result fails its own check. Any other failure of one
             rank among several ends the whole job.
+
+    Example:
+        >>> import hpcq
+        >>> from qiskit import QuantumCircuit
+        >>> circuit = QuantumCircuit(2)
+        >>> _ = circuit.h(0), circuit.cx(0, 1)
+        >>> print(hpcq.run(circuit, "Z0 Z1"))
+        Z0 Z1  +1.000000000000
     """
-    arguments = RunArguments(**options)
+    if comm is None and not isinstance(plan, QuantumCircuit):
+        comm, observables = observables, None
+    arguments, planning = split_options(plan, options)
     session = Session(comm)
     check_free(session.farm)
-    return session.run_on_all_ranks(plan, arguments)
+    planning.setdefault("ranks", session.size)
+    return session.run_on_all_ranks(lambda: as_plan(plan, observables, planning), arguments)
+
+
+def split_options(
+    plan: Plan | QuantumCircuit | None, options: Mapping[str, Any]
+) -> tuple[RunArguments, dict[str, Any]]:
+    """Return the arguments of a run, and those of the plan if a circuit is given.
+
+    Raises:
+        InputError: If options of the plan are given with one.
+        TypeError: If there is no such option.
+    """
+    planning = {name: value for name, value in options.items() if name in _PLAN_OPTIONS}
+    if planning and not isinstance(plan, QuantumCircuit):
+        raise InputError(
+            f"{min(planning)}: given with a plan, expected it in hpcq.plan's arguments"
+        )
+    others = {name: value for name, value in options.items() if name not in planning}
+    unknown = others.keys() - {field.name for field in fields(RunArguments)}
+    if unknown:
+        raise TypeError(f"run() got an unexpected keyword argument {min(unknown)!r}")
+    return RunArguments(**others), planning
+
+
+def as_plan(
+    plan: Plan | QuantumCircuit | None, observables: Any, planning: Mapping[str, Any]
+) -> Plan | None:
+    """Return the plan that is given, or that of a circuit."""
+    if isinstance(plan, QuantumCircuit):
+        return planner.plan(plan, observables, **planning)
+    return plan
 
 
 class Session:
@@ -123,11 +180,12 @@ class Session:
         open_sessions.remove(self.farm)
         self.farm.close()
 
-    def run(self, plan: Plan, **options: Any) -> Result:
-        """Run a plan on all ranks; call it on rank 0.
+    def run(self, plan: Plan | QuantumCircuit, observables: Any = None, **options: Any) -> Result:
+        """Run a plan, or plan a circuit and run it, on all ranks; call it on rank 0.
 
         Args:
-            plan: The plan.
+            plan: The plan, or a circuit.
+            observables: With a circuit, its observables.
             options: The other arguments of :func:`hpcq.run`, except ``comm``. With several ranks a
                 backend is given by its name.
 
@@ -146,18 +204,22 @@ class Session:
             )
         if self.farm.has_lost_ranks:
             raise HpcqError("session: a rank is lost, and the others cannot begin another run")
-        arguments = RunArguments(**options)
+        arguments, planning = split_options(plan, options)
         command = _command(arguments)
+        planning.setdefault("ranks", self.size)
+        made = as_plan(plan, observables, planning)
         with abort_on_error(self.farm):
             self.farm.broadcast(command)
-            return self.run_on_all_ranks(plan, arguments)
+            return self.run_on_all_ranks(lambda: made, arguments)
 
-    def run_on_all_ranks(self, plan: Plan | None, arguments: RunArguments) -> Result:
-        """Run rank 0's plan on all ranks, which call this together."""
+    def run_on_all_ranks(
+        self, make_plan: Callable[[], Plan | None], arguments: RunArguments
+    ) -> Result:
+        """Run a plan, which rank 0 makes, on all ranks, which call this together."""
         farm = self.farm
 
         def prepare() -> tuple[Plan, RunOutput]:
-            checked_plan = check_plan(plan, farm.size)
+            checked_plan = check_plan(make_plan(), farm.size)
             output = arguments.open_output()
             output.load_previous(kind_of(checked_plan))
             return checked_plan, output
@@ -208,7 +270,7 @@ class Session:
         # Once a rank is lost, rank 0 can begin no run, nor tell the others that it leaves.
         while not farm.has_lost_ranks and (command := farm.broadcast(b"")) != _END:
             try:
-                self.run_on_all_ranks(None, messages.loads(command))
+                self.run_on_all_ranks(lambda: None, messages.loads(command))
             except HpcqError as error:
                 if not error.on_all_ranks:
                     raise

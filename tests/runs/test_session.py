@@ -78,3 +78,21 @@ def test_arguments_that_cannot_be_sent_are_named() -> None:
         with pytest.raises(InputError, match="output: '3', expected a path"):
             session.run(plan, output=3)
         assert session.run(plan, device="cpu").status == "complete"
+
+
+def test_a_circuit_is_planned_and_run() -> None:
+    circuit, options = two_halves(), {"max_qubits": 4, "seed": 3, "threads": 1, "memory": 1 << 30}
+    planned = hpcq.run(hpcq.plan(circuit, "Z0 Z5", **options), device="cpu")
+    at_once = hpcq.run(circuit, "Z0 Z5", device="cpu", **options)
+    assert at_once.expectation_values.tolist() == planned.expectation_values.tolist()
+    with hpcq.Session() as session:
+        within = session.run(circuit, ["Z0 Z5"], device="cpu", **options)
+    assert within.expectation_values.tolist() == planned.expectation_values.tolist()
+
+
+def test_options_of_a_plan_are_refused_next_to_one() -> None:
+    plan = hpcq.plan(two_halves(), "Z0", cut_labels="AAABBB")
+    with pytest.raises(InputError, match="max_qubits: given with a plan, expected it in hpcq.plan"):
+        hpcq.run(plan, max_qubits=3)
+    with pytest.raises(TypeError, match=r"run\(\) got an unexpected keyword argument 'max_qubit'"):
+        hpcq.run(two_halves(), "Z0", max_qubit=3)
