@@ -10,6 +10,7 @@ from qiskit import QuantumCircuit
 
 import hpcq
 from hpcq.core.errors import HpcqError, InputError
+from tests.support.circuits import two_halves
 
 
 def chain(angle: float = 0.3) -> QuantumCircuit:
@@ -92,7 +93,7 @@ def test_a_circuit_is_planned_and_run() -> None:
 
 def test_options_of_a_plan_are_refused_next_to_one() -> None:
     plan = hpcq.plan(two_halves(), "Z0", cut_labels="AAABBB")
-    with pytest.raises(InputError, match="max_qubits: given with a plan, expected it in hpcq.plan"):
+    with pytest.raises(InputError, match="max_qubits: given with a plan, expected it in"):
         hpcq.run(plan, max_qubits=3)
     with pytest.raises(TypeError, match=r"run\(\) got an unexpected keyword argument 'max_qubit'"):
         hpcq.run(two_halves(), "Z0", max_qubit=3)
