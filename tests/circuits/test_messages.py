@@ -59,9 +59,11 @@ def test_commas_in_a_partition(circuit: QuantumCircuit) -> None:
 
 def test_what_is_no_communicator_and_no_plan(circuit: QuantumCircuit) -> None:
     with pytest.raises(InputError, match=r"comm: a list.*hpcq\.plan"):
-        hpcq.run(circuit, ["Z0"])
-    with pytest.raises(InputError, match=r"^plan: a QuantumCircuit, expected what hpcq\.plan"):
-        hpcq.run(circuit, None)
+        hpcq.run(hpcq.plan(circuit, "Z0"), ["Z0"])
+    with pytest.raises(InputError, match=r"comm: a str, expected an mpi4py communicator"):
+        hpcq.run(circuit, "Z0", "Z0")
+    with pytest.raises(InputError, match=r"^plan: a list, expected what hpcq\.plan"):
+        hpcq.run([circuit], None)  # type: ignore[arg-type]
 
 
 def test_a_parameter_that_is_nan(circuit: QuantumCircuit) -> None:
