@@ -154,6 +154,8 @@ class ResultDetails:
         observables: The observables that were asked for.
         cone_of: Number of each term's light cone; 0 for terms that are not contained.
         subcircuits: The subcircuits, of all light cones.
+        engines: For each subcircuit, the method of its simulation, such as ``statevector``; None in
+            files of earlier versions.
         edges: The cuts as pairs of ports, with their weights.
         strings: For each subcircuit, the Pauli strings of its tensor, on its own wires.
         tensors: For each subcircuit, its tensor, shape (strings, D, D) with D the product of the
@@ -174,6 +176,9 @@ class ResultDetails:
     observables: tuple[Observable, ...] = stored("observables/*", _OBSERVABLE)
     cone_of: Mapping[PauliString, int] = computed(_cone_of)
     subcircuits: tuple[Subcircuit, ...] = stored("subcircuits/*", _SUBCIRCUIT, default=())
+    engines: tuple[str | None, ...] = stored(
+        "subcircuits/*@engine", codecs.TEXT, default=(), gaps=True
+    )
     edges: tuple[Edge, ...] = stored("edges", _EDGES, default=())
     strings: tuple[tuple[PauliString, ...], ...] = stored(
         "subcircuits/*/strings", _ON_WIRES, default=()

@@ -132,6 +132,11 @@ class ExactTensor:
         return digest([self.subcircuit.content, self.sliced])
 
     @property
+    def engine_name(self) -> str:
+        """Name of the method of its simulation."""
+        return "statevector" if self.simulation is None else self.simulation.engine
+
+    @property
     def has_bounds(self) -> bool:
         """Whether its one task returns bounds too: an array of shape (2, strings)."""
         return self.simulation is not None

@@ -188,7 +188,7 @@ def exact_plan_json(plan: ExactPlan) -> dict[str, Any]:
     subcircuits = [
         {
             **each,
-            "engine": "statevector" if tensor.simulation is None else tensor.simulation.engine,
+            "engine": tensor.engine_name,
             "ancillas": tensor.simulated_qubits - subcircuit.num_qubits,
             "branches": tensor.num_branches,
             "strings": len(tensor.strings),

@@ -68,6 +68,7 @@ class ExactRun(PreparedRun):
         if plan.cut.edges or "cut" in plan.verdict.method:
             pieces = {
                 "subcircuits": plan.cut.subcircuits,
+                "engines": tuple(plan.tensors[use].engine_name for use in plan.uses),
                 "edges": plan.cut.edges,
                 "strings": tuple(plan.tensors[use].strings for use in plan.uses),
                 "tensors": tuple(tensors[use] for use in plan.uses),
