@@ -12,18 +12,7 @@ from hpcq.circuits.pauli_text import PauliString
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-
-LETTERS = {
-    "X": [[0, 1], [1, 0]],
-    "Y": [[0, -1j], [1j, 0]],
-    "Z": [[1, 0], [0, -1]],
-    "0": [[1, 0], [0, 0]],
-    "1": [[0, 0], [0, 1]],
-    "+": [[0.5, 0.5], [0.5, 0.5]],
-    "-": [[0.5, -0.5], [-0.5, 0.5]],
-    "r": [[0.5, -0.5j], [0.5j, 0.5]],
-    "l": [[0.5, 0.5j], [-0.5j, 0.5]],
-}
+from tests.support.letters import LETTERS
 
 
 def strings(num_qubits: int) -> st.SearchStrategy[PauliString]:

@@ -16,6 +16,7 @@ from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, _pair
 from hpcq.cutting.subexperiments.pauli_products import pauli_products
 from hpcq.engines.aer_engine import AerEngine
 from hpcq.engines.requests import NO_PARAMETERS, Tensors
+from tests.support.letters import LETTERS
 from tests.support.strategies import circuits, cuts_of
 
 ENGINE = AerEngine(Limits(1 << 30))
@@ -44,18 +45,7 @@ def test_slicing_ports_does_not_change_the_tensor(data: st.DataObject) -> None:
         np.testing.assert_allclose(tensor_of(sliced), tensor_of(unsliced), atol=1e-12)
 
 
-MATRICES = {
-    "I": [[1, 0], [0, 1]],
-    "X": [[0, 1], [1, 0]],
-    "Y": [[0, -1j], [1j, 0]],
-    "Z": [[1, 0], [0, -1]],
-    "0": [[1, 0], [0, 0]],
-    "1": [[0, 0], [0, 1]],
-    "+": [[0.5, 0.5], [0.5, 0.5]],
-    "-": [[0.5, -0.5], [-0.5, 0.5]],
-    "r": [[0.5, -0.5j], [0.5j, 0.5]],
-    "l": [[0.5, 0.5j], [-0.5j, 0.5]],
-}
+MATRICES = {"I": [[1, 0], [0, 1]], **LETTERS}
 
 
 def applied(text: str, states: np.ndarray) -> np.ndarray:
