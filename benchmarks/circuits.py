@@ -186,6 +186,12 @@ def adder(bits: int) -> QuantumCircuit:
     circuit = QuantumCircuit(2 * bits + 2)
     for qubit in range(1, 2 * bits + 1):
         circuit.ry(0.3 + 0.1 * qubit, qubit)
+    add_ripple_carry(circuit, bits)
+    return circuit
+
+
+def add_ripple_carry(circuit: QuantumCircuit, bits: int) -> None:
+    """Append the gates of :func:`adder`, on its qubits."""
     for low in range(0, 2 * bits, 2):
         circuit.cx(low + 2, low + 1)
         circuit.cx(low + 2, low)
@@ -195,7 +201,6 @@ def adder(bits: int) -> QuantumCircuit:
         circuit.ccx(low, low + 1, low + 2)
         circuit.cx(low + 2, low)
         circuit.cx(low, low + 1)
-    return circuit
 
 
 def ghz(num_qubits: int, star: bool) -> QuantumCircuit:

@@ -6,7 +6,7 @@ import random
 from math import acos, cos, pi, sqrt
 from typing import TYPE_CHECKING, Any
 
-from circuits import ghz
+from circuits import add_ripple_carry, ghz
 
 from .entry import Entry, label, parity, string
 
@@ -108,15 +108,7 @@ def adder_entry(bits: int, seed: int) -> Entry:
                 circuit.x(2 * bit + 2)
             if other >> bit & 1:
                 circuit.x(2 * bit + 1)
-        for low in range(0, 2 * bits, 2):
-            circuit.cx(low + 2, low + 1)
-            circuit.cx(low + 2, low)
-            circuit.ccx(low, low + 1, low + 2)
-        circuit.cx(2 * bits, 2 * bits + 1)
-        for low in reversed(range(0, 2 * bits, 2)):
-            circuit.ccx(low, low + 1, low + 2)
-            circuit.cx(low + 2, low)
-            circuit.cx(low, low + 1)
+        add_ripple_carry(circuit, bits)
         return plain(circuit)
 
     places = [*(2 * bit + 1 for bit in range(bits)), 2 * bits + 1]
