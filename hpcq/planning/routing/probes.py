@@ -111,7 +111,7 @@ class Prober:
         The budget is in seconds of a machine with the speeds of the plan.
         """
         engine = self.engine(name)
-        max_work = seconds / (engine.work_seconds * self._slowness)
+        max_work = seconds / self._work_seconds(engine)
         request = Values(tensor.strings, _CAPS[name], self.tolerance, max_work)
         cost = engine.supports(tensor, request)
         while isinstance(cost, Refusal) and request.cap > _MIN_CAP:  # it may exceed the memory
@@ -131,7 +131,7 @@ class Prober:
         if isinstance(cost, Refusal):
             return cost
         if name in PROBED:
-            max_work = seconds / (engine.work_seconds * self._slowness)
+            max_work = seconds / self._work_seconds(engine)
             quick = self._answered(name, tensor, replace(request, max_work=max_work), cost)
             if isinstance(quick, Simulation):
                 return replace(quick, max_work=math.inf)
@@ -146,11 +146,15 @@ class Prober:
             (answer,) = engine.prepared(tensor).execute(NO_PARAMETERS, request)
         except EngineError as error:
             return Refusal(str(error))
-        seconds = request.max_work * engine.work_seconds * self._slowness
+        seconds = request.max_work * self._work_seconds(engine)
         if not np.isfinite(answer).all():
             return Refusal(f"no answer in {seconds:.2g} s of work")
         how = (request.cap, request.tolerance, request.max_work)
         return Simulation(name, seconds, cost.memory_bytes, *how, answer=answer)
+
+    def _work_seconds(self, engine: Engine) -> float:
+        """Return the seconds of a unit of an engine's work at the speeds of the plan."""
+        return engine.work_seconds * self._slowness
 
     @property
     def _slowness(self) -> float:

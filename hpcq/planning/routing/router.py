@@ -97,7 +97,7 @@ class _Router:
         for tensor in joint.parts.tensors:
             self._decide_simply(tensor, prober, joint)
         cones = Parts.of(self._problem, "cones") if joint.hard else None
-        cones_seconds = math.inf
+        by_cones, cones_seconds = None, math.inf
         if cones is not None:
             by_cones, cones_seconds = self._by_cones(cones, prober)
             if cones_seconds < _QUICK_CONES_SECONDS:
@@ -109,7 +109,7 @@ class _Router:
             by_cuts = self._request.search_seconds
         joint.use_fallbacks(min(cones_seconds, by_cuts))
         if joint.hard:
-            return self._decide_hard(joint, prober, cones_seconds)
+            return self._decide_hard(joint, prober, by_cones, cones_seconds)
         return self._uncut_plan(joint, "the quickest")
 
     def statevector(self) -> ExactPlan:
@@ -269,10 +269,17 @@ class _Router:
             return Fallback(chain.seconds, chain)
         return Fallback(seconds, None)
 
-    def _decide_hard(self, decision: Decision, prober: Prober, cones_seconds: float) -> ExactPlan:
+    def _decide_hard(
+        self,
+        decision: Decision,
+        prober: Prober,
+        by_cones: Decision | None,
+        cones_seconds: float,
+    ) -> ExactPlan:
         """Return the plan of a circuit of which the first probes did not answer some parts.
 
-        The statevectors of separate light cones are predicted to take ``cones_seconds``.
+        The decision for separate light cones, if there are any, is predicted to take
+        ``cones_seconds``.
         """
         best, cut_seconds = None, math.inf
         if cones_seconds > self._request.search_seconds:
@@ -286,11 +293,8 @@ class _Router:
         uncut = sum(decision.fallbacks[each.subcircuit.content].seconds for each in decision.hard)
         if decision.hard:
             decision.notes["statevector"] = "slower, or it does not fit into the memory"
-        if decision.hard and cones_seconds < min(cut_seconds, uncut):
-            cones = self._parts("cones")
-            return self._uncut_plan(
-                self._by_cones(cones, prober)[0], "light cones are the quickest"
-            )
+        if decision.hard and by_cones is not None and cones_seconds < min(cut_seconds, uncut):
+            return self._uncut_plan(by_cones, "light cones are the quickest")
         decision.use_fallbacks(cut_seconds)
         if not decision.hard or best is None:
             return self._uncut_plan_or_error(decision)
