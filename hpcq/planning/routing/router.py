@@ -30,9 +30,10 @@ _QUICK_CONES_SECONDS = 0.15
 """The same for the statevectors of all separate light cones together."""
 
 _FIRST_BUDGETS = (0.03, 0.12, 0.48)
-"""Budgets in seconds of the probes of each method before a search for cuts, which takes a second or
-two. Each is four times the one before: with a smaller ratio, more work is lost in probes that give
-up; with a larger one, the last probe is given more than it needs."""
+"""Budgets in seconds of the probes of each method before a search for cuts. The last one comes
+after it if cuts between natural groups are quick. Each is four times the one before: with a smaller
+ratio, more work is lost in probes that give up; with a larger one, the last probe is given more
+than it needs."""
 
 _MAX_PROBE_FRACTION = 0.25
 """Largest budget of a probe, as a fraction of the predicted seconds of the fallback. Budgets grow
