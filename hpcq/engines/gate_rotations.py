@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,10 @@ from qiskit import QuantumCircuit
 from qiskit.exceptions import QiskitError
 
 from hpcq.circuits.angles import reduce_parameters
+from hpcq.circuits.rotations import PARAMETRISED, Rotation, controlled_phase
 from hpcq.circuits.unitary import nearest_unitary
 from hpcq.core.errors import InputError
 from hpcq.cutting.gate_decompositions import PAULI_MATRICES, u_angles
-
-Rotation = tuple[str, float]
-"""A Pauli as a letter for each qubit of the gate, _ for the identity, and the angle in radians."""
 
 MAX_ROUNDED = 1e-12
 """Angles in radians, summed over a circuit, that are rounded to multiples of pi/2: an upper bound
@@ -267,54 +265,14 @@ def _quarter_turns(pauli: str, turns: int) -> stim.Tableau:
     )
 
 
-def _rotation(pauli: str, theta: float) -> list[Rotation]:
-    return [(pauli, theta)]
-
-
-def _controlled(axis: str, theta: float) -> list[Rotation]:
-    return [(f"_{axis}", theta / 2), (f"Z{axis}", -theta / 2)]
-
-
-def _controlled_phase(theta: float) -> list[Rotation]:
-    return [("Z_", theta / 2), *_controlled("Z", theta)]
-
-
-def _controlled_u(theta: float, phi: float, lam: float, gamma: float = 0.0) -> list[Rotation]:
-    flip = [("Z_", _QUARTER), *_controlled("X", math.pi)]
-    return [
-        ("Z_", gamma + (lam + phi) / 2),
-        ("_Z", (lam - phi) / 2),
-        *flip,
-        ("_Z", -(phi + lam) / 2),
-        ("_Y", -theta / 2),
-        *flip,
-        ("_Y", theta / 2),
-        ("_Z", phi),
-    ]
-
-
-def _exchange(sign: int, side: str, theta: float, beta: float) -> list[Rotation]:
-    beta *= sign
-    return [(side, beta), ("XX", theta / 2), ("YY", sign * theta / 2), (side, -beta)]
-
-
-_ROTATED = ("X", "Y", "Z", "XX", "YY", "ZZ", "ZX")
-
 _ROTATIONS: dict[str, Callable[..., list[Rotation]]] = {
-    **{f"r{pauli.lower()}": partial(_rotation, pauli) for pauli in _ROTATED},
-    **{f"cr{pauli.lower()}": partial(_controlled, pauli) for pauli in "XYZ"},
-    **dict.fromkeys(("p", "u1"), partial(_rotation, "Z")),
-    **dict.fromkeys(("cp", "cu1"), _controlled_phase),
+    **PARAMETRISED,
     **dict.fromkeys(("u", "u3"), _euler),
-    **dict.fromkeys(("cu", "cu3"), _controlled_u),
+    "u2": lambda phi, lam: _euler(_QUARTER, phi, lam),
     "t": lambda: [("Z", math.pi / 4)],
     "tdg": lambda: [("Z", -math.pi / 4)],
-    "u2": lambda phi, lam: _euler(_QUARTER, phi, lam),
-    "r": lambda theta, phi: [("Z", -phi), ("X", theta), ("Z", phi)],
-    "cs": lambda: _controlled_phase(_QUARTER),
-    "csdg": lambda: _controlled_phase(-_QUARTER),
-    "csx": lambda: [("Z_", math.pi / 4), *_controlled("X", _QUARTER)],
-    "ch": lambda: [("_Y", -math.pi / 4), *_controlled_phase(math.pi), ("_Y", math.pi / 4)],
-    "xx_plus_yy": partial(_exchange, 1, "Z_"),
-    "xx_minus_yy": partial(_exchange, -1, "_Z"),
+    "cs": lambda: controlled_phase(_QUARTER),
+    "csdg": lambda: controlled_phase(-_QUARTER),
+    "csx": lambda: [("Z_", math.pi / 4), *PARAMETRISED["crx"](_QUARTER)],
+    "ch": lambda: [("_Y", -math.pi / 4), *controlled_phase(math.pi), ("_Y", math.pi / 4)],
 }

@@ -1,0 +1,333 @@
+"""Slots: every angle of a circuit with free parameters, as a function of the parameters.
+
+Each parametrised gate is written as fixed gates and Pauli rotations, and each rotation by an angle
+that depends on parameters is a *slot*. The circuit carries a generic angle there, so that nothing
+that is found out about it (cuts, light cones, the method) depends on the values that the parameters
+will have. Gates of slots are standard gates with one angle, recognised by their labels.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.circuit import CircuitInstruction, Gate, ParameterExpression
+from qiskit.circuit.library import (
+    RXGate,
+    RXXGate,
+    RYGate,
+    RYYGate,
+    RZGate,
+    RZXGate,
+    RZZGate,
+    SdgGate,
+    SGate,
+)
+from scipy.sparse import csr_array
+
+from hpcq.circuits.rotations import PARAMETRISED
+from hpcq.core.errors import InputError
+
+_ROTATIONS: Mapping[str, type[Gate]] = {
+    "X": RXGate,
+    "Y": RYGate,
+    "Z": RZGate,
+    "XX": RXXGate,
+    "YY": RYYGate,
+    "ZZ": RZZGate,
+    "ZX": RZXGate,
+}
+"""Qiskit's gate of each rotation, by the letters on its qubits."""
+
+_LABEL = "hpcq slot "
+"""Start of the labels of slots; normalised circuits have no other labels on standard gates."""
+
+Slot = tuple[int, int]
+"""The number of a slot, and the sign, 1 or -1, with which a gate takes its angle."""
+
+
+def slot_of(gate: Any) -> Slot | None:
+    """Return the slot of a gate or instruction; None if it has none."""
+    label = gate.label
+    if label is None or not label.startswith(_LABEL):
+        return None
+    number = label[len(_LABEL) :]
+    return int(number[1:]), 1 if number[0] == "+" else -1
+
+
+def slot_label(slot: Slot) -> str:
+    """Return the label of the gates of a slot."""
+    number, sign = slot
+    return f"{_LABEL}{'+' if sign > 0 else '-'}{number}"
+
+
+def generic_angle(number: int) -> float:
+    """Return the angle of a slot in the circuit that is planned.
+
+    It is neither close to a multiple of pi/2 nor related to that of another slot.
+    """
+    return random.Random(number).uniform(0.2, 1.3)
+
+
+def bind_slots(
+    circuit: QuantumCircuit, numbers: Sequence[int], angles: NDArray[np.float64]
+) -> QuantumCircuit:
+    """Return a copy of a circuit with the angles of slots, which are slots no longer.
+
+    Args:
+        circuit: A circuit whose slots are all among ``numbers``.
+        numbers: Numbers of slots.
+        angles: Their angles in radians, in the same order.
+    """
+    of_slot = dict(zip(numbers, angles.tolist(), strict=True))
+    bound = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        slot = slot_of(instruction)
+        if slot is not None:
+            number, sign = slot
+            gate = type(instruction.operation)(sign * of_slot[number])
+            instruction = instruction.replace(operation=gate)
+        bound._append(instruction)
+    return bound
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """The angles of a circuit as functions of its free parameters.
+
+    Attributes:
+        names: Names of the parameters, in the order of their columns.
+        matrix: Derivatives of the angles with respect to the parameters, shape (slots, parameters);
+            for the angles of ``nonlinear``, zero.
+        offsets: Angles in radians where all parameters are 0, shape (slots,).
+        nonlinear: The angles that are no affine functions, by the number of their slot.
+    """
+
+    names: tuple[str, ...]
+    matrix: csr_array
+    offsets: NDArray[np.float64]
+    nonlinear: Mapping[int, _Expression]
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of parameters."""
+        return len(self.names)
+
+    @property
+    def num_slots(self) -> int:
+        """Number of slots."""
+        return len(self.offsets)
+
+    def rows(self, values: Any, name: str = "parameter_values") -> NDArray[np.float64]:
+        """Return values of the parameters as an array of shape (rows, parameters).
+
+        Raises:
+            InputError: If they are not finite real numbers in one or two axes, the last of them of
+                the number of parameters.
+        """
+        expected = f"expected finite numbers in the shape (rows, {self.num_parameters})"
+        try:
+            given = np.asarray(values)
+            if given.dtype.kind not in "fiu":
+                raise TypeError
+            rows = np.atleast_2d(given.astype(np.float64))
+        except (TypeError, ValueError):
+            shown = str(values)[:60].replace("\n", " ")
+            raise InputError(f"{name}: {shown}, {expected}") from None
+        if rows.ndim != 2 or rows.shape[1] != self.num_parameters:
+            raise InputError(f"{name}: shape {np.shape(values)}, {expected}")
+        if not np.isfinite(rows).all():
+            row, column = np.argwhere(~np.isfinite(rows))[0]
+            raise InputError(
+                f"{name}: {rows[row, column]} for {self.names[column]!r} in row {row}, {expected}"
+            )
+        return rows
+
+    def angles(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the angles in radians, shape (rows, slots).
+
+        Args:
+            rows: Values of the parameters, shape (rows, parameters).
+
+        Raises:
+            InputError: If an angle is not a finite real number there.
+        """
+        angles = self.offsets + (self.matrix @ rows.T).T
+        for number, expression in self.nonlinear.items():
+            angles[:, number] = [expression.value(row) for row in rows]
+        return angles
+
+    def pull_back(
+        self, rows: NDArray[np.float64], gradients: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return derivatives with respect to parameters, from those with respect to angles.
+
+        Args:
+            rows: Values of the parameters, shape (rows, parameters).
+            gradients: Derivatives with respect to angles, shape (rows, ..., slots).
+
+        Returns:
+            Shape (rows, ..., parameters).
+        """
+        flat = gradients.reshape(-1, self.num_slots)
+        pulled = (self.matrix.T @ flat.T).T.reshape(*gradients.shape[:-1], self.num_parameters)
+        for number, expression in self.nonlinear.items():
+            for row, values in enumerate(rows):
+                for column, derivative in expression.derivatives(values):
+                    pulled[row, ..., column] += gradients[row, ..., number] * derivative
+        return pulled
+
+
+@dataclass(frozen=True, eq=False)
+class _Expression:
+    """An angle that is no affine function of the parameters.
+
+    Attributes:
+        expression: Qiskit's expression.
+        columns: The column of each of its parameters.
+    """
+
+    expression: ParameterExpression
+    columns: Mapping[Any, int]
+
+    def value(self, row: NDArray[np.float64]) -> float:
+        """Return the angle for one row of values."""
+        return _number(self.expression, self._values(row))
+
+    def derivatives(self, row: NDArray[np.float64]) -> list[tuple[int, float]]:
+        """Return the columns of the parameters with the derivatives by them."""
+        values = self._values(row)
+        return [(self.columns[parameter], _number(g, values)) for parameter, g in self._gradient]
+
+    def _values(self, row: NDArray[np.float64]) -> dict[Any, float]:
+        return {parameter: float(row[column]) for parameter, column in self.columns.items()}
+
+    @cached_property
+    def _gradient(self) -> list[tuple[Any, Any]]:
+        try:
+            return [(each, self.expression.gradient(each)) for each in self.columns]
+        except Exception as error:  # Qiskit's, of an expression that it cannot differentiate
+            reason = " ".join(str(error).split())[:80]
+            raise InputError(
+                f"circuit: the angle {str(self.expression)[:60]} has no derivative ({reason}), "
+                "expected a differentiable one for gradients"
+            ) from None
+
+
+def _number(expression: Any, values: Mapping[Any, float]) -> float:
+    """Return the value of an expression, which may be a number.
+
+    Raises:
+        InputError: If it is not a finite real number.
+    """
+    shown = f"circuit: the angle {str(expression)[:60]}"
+    if isinstance(expression, ParameterExpression):
+        known = {each: values[each] for each in expression.parameters}
+        try:
+            expression = expression.bind(known).numeric()
+        except (ZeroDivisionError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+            raise InputError(f"{shown} has no value here: {str(error)[:80]}") from None
+    number = complex(expression)
+    if number.imag != 0 or not np.isfinite(number.real):
+        raise InputError(f"{shown} is {number} here, expected a finite real number")
+    return number.real
+
+
+def parametrise(circuit: QuantumCircuit, parameters: Iterable[Any]) -> tuple[QuantumCircuit, Slots]:
+    """Return a circuit with slots in place of free parameters.
+
+    Args:
+        circuit: A normalised circuit, with free parameters in its standard gates.
+        parameters: All parameters, in the order of their columns; some may be unused.
+
+    Returns:
+        The circuit with generic angles, which is the same up to a global phase, and its slots.
+    """
+    columns = {parameter: column for column, parameter in enumerate(parameters)}
+    collector = _Collector(columns)
+    written = circuit.copy_empty_like()
+    written.global_phase = 0
+    for instruction in circuit.data:
+        if not any(_is_free(value) for value in instruction.params):
+            written._append(instruction)
+            continue
+        for letters, angle in PARAMETRISED[instruction.name](*instruction.params):
+            collector.write(written, letters, angle, instruction.qubits)
+    names = tuple(parameter.name for parameter in columns)
+    return written, collector.slots(names)
+
+
+def _is_free(value: Any) -> bool:
+    return isinstance(value, ParameterExpression) and bool(value.parameters)
+
+
+class _Collector:
+    """Writes rotations, and collects the angles that depend on parameters."""
+
+    def __init__(self, columns: Mapping[Any, int]) -> None:
+        self._columns = columns
+        self._offsets: list[float] = []
+        self._entries: list[tuple[int, int, float]] = []
+        self._nonlinear: dict[int, _Expression] = {}
+
+    def write(
+        self, circuit: QuantumCircuit, letters: str, angle: Any, qubits: Sequence[Any]
+    ) -> None:
+        """Append a rotation; ``letters`` has one for each qubit, _ for the identity."""
+        acts_on = tuple(q for q, letter in zip(qubits, letters, strict=True) if letter != "_")
+        kept = letters.replace("_", "")
+        # Qiskit has no rotation about ZY, which is ZX with a rotated target.
+        around: tuple[type[Gate], type[Gate]] | None = None
+        if kept == "ZY":
+            kept, around = "ZX", (SdgGate, SGate)
+        if around:
+            circuit._append(CircuitInstruction(around[0](), acts_on[1:]))
+        if _is_free(angle):
+            number = self._add(angle)
+            gate = _ROTATIONS[kept](generic_angle(number), label=slot_label((number, 1)))
+        else:
+            gate = _ROTATIONS[kept](_number(angle, {}))
+        circuit._append(CircuitInstruction(gate, acts_on))
+        if around:
+            circuit._append(CircuitInstruction(around[1](), acts_on[1:]))
+
+    def slots(self, names: tuple[str, ...]) -> Slots:
+        """Return the slots that were written."""
+        numbers, columns, factors = zip(*self._entries, strict=True) if self._entries else ((),) * 3
+        shape = (len(self._offsets), len(names))
+        matrix = csr_array((np.array(factors, float), (numbers, columns)), shape=shape)
+        return Slots(names, matrix, np.array(self._offsets), self._nonlinear)
+
+    def _add(self, angle: ParameterExpression) -> int:
+        """Return the number of a new slot."""
+        number = len(self._offsets)
+        factors = self._factors(angle)
+        if factors is None:
+            columns = {each: self._columns[each] for each in angle.parameters}
+            ordered = dict(sorted(columns.items(), key=lambda pair: pair[1]))
+            self._nonlinear[number] = _Expression(angle, ordered)
+            self._offsets.append(0.0)
+        else:
+            zeros = dict.fromkeys(angle.parameters, 0.0)
+            self._offsets.append(_number(angle, zeros))
+            self._entries += [(number, column, factor) for column, factor in factors]
+        return number
+
+    def _factors(self, angle: ParameterExpression) -> list[tuple[int, float]] | None:
+        """Return the derivatives of an affine angle; None if it is not affine."""
+        factors = []
+        for parameter in angle.parameters:
+            try:
+                factor = angle.gradient(parameter)
+            except Exception:  # Qiskit's, of an expression that it cannot differentiate
+                return None
+            if _is_free(factor):
+                return None
+            factors.append((self._columns[parameter], _number(factor, {})))
+        return factors
