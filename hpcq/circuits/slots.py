@@ -158,7 +158,7 @@ class Slots:
         Raises:
             InputError: If an angle is not a finite real number there.
         """
-        angles = self.offsets + (self.matrix @ rows.T).T
+        angles: NDArray[np.float64] = self.offsets + (self.matrix @ rows.T).T
         for number, expression in self.nonlinear.items():
             angles[:, number] = [expression.value(row) for row in rows]
         return angles
@@ -176,7 +176,8 @@ class Slots:
             Shape (rows, ..., parameters).
         """
         flat = gradients.reshape(-1, self.num_slots)
-        pulled = (self.matrix.T @ flat.T).T.reshape(*gradients.shape[:-1], self.num_parameters)
+        pulled: NDArray[np.float64] = (self.matrix.T @ flat.T).T
+        pulled = pulled.reshape(*gradients.shape[:-1], self.num_parameters)
         for number, expression in self.nonlinear.items():
             for row, values in enumerate(rows):
                 for column, derivative in expression.derivatives(values):

@@ -5,7 +5,8 @@ become one edge if they lead to the same other subcircuit. With z the eigenvalue
 Pauli, each gate g is ``sum_z |z><z| (x) D_g(z)``, so all of them together are
 ``sum_k Z^k (x) 1/2 sum_z (-1)^(kz) D(z)``, where D(z) is the product of the D_g(z). The edge has
 one gate port on the run's side and one control port, an ancilla in place of the run's qubit, on
-the other side.
+the other side. A cut gate whose angle is a slot always has such an edge, if need be of its own: the
+angle then is that of a gate of the other subcircuit, and no weight depends on it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import cmath
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import rustworkx
 from qiskit import QuantumCircuit
@@ -20,6 +22,7 @@ from qiskit.circuit import CircuitInstruction, Gate
 from qiskit.circuit.library import UGate
 
 from hpcq.circuits.port_markers import PORT_MARKERS, PortKind
+from hpcq.circuits.slots import Slot, generic_angle, slot_label, slot_of
 from hpcq.cutting.analysis import CircuitAnalysis
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.port_sharing import minimum_vertex_cover
@@ -158,8 +161,10 @@ class _Cutter:
 
     def _groups(self) -> dict[int, tuple[list[int], int]]:
         """For each cut gate that shares an edge, return the edge's gates and the run's side."""
-        if len(self.cut_gates) < 2:
+        slots = self._cut_slots
+        if len(self.cut_gates) < 2 and not slots:
             return {}
+        groups: dict[int, tuple[list[int], int]] = {}
         between: dict[tuple[int, int], dict[int, tuple[object, object]]] = {}
         flipped = {}
         for _, segments, gate in self._walk():
@@ -171,11 +176,12 @@ class _Cutter:
                 for segment, (run, _) in zip(segments, runs, strict=True)
             ]
             if ends[0][0] == ends[1][0]:
+                if gate in slots:
+                    groups[gate] = ([gate], 0)
                 continue
             flipped[gate] = ends[0][0] > ends[1][0]
             (a, left), (b, right) = sorted(ends)
             between.setdefault((a, b), {})[gate] = (left, right)
-        groups = {}
         for gates in between.values():
             members: dict[object, list[int]] = {}
             run_sides = minimum_vertex_cover(gates)
@@ -186,7 +192,16 @@ class _Cutter:
                 overhead = math.prod(self.analysis.sums[g].sampling_overhead for g in shared)
                 if len(shared) > 1 and overhead > self.shared_above:
                     groups[gate] = (shared, side ^ flipped[gate])
+                elif gate in slots:
+                    groups[gate] = ([gate], side ^ flipped[gate])
         return groups
+
+    @cached_property
+    def _cut_slots(self) -> dict[int, Slot]:
+        """The slots of the cut gates that have one."""
+        gates = (i for i, qubits in self.analysis.steps if len(qubits) == 2)
+        slots = {g: slot_of(each) for g, each in enumerate(gates) if g in self.cut_gates}
+        return {gate: slot for gate, slot in slots.items() if slot is not None}
 
     def _cut(self, gate: int, segments: tuple[Segment, ...]) -> None:
         """Cut one gate: add a gate port on either side."""
@@ -223,9 +238,14 @@ class _Cutter:
         run_builder.add_u(terms.after[run_side], run_segment)
         identity, pauli = terms.weights
         pauli *= run_builder.sign(run_segment, run)
-        angle = cmath.phase((identity - pauli) / (identity + pauli))
+        angle, label = cmath.phase((identity - pauli) / (identity + pauli)), None
+        if gate in self._cut_slots:
+            slot, sign = self._cut_slots[gate]
+            sign *= run_builder.sign(run_segment, run)
+            angle, label = sign * generic_angle(slot), slot_label((slot, sign))
         control_builder.add_u(terms.before[1 - run_side], control_segment)
-        control_builder.add_marker("control", self.controls[members[0]], control_segment, angle)
+        port = self.controls[members[0]]
+        control_builder.add_marker("control", port, control_segment, angle, label=label)
         control_builder.add_u(terms.after[1 - run_side], control_segment)
 
     def _run(self, gate: int, side: int, group: int) -> tuple[tuple[int, int], int] | None:
@@ -332,9 +352,12 @@ class _Builder:
             self.add_marker(kind, number, segment)
         return self.number, number
 
-    def add_marker(self, kind: PortKind, port: int, segment: Segment, *angles: float) -> None:
-        """Add the placeholder of a port."""
-        self.circuit.append(Gate(PORT_MARKERS[kind], 1, [port, *angles]), [self.wire[segment]])
+    def add_marker(
+        self, kind: PortKind, port: int, segment: Segment, *angles: float, label: str | None = None
+    ) -> None:
+        """Add the placeholder of a port; the label is that of a slot."""
+        marker = Gate(PORT_MARKERS[kind], 1, [port, *angles], label)
+        self.circuit.append(marker, [self.wire[segment]])
 
     def result(self) -> Subcircuit:
         return Subcircuit(self.circuit, self.labels, tuple(self.ports), self.cone)

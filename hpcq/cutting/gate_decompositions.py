@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.slots import slot_of
 from hpcq.circuits.unitary import nearest_unitary
 
 if TYPE_CHECKING:
@@ -75,8 +76,12 @@ class PauliSum:
 def pauli_sum(gate: Gate) -> PauliSum:
     """Write a unitary two-qubit gate as a sum of Pauli products, its first qubit as side 0.
 
-    The sum has as few terms as the gate allows, and equals the gate to about 1e-15.
+    The sum has as few terms as the gate allows, and equals the gate to about 1e-15. That of a gate
+    whose angle is a slot is the same for every angle, but for its weights: they are those of the
+    angle with the largest sampling overhead.
     """
+    if slot_of(gate) is not None:
+        return _SLOT_SUMS[gate.name]
     return _pauli_sum(np.asarray(gate.to_matrix(), dtype=complex).tobytes())
 
 
@@ -105,6 +110,16 @@ def conjugated(vector: Vector, gate: Gate) -> Vector:
     corner = low_up * a.conjugate() + low_down * b.conjugate()
     level = up * a.conjugate() + down * b.conjugate()
     return (corner.real, corner.imag, level.real)
+
+
+def _rotation_sum(*turns: NDArray[np.complex128]) -> PauliSum:
+    """Return the sum of exp(-i t P (x) Q / 2) for any t.
+
+    The ``turns`` are V and W with V Z V^dagger = P and W Z W^dagger = Q.
+    """
+    before, after = ([u_angles(t.conj().T) for t in turns], [u_angles(t) for t in turns])
+    weights = (math.sqrt(0.5), -1j * math.sqrt(0.5))
+    return PauliSum(weights, (before[0], before[1]), (after[0], after[1]))
 
 
 @lru_cache(maxsize=1 << 15)
@@ -161,3 +176,15 @@ def u_angles(unitary: NDArray[np.complex128]) -> tuple[float, float, float]:
         phi, lam = np.angle(unitary[1, 0]) - origin, np.angle(-unitary[0, 1]) - origin
         return float(theta), float(phi), float(lam)
     return float(theta), float(np.angle(unitary[1, 0]) - np.angle(-unitary[0, 1])), 0.0
+
+
+_QUARTER_X = (PAULI_MATRICES["I"] + 1j * PAULI_MATRICES["X"]) / np.sqrt(2)
+"""A rotation about X that turns Z into Y."""
+
+_SLOT_SUMS = {
+    "rzz": _rotation_sum(PAULI_MATRICES["I"], PAULI_MATRICES["I"]),
+    "rxx": _rotation_sum(_HADAMARD, _HADAMARD),
+    "ryy": _rotation_sum(_QUARTER_X, _QUARTER_X),
+    "rzx": _rotation_sum(PAULI_MATRICES["I"], _HADAMARD),
+}
+"""The Pauli sums of the two-qubit gates whose angles are slots."""

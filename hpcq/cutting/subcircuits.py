@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hpcq.circuits import qpy
 from hpcq.circuits.port_markers import PortKind
+from hpcq.circuits.slots import slot_of
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.simulation_load import Load
 
@@ -112,6 +113,12 @@ class Subcircuit:
             for value in operation.params:
                 digest.update(np.asarray(value, dtype=complex).tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def slots(self) -> tuple[int, ...]:
+        """Numbers of the slots of its gates, ascending."""
+        slots = map(slot_of, self.circuit.data)
+        return tuple(sorted({slot[0] for slot in slots if slot is not None}))
 
     @property
     def message_key(self) -> tuple[object, ...]:

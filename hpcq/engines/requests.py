@@ -1,9 +1,7 @@
 """Requests: the questions that an engine can answer about a piece, and the form of each answer.
 
-The first axis of every answer counts the rows of parameters. Derivatives will be one more request,
-with the environment of a piece (the derivative of the result with respect to each entry of the
-piece's tensors); its answer will be the derivatives with respect to the parameters, shape (rows,
-parameters).
+The first axis of every answer counts the rows of parameters. The parameters of a subcircuit are the
+angles of its slots (:mod:`hpcq.circuits.slots`), in the order of ``ExactTensor.slots``.
 """
 
 from __future__ import annotations
@@ -46,6 +44,41 @@ class Tensors(Request):
     strings: tuple[PauliString, ...]
     block: int = 0
     workspace: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+Operator = tuple[tuple[PauliString, float], ...]
+"""A Hermitian operator on a piece's wires: a sum of Pauli strings with real coefficients."""
+
+
+@dataclass(frozen=True)
+class OperatorTensors(Request):
+    """The tensors of operators: of sums of Pauli strings, for all branches of the piece.
+
+    The answer is complex128, shape (rows, operators, D, D), D the combined index of the ports that
+    share no ancilla with an earlier port, the first port the slowest digit.
+
+    Attributes:
+        operators: The operators, on wires without an output port.
+    """
+
+    operators: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Derivatives(Request):
+    """Derivatives of sums over a piece's tensors, with respect to the piece's angles.
+
+    A sum is the real part of the sum over all operators and entries of an environment times a
+    tensor: of the answer to :class:`OperatorTensors`, entry by entry, nothing conjugated. The
+    answer is float64, shape (rows, sums, slots).
+
+    Attributes:
+        operators: The operators, on wires without an output port.
+        environments: The environments, complex128, shape (rows, sums, operators, D, D).
+    """
+
+    operators: tuple[Operator, ...]
+    environments: NDArray[np.complex128]
 
 
 @dataclass(frozen=True)

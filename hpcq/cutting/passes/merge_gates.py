@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.slots import slot_of
 from hpcq.cutting.gate_decompositions import pauli_sum
 from hpcq.cutting.passes.gate_steps import GateStep, local_steps, matrix_of, unitary
 
@@ -17,7 +18,7 @@ def merge_blocks(steps: Sequence[GateStep]) -> tuple[list[GateStep], int]:
 
     Without merging, a block is cut as one edge for each of its gates; merged, as a single edge of
     dimension 4 at most. Three CX gates with rotations in between have dimension 8 or, merged, 4;
-    CX RZ CX has 4 or 2.
+    CX RZ CX has 4 or 2. Gates whose angles are slots are not merged.
 
     Returns:
         The new steps, and the number of two-qubit gates that went.
@@ -34,6 +35,10 @@ def _merge_once(steps: list[GateStep]) -> list[GateStep]:
     block_of: dict[int, list[int]] = {}
     blocks: list[list[int]] = []
     for number, step in enumerate(steps):
+        if slot_of(step.operation) is not None:
+            for qubit in step.qubits:
+                block_of.pop(qubit, None)
+            continue
         if not step.is_pair:
             if step.qubits[0] in block_of:
                 block_of[step.qubits[0]].append(number)

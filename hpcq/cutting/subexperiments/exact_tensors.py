@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PauliString
 from hpcq.circuits.port_markers import MARKER_NAMES
+from hpcq.circuits.slots import slot_label, slot_of
 from hpcq.core.strict_json import digest
 from hpcq.cutting.gate_decompositions import PAULI_BASIS
 from hpcq.cutting.subcircuits import Port, Subcircuit, index_of_settings
@@ -31,7 +32,7 @@ from hpcq.cutting.subexperiments.projectors import States
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-    from qiskit.circuit import Qubit
+    from qiskit.circuit import CircuitInstruction, Qubit
 
 _PAULI_U_ANGLES = {
     "I": (0.0, 0.0, 0.0),
@@ -125,6 +126,11 @@ class ExactTensor:
         """
         dimension = self.subcircuit.tensor_dimension
         return (len(self.strings), dimension, dimension)
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Numbers of the slots whose angles are the parameters of the piece, ascending."""
+        return self.subcircuit.slots
 
     @cached_property
     def fingerprint(self) -> str:
@@ -257,11 +263,8 @@ class ExactTensor:
                 port = subcircuit.ports[number]
                 wire = qubit[instruction.qubits[0]]
                 if port.kind == "control":
-                    angle = float(instruction.params[1])
-                    if number in values:
-                        circuit.rz(-angle if values[number] else angle, wire)
-                    else:
-                        circuit.rzz(angle, self._port_qubits[number], wire)
+                    control = None if number in values else self._port_qubits[number]
+                    _add_controlled(circuit, instruction, wire, control, values.get(number, 0))
                 elif number in values:
                     _prepare_branch(circuit, port, wire, values[number])
                 else:
@@ -296,6 +299,25 @@ class ExactTensor:
 
     def _dimensions(self, ports: Sequence[int]) -> list[int]:
         return [self.subcircuit.ports[p].dimension for p in ports]
+
+
+def _add_controlled(
+    circuit: QuantumCircuit,
+    marker: CircuitInstruction,
+    wire: Qubit,
+    control: int | None,
+    value: int,
+) -> None:
+    """Add a gate of a control port, whose control is a qubit, or has a value if it is sliced."""
+    from qiskit.circuit.library import RZGate, RZZGate
+
+    sign = -1 if value else 1
+    angle, slot = sign * float(marker.params[1]), slot_of(marker)
+    label = None if slot is None else slot_label((slot[0], sign * slot[1]))
+    if control is None:
+        circuit.append(RZGate(angle, label=label), [wire], copy=False)
+    else:
+        circuit.append(RZZGate(angle, label=label), [control, wire], copy=False)
 
 
 def _open(circuit: QuantumCircuit, port: Port, wire: Qubit, top: int) -> None:
