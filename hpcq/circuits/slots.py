@@ -240,7 +240,23 @@ def _number(expression: Any, values: Mapping[Any, float]) -> float:
     return number.real
 
 
-def parametrise(circuit: QuantumCircuit, parameters: Iterable[Any]) -> tuple[QuantumCircuit, Slots]:
+@dataclass(frozen=True, eq=False)
+class ParametrisedCircuit:
+    """A circuit with free parameters.
+
+    Attributes:
+        circuit: The circuit with its parameters, in one- and two-qubit gates; the parametrised ones
+            are Pauli rotations.
+        generic: The same gates with generic angles, labelled by their slots.
+        slots: The angles.
+    """
+
+    circuit: QuantumCircuit
+    generic: QuantumCircuit
+    slots: Slots
+
+
+def parametrise(circuit: QuantumCircuit, parameters: Iterable[Any]) -> ParametrisedCircuit:
     """Return a circuit with slots in place of free parameters.
 
     Args:
@@ -248,20 +264,18 @@ def parametrise(circuit: QuantumCircuit, parameters: Iterable[Any]) -> tuple[Qua
         parameters: All parameters, in the order of their columns; some may be unused.
 
     Returns:
-        The circuit with generic angles, which is the same up to a global phase, and its slots.
+        The circuit, the same up to a global phase.
     """
     columns = {parameter: column for column, parameter in enumerate(parameters)}
-    collector = _Collector(columns)
-    written = circuit.copy_empty_like()
-    written.global_phase = 0
+    collector = _Collector(columns, circuit)
     for instruction in circuit.data:
         if not any(_is_free(value) for value in instruction.params):
-            written._append(instruction)
+            collector.append(instruction)
             continue
         for letters, angle in PARAMETRISED[instruction.name](*instruction.params):
-            collector.write(written, letters, angle, instruction.qubits)
+            collector.rotate(letters, angle, instruction.qubits)
     names = tuple(parameter.name for parameter in columns)
-    return written, collector.slots(names)
+    return ParametrisedCircuit(collector.written, collector.generic, collector.slots(names))
 
 
 def _is_free(value: Any) -> bool:
@@ -269,34 +283,36 @@ def _is_free(value: Any) -> bool:
 
 
 class _Collector:
-    """Writes rotations, and collects the angles that depend on parameters."""
+    """Writes a circuit twice, and collects the angles that depend on parameters."""
 
-    def __init__(self, columns: Mapping[Any, int]) -> None:
+    def __init__(self, columns: Mapping[Any, int], circuit: QuantumCircuit) -> None:
+        self.written, self.generic = circuit.copy_empty_like(), circuit.copy_empty_like()
+        self.written.global_phase = self.generic.global_phase = 0
         self._columns = columns
         self._offsets: list[float] = []
         self._entries: list[tuple[int, int, float]] = []
         self._nonlinear: dict[int, _Expression] = {}
 
-    def write(
-        self, circuit: QuantumCircuit, letters: str, angle: Any, qubits: Sequence[Any]
-    ) -> None:
+    def append(self, instruction: CircuitInstruction) -> None:
+        """Append a gate without free parameters."""
+        self.written._append(instruction)
+        self.generic._append(instruction)
+
+    def rotate(self, letters: str, angle: Any, qubits: Sequence[Any]) -> None:
         """Append a rotation; ``letters`` has one for each qubit, _ for the identity."""
         acts_on = tuple(q for q, letter in zip(qubits, letters, strict=True) if letter != "_")
         kept = letters.replace("_", "")
-        # Qiskit has no rotation about ZY, which is ZX with a rotated target.
-        around: tuple[type[Gate], type[Gate]] | None = None
-        if kept == "ZY":
-            kept, around = "ZX", (SdgGate, SGate)
-        if around:
-            circuit._append(CircuitInstruction(around[0](), acts_on[1:]))
-        if _is_free(angle):
+        if kept == "ZY":  # Qiskit has no such rotation: it is one about ZX with a rotated target
+            self.append(CircuitInstruction(SdgGate(), acts_on[1:]))
+            self.rotate("ZX", angle, acts_on)
+            self.append(CircuitInstruction(SGate(), acts_on[1:]))
+        elif not _is_free(angle):
+            self.append(CircuitInstruction(_ROTATIONS[kept](_number(angle, {})), acts_on))
+        else:
             number = self._add(angle)
             gate = _ROTATIONS[kept](generic_angle(number), label=slot_label((number, 1)))
-        else:
-            gate = _ROTATIONS[kept](_number(angle, {}))
-        circuit._append(CircuitInstruction(gate, acts_on))
-        if around:
-            circuit._append(CircuitInstruction(around[1](), acts_on[1:]))
+            self.generic._append(CircuitInstruction(gate, acts_on))
+            self.written._append(CircuitInstruction(_ROTATIONS[kept](angle), acts_on))
 
     def slots(self, names: tuple[str, ...]) -> Slots:
         """Return the slots that were written."""

@@ -111,8 +111,9 @@ def assemble(
             break
         # Sliced tensors take more memory to store, which leaves less of it for a task.
         stored = cost.tensor_bytes
+    parametrised = problem.parametrised
     return ExactPlan(
-        problem.circuit,
+        problem.circuit if parametrised is None else parametrised.circuit,
         problem.observables,
         problem.limits,
         problem.config,
@@ -125,6 +126,7 @@ def assemble(
         terms,
         network,
         fits=within_memory,
+        slots=None if parametrised is None else parametrised.slots,
     )
 
 

@@ -208,4 +208,6 @@ def _content(plan: Plan) -> list[Any]:
 def _plain(value: object) -> object:
     if isinstance(value, (int, float, str)):
         return value
+    if hasattr(value, "parameters"):  # an angle that depends on free parameters
+        return str(value)
     return repr(np.asarray(value, dtype=complex).tolist())

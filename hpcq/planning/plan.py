@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from hpcq.circuits.observables import Observable
 from hpcq.circuits.pauli_text import PauliString
+from hpcq.circuits.slots import Slots
 from hpcq.core.limits import Limits
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.passes.simplify import SimplifiedCircuit
@@ -29,11 +30,14 @@ class Plan:
     Print a plan to see its subcircuits and its cost.
 
     Attributes:
-        circuit: The normalised circuit: unitary gates on one or two qubits.
+        circuit: The normalised circuit: unitary gates on one or two qubits, those with free
+            parameters as Pauli rotations.
         observables: The observables.
         limits: Memory, threads and number format of a rank.
         config: The options of the plan, as plain JSON values; ``mode`` is the kind of the run.
-        cost: The predicted cost; None if it is not known before the run.
+        cost: The predicted cost; None if it is not known before the run. With free parameters it is
+            that of one row of their values.
+        slots: The angles as functions of the free parameters; None if there are none.
     """
 
     circuit: QuantumCircuit
@@ -41,6 +45,12 @@ class Plan:
     limits: Limits
     config: Mapping[str, Any]
     cost: Cost | None
+    slots: Slots | None = field(default=None, kw_only=True)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the free parameters, in the order of the columns of their values."""
+        return () if self.slots is None else self.slots.names
 
     def with_threads(self, threads: int) -> Self:
         """Return the same plan for ranks that use this many threads."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcq.circuits.normalise import check_bound
 from hpcq.circuits.observables import as_observables
+from hpcq.circuits.slots import parametrise
 from hpcq.core.errors import InputError
 from hpcq.core.limits import (
     SHARE_OF_MEMORY,
@@ -69,8 +70,9 @@ def plan(
     """Plan the expectation values of a cut circuit, exact or with shots.
 
     Args:
-        circuit: A circuit of unitary gates with numbers as parameters. Final measurements are
-            dropped, and gates on more than two qubits are decomposed.
+        circuit: A circuit of unitary gates. Final measurements are dropped, and gates on more than
+            two qubits are decomposed. It may have free parameters, whose values are given to
+            :func:`hpcq.run` in rows; the plan then does not depend on them.
         observables: One or a list of SparsePauliOp, SparseObservable, Pauli or text: a sum such as
             ``"Z0 Z5 + 0.5 X2"``, a label such as ``"ZIIX"`` or ``"label:Z0+-"`` (rightmost is qubit
             0; Qiskit's letters), or an outcome of all qubits such as ``"0011"``, which stands for
@@ -143,6 +145,7 @@ def plan(
         ),
         budget=Budget.of(shots, target_error, max_variants),
         method=MethodRequest(method, error_tolerance),
+        parameters=getattr(circuit, "parameters", None),
     )
 
 
@@ -171,17 +174,21 @@ def plan_normalised(
     method: MethodRequest = DEFAULT_METHOD,
     farm: Farm | None = None,
     earlier: Mapping[str, Any] | None = None,
+    parameters: Sequence[Any] | None = None,
 ) -> CutPlan:
     """Return the plan of a normalised circuit; see :func:`plan` for most arguments.
 
     The ranks of ``farm`` share the search; by default, this process searches alone. ``earlier`` is
     the configuration that an earlier start of the same run stored: its speeds lead to the same
-    plan, and its method is not decided again.
+    plan, and its method is not decided again. ``parameters`` are the free parameters in the order
+    of the columns of their values, by default those of the circuit.
     """
     if observables is None:
         observables = [f"Z{qubit}" for qubit in range(circuit.num_qubits)]
     question = question_about(as_observables(observables, circuit.num_qubits), budget, method)
-    found = plan_question(circuit, question, request, limits, farm=farm, earlier=earlier)
+    found = plan_question(
+        circuit, question, request, limits, farm=farm, earlier=earlier, parameters=parameters
+    )
     assert isinstance(found, CutPlan), "both kinds of run that give values cut the circuit"
     return found
 
@@ -194,10 +201,11 @@ def plan_question(
     *,
     farm: Farm | None = None,
     earlier: Mapping[str, Any] | None = None,
+    parameters: Sequence[Any] | None = None,
 ) -> Plan:
     """Return the plan that answers a question about a normalised circuit.
 
-    The farm and the earlier configuration are those of :func:`plan_normalised`.
+    The last three arguments are those of :func:`plan_normalised`.
 
     Raises:
         InputError: If there is no such plan, or no kind of run answers the question.
@@ -205,6 +213,10 @@ def plan_question(
     kind = kind_for(question)
     if not kind.takes_parameters:
         check_bound(circuit)
+    columns = circuit.parameters if parameters is None else parameters
+    parametrised = parametrise(circuit, columns) if columns else None
+    if parametrised is not None:
+        circuit = parametrised.generic
     request = request.with_objective(kind.objective)
     # Choose by the speeds of one thread, so that plans do not depend on the ranks of a node.
     speeds = None if earlier is None else earlier.get("speeds")
@@ -219,7 +231,9 @@ def plan_question(
         **question.config(),
     }
     verdict = None if earlier is None else earlier.get("verdict")
-    problem = Problem(circuit, question, limits, config, single, read_speeds(limits), verdict)
+    problem = Problem(
+        circuit, question, limits, config, single, read_speeds(limits), verdict, parametrised
+    )
     return kind.plan(problem, request, farm)
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpcq.circuits.observables import Observable
+from hpcq.circuits.slots import ParametrisedCircuit
 from hpcq.core.errors import InputError
 from hpcq.core.limits import Limits, as_integer
 from hpcq.cutting.passes.simplify import Simplifier
@@ -155,7 +156,8 @@ class Problem:
     """What is to be computed, before it is decided how, and where to cut.
 
     Attributes:
-        circuit: The normalised circuit: unitary gates on one or two qubits.
+        circuit: The normalised circuit: unitary gates on one or two qubits, with generic angles in
+            the slots.
         question: What is asked about it.
         limits: Memory, threads and number format of a rank.
         config: The options of the plan, as plain JSON values.
@@ -164,6 +166,7 @@ class Problem:
         local_speeds: The speeds of all threads of this machine, by which costs are shown.
         verdict: Settings of the verdict of an earlier start of the run
             (:class:`hpcq.planning.verdict.Verdict`); None to decide anew.
+        parametrised: The circuit with its free parameters; None if it has none.
     """
 
     circuit: QuantumCircuit
@@ -173,6 +176,7 @@ class Problem:
     speeds: Speeds
     local_speeds: Speeds
     verdict: object = None
+    parametrised: ParametrisedCircuit | None = None
 
     @property
     def observables(self) -> tuple[Observable, ...]:

@@ -39,7 +39,7 @@ class ExactKind:
     question = ExpectationValues
     contents = "an exact result"
     title = "an exact run"
-    takes_parameters = False
+    takes_parameters = True
     objective: ObjectiveName = "seconds"
 
     def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> ExactPlan:

@@ -56,7 +56,7 @@ class Prober:
 
     def supports(self, name: str, tensor: ExactTensor) -> Cost | Refusal:
         """Return the predicted cost of all strings of a part, or why an engine refuses them."""
-        answer = self.engine(name).supports(tensor, Values(tensor.strings))
+        answer = _supports(self.engine(name), tensor, Values(tensor.strings))
         if isinstance(answer, Refusal):
             return answer
         return replace(answer, seconds=self._slowness * answer.seconds)
@@ -78,7 +78,7 @@ class Prober:
         bounds. None if it does not fit into the memory, or if rounding errors alone may exceed the
         tolerance.
         """
-        cost = self.engine("mps").supports(tensor, Values(tensor.strings, _UNLIMITED))
+        cost = _supports(self.engine("mps"), tensor, Values(tensor.strings, _UNLIMITED))
         if isinstance(cost, Refusal) or self.tolerance < _ROUNDING:
             return None
         seconds = self._slowness * cost.seconds
@@ -113,10 +113,10 @@ class Prober:
         engine = self.engine(name)
         max_work = seconds / self._work_seconds(engine)
         request = Values(tensor.strings, _CAPS[name], self.tolerance, max_work)
-        cost = engine.supports(tensor, request)
+        cost = _supports(engine, tensor, request)
         while isinstance(cost, Refusal) and request.cap > _MIN_CAP:  # it may exceed the memory
             request = replace(request, cap=request.cap // 4)
-            cost = engine.supports(tensor, request)
+            cost = _supports(engine, tensor, request)
         return cost if isinstance(cost, Refusal) else self._answered(name, tensor, request, cost)
 
     def named(self, name: str, tensor: ExactTensor, seconds: float) -> Simulation | Refusal:
@@ -127,7 +127,7 @@ class Prober:
         """
         engine = self.engine(name)
         request = Values(tensor.strings)
-        cost = engine.supports(tensor, request)
+        cost = _supports(engine, tensor, request)
         if isinstance(cost, Refusal):
             return cost
         if name in PROBED:
@@ -160,6 +160,13 @@ class Prober:
     def _slowness(self) -> float:
         """How many times slower this machine is than a usual one."""
         return self.speeds.amplitude_gate / Speeds.amplitude_gate
+
+
+def _supports(engine: Engine, tensor: ExactTensor, request: Values) -> Cost | Refusal:
+    """Return the predicted cost of a part, or why an engine refuses it."""
+    if tensor.slots:
+        return Refusal("its gates depend on free parameters, which needs statevectors")
+    return engine.supports(tensor, request)
 
 
 def string_tolerance(error_tolerance: float, parts_of_terms: int) -> float:
