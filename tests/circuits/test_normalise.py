@@ -333,4 +333,4 @@ def test_free_parameters_stay() -> None:
     with pytest.raises(InputError, match=r"parameter needs a value first.*'phi', 'theta'"):
         normalise(circuit)
     with pytest.raises(InputError, match="parameter needs a value first"):
-        hpcq.plan(circuit, "Z0")
+        hpcq.plan(circuit, "Z0", shots=100)
