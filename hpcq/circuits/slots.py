@@ -46,7 +46,8 @@ _ROTATIONS: Mapping[str, type[Gate]] = {
 """Qiskit's gate of each rotation, by the letters on its qubits."""
 
 _LABEL = "hpcq slot "
-"""Start of the labels of slots; normalised circuits have no other labels on standard gates."""
+"""Start of the labels of slots. The gates of a normalised circuit have no labels, except matrices,
+which are no slots."""
 
 Slot = tuple[int, int]
 """The number of a slot, and the sign, 1 or -1, with which a gate takes its angle."""
@@ -55,7 +56,7 @@ Slot = tuple[int, int]
 def slot_of(gate: Any) -> Slot | None:
     """Return the slot of a gate or instruction; None if it has none."""
     label = gate.label
-    if label is None or not label.startswith(_LABEL):
+    if label is None or not label.startswith(_LABEL) or gate.name == "unitary":
         return None
     number = label[len(_LABEL) :]
     return int(number[1:]), 1 if number[0] == "+" else -1
@@ -175,13 +176,31 @@ class Slots:
         Returns:
             Shape (rows, ..., parameters).
         """
-        flat = gradients.reshape(-1, self.num_slots)
-        pulled: NDArray[np.float64] = (self.matrix.T @ flat.T).T
-        pulled = pulled.reshape(*gradients.shape[:-1], self.num_parameters)
+        return self._pulled(rows, gradients, self.matrix, 1)
+
+    def pull_back_variances(
+        self, rows: NDArray[np.float64], variances: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return variances of derivatives with respect to parameters; see :meth:`pull_back`.
+
+        Args:
+            rows: Values of the parameters, shape (rows, parameters).
+            variances: Variances of independent estimates of the derivatives with respect to angles,
+                shape (rows, ..., slots).
+        """
+        return self._pulled(rows, variances, self.matrix.multiply(self.matrix), 2)
+
+    def _pulled(
+        self, rows: NDArray[np.float64], by_slot: NDArray[np.float64], matrix: Any, power: int
+    ) -> NDArray[np.float64]:
+        """Return the sum over slots, each times a power of its derivative by the parameter."""
+        flat = by_slot.reshape(-1, self.num_slots)
+        pulled: NDArray[np.float64] = (matrix.T @ flat.T).T
+        pulled = pulled.reshape(*by_slot.shape[:-1], self.num_parameters)
         for number, expression in self.nonlinear.items():
             for row, values in enumerate(rows):
                 for column, derivative in expression.derivatives(values):
-                    pulled[row, ..., column] += gradients[row, ..., number] * derivative
+                    pulled[row, ..., column] += by_slot[row, ..., number] * derivative**power
         return pulled
 
 

@@ -111,9 +111,8 @@ def assemble(
             break
         # Sliced tensors take more memory to store, which leaves less of it for a task.
         stored = cost.tensor_bytes
-    parametrised = problem.parametrised
     return ExactPlan(
-        problem.circuit if parametrised is None else parametrised.circuit,
+        problem.shown_circuit,
         problem.observables,
         problem.limits,
         problem.config,
@@ -126,7 +125,7 @@ def assemble(
         terms,
         network,
         fits=within_memory,
-        slots=None if parametrised is None else parametrised.slots,
+        parametrised=problem.parametrised,
     )
 
 

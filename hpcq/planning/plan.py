@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hpcq.circuits.observables import Observable
 from hpcq.circuits.pauli_text import PauliString
-from hpcq.circuits.slots import Slots
+from hpcq.circuits.slots import ParametrisedCircuit, Slots
 from hpcq.core.limits import Limits
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.passes.simplify import SimplifiedCircuit
@@ -37,7 +37,7 @@ class Plan:
         config: The options of the plan, as plain JSON values; ``mode`` is the kind of the run.
         cost: The predicted cost; None if it is not known before the run. With free parameters it is
             that of one row of their values.
-        slots: The angles as functions of the free parameters; None if there are none.
+        parametrised: The circuit with its free parameters; None if there are none.
     """
 
     circuit: QuantumCircuit
@@ -45,7 +45,12 @@ class Plan:
     limits: Limits
     config: Mapping[str, Any]
     cost: Cost | None
-    slots: Slots | None = field(default=None, kw_only=True)
+    parametrised: ParametrisedCircuit | None = field(default=None, kw_only=True)
+
+    @property
+    def slots(self) -> Slots | None:
+        """The angles as functions of the free parameters; None if there are none."""
+        return None if self.parametrised is None else self.parametrised.slots
 
     @property
     def parameters(self) -> tuple[str, ...]:

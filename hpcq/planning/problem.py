@@ -179,6 +179,11 @@ class Problem:
     parametrised: ParametrisedCircuit | None = None
 
     @property
+    def shown_circuit(self) -> QuantumCircuit:
+        """The circuit, with its free parameters if it has any."""
+        return self.circuit if self.parametrised is None else self.parametrised.circuit
+
+    @property
     def observables(self) -> tuple[Observable, ...]:
         """The observables of the question."""
         return self.question.observables

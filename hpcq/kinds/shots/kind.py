@@ -35,7 +35,7 @@ class ShotsKind:
     name = "shots"
     question = SampledValues
     contents = title = "shots"
-    takes_parameters = False
+    takes_parameters = True
     objective: ObjectiveName = "overhead"
 
     def plan(self, problem: Problem, request: CutRequest, farm: Farm | None) -> ShotsPlan:
@@ -50,7 +50,7 @@ class ShotsKind:
         cut_problem = CutProblem(problem.observables, simplified, cut.cuts, terms, problem.limits)
         assert isinstance(problem.question, SampledValues), "this kind answers no other question"
         return ShotsPlan(
-            problem.circuit,
+            problem.shown_circuit,
             problem.observables,
             problem.limits,
             problem.config,
@@ -60,6 +60,7 @@ class ShotsKind:
             chosen.bound,
             terms,
             sampling_of(cut_problem, problem.question.budget),
+            parametrised=problem.parametrised,
         )
 
     def with_limits(self, plan: ShotsPlan, limits: Limits) -> ShotsPlan:
