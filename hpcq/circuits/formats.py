@@ -15,6 +15,7 @@ import warnings
 from typing import Any
 
 from qiskit import QuantumCircuit, qasm2, qpy
+from qiskit.circuit import ParameterExpression
 from qiskit.circuit.library import UnitaryGate
 
 from hpcq.circuits.loader_errors import one_line, reason_of
@@ -62,11 +63,10 @@ def parse_stored(data: bytes, name: str) -> QuantumCircuit:
         InputError: The bytes are not a circuit, or not one that hpcq writes.
     """
     circuit = _run_loader("QPY", _parse_qpy, data, name)
-    if circuit.num_qubits > MAX_QUBITS or circuit.num_clbits or circuit.parameters:
+    if circuit.num_qubits > MAX_QUBITS or circuit.num_clbits:
         raise InputError(
-            f"{name}: has {circuit.num_qubits} qubits, {circuit.num_clbits} bits and "
-            f"{len(circuit.parameters)} parameters without a value, expected at most {MAX_QUBITS} "
-            "qubits and nothing else"
+            f"{name}: has {circuit.num_qubits} qubits and {circuit.num_clbits} bits, expected at "
+            f"most {MAX_QUBITS} qubits and nothing else"
         )
     for step in circuit.data:
         is_matrix = step.name == "unitary" and isinstance(step.operation, UnitaryGate)
@@ -75,7 +75,8 @@ def parse_stored(data: bytes, name: str) -> QuantumCircuit:
                 f"{name}: holds {one_line(step.name, 40)!r}, expected only gates of a cut circuit"
             )
         for value in () if is_matrix else step.params:
-            if not isinstance(value, (int, float)) or not math.isfinite(value):
+            is_number = isinstance(value, (int, float)) and math.isfinite(value)
+            if not is_number and not isinstance(value, ParameterExpression):
                 raise InputError(
                     f"{name}: {step.name!r} has {one_line(value, 40)}, expected finite numbers"
                 )

@@ -21,6 +21,7 @@ from hpcq.circuits.decompose import (
     leaf_parameters,
 )
 from hpcq.core.errors import InputError
+from hpcq.core.text import some_names
 
 MAX_QUBITS, MAX_OPERATIONS = 100_000, 5_000_000
 """Maximum numbers of qubits and of gates of a circuit that is read. They bound memory and time, and
@@ -99,7 +100,7 @@ def _check_circuit(circuit: QuantumCircuit, name: str, max_qubits: int) -> None:
             f"{name}: the circuit has {circuit.num_qubits} qubits, expected 1 to {max_qubits}"
         )
     if circuit.num_vars:
-        names = _some(sorted(variable.name for variable in circuit.iter_vars()))
+        names = some_names(sorted(variable.name for variable in circuit.iter_vars()))
         raise InputError(f"{name}: classical variables are not supported: {names}")
 
 
@@ -110,7 +111,7 @@ def check_bound(circuit: QuantumCircuit, name: str = "circuit") -> None:
         InputError: If it has; the message names them.
     """
     if circuit.parameters:
-        names = _some(sorted(parameter.name for parameter in circuit.parameters))
+        names = some_names(sorted(parameter.name for parameter in circuit.parameters))
         raise InputError(f"{name}: every parameter needs a value first, these have none: {names}")
 
 
@@ -218,8 +219,3 @@ def _on(qubits: list[int]) -> str:
         return ""
     shown = ", ".join(map(str, qubits[:6])) + (", ..." if len(qubits) > 6 else "")
     return f" on qubit{'s' if len(qubits) > 1 else ''} {shown}"
-
-
-def _some(names: list[Any]) -> str:
-    shown = ", ".join(repr(name)[:60] for name in names[:5])
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -94,7 +94,8 @@ def _read(
             return DONE, dump(stored)
         circuit, unique_names = formats.parse(data, name)
         del data
-        return DONE, dump(normalise(circuit, name, unique_names=unique_names))
+        plain = normalise(circuit, name, unique_names=unique_names, free_parameters=True)
+        return DONE, dump(plain)
     except MissingDependencyError as error:
         return MISSING, one_line(error, 500).encode()
     except HpcqError as error:

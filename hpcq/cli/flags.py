@@ -345,6 +345,19 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         "0011 for its probability; repeatable",
     )
     asked.add_argument("--observables", metavar="FILE.json", help="JSON file of named observables")
+    free = parser.add_argument_group("values of free parameters (`plan` needs none)")
+    free.add_argument(
+        "--parameter",
+        **{**_REPEATABLE, "type": values.parameter},
+        metavar="NAME=VALUE",
+        help="value of a free parameter, a number, as in theta=0.3 or 'theta[0]=-1e-3'; repeatable",
+    )
+    free.add_argument(
+        "--parameters",
+        metavar="FILE.json",
+        help='JSON file of values: {"theta": 0.3, "vector": [0.1, 0.2]}, or a list of such '
+        "objects: one run then computes the values for each of them",
+    )
     shots = parser.add_argument_group("shots, as on hardware (default: exact)")
     shots.add_argument(
         "--shots",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcq.cli.arguments import run_arguments, run_variable_names
+from hpcq.cli.parameter_values import ParameterValues
 from hpcq.cli.requests import (
     check_shot_engine,
     limits_for,
@@ -64,12 +65,14 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
 
     def plan(wants_plan: bool) -> Plan | None:
         check_shot_engine(options)
+        options.values = ParameterValues.of(options)
         read_signal(options.stop_signal)
         if wants_plan:
             return make_plans(options, reader, SerialFarm(), lambda: None)[0]
         if reader is None or isinstance(reader, InputError):
             raise reader or InputError("launcher: `hpcq submit` is for one process")
-        plan_arguments(reader.result(), options, limits_for(options, 1, 1 << 30))
+        circuit = options.values.assign(reader.result())
+        plan_arguments(circuit, options, limits_for(options, 1, 1 << 30))
         return None
 
     try:

@@ -106,6 +106,7 @@ def _is_rank_0() -> bool:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from hpcq.cli.parameter_values import ParameterValues
     from hpcq.core.files import write_atomic
     from hpcq.cutting.cuts import check_cuts_file
     from hpcq.parallel.world import abort_on_error, open_farm
@@ -115,6 +116,7 @@ def _plan(options: argparse.Namespace) -> int:
     paths: dict[str, Path] = {}
 
     def check() -> None:
+        options.values = ParameterValues.of(options, required=False)
         if options.pareto and options.max_qubits is None:
             raise InputError("pareto: given without a width limit, expected --max-qubits too")
         if options.save is not None:
@@ -157,6 +159,7 @@ def _run(options: argparse.Namespace) -> int:
     start_time = time.monotonic()
     options.is_for_many = requests.is_for_many(options)
     reader = None if options.is_for_many else requests.start_reading_circuit(options)
+    from hpcq.cli.parameter_values import ParameterValues
     from hpcq.parallel.world import abort_on_error
     from hpcq.planning.kind import kind_for
     from hpcq.planning.problem import question_about
@@ -174,6 +177,9 @@ def _run(options: argparse.Namespace) -> int:
         from hpcq.cli.many_circuits import run_many
 
         return run_many(options, farm, start_time)
+    with abort_on_error(farm):
+        values = from_rank_0(farm, lambda: ParameterValues.of(options)) or ParameterValues()
+    options.values, options.parameter_values = values, values.rows
     arguments = RunArguments.among(vars(options))
     options.previous = options.known = None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.cli import requests
+from hpcq.cli.parameter_values import ParameterValues
 from hpcq.core.errors import InputError
 from hpcq.core.files import open_regular, printable_lines, printable_path
 from hpcq.core.limits import check_threads
@@ -49,6 +50,8 @@ def run_many(options: argparse.Namespace, farm: Farm, start_time: float) -> int:
         HpcqError: If circuits failed.
     """
     with abort_on_error(farm):
+        values = from_rank_0(farm, lambda: ParameterValues.of(options)) or ParameterValues()
+        options.values, options.parameter_values = values, values.rows
         arguments = replace(RunArguments.among(vars(options)), output=None)
         printer = _Printer(as_json=options.json, num_circuits=1 + len(options.more_circuits))
         runs = from_rank_0(farm, lambda: _open(options, printer))
@@ -87,7 +90,8 @@ class OptionsPlanner:
     @classmethod
     def of(cls, options: argparse.Namespace, cores: int, memory: int) -> OptionsPlanner:
         """Return the planner for ranks with these resources."""
-        values = {name: value for name, value in vars(options).items() if name != "command"}
+        left_out = ("command", "parameter_values")
+        values = {name: value for name, value in vars(options).items() if name not in left_out}
         limits = requests.limits_for(options, cores, memory)
         speeds = asdict(read_speeds(replace(limits, threads=1)))
         return cls(values, cores, memory, speeds)
@@ -105,7 +109,7 @@ class OptionsPlanner:
 
         options = argparse.Namespace(**self.options)
         path = requests.circuit_path(circuit)
-        read = read_circuit(path, seconds=options.read_seconds)
+        read = options.values.assign(read_circuit(path, seconds=options.read_seconds))
         limits = requests.limits_for(options, self.cores, self.memory)
         how = requests.plan_arguments(read, options, requests.plan_limits(known, options, limits))
         plan = plan_normalised(read, earlier=known or {"speeds": self.speeds}, **how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
 from hpcq.core.system import parse_duration
@@ -64,6 +65,18 @@ def duration(text: str) -> float:
     if value is None:
         raise argparse.ArgumentTypeError(f"{text[:40]!r}, expected seconds or [D-]HH:MM:SS")
     return value
+
+
+def parameter(text: str) -> str:
+    """Return the text of a parameter and its value, such as ``theta=0.3``, checked."""
+    name, equals, value = text.rpartition("=")
+    try:
+        is_finite = math.isfinite(float(value))
+    except ValueError:
+        is_finite = False
+    if not (equals and name.strip() and is_finite):
+        raise argparse.ArgumentTypeError(f"{text[:60]!r}, expected NAME=VALUE with a finite number")
+    return text
 
 
 def precision(text: str) -> str | float:

@@ -51,6 +51,7 @@ def make_plans(
 
     Collective. ``check`` is called first, on rank 0; an error that it raises is raised on all
     ranks. A plan that is to be run, rather than printed, has the limits of the ranks.
+    ``options.values`` are the values of parameters.
     """
     from hpcq.core.limits import check_threads
     from hpcq.planning.kind import kind_of
@@ -75,7 +76,7 @@ def make_plans(
                 f"launcher: its variables say that this process is rank {launched_rank()}, and "
                 "MPI that it is rank 0; expected both to say the same"
             )
-        circuit = started_reading.result()
+        circuit = options.values.assign(started_reading.result())
         limits = limits_for(options, cores, memory)
         known = getattr(options, "known", None)
         how = plan_arguments(circuit, options, plan_limits(known, options, limits))

@@ -33,7 +33,9 @@ _TABLES = ("run", "slurm")
 _MAX_FILE_BYTES = 256 << 10
 """Bytes of a settings file that are read; bounds the time that parsing a wrong file takes."""
 
-_PATH_OPTIONS = frozenset({"circuit", "container", "cuts", "draw", "observables", "output", "save"})
+_PATH_OPTIONS = frozenset(
+    {"circuit", "container", "cuts", "draw", "observables", "output", "parameters", "save"}
+)
 OFF = object()
 """Value of a flag that a layer resets to its default."""
 

@@ -23,7 +23,9 @@ from hpcq.core.files import printable_path
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
 
-_OBSERVABLE_OPTIONS = ("observable", "observables")
+_OPTIONS_OF_ONE_THING = (("observable", "observables"), ("parameter", "parameters"))
+"""Options that say the same in several ways: a layer replaces those of lower layers together."""
+
 _SEARCH_OPTIONS = ("objective", "search_seconds", "reuse_qubits", "pareto")
 _FLAGS, _ENVIRONMENT, _JOB, _SITE = range(4)
 """Levels of the layers; the lowest number has precedence."""
@@ -161,4 +163,6 @@ def _exclusive_options(parser: argparse.ArgumentParser) -> dict[str, frozenset[s
         frozenset(action.dest for action in group._group_actions)
         for group in parser._mutually_exclusive_groups
     ]
-    return {name: group for group in (*groups, frozenset(_OBSERVABLE_OPTIONS)) for name in group}
+    return {
+        name: group for group in (*groups, *map(frozenset, _OPTIONS_OF_ONE_THING)) for name in group
+    }

@@ -78,7 +78,7 @@ def submit(
     return job
 
 
-_REPEATABLE = ("module", "observable", "precision", "sbatch", "setup")
+_REPEATABLE = ("module", "observable", "parameter", "precision", "sbatch", "setup")
 
 
 class _InputFiles:

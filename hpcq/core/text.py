@@ -1,8 +1,8 @@
-"""Numbers as text for people."""
+"""Numbers and names as text for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def number_ranges(numbers: Iterable[int], separator: str = ", ") -> str:
@@ -18,3 +18,18 @@ def number_ranges(numbers: Iterable[int], separator: str = ", ") -> str:
         else:
             ranges.append([number])
     return separator.join("-".join(map(str, ends)) for ends in ranges)
+
+
+_MAX_NAMES = 5
+"""Names that a message lists; the others are counted, so that it stays one line."""
+
+
+def some_names(names: Sequence[str]) -> str:
+    """Return the first names of a list in quotes, and how many more there are.
+
+    >>> some_names(["a", "b"])
+    "'a', 'b'"
+    """
+    shown = ", ".join(repr(name)[:60] for name in names[:_MAX_NAMES])
+    more = len(names) - _MAX_NAMES
+    return shown + (f" and {more} more" if more > 0 else "")

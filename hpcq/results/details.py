@@ -77,7 +77,13 @@ _PORTS = codecs.as_text(
 _EDGES = codecs.as_text(_edges_text, lambda text: tuple(map(_edge, json.loads(text))))
 _SUBCIRCUIT = Layout(
     Subcircuit,
-    circuit=stored("qpy", codecs.CIRCUIT),
+    circuit=stored(
+        "qpy",
+        codecs.CIRCUIT,
+        check=lambda circuit, at: (
+            f"{at.group.name} has free parameters" if circuit.parameters else ""
+        ),
+    ),
     qubits=stored("@qubits", codecs.INTEGERS),
     ports=stored("@ports", _PORTS),
     cone=stored("@cone", codecs.INTEGER, default=0),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,18 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.core.files import printable, printable_path
+from hpcq.core.files import printable_path
 from hpcq.results import hdf5_codecs as codecs
 from hpcq.results.details import DETAILS, ResultDetails
 from hpcq.results.hdf5_fields import Layout, Place, stored, stored_class
 from hpcq.results.hdf5_files import check_output, open_sealed, write_sealed
 from hpcq.results.json_checks import check_config, check_provenance
+from hpcq.results.parameter_rows import PARAMETER_ROWS, ParameterRows, per_observable
 from hpcq.results.progress import STAGE_SUMMARY
+from hpcq.results.tables import Arrays, csv_table, text_table
 
 _UNKNOWN = np.empty(0)
 """Stands for error bounds that were not stored; it becomes NaN for every observable."""
 
-_PER_OBSERVABLE = codecs.numbers("f", lambda at: (len(at.names),))
+_PER_OBSERVABLE = codecs.numbers("f", per_observable)
 
 
 @stored_class
@@ -36,16 +35,17 @@ class Result:
 
     Attributes:
         names: Name of each observable.
-        expectation_values: Shape (observables,).
-        standard_errors: Shape (observables,); 0 for an exact run.
+        expectation_values: Shape (observables,), or (rows, observables) with rows of parameters.
+        standard_errors: The same shape; 0 for an exact run.
         status: ``complete``, or ``partial`` for a run that was stopped.
-        error_bounds: Shape (observables,); the absolute error of each value is at most this, apart
-            from its standard error and from rounding in double precision. NaN where no bound is
-            known, as for shots.
+        error_bounds: The same shape; the absolute error of each value is at most this, apart from
+            its standard error and from rounding in double precision. NaN where no bound is known,
+            as for shots.
         method: The method that gave the values, such as ``cut`` or ``pauli``; several are joined by
             ``+``.
         config: The resolved configuration, as plain JSON values.
         provenance: Versions, hosts, ranks and seconds of each phase, as plain JSON values.
+        parameters: The values of free parameters, in rows; None if there were no rows.
         details: Circuit, cuts and tensors, or record of shots; None on ranks other than 0.
     """
 
@@ -66,11 +66,12 @@ class Result:
         default_factory=lambda: _UNKNOWN,
     )
     method: str = stored("method@name", codecs.TEXT, default="cut")
+    parameters: ParameterRows | None = stored("parameters", PARAMETER_ROWS, default=None)
     details: ResultDetails | None = None
 
     def __post_init__(self) -> None:
         if self.error_bounds is _UNKNOWN:  # files of earlier versions have none
-            object.__setattr__(self, "error_bounds", np.full(len(self.names), np.nan))
+            object.__setattr__(self, "error_bounds", np.full_like(self.expectation_values, np.nan))
 
     def save(self, path: str | Path) -> None:
         """Write the result to an HDF5 file, all or nothing.
@@ -87,26 +88,19 @@ class Result:
         return json.dumps(_strict(self._plain()), allow_nan=False)
 
     def to_csv(self) -> str:
-        """Return a CSV table with one row per observable; empty for NaN and infinite numbers."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["observable", "expectation_value", "standard_error", "error_bound"])
-        arrays = (self.expectation_values, self.standard_errors, self.error_bounds)
-        columns = [array.tolist() for array in arrays]
-        for name, *row in zip(self.names, *map(_strict, columns), strict=True):
-            cells = ["" if value is None else repr(value) for value in row]
-            writer.writerow([printable(name), *cells])
-        return text.getvalue()
+        """Return a CSV table; see :func:`hpcq.results.tables.csv_table`."""
+        return csv_table(self.names, self._arrays, self.parameters)
 
     def to_bytes(self) -> bytes:
         """Return the values for :meth:`from_json`, bit for bit, also NaN and infinite numbers."""
         return json.dumps(self._plain()).encode()
 
     def _plain(self) -> dict[str, Any]:
-        """Return everything but the details as JSON values."""
+        """Return everything but the details as JSON values; no parameters if there are no rows."""
         values = {name: getattr(self, name) for name in _VALUES}
         arrays = {name: v.tolist() for name, v in values.items() if isinstance(v, np.ndarray)}
-        return {"observables": list(self.names), **values, **arrays}
+        rows = {} if self.parameters is None else {"parameters": self.parameters.to_json()}
+        return {"observables": list(self.names), **values, **arrays, **rows}
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Result:
@@ -114,15 +108,23 @@ class Result:
         data = json.loads(text)
         values = {name: data[name] for name in _VALUES if name in data}
         arrays = {name: np.array(v, dtype=float) for name, v in values.items() if type(v) is list}
-        return cls(tuple(data["observables"]), **{**values, **arrays})
-
-    def __str__(self) -> str:
-        return values_text(
-            self.names, self.expectation_values, self.standard_errors, self.error_bounds
+        rows = data.get("parameters")
+        return cls(
+            tuple(data["observables"]),
+            **{**values, **arrays},
+            parameters=None if rows is None else ParameterRows.from_json(rows),
         )
 
+    def __str__(self) -> str:
+        return text_table(self.names, self._arrays, self.parameters)
 
-_VALUES = [member.name for member in fields(Result) if member.name not in ("names", "details")]
+    @property
+    def _arrays(self) -> Arrays:
+        return self.expectation_values, self.standard_errors, self.error_bounds
+
+
+_NOT_PLAIN = ("names", "parameters", "details")
+_VALUES = [member.name for member in fields(Result) if member.name not in _NOT_PLAIN]
 _SUMMARY = Layout(Result)
 _WHOLE = Layout(Result, details=stored("", DETAILS))
 _STAGES = stored("unfinished/stages/*", STAGE_SUMMARY, default=()).metadata["stored"]
@@ -181,56 +183,6 @@ def load_fingerprint(path: Path) -> dict[str, str]:
         return {}
     with open_sealed(path) as file:
         return dict(DETAILS.fields["fingerprint"].read(Place(None, file)))
-
-
-_ROUNDING = 1e-13
-"""Values below this are shown as 0: rounding errors of exact runs with coefficients of about 1."""
-
-
-_SHOWN_BOUND = 1e-12
-"""Error bounds up to this are not shown: it is one unit of the last decimal that is shown."""
-
-
-def _number_text(value: float) -> str:
-    """Return a value with 12 decimals, or with 12 digits if it is very large or small.
-
-    A value as small as a rounding error is shown as 0; files and JSON have all digits.
-    """
-    in_decimals = abs(value) < _ROUNDING or 1e-6 <= abs(value) < 1e6
-    return f"{value:+.12f}" if in_decimals else f"{value:+.12g}"
-
-
-def values_text(
-    names: Sequence[str],
-    values: Sequence[float] | NDArray[Any],
-    errors: Sequence[float] | NDArray[Any],
-    bounds: Sequence[float] | NDArray[Any],
-) -> str:
-    """Return a table of values, one line per observable; exact values have no error.
-
-    Bounds as small as rounding errors are left out.
-
-    NaN stands for a value that a partial run has not computed yet.
-    """
-    shown = [printable(name) for name in _shortened(names)]
-    width = max(map(len, shown), default=0)
-    lines = []
-    for name, value, error, bound in zip(shown, values, errors, bounds, strict=True):
-        if math.isnan(value):
-            lines.append(f"{name:<{width}}  not yet available")
-            continue
-        known = f" ± {error:.2g}" if error else ""
-        uncertainty = known if math.isfinite(error) else " ± unknown"
-        at_most = f" (error at most {bound:.1g})" if _SHOWN_BOUND < bound < math.inf else ""
-        lines.append(f"{name:<{width}}  {_number_text(value)}{uncertainty}{at_most}")
-    return "\n".join(lines)
-
-
-def _shortened(names: Sequence[str]) -> list[str]:
-    """Shorten long names, except those that would become equal, such as outcomes of many qubits."""
-    short = [name if len(name) <= 40 else name[:37] + "..." for name in names]
-    uses = Counter(dict(zip(names, short, strict=True)).values())
-    return [text if uses[text] == 1 else name for name, text in zip(names, short, strict=True)]
 
 
 def _strict(value: Any) -> Any:

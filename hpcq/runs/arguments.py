@@ -34,6 +34,9 @@ class RunArguments:
             ranks may pass None.
         backend: For a plan with shots: a BackendV2 or a SamplerV2, on every rank, or a name; by
             default Aer.
+        parameter_values: For a plan with free parameters: their values, as an array of shape (rows,
+            parameters), or as a list of mappings from names to values. The values of observables
+            then have the shape (rows, observables). Only rank 0's are used.
         previous: For a plan with shots: a result of the same plan, to which shots are added.
         output: A file that is written during the run and at its end. If it holds the progress of an
             earlier run of the same plan, this run resumes it. Only rank 0's is used.
@@ -51,6 +54,7 @@ class RunArguments:
     engine: str | None = None
     noise: object = None
     backend: object = None
+    parameter_values: Any = None
     previous: Result | None = None
     output: str | Path | None = None
     checkpoint_seconds: float = DEFAULT_CHECKPOINT_SECONDS
@@ -68,7 +72,14 @@ class RunArguments:
     def for_other_ranks(self) -> RunArguments:
         """Return the arguments that every rank needs; the rest is known to rank 0 alone."""
         return replace(
-            self, engine=None, noise=None, backend=None, previous=None, output=None, shared=False
+            self,
+            engine=None,
+            noise=None,
+            backend=None,
+            parameter_values=None,
+            previous=None,
+            output=None,
+            shared=False,
         )
 
     def stop_conditions(self, rank: int, since: float | None = None) -> StopConditions:

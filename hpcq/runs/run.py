@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hpcq.core.errors import HpcqError, InputError
@@ -22,6 +22,7 @@ from hpcq.results.result import Result
 from hpcq.runs.collective import all_ranks_or_none, decode_result, encode_error, from_rank_0
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import FinishedElsewhereError
+from hpcq.runs.parameter_values import rows_for
 from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.rank_devices import choose_rank_device
@@ -141,6 +142,8 @@ def _prepare(plan: Plan | None, options: RunOptions) -> PreparedRun:
     """Return the prepared run, on rank 0, so that errors are found before other ranks start."""
     plan = check_plan(plan, 1) if plan is None else plan
     kind = kind_of(plan)
+    rows = rows_for(plan, options.arguments.parameter_values)
+    options = replace(options, arguments=replace(options.arguments, parameter_values=rows))
     while True:
         with suppress(FinishedElsewhereError):  # then once more, to return the other job's result
             prepared: PreparedRun = kind.prepare(plan, options)

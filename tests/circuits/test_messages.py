@@ -15,7 +15,7 @@ from hpcq.circuits.observables import parse_observable
 from hpcq.cli.main import main
 from hpcq.core.errors import InputError
 from hpcq.core.strict_json import json_type
-from hpcq.results.result import values_text
+from hpcq.results.tables import values_text
 
 
 @pytest.fixture

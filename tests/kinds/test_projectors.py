@@ -17,7 +17,7 @@ from hpcq.cli.main import main
 from hpcq.cli.submitting import _InputFiles, _observable_arguments
 from hpcq.kinds.shots.sampling import joint_sampling_of
 from hpcq.planning.problem import Budget
-from hpcq.results.result import values_text
+from hpcq.results.tables import values_text
 from tests.kinds.distributions import Device
 from tests.support.strategies import uncut_value
 

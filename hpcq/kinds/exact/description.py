@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from hpcq.core.system import format_bytes
+from hpcq.core.text import some_names
 from hpcq.cutting.qubit_reuse import device_qubits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.parallel.tasks import MAX_TASKS
@@ -115,7 +116,13 @@ def _cost_lines(plan: ExactPlan) -> list[str]:
     cost = plan.cost
     ranks = plan.config["ranks"]
     basis = "measured" if cost.calibrated else "usual; `hpcq doctor --calibrate` measures"
-    lines = [
+    lines = []
+    if plan.parameters:
+        lines.append(
+            f"free parameters    {len(plan.parameters)}: {some_names(plan.parameters)}; the cost "
+            "is that of one row of values"
+        )
+    lines += [
         f"tasks              {short_count(plan.num_tasks)}",
         f"simulation         {cost.simulation_seconds:.3g} s on one rank,"
         f" longest task {cost.longest_task_seconds:.3g} s",
@@ -211,6 +218,7 @@ def exact_plan_json(plan: ExactPlan) -> dict[str, Any]:
         "error_bound": _largest_bound(plan),
         **cut_json(plan),
         "subcircuits": subcircuits,
+        "parameters": list(plan.parameters),
         "num_tasks": plan.num_tasks,
         "calibrated": cost.calibrated,
         "dominates": _dominant_part(plan),

@@ -115,6 +115,11 @@ class ExactKind:
                 f"{', '.join(options.shot_only_options)}: given for an exact run, expected a plan "
                 "with shots"
             )
+        if plan.slots is not None:
+            raise InputError(
+                "parameter_values: rows of values are not supported by this version, expected "
+                "values for all parameters of the circuit before it is planned"
+            )
         engine_spec = EngineSpec.of(engine=options.arguments.engine)
         fingerprint = exact_fingerprint(plan)
         begin_run(plan, options, fingerprint)

@@ -76,8 +76,13 @@ class ShotsKind:
         Raises:
             InputError: If the noise model or backend is not available, the earlier result belongs
                 to a different run, the shots are too few for a round, or a simulation does not fit
-                into memory.
+                into memory; or if the plan has free parameters.
         """
+        if plan.slots is not None:
+            raise InputError(
+                "parameter_values: rows of values given for a plan with shots, expected values for "
+                "all parameters before planning, and a run for each row"
+            )
         sampling = plan.sampling
         engine_spec = EngineSpec.of(
             options.arguments.noise, options.arguments.backend, options.arguments.engine

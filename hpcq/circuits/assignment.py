@@ -1,0 +1,162 @@
+"""Values of free parameters by their names: checked, in rows, and assigned to a circuit."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.circuits.normalise import normalise
+from hpcq.core import strict_json
+from hpcq.core.errors import InputError
+from hpcq.core.files import open_regular, printable, printable_path
+from hpcq.core.text import some_names
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+_MAX_FILE_BYTES = 1 << 30
+"""Bytes of a file of values that are read: 10^5 rows of 400 parameters."""
+
+_ELEMENT = re.compile(r"(.*)\[([0-9]{1,9})\]")
+"""Name of an element of a vector of parameters, such as ``theta[0]``."""
+
+Assignment = Mapping[str, Any]
+"""Numbers by the names of parameters; a list of numbers stands for the elements of a vector."""
+
+
+def read_assignments(path: str | os.PathLike[str]) -> dict[str, Any] | list[dict[str, Any]]:
+    """Read a JSON file of one assignment, such as ``{"theta": 0.3}``, or a list of several.
+
+    Raises:
+        InputError: If the file holds anything else.
+    """
+    name = printable_path(path)
+    expected = 'an object such as {"theta": 0.3}, or a list of such objects'
+    try:
+        with os.fdopen(open_regular(path, _MAX_FILE_BYTES, "parameters as JSON"), "rb") as file:
+            content = strict_json.loads(file.read().decode("utf-8-sig"))
+    except InputError:
+        raise
+    except (ValueError, RecursionError, OSError) as error:
+        reason = printable(" ".join(str(error).split()))[:200]
+        raise InputError(f"{name}: {reason}, expected {expected}") from None
+    for entry in content if isinstance(content, list) and content else [content]:
+        if not isinstance(entry, dict):
+            raise InputError(f"{name}: got {strict_json.json_type(entry)}, expected {expected}")
+    found: dict[str, Any] | list[dict[str, Any]] = content
+    return found
+
+
+class ParameterNames:
+    """The names of all free parameters, by which assignments are read.
+
+    Args:
+        names: The names, in the order of the columns of rows.
+        argument: Name of the argument in messages.
+    """
+
+    def __init__(self, names: Sequence[str], argument: str) -> None:
+        self.names, self._argument = tuple(names), argument
+        self._known = set(names)
+        elements: dict[str, list[tuple[int, str]]] = {}
+        for name in names:
+            if match := _ELEMENT.fullmatch(name):
+                elements.setdefault(match[1], []).append((int(match[2]), name))
+        self._elements_of = {key: [each for _, each in sorted(e)] for key, e in elements.items()}
+
+    def numbers(self, values: Assignment, where: str = "") -> dict[str, float]:
+        """Return an assignment with a number for each element in place of lists for vectors.
+
+        ``where`` follows the name of the argument in messages.
+
+        Raises:
+            InputError: If there is no such parameter, a value is no finite real number, or a list
+                has another length than its vector.
+        """
+        name = f"{self._argument}{where}"
+        numbers: dict[str, float] = {}
+        for key, value in values.items():
+            elements = self._elements_of.get(key, [])
+            if key in self._known:
+                _put(numbers, key, value, name)
+            elif not elements:
+                raise InputError(f"{name}: {self._unknown(str(key))}")
+            else:
+                listed = value.tolist() if isinstance(value, np.ndarray) else value
+                is_list = isinstance(listed, (list, tuple))
+                if not is_list or len(listed) != len(elements):
+                    given = f"{len(listed)} values" if is_list else _shown(value)
+                    expected = f"expected a list of {len(elements)} numbers"
+                    raise InputError(f"{name}: {printable(key)} is {given}, {expected}")
+                for element, number in zip(elements, listed, strict=True):
+                    _put(numbers, element, number, name)
+        return numbers
+
+    def rows(self, assignments: Sequence[Assignment]) -> NDArray[np.float64]:
+        """Return assignments as an array of values, shape (assignments, names).
+
+        Raises:
+            InputError: If one of them does not have a value for every name, or has others.
+        """
+        rows = np.empty((len(assignments), len(self.names)))
+        for number, assignment in enumerate(assignments):
+            where = f": row {number}"
+            numbers = self.numbers(assignment, where)
+            if missing := [each for each in self.names if each not in numbers]:
+                raise InputError(
+                    f"{self._argument}{where} has no value for {some_names(missing)}, expected one "
+                    "for each free parameter"
+                )
+            rows[number] = [numbers[each] for each in self.names]
+        return rows
+
+    def _unknown(self, key: str) -> str:
+        if not self.names:
+            return f"{key[:60]!r} has a value, but the circuit has no free parameters"
+        near = get_close_matches(key[:100], self.names, 1, 0.6)
+        expected = some_names(near or sorted(self.names))
+        return f"the circuit has no free parameter {key[:60]!r}, expected {expected}"
+
+
+def assign(circuit: QuantumCircuit, values: Assignment, argument: str) -> QuantumCircuit:
+    """Return a normalised circuit with values in place of some of its free parameters.
+
+    Raises:
+        InputError: If a name or a value is wrong, or an angle has no value there.
+    """
+    if not values:
+        return circuit
+    parameters = {parameter.name: parameter for parameter in circuit.parameters}
+    numbers = ParameterNames(tuple(parameters), argument).numbers(values)
+    try:
+        assigned = circuit.assign_parameters({parameters[k]: v for k, v in numbers.items()})
+    except Exception as error:  # Qiskit's, of an angle such as 1 / theta
+        reason = " ".join(str(error).split())[:80]
+        raise InputError(
+            f"{argument}: an angle of the circuit has no value here: {reason}"
+        ) from None
+    return normalise(assigned, free_parameters=True)
+
+
+def _put(numbers: dict[str, float], key: str, value: Any, name: str) -> None:
+    is_number = isinstance(value, (int, float, np.integer, np.floating))
+    try:
+        number = float(value) if is_number and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number beyond floats
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{name}: {printable(key)} is {_shown(value)}, expected a finite number")
+    if key in numbers:
+        raise InputError(f"{name}: {printable(key)} has two values, expected one")
+    numbers[key] = number
+
+
+def _shown(value: Any) -> str:
+    return printable(repr(value)[:40])

@@ -1,0 +1,50 @@
+"""The values of a plan's free parameters that a run is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.circuits.assignment import ParameterNames
+from hpcq.core.errors import InputError
+from hpcq.core.text import some_names
+from hpcq.planning.plan import Plan
+
+_NAME = "parameter_values"
+
+
+def rows_for(plan: Plan, given: Any) -> NDArray[np.float64] | None:
+    """Return the rows of values that a run is for; None if the plan has no free parameters.
+
+    Args:
+        plan: The plan.
+        given: An array of shape (rows, parameters), or a list of mappings from names to values; or
+            one row of such an array, or one mapping. None for no values.
+
+    Returns:
+        Shape (rows, parameters).
+
+    Raises:
+        InputError: If values are missing or wrong, or given for a plan without free parameters.
+    """
+    if plan.slots is None:
+        if given is None:
+            return None
+        raise InputError(f"{_NAME}: given for a plan without free parameters, expected none")
+    if given is None:
+        raise InputError(
+            f"{_NAME}: not given for the free parameters {some_names(plan.parameters)}, expected "
+            "rows of their values"
+        )
+    if isinstance(given, Mapping):
+        given = [given]
+    is_sequence = isinstance(given, Sequence) and not isinstance(given, str)
+    if is_sequence and given and all(isinstance(each, Mapping) for each in given):
+        given = ParameterNames(plan.parameters, _NAME).rows(given)
+    rows = plan.slots.rows(given, _NAME)
+    if not len(rows):
+        raise InputError(f"{_NAME}: no rows, expected at least one")
+    return rows
