@@ -13,6 +13,8 @@ from typing import Any
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.core.files import printable_path
 from hpcq.core.system import write_stderr
+from hpcq.parallel.task_source import TaskSource
+from hpcq.parallel.tasks import Tasks
 from hpcq.planning.kind import Kind
 from hpcq.planning.kind_registry import find_kind
 from hpcq.results import load, load_summary, read_seal, rewrite
@@ -47,6 +49,9 @@ class FileOutput(RunOutput):
         self.save_seconds = 0.0
         self._seconds = seconds
         self._last_save, self._last_status = time.monotonic(), -math.inf
+        self._progress = (0, 0)  # stages so far, and finished tasks of the last one
+        self._saved_progress: tuple[int, int] | None = self._progress
+        self._must_save = False
         self._seal = read_seal(path)
 
     def load_previous(self, kind: Kind) -> Result | None:
@@ -76,14 +81,31 @@ class FileOutput(RunOutput):
         """Return the configuration of the earlier start."""
         return None if self.previous is None else self.previous.config
 
+    def stage(self, name: str, tasks: Tasks) -> TaskSource:
+        """Return a set of tasks, with the results that the file already holds."""
+        source = super().stage(name, tasks)
+        is_first = self._progress[0] == 0
+        self._progress = (self._progress[0] + 1, source.finished.num_done)
+        if is_first:  # the file holds these tasks; with none of them, there is nothing to save
+            self._saved_progress = self._progress
+        return source
+
     def update(self, status: Mapping[str, Any], partial: Callable[[], Result] | None) -> None:
-        """Write the status file and the partial result, each if it is time."""
+        """Write the status file and the partial result, each if it is time.
+
+        The partial result is written only if it would hold tasks that the file does not, or after
+        :meth:`save_soon`. A write without news on a slow disk would put off the next one, which has
+        some, by many times its duration.
+        """
+        self._progress = (self._progress[0], status["done"])
         now = time.monotonic()
         if now - self._last_status >= STATUS_SECONDS:
             self._last_status = now
             write_status(self.path, status)
         pause = max(self._seconds, _MIN_PAUSE_FACTOR * self.save_seconds)
-        if partial is not None and now - self._last_save >= pause:
+        is_due = self._progress != self._saved_progress and now - self._last_save >= pause
+        if partial is not None and (is_due or self._must_save):
+            self._must_save = False  # before the content is made, as any thread may ask again
             self.save(partial)
 
     def save(self, partial: Callable[[], Result]) -> None:
@@ -91,12 +113,12 @@ class FileOutput(RunOutput):
         try:
             self._write(partial())
         except HpcqError as error:
-            self._last_save = time.monotonic()
+            self._last_save, self._saved_progress = time.monotonic(), None
             write_stderr(f"hpcq: warning: not saved: {' '.join(str(error).split())}")
 
     def save_soon(self) -> None:
-        """Have the next update save, whenever the last one was."""
-        self._last_save = -math.inf
+        """Have the next update save, whenever the last one was and whatever is finished."""
+        self._must_save = True
 
     def stop(self, partial: Callable[[], Result]) -> str:
         """Write the partial result; return where it is, and how to resume the run."""
@@ -144,5 +166,5 @@ class FileOutput(RunOutput):
             self.path = other
         # Not read back from the file, which another run may have changed in the meantime.
         self._seal = rewrite(result, self.path)
-        self._last_save = time.monotonic()
+        self._last_save, self._saved_progress = time.monotonic(), self._progress
         self.save_seconds = self._last_save - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 from qiskit import QuantumCircuit
 
 import hpcq
-from hpcq.core.errors import HpcqError, StoppedError
+from hpcq.core.errors import HpcqError, NotWrittenError, StoppedError
+from hpcq.cutting.cuts import Cuts
 from hpcq.parallel.serial import SerialFarm
-from hpcq.parallel.tasks import Tasks
+from hpcq.parallel.tasks import FinishedTasks, TaskResults, Tasks
 from hpcq.planning.kind import kind_of
+from hpcq.results.details import ResultDetails
+from hpcq.results.progress import PartialProgress, Stage
 from hpcq.runs.file_output import FileOutput
 from hpcq.runs.output import NoOutput, RunOutput
 from hpcq.runs.shared.output import SharedOutput
@@ -101,3 +105,81 @@ def test_a_result_that_a_user_saved_is_that_of_its_run(tmp_path: Path) -> None:
     before = path.stat().st_ino  # a file that is written again is another one
     assert hpcq.run(plan, output=path, device="cpu").expectation_values == pytest.approx(1.0)
     assert path.stat().st_ino == before
+
+
+class Checkpoints:
+    """A file output that is always due, and how often it has saved.
+
+    Args:
+        path: The file.
+        monkeypatch: Stands in for the writes.
+    """
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.output = FileOutput(path, 0.0)
+        self.count = 0
+        self.fails = False
+        monkeypatch.setattr("hpcq.runs.file_output.rewrite", self._rewrite)
+        monkeypatch.setattr("hpcq.runs.file_output._MIN_PAUSE_FACTOR", 0.0)
+
+    def _rewrite(self, result: hpcq.Result, path: Path) -> bytes:
+        if self.fails:
+            raise NotWrittenError(f"{path}: the disk is full")
+        assert result.status == "partial"
+        self.count += 1
+        return b""
+
+    def update(self, done: int) -> int:
+        """Report progress; return the number of saves that followed."""
+        before = self.count
+        self.output.update({**STATUS, "done": done}, partial)
+        return self.count - before
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoints:
+    return Checkpoints(tmp_path / "out.h5", monkeypatch)
+
+
+def test_a_checkpoint_has_tasks_that_the_file_has_not(checkpoints: Checkpoints) -> None:
+    """A write without news takes time, and the pause after it puts off those with some."""
+    checkpoints.output.stage("simulate", Tasks(np.ones(9), float))
+    saves = [checkpoints.update(done) for done in (0, 0, 1, 1, 1, 4, 4)]
+    assert saves == [0, 0, 1, 0, 0, 1, 0]
+
+
+def test_a_finished_round_is_saved_with_the_next_one(checkpoints: Checkpoints) -> None:
+    """Rounds of shots count their tasks from 0, so equal numbers may be of different rounds."""
+    checkpoints.output.stage("round 1", Tasks(np.ones(2), float))
+    assert [checkpoints.update(done) for done in (0, 1)] == [0, 1]
+    checkpoints.output.stage("round 2", Tasks(np.ones(2), float))
+    assert [checkpoints.update(done) for done in (1, 1)] == [1, 0]
+
+
+def test_what_a_run_resumes_is_not_news(checkpoints: Checkpoints) -> None:
+    tasks = Tasks(np.ones(9), float)
+    known = FinishedTasks(9, float)
+    known.add(TaskResults(0, np.arange(3), np.ones(3, np.int64), np.ones(3), np.ones(3)))
+    unfinished = PartialProgress((Stage("simulate", known),))
+    details = ResultDetails(QuantumCircuit(1), Cuts(), (), {}, unfinished=unfinished)
+    checkpoints.output.previous = replace(partial(), details=details)
+    assert checkpoints.output.stage("simulate", tasks).finished.num_done == 3
+    assert [checkpoints.update(done) for done in (3, 3, 4)] == [0, 0, 1]
+
+
+def test_a_save_is_made_when_asked_for_whatever_is_finished(checkpoints: Checkpoints) -> None:
+    """Names of a device's jobs are worth saving before the first of them has ended."""
+    checkpoints.output.stage("round 1", Tasks(np.ones(2), float))
+    checkpoints.output.save_soon()
+    assert [checkpoints.update(done) for done in (0, 0)] == [1, 0]
+
+
+def test_a_save_that_failed_is_made_again(
+    checkpoints: Checkpoints, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints.output.stage("simulate", Tasks(np.ones(9), float))
+    checkpoints.fails = True
+    assert checkpoints.update(1) == 0
+    assert "not saved" in capfd.readouterr().err
+    checkpoints.fails = False
+    assert [checkpoints.update(done) for done in (1, 1)] == [1, 0]

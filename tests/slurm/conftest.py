@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from hpcq.core.errors import HpcqError
+from hpcq.runs.status import read_run_status
 from tests.kill_and_resume import value_of, write_circuit
 from tests.support.launch import ROOT, environment, hpcq
 
@@ -23,6 +25,16 @@ _SCRIPT = Path(__file__).parent / "cluster"
 _NAME = "hpcq-tests"
 TEMPLATES = ROOT / "jobscripts"
 OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL")
+OFTEN = ("--checkpoint-seconds", "0.1")
+"""Options of a run that saves its first finished tasks at once, when most of it is left to do."""
+
+
+def done_tasks(output: Path) -> int:
+    """Tasks that are saved."""
+    try:
+        return sum(stage["done"] for stage in read_run_status(output).get("stages", []))
+    except HpcqError:
+        return 0
 
 
 class Cluster:
@@ -122,6 +134,12 @@ class Cluster:
         while not true():
             assert time.monotonic() < end, f"not so after {seconds} s\n{job and self.log(job)}"
             time.sleep(0.1)
+
+    def until_saved(self, output: Path, job: str) -> None:
+        """Wait until a job has saved finished tasks, and has others to do."""
+        self.until(lambda: done_tasks(output) > 0 or self.states(job)[0] in OVER, job=job)
+        state = self.states(job)[0]
+        assert state not in OVER, f"{state} with {done_tasks(output)} tasks\n{self.log(job)}"
 
     def cancel(self, *jobs: str) -> None:
         """Cancel jobs; those that are over are none to care about."""

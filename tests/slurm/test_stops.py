@@ -11,23 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from hpcq.core.errors import HpcqError
-from hpcq.runs.status import read_run_status
 from tests.kill_and_resume import value_of, write_circuit
-from tests.slurm.conftest import Cluster
+from tests.slurm.conftest import OFTEN, Cluster
 from tests.support.launch import hpcq
 
 LongRun = tuple[list[str], tuple[str, ...]]
 SMALL = ("--nodes=1", "--ntasks-per-node=2")
-OFTEN = ("--checkpoint-seconds", "0.5")
-
-
-def done_tasks(output: Path) -> int:
-    """Tasks that are saved."""
-    try:
-        return sum(stage["done"] for stage in read_run_status(output).get("stages", []))
-    except HpcqError:
-        return 0
 
 
 def starts(output: Path) -> int:
@@ -66,7 +55,7 @@ def test_a_canceled_job_stays_away_and_another_goes_on(
     job = cluster.submit(
         "until-done", *arguments, *OFTEN, sbatch_options=["--ntasks-per-node=1"], cwd=tmp_path
     )
-    cluster.until(lambda: done_tasks(output) > 0, job=job)
+    cluster.until_saved(output, job)
     cluster.cancel(job)
     assert cluster.wait(job) == "CANCELLED"
     assert "SIGTERM was received" in cluster.log(job)
@@ -86,7 +75,7 @@ def test_a_warned_job_saves_and_comes_back(
     output = tmp_path / "circuit.h5"
     how = ["--ntasks-per-node=1"]
     job = cluster.submit("until-done", *arguments, *OFTEN, sbatch_options=how, cwd=tmp_path)
-    cluster.until(lambda: done_tasks(output) > 0, job=job)
+    cluster.until_saved(output, job)
     cluster.run("scancel", "--signal=USR1", "--batch", job)
     cluster.until(lambda: cluster.info(job)["Restarts"] == "1", job=job)
     said = cluster.finish(job)
@@ -99,7 +88,7 @@ def test_a_job_that_may_not_come_back_ends_with_75(
     cluster: Cluster, long_run: LongRun, tmp_path: Path
 ) -> None:
     job = cluster.submit("one-node", *long_run[0], *OFTEN, sbatch_options=SMALL, cwd=tmp_path)
-    cluster.until(lambda: done_tasks(tmp_path / "circuit.h5") > 0, job=job)
+    cluster.until_saved(tmp_path / "circuit.h5", job)
     cluster.run("scancel", "--signal=USR1", "--batch", job)
     assert cluster.wait(job) == "FAILED"
     assert cluster.info(job)["ExitCode"] == "75:0"
@@ -111,7 +100,7 @@ def test_a_preempted_job_goes_on(cluster: Cluster, long_run: LongRun, tmp_path: 
     output = tmp_path / "circuit.h5"
     how = ["--partition=scavenger", "--nodes=1-2", "--cpus-per-task=2"]
     job = cluster.submit("preemptible", *arguments, *OFTEN, sbatch_options=how, cwd=tmp_path)
-    cluster.until(lambda: done_tasks(output) > 0, job=job)
+    cluster.until_saved(output, job)
     urgent = tmp_path / "urgent.sh"
     urgent.write_text("#!/bin/bash\nsleep 1\n")
     other = cluster.submit(urgent, sbatch_options=["--nodelist=c2", "--exclusive"], cwd=tmp_path)
@@ -164,7 +153,7 @@ def test_a_job_goes_on_after_a_node_is_lost(
     output = tmp_path / "circuit.h5"
     how = ["--nodes=1-2", "--cpus-per-task=2"]
     job = cluster.submit("preemptible", *arguments, *OFTEN, sbatch_options=how, cwd=tmp_path)
-    cluster.until(lambda: done_tasks(output) > 0, job=job)
+    cluster.until_saved(output, job)
     assert cluster.info(job)["NumNodes"] == "2"
     try:
         for pid in members(lost):

@@ -9,10 +9,9 @@ import pytest
 
 import hpcq
 from tests.kill_and_resume import value_of
-from tests.slurm.conftest import Cluster, Commands
+from tests.slurm.conftest import OFTEN, Cluster, Commands
 
 LongRun = tuple[list[str], tuple[str, ...]]
-OFTEN = ("--checkpoint-seconds", "0.5")
 
 
 def test_from_the_queue_to_the_result(command: Commands, long_run: LongRun, tmp_path: Path) -> None:
@@ -40,7 +39,7 @@ def test_until_done_and_canceled(
     output = tmp_path / "out.h5"
     words = (*arguments, "-o", output, "--ranks-per-node", "1", "--time", "10", *OFTEN)
     job = command.submit(*words, "--until-done")
-    cluster.until(output.exists, job=job)
+    cluster.until_saved(output, job)
     cluster.run("scancel", "--signal=USR1", "--batch", job)
     stopped = command.until(job, "STOPPED")
     assert "resumes by itself" in stopped["reason"]
@@ -60,8 +59,9 @@ def test_jobs_that_share_a_result(
 ) -> None:
     arguments, expected = long_run
     output = tmp_path / "out.h5"
-    words = (*arguments, "-o", output, "--ranks-per-node", "1", "--time", "10", *OFTEN)
-    job = command.submit(*words, "--array", "4", "--claim-seconds", "4")
+    words = (*arguments, "-o", output, "--ranks-per-node", "1", "--time", "10")
+    often = ("--checkpoint-seconds", "0.5", "--claim-seconds", "4")
+    job = command.submit(*words, *often, "--array", "4")
     parts = tmp_path / "out.h5.parts"
     cluster.until(lambda: len(list(parts.glob("part.*"))) > 3, job=job)
     cluster.run("scancel", "--signal=KILL", f"{job}_1")

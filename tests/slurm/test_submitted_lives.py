@@ -13,12 +13,11 @@ import pytest
 
 import hpcq
 from tests.kill_and_resume import value_of, write_circuit
-from tests.slurm.conftest import Cluster, Commands
-from tests.slurm.test_stops import done_tasks, members
+from tests.slurm.conftest import OFTEN, Cluster, Commands, done_tasks
+from tests.slurm.test_stops import members
 from tests.support.launch import hpcq as run_hpcq
 
 Run = tuple[list[str], tuple[str, ...]]
-OFTEN = ("--checkpoint-seconds", "0.5")
 SMALL = ("--nodes", "1", "--ranks-per-node", "1", "--time", "10")
 TASKS = 272
 """Tasks of the circuit that ``write_circuit`` writes by default."""
@@ -114,7 +113,7 @@ def test_a_submitted_job_outlives_a_node(
         *(*arguments, "-o", output, "--nodes", "1-2", "--ranks-per-node", "2", "--time", "10"),
         *(*OFTEN, "--until-done"),
     )
-    cluster.until(lambda: done_tasks(output) > 0, job=job)
+    cluster.until_saved(output, job)
     assert cluster.info(job)["NumNodes"] == "2"
     try:
         for pid in members(lost):
@@ -153,7 +152,7 @@ def test_another_circuit_in_its_place_is_an_error(
     circuit.write_text(Path(arguments[0]).read_text())
     words = (circuit, *arguments[1:], "-o", output, *SMALL, *OFTEN)
     job = command.submit(*words, "--until-done")
-    cluster.until(lambda: done_tasks(output) > 0, job=job)
+    cluster.until_saved(output, job)
     cluster.run("scancel", "--signal=USR1", "--batch", job)
     command.until(job, "STOPPED")
     circuit.write_text(circuit.read_text().replace("rzz(0.7)", "rzz(0.6)"))
