@@ -6,6 +6,7 @@ Files never hold pickles: HDF5, JSON and QPY only.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import pickle
 import struct
@@ -74,8 +75,11 @@ class _Pickler(pickle.Pickler):
             return self._reduce_once(value, self._store)
         if "__reduce__" in vars(type(value)):
             return NotImplemented
-        fields = (field for field in dataclasses.fields(value) if field.init)
-        return type(value), tuple(getattr(value, field.name) for field in fields)
+        fields = [field for field in dataclasses.fields(value) if field.init]
+        by_name = {field.name: getattr(value, field.name) for field in fields if field.kw_only}
+        owner: Any = type(value)
+        make = functools.partial(owner, **by_name) if by_name else owner
+        return make, tuple(getattr(value, field.name) for field in fields if not field.kw_only)
 
     @staticmethod
     def _reduce_once(value: Any, store: ObjectStore) -> Any:

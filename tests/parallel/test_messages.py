@@ -24,6 +24,18 @@ class Numbers:
         return float(self.values.sum())
 
 
+@dataclass(frozen=True, eq=False)
+class Optional:
+    unit: str
+    weights: np.ndarray | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedNumbers(Optional):
+    values: np.ndarray
+    name: str = ""
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -47,6 +59,14 @@ def test_arrays_are_views_of_the_message() -> None:
     arrived = messages.loads(message)
     assert np.shares_memory(arrived, np.frombuffer(message, dtype=np.uint8))
     assert not arrived.flags.writeable
+
+
+def test_fields_that_are_given_by_name_arrive_too() -> None:
+    sent = WeightedNumbers("m", np.ones(2), "length", weights=np.arange(2))
+    arrived = messages.loads(messages.dumps(sent))
+    assert (arrived.unit, arrived.name) == ("m", "length")
+    np.testing.assert_array_equal(arrived.values, sent.values)
+    np.testing.assert_array_equal(arrived.weights, sent.weights)
 
 
 def test_only_the_fields_of_a_dataclass_are_sent() -> None:
