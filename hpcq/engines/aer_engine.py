@@ -50,5 +50,7 @@ class AerEngine(Engine):
     def prepare(self, piece: Piece) -> PreparedPiece:
         """Build the circuits of a piece and translate them for Aer."""
         if isinstance(piece, ExactTensor):
-            return StatevectorPiece(piece, self._aer.compile_circuit, self._limits.threads)
+            limits = self._limits
+            compile_circuit = self._aer.compile_circuit
+            return StatevectorPiece(piece, compile_circuit, limits.threads, limits.memory_bytes)
         return SampledTemplate.of(piece, self._aer, self._noise)

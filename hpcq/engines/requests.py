@@ -43,7 +43,7 @@ class Tensors(Request):
 
     strings: tuple[PauliString, ...]
     block: int = 0
-    workspace: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+    workspace: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 Operator = tuple[tuple[PauliString, float], ...]

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.slots import bind_slots, slot_of
 from hpcq.core.limits import Limits
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.cutting.subexperiments.projectors import States
 from hpcq.engines.prepared import MAX_PREPARED_BYTES
 from hpcq.engines.protocol import Cost, Piece, PreparedPiece, Refusal
-from hpcq.engines.requests import Amplitudes, PrefixGrams, Request, Tensors
+from hpcq.engines.requests import (
+    Amplitudes,
+    Derivatives,
+    Operator,
+    OperatorTensors,
+    PrefixGrams,
+    Request,
+    Tensors,
+)
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -29,6 +40,9 @@ constant it serves to choose an engine; plans use the machine's speeds (hpcq.pla
 SIMULATION_SECONDS = 2e-4
 """Seconds that a simulation takes whatever the circuit."""
 
+PRODUCT_SECONDS = 2e-10
+"""Seconds of one complex multiplication and addition of a product of states."""
+
 _GATE_BYTES = 750
 """Bytes of a gate in Aer's form, the largest that is used."""
 
@@ -36,10 +50,15 @@ _GATE_BYTES = 750
 class StatevectorPiece(PreparedPiece):
     """A subcircuit whose branches are simulated as whole statevectors.
 
+    Derivatives take a simulation for each gate of a slot and each branch, whatever the number of
+    sums: the derivative of a state with respect to the angle of a Pauli rotation is half the state
+    with this angle larger by pi.
+
     Args:
         tensor: The subcircuit and its sliced ports.
         compile_circuit: Returns a function that simulates a circuit, again and again.
         threads: Number of threads of the products of states.
+        memory_bytes: Bytes that states may take; None for no limit.
     """
 
     def __init__(
@@ -47,64 +66,172 @@ class StatevectorPiece(PreparedPiece):
         tensor: ExactTensor,
         compile_circuit: Callable[[QuantumCircuit], Simulation],
         threads: int = 1,
+        memory_bytes: int | None = None,
     ) -> None:
         self._tensor = tensor
         self._compile = compile_circuit
         self._threads = threads
+        self._memory_bytes = memory_bytes
+        self._circuits: dict[int, QuantumCircuit] = {}
         self._simulations: dict[int, Simulation] = {}
 
     def execute(self, rows: NDArray[np.float64], request: Request) -> Any:
-        """Answer a request for tensors, amplitudes or prefix Grams."""
-        assert rows.shape == (1, 0), "exact pieces have no parameters"
+        """Answer a request for tensors, derivatives, amplitudes or prefix Grams."""
+        assert rows.shape[1] == len(self._tensor.slots), "a column for each slot"
+        answers = [self._answer(number, angles, request) for number, angles in enumerate(rows)]
+        return answers[0][np.newaxis] if len(answers) == 1 else np.stack(answers)
+
+    def _answer(self, number: int, angles: NDArray[np.float64], request: Request) -> NDArray[Any]:
+        """Answer a request for one row, the one with this number."""
         tensor = self._tensor
+        if isinstance(request, OperatorTensors):
+            return tensor.join(self._operator_blocks(angles, request.operators))
+        if isinstance(request, Derivatives):
+            environments = request.environments[number]
+            return self._derivatives(angles, request.operators, environments)
         if isinstance(request, Amplitudes):
-            states = self._states(request.branch)
-            return (states * states.dtype.type(tensor.port_factor**0.5))[np.newaxis]
+            states = self._states(angles, request.branch)
+            return states * states.dtype.type(tensor.port_factor**0.5)
         assert isinstance(request, Tensors | PrefixGrams), "the engine refuses all others"
-        number, other = tensor.branches(request.block)
+        first, other = tensor.branches(request.block)
         if isinstance(request, PrefixGrams):
-            ket = self._states(number)
-            bra = ket if number == other else self._states(other)
-            return tensor.prefix_grams(ket, bra, request.bits)[np.newaxis]
-        kept = request.workspace
-        if number not in kept:
+            ket = self._states(angles, first)
+            bra = ket if first == other else self._states(angles, other)
+            return tensor.prefix_grams(ket, bra, request.bits)
+        kept, key = request.workspace, (angles.tobytes(), first)
+        if key not in kept:
             kept.clear()
-            kept[number] = self._states(number)
-        ket = kept[number]
-        if number == other:  # the last block of this ket
+            kept[key] = self._states(angles, first)
+        ket = kept[key]
+        if first == other:  # the last block of this ket
             kept.clear()
-        bra = ket if number == other else self._states(other)
-        return tensor.products(ket, bra, request.strings, self._threads)[np.newaxis]
+        bra = ket if first == other else self._states(angles, other)
+        return tensor.products(ket, bra, request.strings, self._threads)
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of the branches' circuits that are kept."""
         gates: int = self._tensor.subcircuit.circuit.size()
-        return _GATE_BYTES * (1 + gates) * len(self._simulations)
+        return _GATE_BYTES * (1 + gates) * (len(self._simulations) + len(self._circuits))
 
-    def _states(self, branch: int) -> States:
+    def _operator_blocks(
+        self, angles: NDArray[np.float64], operators: Sequence[Operator]
+    ) -> list[NDArray[np.complex128]]:
+        """Return the operators' blocks of all pairs of branches, in order."""
+        tensor, blocks = self._tensor, []
+        for first in range(tensor.num_branches):
+            ket = self._states(angles, first)
+            for other in range(first + 1):
+                bra = ket if first == other else self._states(angles, other)
+                blocks.append(tensor.operator_products(ket, bra, operators, self._threads))
+        return blocks
+
+    def _derivatives(
+        self,
+        angles: NDArray[np.float64],
+        operators: Sequence[Operator],
+        environments: NDArray[np.complex128],
+    ) -> NDArray[np.float64]:
+        """Return the derivatives of sums, shape (sums, slots).
+
+        A sum is ``sum_j <psi_j|lambda_j>`` over the branches, with the states lambda_j from the
+        environments. So its derivative is ``2 Re <d psi_j|lambda_j>``, summed over the branches.
+        """
+        tensor, size = self._tensor, environments.shape[-1]
+        # Tensors are Hermitian: only the Hermitian part of an environment has a real sum.
+        hermitian = (environments + environments.conj().swapaxes(-1, -2)) / 2
+        weights = tensor.split(hermitian.reshape(-1, size, size))
+        weights = weights.reshape(*environments.shape[:2], *weights.shape[1:])
+        derivatives = np.zeros((len(environments), len(tensor.slots)))
+        group_size = self._sums_in_memory()
+        for start in range(0, len(environments), group_size):
+            group = slice(start, start + group_size)
+            for branch in range(tensor.num_branches):
+                adjoint = self._adjoint(angles, operators, weights[group, :, :, :, branch])
+                for column, sign, states in self._shifted_states(angles, branch):
+                    derivatives[group, column] += sign * (adjoint @ states.conj()).real
+        return derivatives
+
+    def _sums_in_memory(self) -> int:
+        """Return the number of sums whose states fit into the memory, at least 1."""
+        if self._memory_bytes is None:
+            return sys.maxsize
+        state_bytes = 16 << self._tensor.simulated_qubits
+        return max(1, (self._memory_bytes // state_bytes - 1) // 2)
+
+    def _adjoint(
+        self,
+        angles: NDArray[np.float64],
+        operators: Sequence[Operator],
+        weights: NDArray[np.complex128],
+    ) -> States:
+        """Return lambda of one branch for each sum, flat, from the weights of all kets with it."""
+        total: States | int = 0
+        for ket in range(self._tensor.num_branches):
+            states = self._states(angles, ket)
+            total += self._tensor.weighted_states(states, operators, weights[:, :, ket])
+        return np.asarray(total).reshape(len(weights), -1)
+
+    def _shifted_states(
+        self, angles: NDArray[np.float64], branch: int
+    ) -> Iterator[tuple[int, int, States]]:
+        """Yield a branch's states with the angle of one gate larger by pi, for each gate of a slot.
+
+        Each comes with the column of its slot and the sign with which the gate takes the angle.
+        """
+        slots = self._tensor.slots
+        template = self._circuit(branch)
+        circuit = bind_slots(template, slots, angles)
+        for index, labelled in enumerate(template.data):
+            slot = slot_of(labelled)
+            if slot is None:
+                continue
+            unshifted = circuit.data[index]
+            gate = unshifted.operation
+            shifted = type(gate)(gate.params[0] + math.pi)
+            circuit.data[index] = unshifted.replace(operation=shifted)
+            yield slots.index(slot[0]), slot[1], self._compile(circuit)()
+            circuit.data[index] = unshifted
+
+    def _states(self, angles: NDArray[np.float64], branch: int) -> States:
         """Simulate one branch; return psi[p, rest], p the combined index of the open ports."""
-        if branch not in self._simulations:
+        if len(angles):
+            circuit = bind_slots(self._circuit(branch), self._tensor.slots, angles)
+            states = self._compile(circuit)()
+        else:
+            if branch not in self._simulations:
+                if self.memory_bytes > MAX_PREPARED_BYTES:
+                    self._simulations.clear()
+                self._simulations[branch] = self._compile(self._tensor.circuit(branch))
+            states = self._simulations[branch]()
+        return states.reshape(self._tensor.block_shape[1], -1)
+
+    def _circuit(self, branch: int) -> QuantumCircuit:
+        """Return the circuit of a branch, with labels at its slots."""
+        if branch not in self._circuits:
             if self.memory_bytes > MAX_PREPARED_BYTES:
-                self._simulations.clear()
-            self._simulations[branch] = self._compile(self._tensor.circuit(branch))
-        return self._simulations[branch]().reshape(self._tensor.block_shape[1], -1)
+                self._circuits.clear()
+            self._circuits[branch] = self._tensor.circuit(branch)
+        return self._circuits[branch]
 
 
 def statevector_cost(piece: Piece, request: Request, limits: Limits) -> Cost | Refusal:
     """Return the cost of a request to a :class:`StatevectorPiece`, or why it cannot answer."""
     if not isinstance(piece, ExactTensor) or not isinstance(
-        request, Tensors | Amplitudes | PrefixGrams
+        request, Tensors | OperatorTensors | Derivatives | Amplitudes | PrefixGrams
     ):
         return Refusal(
-            "it computes tensors, amplitudes and prefix Grams of exact runs, not "
+            "it computes tensors, derivatives, amplitudes and prefix Grams of exact runs, not "
             f"{type(request).__name__} of {type(piece).__name__}"
         )
     qubits, gates = piece.simulated_qubits, piece.subcircuit.circuit.size()
     outcomes = qubits - (piece.block_shape[1].bit_length() - 1)
     if isinstance(request, PrefixGrams) and not 0 <= request.bits <= outcomes:
         return Refusal(f"a prefix of {request.bits} bits, expected 0 to {outcomes}")
-    states = 1 if isinstance(request, Amplitudes) or piece.num_branches == 1 else 2
+    branches = piece.num_branches
+    states = 1 if isinstance(request, Amplitudes) or branches == 1 else 2
+    if isinstance(request, Derivatives):
+        states += 1
     size = states * limits.amplitude_bytes << qubits
     if size > limits.memory_bytes:
         return Refusal(
@@ -112,4 +239,12 @@ def statevector_cost(piece: Piece, request: Request, limits: Limits) -> Cost | R
             f"{format_bytes(limits.memory_bytes)}"
         )
     one = SIMULATION_SECONDS + AMPLITUDE_SECONDS * gates * 2.0**qubits / limits.threads
-    return Cost(states * one, size)
+    if not isinstance(request, OperatorTensors | Derivatives):
+        return Cost(states * one, size)
+    passes = len(request.operators) * piece.block_shape[1] * PRODUCT_SECONDS * 2.0**qubits
+    if isinstance(request, OperatorTensors):
+        return Cost(piece.num_tasks * (one + passes), size)
+    shifts = sum(slot_of(gate) is not None for gate in piece.subcircuit.circuit.data)
+    sums = request.environments.shape[1]
+    overlap = sums * PRODUCT_SECONDS * 2.0**qubits
+    return Cost(branches * (branches * (one + sums * passes) + shifts * (one + overlap)), size)

@@ -27,6 +27,11 @@ from hpcq.circuits.slots import slot_label, slot_of
 from hpcq.core.strict_json import digest
 from hpcq.cutting.gate_decompositions import PAULI_BASIS
 from hpcq.cutting.subcircuits import Port, Subcircuit, index_of_settings
+from hpcq.cutting.subexperiments.operator_products import (
+    Sum,
+    operator_products,
+    weighted_states,
+)
 from hpcq.cutting.subexperiments.pauli_products import pauli_products
 from hpcq.cutting.subexperiments.projectors import States
 
@@ -172,10 +177,40 @@ class ExactTensor:
         Returns:
             Array of shape (strings, D, D).
         """
-        on_qubits = [tuple((self._qubit_of[w], letter) for w, letter in s) for s in strings]
+        on_qubits = [self._on_qubits(string) for string in strings]
         products = pauli_products(ket, bra, on_qubits, threads)
         products *= self.port_factor
         return products
+
+    def operator_products(
+        self, ket: States, bra: States, operators: Sequence[Sum], threads: int = 1
+    ) -> NDArray[np.complex128]:
+        """Multiply two branches' states for every operator, a sum of strings; see :meth:`products`.
+
+        Returns:
+            Array of shape (operators, D, D).
+        """
+        on_qubits = [[(self._on_qubits(s), c) for s, c in operator] for operator in operators]
+        products = operator_products(ket, bra, on_qubits, threads)
+        products *= self.port_factor
+        return products
+
+    def weighted_states(
+        self, ket: States, operators: Sequence[Sum], weights: NDArray[np.complex128]
+    ) -> States:
+        """Return the derivatives of weighted sums of products by the conjugate of the bra's states.
+
+        Args:
+            ket: psi[p, rest], as for :meth:`products`.
+            operators: Sums of strings on the wires without an output port.
+            weights: Weight of each entry of :meth:`operator_products` in each sum, shape (sums,
+                operators, D, D).
+
+        Returns:
+            Shape (sums, D, 2**n / D).
+        """
+        on_qubits = [[(self._on_qubits(s), c) for s, c in operator] for operator in operators]
+        return weighted_states(ket, on_qubits, weights * self.port_factor)
 
     def prefix_grams(self, ket: States, bra: States, bits: int) -> NDArray[np.complex128]:
         """Multiply two branches' states for each value of the leading bits of the outcome.
@@ -209,17 +244,24 @@ class ExactTensor:
 
     def assemble(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
         """Assemble the tensors, of ``shape``, from the blocks of all tasks in order."""
-        tensor = self._from_branches(blocks) if self.sliced else blocks[0]
+        tensor = self.join(blocks)
         ports = self.subcircuit.ports
         if all(port.shared_with is None for port in ports):
             return tensor
         rows = index_of_settings(ports)
         return tensor[:, rows[:, None], rows]
 
-    def _from_branches(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
-        """Join the blocks of all pairs of branches to tensors over all ports but shared ones."""
-        branches = self.num_branches
-        strings, size, _ = self.block_shape
+    def join(self, blocks: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
+        """Join the blocks of all pairs of branches, in order, to tensors over several ports.
+
+        Returns:
+            Shape (strings, D, D), D the combined index of the ports that share no ancilla with an
+            earlier port.
+        """
+        if not self.sliced:
+            return blocks[0]
+        branches, size = self.num_branches, self.block_shape[1]
+        strings = len(blocks[0])
         tensor = np.empty((strings, branches, size, branches, size), dtype=complex)
         for task, block in enumerate(blocks):
             i, j = _pair(task)
@@ -227,15 +269,46 @@ class ExactTensor:
             tensor[:, j, :, i, :] = block.conj().swapaxes(1, 2)
         order = self.sliced + self.open_ports
         dimensions = self._dimensions(order)
-        tensor = tensor.reshape(strings, *dimensions, *dimensions)
-        for digit, number in enumerate(self.sliced):
-            if self.subcircuit.ports[number].kind == "control":
-                for axis in (1 + digit, 1 + len(order) + digit):
-                    zero, one = np.moveaxis(tensor, axis, 0)
-                    tensor = np.stack([(zero + one) / 2, (zero - one) / 2], axis)
+        tensor = self._turn_controls(tensor.reshape(strings, *dimensions, *dimensions))
         back = np.argsort(order)
         axes = [0, *(1 + back), *(1 + len(order) + back)]
         return tensor.transpose(axes).reshape(strings, branches * size, branches * size)
+
+    def split(self, weights: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Return weights of the entries of blocks, from those of :meth:`join`'s tensors.
+
+        Args:
+            weights: Weight of each entry, shape (n, D, D), D as in :meth:`join`.
+
+        Returns:
+            Shape (n, branches, size, branches, size): the weight of each entry of the block of each
+            pair of branches, of which :meth:`join` takes half and conjugates them.
+        """
+        branches, size = self.num_branches, self.block_shape[1]
+        order = self.sliced + self.open_ports
+        dimensions = self._dimensions(sorted(order))
+        tensor = weights.reshape(len(weights), *dimensions, *dimensions)
+        digits = np.argsort(np.argsort(order))
+        axes = [0, *(1 + digits), *(1 + len(order) + digits)]
+        turned = self._turn_controls(tensor.transpose(axes))
+        return turned.reshape(len(weights), branches, size, branches, size)
+
+    def _turn_controls(self, tensor: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Apply the H gates of sliced control ports, divided by the square root of two.
+
+        The axes are any one, then the ket and the bra indices of the ports, sliced ones first.
+        """
+        num_ports = len(self.sliced) + len(self.open_ports)
+        for digit, number in enumerate(self.sliced):
+            if self.subcircuit.ports[number].kind == "control":
+                for axis in (1 + digit, 1 + num_ports + digit):
+                    zero, one = np.moveaxis(tensor, axis, 0)
+                    tensor = np.stack([(zero + one) / 2, (zero - one) / 2], axis)
+        return tensor
+
+    def _on_qubits(self, string: PauliString) -> PauliString:
+        """Return a string on wires as one on the qubits of the simulated circuit."""
+        return tuple((self._qubit_of[wire], letter) for wire, letter in string)
 
     def circuit(self, branch: int = 0) -> QuantumCircuit:
         """Return the circuit of one branch.

@@ -59,7 +59,7 @@ def pauli_products(
         read in blocks of about a megabyte; they are never copied as a whole. The products are of
         the same array module as the states.
     """
-    columns = StateBlocks(ket, _width(ket))
+    columns = StateBlocks(ket, block_width(ket))
     products: NDArray[np.complex128] = columns.namespace.zeros(
         (len(strings), len(ket), len(bra)), dtype=complex
     )
@@ -87,7 +87,7 @@ def _fill(
 ) -> None:
     left, paulis = ProjectedStates.of(ket, string)
     right, _ = ProjectedStates.of(bra, string)
-    action = _PauliAction.of(paulis)
+    action = PauliAction.of(paulis)
     for start in range(0, left.size, left.low):
         product += action.on_block(left, start, _ALL) @ right.block(start).conj().T
 
@@ -105,7 +105,7 @@ def _fill_hermitian(
     if not paulis:
         product += identity
         return
-    action, low = _PauliAction.of(paulis), columns.low
+    action, low = PauliAction.of(paulis), columns.low
     halves: dict[int, Columns | None] = {}
     for start in range(0, columns.size, low):
         side = action.side(start, low)
@@ -132,7 +132,7 @@ def _squared(columns: StateBlocks) -> NDArray[np.complex128]:
 
 
 @dataclass(frozen=True)
-class _PauliAction:
+class PauliAction:
     """``P = phase X^x Z^z``: ``(P psi)[j] = phase (-1)^|z & i| psi[i]`` with ``i = j xor x``."""
 
     x: int
@@ -140,7 +140,8 @@ class _PauliAction:
     phase: complex
 
     @classmethod
-    def of(cls, string: PauliString) -> _PauliAction:
+    def of(cls, string: PauliString) -> PauliAction:
+        """Return the action of a string without projectors."""
         x = sum(1 << qubit for qubit, pauli in string if pauli != "Z")
         z = sum(1 << qubit for qubit, pauli in string if pauli != "X")
         return cls(x, z, 1j ** ((x & z).bit_count() % 4))
@@ -190,7 +191,7 @@ class _PauliAction:
         return chosen
 
 
-def _width(states: States) -> int:
+def block_width(states: States) -> int:
     """Return the width of column blocks, a power of two."""
     rows, size = map(int, states.shape)
     columns = max(1 << 8, _BLOCK_BYTES // (rows * states.itemsize))

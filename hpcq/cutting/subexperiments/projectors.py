@@ -21,7 +21,7 @@ from hpcq.circuits.pauli_text import PROJECTED_BITS, PauliString
 States = NDArray[np.complexfloating]
 
 _HALF = math.sqrt(0.5)
-_BRAS: dict[str, tuple[complex, complex]] = {
+BRAS: dict[str, tuple[complex, complex]] = {
     "0": (1, 0),
     "1": (0, 1),
     "+": (_HALF, _HALF),
@@ -120,7 +120,7 @@ class ProjectedStates(StateBlocks):
         offsets = []
         for bits in product((0, 1), repeat=len(high)):
             amplitude = math.prod(
-                (_BRAS[letter][bit] for (_, letter), bit in zip(high, bits, strict=True)),
+                (BRAS[letter][bit] for (_, letter), bit in zip(high, bits, strict=True)),
                 start=complex(1),
             )
             if amplitude:
@@ -134,7 +134,7 @@ class ProjectedStates(StateBlocks):
             if 1 << qubit >= self.unprojected.low:
                 continue
             halves = block.reshape(len(block), -1, 2, 1 << qubit)
-            zero, one = (block.dtype.type(amplitude) for amplitude in _BRAS[letter])
+            zero, one = (block.dtype.type(amplitude) for amplitude in BRAS[letter])
             if not one:
                 kept = halves[:, :, 0]
             elif not zero:
