@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hpcq.cli.submitting import submit
     from hpcq.cutting.cuts import Cuts
     from hpcq.jobs.job import Job
+    from hpcq.kinds.parameters.program import Program
     from hpcq.planning.plan import Plan
     from hpcq.planning.planner import plan
     from hpcq.results import load
@@ -28,6 +29,7 @@ _MODULE_OF = {
     "Cuts": "hpcq.cutting.cuts",
     "Job": "hpcq.jobs.job",
     "Plan": "hpcq.planning.plan",
+    "Program": "hpcq.kinds.parameters.program",
     "Result": "hpcq.results.result",
     "Session": "hpcq.runs.session",
     "load": "hpcq.results",
@@ -44,6 +46,7 @@ __all__ = [
     "Job",
     "MissingDependencyError",
     "Plan",
+    "Program",
     "Result",
     "Session",
     "__version__",

@@ -8,6 +8,7 @@ will have. Gates of slots are standard gates with one angle, recognised by their
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ class Slots:
         self, rows: NDArray[np.float64], by_slot: NDArray[np.float64], matrix: Any, power: int
     ) -> NDArray[np.float64]:
         """Return the sum over slots, each times a power of its derivative by the parameter."""
-        flat = by_slot.reshape(-1, self.num_slots)
+        flat = by_slot.reshape(math.prod(by_slot.shape[:-1]), self.num_slots)
         pulled: NDArray[np.float64] = (matrix.T @ flat.T).T
         pulled = pulled.reshape(*by_slot.shape[:-1], self.num_parameters)
         for number, expression in self.nonlinear.items():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hpcq.core.limits import Limits
     from hpcq.parallel.serial import Farm
     from hpcq.planning.cut_request import CutRequest
-    from hpcq.planning.plan import Plan
+    from hpcq.planning.plan import CompiledPlan, Plan
     from hpcq.planning.problem import Problem, Question
     from hpcq.planning.search.objective import ObjectiveName
 
@@ -74,6 +74,13 @@ class Kind(Protocol):
 
         Raises:
             InputError: If an option is wrong, or the output belongs to a different run.
+        """
+
+    def compile(self, plan: Any, device: str) -> CompiledPlan:
+        """Return the program of a plan, to be evaluated at rows of its free parameters.
+
+        Raises:
+            InputError: If the device is wrong, or plans of this kind have no programs.
         """
 
 

@@ -6,7 +6,10 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hpcq.circuits.observables import Observable
 from hpcq.circuits.pauli_text import PauliString
@@ -21,6 +24,24 @@ from hpcq.planning.search.lower_bound import LowerBound
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+
+
+class CompiledPlan(Protocol):
+    """A program: a plan that is ready to be evaluated at rows of its free parameters."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order of the columns of their values."""
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of parameters."""
+
+    def values(self, rows: Any) -> NDArray[np.float64]:
+        """Return the values of the observables, shape (rows, observables)."""
+
+    def values_and_gradients(self, rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return values, and derivatives of shape (rows, observables, parameters)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +81,22 @@ class Plan:
     def with_threads(self, threads: int) -> Self:
         """Return the same plan for ranks that use this many threads."""
         return replace(self, limits=replace(self.limits, threads=threads))
+
+    def compile(self, device: str = "cpu") -> CompiledPlan:
+        """Return the program of the plan, for loops that evaluate it at many parameters.
+
+        Args:
+            device: ``cpu``, ``gpu`` or ``auto``.
+
+        Returns:
+            A :class:`hpcq.Program`; with shots, a program of estimates.
+
+        Raises:
+            InputError: If the device is wrong, the plan does not fit into the memory, or its kind
+                of run has no programs.
+        """
+        compiled: CompiledPlan = kind_registry.find_kind(self.config["mode"]).compile(self, device)
+        return compiled
 
     @property
     def predicted_seconds(self) -> float | None:

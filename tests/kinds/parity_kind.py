@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from qiskit.quantum_info import Statevector
 
 from hpcq.circuits.observables import Observable
+from hpcq.core.errors import InputError
 from hpcq.core.limits import Limits
 from hpcq.engines.protocol import Engine
 from hpcq.engines.registry import EngineSpec
@@ -23,7 +24,7 @@ from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.fingerprint import fingerprint_of
 from hpcq.planning.kind_registry import register
-from hpcq.planning.plan import Plan
+from hpcq.planning.plan import CompiledPlan, Plan
 from hpcq.planning.problem import Problem
 from hpcq.results.progress import PartialProgress, Stage
 from hpcq.results.result import Result
@@ -105,6 +106,9 @@ class ParityKind:
         fingerprint = fingerprint_of(plan)
         begin_run(plan, options, fingerprint)
         return ParityRun(plan, options, fingerprint, EngineSpec())
+
+    def compile(self, _plan: Plan, _device: str) -> CompiledPlan:
+        raise InputError("plan: one for parities, which has no program")
 
 
 register(ParityKind())

@@ -8,10 +8,12 @@ from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.core.limits import Limits
 from hpcq.core.strict_json import digest
 from hpcq.core.system import format_bytes
+from hpcq.engines.aer import choose_device
 from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.exact.description import exact_plan_json, exact_plan_text
 from hpcq.kinds.exact.run import ExactRun
 from hpcq.kinds.exact.tasks import ExactTasks
+from hpcq.kinds.parameters.program import Program
 from hpcq.parallel.tasks import MAX_TASKS
 from hpcq.planning.choose_cuts import choose_cuts
 from hpcq.planning.cut_request import CutRequest
@@ -124,6 +126,11 @@ class ExactKind:
         fingerprint = exact_fingerprint(plan)
         begin_run(plan, options, fingerprint)
         return ExactRun(plan, options, fingerprint, engine_spec, ExactTasks.of(plan))
+
+    def compile(self, plan: ExactPlan, device: str) -> Program:
+        """Return the program of a plan."""
+        self.check(plan, 1)
+        return Program(plan, choose_device(device))
 
 
 def exact_fingerprint(plan: ExactPlan) -> dict[str, str]:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.core.errors import HpcqError
 from hpcq.engines.protocol import Engine
 from hpcq.kinds.exact.contraction_tasks import ContractionTasks
 from hpcq.kinds.exact.error_bounds import observable_bounds, statevector_bounds
 from hpcq.kinds.exact.tasks import ExactTasks
+from hpcq.kinds.identity_check import checked_values
 from hpcq.parallel.tasks import FinishedTasks
 from hpcq.planning.cost import LONG_CONTRACTION
 from hpcq.planning.exact_plan import ExactPlan
@@ -25,10 +25,6 @@ from hpcq.results.result import Result
 from hpcq.runs.prepared_run import PreparedRun
 from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner, no_engine
-
-_NORM_TOLERANCE = {"double": 1e-8, "single": 1e-3}
-"""Tolerated rounding errors by precision: of the norm, which should be 1, and of the values'
-imaginary parts, which should be 0."""
 
 _SIMULATE, _CONTRACT = "simulate", "contract"
 
@@ -75,7 +71,7 @@ class ExactRun(PreparedRun):
             }
         return self.result(
             runner.accounting,
-            plan.terms.sum_up(self._check_values(values)),
+            plan.terms.sum_up(checked_values(values, plan.limits.precision)),
             bounds=observable_bounds(plan, tensors, bounds, self._contraction),
             verdict=plan.verdict,
             provenance={"tasks": plan.num_tasks, "norm_error": float(abs(values[0] - 1))},
@@ -154,25 +150,3 @@ class ExactRun(PreparedRun):
             provenance={"tasks": self.plan.num_tasks},
             unfinished=PartialProgress(tuple(stages)),
         )
-
-    def _check_values(self, values: NDArray[np.complex128]) -> NDArray[np.float64]:
-        """Return the real parts, if the identity's value is 1 and no value is complex.
-
-        The identity's value is then exactly 1, whatever its coefficient.
-        """
-        tolerance = _NORM_TOLERANCE[self.plan.limits.precision]
-        if np.isnan(values).any():
-            raise HpcqError(
-                "a value could not be computed within the error tolerance on this machine, though "
-                "the plan expected it; nothing is written: try another --method"
-            )
-        error = max(float(abs(values[0] - 1)), float(np.max(np.abs(values.imag))))
-        if not error <= tolerance:
-            raise HpcqError(
-                f"the reconstructed state has norm {values[0]:.6g}, expected 1 to {tolerance:g}: "
-                "the result would be wrong and is not written; please report the circuit and its "
-                "cuts"
-            )
-        checked = values.real.copy()
-        checked[0] = 1.0
-        return checked

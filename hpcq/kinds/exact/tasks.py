@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.limits import Limits
-from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulation
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.engines.part_values import part_values
 from hpcq.engines.protocol import Engine, check_supported
-from hpcq.engines.registry import EngineSpec, open_engine
-from hpcq.engines.requests import NO_PARAMETERS, Tensors, Values
+from hpcq.engines.requests import NO_PARAMETERS, Tensors
 from hpcq.parallel.tasks import Numbers, TaskFunction, Tasks
 from hpcq.planning import cost as costs
 from hpcq.planning.exact_plan import ExactPlan
@@ -100,16 +100,6 @@ class ExactTasks:
             name = f"subcircuit {self.uses.index(number)}"
             check_supported(engine, tensor, Tensors(tensor.strings), name)
 
-    def _values(self, tensor: ExactTensor, simulation: Simulation) -> NDArray[np.complex128]:
-        """Return values and bounds of a subcircuit without ports, shape (2, strings)."""
-        if simulation.answer is not None:
-            return simulation.answer.astype(complex)
-        engine = open_engine(EngineSpec(simulation.engine), self.limits, "cpu")
-        # max_work limits the planner's probes only: the run does not give up a known answer.
-        request = Values(tensor.strings, simulation.cap, simulation.tolerance)
-        (answer,) = engine.prepared(tensor).execute(NO_PARAMETERS, request)
-        return np.asarray(answer, complex)
-
     def task_function(self, open_main_engine: Callable[[], Engine]) -> TaskFunction:
         """Return the function that computes tasks; the argument returns this rank's engine."""
         engine = open_main_engine()
@@ -124,7 +114,7 @@ class ExactTasks:
                 last_tensor = number
             tensor = self.tensors[number]
             if tensor.simulation is not None:
-                return self._values(tensor, tensor.simulation)
+                return part_values(tensor, self.limits).astype(complex)
             request = Tensors(tensor.strings, block, workspace)
             (result,) = engine.prepared(tensor).execute(NO_PARAMETERS, request)
             return np.asarray(result)

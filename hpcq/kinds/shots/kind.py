@@ -6,12 +6,13 @@ from hpcq.core.errors import InputError
 from hpcq.core.limits import Limits
 from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.shots.description import shots_plan_json, shots_plan_text
+from hpcq.kinds.shots.program import ShotsProgram
 from hpcq.kinds.shots.records import resumed_sampling, shots_fingerprint
 from hpcq.kinds.shots.rounds import make_schedule
 from hpcq.kinds.shots.run import ShotsRun
 from hpcq.kinds.shots.sampling import CutProblem, Sampling, ShotsPlan, check_memory, sampling_of
 from hpcq.kinds.shots.tasks import ShotTasks
-from hpcq.parallel.serial import Farm
+from hpcq.parallel.serial import Farm, SerialFarm
 from hpcq.planning.choose_cuts import choose_cuts
 from hpcq.planning.cut_request import CutRequest
 from hpcq.planning.fingerprint import RequestSummary, check_same_run
@@ -20,8 +21,10 @@ from hpcq.planning.search.objective import ObjectiveName
 from hpcq.reconstruction.term_table import tabulate
 from hpcq.results.result import Result
 from hpcq.results.sampling_record import SamplingRecord
+from hpcq.runs.arguments import RunArguments
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import request_summary
+from hpcq.runs.run import run_on_farm
 
 _BUDGET_KEYS = ("shots", "standard_error", "max_variants")
 """Keys of the configuration that must not change before an unfinished run is finished."""
@@ -69,6 +72,18 @@ class ShotsKind:
 
     def check(self, plan: ShotsPlan, ranks: int) -> None:
         """Accept every plan: whether it fits depends on the engine, which :meth:`prepare` knows."""
+
+    def compile(self, plan: ShotsPlan, device: str) -> ShotsProgram:
+        """Return the program of a plan; each of its runs takes new shots, in this process.
+
+        Raises:
+            InputError: If the plan has no free parameters, so that one run says everything.
+        """
+        self.check(plan, 1)
+        if plan.parametrised is None:
+            raise InputError("plan: with shots and no free parameters, expected hpcq.run(plan)")
+        options = RunOptions(RunArguments(device))
+        return ShotsProgram(plan, lambda bound: run_on_farm(bound, SerialFarm(), options))
 
     def prepare(self, plan: ShotsPlan, options: RunOptions) -> ShotsRun:
         """Prepare a run with shots, or resume an earlier one.

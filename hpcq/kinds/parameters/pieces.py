@@ -1,0 +1,150 @@
+"""The pieces of a program: each distinct subcircuit, prepared by the engine that is quickest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.core.errors import InputError
+from hpcq.core.limits import Device, Limits
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.engines.part_values import part_values
+from hpcq.engines.protocol import Cost, Engine, PreparedPiece, Refusal
+from hpcq.engines.registry import DEFAULT_ENGINE, EngineSpec, open_engine
+from hpcq.engines.requests import Derivatives, Operator, OperatorTensors, Request
+
+ENGINES = (DEFAULT_ENGINE,)
+"""Names of the engines that compute tensors of operators and their derivatives."""
+
+
+class Piece:
+    """A distinct subcircuit of a program.
+
+    Args:
+        tensor: The subcircuit and its sliced ports.
+        operators: The operators whose tensors are needed.
+        limits: Threads, memory and precision of a rank.
+        device: ``cpu`` or ``gpu``.
+        name: Its name in messages.
+
+    Attributes:
+        tensor: The subcircuit and its sliced ports.
+        operators: The operators.
+        dimension: Range of the combined index of the ports that share no ancilla.
+        seconds: Predicted seconds of the tensors of one row.
+        gradient_seconds: Predicted seconds of the derivatives of a sum, of one row.
+
+    Raises:
+        InputError: If no engine computes the tensors.
+    """
+
+    def __init__(
+        self,
+        tensor: ExactTensor,
+        operators: Sequence[Operator],
+        limits: Limits,
+        device: Device,
+        name: str,
+    ) -> None:
+        self.tensor, self.operators = tensor, tuple(operators)
+        self.dimension = tensor.num_branches * tensor.block_shape[1]
+        self.seconds = self.gradient_seconds = 0.0
+        self._gradient_error: InputError | None = None
+        if tensor.simulation is not None:
+            if tensor.slots:
+                raise InputError(
+                    f"plan: {name} has free parameters and is computed by "
+                    f"{tensor.simulation.engine}, expected statevectors"
+                )
+            self._constant = self._values(limits)
+            return
+        choice = _Choice(tensor, limits, device, name)
+        self._forward, self.seconds = choice.quickest(OperatorTensors(self.operators))
+        if tensor.slots:
+            shape = (1, 1, len(self.operators), self.dimension, self.dimension)
+            environments = np.broadcast_to(np.complex128(0), shape)
+            request = Derivatives(self.operators, environments)
+            try:
+                self._backward, self.gradient_seconds = choice.quickest(request)
+            except InputError as error:  # derivatives take more memory than values
+                self._gradient_error = error
+
+    def tensors(self, rows: NDArray[np.float64]) -> NDArray[np.complex128]:
+        """Return the operators' tensors, shape (rows, operators, D, D).
+
+        Args:
+            rows: Angles of the piece's slots in radians, shape (rows, slots).
+        """
+        if self.tensor.simulation is not None:
+            return np.repeat(self._constant, len(rows), axis=0)
+        answer = self._forward.execute(rows, OperatorTensors(self.operators))
+        return np.asarray(answer, dtype=complex)
+
+    def check_gradients(self) -> None:
+        """Check that an engine computes derivatives.
+
+        Raises:
+            InputError: If none does.
+        """
+        if self._gradient_error is not None:
+            raise self._gradient_error
+
+    def derivatives(
+        self, rows: NDArray[np.float64], environments: NDArray[np.complex128]
+    ) -> NDArray[np.float64]:
+        """Return derivatives of sums over the tensors, shape (rows, sums, slots).
+
+        Args:
+            rows: Angles of the piece's slots in radians, shape (rows, slots).
+            environments: Shape (rows, sums, operators, D, D).
+        """
+        return np.asarray(self._backward.execute(rows, Derivatives(self.operators, environments)))
+
+    def _values(self, limits: Limits) -> NDArray[np.complex128]:
+        """Return the operators' values on a piece without ports, shape (1, operators, 1, 1).
+
+        Bounds on the errors of strings are left out: a program gives none.
+        """
+        values, _ = part_values(self.tensor, limits)
+        of_string = dict(zip(self.tensor.strings, values.tolist(), strict=True))
+        sums = [sum(c * of_string[string] for string, c in each) for each in self.operators]
+        return np.array(sums, dtype=complex).reshape(1, -1, 1, 1)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The engines that may compute a piece."""
+
+    tensor: ExactTensor
+    limits: Limits
+    device: Device
+    name: str
+
+    def quickest(self, request: Request) -> tuple[PreparedPiece, float]:
+        """Return the piece, prepared by the quickest engine for a request, and its seconds.
+
+        The choice does not depend on the number of rows, so that a row has the same bits among
+        any others.
+
+        Raises:
+            InputError: If every engine refuses.
+        """
+        found: tuple[float, Engine] | None = None
+        reasons = []
+        for name in ENGINES:
+            engine = open_engine(EngineSpec(name), self.limits, self.device)
+            answer: Cost | Refusal = engine.supports(self.tensor, request)
+            if isinstance(answer, Refusal):
+                reasons.append(f"{engine.name} refuses: {answer.reason}")
+            elif found is None or answer.seconds < found[0]:
+                found = answer.seconds, engine
+        if found is None:
+            raise InputError(
+                f"plan: no engine computes {self.name} ({'; '.join(reasons)}); expected narrower "
+                "subcircuits, or more memory"
+            )
+        seconds, engine = found
+        return engine.prepared(self.tensor), seconds

@@ -1,0 +1,127 @@
+"""Programs: plans with free parameters that are ready to be evaluated, again and again.
+
+A classical optimiser calls a program at each of its steps. What does not depend on the parameters
+is done once, when the plan is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from hpcq.circuits.slots import Slots
+from hpcq.core.limits import Device
+from hpcq.core.system import blas_threads
+from hpcq.kinds.parameters.evaluator import Evaluator, ProgramSetup
+from hpcq.planning.exact_plan import ExactPlan
+from hpcq.reconstruction.matrix_product import product_threads
+
+_NO_SLOTS = Slots((), csr_array((0, 0)), np.empty(0), {})
+
+
+class Program:
+    """An exact plan that is ready to be evaluated at rows of its free parameters.
+
+    Make one with ``plan.compile()``. Values and derivatives are exact to rounding. Those of a row
+    are the same bit for bit alone and among other rows, and subcircuits are simulated again only
+    where their angles have changed since the last call. The derivatives with respect to all
+    parameters together take a few times as long as the values, whatever the number of parameters.
+
+    Args:
+        plan: The plan.
+        device: ``cpu`` or ``gpu``.
+
+    Attributes:
+        plan: The plan.
+
+    Raises:
+        InputError: If no engine computes one of the subcircuits.
+
+    Example:
+        >>> import hpcq
+        >>> import numpy as np
+        >>> from qiskit import QuantumCircuit
+        >>> from qiskit.circuit import Parameter
+        >>> circuit, angle = QuantumCircuit(2), Parameter("angle")
+        >>> _ = circuit.ry(angle, 0), circuit.cx(0, 1)
+        >>> program = hpcq.plan(circuit, ["Z0", "Z1", "X0 X1"], cut_labels="AB").compile()
+        >>> program.parameters
+        ('angle',)
+        >>> program.values([[0.0], [np.pi / 2]]).round(12) + 0.0
+        array([[1., 1., 0.],
+               [0., 0., 1.]])
+        >>> values, gradients = program.values_and_gradients([np.pi / 2])
+        >>> gradients.shape, gradients[0, :, 0].round(12) + 0.0
+        ((1, 3, 1), array([-1., -1.,  0.]))
+    """
+
+    def __init__(self, plan: ExactPlan, device: Device = "cpu") -> None:
+        self.plan = plan
+        self._slots = _NO_SLOTS if plan.slots is None else plan.slots
+        self._evaluator = Evaluator(ProgramSetup.of(plan), device)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order of the columns of their values."""
+        return self.plan.parameters
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of parameters."""
+        return len(self.parameters)
+
+    def values(self, rows: Any) -> NDArray[np.float64]:
+        """Return the values of the observables.
+
+        Args:
+            rows: Values of the parameters, shape (rows, parameters), or those of one row, shape
+                (parameters,).
+
+        Returns:
+            Shape (rows, observables).
+
+        Raises:
+            InputError: If the rows have another shape, are not finite real numbers, or an angle is
+                not a finite real number there.
+            HpcqError: If the result fails its own check.
+        """
+        angles = self._slots.angles(self._slots.rows(rows, "rows"))
+        with self._threads():
+            return self._evaluator.values(angles)
+
+    def values_and_gradients(self, rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the values of the observables and their derivatives.
+
+        Args:
+            rows: Values of the parameters, as for :meth:`values`.
+
+        Returns:
+            Shapes (rows, observables) and (rows, observables, parameters).
+
+        Raises:
+            InputError: As for :meth:`values`, or if an angle has no derivative, or if derivatives
+                take more memory than there is.
+            HpcqError: If the result fails its own check.
+        """
+        checked = self._slots.rows(rows, "rows")
+        angles = self._slots.angles(checked)
+        with self._threads():
+            values, by_angle = self._evaluator.values_and_gradients(angles)
+        return values, self._slots.pull_back(checked, by_angle)
+
+    def __repr__(self) -> str:
+        return (
+            f"Program({self.num_parameters} parameters, {len(self.plan.observables)} observables, "
+            f"{len(self.plan.cut.subcircuits)} subcircuits)"
+        )
+
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        """Have products give the same bits on any number of threads; see ``matrix_product``."""
+        with blas_threads(1), product_threads(self.plan.limits.threads):
+            yield
