@@ -37,6 +37,7 @@ _BUILT_IN = {
         "mps": "mps_engine:MpsEngine",
         "stabilizer": "stabilizer:StabilizerEngine",
         "pauli": "pauli_engine:PauliEngine",
+        "batched": "batched.engine:BatchedEngine",
     }.items()
 }
 """The engines of hpcq. They are imported when they are first opened: most plans need none, and all

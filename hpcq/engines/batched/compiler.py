@@ -1,0 +1,339 @@
+"""Compile the circuit of a branch into steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.engines.batched.gates import HADAMARD, Gate, gates_of, kronecker
+from hpcq.engines.batched.runs import EMPTY_RUN, Run, RunTable
+from hpcq.engines.batched.schedule import GROUP, Block, Moves, Product, Runs, Scheduler
+from hpcq.engines.batched.steps import (
+    Collected,
+    FixedStep,
+    GroupStep,
+    MonomialStep,
+    PhaseTable,
+    ProductStep,
+    RowMatrices,
+    Step,
+    Window,
+)
+
+Indices = NDArray[np.intp]
+
+_MIN_BELOW = 3
+"""Bits below a block's own from which the block is multiplied in place: with fewer, the products
+are so small that two permutations cost less (measured at 2**12 amplitudes)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A compiled circuit, for rows of the angles of slots.
+
+    Attributes:
+        steps: The steps; the first is a ProductStep.
+        runs: The runs.
+        slots: For each rotation, the index of its slot.
+        signs: For each rotation, its sign, float64.
+        xp: The module of arrays.
+        dtype: Type of the states, complex64 or complex128.
+    """
+
+    steps: tuple[Step, ...]
+    runs: RunTable
+    slots: Indices
+    signs: Any
+    xp: Any
+    dtype: Any
+
+    def matrices(self, rows: NDArray[np.float64]) -> RowMatrices:
+        """Return the gates for rows of angles."""
+        angles = self.xp.asarray(rows[:, self.slots]) * self.signs
+        phases = self.xp.exp(-0.5j * angles).astype(self.dtype, copy=False)
+        runs = self.runs.matrices(phases)
+        return RowMatrices(self.xp, angles, phases, runs, self.runs.groups(runs))
+
+    def forward(self, of: RowMatrices) -> tuple[Any, list[Any]]:
+        """Return the states, shape (rows, 2**n), and the states after each step with angles."""
+        states, kept = None, []
+        for step in self.steps:
+            states = step.forward(states, of)
+            if step.has_angles:
+                kept.append(states)
+        return states, kept
+
+    def backward(self, mu: Any, kept: Sequence[Any], of: RowMatrices, slots: int) -> Any:
+        """Return derivatives by slots, float64, shape (rows, sums, slots).
+
+        Args:
+            mu: mu at the end; see :mod:`hpcq.engines.batched.steps`.
+            kept: The states after each step with angles.
+            of: The gates.
+            slots: Number of slots of the piece.
+        """
+        xp, (rows, sums) = self.xp, mu.shape[:2]
+        products = {
+            size: xp.empty((rows, sums, *groups.shape[1:]), dtype=self.dtype)
+            for size, groups in of.groups.items()
+        }
+        found = Collected(xp.zeros((rows, sums, len(self.signs))), products)
+        states = list(kept)
+        last = next((i for i, step in enumerate(self.steps) if step.has_angles), len(self.steps))
+        for step in reversed(self.steps[last:]):
+            mu = step.backward(mu, states.pop() if step.has_angles else None, of, found)
+        self.runs.derivatives(of.phases, products, found.rotations)
+        spread = xp.zeros((len(self.signs), slots))
+        spread[xp.arange(len(self.signs)), xp.asarray(self.slots)] = self.signs
+        return found.rotations @ spread
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row: the states that are kept, two at work, and the gates."""
+        size = int(np.dtype(self.dtype).itemsize)
+        kept = sum(size << step.qubits for step in self.steps if step.has_angles)
+        return kept + (3 * size << self.steps[-1].qubits) + 2 * self.runs.row_bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the constants."""
+        return sum(step.nbytes for step in self.steps)
+
+
+def compile_branch(tensor: ExactTensor, branch: int, xp: Any, dtype: Any) -> Program:
+    """Compile one branch of a piece; its states are psi[p, rest], p the open ports' index."""
+    ports, high = tensor.subcircuit.ports, tensor.simulated_qubits
+    ancillas: list[int] = []
+    controls = set()
+    ends: dict[int, int] = {}
+    circuit = tensor.circuit(branch)
+    gates = gates_of(circuit, {number: i for i, number in enumerate(tensor.slots)})
+    for number in tensor.open_ports:
+        port = ports[number]
+        top, high = high - 1, high - port.qubits
+        if port.kind != "output":
+            ancillas += range(high, top + 1)
+        if port.kind == "control":
+            controls.add(top)
+        if port.kind == "input":
+            copied = next(g for g in gates if len(g.qubits) == 2 and g.qubits[0] == top)
+            ends[copied.qubits[1]] = top
+    return _Compiler(gates, circuit.num_qubits, ancillas, controls, ends, xp, dtype).program()
+
+
+class _Compiler:
+    """Turns layers into steps.
+
+    Args:
+        gates: The gates.
+        num_qubits: Number of qubits.
+        ancillas: The ancillas of ports.
+        controls: Those of control ports.
+        ends: Wire that begins at an input port → the port's ancilla.
+        xp: The module of arrays.
+        dtype: Type of the states.
+    """
+
+    def __init__(
+        self,
+        gates: Sequence[Gate],
+        num_qubits: int,
+        ancillas: Sequence[int],
+        controls: set[int],
+        ends: Mapping[int, int],
+        xp: Any,
+        dtype: Any,
+    ) -> None:
+        self._xp, self._dtype, self._ends = xp, dtype, ends
+        inputs, all_ancillas = set(ends.values()), set(ancillas)
+        self._lazy = all_ancillas - inputs
+        self._wires = [q for q in range(num_qubits) if q not in all_ancillas]
+        kept = [g for g in gates if not _is_prepared(g, all_ancillas, inputs)]
+        # |+> has been left unnormalised, which the last H gate of a control port makes up for.
+        kept += [Gate((q,), HADAMARD / np.sqrt(2)) for q in sorted(controls)]
+        self._scheduler = Scheduler(kept, self._wires, ancillas)
+        self._active = sorted({*self._wires, *ends.values()})
+        self._runs: list[Run] = [EMPTY_RUN]
+        self._groups: dict[int, list[tuple[int, ...]]] = {}
+        self._steps: list[Step] = []
+
+    def program(self) -> Program:
+        layers = self._scheduler.layers()
+        first = next(layers)
+        assert isinstance(first, Product)
+        product = self._product(first.runs)
+        for layer in layers:
+            if isinstance(layer, Runs):
+                self._add_runs(layer.runs)
+            elif isinstance(layer, Moves):
+                self._moves(layer.gates)
+            else:
+                assert isinstance(layer, Block)
+                self._block(layer)
+        self._moves((), join=self._lazy - set(self._active))
+        table = RunTable(self._runs, self._groups, self._xp, self._dtype)
+        steps = (product(table), *self._steps)
+        rotations = self._scheduler.rotations
+        slots = np.array([gate.slot for gate in rotations], dtype=np.intp)
+        signs = self._xp.asarray(np.array([gate.sign for gate in rotations], dtype=float))
+        return Program(steps, table, slots, signs, self._xp, self._dtype)
+
+    def _run(self, run: Run) -> int:
+        self._runs.append(run)
+        return len(self._runs) - 1
+
+    def _group(self, window: Sequence[int], runs: Mapping[int, int]) -> tuple[int, int]:
+        """Add a group; return its number of qubits, and its place among those of that many."""
+        groups = self._groups.setdefault(len(window), [])
+        groups.append(tuple(runs.get(qubit, 0) for qubit in reversed(window)))
+        return len(window), len(groups) - 1
+
+    def _product(self, layer: Mapping[int, Run]) -> Callable[[RunTable], Step]:
+        """Return what makes the product state of all wires, and of input ports' ancillas."""
+        runs = {wire: self._run(run) for wire, run in layer.items()}
+        descending = self._wires[::-1]
+        order = []
+        for wire in descending:
+            order += [wire, self._ends[wire]] if wire in self._ends else [wire]
+        source = self._permutation(order[::-1], self._active)
+        turning = [wire for wire, run in layer.items() if not run.is_fixed]
+        probes = tuple(
+            (self._group(window, runs), self._window(window)) for window in self._windows(turning)
+        )
+        qubits = len(self._active)
+
+        def step(table: RunTable) -> Step:
+            factors = tuple((table.place(runs[wire]), wire in self._ends) for wire in descending)
+            return ProductStep(qubits, factors, source, probes, bool(turning))
+
+        return step
+
+    def _add_runs(self, layer: Mapping[int, Run]) -> None:
+        self._moves((), join=set(layer) - set(self._active))
+        for window in self._windows(layer):
+            runs = {qubit: layer[qubit] for qubit in window if qubit in layer}
+            if all(run.is_fixed for run in runs.values()):
+                factors = [runs.get(qubit, EMPTY_RUN).first for qubit in reversed(window)]
+                self._block(Block(tuple(window), kronecker(factors)))
+            else:
+                group = self._group(window, {q: self._run(run) for q, run in runs.items()})
+                self._steps.append(GroupStep(len(self._active), self._window(window), group))
+
+    def _windows(self, qubits: Iterable[int]) -> list[list[int]]:
+        """Cover qubits by groups of qubits at work that are neighbours in the index."""
+        windows: list[list[int]] = []
+        wanted = sorted(self._active.index(qubit) for qubit in qubits)
+        while wanted:
+            span = [place for place in wanted if place < wanted[0] + GROUP]
+            windows.append(self._active[span[0] : span[-1] + 1])
+            wanted = wanted[len(span) :]
+        return windows
+
+    def _window(self, qubits: Sequence[int]) -> Window:
+        return Window(self._active.index(qubits[0]), len(qubits))
+
+    def _block(self, block: Block) -> None:
+        places = [self._active.index(qubit) for qubit in block.qubits]
+        window, source, target = Window(places[0], len(places)), None, None
+        is_window = places == list(range(places[0], places[-1] + 1))
+        if not is_window or 0 < places[0] < _MIN_BELOW:
+            order = [*block.qubits, *(q for q in self._active if q not in block.qubits)]
+            source = self._permutation(self._active, order)
+            target = self._permutation(order, self._active)
+            window = Window(0, len(places))
+        matrix = self._xp.asarray(block.matrix[None], dtype=self._dtype)
+        self._steps.append(FixedStep(len(self._active), window, matrix, source, target))
+
+    def _permutation(self, before: Sequence[int], after: Sequence[int]) -> Any:
+        """Return the index before of each index after, for orders of bits, the lowest first."""
+        if list(before) == list(after):
+            return None
+        index = np.arange(1 << len(after))
+        return self._xp.asarray(_gathered(index, [after.index(qubit) for qubit in before]))
+
+    def _moves(self, gates: Sequence[Gate], join: Iterable[int] = ()) -> None:
+        joining = {qubit for gate in gates for qubit in gate.qubits} - set(self._active)
+        joining |= set(join)
+        if not gates and not joining:
+            return
+        before = self._active
+        self._active = after = sorted({*before, *joining})
+        place = {qubit: number for number, qubit in enumerate(after)}
+        index = np.arange(1 << len(after))
+        phases = np.ones(len(index), dtype=complex)
+        numbers, signs = [], []
+        for gate in reversed(gates):
+            bits = [place[qubit] for qubit in gate.qubits]
+            local = _gathered(index, bits)
+            if gate.matrix is None:
+                numbers.append(self._scheduler.number(gate))
+                signs.append(1 - 2 * (np.bitwise_count(local) & 1).astype(float))
+                continue
+            sources = np.argmax(gate.matrix != 0, axis=1)
+            phases *= gate.matrix[np.arange(len(sources)), sources][local]
+            index = _scattered(index, bits, sources[local])
+        source = _gathered(index, [place[qubit] for qubit in before])
+        copies = None
+        if joining or (source != np.arange(len(source))).any():
+            copies = np.argsort(source, kind="stable").reshape(1 << len(before), -1).T
+        self._add_moves(
+            len(after), source if copies is not None else None, copies, phases, numbers, signs
+        )
+
+    def _add_moves(
+        self,
+        qubits: int,
+        source: Indices | None,
+        copies: Indices | None,
+        phases: Any,
+        numbers: list[int],
+        signs: list[Any],
+    ) -> None:
+        xp, rotations = self._xp, None
+        if numbers:
+            rotations = PhaseTable(numbers, _lowest_bits(np.array(signs)), xp, self._dtype)
+        step = MonomialStep(
+            qubits,
+            None if source is None else xp.asarray(source),
+            None if copies is None else xp.asarray(np.ascontiguousarray(copies)),
+            None if (phases == 1).all() else xp.asarray(phases, dtype=self._dtype),
+            rotations,
+        )
+        self._steps.append(step)
+
+
+def _is_prepared(gate: Gate, ancillas: Set[int], inputs: Set[int]) -> bool:
+    """Whether a gate is an H gate of an ancilla, or copies the value of an input port."""
+    return gate.qubits[0] in inputs or (len(gate.qubits) == 1 and gate.qubits[0] in ancillas)
+
+
+def _gathered(index: Indices, bits: Sequence[int]) -> Indices:
+    """Return the numbers whose bits, the lowest first, are these bits of an index."""
+    numbers = np.zeros_like(index)
+    for place, bit in enumerate(bits):
+        numbers |= (index >> bit & 1) << place
+    return numbers
+
+
+def _scattered(index: Indices, bits: Sequence[int], numbers: Indices) -> Indices:
+    """Return an index with some bits replaced by those of numbers; the inverse of _gathered."""
+    mask = sum(1 << bit for bit in bits)
+    changed = index & ~mask
+    for place, bit in enumerate(bits):
+        changed |= (numbers >> place & 1) << bit
+    return changed
+
+
+def _lowest_bits(signs: Any) -> Any:
+    """Drop the highest bits of an index, of which signs do not depend; shape (rotations, 2**n)."""
+    while signs.shape[1] > 1:
+        low, high = np.split(signs, 2, axis=1)
+        if (low != high).any():
+            break
+        signs = low
+    return signs

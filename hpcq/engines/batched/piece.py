@@ -1,0 +1,183 @@
+"""A piece that is compiled once, then executed for many rows of angles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.core.limits import Limits
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.engines.batched.compiler import compile_branch
+from hpcq.engines.batched.kept_states import KeptStates
+from hpcq.engines.batched.operators import CompiledOperator, compile_operator
+from hpcq.engines.batched.ports import PortOrder
+from hpcq.engines.batched.steps import RowMatrices
+from hpcq.engines.protocol import PreparedPiece
+from hpcq.engines.requests import Derivatives, Operator, OperatorTensors, Request
+
+Rows = NDArray[np.float64]
+
+_CHUNK_BYTES = 1 << 22
+"""Bytes of the rows that are simulated together, with all that is kept of them. Larger: fewer calls
+of NumPy, but more misses of the cache. At 8 qubits and 256 rows, an energy took 0.089, 0.046,
+0.035, 0.074 ms a row with 2**18, 2**20, 2**22, 2**23 bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Simulated:
+    """The simulation of some rows.
+
+    Attributes:
+        gates: The gates of each branch.
+        kept: States of each branch after each step with angles.
+        states: The states of all ports, shape (rows, D, 2**wires).
+        applied: Operator → the operator times the states.
+    """
+
+    gates: list[RowMatrices]
+    kept: list[list[Any]]
+    states: Any
+    applied: dict[Operator, Any] = field(default_factory=dict)
+
+
+class BatchedPiece(PreparedPiece):
+    """A compiled subcircuit.
+
+    Rows are simulated in chunks whose size depends on the piece alone, and no product mixes rows.
+
+    Args:
+        tensor: The subcircuit and its sliced ports.
+        limits: Memory and precision.
+        xp: The module of arrays, NumPy or CuPy.
+        kept: Where states are kept for derivatives.
+    """
+
+    def __init__(self, tensor: ExactTensor, limits: Limits, xp: Any, kept: KeptStates) -> None:
+        self._tensor, self._xp, self._kept = tensor, xp, kept
+        self._dtype = xp.complex64 if limits.precision == "single" else xp.complex128
+        self._programs = [
+            compile_branch(tensor, branch, xp, self._dtype) for branch in range(tensor.num_branches)
+        ]
+        open_wires = tensor.subcircuit.open_wires.values()
+        self._qubit_of = {wire: qubit for qubit, wire in enumerate(open_wires)}
+        self._ports = PortOrder(tensor, xp)
+        self._operators: dict[Operator, CompiledOperator] = {}
+        self._row_bytes = sum(program.row_bytes for program in self._programs)
+        self._chunk = max(1, _CHUNK_BYTES // self._row_bytes)
+
+    def execute(self, rows: Rows, request: Request) -> Any:
+        """Answer a request for tensors of operators, or for derivatives."""
+        rows = np.ascontiguousarray(rows, dtype=np.float64)
+        if isinstance(request, OperatorTensors):
+            return self._tensors(rows, request.operators)
+        assert isinstance(request, Derivatives), "the engine refuses all others"
+        return self._derivatives(rows, request)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the compiled branches, without the states that are kept."""
+        return sum(program.nbytes for program in self._programs)
+
+    def _tensors(self, rows: Rows, operators: Sequence[Operator]) -> NDArray[np.complex128]:
+        size = self._ports.dimension
+        answer = np.empty((len(rows), len(operators), size, size), dtype=complex)
+
+        def fill(chunk: slice, simulated: _Simulated) -> None:
+            bras = self._double(simulated.states).conj().swapaxes(-1, -2)
+            for number, operator in enumerate(operators):
+                kets = self._double(self._applied(operator, simulated))
+                answer[chunk, number] = _to_numpy(kets @ bras)
+            nbytes = self._row_bytes + len(simulated.applied) * simulated.states[0].nbytes
+            self._kept.put(self._key(rows[chunk]), simulated, nbytes * len(rows[chunk]))
+
+        chunks = {rows[chunk].tobytes() for chunk in self._chunks(rows)}
+        self._kept.keep_only(self._tensor.fingerprint, chunks)
+        self._for_chunks(rows, fill)
+        return answer
+
+    def _derivatives(self, rows: Rows, request: Derivatives) -> NDArray[np.float64]:
+        environments = np.asarray(request.environments)
+        # Tensors are Hermitian, so only this part of the environments has an effect.
+        environments = (environments + environments.conj().swapaxes(-1, -2)) / 2
+        sums, slots = environments.shape[1], len(self._tensor.slots)
+        answer = np.zeros((len(rows), sums, slots))
+
+        def fill(chunk: slice, simulated: _Simulated) -> None:
+            taken = self._xp.asarray(environments[chunk], dtype=self._dtype)
+            mu: Any = 0
+            for number, operator in enumerate(request.operators):
+                bras = self._applied(operator, simulated).conj()
+                mu = mu + taken[:, :, number] @ bras[:, None]
+            found = 0
+            for program, part, gates, kept in zip(
+                self._programs,
+                self._ports.split(mu),
+                simulated.gates,
+                simulated.kept,
+                strict=True,
+            ):
+                found = found + program.backward(part, kept, gates, slots)
+            answer[chunk] = _to_numpy(found)
+
+        if sums and slots and request.operators:
+            self._for_chunks(rows, fill)
+        return answer
+
+    def _chunks(self, rows: Rows) -> Iterator[slice]:
+        for start in range(0, len(rows), self._chunk):
+            yield slice(start, min(start + self._chunk, len(rows)))
+
+    def _for_chunks(self, rows: Rows, work: Callable[[slice, _Simulated], None]) -> None:
+        """Simulate rows in chunks; if memory runs out, again in chunks of half as many rows."""
+        try:
+            for chunk in self._chunks(rows):
+                work(chunk, self._simulated(rows[chunk]))
+        except Exception as error:
+            if not _is_out_of_memory(error) or self._chunk == 1:
+                raise
+            self._kept.clear()
+            self._chunk //= 2
+            self._for_chunks(rows, work)
+
+    def _simulated(self, rows: Rows) -> _Simulated:
+        kept = self._kept.get(self._key(rows))
+        if kept is not None:
+            assert isinstance(kept, _Simulated)
+            return kept
+        gates = [program.matrices(rows) for program in self._programs]
+        runs = [p.forward(of) for p, of in zip(self._programs, gates, strict=True)]
+        finals = [final.reshape(len(rows), -1, 1 << len(self._qubit_of)) for final, _ in runs]
+        return _Simulated(gates, [states for _, states in runs], self._ports.join(finals))
+
+    def _key(self, rows: Rows) -> tuple[str, bytes]:
+        return self._tensor.fingerprint, rows.tobytes()
+
+    def _applied(self, operator: Operator, simulated: _Simulated) -> Any:
+        """Return an operator times the states."""
+        if operator not in self._operators:
+            self._operators[operator] = compile_operator(
+                operator, self._qubit_of, self._xp, self._dtype
+            )
+        compiled = self._operators[operator]
+        if compiled.is_identity:
+            return simulated.states
+        if operator not in simulated.applied:
+            simulated.applied[operator] = compiled.apply(simulated.states, self._xp)
+        return simulated.applied[operator]
+
+    def _double(self, states: Any) -> Any:
+        return states.astype(self._xp.complex128, copy=False)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of this machine or of a GPU (an error of CuPy)."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _to_numpy(array: Any) -> Any:
+    """Return an array of any module as one of NumPy."""
+    return array.get() if hasattr(array, "get") else array

@@ -1,0 +1,317 @@
+"""Steps of a compiled circuit: each maps the states of all rows, and derivatives back through it.
+
+States have the shape (rows, 2**n), where n is the number of qubits that take part so far; bit b of
+the index is the b-th of them in ascending order. Going back, a step gets
+``mu = conj(lambda)``, shape (rows, sums, 2**n), of which the derivative of a sum with respect to
+an angle is ``2 Re sum mu dpsi``; see Jones and Gacon, arXiv:2009.02823, for unitary circuits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class RowMatrices:
+    """What the gates are in a chunk of rows.
+
+    Attributes:
+        xp: The module of arrays.
+        angles: Angles of all rotations, float64, shape (rows, rotations).
+        phases: exp(-i angle / 2), shape (rows, rotations).
+        runs: Matrices of runs, shape (rows, runs, 2, 2).
+        groups: Matrices of groups, by number of qubits g, shape (rows, groups, 2^g, 2^g).
+    """
+
+    xp: Any
+    angles: Any
+    phases: Any
+    runs: Any
+    groups: dict[int, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """What the derivatives are computed from.
+
+    Attributes:
+        rotations: Derivatives by rotation, float64, shape (rows, sums, rotations).
+        products: The matrices C of groups; see :mod:`hpcq.engines.batched.runs`.
+    """
+
+    rotations: Any
+    products: dict[int, Any]
+
+
+class Step(ABC):
+    """A step of a compiled circuit.
+
+    Attributes:
+        qubits: Number of qubits that take part after it.
+        has_angles: Whether it needs the states after it to find derivatives.
+    """
+
+    qubits: int
+    has_angles: bool = False
+
+    @abstractmethod
+    def forward(self, states: Any, of: RowMatrices) -> Any:
+        """Return the states after the step."""
+
+    @abstractmethod
+    def backward(self, mu: Any, after: Any, of: RowMatrices, found: Collected) -> Any:
+        """Add the derivatives, and return mu before the step.
+
+        Args:
+            mu: mu after the step, shape (rows, sums, 2**qubits).
+            after: The states after the step, if it ``has_angles``.
+            of: The gates.
+            found: Where the derivatives go.
+        """
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its constants."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Window:
+    """Neighbouring bits of the index, for a matrix on them.
+
+    Attributes:
+        low: Number of bits below.
+        size: Number of its bits.
+    """
+
+    low: int
+    size: int
+
+    def apply(self, states: Any, matrices: Any) -> Any:
+        """Multiply states by matrices.
+
+        Args:
+            states: Shape (..., 2**n).
+            matrices: Shape (..., 2**size, 2**size); leading axes that match those of the states.
+        """
+        width, below = 1 << self.size, 1 << self.low
+        leading = states.shape[:-1]
+        if self.low:
+            shaped = states.reshape(*leading, -1, width, below)
+            result = matrices[..., None, :, :] @ shaped
+        else:
+            result = states.reshape(*leading, -1, width) @ matrices.swapaxes(-1, -2)
+        return result.reshape(states.shape)
+
+    def product(self, after: Any, mu: Any) -> Any:
+        """Return ``C[x, y] = sum psi[x] mu[y]``, shape (rows, sums, 2**size, 2**size)."""
+        width, below = 1 << self.size, 1 << self.low
+        if not self.low:
+            left = after.reshape(len(after), 1, -1, width)
+            return left.swapaxes(-1, -2) @ mu.reshape(*mu.shape[:2], -1, width)
+        left = after.reshape(len(after), 1, -1, width, below)
+        right = mu.reshape(*mu.shape[:2], -1, width, below)
+        products = left @ right.swapaxes(-1, -2)
+        return products[:, :, 0] if products.shape[2] == 1 else products.sum(2)
+
+
+@dataclass(frozen=True, eq=False)
+class ProductStep(Step):
+    """The first gates of all wires, on a product state.
+
+    Attributes:
+        qubits: Number of qubits that take part.
+        factors: For each wire, in the order of the index before ``source``: its run, and whether it
+            is the second end of a cut wire. If so, its state is k for each value k of its port,
+            whose bit follows.
+        source: Index, in that order, of each amplitude; None if nothing changes.
+        probes: The groups of wires, with their windows.
+        has_angles: Whether runs have rotations.
+    """
+
+    qubits: int
+    factors: tuple[tuple[int, bool], ...]
+    source: Any
+    probes: tuple[tuple[tuple[int, int], Window], ...]
+    has_angles: bool
+
+    def forward(self, states: Any, of: RowMatrices) -> Any:
+        """Return the product state; there are no states before it."""
+        del states
+        product = None
+        for run, is_input in self.factors:
+            matrices = of.runs[:, run]
+            rows = len(matrices)
+            factor = matrices.reshape(rows, 4) if is_input else matrices[:, :, 0]
+            if product is not None:
+                factor = (product[:, :, None] * factor[:, None, :]).reshape(rows, -1)
+            product = factor
+        return product if self.source is None else of.xp.take(product, self.source, axis=1)
+
+    def backward(self, mu: Any, after: Any, of: RowMatrices, found: Collected) -> Any:
+        """Add the derivatives; nothing is before the step."""
+        del of
+        for (size, number), window in self.probes:
+            found.products[size][:, :, number] = window.product(after, mu)
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class GroupStep(Step):
+    """Runs with rotations on neighbouring qubits.
+
+    Attributes:
+        qubits: Number of qubits that take part.
+        window: Their bits.
+        group: Number of qubits of the group, and its place among the groups of that many.
+    """
+
+    qubits: int
+    window: Window
+    group: tuple[int, int]
+    has_angles = True
+
+    def forward(self, states: Any, of: RowMatrices) -> Any:
+        """Return the states after the step."""
+        size, number = self.group
+        return self.window.apply(states, of.groups[size][:, number])
+
+    def backward(self, mu: Any, after: Any, of: RowMatrices, found: Collected) -> Any:
+        """Add the derivatives, and return mu before the step."""
+        size, number = self.group
+        found.products[size][:, :, number] = self.window.product(after, mu)
+        return self.window.apply(mu, of.groups[size][:, None, number].swapaxes(-1, -2))
+
+
+@dataclass(frozen=True, eq=False)
+class FixedStep(Step):
+    """A fixed matrix on some qubits, which a permutation brings to neighbouring bits.
+
+    Attributes:
+        qubits: Number of qubits that take part.
+        window: Their bits after the permutation.
+        matrix: The matrix, shape (1, 2**size, 2**size).
+        source: Index of each amplitude before the permutation; None if nothing changes.
+        target: The inverse, applied after the matrix.
+    """
+
+    qubits: int
+    window: Window
+    matrix: Any
+    source: Any = None
+    target: Any = None
+
+    def forward(self, states: Any, of: RowMatrices) -> Any:
+        """Return the states after the step."""
+        return self._apply(states, self.matrix, of.xp)
+
+    def backward(self, mu: Any, after: Any, of: RowMatrices, found: Collected) -> Any:
+        """Return mu before the step."""
+        del after, found
+        return self._apply(mu, self.matrix[:, None].swapaxes(-1, -2), of.xp)
+
+    def _apply(self, states: Any, matrix: Any, xp: Any) -> Any:
+        if self.source is not None:
+            states = xp.take(states, self.source, axis=-1)
+        states = self.window.apply(states, matrix)
+        return states if self.target is None else xp.take(states, self.target, axis=-1)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its constants."""
+        return _nbytes(self.matrix, self.source, self.target)
+
+
+@dataclass(frozen=True, eq=False)
+class MonomialStep(Step):
+    """Gates that permute basis states and change phases; qubits in |0> + |1> may join.
+
+    Attributes:
+        qubits: Number of qubits that take part after it.
+        source: Index before the step of each amplitude after it; None if nothing moves.
+        copies: For each value of the qubits that join, the index after the step of each amplitude
+            before it, shape (values, amplitudes before); None as above.
+        phases: Fixed phases of the amplitudes after it; None if all are 1.
+        rotations: The rotations, None if there is none.
+    """
+
+    qubits: int
+    source: Any = None
+    copies: Any = None
+    phases: Any = None
+    rotations: PhaseTable | None = None
+    has_angles: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "has_angles", self.rotations is not None)
+
+    def forward(self, states: Any, of: RowMatrices) -> Any:
+        """Return the states after the step."""
+        moved = states
+        if self.source is not None:
+            moved = of.xp.take(states, self.source, axis=-1)
+        if self.phases is not None:
+            moved = moved * self.phases
+        return moved if self.rotations is None else self.rotations.apply(moved, of)
+
+    def backward(self, mu: Any, after: Any, of: RowMatrices, found: Collected) -> Any:
+        """Add the derivatives, and return mu before the step."""
+        if self.rotations is not None:
+            self.rotations.derivatives(mu, after, found)
+            mu = self.rotations.apply(mu, of)
+        if self.phases is not None:
+            mu = mu * self.phases
+        if self.copies is None:
+            return mu
+        if len(self.copies) == 1:
+            return of.xp.take(mu, self.copies[0], axis=-1)
+        return of.xp.take(mu, self.copies, axis=-1).sum(-2)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its constants."""
+        signs = () if self.rotations is None else (self.rotations.signs,)
+        return _nbytes(self.source, self.copies, self.phases, *signs)
+
+
+class PhaseTable:
+    """Rotations about products of Z: phases that depend on the lowest bits of the index.
+
+    Args:
+        numbers: Numbers of the rotations.
+        signs: For each rotation and value of the bits, the product's eigenvalue, 1 or -1, shape
+            (rotations, 2**bits).
+        xp: The module of arrays.
+        dtype: Type of the states, complex64 or complex128.
+    """
+
+    def __init__(self, numbers: Sequence[int], signs: Any, xp: Any, dtype: Any) -> None:
+        self._numbers = xp.asarray(np.asarray(numbers))
+        self._dtype = dtype
+        self.signs = xp.asarray(signs, dtype=xp.empty(0, dtype=dtype).real.dtype)
+
+    def apply(self, states: Any, of: RowMatrices) -> Any:
+        """Multiply states, shape (rows, ..., 2**n), by the phases."""
+        half = of.angles[:, self._numbers] * -0.5
+        exponents = half.astype(self.signs.dtype, copy=False)[:, None] @ self.signs
+        table = of.xp.empty(exponents.shape, dtype=self._dtype)
+        table.real = of.xp.cos(exponents)
+        table.imag = of.xp.sin(exponents)
+        shaped = states.reshape(len(states), -1, table.shape[-1])
+        return (shaped * table).reshape(states.shape)
+
+    def derivatives(self, mu: Any, after: Any, found: Collected) -> None:
+        """Add the derivatives: ``Im sum psi mu`` with the signs of each rotation."""
+        rows, sums = mu.shape[:2]
+        products = (after[:, None] * mu).reshape(rows, sums, -1, self.signs.shape[1])
+        summed = products.sum(2) if products.shape[2] > 1 else products[:, :, 0]
+        found.rotations[:, :, self._numbers] = summed.imag @ self.signs.T
+
+
+def _nbytes(*arrays: Any) -> int:
+    return sum(int(array.nbytes) for array in arrays if array is not None)
