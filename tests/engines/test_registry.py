@@ -178,8 +178,8 @@ def test_engines_of_other_packages(tmp_path: Path) -> None:
     assert found == "other"
     assert broken.startswith("engine: 'broken' (other_package:Nothing) cannot be loaded: ")
     assert (
-        unknown
-        == "engine: 'nothing', expected one of aer, broken, mps, other, pauli, stabilizer, toy"
+        unknown == "engine: 'nothing', expected one of aer, batched, broken, mps, other, pauli, "
+        "stabilizer, toy"
     )
 
 

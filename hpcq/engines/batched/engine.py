@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from hpcq.core.errors import MissingDependencyError
 from hpcq.core.limits import Device, Limits
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
@@ -39,16 +39,13 @@ class BatchedEngine(Engine):
 
     Args:
         limits: Memory and precision.
-        device: ``cpu`` for NumPy, or ``gpu`` for CuPy.
-
-    Raises:
-        MissingDependencyError: If the device is ``gpu`` and CuPy is not installed.
+        device: ``gpu`` for CuPy, if it is installed; all else takes place on the CPU.
     """
 
     def __init__(self, limits: Limits, device: Device = "cpu") -> None:
-        self.name = f"batched {device}"
         self._limits = limits
         self._xp = _array_module(device)
+        self.name = f"batched {self._xp.__name__}"
         self._states = KeptStates(limits.memory_bytes // _KEPT_SHARE)
 
     def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
@@ -100,11 +97,7 @@ def _steps(piece: ExactTensor) -> int:
 
 
 def _array_module(device: Device) -> Any:
-    if device == "cpu":
-        return import_module("numpy")
-    try:
-        return import_module("cupy")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"CuPy is not usable here ({error}); the batched engine needs it on a GPU"
-        ) from None
+    """Return CuPy for a GPU, if it is installed, and NumPy otherwise."""
+    with suppress(ImportError):
+        return import_module("cupy" if device == "gpu" else "numpy")
+    return import_module("numpy")

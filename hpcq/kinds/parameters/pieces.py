@@ -16,7 +16,7 @@ from hpcq.engines.protocol import Cost, Engine, PreparedPiece, Refusal
 from hpcq.engines.registry import DEFAULT_ENGINE, EngineSpec, open_engine
 from hpcq.engines.requests import Derivatives, Operator, OperatorTensors, Request
 
-ENGINES = (DEFAULT_ENGINE,)
+ENGINES = (DEFAULT_ENGINE, "batched")
 """Names of the engines that compute tensors of operators and their derivatives."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ class AerReference:
         self._aer = Aer(Limits(1 << 30))
         self._circuits = [piece.circuit(branch) for branch in range(piece.num_branches)]
 
-    def tensors(self, row: NDArray[np.float64], gate: int = -1, shift: float = 0.0) -> object:
+    def tensors(self, row: NDArray[np.float64], gate: int = -1, shift: float = 0.0) -> Any:
         """Return the tensors, shape (operators, D, D), with one gate's angle shifted."""
         piece = self._piece
         states = [
@@ -105,11 +106,7 @@ class AerReference:
         for task in range(piece.num_tasks):
             ket, bra = piece.branches(task)
             blocks.append(piece.products(states[ket], states[bra], self._strings))
-        tensors = blocks[0]
-        if piece.sliced:
-            from dataclasses import replace
-
-            tensors = replace(piece, strings=self._strings)._from_branches(blocks)
+        tensors = piece.join(blocks)
         place = {string: number for number, string in enumerate(self._strings)}
         return np.array(
             [sum(c * tensors[place[string]] for string, c in o) for o in self._operators]
