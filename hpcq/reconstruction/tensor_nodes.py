@@ -1,7 +1,8 @@
 """The linear map from a subcircuit's sampled tensor to its bond tensor, and its transpose.
 
 The sampled tensor has one axis for each port with its own settings (not for ports with
-``shared_with``), of the index pairs (k, l) as k * d + l. The bond tensor has one axis for each
+``shared_with``), of the index pairs (k, l) as k * d + l, or is a matrix with the indices k of all
+these ports as its rows and the indices l as its columns. The bond tensor has one axis for each
 bond, of the index pairs of the bond's edges together. Each entry of the bond tensor is an entry of
 the sampled tensor times the weights of edges, summed over the edges of the subcircuit to itself.
 The index pair of a port is the bitwise sum (exclusive or) of the index pairs of all edges at the
@@ -32,16 +33,22 @@ class TensorNode:
         cut: The cut circuit.
         subcircuit: The subcircuit's number.
         network: The network of the cut circuit.
+        has_matrices: Whether sampled tensors are matrices, the first port the slowest digit of both
+            indices; otherwise they have an axis for each port.
     """
 
     cut: CutCircuit
     subcircuit: int
     network: Network
+    has_matrices: bool = False
 
     def bond_tensor(self, tensor: Tensor) -> Tensor:
         """Return the bond tensor of a sampled tensor, shape (..., index pairs of each port).
 
-        Its shape is (..., size of each bond in ``network.legs``).
+        With ``has_matrices`` it has the shape (..., D, D), D the combined index of the ports.
+
+        Returns:
+            Shape (..., size of each bond in ``network.legs``).
         """
         entries, weights = self._entries
         leading = tensor.shape[: tensor.ndim - len(self._port_sizes)]
@@ -58,8 +65,8 @@ class TensorNode:
                 bond).
 
         Returns:
-            Shape (..., index pairs of each port). Nothing is conjugated: the derivative of a linear
-            function of the tensor is the coefficient of each entry.
+            Shape (..., index pairs of each port), or (..., D, D). Nothing is conjugated: the
+            derivative of a linear function of the tensor is the coefficient of each entry.
         """
         weights = self._entries[1]
         leading = by_bonds.shape[: by_bonds.ndim - len(self._bond_sizes)]
@@ -78,7 +85,10 @@ class TensorNode:
     @cached_property
     def _port_sizes(self) -> tuple[int, ...]:
         ports = self.cut.subcircuits[self.subcircuit].ports
-        return tuple(port.dimension**2 for port in ports if port.shared_with is None)
+        dimensions = [port.dimension for port in ports if port.shared_with is None]
+        if self.has_matrices:
+            return (math.prod(dimensions),) * 2
+        return tuple(dimension**2 for dimension in dimensions)
 
     @cached_property
     def _bond_sizes(self) -> tuple[int, ...]:
@@ -107,9 +117,20 @@ class TensorNode:
                 ket = ket_weights(self.cut, edge)
                 weights *= np.outer(ket, ket.conj()).reshape(-1)[pairs[edge]]
         entries = np.zeros(sizes, dtype=np.intp)
+        columns = np.zeros(sizes, dtype=np.intp)
         for port, index_pairs in zip(ports, port_pairs, strict=True):
-            if port.shared_with is None:
+            if port.shared_with is not None:
+                continue
+            if self.has_matrices:
+                rows, others = np.divmod(index_pairs, port.dimension)
+                entries, columns = (
+                    entries * port.dimension + rows,
+                    columns * port.dimension + others,
+                )
+            else:
                 entries = entries * port.dimension**2 + index_pairs
+        if self.has_matrices:
+            entries = entries * self._port_sizes[1] + columns
         shape = (math.prod(sizes[: len(loops)]), math.prod(self._bond_sizes))
         return entries.reshape(shape), weights.reshape(shape)
 

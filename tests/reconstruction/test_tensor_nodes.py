@@ -88,3 +88,27 @@ def test_the_map_and_its_transpose(cut: CutCircuit, seed: int) -> None:
     transposed = node.gradient(factor)
     assert transposed.shape == tensor.shape
     np.testing.assert_allclose(np.sum(transposed * tensor), np.sum(factor * bond_tensor), atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cut_circuits(), st.integers(0, 99))
+def test_matrices_are_another_order_of_the_same_entries(cut: CutCircuit, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = build_network(cut, 1 << 30)
+    by_port = TensorNode(cut, 0, network)
+    by_matrix = TensorNode(cut, 0, network, has_matrices=True)
+    dimensions = [p.dimension for p in cut.subcircuits[0].ports if p.shared_with is None]
+    size = int(np.prod(dimensions))
+    matrices = rng.normal(size=(2, 3, size, size)) + 1j * rng.normal(size=(2, 3, size, size))
+
+    def port_by_port(given: np.ndarray) -> np.ndarray:
+        count = len(dimensions)
+        split = given.reshape(2, 3, *dimensions, *dimensions)
+        axes = [2 + side * count + port for port in range(count) for side in (0, 1)]
+        return split.transpose(0, 1, *axes).reshape(2, 3, *(d**2 for d in dimensions))
+
+    bonds = by_matrix.bond_tensor(matrices)
+    np.testing.assert_array_equal(bonds, by_port.bond_tensor(port_by_port(matrices)))
+    gradient = by_matrix.gradient(bonds)
+    assert gradient.shape == matrices.shape
+    np.testing.assert_allclose(port_by_port(gradient), by_port.gradient(bonds), atol=1e-12)

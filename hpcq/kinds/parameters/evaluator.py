@@ -21,7 +21,6 @@ from hpcq.engines.requests import Operator
 from hpcq.kinds.identity_check import checked_values
 from hpcq.kinds.parameters.operator_table import OperatorTable
 from hpcq.kinds.parameters.pieces import Piece
-from hpcq.kinds.parameters.port_pairs import as_matrices, as_pairs
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.network import Network
@@ -135,8 +134,9 @@ class Evaluator:
         gradients = np.zeros((len(angles), observables, slots))
         for block in _blocks(len(angles), self._rows_in_memory(observables)):
             tensors = self.all_tensors(angles[block])
-            values[block] = self.values_from(tensors)
-            for number, environments in self.environments(tensors):
+            bonds = self._bond_tensors(tensors)
+            values[block] = self._values(bonds)
+            for number, environments in self._environments(bonds):
                 columns = self.pieces[number].tensor.slots
                 derivatives = self.derivatives(number, angles[block], environments)
                 gradients[block, :, columns] += derivatives
@@ -178,8 +178,12 @@ class Evaluator:
         Raises:
             HpcqError: If the identity's value is not 1.
         """
+        return self._values(self._bond_tensors(tensors))
+
+    def _values(self, bonds: Sequence[Tensor]) -> Rows:
+        """Return the values of the observables from the bond tensors of the subcircuits."""
         setup = self.setup
-        values = self._contraction.values(self._bond_tensors(tensors))
+        values = self._contraction.values(bonds)
         scales = setup.table.scales[:, np.newaxis]
         checked = checked_values(values, setup.limits.precision, scales)
         return setup.table.values_of_observables(checked)
@@ -191,11 +195,14 @@ class Evaluator:
             Numbers of pieces, and their derivatives, shape (rows, observables, operators, D, D), as
             :class:`~hpcq.engines.requests.Derivatives` takes them.
         """
+        return self._environments(self._bond_tensors(tensors))
+
+    def _environments(self, bonds: Sequence[Tensor]) -> list[tuple[int, Tensor]]:
+        """Return the environments of :meth:`environments` from the bond tensors."""
         setup = self.setup
         coefficients = setup.table.coefficients[:, np.newaxis]
-        shape = (len(coefficients), len(tensors[0]), self.num_observables)
-        cotangents = np.broadcast_to(coefficients, shape)
-        by_bonds = self._contraction.vjp(self._bond_tensors(tensors), cotangents)
+        shape = (len(coefficients), bonds[0].shape[1], self.num_observables)
+        by_bonds = self._contraction.vjp(bonds, np.broadcast_to(coefficients, shape))
         environments: dict[int, Tensor] = {}
         for node, number, indices, derivative in zip(
             self._nodes, setup.uses, self._operator_indices, by_bonds, strict=True
@@ -203,13 +210,16 @@ class Evaluator:
             piece = self.pieces[number]
             if not piece.tensor.slots:
                 continue
-            by_pairs = np.moveaxis(node.gradient(derivative), 0, 2)
-            ports = piece.tensor.subcircuit.ports
+            environment = np.moveaxis(node.gradient(derivative), 0, 2)
+            is_only_use = setup.uses.count(number) == 1
+            if is_only_use:
+                environments[number] = environment
+                continue
             if number not in environments:
-                lead, size = by_pairs.shape[:2], piece.dimension
+                lead, size = environment.shape[:2], piece.dimension
                 shape = (*lead, len(piece.operators), size, size)
                 environments[number] = np.zeros(shape, dtype=complex)
-            environments[number][:, :, indices] += as_matrices(by_pairs, ports)
+            environments[number][:, :, indices] += environment
         return list(environments.items())
 
     def derivatives(self, number: int, angles: Rows, environments: Tensor) -> Rows:
@@ -228,7 +238,8 @@ class Evaluator:
     @cached_property
     def _nodes(self) -> list[TensorNode]:
         cut, network = self.setup.cut, self.setup.network
-        return [TensorNode(cut, number, network) for number in range(len(cut.subcircuits))]
+        numbers = range(len(cut.subcircuits))
+        return [TensorNode(cut, number, network, has_matrices=True) for number in numbers]
 
     @cached_property
     def _operator_indices(self) -> list[list[int]]:
@@ -249,8 +260,7 @@ class Evaluator:
             tensor = tensors[number]
             if len(indices) < tensor.shape[1]:
                 tensor = tensor[:, indices]
-            pairs = as_pairs(tensor.swapaxes(0, 1), self.pieces[number].tensor.subcircuit.ports)
-            bonds.append(node.bond_tensor(pairs))
+            bonds.append(node.bond_tensor(tensor.swapaxes(0, 1)))
         return bonds
 
     def _rows_in_memory(self, sums: int) -> int:
