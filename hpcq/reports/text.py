@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ _UNFINISHED = " (finished work is saved; the same command resumes it)"
 
 
 def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str:
-    """Return a result as text, with its status, ranks, times, shots and error.
+    """Return a result as text, with its status, method, ranks, times, shots and error.
 
     Stages are the progress of an unfinished run; see :func:`hpcq.results.load_progress`.
     """
@@ -28,11 +30,15 @@ def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str
             f"  {printable(stage['name'])}: {stage['done']} of {stage['total']} tasks"
             for stage in stages
         ),
-        f"method      {printable(result.method)}",
+        *_method_lines(result),
         f"ranks       {result.provenance.get('ranks', '?')} on "
         f"{printable(', '.join(result.provenance.get('hosts', ['?'])))}",
         f"seconds     {phases}",
     ]
+    if not math.isnan(result.predicted_seconds):
+        lines.append(
+            f"predicted   {result.predicted_seconds:.3g} s, taken {result.taken_seconds:.3g} s"
+        )
     if "shots" in result.provenance:
         lines += [
             f"shots       {result.provenance['shots']} in {result.provenance['rounds']} rounds",
@@ -41,3 +47,16 @@ def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str
     elif "norm_error" in result.provenance:
         lines.append(f"norm error  {result.provenance['norm_error']:.2g}")
     return "\n".join(lines)
+
+
+def _method_lines(result: Result) -> list[str]:
+    """Return lines on the method, its engines, and the engine of each subcircuit."""
+    reason = f" ({printable(result.reason)})" if result.reason else ""
+    lines = [f"method      {printable(result.method)}{reason}"]
+    if result.engine:
+        lines.append(f"engine      {printable(result.engine)}")
+    counts = Counter(filter(None, result.engines)).most_common()
+    if counts:
+        by_engine = ", ".join(f"{count} by {printable(name)}" for name, count in counts)
+        lines.append(f"subcircuits {by_engine}")
+    return lines

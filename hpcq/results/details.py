@@ -134,23 +134,6 @@ register_section("sampling", SamplingRecord)
 
 
 @stored_class
-class MethodDecision:
-    """Why a method was chosen, and its seconds.
-
-    Attributes:
-        engine: The engines of the run, separated by commas.
-        reason: Why the method was chosen.
-        predicted_seconds: Predicted wall time; NaN if it was not predicted.
-        taken_seconds: Wall time of all starts of the run until now.
-    """
-
-    engine: str = stored("@engine", codecs.TEXT)
-    reason: str = stored("@why", codecs.TEXT)
-    predicted_seconds: float = stored("@predicted_seconds", codecs.NUMBER)
-    taken_seconds: float = stored("@taken_seconds", codecs.NUMBER)
-
-
-@stored_class
 class ResultDetails:
     """Everything from which the values of a result can be computed again.
 
@@ -160,8 +143,6 @@ class ResultDetails:
         observables: The observables that were asked for.
         cone_of: Number of each term's light cone; 0 for terms that are not contained.
         subcircuits: The subcircuits, of all light cones.
-        engines: For each subcircuit, the method of its simulation, such as ``statevector``; None in
-            files of earlier versions.
         edges: The cuts as pairs of ports, with their weights.
         strings: For each subcircuit, the Pauli strings of its tensor, on its own wires.
         tensors: For each subcircuit, its tensor, shape (strings, D, D) with D the product of the
@@ -169,8 +150,6 @@ class ResultDetails:
             estimated it.
         sections: Further data of this kind of run: at most one object of each class that
             :func:`register_section` has registered.
-        decision: The engine of the method, why it was chosen, and its seconds; None in files of
-            earlier versions.
         fingerprint: Digests and words that name the run; only the same run can resume it.
         unfinished: Finished tasks of a run that was stopped; None for a complete run.
         timelines: For each start of the run, an array, shape (spans, 5): rank, begin and end in
@@ -182,9 +161,6 @@ class ResultDetails:
     observables: tuple[Observable, ...] = stored("observables/*", _OBSERVABLE)
     cone_of: Mapping[PauliString, int] = computed(_cone_of)
     subcircuits: tuple[Subcircuit, ...] = stored("subcircuits/*", _SUBCIRCUIT, default=())
-    engines: tuple[str | None, ...] = stored(
-        "subcircuits/*@engine", codecs.TEXT, default=(), gaps=True
-    )
     edges: tuple[Edge, ...] = stored("edges", _EDGES, default=())
     strings: tuple[tuple[PauliString, ...], ...] = stored(
         "subcircuits/*/strings", _ON_WIRES, default=()
@@ -193,7 +169,6 @@ class ResultDetails:
         "subcircuits/*/tensor", codecs.numbers("c", _tensor_shape), default=(), gaps=True
     )
     sections: tuple[Any, ...] = stored("", SECTIONS, default=())
-    decision: MethodDecision | None = stored("method", Layout(MethodDecision), default=None)
     fingerprint: Mapping[str, str] = stored("@identity", codecs.FINGERPRINT, default_factory=dict)
     unfinished: PartialProgress | None = stored("unfinished", Layout(PartialProgress), default=None)
     timelines: tuple[NDArray[np.float64], ...] = stored(

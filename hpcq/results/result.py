@@ -43,6 +43,12 @@ class Result:
             as for shots.
         method: The method that gave the values, such as ``cut`` or ``pauli``; several are joined by
             ``+``.
+        engine: The engines of the run, separated by commas; None in files of earlier versions.
+        engines: For each subcircuit, the method of its simulation, such as ``statevector``; empty
+            if nothing was cut, and None in files of earlier versions.
+        reason: Why the method was chosen; None in files of earlier versions.
+        predicted_seconds: Predicted wall time; NaN if it was not predicted.
+        taken_seconds: Wall time of all starts of the run until now; NaN if it is not known.
         config: The resolved configuration, as plain JSON values.
         provenance: Versions, hosts, ranks and seconds of each phase, as plain JSON values.
         parameters: The values of free parameters, in rows; None if there were no rows.
@@ -66,6 +72,13 @@ class Result:
         default_factory=lambda: _UNKNOWN,
     )
     method: str = stored("method@name", codecs.TEXT, default="cut")
+    engine: str | None = stored("method@engine", codecs.TEXT, default=None)
+    engines: tuple[str | None, ...] = stored(
+        "subcircuits/*@engine", codecs.TEXT, default=(), gaps=True
+    )
+    reason: str | None = stored("method@why", codecs.TEXT, default=None)
+    predicted_seconds: float = stored("method@predicted_seconds", codecs.NUMBER, default=math.nan)
+    taken_seconds: float = stored("method@taken_seconds", codecs.NUMBER, default=math.nan)
     parameters: ParameterRows | None = stored("parameters", PARAMETER_ROWS, default=None)
     details: ResultDetails | None = None
 
@@ -107,11 +120,12 @@ class Result:
         """Return the result that :meth:`to_json` or :meth:`to_bytes` wrote, without details."""
         data = json.loads(text)
         values = {name: data[name] for name in _VALUES if name in data}
-        arrays = {name: np.array(v, dtype=float) for name, v in values.items() if type(v) is list}
+        arrays = {name: np.array(values[name], dtype=float) for name in _ARRAYS if name in values}
+        seconds = {name: math.nan for name in _SECONDS if values.get(name) is None}
         rows = data.get("parameters")
         return cls(
             tuple(data["observables"]),
-            **{**values, **arrays},
+            **{**values, **arrays, **seconds, "engines": tuple(values.get("engines", ()))},
             parameters=None if rows is None else ParameterRows.from_json(rows),
         )
 
@@ -125,6 +139,8 @@ class Result:
 
 _NOT_PLAIN = ("names", "parameters", "details")
 _VALUES = [member.name for member in fields(Result) if member.name not in _NOT_PLAIN]
+_ARRAYS = ("expectation_values", "standard_errors", "error_bounds")
+_SECONDS = ("predicted_seconds", "taken_seconds")
 _SUMMARY = Layout(Result)
 _WHOLE = Layout(Result, details=stored("", DETAILS))
 _STAGES = stored("unfinished/stages/*", STAGE_SUMMARY, default=()).metadata["stored"]

@@ -17,7 +17,7 @@ from hpcq.engines.registry import EngineSpec
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_run
 from hpcq.planning.plan import Plan
 from hpcq.planning.verdict import ASKED_TO_CUT, Verdict
-from hpcq.results.details import MethodDecision, ResultDetails
+from hpcq.results.details import ResultDetails
 from hpcq.results.result import Result
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import request_summary
@@ -94,6 +94,7 @@ class PreparedRun(ABC):
         *,
         bounds: NDArray[np.float64] | None = None,
         verdict: Verdict = ASKED_TO_CUT,
+        engines: tuple[str | None, ...] = (),
         status: str = "complete",
         config: Mapping[str, Any] = {},
         provenance: Mapping[str, Any] = {},
@@ -107,6 +108,7 @@ class PreparedRun(ABC):
             errors: Standard errors, shape (observables,); by default 0, or NaN without values.
             bounds: Error bounds, shape (observables,); by default NaN, which is unknown.
             verdict: The method, and why it was chosen.
+            engines: The method of each subcircuit's simulation.
             status: ``complete`` or ``partial``.
             config: Entries that the kind of run adds to the configuration, as plain JSON values.
             provenance: Entries that it adds to the provenance, as plain JSON values.
@@ -119,12 +121,6 @@ class PreparedRun(ABC):
         record = accounting.provenance()
         seconds = plan.predicted_seconds
         devices = record["devices"] if verdict.has_statevectors else []
-        decision = MethodDecision(
-            engine=", ".join(dict.fromkeys([*verdict.engines, *devices])),
-            reason=verdict.reason,
-            predicted_seconds=math.nan if seconds is None else seconds,
-            taken_seconds=sum(record["account"]["seconds"].values()),
-        )
         return Result(
             names=tuple(observable.name for observable in plan.observables),
             expectation_values=unknown if values is None else values,
@@ -132,6 +128,11 @@ class PreparedRun(ABC):
             status=status,
             error_bounds=unknown if bounds is None else bounds,
             method=verdict.method,
+            engine=", ".join(dict.fromkeys([*verdict.engines, *devices])),
+            engines=engines,
+            reason=verdict.reason,
+            predicted_seconds=math.nan if seconds is None else seconds,
+            taken_seconds=sum(record["account"]["seconds"].values()),
             config={**plan.config, "device": self.options.arguments.device, **config},
             provenance={**record, **provenance},
             details=ResultDetails(
@@ -139,7 +140,6 @@ class PreparedRun(ABC):
                 cuts=plan.cuts,
                 observables=plan.observables,
                 cone_of=plan.cone_of,
-                decision=decision,
                 fingerprint=self.fingerprint,
                 timelines=accounting.timelines(),
                 **details,

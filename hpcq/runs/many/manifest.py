@@ -61,15 +61,14 @@ class Entry:
 
     def with_result(self, result: Result) -> Entry:
         """Return the entry of the circuit with its result."""
-        decision = None if result.details is None else result.details.decision
         return replace(
             self,
             state=result.status,
             reason="",
             method=result.method,
             max_error_bound=_finite(np.max(result.error_bounds, initial=0.0)),
-            predicted_seconds=None if decision is None else _finite(decision.predicted_seconds),
-            taken_seconds=None if decision is None else _finite(decision.taken_seconds),
+            predicted_seconds=_finite(result.predicted_seconds),
+            taken_seconds=_finite(result.taken_seconds),
         )
 
 

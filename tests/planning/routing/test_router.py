@@ -77,7 +77,7 @@ def test_a_wide_clifford_circuit_is_a_stabilizer_state() -> None:
     assert result.method == "stabilizer"
     assert result.expectation_values.tolist() == [1, 0, 0]
     assert result.error_bounds.tolist() == [0, 0, 0]
-    assert result.details.decision.engine == "stabilizer"  # no statevector was simulated
+    assert result.engine == "stabilizer"  # no statevector was simulated
 
 
 def test_few_rotations_are_propagated() -> None:
@@ -117,8 +117,8 @@ def test_parts_take_different_methods(tmp_path: Path) -> None:
     stored = hpcq.load(tmp_path / "out.h5")
     assert stored.method == plan.verdict.method
     assert stored.error_bounds.tolist() == result.error_bounds.tolist()
-    assert stored.details.decision.reason == plan.verdict.reason
-    assert "stabilizer" in stored.details.decision.engine
+    assert stored.reason == plan.verdict.reason
+    assert "stabilizer" in stored.engine
 
 
 @pytest.mark.parametrize("gates", [100, 1000])
