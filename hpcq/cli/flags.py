@@ -15,6 +15,10 @@ Command = Callable[[argparse.Namespace], int]
 
 _REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
 
+_MIN_RESEMBLANCE = 0.75
+"""Minimum similarity, from 0 to 1 (``difflib``), of a mistyped flag and the one that is suggested;
+larger: fewer mistypes are recognized, smaller: suggestions that have nothing to do with them."""
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises errors, which one rank then prints in one line."""
@@ -30,6 +34,30 @@ class Parser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
 
+class CommandParser(Parser):
+    """The parser of one command, which names the flag that a mistyped one resembles."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the options, and arguments that are none of this command's.
+
+        Raises:
+            InputError: If one of those looks like a flag that was mistyped.
+        """
+        options, unknown = super().parse_known_args(args, namespace)
+        for argument in unknown:
+            given = argument.partition("=")[0]
+            if given.startswith("--") and (near := self._nearest_flag(given)):
+                self.error(f"unrecognized argument {given[:60]}: did you mean {near}?")
+        return options, unknown
+
+    def _nearest_flag(self, given: str) -> str | None:
+        from difflib import get_close_matches
+
+        shown = (action for action in self._actions if action.help != argparse.SUPPRESS)
+        flags = [flag for action in shown for flag in action.option_strings if flag[:2] == "--"]
+        return next(iter(get_close_matches(given[:60], flags, 1, _MIN_RESEMBLANCE)), None)
+
+
 def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     """Return the parser of all commands, whose functions become the option ``command``."""
     parser = Parser(
@@ -40,9 +68,9 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hpcq {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
 
-    def add_command(name: str, summary: str) -> Parser:
+    def add_command(name: str, summary: str) -> CommandParser:
         """Add and return the parser of a command, whose own help begins with the summary."""
         description = f"{summary[0].upper()}{summary[1:]}."
         command = commands.add_parser(
@@ -73,11 +101,17 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     add_run_options(submit)
     _add_submit_options(submit)
 
-    show = add_command("show", "print a result file")
-    show.add_argument("file", metavar="OUT.h5", help="HDF5 file that `hpcq run` wrote")
+    show = add_command("show", "print a result file, or the state of many circuits")
+    show.add_argument(
+        "file",
+        metavar="OUT.h5",
+        help="HDF5 file that `hpcq run` wrote, or its folder of several circuits",
+    )
     ways = show.add_mutually_exclusive_group()
     ways.add_argument("--json", action="store_true", help="print one JSON object")
-    ways.add_argument("--csv", action="store_true", help="print one line per observable")
+    ways.add_argument(
+        "--csv", action="store_true", help="print one line per observable, or per circuit"
+    )
 
     status = add_command("status", "print the status of a job or run, even while it is running")
     _add_job(status)

@@ -225,6 +225,8 @@ def _show(options: argparse.Namespace) -> int:
     from hpcq.reports.text import result_text
     from hpcq.results import load_progress
 
+    if Path(options.file).is_dir():
+        return _show_folder(options)
     result, stages = load_progress(options.file)
     if options.json:
         print(result.to_json())
@@ -232,6 +234,21 @@ def _show(options: argparse.Namespace) -> int:
         print(result.to_csv(), end="")
     else:
         print(result_text(result, stages))
+    return 0
+
+
+def _show_folder(options: argparse.Namespace) -> int:
+    """Print the manifest of many circuits."""
+    from hpcq.reports.many_circuits import circuits_csv, circuits_json, circuits_text
+    from hpcq.runs.many.manifest import read_manifest
+
+    entries = read_manifest(Path(options.file))
+    if options.json:
+        print(circuits_json(entries))
+    elif options.csv:
+        print(circuits_csv(entries), end="")
+    else:
+        print(circuits_text(entries))
     return 0
 
 

@@ -206,6 +206,16 @@ BAD = {
     "output is a device": (["run", "{c}", "-o", "/dev/null"], "pipe or device"),
     "show a device": (["show", "/dev/zero"], "device"),
     "abbreviated option": (["run", "{c}", "--part", "AAABBB"], "--part"),
+    "mistyped option": (
+        ["run", "{c}", "--max-qubit", "4"],
+        "unrecognized argument --max-qubit: did you mean --max-qubits? (see: hpcq run --help)",
+    ),
+    "mistyped option with its value": (
+        ["plan", "{c}", "--sede=3"],
+        "unrecognized argument --sede: did you mean --seed?",
+    ),
+    "mistyped option of one command": (["show", "{c}", "--jsn"], "did you mean --json?"),
+    "option of nothing": (["run", "{c}", "--colour", "red"], "unrecognized arguments: --colour"),
 }
 
 

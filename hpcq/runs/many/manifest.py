@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcq.core.errors import HpcqError, NotWrittenError
-from hpcq.core.files import check_writable, read_sidecar, write_atomic
+from hpcq.core.errors import HpcqError, InputError, NotWrittenError
+from hpcq.core.files import (
+    check_writable,
+    printable,
+    printable_path,
+    read_sidecar,
+    write_atomic,
+)
 from hpcq.core.strict_json import loads
 from hpcq.core.system import write_stderr
+from hpcq.results.json_checks import Check, is_a, shown
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
@@ -31,7 +38,10 @@ _MIN_PAUSE_SECONDS, _MIN_PAUSE_FACTOR = 1.0, 50.0
 overhead. Longer: a job that is killed leaves an older manifest, beside all its results."""
 
 _MAX_BYTES = 1 << 30
-"""Largest file that may be replaced; a circuit takes about 300 bytes."""
+"""Largest file that may be read or replaced; a circuit takes about 300 bytes."""
+
+STATES = ("pending", "partial", "complete", "failed")
+"""States of a circuit."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,58 @@ class Manifest:
         heads = json.dumps(_FORMAT)[1:-1]
         lines = ",\n".join(json.dumps(asdict(entry), allow_nan=False) for entry in self.entries)
         return f'{{{heads}, "circuits": [\n{lines}\n]}}\n'.encode()
+
+
+def read_manifest(folder: Path) -> list[Entry]:
+    """Return the entries of the manifest in a folder, which anybody may have written.
+
+    Raises:
+        InputError: If there is none, or it is not valid.
+    """
+    path = folder / NAME
+    try:
+        content = loads(read_sidecar(path, _MAX_BYTES))
+        _check_heading(content)
+        return list(map(_entry, content["circuits"]))
+    except FileNotFoundError:
+        raise InputError(
+            f"{printable_path(folder)}: a folder without {NAME}, expected a result, or the folder "
+            "that `hpcq run` wrote for several circuits"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = printable(str(error))[:100]
+        raise InputError(f"{printable_path(path)}: not a valid manifest ({reason})") from None
+
+
+def _check_heading(content: Any) -> None:
+    for key, expected in _FORMAT.items():
+        if (found := content.get(key) if isinstance(content, dict) else content) != expected:
+            raise ValueError(f"{key} is {shown(found)}, expected {expected!r}")
+
+
+def _entry(content: Any) -> Entry:
+    """Return an entry that was read from JSON; other keys are those of a later version."""
+    if type(content) is not dict:
+        raise ValueError(f"a circuit is {shown(content)}, expected an object")
+    known = {name: content[name] for name in _CHECKS if name in content}
+    for name, value in known.items():
+        if not _CHECKS[name](value):
+            raise ValueError(f"{name} is {shown(value)}")
+    return Entry(**known)
+
+
+_is_text, _is_number = is_a(str), is_a(float, int, type(None), minimum=0)
+_CHECKS: dict[str, Check] = {
+    "circuit": _is_text,
+    "file": is_a(str, type(None)),
+    "state": STATES.__contains__,
+    "reason": _is_text,
+    "method": _is_text,
+    "max_error_bound": _is_number,
+    "predicted_seconds": _is_number,
+    "taken_seconds": _is_number,
+}
+"""The check of each value of an entry."""
 
 
 def _is_manifest(path: Path) -> bool:
