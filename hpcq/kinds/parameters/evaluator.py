@@ -7,23 +7,20 @@ derivatives with respect to its own angles.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.core.limits import COMPLEX_BYTES, Device, Limits
-from hpcq.cutting.subcircuits import CutCircuit
-from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.engines.requests import Operator
+from hpcq.core.limits import COMPLEX_BYTES
+from hpcq.engines.protocol import Engine
 from hpcq.kinds.identity_check import checked_values
-from hpcq.kinds.parameters.operator_table import OperatorTable
-from hpcq.kinds.parameters.pieces import Piece
-from hpcq.planning.exact_plan import ExactPlan
+from hpcq.kinds.parameters.known_tensors import KnownTensors
+from hpcq.kinds.parameters.pieces import LocalPieces, Piece, PieceWork
+from hpcq.kinds.parameters.setup import ProgramSetup
 from hpcq.reconstruction.contraction import Contraction
-from hpcq.reconstruction.network import Network
 from hpcq.reconstruction.tensor_nodes import TensorNode
 
 Tensor = NDArray[np.complex128]
@@ -33,50 +30,6 @@ _MAX_ROWS = 4096
 """Maximum number of rows that are evaluated together."""
 
 
-@dataclass(frozen=True, eq=False)
-class ProgramSetup:
-    """What every rank needs to evaluate a program; rank 0 sends it to each of them once.
-
-    Attributes:
-        tensors: The distinct tensors.
-        uses: For each subcircuit, the index of its tensor.
-        cut: The cut circuit.
-        network: The network of the tensors.
-        table: The observables' terms, as products of operators.
-        limits: Memory, threads and number format of a rank.
-        num_slots: Number of slots.
-    """
-
-    tensors: tuple[ExactTensor, ...]
-    uses: tuple[int, ...]
-    cut: CutCircuit
-    network: Network
-    table: OperatorTable
-    limits: Limits
-    num_slots: int
-
-    @classmethod
-    def of(cls, plan: ExactPlan) -> ProgramSetup:
-        """Return the set-up of a plan."""
-        return cls(
-            plan.tensors,
-            plan.uses,
-            plan.cut,
-            plan.network,
-            OperatorTable.of(plan.terms),
-            plan.limits,
-            0 if plan.slots is None else plan.slots.num_slots,
-        )
-
-    @cached_property
-    def operators(self) -> tuple[tuple[Operator, ...], ...]:
-        """For each of ``tensors``, the distinct operators of all its uses."""
-        known: list[dict[Operator, None]] = [{} for _ in self.tensors]
-        for use, operators in zip(self.uses, self.table.operators, strict=True):
-            known[use].update(dict.fromkeys(operators))
-        return tuple(map(tuple, known))
-
-
 class Evaluator:
     """Evaluates a program at rows of angles, in this process.
 
@@ -84,42 +37,49 @@ class Evaluator:
 
     Args:
         setup: The program.
-        device: ``cpu`` or ``gpu``.
+        engines: Engines that may compute pieces; none if tensors are only contracted.
 
     Attributes:
         setup: The program.
-        pieces: A piece for each of the distinct tensors.
-
-    Raises:
-        InputError: If no engine computes one of the pieces.
     """
 
-    def __init__(self, setup: ProgramSetup, device: Device = "cpu") -> None:
+    def __init__(self, setup: ProgramSetup, engines: Sequence[Engine] = ()) -> None:
         self.setup = setup
-        self.pieces = [
-            Piece(tensor, operators, setup.limits, device, f"subcircuit {setup.uses.index(number)}")
-            for number, (tensor, operators) in enumerate(
-                zip(setup.tensors, setup.operators, strict=True)
-            )
-        ]
-        self._known = [_KnownTensors(piece) for piece in self.pieces]
+        self._engines = engines
+        self._known = [KnownTensors() for _ in setup.tensors]
 
-    def values(self, angles: Rows) -> Rows:
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """A piece for each of the distinct tensors.
+
+        Raises:
+            InputError: If no engine computes one of the pieces.
+        """
+        numbers = range(len(self.setup.tensors))
+        return [self.setup.piece(number, self._engines) for number in numbers]
+
+    def values(self, angles: Rows, work: PieceWork | None = None) -> Rows:
         """Return the values of the observables, shape (rows, observables).
 
         Pieces are simulated only for angles that they did not have in the last call.
 
         Args:
             angles: Angles of all slots in radians, shape (rows, slots).
+            work: Computes the pieces; by default this process does.
         """
-        blocks = [
-            self.values_from(self.all_tensors(angles[block]))
-            for block in _blocks(len(angles), self._rows_in_memory(0))
-        ]
-        return np.concatenate(blocks or [np.empty((0, self.num_observables))])
+        values = np.empty((len(angles), self.num_observables))
+        for block in _blocks(len(angles), self.rows_in_memory(0)):
+            values[block] = self.values_from(self.all_tensors(angles[block], work))
+        return values
 
-    def values_and_gradients(self, angles: Rows) -> tuple[Rows, Rows]:
+    def values_and_gradients(
+        self, angles: Rows, work: PieceWork | None = None
+    ) -> tuple[Rows, Rows]:
         """Return the values, and derivatives with respect to the angles.
+
+        Args:
+            angles: Angles of all slots in radians, shape (rows, slots).
+            work: Computes the pieces; by default this process does.
 
         Returns:
             Shapes (rows, observables) and (rows, observables, slots).
@@ -127,20 +87,28 @@ class Evaluator:
         Raises:
             InputError: If no engine computes the derivatives of one of the pieces.
         """
-        for piece in self.pieces:
-            piece.check_gradients()
+        self.check_gradients()
         observables, slots = self.num_observables, self.setup.num_slots
         values = np.empty((len(angles), observables))
         gradients = np.zeros((len(angles), observables, slots))
-        for block in _blocks(len(angles), self._rows_in_memory(observables)):
-            tensors = self.all_tensors(angles[block])
-            bonds = self._bond_tensors(tensors)
+        for block in _blocks(len(angles), self.rows_in_memory(observables)):
+            bonds = self._bond_tensors(self.all_tensors(angles[block], work))
             values[block] = self._values(bonds)
-            for number, environments in self._environments(bonds):
-                columns = self.pieces[number].tensor.slots
-                derivatives = self.derivatives(number, angles[block], environments)
-                gradients[block, :, columns] += derivatives
+            numbers, environments = self._environments(bonds)
+            rows = [self.rows_of(number, angles[block]) for number in numbers]
+            found = (work or LocalPieces(self.pieces)).derivatives(numbers, rows, environments)
+            for number, derivatives in zip(numbers, found, strict=True):
+                gradients[block, :, self.pieces[number].tensor.slots] += derivatives
         return values, gradients
+
+    def check_gradients(self) -> None:
+        """Check that there is an engine for the derivatives of each piece.
+
+        Raises:
+            InputError: If there is not.
+        """
+        for piece in self.pieces:
+            piece.check_gradients()
 
     @property
     def num_observables(self) -> int:
@@ -149,7 +117,7 @@ class Evaluator:
 
     def rows_of(self, number: int, angles: Rows) -> Rows:
         """Return the angles of a piece's slots, shape (rows, slots of the piece)."""
-        return angles[:, self.pieces[number].tensor.slots]
+        return angles[:, self.setup.tensors[number].slots]
 
     def tensors(self, number: int, rows: Rows) -> Tensor:
         """Return a piece's tensors, shape (rows, operators, D, D).
@@ -160,13 +128,23 @@ class Evaluator:
         """
         return self.pieces[number].tensors(rows)
 
-    def all_tensors(self, angles: Rows) -> list[Tensor]:
-        """Return the tensors of every piece; those of the last call are known.
+    def all_tensors(self, angles: Rows, work: PieceWork | None = None) -> list[Tensor]:
+        """Return the tensors of every piece, each of shape (rows, operators, D, D).
 
-        Rows at which a piece has the same angles are computed once.
+        Those of the last call are known, and rows at which a piece has the same angles are computed
+        once.
         """
+        rows = [self.rows_of(number, angles) for number in range(len(self._known))]
+        missing = [known.missing(of) for known, of in zip(self._known, rows, strict=True)]
+        numbers = [number for number, of in enumerate(missing) if len(of)]
+        found = (work or LocalPieces(self.pieces)).tensors(
+            numbers, [missing[number] for number in numbers]
+        )
+        new = dict(zip(numbers, found, strict=True))
+        nothing = np.empty(0, dtype=complex)
         return [
-            known.tensors(self.rows_of(number, angles)) for number, known in enumerate(self._known)
+            known.update(rows[number], missing[number], new.get(number, nothing))
+            for number, known in enumerate(self._known)
         ]
 
     def values_from(self, tensors: Sequence[Tensor]) -> Rows:
@@ -188,17 +166,13 @@ class Evaluator:
         checked = checked_values(values, setup.limits.precision, scales)
         return setup.table.values_of_observables(checked)
 
-    def environments(self, tensors: Sequence[Tensor]) -> list[tuple[int, Tensor]]:
+    def _environments(self, bonds: Sequence[Tensor]) -> tuple[list[int], list[Tensor]]:
         """Return the derivatives of the observables with respect to the tensors with slots.
 
         Returns:
             Numbers of pieces, and their derivatives, shape (rows, observables, operators, D, D), as
             :class:`~hpcq.engines.requests.Derivatives` takes them.
         """
-        return self._environments(self._bond_tensors(tensors))
-
-    def _environments(self, bonds: Sequence[Tensor]) -> list[tuple[int, Tensor]]:
-        """Return the environments of :meth:`environments` from the bond tensors."""
         setup = self.setup
         coefficients = setup.table.coefficients[:, np.newaxis]
         shape = (len(coefficients), bonds[0].shape[1], self.num_observables)
@@ -220,15 +194,15 @@ class Evaluator:
                 shape = (*lead, len(piece.operators), size, size)
                 environments[number] = np.zeros(shape, dtype=complex)
             environments[number][:, :, indices] += environment
-        return list(environments.items())
+        return list(environments), list(environments.values())
 
-    def derivatives(self, number: int, angles: Rows, environments: Tensor) -> Rows:
-        """Return the derivatives with respect to a piece's angles.
-
-        Returns:
-            Shape (rows, observables, slots of the piece).
-        """
-        return self.pieces[number].derivatives(self.rows_of(number, angles), environments)
+    def rows_in_memory(self, sums: int) -> int:
+        """Return the number of rows that fit into a quarter of the memory, at least 1."""
+        entries = sum(math.prod(self.setup.shape(use)) for use in self.setup.uses)
+        work = self._contraction.work
+        sweep = work.entries / max(1, self.setup.network.num_slices)
+        row_bytes = COMPLEX_BYTES * (1 + sums) * (3 * entries + sweep)
+        return int(np.clip(self.setup.limits.memory_bytes / 4 / row_bytes, 1, _MAX_ROWS))
 
     @cached_property
     def _contraction(self) -> Contraction:
@@ -262,45 +236,6 @@ class Evaluator:
                 tensor = tensor[:, indices]
             bonds.append(node.bond_tensor(tensor.swapaxes(0, 1)))
         return bonds
-
-    def _rows_in_memory(self, sums: int) -> int:
-        """Return the number of rows that fit into a quarter of the memory, at least 1."""
-        entries = sum(
-            len(self.pieces[use].operators) * self.pieces[use].dimension ** 2
-            for use in self.setup.uses
-        )
-        work = self._contraction.work
-        sweep = work.entries / max(1, self.setup.network.num_slices)
-        row_bytes = COMPLEX_BYTES * (1 + sums) * (3 * entries + sweep)
-        return int(np.clip(self.setup.limits.memory_bytes / 4 / row_bytes, 1, _MAX_ROWS))
-
-
-class _KnownTensors:
-    """The tensors of a piece at the rows of the last call.
-
-    Args:
-        piece: The piece.
-    """
-
-    def __init__(self, piece: Piece) -> None:
-        self._piece = piece
-        self._index: dict[bytes, int] = {}
-        self._tensors: Tensor = np.empty(0, dtype=complex)
-
-    def tensors(self, rows: Rows) -> Tensor:
-        """Return the tensors at rows of angles, shape (rows, operators, D, D)."""
-        keys = [row.tobytes() for row in rows]
-        first = {key: number for number, key in reversed(list(enumerate(keys)))}
-        new = sorted(number for key, number in first.items() if key not in self._index)
-        if new or len(first) < len(self._index):
-            kept = [key for key in first if key in self._index]
-            parts = [self._tensors[[self._index[key] for key in kept]]] if kept else []
-            if new:
-                parts.append(self._piece.tensors(rows[new]))
-            self._tensors = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            self._index = {key: n for n, key in enumerate((*kept, *(keys[n] for n in new)))}
-        places = [self._index[key] for key in keys]
-        return self._tensors if places == list(range(len(self._index))) else self._tensors[places]
 
 
 def _blocks(rows: int, size: int) -> list[slice]:

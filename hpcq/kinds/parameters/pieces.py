@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,17 @@ from hpcq.engines.protocol import Cost, Engine, PreparedPiece, Refusal
 from hpcq.engines.registry import DEFAULT_ENGINE, EngineSpec, open_engine
 from hpcq.engines.requests import Derivatives, Operator, OperatorTensors, Request
 
+Tensor = NDArray[np.complex128]
+Rows = NDArray[np.float64]
+
 ENGINES = (DEFAULT_ENGINE, "batched")
 """Names of the engines that compute tensors of operators and their derivatives."""
+
+
+def piece_engines(spec: EngineSpec, limits: Limits, device: Device) -> list[Engine]:
+    """Return the engines that may compute pieces: all that do, or another one that is asked for."""
+    names = ENGINES if spec.name == DEFAULT_ENGINE else (spec.name,)
+    return [open_engine(EngineSpec(name), limits, device) for name in names]
 
 
 class Piece:
@@ -27,7 +38,7 @@ class Piece:
         tensor: The subcircuit and its sliced ports.
         operators: The operators whose tensors are needed.
         limits: Threads, memory and precision of a rank.
-        device: ``cpu`` or ``gpu``.
+        engines: Engines that may compute it.
         name: Its name in messages.
 
     Attributes:
@@ -46,10 +57,10 @@ class Piece:
         tensor: ExactTensor,
         operators: Sequence[Operator],
         limits: Limits,
-        device: Device,
+        engines: Sequence[Engine],
         name: str,
     ) -> None:
-        self.tensor, self.operators = tensor, tuple(operators)
+        self.tensor, self.operators, self._limits = tensor, tuple(operators), limits
         self.dimension = tensor.num_branches * tensor.block_shape[1]
         self.seconds = self.gradient_seconds = 0.0
         self._gradient_error: InputError | None = None
@@ -59,9 +70,9 @@ class Piece:
                     f"plan: {name} has free parameters and is computed by "
                     f"{tensor.simulation.engine}, expected statevectors"
                 )
-            self._constant = self._values(limits)
+            self.seconds = tensor.simulation.seconds
             return
-        choice = _Choice(tensor, limits, device, name)
+        choice = _Choice(tensor, engines, name)
         self._forward, self.seconds = choice.quickest(OperatorTensors(self.operators))
         if tensor.slots:
             shape = (1, 1, len(self.operators), self.dimension, self.dimension)
@@ -72,7 +83,7 @@ class Piece:
             except InputError as error:  # derivatives take more memory than values
                 self._gradient_error = error
 
-    def tensors(self, rows: NDArray[np.float64]) -> NDArray[np.complex128]:
+    def tensors(self, rows: Rows) -> Tensor:
         """Return the operators' tensors, shape (rows, operators, D, D).
 
         Args:
@@ -92,9 +103,7 @@ class Piece:
         if self._gradient_error is not None:
             raise self._gradient_error
 
-    def derivatives(
-        self, rows: NDArray[np.float64], environments: NDArray[np.complex128]
-    ) -> NDArray[np.float64]:
+    def derivatives(self, rows: Rows, environments: Tensor) -> Rows:
         """Return derivatives of sums over the tensors, shape (rows, sums, slots).
 
         Args:
@@ -103,15 +112,57 @@ class Piece:
         """
         return np.asarray(self._backward.execute(rows, Derivatives(self.operators, environments)))
 
-    def _values(self, limits: Limits) -> NDArray[np.complex128]:
-        """Return the operators' values on a piece without ports, shape (1, operators, 1, 1).
+    @cached_property
+    def _constant(self) -> Tensor:
+        """The operators' values on a piece without ports, shape (1, operators, 1, 1).
 
         Bounds on the errors of strings are left out: a program gives none.
         """
-        values, _ = part_values(self.tensor, limits)
+        values, _ = part_values(self.tensor, self._limits)
         of_string = dict(zip(self.tensor.strings, values.tolist(), strict=True))
         sums = [sum(c * of_string[string] for string, c in each) for each in self.operators]
         return np.array(sums, dtype=complex).reshape(1, -1, 1, 1)
+
+
+class PieceWork(Protocol):
+    """Computes pieces of a program, in this process or on several ranks."""
+
+    def tensors(self, numbers: Sequence[int], rows: Sequence[Rows]) -> list[Tensor]:
+        """Return the tensors of some pieces; see :meth:`Piece.tensors`.
+
+        Args:
+            numbers: Numbers of the pieces.
+            rows: For each, the rows of its angles.
+        """
+
+    def derivatives(
+        self, numbers: Sequence[int], rows: Sequence[Rows], environments: Sequence[Tensor]
+    ) -> list[Rows]:
+        """Return derivatives by the angles of some pieces; see :meth:`Piece.derivatives`."""
+
+
+@dataclass(frozen=True)
+class LocalPieces:
+    """Computes pieces in this process, one after the other.
+
+    Attributes:
+        pieces: All pieces of the program.
+    """
+
+    pieces: Sequence[Piece]
+
+    def tensors(self, numbers: Sequence[int], rows: Sequence[Rows]) -> list[Tensor]:
+        """Return the tensors of some pieces."""
+        return [self.pieces[number].tensors(of) for number, of in zip(numbers, rows, strict=True)]
+
+    def derivatives(
+        self, numbers: Sequence[int], rows: Sequence[Rows], environments: Sequence[Tensor]
+    ) -> list[Rows]:
+        """Return derivatives by the angles of some pieces."""
+        return [
+            self.pieces[number].derivatives(of, given)
+            for number, of, given in zip(numbers, rows, environments, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -119,8 +170,7 @@ class _Choice:
     """The engines that may compute a piece."""
 
     tensor: ExactTensor
-    limits: Limits
-    device: Device
+    engines: Sequence[Engine]
     name: str
 
     def quickest(self, request: Request) -> tuple[PreparedPiece, float]:
@@ -134,8 +184,7 @@ class _Choice:
         """
         found: tuple[float, Engine] | None = None
         reasons = []
-        for name in ENGINES:
-            engine = open_engine(EngineSpec(name), self.limits, self.device)
+        for engine in self.engines:
             answer: Cost | Refusal = engine.supports(self.tensor, request)
             if isinstance(answer, Refusal):
                 reasons.append(f"{engine.name} refuses: {answer.reason}")

@@ -17,7 +17,10 @@ from scipy.sparse import csr_array
 from hpcq.circuits.slots import Slots
 from hpcq.core.limits import Device
 from hpcq.core.system import blas_threads
-from hpcq.kinds.parameters.evaluator import Evaluator, ProgramSetup
+from hpcq.engines.registry import EngineSpec
+from hpcq.kinds.parameters.evaluator import Evaluator
+from hpcq.kinds.parameters.pieces import piece_engines
+from hpcq.kinds.parameters.setup import ProgramSetup
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.reconstruction.matrix_product import product_threads
 
@@ -63,7 +66,9 @@ class Program:
     def __init__(self, plan: ExactPlan, device: Device = "cpu") -> None:
         self.plan = plan
         self._slots = _NO_SLOTS if plan.slots is None else plan.slots
-        self._evaluator = Evaluator(ProgramSetup.of(plan), device)
+        engines = piece_engines(EngineSpec(), plan.limits, device)
+        self._evaluator = Evaluator(ProgramSetup.of(plan), engines)
+        _ = self._evaluator.pieces  # prepared now, so that a refusal comes before the loop
 
     @property
     def parameters(self) -> tuple[str, ...]:
