@@ -71,7 +71,7 @@ class MpsValues:
     bond: int
 
 
-class _GivenUp(Exception):  # noqa: N818, it is not an error
+class GivenUp(Exception):  # noqa: N818, it is not an error
     """The tolerance or the work does not suffice."""
 
 
@@ -116,13 +116,13 @@ def simulate_plan(
     if tolerance is not None:
         ratio = tolerance / max(1.0, ranges.max(initial=0.0))
         budget = math.asin(min(1.0, max(0.0, ratio)))
-    state = _State(plan, cap, budget, max_work)
+    state = ChainState(plan, cap, budget, max_work)
     try:
         state.run()
         on_sites = [tuple((plan.site_of[q], letter) for q, letter in s) for s in strings]
         values = expectation_values(state.tensors, state.centre, on_sites, state.spend)
         bounds = ranges * math.sin(min(state.angle, math.pi / 2))
-    except _GivenUp:
+    except GivenUp:
         values = np.full(len(strings), math.nan)
         bounds = np.full(len(strings), math.inf)
     return MpsValues(values, bounds, state.work, state.bond)
@@ -136,7 +136,7 @@ def _spectral_range(string: PauliString) -> float:
     return 2.0
 
 
-class _State:
+class ChainState:
     """A state in canonical form, and what its truncations have dropped.
 
     Args:
@@ -166,7 +166,7 @@ class _State:
     def spend(self, work: float) -> None:
         """Count work that is about to be done."""
         if self.work + work > self._max_work:
-            raise _GivenUp
+            raise GivenUp
         self.work += work
 
     def run(self) -> None:
@@ -192,7 +192,7 @@ class _State:
     def _step(self, number: int, droppable: float) -> None:
         bonds = self._plan.bonds
         bond = bonds[number]
-        self._move_centre(bond)
+        self.move_centre(bond, bond + 1)
         left, right = self.tensors[bond], self.tensors[bond + 1]
         terms = self._plan.terms[number]
         self.spend(step_work(len(left), len(right), right.shape[2], terms))
@@ -214,7 +214,7 @@ class _State:
 
     def _check_angle(self) -> None:
         if self._budget is not None and self.angle > self._budget:
-            raise _GivenUp
+            raise GivenUp
 
     def _decomposed(
         self, number: int, left: Tensor, right: Tensor
@@ -241,10 +241,10 @@ class _State:
         columns = columns if q_right is None else columns @ q_right
         return rows, values, columns
 
-    def _move_centre(self, bond: int) -> None:
-        """Move the centre to one of the sites of a bond."""
+    def move_centre(self, first: int, last: int) -> None:
+        """Move the centre to the nearest of some neighbouring sites."""
         tensors = self.tensors
-        while self.centre < bond:
+        while self.centre < first:
             left, _, right = tensors[self.centre].shape
             if right > 1:  # else the tensor is an isometry as it is
                 self.spend(qr_work(2 * left, right))
@@ -253,7 +253,7 @@ class _State:
                 tensors[self.centre] = q.reshape(left, 2, -1)
                 tensors[self.centre + 1] = (r @ following.reshape(right, -1)).reshape(len(r), 2, -1)
             self.centre += 1
-        while self.centre > bond + 1:
+        while self.centre > last:
             left, _, right = tensors[self.centre].shape
             if left > 1:
                 self.spend(qr_work(2 * right, left))

@@ -1,20 +1,25 @@
-"""The engine of weakly entangled circuits: expectation values from matrix product states."""
+"""The engine of weakly entangled circuits: values and samples from matrix product states."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.slots import bind_slots
 from hpcq.core.limits import Device, Limits
 from hpcq.core.system import blas_threads, format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.chain_plan import ChainPlan, plan_chain
 from hpcq.engines.chain_values import values_work
 from hpcq.engines.matrix_product_state import simulate_plan
+from hpcq.engines.mps_samples import sample_plan, samples_bytes, samples_work
+from hpcq.engines.prepared import circuit_bytes
 from hpcq.engines.protocol import Cost, Piece, PreparedPiece, Refusal
-from hpcq.engines.requests import Values
+from hpcq.engines.requests import Samples, Values
+from hpcq.engines.sampled_outcomes import SampledOutcomes
 from hpcq.engines.values_engine import ValuesEngine, ValuesPiece
 
 WORK_SECONDS = 1.1e-9
@@ -37,13 +42,14 @@ class MpsPiece(ValuesPiece):
     """A circuit as the steps of a matrix-product-state simulation.
 
     Args:
-        plan: The steps.
+        tensor: The circuit; if its angles are parameters, it is planned with generic ones.
         cap: Maximum bond dimension of requests that have none.
     """
 
-    def __init__(self, plan: ChainPlan, cap: int) -> None:
-        self.plan = plan
+    def __init__(self, tensor: ExactTensor, cap: int) -> None:
+        self.plan = plan_chain(tensor.subcircuit.circuit)
         self.cap = cap
+        self._tensor = tensor
 
     def values(self, request: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the values of the request's strings and bounds on their errors."""
@@ -57,14 +63,46 @@ class MpsPiece(ValuesPiece):
             )
         return found.values, found.bounds
 
+    def samples(
+        self, row: NDArray[np.float64], request: Samples, rng: np.random.Generator
+    ) -> SampledOutcomes:
+        """Draw outcomes for one row of angles."""
+        with blas_threads(1):
+            return sample_plan(self._bound_plan(row), request, request.cap or self.cap, rng)
+
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the steps."""
-        return _STEP_BYTES * (1 + len(self.plan.bonds))
+        """Bytes of the circuit and the steps."""
+        steps = _STEP_BYTES * (1 + len(self.plan.bonds))
+        return steps + circuit_bytes(self._tensor.subcircuit.circuit)
+
+    def _bound_plan(self, angles: NDArray[np.float64]) -> ChainPlan:
+        """Return the plan with the values of the angles that are parameters."""
+        slots = self._tensor.slots
+        if not slots:
+            return self.plan
+        return plan_chain(bind_slots(self._tensor.subcircuit.circuit, slots, angles))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bound:
+    """Bounds on a simulation.
+
+    Attributes:
+        plan: Its steps.
+        bond: Bond dimension.
+        work: Work, in units of :mod:`hpcq.engines.chain_work`.
+        memory_bytes: Bytes.
+    """
+
+    plan: ChainPlan
+    bond: int
+    work: float
+    memory_bytes: int
 
 
 class MpsEngine(ValuesEngine):
-    """Expectation values from matrix product states, with bounds on their errors.
+    """Expectation values and samples from matrix product states, with bounds on their errors.
 
     Args:
         limits: Threads and memory; one thread is used, and double precision always.
@@ -79,6 +117,29 @@ class MpsEngine(ValuesEngine):
 
     def cost(self, piece: ExactTensor, request: Values) -> Cost | Refusal:
         """Return a bound on the cost of a request, without truncations, or why it is refused."""
+        bound = self._simulation(piece, request.cap or self._default_cap(piece))
+        if isinstance(bound, Refusal):
+            return bound
+        work = bound.work + values_work(bound.plan.site_of, request.strings, bound.bond)
+        return Cost(WORK_SECONDS * min(work, request.max_work), bound.memory_bytes)
+
+    def samples_cost(self, piece: ExactTensor, request: Samples) -> Cost | Refusal:
+        """Return a bound on the cost of samples, without truncations, or why they are refused."""
+        bound = self._simulation(piece, request.cap or self._default_cap(piece))
+        if isinstance(bound, Refusal):
+            return bound
+        wires = piece.subcircuit.num_qubits
+        size = bound.memory_bytes + samples_bytes(wires, bound.bond, request.shots)
+        if size > self._limits.memory_bytes:
+            return Refusal(
+                f"bonds of {bound.bond} and {request.shots} shots need {format_bytes(size)}, "
+                f"a rank has {format_bytes(self._limits.memory_bytes)}"
+            )
+        work = bound.work + samples_work(wires, bound.bond, request.shots)
+        return Cost(WORK_SECONDS * min(work, request.max_work), size)
+
+    def _simulation(self, piece: ExactTensor, cap: int) -> _Bound | Refusal:
+        """Return bounds on the simulation of a piece, or why it is refused."""
         steps = _STEP_BYTES * piece.subcircuit.circuit.num_nonlocal_gates()
         if steps > self._limits.memory_bytes:  # a plan has at least about as many
             return Refusal(
@@ -87,7 +148,6 @@ class MpsEngine(ValuesEngine):
             )
         prepared = self.prepared(piece)
         assert isinstance(prepared, MpsPiece)
-        cap = request.cap or self._default_cap(piece)
         bits, work = prepared.plan.predict(cap)
         bond = int(min(cap, 2.0 ** min(bits, 60.0)))
         size = _memory(piece.subcircuit.num_qubits, bond)
@@ -96,13 +156,12 @@ class MpsEngine(ValuesEngine):
                 f"bonds of {bond} need {format_bytes(size)}, a rank has "
                 f"{format_bytes(self._limits.memory_bytes)}"
             )
-        work += values_work(prepared.plan.site_of, request.strings, bond)
-        return Cost(WORK_SECONDS * min(work, request.max_work), size)
+        return _Bound(prepared.plan, bond, work, size)
 
     def prepare(self, piece: Piece) -> PreparedPiece:
         """Plan the steps of a piece."""
         assert isinstance(piece, ExactTensor), "templates are refused"
-        return MpsPiece(plan_chain(piece.subcircuit.circuit), self._default_cap(piece))
+        return MpsPiece(piece, self._default_cap(piece))
 
     def _default_cap(self, piece: ExactTensor) -> int:
         """Return the default cap, or less if the rank's memory is too small for it."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PauliString
 from hpcq.core.errors import InputError
+from hpcq.core.limits import as_integer
 
 Row = tuple[NDArray[np.uint64], NDArray[np.int64]]
 """Distinct outcomes, ascending, and the number of times that each occurred; bit b of an outcome is
@@ -147,6 +148,42 @@ class ShotCounts(Request):
 
     shots: NDArray[np.int64]
     seed: int
+
+
+@dataclass(frozen=True)
+class Samples(Request):
+    """Outcomes drawn from the ideal state of a piece without ports, with their probabilities.
+
+    The answer is a list with a :class:`~hpcq.engines.sampled_outcomes.SampledOutcomes` for each row
+    of parameters. Rows are statistically independent. The same rows, shots and seed give the same
+    samples with any number of threads; on another machine too, except where a random number is
+    within rounding errors of the boundary between two outcomes. Probabilities are squares of
+    amplitudes, whatever the precision of the simulation normalised in double precision.
+
+    Engines that truncate states, such as matrix product states, draw from the truncated, normalised
+    state, state its probabilities, and bound their distance from the exact ones. If that exceeds
+    the tolerance, or the work its maximum, the samples are given up. Other engines ignore the last
+    three attributes.
+
+    Attributes:
+        shots: Number of shots of each row, at least 1.
+        seed: Seed of up to 63 bits.
+        cap: Maximum bond dimension; 0 for the engine's default.
+        tolerance: Total variation distance from the exact distribution above which the samples are
+            given up; None for no limit.
+        max_work: Work above which the samples are given up, in the engine's units.
+    """
+
+    shots: int
+    seed: int
+    cap: int = 0
+    tolerance: float | None = None
+    max_work: float = math.inf
+
+    def __post_init__(self) -> None:
+        as_integer(self.shots, "shots", 1)
+        if as_integer(self.seed, "seed", 0) >= 1 << 63:
+            raise InputError(f"seed: {self.seed}, expected a whole number of up to 63 bits")
 
 
 def check_rows(

@@ -1,4 +1,4 @@
-"""The engine of Clifford circuits: exact expectation values from stim's tableaus.
+"""The engine of Clifford circuits: exact expectation values and samples from stim's tableaus.
 
 The Paulis of a string are conjugated by the circuit, in time linear in the number of qubits.
 Projectors are measured one after the other on the stabilizer state, each with probability 0, 1/2 or
@@ -8,6 +8,7 @@ Projectors are measured one after the other on the stabilizer state, each with p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import stim
@@ -17,11 +18,14 @@ from qiskit import QuantumCircuit
 from hpcq.circuits.pauli_text import AXES, PROJECTED_BITS, PauliString
 from hpcq.core.errors import InputError
 from hpcq.core.limits import Device, Limits
+from hpcq.core.system import format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.clifford_frame import GATE_SECONDS, CliffordFrame, split_projectors
 from hpcq.engines.gate_rotations import first_rotating_gate
 from hpcq.engines.protocol import Cost, Piece, PreparedPiece, Refusal
-from hpcq.engines.requests import Values
+from hpcq.engines.requests import Samples, Values
+from hpcq.engines.sampled_outcomes import SampledOutcomes
+from hpcq.engines.stabilizer_samples import StabilizerSupport
 from hpcq.engines.values_engine import ValuesEngine, ValuesPiece
 
 STRING_SECONDS = 1e-5
@@ -101,14 +105,26 @@ class StabilizerPiece(ValuesPiece):
         values = frame_values(self._frame, request.strings)
         return values, np.zeros_like(values)
 
+    def samples(
+        self, row: NDArray[np.float64], request: Samples, rng: np.random.Generator
+    ) -> SampledOutcomes:
+        """Draw outcomes."""
+        assert not row.size, "a gate whose angle is a parameter is not Clifford"
+        return self.support.sample(request.shots, rng)
+
+    @cached_property
+    def support(self) -> StabilizerSupport:
+        """The outcomes that the state can have."""
+        return StabilizerSupport.of(self._frame.tableau.inverse(), self._frame.simulator)
+
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the tableau and of the simulator's copy: 4 n^2 bits each."""
-        return 4096 + self._frame.num_qubits**2
+        """Bytes of the tableau, of the simulator's copy, 4 n^2 bits each, and of the support."""
+        return 4096 + 9 * self._frame.num_qubits**2 // 8
 
 
 class StabilizerEngine(ValuesEngine):
-    """Expectation values of Clifford circuits.
+    """Expectation values and samples of Clifford circuits.
 
     Args:
         limits: Threads and memory; one thread is used.
@@ -116,8 +132,9 @@ class StabilizerEngine(ValuesEngine):
     """
 
     def __init__(self, limits: Limits, device: Device = "cpu") -> None:
-        del limits, device
+        del device
         self.name = "stabilizer"
+        self._limits = limits
 
     def cost(self, piece: ExactTensor, request: Values) -> Cost | Refusal:
         """Return the predicted cost of a request, or why it is refused."""
@@ -129,6 +146,22 @@ class StabilizerEngine(ValuesEngine):
         seconds = GATE_SECONDS * circuit.size() + STRING_SECONDS * len(request.strings)
         seconds += PROJECTOR_SECONDS * circuit.num_qubits * projectors
         return Cost(seconds, 4096 + 2 * circuit.num_qubits**2)
+
+    def samples_cost(self, piece: ExactTensor, request: Samples) -> Cost | Refusal:
+        """Return the predicted cost of samples, or why they are refused."""
+        answer = self.cost(piece, Values(()))
+        if isinstance(answer, Refusal):
+            return answer
+        prepared = self.prepared(piece)
+        assert isinstance(prepared, StabilizerPiece)
+        support = prepared.support
+        size = support.sample_bytes(request.shots)
+        if size > self._limits.memory_bytes:
+            return Refusal(
+                f"{request.shots} shots need {format_bytes(size)}, a rank has "
+                f"{format_bytes(self._limits.memory_bytes)}"
+            )
+        return Cost(answer.seconds + support.sample_seconds(request.shots), size)
 
     def prepare(self, piece: Piece) -> PreparedPiece:
         """Compute the tableau of a piece."""

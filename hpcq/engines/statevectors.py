@@ -24,8 +24,11 @@ from hpcq.engines.requests import (
     OperatorTensors,
     PrefixGrams,
     Request,
+    Samples,
     Tensors,
 )
+from hpcq.engines.sampled_outcomes import SampledOutcomes, answer_bytes, generators
+from hpcq.engines.statevector_samples import sample_statevector, samples_seconds
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -76,8 +79,10 @@ class StatevectorPiece(PreparedPiece):
         self._simulations: dict[int, Simulation] = {}
 
     def execute(self, rows: NDArray[np.float64], request: Request) -> Any:
-        """Answer a request for tensors, derivatives, amplitudes or prefix Grams."""
+        """Answer a request for tensors, derivatives, amplitudes, prefix Grams or samples."""
         assert rows.shape[1] == len(self._tensor.slots), "a column for each slot"
+        if isinstance(request, Samples):
+            return self._samples(rows, request)
         answers = [self._answer(number, angles, request) for number, angles in enumerate(rows)]
         return answers[0][np.newaxis] if len(answers) == 1 else np.stack(answers)
 
@@ -107,6 +112,14 @@ class StatevectorPiece(PreparedPiece):
             kept.clear()
         bra = ket if first == other else self._states(angles, other)
         return tensor.products(ket, bra, request.strings, self._threads)
+
+    def _samples(self, rows: NDArray[np.float64], request: Samples) -> list[SampledOutcomes]:
+        """Draw outcomes for each row of angles."""
+        random = generators(request, len(rows))
+        return [
+            sample_statevector(self._states(angles, 0)[0], request.shots, rng)
+            for angles, rng in zip(rows, random, strict=True)
+        ]
 
     @property
     def memory_bytes(self) -> int:
@@ -218,27 +231,33 @@ class StatevectorPiece(PreparedPiece):
 def statevector_cost(piece: Piece, request: Request, limits: Limits) -> Cost | Refusal:
     """Return the cost of a request to a :class:`StatevectorPiece`, or why it cannot answer."""
     if not isinstance(piece, ExactTensor) or not isinstance(
-        request, Tensors | OperatorTensors | Derivatives | Amplitudes | PrefixGrams
+        request, Tensors | OperatorTensors | Derivatives | Amplitudes | PrefixGrams | Samples
     ):
         return Refusal(
-            "it computes tensors, derivatives, amplitudes and prefix Grams of exact runs, not "
-            f"{type(request).__name__} of {type(piece).__name__}"
+            "it computes tensors, derivatives, amplitudes, prefix Grams and samples of exact runs, "
+            f"not {type(request).__name__} of {type(piece).__name__}"
         )
     qubits, gates = piece.simulated_qubits, piece.subcircuit.circuit.size()
     outcomes = qubits - (piece.block_shape[1].bit_length() - 1)
     if isinstance(request, PrefixGrams) and not 0 <= request.bits <= outcomes:
         return Refusal(f"a prefix of {request.bits} bits, expected 0 to {outcomes}")
+    if isinstance(request, Samples) and piece.subcircuit.ports:
+        return Refusal(f"the piece has {len(piece.subcircuit.ports)} ports, expected none")
     branches = piece.num_branches
     states = 1 if isinstance(request, Amplitudes) or branches == 1 else 2
     if isinstance(request, Derivatives):
         states += 1
-    size = states * limits.amplitude_bytes << qubits
+    size, asked = states * limits.amplitude_bytes << qubits, ""
+    if isinstance(request, Samples):
+        size, asked = size + answer_bytes(qubits, request.shots), f" and {request.shots} shots"
     if size > limits.memory_bytes:
         return Refusal(
-            f"its {qubits} qubits need {format_bytes(size)}, a rank has "
+            f"its {qubits} qubits{asked} need {format_bytes(size)}, a rank has "
             f"{format_bytes(limits.memory_bytes)}"
         )
     one = SIMULATION_SECONDS + AMPLITUDE_SECONDS * gates * 2.0**qubits / limits.threads
+    if isinstance(request, Samples):
+        return Cost(one + samples_seconds(qubits, request.shots), size)
     if not isinstance(request, OperatorTensors | Derivatives):
         return Cost(states * one, size)
     passes = len(request.operators) * piece.block_shape[1] * PRODUCT_SECONDS * 2.0**qubits
