@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,10 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
         options.values = ParameterValues.of(options)
         read_signal(options.stop_signal)
         if wants_plan:
-            return make_plans(options, reader, SerialFarm(), lambda: None)[0]
+            made = make_plans(options, reader, SerialFarm(), lambda: None)[0]
+            if options.values.rows is None or made.cost is None:
+                return made
+            return replace(made, cost=made.cost.for_rows(len(options.values.rows)))
         if reader is None or isinstance(reader, InputError):
             raise reader or InputError("launcher: `hpcq submit` is for one process")
         circuit = options.values.assign(reader.result())

@@ -26,6 +26,7 @@ class AerEngine(Engine):
     def __init__(self, limits: Limits, device: Device = "cpu", noise: Noise | None = None) -> None:
         self.name = f"aer {device}" + (f", noise {noise.name}" if noise else "")
         self.defers_measurements = noise is None  # noise acts on the real ones
+        self.simulator_device = device
         self._limits = limits
         self._noise = noise
         self._aer = Aer(limits, device)

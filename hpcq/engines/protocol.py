@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.errors import InputError
+from hpcq.core.limits import Device
 from hpcq.cutting.subexperiments.device_circuits import Template
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.prepared import PieceCache
@@ -100,9 +101,11 @@ class Engine(ABC):
             one thread of a usual machine.
         defers_measurements: Whether templates must have deferred measurements, which simulators
             sample faster.
+        simulator_device: Where it simulates: ``cpu`` or ``gpu``.
     """
 
     name: str
+    simulator_device: Device = "cpu"
     work_seconds: float = math.inf
     defers_measurements: bool = True
 

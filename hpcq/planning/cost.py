@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,6 +76,19 @@ class Cost:
     uncut_seconds: float
     uncut_mps_seconds: float
     speeds: Speeds
+
+    def for_rows(self, rows: int) -> Cost:
+        """Return the cost of a run at this many rows of parameters, at most.
+
+        What rows have in common is computed once, and takes less.
+        """
+        return replace(
+            self,
+            num_tasks=rows * self.num_tasks,
+            simulation_seconds=rows * self.simulation_seconds,
+            contraction_seconds=rows * self.contraction_seconds,
+            contraction_flops=rows * self.contraction_flops,
+        )
 
     @property
     def calibrated(self) -> bool:

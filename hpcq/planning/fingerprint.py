@@ -20,7 +20,7 @@ Fingerprint = Mapping[str, str]
 """Parts of a run that must be the same to continue a file, each as a SHA-256 digest or text."""
 
 _CAUSAL_ORDER = (
-    *("circuit", "observables", "precision", "seed", "noise", "backend"),
+    *("circuit", "observables", "parameters", "precision", "seed", "noise", "backend"),
     *("shots", "standard_error", "max_variants", "method", "cuts", "slices"),
 )
 """Parts of a fingerprint. A part comes before those that may change because of it."""

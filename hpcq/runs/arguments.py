@@ -69,6 +69,11 @@ class RunArguments:
         names = [field.name for field in fields(cls) if field.name in options]
         return cls(**{name: options[name] for name in names})
 
+    @property
+    def num_rows(self) -> int:
+        """Number of rows of parameters; 1 if there are none."""
+        return 1 if self.parameter_values is None else len(self.parameter_values)
+
     def for_other_ranks(self) -> RunArguments:
         """Return the arguments that every rank needs; the rest is known to rank 0 alone."""
         return replace(

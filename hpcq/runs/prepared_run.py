@@ -18,6 +18,7 @@ from hpcq.planning.fingerprint import Fingerprint, RequestSummary, check_same_ru
 from hpcq.planning.plan import Plan
 from hpcq.planning.verdict import ASKED_TO_CUT, Verdict
 from hpcq.results.details import ResultDetails
+from hpcq.results.parameter_rows import ParameterRows
 from hpcq.results.result import Result
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import request_summary
@@ -98,28 +99,35 @@ class PreparedRun(ABC):
         status: str = "complete",
         config: Mapping[str, Any] = {},
         provenance: Mapping[str, Any] = {},
+        parameters: ParameterRows | None = None,
         **details: Any,
     ) -> Result:
         """Return a result of the plan.
 
         Args:
             accounting: Seconds of each phase.
-            values: Shape (observables,); None while they are not known.
-            errors: Standard errors, shape (observables,); by default 0, or NaN without values.
-            bounds: Error bounds, shape (observables,); by default NaN, which is unknown.
+            values: Shape (observables,), or (rows, observables) with rows of parameters; None while
+                they are not known.
+            errors: Standard errors, in the same shape; by default 0, or NaN without values.
+            bounds: Error bounds, in the same shape; by default NaN, which is unknown.
             verdict: The method, and why it was chosen.
             engines: The method of each subcircuit's simulation.
             status: ``complete`` or ``partial``.
             config: Entries that the kind of run adds to the configuration, as plain JSON values.
             provenance: Entries that it adds to the provenance, as plain JSON values.
+            parameters: The rows of parameters that the values are for; None if there are none.
             details: Fields of :class:`hpcq.results.details.ResultDetails` that it sets.
         """
         plan = self.plan
-        unknown = np.full(len(plan.observables), np.nan)
+        rows = () if parameters is None else (len(parameters),)
+        unknown = np.full((*rows, len(plan.observables)), np.nan)
         if errors is None:
             errors = unknown if values is None else np.zeros_like(values)
         record = accounting.provenance()
         seconds = plan.predicted_seconds
+        if plan.cost is not None and parameters is not None:
+            of_rows = plan.cost.for_rows(len(parameters))
+            seconds = of_rows.predicted_seconds(plan.config["ranks"])
         devices = record["devices"] if verdict.has_statevectors else []
         return Result(
             names=tuple(observable.name for observable in plan.observables),
@@ -133,6 +141,7 @@ class PreparedRun(ABC):
             reason=verdict.reason,
             predicted_seconds=math.nan if seconds is None else seconds,
             taken_seconds=sum(record["account"]["seconds"].values()),
+            parameters=parameters,
             config={**plan.config, "device": self.options.arguments.device, **config},
             provenance={**record, **provenance},
             details=ResultDetails(

@@ -178,6 +178,63 @@ def test_many_circuits_share_their_values(circuit: str) -> None:
     assert set(told) == {"c.qpy", "d.qpy"}
 
 
+def row_values(number: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(number)
+    return [
+        {"phi": float(rng.uniform(-3, 3)), "theta": rng.uniform(-3, 3, 4).tolist()}
+        for _ in range(number)
+    ]
+
+
+def test_rows_are_computed_printed_and_kept(
+    circuit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = row_values(3)
+    Path("rows.json").write_text(json.dumps(rows))
+    words = ("--parameters", "rows.json", "--cut-labels", "AABB", "-o", "out.h5")
+    told = run(circuit, *words)
+    values = np.array([[expected(row)] for row in rows])
+    np.testing.assert_allclose(told["expectation_values"], values, atol=1e-10)
+    assert told["standard_errors"] == told["error_bounds"] == [[0.0]] * 3
+    assert told["parameters"]["names"] == ["phi", *(f"theta[{n}]" for n in range(4))]
+    assert told["parameters"]["values"] == [[row["phi"], *row["theta"]] for row in rows]
+    assert main(["show", "out.h5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["expectation_values"] == told["expectation_values"]
+    assert main(["show", "out.h5"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"row 0: phi = {rows[0]['phi']:.6g}, theta[0] = ")
+    assert "method      cut" in shown
+    Path("rows.json").write_text(json.dumps(rows[:2]))
+    line = refusal(capsys, "run", circuit, "--observable", "ZIIX", *words)
+    assert "a result of another run (parameters differ)" in line
+
+
+def test_some_values_are_fixed_and_the_others_in_rows(circuit: str) -> None:
+    rows = row_values(2)
+    Path("rows.json").write_text(json.dumps([{"theta": row["theta"]} for row in rows]))
+    told = run(circuit, "--parameters", "rows.json", "--parameter", "phi=0.7")
+    values = [[expected({**row, "phi": 0.7})] for row in rows]
+    np.testing.assert_allclose(told["expectation_values"], values, atol=1e-10)
+    assert told["parameters"]["names"] == [f"theta[{number}]" for number in range(4)]
+
+
+def test_many_circuits_share_their_rows(circuit: str) -> None:
+    Path("d.qpy").write_bytes(qpy.dump(ansatz()))
+    rows = row_values(2)
+    Path("rows.json").write_text(json.dumps(rows))
+    done = hpcq_here(
+        *("run", circuit, "d.qpy", "--observable", "ZIIX", "--parameters", "rows.json"),
+        *("-o", "out", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    for line in map(json.loads, done.stdout.splitlines()):
+        values = [[expected(row)] for row in rows]
+        np.testing.assert_allclose(line["expectation_values"], values, atol=1e-10)
+    held = hpcq.load("out/d.h5")
+    assert held.expectation_values.shape == (2, 1)
+    assert held.parameters is not None
+
+
 def test_python_says_what_is_missing() -> None:
     plan = hpcq.plan(ansatz(), "ZIIX", cut_labels="AABB")
     with pytest.raises(InputError, match="parameter_values: not given for the free parameters"):

@@ -14,6 +14,8 @@ from hpcq.kinds.exact.description import exact_plan_json, exact_plan_text
 from hpcq.kinds.exact.run import ExactRun
 from hpcq.kinds.exact.tasks import ExactTasks
 from hpcq.kinds.parameters.program import Program
+from hpcq.kinds.parameters.run import RowsRun, fingerprint_of_rows
+from hpcq.kinds.parameters.setup import ProgramSetup
 from hpcq.parallel.tasks import MAX_TASKS
 from hpcq.planning.choose_cuts import choose_cuts
 from hpcq.planning.cut_request import CutRequest
@@ -23,7 +25,7 @@ from hpcq.planning.problem import ExpectationValues, Problem
 from hpcq.planning.routing.router import route
 from hpcq.planning.search.objective import ObjectiveName
 from hpcq.runs.options import RunOptions
-from hpcq.runs.prepared_run import begin_run
+from hpcq.runs.prepared_run import PreparedRun, begin_run
 
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
@@ -106,7 +108,7 @@ class ExactKind:
                 "other cuts or more memory would make fewer"
             )
 
-    def prepare(self, plan: ExactPlan, options: RunOptions) -> ExactRun:
+    def prepare(self, plan: ExactPlan, options: RunOptions) -> PreparedRun:
         """Prepare a run, or resume an earlier one.
 
         Raises:
@@ -117,14 +119,15 @@ class ExactKind:
                 f"{', '.join(options.shot_only_options)}: given for an exact run, expected a plan "
                 "with shots"
             )
-        if plan.slots is not None:
-            raise InputError(
-                "parameter_values: rows of values are not supported by this version, expected "
-                "values for all parameters of the circuit before it is planned"
-            )
         engine_spec = EngineSpec.of(engine=options.arguments.engine)
         fingerprint = exact_fingerprint(plan)
+        rows = options.arguments.parameter_values
+        if plan.slots is not None:
+            fingerprint |= fingerprint_of_rows(plan.slots, rows)
         begin_run(plan, options, fingerprint)
+        if plan.slots is not None:
+            setup = ProgramSetup.of(plan)
+            return RowsRun(plan, options, fingerprint, engine_spec, rows, setup)
         return ExactRun(plan, options, fingerprint, engine_spec, ExactTasks.of(plan))
 
     def compile(self, plan: ExactPlan, device: str) -> Program:

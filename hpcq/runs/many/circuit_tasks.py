@@ -184,10 +184,10 @@ class CircuitFunction:
         return run_on_farm(plan, farm, RunOptions(self.arguments, output, monitor))
 
 
-def serial_seconds(plan: Plan) -> float | None:
+def serial_seconds(plan: Plan, rows: int = 1) -> float | None:
     """Return the predicted seconds of a plan on one rank; None if they are not known."""
     if plan.cost is not None:
-        return plan.cost.predicted_seconds()
+        return plan.cost.for_rows(rows).predicted_seconds()
     seconds = plan.predicted_seconds
     return None if seconds is None else seconds * float(plan.config["ranks"])
 
@@ -197,14 +197,15 @@ def is_small(plan: Plan, arguments: RunArguments) -> bool:
 
     The predicted seconds of shots are those of an ideal simulation; noise takes far longer.
     """
-    seconds = serial_seconds(plan)
+    seconds = serial_seconds(plan, arguments.num_rows)
     is_predicted = arguments.noise is None and arguments.backend is None
     return is_predicted and seconds is not None and seconds <= _SMALL_SECONDS
 
 
-def is_divisible(plan: Plan, ranks: int) -> bool:
+def is_divisible(plan: Plan, ranks: int, rows: int = 1) -> bool:
     """Return whether a run keeps enough of the ranks busy to use all of them."""
     if plan.cost is None or ranks == 1:
         return True
-    speedup = plan.cost.predicted_seconds() / max(plan.cost.predicted_seconds(ranks), 1e-9)
+    cost = plan.cost.for_rows(rows)
+    speedup = cost.predicted_seconds() / max(cost.predicted_seconds(ranks), 1e-9)
     return speedup > _MIN_EFFICIENCY * ranks

@@ -128,8 +128,8 @@ class ManyCircuitsJob:
 
     def _coordinate(self, runs: CircuitRuns, tasks: CircuitTasks) -> None:
         self._compute_tasks(runs, tasks, runs.unplanned)
-        ranks = self.farm.size
-        packed = [index for index, plan in runs.plans.items() if not is_divisible(plan, ranks)]
+        ranks, rows = self.farm.size, self.arguments.num_rows
+        packed = [i for i, plan in runs.plans.items() if not is_divisible(plan, ranks, rows)]
         self._compute_tasks(runs, tasks, packed)
         for index in sorted(runs.plans):
             if not runs.stopped and not self.farm.has_lost_ranks:
@@ -150,7 +150,8 @@ class ManyCircuitsJob:
         if not indices or runs.stopped or self.farm.has_lost_ranks:
             return
         are_planned = indices[0] in runs.plans
-        costs = np.array([_seconds(runs.plans.get(index)) for index in indices])
+        rows = self.arguments.num_rows
+        costs = np.array([_seconds(runs.plans.get(index), rows) for index in indices])
 
         def take(task: int, data: Array) -> None:
             runs.plans.pop(indices[task], None)
@@ -222,7 +223,7 @@ class ManyCircuitsJob:
             return error
 
 
-def _seconds(plan: Plan | None) -> float:
+def _seconds(plan: Plan | None, rows: int) -> float:
     """Return the predicted seconds of a task, given its plan if it has one."""
-    seconds = None if plan is None else serial_seconds(plan)
+    seconds = None if plan is None else serial_seconds(plan, rows)
     return _CIRCUIT_SECONDS if seconds is None else seconds

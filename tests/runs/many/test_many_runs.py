@@ -45,7 +45,7 @@ def test_large_circuits_give_what_small_ones_do(
     """A large circuit is planned first, and then run on all ranks, or by one in a subprocess."""
     small = hpcq_here("run", *circuits, *LIMITS)
     monkeypatch.setattr(circuit_tasks, "_SMALL_SECONDS", 0.0)
-    monkeypatch.setattr(job, "is_divisible", lambda _plan, _ranks: is_divisible)
+    monkeypatch.setattr(job, "is_divisible", lambda *_: is_divisible)
     words = ("run", *circuits, *LIMITS, "-o", tmp_path / "out")
     large = hpcq_here(*words)
     assert large.returncode == 0, large.stderr
@@ -64,7 +64,7 @@ def test_a_circuit_that_kills_its_worker_stops_no_other(
 ) -> None:
     """As the system does where memory is short; the worker of a long run is a subprocess."""
     monkeypatch.setattr(circuit_tasks, "_SMALL_SECONDS", 0.0)
-    monkeypatch.setattr(job, "is_divisible", lambda _plan, _ranks: False)
+    monkeypatch.setattr(job, "is_divisible", lambda *_: False)
     take = job.CircuitRuns.task
 
     def deadly(runs: job.CircuitRuns, index: int) -> Any:
@@ -111,6 +111,10 @@ def test_a_full_disk_fails_one_circuit(
 @pytest.mark.parametrize(("ranks", "expected"), [(1, True), (2, True), (3, True), (4, False)])
 def test_a_run_gets_all_ranks_if_it_keeps_more_than_half_busy(ranks: int, expected: bool) -> None:
     class Cost:
+        def for_rows(self, rows: int) -> Cost:
+            assert rows == 1, "there are no parameters"
+            return self
+
         def predicted_seconds(self, ranks: int = 1) -> float:
             return max(20.0 / ranks, 10.0)  # two tasks
 

@@ -1,0 +1,132 @@
+"""The tasks of a run with rows: tensors of pieces at points, and values of rows from tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.engines.protocol import Engine
+from hpcq.engines.registry import EngineSpec
+from hpcq.kinds.parameters.evaluator import Evaluator
+from hpcq.kinds.parameters.pieces import Piece, piece_engines
+from hpcq.kinds.parameters.row_groups import Block, RowGroups
+from hpcq.kinds.parameters.setup import ProgramSetup
+from hpcq.parallel.tasks import TaskFunction, Tasks
+from hpcq.reconstruction.matrix_product import product_threads
+
+Tensor = NDArray[np.complex128]
+
+_HEADER_BYTES = 16
+"""Bytes before the angles in a payload: the number of a piece, and that of the points."""
+
+
+@dataclass(frozen=True, eq=False)
+class PointTasks:
+    """Tensors of pieces; the payload of a task says which piece, and at which angles.
+
+    Rank 0 sends this to every rank once.
+
+    Attributes:
+        setup: The program.
+        engine_spec: The engine of the run.
+    """
+
+    setup: ProgramSetup
+    engine_spec: EngineSpec
+
+    def farm_tasks(self, groups: RowGroups, blocks: Sequence[Block]) -> Tasks:
+        """Return the tasks of some blocks, for the farm."""
+        pieces = np.array([block.piece for block in blocks], dtype=np.int64)
+        costs = [groups.pieces[block.piece].point_seconds * len(block.points) for block in blocks]
+
+        def payload(task: int) -> bytes:
+            block = blocks[task]
+            angles = groups.pieces[block.piece].angles[block.points]
+            return np.array([block.piece, len(angles)], np.int64).tobytes() + angles.tobytes()
+
+        def describe(task: int) -> str:
+            points = len(blocks[task].points)
+            return f"subcircuit {self.setup.uses.index(blocks[task].piece)} at {points} points"
+
+        return Tasks(
+            np.array(costs),
+            np.complex128,
+            payload=payload,
+            owner=lambda tasks: pieces[tasks],
+            describe=describe,
+        )
+
+    def task_function(self, open_engine: Callable[[], Engine]) -> TaskFunction:
+        """Return the function that computes a block; the argument returns this rank's engine."""
+        engines = piece_engines(self.engine_spec, self.setup.limits, open_engine().simulator_device)
+        pieces: dict[int, Piece] = {}
+
+        def compute(_task: int, payload: bytes) -> Tensor:
+            number, points = np.frombuffer(payload, np.int64, 2).tolist()
+            if number not in pieces:
+                pieces[number] = self.setup.piece(number, engines)
+            angles = np.frombuffer(payload, np.float64, offset=_HEADER_BYTES)
+            return pieces[number].tensors(angles.reshape(points, -1))
+
+        return compute
+
+
+@dataclass(frozen=True, eq=False)
+class PieceTensors:
+    """Tensors of one piece.
+
+    Attributes:
+        points: Numbers of the points, ascending.
+        tensors: Shape (points, operators, D, D).
+    """
+
+    points: NDArray[np.intp]
+    tensors: Tensor
+
+    def at(self, points: NDArray[np.intp]) -> Tensor:
+        """Return the tensors at some points, which may occur several times."""
+        return self.tensors[np.searchsorted(self.points, points)]
+
+
+@dataclass(frozen=True, eq=False)
+class ValueTasks:
+    """Values of the observables in some rows; a task is a block of rows.
+
+    Rank 0 sends the tensors to all ranks that contract.
+
+    Attributes:
+        setup: The program.
+        tensors: The tensors of each piece.
+        of_row: The point of each row, for each piece, shape (pieces, rows).
+        block: Number of rows of a task.
+    """
+
+    setup: ProgramSetup
+    tensors: tuple[PieceTensors, ...]
+    of_row: NDArray[np.intp]
+    block: int
+
+    def farm_tasks(self, row_seconds: float) -> Tasks:
+        """Return all tasks, for the farm; a row takes this many predicted seconds."""
+        count = -(-self.of_row.shape[1] // self.block)
+        return Tasks(
+            np.full(count, row_seconds * self.block),
+            np.float64,
+            describe="block {} of the contraction".format,
+        )
+
+    def task_function(self, _open_engine: Any = None) -> TaskFunction:
+        """Return the function that computes a block of values; it takes no engine."""
+        evaluator = Evaluator(self.setup)
+
+        def compute(task: int, _payload: bytes = b"") -> NDArray[np.float64]:
+            points = self.of_row[:, task * self.block : (task + 1) * self.block]
+            chosen = [piece.at(points[n]) for n, piece in enumerate(self.tensors)]
+            with product_threads(self.setup.limits.threads):
+                return evaluator.values_from(chosen)
+
+        return compute
