@@ -76,8 +76,10 @@ class Kind(Protocol):
             InputError: If an option is wrong, or the output belongs to a different run.
         """
 
-    def compile(self, plan: Any, device: str) -> CompiledPlan:
+    def compile(self, plan: Any, session: Any, device: str) -> CompiledPlan:
         """Return the program of a plan, to be evaluated at rows of its free parameters.
+
+        The session is a :class:`hpcq.Session`, or None for this process alone.
 
         Raises:
             InputError: If the device is wrong, or plans of this kind have no programs.

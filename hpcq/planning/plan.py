@@ -82,10 +82,12 @@ class Plan:
         """Return the same plan for ranks that use this many threads."""
         return replace(self, limits=replace(self.limits, threads=threads))
 
-    def compile(self, device: str = "cpu") -> CompiledPlan:
+    def compile(self, session: Any = None, device: str = "cpu") -> CompiledPlan:
         """Return the program of the plan, for loops that evaluate it at many parameters.
 
         Args:
+            session: A :class:`hpcq.Session` whose ranks share long evaluations; by default this
+                process computes alone.
             device: ``cpu``, ``gpu`` or ``auto``.
 
         Returns:
@@ -95,7 +97,8 @@ class Plan:
             InputError: If the device is wrong, the plan does not fit into the memory, or its kind
                 of run has no programs.
         """
-        compiled: CompiledPlan = kind_registry.find_kind(self.config["mode"]).compile(self, device)
+        kind = kind_registry.find_kind(self.config["mode"])
+        compiled: CompiledPlan = kind.compile(self, session, device)
         return compiled
 
     @property

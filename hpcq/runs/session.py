@@ -6,10 +6,11 @@ A single run, from Python or from the command line, is a session of one.
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from inspect import signature
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from qiskit import QuantumCircuit
 
@@ -25,7 +26,7 @@ from hpcq.parallel.world import (
 )
 from hpcq.planning import planner
 from hpcq.planning.kind import kind_of
-from hpcq.planning.plan import Plan
+from hpcq.planning.plan import CompiledPlan, Plan
 from hpcq.results.result import Result
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.collective import all_ranks_or_none, from_rank_0
@@ -44,7 +45,11 @@ _PLAN_OPTIONS = frozenset(list(signature(planner.plan).parameters)[2:])
 """Names of the options of a plan."""
 
 _END = b""
-"""Message by which rank 0 ends the session; the arguments of a run are never empty."""
+"""Message by which rank 0 ends the session; commands are never empty."""
+
+_MAX_KEPT = 8
+"""Maximum number of programs that ranks keep. Larger: fewer are prepared again where a loop takes
+turns with many, but ranks have less memory for everything else."""
 
 
 def run(
@@ -120,6 +125,28 @@ def as_plan(
     return plan
 
 
+class Command(Protocol):
+    """What rank 0 has the other ranks do; it is sent to them."""
+
+    def serve(self, session: Session) -> object:
+        """Take part, on a rank other than 0; errors that all ranks raise are left to rank 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class _TakePartInRun:
+    """Has the other ranks take part in a run.
+
+    Attributes:
+        arguments: The user's arguments.
+    """
+
+    arguments: RunArguments
+
+    def serve(self, session: Session) -> object:
+        """Take part in the run."""
+        return session.run_on_all_ranks(lambda: None, self.arguments)
+
+
 class Session:
     """Ranks that stay for any number of runs.
 
@@ -148,6 +175,7 @@ class Session:
     def __init__(self, comm: Comm | None = None) -> None:
         self.farm = open_farm(comm)
         self._is_open = False
+        self._kept: OrderedDict[str, Any] = OrderedDict()
 
     @property
     def rank(self) -> int:
@@ -177,6 +205,7 @@ class Session:
         if self.rank == 0 and not self.farm.has_lost_ranks:
             self.farm.broadcast(_END)
         self._is_open = False
+        self._kept.clear()
         open_sessions.remove(self.farm)
         self.farm.close()
 
@@ -198,19 +227,72 @@ class Session:
             HpcqError: If tasks fail, the result fails its own check, a rank is lost, or this is not
                 rank 0 within the session.
         """
+        self._check_open()
+        arguments, planning = split_options(plan, options)
+        command = _message(arguments)
+        planning.setdefault("ranks", self.size)
+        made = as_plan(plan, observables, planning)
+        with abort_on_error(self.farm):
+            self.farm.broadcast(command)
+            return self.run_on_all_ranks(lambda: made, arguments)
+
+    def compile(self, plan: Plan, device: str = "cpu") -> CompiledPlan:
+        """Return the program of a plan, whose long evaluations all ranks share.
+
+        Call it on rank 0, and evaluate the program there, between entering and leaving the session.
+
+        Args:
+            plan: A plan with free parameters.
+            device: ``cpu``, ``gpu`` or ``auto``.
+
+        Raises:
+            InputError: As for :meth:`hpcq.Plan.compile`.
+            HpcqError: If a rank is lost, or this is not rank 0 within the session.
+        """
+        self._check_open()
+        return check_plan(plan, self.size).compile(self, device)
+
+    def start(self, command: Command) -> None:
+        """Have the other ranks serve a command; call it on rank 0.
+
+        Raises:
+            HpcqError: If a rank is lost, or this is not rank 0 within the session.
+        """
+        self._check_open()
+        message = messages.dumps(command)
+        with abort_on_error(self.farm):
+            self.farm.broadcast(message)
+
+    def keep(self, key: str, value: Any) -> None:
+        """Keep an object for later commands; of too many, those used least recently are dropped.
+
+        Ranks that keep and use objects in the same order drop the same ones.
+        """
+        self._kept[key] = value
+        while len(self._kept) > _MAX_KEPT:
+            self._kept.popitem(last=False)
+
+    def keeps(self, key: str) -> bool:
+        """Return whether an object is kept."""
+        return key in self._kept
+
+    def kept(self, key: str) -> Any:
+        """Return an object that is kept."""
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _check_open(self) -> None:
+        """Check that commands can be given.
+
+        Raises:
+            HpcqError: If a rank is lost, or this is not rank 0 within the session.
+        """
         if not self._is_open or self.rank > 0:
             raise HpcqError(
                 "session: it runs plans between entering and leaving it, and on rank 0 only"
             )
         if self.farm.has_lost_ranks:
             raise HpcqError("session: a rank is lost, and the others cannot begin another run")
-        arguments, planning = split_options(plan, options)
-        command = _command(arguments)
-        planning.setdefault("ranks", self.size)
-        made = as_plan(plan, observables, planning)
-        with abort_on_error(self.farm):
-            self.farm.broadcast(command)
-            return self.run_on_all_ranks(lambda: made, arguments)
 
     def run_on_all_ranks(
         self, make_plan: Callable[[], Plan | None], arguments: RunArguments
@@ -270,20 +352,20 @@ class Session:
         # Once a rank is lost, rank 0 can begin no run, nor tell the others that it leaves.
         while not farm.has_lost_ranks and (command := farm.broadcast(b"")) != _END:
             try:
-                self.run_on_all_ranks(lambda: None, messages.loads(command))
+                messages.loads(command).serve(self)
             except HpcqError as error:
                 if not error.on_all_ranks:
                     raise
 
 
-def _command(arguments: RunArguments) -> bytes:
+def _message(arguments: RunArguments) -> bytes:
     """Return the message that starts a run on the other ranks.
 
     Raises:
         InputError: If an argument is nothing that can be sent, and so wrong in any case.
     """
     try:
-        return messages.dumps(arguments.for_other_ranks())
+        return messages.dumps(_TakePartInRun(arguments.for_other_ranks()))
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise InputError(
             f"session: an argument of the run cannot be sent to ranks: {error}"

@@ -107,7 +107,7 @@ class ParityKind:
         begin_run(plan, options, fingerprint)
         return ParityRun(plan, options, fingerprint, EngineSpec())
 
-    def compile(self, _plan: Plan, _device: str) -> CompiledPlan:
+    def compile(self, _plan: Plan, _session: object, _device: str) -> CompiledPlan:
         raise InputError("plan: one for parities, which has no program")
 
 

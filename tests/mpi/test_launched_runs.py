@@ -27,11 +27,12 @@ def circuit(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", ["test_mpi_farm.py", "test_mpi_programs.py"])
 @pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.nightly), 3])
-def test_the_mpi_tests_pass(ranks: int) -> None:
+def test_the_mpi_tests_pass(ranks: int, name: str) -> None:
     done = run(
         *(sys.executable, "-m", "mpi4py", "-m", "pytest", "-x", "--with-mpi", "-q"),
-        *("-p", "no:cacheprovider", ROOT / "tests" / "mpi" / "test_mpi_farm.py"),
+        *("-p", "no:cacheprovider", ROOT / "tests" / "mpi" / name),
         ranks=ranks,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -8,12 +8,11 @@ from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.core.limits import Limits
 from hpcq.core.strict_json import digest
 from hpcq.core.system import format_bytes
-from hpcq.engines.aer import choose_device
 from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.exact.description import exact_plan_json, exact_plan_text
 from hpcq.kinds.exact.run import ExactRun
 from hpcq.kinds.exact.tasks import ExactTasks
-from hpcq.kinds.parameters.program import Program
+from hpcq.kinds.parameters.program import Program, compile_plan
 from hpcq.kinds.parameters.run import RowsRun, fingerprint_of_rows
 from hpcq.kinds.parameters.setup import ProgramSetup
 from hpcq.parallel.tasks import MAX_TASKS
@@ -29,6 +28,7 @@ from hpcq.runs.prepared_run import PreparedRun, begin_run
 
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
+    from hpcq.runs.session import Session
 
 _HINT_SEARCH_SECONDS = 1.0
 """Seconds of the search for a width limit that an error message can suggest."""
@@ -130,10 +130,10 @@ class ExactKind:
             return RowsRun(plan, options, fingerprint, engine_spec, rows, setup)
         return ExactRun(plan, options, fingerprint, engine_spec, ExactTasks.of(plan))
 
-    def compile(self, plan: ExactPlan, device: str) -> Program:
+    def compile(self, plan: ExactPlan, session: Session | None, device: str) -> Program:
         """Return the program of a plan."""
         self.check(plan, 1)
-        return Program(plan, choose_device(device))
+        return compile_plan(plan, session, device)
 
 
 def exact_fingerprint(plan: ExactPlan) -> dict[str, str]:

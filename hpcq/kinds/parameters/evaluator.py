@@ -26,6 +26,10 @@ from hpcq.reconstruction.tensor_nodes import TensorNode
 Tensor = NDArray[np.complex128]
 Rows = NDArray[np.float64]
 
+_PRODUCT_SECONDS, _FLOP_SECONDS = 1e-5, 3e-10
+"""Seconds of a small matrix product in the contraction, and of a floating-point operation, on one
+thread of a usual machine. They decide whether other ranks take part."""
+
 _MAX_ROWS = 4096
 """Maximum number of rows that are evaluated together."""
 
@@ -195,6 +199,12 @@ class Evaluator:
                 environments[number] = np.zeros(shape, dtype=complex)
             environments[number][:, :, indices] += environment
         return list(environments), list(environments.values())
+
+    @cached_property
+    def contraction_seconds(self) -> float:
+        """Predicted seconds of the contraction at one row."""
+        work = self._contraction.work
+        return work.products * _PRODUCT_SECONDS + work.flops * _FLOP_SECONDS
 
     def rows_in_memory(self, sums: int) -> int:
         """Return the number of rows that fit into a quarter of the memory, at least 1."""

@@ -15,16 +15,33 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from hpcq.circuits.slots import Slots
-from hpcq.core.limits import Device
 from hpcq.core.system import blas_threads
+from hpcq.engines.aer import choose_device
 from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.parameters.evaluator import Evaluator
 from hpcq.kinds.parameters.pieces import piece_engines
 from hpcq.kinds.parameters.setup import ProgramSetup
+from hpcq.kinds.parameters.spread import SpreadEvaluator
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.reconstruction.matrix_product import product_threads
+from hpcq.runs.session import Session
 
 _NO_SLOTS = Slots((), csr_array((0, 0)), np.empty(0), {})
+
+
+def compile_plan(plan: ExactPlan, session: Session | None, device: str) -> Program:
+    """Return the program of a plan, on the ranks of a session or in this process.
+
+    Raises:
+        InputError: If the device is wrong, or no engine computes one of the subcircuits.
+    """
+    setup = ProgramSetup.of(plan)
+    if session is not None and session.size > 1:
+        return Program(plan, SpreadEvaluator(session, setup, device))
+    engines = piece_engines(EngineSpec(), plan.limits, choose_device(device))
+    evaluator = Evaluator(setup, engines)
+    _ = evaluator.pieces  # prepared now, so that a refusal comes before the loop
+    return Program(plan, evaluator)
 
 
 class Program:
@@ -37,13 +54,10 @@ class Program:
 
     Args:
         plan: The plan.
-        device: ``cpu`` or ``gpu``.
+        evaluator: Evaluates it at rows of angles.
 
     Attributes:
         plan: The plan.
-
-    Raises:
-        InputError: If no engine computes one of the subcircuits.
 
     Example:
         >>> import hpcq
@@ -63,12 +77,10 @@ class Program:
         ((1, 3, 1), array([-1., -1.,  0.]))
     """
 
-    def __init__(self, plan: ExactPlan, device: Device = "cpu") -> None:
+    def __init__(self, plan: ExactPlan, evaluator: Evaluator | SpreadEvaluator) -> None:
         self.plan = plan
         self._slots = _NO_SLOTS if plan.slots is None else plan.slots
-        engines = piece_engines(EngineSpec(), plan.limits, device)
-        self._evaluator = Evaluator(ProgramSetup.of(plan), engines)
-        _ = self._evaluator.pieces  # prepared now, so that a refusal comes before the loop
+        self._evaluator = evaluator
 
     @property
     def parameters(self) -> tuple[str, ...]:

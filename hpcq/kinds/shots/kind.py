@@ -25,6 +25,7 @@ from hpcq.runs.arguments import RunArguments
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import request_summary
 from hpcq.runs.run import run_on_farm
+from hpcq.runs.session import Session
 
 _BUDGET_KEYS = ("shots", "standard_error", "max_variants")
 """Keys of the configuration that must not change before an unfinished run is finished."""
@@ -73,8 +74,8 @@ class ShotsKind:
     def check(self, plan: ShotsPlan, ranks: int) -> None:
         """Accept every plan: whether it fits depends on the engine, which :meth:`prepare` knows."""
 
-    def compile(self, plan: ShotsPlan, device: str) -> ShotsProgram:
-        """Return the program of a plan; each of its runs takes new shots, in this process.
+    def compile(self, plan: ShotsPlan, session: Session | None, device: str) -> ShotsProgram:
+        """Return the program of a plan; each of its runs takes new shots.
 
         Raises:
             InputError: If the plan has no free parameters, so that one run says everything.
@@ -82,6 +83,8 @@ class ShotsKind:
         self.check(plan, 1)
         if plan.parametrised is None:
             raise InputError("plan: with shots and no free parameters, expected hpcq.run(plan)")
+        if session is not None:
+            return ShotsProgram(plan, lambda bound: session.run(bound, device=device))
         options = RunOptions(RunArguments(device))
         return ShotsProgram(plan, lambda bound: run_on_farm(bound, SerialFarm(), options))
 

@@ -232,3 +232,14 @@ def test_what_has_no_derivative_or_no_program_is_refused() -> None:
     message = "plan: no engine computes subcircuit 0 .*expected narrower subcircuits"
     with pytest.raises(hpcq.InputError, match=message):
         program.values_and_gradients([0.0])
+
+
+def test_a_session_of_one_rank_compiles_too() -> None:
+    circuit = ansatz(4, 1)
+    row = np.random.default_rng(2).uniform(-2, 2, circuit.num_parameters)
+    plan = hpcq.plan(circuit, "Z0 Z3", cut_labels="AABB", **HOW)
+    with hpcq.Session() as session:
+        values = session.compile(plan).values(row)
+        with pytest.raises(hpcq.InputError, match="plan: None, expected what hpcq.plan returns"):
+            session.compile(None)
+    np.testing.assert_array_equal(values, plan.compile().values(row))
