@@ -121,6 +121,8 @@ def cluster_jastrow(sites: int, layers: int, every: int) -> QuantumCircuit:
     Qubits are the spin-up orbitals, then the spin-down orbitals, in the Jordan-Wigner mapping.
     A layer has Givens rotations of neighbours, with phases, and the density-density phases
     of neighbours and of both spins at every so many sites; the latter link the two halves.
+
+    Phases are written as RZ and RZZ: Aer 0.18.2 ignores the parameter of CP in rows of parameters.
     """
     from qiskit import QuantumCircuit
     from qiskit.circuit import Parameter
@@ -134,6 +136,11 @@ def cluster_jastrow(sites: int, layers: int, every: int) -> QuantumCircuit:
         count += 1
         return Parameter(f"t{count:04d}")
 
+    def phase(a: int, b: int) -> None:
+        angle = new()
+        circuit.rz(angle / 2, [a, b])
+        circuit.rzz(-angle / 2, a, b)
+
     circuit.x([spin * sites + site for spin in range(2) for site in range(0, sites, 2)])
     for _ in range(layers):
         for first in (0, 1):
@@ -141,12 +148,12 @@ def cluster_jastrow(sites: int, layers: int, every: int) -> QuantumCircuit:
                 for site in range(spin * sites + first, (spin + 1) * sites - 1, 2):
                     circuit.append(XXPlusYYGate(new(), -np.pi / 2), [site, site + 1])
         for qubit in range(2 * sites):
-            circuit.p(new(), qubit)
+            circuit.rz(new(), qubit)
         for spin in range(2):
             for site in range(spin * sites, (spin + 1) * sites - 1):
-                circuit.cp(new(), site, site + 1)
+                phase(site, site + 1)
         for site in range(0, sites, every):
-            circuit.cp(new(), site, sites + site)
+            phase(site, sites + site)
     return plain(circuit)
 
 
