@@ -37,7 +37,7 @@ def rows(count: int, seed: int = 0) -> np.ndarray:
 def spread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spread every evaluation, in blocks of a few rows."""
     monkeypatch.setattr("hpcq.kinds.parameters.spread._MIN_SPREAD_SECONDS", 0.0)
-    monkeypatch.setattr("hpcq.kinds.parameters.spread._BLOCK_SECONDS", 5e-3)
+    monkeypatch.setattr("hpcq.kinds.parameters.spread._MIN_BLOCK_SECONDS", 5e-3)
 
 
 @pytest.fixture

@@ -95,14 +95,16 @@ class Evaluator:
         observables, slots = self.num_observables, self.setup.num_slots
         values = np.empty((len(angles), observables))
         gradients = np.zeros((len(angles), observables, slots))
+        computer = work or LocalPieces(self.pieces)
         for block in _blocks(len(angles), self.rows_in_memory(observables)):
             bonds = self._bond_tensors(self.all_tensors(angles[block], work))
             values[block] = self._values(bonds)
-            numbers, environments = self._environments(bonds)
-            rows = [self.rows_of(number, angles[block]) for number in numbers]
-            found = (work or LocalPieces(self.pieces)).derivatives(numbers, rows, environments)
-            for number, derivatives in zip(numbers, found, strict=True):
-                gradients[block, :, self.pieces[number].tensor.slots] += derivatives
+            for sums in _blocks(observables, self._sums_in_memory):
+                numbers, environments = self._environments(bonds, sums)
+                rows = [self.rows_of(number, angles[block]) for number in numbers]
+                found = computer.derivatives(numbers, rows, environments)
+                for number, derivatives in zip(numbers, found, strict=True):
+                    gradients[block, sums, self.setup.tensors[number].slots] += derivatives
         return values, gradients
 
     def check_gradients(self) -> None:
@@ -170,16 +172,18 @@ class Evaluator:
         checked = checked_values(values, setup.limits.precision, scales)
         return setup.table.values_of_observables(checked)
 
-    def _environments(self, bonds: Sequence[Tensor]) -> tuple[list[int], list[Tensor]]:
-        """Return the derivatives of the observables with respect to the tensors with slots.
+    def _environments(
+        self, bonds: Sequence[Tensor], observables: slice
+    ) -> tuple[list[int], list[Tensor]]:
+        """Return the derivatives of some observables with respect to the tensors with slots.
 
         Returns:
             Numbers of pieces, and their derivatives, shape (rows, observables, operators, D, D), as
             :class:`~hpcq.engines.requests.Derivatives` takes them.
         """
         setup = self.setup
-        coefficients = setup.table.coefficients[:, np.newaxis]
-        shape = (len(coefficients), bonds[0].shape[1], self.num_observables)
+        coefficients = setup.table.coefficients[:, np.newaxis, observables]
+        shape = (len(coefficients), bonds[0].shape[1], coefficients.shape[2])
         by_bonds = self._contraction.vjp(bonds, np.broadcast_to(coefficients, shape))
         environments: dict[int, Tensor] = {}
         for node, number, indices, derivative in zip(
@@ -207,12 +211,34 @@ class Evaluator:
         return work.products * _PRODUCT_SECONDS + work.flops * _FLOP_SECONDS
 
     def rows_in_memory(self, sums: int) -> int:
-        """Return the number of rows that fit into a quarter of the memory, at least 1."""
-        entries = sum(math.prod(self.setup.shape(use)) for use in self.setup.uses)
-        work = self._contraction.work
-        sweep = work.entries / max(1, self.setup.network.num_slices)
-        row_bytes = COMPLEX_BYTES * (1 + sums) * (3 * entries + sweep)
-        return int(np.clip(self.setup.limits.memory_bytes / 4 / row_bytes, 1, _MAX_ROWS))
+        """Return the number of rows that fit into a quarter of the memory, at least 1.
+
+        Args:
+            sums: Number of observables whose derivatives are computed; 0 for values alone.
+        """
+        tensor_bytes, sum_bytes = self._row_bytes
+        row_bytes = tensor_bytes + min(sums, self._sums_in_memory) * sum_bytes
+        return int(np.clip(self._share_of_memory / row_bytes, 1, _MAX_ROWS))
+
+    @cached_property
+    def _sums_in_memory(self) -> int:
+        """Number of observables whose derivatives at one row are computed together."""
+        tensor_bytes, sum_bytes = self._row_bytes
+        return max(1, int((self._share_of_memory - tensor_bytes) / sum_bytes))
+
+    @property
+    def _share_of_memory(self) -> float:
+        return self.setup.limits.memory_bytes / 4
+
+    @cached_property
+    def _row_bytes(self) -> tuple[float, float]:
+        """Bytes of the values of a row, and of the derivatives of an observable there."""
+        setup = self.setup
+        entries = sum(math.prod(setup.shape(use)) for use in setup.uses)
+        sweep = self._contraction.work.entries / max(1, setup.network.num_slices)
+        tensors = COMPLEX_BYTES * (3 * entries + sweep)
+        qubits = [tensor.simulated_qubits for tensor in setup.tensors if tensor.slots]
+        return tensors, tensors + (COMPLEX_BYTES << max(qubits, default=0))
 
     @cached_property
     def _contraction(self) -> Contraction:
@@ -242,7 +268,7 @@ class Evaluator:
             self._nodes, self.setup.uses, self._operator_indices, strict=True
         ):
             tensor = tensors[number]
-            if len(indices) < tensor.shape[1]:
+            if indices != list(range(tensor.shape[1])):
                 tensor = tensor[:, indices]
             bonds.append(node.bond_tensor(tensor.swapaxes(0, 1)))
         return bonds

@@ -1,7 +1,8 @@
 """Evaluations on the ranks of a session: blocks of rows, or pieces, are the tasks.
 
-The ranks receive a program once and keep it. What a task computes does not depend on the number of
-ranks, so neither do the values. An evaluation that takes less than messages would stays on rank 0.
+The ranks receive a program once and keep it. A row has the same bits whatever the others of its
+block are, so values do not depend on the number of ranks. An evaluation that takes less time than
+messages would stays on rank 0.
 """
 
 from __future__ import annotations
@@ -34,9 +35,13 @@ _MIN_SPREAD_SECONDS = 0.05
 """Predicted seconds of an evaluation from which all ranks compute it. Smaller: more messages, which
 take 10 to 20 ms an evaluation."""
 
-_BLOCK_SECONDS = 0.02
-"""Predicted seconds of the rows of a task. Larger: fewer messages, and larger batches; smaller: the
-ranks end together."""
+_MIN_BLOCK_SECONDS, _MAX_BLOCK_SECONDS = 0.01, 1.0
+"""Predicted seconds of the rows of a task, at least and at most. Larger: fewer messages, and larger
+batches, in which a row of a narrow piece takes half the time; smaller: the ranks end together."""
+
+_BLOCKS_PER_RANK = 2
+"""Blocks of rows for each rank, within these limits. Fewer: quicker blocks, but a slow rank keeps
+the others waiting."""
 
 T = TypeVar("T")
 
@@ -110,7 +115,7 @@ class SpreadEvaluator:
             return self._local.values(angles)
         if self._by_pieces(angles, sums=0):
             return self._on_ranks(lambda ranks: self._local.values(angles, ranks))
-        blocks = self._on_ranks(lambda ranks: ranks.blocks("values", angles, seconds))
+        blocks = self._on_ranks(lambda ranks: self._blocks(ranks, "values", angles, seconds))
         return np.concatenate(blocks).reshape(len(angles), -1)
 
     def values_and_gradients(self, angles: Rows) -> tuple[Rows, Rows]:
@@ -122,7 +127,7 @@ class SpreadEvaluator:
             return self._local.values_and_gradients(angles)
         if self._by_pieces(angles, sums=observables):
             return self._on_ranks(lambda ranks: self._local.values_and_gradients(angles, ranks))
-        blocks = self._on_ranks(lambda ranks: ranks.blocks("gradients", angles, seconds))
+        blocks = self._on_ranks(lambda ranks: self._blocks(ranks, "gradients", angles, seconds))
         joined = np.concatenate(blocks).reshape(len(angles), observables, 1 + slots)
         return joined[:, :, 0].copy(), joined[:, :, 1:].copy()
 
@@ -137,6 +142,14 @@ class SpreadEvaluator:
         """Return the predicted seconds of a row: of its values, and derivatives of some sums."""
         pieces = sum(piece.seconds + sums * piece.gradient_seconds for piece in self._local.pieces)
         return pieces + (1 + 3 * sums) * self._local.contraction_seconds
+
+    def _blocks(self, ranks: RankPieces, name: str, angles: Rows, row_seconds: float) -> list[Rows]:
+        """Return the results of all rows in blocks; these do not change the bits of a row."""
+        size = math.ceil(len(angles) / (_BLOCKS_PER_RANK * self._session.size))
+        smallest, largest = _MIN_BLOCK_SECONDS / row_seconds, _MAX_BLOCK_SECONDS / row_seconds
+        size = max(1, math.floor(min(largest, max(smallest, size))))
+        starts = range(0, len(angles), size)
+        return ranks.blocks(name, [angles[start : start + size] for start in starts], row_seconds)
 
     def _tasks(self) -> EvaluationTasks:
         """Return the program as this rank keeps it; if it was dropped, all ranks prepare it again.
@@ -222,18 +235,16 @@ class RankPieces:
             for of, given in zip(rows, environments, strict=True)
         ]
 
-    def blocks(self, name: str, angles: Rows, row_seconds: float) -> list[Rows]:
-        """Return the results of blocks of rows, in order; their size depends on the program only.
+    def blocks(self, name: str, blocks: Sequence[Rows], row_seconds: float) -> list[Rows]:
+        """Return the results of blocks of rows, in order.
 
         Args:
             name: ``values`` or ``gradients``.
-            angles: Angles of all slots, shape (rows, slots).
+            blocks: Angles of all slots, each of shape (rows, slots).
             row_seconds: Predicted seconds of a row.
         """
-        size = max(1, math.floor(_BLOCK_SECONDS / row_seconds))
-        starts = range(0, len(angles), size)
-        tasks = [RankTask(name, None, angles[start : start + size]) for start in starts]
-        seconds = [row_seconds * len(task.rows) for task in tasks]
+        tasks = [RankTask(name, None, block) for block in blocks]
+        seconds = [row_seconds * len(block) for block in blocks]
         return list(self._run(tasks, seconds, float))
 
     def _run(

@@ -152,6 +152,31 @@ def test_parts_that_no_edge_joins_and_light_cones() -> None:
         check(hpcq.plan(circuit, operators, **how, **HOW), circuit, operators, rows)
 
 
+def test_equal_subcircuits_with_operators_in_another_order() -> None:
+    circuit, angle = QuantumCircuit(5), Parameter("a")
+    circuit.ry(angle, 2)
+    for first in (0, 3):
+        circuit.h(first)
+        circuit.cx(first, first + 1)
+        circuit.cz(first + 1, 2)
+    operators = [SparseObservable(label) for label in ("IIZXX", "IIXIZ", "ZIXII", "XXZII")]
+    plan = hpcq.plan(circuit, operators, cut_labels="AABCC", **HOW)
+    assert sorted(plan.uses) == [0, 0, 1]
+    check(plan, circuit, operators, np.array([[0.7], [0.0]]))
+
+
+def test_many_observables_are_differentiated_in_groups() -> None:
+    circuit = ansatz(4, 2)
+    operators = [SparseObservable.from_list([(f"{a}{b}IZ", 1.0)]) for a in "XYZ" for b in "IXYZ"]
+    plan = hpcq.plan(circuit, operators, cut_labels="AABB", **HOW)
+    row = np.random.default_rng(0).uniform(-2, 2, (1, circuit.num_parameters))
+    together = plan.compile().values_and_gradients(row)
+    in_groups = plan.compile()
+    in_groups._evaluator._sums_in_memory = 5
+    for got, expected in zip(in_groups.values_and_gradients(row), together, strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-12)
+
+
 def test_subcircuits_are_simulated_again_only_where_their_angles_changed() -> None:
     circuit = ansatz(6, 1)
     plan = hpcq.plan(circuit, "Z0 Z5", cut_labels="AAABBB", **HOW)
