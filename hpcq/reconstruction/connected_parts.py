@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.core.arrays import namespace_of
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.reconstruction.term_table import Pick, TermTable
 
@@ -110,10 +111,13 @@ class ConnectedParts:
 
 def products_of_others(factors: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """Return for each factor the product of all others, without division: some may be zero."""
-    products: list[NDArray[Any]] = [np.ones(1)] * len(factors)
+    if not factors:
+        return []
+    one = namespace_of(factors[0]).ones(1)
+    products: list[NDArray[Any]] = [one] * len(factors)
     for index in range(1, len(factors)):
         products[index] = products[index - 1] * factors[index - 1]
-    after: NDArray[Any] = np.ones(1)
+    after: NDArray[Any] = one
     for index in reversed(range(len(factors))):
         products[index] = products[index] * after
         after = after * factors[index]

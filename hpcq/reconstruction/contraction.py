@@ -7,6 +7,7 @@ much as one, and the derivatives of weighted sums of them a few times that.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.core.arrays import namespace_of
 from hpcq.reconstruction.connected_parts import products_of_others
 from hpcq.reconstruction.contraction_work import ContractionWork, work_of
 from hpcq.reconstruction.network import Network
@@ -51,7 +53,8 @@ class Contraction:
     computed.
 
     The tensors are one bond tensor for each subcircuit, shape (strings, *points, bond sizes). The
-    axis of points may be missing. It counts sets of tensors that are contracted together.
+    axis of points may be missing. It counts sets of tensors that are contracted together. They may
+    be arrays of another module with NumPy's functions, such as CuPy; results are of that module.
 
     Attributes:
         network: The order of contraction.
@@ -111,12 +114,15 @@ class Contraction:
         batch, slice_group = divmod(number, self._num_slice_groups)
         sweep_plan, num_slices = self._sweep_plan(batch), self.network.num_slices
         if not self.network.linked:
-            return np.ones_like(tensors[0], shape=(sweep_plan.num_terms, *tensors[0].shape[1:]))
+            shape = (sweep_plan.num_terms, *tensors[0].shape[1:])
+            ones: Tensor = namespace_of(tensors[0]).ones(shape, dtype=tensors[0].dtype)
+            return ones
         first, last = (
             index * num_slices // self._num_slice_groups for index in (slice_group, slice_group + 1)
         )
         slices = islice(self.network.slices(), first, last)
-        return reduce(np.add, (Sweep(sweep_plan, tensors, fixed).values() for fixed in slices))
+        values = (Sweep(sweep_plan, tensors, fixed).values() for fixed in slices)
+        return reduce(operator.add, values)
 
     def sum_up(self, parts: Iterable[Tensor], tensors: Sequence[Tensor]) -> Tensor:
         """Return the value of every term from the results of all parts in order.
@@ -131,7 +137,8 @@ class Contraction:
             for factor in self._factors(batch, tensors).values():
                 batch_values = batch_values * factor
             values.append(batch_values)
-        return np.concatenate(values)
+        joined: Tensor = namespace_of(tensors[0]).concat(values)
+        return joined
 
     def values(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return the value of every term, shape (terms, *points), computed in this process."""
@@ -150,10 +157,11 @@ class Contraction:
             sums, bond sizes). Nothing is conjugated: if a tensor changes by dT, a sum changes by
             the sum over all entries of dT times the derivative.
         """
-        derivatives = []
+        xp = namespace_of(tensors[0])
+        derivatives: list[Tensor] = []
         for tensor in tensors:
             shape = (len(tensor), *cotangents.shape[1:], *tensor.shape[cotangents.ndim - 1 :])
-            derivatives.append(np.zeros_like(tensor, shape=shape))
+            derivatives.append(xp.zeros(shape, dtype=tensor.dtype))
         linked = [derivatives[number] for number in self.network.linked]
         for batch in range(self._num_batches):
             weights = cotangents[batch * self.batch : (batch + 1) * self.batch].astype(complex)
@@ -170,12 +178,12 @@ class Contraction:
         factors = self._factors(batch, tensors)
         if not factors:
             return weights
-        groups = range(self._num_slice_groups)
+        xp, groups = namespace_of(tensors[0]), range(self._num_slice_groups)
         parts = [self.part(batch * len(groups) + group, tensors) for group in groups]
-        all_factors, *others = products_of_others([np.sum(parts, axis=0), *factors.values()])
+        all_factors, *others = products_of_others([xp.stack(parts).sum(axis=0), *factors.values()])
         for number, other in zip(factors, others, strict=True):
             strings = self._choices(batch)[:, number]
-            np.add.at(derivatives[number], strings, weights * other[..., None])
+            xp.add.at(derivatives[number], strings, weights * other[..., None])
         passed: Tensor = weights * all_factors[..., None]
         return passed
 

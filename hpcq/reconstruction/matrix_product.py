@@ -1,7 +1,8 @@
 """Large matrix products on several threads, bit for bit the same on any number of them.
 
 The last bits of a BLAS product depend on its number of threads. So BLAS runs on one thread, and a
-large product is divided into blocks of rows, which follow from its shape alone.
+large product is divided into blocks of rows, which follow from its shape alone. Arrays of other
+modules, such as those on a GPU, are multiplied as a whole.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hpcq.core.arrays import namespace_of
 
 Matrix = NDArray[np.complex128]
 
@@ -46,9 +49,10 @@ def product(left: Matrix, right: Matrix) -> Matrix:
     """Multiply matrices (..., m, k) by (..., k, n), or stacks of them as NumPy does."""
     rows, inner = left.shape[-2:]
     flops_per_row = _FLOPS_PER_PRODUCT * inner * right.shape[-1]
-    if rows * flops_per_row < 2 * _BLOCK_FLOPS or rows < 2 * _MIN_BLOCK_ROWS:
-        small: Matrix = left @ right
-        return small
+    is_small = rows * flops_per_row < 2 * _BLOCK_FLOPS or rows < 2 * _MIN_BLOCK_ROWS
+    if is_small or namespace_of(left) is not np:
+        whole: Matrix = left @ right
+        return whole
     stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     if stack:
         lefts = np.broadcast_to(left, (*stack, *left.shape[-2:]))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.core.arrays import namespace_of
 from hpcq.core.errors import MemoryLimitError
 from hpcq.core.limits import COMPLEX_BYTES
 from hpcq.core.system import format_bytes
@@ -239,6 +240,7 @@ def bond_tensor(
         Shape (strings, size of each bond in ``network.legs``). The tensor of each bond's first
         subcircuit includes the edges' weights, and edges of a subcircuit to itself are summed.
     """
+    xp: Any = namespace_of(tensor)
     ports = cut.subcircuits[subcircuit].ports
     dimensions = [port.dimension for port in ports]
     port_at = cut.ends[subcircuit]
@@ -250,23 +252,24 @@ def bond_tensor(
         first, second = port_at[edge, 0], port_at[edge, 1]
         labels[second], labels[len(ports) + second] = first, len(ports) + first
         weights = ket_weights(cut, edge)
-        factors += [np.outer(weights, weights.conj()), [first, len(ports) + first]]
+        matrix = xp.asarray(np.outer(weights, weights.conj()))
+        factors += [matrix, [first, len(ports) + first]]
     bonds = [network.bonds[number] for number in network.legs[subcircuit]]
     output_labels: list[int] = []
     for bond in bonds:
         bond_ports = [port_at[edge, int((edge, 0) not in port_at)] for edge in bond.edges]
         output_labels += bond_ports + [len(ports) + port for port in bond_ports]
     operands = [split_tensor, [string_label, *labels], *factors, [string_label, *output_labels]]
-    summed = np.einsum(*operands)
+    summed = xp.einsum(*operands)
     sizes = [bond.size for bond in bonds]
-    result = np.empty((len(tensor), *sizes), dtype=complex)
-    np.copyto(result.reshape(summed.shape), summed)
+    result: NDArray[np.complex128] = xp.empty((len(tensor), *sizes), dtype=complex)
+    result.reshape(summed.shape)[...] = summed
     for axis, bond in enumerate(bonds):
         if subcircuit == bond.subcircuits[0]:
             weights = ket_weights(cut, *bond.edges)
             split = result.reshape(-1, weights.size, weights.size, math.prod(sizes[axis + 1 :]))
             for ket, weight in enumerate(weights):
-                split[:, ket] *= (weight * weights.conj())[:, None]
+                split[:, ket] *= xp.asarray((weight * weights.conj())[:, None])
     return result
 
 

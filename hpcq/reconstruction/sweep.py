@@ -13,6 +13,8 @@ its environment.
 Nodes are multiplied as matrices. The axes of arrays have the same order everywhere: rows (strings,
 or terms); points (sets of tensors of equal shapes that are contracted together); weighted sums; and
 the two axes of the matrices, kept and summed. The axis of points may be missing: ``*points`` below.
+Tensors and weights are arrays of one module, NumPy or one with its functions; rows are chosen by
+indices of NumPy, which are read on the CPU in any case.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcq.core.arrays import namespace_of
 from hpcq.reconstruction.matrix_product import product
 from hpcq.reconstruction.sweep_plan import RowPairs, SweepPlan, Tensor
 
@@ -40,6 +43,7 @@ class Sweep:
 
     def __init__(self, plan: SweepPlan, tensors: Sequence[Tensor], fixed: dict[int, int]) -> None:
         network, self._plan = plan.network, plan
+        self._xp: Any = namespace_of(tensors[0])
         self._steps = dict(enumerate(network.steps, len(network.linked)))
         self._slices: list[tuple[Any, ...]] = []
         self._leaves: list[Tensor] = []
@@ -60,7 +64,8 @@ class Sweep:
 
     def values(self) -> Tensor:
         """Return the value of every term, shape (terms, *points)."""
-        values = np.zeros_like(self._leaves[0], shape=(self._plan.num_terms, *self._points))
+        shape, dtype = (self._plan.num_terms, *self._points), self._leaves[0].dtype
+        values: Tensor = self._xp.zeros(shape, dtype=dtype)
         for node, environment in self._environments():
             local = self._plan.local_terms[node]
             if node in self._steps:
@@ -87,7 +92,7 @@ class Sweep:
         for node, step in reversed(self._steps.items()):
             left, right = children = self._children(node)
             added = tuple(
-                np.zeros_like(rows, shape=(len(rows), *weights.shape[1:], *rows.shape[-2:]))
+                self._xp.zeros((len(rows), *weights.shape[1:], *rows.shape[-2:]), dtype=rows.dtype)
                 for rows in children
             )
             if node in by_node:
@@ -120,7 +125,8 @@ class Sweep:
         Environments have the shape (*points, bond sizes) at a leaf, (*points, kept of the left
         child, kept of the right child) elsewhere.
         """
-        environments = {len(self._rows): np.ones_like(self._rows[0], shape=self._points)}
+        one: Tensor = self._xp.ones(self._points, dtype=self._rows[0].dtype)
+        environments = {len(self._rows): one}
         for node in sorted(self._plan.environment_nodes, reverse=True):
             environment = environments.pop(node)
             if node not in self._steps:
@@ -164,7 +170,7 @@ class Sweep:
 def _merge(left: Tensor, right: Tensor, pairs: RowPairs) -> Tensor:
     """Contract two nodes for pairs of rows, in as few and as large products as possible."""
     shape = (len(pairs), *left.shape[1:-1], right.shape[-2])
-    merged = np.empty_like(left, shape=shape, order="C")
+    merged: Tensor = namespace_of(left).empty(shape, dtype=left.dtype)
     for row, numbers, others in pairs.groups:
         if pairs.is_by_left:
             merged[numbers] = product(left[row], right[others].swapaxes(-1, -2))
@@ -178,8 +184,8 @@ def _merge(left: Tensor, right: Tensor, pairs: RowPairs) -> Tensor:
 
 def _pair_values(environment: Tensor, children: Pair, pairs: RowPairs) -> Tensor:
     """Contract two nodes and their environment for pairs of rows, shape (pairs, *points)."""
-    points = environment.shape[:-2]
-    values = np.empty_like(environment, shape=(len(pairs), *points))
+    points, xp = environment.shape[:-2], namespace_of(environment)
+    values: Tensor = xp.empty((len(pairs), *points), dtype=environment.dtype)
     few, many = pairs.sides(*children)
     to_many = environment.swapaxes(-1, -2) if pairs.is_by_left else environment
     for row, numbers, others in pairs.groups:
@@ -191,7 +197,7 @@ def _sum_pairs(weights: Tensor, children: Pair, pairs: RowPairs) -> Tensor:
     """Contract two nodes for sums of pairs of rows, with weights (pairs, *points, sums)."""
     few, many = pairs.sides(*children)
     shape = (*weights.shape[1:], many.shape[-2], few.shape[-2])
-    total = np.zeros_like(few, shape=shape, order="C")
+    total: Tensor = namespace_of(few).zeros(shape, dtype=few.dtype)
     for row, numbers, others in pairs.groups:
         summed = _sum_rows(weights[numbers], many[others])
         total += _each_times(summed, few[row].swapaxes(-1, -2))
@@ -240,7 +246,7 @@ def _dot(rows: Tensor, factor: Tensor, points: tuple[int, ...]) -> Tensor:
 def _sum_rows(weights: Tensor, rows: Tensor) -> Tensor:
     """Return weighted sums of rows, shape (*points, sums, kept, summed)."""
     flat = rows.reshape(*rows.shape[:-2], -1).swapaxes(0, -2)
-    summed: Tensor = np.moveaxis(weights, 0, -1) @ flat
+    summed: Tensor = weights.transpose((*range(1, weights.ndim), 0)) @ flat
     return summed.reshape(*summed.shape[:-1], *rows.shape[-2:])
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.core.arrays import namespace_of
 from hpcq.reconstruction.network import Network
 
 Tensor = NDArray[np.complex128]
@@ -76,7 +77,8 @@ class LocalTerms:
     def sum_by_pair(self, weights: Tensor) -> Tensor:
         """Return the weight of each pair, given those of all terms of the batch."""
         starts = np.searchsorted(self.pair_index, np.arange(len(self.pairs)))
-        by_pair: Tensor = np.add.reduceat(weights[self.terms], starts, axis=0)
+        xp = namespace_of(weights)
+        by_pair: Tensor = xp.add.reduceat(weights[self.terms], xp.asarray(starts), axis=0)
         return by_pair
 
 

@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.core.arrays import namespace_of
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.reconstruction.network import Network, ket_weights
 
@@ -53,9 +54,10 @@ class TensorNode:
         entries, weights = self._entries
         leading = tensor.shape[: tensor.ndim - len(self._port_sizes)]
         terms = tensor.reshape(*leading, -1).take(entries, axis=-1)
-        terms *= weights
+        terms *= namespace_of(tensor).asarray(weights)
         summed = terms.sum(axis=-2) if len(entries) > 1 else terms
-        return np.asarray(summed.reshape(*leading, *self._bond_sizes))
+        bonds: Tensor = summed.reshape(*leading, *self._bond_sizes)
+        return bonds
 
     def gradient(self, by_bonds: Tensor) -> Tensor:
         """Return the derivative with respect to the sampled tensor.
@@ -68,19 +70,20 @@ class TensorNode:
             Shape (..., index pairs of each port), or (..., D, D). Nothing is conjugated: the
             derivative of a linear function of the tensor is the coefficient of each entry.
         """
-        weights = self._entries[1]
+        weights, xp = self._entries[1], namespace_of(by_bonds)
         leading = by_bonds.shape[: by_bonds.ndim - len(self._bond_sizes)]
         targets, order, starts = self._targets
         summed = by_bonds.reshape(*leading, -1).take(order % weights.shape[1], axis=-1)
-        summed *= weights.reshape(-1)[order]
+        summed *= xp.asarray(weights.reshape(-1)[order])
         if len(starts) < len(order):
-            summed = np.add.reduceat(summed, starts, axis=-1)
+            summed = xp.add.reduceat(summed, xp.asarray(starts), axis=-1)
         size = math.prod(self._port_sizes)
         if len(targets) < size:
-            gradient = np.zeros((*leading, size), dtype=complex)
+            gradient = xp.zeros((*leading, size), dtype=complex)
             gradient[..., targets] = summed
             summed = gradient
-        return np.asarray(summed.reshape(*leading, *self._port_sizes))
+        ports: Tensor = summed.reshape(*leading, *self._port_sizes)
+        return ports
 
     @cached_property
     def _port_sizes(self) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from hpcq.reconstruction import matrix_product, sweep
 from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.matrix_product import product_threads
 from hpcq.reconstruction.network import Network, build_network
+from tests.support.device_arrays import DeviceArray
 
 some = settings(max_examples=60, deadline=None)
 Tensors = list[np.ndarray]
@@ -109,6 +110,18 @@ def test_values_and_derivatives_are_products_of_all_tensors(case: Case) -> None:
         for found, dense in zip(derivatives, dense_derivatives(case, point), strict=True):
             scale = 1 + np.abs(dense).max()
             np.testing.assert_allclose(found[(slice(None), *point)], dense, atol=1e-10 * scale)
+
+
+@some
+@given(cases())
+def test_arrays_on_a_device_stay_there(case: Case) -> None:
+    contraction, tensors = case.contraction, list(map(DeviceArray, case.tensors))
+    values = contraction.values(tensors)
+    np.testing.assert_array_equal(values.get(), contraction.values(case.tensors))
+    derivatives = contraction.vjp(tensors, DeviceArray(case.cotangents))
+    expected = contraction.vjp(case.tensors, case.cotangents)
+    for found, plain in zip(derivatives, expected, strict=True):
+        np.testing.assert_array_equal(found.get(), plain)
 
 
 def test_points_are_contracted_as_if_each_were_alone() -> None:

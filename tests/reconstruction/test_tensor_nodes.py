@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import CutCircuit, Edge, Port
-from hpcq.reconstruction.network import build_network
+from hpcq.reconstruction.network import bond_tensor, build_network
 from hpcq.reconstruction.tensor_nodes import TensorNode
+from tests.support.device_arrays import DeviceArray
 
 
 @st.composite
@@ -88,6 +89,25 @@ def test_the_map_and_its_transpose(cut: CutCircuit, seed: int) -> None:
     transposed = node.gradient(factor)
     assert transposed.shape == tensor.shape
     np.testing.assert_allclose(np.sum(transposed * tensor), np.sum(factor * bond_tensor), atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cut_circuits(), st.integers(0, 99))
+def test_arrays_on_a_device_stay_there(cut: CutCircuit, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = build_network(cut, 1 << 30)
+    node = TensorNode(cut, 0, network)
+    sizes = [p.dimension**2 for p in cut.subcircuits[0].ports if p.shared_with is None]
+    tensor = rng.normal(size=(2, *sizes)) + 1j * rng.normal(size=(2, *sizes))
+    bonds = node.bond_tensor(tensor)
+    np.testing.assert_array_equal(node.bond_tensor(DeviceArray(tensor)).get(), bonds)
+    gradient = node.gradient(DeviceArray(bonds))
+    np.testing.assert_array_equal(gradient.get(), node.gradient(bonds))
+    if all(port.shared_with is None for port in cut.subcircuits[0].ports):
+        size = int(np.prod([port.dimension for port in cut.subcircuits[0].ports]))
+        matrices = tensor.reshape(2, size, size)
+        on_device = bond_tensor(DeviceArray(matrices), 0, cut, network)
+        np.testing.assert_array_equal(on_device.get(), bond_tensor(matrices, 0, cut, network))
 
 
 @settings(max_examples=30, deadline=None)

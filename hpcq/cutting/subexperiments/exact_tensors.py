@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from hpcq.circuits.pauli_text import PauliString
 from hpcq.circuits.port_markers import MARKER_NAMES
 from hpcq.circuits.slots import slot_label, slot_of
+from hpcq.core.arrays import namespace_of
 from hpcq.core.strict_json import digest
 from hpcq.cutting.gate_decompositions import PAULI_BASIS
 from hpcq.cutting.subcircuits import Port, Subcircuit, index_of_settings
@@ -262,7 +263,8 @@ class ExactTensor:
             return blocks[0]
         branches, size = self.num_branches, self.block_shape[1]
         strings = len(blocks[0])
-        tensor = np.empty((strings, branches, size, branches, size), dtype=complex)
+        xp, shape = namespace_of(blocks[0]), (strings, branches, size, branches, size)
+        tensor: NDArray[np.complex128] = xp.empty(shape, dtype=complex)
         for task, block in enumerate(blocks):
             i, j = _pair(task)
             tensor[:, i, :, j, :] = block
@@ -298,12 +300,12 @@ class ExactTensor:
 
         The axes are any one, then the ket and the bra indices of the ports, sliced ones first.
         """
-        num_ports = len(self.sliced) + len(self.open_ports)
+        xp, num_ports = namespace_of(tensor), len(self.sliced) + len(self.open_ports)
         for digit, number in enumerate(self.sliced):
             if self.subcircuit.ports[number].kind == "control":
                 for axis in (1 + digit, 1 + num_ports + digit):
-                    zero, one = np.moveaxis(tensor, axis, 0)
-                    tensor = np.stack([(zero + one) / 2, (zero - one) / 2], axis)
+                    zero, one = xp.moveaxis(tensor, axis, 0)
+                    tensor = xp.stack([(zero + one) / 2, (zero - one) / 2], axis)
         return tensor
 
     def _on_qubits(self, string: PauliString) -> PauliString:

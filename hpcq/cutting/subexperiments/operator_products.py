@@ -7,11 +7,13 @@ that one matrix product serves them all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PROJECTED_BITS, PauliString
+from hpcq.core.arrays import namespace_of
 from hpcq.cutting.subexperiments.pauli_products import PauliAction, block_width, pauli_products
 from hpcq.cutting.subexperiments.projectors import BRAS, StateBlocks, States
 
@@ -37,7 +39,10 @@ def operator_products(
     Returns:
         ``sum_j (O ket)[p, j] conj(bra[p', j])``, shape (operators, D, D').
     """
-    products: NDArray[np.complex128] = np.zeros((len(operators), len(ket), len(bra)), dtype=complex)
+    columns, right = StateBlocks(ket, block_width(ket)), StateBlocks(bra, block_width(ket))
+    products: NDArray[np.complex128] = columns.namespace.zeros(
+        (len(operators), len(ket), len(bra)), dtype=complex
+    )
     # Strings that stand alone, and those with projectors, which leave smaller states.
     alone = [
         (number, string, coefficient)
@@ -48,7 +53,6 @@ def operator_products(
     of_strings = pauli_products(ket, bra, [string for _, string, _ in alone], threads)
     for (number, _, coefficient), product in zip(alone, of_strings, strict=True):
         products[number] += coefficient * product
-    columns, right = StateBlocks(ket, block_width(ket)), StateBlocks(bra, block_width(ket))
     for number, operator in enumerate(operators):
         summed = [each for each in operator if len(operator) > 1 and not _has_projectors(each[0])]
         for start, block in _applied_blocks(columns, summed) if summed else ():
@@ -70,7 +74,8 @@ def weighted_states(
         ``sum_O sum_p weights[s, O, p, p'] (O ket)[p, j]``, shape (sums, D', 2**n).
     """
     sums, _, rows, sum_rows = weights.shape
-    total = np.zeros_like(ket, shape=(sums, sum_rows, ket.shape[1]))
+    xp: Any = namespace_of(ket)
+    total: States = xp.zeros((sums, sum_rows, ket.shape[1]), dtype=ket.dtype)
     by_operator = weights.transpose(1, 0, 3, 2).reshape(-1, sums * sum_rows, rows)
     for operator, matrix in zip(operators, by_operator.astype(ket.dtype), strict=True):
         paulis = [each for each in operator if not _has_projectors(each[0])]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PauliString
+from hpcq.core.arrays import namespace_of
 from hpcq.cutting.subexperiments.projectors import ProjectedStates, StateBlocks, States
 
 Columns = NDArray[np.intp] | slice
@@ -206,7 +207,7 @@ def _gram(states: States) -> States:
     right = states.conj().T
     if rows <= GRAM_ROWS:
         return states @ right
-    product: States = states.__array_namespace__().empty((rows, rows), dtype=states.dtype)
+    product: States = namespace_of(states).empty((rows, rows), dtype=states.dtype)
     for start in range(0, rows, GRAM_ROWS):
         stop = min(rows, start + GRAM_ROWS)
         strip = states[start:stop] @ right[:, :stop]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.pauli_text import PROJECTED_BITS, PauliString
+from hpcq.core.arrays import namespace_of
 
 States = NDArray[np.complexfloating]
 
@@ -47,7 +48,7 @@ class StateBlocks:
     @property
     def namespace(self) -> Any:
         """The module of the states' arrays, NumPy or one with the same functions."""
-        return self.states.__array_namespace__()
+        return namespace_of(self.states)
 
     @property
     def size(self) -> int:

@@ -1,21 +1,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit.quantum_info import Operator
 
+from hpcq.circuits.normalise import normalise
+from hpcq.circuits.slots import parametrise
 from hpcq.core.limits import Limits
 from hpcq.cutting.cut_circuit import cut_circuit
+from hpcq.cutting.cuts import Cuts, cuts_from_partition
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, _pair
+from hpcq.cutting.subexperiments.operator_products import operator_products, weighted_states
 from hpcq.cutting.subexperiments.pauli_products import pauli_products
 from hpcq.engines.aer_engine import AerEngine
 from hpcq.engines.requests import NO_PARAMETERS, Tensors
+from tests.support.device_arrays import DeviceArray
 from tests.support.letters import LETTERS
 from tests.support.strategies import circuits, cuts_of
 
@@ -96,57 +101,48 @@ def test_products_of_many_blocks() -> None:
         np.testing.assert_allclose(products, expected, atol=1e-7)
 
 
-class DeviceArray(np.ndarray):
-    """An array that takes no part with arrays of NumPy, as those on a GPU."""
-
-    def __array_namespace__(self, **_: object) -> object:  # type: ignore[override]
-        return DEVICE
-
-    def __array_function__(self, function: object, *_: object) -> object:
-        raise TypeError(f"{function} is NumPy's")
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        out = options.pop("out", ())
-        for value in (*inputs, *out):
-            assert isinstance(value, DeviceArray) or np.isscalar(value)
-        if out:
-            options["out"] = tuple(value.view(np.ndarray) for value in out)
-        plain = [v.view(np.ndarray) if isinstance(v, DeviceArray) else v for v in inputs]
-        result = getattr(ufunc, method)(*plain, **options)
-        return out[0] if out else np.asarray(result).view(DeviceArray)
-
-    def __getitem__(self, key: Any) -> Any:
-        parts = key if isinstance(key, tuple) else (key,)
-        assert all(isinstance(part, DeviceArray | slice | int) for part in parts)
-        plain = [p.view(np.ndarray) if isinstance(p, DeviceArray) else p for p in parts]
-        return self.view(np.ndarray)[tuple(plain)].view(DeviceArray)
-
-
-def on_device(function: Any) -> Any:
-    return lambda *args, **how: function(*args, **how).view(DeviceArray)
-
-
-DEVICE = SimpleNamespace(
-    zeros=on_device(np.zeros),
-    empty=on_device(np.empty),
-    arange=on_device(np.arange),
-    flatnonzero=lambda array: np.flatnonzero(array.view(np.ndarray)).view(DeviceArray),
-    bitwise_count=np.bitwise_count,
-)
-
-
 @pytest.mark.parametrize("rows", [3, 130])
 def test_products_of_states_on_a_device_stay_there(rows: int) -> None:
     rng = np.random.default_rng(0)
     ket = rng.normal(size=(rows, 2**9)) + 1j * rng.normal(size=(rows, 2**9))
     texts = ["XYZZIIIXX", "IIIIIIIII", "Z01+-rlXY", "ZIIIIIIII", "IIIIIIIZZ"]
     strings = [tuple((q, p) for q, p in enumerate(reversed(t)) if p != "I") for t in texts]
-    device = ket.view(DeviceArray)
-    for bra, device_bra in ((ket, device), (ket[:2].copy(), ket[:2].copy().view(DeviceArray))):
+    operators = [[(string, 1.0 + n) for n, string in enumerate(strings)], [(strings[2], 0.5)]]
+    device = DeviceArray(ket)
+    for bra, device_bra in ((ket, device), (ket[:2].copy(), DeviceArray(ket[:2].copy()))):
         products = pauli_products(device, device_bra, strings)
-        assert isinstance(products, DeviceArray)
-        plain = pauli_products(ket, bra, strings)
-        np.testing.assert_array_equal(products.view(np.ndarray), plain)
+        np.testing.assert_array_equal(products.get(), pauli_products(ket, bra, strings))
+        summed = operator_products(device, device_bra, operators)
+        np.testing.assert_array_equal(summed.get(), operator_products(ket, bra, operators))
+        weights = rng.normal(size=(2, 2, rows, len(bra))) + 1j
+        states = weighted_states(device, operators, DeviceArray(weights))
+        np.testing.assert_array_equal(states.get(), weighted_states(ket, operators, weights))
+
+
+@pytest.mark.parametrize("sliced", [(), (0,), (1,), (0, 1)])
+def test_tensors_are_assembled_on_a_device(sliced: tuple[int, ...]) -> None:
+    theta = Parameter("theta")
+    circuit = QuantumCircuit(2)
+    circuit.rzz(theta, 0, 1)  # with a free parameter it is cut by a control port
+    circuit.h([0, 1])
+    circuit.cz(0, 1)
+    generic = parametrise(normalise(circuit, free_parameters=True), [theta]).generic
+    cut = cut_circuit(generic, cuts_from_partition(generic, "AB"))
+    kinds = set()
+    for subcircuit in cut.subcircuits:
+        kinds.update(port.kind for port in subcircuit.ports)
+        exact = ExactTensor(subcircuit, ((), ((0, "Z"),)), sliced=sliced)
+        rng = np.random.default_rng(0)
+        shape = (exact.num_tasks, *exact.block_shape)
+        blocks = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+        device = list(map(DeviceArray, blocks))
+        np.testing.assert_array_equal(exact.assemble(device).get(), exact.assemble(blocks))
+        weights = exact.join(blocks)
+        np.testing.assert_array_equal(exact.split(DeviceArray(weights)).get(), exact.split(weights))
+        states = rng.normal(size=(shape[-1], 2**3)) + 1j
+        of_device = exact.prefix_grams(DeviceArray(states), DeviceArray(states), 2)
+        np.testing.assert_array_equal(of_device.get(), exact.prefix_grams(states, states, 2))
+    assert kinds == {"control", "gate"}
 
 
 def test_pairs_are_the_lower_triangle() -> None:
@@ -157,10 +153,6 @@ def test_pairs_are_the_lower_triangle() -> None:
 
 
 def test_the_circuit_of_an_uncut_subcircuit_is_its_circuit() -> None:
-    from qiskit import QuantumCircuit
-
-    from hpcq.cutting.cuts import Cuts
-
     circuit = QuantumCircuit(2)
     circuit.h(0)
     circuit.cp(0.3, 0, 1)
