@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.batched.gates import HADAMARD, Gate, gates_of, kronecker
+from hpcq.engines.batched.phases import PhaseTable
 from hpcq.engines.batched.runs import EMPTY_RUN, Run, RunTable
 from hpcq.engines.batched.schedule import GROUP, Block, Moves, Product, Runs, Scheduler
 from hpcq.engines.batched.steps import (
@@ -18,7 +19,6 @@ from hpcq.engines.batched.steps import (
     FixedStep,
     GroupStep,
     MonomialStep,
-    PhaseTable,
     ProductStep,
     RowMatrices,
     Step,
@@ -296,7 +296,7 @@ class _Compiler:
     ) -> None:
         xp, rotations = self._xp, None
         if numbers:
-            rotations = PhaseTable(numbers, _lowest_bits(np.array(signs)), xp, self._dtype)
+            rotations = PhaseTable(numbers, np.array(signs), xp, self._dtype)
         step = MonomialStep(
             qubits,
             None if source is None else xp.asarray(source),
@@ -327,13 +327,3 @@ def _scattered(index: Indices, bits: Sequence[int], numbers: Indices) -> Indices
     for place, bit in enumerate(bits):
         changed |= (numbers >> place & 1) << bit
     return changed
-
-
-def _lowest_bits(signs: Any) -> Any:
-    """Drop the highest bits of an index, of which signs do not depend; shape (rotations, 2**n)."""
-    while signs.shape[1] > 1:
-        low, high = np.split(signs, 2, axis=1)
-        if (low != high).any():
-            break
-        signs = low
-    return signs

@@ -51,13 +51,14 @@ class CompiledOperator:
         """Return the operator times the states."""
         total = None if self.diagonal is None else states * self.diagonal
         for source, factors in self.gathers:
-            term = xp.take(states, source, axis=-1) * factors
-            total = term if total is None else total + term
+            term = xp.take(states, source, axis=-1)
+            term *= factors
+            total = _added(total, term)
         for chain in self.chains:
             term = states
             for window, matrix in chain:
                 term = window.apply(term, matrix)
-            total = term if total is None else total + term
+            total = _added(total, term)
         return xp.zeros_like(states) if total is None else total
 
     @property
@@ -110,6 +111,13 @@ def compile_operator(
         ),
         tuple(chains),
     )
+
+
+def _added(total: Any, term: Any) -> Any:
+    if total is None:
+        return term
+    total += term
+    return total
 
 
 Strings = Sequence[tuple[PauliString, float]]

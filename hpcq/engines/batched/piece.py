@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from hpcq.core.limits import Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.batched.compiler import compile_branch
 from hpcq.engines.batched.kept_states import KeptStates
-from hpcq.engines.batched.operators import CompiledOperator, compile_operator
+from hpcq.engines.batched.operator_set import OperatorSet
 from hpcq.engines.batched.ports import PortOrder
 from hpcq.engines.batched.steps import RowMatrices
 from hpcq.engines.protocol import PreparedPiece
@@ -35,13 +35,13 @@ class _Simulated:
         gates: The gates of each branch.
         kept: States of each branch after each step with angles.
         states: The states of all ports, shape (rows, D, 2**wires).
-        applied: Operator → the operator times the states.
+        applied: What an OperatorSet needs of the states, by its operators.
     """
 
     gates: list[RowMatrices]
     kept: list[list[Any]]
     states: Any
-    applied: dict[Operator, Any] = field(default_factory=dict)
+    applied: dict[tuple[Operator, ...], list[Any]] = field(default_factory=dict)
 
 
 class BatchedPiece(PreparedPiece):
@@ -65,7 +65,7 @@ class BatchedPiece(PreparedPiece):
         open_wires = tensor.subcircuit.open_wires.values()
         self._qubit_of = {wire: qubit for qubit, wire in enumerate(open_wires)}
         self._ports = PortOrder(tensor, xp)
-        self._operators: dict[Operator, CompiledOperator] = {}
+        self._operators: dict[tuple[Operator, ...], OperatorSet] = {}
         self._row_bytes = sum(program.row_bytes for program in self._programs)
         self._chunk = max(1, _CHUNK_BYTES // self._row_bytes)
 
@@ -82,17 +82,16 @@ class BatchedPiece(PreparedPiece):
         """Bytes of the compiled branches, without the states that are kept."""
         return sum(program.nbytes for program in self._programs)
 
-    def _tensors(self, rows: Rows, operators: Sequence[Operator]) -> NDArray[np.complex128]:
-        size = self._ports.dimension
+    def _tensors(self, rows: Rows, operators: tuple[Operator, ...]) -> NDArray[np.complex128]:
+        size, operator_set = self._ports.dimension, self._operator_set(operators)
         answer = np.empty((len(rows), len(operators), size, size), dtype=complex)
 
         def fill(chunk: slice, simulated: _Simulated) -> None:
-            bras = self._double(simulated.states).conj().swapaxes(-1, -2)
-            for number, operator in enumerate(operators):
-                kets = self._double(self._applied(operator, simulated))
-                answer[chunk, number] = _to_numpy(kets @ bras)
-            nbytes = self._row_bytes + len(simulated.applied) * simulated.states[0].nbytes
-            self._kept.put(self._key(rows[chunk]), simulated, nbytes * len(rows[chunk]))
+            applied = self._applied(operators, simulated)
+            answer[chunk] = _to_numpy(operator_set.tensors(simulated.states, applied))
+            extra = len(operators) * simulated.states[0].nbytes
+            nbytes = len(simulated.states) * (self._row_bytes + extra)
+            self._kept.put(self._key(rows[chunk]), simulated, nbytes)
 
         chunks = {rows[chunk].tobytes() for chunk in self._chunks(rows)}
         self._kept.keep_only(self._tensor.fingerprint, chunks)
@@ -105,13 +104,11 @@ class BatchedPiece(PreparedPiece):
         environments = (environments + environments.conj().swapaxes(-1, -2)) / 2
         sums, slots = environments.shape[1], len(self._tensor.slots)
         answer = np.zeros((len(rows), sums, slots))
+        operator_set = self._operator_set(request.operators)
 
         def fill(chunk: slice, simulated: _Simulated) -> None:
-            taken = self._xp.asarray(environments[chunk], dtype=self._dtype)
-            mu: Any = 0
-            for number, operator in enumerate(request.operators):
-                bras = self._applied(operator, simulated).conj()
-                mu = mu + taken[:, :, number] @ bras[:, None]
+            applied = self._applied(request.operators, simulated)
+            mu = operator_set.adjoint(applied, self._xp.asarray(environments[chunk]))
             found = 0
             for program, part, gates, kept in zip(
                 self._programs,
@@ -156,21 +153,17 @@ class BatchedPiece(PreparedPiece):
     def _key(self, rows: Rows) -> tuple[str, bytes]:
         return self._tensor.fingerprint, rows.tobytes()
 
-    def _applied(self, operator: Operator, simulated: _Simulated) -> Any:
-        """Return an operator times the states."""
-        if operator not in self._operators:
-            self._operators[operator] = compile_operator(
-                operator, self._qubit_of, self._xp, self._dtype
-            )
-        compiled = self._operators[operator]
-        if compiled.is_identity:
-            return simulated.states
-        if operator not in simulated.applied:
-            simulated.applied[operator] = compiled.apply(simulated.states, self._xp)
-        return simulated.applied[operator]
+    def _applied(self, operators: tuple[Operator, ...], simulated: _Simulated) -> list[Any]:
+        if operators not in simulated.applied:
+            simulated.applied[operators] = self._operator_set(operators).applied(simulated.states)
+        return simulated.applied[operators]
 
-    def _double(self, states: Any) -> Any:
-        return states.astype(self._xp.complex128, copy=False)
+    def _operator_set(self, operators: tuple[Operator, ...]) -> OperatorSet:
+        if operators not in self._operators:
+            self._operators[operators] = OperatorSet(
+                operators, self._qubit_of, self._ports.dimension, self._xp, self._dtype
+            )
+        return self._operators[operators]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -9,11 +9,10 @@ an angle is ``2 Re sum mu dpsi``; see Jones and Gacon, arXiv:2009.02823, for uni
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from hpcq.engines.batched.phases import PhaseTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,20 +251,22 @@ class MonomialStep(Step):
 
     def forward(self, states: Any, of: RowMatrices) -> Any:
         """Return the states after the step."""
-        moved = states
         if self.source is not None:
-            moved = of.xp.take(states, self.source, axis=-1)
+            states = of.xp.take(states, self.source, axis=-1)
+        return self._turned(states, of)
+
+    def _turned(self, states: Any, of: RowMatrices) -> Any:
         if self.phases is not None:
-            moved = moved * self.phases
-        return moved if self.rotations is None else self.rotations.apply(moved, of)
+            states = states * self.phases
+        if self.rotations is not None:
+            states = self.rotations.apply(states, of.angles)
+        return states
 
     def backward(self, mu: Any, after: Any, of: RowMatrices, found: Collected) -> Any:
         """Add the derivatives, and return mu before the step."""
         if self.rotations is not None:
-            self.rotations.derivatives(mu, after, found)
-            mu = self.rotations.apply(mu, of)
-        if self.phases is not None:
-            mu = mu * self.phases
+            self.rotations.derivatives(mu, after, found.rotations)
+        mu = self._turned(mu, of)
         if self.copies is None:
             return mu
         if len(self.copies) == 1:
@@ -275,42 +276,8 @@ class MonomialStep(Step):
     @property
     def nbytes(self) -> int:
         """Bytes of its constants."""
-        signs = () if self.rotations is None else (self.rotations.signs,)
-        return _nbytes(self.source, self.copies, self.phases, *signs)
-
-
-class PhaseTable:
-    """Rotations about products of Z: phases that depend on the lowest bits of the index.
-
-    Args:
-        numbers: Numbers of the rotations.
-        signs: For each rotation and value of the bits, the product's eigenvalue, 1 or -1, shape
-            (rotations, 2**bits).
-        xp: The module of arrays.
-        dtype: Type of the states, complex64 or complex128.
-    """
-
-    def __init__(self, numbers: Sequence[int], signs: Any, xp: Any, dtype: Any) -> None:
-        self._numbers = xp.asarray(np.asarray(numbers))
-        self._dtype = dtype
-        self.signs = xp.asarray(signs, dtype=xp.empty(0, dtype=dtype).real.dtype)
-
-    def apply(self, states: Any, of: RowMatrices) -> Any:
-        """Multiply states, shape (rows, ..., 2**n), by the phases."""
-        half = of.angles[:, self._numbers] * -0.5
-        exponents = half.astype(self.signs.dtype, copy=False)[:, None] @ self.signs
-        table = of.xp.empty(exponents.shape, dtype=self._dtype)
-        table.real = of.xp.cos(exponents)
-        table.imag = of.xp.sin(exponents)
-        shaped = states.reshape(len(states), -1, table.shape[-1])
-        return (shaped * table).reshape(states.shape)
-
-    def derivatives(self, mu: Any, after: Any, found: Collected) -> None:
-        """Add the derivatives: ``Im sum psi mu`` with the signs of each rotation."""
-        rows, sums = mu.shape[:2]
-        products = (after[:, None] * mu).reshape(rows, sums, -1, self.signs.shape[1])
-        summed = products.sum(2) if products.shape[2] > 1 else products[:, :, 0]
-        found.rotations[:, :, self._numbers] = summed.imag @ self.signs.T
+        tables = 0 if self.rotations is None else self.rotations.nbytes
+        return _nbytes(self.source, self.copies, self.phases) + tables
 
 
 def _nbytes(*arrays: Any) -> int:
