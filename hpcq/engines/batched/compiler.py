@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.engines.batched.gates import HADAMARD, Gate, gates_of, kronecker
+from hpcq.engines.batched.gates import HADAMARD, Gate, Matrix, gates_of, kronecker
 from hpcq.engines.batched.phases import PhaseTable
 from hpcq.engines.batched.runs import EMPTY_RUN, Run, RunTable
 from hpcq.engines.batched.schedule import GROUP, Block, Moves, Product, Runs, Scheduler
@@ -23,6 +23,7 @@ from hpcq.engines.batched.steps import (
     RowMatrices,
     Step,
     Window,
+    as_real_if_real,
 )
 
 Indices = NDArray[np.intp]
@@ -242,11 +243,12 @@ class _Compiler:
         window, source, target = Window(places[0], len(places)), None, None
         is_window = places == list(range(places[0], places[-1] + 1))
         if not is_window or 0 < places[0] < _MIN_BELOW:
-            order = [*block.qubits, *(q for q in self._active if q not in block.qubits)]
-            source = self._permutation(self._active, order)
-            target = self._permutation(order, self._active)
+            lowest = self._active[: places[-1] + 1]
+            order = [*block.qubits, *(q for q in lowest if q not in block.qubits)]
+            source = self._permutation(lowest, order)
+            target = self._permutation(order, lowest)
             window = Window(0, len(places))
-        matrix = self._xp.asarray(block.matrix[None], dtype=self._dtype)
+        matrix = as_real_if_real(block.matrix[None], self._xp, self._dtype)
         self._steps.append(FixedStep(len(self._active), window, matrix, source, target))
 
     def _permutation(self, before: Sequence[int], after: Sequence[int]) -> Any:
@@ -261,8 +263,10 @@ class _Compiler:
         joining |= set(join)
         if not gates and not joining:
             return
-        before = self._active
-        self._active = after = sorted({*before, *joining})
+        self._active, before = sorted({*self._active, *joining}), self._active
+        touched = {*joining, *(qubit for gate in gates for qubit in gate.qubits)}
+        after = self._active[: 1 + self._active.index(max(touched))]
+        before = before[: len(after) - len(joining)]
         place = {qubit: number for number, qubit in enumerate(after)}
         index = np.arange(1 << len(after))
         phases = np.ones(len(index), dtype=complex)
@@ -278,32 +282,26 @@ class _Compiler:
             phases *= gate.matrix[np.arange(len(sources)), sources][local]
             index = _scattered(index, bits, sources[local])
         source = _gathered(index, [place[qubit] for qubit in before])
-        copies = None
-        if joining or (source != np.arange(len(source))).any():
-            copies = np.argsort(source, kind="stable").reshape(1 << len(before), -1).T
-        self._add_moves(
-            len(after), source if copies is not None else None, copies, phases, numbers, signs
-        )
+        self._add_moves(len(before), source, phases, numbers, signs)
 
     def _add_moves(
         self,
-        qubits: int,
-        source: Indices | None,
-        copies: Indices | None,
-        phases: Any,
-        numbers: list[int],
-        signs: list[Any],
+        bits_before: int,
+        source: Indices,
+        phases: Matrix,
+        numbers: Sequence[int],
+        signs: Sequence[NDArray[np.float64]],
     ) -> None:
-        xp, rotations = self._xp, None
+        xp, step = self._xp, MonomialStep(len(self._active))
+        if len(source) > 1 << bits_before or (source != np.arange(len(source))).any():
+            copies = np.argsort(source, kind="stable").reshape(1 << bits_before, -1).T
+            copies = xp.asarray(np.ascontiguousarray(copies))
+            step = replace(step, source=xp.asarray(source), copies=copies)
+        if (phases != 1).any():
+            step = replace(step, phases=xp.asarray(phases, dtype=self._dtype))
         if numbers:
-            rotations = PhaseTable(numbers, np.array(signs), xp, self._dtype)
-        step = MonomialStep(
-            qubits,
-            None if source is None else xp.asarray(source),
-            None if copies is None else xp.asarray(np.ascontiguousarray(copies)),
-            None if (phases == 1).all() else xp.asarray(phases, dtype=self._dtype),
-            rotations,
-        )
+            table = PhaseTable(numbers, np.array(signs), xp, self._dtype)
+            step = replace(step, rotations=table)
         self._steps.append(step)
 
 

@@ -30,6 +30,9 @@ for permutations and phases."""
 PRODUCT_SECONDS = 2.6e-10
 """Seconds of one complex multiplication of a matrix product, measured with 64 by 256 matrices."""
 
+_INDEX_BYTES = 16
+"""Bytes of the constants of a step for each amplitude: two indices."""
+
 _KEPT_SHARE = 4
 """States that are kept for derivatives take at most this fraction of a rank's memory."""
 
@@ -66,7 +69,7 @@ class BatchedEngine(Engine):
             return Refusal(f"its {wires} wires are more than {MAX_WIRES}")
         steps = _steps(piece)
         amplitudes = piece.num_branches * 2.0**piece.simulated_qubits
-        size = int(amplitudes * self._limits.amplitude_bytes * (steps + 3))
+        size = int(amplitudes * (self._limits.amplitude_bytes + _INDEX_BYTES) * (steps + 3))
         if size > self._limits.memory_bytes:
             return Refusal(
                 f"its {piece.simulated_qubits} qubits in {steps} steps need {format_bytes(size)}, "

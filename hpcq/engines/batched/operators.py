@@ -12,7 +12,7 @@ from hpcq.circuits.pauli_text import AXES, PROJECTED_BITS, PauliString
 from hpcq.cutting.gate_decompositions import PAULI_MATRICES
 from hpcq.engines.batched.gates import Matrix, kronecker
 from hpcq.engines.batched.schedule import GROUP
-from hpcq.engines.batched.steps import Window
+from hpcq.engines.batched.steps import Window, as_real_if_real
 from hpcq.engines.requests import Operator
 
 _MIN_STRINGS = 3
@@ -93,7 +93,7 @@ def compile_operator(
         if start is not None:
             window = Window(start, min(GROUP, wires - start))
             matrix = sum(c * _matrix(string, start, window.size) for string, c in strings)
-            chains.append(((window, xp.asarray(np.asarray(matrix), dtype=dtype)),))
+            chains.append(((window, as_real_if_real(matrix, xp, dtype)),))
             continue
         for string, coefficient in strings:
             flips = _flips(string)
@@ -186,6 +186,6 @@ def _chain(
         if part:
             window = Window(start, min(GROUP, wires - start))
             matrix = coefficient * _matrix(part, start, window.size)
-            chain.append((window, xp.asarray(matrix, dtype=dtype)))
+            chain.append((window, as_real_if_real(matrix, xp, dtype)))
             coefficient = 1.0
     return tuple(chain)

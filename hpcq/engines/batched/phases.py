@@ -114,13 +114,15 @@ class PhaseTable:
     @property
     def nbytes(self) -> int:
         """Bytes of its constants."""
-        arrays: list[Any] = [a for each in self._sets for a in (each.signs, each.parities, each.sorted)]
+        arrays: list[Any] = []
+        for each in self._sets:
+            arrays += [each.signs, each.parities, each.sorted]
         return sum(int(array.nbytes) for array in arrays)
 
 
 def _bits_needed(signs: Signs) -> int:
     """Return the number of lowest bits of an index on which signs depend."""
-    bits = signs.shape[1].bit_length() - 1
+    bits = int(signs.shape[1]).bit_length() - 1
     while bits and (signs[:, 1 << (bits - 1)] == signs[:, 0]).all():
         bits -= 1
     return bits

@@ -83,8 +83,12 @@ class RunTable:
             steps = [run.rotations[level] for run in ordered if len(run.rotations) > level]
             numbers = xp.asarray([number for number, _ in steps])
             self._levels.append((numbers, self._fixed([matrix for _, matrix in steps])))
+        self._counts = {size: len(of_size) for size, of_size in groups.items()}
         self._members = {
-            size: np.array([[self._place[run] for run in group] for group in of_size])
+            size: [
+                xp.asarray(np.array([self._place[group[digit]] for group in of_size]))
+                for digit in range(size)
+            ]
             for size, of_size in groups.items()
         }
 
@@ -116,7 +120,7 @@ class RunTable:
         """Return the matrices of groups, by number of qubits g: shape (rows, groups, 2^g, 2^g)."""
         groups = {}
         for size, members in self._members.items():
-            factors = [matrices[:, members[:, digit]] for digit in range(size)]
+            factors = [matrices[:, places] for places in members]
             while len(factors) > 1:
                 pairs = [_kron(*factors[i : i + 2]) for i in range(0, len(factors) - 1, 2)]
                 factors = pairs + factors[2 * len(pairs) :]
@@ -136,8 +140,9 @@ class RunTable:
         rows, sums = out.shape[:2]
         by_run = xp.zeros((rows, sums, len(self._first), 2, 2), dtype=self._dtype)
         for size, members in self._members.items():
-            for digit, single in enumerate(_partial_traces(products[size], size)):
-                by_run[:, :, members[:, digit]] = single
+            traces = _partial_traces(products[size], size)
+            for places, single in zip(members, traces, strict=True):
+                by_run[:, :, places] = single
         for numbers, fixed in reversed(self._levels):
             used = by_run[:, :, : len(numbers)]
             _conjugate(used, fixed)
@@ -149,9 +154,7 @@ class RunTable:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row's matrices."""
-        entries = sum(
-            int(members.size) // size << 2 * size for size, members in self._members.items()
-        )
+        entries = sum(count << 2 * size for size, count in self._counts.items())
         return int(np.dtype(self._dtype).itemsize) * (entries + 8 * len(self._first))
 
 

@@ -96,15 +96,19 @@ class Window:
 
         Args:
             states: Shape (..., 2**n).
-            matrices: Shape (..., 2**size, 2**size); leading axes that match those of the states.
+            matrices: Complex or real, shape (..., 2**size, 2**size), with leading axes that match
+                those of the states.
         """
         width, below = 1 << self.size, 1 << self.low
         leading = states.shape[:-1]
-        if self.low:
-            shaped = states.reshape(*leading, -1, width, below)
-            result = matrices[..., None, :, :] @ shaped
-        else:
+        if not self.low:
             result = states.reshape(*leading, -1, width) @ matrices.swapaxes(-1, -2)
+            return result.reshape(states.shape)
+        shaped = states.reshape(*leading, -1, width, below)
+        if matrices.dtype.kind == "f":  # half as many operations on real and imaginary parts
+            result = (matrices[..., None, :, :] @ shaped.view(matrices.dtype)).view(states.dtype)
+        else:
+            result = matrices[..., None, :, :] @ shaped
         return result.reshape(states.shape)
 
     def product(self, after: Any, mu: Any) -> Any:
@@ -195,7 +199,8 @@ class FixedStep(Step):
         qubits: Number of qubits that take part.
         window: Their bits after the permutation.
         matrix: The matrix, shape (1, 2**size, 2**size).
-        source: Index of each amplitude before the permutation; None if nothing changes.
+        source: The lowest bits of the index before the permutation for each value of those after
+            it; None if nothing changes.
         target: The inverse, applied after the matrix.
     """
 
@@ -215,10 +220,12 @@ class FixedStep(Step):
         return self._apply(mu, self.matrix[:, None].swapaxes(-1, -2), of.xp)
 
     def _apply(self, states: Any, matrix: Any, xp: Any) -> Any:
-        if self.source is not None:
-            states = xp.take(states, self.source, axis=-1)
-        states = self.window.apply(states, matrix)
-        return states if self.target is None else xp.take(states, self.target, axis=-1)
+        if self.source is None:
+            return self.window.apply(states, matrix)
+        shape, size = states.shape, len(self.source)
+        states = xp.take(states.reshape(*shape[:-1], -1, size), self.source, axis=-1)
+        states = self.window.apply(states.reshape(shape), matrix).reshape(*shape[:-1], -1, size)
+        return xp.take(states, self.target, axis=-1).reshape(shape)
 
     @property
     def nbytes(self) -> int:
@@ -230,13 +237,16 @@ class FixedStep(Step):
 class MonomialStep(Step):
     """Gates that permute basis states and change phases; qubits in |0> + |1> may join.
 
+    All that happens, happens to the lowest bits of the index.
+
     Attributes:
         qubits: Number of qubits that take part after it.
-        source: Index before the step of each amplitude after it; None if nothing moves.
-        copies: For each value of the qubits that join, the index after the step of each amplitude
-            before it, shape (values, amplitudes before); None as above.
-        phases: Fixed phases of the amplitudes after it; None if all are 1.
-        rotations: The rotations, None if there is none.
+        source: The lowest bits before the step for each value of those after it; None if nothing
+            moves.
+        copies: For each value of the qubits that join, the lowest bits after the step for each
+            value of those before it, shape (values, values before); None as above.
+        phases: Fixed phases for each value of the lowest bits after it; None if all are 1.
+        rotations: The rotations; None if there is none.
     """
 
     qubits: int
@@ -252,12 +262,14 @@ class MonomialStep(Step):
     def forward(self, states: Any, of: RowMatrices) -> Any:
         """Return the states after the step."""
         if self.source is not None:
-            states = of.xp.take(states, self.source, axis=-1)
+            moved = states.reshape(len(states), -1, self.copies.shape[1])
+            states = of.xp.take(moved, self.source, axis=-1).reshape(len(states), -1)
         return self._turned(states, of)
 
     def _turned(self, states: Any, of: RowMatrices) -> Any:
         if self.phases is not None:
-            states = states * self.phases
+            turned = states.reshape(len(states), -1, len(self.phases)) * self.phases
+            states = turned.reshape(states.shape)
         if self.rotations is not None:
             states = self.rotations.apply(states, of.angles)
         return states
@@ -269,15 +281,24 @@ class MonomialStep(Step):
         mu = self._turned(mu, of)
         if self.copies is None:
             return mu
-        if len(self.copies) == 1:
-            return of.xp.take(mu, self.copies[0], axis=-1)
-        return of.xp.take(mu, self.copies, axis=-1).sum(-2)
+        values, before = self.copies.shape
+        moved = mu.reshape(*mu.shape[:2], -1, values * before)
+        moved = of.xp.take(moved, self.copies.reshape(-1), axis=-1)
+        if values > 1:
+            moved = moved.reshape(*moved.shape[:3], values, before).sum(-2)
+        return moved.reshape(*mu.shape[:2], -1)
 
     @property
     def nbytes(self) -> int:
         """Bytes of its constants."""
         tables = 0 if self.rotations is None else self.rotations.nbytes
         return _nbytes(self.source, self.copies, self.phases) + tables
+
+
+def as_real_if_real(matrix: Any, xp: Any, dtype: Any) -> Any:
+    """Return a matrix in the precision of the states, of real numbers if all are."""
+    matrix = xp.asarray(matrix, dtype=dtype)
+    return matrix if matrix.imag.any() else xp.ascontiguousarray(matrix.real)
 
 
 def _nbytes(*arrays: Any) -> int:
