@@ -1,4 +1,4 @@
-"""The tasks of a run with rows: tensors of pieces at points, and values of rows from tensors."""
+"""The tasks of a run at rows: values of rows, tensors of pieces, and values from tensors."""
 
 from __future__ import annotations
 
@@ -19,9 +19,58 @@ from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.reconstruction.matrix_product import product_threads
 
 Tensor = NDArray[np.complex128]
+Rows = NDArray[np.float64]
 
-_HEADER_BYTES = 16
-"""Bytes before the angles in a payload: the number of a piece, and that of the points."""
+_INTEGER_BYTES = 8
+"""Bytes of a number before the angles in a payload: of rows, or of a piece and of its points."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowTasks:
+    """Values of blocks of rows; the payload of a task has the angles of its rows.
+
+    Rank 0 sends this to every rank once.
+
+    Attributes:
+        setup: The program.
+        engine_spec: The engine of the run.
+    """
+
+    setup: ProgramSetup
+    engine_spec: EngineSpec
+
+    def farm_tasks(self, angles: Rows, blocks: Sequence[range], row_seconds: float) -> Tasks:
+        """Return all tasks, for the farm.
+
+        Args:
+            angles: Angles of all slots in radians, shape (rows, slots).
+            blocks: The rows of each task.
+            row_seconds: Predicted seconds of a row.
+        """
+        costs = row_seconds * np.array([len(rows) for rows in blocks])
+
+        def payload(task: int) -> bytes:
+            rows = angles[blocks[task].start : blocks[task].stop]
+            return np.int64(len(rows)).tobytes() + rows.tobytes()
+
+        def describe(task: int) -> str:
+            return f"rows {blocks[task].start} to {blocks[task].stop - 1}"
+
+        return Tasks(costs, np.float64, payload=payload, describe=describe)
+
+    def task_function(self, open_engine: Callable[[], Engine]) -> TaskFunction:
+        """Return the function that computes a block; the argument returns this rank's engine."""
+        limits = self.setup.limits
+        engines = piece_engines(self.engine_spec, limits, open_engine().simulator_device)
+        evaluator = Evaluator(self.setup, engines)
+
+        def compute(_task: int, payload: bytes) -> Rows:
+            (rows,) = np.frombuffer(payload, np.int64, 1).tolist()
+            angles = np.frombuffer(payload, offset=_INTEGER_BYTES)
+            with product_threads(limits.threads):
+                return evaluator.values(angles.reshape(rows, self.setup.num_slots))
+
+        return compute
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +118,7 @@ class PointTasks:
             number, points = np.frombuffer(payload, np.int64, 2).tolist()
             if number not in pieces:
                 pieces[number] = self.setup.piece(number, engines)
-            angles = np.frombuffer(payload, np.float64, offset=_HEADER_BYTES)
+            angles = np.frombuffer(payload, np.float64, offset=2 * _INTEGER_BYTES)
             return pieces[number].tensors(angles.reshape(points, -1))
 
         return compute

@@ -15,7 +15,9 @@ from qiskit.quantum_info import SparseObservable
 
 import hpcq
 from hpcq.core.errors import InputError, StoppedError
+from hpcq.kinds.parameters import point_work, row_work
 from hpcq.kinds.parameters import run as rows_run
+from hpcq.kinds.parameters.row_groups import PiecePoints
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.results import load_progress
 from tests.support.parametrised import random_circuit, random_operator, uncut_values
@@ -58,7 +60,12 @@ def expected(rows: np.ndarray) -> np.ndarray:
     return np.array([uncut_values(circuit, OBSERVABLES, row) for row in rows])
 
 
+def piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_run, "block_size", lambda _: 0)
+
+
 def in_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    piece_by_piece(monkeypatch)
     monkeypatch.setattr(rows_run, "_SHARE_OF_TENSORS", 1e-5)
 
 
@@ -155,6 +162,7 @@ def test_what_rows_have_in_common_is_computed_once(
     rows[:, 0] = rows[0, 0]
     rows[16:] = rows[:16]
     counted: list[int] = []
+    piece_by_piece(monkeypatch)
     tensors = rows_run.PointTasks.farm_tasks
 
     def counting(tasks: Any, groups: Any, blocks: Any) -> Any:
@@ -177,10 +185,15 @@ def test_what_rows_have_in_common_is_computed_once(
 def test_groups_and_long_contractions_change_no_bit(
     plan: hpcq.Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    rows = rows_of(12)
-    whole = hpcq.run(plan, parameter_values=rows).expectation_values
-    monkeypatch.setattr(rows_run, "LONG_CONTRACTION", 0.0)
-    monkeypatch.setattr(rows_run, "_BLOCK_FLOPS", 1.0)
+    rows = rows_of(20)
+    whole = hpcq.run(plan, parameter_values=rows, output=tmp_path / "blocks.h5")
+    assert whole.provenance["tasks"] == 10, "blocks of two rows"
+    whole = whole.expectation_values
+    piece_by_piece(monkeypatch)
+    pieces = hpcq.run(plan, parameter_values=rows).expectation_values
+    np.testing.assert_array_equal(pieces, whole)
+    monkeypatch.setattr(point_work, "LONG_CONTRACTION", 0.0)
+    monkeypatch.setattr(point_work, "_BLOCK_FLOPS", 1.0)
     long = hpcq.run(plan, parameter_values=rows, output=tmp_path / "long.h5")
     np.testing.assert_array_equal(long.expectation_values, whole)
     in_small_groups(monkeypatch)
@@ -203,17 +216,17 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     whole = hpcq.run(plan, parameter_values=rows).expectation_values
     in_small_groups(monkeypatch)
     simulated: list[int] = []
-    tensors = rows_run._Work._tensors
+    tensors = point_work.PointWork._tensors
 
     def stopping(work: Any, group: range, *more: Any) -> Any:
         if len(simulated) == 2:
-            work.run.options.output.stop(lambda: work._partial(more[-1]))
+            work.frame.runner.options.output.stop(lambda: work._partial(more[-1]))
             raise StoppedError("stopped")
         simulated.append(group.start)
         return tensors(work, group, *more)
 
     with monkeypatch.context() as stop:
-        stop.setattr(rows_run._Work, "_tensors", stopping)
+        stop.setattr(point_work.PointWork, "_tensors", stopping)
         with pytest.raises(StoppedError):
             hpcq.run(plan, parameter_values=rows, output=output)
     held, stages = load_progress(output)
@@ -228,7 +241,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
         simulated.append(group.start)
         return tensors(work, group, *more)
 
-    monkeypatch.setattr(rows_run._Work, "_tensors", counting)
+    monkeypatch.setattr(point_work.PointWork, "_tensors", counting)
     other = rows.copy()
     other[-1, -1] += 1e-12
     with pytest.raises(InputError, match="parameters differ"):
@@ -242,7 +255,12 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     assert output.read_bytes() == before
 
 
-def test_tasks_of_a_group_are_kept(plan: hpcq.Plan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_blocks", [True, False])
+def test_finished_tasks_are_kept(
+    in_blocks: bool, plan: hpcq.Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not in_blocks:
+        piece_by_piece(monkeypatch)
     rows, output = rows_of(60), tmp_path / "out.h5"
     with pytest.raises(StoppedError, match="tasks are saved"):
         hpcq.run(plan, parameter_values=rows, output=output, time_limit=1e-3)
@@ -266,3 +284,33 @@ def test_a_sliced_piece_of_one_row_is_one_task(plan: ExactPlan) -> None:
     tensors = tuple(replace(tensor, sliced=(0,)) for tensor in plan.tensors)
     result = hpcq.run(replace(plan, tensors=tensors), parameter_values=rows)
     np.testing.assert_allclose(result.expectation_values, expected(rows), atol=1e-10)
+
+
+def test_parameters_that_no_angle_depends_on() -> None:
+    angle = Parameter("a")
+    circuit = QuantumCircuit(2, global_phase=angle)
+    circuit.ry(0.3, 0)
+    circuit.cx(0, 1)
+    plan = hpcq.plan(circuit, "Z1", cut_labels="AB", **HOW)
+    for number in (2, 20):
+        result = hpcq.run(plan, parameter_values=np.arange(number, dtype=float)[:, np.newaxis])
+        np.testing.assert_allclose(result.expectation_values, np.cos(0.3), atol=1e-10)
+        assert result.expectation_values.shape == (number, 1)
+
+
+def points(of_row: list[int], seconds: float) -> PiecePoints:
+    return PiecePoints.of(np.array(of_row, dtype=float)[:, np.newaxis], 16, seconds)
+
+
+def test_rows_are_blocks_unless_they_have_much_in_common_or_take_long() -> None:
+    rows = list(range(64))
+    different = points(rows, 1e-3)
+    assert row_work.block_size([different, points([0] * 64, 1e-3)]) == 4
+    assert row_work.block_size([points(rows, 1.0)]) == 1
+    assert row_work.block_size([points(rows, 11.0)]) == 0, "a row takes long"
+    assert row_work.block_size([points(rows[:15], 1e-3)]) == 0, "there are few rows"
+    slow, fast = [n // 8 for n in rows], [n % 8 for n in rows]
+    assert row_work.block_size([points(slow, 1e-3)]) == 4, "the last block's points are known"
+    assert row_work.block_size([points(slow, 1e-3), points(fast, 1e-3)]) == 0, "a grid"
+    many = points(list(range(100_000)), 1e-7)
+    assert row_work.block_size([many]) == row_work._MAX_BLOCK_ROWS
