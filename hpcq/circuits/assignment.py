@@ -117,6 +117,50 @@ class ParameterNames:
             rows[number] = [numbers[each] for each in self.names]
         return rows
 
+    def array(self, values: Any) -> NDArray[np.float64]:
+        """Return values as an array of shape (rows, names).
+
+        Raises:
+            InputError: If they are not finite real numbers in one or two axes, the last of them of
+                the number of names.
+        """
+        expected = f"expected finite numbers in the shape (rows, {len(self.names)})"
+        try:
+            given = np.asarray(values)
+            if given.dtype.kind not in "fiu":
+                raise TypeError
+            rows = np.atleast_2d(given.astype(np.float64))
+        except (TypeError, ValueError):
+            shown = str(values)[:60].replace("\n", " ")
+            raise InputError(f"{self._argument}: {shown}, {expected}") from None
+        if rows.ndim != 2 or rows.shape[1] != len(self.names):
+            raise InputError(f"{self._argument}: shape {np.shape(values)}, {expected}")
+        if not np.isfinite(rows).all():
+            row, column = np.argwhere(~np.isfinite(rows))[0]
+            raise InputError(
+                f"{self._argument}: {rows[row, column]} for {self.names[column]!r} in row {row}, "
+                f"{expected}"
+            )
+        return rows
+
+    def table(self, values: Any) -> NDArray[np.float64]:
+        """Return values as an array of shape (rows, names), at least one row.
+
+        They are such an array or one of its rows, a list of assignments, or one assignment.
+
+        Raises:
+            InputError: If they are wrong, or if there are none.
+        """
+        if isinstance(values, Mapping):
+            values = [values]
+        is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
+        if is_sequence and values and all(isinstance(each, Mapping) for each in values):
+            return self.rows(values)
+        table = self.array(values)
+        if not len(table):
+            raise InputError(f"{self._argument}: no rows, expected at least one")
+        return table
+
     def _unknown(self, key: str) -> str:
         if not self.names:
             return f"{key[:60]!r} has a value, but the circuit has no free parameters"

@@ -32,6 +32,7 @@ from qiskit.circuit.library import (
 )
 from scipy.sparse import csr_array
 
+from hpcq.circuits.assignment import ParameterNames
 from hpcq.circuits.rotations import PARAMETRISED
 from hpcq.core.errors import InputError
 
@@ -133,23 +134,7 @@ class Slots:
             InputError: If they are not finite real numbers in one or two axes, the last of them of
                 the number of parameters.
         """
-        expected = f"expected finite numbers in the shape (rows, {self.num_parameters})"
-        try:
-            given = np.asarray(values)
-            if given.dtype.kind not in "fiu":
-                raise TypeError
-            rows = np.atleast_2d(given.astype(np.float64))
-        except (TypeError, ValueError):
-            shown = str(values)[:60].replace("\n", " ")
-            raise InputError(f"{name}: {shown}, {expected}") from None
-        if rows.ndim != 2 or rows.shape[1] != self.num_parameters:
-            raise InputError(f"{name}: shape {np.shape(values)}, {expected}")
-        if not np.isfinite(rows).all():
-            row, column = np.argwhere(~np.isfinite(rows))[0]
-            raise InputError(
-                f"{name}: {rows[row, column]} for {self.names[column]!r} in row {row}, {expected}"
-            )
-        return rows
+        return ParameterNames(self.names, name).array(values)
 
     def angles(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the angles in radians, shape (rows, slots).

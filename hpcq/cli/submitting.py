@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -28,6 +28,7 @@ def submit(
     *,
     output: str | PathLike[str],
     local: bool = False,
+    parameter_values: Any = None,
     **options: Any,
 ) -> Job:
     """Submit a run to SLURM, or start it in the background of this machine.
@@ -38,6 +39,8 @@ def submit(
             output. By default Z on every qubit.
         output: The HDF5 file to write.
         local: Whether to run on this machine, without SLURM.
+        parameter_values: Values of free parameters, which are saved beside the output: a mapping
+            from names to values, or rows as :func:`hpcq.run` takes them.
         options: Any other option of ``hpcq submit``, with ``_`` for ``-``: ``nodes="1-8"``,
             ``until_done=True``, ``max_qubits=20``. True stands for an option without a value, a
             list for a repeated option.
@@ -66,6 +69,7 @@ def submit(
     arguments[:0] = [_circuit_argument(circuit, input_files)]
     try:
         arguments += _observable_arguments(circuit, observables, input_files)
+        arguments += _parameter_arguments(circuit, parameter_values, input_files)
         parsed = parse(["submit", *arguments], COMMANDS)
         job, _ = submitted(parsed)
         if job is None:
@@ -159,3 +163,22 @@ def _observable_arguments(circuit: Any, observables: Any, input_files: _InputFil
         content.append({"name": each.name, "terms": terms})
     path = input_files.write(json.dumps(content).encode(), ".observables.json", "observables")
     return [f"--observables={path}"]
+
+
+def _parameter_arguments(circuit: Any, given: Any, input_files: _InputFiles) -> list[str]:
+    """Return the arguments for values of parameters, which are written to a file."""
+    if given is None:
+        return []
+    from hpcq.circuits.assignment import ParameterNames
+    from hpcq.circuits.reader import read_circuit
+
+    if isinstance(circuit, (str, PathLike)):
+        circuit = read_circuit(circuit)
+    names = ParameterNames([each.name for each in circuit.parameters], "parameter_values")
+    if isinstance(given, Mapping):
+        content: Any = names.numbers(given)
+    else:
+        rows = names.table(given).tolist()
+        content = [dict(zip(names.names, row, strict=True)) for row in rows]
+    path = input_files.write(json.dumps(content).encode(), ".parameters.json", "parameter_values")
+    return [f"--parameters={path}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,12 +38,4 @@ def rows_for(plan: Plan, given: Any) -> NDArray[np.float64] | None:
             f"{_NAME}: not given for the free parameters {some_names(plan.parameters)}, expected "
             "rows of their values"
         )
-    if isinstance(given, Mapping):
-        given = [given]
-    is_sequence = isinstance(given, Sequence) and not isinstance(given, str)
-    if is_sequence and given and all(isinstance(each, Mapping) for each in given):
-        given = ParameterNames(plan.parameters, _NAME).rows(given)
-    rows = plan.slots.rows(given, _NAME)
-    if not len(rows):
-        raise InputError(f"{_NAME}: no rows, expected at least one")
-    return rows
+    return ParameterNames(plan.parameters, _NAME).table(given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +96,7 @@ class PreparedRun(ABC):
         bounds: NDArray[np.float64] | None = None,
         verdict: Verdict = ASKED_TO_CUT,
         engines: tuple[str | None, ...] = (),
+        simulators: Sequence[str] | None = None,
         status: str = "complete",
         config: Mapping[str, Any] = {},
         provenance: Mapping[str, Any] = {},
@@ -112,6 +113,7 @@ class PreparedRun(ABC):
             bounds: Error bounds, in the same shape; by default NaN, which is unknown.
             verdict: The method, and why it was chosen.
             engines: The method of each subcircuit's simulation.
+            simulators: Names of the engines that simulated; by default those of all ranks.
             status: ``complete`` or ``partial``.
             config: Entries that the kind of run adds to the configuration, as plain JSON values.
             provenance: Entries that it adds to the provenance, as plain JSON values.
@@ -128,7 +130,8 @@ class PreparedRun(ABC):
         if plan.cost is not None and parameters is not None:
             of_rows = plan.cost.for_rows(len(parameters))
             seconds = of_rows.predicted_seconds(plan.config["ranks"])
-        devices = record["devices"] if verdict.has_statevectors else []
+        if simulators is None:
+            simulators = record["devices"] if verdict.has_statevectors else []
         return Result(
             names=tuple(observable.name for observable in plan.observables),
             expectation_values=unknown if values is None else values,
@@ -136,7 +139,7 @@ class PreparedRun(ABC):
             status=status,
             error_bounds=unknown if bounds is None else bounds,
             method=verdict.method,
-            engine=", ".join(dict.fromkeys([*verdict.engines, *devices])),
+            engine=", ".join(dict.fromkeys([*verdict.engines, *simulators])),
             engines=engines,
             reason=verdict.reason,
             predicted_seconds=math.nan if seconds is None else seconds,

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter, ParameterVector
 from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
@@ -134,6 +136,29 @@ def test_from_python(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--max-quits"):
         hpcq.submit(circuit, "Z0", output=tmp_path / "other.h5", local=True, max_quits=3)
     assert not (tmp_path / ".other.h5.jobs").exists()
+
+
+@pytest.mark.slow
+def test_values_of_parameters_from_python(tmp_path: Path) -> None:
+    theta, phi = ParameterVector("theta", 2), Parameter("phi")
+    circuit = QuantumCircuit(2)
+    circuit.ry(theta[0], 0)
+    circuit.ry(theta[1] + phi, 1)
+    asked, rows = ["Z0", "Z1"], np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+    output = tmp_path / "rows.h5"
+    job = hpcq.submit(circuit, asked, output=output, local=True, parameter_values=rows)
+    result = job.result(wait=True, timeout=60)
+    expected = np.cos([rows[:, 1], rows[:, 0] + rows[:, 2]]).T  # phi, theta[0], theta[1]
+    assert result.expectation_values == pytest.approx(expected)
+    one = {"theta": [0.1, 0.2], "phi": 0.3}
+    how = {"output": tmp_path / "one.h5", "local": True}
+    job = hpcq.submit(circuit, asked, parameter_values=one, **how)
+    assert job.result(wait=True, timeout=60).expectation_values == pytest.approx(np.cos([0.1, 0.5]))
+    for wrong, named in (({"x": 1}, "'x'"), ([[1.0]], r"shape \(1, 1\)"), ([], "shape")):
+        with pytest.raises(InputError, match=f"^parameter_values: .*{named}"):
+            hpcq.submit(circuit, asked, parameter_values=wrong, **how)
+    with pytest.raises(InputError, match="no value for 'phi'"):
+        hpcq.submit(circuit, asked, output=tmp_path / "other.h5", local=True)
 
 
 @pytest.mark.parametrize(

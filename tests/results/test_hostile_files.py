@@ -14,8 +14,10 @@ import h5py
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 
 import hpcq
+from hpcq.circuits import qpy
 from hpcq.cli.main import main
 from hpcq.core.errors import InputError
 from hpcq.results.hdf5_plain import PlainGroup
@@ -145,6 +147,33 @@ def test_nonsense_is_one_line(
     told = capsys.readouterr()
     assert told.err.count("\n") == (code != 0)
     assert "\x1b" not in told.err + told.out
+
+
+def _with_parameter(path: str) -> Callable[[h5py.File], None]:
+    circuit = QuantumCircuit(1)
+    circuit.rx(Parameter("a") / 2, 0)
+
+    def change(file: h5py.File) -> None:
+        attributes = dict(file[path].attrs)
+        del file[path]
+        file[path] = np.frombuffer(qpy.dump(circuit), dtype=np.uint8)
+        file[path].attrs.update(attributes)
+
+    return change
+
+
+def test_subcircuits_have_no_free_parameters(output: Path) -> None:
+    resealed(output, _with_parameter("subcircuits/0/qpy"))
+    with pytest.raises(InputError, match="subcircuits/0 has free parameters"):
+        hpcq.load(output)
+
+
+def test_the_circuit_may_have_free_parameters(output: Path) -> None:
+    """Nothing is computed from it again, and it is read in the sandbox."""
+    resealed(output, _with_parameter("circuit"))
+    details = hpcq.load(output).details
+    assert details is not None
+    assert [parameter.name for parameter in details.circuit.parameters] == ["a"]
 
 
 def test_a_text_does_nothing_to_a_terminal(

@@ -14,7 +14,7 @@ from hpcq.core.errors import InputError
 from hpcq.core.limits import Device, Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.part_values import part_values
-from hpcq.engines.protocol import Cost, Engine, PreparedPiece, Refusal
+from hpcq.engines.protocol import Cost, Engine, Refusal
 from hpcq.engines.registry import DEFAULT_ENGINE, EngineSpec, open_engine
 from hpcq.engines.requests import Derivatives, Operator, OperatorTensors, Request
 
@@ -47,6 +47,7 @@ class Piece:
         dimension: Range of the combined index of the ports that share no ancilla.
         seconds: Predicted seconds of the tensors of one row.
         gradient_seconds: Predicted seconds of the derivatives of a sum, of one row.
+        engine_name: Name of the engine that computes the tensors.
 
     Raises:
         InputError: If no engine computes the tensors.
@@ -70,16 +71,18 @@ class Piece:
                     f"plan: {name} has free parameters and is computed by "
                     f"{tensor.simulation.engine}, expected statevectors"
                 )
-            self.seconds = tensor.simulation.seconds
+            self.seconds, self.engine_name = tensor.simulation.seconds, tensor.simulation.engine
             return
         choice = _Choice(tensor, engines, name)
-        self._forward, self.seconds = choice.quickest(OperatorTensors(self.operators))
+        engine, self.seconds = choice.quickest(OperatorTensors(self.operators))
+        self._forward, self.engine_name = engine.prepared(tensor), engine.name
         if tensor.slots:
             shape = (1, 1, len(self.operators), self.dimension, self.dimension)
             environments = np.broadcast_to(np.complex128(0), shape)
             request = Derivatives(self.operators, environments)
             try:
-                self._backward, self.gradient_seconds = choice.quickest(request)
+                engine, self.gradient_seconds = choice.quickest(request)
+                self._backward = engine.prepared(tensor)
             except InputError as error:  # derivatives take more memory than values
                 self._gradient_error = error
 
@@ -173,8 +176,8 @@ class _Choice:
     engines: Sequence[Engine]
     name: str
 
-    def quickest(self, request: Request) -> tuple[PreparedPiece, float]:
-        """Return the piece, prepared by the quickest engine for a request, and its seconds.
+    def quickest(self, request: Request) -> tuple[Engine, float]:
+        """Return the quickest engine for a request, and its seconds.
 
         The choice does not depend on the number of rows, so that a row has the same bits among
         any others.
@@ -196,4 +199,4 @@ class _Choice:
                 "subcircuits, or more memory"
             )
         seconds, engine = found
-        return engine.prepared(self.tensor), seconds
+        return engine, seconds

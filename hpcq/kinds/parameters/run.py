@@ -57,13 +57,14 @@ class RowsRun(PreparedRun):
 
     def compute(self, runner: StageRunner, engine: Engine) -> Result:
         """Run on rank 0, which hands tasks to the others."""
+        evaluator = self._evaluator(engine)
         frame = RowFrame(
             runner,
             engine,
             (len(self.rows), len(self.plan.observables)),
             lambda values, stages: self._partial(values, stages, runner.accounting),
         )
-        work = self._work(frame)
+        work = self._work(frame, evaluator)
         values = work.values()
         self.options.monitor.end_line()
         plan = self.plan
@@ -80,6 +81,9 @@ class RowsRun(PreparedRun):
             values,
             bounds=np.full_like(values, self._bound),
             verdict=plan.verdict,
+            simulators=[
+                piece.engine_name for piece in evaluator.pieces if piece.tensor.simulation is None
+            ],
             provenance={"tasks": work.num_tasks},
             parameters=self._parameters,
             **pieces,
@@ -119,11 +123,10 @@ class RowsRun(PreparedRun):
         exact = [is_double if s is None else s.engine == "stabilizer" for s in simulations]
         return 0.0 if all(exact) else np.nan
 
-    def _work(self, frame: RowFrame) -> RowWork | PointWork:
+    def _work(self, frame: RowFrame, evaluator: Evaluator) -> RowWork | PointWork:
         """Return the work, in blocks of rows or piece by piece."""
         plan, setup = self.plan, self.setup
         assert plan.slots is not None, "the kind of run has checked it"
-        evaluator = self._evaluator(frame.engine)
         angles = plan.slots.angles(self.rows)
         pieces = tuple(
             PiecePoints.of(
