@@ -159,7 +159,7 @@ def test_equal_subcircuits_with_operators_in_another_order() -> None:
         circuit.h(first)
         circuit.cx(first, first + 1)
         circuit.cz(first + 1, 2)
-    operators = [SparseObservable(label) for label in ("IIZXX", "IIXIZ", "ZIXII", "XXZII")]
+    operators = [SparseObservable(label) for label in ("IIZXX", "IIXIZ", "IZXII", "XXZII")]
     plan = hpcq.plan(circuit, operators, cut_labels="AABCC", **HOW)
     assert sorted(plan.uses) == [0, 0, 1]
     check(plan, circuit, operators, np.array([[0.7], [0.0]]))
