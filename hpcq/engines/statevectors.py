@@ -43,6 +43,10 @@ constant it serves to choose an engine; plans use the machine's speeds (hpcq.pla
 SIMULATION_SECONDS = 2e-4
 """Seconds that a simulation takes whatever the circuit."""
 
+GATE_SECONDS = 1.5e-5
+"""Seconds of binding a gate of a piece with slots and passing it to Aer, for each row. Measured:
+2.9 and 4.3 ms for 149 and 212 gates on 8 qubits, with simulations of 0.25 and 0.31 ms."""
+
 PRODUCT_SECONDS = 2e-10
 """Seconds of one complex multiplication and addition of a product of states."""
 
@@ -256,6 +260,8 @@ def statevector_cost(piece: Piece, request: Request, limits: Limits) -> Cost | R
             f"{format_bytes(limits.memory_bytes)}"
         )
     one = SIMULATION_SECONDS + AMPLITUDE_SECONDS * gates * 2.0**qubits / limits.threads
+    if piece.slots:
+        one += GATE_SECONDS * gates
     if isinstance(request, Samples):
         return Cost(one + samples_seconds(qubits, request.shots), size)
     if not isinstance(request, OperatorTensors | Derivatives):

@@ -11,6 +11,7 @@ from hpcq.core.limits import Device, Limits
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.batched.kept_states import KeptStates
+from hpcq.engines.batched.operator_set import num_products
 from hpcq.engines.batched.piece import BatchedPiece
 from hpcq.engines.batched.schedule import GROUP
 from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
@@ -19,13 +20,16 @@ from hpcq.engines.requests import Derivatives, OperatorTensors, Request
 MAX_WIRES = 16
 """Maximum number of wires of a piece. The compiled steps hold an index for each amplitude."""
 
-ROW_SECONDS = 1e-4
-"""Seconds that a row takes whatever the circuit, if it is alone: most of it in calls of NumPy.
-Measured: 0.10 ms at 8 qubits and 4 layers, 0.03 ms in batches of 256."""
+ROW_SECONDS, STEP_SECONDS = 5e-5, 7e-6
+"""Seconds of a row that is alone, for its gates and for each step, whatever their size: most of it
+in calls of NumPy. Measured at 5 and 8 qubits; in large batches a row takes a quarter."""
 
-AMPLITUDE_SECONDS = 5e-9
-"""Seconds of one step on one amplitude, measured: 3.8 ns for matrices on four qubits, 1 to 16 ns
-for permutations and phases."""
+AMPLITUDE_SECONDS = 4e-9
+"""Seconds of one step on one amplitude, measured: 3.8 ns for matrices on four qubits, 1 to 3 ns for
+permutations and phases, which come with permutations of other steps."""
+
+_OPERATOR_STEPS = 3
+"""Steps that an operator takes as long as: about one for each four wires."""
 
 PRODUCT_SECONDS = 2.6e-10
 """Seconds of one complex multiplication of a matrix product, measured with 64 by 256 matrices."""
@@ -67,23 +71,26 @@ class BatchedEngine(Engine):
         wires = piece.subcircuit.num_qubits
         if wires > MAX_WIRES:
             return Refusal(f"its {wires} wires are more than {MAX_WIRES}")
-        steps = _steps(piece)
+        steps, share = _steps(piece), _share_at_work(piece)
         amplitudes = piece.num_branches * 2.0**piece.simulated_qubits
-        size = int(amplitudes * (self._limits.amplitude_bytes + _INDEX_BYTES) * (steps + 3))
+        bytes_per_step = share * amplitudes * (self._limits.amplitude_bytes + _INDEX_BYTES)
+        size = int(steps * bytes_per_step + 3 * amplitudes * self._limits.amplitude_bytes)
         if size > self._limits.memory_bytes:
             return Refusal(
                 f"its {piece.simulated_qubits} qubits in {steps} steps need {format_bytes(size)}, "
                 f"a rank has {format_bytes(self._limits.memory_bytes)}"
             )
         dimension = piece.num_branches * piece.block_shape[1]
-        step = AMPLITUDE_SECONDS * amplitudes
-        products = len(request.operators) * (2 * step + PRODUCT_SECONDS * dimension * amplitudes)
-        sweeps = 1
+        step = STEP_SECONDS + AMPLITUDE_SECONDS * share * amplitudes
+        bits = {wire: wire for wire in range(wires)}
+        products = num_products(request.operators, bits, dimension)
+        one = PRODUCT_SECONDS * dimension + AMPLITUDE_SECONDS * _OPERATOR_STEPS
+        seconds = ROW_SECONDS + steps * step + products * amplitudes * one
         if isinstance(request, Derivatives):
             sums = request.environments.shape[1]
-            products *= sums
-            sweeps += 2 * sums
-        return Cost(sweeps * (ROW_SECONDS + steps * step) + products, size)
+            back = 2 * steps * step + products * amplitudes * PRODUCT_SECONDS * dimension
+            seconds += ROW_SECONDS + sums * back
+        return Cost(seconds, size)
 
     def prepare(self, piece: Piece) -> PreparedPiece:
         """Compile a piece."""
@@ -92,11 +99,17 @@ class BatchedEngine(Engine):
 
 
 def _steps(piece: ExactTensor) -> int:
-    """Return about how many steps a compiled branch has, with all qubits in each of them."""
+    """Return about how many steps a compiled branch has."""
     wires = piece.subcircuit.num_qubits
     layers = 1 + 2 * piece.subcircuit.load.passes / max(1, wires)
-    # On average, half of the ports take part.
-    return math.ceil(layers * (math.ceil(wires / GROUP) + 1) / (2 if piece.open_ports else 1))
+    return math.ceil(layers * (math.ceil(wires / GROUP) + 1))
+
+
+def _share_at_work(piece: ExactTensor) -> float:
+    """Return the mean share of the amplitudes in a step, if ancillas join at regular intervals."""
+    ports = piece.subcircuit.ports
+    ancillas = sum(ports[number].ancillas for number in piece.open_ports)
+    return (1 - 0.5**ancillas) / (ancillas * math.log(2)) if ancillas else 1.0
 
 
 def _array_module(device: Device) -> Any:

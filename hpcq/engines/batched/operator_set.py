@@ -45,7 +45,7 @@ class OperatorSet:
         self._xp, self._dtype = xp, dtype
         self._count = len(operators)
         compiled = [compile_operator(operator, bits, xp, dtype) for operator in operators]
-        shared, used = _shared(operators, bits) if dimension >= _MIN_DIMENSION else ([], [])
+        shared, used = _shared(operators, bits, dimension)
         self._shared = shared
         self._others = [(n, each) for n, each in enumerate(compiled) if n not in shared]
         rest = [bit for bit in range(len(bits)) if bit not in used]
@@ -125,8 +125,18 @@ class OperatorSet:
         return states.astype(self._xp.complex128, copy=False)
 
 
-def _shared(operators: Sequence[Operator], bits: Mapping[int, int]) -> tuple[list[int], list[int]]:
+def num_products(operators: Sequence[Operator], bits: Mapping[int, int], dimension: int) -> int:
+    """Return how many products of all states the tensors of operators take."""
+    shared, _ = _shared(operators, bits, dimension)
+    return len(operators) - len(shared) + bool(shared)
+
+
+def _shared(
+    operators: Sequence[Operator], bits: Mapping[int, int], dimension: int
+) -> tuple[list[int], list[int]]:
     """Return the operators that share products, and the bits that they depend on."""
+    if dimension < _MIN_DIMENSION:
+        return [], []
     used: set[int] = set()
     numbers = []
     for number, operator in enumerate(operators):
