@@ -80,7 +80,8 @@ def run_on_farm(plan: Plan | None, farm: Farm, options: RunOptions | None = None
                 runner = StageRunner(coordinator, farm, accounting, options)
                 result = _compute(prepared, runner, engine)
                 options.finish(result)
-                coordinator.closing_message = result.to_bytes()
+                if farm.size > 1:
+                    coordinator.closing_message = result.to_bytes()
             except HpcqError as error:
                 failure = error
                 coordinator.closing_message = encode_error(error)

@@ -105,9 +105,9 @@ class PointWork:
         for task, block in enumerate(blocks):
             of_piece.setdefault(block.piece, []).append(task)
         tensors = {}
-        for number, own in of_piece.items():
-            points = np.concatenate([blocks[task].points for task in own])
-            data = np.concatenate([source.finished[task] for task in own])
+        for number, numbers in of_piece.items():
+            points = np.concatenate([blocks[task].points for task in numbers])
+            data = np.concatenate([source.finished[task] for task in numbers])
             shape = len(points), *self.tasks.setup.shape(number)
             tensors[number] = PieceTensors(points, data.reshape(shape))
         return tensors, stage

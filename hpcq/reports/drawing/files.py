@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hpcq.circuits.slots import slot_of
 from hpcq.core.errors import InputError, MissingDependencyError
 from hpcq.core.files import check_writable, open_regular, printable_path, write_atomic
 from hpcq.cutting.subcircuits import CutCircuit
@@ -78,7 +79,10 @@ def draw_plan(plan: CutPlan, path: Path) -> None:
 
 
 def _named(plan: CutPlan) -> QuantumCircuit:
-    """Return the circuit that is cut; with several light cones, qubit 3 of cone 2 is named q3.2."""
+    """Return the circuit that is cut, with its free parameters.
+
+    With several light cones, qubit 3 of cone 2 is named q3.2.
+    """
     from qiskit import QuantumCircuit
     from qiskit.circuit import QuantumRegister
 
@@ -87,9 +91,24 @@ def _named(plan: CutPlan) -> QuantumCircuit:
     names = [f"q{qubit}.{cone}" if several else f"q{qubit}" for cone, qubit in simplified.labels]
     named = QuantumCircuit(*(QuantumRegister(1, name) for name in names))
     qubit = dict(zip(simplified.circuit.qubits, named.qubits, strict=True))
+    angles = _angles(plan)
     for instruction in simplified.circuit.data:
+        slot = slot_of(instruction)
+        if slot is not None:
+            number, sign = slot
+            gate = type(instruction.operation)(sign * angles[number])
+            instruction = instruction.replace(operation=gate)
         named.append(instruction.replace(qubits=[qubit[q] for q in instruction.qubits]))
     return named
+
+
+def _angles(plan: CutPlan) -> dict[int, Any]:
+    """Return the angle of each slot, as an expression of free parameters."""
+    if plan.parametrised is None:
+        return {}
+    pairs = zip(plan.parametrised.generic.data, plan.parametrised.circuit.data, strict=True)
+    slots = [(slot_of(generic), written) for generic, written in pairs]
+    return {slot[0]: written.params[0] for slot, written in slots if slot is not None}
 
 
 def _content(circuit: QuantumCircuit, cut: CutCircuit, suffix: str) -> bytes:

@@ -14,7 +14,9 @@ import rustworkx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 
+import hpcq
 from hpcq.circuits.port_markers import PORT_MARKERS
 from hpcq.core.errors import InputError, MissingDependencyError
 from hpcq.cutting.cut_circuit import cut_circuit, subcircuit_segments
@@ -22,6 +24,7 @@ from hpcq.cutting.cuts import Cuts, GateCut, WireCut, cuts_from_partition
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.reports.drawing import check_drawing, draw_cuts
 from hpcq.reports.drawing.canvas import CUT, FAINT, INK, colour
+from hpcq.reports.drawing.files import draw_plan
 from hpcq.reports.drawing.layout import layout
 from hpcq.reports.drawing.steps import DrawnGate, bonds, drawn_steps
 from tests.support.strategies import circuits, cuts_of, standard_gates
@@ -229,6 +232,21 @@ def test_bonds_count_cuts_and_multiply_dimensions() -> None:
     (bond,) = bonds(drawn_steps(circuit, cuts), cut)
     assert (bond.ends, bond.cuts) == ((0, 1), 2)
     assert bond.dimension == np.prod([edge.dimension for edge in cut.edges])
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".svg", ".png"])
+def test_free_parameters_are_named(suffix: str, tmp_path: Path) -> None:
+    angle = Parameter("angle")
+    circuit = QuantumCircuit(3)
+    circuit.ry(angle / 2, 0)
+    circuit.cx(0, 1)
+    circuit.crz(angle, 1, 2)
+    path = tmp_path / f"d{suffix}"
+    draw_plan(hpcq.plan(circuit, "Z2", cut_labels="AAB"), path)
+    if suffix == ".txt":
+        text = path.read_text()
+        assert "Ry(angle/2):0" in text
+        assert re.search(r"Rzz\(.*angle.*\)✂", text), text
 
 
 def test_uncut_circuits_are_drawn_too(tmp_path: Path) -> None:
