@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,12 +65,19 @@ class ParameterNames:
 
     def __init__(self, names: Sequence[str], argument: str) -> None:
         self.names, self._argument = tuple(names), argument
-        self._known = set(names)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    @cached_property
+    def _elements_of(self) -> dict[str, list[str]]:
+        """The elements of each vector, in order; some may be missing."""
         elements: dict[str, list[tuple[int, str]]] = {}
-        for name in names:
+        for name in self.names:
             if match := _ELEMENT.fullmatch(name):
                 elements.setdefault(match[1], []).append((int(match[2]), name))
-        self._elements_of = {key: [each for _, each in sorted(e)] for key, e in elements.items()}
+        return {key: [name for _, name in sorted(found)] for key, found in elements.items()}
 
     def numbers(self, values: Assignment, where: str = "") -> dict[str, float]:
         """Return an assignment with a number for each element in place of lists for vectors.
