@@ -177,6 +177,37 @@ def test_many_observables_are_differentiated_in_groups() -> None:
         np.testing.assert_allclose(got, expected, atol=1e-12)
 
 
+def test_parts_without_parameters_may_have_other_methods() -> None:
+    circuit, angles = QuantumCircuit(33), ParameterVector("t", 2)
+    circuit.h(0)
+    for qubit in range(29):
+        circuit.cx(qubit, qubit + 1)
+    circuit.ry(angles[0], 30)
+    circuit.crx(angles[1], 30, 31)
+    plan = hpcq.plan(circuit, ["Z0 Z29 Z30 + 0.5 X1 + Z2 Z3", "Z31 Z1 Z2"], **HOW)
+    assert sorted(tensor.engine_name for tensor in plan.tensors) == ["stabilizer", "statevector"]
+    a, b = 0.3, 0.8
+    values, gradients = plan.compile().values_and_gradients([a, b])
+    half = (1 - np.cos(a)) / 2
+    expected = [np.cos(a) + 1, 1 - half + half * np.cos(b)]
+    np.testing.assert_allclose(values[0], expected, atol=1e-12)
+    by_second = [(np.cos(b) - 1) * np.sin(a) / 2, -half * np.sin(b)]
+    np.testing.assert_allclose(gradients[0], [[-np.sin(a), 0], by_second], atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["aer", "batched"])
+def test_single_precision(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcq.kinds.parameters.pieces.ENGINES", (engine,))
+    circuit = ansatz(4, 2)
+    row = np.random.default_rng(0).uniform(-2, 2, (1, circuit.num_parameters))
+    how = {"cut_labels": "AABB", **HOW}
+    double = hpcq.plan(circuit, "Z0 Z3 + X1", **how).compile().values_and_gradients(row)
+    single = hpcq.plan(circuit, "Z0 Z3 + X1", dtype="complex64", **how).compile()
+    for got, expected in zip(single.values_and_gradients(row), double, strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+        assert np.abs(got - expected).max() > 1e-12, "in another format of numbers"
+
+
 def test_subcircuits_are_simulated_again_only_where_their_angles_changed() -> None:
     circuit = ansatz(6, 1)
     plan = hpcq.plan(circuit, "Z0 Z5", cut_labels="AAABBB", **HOW)
