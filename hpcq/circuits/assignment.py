@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.circuits.normalise import normalise
+from hpcq.circuits.normalise import normalise, note_unused_parameters, unused_parameters
 from hpcq.core import strict_json
 from hpcq.core.errors import InputError
 from hpcq.core.files import open_regular, printable, printable_path
@@ -56,33 +56,37 @@ def read_assignments(path: str | os.PathLike[str]) -> dict[str, Any] | list[dict
 
 
 class ParameterNames:
-    """The names of all free parameters, by which assignments are read.
+    """The names of free parameters, by which assignments are read.
 
     Args:
         names: The names, in the order of the columns of rows.
         argument: Name of the argument in messages.
+        parameters: Qiskit's parameters, which tell how long vectors are. By default, a vector ends
+            with the last element that is among the names.
     """
 
-    def __init__(self, names: Sequence[str], argument: str) -> None:
-        self.names, self._argument = tuple(names), argument
+    def __init__(self, names: Sequence[str], argument: str, parameters: Iterable[Any] = ()) -> None:
+        self.names, self._argument, self._parameters = tuple(names), argument, parameters
 
     @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(self.names)
 
     @cached_property
-    def _elements_of(self) -> dict[str, list[str]]:
-        """The elements of each vector, in order; some may be missing."""
-        elements: dict[str, list[tuple[int, str]]] = {}
+    def _lengths(self) -> dict[str, int]:
+        """The number of elements of each vector, whether they are used or not."""
+        lengths: dict[str, int] = {}
         for name in self.names:
             if match := _ELEMENT.fullmatch(name):
-                elements.setdefault(match[1], []).append((int(match[2]), name))
-        return {key: [name for _, name in sorted(found)] for key, found in elements.items()}
+                lengths[match[1]] = max(lengths.get(match[1], 0), int(match[2]) + 1)
+        vectors = [getattr(parameter, "vector", None) for parameter in self._parameters]
+        return lengths | {vector.name: len(vector) for vector in vectors if vector is not None}
 
     def numbers(self, values: Assignment, where: str = "") -> dict[str, float]:
         """Return an assignment with a number for each element in place of lists for vectors.
 
-        ``where`` follows the name of the argument in messages.
+        Elements that are not among the names are left out. ``where`` follows the name of the
+        argument in messages.
 
         Raises:
             InputError: If there is no such parameter, a value is no finite real number, or a list
@@ -91,21 +95,25 @@ class ParameterNames:
         name = f"{self._argument}{where}"
         numbers: dict[str, float] = {}
         for key, value in values.items():
-            elements = self._elements_of.get(key, [])
-            if key in self._known:
+            length = self._lengths.get(key)
+            if key in self._known or self._is_unused_element(str(key)):
                 _put(numbers, key, value, name)
-            elif not elements:
+            elif length is None:
                 raise InputError(f"{name}: {self._unknown(str(key))}")
             else:
                 listed = value.tolist() if isinstance(value, np.ndarray) else value
                 is_list = isinstance(listed, (list, tuple))
-                if not is_list or len(listed) != len(elements):
+                if not is_list or len(listed) != length:
                     given = f"{len(listed)} values" if is_list else _shown(value)
-                    expected = f"expected a list of {len(elements)} numbers"
+                    expected = f"expected a list of {length} numbers"
                     raise InputError(f"{name}: {printable(key)} is {given}, {expected}")
-                for element, number in zip(elements, listed, strict=True):
-                    _put(numbers, element, number, name)
-        return numbers
+                for index, number in enumerate(listed):
+                    _put(numbers, f"{key}[{index}]", number, name)
+        return {key: number for key, number in numbers.items() if key in self._known}
+
+    def _is_unused_element(self, key: str) -> bool:
+        match = _ELEMENT.fullmatch(key)
+        return match is not None and int(match[2]) < self._lengths.get(match[1], 0)
 
     def rows(self, assignments: Sequence[Assignment]) -> NDArray[np.float64]:
         """Return assignments as an array of values, shape (assignments, names).
@@ -186,15 +194,21 @@ def assign(circuit: QuantumCircuit, values: Assignment, argument: str) -> Quantu
     if not values:
         return circuit
     parameters = {parameter.name: parameter for parameter in circuit.parameters}
-    numbers = ParameterNames(tuple(parameters), argument).numbers(values)
+    unused = unused_parameters(circuit)
+    names = ParameterNames((*parameters, *unused), argument, circuit.parameters)
+    numbers = names.numbers(values)
     try:
-        assigned = circuit.assign_parameters({parameters[k]: v for k, v in numbers.items()})
+        assigned = circuit.assign_parameters(
+            {parameters[name]: number for name, number in numbers.items() if name in parameters}
+        )
     except Exception as error:  # Qiskit's, of an angle such as 1 / theta
         reason = " ".join(str(error).split())[:80]
         raise InputError(
             f"{argument}: an angle of the circuit has no value here: {reason}"
         ) from None
-    return normalise(assigned, free_parameters=True)
+    normalised = normalise(assigned, free_parameters=True)
+    note_unused_parameters(normalised, [name for name in unused if name not in numbers])
+    return normalised
 
 
 def _put(numbers: dict[str, float], key: str, value: Any, name: str) -> None:

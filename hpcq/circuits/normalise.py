@@ -27,6 +27,10 @@ MAX_QUBITS, MAX_OPERATIONS = 100_000, 5_000_000
 """Maximum numbers of qubits and of gates of a circuit that is read. They bound memory and time, and
 are far above what can be planned."""
 
+_UNUSED = "unused_parameters"
+"""Key of the names of free parameters that no gate depends on, in the metadata of a normalised
+circuit; Qiskit keeps such parameters in the global phase only."""
+
 
 def normalise(
     circuit: QuantumCircuit,
@@ -91,7 +95,21 @@ def normalise(
             raise InputError(
                 f"{name}: {instruction.name[:60]!r}{_on(qubits)} cannot be used: {refusal}"
             ) from None
-    return writer.finish()
+    normalised = writer.finish()
+    used = set(normalised.parameters)
+    note_unused_parameters(normalised, [p.name for p in circuit.parameters if p not in used])
+    return normalised
+
+
+def note_unused_parameters(circuit: QuantumCircuit, names: Sequence[str]) -> None:
+    """Note the names of free parameters that a normalised circuit does not depend on."""
+    if names:
+        circuit.metadata = {_UNUSED: list(names)}
+
+
+def unused_parameters(circuit: QuantumCircuit) -> tuple[str, ...]:
+    """Return the names of free parameters that a normalised circuit does not depend on."""
+    return tuple((circuit.metadata or {}).get(_UNUSED, ()))
 
 
 def _check_circuit(circuit: QuantumCircuit, name: str, max_qubits: int) -> None:

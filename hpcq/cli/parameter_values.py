@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hpcq.circuits.assignment import ParameterNames, assign, read_assignments
+from hpcq.circuits.normalise import unused_parameters
 from hpcq.core.errors import InputError
 from hpcq.core.text import some_names
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+
+_NAME = "parameters"
+"""Name of the option in messages."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +67,33 @@ class ParameterValues:
         Raises:
             InputError: If a name or a value is wrong, or one is missing.
         """
-        circuit = assign(circuit, self.fixed, "parameters")
-        names = [parameter.name for parameter in circuit.parameters]
+        circuit = assign(circuit, self.fixed, _NAME)
+        parameters = self.columns(circuit)
+        names = [parameter.name for parameter in parameters]
         if self.rows is not None:
             if not names:
                 raise InputError(
-                    "parameters: rows of values for a circuit without free parameters, expected "
-                    "none"
+                    f"{_NAME}: rows of values for a circuit without free parameters, expected none"
                 )
-            ParameterNames(names, "parameters").rows(self.rows)
+            ParameterNames(names, _NAME, parameters).rows(self.rows)
         elif names and self.required:
             raise InputError(
-                f"parameters: there is no value for {some_names(names)}, expected --parameter "
+                f"{_NAME}: there is no value for {some_names(names)}, expected --parameter "
                 "NAME=VALUE or --parameters FILE.json"
             )
         return circuit
+
+    def columns(self, circuit: QuantumCircuit) -> list[Any]:
+        """Return the free parameters of the plan of a circuit that :meth:`assign` returned.
+
+        They are those of its gates, and those without an effect that have values in rows.
+        """
+        from qiskit.circuit import Parameter
+
+        parameters = list(circuit.parameters)
+        unused = unused_parameters(circuit)
+        if not self.rows or not unused:
+            return parameters
+        names = [*(parameter.name for parameter in parameters), *unused]
+        given = ParameterNames(names, _NAME, parameters).numbers(self.rows[0], ": row 0")
+        return [*parameters, *(Parameter(name) for name in unused if name in given)]

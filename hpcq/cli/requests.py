@@ -129,6 +129,7 @@ def plan_arguments(
             seed=options.seed,
         ),
         "limits": limits,
+        "parameters": options.values.columns(circuit),
     }
 
 

@@ -174,7 +174,8 @@ def _parameter_arguments(circuit: Any, given: Any, input_files: _InputFiles) -> 
 
     if isinstance(circuit, (str, PathLike)):
         circuit = read_circuit(circuit)
-    names = ParameterNames([each.name for each in circuit.parameters], "parameter_values")
+    parameters = circuit.parameters
+    names = ParameterNames([each.name for each in parameters], "parameter_values", parameters)
     if isinstance(given, Mapping):
         content: Any = names.numbers(given)
     else:

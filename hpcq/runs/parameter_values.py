@@ -38,4 +38,5 @@ def rows_for(plan: Plan, given: Any) -> NDArray[np.float64] | None:
             f"{_NAME}: not given for the free parameters {some_names(plan.parameters)}, expected "
             "rows of their values"
         )
-    return ParameterNames(plan.parameters, _NAME).table(given)
+    parameters = () if plan.parametrised is None else plan.parametrised.circuit.parameters
+    return ParameterNames(plan.parameters, _NAME, parameters).table(given)

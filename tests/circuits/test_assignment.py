@@ -12,19 +12,41 @@ from qiskit.circuit import Parameter, ParameterVector
 from qiskit.quantum_info import Operator
 
 from hpcq.circuits.assignment import ParameterNames, assign, read_assignments
-from hpcq.circuits.normalise import normalise
+from hpcq.circuits.normalise import normalise, unused_parameters
 from hpcq.core.errors import InputError
 
 NAMES = ("phi", "theta[0]", "theta[2]", "theta[10]")
 
 
 def test_a_list_stands_for_a_vector() -> None:
-    names = ParameterNames(NAMES, "parameters")
-    expected = {"phi": 1.0, "theta[0]": 2.0, "theta[2]": 3.0, "theta[10]": 4.0}
+    """Elements that no gate depends on have values in it too."""
+    names = ParameterNames(("phi", "theta[0]", "theta[2]"), "parameters")
+    expected = {"phi": 1.0, "theta[0]": 2.0, "theta[2]": 4.0}
     for vector in ([2, 3, 4], (2, 3, 4), np.array([2, 3, 4])):
         assert names.numbers({"theta": vector, "phi": 1}) == expected
+    assert names.numbers({**expected, "theta[1]": 5.0}) == expected
     rows = names.rows([{"phi": 1, "theta": [2, 3, 4]}, {**expected, "phi": np.float64(5)}])
-    assert rows.tolist() == [[1, 2, 3, 4], [5, 2, 3, 4]]
+    assert rows.tolist() == [[1, 2, 4], [5, 2, 4]]
+    longer = ParameterNames(names.names, "parameters", [ParameterVector("theta", 4)[0]])
+    assert longer.numbers({"theta": [2, 3, 4, 5], "phi": 1}) == expected
+    with pytest.raises(InputError, match="theta is 3 values, expected a list of 4 numbers"):
+        longer.numbers({"theta": [2, 3, 4]})
+
+
+def test_parameters_without_an_effect_may_have_values() -> None:
+    phi, unused = Parameter("phi"), Parameter("unused")
+    circuit = QuantumCircuit(1, global_phase=unused)
+    circuit.rx(phi, 0)
+    plain = normalise(circuit, free_parameters=True)
+    assert [parameter.name for parameter in plain.parameters] == ["phi"]
+    assert unused_parameters(plain) == ("unused",)
+    half = assign(plain, {"phi": 0.3}, "parameters")
+    assert unused_parameters(half) == ("unused",)
+    whole = assign(half, {"unused": 0.3}, "parameters")
+    assert not whole.parameters
+    assert not unused_parameters(whole)
+    with pytest.raises(InputError, match="unused is nan"):
+        assign(plain, {"unused": float("nan")}, "parameters")
 
 
 @pytest.mark.parametrize(
@@ -32,8 +54,9 @@ def test_a_list_stands_for_a_vector() -> None:
     [
         ({"ph": 1}, "no free parameter 'ph', expected 'phi'"),
         ({"x": 1}, r"no free parameter 'x', expected 'phi', 'theta\[0\]'"),
-        ({"theta": [1]}, "theta is 1 values, expected a list of 3 numbers"),
-        ({"theta": 1}, "theta is 1, expected a list of 3 numbers"),
+        ({"theta": [1]}, "theta is 1 values, expected a list of 11 numbers"),
+        ({"theta": 1}, "theta is 1, expected a list of 11 numbers"),
+        ({"theta[11]": 1}, r"no free parameter 'theta\[11\]'"),
         ({"phi": [1]}, r"phi is \[1\], expected a finite number"),
         ({"phi": "1"}, "phi is '1', expected a finite number"),
         ({"phi": True}, "phi is True, expected a finite number"),
@@ -41,7 +64,7 @@ def test_a_list_stands_for_a_vector() -> None:
         ({"phi": 1j}, "phi is 1j, expected a finite number"),
         ({"phi": float("nan")}, "phi is nan, expected a finite number"),
         ({"phi": 10**400}, "phi is 1000"),
-        ({"theta[0]": 1, "theta": [1, 2, 3]}, r"theta\[0\] has two values"),
+        ({"theta[0]": 1, "theta": [1] * 11}, r"theta\[0\] has two values"),
         ({1: 1}, "no free parameter '1'"),
     ],
 )

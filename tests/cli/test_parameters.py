@@ -100,6 +100,27 @@ def test_openqasm_3_has_inputs(tmp_path: Path) -> None:
     assert told == pytest.approx([np.cos(0.3), np.cos(0.15)], abs=1e-10)
 
 
+def test_inputs_without_an_effect_may_have_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, rows = tmp_path / "c.qasm", tmp_path / "rows.json"
+    path.write_text(f"{HEAD} qubit[1] q; rx(theta) q[0];")
+    assert run_z(path, "--parameter", "theta=0.3") == pytest.approx([np.cos(0.3)])
+    assert run_z(path, "--parameter", "theta=0.3", "--parameter", "phi=1") == pytest.approx(
+        [np.cos(0.3)]
+    )
+    rows.write_text('[{"theta": 0.3, "phi": 1}, {"theta": 0.4, "phi": 2}]')
+    expected = np.cos([[0.3], [0.4]])
+    np.testing.assert_allclose(run_z(path, "--parameters", str(rows)), expected, atol=1e-10)
+    rows.write_text('[{"theta": 0.3}, {"theta": 0.4}]')
+    for more in ((), ("--parameter", "phi=3")):
+        values = run_z(path, "--parameters", str(rows), *more)
+        np.testing.assert_allclose(values, expected, atol=1e-10)
+    rows.write_text('[{"phi": 0.3}]')
+    line = refusal(capsys, "run", str(path), "--parameters", str(rows))
+    assert "row 0 has no value for 'theta'" in line
+
+
 def run_z(path: Path, *words: str) -> list[float]:
     done = hpcq_here("run", path, *words, "--json")
     assert done.returncode == 0, done.stderr
