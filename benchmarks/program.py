@@ -161,7 +161,7 @@ def _answers(ansatz: Ansatz, measured: Measured) -> Iterator[Row]:
     chosen = np.linspace(0, len(gradient) - 1, _CHECKED_PARAMETERS).astype(int)
     row = ansatz.rows(1, len(gradient), 0)[0]
     shifted = [
-        abs(gradient[number] - shifted_derivative(ansatz, row, number, way))
+        float(abs(gradient[number] - shifted_derivative(ansatz, row, number, way)))
         for number in dict.fromkeys(chosen.tolist())
     ]
     text = f"{len(shifted)} derivatives by shifts, {measured.methods[way].label}"

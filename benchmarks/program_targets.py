@@ -69,6 +69,3 @@ TARGETS: Mapping[tuple[str, str, str], Target] = {
     ("su4-2x12", VALUE, "pieces"): Target(1),
 }
 """Targets by workload, hpcq's number and the other method."""
-
-RANKS_SPEEDUP = 1.7
-"""Target: the speed-up of two ranks on 64 rows of ``vqe-24-3x8``."""
