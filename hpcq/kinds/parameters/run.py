@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from hpcq.engines.protocol import Engine
 from hpcq.kinds.parameters.evaluator import Evaluator
 from hpcq.kinds.parameters.pieces import piece_engines
 from hpcq.kinds.parameters.point_work import PointWork
+from hpcq.kinds.parameters.row_bounds import row_bounds
 from hpcq.kinds.parameters.row_frame import RowFrame
 from hpcq.kinds.parameters.row_groups import PiecePoints, RowGroups
 from hpcq.kinds.parameters.row_tasks import PointTasks, RowTasks
@@ -79,7 +81,7 @@ class RowsRun(PreparedRun):
         return self.result(
             runner.accounting,
             values,
-            bounds=np.full_like(values, self._bound),
+            bounds=np.tile(self._bounds, (len(values), 1)),
             verdict=plan.verdict,
             simulators=[
                 piece.engine_name for piece in evaluator.pieces if piece.tensor.simulation is None
@@ -101,7 +103,7 @@ class RowsRun(PreparedRun):
             accounting,
             values,
             np.where(is_known, 0.0, np.nan),
-            bounds=np.where(is_known, self._bound, np.nan),
+            bounds=np.where(is_known, self._bounds, np.nan),
             status="partial",
             parameters=self._parameters,
             unfinished=PartialProgress(tuple(stages)),
@@ -115,13 +117,10 @@ class RowsRun(PreparedRun):
     def _parameters(self) -> ParameterRows:
         return ParameterRows(self.plan.parameters, self.rows)
 
-    @property
-    def _bound(self) -> float:
-        """The error bound of all values: 0, or NaN if none is known."""
-        is_double = self.plan.limits.precision == "double"
-        simulations = [tensor.simulation for tensor in self.plan.tensors]
-        exact = [is_double if s is None else s.engine == "stabilizer" for s in simulations]
-        return 0.0 if all(exact) else np.nan
+    @cached_property
+    def _bounds(self) -> NDArray[np.float64]:
+        """Bounds on the errors of the observables' values, in any row, shape (observables,)."""
+        return row_bounds(self.plan)
 
     def _work(self, frame: RowFrame, evaluator: Evaluator) -> RowWork | PointWork:
         """Return the work, in blocks of rows or piece by piece."""

@@ -280,6 +280,35 @@ def test_single_precision_and_its_unknown_bounds(tmp_path: Path) -> None:
     assert np.isnan(result.error_bounds).all()
 
 
+def test_bounds_of_parts_that_other_methods_compute() -> None:
+    """Such parts have no parameters; they are computed once."""
+    angle, qubits = Parameter("a"), 30
+    circuit = QuantumCircuit(qubits + 2)
+    circuit.ry(angle, 0)
+    circuit.cx(0, 1)
+    for layer in range(10):
+        for qubit in range(2, qubits + 2):
+            circuit.rx(0.1 + 0.01 * qubit, qubit)
+        for qubit in range(2 + layer % 2, qubits + 1, 2):
+            circuit.rzz(0.1, qubit, qubit + 1)
+    middle = qubits // 2
+    asked = ["Z0 Z1", f"Z1 Z{middle}", f"Z{middle} Z{middle + 1} + 0.5 Z1"]
+    rows = np.array([[0.3], [0.4]])
+    plan = hpcq.plan(circuit, asked, method="auto", **HOW)
+    assert isinstance(plan, ExactPlan)
+    assert any(tensor.simulation is not None for tensor in plan.tensors)
+    result = hpcq.run(plan, parameter_values=rows)
+    assert (result.error_bounds[:, 0] == 0).all()
+    assert (result.error_bounds[:, 1:] > 0).all()
+    assert (result.error_bounds < 1e-7).all()
+    for row, values, bounds in zip(
+        rows, result.expectation_values, result.error_bounds, strict=True
+    ):
+        alone = hpcq.run(circuit.assign_parameters(row), asked, method="auto", **HOW)
+        difference = np.abs(alone.expectation_values - values)
+        assert (difference <= bounds + alone.error_bounds + 1e-12).all()
+
+
 def test_a_sliced_piece_of_one_row_is_one_task(plan: ExactPlan) -> None:
     rows = rows_of(2)
     tensors = tuple(replace(tensor, sliced=(0,)) for tensor in plan.tensors)
