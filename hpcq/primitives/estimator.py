@@ -1,0 +1,149 @@
+"""Qiskit's EstimatorV2 on plans and programs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.primitives import (
+    BaseEstimatorV2,
+    DataBin,
+    EstimatorPubLike,
+    PrimitiveResult,
+    PubResult,
+)
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+from hpcq.primitives.job import FinishedJob
+from hpcq.primitives.options import EstimatorOptions
+from hpcq.primitives.programs import ProgramCache
+from hpcq.primitives.pubs import Block, ReadPub, read_pub
+
+computing = threading.RLock()
+"""Held while values are computed: algorithms may call from threads of their own."""
+
+
+class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no types
+    """Expectation values of circuits that may be wider than the machine, as Qiskit asks for them.
+
+    Values are exact, with standard errors 0, unless you give shots, a target error, noise or a
+    backend. Then the precision of a pub is its target error, the standard error that no value
+    exceeds, and ``stds`` are the standard errors that were reached; without a precision, the given
+    shots decide.
+
+    The plan of a circuit is compiled and kept, so that further evaluations of the same circuit cost
+    no more than their simulations. That holds for circuits without free parameters too, if they
+    differ in the angles of their rotations only.
+
+    Args:
+        options: The options of :func:`hpcq.plan`, such as ``max_qubits=20``, and ``device``,
+            ``engine``, ``noise`` and ``backend`` of :func:`hpcq.run`.
+
+    Raises:
+        InputError: If an option is only for runs that keep files, or needs shots.
+
+    Example:
+        >>> from qiskit import QuantumCircuit
+        >>> from qiskit.circuit import Parameter
+        >>> from hpcq.primitives import Estimator
+        >>> circuit, angle = QuantumCircuit(4), Parameter("angle")
+        >>> _ = circuit.ry(angle, 0)
+        >>> for qubit in range(3):
+        ...     _ = circuit.cx(qubit, qubit + 1)
+        >>> estimator = Estimator(max_qubits=2)
+        >>> job = estimator.run([(circuit, [["ZIII"], ["ZZZZ"]], [0.0, 1.0, 2.0])])
+        >>> job.result()[0].data.evs.round(4)
+        array([[ 1.    ,  0.5403, -0.4161],
+               [ 1.    ,  1.    ,  1.    ]])
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = EstimatorOptions.of(options)
+        self._programs = ProgramCache(self._options)
+
+    @property
+    def default_precision(self) -> float:
+        """Target error of pubs without a precision; 0 for exact values, or if shots decide."""
+        return self._options.default_precision
+
+    @property
+    def programs(self) -> ProgramCache:
+        """The compiled plans."""
+        return self._programs
+
+    def run(
+        self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
+    ) -> FinishedJob:
+        """Compute the expectation values of pubs.
+
+        Args:
+            pubs: Pubs: (circuit, observables), (circuit, observables, values of parameters) or
+                (circuit, observables, values of parameters, precision).
+            precision: Target error of pubs without one of their own; exact values are exact
+                whatever the precision.
+
+        Returns:
+            A job, which is over.
+
+        Raises:
+            ValueError: If a pub is wrong.
+        """
+        default = self.default_precision if precision is None else precision
+        coerced = [EstimatorPub.coerce(pub, default) for pub in pubs]
+        return FinishedJob(lambda: self._compute(coerced))
+
+    def _compute(self, pubs: list[EstimatorPub]) -> PrimitiveResult[PubResult]:
+        with computing:
+            read = [read_pub(pub) for pub in pubs]
+            values = [np.empty(pub.size) for pub in pubs]
+            errors = [np.empty(pub.size) for pub in pubs]
+            for group in self._together(pubs, read):
+                self._evaluate(group, pubs, read, values, errors)
+        results = [
+            PubResult(
+                DataBin(evs=evs.reshape(pub.shape), stds=stds.reshape(pub.shape), shape=pub.shape),
+                metadata={
+                    "target_precision": pub.precision,
+                    "circuit_metadata": pub.circuit.metadata,
+                },
+            )
+            for pub, evs, stds in zip(pubs, values, errors, strict=True)
+        ]
+        return PrimitiveResult(results, metadata={"version": 2})
+
+    def _together(
+        self, pubs: list[EstimatorPub], read: list[ReadPub]
+    ) -> list[list[tuple[int, Block]]]:
+        """Return the blocks of all pubs, with their pub's number, by the program they need."""
+        groups: dict[Hashable, list[tuple[int, Block]]] = {}
+        for number, (pub, each) in enumerate(zip(pubs, read, strict=True)):
+            for block in each.blocks:
+                key = self._programs.key(each.structure, block.observables, pub.precision)
+                groups.setdefault(key, []).append((number, block))
+        return list(groups.values())
+
+    def _evaluate(
+        self,
+        group: list[tuple[int, Block]],
+        pubs: list[EstimatorPub],
+        read: list[ReadPub],
+        values: list[NDArray[np.float64]],
+        errors: list[NDArray[np.float64]],
+    ) -> None:
+        """Evaluate blocks that need the same program, and put their results into their places."""
+        first, block = group[0]
+        estimates = self._programs.estimate(
+            read[first].structure,
+            block.observables,
+            np.concatenate([each.rows for _, each in group]),
+            pubs[first].precision,
+        )
+        start = 0
+        for number, each in group:
+            at = start + each.at_rows, each.at_observables
+            values[number][each.places] = estimates.values[at]
+            errors[number][each.places] = estimates.standard_errors[at]
+            start += len(each.rows)

@@ -1,0 +1,60 @@
+"""Jobs of primitives, which are over when they are returned."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from qiskit.primitives import BasePrimitiveJob, PrimitiveResult, PubResult
+from qiskit.providers import JobStatus
+
+
+class FinishedJob(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ignore[misc]  # Qiskit brings no types
+    """A job that was computed by the thread that has begun it, the only one that may use MPI.
+
+    Args:
+        compute: Returns the result. An error that it raises is raised by :meth:`result`.
+    """
+
+    def __init__(self, compute: Callable[[], PrimitiveResult[PubResult]]) -> None:
+        super().__init__(str(uuid.uuid4()))
+        self._result: PrimitiveResult[PubResult] | None = None
+        self._error: Exception | None = None
+        try:
+            self._result = compute()
+        except Exception as error:
+            self._error = error
+
+    def result(self) -> PrimitiveResult[PubResult]:
+        """Return the result.
+
+        Raises:
+            HpcqError: If the job has failed.
+        """
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def status(self) -> JobStatus:
+        """Return ``DONE`` or ``ERROR``."""
+        return JobStatus.DONE if self._error is None else JobStatus.ERROR
+
+    def done(self) -> bool:
+        """Whether the job has succeeded."""
+        return self._error is None
+
+    def running(self) -> bool:
+        """Whether the job is being computed: never, once it is returned."""
+        return False
+
+    def cancelled(self) -> bool:
+        """Whether the job was cancelled: never, see :meth:`cancel`."""
+        return False
+
+    def in_final_state(self) -> bool:
+        """Whether the job is over: always."""
+        return True
+
+    def cancel(self) -> bool:
+        """Return whether the job could be cancelled: never, because it is over."""
+        return False

@@ -1,0 +1,91 @@
+"""The options of an estimator: those of a plan, and those of a run that keeps no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from inspect import signature
+from typing import Any
+
+from hpcq.core.errors import InputError
+from hpcq.planning import planner
+from hpcq.runs.arguments import RunArguments
+
+_DEVICE_PRECISION = 1 / 64
+"""Target error of devices and noise models without another: that of Qiskit's BackendEstimatorV2."""
+
+_OLD_SPELLINGS = frozenset({"partition", "standard_error", "precision"})
+"""Deprecated arguments of :func:`hpcq.plan`, which new code has no use for."""
+
+_PLANNING = frozenset(list(signature(planner.plan).parameters)[2:]) - _OLD_SPELLINGS
+_RUNNING = frozenset({"device", "engine", "noise", "backend"})
+_OF_RUNS = frozenset(field.name for field in fields(RunArguments)) - _RUNNING
+
+_SAMPLED = ("shots", "target_error", "noise", "backend")
+"""Options any of which has values estimated from shots."""
+
+
+@dataclass(frozen=True)
+class EstimatorOptions:
+    """The options of an estimator.
+
+    Attributes:
+        planning: Options of :func:`hpcq.plan`, without shots and target error.
+        running: Options of a run with shots.
+        shots: Shots of an evaluation; with a target error, their maximum.
+        default_precision: Target error of what is asked for without one; 0 for exact values, or
+            where the shots decide.
+        is_sampled: Whether values are estimated from shots.
+    """
+
+    planning: Mapping[str, Any] = field(default_factory=dict)
+    running: RunArguments = field(default_factory=RunArguments)
+    shots: int | None = None
+    default_precision: float = 0.0
+    is_sampled: bool = False
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> EstimatorOptions:
+        """Return the options among keyword arguments.
+
+        Raises:
+            InputError: If one of them is only for runs that keep files, or needs shots.
+            TypeError: If there is no such option.
+        """
+        for name in options:
+            if name in _OF_RUNS:
+                raise InputError(
+                    f"{name}: given to an Estimator, which keeps no files, expected it in the "
+                    "arguments of hpcq.run"
+                )
+            if name not in _PLANNING | _RUNNING:
+                raise TypeError(f"Estimator() got an unexpected keyword argument {name!r}")
+        given = {name: value for name, value in options.items() if value is not None}
+        is_sampled = any(name in given for name in _SAMPLED)
+        for name in ("engine", "max_variants"):
+            if name in given and not is_sampled:
+                raise InputError(f"{name}: given without shots, expected them too")
+        shots, target_error = given.get("shots"), given.get("target_error")
+        if target_error is not None:
+            default = float(target_error)
+        else:
+            default = _DEVICE_PRECISION if is_sampled and shots is None else 0.0
+        planning = {
+            name: value
+            for name, value in given.items()
+            if name in _PLANNING and name not in ("shots", "target_error")
+        }
+        running = RunArguments(**{name: given[name] for name in _RUNNING & given.keys()})
+        return cls(planning, running, shots, default, is_sampled)
+
+    def budget(self, precision: float) -> dict[str, Any]:
+        """Return shots and target error of evaluations with a precision, as options of a plan.
+
+        Raises:
+            InputError: If there is neither.
+        """
+        if not self.is_sampled:
+            return {}
+        if precision == 0 and self.shots is None:
+            raise InputError("precision: 0 with sampled values, expected one above 0, or shots")
+        return {"shots": self.shots, "target_error": precision or None}

@@ -1,0 +1,133 @@
+"""From a pub to rows and observables that are evaluated together, and back to its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.quantum_info import SparseObservable
+
+from hpcq.primitives.observables import flat_observables, observable_key
+from hpcq.primitives.structure import Structure, structure_of
+
+_MAX_WASTE = 4
+"""Maximum number of combinations of rows and observables that are evaluated for each that is asked
+for. Smaller: more programs, each of which has to be planned; larger: more values that nobody
+needs."""
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows and observables of a pub that are evaluated together, each with each.
+
+    Attributes:
+        rows: Values of the circuit, shape (rows, values).
+        observables: Different observables.
+        at_rows: For each result that is taken from the block, its row.
+        at_observables: For each of these, its observable.
+        places: For each of these, its place in the flattened result of the pub.
+    """
+
+    rows: NDArray[np.float64]
+    observables: tuple[SparseObservable, ...]
+    at_rows: Indices
+    at_observables: Indices
+    places: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class ReadPub:
+    """A pub, divided into blocks.
+
+    Attributes:
+        structure: Its circuit.
+        blocks: What to evaluate.
+    """
+
+    structure: Structure
+    blocks: tuple[Block, ...]
+
+
+def read_pub(pub: EstimatorPub) -> ReadPub:
+    """Return the structure of a pub's circuit and the blocks of its broadcast.
+
+    Raises:
+        InputError: If gates of the circuit cannot be simulated.
+    """
+    structure = structure_of(pub.circuit)
+    observables, observable_of = _different(flat_observables(pub.observables))
+    bindings = pub.parameter_values
+    if structure.angles is None:
+        rows = bindings.ravel().as_array(pub.circuit.parameters)
+        row_of = np.arange(bindings.size)
+    else:
+        rows = structure.angles[np.newaxis]
+        row_of = np.zeros(bindings.size, dtype=np.intp)
+    wanted_rows, wanted = np.broadcast_arrays(
+        row_of.reshape(bindings.shape), observable_of.reshape(pub.observables.shape)
+    )
+    blocks = _blocks(rows, observables, wanted_rows.ravel(), wanted.ravel())
+    return ReadPub(structure, tuple(blocks))
+
+
+def _different(
+    observables: Sequence[SparseObservable],
+) -> tuple[list[SparseObservable], Indices]:
+    """Return the different observables, and the number of each that is given."""
+    numbers: dict[object, int] = {}
+    different: list[SparseObservable] = []
+    number_of = []
+    for observable in observables:
+        key = observable_key(observable)
+        if key not in numbers:
+            numbers[key] = len(different)
+            different.append(observable)
+        number_of.append(numbers[key])
+    return different, np.array(number_of, dtype=np.intp)
+
+
+def _blocks(
+    rows: NDArray[np.float64],
+    observables: Sequence[SparseObservable],
+    wanted_rows: Indices,
+    wanted: Indices,
+) -> list[Block]:
+    """Return blocks that contain all wanted pairs of a row and an observable."""
+    pairs = set(zip(wanted_rows.tolist(), wanted.tolist(), strict=True))
+    if len(rows) * len(observables) <= _MAX_WASTE * len(pairs):
+        groups = [list(range(len(rows)))] if pairs else []
+    else:
+        groups = _groups(pairs)
+    blocks = []
+    for group in groups:
+        places = np.flatnonzero(np.isin(wanted_rows, group))
+        used, at_observables = np.unique(wanted[places], return_inverse=True)
+        at_rows = np.searchsorted(np.sort(group), wanted_rows[places])
+        chosen = tuple(observables[number] for number in used)
+        blocks.append(Block(rows[np.sort(group)], chosen, at_rows, at_observables, places))
+    return blocks
+
+
+def _groups(pairs: set[tuple[int, int]]) -> list[list[int]]:
+    """Return groups of rows, each of which wastes few combinations with its observables."""
+    of_row: dict[int, set[int]] = {}
+    for row, observable in pairs:
+        of_row.setdefault(row, set()).add(observable)
+    groups: list[list[int]] = []
+    together: set[int] = set()
+    num_wanted = 0
+    for row in sorted(of_row, key=lambda row: (sorted(of_row[row]), row)):
+        union = together | of_row[row]
+        num_wanted += len(of_row[row])
+        if groups and (len(groups[-1]) + 1) * len(union) <= _MAX_WASTE * num_wanted:
+            groups[-1].append(row)
+            together = union
+        else:
+            groups.append([row])
+            together, num_wanted = set(of_row[row]), len(of_row[row])
+    return groups

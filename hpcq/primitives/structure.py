@@ -1,0 +1,145 @@
+"""The structure of a circuit: everything except the angles that change between evaluations.
+
+A circuit with free parameters is one structure, whatever their values. A circuit without is taken
+as one of a family: every angle of its rotations is a value, so that a circuit that is bound anew at
+each evaluation always has the same structure, even where an angle happens to be a multiple of pi/2.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.circuit import CircuitInstruction, Parameter, ParameterExpression, ParameterVector
+from qiskit.circuit.library import UnitaryGate
+
+from hpcq.circuits.decompose import STANDARD, is_ignored
+from hpcq.circuits.normalise import normalise
+from hpcq.circuits.rotations import PARAMETRISED
+
+_SIMPLE_NAME = re.compile(r"[^\W\d]\w*(\[\d+\])?")
+"""Names of parameters that are no expressions, such as ``theta`` and ``theta[0]``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """The structure of a circuit, and the angles of this circuit.
+
+    Attributes:
+        key: Equal for circuits that differ in nothing but values.
+        angles: The angles of a circuit without free parameters, shape (values,); None for a circuit
+            with free parameters.
+        source: The circuit, in standard gates if it has no free parameters.
+    """
+
+    key: Hashable
+    angles: NDArray[np.float64] | None
+    source: QuantumCircuit
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the circuit has no free parameters."""
+        return self.angles is not None
+
+    def general(self) -> QuantumCircuit:
+        """Return the circuit with free parameters in place of all values."""
+        if self.angles is None:
+            return self.source
+        return self._with_angles(list(ParameterVector("angle", len(self.angles))))
+
+    def at(self, values: NDArray[np.float64]) -> QuantumCircuit:
+        """Return the circuit with these values, shape (values,)."""
+        if self.angles is None:
+            bound: QuantumCircuit = self.source.assign_parameters(values.tolist())
+            return bound
+        return self._with_angles(values.tolist())
+
+    def _with_angles(self, angles: Sequence[Any]) -> QuantumCircuit:
+        remaining = iter(angles)
+        circuit = self.source.copy_empty_like()
+        for instruction in self.source.data:
+            if _has_angles(instruction):
+                values = [next(remaining) for _ in instruction.params]
+                gate = STANDARD[instruction.name]
+                instruction = CircuitInstruction.from_standard(gate, instruction.qubits, values)
+            circuit._append(instruction)
+        return circuit
+
+
+def structure_of(circuit: QuantumCircuit) -> Structure:
+    """Return the structure of a circuit.
+
+    Raises:
+        InputError: If gates of the circuit cannot be simulated.
+    """
+    columns = circuit.parameters
+    found = _read(circuit, columns)
+    if found is not None:
+        return found
+    # Gates of other kinds are rewritten; a matrix then belongs to the structure.
+    written = normalise(circuit, free_parameters=True)
+    found = _read(written, columns)
+    assert found is not None, "a normalised circuit has standard gates and matrices only"
+    return found if found.is_bound else Structure(found.key, None, circuit)
+
+
+def _read(circuit: QuantumCircuit, columns: Sequence[Parameter]) -> Structure | None:
+    """Return the structure of a circuit of standard gates and matrices; None if it has others."""
+    # The first loop over all gates of every circuit that is evaluated: 0.2 ms for 190 gates.
+    place = {qubit: number for number, qubit in enumerate(circuit.qubits)}
+    column_of = {parameter: ("column", number) for number, parameter in enumerate(columns)}
+    key: list[Hashable] = [len(place), len(column_of)]
+    angles: list[Any] = []
+    has_expressions = False
+    for instruction in circuit.data:
+        name = instruction.name
+        if not instruction.is_standard_gate():
+            if is_ignored(instruction):
+                continue
+            if name != "unitary" or not isinstance(instruction.operation, UnitaryGate):
+                return None
+            key.append(instruction.operation.to_matrix().tobytes())
+        key.append(name)
+        key.extend([place[qubit] for qubit in instruction.qubits])
+        if name not in PARAMETRISED:
+            continue
+        if not columns:
+            angles += instruction.params
+            continue
+        for value in instruction.params:
+            if isinstance(value, Parameter):
+                key.append(column_of[value])
+            elif isinstance(value, ParameterExpression):
+                key.append(_expression_key(value))
+                has_expressions = True
+            else:
+                key.append(value)
+    if columns:
+        # Expressions name their parameters, whose columns are those of all names together.
+        names = tuple(parameter.name for parameter in columns) if has_expressions else ()
+        return Structure((*key, *names), None, circuit)
+    try:
+        numbers = np.array(angles, dtype=np.float64)
+    except (TypeError, ValueError):  # complex, say; normalising says what is wrong
+        return None
+    return Structure(tuple(key), numbers, circuit) if np.isfinite(numbers).all() else None
+
+
+def _expression_key(expression: ParameterExpression) -> Hashable:
+    """Return a key of an expression of named parameters, which may be a number."""
+    parameters = expression.parameters
+    if not parameters:  # Qiskit cannot hash all of these
+        number: Hashable = expression.numeric()
+        return number
+    is_plain = all(_SIMPLE_NAME.fullmatch(parameter.name) for parameter in parameters)
+    return str(expression) if is_plain else pickle.dumps(expression)
+
+
+def _has_angles(instruction: CircuitInstruction) -> bool:
+    return instruction.name in PARAMETRISED and bool(instruction.is_standard_gate())

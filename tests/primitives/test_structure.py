@@ -1,0 +1,133 @@
+"""Circuits have the same structure where they differ in values only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import Gate, Parameter
+from qiskit.circuit.library import PauliEvolutionGate, UnitaryGate
+from qiskit.quantum_info import Operator, SparsePauliOp
+
+from hpcq.core.errors import InputError
+from hpcq.primitives.structure import structure_of
+from tests.support.parametrised import random_circuit
+
+
+def rotated(*angles: float) -> QuantumCircuit:
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.rx(angles[0], 0)
+    circuit.cp(angles[1], 0, 1)
+    circuit.barrier()
+    circuit.u(*angles[2:], 1)
+    return circuit
+
+
+def test_angles_are_values() -> None:
+    first = structure_of(rotated(0.1, 0.2, 0.3, 0.4, 0.5))
+    for angles in ((0, 0, 0, 0, 0), (np.pi / 2, np.pi, 1, 2, 3), (np.float64(1), 2, 3, 4, 5)):
+        other = structure_of(rotated(*angles))
+        assert other.key == first.key
+        np.testing.assert_array_equal(other.angles, angles)
+        circuit = first.at(np.array(angles, dtype=float))
+        assert Operator(circuit) == Operator(rotated(*angles))
+    general = first.general()
+    assert general.num_parameters == 5
+    again = general.assign_parameters([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert Operator(again) == Operator(first.source)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_bound_circuit_is_one_of_its_family(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    circuit = random_circuit(rng, qubits=3, gates=10)
+    rows = rng.uniform(-3, 3, (2, circuit.num_parameters))
+    first, second = (structure_of(circuit.assign_parameters(row)) for row in rows)
+    assert first.key == second.key
+    expected = Operator(circuit.assign_parameters(rows[1]))
+    assert Operator(first.at(second.angles)).equiv(expected)
+    assert Operator(first.general().assign_parameters(second.angles)).equiv(expected)
+
+
+def changed() -> list[QuantumCircuit]:
+    """Return circuits, no two of which are the same or differ in values only."""
+    made = [QuantumCircuit(2) for _ in range(9)]
+    made[1].rx(0.1, 0)
+    made[2].rx(0.1, 1)
+    made[3].ry(0.1, 1)
+    made[4].cx(0, 1)
+    made[5].cx(1, 0)
+    made[6].append(UnitaryGate(np.diag([1, 1j])), [0])
+    made[7].append(UnitaryGate(np.diag([1, -1])), [0])
+    x, y = Parameter("x"), Parameter("y")
+    made[8].rx(x, 0)
+    for angle in (2 * x, x + 1e-12, 2, y * y, x + y, x - y):
+        circuit = QuantumCircuit(2)
+        circuit.rx(x, 0)
+        circuit.rz(angle, 1)
+        made.append(circuit)
+    made.append(QuantumCircuit(3))
+    return made
+
+
+def test_other_gates_qubits_matrices_and_expressions_are_other_structures() -> None:
+    keys = [structure_of(circuit).key for circuit in changed()]
+    assert len(set(keys)) == len(keys)
+
+
+def test_names_of_parameters_are_not_mistaken_for_expressions() -> None:
+    keys = set()
+    a, b, both = Parameter("a"), Parameter("b"), Parameter("a + b")
+    for angle in (2 * (a + b), 2 * both):
+        circuit = QuantumCircuit(1)
+        for parameter in (a, b, both):
+            circuit.rx(parameter, 0)
+        circuit.rz(angle, 0)
+        keys.add(structure_of(circuit).key)
+    assert len(keys) == 2
+
+
+def test_the_order_of_columns_belongs_to_the_structure() -> None:
+    def made(first: str, second: str) -> QuantumCircuit:
+        circuit = QuantumCircuit(1)
+        circuit.rx(Parameter(first), 0)
+        circuit.rz(Parameter(second), 0)
+        return circuit
+
+    assert structure_of(made("a", "b")).key == structure_of(made("x", "y")).key
+    assert structure_of(made("a", "b")).key != structure_of(made("b", "a")).key
+
+
+def test_a_rewritten_circuit_has_a_structure() -> None:
+    def made(time: float) -> QuantumCircuit:
+        circuit = QuantumCircuit(3)
+        operator = SparsePauliOp(["ZZI", "IZZ", "IIX"], [1.0, 0.5, 2.0])
+        circuit.append(PauliEvolutionGate(operator, time), [0, 1, 2])
+        circuit.measure_all()
+        return circuit
+
+    first, second = structure_of(made(0.3)), structure_of(made(1.1))
+    assert first.key == second.key
+    assert len(first.angles) == 3
+    bare = made(1.1).remove_final_measurements(inplace=False).decompose()
+    assert Operator(first.at(second.angles)).equiv(Operator(bare))
+
+
+def test_a_gate_of_a_known_name_is_not_that_gate() -> None:
+    circuit = QuantumCircuit(1)
+    gate = Gate("rx", 1, [0.3])
+    gate.definition = QuantumCircuit(1)
+    gate.definition.z(0)
+    circuit.append(gate, [0])
+    structure = structure_of(circuit)
+    assert not len(structure.angles)
+    assert Operator(structure.source) == Operator(gate.definition)
+
+
+@pytest.mark.parametrize("angle", [float("nan"), float("inf")])
+def test_an_angle_that_is_no_number_is_refused(angle: float) -> None:
+    circuit = QuantumCircuit(1)
+    circuit.rx(angle, 0)
+    with pytest.raises(InputError, match="rx"):
+        structure_of(circuit)
