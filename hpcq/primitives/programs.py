@@ -25,11 +25,10 @@ from hpcq.results.result import Result
 from hpcq.runs.options import RunOptions
 from hpcq.runs.run import run_on_farm
 
-_MAX_KEPT = 32
-"""Maximum number of compiled plans that are kept. A program keeps the circuits of its subcircuits
-and their tensors at the last rows: usually megabytes. Algorithms use few structures at a time: one
-for energies, one for auxiliary observables, and one for each parameter with linear combinations of
-unitaries."""
+_MAX_KEPT = 256
+"""Maximum number of compiled plans that are kept. A program of 20 qubits takes 0.3 to 0.5 MB, and
+more after an evaluation of many rows, because it keeps their tensors. Smaller: algorithms that use
+a circuit for each pair of parameters, such as for a geometric tensor, plan each of them anew."""
 
 _SLOW_SECONDS = 1.0
 """Predicted seconds of a row from which a program for all angles is compared with a plan for the

@@ -98,11 +98,11 @@ def _blocks(
     wanted: Indices,
 ) -> list[Block]:
     """Return blocks that contain all wanted pairs of a row and an observable."""
-    pairs = set(zip(wanted_rows.tolist(), wanted.tolist(), strict=True))
+    pairs = np.unique(wanted_rows * len(observables) + wanted)
     if len(rows) * len(observables) <= _MAX_WASTE * len(pairs):
-        groups = [list(range(len(rows)))] if pairs else []
+        groups = [list(range(len(rows)))] if len(pairs) else []
     else:
-        groups = _groups(pairs)
+        groups = _groups(*np.divmod(pairs, len(observables)))
     blocks = []
     for group in groups:
         places = np.flatnonzero(np.isin(wanted_rows, group))
@@ -113,10 +113,10 @@ def _blocks(
     return blocks
 
 
-def _groups(pairs: set[tuple[int, int]]) -> list[list[int]]:
+def _groups(wanted_rows: Indices, wanted: Indices) -> list[list[int]]:
     """Return groups of rows, each of which wastes few combinations with its observables."""
     of_row: dict[int, set[int]] = {}
-    for row, observable in pairs:
+    for row, observable in zip(wanted_rows.tolist(), wanted.tolist(), strict=True):
         of_row.setdefault(row, set()).add(observable)
     groups: list[list[int]] = []
     together: set[int] = set()

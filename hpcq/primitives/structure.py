@@ -23,8 +23,12 @@ from hpcq.circuits.decompose import STANDARD, is_ignored
 from hpcq.circuits.normalise import normalise
 from hpcq.circuits.rotations import PARAMETRISED
 
-_SIMPLE_NAME = re.compile(r"[^\W\d]\w*(\[\d+\])?")
-"""Names of parameters that are no expressions, such as ``theta`` and ``theta[0]``."""
+_NAME = r"[^\W\d]\w*(?:\[\d+\])?"
+_NUMBER = r"[\d.]+(?:e-?\d+)?"
+_TERM = rf"(?:(?:\(-{_NUMBER}\)|{_NUMBER})\*)?{_NAME}|{_NUMBER}"
+_AFFINE = re.compile(rf"-?(?:{_TERM})(?: [+-] (?:{_TERM}))*")
+"""Qiskit's text of a sum of parameters with factors, such as ``0.5 - 2*theta[0]``. Other texts may
+stand for several expressions: Qiskit writes x / (-x * x) and x / -x * x alike."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +137,11 @@ def _read(circuit: QuantumCircuit, columns: Sequence[Parameter]) -> Structure | 
 
 def _expression_key(expression: ParameterExpression) -> Hashable:
     """Return a key of an expression of named parameters, which may be a number."""
-    parameters = expression.parameters
-    if not parameters:  # Qiskit cannot hash all of these
+    if not expression.parameters:  # Qiskit cannot hash all of these
         number: Hashable = expression.numeric()
         return number
-    is_plain = all(_SIMPLE_NAME.fullmatch(parameter.name) for parameter in parameters)
-    return str(expression) if is_plain else pickle.dumps(expression)
+    text = str(expression)
+    return text if _AFFINE.fullmatch(text) else pickle.dumps(expression)
 
 
 def _has_angles(instruction: CircuitInstruction) -> bool:

@@ -62,7 +62,7 @@ def changed() -> list[QuantumCircuit]:
     made[7].append(UnitaryGate(np.diag([1, -1])), [0])
     x, y = Parameter("x"), Parameter("y")
     made[8].rx(x, 0)
-    for angle in (2 * x, x + 1e-12, 2, y * y, x + y, x - y):
+    for angle in (2 * x, x + 1e-12, 2, y * y, x + y, x - y, x / (-x * x), x / -x * x):
         circuit = QuantumCircuit(2)
         circuit.rx(x, 0)
         circuit.rz(angle, 1)
@@ -78,8 +78,8 @@ def test_other_gates_qubits_matrices_and_expressions_are_other_structures() -> N
 
 def test_names_of_parameters_are_not_mistaken_for_expressions() -> None:
     keys = set()
-    a, b, both = Parameter("a"), Parameter("b"), Parameter("a + b")
-    for angle in (2 * (a + b), 2 * both):
+    a, b, both = Parameter("a"), Parameter("b"), Parameter("2*b")
+    for angle in (a + 2 * b, a + both):
         circuit = QuantumCircuit(1)
         for parameter in (a, b, both):
             circuit.rx(parameter, 0)

