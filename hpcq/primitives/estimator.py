@@ -39,8 +39,9 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
     differ in the angles of their rotations only.
 
     Args:
-        options: The options of :func:`hpcq.plan`, such as ``max_qubits=20``, and ``device``,
-            ``engine``, ``noise`` and ``backend`` of :func:`hpcq.run`.
+        options: The options of :func:`hpcq.plan`, such as ``max_qubits=20``; ``device``,
+            ``engine``, ``noise`` and ``backend`` of :func:`hpcq.run`; and ``session``, a
+            :class:`hpcq.Session` whose ranks share the work, by default this process alone.
 
     Raises:
         InputError: If an option is only for runs that keep files, or needs shots.
@@ -76,7 +77,7 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
 
     def run(
         self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
-    ) -> FinishedJob:
+    ) -> FinishedJob[PrimitiveResult[PubResult]]:
         """Compute the expectation values of pubs.
 
         Args:

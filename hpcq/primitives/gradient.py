@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.primitives.containers.observables_array import ObservablesArray
+from qiskit.quantum_info.operators.base_operator import BaseOperator
 
 from hpcq.core.errors import InputError, MissingDependencyError
 from hpcq.primitives.estimator import Estimator, computing
+from hpcq.primitives.job import FinishedJob
 from hpcq.primitives.observables import flat_observables
 from hpcq.primitives.structure import structure_of
 
@@ -51,6 +53,46 @@ class EstimatorGradient(BaseEstimatorGradient):  # type: ignore[misc]  # it brin
                 f"estimator: a {type(estimator).__name__}, expected an hpcq.primitives.Estimator"
             )
         super().__init__(estimator, precision)
+
+    def run(
+        self,
+        circuits: Sequence[QuantumCircuit] | QuantumCircuit,
+        observables: Sequence[Any] | Any,
+        parameter_values: Sequence[Sequence[float]],
+        parameters: Sequence[Sequence[Parameter] | None] | None = None,
+        *,
+        precision: float | Sequence[float | None] | None = None,
+    ) -> FinishedJob[EstimatorGradientResult]:
+        """Compute gradients in the calling thread, the only one that may use MPI.
+
+        Args:
+            circuits: Circuits with free parameters, or one.
+            observables: An observable for each circuit.
+            parameter_values: Values of the parameters of each circuit.
+            parameters: For each circuit, the parameters with respect to which to derive; None for
+                all.
+            precision: Target error of sampled values, for all circuits or for each.
+
+        Returns:
+            A job, which is over.
+
+        Raises:
+            ValueError: If these do not fit together.
+        """
+        if isinstance(circuits, QuantumCircuit):
+            circuits = [circuits]
+        if isinstance(observables, BaseOperator):
+            observables = [observables]
+        asked = [None] * len(circuits) if parameters is None else parameters
+        chosen = [
+            circuits[number].parameters if each is None else each
+            for number, each in enumerate(asked)
+        ]
+        self._validate_arguments(circuits, observables, parameter_values, chosen)
+        default = self.precision if precision is None else precision
+        return FinishedJob(
+            lambda: self._run(circuits, observables, parameter_values, chosen, precision=default)
+        )
 
     def _run(
         self,

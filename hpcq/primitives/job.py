@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from qiskit.primitives import BasePrimitiveJob, PrimitiveResult, PubResult
+from qiskit.primitives import BasePrimitiveJob
 from qiskit.providers import JobStatus
 
+T = TypeVar("T")
 
-class FinishedJob(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ignore[misc]  # Qiskit brings no types
+
+class FinishedJob(BasePrimitiveJob[T, JobStatus], Generic[T]):  # type: ignore[misc]  # Qiskit brings no types
     """A job that was computed by the thread that has begun it, the only one that may use MPI.
 
     Args:
         compute: Returns the result. An error that it raises is raised by :meth:`result`.
     """
 
-    def __init__(self, compute: Callable[[], PrimitiveResult[PubResult]]) -> None:
+    def __init__(self, compute: Callable[[], T]) -> None:
         super().__init__(str(uuid.uuid4()))
-        self._result: PrimitiveResult[PubResult] | None = None
         self._error: Exception | None = None
         try:
             self._result = compute()
         except Exception as error:
             self._error = error
 
-    def result(self) -> PrimitiveResult[PubResult]:
+    def result(self) -> T:
         """Return the result.
 
         Raises:

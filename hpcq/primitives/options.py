@@ -8,8 +8,14 @@ from inspect import signature
 from typing import Any
 
 from hpcq.core.errors import InputError
+from hpcq.parallel.serial import SerialFarm
 from hpcq.planning import planner
+from hpcq.planning.plan import CompiledPlan, Plan
+from hpcq.results.result import Result
 from hpcq.runs.arguments import RunArguments
+from hpcq.runs.options import RunOptions
+from hpcq.runs.run import run_on_farm
+from hpcq.runs.session import Session
 
 _DEVICE_PRECISION = 1 / 64
 """Target error of devices and noise models without another: that of Qiskit's BackendEstimatorV2."""
@@ -36,6 +42,7 @@ class EstimatorOptions:
         default_precision: Target error of what is asked for without one; 0 for exact values, or
             where the shots decide.
         is_sampled: Whether values are estimated from shots.
+        session: The session whose ranks compute; None for this process alone.
     """
 
     planning: Mapping[str, Any] = field(default_factory=dict)
@@ -43,6 +50,7 @@ class EstimatorOptions:
     shots: int | None = None
     default_precision: float = 0.0
     is_sampled: bool = False
+    session: Session | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> EstimatorOptions:
@@ -58,7 +66,7 @@ class EstimatorOptions:
                     f"{name}: given to an Estimator, which keeps no files, expected it in the "
                     "arguments of hpcq.run"
                 )
-            if name not in _PLANNING | _RUNNING:
+            if name not in _PLANNING | _RUNNING | {"session"}:
                 raise TypeError(f"Estimator() got an unexpected keyword argument {name!r}")
         given = {name: value for name, value in options.items() if value is not None}
         is_sampled = any(name in given for name in _SAMPLED)
@@ -75,8 +83,14 @@ class EstimatorOptions:
             for name, value in given.items()
             if name in _PLANNING and name not in ("shots", "target_error")
         }
+        session = given.get("session")
+        if session is not None:
+            if not isinstance(session, Session):
+                kind = type(session).__name__
+                raise InputError(f"session: a {kind}, expected an hpcq.Session")
+            planning.setdefault("ranks", session.size)
         running = RunArguments(**{name: given[name] for name in _RUNNING & given.keys()})
-        return cls(planning, running, shots, default, is_sampled)
+        return cls(planning, running, shots, default, is_sampled, session)
 
     def budget(self, precision: float) -> dict[str, Any]:
         """Return shots and target error of evaluations with a precision, as options of a plan.
@@ -89,3 +103,16 @@ class EstimatorOptions:
         if precision == 0 and self.shots is None:
             raise InputError("precision: 0 with sampled values, expected one above 0, or shots")
         return {"shots": self.shots, "target_error": precision or None}
+
+    def compile(self, plan: Plan) -> CompiledPlan:
+        """Return the program of a plan for exact values."""
+        if self.session is not None:
+            return self.session.compile(plan, self.running.device)
+        return plan.compile(device=self.running.device)
+
+    def run(self, plan: Plan) -> Result:
+        """Run a plan with shots."""
+        if self.session is None:
+            return run_on_farm(plan, SerialFarm(), RunOptions(self.running))
+        options = {name: getattr(self.running, name) for name in _RUNNING}
+        return self.session.run(plan, **options)

@@ -15,15 +15,12 @@ from hpcq.core.errors import InputError
 from hpcq.cutting.cuts import Cuts
 from hpcq.kinds.shots.program import Estimates, ShotsProgram
 from hpcq.kinds.shots.sampling import ShotsPlan
-from hpcq.parallel.serial import SerialFarm
 from hpcq.planning.plan import CompiledPlan, Plan
 from hpcq.planning.planner import plan
 from hpcq.primitives.observables import observable_key
 from hpcq.primitives.options import EstimatorOptions
 from hpcq.primitives.structure import Structure
 from hpcq.results.result import Result
-from hpcq.runs.options import RunOptions
-from hpcq.runs.run import run_on_farm
 
 _MAX_KEPT = 256
 """Maximum number of compiled plans that are kept. A program of 20 qubits takes 0.3 to 0.5 MB, and
@@ -110,20 +107,15 @@ class ProgramCache:
             return plan(circuit, observables, **{**options, **others})
 
         if not self._options.is_sampled:
-            return _ExactAnswers(make_plan, self._options.running.device)
+            return _ExactAnswers(make_plan, self._options.compile)
         # Each has shots of its own, the same in a script that is run again.
         seed = _sub_seed(options.get("seed", 0), self._num_made)
         self._num_made += 1
-        how = RunOptions(self._options.running)
-
-        def run_plan(made: Plan) -> Result:
-            return run_on_farm(made, SerialFarm(), how)
-
         if structure.is_bound:
-            return _SampledCircuits(make_plan, run_plan, seed)
+            return _SampledCircuits(make_plan, self._options.run, seed)
         made = make_plan(structure.source, seed=seed)
         assert isinstance(made, ShotsPlan), "shots or a target error were given"
-        return _Compiled(ShotsProgram(made, run_plan))
+        return _Compiled(ShotsProgram(made, self._options.run))
 
 
 class _Compiled:
@@ -153,11 +145,11 @@ class _ExactAnswers:
 
     Args:
         make_plan: Plans a circuit.
-        device: Where to compute.
+        compile_plan: Returns the program of a plan.
     """
 
-    def __init__(self, make_plan: MakePlan, device: str) -> None:
-        self._make_plan, self._device = make_plan, device
+    def __init__(self, make_plan: MakePlan, compile_plan: Callable[[Plan], CompiledPlan]) -> None:
+        self._make_plan, self._compile_plan = make_plan, compile_plan
         self._general: _Compiled | None = None
         self._refusal: InputError | None = None
         self._last: tuple[bytes, Plan, _Compiled] | None = None
@@ -201,7 +193,7 @@ class _ExactAnswers:
                 message = "circuit: far slower with free angles than with the given ones"
                 self._refusal = InputError(message)
                 return
-            self._general = _Compiled(made.compile(device=self._device))
+            self._general = _Compiled(self._compile_plan(made))
         except InputError as error:
             self._refusal = error
         else:
@@ -220,7 +212,7 @@ class _ExactAnswers:
         name = row.tobytes()
         if self._last is None or self._last[0] != name:
             made = self._make_plan(structure.at(row))
-            self._last = name, made, _Compiled(made.compile(device=self._device))
+            self._last = name, made, _Compiled(self._compile_plan(made))
         return self._last[1:]
 
 

@@ -27,7 +27,9 @@ def circuit(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["test_mpi_farm.py", "test_mpi_programs.py"])
+@pytest.mark.parametrize(
+    "name", ["test_mpi_farm.py", "test_mpi_programs.py", "test_mpi_primitives.py"]
+)
 @pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.nightly), 3])
 def test_the_mpi_tests_pass(ranks: int, name: str) -> None:
     done = run(

@@ -106,6 +106,7 @@ def clifford_rows() -> np.ndarray:
     return np.array([[*there, *there], [*other, *other], [*there, *other]])
 
 
+@pytest.mark.slow
 def test_a_circuit_that_is_possible_with_its_angles_only(planned: list[int]) -> None:
     estimator = Estimator(threads=1, memory=MEMORY, search_seconds=0.1)
     rows, operator = clifford_rows(), "Z" * WIDTH

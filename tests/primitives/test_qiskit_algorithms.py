@@ -60,6 +60,7 @@ def test_vqe_with_exact_gradients() -> None:
     assert result.aux_operators_evaluated["zz"][0] == pytest.approx(float(expected.data.evs))
 
 
+@pytest.mark.slow
 def test_vqe_by_gradient_free_optimizers() -> None:
     for optimizer in (lambda: COBYLA(maxiter=25), lambda: SPSA(maxiter=8)):
         ours, theirs = both(
@@ -108,6 +109,7 @@ def test_gradients_by_linear_combinations(kind: DerivativeType) -> None:
     np.testing.assert_allclose(ours.gradients[0], theirs.gradients[0], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_quantum_geometric_tensor() -> None:
     ansatz = real_amplitudes(2, reps=1)
     ours, theirs = both(lambda estimator: LinCombQGT(estimator).run([ansatz], [START[:4]]).result())
