@@ -131,6 +131,36 @@ def test_rows_do_not_depend_on_other_rows():
         np.testing.assert_array_equal(got, derivatives[part])
 
 
+def test_many_sums_take_no_more_memory():
+    piece = PIECES[0]
+    rng = np.random.default_rng(0)
+    operators = random_operators(piece, rng, 2)
+    rows = rng.uniform(-4, 4, (3, len(piece.slots)))
+    prepared = BatchedEngine(LIMITS).prepared(piece)
+    size = piece.num_branches * piece.block_shape[1]
+    environments = rng.normal(size=(3, 7, len(operators), size, size)) + 0j
+    together = prepared.execute(rows, Derivatives(operators, environments))
+    prepared._sums = 3
+    in_parts = prepared.execute(rows, Derivatives(operators, environments))
+    np.testing.assert_allclose(in_parts, together, rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 130))
+def test_random_cuts_and_slices(seed):
+    rng = np.random.default_rng(seed)
+    qubits = int(rng.integers(3, 7))
+    circuit = random_circuit(rng, qubits, int(rng.integers(5, 40)), 7)
+    for piece in cut_pieces(circuit, "".join(rng.choice(list("AABC"), qubits))):
+        ports = piece.subcircuit.ports
+        sliceable = [p for p in piece.open_ports if ports[p].kind != "output"]
+        if piece.block_shape[1] <= 2 * MAX_DIMENSION:
+            check(piece, LIMITS, 1e-12)
+        if sliceable and piece.block_shape[1] <= MAX_DIMENSION:
+            sliced = rng.permutation(sliceable)[: rng.integers(1, 3)]
+            check(replace(piece, sliced=tuple(sorted(sliced.tolist()))), LIMITS, 1e-12)
+
+
 def test_a_piece_without_slots_or_rows():
     circuit = QuantumCircuit(2)
     circuit.h(0)
