@@ -51,9 +51,7 @@ class CompiledOperator:
         """Return the operator times the states."""
         total = None if self.diagonal is None else states * self.diagonal
         for source, factors in self.gathers:
-            term = xp.take(states, source, axis=-1)
-            term *= factors
-            total = _added(total, term)
+            total = _added(total, xp.take(states, source, axis=-1) * factors)
         for chain in self.chains:
             term = states
             for window, matrix in chain:

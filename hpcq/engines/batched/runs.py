@@ -148,8 +148,9 @@ class RunTable:
             _conjugate(used, fixed)
             out[:, :, numbers] = used[..., 0, 0].imag - used[..., 1, 1].imag
             turned = phases[:, None, numbers] ** 2
-            used[..., 0, 1] *= turned.conj()
-            used[..., 1, 0] *= turned
+            # Not in place: that rounds differently from row to row.
+            used[..., 0, 1] = used[..., 0, 1] * turned.conj()
+            used[..., 1, 0] = used[..., 1, 0] * turned
 
     @property
     def row_bytes(self) -> int:

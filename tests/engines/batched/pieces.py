@@ -71,7 +71,7 @@ def cut_pieces(
 def random_operators(
     piece: ExactTensor, rng: np.random.Generator, count: int
 ) -> tuple[Operator, ...]:
-    """Return the identity, and random sums of strings on the piece's open wires."""
+    """Return the identity, Z on a wire, and random sums of strings on the piece's open wires."""
     wires = sorted(piece.subcircuit.open_wires.values())
 
     def string() -> tuple[tuple[int, str], ...]:
@@ -82,7 +82,10 @@ def random_operators(
         tuple((string(), float(rng.normal())) for _ in range(rng.integers(1, 7)))
         for _ in range(count)
     ]
-    return ((((), 1.0),), *sums)
+    ends = [(((wires[0], "Z"),), 1.0)] if wires else []
+    if len(wires) > 1:
+        ends.append((((wires[0], "1"), (wires[-1], "Z")), 0.5))
+    return ((((), 1.0),), *sums, *((each,) for each in ends))
 
 
 class AerReference:

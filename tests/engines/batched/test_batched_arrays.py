@@ -84,9 +84,9 @@ def test_arrays_of_the_device_do_not_mix():
 
 @pytest.mark.parametrize("sliced", [False, True])
 def test_another_array_module_gives_the_same(monkeypatch, sliced):
-    rng = np.random.default_rng(11)
-    pieces = cut_pieces(random_circuit(rng, 6, 50, 8), "AAAABB")
-    piece = max(pieces, key=lambda each: len(each.slots))
+    rng = np.random.default_rng(24)
+    piece = cut_pieces(random_circuit(rng, 5, 20, 8), "AAAAB")[0]
+    assert [port.kind for port in piece.subcircuit.ports] == ["control", "gate", "gate"]
     if sliced:
         piece = type(piece)(piece.subcircuit, (), sliced=piece.open_ports[:2])
     operators = random_operators(piece, rng, 3)
