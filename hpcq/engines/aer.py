@@ -14,6 +14,7 @@ import numpy as np
 
 from hpcq.core.errors import EngineError, InputError, MissingDependencyError
 from hpcq.core.limits import Device, Limits
+from hpcq.engines.adjoint_states import State
 from hpcq.engines.gpu import check_aer_build
 from hpcq.engines.statevectors import Simulation
 
@@ -92,17 +93,32 @@ class Aer:
         """
         if circuit.num_qubits == 0:
             return lambda: np.ones(1, dtype=complex)
+        return self._simulation(self.native(circuit))
+
+    def evolve(self, circuit: QuantumCircuit, state: State) -> State:
+        """Return a state, of any norm, after a circuit; see :meth:`compile_circuit`."""
+        norm = float(np.linalg.norm(state))
+        if norm == 0:
+            return state
+        native = circuit.copy_empty_like()
+        native.set_statevector(np.asarray(state / norm, dtype=complex))
+        for instruction in self.native(circuit).data:
+            native._append(instruction)
+        evolved: State = self._simulation(native)()
+        return evolved * evolved.dtype.type(norm)
+
+    def _simulation(self, native: QuantumCircuit) -> Simulation:
+        """Return a function that simulates a circuit of Aer's gates."""
         simulator = self.simulators["statevector"]
         from qiskit_aer.backends.aer_compiler import assemble_circuit, generate_aer_config
 
-        native = self.native(circuit)
         native.save_statevector()
         # Aer's `run` assembles a circuit each time, which takes longer than a small simulation. It
         # also converts single-precision results to double, which needs more memory than the 2**n
         # amplitudes of the raw output.
         assembled, _ = assemble_circuit(native)
         config = generate_aer_config([native], simulator.options)
-        qubits = circuit.num_qubits
+        qubits = native.num_qubits
 
         def simulate() -> Any:
             output = simulator._execute_circuits([assembled], None, config)

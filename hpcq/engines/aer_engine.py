@@ -30,11 +30,13 @@ class AerEngine(Engine):
         self._limits = limits
         self._noise = noise
         self._aer = Aer(limits, device)
+        # Not measured on GPUs, where states would cross the bus for each segment.
+        self._evolves = device == "cpu"
 
     def supports(self, piece: Piece, request: Request) -> Cost | Refusal:
         """Return the predicted cost of a request, or why it is refused."""
         if not isinstance(piece, Template):
-            return statevector_cost(piece, request, self._limits)
+            return statevector_cost(piece, request, self._limits, evolves=self._evolves)
         if not isinstance(request, ShotCounts):
             return Refusal(f"it counts outcomes of templates, not {type(request).__name__} of them")
         qubits = piece.circuit.num_qubits
@@ -53,5 +55,8 @@ class AerEngine(Engine):
         if isinstance(piece, ExactTensor):
             limits = self._limits
             compile_circuit = self._aer.compile_circuit
-            return StatevectorPiece(piece, compile_circuit, limits.threads, limits.memory_bytes)
+            evolve = self._aer.evolve if self._evolves else None
+            return StatevectorPiece(
+                piece, compile_circuit, limits.threads, limits.memory_bytes, evolve
+            )
         return SampledTemplate.of(piece, self._aer, self._noise)

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.slots import bind_slots, slot_of
-from hpcq.core.limits import Limits
+from hpcq.core.limits import COMPLEX_BYTES, Limits
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.cutting.subexperiments.projectors import States
+from hpcq.engines.adjoint_states import Evolve, adjoint_derivatives, segments_of
 from hpcq.engines.prepared import MAX_PREPARED_BYTES
 from hpcq.engines.protocol import Cost, Piece, PreparedPiece, Refusal
 from hpcq.engines.requests import (
@@ -58,6 +59,14 @@ of 2**10 amplitudes."""
 _STRING_SECONDS = 2.5e-9
 """Seconds to apply a string of an operator to one amplitude; measured 1.5 to 3.4 ns."""
 
+_HAND_OVER_SECONDS = 1e-7
+"""Seconds of one amplitude of a state that is given to the simulator and taken back, and of one
+amplitude of a pair of states whose derivatives are read off; both were measured at 20 qubits."""
+
+STATES_TO_UNDO = 5
+"""States that the adjoint method holds at a time for one sum: the two that are undone, and three
+copies of one of them while the simulator has it."""
+
 _GATE_BYTES = 750
 """Bytes of a gate in Aer's form, the largest that is used."""
 
@@ -65,15 +74,17 @@ _GATE_BYTES = 750
 class StatevectorPiece(PreparedPiece):
     """A subcircuit whose branches are simulated as whole statevectors.
 
-    Derivatives take a simulation for each gate of a slot and each branch, whatever the number of
-    sums: the derivative of a state with respect to the angle of a Pauli rotation is half the state
-    with this angle larger by pi.
+    Derivatives are those of :mod:`hpcq.engines.adjoint_states` if the simulator can begin with any
+    state. Otherwise they take a simulation for each gate of a slot and each branch, whatever the
+    number of sums: the derivative of a state with respect to the angle of a Pauli rotation is half
+    the state with this angle larger by pi.
 
     Args:
         tensor: The subcircuit and its sliced ports.
         compile_circuit: Returns a function that simulates a circuit, again and again.
         threads: Number of threads of the products of states.
         memory_bytes: Bytes that states may take; None for no limit.
+        evolve: Applies a circuit to a state; None if the simulator cannot.
     """
 
     def __init__(
@@ -82,11 +93,13 @@ class StatevectorPiece(PreparedPiece):
         compile_circuit: Callable[[QuantumCircuit], Simulation],
         threads: int = 1,
         memory_bytes: int | None = None,
+        evolve: Evolve | None = None,
     ) -> None:
         self._tensor = tensor
         self._compile = compile_circuit
         self._threads = threads
         self._memory_bytes = memory_bytes
+        self._evolve = evolve
         self._circuits: dict[int, QuantumCircuit] = {}
         self._simulations: dict[int, Simulation] = {}
 
@@ -173,16 +186,34 @@ class StatevectorPiece(PreparedPiece):
             group = slice(start, start + group_size)
             for branch in range(tensor.num_branches):
                 adjoint = self._adjoint(angles, operators, weights[group, :, :, :, branch])
-                for column, sign, states in self._shifted_states(angles, branch):
-                    derivatives[group, column] += sign * (adjoint @ states.conj()).real
+                if self._evolve is None or not self._has_memory_to_undo:
+                    for column, sign, states in self._shifted_states(angles, branch):
+                        derivatives[group, column] += sign * (adjoint @ states.conj()).real
+                    continue
+                template = self._circuit(branch)
+                by_slot = adjoint_derivatives(
+                    bind_slots(template, tensor.slots, angles),
+                    segments_of(template),
+                    self._states(angles, branch).reshape(-1),
+                    list(adjoint),
+                    self._evolve,
+                )
+                for slot, found in by_slot.items():
+                    derivatives[group, tensor.slots.index(slot)] += found
         return derivatives
 
     def _sums_in_memory(self) -> int:
         """Return the number of sums whose states fit into the memory, at least 1."""
         if self._memory_bytes is None:
             return sys.maxsize
-        state_bytes = 16 << self._tensor.simulated_qubits
-        return max(1, (self._memory_bytes // state_bytes - 1) // 2)
+        states = self._memory_bytes // (COMPLEX_BYTES << self._tensor.simulated_qubits)
+        return max(1, min((states - 1) // 2, states - STATES_TO_UNDO + 1))
+
+    @property
+    def _has_memory_to_undo(self) -> bool:
+        """Whether the states of the adjoint method fit into the memory."""
+        state_bytes = COMPLEX_BYTES << self._tensor.simulated_qubits
+        return self._memory_bytes is None or STATES_TO_UNDO * state_bytes <= self._memory_bytes
 
     def _adjoint(
         self,
@@ -240,8 +271,13 @@ class StatevectorPiece(PreparedPiece):
         return self._circuits[branch]
 
 
-def statevector_cost(piece: Piece, request: Request, limits: Limits) -> Cost | Refusal:
-    """Return the cost of a request to a :class:`StatevectorPiece`, or why it cannot answer."""
+def statevector_cost(
+    piece: Piece, request: Request, limits: Limits, *, evolves: bool = False
+) -> Cost | Refusal:
+    """Return the cost of a request to a :class:`StatevectorPiece`, or why it cannot answer.
+
+    ``evolves`` says whether the simulator can begin with any state.
+    """
     if not isinstance(piece, ExactTensor) or not isinstance(
         request, Tensors | OperatorTensors | Derivatives | Amplitudes | PrefixGrams | Samples
     ):
@@ -280,7 +316,14 @@ def statevector_cost(piece: Piece, request: Request, limits: Limits) -> Cost | R
     products = 2.0**qubits * (row_products + _STRING_SECONDS * strings)
     if isinstance(request, OperatorTensors):
         return Cost(piece.num_tasks * (one + products), size)
-    shifts = sum(slot_of(gate) is not None for gate in piece.subcircuit.circuit.data)
-    sums = request.environments.shape[1]
-    overlap = sums * _PRODUCT_SECONDS * 2.0**qubits
-    return Cost(branches * (branches * (one + sums * products) + shifts * (one + overlap)), size)
+    amplitudes, sums = 2.0**qubits, request.environments.shape[1]
+    undone_bytes = STATES_TO_UNDO * COMPLEX_BYTES << qubits
+    if evolves and undone_bytes <= limits.memory_bytes:
+        size = undone_bytes
+        segments = len(segments_of(piece.circuit()))
+        handed_over = segments * _HAND_OVER_SECONDS * amplitudes
+        backwards = (1 + sums) * (one + handed_over) + sums * handed_over
+    else:
+        shifts = sum(slot_of(gate) is not None for gate in piece.subcircuit.circuit.data)
+        backwards = shifts * (one + sums * _PRODUCT_SECONDS * amplitudes)
+    return Cost(branches * (branches * (one + sums * products) + backwards), size)
