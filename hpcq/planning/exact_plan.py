@@ -53,6 +53,18 @@ class ExactPlan(CutPlan):
         """Names of the engines of parts that are not simulated as statevectors."""
         return self.verdict.engines
 
+    @property
+    def stored_pieces(self) -> dict[str, Any]:
+        """What results hold of the subcircuits, by field; empty if nothing was cut."""
+        if not self.cut.edges and "cut" not in self.verdict.method:
+            return {}
+        return {
+            "subcircuits": self.cut.subcircuits,
+            "engines": tuple(self.tensors[use].engine_name for use in self.uses),
+            "edges": self.cut.edges,
+            "strings": tuple(self.tensors[use].strings for use in self.uses),
+        }
+
     @cached_property
     def tensor_seconds(self) -> tuple[float, ...]:
         """Predicted seconds to compute each of ``tensors`` on one rank."""

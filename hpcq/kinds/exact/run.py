@@ -60,22 +60,16 @@ class ExactRun(PreparedRun):
         values = self._contract(self._bond_tensors(tensors), runner, stage)
         self.options.monitor.end_line()
         plan = self.plan
-        pieces: dict[str, Any] = {}
-        if plan.cut.edges or "cut" in plan.verdict.method:
-            pieces = {
-                "subcircuits": plan.cut.subcircuits,
-                "engines": tuple(plan.tensors[use].engine_name for use in plan.uses),
-                "edges": plan.cut.edges,
-                "strings": tuple(plan.tensors[use].strings for use in plan.uses),
-                "tensors": tuple(tensors[use] for use in plan.uses),
-            }
+        stored: dict[str, Any] = dict(plan.stored_pieces)
+        if stored:
+            stored["tensors"] = tuple(tensors[use] for use in plan.uses)
         return self.result(
             runner.accounting,
             plan.terms.sum_up(checked_values(values, plan.limits.precision)),
             bounds=observable_bounds(plan, tensors, bounds, self._contraction),
             verdict=plan.verdict,
             provenance={"tasks": plan.num_tasks, "norm_error": float(abs(values[0] - 1))},
-            **pieces,
+            **stored,
         )
 
     @cached_property

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,14 +69,6 @@ class RowsRun(PreparedRun):
         values = work.values()
         self.options.monitor.end_line()
         plan = self.plan
-        pieces: dict[str, Any] = {}
-        if plan.cut.edges or "cut" in plan.verdict.method:
-            pieces = {
-                "subcircuits": plan.cut.subcircuits,
-                "engines": tuple(plan.tensors[use].engine_name for use in plan.uses),
-                "edges": plan.cut.edges,
-                "strings": tuple(plan.tensors[use].strings for use in plan.uses),
-            }
         return self.result(
             runner.accounting,
             values,
@@ -88,7 +79,7 @@ class RowsRun(PreparedRun):
             ],
             provenance={"tasks": work.num_tasks},
             parameters=self._parameters,
-            **pieces,
+            **plan.stored_pieces,
         )
 
     def _partial(
