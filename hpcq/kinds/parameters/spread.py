@@ -8,6 +8,7 @@ messages would stays on rank 0.
 from __future__ import annotations
 
 import math
+import socket
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class HoldProgram:
     def serve(self, session: Session) -> None:
         """Prepare the program; all ranks call this together, and all raise the same error."""
         farm = session.farm
+        farm.gather_names(socket.gethostname())  # for messages about failed tasks
         device: Device = choose_rank_device(farm, self.device)
 
         def make() -> EvaluationTasks:
