@@ -180,7 +180,7 @@ class Contraction:
             return weights
         xp, groups = namespace_of(tensors[0]), range(self._num_slice_groups)
         parts = [self.part(batch * len(groups) + group, tensors) for group in groups]
-        all_factors, *others = products_of_others([xp.stack(parts).sum(axis=0), *factors.values()])
+        all_factors, *others = products_of_others([reduce(operator.add, parts), *factors.values()])
         for number, other in zip(factors, others, strict=True):
             strings = self._choices(batch)[:, number]
             xp.add.at(derivatives[number], strings, weights * other[..., None])

@@ -15,6 +15,9 @@ or terms); points (sets of tensors of equal shapes that are contracted together)
 the two axes of the matrices, kept and summed. The axis of points may be missing: ``*points`` below.
 Tensors and weights are arrays of one module, NumPy or one with its functions; rows are chosen by
 indices of NumPy, which are read on the CPU in any case.
+
+The bits of a point do not depend on the other points. NumPy rounds a product of single complex
+numbers differently in place, and in arrays with different numbers of axes, so neither is done here.
 """
 
 from __future__ import annotations
@@ -115,7 +118,7 @@ class Sweep:
             sliced[self._plan.pairs[leaf].left] += by_node[leaf]
             if leaf in environments:
                 local = self._plan.local_terms[leaf]
-                environment = environments[leaf].reshape(*self._points, 1, -1)
+                environment = environments[leaf].reshape(1, *self._points, 1, -1)
                 products = local.sum_by_pair(weights)[..., None] * environment
                 sliced[local.pairs.left] += products.reshape(-1, *sliced.shape[1:])
 
@@ -218,7 +221,7 @@ def _add_by_pairs(
     for row, numbers, others in pairs.groups:
         added_few[row] += _times_each(to_few, _sum_rows(weights[numbers], many[others]))
         half = product(to_few.swapaxes(-1, -2), few[row])
-        added_many[others] += weights[numbers][..., None, None] * half[..., None, :, :]
+        added_many[others] += weights[numbers][..., None, None] * half[None, ..., None, :, :]
 
 
 def _add_by_rows(added: Pair, given: Tensor, children: Pair, pairs: RowPairs) -> None:
@@ -232,8 +235,19 @@ def _add_by_rows(added: Pair, given: Tensor, children: Pair, pairs: RowPairs) ->
     given = given if pairs.is_by_left else given.swapaxes(-1, -2)
     for row, numbers, others in pairs.groups:
         chosen = given[numbers]
-        added_few[row] += _each_times(chosen, many[others]).sum(axis=0)
+        added_few[row] += _total(_each_times(chosen, many[others]))
         added_many[others] += _each_times(chosen.swapaxes(-1, -2), few[row])
+
+
+def _total(arrays: Tensor) -> Tensor:
+    """Return the sum over the first axis, added up in order.
+
+    The method ``sum`` adds single numbers up in another order than arrays, so the bits of a point
+    would depend on whether there are others.
+    """
+    xp = namespace_of(arrays)
+    total: Tensor = xp.add.reduceat(arrays, xp.asarray([0]), axis=0)[0]
+    return total
 
 
 def _dot(rows: Tensor, factor: Tensor, points: tuple[int, ...]) -> Tensor:
@@ -245,8 +259,14 @@ def _dot(rows: Tensor, factor: Tensor, points: tuple[int, ...]) -> Tensor:
 
 def _sum_rows(weights: Tensor, rows: Tensor) -> Tensor:
     """Return weighted sums of rows, shape (*points, sums, kept, summed)."""
+    xp = namespace_of(rows)
     flat = rows.reshape(*rows.shape[:-2], -1).swapaxes(0, -2)
-    summed: Tensor = weights.transpose((*range(1, weights.ndim), 0)) @ flat
+    # BLAS rounds products of vectors with and without gaps differently; whether these have gaps
+    # would depend on the number of points.
+    if flat.shape[-1] == 1:
+        flat = xp.ascontiguousarray(flat)
+    by_sum = xp.ascontiguousarray(weights.transpose((*range(1, weights.ndim), 0)))
+    summed: Tensor = by_sum @ flat
     return summed.reshape(*summed.shape[:-1], *rows.shape[-2:])
 
 

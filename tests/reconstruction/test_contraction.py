@@ -138,6 +138,22 @@ def test_points_are_contracted_as_if_each_were_alone() -> None:
 
 
 @some
+@given(cases())
+def test_the_bits_of_a_point_do_not_depend_on_other_points(case: Case) -> None:
+    if case.cotangents.ndim == 2:
+        reject()
+    contraction = case.contraction
+    values = contraction.values(case.tensors)
+    derivatives = contraction.vjp(case.tensors, case.cotangents)
+    for point in (slice(0, 1), slice(1, 2)):
+        alone = [np.ascontiguousarray(tensor[:, point]) for tensor in case.tensors]
+        weights = np.ascontiguousarray(case.cotangents[:, point])
+        np.testing.assert_array_equal(contraction.values(alone), values[:, point])
+        for found, among in zip(contraction.vjp(alone, weights), derivatives, strict=True):
+            np.testing.assert_array_equal(found, among[:, point])
+
+
+@some
 @given(cases(), st.integers(0, 99))
 def test_the_derivatives_are_the_transpose_of_the_changes_of_values(case: Case, seed: int) -> None:
     """<c, J x> = <J^T c, x>; values are linear in each tensor, so J x needs no small steps."""

@@ -100,8 +100,8 @@ for name in ("add", "sub", "mul", "truediv", "matmul", "and", "xor", "eq", "mod"
         setattr(DeviceArray, f"__i{name}__", _in_place(getattr(operator, f"__i{name}__")))
 
 _FUNCTIONS = (
-    *("arange", "bitwise_count", "concat", "einsum", "empty", "flatnonzero", "moveaxis", "ones"),
-    *("stack", "zeros"),
+    *("arange", "ascontiguousarray", "bitwise_count", "concat", "einsum", "empty", "flatnonzero"),
+    *("moveaxis", "ones", "stack", "zeros"),
 )
 DEVICE = SimpleNamespace(
     asarray=DeviceArray,

@@ -148,7 +148,8 @@ class RunTable:
             _conjugate(used, fixed)
             out[:, :, numbers] = used[..., 0, 0].imag - used[..., 1, 1].imag
             turned = phases[:, None, numbers] ** 2
-            # Not in place: that rounds differently from row to row.
+            # Not in place: there, NumPy rounds products of single numbers in another way, and a row
+            # alone would differ from the same row among others.
             used[..., 0, 1] = used[..., 0, 1] * turned.conj()
             used[..., 1, 0] = used[..., 1, 0] * turned
 

@@ -162,6 +162,23 @@ def test_random_cuts_and_slices(seed):
             check(replace(piece, sliced=tuple(sorted(sliced.tolist()))), LIMITS, 1e-12)
 
 
+def test_a_row_of_a_single_run_does_not_depend_on_other_rows():
+    """Its derivatives are products of single numbers, which NumPy rounds in two ways."""
+    circuit = QuantumCircuit(1)
+    for slot, name in enumerate(("rx", "rz", "ry")):
+        slot_gate(circuit, name, slot, 1, [0])
+    (piece,) = cut_pieces(circuit, "A")
+    operators = ((((0, "X"),), 0.7), (((0, "Z"),), 0.4)), ((((0, "Y"),), 1.0),)
+    rng = np.random.default_rng(0)
+    rows, environments = rng.uniform(-4, 4, (20, 3)), rng.normal(size=(20, 1, 2, 1, 1)) + 0j
+    prepared = BatchedEngine(LIMITS).prepared(piece)
+    together = prepared.execute(rows, Derivatives(operators, environments))
+    for row in range(20):
+        request = Derivatives(operators, environments[row : row + 1])
+        alone = prepared.execute(rows[row : row + 1], request)
+        np.testing.assert_array_equal(alone[0], together[row])
+
+
 def test_a_piece_without_slots_or_rows():
     circuit = QuantumCircuit(2)
     circuit.h(0)
