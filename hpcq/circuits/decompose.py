@@ -198,20 +198,15 @@ class Expander:
                 return Definition(name, (), 0, cmath.phase(matrix[0, 0]))
             if num_qubits <= 2:
                 return BasicOperation("gate", name, UnitaryGate(matrix, check_input=False))
-        if name == "box" and getattr(operation, "blocks", None):
-            return self._block(name, operation.blocks[0], num_qubits)
-        definition = _definition(operation, num_qubits)
+        definition = definition_of(operation, num_qubits)
         if definition is not None:
-            return _fused(self._block(name, definition, num_qubits), num_qubits)
+            block = self._block(name, definition)
+            return block if name == "box" else _fused(block, num_qubits)
         if num_qubits <= 2 and isinstance(operation, Instruction):
             return BasicOperation("gate", name, UnitaryGate(_matrix(operation), check_input=False))
         raise RefusedError("it is not unitary, or it has no definition in gates")
 
-    def _block(self, name: str, definition: QuantumCircuit, num_qubits: int) -> Definition:
-        if definition.num_qubits != num_qubits:
-            raise RefusedError(
-                f"its definition has {definition.num_qubits} qubits, not {num_qubits}"
-            )
+    def _block(self, name: str, definition: QuantumCircuit) -> Definition:
         index = {qubit: i for i, qubit in enumerate(definition.qubits)}
         steps: list[tuple[BasicOperation | Definition, tuple[int, ...]]] = []
         size, phase = 0, finite_float(definition.global_phase, f"the global phase of {name!r}")
@@ -274,15 +269,25 @@ def _is_plain_gate(operation: Any) -> bool:
     return isinstance(operation, Gate) and type(operation).__name__ in ("Gate", "_DefinedGate")
 
 
-def _definition(operation: Any, num_qubits: int) -> QuantumCircuit | None:
+def definition_of(operation: Any, num_qubits: int) -> QuantumCircuit | None:
+    """Return the definition of an operation, what a box holds, or a synthesis; None without any.
+
+    Raises:
+        RefusedError: The definition fails, or has another number of qubits.
+    """
     try:
-        definition: QuantumCircuit | None = getattr(operation, "definition", None)
+        blocks = getattr(operation, "blocks", None) if operation.name == "box" else None
+        definition = blocks[0] if blocks else getattr(operation, "definition", None)
     except MemoryError:
         raise
     except Exception as error:  # a definition is code of the gate's author
         reason = one_line(getattr(error, "message", error), 80)
         raise RefusedError(f"its definition failed: {reason}") from None
-    return _synthesise(operation, num_qubits) if definition is None else definition
+    if definition is None:
+        return _synthesise(operation, num_qubits)
+    if definition.num_qubits != num_qubits:
+        raise RefusedError(f"its definition has {definition.num_qubits} qubits, not {num_qubits}")
+    return definition
 
 
 def _synthesise(operation: Any, num_qubits: int) -> QuantumCircuit | None:

@@ -10,12 +10,14 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, ParameterExpression
 
 from hpcq.circuits.decompose import (
+    MAX_NESTING,
     STANDARD,
     BasicOperation,
     Definition,
     Expander,
     RefusedError,
     check_distinct,
+    definition_of,
     finite_float,
     is_ignored,
     leaf_parameters,
@@ -77,23 +79,27 @@ def normalise(
         check_bound(circuit, name)
     writer = _Writer(circuit, name, max_operations)
     expander = Expander(unique_names)
-    for instruction, qubits in _instructions(circuit, range(circuit.num_qubits)):
+    index = {qubit: number for number, qubit in enumerate(circuit.qubits)}
+    for outer in circuit.data:
+        operands = [index[qubit] for qubit in outer.qubits]
         try:
-            if is_ignored(instruction):
-                continue
-            check_distinct(qubits)
-            if instruction.is_standard_gate() and 0 < len(qubits) <= 2:
-                parameters = instruction.params
-                if not _has_free(instruction):
-                    parameters = leaf_parameters(instruction.name, parameters)
-                writer.gate(instruction.name, parameters, qubits)
-            elif instruction.is_standard_gate() and not qubits:
-                writer.phase += leaf_parameters(instruction.name, instruction.params)[0]
-            else:
-                writer.write(expander.expand(instruction), qubits)
+            for instruction, qubits in _steps(outer, operands):
+                if is_ignored(instruction):
+                    continue
+                check_distinct(qubits)
+                if instruction.is_standard_gate() and 0 < len(qubits) <= 2:
+                    parameters = instruction.params
+                    if not _has_free(instruction):
+                        parameters = leaf_parameters(instruction.name, parameters)
+                    writer.gate(instruction.name, parameters, qubits)
+                elif instruction.is_standard_gate() and not qubits:
+                    if not _has_free(instruction):
+                        writer.phase += leaf_parameters(instruction.name, instruction.params)[0]
+                else:
+                    writer.write(expander.expand(instruction), qubits)
         except RefusedError as refusal:
             raise InputError(
-                f"{name}: {instruction.name[:60]!r}{_on(qubits)} cannot be used: {refusal}"
+                f"{name}: {outer.name[:60]!r}{_on(operands)} cannot be used: {refusal}"
             ) from None
     normalised = writer.finish()
     used = set(normalised.parameters)
@@ -133,21 +139,33 @@ def check_bound(circuit: QuantumCircuit, name: str = "circuit") -> None:
         raise InputError(f"{name}: every parameter needs a value first, these have none: {names}")
 
 
-def _instructions(
-    circuit: QuantumCircuit, qubits: Sequence[int]
+def _steps(
+    instruction: CircuitInstruction, qubits: list[int], depth: int = 0
 ) -> Iterator[tuple[CircuitInstruction, list[int]]]:
-    """Yield the instructions, with the definitions of wide ones that have free parameters."""
-    index = dict(zip(circuit.qubits, qubits, strict=True))
-    for instruction in circuit.data:
-        operands = [index[qubit] for qubit in instruction.qubits]
-        narrow = instruction.is_standard_gate() and len(operands) <= 2
-        definition = None
-        if not narrow and _has_free(instruction):
-            definition = instruction.operation.definition
-        if definition is None:
-            yield instruction, operands
-        else:
-            yield from _instructions(definition, operands)
+    """Yield an instruction, or what defines it if it is a wide or custom one with parameters.
+
+    Raises:
+        RefusedError: If the definition fails, or definitions are nested too deeply.
+    """
+    definition = None
+    if not instruction.is_standard_gate() or len(qubits) > 2:
+        definition = _free_definition(instruction)
+    if definition is None:
+        yield instruction, qubits
+        return
+    if depth >= MAX_NESTING:
+        raise RefusedError(f"gates are nested more than {MAX_NESTING} levels deep")
+    operand = dict(zip(definition.qubits, qubits, strict=True))
+    for step in definition.data:
+        yield from _steps(step, [operand[qubit] for qubit in step.qubits], depth + 1)
+
+
+def _free_definition(instruction: CircuitInstruction) -> QuantumCircuit | None:
+    """Return the definition of an instruction with free parameters; None if it has none."""
+    operation = instruction.operation
+    blocks = operation.blocks if instruction.name == "box" else ()
+    is_free = _has_free(instruction) or any(block.parameters for block in blocks)
+    return definition_of(operation, len(instruction.qubits)) if is_free else None
 
 
 def _has_free(instruction: CircuitInstruction) -> bool:

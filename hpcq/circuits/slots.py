@@ -327,7 +327,16 @@ class _Collector:
         return Slots(names, matrix, np.array(self._offsets), self._nonlinear)
 
     def _add(self, angle: ParameterExpression) -> int:
-        """Return the number of a new slot."""
+        """Return the number of a new slot.
+
+        Raises:
+            InputError: If the angle depends on something that is no parameter of the circuit.
+        """
+        if unknown := sorted(each.name for each in angle.parameters if each not in self._columns):
+            raise InputError(
+                f"circuit: the angle {str(angle)[:60]} depends on {unknown[0][:60]!r}, expected "
+                "parameters of the circuit only (a gate's definition must use the gate's own)"
+            )
         number = len(self._offsets)
         factors = self._factors(angle)
         if factors is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -331,3 +332,60 @@ def test_free_parameters_stay() -> None:
     assert Operator(bound[0]).equiv(Operator(bound[1]))
     with pytest.raises(InputError, match=r"parameter needs a value first.*'phi', 'theta'"):
         normalise(circuit)
+
+
+class _Endless(Gate):
+    def _define(self) -> None:
+        self.definition = QuantumCircuit(1)
+        self.definition.append(_Endless("endless", 1, self.params), [0])
+
+
+class _Failing(Gate):
+    def _define(self) -> None:
+        raise RuntimeError("no definition today")
+
+
+class _Wide(Gate):
+    def _define(self) -> None:
+        self.definition = QuantumCircuit(2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda t: _Endless("endless", 1, [t]),
+            "'endless' on qubit 0 .* nested more than 200 levels deep",
+        ),
+        (lambda t: _Failing("failing", 1, [t]), "its definition failed: no definition today"),
+        (lambda t: _Wide("wide", 1, [t]), "its definition has 2 qubits, not 1"),
+        (lambda t: Gate("empty", 1, [t]), "no definition in gates"),
+        (lambda t: gates.RVGate(t, 0.1, 0.2), "'rv' on qubit 0 .* its definition failed"),
+        (lambda t: gates.UGate(t, t, 0.1).power(0.5, annotated=True), "no definition in gates"),
+    ],
+)
+def test_gates_with_parameters_that_cannot_be_used(
+    make: Callable[[Parameter], Gate], message: str
+) -> None:
+    circuit = QuantumCircuit(1)
+    circuit.append(make(Parameter("theta")), [0])
+    with pytest.raises(InputError, match=message):
+        normalise(circuit, free_parameters=True)
+
+
+def test_annotated_gates_boxes_and_global_phases_with_parameters() -> None:
+    theta = Parameter("theta")
+    circuit = QuantumCircuit(3)
+    circuit.h(range(3))
+    circuit.append(gates.RXGate(theta).control(2, ctrl_state=1, annotated=True), [0, 1, 2])
+    circuit.append(gates.CPhaseGate(theta).inverse(annotated=True), [2, 0])
+    circuit.append(gates.GlobalPhaseGate(theta), [])
+    with circuit.box():
+        circuit.ry(2 * theta, 1)
+    found = normalise(circuit, free_parameters=True)
+    expected = QuantumCircuit(3)
+    expected.h(range(3))
+    expected.append(gates.RXGate(0.7).control(2, ctrl_state=1), [0, 1, 2])
+    expected.cp(-0.7, 2, 0)
+    expected.ry(1.4, 1)
+    assert Operator(found.assign_parameters([0.7])).equiv(Operator(expected))

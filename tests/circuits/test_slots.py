@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter, ParameterVector
+from qiskit.circuit import Gate, Parameter, ParameterVector
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator
 
@@ -131,3 +131,13 @@ def test_an_angle_without_a_value_is_refused() -> None:
     for value in (0.0, -1.0):
         with pytest.raises(InputError, match="circuit: the angle"):
             slots.angles(np.array([[value]]))
+
+
+def test_a_definition_that_uses_parameters_of_no_one_is_refused() -> None:
+    gate = Gate("other", 1, [Parameter("a")])
+    gate.definition = QuantumCircuit(1)
+    gate.definition.rx(Parameter("b"), 0)
+    circuit = QuantumCircuit(1)
+    circuit.append(gate, [0])
+    with pytest.raises(InputError, match="the angle b depends on 'b', expected parameters of the"):
+        parametrised(circuit)
