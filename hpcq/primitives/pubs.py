@@ -63,7 +63,7 @@ def read_pub(pub: EstimatorPub) -> ReadPub:
     observables, observable_of = _different(flat_observables(pub.observables))
     bindings = pub.parameter_values
     if structure.angles is None:
-        rows = bindings.ravel().as_array(pub.circuit.parameters)
+        rows = _rows(pub)
         row_of = np.arange(bindings.size)
     else:
         rows = structure.angles[np.newaxis]
@@ -73,6 +73,17 @@ def read_pub(pub: EstimatorPub) -> ReadPub:
     )
     blocks = _blocks(rows, observables, wanted_rows.ravel(), wanted.ravel())
     return ReadPub(structure, tuple(blocks))
+
+
+def _rows(pub: EstimatorPub) -> NDArray[np.float64]:
+    """Return the values of parameters in rows, with columns in the order of the parameters."""
+    bindings = pub.parameter_values
+    names = tuple(parameter.name for parameter in pub.circuit.parameters)
+    if list(bindings.data) == [names]:  # as usual; Qiskit would sort its columns one by one
+        values: NDArray[np.float64] = bindings.data[names]
+    else:
+        values = bindings.as_array(pub.circuit.parameters)
+    return values.reshape(bindings.size, len(names))
 
 
 def _different(

@@ -9,7 +9,7 @@ import numpy as np
 from qiskit import QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter
 from qiskit.circuit.library import PauliEvolutionGate, UnitaryGate, efficient_su2, real_amplitudes
-from qiskit.primitives import BindingsArray
+from qiskit.primitives.containers.bindings_array import BindingsArray
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.quantum_info import Operator, Pauli, PauliList, SparseObservable, SparsePauliOp

@@ -43,7 +43,8 @@ def test_gradients_of_random_circuits(seed: int) -> None:
     circuit, operator = random_circuit(rng, qubits=3, gates=8), random_operator(rng, 3)
     row = rng.uniform(-3, 3, circuit.num_parameters)
     gradient = EstimatorGradient(Estimator(**HOW))
-    (found,) = gradient.run([circuit], [operator.as_paulis()], [row]).result().gradients
+    paulis = SparsePauliOp.from_sparse_observable(operator)
+    (found,) = gradient.run([circuit], [paulis], [row]).result().gradients
     np.testing.assert_allclose(found, uncut_gradients(circuit, [operator], row)[0], atol=1e-9)
 
 

@@ -12,6 +12,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
+from hpcq.primitives.observables import flat_observables
 from hpcq.primitives.pubs import ReadPub, read_pub
 
 LABELS = ["ZZ", "ZX", "XX", "YI", "IZ", "XY", "YY", "XZ"]
@@ -31,7 +32,9 @@ def cost(found: ReadPub) -> int:
 def check(pub: EstimatorPub, found: ReadPub) -> None:
     """Check that every place is filled once, with its own row and observable."""
     values = np.broadcast_to(pub.parameter_values.as_array()[..., 0], pub.shape).ravel()
-    observables = np.broadcast_to(pub.observables.sparse_observables_array(), pub.shape).ravel()
+    listed = np.empty(pub.observables.size, dtype=object)
+    listed[:] = flat_observables(pub.observables)
+    observables = np.broadcast_to(listed.reshape(pub.observables.shape), pub.shape).ravel()
     filled = []
     for block in found.blocks:
         for place, row, column in zip(
