@@ -1,26 +1,32 @@
-"""Compile the circuit of a branch into steps."""
+"""Compile the circuit of a branch: turn its layers of gates into steps on the states."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.engines.batched.compiled_branch import CompiledBranch
 from hpcq.engines.batched.gates import HADAMARD, Gate, Matrix, gates_of, kronecker
+from hpcq.engines.batched.local_unitaries import NO_GATES, LocalUnitary, UnitaryTable
 from hpcq.engines.batched.phases import PhaseTable
-from hpcq.engines.batched.runs import EMPTY_RUN, Run, RunTable
-from hpcq.engines.batched.schedule import GROUP, Block, Moves, Product, Runs, Scheduler
+from hpcq.engines.batched.schedule import (
+    GROUP,
+    Block,
+    LocalLayer,
+    MonomialLayer,
+    Product,
+    Scheduler,
+)
 from hpcq.engines.batched.steps import (
-    Collected,
     FixedStep,
     GroupStep,
     MonomialStep,
     ProductStep,
-    RowMatrices,
     Step,
     Window,
     as_real_if_real,
@@ -29,85 +35,13 @@ from hpcq.engines.batched.steps import (
 Indices = NDArray[np.intp]
 
 _MIN_BELOW = 3
-"""Bits below a block's own from which the block is multiplied in place: with fewer, the products
-are so small that two permutations cost less (measured at 2**12 amplitudes)."""
+"""Minimum number of bits below the lowest bit of a block for which states are multiplied where they
+are. With 1 or 2, the matrix products are so narrow that two permutations of the states cost less
+(measured at 2**12 amplitudes, complex128)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
-    """A compiled circuit, for rows of the angles of slots.
-
-    Attributes:
-        steps: The steps; the first is a ProductStep.
-        runs: The runs.
-        slots: For each rotation, the index of its slot.
-        signs: For each rotation, its sign, float64.
-        xp: The module of arrays.
-        dtype: Type of the states, complex64 or complex128.
-    """
-
-    steps: tuple[Step, ...]
-    runs: RunTable
-    slots: Indices
-    signs: Any
-    xp: Any
-    dtype: Any
-
-    def matrices(self, rows: NDArray[np.float64]) -> RowMatrices:
-        """Return the gates for rows of angles."""
-        angles = self.xp.asarray(rows[:, self.slots]) * self.signs
-        phases = self.xp.exp(-0.5j * angles).astype(self.dtype, copy=False)
-        runs = self.runs.matrices(phases)
-        return RowMatrices(self.xp, angles, phases, runs, self.runs.groups(runs))
-
-    def forward(self, of: RowMatrices) -> tuple[Any, list[Any]]:
-        """Return the states, shape (rows, 2**n), and the states after each step with angles."""
-        states, kept = None, []
-        for step in self.steps:
-            states = step.forward(states, of)
-            if step.has_angles:
-                kept.append(states)
-        return states, kept
-
-    def backward(self, mu: Any, kept: Sequence[Any], of: RowMatrices, slots: int) -> Any:
-        """Return derivatives by slots, float64, shape (rows, sums, slots).
-
-        Args:
-            mu: mu at the end; see :mod:`hpcq.engines.batched.steps`.
-            kept: The states after each step with angles.
-            of: The gates.
-            slots: Number of slots of the piece.
-        """
-        xp, (rows, sums) = self.xp, mu.shape[:2]
-        products = {
-            size: xp.empty((rows, sums, *groups.shape[1:]), dtype=self.dtype)
-            for size, groups in of.groups.items()
-        }
-        found = Collected(xp.zeros((rows, sums, len(self.signs))), products)
-        states = list(kept)
-        last = next((i for i, step in enumerate(self.steps) if step.has_angles), len(self.steps))
-        for step in reversed(self.steps[last:]):
-            mu = step.backward(mu, states.pop() if step.has_angles else None, of, found)
-        self.runs.derivatives(of.phases, products, found.rotations)
-        spread = xp.zeros((len(self.signs), slots))
-        spread[xp.arange(len(self.signs)), xp.asarray(self.slots)] = self.signs
-        return found.rotations @ spread
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row: the states that are kept, two at work, and the gates."""
-        size = int(np.dtype(self.dtype).itemsize)
-        kept = sum(size << step.qubits for step in self.steps if step.has_angles)
-        return kept + (3 * size << self.steps[-1].qubits) + 2 * self.runs.row_bytes
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the constants."""
-        return sum(step.nbytes for step in self.steps)
-
-
-def compile_branch(tensor: ExactTensor, branch: int, xp: Any, dtype: Any) -> Program:
-    """Compile one branch of a piece; its states are psi[p, rest], p the open ports' index."""
+def compile_branch(tensor: ExactTensor, branch: int, xp: Any, dtype: Any) -> CompiledBranch:
+    """Compile one branch of a piece; its states are psi[p, rest], p the index of open ports."""
     ports, high = tensor.subcircuit.ports, tensor.simulated_qubits
     ancillas: list[int] = []
     controls = set()
@@ -124,18 +58,18 @@ def compile_branch(tensor: ExactTensor, branch: int, xp: Any, dtype: Any) -> Pro
         if port.kind == "input":
             copied = next(g for g in gates if len(g.qubits) == 2 and g.qubits[0] == top)
             ends[copied.qubits[1]] = top
-    return _Compiler(gates, circuit.num_qubits, ancillas, controls, ends, xp, dtype).program()
+    return _Compiler(gates, circuit.num_qubits, ancillas, controls, ends, xp, dtype).compiled()
 
 
 class _Compiler:
-    """Turns layers into steps.
+    """Turns layers of gates into steps.
 
     Args:
-        gates: The gates.
+        gates: The gates of the circuit.
         num_qubits: Number of qubits.
         ancillas: The ancillas of ports.
         controls: Those of control ports.
-        ends: Wire that begins at an input port → the port's ancilla.
+        ends: Wire that begins at a cut → the ancilla of its input port.
         xp: The module of arrays.
         dtype: Type of the states.
     """
@@ -152,81 +86,91 @@ class _Compiler:
     ) -> None:
         self._xp, self._dtype, self._ends = xp, dtype, ends
         inputs, all_ancillas = set(ends.values()), set(ancillas)
-        self._lazy = all_ancillas - inputs
+        self._joining = all_ancillas - inputs
         self._wires = [q for q in range(num_qubits) if q not in all_ancillas]
         kept = [g for g in gates if not _is_prepared(g, all_ancillas, inputs)]
         # |+> has been left unnormalised, which the last H gate of a control port makes up for.
         kept += [Gate((q,), HADAMARD / np.sqrt(2)) for q in sorted(controls)]
         self._scheduler = Scheduler(kept, self._wires, ancillas)
         self._active = sorted({*self._wires, *ends.values()})
-        self._runs: list[Run] = [EMPTY_RUN]
+        self._unitaries: list[LocalUnitary] = [NO_GATES]
         self._groups: dict[int, list[tuple[int, ...]]] = {}
         self._steps: list[Step] = []
 
-    def program(self) -> Program:
+    def compiled(self) -> CompiledBranch:
+        """Return the compiled circuit."""
         layers = self._scheduler.layers()
         first = next(layers)
         assert isinstance(first, Product)
-        product = self._product(first.runs)
+        product = self._product(first.unitaries)
         for layer in layers:
-            if isinstance(layer, Runs):
-                self._add_runs(layer.runs)
-            elif isinstance(layer, Moves):
-                self._moves(layer.gates)
+            if isinstance(layer, LocalLayer):
+                self._local_layer(layer.unitaries)
+            elif isinstance(layer, MonomialLayer):
+                self._monomial_layer(layer.gates)
             else:
                 assert isinstance(layer, Block)
                 self._block(layer)
-        self._moves((), join=self._lazy - set(self._active))
-        table = RunTable(self._runs, self._groups, self._xp, self._dtype)
+        self._monomial_layer((), join=self._joining - set(self._active))
+        table = UnitaryTable(self._unitaries, self._groups, self._xp, self._dtype)
         steps = (product(table), *self._steps)
         rotations = self._scheduler.rotations
         slots = np.array([gate.slot for gate in rotations], dtype=np.intp)
         signs = self._xp.asarray(np.array([gate.sign for gate in rotations], dtype=float))
-        return Program(steps, table, slots, signs, self._xp, self._dtype)
+        return CompiledBranch(steps, table, slots, signs, self._xp, self._dtype)
 
-    def _run(self, run: Run) -> int:
-        self._runs.append(run)
-        return len(self._runs) - 1
+    def _add_unitary(self, unitary: LocalUnitary) -> int:
+        self._unitaries.append(unitary)
+        return len(self._unitaries) - 1
 
-    def _group(self, window: Sequence[int], runs: Mapping[int, int]) -> tuple[int, int]:
+    def _group(self, window: Sequence[int], unitaries: Mapping[int, int]) -> tuple[int, int]:
         """Add a group; return its number of qubits, and its place among those of that many."""
         groups = self._groups.setdefault(len(window), [])
-        groups.append(tuple(runs.get(qubit, 0) for qubit in reversed(window)))
+        groups.append(tuple(unitaries.get(qubit, 0) for qubit in reversed(window)))
         return len(window), len(groups) - 1
 
-    def _product(self, layer: Mapping[int, Run]) -> Callable[[RunTable], Step]:
-        """Return what makes the product state of all wires, and of input ports' ancillas."""
-        runs = {wire: self._run(run) for wire, run in layer.items()}
+    def _product(self, layer: Mapping[int, LocalUnitary]) -> Callable[[UnitaryTable], Step]:
+        """Return a function that makes the step of the first layer.
+
+        The product state is that of all wires and of the ancillas of input ports.
+        """
+        unitaries = {wire: self._add_unitary(unitary) for wire, unitary in layer.items()}
         descending = self._wires[::-1]
         order = []
         for wire in descending:
             order += [wire, self._ends[wire]] if wire in self._ends else [wire]
         source = self._permutation(order[::-1], self._active)
-        turning = [wire for wire, run in layer.items() if not run.is_fixed]
+        turning = [wire for wire, unitary in layer.items() if not unitary.is_fixed]
         probes = tuple(
-            (self._group(window, runs), self._window(window)) for window in self._windows(turning)
+            (self._group(window, unitaries), self._window(window))
+            for window in self._windows(turning)
         )
         qubits = len(self._active)
 
-        def step(table: RunTable) -> Step:
-            factors = tuple((table.place(runs[wire]), wire in self._ends) for wire in descending)
+        def step(table: UnitaryTable) -> Step:
+            factors = tuple(
+                (table.place(unitaries[wire]), wire in self._ends) for wire in descending
+            )
             return ProductStep(qubits, factors, source, probes, bool(turning))
 
         return step
 
-    def _add_runs(self, layer: Mapping[int, Run]) -> None:
-        self._moves((), join=set(layer) - set(self._active))
+    def _local_layer(self, layer: Mapping[int, LocalUnitary]) -> None:
+        """Add a step for each group of neighbouring qubits."""
+        self._monomial_layer((), join=set(layer) - set(self._active))
         for window in self._windows(layer):
-            runs = {qubit: layer[qubit] for qubit in window if qubit in layer}
-            if all(run.is_fixed for run in runs.values()):
-                factors = [runs.get(qubit, EMPTY_RUN).first for qubit in reversed(window)]
+            unitaries = {qubit: layer[qubit] for qubit in window if qubit in layer}
+            if all(unitary.is_fixed for unitary in unitaries.values()):
+                factors = [unitaries.get(qubit, NO_GATES).first for qubit in reversed(window)]
                 self._block(Block(tuple(window), kronecker(factors)))
             else:
-                group = self._group(window, {q: self._run(run) for q, run in runs.items()})
+                group = self._group(
+                    window, {q: self._add_unitary(unitary) for q, unitary in unitaries.items()}
+                )
                 self._steps.append(GroupStep(len(self._active), self._window(window), group))
 
     def _windows(self, qubits: Iterable[int]) -> list[list[int]]:
-        """Cover qubits by groups of qubits at work that are neighbours in the index."""
+        """Cover qubits by groups of active qubits that are neighbours in the index."""
         windows: list[list[int]] = []
         wanted = sorted(self._active.index(qubit) for qubit in qubits)
         while wanted:
@@ -239,6 +183,7 @@ class _Compiler:
         return Window(self._active.index(qubits[0]), len(qubits))
 
     def _block(self, block: Block) -> None:
+        """Add a fixed matrix, between two permutations if its qubits are no neighbours."""
         places = [self._active.index(qubit) for qubit in block.qubits]
         window, source, target = Window(places[0], len(places)), None, None
         is_window = places == list(range(places[0], places[-1] + 1))
@@ -258,7 +203,7 @@ class _Compiler:
         index = np.arange(1 << len(after))
         return self._xp.asarray(_gathered(index, [after.index(qubit) for qubit in before]))
 
-    def _moves(self, gates: Sequence[Gate], join: Iterable[int] = ()) -> None:
+    def _monomial_layer(self, gates: Sequence[Gate], join: Iterable[int] = ()) -> None:
         joining = {qubit for gate in gates for qubit in gate.qubits} - set(self._active)
         joining |= set(join)
         if not gates and not joining:
@@ -282,9 +227,9 @@ class _Compiler:
             phases *= gate.matrix[np.arange(len(sources)), sources][local]
             index = _scattered(index, bits, sources[local])
         source = _gathered(index, [place[qubit] for qubit in before])
-        self._add_moves(len(before), source, phases, numbers, signs)
+        self._add_monomial_step(len(before), source, phases, numbers, signs)
 
-    def _add_moves(
+    def _add_monomial_step(
         self,
         bits_before: int,
         source: Indices,

@@ -18,35 +18,37 @@ from hpcq.engines.protocol import Cost, Engine, Piece, PreparedPiece, Refusal
 from hpcq.engines.requests import Derivatives, OperatorTensors, Request
 
 MAX_WIRES = 16
-"""Maximum number of wires of a piece. The compiled steps hold an index for each amplitude."""
+"""Maximum number of wires of a piece. Compiled steps hold an index for each amplitude."""
 
 ROW_SECONDS, STEP_SECONDS = 5e-5, 7e-6
-"""Seconds of a row that is alone, for its gates and for each step, whatever their size: most of it
-in calls of NumPy. Measured at 5 and 8 qubits; in large batches a row takes a quarter."""
+"""Seconds of one row, computed alone, for the matrices of its gates and for each step, whatever the
+number of amplitudes: mostly calls of NumPy. Measured at 5 and 8 qubits on one core; in large
+batches a row takes a quarter."""
 
 AMPLITUDE_SECONDS = 4e-9
-"""Seconds of one step on one amplitude, measured: 3.8 ns for matrices on four qubits, 1 to 3 ns for
-permutations and phases, which come with permutations of other steps."""
+"""Seconds of one step on one amplitude. Measured on one core: 3.8 ns for matrices on four qubits, 1
+to 3 ns for permutations and phases."""
 
 _OPERATOR_STEPS = 3
-"""Steps that an operator takes as long as: about one for each four wires."""
+"""Number of steps that take as long as applying an operator: about one for each four wires."""
 
 PRODUCT_SECONDS = 2.6e-10
-"""Seconds of one complex multiplication of a matrix product, measured with 64 by 256 matrices."""
+"""Seconds of one complex multiplication in a matrix product, measured on one core with matrices of
+64 by 256."""
 
 _INDEX_BYTES = 16
 """Bytes of the constants of a step for each amplitude: two indices."""
 
 _KEPT_SHARE = 4
-"""States that are kept for derivatives take at most this fraction of a rank's memory."""
+"""Divisor of a rank's memory: states that are kept for derivatives take at most a quarter of it."""
 
 
 class BatchedEngine(Engine):
     """Simulates narrow subcircuits for many rows of angles at once.
 
     Args:
-        limits: Memory and precision.
-        device: ``gpu`` for CuPy, if it is installed; all else takes place on the CPU.
+        limits: Memory of a rank, and precision.
+        device: ``gpu`` to compute with CuPy, if it is installed; otherwise NumPy computes.
     """
 
     def __init__(self, limits: Limits, device: Device = "cpu") -> None:
@@ -65,13 +67,13 @@ class BatchedEngine(Engine):
             request, OperatorTensors | Derivatives
         ):
             return Refusal(
-                "it computes tensors of operators of exact runs and their derivatives, not "
+                "it computes tensors of operators in exact runs, and their derivatives, not "
                 f"{type(request).__name__} of {type(piece).__name__}"
             )
         wires = piece.subcircuit.num_qubits
         if wires > MAX_WIRES:
             return Refusal(f"its {wires} wires are more than {MAX_WIRES}")
-        steps, share = _steps(piece), _share_at_work(piece)
+        steps, share = _steps(piece), _mean_share(piece)
         amplitudes = piece.num_branches * 2.0**piece.simulated_qubits
         bytes_per_step = share * amplitudes * (self._limits.amplitude_bytes + _INDEX_BYTES)
         size = int(steps * bytes_per_step + 3 * amplitudes * self._limits.amplitude_bytes)
@@ -105,8 +107,8 @@ def _steps(piece: ExactTensor) -> int:
     return math.ceil(layers * (math.ceil(wires / GROUP) + 1))
 
 
-def _share_at_work(piece: ExactTensor) -> float:
-    """Return the mean share of the amplitudes in a step, if ancillas join at regular intervals."""
+def _mean_share(piece: ExactTensor) -> float:
+    """Return the mean share of amplitudes in a step, if ancillas join at regular intervals."""
     ports = piece.subcircuit.ports
     ancillas = sum(ports[number].ancillas for number in piece.open_ports)
     return (1 - 0.5**ancillas) / (ancillas * math.log(2)) if ancillas else 1.0

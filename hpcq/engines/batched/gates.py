@@ -25,7 +25,7 @@ HADAMARD: Matrix = np.array([[1, 1], [1, -1]]) * (math.sqrt(0.5) + 0j)
 _PHASE: Matrix = np.array([[1, 0], [0, 1j]])
 _TO_Y: Matrix = _PHASE @ HADAMARD
 _BASES: Mapping[str, Matrix | None] = {"X": HADAMARD, "Y": _TO_Y, "Z": None}
-"""V of the Pauli ``P = V Z V^dagger``."""
+"""The basis change V of each Pauli ``P = V Z V^dagger``; None for the identity."""
 
 _ROTATIONS: Mapping[str, str] = {
     **{f"r{letter}": letter.upper() for letter in "xyz"},

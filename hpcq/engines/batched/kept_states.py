@@ -11,7 +11,7 @@ Key = tuple[str, bytes]
 
 
 class KeptStates:
-    """Simulations of rows, of all pieces of an engine, in bounded memory.
+    """The simulations of rows that an engine keeps for all its pieces, in bounded memory.
 
     Args:
         max_bytes: Maximum number of bytes.
@@ -23,11 +23,11 @@ class KeptStates:
         self._bytes = 0
 
     def get(self, key: Key) -> Any:
-        """Return what is kept of some rows; None for nothing."""
+        """Return the simulation of some rows; None if it is not kept."""
         return self._entries.get(key, (None, 0))[0]
 
     def put(self, key: Key, simulation: Any, nbytes: int) -> None:
-        """Keep the simulation of some rows; the oldest ones go if there is no room."""
+        """Keep the simulation of some rows; the oldest ones are dropped if memory runs short."""
         self._drop(key)
         self._entries[key] = simulation, nbytes
         self._bytes += nbytes
@@ -35,13 +35,13 @@ class KeptStates:
             self._drop(next(iter(self._entries)))
 
     def keep_only(self, fingerprint: str, rows: Collection[bytes]) -> None:
-        """Forget all other rows of a piece."""
+        """Drop all other rows of a piece."""
         stale = [key for key in self._entries if key[0] == fingerprint and key[1] not in rows]
         for key in stale:
             self._drop(key)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all simulations."""
         self._entries.clear()
         self._bytes = 0
 

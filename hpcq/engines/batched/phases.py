@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_RANK = 6
-"""Maximum number of parities of a set. A sine and a cosine took 17 ns, gathering one phase and
-multiplying by it 1.2 ns (one core), so a table is not worth computing entry by entry."""
+"""Maximum number of parities of a set: its table has 2**6 phases. Measured on one core: a sine with
+a cosine 17 ns, gathering one phase and multiplying by it 1.2 ns. So several small tables cost less
+than a sine and a cosine for each amplitude."""
 
 Signs = NDArray[np.float64]
 
@@ -40,7 +41,7 @@ class _Set:
 
 
 class PhaseTable:
-    """Rotations about products of Z.
+    """Rotations about products of Z, which multiply states by phases.
 
     Args:
         numbers: Numbers of the rotations.
@@ -80,7 +81,7 @@ class PhaseTable:
 
         Args:
             states: Shape (rows, ..., 2**n).
-            angles: Angles of all rotations, shape (rows, rotations).
+            angles: Angles of all rotations in radians, shape (rows, rotations).
         """
         xp, product = self._xp, None
         for each in self._sets:
@@ -113,7 +114,7 @@ class PhaseTable:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its constants."""
+        """Bytes of the tables' constants."""
         arrays: list[Any] = []
         for each in self._sets:
             arrays += [each.signs, each.parities, each.sorted]

@@ -1,4 +1,4 @@
-"""The index of all ports, from the states of the branches of a piece."""
+"""The combined index of all ports: branches joined to the states of a piece, and split again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class PortOrder:
     """Joins the states of branches to those of all ports, the first port the slowest digit.
 
     Attributes:
-        dimension: D, the combined index of the ports that share no ancilla with an earlier port.
+        dimension: D, the range of the combined index of the ports that share no ancilla with an
+            earlier port.
 
     Args:
         tensor: The subcircuit and its sliced ports.
@@ -45,7 +46,11 @@ class PortOrder:
         return parts[0]
 
     def split(self, mu: Any) -> list[Any]:
-        """Return mu of the branches, shape (rows, sums, 2**n), from that of all ports."""
+        """Return mu of each branch, shape (rows, sums, 2**n).
+
+        Args:
+            mu: mu over all ports, shape (rows, sums, D, 2**wires).
+        """
         rows, sums, _, size = mu.shape
         if self._branches > 1:
             mu = mu.reshape(rows, sums, *(self._dimensions[place] for place in self._order), size)

@@ -1,9 +1,9 @@
-"""Steps of a compiled circuit: each maps the states of all rows, and derivatives back through it.
+"""Steps of a compiled circuit: each maps the states of all rows, and carries derivatives back.
 
-States have the shape (rows, 2**n), where n is the number of qubits that take part so far; bit b of
-the index is the b-th of them in ascending order. Going back, a step gets
-``mu = conj(lambda)``, shape (rows, sums, 2**n), of which the derivative of a sum with respect to
-an angle is ``2 Re sum mu dpsi``; see Jones and Gacon, arXiv:2009.02823, for unitary circuits.
+States have the shape (rows, 2**n), where n is the number of *active* qubits, those that have joined
+the simulation so far; bit b of the index is the b-th of them in ascending order. On the way back, a
+step receives ``mu = conj(lambda)``, shape (rows, sums, 2**n); the derivative of a sum with respect
+to an angle is ``2 Re sum mu dpsi`` (Jones and Gacon, arXiv:2009.02823, for unitary circuits).
 """
 
 from __future__ import annotations
@@ -17,30 +17,31 @@ from hpcq.engines.batched.phases import PhaseTable
 
 @dataclass(frozen=True, eq=False)
 class RowMatrices:
-    """What the gates are in a chunk of rows.
+    """The matrices of all gates with angles, for a chunk of rows.
 
     Attributes:
         xp: The module of arrays.
         angles: Angles of all rotations, float64, shape (rows, rotations).
         phases: exp(-i angle / 2), shape (rows, rotations).
-        runs: Matrices of runs, shape (rows, runs, 2, 2).
+        unitaries: Matrices of local unitaries, shape (rows, unitaries, 2, 2).
         groups: Matrices of groups, by number of qubits g, shape (rows, groups, 2^g, 2^g).
     """
 
     xp: Any
     angles: Any
     phases: Any
-    runs: Any
+    unitaries: Any
     groups: dict[int, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Collected:
-    """What the derivatives are computed from.
+    """What the steps collect on the way back.
 
     Attributes:
         rotations: Derivatives by rotation, float64, shape (rows, sums, rotations).
-        products: The matrices C of groups; see :mod:`hpcq.engines.batched.runs`.
+        products: The matrices C of groups, from which the other derivatives follow; see
+            :mod:`hpcq.engines.batched.local_unitaries`.
     """
 
     rotations: Any
@@ -51,8 +52,8 @@ class Step(ABC):
     """A step of a compiled circuit.
 
     Attributes:
-        qubits: Number of qubits that take part after it.
-        has_angles: Whether it needs the states after it to find derivatives.
+        qubits: Number of active qubits after it.
+        has_angles: Whether it has derivatives, for which it needs the states after it.
     """
 
     qubits: int
@@ -69,8 +70,8 @@ class Step(ABC):
         Args:
             mu: mu after the step, shape (rows, sums, 2**qubits).
             after: The states after the step, if it ``has_angles``.
-            of: The gates.
-            found: Where the derivatives go.
+            of: The matrices of the gates.
+            found: Where the derivatives are added.
         """
 
     @property
@@ -128,13 +129,13 @@ class ProductStep(Step):
     """The first gates of all wires, on a product state.
 
     Attributes:
-        qubits: Number of qubits that take part.
-        factors: For each wire, in the order of the index before ``source``: its run, and whether it
-            is the second end of a cut wire. If so, its state is k for each value k of its port,
-            whose bit follows.
+        qubits: Number of active qubits.
+        factors: For each wire, in the order of the index before ``source``: its local unitary,
+            and whether it begins at a cut. If so, its state is |k> for each value k of its input
+            port, whose bit follows.
         source: Index, in that order, of each amplitude; None if nothing changes.
         probes: The groups of wires, with their windows.
-        has_angles: Whether runs have rotations.
+        has_angles: Whether some of the local unitaries contain rotations.
     """
 
     qubits: int
@@ -147,8 +148,8 @@ class ProductStep(Step):
         """Return the product state; there are no states before it."""
         del states
         product = None
-        for run, is_input in self.factors:
-            matrices = of.runs[:, run]
+        for number, is_input in self.factors:
+            matrices = of.unitaries[:, number]
             rows = len(matrices)
             factor = matrices.reshape(rows, 4) if is_input else matrices[:, :, 0]
             if product is not None:
@@ -166,10 +167,10 @@ class ProductStep(Step):
 
 @dataclass(frozen=True, eq=False)
 class GroupStep(Step):
-    """Runs with rotations on neighbouring qubits.
+    """Local unitaries of neighbouring qubits, some of them with rotations.
 
     Attributes:
-        qubits: Number of qubits that take part.
+        qubits: Number of active qubits.
         window: Their bits.
         group: Number of qubits of the group, and its place among the groups of that many.
     """
@@ -196,7 +197,7 @@ class FixedStep(Step):
     """A fixed matrix on some qubits, which a permutation brings to neighbouring bits.
 
     Attributes:
-        qubits: Number of qubits that take part.
+        qubits: Number of active qubits.
         window: Their bits after the permutation.
         matrix: The matrix, shape (1, 2**size, 2**size).
         source: The lowest bits of the index before the permutation for each value of those after
@@ -237,12 +238,12 @@ class FixedStep(Step):
 class MonomialStep(Step):
     """Gates that permute basis states and change phases; qubits in |0> + |1> may join.
 
-    All that happens, happens to the lowest bits of the index.
+    Only the lowest bits of the index change.
 
     Attributes:
-        qubits: Number of qubits that take part after it.
-        source: The lowest bits before the step for each value of those after it; None if nothing
-            moves.
+        qubits: Number of active qubits after it.
+        source: The lowest bits before the step for each value of those after it; None if the step
+            permutes nothing.
         copies: For each value of the qubits that join, the lowest bits after the step for each
             value of those before it, shape (values, values before); None as above.
         phases: Fixed phases for each value of the lowest bits after it; None if all are 1.

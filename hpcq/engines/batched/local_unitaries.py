@@ -1,14 +1,15 @@
-"""Runs: the gates on one qubit between two gates on several, as 2x2 matrices for many rows.
+"""Local unitaries: products of the gates on one qubit, as 2x2 matrices for many rows of angles.
 
-Every rotation is one about Z between fixed matrices, so a run is
-``F_k D(a_k) F_(k-1) ... D(a_1) F_0`` with ``D(a) = diag(exp(-i a / 2), exp(i a / 2))``. All runs of
-a circuit are computed together: first factors of all of them, then second ones. The matrices of
-groups of neighbouring qubits are Kronecker products of those of runs.
+Every rotation is one about Z between fixed matrices, so a local unitary is
+``F_k D(a_k) F_(k-1) ... D(a_1) F_0`` with ``D(a) = diag(exp(-i a / 2), exp(i a / 2))``. Those of a
+circuit are computed together: the first factors of all of them, then the second ones, and so on.
+The matrix of a group of neighbouring qubits is the Kronecker product of their local unitaries.
 
-The derivatives go the other way. With psi and lambda after a group's matrix U, all that they depend
-on is ``C[x, y] = sum psi[x] conj(lambda[y])``, summed over everything else. Partial traces of C are
-those of single qubits, ``F^dagger C F`` is C before F, and the derivative with respect to the angle
-of D is ``Im (C[0, 0] - C[1, 1])`` after it.
+Derivatives are computed in the opposite order. They depend on the states psi and lambda after a
+group's matrix only through ``C[x, y] = sum psi[x] conj(lambda[y])``, with x and y on the group and
+the sum over all other qubits. The partial trace of C to one qubit is C of that qubit,
+``F^dagger C F`` is C before F, and the derivative with respect to the angle of D is
+``Im (C[0, 0] - C[1, 1])`` after it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ IDENTITY: Matrix = np.eye(2, dtype=complex)
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """Gates on one qubit.
+class LocalUnitary:
+    """The product of some gates on one qubit.
 
     Attributes:
         first: The matrix before the first rotation.
@@ -36,51 +37,53 @@ class Run:
     first: Matrix
     rotations: tuple[tuple[int, Matrix], ...] = ()
 
-    def then(self, matrix: Matrix) -> Run:
-        """Return the run with a fixed gate added at its end."""
+    def then(self, matrix: Matrix) -> LocalUnitary:
+        """Return the product with one more fixed gate, applied last."""
         if not self.rotations:
-            return Run(matrix @ self.first)
+            return LocalUnitary(matrix @ self.first)
         number, last = self.rotations[-1]
-        return Run(self.first, (*self.rotations[:-1], (number, matrix @ last)))
+        return LocalUnitary(self.first, (*self.rotations[:-1], (number, matrix @ last)))
 
-    def rotated(self, number: int) -> Run:
-        """Return the run with a rotation added at its end."""
-        return Run(self.first, (*self.rotations, (number, IDENTITY)))
+    def rotated(self, number: int) -> LocalUnitary:
+        """Return the product with one more rotation, applied last."""
+        return LocalUnitary(self.first, (*self.rotations, (number, IDENTITY)))
 
     @property
     def is_fixed(self) -> bool:
-        """Whether there is no rotation."""
+        """Whether it contains no rotation."""
         return not self.rotations
 
 
-EMPTY_RUN = Run(IDENTITY)
+NO_GATES = LocalUnitary(IDENTITY)
+"""The identity, where no gates wait on a qubit."""
 
 
-class RunTable:
-    """All runs of a circuit, and the groups of qubits whose matrices are products of theirs.
+class UnitaryTable:
+    """All local unitaries of a circuit, and the groups of qubits whose matrices are their products.
 
     Args:
-        runs: The runs.
-        groups: For groups of each number of qubits, the runs, that of the highest qubit first.
+        unitaries: The local unitaries.
+        groups: Number of qubits g → the groups of g qubits, each as the numbers of its local
+            unitaries, that of the highest qubit first.
         xp: The module of arrays.
         dtype: Type of the matrices, complex64 or complex128.
     """
 
     def __init__(
         self,
-        runs: Sequence[Run],
+        unitaries: Sequence[LocalUnitary],
         groups: Mapping[int, Sequence[tuple[int, ...]]],
         xp: Any,
         dtype: Any,
     ) -> None:
         self._xp, self._dtype = xp, dtype
-        order = sorted(range(len(runs)), key=lambda r: -len(runs[r].rotations))
-        self._place = {run: place for place, run in enumerate(order)}
-        ordered = [runs[run] for run in order]
-        self._first = self._fixed([run.first for run in ordered])
+        order = sorted(range(len(unitaries)), key=lambda n: -len(unitaries[n].rotations))
+        self._place = {number: place for place, number in enumerate(order)}
+        ordered = [unitaries[number] for number in order]
+        self._first = self._fixed([each.first for each in ordered])
         self._levels = []
-        for level in range(max((len(run.rotations) for run in ordered), default=0)):
-            steps = [run.rotations[level] for run in ordered if len(run.rotations) > level]
+        for level in range(max((len(each.rotations) for each in ordered), default=0)):
+            steps = [each.rotations[level] for each in ordered if len(each.rotations) > level]
             numbers = xp.asarray([number for number, _ in steps])
             self._levels.append((numbers, self._fixed([matrix for _, matrix in steps])))
         self._counts = {size: len(of_size) for size, of_size in groups.items()}
@@ -95,12 +98,12 @@ class RunTable:
     def _fixed(self, matrices: Sequence[Matrix]) -> Any:
         return self._xp.asarray(np.array(matrices).reshape(-1, 2, 2), dtype=self._dtype)
 
-    def place(self, run: int) -> int:
-        """Return the index of a run in the matrices."""
-        return self._place[run]
+    def place(self, number: int) -> int:
+        """Return the index of a local unitary in the array that :meth:`matrices` returns."""
+        return self._place[number]
 
     def matrices(self, phases: Any) -> Any:
-        """Return the matrices of all runs, shape (rows, runs, 2, 2).
+        """Return the matrices of all local unitaries, shape (rows, unitaries, 2, 2).
 
         Args:
             phases: exp(-i angle / 2) of all rotations, shape (rows, rotations).
@@ -128,23 +131,23 @@ class RunTable:
         return groups
 
     def derivatives(self, phases: Any, products: dict[int, Any], out: Any) -> None:
-        """Fill in the derivatives with respect to the rotations of runs.
+        """Fill in the derivatives with respect to the angles of rotations in local unitaries.
 
         Args:
             phases: As for :meth:`matrices`.
             products: The matrices C of groups, by number of qubits g, shape
                 (rows, sums, groups, 2^g, 2^g).
-            out: Derivatives by rotation, shape (rows, sums, rotations).
+            out: Derivatives by rotation, float64, shape (rows, sums, rotations).
         """
         xp = self._xp
         rows, sums = out.shape[:2]
-        by_run = xp.zeros((rows, sums, len(self._first), 2, 2), dtype=self._dtype)
+        by_unitary = xp.zeros((rows, sums, len(self._first), 2, 2), dtype=self._dtype)
         for size, members in self._members.items():
             traces = _partial_traces(products[size], size)
             for places, single in zip(members, traces, strict=True):
-                by_run[:, :, places] = single
+                by_unitary[:, :, places] = single
         for numbers, fixed in reversed(self._levels):
-            used = by_run[:, :, : len(numbers)]
+            used = by_unitary[:, :, : len(numbers)]
             _conjugate(used, fixed)
             out[:, :, numbers] = used[..., 0, 0].imag - used[..., 1, 1].imag
             turned = phases[:, None, numbers] ** 2
