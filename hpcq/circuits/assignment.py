@@ -201,10 +201,10 @@ def assign(circuit: QuantumCircuit, values: Assignment, argument: str) -> Quantu
         assigned = circuit.assign_parameters(
             {parameters[name]: number for name, number in numbers.items() if name in parameters}
         )
-    except Exception as error:  # Qiskit's, of an angle such as 1 / theta
-        reason = " ".join(str(error).split())[:80]
+    except Exception:  # Qiskit's, of an angle such as 1 / theta
         raise InputError(
-            f"{argument}: an angle of the circuit has no value here: {reason}"
+            f"{argument}: an angle of the circuit has no value there, expected values at which all "
+            "angles are finite real numbers"
         ) from None
     normalised = normalise(assigned, free_parameters=True)
     note_unused_parameters(normalised, [name for name in unused if name not in numbers])

@@ -147,7 +147,7 @@ class Slots:
         """
         angles: NDArray[np.float64] = self.offsets + (self.matrix @ rows.T).T
         for number, expression in self.nonlinear.items():
-            angles[:, number] = [expression.value(row) for row in rows]
+            angles[:, number] = [expression.value(values, row) for row, values in enumerate(rows)]
         return angles
 
     def pull_back(
@@ -185,7 +185,7 @@ class Slots:
         pulled = pulled.reshape(*by_slot.shape[:-1], self.num_parameters)
         for number, expression in self.nonlinear.items():
             for row, values in enumerate(rows):
-                for column, derivative in expression.derivatives(values):
+                for column, derivative in expression.derivatives(values, row):
                     pulled[row, ..., column] += by_slot[row, ..., number] * derivative**power
         return pulled
 
@@ -202,17 +202,17 @@ class _Expression:
     expression: ParameterExpression
     columns: Mapping[Any, int]
 
-    def value(self, row: NDArray[np.float64]) -> float:
-        """Return the angle for one row of values."""
-        return _number(self.expression, self._values(row))
+    def value(self, values: NDArray[np.float64], row: int) -> float:
+        """Return the angle for one row of values; its number is for messages."""
+        return _number(self.expression, self._named(values), f"in row {row}")
 
-    def derivatives(self, row: NDArray[np.float64]) -> list[tuple[int, float]]:
+    def derivatives(self, values: NDArray[np.float64], row: int) -> list[tuple[int, float]]:
         """Return the columns of the parameters with the derivatives by them."""
-        values = self._values(row)
-        return [(self.columns[parameter], _number(g, values)) for parameter, g in self._gradient]
+        named, where = self._named(values), f"in row {row}"
+        return [(self.columns[each], _number(g, named, where)) for each, g in self._gradient]
 
-    def _values(self, row: NDArray[np.float64]) -> dict[Any, float]:
-        return {parameter: float(row[column]) for parameter, column in self.columns.items()}
+    def _named(self, values: NDArray[np.float64]) -> dict[Any, float]:
+        return {parameter: float(values[column]) for parameter, column in self.columns.items()}
 
     @cached_property
     def _gradient(self) -> list[tuple[Any, Any]]:
@@ -226,22 +226,25 @@ class _Expression:
             ) from None
 
 
-def _number(expression: Any, values: Mapping[Any, float]) -> float:
+def _number(expression: Any, values: Mapping[Any, float], where: str = "") -> float:
     """Return the value of an expression, which may be a number.
+
+    ``where`` is the place of the values in messages, such as "in row 3".
 
     Raises:
         InputError: If it is not a finite real number.
     """
-    shown = f"circuit: the angle {str(expression)[:60]}"
+    shown, expected = f"circuit: the angle {str(expression)[:60]}", "expected a finite real number"
     if isinstance(expression, ParameterExpression):
         known = {each: values[each] for each in expression.parameters}
         try:
             expression = expression.bind(known).numeric()
         except (ZeroDivisionError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-            raise InputError(f"{shown} has no value here: {str(error)[:80]}") from None
+            reason = f"no value {where}".rstrip()
+            raise InputError(f"{shown} has {reason} ({str(error)[:80]}), {expected}") from None
     number = complex(expression)
     if number.imag != 0 or not np.isfinite(number.real):
-        raise InputError(f"{shown} is {number} here, expected a finite real number")
+        raise InputError(f"{shown} is {f'{number} {where}'.rstrip()}, {expected}")
     return number.real
 
 

@@ -101,7 +101,7 @@ def test_an_angle_without_a_value_is_refused() -> None:
     phi = Parameter("phi")
     circuit = QuantumCircuit(1)
     circuit.rx(1 / phi, 0)
-    with pytest.raises(InputError, match="an angle of the circuit has no value here"):
+    with pytest.raises(InputError, match="an angle of the circuit has no value there, expected"):
         assign(normalise(circuit, free_parameters=True), {"phi": 0.0}, "parameters")
 
 
