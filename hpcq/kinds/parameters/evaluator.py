@@ -1,8 +1,8 @@
-"""Evaluate a program at rows of angles: tensors of pieces, their contraction, and both backwards.
+"""Evaluate a program at rows of angles: tensors of its pieces, contracted; derivatives, in reverse.
 
-Derivatives take one pass backwards through the same steps. The contraction gives the derivatives of
-each observable with respect to every tensor, its environments; with them kept, each piece gives the
-derivatives with respect to its own angles.
+Derivatives take one pass in the opposite direction. The contraction gives the derivatives of each
+observable with respect to every tensor, the *environments* of that tensor; from these, each piece
+computes the derivatives with respect to its angles.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hpcq.core.limits import COMPLEX_BYTES
 from hpcq.engines.protocol import Engine
 from hpcq.kinds.identity_check import checked_values
 from hpcq.kinds.parameters.known_tensors import KnownTensors
-from hpcq.kinds.parameters.pieces import LocalPieces, Piece, PieceWork
+from hpcq.kinds.parameters.pieces import LocalPieces, Piece, PieceComputer
 from hpcq.kinds.parameters.setup import ProgramSetup
 from hpcq.reconstruction.contraction import Contraction
 from hpcq.reconstruction.tensor_nodes import TensorNode
@@ -27,8 +27,8 @@ Tensor = NDArray[np.complex128]
 Rows = NDArray[np.float64]
 
 _PRODUCT_SECONDS, _FLOP_SECONDS = 1e-5, 3e-10
-"""Seconds of a small matrix product in the contraction, and of a floating-point operation, on one
-thread of a usual machine. They decide whether other ranks take part."""
+"""Predicted seconds of a small matrix product in the contraction, and of one floating-point
+operation, on one thread of a usual machine. They decide whether other ranks take part."""
 
 _MAX_ROWS = 4096
 """Maximum number of rows that are evaluated together."""
@@ -41,7 +41,7 @@ class Evaluator:
 
     Args:
         setup: The program.
-        engines: Engines that may compute pieces; none if tensors are only contracted.
+        engines: Engines that may compute the pieces; empty if tensors are only contracted.
 
     Attributes:
         setup: The program.
@@ -54,7 +54,7 @@ class Evaluator:
 
     @cached_property
     def pieces(self) -> list[Piece]:
-        """A piece for each of the distinct tensors.
+        """The pieces, one for each of the distinct tensors.
 
         Raises:
             InputError: If no engine computes one of the pieces.
@@ -62,28 +62,28 @@ class Evaluator:
         numbers = range(len(self.setup.tensors))
         return [self.setup.piece(number, self._engines) for number in numbers]
 
-    def values(self, angles: Rows, work: PieceWork | None = None) -> Rows:
+    def values(self, angles: Rows, computer: PieceComputer | None = None) -> Rows:
         """Return the values of the observables, shape (rows, observables).
 
-        Pieces are simulated only for angles that they did not have in the last call.
+        Pieces are simulated only at angles that they did not have in the last call.
 
         Args:
             angles: Angles of all slots in radians, shape (rows, slots).
-            work: Computes the pieces; by default this process does.
+            computer: Computes the pieces; by default this process does.
         """
         values = np.empty((len(angles), self.num_observables))
         for block in _blocks(len(angles), self.rows_in_memory(0)):
-            values[block] = self.values_from(self.all_tensors(angles[block], work))
+            values[block] = self.values_from(self.all_tensors(angles[block], computer))
         return values
 
     def values_and_gradients(
-        self, angles: Rows, work: PieceWork | None = None
+        self, angles: Rows, computer: PieceComputer | None = None
     ) -> tuple[Rows, Rows]:
-        """Return the values, and derivatives with respect to the angles.
+        """Return the values of the observables, and their derivatives with respect to the angles.
 
         Args:
             angles: Angles of all slots in radians, shape (rows, slots).
-            work: Computes the pieces; by default this process does.
+            computer: Computes the pieces; by default this process does.
 
         Returns:
             Shapes (rows, observables) and (rows, observables, slots).
@@ -95,9 +95,9 @@ class Evaluator:
         observables, slots = self.num_observables, self.setup.num_slots
         values = np.empty((len(angles), observables))
         gradients = np.zeros((len(angles), observables, slots))
-        computer = work or LocalPieces(self.pieces)
+        computer = computer or LocalPieces(self.pieces)
         for block in _blocks(len(angles), self.rows_in_memory(observables)):
-            bonds = self._bond_tensors(self.all_tensors(angles[block], work))
+            bonds = self._bond_tensors(self.all_tensors(angles[block], computer))
             values[block] = self._values(bonds)
             for sums in _blocks(observables, self._sums_in_memory):
                 numbers, environments = self._environments(bonds, sums)
@@ -134,16 +134,16 @@ class Evaluator:
         """
         return self.pieces[number].tensors(rows)
 
-    def all_tensors(self, angles: Rows, work: PieceWork | None = None) -> list[Tensor]:
+    def all_tensors(self, angles: Rows, computer: PieceComputer | None = None) -> list[Tensor]:
         """Return the tensors of every piece, each of shape (rows, operators, D, D).
 
-        Those of the last call are known, and rows at which a piece has the same angles are computed
-        once.
+        Those of the last call are kept, and each piece is computed once for all rows at which it
+        has the same angles.
         """
         rows = [self.rows_of(number, angles) for number in range(len(self._known))]
         missing = [known.missing(of) for known, of in zip(self._known, rows, strict=True)]
         numbers = [number for number, of in enumerate(missing) if len(of)]
-        found = (work or LocalPieces(self.pieces)).tensors(
+        found = (computer or LocalPieces(self.pieces)).tensors(
             numbers, [missing[number] for number in numbers]
         )
         new = dict(zip(numbers, found, strict=True))
@@ -207,8 +207,8 @@ class Evaluator:
     @cached_property
     def contraction_seconds(self) -> float:
         """Predicted seconds of the contraction at one row."""
-        work = self._contraction.work
-        return work.products * _PRODUCT_SECONDS + work.flops * _FLOP_SECONDS
+        counts = self._contraction.work
+        return counts.products * _PRODUCT_SECONDS + counts.flops * _FLOP_SECONDS
 
     def rows_in_memory(self, sums: int) -> int:
         """Return the number of rows that fit into a quarter of the memory, at least 1.
@@ -275,5 +275,5 @@ class Evaluator:
 
 
 def _blocks(rows: int, size: int) -> list[slice]:
-    """Return slices of at most some size that cover all rows."""
+    """Return slices of at most a given size that cover all rows."""
     return [slice(start, start + size) for start in range(0, rows, size)]

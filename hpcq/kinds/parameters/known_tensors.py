@@ -1,4 +1,4 @@
-"""The tensors of a piece at the rows of angles that were asked for last."""
+"""The tensors of a piece at the rows of angles of the last call, which the next call may need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Rows = NDArray[np.float64]
 
 
 class KnownTensors:
-    """Tensors by the angles of their rows; those of the last call are kept.
+    """Tensors of a piece by rows of its angles; those of the last call are kept.
 
     Call :meth:`missing`, compute what is missing, and call :meth:`update` with the same rows.
     """
@@ -20,7 +20,11 @@ class KnownTensors:
         self._tensors: Tensor = np.empty(0, dtype=complex)
 
     def missing(self, rows: Rows) -> Rows:
-        """Return the distinct rows whose tensors are not known, in the order of their first use."""
+        """Return the distinct rows whose tensors are not known, in order of first occurrence.
+
+        Args:
+            rows: Angles of the piece's slots in radians, shape (rows, slots).
+        """
         keys = {row.tobytes(): number for number, row in reversed(list(enumerate(rows)))}
         return rows[sorted(number for key, number in keys.items() if key not in self._index)]
 

@@ -1,7 +1,7 @@
-"""Operators: the terms of observables, with those on one subcircuit summed before any product.
+"""Operators: the terms of observables, where terms on a single subcircuit are summed into one.
 
-A fixed observable needs few tensors of a subcircuit: that of the identity, one of the sum of all
-terms that are on this subcircuit alone, and one for each distinct string of its other terms.
+An observable needs few tensors of a subcircuit: that of the identity, that of the sum of all its
+terms on this subcircuit alone, and one for each distinct string of its other terms.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IDENTITY: Operator = (((), 1.0),)
 
 @dataclass(frozen=True, eq=False)
 class OperatorTable:
-    """The distinct terms of all observables, as products of operators over the subcircuits.
+    """The distinct terms of all observables, each a product of operators on the subcircuits.
 
     Attributes:
         observables: For each observable, its (term, coefficient) pairs.
@@ -67,7 +67,7 @@ class OperatorTable:
 
     @cached_property
     def scales(self) -> NDArray[np.float64]:
-        """Largest absolute value that each term may have, at least 1, shape (terms,)."""
+        """Bound on the absolute value of each term, at least 1, shape (terms,)."""
         norms = [
             [math.fsum(abs(coefficient) for _, coefficient in operator) for operator in operators]
             for operators in self.operators
@@ -99,7 +99,7 @@ class _Collector:
         """Return the table."""
         alone = [self._strings_alone(pairs) for pairs in self._terms.observables]
         for number, pairs in enumerate(self._terms.observables):
-            # Strings first that have to be operators, so that sums of them need not be.
+            # First the strings that must be operators, so that no sum of these is added as well.
             for term, _ in pairs:
                 if term not in alone[number]:
                     self._add_strings(self._terms.picks[term])

@@ -26,7 +26,7 @@ ENGINES = (DEFAULT_ENGINE, "batched")
 
 
 def piece_engines(spec: EngineSpec, limits: Limits, device: Device) -> list[Engine]:
-    """Return the engines that may compute pieces: all that do, or another one that is asked for."""
+    """Return the engines that may compute pieces: the usual ones, or the one that was asked for."""
     names = ENGINES if spec.name == DEFAULT_ENGINE else (spec.name,)
     return [open_engine(EngineSpec(name), limits, device) for name in names]
 
@@ -39,14 +39,15 @@ class Piece:
         operators: The operators whose tensors are needed.
         limits: Threads, memory and precision of a rank.
         engines: Engines that may compute it.
-        name: Its name in messages.
+        name: Name of the piece in messages.
 
     Attributes:
         tensor: The subcircuit and its sliced ports.
         operators: The operators.
-        dimension: Range of the combined index of the ports that share no ancilla.
-        seconds: Predicted seconds of the tensors of one row.
-        gradient_seconds: Predicted seconds of the derivatives of a sum, of one row.
+        dimension: D, the range of the combined index of the ports that share no ancilla with an
+            earlier port.
+        seconds: Predicted seconds of the tensors at one row.
+        gradient_seconds: Predicted seconds of the derivatives of one sum at one row.
         engine_name: Name of the engine that computes the tensors.
 
     Raises:
@@ -119,7 +120,7 @@ class Piece:
     def _constant(self) -> Tensor:
         """The operators' values on a piece without ports, shape (1, operators, 1, 1).
 
-        Bounds on the errors of strings are left out: a program gives none.
+        Bounds on their errors are dropped; see :mod:`hpcq.kinds.parameters.row_bounds`.
         """
         values, _ = part_values(self.tensor, self._limits)
         of_string = dict(zip(self.tensor.strings, values.tolist(), strict=True))
@@ -127,7 +128,7 @@ class Piece:
         return np.array(sums, dtype=complex).reshape(1, -1, 1, 1)
 
 
-class PieceWork(Protocol):
+class PieceComputer(Protocol):
     """Computes pieces of a program, in this process or on several ranks."""
 
     def tensors(self, numbers: Sequence[int], rows: Sequence[Rows]) -> list[Tensor]:
@@ -135,13 +136,16 @@ class PieceWork(Protocol):
 
         Args:
             numbers: Numbers of the pieces.
-            rows: For each, the rows of its angles.
+            rows: For each of them, the angles of its slots in radians, shape (rows, slots).
         """
 
     def derivatives(
         self, numbers: Sequence[int], rows: Sequence[Rows], environments: Sequence[Tensor]
     ) -> list[Rows]:
-        """Return derivatives by the angles of some pieces; see :meth:`Piece.derivatives`."""
+        """Return derivatives with respect to the angles of some pieces.
+
+        See :meth:`Piece.derivatives`; the arguments have an entry for each piece.
+        """
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ class LocalPieces:
     def derivatives(
         self, numbers: Sequence[int], rows: Sequence[Rows], environments: Sequence[Tensor]
     ) -> list[Rows]:
-        """Return derivatives by the angles of some pieces."""
+        """Return derivatives with respect to the angles of some pieces."""
         return [
             self.pieces[number].derivatives(of, given)
             for number, of, given in zip(numbers, rows, environments, strict=True)
@@ -170,14 +174,14 @@ class LocalPieces:
 
 @dataclass(frozen=True)
 class _Choice:
-    """The engines that may compute a piece."""
+    """The choice among the engines that may compute a piece."""
 
     tensor: ExactTensor
     engines: Sequence[Engine]
     name: str
 
     def quickest(self, request: Request) -> tuple[Engine, float]:
-        """Return the quickest engine for a request, and its seconds.
+        """Return the engine with the shortest predicted time for a request, and its seconds.
 
         The choice does not depend on the number of rows, so that a row has the same bits among
         any others.

@@ -40,7 +40,7 @@ def compile_plan(plan: ExactPlan, session: Session | None, device: str) -> Progr
         return Program(plan, SpreadEvaluator(session, setup, device))
     engines = piece_engines(EngineSpec(), plan.limits, choose_device(device))
     evaluator = Evaluator(setup, engines)
-    _ = evaluator.pieces  # prepared now, so that a refusal comes before the loop
+    _ = evaluator.pieces  # prepared now, so that a refusal comes before the first evaluation
     return Program(plan, evaluator)
 
 
@@ -139,6 +139,6 @@ class Program:
 
     @contextmanager
     def _threads(self) -> Iterator[None]:
-        """Have products give the same bits on any number of threads; see ``matrix_product``."""
+        """Make products give the same bits on any number of threads; see ``matrix_product``."""
         with blas_threads(1), product_threads(self.plan.limits.threads):
             yield

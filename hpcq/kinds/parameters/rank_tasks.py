@@ -26,8 +26,8 @@ class RankTask:
         name: What it computes: ``values`` or ``gradients`` of rows, or ``tensors`` or
             ``derivatives`` of a piece.
         piece: Number of the piece; None for rows.
-        rows: Angles, of all slots or of those of the piece.
-        environments: The environments of derivatives.
+        rows: Angles in radians, shape (rows, slots): of all slots, or of those of the piece.
+        environments: For derivatives, their environments, shape (rows, sums, operators, D, D).
     """
 
     name: str

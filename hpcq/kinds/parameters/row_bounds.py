@@ -1,7 +1,7 @@
 """Bounds on the errors of values at rows of parameters, which are the same for all rows.
 
-Parts without parameters may be computed by methods that leave an error. They have no ports: a term
-is the product of their values and of that of the rest, each at most 1 in absolute value.
+Parts without parameters may be computed by methods that truncate. Such parts have no ports, so a
+term is the product of their values and that of the rest, each at most 1 in absolute value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hpcq.planning.exact_plan import ExactPlan
 def row_bounds(plan: ExactPlan) -> NDArray[np.float64]:
     """Return bounds on the errors of the observables' values, shape (observables,).
 
-    They are NaN if the plan does not bound the error of a part, such as in single precision.
+    They are NaN if the error of some part has no bound, as in single precision.
     """
     of_tensors = [_string_bounds(tensor, plan) for tensor in plan.tensors]
     if any(np.isnan(bounds).any() for bounds in of_tensors):

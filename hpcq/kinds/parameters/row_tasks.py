@@ -22,7 +22,7 @@ Tensor = NDArray[np.complex128]
 Rows = NDArray[np.float64]
 
 _INTEGER_BYTES = 8
-"""Bytes of a number before the angles in a payload: of rows, or of a piece and of its points."""
+"""Bytes of each integer before the angles in a payload: a count, or a piece's number and one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class RowTasks:
 
 
 @dataclass(frozen=True, eq=False)
-class PointTasks:
+class PieceTasks:
     """Tensors of pieces; the payload of a task says which piece, and at which angles.
 
     Rank 0 sends this to every rank once.
@@ -90,16 +90,17 @@ class PointTasks:
     def farm_tasks(self, groups: RowGroups, blocks: Sequence[Block]) -> Tasks:
         """Return the tasks of some blocks, for the farm."""
         pieces = np.array([block.piece for block in blocks], dtype=np.int64)
-        costs = [groups.pieces[block.piece].point_seconds * len(block.points) for block in blocks]
+        costs = [groups.pieces[block.piece].seconds_each * len(block.indices) for block in blocks]
 
         def payload(task: int) -> bytes:
             block = blocks[task]
-            angles = groups.pieces[block.piece].angles[block.points]
+            angles = groups.pieces[block.piece].angles[block.indices]
             return np.array([block.piece, len(angles)], np.int64).tobytes() + angles.tobytes()
 
         def describe(task: int) -> str:
-            points = len(blocks[task].points)
-            return f"subcircuit {self.setup.uses.index(blocks[task].piece)} at {points} points"
+            count = len(blocks[task].indices)
+            subcircuit = self.setup.uses.index(blocks[task].piece)
+            return f"subcircuit {subcircuit} at {count} sets of angles"
 
         return Tasks(
             np.array(costs),
@@ -115,30 +116,30 @@ class PointTasks:
         pieces: dict[int, Piece] = {}
 
         def compute(_task: int, payload: bytes) -> Tensor:
-            number, points = np.frombuffer(payload, np.int64, 2).tolist()
+            number, count = np.frombuffer(payload, np.int64, 2).tolist()
             if number not in pieces:
                 pieces[number] = self.setup.piece(number, engines)
             angles = np.frombuffer(payload, np.float64, offset=2 * _INTEGER_BYTES)
-            return pieces[number].tensors(angles.reshape(points, -1))
+            return pieces[number].tensors(angles.reshape(count, -1))
 
         return compute
 
 
 @dataclass(frozen=True, eq=False)
 class PieceTensors:
-    """Tensors of one piece.
+    """Tensors of one piece at some of its sets of angles.
 
     Attributes:
-        points: Numbers of the points, ascending.
-        tensors: Shape (points, operators, D, D).
+        indices: Indices of the sets among the piece's distinct ones, ascending.
+        tensors: The tensors, shape (sets, operators, D, D).
     """
 
-    points: NDArray[np.intp]
+    indices: NDArray[np.intp]
     tensors: Tensor
 
-    def at(self, points: NDArray[np.intp]) -> Tensor:
-        """Return the tensors at some points, which may occur several times."""
-        return self.tensors[np.searchsorted(self.points, points)]
+    def at(self, indices: NDArray[np.intp]) -> Tensor:
+        """Return the tensors at some sets of angles, which may occur several times."""
+        return self.tensors[np.searchsorted(self.indices, indices)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +151,7 @@ class ValueTasks:
     Attributes:
         setup: The program.
         tensors: The tensors of each piece.
-        of_row: The point of each row, for each piece, shape (pieces, rows).
+        of_row: For each piece and row, the index of its set of angles, shape (pieces, rows).
         block: Number of rows of a task.
     """
 
@@ -160,7 +161,11 @@ class ValueTasks:
     block: int
 
     def farm_tasks(self, row_seconds: float) -> Tasks:
-        """Return all tasks, for the farm; a row takes this many predicted seconds."""
+        """Return all tasks, for the farm.
+
+        Args:
+            row_seconds: Predicted seconds of a row.
+        """
         count = -(-self.of_row.shape[1] // self.block)
         return Tasks(
             np.full(count, row_seconds * self.block),
@@ -173,8 +178,8 @@ class ValueTasks:
         evaluator = Evaluator(self.setup)
 
         def compute(task: int, _payload: bytes = b"") -> NDArray[np.float64]:
-            points = self.of_row[:, task * self.block : (task + 1) * self.block]
-            chosen = [piece.at(points[n]) for n, piece in enumerate(self.tensors)]
+            indices = self.of_row[:, task * self.block : (task + 1) * self.block]
+            chosen = [piece.at(indices[n]) for n, piece in enumerate(self.tensors)]
             with product_threads(self.setup.limits.threads):
                 return evaluator.values_from(chosen)
 

@@ -17,14 +17,14 @@ from hpcq.circuits.slots import Slots
 from hpcq.core.limits import COMPLEX_BYTES
 from hpcq.core.strict_json import digest
 from hpcq.engines.protocol import Engine
+from hpcq.kinds.parameters.by_pieces import RunByPieces
+from hpcq.kinds.parameters.by_rows import RunByRows, block_size
 from hpcq.kinds.parameters.evaluator import Evaluator
 from hpcq.kinds.parameters.pieces import piece_engines
-from hpcq.kinds.parameters.point_work import PointWork
 from hpcq.kinds.parameters.row_bounds import row_bounds
-from hpcq.kinds.parameters.row_frame import RowFrame
-from hpcq.kinds.parameters.row_groups import PiecePoints, RowGroups
-from hpcq.kinds.parameters.row_tasks import PointTasks, RowTasks
-from hpcq.kinds.parameters.row_work import RowWork, block_size
+from hpcq.kinds.parameters.row_groups import DistinctAngles, RowGroups
+from hpcq.kinds.parameters.row_tasks import PieceTasks, RowTasks
+from hpcq.kinds.parameters.run_context import RunContext
 from hpcq.kinds.parameters.setup import ProgramSetup
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.results.parameter_rows import ParameterRows
@@ -35,7 +35,7 @@ from hpcq.runs.provenance import RunAccounting
 from hpcq.runs.stages import StageRunner
 
 _SHARE_OF_TENSORS = 1 / 3
-"""Share of a rank's memory for the tensors of a group: they exist twice while they are assembled,
+"""Share of rank 0's memory for the tensors of a group: they exist twice while they are assembled,
 and blocks of them a third time while they are contracted."""
 
 
@@ -59,14 +59,14 @@ class RowsRun(PreparedRun):
     def compute(self, runner: StageRunner, engine: Engine) -> Result:
         """Run on rank 0, which hands tasks to the others."""
         evaluator = self._evaluator(engine)
-        frame = RowFrame(
+        context = RunContext(
             runner,
             engine,
             (len(self.rows), len(self.plan.observables)),
             lambda values, stages: self._partial(values, stages, runner.accounting),
         )
-        work = self._work(frame, evaluator)
-        values = work.values()
+        computation = self._computation(context, evaluator)
+        values = computation.values()
         self.options.monitor.end_line()
         plan = self.plan
         return self.result(
@@ -77,7 +77,7 @@ class RowsRun(PreparedRun):
             simulators=[
                 piece.engine_name for piece in evaluator.pieces if piece.tensor.simulation is None
             ],
-            provenance={"tasks": work.num_tasks},
+            provenance={"tasks": computation.num_tasks},
             parameters=self._parameters,
             **plan.stored_pieces,
         )
@@ -87,7 +87,10 @@ class RowsRun(PreparedRun):
     ) -> Result:
         """Return a partial result, with everything that a later start needs to resume.
 
-        ``values`` has the values of finished rows, and NaN in the others.
+        Args:
+            values: Values of the finished rows, NaN in the others, shape (rows, observables).
+            stages: The stages so far.
+            accounting: What the run has used so far.
         """
         is_known = ~np.isnan(values)
         return self.result(
@@ -113,13 +116,13 @@ class RowsRun(PreparedRun):
         """Bounds on the errors of the observables' values, in any row, shape (observables,)."""
         return row_bounds(self.plan)
 
-    def _work(self, frame: RowFrame, evaluator: Evaluator) -> RowWork | PointWork:
-        """Return the work, in blocks of rows or piece by piece."""
+    def _computation(self, context: RunContext, evaluator: Evaluator) -> RunByRows | RunByPieces:
+        """Return the computation of all rows, in blocks of rows or piece by piece."""
         plan, setup = self.plan, self.setup
         assert plan.slots is not None, "the kind of run has checked it"
         angles = plan.slots.angles(self.rows)
         pieces = tuple(
-            PiecePoints.of(
+            DistinctAngles.of(
                 evaluator.rows_of(number, angles),
                 COMPLEX_BYTES * math.prod(setup.shape(number)),
                 piece.seconds,
@@ -128,12 +131,14 @@ class RowsRun(PreparedRun):
         )
         size = block_size(pieces)
         if size:
-            row_seconds = sum(piece.point_seconds for piece in pieces)
-            return RowWork(frame, RowTasks(setup, self.engine_spec), angles, size, row_seconds)
+            row_seconds = sum(piece.seconds_each for piece in pieces)
+            return RunByRows(context, RowTasks(setup, self.engine_spec), angles, size, row_seconds)
         available = plan.limits.memory_bytes - plan.cost.task_bytes - plan.network.sweep_bytes
         groups = RowGroups(pieces, int(_SHARE_OF_TENSORS * available))
         flops, flop_seconds = plan.cost.contraction_flops, plan.cost.speeds.flop
-        return PointWork(frame, PointTasks(setup, self.engine_spec), groups, flops, flop_seconds)
+        return RunByPieces(
+            context, PieceTasks(setup, self.engine_spec), groups, flops, flop_seconds
+        )
 
 
 def fingerprint_of_rows(slots: Slots, rows: NDArray[np.float64]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a program is made of, in the form in which rank 0 sends it to the others."""
+"""All that a rank needs to evaluate a program, as rank 0 sends it to the others."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Evaluations on the ranks of a session: blocks of rows, or pieces, are the tasks.
 
-The ranks receive a program once and keep it. A row has the same bits whatever the others of its
-block are, so values do not depend on the number of ranks. An evaluation that takes less time than
+The ranks receive a program once and keep it. A row has the same bits whatever other rows its block
+has, so values do not depend on the number of ranks. An evaluation that takes less time than the
 messages would stays on rank 0.
 """
 
@@ -220,7 +220,7 @@ class RankPieces:
     def derivatives(
         self, numbers: Sequence[int], rows: Sequence[Rows], environments: Sequence[Tensor]
     ) -> list[Rows]:
-        """Return derivatives by the angles of some pieces."""
+        """Return derivatives with respect to the angles of some pieces."""
         tasks = [
             RankTask("derivatives", number, of[row : row + 1], given[row : row + 1])
             for number, of, given in zip(numbers, rows, environments, strict=True)

@@ -15,9 +15,9 @@ from qiskit.quantum_info import SparseObservable
 
 import hpcq
 from hpcq.core.errors import InputError, StoppedError
-from hpcq.kinds.parameters import point_work, row_work
+from hpcq.kinds.parameters import by_pieces, by_rows
 from hpcq.kinds.parameters import run as rows_run
-from hpcq.kinds.parameters.row_groups import PiecePoints
+from hpcq.kinds.parameters.row_groups import DistinctAngles
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.results import load_progress
 from tests.support.parametrised import random_circuit, random_operator, uncut_values
@@ -164,13 +164,13 @@ def test_what_rows_have_in_common_is_computed_once(
     rows[16:] = rows[:16]
     counted: list[int] = []
     piece_by_piece(monkeypatch)
-    tensors = rows_run.PointTasks.farm_tasks
+    tensors = rows_run.PieceTasks.farm_tasks
 
     def counting(tasks: Any, groups: Any, blocks: Any) -> Any:
-        counted.append(sum(len(block.points) for block in blocks))
+        counted.append(sum(len(block.indices) for block in blocks))
         return tensors(tasks, groups, blocks)
 
-    monkeypatch.setattr(rows_run.PointTasks, "farm_tasks", counting)
+    monkeypatch.setattr(rows_run.PieceTasks, "farm_tasks", counting)
     whole = hpcq.run(plan, parameter_values=rows)
     assert counted == [16 + 1]
     np.testing.assert_allclose(whole.expectation_values[:3], expected(rows[:3]), atol=1e-10)
@@ -193,8 +193,8 @@ def test_groups_and_long_contractions_change_no_bit(
     piece_by_piece(monkeypatch)
     pieces = hpcq.run(plan, parameter_values=rows).expectation_values
     np.testing.assert_array_equal(pieces, whole)
-    monkeypatch.setattr(point_work, "LONG_CONTRACTION", 0.0)
-    monkeypatch.setattr(point_work, "_BLOCK_FLOPS", 1.0)
+    monkeypatch.setattr(by_pieces, "LONG_CONTRACTION", 0.0)
+    monkeypatch.setattr(by_pieces, "_BLOCK_FLOPS", 1.0)
     long = hpcq.run(plan, parameter_values=rows, output=tmp_path / "long.h5")
     np.testing.assert_array_equal(long.expectation_values, whole)
     in_small_groups(monkeypatch)
@@ -217,17 +217,17 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     whole = hpcq.run(plan, parameter_values=rows).expectation_values
     in_small_groups(monkeypatch)
     simulated: list[int] = []
-    tensors = point_work.PointWork._tensors
+    tensors = by_pieces.RunByPieces._tensors
 
     def stopping(work: Any, group: range, *more: Any) -> Any:
         if len(simulated) == 2:
-            work.frame.runner.options.output.stop(lambda: work._partial(more[-1]))
+            work.context.runner.options.output.stop(lambda: work._partial(more[-1]))
             raise StoppedError("stopped")
         simulated.append(group.start)
         return tensors(work, group, *more)
 
     with monkeypatch.context() as stop:
-        stop.setattr(point_work.PointWork, "_tensors", stopping)
+        stop.setattr(by_pieces.RunByPieces, "_tensors", stopping)
         with pytest.raises(StoppedError):
             hpcq.run(plan, parameter_values=rows, output=output)
     held, stages = load_progress(output)
@@ -242,7 +242,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
         simulated.append(group.start)
         return tensors(work, group, *more)
 
-    monkeypatch.setattr(point_work.PointWork, "_tensors", counting)
+    monkeypatch.setattr(by_pieces.RunByPieces, "_tensors", counting)
     other = rows.copy()
     other[-1, -1] += 1e-12
     with pytest.raises(InputError, match="parameters differ"):
@@ -328,19 +328,19 @@ def test_parameters_that_no_angle_depends_on() -> None:
         assert result.expectation_values.shape == (number, 1)
 
 
-def points(of_row: list[int], seconds: float) -> PiecePoints:
-    return PiecePoints.of(np.array(of_row, dtype=float)[:, np.newaxis], 16, seconds)
+def angles_of(of_row: list[int], seconds: float) -> DistinctAngles:
+    return DistinctAngles.of(np.array(of_row, dtype=float)[:, np.newaxis], 16, seconds)
 
 
 def test_rows_are_blocks_unless_they_have_much_in_common_or_take_long() -> None:
     rows = list(range(64))
-    different = points(rows, 1e-3)
-    assert row_work.block_size([different, points([0] * 64, 1e-3)]) == 4
-    assert row_work.block_size([points(rows, 1.0)]) == 1
-    assert row_work.block_size([points(rows, 11.0)]) == 0, "a row takes long"
-    assert row_work.block_size([points(rows[:15], 1e-3)]) == 0, "there are few rows"
+    different = angles_of(rows, 1e-3)
+    assert by_rows.block_size([different, angles_of([0] * 64, 1e-3)]) == 4
+    assert by_rows.block_size([angles_of(rows, 1.0)]) == 1
+    assert by_rows.block_size([angles_of(rows, 11.0)]) == 0, "a row takes long"
+    assert by_rows.block_size([angles_of(rows[:15], 1e-3)]) == 0, "there are few rows"
     slow, fast = [n // 8 for n in rows], [n % 8 for n in rows]
-    assert row_work.block_size([points(slow, 1e-3)]) == 4, "the last block's points are known"
-    assert row_work.block_size([points(slow, 1e-3), points(fast, 1e-3)]) == 0, "a grid"
-    many = points(list(range(100_000)), 1e-7)
-    assert row_work.block_size([many]) == row_work._MAX_BLOCK_ROWS
+    assert by_rows.block_size([angles_of(slow, 1e-3)]) == 4, "the last block's tensors are known"
+    assert by_rows.block_size([angles_of(slow, 1e-3), angles_of(fast, 1e-3)]) == 0, "a grid"
+    many = angles_of(list(range(100_000)), 1e-7)
+    assert by_rows.block_size([many]) == by_rows._MAX_BLOCK_ROWS

@@ -1,4 +1,4 @@
-"""What the two ways to compute rows have in common: stages, and tables of finished values."""
+"""What both ways of computing rows share: opening and running stages, and tables of values."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class RowFrame:
-    """The frame of a run at rows of parameters, on rank 0.
+class RunContext:
+    """What a run at rows of parameters computes with, on rank 0.
 
     Attributes:
-        runner: Computes stages.
-        engine: Engine of this rank.
-        shape: Numbers of rows and of observables.
+        runner: Computes stages on all ranks.
+        engine: The engine of this rank.
+        shape: The numbers of rows and of observables.
         partial: Returns a partial result, given a table of values and the stages so far.
     """
 

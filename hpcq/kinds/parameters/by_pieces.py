@@ -1,8 +1,8 @@
-"""Rows computed piece by piece: ranks return tensors at distinct angles, which are then contracted.
+"""Rows computed piece by piece: ranks return the tensors of pieces, which are then contracted.
 
-This is the way for rows that have pieces in common, and for few long ones. Rows are computed group
-by group: first the tensors of a group, then its values. So rank 0 stores the tensors of one group
-at a time, and those of pieces that few of the rows change.
+It suits rows at which pieces have the same angles, and rows that are few and take long. Rows are
+computed group by group: first the tensors of a group, then its values. So rank 0 stores the tensors
+of one group at a time, and those of the pieces with few distinct sets of angles.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from hpcq.core.strict_json import digest
 from hpcq.kinds.parameters.evaluator import Evaluator
-from hpcq.kinds.parameters.row_frame import RowFrame
 from hpcq.kinds.parameters.row_groups import Block, RowGroups
-from hpcq.kinds.parameters.row_tasks import PieceTensors, PointTasks, ValueTasks
+from hpcq.kinds.parameters.row_tasks import PieceTasks, PieceTensors, ValueTasks
+from hpcq.kinds.parameters.run_context import RunContext
 from hpcq.parallel.tasks import FinishedTasks, TaskResults, Tasks
 from hpcq.planning.cost import LONG_CONTRACTION
 from hpcq.results.progress import Stage
@@ -29,24 +29,24 @@ from hpcq.runs.stages import no_engine
 _SIMULATE, _CONTRACT, _VALUES = "simulate", "contract", "values"
 
 _BLOCK_FLOPS = 5e9
-"""Floating-point operations of a task of a long contraction, about 0.1 s. Larger: fewer messages;
-smaller: ranks end together."""
+"""Floating-point operations of one task of a long contraction: about 0.1 s. Larger: fewer messages;
+smaller: the ranks finish closer together."""
 
 
 @dataclass(frozen=True, eq=False)
-class PointWork:
-    """The stages of a run whose tasks are points of pieces, on rank 0.
+class RunByPieces:
+    """Computes a run piece by piece, on rank 0.
 
     Attributes:
-        frame: The frame of the run.
-        tasks: The tasks of the points.
+        context: What the run computes with.
+        tasks: The tasks that compute tensors of pieces.
         groups: The rows in groups.
         row_flops: Floating-point operations of the contraction of a row.
-        flop_seconds: Predicted seconds of one of them.
+        flop_seconds: Predicted seconds of one floating-point operation.
     """
 
-    frame: RowFrame
-    tasks: PointTasks
+    context: RunContext
+    tasks: PieceTasks
     groups: RowGroups
     row_flops: float
     flop_seconds: float
@@ -77,12 +77,12 @@ class PointWork:
             found, stage = self._tensors(rows, groups.blocks(rows, others), stages)
             values = self._contract(rows, {**held, **found}, [*stages, stage])
             finished.add(_result_of(number, values))
-        return self.frame.table(finished, groups.groups)
+        return self.context.table(finished, groups.groups)
 
     def _finished(self) -> FinishedTasks:
         """Return the values of groups that an earlier start has computed."""
         tasks = Tasks(np.zeros(len(self.groups.groups)), np.float64)
-        previous = self.frame.runner.options.previous
+        previous = self.context.runner.options.previous
         return finished_before(previous, self._values_name, tasks)
 
     @property
@@ -92,31 +92,31 @@ class PointWork:
     def _tensors(
         self, rows: range, blocks: Sequence[Block], before: Sequence[Stage]
     ) -> tuple[dict[int, PieceTensors], Stage]:
-        """Compute blocks of points of some rows; return the tensors by piece, and the stage."""
+        """Compute the blocks of some rows; return the tensors of each piece, and the stage."""
         # Blocks depend on the memory and the engines. The stage's name includes them, so that a
         # later start does not mistake the results of other blocks for these.
-        shapes = digest([[block.piece, len(block.points)] for block in blocks])[:8]
+        shapes = digest([[block.piece, len(block.indices)] for block in blocks])[:8]
         name = f"{_SIMULATE} rows {rows.start} to {rows.stop - 1}, blocks {shapes}"
-        source = self.frame.open_stage(name, self.tasks.farm_tasks(self.groups, blocks))
+        source = self.context.open_stage(name, self.tasks.farm_tasks(self.groups, blocks))
         stage = Stage(name, source.finished)
         stages = [*before, stage]
-        self.frame.simulate(self.tasks, source, _SIMULATE, lambda: self._partial(stages))
+        self.context.simulate(self.tasks, source, _SIMULATE, lambda: self._partial(stages))
         of_piece: dict[int, list[int]] = {}
         for task, block in enumerate(blocks):
             of_piece.setdefault(block.piece, []).append(task)
         tensors = {}
         for number, numbers in of_piece.items():
-            points = np.concatenate([blocks[task].points for task in numbers])
+            indices = np.concatenate([blocks[task].indices for task in numbers])
             data = np.concatenate([source.finished[task] for task in numbers])
-            shape = len(points), *self.tasks.setup.shape(number)
-            tensors[number] = PieceTensors(points, data.reshape(shape))
+            shape = len(indices), *self.tasks.setup.shape(number)
+            tensors[number] = PieceTensors(indices, data.reshape(shape))
         return tensors, stage
 
     def _contract(
         self, rows: range, tensors: dict[int, PieceTensors], before: Sequence[Stage]
     ) -> NDArray[np.float64]:
         """Return values of rows from tensors: on rank 0, or on all ranks if that takes long."""
-        setup, runner, flops = self.tasks.setup, self.frame.runner, self.row_flops
+        setup, runner, flops = self.tasks.setup, self.context.runner, self.row_flops
         at_once = Evaluator(setup).rows_in_memory(0)
         block = min(at_once, max(1, int(_BLOCK_FLOPS / max(flops, 1.0))))
         of_row = np.array([piece.of_row[rows.start : rows.stop] for piece in self.groups.pieces])
@@ -129,7 +129,7 @@ class PointWork:
             runner.accounting.end(_CONTRACT)
             return np.concatenate(parts)
         name = f"{_CONTRACT} rows {rows.start} to {rows.stop - 1}, {block} at once"
-        source = self.frame.open_stage(name, farm_tasks)
+        source = self.context.open_stage(name, farm_tasks)
         stages = [*before, Stage(name, source.finished)]
         # If the other ranks have too little memory, rank 0 contracts alone.
         fits = 3 * sum(piece.tensors.nbytes for piece in ordered) <= setup.limits.memory_bytes
@@ -140,8 +140,8 @@ class PointWork:
 
     def _partial(self, stages: Sequence[Stage]) -> Result:
         known = [stage.finished for stage in stages if stage.name == self._values_name]
-        table = self.frame.table(known[0] if known else None, self.groups.groups)
-        return self.frame.partial(table, stages)
+        table = self.context.table(known[0] if known else None, self.groups.groups)
+        return self.context.partial(table, stages)
 
 
 def _result_of(task: int, values: NDArray[np.float64]) -> TaskResults:

@@ -1,6 +1,6 @@
-"""Rows computed block by block: a rank simulates and contracts them, and returns their values.
+"""Rows computed block by block: a rank simulates and contracts a block, and returns its values.
 
-This is the way for many short rows that have little in common: no tensor leaves its rank.
+It suits many short rows that have little in common: no tensor leaves its rank.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcq.kinds.parameters.row_frame import RowFrame, Values
-from hpcq.kinds.parameters.row_groups import PiecePoints
+from hpcq.kinds.parameters.row_groups import DistinctAngles
 from hpcq.kinds.parameters.row_tasks import RowTasks
+from hpcq.kinds.parameters.run_context import RunContext, Values
 from hpcq.results.progress import Stage
 from hpcq.results.result import Result
 
@@ -20,60 +20,60 @@ _PHASE = "rows"
 
 _BLOCK_SECONDS = 0.1
 """Predicted seconds of a block on a usual machine. Longer: ranks wait longer for the last blocks;
-shorter: more messages, and smaller batches for engines that compute rows together."""
+shorter: more messages, and smaller batches for engines that compute several rows at once."""
 
 _MIN_BLOCKS = 16
-"""Number of blocks into which even short rows are divided, so that several ranks share them."""
+"""Minimum number of blocks, however short the rows are, so that several ranks share them."""
 
 _MAX_BLOCK_ROWS = 256
 """Maximum number of rows of a block, so that a stop does not wait long for it if the prediction was
 far too low."""
 
 _MAX_ROW_SECONDS = 10.0
-"""Predicted seconds of a row up to which it is one task. A longer row takes longer to compute than
-its tensors take to send, so that its pieces are better spread over ranks."""
+"""Maximum predicted seconds of a row that is computed by one task. A longer row takes longer to
+compute than its tensors take to send, so its pieces are better spread over ranks."""
 
 _MAX_REPEATED = 1.25
-"""Factor by which the predicted seconds may increase because several blocks have points in
-common."""
+"""Maximum factor by which the predicted seconds may increase because several blocks compute a piece
+at the same angles."""
 
 
-def block_size(pieces: Sequence[PiecePoints]) -> int:
+def block_size(pieces: Sequence[DistinctAngles]) -> int:
     """Return the number of rows of a block; 0 if the pieces are better computed one by one.
 
     It does not depend on the number of ranks, so that a run can resume on another one.
     """
     num_rows = len(pieces[0].of_row)
-    row_seconds = sum(piece.point_seconds for piece in pieces)
+    row_seconds = sum(piece.seconds_each for piece in pieces)
     if num_rows < _MIN_BLOCKS or row_seconds > _MAX_ROW_SECONDS:
         return 0
     by_time = max(1, int(_BLOCK_SECONDS / max(row_seconds, 1e-9)))
     size = min(by_time, -(-num_rows // _MIN_BLOCKS), _MAX_BLOCK_ROWS)
-    once = sum(len(piece) * piece.point_seconds for piece in pieces)
-    in_blocks = sum(_points_in_blocks(piece, size) * piece.point_seconds for piece in pieces)
+    once = sum(len(piece) * piece.seconds_each for piece in pieces)
+    in_blocks = sum(_computed_in_blocks(piece, size) * piece.seconds_each for piece in pieces)
     return size if in_blocks <= _MAX_REPEATED * once else 0
 
 
-def _points_in_blocks(piece: PiecePoints, size: int) -> int:
-    """Return how many points all blocks compute, if each knows those of the block before."""
+def _computed_in_blocks(piece: DistinctAngles, size: int) -> int:
+    """Return how many sets of angles all blocks compute, if each knows those of the one before."""
     blocks = np.arange(len(piece.of_row)) // size
     present = np.unique(blocks * len(piece) + piece.of_row)
     return int((~np.isin(present, present + len(piece))).sum())
 
 
 @dataclass(frozen=True, eq=False)
-class RowWork:
-    """The one stage of a run whose tasks are blocks of rows, on rank 0.
+class RunByRows:
+    """Computes a run in one stage, whose tasks are blocks of rows, on rank 0.
 
     Attributes:
-        frame: The frame of the run.
-        tasks: The tasks.
+        context: What the run computes with.
+        tasks: The tasks that compute values of rows.
         angles: Angles of all slots in radians, shape (rows, slots).
         size: Number of rows of a block.
         row_seconds: Predicted seconds of a row.
     """
 
-    frame: RowFrame
+    context: RunContext
     tasks: RowTasks
     angles: Values
     size: int
@@ -93,15 +93,15 @@ class RowWork:
 
     def values(self) -> Values:
         """Return the values of all rows, shape (rows, observables)."""
-        frame, blocks = self.frame, self.blocks
+        context, blocks = self.context, self.blocks
         name = f"{_PHASE}, {self.size} at once"
-        source = frame.open_stage(
+        source = context.open_stage(
             name, self.tasks.farm_tasks(self.angles, blocks, self.row_seconds)
         )
         finished = source.finished
 
         def partial() -> Result:
-            return frame.partial(frame.table(finished, blocks), [Stage(name, finished)])
+            return context.partial(context.table(finished, blocks), [Stage(name, finished)])
 
-        frame.simulate(self.tasks, source, _PHASE, partial)
-        return frame.table(finished, blocks)
+        context.simulate(self.tasks, source, _PHASE, partial)
+        return context.table(finished, blocks)
