@@ -98,7 +98,8 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
 
     def _compute(self, pubs: list[EstimatorPub]) -> PrimitiveResult[PubResult]:
         with computing:
-            read = [read_pub(pub) for pub in pubs]
+            read_circuit = self._programs.structures.read
+            read = [read_pub(pub, read_circuit(pub.circuit)) for pub in pubs]
             values = [np.empty(pub.size) for pub in pubs]
             errors = [np.empty(pub.size) for pub in pubs]
             for group in self._together(pubs, read):

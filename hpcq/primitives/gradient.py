@@ -16,7 +16,6 @@ from hpcq.core.errors import InputError, MissingDependencyError
 from hpcq.primitives.estimator import Estimator, computing
 from hpcq.primitives.job import FinishedJob
 from hpcq.primitives.observables import flat_observables
-from hpcq.primitives.structure import structure_of
 
 try:
     from qiskit_algorithms.gradients import (
@@ -108,7 +107,7 @@ class EstimatorGradient(BaseEstimatorGradient):  # type: ignore[misc]  # it brin
         is_one = not isinstance(precision, Sequence)
         asked = precision if isinstance(precision, Sequence) else [precision] * len(circuits)
         precisions = [default if each is None else float(each) for each in asked]
-        structures = [structure_of(circuit) for circuit in circuits]
+        structures = [programs.structures.read(circuit) for circuit in circuits]
         operators = [flat_observables(ObservablesArray.coerce(each)) for each in observables]
         groups: dict[Hashable, list[int]] = {}
         for number, each in enumerate(zip(structures, operators, precisions, strict=True)):

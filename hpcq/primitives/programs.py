@@ -19,7 +19,7 @@ from hpcq.planning.plan import CompiledPlan, Plan
 from hpcq.planning.planner import plan
 from hpcq.primitives.observables import observable_key
 from hpcq.primitives.options import EstimatorOptions
-from hpcq.primitives.structure import Structure
+from hpcq.primitives.structure import Structure, StructureReader
 from hpcq.results.result import Result
 
 _MAX_KEPT = 256
@@ -52,10 +52,14 @@ class ProgramCache:
 
     Args:
         options: The options of the estimator.
+
+    Attributes:
+        structures: Finds the structures of circuits.
     """
 
     def __init__(self, options: EstimatorOptions) -> None:
         self._options = options
+        self.structures = StructureReader()
         self._kept: OrderedDict[Hashable, _Answers] = OrderedDict()
         self._num_made = 0
 

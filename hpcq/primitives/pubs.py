@@ -11,7 +11,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.quantum_info import SparseObservable
 
 from hpcq.primitives.observables import flat_observables, observable_key
-from hpcq.primitives.structure import Structure, structure_of
+from hpcq.primitives.structure import Structure
 
 _MAX_WASTE = 4
 """Maximum number of combinations of rows and observables that are evaluated for each that is asked
@@ -53,13 +53,13 @@ class ReadPub:
     blocks: tuple[Block, ...]
 
 
-def read_pub(pub: EstimatorPub) -> ReadPub:
-    """Return the structure of a pub's circuit and the blocks of its broadcast.
+def read_pub(pub: EstimatorPub, structure: Structure) -> ReadPub:
+    """Return the blocks of a pub's broadcast.
 
-    Raises:
-        InputError: If gates of the circuit cannot be simulated.
+    Args:
+        pub: The pub.
+        structure: The structure of its circuit.
     """
-    structure = structure_of(pub.circuit)
     observables, observable_of = _different(flat_observables(pub.observables))
     bindings = pub.parameter_values
     if structure.angles is None:

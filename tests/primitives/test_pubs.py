@@ -14,6 +14,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 from hpcq.primitives.observables import flat_observables
 from hpcq.primitives.pubs import ReadPub, read_pub
+from hpcq.primitives.structure import structure_of
 
 LABELS = ["ZZ", "ZX", "XX", "YI", "IZ", "XY", "YY", "XZ"]
 
@@ -22,7 +23,7 @@ def read(observables: Any, values: Any) -> tuple[EstimatorPub, ReadPub]:
     circuit = QuantumCircuit(2)
     circuit.rx(Parameter("x"), 0)
     pub = EstimatorPub.coerce((circuit, observables, values))
-    return pub, read_pub(pub)
+    return pub, read_pub(pub, structure_of(circuit))
 
 
 def cost(found: ReadPub) -> int:
@@ -85,7 +86,8 @@ def test_every_broadcast(shapes: tuple[tuple[int, ...], tuple[int, ...]], picks:
 def test_a_circuit_without_parameters_has_one_row() -> None:
     circuit = QuantumCircuit(2)
     circuit.rx(0.3, 0)
-    found = read_pub(EstimatorPub.coerce((circuit, [["ZZ"], ["XX"]], np.empty((5, 0)))))
+    pub = EstimatorPub.coerce((circuit, [["ZZ"], ["XX"]], np.empty((5, 0))))
+    found = read_pub(pub, structure_of(circuit))
     (block,) = found.blocks
     assert block.rows.tolist() == [[pytest.approx(0.3)]]
     assert len(block.places) == 10

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit
+from qiskit import QuantumCircuit, QuantumRegister
 from qiskit.circuit import Gate, Parameter
 from qiskit.circuit.library import PauliEvolutionGate, UnitaryGate
 from qiskit.quantum_info import Operator, SparsePauliOp
 
 from hpcq.core.errors import InputError
-from hpcq.primitives.structure import structure_of
+from hpcq.primitives.structure import StructureReader, structure_of
 from tests.support.parametrised import random_circuit
 
 
-def rotated(*angles: float) -> QuantumCircuit:
+def rotated(*angles: Any) -> QuantumCircuit:
     circuit = QuantumCircuit(2)
     circuit.h(0)
     circuit.rx(angles[0], 0)
@@ -131,3 +133,67 @@ def test_an_angle_that_is_no_number_is_refused(angle: float) -> None:
     circuit.rx(angle, 0)
     with pytest.raises(InputError, match="rx"):
         structure_of(circuit)
+
+
+def test_a_reader_finds_the_structure_of_every_circuit() -> None:
+    reader = StructureReader()
+    for _ in range(2):
+        for circuit in changed():
+            found, expected = reader.read(circuit), structure_of(circuit)
+            assert found.key == expected.key
+            np.testing.assert_array_equal(found.angles, expected.angles)
+            assert reader.read(circuit.copy()).key == expected.key
+
+
+def test_a_reader_reads_a_circuit_once() -> None:
+    reader = StructureReader()
+    circuit = random_circuit(np.random.default_rng(0), qubits=3, gates=10)
+    assert reader.read(circuit.copy()) is reader.read(circuit)
+
+
+def test_a_reader_notices_that_a_circuit_has_changed() -> None:
+    reader = StructureReader()
+    circuit = rotated(0.1, Parameter("x"), 0.3, 0.4, 0.5)
+    first = reader.read(circuit)
+    circuit.rx(1.5, 0)
+    second = reader.read(circuit)
+    assert second.key != first.key
+    assert len(first.source.data) == len(second.source.data) - 1
+
+
+def test_a_reader_notices_close_angles() -> None:
+    reader = StructureReader()
+    x, y = Parameter("x"), Parameter("x")
+    angles = (0.3, 0.3 + 1e-15, 0.3 + 1e-12, 0.5 * x, (0.5 + 1e-13) * x, x / (-x * x), x / -x * x)
+    keys = set()
+    for angle in angles:
+        circuit = QuantumCircuit(1)
+        circuit.rx(x, 0)
+        circuit.rz(angle, 0)
+        keys.add(reader.read(circuit).key)
+    assert len(keys) == len(angles)
+    circuit = QuantumCircuit(1)
+    circuit.rx(y, 0)
+    circuit.rz(0.3, 0)
+    assert reader.read(circuit).source.parameters[0] == y
+
+
+def test_a_reader_notices_the_order_of_columns() -> None:
+    reader, m = StructureReader(), Parameter("m")
+    keys = set()
+    for name in ("a", "z"):
+        circuit = QuantumCircuit(1, global_phase=Parameter(name))
+        circuit.rx(m, 0)
+        keys.add(reader.read(circuit).key)
+    assert len(keys) == 2
+
+
+def test_a_reader_notices_the_order_of_qubits() -> None:
+    reader, x = StructureReader(), Parameter("x")
+    first, second, third = (QuantumRegister(1, name) for name in "abc")
+    keys = set()
+    for registers in ((first, second), (second, first), (first, second, third)):
+        circuit = QuantumCircuit(*registers)
+        circuit.rx(x, first[0])
+        keys.add(reader.read(circuit).key)
+    assert len(keys) == 3
