@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 _MAX_FILE_BYTES = 1 << 30
-"""Bytes of a file of values that are read: 10^5 rows of 400 parameters."""
+"""Maximum size of a file of values in bytes, enough for 10^5 rows of 400 parameters."""
 
 _ELEMENT = re.compile(r"(.*)\[([0-9]{1,9})\]")
 """Name of an element of a vector of parameters, such as ``theta[0]``."""
@@ -83,14 +83,14 @@ class ParameterNames:
         return lengths | {vector.name: len(vector) for vector in vectors if vector is not None}
 
     def numbers(self, values: Assignment, where: str = "") -> dict[str, float]:
-        """Return an assignment with a number for each element in place of lists for vectors.
+        """Return an assignment in which lists for vectors are numbers for their elements.
 
         Elements that are not among the names are left out. ``where`` follows the name of the
         argument in messages.
 
         Raises:
-            InputError: If there is no such parameter, a value is no finite real number, or a list
-                has another length than its vector.
+            InputError: If there is no such parameter, a value is not a finite real number, or a
+                list has another length than its vector.
         """
         name = f"{self._argument}{where}"
         numbers: dict[str, float] = {}

@@ -2,7 +2,7 @@
 
 Each parametrised gate is written as fixed gates and Pauli rotations, and each rotation by an angle
 that depends on parameters is a *slot*. The circuit carries a generic angle there, so that nothing
-that is found out about it (cuts, light cones, the method) depends on the values that the parameters
+that is planned for it (cuts, light cones, the method) depends on the values that the parameters
 will have. Gates of slots are standard gates with one angle, recognised by their labels.
 """
 
@@ -49,7 +49,7 @@ _ROTATIONS: Mapping[str, type[Gate]] = {
 
 _LABEL = "hpcq slot "
 """Start of the labels of slots. The gates of a normalised circuit have no labels, except matrices,
-which are no slots."""
+which are not slots."""
 
 Slot = tuple[int, int]
 """The number of a slot, and the sign, 1 or -1, with which a gate takes its angle."""
@@ -71,7 +71,7 @@ def slot_label(slot: Slot) -> str:
 
 
 def generic_angle(number: int) -> float:
-    """Return the angle of a slot in the circuit that is planned.
+    """Return the angle of a slot in the circuit that is planned, in radians.
 
     It is neither close to a multiple of pi/2 nor related to that of another slot.
     """
@@ -81,7 +81,7 @@ def generic_angle(number: int) -> float:
 def bind_slots(
     circuit: QuantumCircuit, numbers: Sequence[int], angles: NDArray[np.float64]
 ) -> QuantumCircuit:
-    """Return a copy of a circuit with the angles of slots, which are slots no longer.
+    """Return a copy of a circuit in which gates of slots have these angles, and no labels.
 
     Args:
         circuit: A circuit whose slots are all among ``numbers``.
@@ -107,9 +107,9 @@ class Slots:
     Attributes:
         names: Names of the parameters, in the order of their columns.
         matrix: Derivatives of the angles with respect to the parameters, shape (slots, parameters);
-            for the angles of ``nonlinear``, zero.
+            zero in the rows of ``nonlinear``.
         offsets: Angles in radians where all parameters are 0, shape (slots,).
-        nonlinear: The angles that are no affine functions, by the number of their slot.
+        nonlinear: The angles that are not affine functions, by the number of their slot.
     """
 
     names: tuple[str, ...]
@@ -179,7 +179,7 @@ class Slots:
     def _pulled(
         self, rows: NDArray[np.float64], by_slot: NDArray[np.float64], matrix: Any, power: int
     ) -> NDArray[np.float64]:
-        """Return the sum over slots, each times a power of its derivative by the parameter."""
+        """Return sums over slots, each times a power of its angle's derivative by the parameter."""
         flat = by_slot.reshape(math.prod(by_slot.shape[:-1]), self.num_slots)
         pulled: NDArray[np.float64] = (matrix.T @ flat.T).T
         pulled = pulled.reshape(*by_slot.shape[:-1], self.num_parameters)
@@ -192,7 +192,7 @@ class Slots:
 
 @dataclass(frozen=True, eq=False)
 class _Expression:
-    """An angle that is no affine function of the parameters.
+    """An angle that is not an affine function of the parameters.
 
     Attributes:
         expression: Qiskit's expression.
@@ -207,7 +207,7 @@ class _Expression:
         return _number(self.expression, self._named(values), f"in row {row}")
 
     def derivatives(self, values: NDArray[np.float64], row: int) -> list[tuple[int, float]]:
-        """Return the columns of the parameters with the derivatives by them."""
+        """Return the columns of the parameters, with the derivatives with respect to them."""
         named, where = self._named(values), f"in row {row}"
         return [(self.columns[each], _number(g, named, where)) for each, g in self._gradient]
 
@@ -291,7 +291,7 @@ def _is_free(value: Any) -> bool:
 
 
 class _Collector:
-    """Writes a circuit twice, and collects the angles that depend on parameters."""
+    """Writes a circuit with its parameters and with generic angles, and collects the slots."""
 
     def __init__(self, columns: Mapping[Any, int], circuit: QuantumCircuit) -> None:
         self.written, self.generic = circuit.copy_empty_like(), circuit.copy_empty_like()

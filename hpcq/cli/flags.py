@@ -16,8 +16,8 @@ Command = Callable[[argparse.Namespace], int]
 _REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
 
 _MIN_RESEMBLANCE = 0.75
-"""Minimum similarity, from 0 to 1 (``difflib``), of a mistyped flag and the one that is suggested;
-larger: fewer mistypes are recognized, smaller: suggestions that have nothing to do with them."""
+"""Minimum similarity of a mistyped flag and the one that is suggested, from 0 to 1 (``difflib``).
+Larger: fewer typing errors are recognised; smaller: unrelated flags are suggested."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,10 +35,10 @@ class Parser(argparse.ArgumentParser):
 
 
 class CommandParser(Parser):
-    """The parser of one command, which names the flag that a mistyped one resembles."""
+    """The parser of one command, which suggests the flag that a mistyped one resembles."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Return the options, and arguments that are none of this command's.
+        """Return the options, and the arguments that this command does not know.
 
         Raises:
             InputError: If one of those looks like a flag that was mistyped.

@@ -23,8 +23,9 @@ from hpcq.core.files import printable_path
 if TYPE_CHECKING:
     from hpcq.parallel.serial import Farm
 
-_OPTIONS_OF_ONE_THING = (("observable", "observables"), ("parameter", "parameters"))
-"""Options that say the same in several ways: a layer replaces those of lower layers together."""
+_ALTERNATIVE_OPTIONS = (("observable", "observables"), ("parameter", "parameters"))
+"""Options that give the same setting in different ways: a layer that gives one of them replaces all
+of them in lower layers."""
 
 _SEARCH_OPTIONS = ("objective", "search_seconds", "reuse_qubits", "pareto")
 _FLAGS, _ENVIRONMENT, _JOB, _SITE = range(4)
@@ -164,5 +165,5 @@ def _exclusive_options(parser: argparse.ArgumentParser) -> dict[str, frozenset[s
         for group in parser._mutually_exclusive_groups
     ]
     return {
-        name: group for group in (*groups, *map(frozenset, _OPTIONS_OF_ONE_THING)) for name in group
+        name: group for group in (*groups, *map(frozenset, _ALTERNATIVE_OPTIONS)) for name in group
     }

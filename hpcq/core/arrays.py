@@ -1,7 +1,7 @@
 """Arrays of NumPy, or of another module with its functions, such as CuPy for a GPU.
 
-Code that is to run on any of them applies to data only methods, operators, and functions of the
-data's own module; it copies constants to that module with ``asarray``. Indices may be NumPy's.
+Code for all of them uses only methods and operators of the data, and functions of the data's own
+module, to which it copies constants with ``asarray``. Indices may be NumPy's.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ become one edge if they lead to the same other subcircuit. With z the eigenvalue
 Pauli, each gate g is ``sum_z |z><z| (x) D_g(z)``, so all of them together are
 ``sum_k Z^k (x) 1/2 sum_z (-1)^(kz) D(z)``, where D(z) is the product of the D_g(z). The edge has
 one gate port on the run's side and one control port, an ancilla in place of the run's qubit, on
-the other side. A cut gate whose angle is a slot always has such an edge, if need be of its own: the
-angle then is that of a gate of the other subcircuit, and no weight depends on it.
+the other side. A cut gate whose angle is a slot always has such an edge, if need be one of its own:
+the angle is then that of a gate in the other subcircuit, and no weight depends on it.
 """
 
 from __future__ import annotations

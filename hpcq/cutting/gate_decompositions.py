@@ -76,9 +76,9 @@ class PauliSum:
 def pauli_sum(gate: Gate) -> PauliSum:
     """Write a unitary two-qubit gate as a sum of Pauli products, its first qubit as side 0.
 
-    The sum has as few terms as the gate allows, and equals the gate to about 1e-15. That of a gate
-    whose angle is a slot is the same for every angle, but for its weights: they are those of the
-    angle with the largest sampling overhead.
+    The sum has as few terms as the gate allows, and equals the gate to about 1e-15. The sum of
+    a gate whose angle is a slot is the same for every angle, except for its weights, which are
+    those of the angle with the largest sampling overhead.
     """
     if slot_of(gate) is not None:
         return _SLOT_SUMS[gate.name]
@@ -113,9 +113,9 @@ def conjugated(vector: Vector, gate: Gate) -> Vector:
 
 
 def _rotation_sum(*turns: NDArray[np.complex128]) -> PauliSum:
-    """Return the sum of exp(-i t P (x) Q / 2) for any t.
+    """Return the sum of exp(-i t P (x) Q / 2) for any angle t.
 
-    The ``turns`` are V and W with V Z V^dagger = P and W Z W^dagger = Q.
+    The ``turns`` are the basis changes V and W with V Z V^dagger = P and W Z W^dagger = Q.
     """
     before, after = ([u_angles(t.conj().T) for t in turns], [u_angles(t) for t in turns])
     weights = (math.sqrt(0.5), -1j * math.sqrt(0.5))

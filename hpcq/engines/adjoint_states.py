@@ -4,11 +4,11 @@ A sum is E = <psi|lambda>, with lambda = M psi for a Hermitian M. A gate exp(-i 
 dE/da = Im <lambda|P|psi>, both states taken right after the gate. So psi and lambda are undone
 together, from the end of the circuit to its beginning (Jones and Gacon, arXiv:2009.02823).
 
-States are costly to hand over between simulator and NumPy. So they are undone over whole segments,
-at whose end the derivatives of many gates are read off: of a gate after which only gates on its own
-qubits follow in the segment, P becomes W P W^dagger, with W the product of these; a diagonal gate
-followed by diagonal ones only keeps its P. These operators act on one or two qubits, and need the
-matrix ``C[y, x] = sum_rest psi[y, rest] conj(lambda[x, rest])`` of these qubits.
+Passing states between simulator and NumPy is costly. So whole segments are undone at once, and the
+derivatives of many gates are computed from the states at the end of their segment. If only gates on
+a gate's own qubits follow it there, P becomes W P W^dagger, with W the product of these gates; if
+it and all that follow on its qubits are diagonal, P stays as it is. These operators act on one or
+two qubits, so all they need is ``C[y, x] = sum_rest psi[y, rest] conj(lambda[x, rest])`` of these.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Evolve = Callable[["QuantumCircuit", State], State]
 depends on the circuit alone."""
 
 _GROUP = 4
-"""Neighbouring qubits whose matrix C is computed as one product. Larger: more operations, fewer
-passes over the states."""
+"""Number of neighbouring qubits whose matrix C is computed as one product. Larger: more operations;
+smaller: more passes over the states."""
 
 _BLOCK_AMPLITUDES = 1 << 20
-"""Amplitudes of a block of states that is multiplied at a time. Larger: more memory."""
+"""Number of amplitudes that are multiplied at a time. Larger: more memory."""
 
 _PAULIS = {
     "X": np.array([[0, 1], [1, 0]], dtype=complex),
@@ -45,12 +45,13 @@ _PAULIS = {
 }
 
 _DIAGONAL = frozenset({"rz", "rzz", "z", "s", "sdg", "t", "tdg", "p", "cz", "cp", "crz", "id"})
-"""Names of diagonal gates; others may be diagonal too, and end segments without need."""
+"""Names of diagonal gates; a diagonal gate of another name ends a segment
+without need."""
 
 
 @dataclass(frozen=True)
 class _SlotGate:
-    """A gate of a slot, and how its derivative follows at the end of its segment.
+    """A gate of a slot, and how its derivative is computed at the end of its segment.
 
     Attributes:
         index: Its number in the circuit.
@@ -70,9 +71,9 @@ class Segment:
     """Gates that are undone together.
 
     Attributes:
-        start: Number of the first gate.
-        stop: Number after that of the last gate.
-        slot_gates: The gates of slots in it.
+        start: Number of its first gate in the circuit.
+        stop: Number of the gate after its last one.
+        slot_gates: Its gates of slots.
     """
 
     start: int
@@ -116,8 +117,8 @@ def adjoint_derivatives(
     """Return the derivatives of sums with respect to angles, by the number of their slot.
 
     Args:
-        circuit: The circuit with its angles.
-        segments: Its segments.
+        circuit: The circuit with its angles, in radians.
+        segments: Its segments, the last one first.
         state: The state at its end, shape (2**n,).
         adjoints: For each sum, lambda at its end, shape (2**n,).
         evolve: Applies circuits to states.

@@ -23,8 +23,8 @@ from hpcq.engines.requests import Samples
 from hpcq.engines.sampled_outcomes import SampledOutcomes, answer_bytes, ascending, num_bytes
 
 _BATCH_BYTES = 2 << 20
-"""Bytes of the products of matrices of the nodes that are computed together. Larger: at most a
-tenth quicker with bonds of up to 256; smaller: with wide bonds, the tensors are read too often."""
+"""Maximum bytes of the matrix products of nodes that are computed together. Larger: at most a tenth
+quicker with bonds of up to 256; smaller: with wide bonds, the tensors are read too often."""
 
 _NODE_WORK = 80.0
 """Work of a node at a site, whatever its bonds, in units of :mod:`hpcq.engines.chain_work`.
@@ -163,7 +163,7 @@ class _Walk:
 def _binomial(
     counts: NDArray[np.int64], probabilities: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw binomial numbers; the many nodes of one shot take a comparison each."""
+    """Draw binomial numbers; the nodes of a single shot, which are many, take a comparison each."""
     drawn = (rng.random(len(counts)) < probabilities).astype(np.int64)
     several = np.flatnonzero(counts > 1)
     drawn[several] = rng.binomial(counts[several], probabilities[several])

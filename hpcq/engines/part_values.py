@@ -14,8 +14,8 @@ from hpcq.engines.requests import NO_PARAMETERS, Values
 def part_values(tensor: ExactTensor, limits: Limits) -> NDArray[np.float64]:
     """Return values of a tensor's strings and bounds on their errors, shape (2, strings).
 
-    They come from the engine of the tensor's ``simulation``, or from the planner if it has computed
-    them.
+    They are those that the planner has computed, if it has; otherwise the engine of the tensor's
+    ``simulation`` computes them.
     """
     simulation = tensor.simulation
     assert simulation is not None, "statevectors have engines of their own"

@@ -69,9 +69,9 @@ class OperatorTensors(Request):
 class Derivatives(Request):
     """Derivatives of sums over a piece's tensors, with respect to the piece's angles.
 
-    A sum is the real part of the sum over all operators and entries of an environment times a
-    tensor: of the answer to :class:`OperatorTensors`, entry by entry, nothing conjugated. The
-    answer is float64, shape (rows, sums, slots).
+    A sum is the real part of environment times tensor, entry by entry, summed over all operators
+    and entries. The tensors are the answer to :class:`OperatorTensors`, and nothing is conjugated.
+    The answer is float64, shape (rows, sums, slots).
 
     Attributes:
         operators: The operators, on wires without an output port.
@@ -158,10 +158,10 @@ class Samples(Request):
     of parameters. Rows are statistically independent. The same rows, shots and seed give the same
     samples with any number of threads; on another machine too, except where a random number is
     within rounding errors of the boundary between two outcomes. Probabilities are squares of
-    amplitudes, whatever the precision of the simulation normalised in double precision.
+    amplitudes, normalised in double precision whatever the precision of the simulation.
 
     Engines that truncate states, such as matrix product states, draw from the truncated, normalised
-    state, state its probabilities, and bound their distance from the exact ones. If that exceeds
+    state, return its probabilities, and bound their distance from the exact ones. If that exceeds
     the tolerance, or the work its maximum, the samples are given up. Other engines ignore the last
     three attributes.
 
@@ -192,7 +192,7 @@ def check_rows(
     """Return rows and shots as arrays of matching shapes.
 
     Raises:
-        InputError: If the shapes do not match, or if a row has less than one shot.
+        InputError: If the shapes do not match, or if a row has fewer than one shot.
     """
     rows, shots = np.asarray(rows, dtype=np.float64), np.asarray(shots, dtype=np.int64)
     if rows.ndim != 2 or rows.shape[1] != parameters or shots.shape != rows.shape[:1]:

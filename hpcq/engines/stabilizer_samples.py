@@ -24,13 +24,14 @@ from hpcq.engines.sampled_outcomes import (
 )
 
 _MAX_COUNTED = 16
-"""Number of vectors up to which combinations are counted rather than drawn one by one, so that any
-number of shots of a GHZ state takes no time. Larger: the counts take more than a few ms."""
+"""Maximum number of vectors whose combinations are counted rather than drawn one by one, so that
+any number of shots of a GHZ state takes hardly any time. Larger: counting takes more than a few
+ms."""
 
 
 OCTET_SECONDS = 5e-8
-"""Seconds of one shot for each eight vectors. Measured, in us for a shot: 0.3 for 48 vectors, 0.6
-for 99 and 1.9 for 299."""
+"""Seconds of one shot for every eight vectors. Measured: 0.3 µs a shot for 48 vectors, 0.6 µs for
+99 and 1.9 µs for 299."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ class StabilizerSupport:
         return drawn[starts], np.diff(starts, append=shots)
 
     def _combined(self, combinations: Packed) -> Packed:
-        """Return the outcomes of combinations, from the sums of each eight vectors."""
+        """Return the outcomes of combinations, from tables of sums of eight vectors each."""
         padding = -len(self.vectors) % 8
         vectors = np.pad(self.vectors, ((padding, 0), (0, 0))).reshape(-1, 8, len(self.offset))
         outcomes = np.tile(self.offset, (len(combinations), 1))

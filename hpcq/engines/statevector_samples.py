@@ -1,8 +1,8 @@
 """Outcomes drawn from a statevector.
 
 The shots are first divided among blocks of amplitudes, then among the amplitudes of each block that
-got any. So probabilities are never stored for more than a block; and since rounding errors of
-cumulative sums stay within a block, those of another machine change one shot in 10**11 or fewer.
+has any. So probabilities are stored for one block at a time, and rounding errors of cumulative sums
+stay within a block: on another machine they change at most about one shot in 10**11.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BLOCK_BITS = 16
 smaller: what a block costs whatever its size, about 50 µs, is no longer small."""
 
 _AMPLITUDE_SECONDS, _OUTCOME_SECONDS = 8e-9, 8e-8
-"""Seconds of an amplitude and of a distinct outcome. Measured: 0.08 s for a million shots of 2**20
+"""Seconds per amplitude and per distinct outcome. Measured: 0.08 s for a million shots of 2**20
 random amplitudes, 0.21 s for those of 2**24."""
 
 

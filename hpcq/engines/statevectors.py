@@ -45,12 +45,12 @@ SIMULATION_SECONDS = 2e-4
 """Seconds that a simulation takes whatever the circuit."""
 
 GATE_SECONDS = 1.5e-5
-"""Seconds of binding a gate of a piece with slots and passing it to Aer, for each row. Measured:
+"""Seconds of binding one gate of a piece with slots and passing it to Aer, at each row. Measured:
 2.9 and 4.3 ms for 149 and 212 gates on 8 qubits, with simulations of 0.25 and 0.31 ms."""
 
 _GENERAL_GATES = 2.5
-"""Gates of the standard library that take as long as one given by a matrix: measured 5.3 ns on an
-amplitude of 16 qubits, where others took 1.1 to 3.2 ns."""
+"""Number of standard gates that take as long as one given by a matrix. Measured at 16 qubits: 5.3
+ns an amplitude, where standard gates took 1.1 to 3.2 ns."""
 
 _PRODUCT_SECONDS = 2.5e-10
 """Seconds of one complex multiplication and addition of a product of states, measured with 64 rows
@@ -60,12 +60,12 @@ _STRING_SECONDS = 2.5e-9
 """Seconds to apply a string of an operator to one amplitude; measured 1.5 to 3.4 ns."""
 
 _HAND_OVER_SECONDS = 1e-7
-"""Seconds of one amplitude of a state that is given to the simulator and taken back, and of one
-amplitude of a pair of states whose derivatives are read off; both were measured at 20 qubits."""
+"""Seconds per amplitude of passing a state to the simulator and back, and of computing derivatives
+from a pair of states; both measured at 20 qubits."""
 
 STATES_TO_UNDO = 5
-"""States that the adjoint method holds at a time for one sum: the two that are undone, and three
-copies of one of them while the simulator has it."""
+"""Number of states that the adjoint method holds at a time for one sum: the two that are undone,
+and three copies of one of them while the simulator has it."""
 
 _GATE_BYTES = 750
 """Bytes of a gate in Aer's form, the largest that is used."""

@@ -18,17 +18,17 @@ imaginary parts, which should be 0."""
 def checked_values(
     values: NDArray[np.complex128], precision: Precision, scales: Any = 1.0
 ) -> NDArray[np.float64]:
-    """Return the real parts of values, if those of the identity are 1 and none is complex.
+    """Return the real parts of values, after checking that the identity is 1 and none is complex.
 
     The identity's values are then exactly 1, whatever its coefficient.
 
     Args:
         values: Values of terms, shape (terms, ...); term 0 is the identity.
         precision: Number format of the amplitudes.
-        scales: Largest absolute values that the terms may have, shape (terms, ...).
+        scales: Bounds on the absolute values of the terms, shape (terms, ...).
 
     Raises:
-        HpcqError: If they are not, or if a value is NaN.
+        HpcqError: If the check fails, or a value is NaN.
     """
     tolerance = _NORM_TOLERANCE[precision]
     if np.isnan(values).any():

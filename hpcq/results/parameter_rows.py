@@ -14,8 +14,8 @@ from hpcq.results import hdf5_codecs as codecs
 from hpcq.results.hdf5_fields import Codec, Place
 
 _MAX_ARRAY_NAMES = 4000
-"""Number of names up to which they are an array of texts in a file, which is easiest to read. HDF5
-gives an attribute 64 KiB, in which an array has room for 4,095 texts; more are one text, JSON."""
+"""Maximum number of names that a file holds as an array of strings, which is easiest to read. An
+HDF5 attribute has 64 KiB, room for 4,095 strings; more names are one string of JSON."""
 
 
 @dataclass(frozen=True, eq=False)

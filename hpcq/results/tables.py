@@ -25,10 +25,10 @@ _SHOWN_BOUND = 1e-12
 """Error bounds up to this are not shown: it is one unit of the last decimal that is shown."""
 
 _MAX_SHOWN_ROWS = 10
-"""Rows of parameters whose values are shown; files, JSON and CSV have all."""
+"""Maximum number of rows of parameters whose values are shown; files, JSON and CSV have all."""
 
 _MAX_SHOWN_PARAMETERS = 4
-"""Parameters that the heading of a row shows, so that it fits on a line."""
+"""Maximum number of parameters in the heading of a row, so that it fits on a line."""
 
 
 def text_table(names: Sequence[str], arrays: Arrays, rows: ParameterRows | None) -> str:
@@ -57,9 +57,8 @@ def values_text(
 ) -> str:
     """Return a table of values, one line per observable; exact values have no error.
 
-    Bounds as small as rounding errors are left out.
-
-    NaN stands for a value that a partial run has not computed yet.
+    Bounds as small as rounding errors are left out. NaN is a value that a partial run has not
+    computed yet.
     """
     shown = [printable(name) for name in _shortened(names)]
     width = max(map(len, shown), default=0)

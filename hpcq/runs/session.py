@@ -48,8 +48,8 @@ _END = b""
 """Message by which rank 0 ends the session; commands are never empty."""
 
 _MAX_KEPT = 8
-"""Maximum number of programs that ranks keep. Larger: fewer are prepared again where a loop takes
-turns with many, but ranks have less memory for everything else."""
+"""Maximum number of programs that ranks keep. Larger: fewer programs are prepared again in a loop
+that alternates between many, but ranks have less memory for everything else."""
 
 
 def run(
@@ -129,7 +129,7 @@ class Command(Protocol):
     """What rank 0 has the other ranks do; it is sent to them."""
 
     def serve(self, session: Session) -> object:
-        """Take part, on a rank other than 0; errors that all ranks raise are left to rank 0."""
+        """Take part, on a rank other than 0; an error of all ranks is reported by rank 0."""
 
 
 @dataclass(frozen=True, eq=False)

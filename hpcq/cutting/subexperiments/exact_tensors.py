@@ -186,7 +186,13 @@ class ExactTensor:
     def operator_products(
         self, ket: States, bra: States, operators: Sequence[Sum], threads: int = 1
     ) -> NDArray[np.complex128]:
-        """Multiply two branches' states for every operator, a sum of strings; see :meth:`products`.
+        """Return products of two branches' states, each operator in between.
+
+        Args:
+            ket: psi[p, rest], as for :meth:`products`.
+            bra: The same of the other branch.
+            operators: Sums of strings on the wires without an output port.
+            threads: Number of threads that share the strings.
 
         Returns:
             Array of shape (operators, D, D).
@@ -199,7 +205,7 @@ class ExactTensor:
     def weighted_states(
         self, ket: States, operators: Sequence[Sum], weights: NDArray[np.complex128]
     ) -> States:
-        """Return the derivatives of weighted sums of products by the conjugate of the bra's states.
+        """Return the derivatives of weighted sums of products with respect to the conjugated bras.
 
         Args:
             ket: psi[p, rest], as for :meth:`products`.
@@ -271,7 +277,7 @@ class ExactTensor:
             tensor[:, j, :, i, :] = block.conj().swapaxes(1, 2)
         order = self.sliced + self.open_ports
         dimensions = self._dimensions(order)
-        tensor = self._turn_controls(tensor.reshape(strings, *dimensions, *dimensions))
+        tensor = self._end_controls(tensor.reshape(strings, *dimensions, *dimensions))
         back = np.argsort(order)
         axes = [0, *(1 + back), *(1 + len(order) + back)]
         return tensor.transpose(axes).reshape(strings, branches * size, branches * size)
@@ -284,7 +290,8 @@ class ExactTensor:
 
         Returns:
             Shape (n, branches, size, branches, size): the weight of each entry of the block of each
-            pair of branches, of which :meth:`join` takes half and conjugates them.
+            pair of branches. :meth:`join` takes the blocks of one order of each pair; those of the
+            other order are their adjoints.
         """
         branches, size = self.num_branches, self.block_shape[1]
         order = self.sliced + self.open_ports
@@ -292,13 +299,13 @@ class ExactTensor:
         tensor = weights.reshape(len(weights), *dimensions, *dimensions)
         digits = np.argsort(np.argsort(order))
         axes = [0, *(1 + digits), *(1 + len(order) + digits)]
-        turned = self._turn_controls(tensor.transpose(axes))
+        turned = self._end_controls(tensor.transpose(axes))
         return turned.reshape(len(weights), branches, size, branches, size)
 
-    def _turn_controls(self, tensor: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Apply the H gates of sliced control ports, divided by the square root of two.
+    def _end_controls(self, tensor: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Apply the H gates that end sliced control ports, divided by the square root of two.
 
-        The axes are any one, then the ket and the bra indices of the ports, sliced ones first.
+        Axis 0 may be any; the ket and then the bra indices of the ports follow, sliced ones first.
         """
         xp, num_ports = namespace_of(tensor), len(self.sliced) + len(self.open_ports)
         for digit, number in enumerate(self.sliced):

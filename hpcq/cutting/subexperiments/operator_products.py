@@ -1,7 +1,7 @@
-"""Apply sums of Pauli strings to states: products with them, and their weighted sums.
+"""Apply sums of Pauli strings to states, and multiply or sum up the results.
 
-A sum of strings is applied to a block of the states once, whatever the number of its strings, so
-that one matrix product serves them all.
+A sum of strings is first applied to a block of the states, so that one matrix product serves all of
+its strings.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ Sum = Sequence[tuple[PauliString, float]]
 """A Hermitian operator: Pauli strings with real coefficients."""
 
 _GROUP_STRINGS = 64
-"""Strings whose signs on a block are kept, which take as much memory as half as many rows of it."""
+"""Maximum number of strings whose signs on a block are kept. They take as much memory as half as
+many rows of complex amplitudes."""
 
 
 def operator_products(
     ket: States, bra: States, operators: Sequence[Sum], threads: int = 1
 ) -> NDArray[np.complex128]:
-    """Multiply kets and bras with operators in between.
+    """Return products of kets and bras with operators in between.
 
     Args:
         ket: States in the rows, shape (D, 2**n), as for
@@ -43,7 +44,8 @@ def operator_products(
     products: NDArray[np.complex128] = columns.namespace.zeros(
         (len(operators), len(ket), len(bra)), dtype=complex
     )
-    # Strings that stand alone, and those with projectors, which leave smaller states.
+    # Strings that are the only one of their operator, and those with projectors, whose products
+    # need smaller states.
     alone = [
         (number, string, coefficient)
         for number, operator in enumerate(operators)
@@ -63,7 +65,7 @@ def operator_products(
 def weighted_states(
     ket: States, operators: Sequence[Sum], weights: NDArray[np.complex128]
 ) -> States:
-    """Apply operators to states and add the results up with weights.
+    """Apply operators to states and return weighted sums of the results.
 
     Args:
         ket: States in the rows, shape (D, 2**n).
@@ -115,7 +117,7 @@ def _applied_blocks(columns: StateBlocks, operator: Sum) -> Iterator[tuple[int, 
 
 
 class _FlipGroup:
-    """Strings that flip the same qubits: together a permutation of the columns and one factor each.
+    """Strings that flip the same qubits: together a permutation and a factor of each column.
 
     Args:
         columns: The states.
@@ -149,7 +151,7 @@ class _FlipGroup:
 
 
 def _projected(states: States, string: PauliString) -> States:
-    """Return the states after the projectors of a string, with all their qubits."""
+    """Apply the projectors of a string to states, shape (D, 2**n)."""
     projected = states.copy()
     for qubit, letter in string:
         if letter not in PROJECTED_BITS:
