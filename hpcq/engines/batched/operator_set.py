@@ -1,30 +1,13 @@
-"""The operators of a request together: their tensors, and the adjoint of sums over these.
-
-Operators that are diagonal and depend on few bits, such as the identity and Z on one wire, share
-the products of states: for each value of these bits, states are multiplied with themselves once,
-and every such operator is a sum of these products with its eigenvalues.
-"""
+"""The operators of a request together: their tensors, and the adjoint of sums over these."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from hpcq.engines.batched.operators import compile_operator
+from hpcq.engines.batched.shared_products import SharedProducts, find_groups, hermitian_product
 from hpcq.engines.requests import Operator
-
-_MAX_BITS = 3
-"""Maximum number of bits on which shared operators depend."""
-
-_MIN_DIMENSION = 16
-"""Dimension of ports from which products are shared. For fewer, their cost is that of the passes
-that sort the states by the bits (complex128, 2**12 amplitudes and more, one core)."""
-
-_STRIP = 32
-"""Rows of a strip of a Hermitian product. At 64 rows this saves 20 % of the time; narrower strips
-save no more (one core)."""
 
 
 class OperatorSet:
@@ -48,20 +31,17 @@ class OperatorSet:
     ) -> None:
         self._xp, self._dtype = xp, dtype
         self._count = len(operators)
-        compiled = [compile_operator(operator, bits, xp, dtype) for operator in operators]
-        shared, used = _shared(operators, bits, dimension)
-        self._shared = shared
-        self._others = [(n, each) for n, each in enumerate(compiled) if n not in shared]
-        rest = [bit for bit in range(len(bits)) if bit not in used]
-        index = np.arange(1 << len(bits))
-        ordered = sum((index >> place & 1) << bit for place, bit in enumerate([*rest, *used]))
-        ordered = np.asarray(ordered, dtype=np.intp).reshape(1 << len(used), -1)
-        if shared:
-            values = [_diagonal(operators[n], bits)[ordered[:, 0]] for n in shared]
-            self._values = xp.asarray(np.array(values), dtype=xp.float64)
-            self._order = xp.asarray(ordered.reshape(-1))
-            self._back = xp.asarray(np.argsort(ordered.reshape(-1)))
-        self._sectors = 1 << len(used)
+        groups = find_groups(operators, bits, dimension)
+        self._groups = [
+            SharedProducts(group, [operators[n] for n in group.numbers], bits, dimension, xp, dtype)
+            for group in groups
+        ]
+        grouped = {number for group in groups for number in group.numbers}
+        self._others = [
+            (number, compile_operator(operator, bits, xp, dtype))
+            for number, operator in enumerate(operators)
+            if number not in grouped
+        ]
 
     def applied(self, states: Any) -> list[Any]:
         """Return the states times the operators that share nothing, and those that are shared.
@@ -70,18 +50,13 @@ class OperatorSet:
             states: Shape (rows, D, 2**wires).
 
         Returns:
-            Products of the same shape. Where there are shared operators, the last entry is the
-            states by the value of the bits that they depend on, shape (rows, values, D, rest).
+            Products of the same shape, and for each group of operators that share products the
+            states, as :meth:`.SharedProducts.sort` returns them.
         """
-        results = [
+        products = [
             states if each.is_identity else each.apply(states, self._xp) for _, each in self._others
         ]
-        if self._shared:
-            rows, dimension, _ = states.shape
-            sorted_states = self._xp.take(states, self._order, axis=-1)
-            shaped = sorted_states.reshape(rows, dimension, self._sectors, -1)
-            results.append(shaped.swapaxes(1, 2))
-        return results
+        return products + [group.sort(states) for group in self._groups]
 
     def tensors(self, states: Any, applied: Sequence[Any]) -> Any:
         """Return the tensors, complex128, shape (rows, operators, D, D)."""
@@ -91,12 +66,9 @@ class OperatorSet:
         if self._others:
             bras = self._double(states).conj().swapaxes(-1, -2)
             for (number, _), kets in zip(self._others, applied, strict=False):
-                tensors[:, number] = self._hermitian(self._double(kets), bras)
-        if self._shared:
-            kets = self._double(applied[-1])
-            products = self._hermitian(kets, kets.conj().swapaxes(-1, -2))
-            summed = self._values @ products.reshape(rows, self._sectors, -1)
-            tensors[:, self._shared] = summed.reshape(rows, -1, dimension, dimension)
+                tensors[:, number] = hermitian_product(self._double(kets), bras, xp)
+        for group, sectors in zip(self._groups, applied[len(self._others) :], strict=True):
+            tensors[:, group.numbers] = group.tensors(sectors)
         return tensors
 
     def adjoint(self, applied: Sequence[Any], environments: Any) -> Any:
@@ -114,59 +86,18 @@ class OperatorSet:
             weights = self._xp.asarray(transposed[:, :, number], dtype=self._dtype)
             term = weights.reshape(rows, sums * dimension, dimension) @ kets
             total = term if total is None else total + term
-        if self._shared:
-            weights = transposed[:, :, self._shared].reshape(rows, sums, len(self._shared), -1)
-            summed = (self._values.T @ weights).reshape(
-                rows, sums, self._sectors, dimension, dimension
-            )
-            term = self._xp.asarray(summed, dtype=self._dtype) @ applied[-1][:, None]
-            term = term.swapaxes(2, 3).reshape(rows, sums * dimension, -1)
-            term = self._xp.take(term, self._back, axis=-1)
+        for group, sectors in zip(self._groups, applied[len(self._others) :], strict=True):
+            term = group.adjoint(sectors, self._xp.take(transposed, group.numbers, axis=2))
             total = term if total is None else total + term
         assert total is not None, "there are operators"
         return total.conj().reshape(rows, sums, dimension, -1)
-
-    def _hermitian(self, kets: Any, bras: Any) -> Any:
-        """Return products of matrices that are Hermitian, from their lower triangles."""
-        size = kets.shape[-2]
-        if size <= _STRIP:
-            return kets @ bras
-        products = self._xp.empty((*kets.shape[:-1], size), dtype=kets.dtype)
-        for start in range(0, size, _STRIP):
-            stop = min(size, start + _STRIP)
-            strip = kets[..., start:stop, :] @ bras[..., :stop]
-            products[..., start:stop, :stop] = strip
-            products[..., :start, start:stop] = strip[..., :start].conj().swapaxes(-1, -2)
-        return products
 
     def _double(self, states: Any) -> Any:
         return states.astype(self._xp.complex128, copy=False)
 
 
-def num_products(operators: Sequence[Operator], bits: Mapping[int, int], dimension: int) -> int:
+def num_products(operators: Sequence[Operator], bits: Mapping[int, int], dimension: int) -> float:
     """Return how many products of all states the tensors of operators take."""
-    shared, _ = _shared(operators, bits, dimension)
-    return len(operators) - len(shared) + bool(shared)
-
-
-def _shared(
-    operators: Sequence[Operator], bits: Mapping[int, int], dimension: int
-) -> tuple[list[int], list[int]]:
-    """Return the operators that share products, and the bits that they depend on."""
-    if dimension < _MIN_DIMENSION:
-        return [], []
-    used: set[int] = set()
-    numbers = []
-    for number, operator in enumerate(operators):
-        letters = [(bits[wire], letter) for string, _ in operator for wire, letter in string]
-        together = used | {bit for bit, _ in letters}
-        if all(letter in "Z01" for _, letter in letters) and len(together) <= _MAX_BITS:
-            used = together
-            numbers.append(number)
-    return (numbers, sorted(used)) if len(numbers) > 1 else ([], [])
-
-
-def _diagonal(operator: Operator, bits: Mapping[int, int]) -> Any:
-    compiled = compile_operator(operator, bits, np, np.complex128)
-    diagonal = np.zeros(1) if compiled.diagonal is None else compiled.diagonal.real
-    return np.broadcast_to(diagonal, (1 << len(bits),))
+    groups = find_groups(operators, bits, dimension)
+    alone = len(operators) - sum(len(group.numbers) for group in groups)
+    return alone + sum(group.num_products for group in groups)

@@ -165,12 +165,30 @@ def _factors(string: PauliString, wires: int) -> Any:
     return factors
 
 
+def operator_matrix(operator: Operator, bits: Mapping[int, int], on_bits: Sequence[int]) -> Matrix:
+    """Return the matrix of a sum of strings on some bits, the first the lowest of its index.
+
+    Args:
+        operator: The strings on wires, with their coefficients.
+        bits: Wire → bit of the index of the states.
+        on_bits: The bits, with all those of the strings among them.
+    """
+    total: Matrix = np.zeros((1 << len(on_bits),) * 2, dtype=complex)
+    for on_wires, coefficient in operator:
+        string = tuple((bits[wire], letter) for wire, letter in on_wires)
+        total = total + coefficient * _string_matrix(string, on_bits)
+    return total
+
+
 def _matrix(string: PauliString, start: int, size: int) -> Matrix:
     """Return the matrix of a string on a window."""
+    return _string_matrix(string, range(start, start + size))
+
+
+def _string_matrix(string: PauliString, on_bits: Sequence[int]) -> Matrix:
     letters = dict(string)
     return kronecker(
-        _LETTERS[letters[qubit]] if qubit in letters else _IDENTITY
-        for qubit in reversed(range(start, start + size))
+        _LETTERS[letters[bit]] if bit in letters else _IDENTITY for bit in reversed(on_bits)
     )
 
 
