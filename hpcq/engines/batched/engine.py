@@ -7,6 +7,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from hpcq.core.allocator import keep_freed_memory
 from hpcq.core.limits import Device, Limits
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
@@ -52,6 +53,7 @@ class BatchedEngine(Engine):
     """
 
     def __init__(self, limits: Limits, device: Device = "cpu") -> None:
+        keep_freed_memory()
         self._limits = limits
         self._xp = _array_module(device)
         self.name = f"batched {self._xp.__name__}"
