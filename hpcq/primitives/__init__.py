@@ -1,9 +1,9 @@
-"""Qiskit's primitives, as thin shells of plans and programs.
+"""Qiskit's primitives, as thin layers over plans and programs.
 
-Pubs enter, circuits with observables and values of parameters; jobs leave, with values and standard
-errors in the shapes that broadcasting gives. A plan is compiled once for each structure of circuits
-and kept. What an Estimator returns is what :func:`hpcq.run` returns: exact to rounding, or with
-standard errors within the precision that was asked for.
+Pubs enter: circuits with observables and values of parameters. Jobs leave, with values and standard
+errors in the shapes to which these broadcast. A plan is compiled once for each structure of
+circuits, and kept. An Estimator returns what :func:`hpcq.run` returns: values that are exact to
+rounding, or estimates with standard errors within the precision that was asked for.
 """
 
 from __future__ import annotations

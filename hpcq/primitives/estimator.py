@@ -23,7 +23,7 @@ from hpcq.primitives.programs import ProgramCache
 from hpcq.primitives.pubs import Block, ReadPub, read_pub
 
 computing = threading.RLock()
-"""Held while values are computed: algorithms may call from threads of their own."""
+"""Lock that is held while values are computed, because algorithms may call from several threads."""
 
 
 class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no types
@@ -87,7 +87,7 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
                 whatever the precision.
 
         Returns:
-            A job, which is over.
+            A job that has ended.
 
         Raises:
             ValueError: If a pub is wrong.
@@ -119,7 +119,7 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
     def _together(
         self, pubs: list[EstimatorPub], read: list[ReadPub]
     ) -> list[list[tuple[int, Block]]]:
-        """Return the blocks of all pubs, with their pub's number, by the program they need."""
+        """Return groups of blocks that need the same program, each block with its pub's number."""
         groups: dict[Hashable, list[tuple[int, Block]]] = {}
         for number, (pub, each) in enumerate(zip(pubs, read, strict=True)):
             for block in each.blocks:

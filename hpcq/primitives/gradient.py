@@ -28,7 +28,7 @@ except ImportError:  # The class then says what is missing.
 
 
 class EstimatorGradient(BaseEstimatorGradient):  # type: ignore[misc]  # it brings no types
-    """Gradients of expectation values with respect to all parameters, in one pass backwards.
+    """Gradients of expectation values, with respect to all parameters at once.
 
     Exact gradients take a few times as long as the values, whatever the number of parameters; those
     from shots take two evaluations for each angle.
@@ -62,18 +62,18 @@ class EstimatorGradient(BaseEstimatorGradient):  # type: ignore[misc]  # it brin
         *,
         precision: float | Sequence[float | None] | None = None,
     ) -> FinishedJob[EstimatorGradientResult]:
-        """Compute gradients in the calling thread, the only one that may use MPI.
+        """Compute gradients, in the calling thread: no other may use MPI.
 
         Args:
             circuits: Circuits with free parameters, or one.
             observables: An observable for each circuit.
             parameter_values: Values of the parameters of each circuit.
-            parameters: For each circuit, the parameters with respect to which to derive; None for
-                all.
+            parameters: For each circuit, the parameters with respect to which to differentiate;
+                None for all.
             precision: Target error of sampled values, for all circuits or for each.
 
         Returns:
-            A job, which is over.
+            A job that has ended.
 
         Raises:
             ValueError: If these do not fit together.

@@ -1,4 +1,4 @@
-"""Jobs of primitives, which are over when they are returned."""
+"""Jobs of primitives, which have ended when they are returned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class FinishedJob(BasePrimitiveJob[T, JobStatus], Generic[T]):  # type: ignore[misc]  # Qiskit brings no types
-    """A job that was computed by the thread that has begun it, the only one that may use MPI.
+    """A job that the calling thread computes at once: no other may use MPI.
 
     Args:
         compute: Returns the result. An error that it raises is raised by :meth:`result`.
@@ -54,9 +54,9 @@ class FinishedJob(BasePrimitiveJob[T, JobStatus], Generic[T]):  # type: ignore[m
         return False
 
     def in_final_state(self) -> bool:
-        """Whether the job is over: always."""
+        """Whether the job has ended: always."""
         return True
 
     def cancel(self) -> bool:
-        """Return whether the job could be cancelled: never, because it is over."""
+        """Return whether the job could be cancelled: never, because it has ended."""
         return False

@@ -18,17 +18,17 @@ from hpcq.runs.run import run_on_farm
 from hpcq.runs.session import Session
 
 _DEVICE_PRECISION = 1 / 64
-"""Target error of devices and noise models without another: that of Qiskit's BackendEstimatorV2."""
+"""Default target error with noise or a backend, that of Qiskit's BackendEstimatorV2."""
 
 _OLD_SPELLINGS = frozenset({"partition", "standard_error", "precision"})
-"""Deprecated arguments of :func:`hpcq.plan`, which new code has no use for."""
+"""Deprecated arguments of :func:`hpcq.plan`, which an Estimator does not take."""
 
 _PLANNING = frozenset(list(signature(planner.plan).parameters)[2:]) - _OLD_SPELLINGS
 _RUNNING = frozenset({"device", "engine", "noise", "backend"})
 _OF_RUNS = frozenset(field.name for field in fields(RunArguments)) - _RUNNING
 
 _SAMPLED = ("shots", "target_error", "noise", "backend")
-"""Options any of which has values estimated from shots."""
+"""Options with any of which values are estimated from shots."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class EstimatorOptions:
         planning: Options of :func:`hpcq.plan`, without shots and target error.
         running: Options of a run with shots.
         shots: Shots of an evaluation; with a target error, their maximum.
-        default_precision: Target error of what is asked for without one; 0 for exact values, or
-            where the shots decide.
+        default_precision: Target error of pubs without a precision; 0 for exact values, or if the
+            shots decide.
         is_sampled: Whether values are estimated from shots.
         session: The session whose ranks compute; None for this process alone.
     """
@@ -63,8 +63,8 @@ class EstimatorOptions:
         for name in options:
             if name in _OF_RUNS:
                 raise InputError(
-                    f"{name}: given to an Estimator, which keeps no files, expected it in the "
-                    "arguments of hpcq.run"
+                    f"{name}: given to an Estimator, which keeps no files, expected only with "
+                    "hpcq.run"
                 )
             if name not in _PLANNING | _RUNNING | {"session"}:
                 raise TypeError(f"Estimator() got an unexpected keyword argument {name!r}")
@@ -101,7 +101,9 @@ class EstimatorOptions:
         if not self.is_sampled:
             return {}
         if precision == 0 and self.shots is None:
-            raise InputError("precision: 0 with sampled values, expected one above 0, or shots")
+            raise InputError(
+                "precision: 0 for estimates from shots, expected a number above 0, or shots"
+            )
         return {"shots": self.shots, "target_error": precision or None}
 
     def compile(self, plan: Plan) -> CompiledPlan:

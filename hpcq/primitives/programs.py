@@ -23,32 +23,32 @@ from hpcq.primitives.structure import Structure, StructureReader
 from hpcq.results.result import Result
 
 _MAX_KEPT = 256
-"""Maximum number of compiled plans that are kept. A program of 20 qubits takes 0.3 to 0.5 MB, and
-more after an evaluation of many rows, because it keeps their tensors. Smaller: algorithms that use
-a circuit for each pair of parameters, such as for a geometric tensor, plan each of them anew."""
+"""Maximum number of compiled plans that are kept. Measured: a program of 20 qubits takes 0.3 to 0.5
+MB, and more after an evaluation of many rows, whose tensors it keeps. Smaller: algorithms with a
+circuit for each pair of parameters, as for a geometric tensor, plan each of them again."""
 
 _SLOW_SECONDS = 1.0
-"""Predicted seconds of a row from which a program for all angles is compared with a plan for the
-given ones. Smaller: more circuits are planned twice."""
+"""Minimum predicted seconds of a row for which a program for all angles is compared with a plan for
+the given ones. Smaller: more circuits are planned twice."""
 
 _MAX_SLOWDOWN = 10.0
-"""Predicted seconds of a row with free angles, in multiples of those with the given ones, above
-which each circuit is planned with its angles."""
+"""Maximum predicted seconds of a row with free angles, in multiples of those with the given angles;
+above, each circuit is planned with its angles."""
 
 Rows = NDArray[np.float64]
 MakePlan = Callable[..., Plan]
-"""Plans a circuit; keywords are further options of :func:`hpcq.plan`."""
+"""Plans a circuit; keyword arguments are options of :func:`hpcq.plan`."""
 
 
-class _Answers(Protocol):
-    """Answers questions about circuits of one structure."""
+class _Evaluator(Protocol):
+    """Evaluates circuits of one structure."""
 
     def estimate(self, structure: Structure, rows: Rows, *, gradients: bool) -> Estimates:
         """Return the estimates at rows of values, shape (rows, values)."""
 
 
 class ProgramCache:
-    """Compiled plans for circuits of few structures, the least recently used of which go.
+    """Compiled plans of the structures that were used most recently.
 
     Args:
         options: The options of the estimator.
@@ -60,7 +60,7 @@ class ProgramCache:
     def __init__(self, options: EstimatorOptions) -> None:
         self._options = options
         self.structures = StructureReader()
-        self._kept: OrderedDict[Hashable, _Answers] = OrderedDict()
+        self._kept: OrderedDict[Hashable, _Evaluator] = OrderedDict()
         self._num_made = 0
 
     def key(
@@ -85,25 +85,25 @@ class ProgramCache:
             structure: The circuit.
             observables: The observables, all different.
             rows: Values of its parameters, or of its angles if it has none, shape (rows, values).
-            precision: The target error of sampled values; 0 if the shots decide.
+            precision: Target error of estimates from shots; 0 if the shots decide.
             gradients: Whether to return derivatives too.
 
         Raises:
             InputError: If the circuit cannot be planned.
         """
         key = self.key(structure, observables, precision)
-        answers = self._kept.get(key)
-        if answers is None:
-            answers = self._make(structure, list(observables), precision)
-            self._kept[key] = answers
+        evaluator = self._kept.get(key)
+        if evaluator is None:
+            evaluator = self._make(structure, list(observables), precision)
+            self._kept[key] = evaluator
             while len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        return answers.estimate(structure, rows, gradients=gradients)
+        return evaluator.estimate(structure, rows, gradients=gradients)
 
     def _make(
         self, structure: Structure, observables: list[SparseObservable], precision: float
-    ) -> _Answers:
+    ) -> _Evaluator:
         budget = self._options.budget(precision)
         options = {**self._options.planning, **budget}
 
@@ -111,19 +111,19 @@ class ProgramCache:
             return plan(circuit, observables, **{**options, **others})
 
         if not self._options.is_sampled:
-            return _ExactAnswers(make_plan, self._options.compile)
-        # Each has shots of its own, the same in a script that is run again.
+            return _ExactEvaluator(make_plan, self._options.compile)
+        # Each program has shots of its own, the same ones if a script is run again.
         seed = _sub_seed(options.get("seed", 0), self._num_made)
         self._num_made += 1
         if structure.is_bound:
-            return _SampledCircuits(make_plan, self._options.run, seed)
+            return _SampledEvaluator(make_plan, self._options.run, seed)
         made = make_plan(structure.source, seed=seed)
         assert isinstance(made, ShotsPlan), "shots or a target error were given"
         return _Compiled(ShotsProgram(made, self._options.run))
 
 
 class _Compiled:
-    """A program that is asked at every row."""
+    """A program for all rows."""
 
     def __init__(self, program: CompiledPlan) -> None:
         self._program = program
@@ -139,12 +139,12 @@ class _Compiled:
         return Estimates(values, np.zeros_like(values))
 
 
-class _ExactAnswers:
+class _ExactEvaluator:
     """Exact values for circuits of one structure.
 
     The first circuit without free parameters is planned with its angles, as if it were the only
-    one: where they are multiples of pi/2, say, a method for Clifford circuits may be the only one
-    that is possible. If others follow, a program for all angles is compiled, unless it is not
+    one: if they are multiples of pi/2, for example, only a method for Clifford circuits may be
+    possible. If others follow, a program for all angles is compiled, unless it is not
     possible or far slower; then each circuit is planned with its angles.
 
     Args:
@@ -220,10 +220,10 @@ class _ExactAnswers:
         return self._last[1:]
 
 
-class _SampledCircuits:
+class _SampledEvaluator:
     """Sampled values of circuits without free parameters, all cut at the same places.
 
-    Each is planned with its gates as they are, because noise depends on them.
+    Each is planned with its own gates, because noise depends on them.
     """
 
     def __init__(self, make_plan: MakePlan, run_plan: Callable[[Plan], Result], seed: int) -> None:

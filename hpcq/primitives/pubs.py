@@ -1,4 +1,4 @@
-"""From a pub to rows and observables that are evaluated together, and back to its shape."""
+"""Pubs as blocks of rows and observables that are evaluated together."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows and observables of a pub that are evaluated together, each with each.
+    """Rows and observables of a pub; every observable is evaluated at every row.
 
     Attributes:
         rows: Values of the circuit, shape (rows, values).
-        observables: Different observables.
-        at_rows: For each result that is taken from the block, its row.
+        observables: Distinct observables.
+        at_rows: For each value that the pub needs of the block, its row.
         at_observables: For each of these, its observable.
         places: For each of these, its place in the flattened result of the pub.
     """
@@ -60,7 +60,7 @@ def read_pub(pub: EstimatorPub, structure: Structure) -> ReadPub:
         pub: The pub.
         structure: The structure of its circuit.
     """
-    observables, observable_of = _different(flat_observables(pub.observables))
+    observables, observable_of = _distinct(flat_observables(pub.observables))
     bindings = pub.parameter_values
     if structure.angles is None:
         rows = _rows(pub)
@@ -86,20 +86,20 @@ def _rows(pub: EstimatorPub) -> NDArray[np.float64]:
     return values.reshape(bindings.size, len(names))
 
 
-def _different(
+def _distinct(
     observables: Sequence[SparseObservable],
 ) -> tuple[list[SparseObservable], Indices]:
-    """Return the different observables, and the number of each that is given."""
+    """Return the distinct observables, and for each given one its number among them."""
     numbers: dict[object, int] = {}
-    different: list[SparseObservable] = []
+    distinct: list[SparseObservable] = []
     number_of = []
     for observable in observables:
         key = observable_key(observable)
         if key not in numbers:
-            numbers[key] = len(different)
-            different.append(observable)
+            numbers[key] = len(distinct)
+            distinct.append(observable)
         number_of.append(numbers[key])
-    return different, np.array(number_of, dtype=np.intp)
+    return distinct, np.array(number_of, dtype=np.intp)
 
 
 def _blocks(
@@ -125,7 +125,7 @@ def _blocks(
 
 
 def _groups(wanted_rows: Indices, wanted: Indices) -> list[list[int]]:
-    """Return groups of rows, each of which wastes few combinations with its observables."""
+    """Return groups of rows, each with few combinations that nobody asked for."""
     of_row: dict[int, set[int]] = {}
     for row, observable in zip(wanted_rows.tolist(), wanted.tolist(), strict=True):
         of_row.setdefault(row, set()).add(observable)

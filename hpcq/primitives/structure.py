@@ -1,8 +1,8 @@
 """The structure of a circuit: everything except the angles that change between evaluations.
 
-A circuit with free parameters is one structure, whatever their values. A circuit without is taken
-as one of a family: every angle of its rotations is a value, so that a circuit that is bound anew at
-each evaluation always has the same structure, even where an angle happens to be a multiple of pi/2.
+A circuit with free parameters has one structure, whatever their values. In a circuit without, every
+angle of a rotation counts as a value. So a circuit that is bound again for each evaluation always
+has the same structure, even where an angle happens to be a multiple of pi/2.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _AFFINE = re.compile(rf"-?(?:{_TERM})(?: [+-] (?:{_TERM}))*")
 stand for several expressions: Qiskit writes x / (-x * x) and x / -x * x alike."""
 
 _MAX_RECENT = 4
-"""Number of circuits with which others are compared. Larger: more comparisons for new circuits,
-each of which takes microseconds if the first gates differ."""
+"""Number of circuits that are remembered. Larger: a new circuit is compared with more of them,
+which takes microseconds for each if the first gates differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +82,11 @@ class Structure:
 
 
 class StructureReader:
-    """Finds structures, those of circuits that it has seen last by comparing them.
+    """Finds the structures of circuits, and remembers those of the latest.
 
-    An algorithm asks for values and gradients of one circuit again and again. To compare it takes a
-    third of the time of reading it. Circuits with gates of other kinds are always read, because
-    Qiskit takes those as equal if their numbers are close.
+    Algorithms evaluate the same circuit again and again, and comparing two circuits takes a third
+    of the time of reading one. Circuits with gates that are not standard are always read, because
+    Qiskit takes such gates for equal if their numbers are close.
     """
 
     def __init__(self) -> None:
