@@ -15,11 +15,10 @@ import numpy as np
 from hpcq.core.allocator import keep_freed_memory
 
 keep_freed_memory()
-for _ in range(3):
-    _ = np.ones(1 << 20)  # 8 MiB
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    _ = np.ones(1 << 20), np.ones(1 << 19)
+for number in range(23):
+    if number == 3:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    _ = np.ones(1 << 20) + np.ones(1 << 20)  # 8 MiB each
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -45,5 +44,5 @@ def test_arrays_get_the_memory_of_freed_ones() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is set")
 def test_the_environment_has_the_last_word() -> None:
-    # Arrays of 1 MiB and more are then mapped each on its own, in huge pages or small ones.
+    # Arrays of 1 MiB and more are then mapped each on its own.
     assert _new_pages(MALLOC_MMAP_THRESHOLD_=str(1 << 20)) >= 100
