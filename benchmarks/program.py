@@ -1,4 +1,4 @@
-"""Compare programs, hpcq's plans with free parameters, with other energies and gradients.
+"""Compare programs, hpcq's compiled plans, with other ways to energies and gradients.
 
     python benchmarks/program.py [--only NAME ...] [--quick] [--json OUT.json]
 
@@ -31,17 +31,17 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 """Variables that libraries read when they are loaded."""
 
 _DIFFERENCE = 1e-9
-"""Largest difference between answers of two methods."""
+"""Maximum difference between answers of two methods."""
 
 _TRUNCATED = 1e-8
 """The same for Aer's matrix product states, which truncate at 1e-16 after every gate: energies are
 up to 3e-9 off in circuits of several hundred gates."""
 
 _CHECKED_PARAMETERS = 3
-"""Derivatives of an ansatz that are compared with those from shifts."""
+"""Number of derivatives of an ansatz that are compared with those from shifts."""
 
 _UNCUT_SECONDS = 0.3
-"""CPU seconds of an uncut energy up to which shifted energies are uncut."""
+"""Maximum CPU seconds of an uncut energy for which shifted energies are computed uncut."""
 
 
 @dataclass
@@ -50,8 +50,8 @@ class Measured:
 
     Attributes:
         methods: The methods.
-        seconds: CPU seconds a row of each method, one number for each turn but the first, which
-            fills caches; of slow methods, of the first.
+        seconds: CPU seconds of a row by each method, one number for each turn except the first,
+            which fills caches; for slow methods, that of the first.
         answers: Each method's answer of the first turn.
         failures: Why methods have no number.
     """
@@ -67,7 +67,7 @@ class Measured:
 
 
 def measure(ansatz: Ansatz, repeats: int, limit: float) -> Measured:
-    """Measure all methods, turn by turn, so that other load hits all alike.
+    """Measure all methods, turn by turn, so that other load on the machine affects all alike.
 
     A method is not repeated after ``limit`` CPU seconds, and not begun if one row of it took so
     long that all rows would exceed that.

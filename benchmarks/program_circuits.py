@@ -312,7 +312,7 @@ ANSATZES: tuple[Ansatz, ...] = (
     ),
     Ansatz(
         "qaoa-20",
-        "QAOA, p = 2, two 3-regular-like halves and 2 edges between them: 4 cut RZZ",
+        "QAOA, p = 2, two rings with chords and 2 edges between them: 4 cut RZZ",
         _labels(10, 10),
         lambda: qaoa(20, _MAX_CUT, 2),
         lambda: cut_cost(_MAX_CUT),
