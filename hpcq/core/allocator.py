@@ -9,12 +9,12 @@ from contextlib import suppress
 from functools import cache
 
 _MAPPED_BYTES = 32 << 20
-"""Size of arrays from which memory is mapped for each of them; glibc takes no larger limit."""
+"""Minimum bytes of an array for which memory is mapped separately; glibc takes no larger limit."""
 
 _KEPT_BYTES = 128 << 20
-"""Freed memory that is kept for later arrays. On one core, an energy of a circuit of 24 qubits in
-three pieces took 2.5 ms with it instead of 4.2 ms, and with its gradient 6.5 ms instead of 10.4 ms:
-the kernel clears every page that it hands out."""
+"""Maximum bytes of freed memory that are kept for later arrays. On one core, an energy of a circuit
+of 24 qubits in three pieces took 2.5 ms with it instead of 4.2 ms, and with its gradient 6.5 ms
+instead of 10.4 ms: the kernel clears every page that it hands out."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -26,8 +26,8 @@ _VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLE
 def keep_freed_memory() -> None:
     """Have this process keep some freed memory, rather than return it to the system at once.
 
-    Programs free arrays of some MiB and allocate them again all the time. Nothing changes where the
-    C library is not glibc, or where the environment sets its allocator.
+    Programs free and allocate arrays of some MiB all the time. Nothing changes if the C library is
+    not glibc, or if environment variables set its allocator.
     """
     if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in _VARIABLES):
         return

@@ -44,14 +44,14 @@ class OperatorSet:
         ]
 
     def applied(self, states: Any) -> list[Any]:
-        """Return the states times the operators that share nothing, and those that are shared.
+        """Return what the other methods need: states times operators, and sectors of states.
 
         Args:
             states: Shape (rows, D, 2**wires).
 
         Returns:
-            Products of the same shape, and for each group of operators that share products the
-            states, as :meth:`.SharedProducts.sort` returns them.
+            For each operator that shares nothing, its product with the states, of their shape; then
+            for each group of operators, the states as :meth:`.SharedProducts.sort` returns them.
         """
         products = [
             states if each.is_identity else each.apply(states, self._xp) for _, each in self._others
@@ -59,7 +59,12 @@ class OperatorSet:
         return products + [group.sort(states) for group in self._groups]
 
     def tensors(self, states: Any, applied: Sequence[Any]) -> Any:
-        """Return the tensors, complex128, shape (rows, operators, D, D)."""
+        """Return the tensors, complex128, shape (rows, operators, D, D).
+
+        Args:
+            states: Shape (rows, D, 2**wires).
+            applied: As :meth:`applied` has returned it.
+        """
         xp = self._xp
         rows, dimension, _ = states.shape
         tensors = xp.empty((rows, self._count, dimension, dimension), dtype=xp.complex128)
@@ -97,7 +102,10 @@ class OperatorSet:
 
 
 def num_products(operators: Sequence[Operator], bits: Mapping[int, int], dimension: int) -> float:
-    """Return how many products of all states the tensors of operators take."""
+    """Return the number of products of all states that the tensors of operators take.
+
+    The arguments are those of :class:`OperatorSet`.
+    """
     groups = find_groups(operators, bits, dimension)
     alone = len(operators) - sum(len(group.numbers) for group in groups)
     return alone + sum(group.num_products for group in groups)

@@ -24,14 +24,16 @@ _MAX_BITS = 3
 """Maximum number of bits of a group of operators."""
 
 _MIN_REST_BITS = 4
-"""Minimum number of other bits: matrix products over fewer amplitudes are slow."""
+"""Minimum number of bits outside a group: matrix products over fewer than 2**4 amplitudes are
+slow."""
 
 _STRIP = 32
-"""Rows of a strip of a Hermitian product. At 64 rows this saves 20 % of the time; narrower strips
-save no more (one core)."""
+"""Number of rows of a Hermitian product that are computed together. For 64 rows this saves 20 % of
+the time; smaller strips save no more (one core)."""
 
 _PASS_PRODUCTS = 8.0
-"""Cost of a pass over the states, in rows of a product of all states."""
+"""Seconds of a pass over the states, in multiples of those of one row of a product of all states:
+about 2 ns an amplitude against 0.26 ns (one core)."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,9 @@ class SharedProducts:
         rows, sums, _, dimension, _ = weights.shape
         total = None
         for flip in self._flips:
-            own = xp.take(weights, flip.operators, axis=2)
-            own = own.reshape(rows, sums, -1, dimension * dimension)
-            summed = xp.asarray(flip.columns @ own, dtype=self._dtype)
+            taken = xp.take(weights, flip.operators, axis=2)
+            taken = taken.reshape(rows, sums, -1, dimension * dimension)
+            summed = xp.asarray(flip.columns @ taken, dtype=self._dtype)
             summed = summed.reshape(rows, sums, self._sectors, dimension, dimension)
             flipped = xp.take(sectors, flip.source, axis=1) if flip.pattern else sectors
             term = summed @ flipped[:, None]
@@ -201,12 +203,14 @@ def find_groups(
         together |= used
     groups = []
     for numbers, together in members:
-        own = [operators[number] for number in numbers]
+        grouped = [operators[number] for number in numbers]
         ordered = tuple(sorted(together))
-        matrices = [operator_matrix(operator, bits, ordered) for operator in own]
+        matrices = [operator_matrix(operator, bits, ordered) for operator in grouped]
         group = Group(tuple(numbers), ordered, _flips_of(matrices))
         moved = 1 + len(group.flips)  # sorting, and copies of the sectors that are multiplied
-        alone = len(own) * dimension + _PASS_PRODUCTS * sum(map(bool, map(_is_no_identity, own)))
+        alone = len(grouped) * dimension + _PASS_PRODUCTS * sum(
+            map(bool, map(_is_not_identity, grouped))
+        )
         if group.num_products * dimension + _PASS_PRODUCTS * moved < alone:
             groups.append(group)
     return groups
@@ -232,5 +236,5 @@ def _flips_of(matrices: Sequence[Matrix]) -> tuple[int, ...]:
     return tuple(np.unique(targets ^ sources).tolist())
 
 
-def _is_no_identity(operator: Operator) -> bool:
+def _is_not_identity(operator: Operator) -> bool:
     return any(string for string, _ in operator)
