@@ -179,7 +179,9 @@ class ParameterNames:
 
     def _unknown(self, key: str) -> str:
         if not self.names:
-            return f"{key[:60]!r} has a value, but the circuit has no free parameters"
+            return (
+                f"{key[:60]!r} has a value, but the circuit has no free parameters, expected none"
+            )
         near = get_close_matches(key[:100], self.names, 1, 0.6)
         expected = some_names(near or sorted(self.names))
         return f"the circuit has no free parameter {key[:60]!r}, expected {expected}"

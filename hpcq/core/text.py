@@ -21,7 +21,7 @@ def number_ranges(numbers: Iterable[int], separator: str = ", ") -> str:
 
 
 _MAX_NAMES = 5
-"""Names that a message lists; the others are counted, so that it stays one line."""
+"""Maximum number of names that a message lists; others are counted, so that it stays one line."""
 
 
 def some_names(names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ _NUMBER_COLUMNS = range(3, 6)
 
 
 def circuits_text(entries: Sequence[Entry]) -> str:
-    """Return a table with a line for each circuit, how many there are, and why some failed."""
+    """Return a table with a line for each circuit, counts of states, and reasons of failures."""
     rows = [_HEADINGS, *map(_cells, entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []

@@ -33,16 +33,17 @@ from hpcq.runs.rank_devices import choose_rank_device
 from hpcq.runs.session import Session
 
 _MIN_SPREAD_SECONDS = 0.05
-"""Predicted seconds of an evaluation from which all ranks compute it. Smaller: more messages, which
+"""Minimum predicted seconds of an evaluation that all ranks compute. Smaller: more messages, which
 took 3 ms an evaluation on two ranks, and 8 ms while other work kept the cores busy."""
 
 _MIN_BLOCK_SECONDS, _MAX_BLOCK_SECONDS = 0.01, 1.0
-"""Predicted seconds of the rows of a task, at least and at most. Larger: fewer messages, and larger
-batches, in which a row of a narrow piece takes half the time; smaller: the ranks end together."""
+"""Minimum and maximum predicted seconds of the rows of a task. Larger: fewer messages, and larger
+batches, in which a row of a narrow piece takes half the time; smaller: the ranks finish closer
+together."""
 
 _BLOCKS_PER_RANK = 2
-"""Blocks of rows for each rank, within these limits. Fewer: quicker blocks, but a slow rank keeps
-the others waiting."""
+"""Number of blocks of rows for each rank, within these limits. Fewer: larger blocks, which take less
+time a row, but a slow rank keeps the others waiting."""
 
 T = TypeVar("T")
 
