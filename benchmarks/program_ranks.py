@@ -25,6 +25,8 @@ from report import Row, machine, seconds, table
 import hpcq
 
 _ROWS = 64
+"""Rows of parameters of each call."""
+
 _CALLS = 7
 """Calls of a job, each at new rows; the first is not measured."""
 
@@ -33,6 +35,7 @@ _SPEEDUP = 1.7
 """Target: two ranks are so many times faster than one."""
 
 _LIMIT_SECONDS = 300.0
+"""Wall time after which a job is given up."""
 
 
 def on_this_job() -> dict[str, Any] | None:

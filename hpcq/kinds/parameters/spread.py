@@ -42,8 +42,8 @@ batches, in which a row of a narrow piece takes half the time; smaller: the rank
 together."""
 
 _BLOCKS_PER_RANK = 2
-"""Number of blocks of rows for each rank, within these limits. Fewer: larger blocks, which take less
-time a row, but a slow rank keeps the others waiting."""
+"""Number of blocks of rows for each rank, within these limits. Fewer: larger blocks, which take
+less time a row, but a slow rank keeps the others waiting."""
 
 T = TypeVar("T")
 
