@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qiskit.providers.fake_provider import GenericBackendV2
+from qiskit_aer.noise import NoiseModel, depolarizing_error
 
 from hpcq.core.errors import InputError
 from hpcq.primitives import Estimator
@@ -87,6 +88,16 @@ def test_a_backend_has_noise() -> None:
     data = Estimator(backend=backend, shots=4000, **HOW).run([(bell(), ["ZZ", "XX"])]).result()[0]
     assert (data.data.stds > 0).all()
     np.testing.assert_allclose(data.data.evs, 1.0, atol=0.2)
+
+
+@pytest.mark.slow
+def test_noise_without_a_precision_has_that_of_devices() -> None:
+    noise = NoiseModel()
+    noise.add_all_qubit_quantum_error(depolarizing_error(0.2, 2), ["cx"])
+    result = Estimator(noise=noise, **HOW).run([(bell(), ["ZZ", "XX"])]).result()[0]
+    assert result.metadata["target_precision"] == 1 / 64
+    assert (result.data.stds <= 1 / 64).all()
+    np.testing.assert_array_less(np.abs(result.data.evs - 0.8), 5 * result.data.stds)
 
 
 def test_a_precision_of_zero_needs_shots() -> None:
