@@ -97,7 +97,7 @@ def test_slots_survive_qpy_and_generic_angles_differ() -> None:
     assert len({step.params[0] for step in generic.data}) == 3
 
 
-def test_labels_of_users_are_no_slots() -> None:
+def test_labels_of_users_are_not_slots() -> None:
     circuit = QuantumCircuit(1)
     circuit.append(_GATES["rx"].base_class(0.3, label="hpcq slot +7"), [0])
     circuit.unitary(np.eye(2), 0, label="hpcq slot +7")
@@ -143,7 +143,7 @@ def test_rows_at_which_an_angle_has_no_value_are_named(
         slots.angles(np.array([[1.0], [value]]))
 
 
-def test_a_definition_that_uses_parameters_of_no_one_is_refused() -> None:
+def test_a_definition_with_parameters_that_the_circuit_lacks_is_refused() -> None:
     gate = Gate("other", 1, [Parameter("a")])
     gate.definition = QuantumCircuit(1)
     gate.definition.rx(Parameter("b"), 0)

@@ -162,7 +162,7 @@ def test_random_cuts_and_slices(seed):
             check(replace(piece, sliced=tuple(sorted(sliced.tolist()))), LIMITS, 1e-12)
 
 
-def test_a_row_of_a_single_run_does_not_depend_on_other_rows():
+def test_a_row_of_a_single_local_unitary_does_not_depend_on_other_rows():
     """Its derivatives are products of single numbers, which NumPy rounds in two ways."""
     circuit = QuantumCircuit(1)
     for slot, name in enumerate(("rx", "rz", "ry")):
