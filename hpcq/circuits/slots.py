@@ -12,7 +12,6 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from qiskit.circuit.library import (
 from scipy.sparse import csr_array
 
 from hpcq.circuits.assignment import ParameterNames
+from hpcq.circuits.expressions import Expression
 from hpcq.circuits.rotations import PARAMETRISED
 from hpcq.core.errors import InputError
 
@@ -115,7 +115,7 @@ class Slots:
     names: tuple[str, ...]
     matrix: csr_array
     offsets: NDArray[np.float64]
-    nonlinear: Mapping[int, _Expression]
+    nonlinear: Mapping[int, Expression]
 
     @property
     def num_parameters(self) -> int:
@@ -147,7 +147,10 @@ class Slots:
         """
         angles: NDArray[np.float64] = self.offsets + (self.matrix @ rows.T).T
         for number, expression in self.nonlinear.items():
-            angles[:, number] = [expression.value(values, row) for row, values in enumerate(rows)]
+            angles[:, number] = [
+                expression.value(values, f"in row {row}")
+                for row, values in enumerate(rows.tolist())
+            ]
         return angles
 
     def pull_back(
@@ -184,68 +187,11 @@ class Slots:
         pulled: NDArray[np.float64] = (matrix.T @ flat.T).T
         pulled = pulled.reshape(*by_slot.shape[:-1], self.num_parameters)
         for number, expression in self.nonlinear.items():
-            for row, values in enumerate(rows):
-                for column, derivative in expression.derivatives(values, row):
+            for row, values in enumerate(rows.tolist()):
+                derivatives = expression.derivatives(values, f"in row {row}")
+                for column, derivative in derivatives.items():
                     pulled[row, ..., column] += by_slot[row, ..., number] * derivative**power
         return pulled
-
-
-@dataclass(frozen=True, eq=False)
-class _Expression:
-    """An angle that is not an affine function of the parameters.
-
-    Attributes:
-        expression: Qiskit's expression.
-        columns: The column of each of its parameters.
-    """
-
-    expression: ParameterExpression
-    columns: Mapping[Any, int]
-
-    def value(self, values: NDArray[np.float64], row: int) -> float:
-        """Return the angle for one row of values; its number is for messages."""
-        return _number(self.expression, self._named(values), f"in row {row}")
-
-    def derivatives(self, values: NDArray[np.float64], row: int) -> list[tuple[int, float]]:
-        """Return the columns of the parameters, with the derivatives with respect to them."""
-        named, where = self._named(values), f"in row {row}"
-        return [(self.columns[each], _number(g, named, where)) for each, g in self._gradient]
-
-    def _named(self, values: NDArray[np.float64]) -> dict[Any, float]:
-        return {parameter: float(values[column]) for parameter, column in self.columns.items()}
-
-    @cached_property
-    def _gradient(self) -> list[tuple[Any, Any]]:
-        try:
-            return [(each, self.expression.gradient(each)) for each in self.columns]
-        except Exception as error:  # Qiskit's, of an expression that it cannot differentiate
-            reason = " ".join(str(error).split())[:80]
-            raise InputError(
-                f"circuit: the angle {str(self.expression)[:60]} has no derivative ({reason}), "
-                "expected a differentiable one for gradients"
-            ) from None
-
-
-def _number(expression: Any, values: Mapping[Any, float], where: str = "") -> float:
-    """Return the value of an expression, which may be a number.
-
-    ``where`` is the place of the values in messages, such as "in row 3".
-
-    Raises:
-        InputError: If it is not a finite real number.
-    """
-    shown, expected = f"circuit: the angle {str(expression)[:60]}", "expected a finite real number"
-    if isinstance(expression, ParameterExpression):
-        known = {each: values[each] for each in expression.parameters}
-        try:
-            expression = expression.bind(known).numeric()
-        except (ZeroDivisionError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-            reason = f"no value {where}".rstrip()
-            raise InputError(f"{shown} has {reason} ({str(error)[:80]}), {expected}") from None
-    number = complex(expression)
-    if number.imag != 0 or not np.isfinite(number.real):
-        raise InputError(f"{shown} is {f'{number} {where}'.rstrip()}, {expected}")
-    return number.real
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,16 +236,28 @@ def _is_free(value: Any) -> bool:
     return isinstance(value, ParameterExpression) and bool(value.parameters)
 
 
+def _number(angle: Any) -> float:
+    """Return an angle that depends on no parameter.
+
+    Raises:
+        InputError: If it is not a finite real number.
+    """
+    number = complex(angle)
+    if number.imag != 0 or not math.isfinite(number.real):
+        raise InputError(f"circuit: the angle {number}, expected a finite real number")
+    return number.real
+
+
 class _Collector:
     """Writes a circuit with its parameters and with generic angles, and collects the slots."""
 
     def __init__(self, columns: Mapping[Any, int], circuit: QuantumCircuit) -> None:
         self.written, self.generic = circuit.copy_empty_like(), circuit.copy_empty_like()
         self.written.global_phase = self.generic.global_phase = 0
-        self._columns = columns
+        self._columns, self._zeros = columns, [0.0] * len(columns)
         self._offsets: list[float] = []
         self._entries: list[tuple[int, int, float]] = []
-        self._nonlinear: dict[int, _Expression] = {}
+        self._nonlinear: dict[int, Expression] = {}
 
     def append(self, instruction: CircuitInstruction) -> None:
         """Append a gate without free parameters."""
@@ -315,7 +273,7 @@ class _Collector:
             self.rotate("ZX", angle, acts_on)
             self.append(CircuitInstruction(SGate(), acts_on[1:]))
         elif not _is_free(angle):
-            self.append(CircuitInstruction(_ROTATIONS[kept](_number(angle, {})), acts_on))
+            self.append(CircuitInstruction(_ROTATIONS[kept](_number(angle)), acts_on))
         else:
             number = self._add(angle)
             gate = _ROTATIONS[kept](generic_angle(number), label=slot_label((number, 1)))
@@ -341,27 +299,12 @@ class _Collector:
                 "parameters of the circuit only (a gate's definition must use the gate's own)"
             )
         number = len(self._offsets)
-        factors = self._factors(angle)
-        if factors is None:
-            columns = {each: self._columns[each] for each in angle.parameters}
-            ordered = dict(sorted(columns.items(), key=lambda pair: pair[1]))
-            self._nonlinear[number] = _Expression(angle, ordered)
-            self._offsets.append(0.0)
+        expression = Expression.of(angle, self._columns)
+        if expression.is_affine:
+            self._offsets.append(expression.value(self._zeros))
+            factors = expression.derivatives(self._zeros)
+            self._entries += [(number, column, factor) for column, factor in factors.items()]
         else:
-            zeros = dict.fromkeys(angle.parameters, 0.0)
-            self._offsets.append(_number(angle, zeros))
-            self._entries += [(number, column, factor) for column, factor in factors]
+            self._nonlinear[number] = expression
+            self._offsets.append(0.0)
         return number
-
-    def _factors(self, angle: ParameterExpression) -> list[tuple[int, float]] | None:
-        """Return the derivatives of an affine angle; None if it is not affine."""
-        factors = []
-        for parameter in angle.parameters:
-            try:
-                factor = angle.gradient(parameter)
-            except Exception:  # Qiskit's, of an expression that it cannot differentiate
-                return None
-            if _is_free(factor):
-                return None
-            factors.append((self._columns[parameter], _number(factor, {})))
-        return factors

@@ -130,7 +130,11 @@ def test_wrong_rows_are_refused(rows: object, message: str) -> None:
             0.0,
             r"1/a has no value in row 1 \(.*\), expected a finite real number",
         ),
-        (Parameter("a").log(), -1.0, r"log\(a\) is .*j in row 1, expected a finite real number"),
+        (
+            Parameter("a").log(),
+            -1.0,
+            r"log\(a\) has no value in row 1 \(math domain error\)",
+        ),
     ],
 )
 def test_rows_at_which_an_angle_has_no_value_are_named(

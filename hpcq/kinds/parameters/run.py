@@ -145,6 +145,6 @@ def fingerprint_of_rows(slots: Slots, rows: NDArray[np.float64]) -> dict[str, st
     """Return the part of the fingerprint of a run that says which angles it is for."""
     matrix = slots.matrix
     arrays = (matrix.data, matrix.indices, matrix.indptr, slots.offsets, rows)
-    expressions = {number: str(each.expression) for number, each in slots.nonlinear.items()}
+    expressions = {number: each.text for number, each in slots.nonlinear.items()}
     content = [array.tobytes().hex() for array in arrays]
     return {"parameters": digest([list(slots.names), content, expressions])}
