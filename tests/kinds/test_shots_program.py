@@ -69,3 +69,9 @@ def test_error_bars_of_gradients_are_true() -> None:
         all_pulls += pulls(compiled.estimate(row), circuit, labels, row)
     variance = np.mean(np.square(all_pulls))
     assert 0.7 < variance < 1.4
+
+
+def test_a_wrong_device_is_refused_before_anything_runs() -> None:
+    plan = hpcq.plan(ansatz(2), "ZZ", shots=1000, cut_labels="AB")
+    with pytest.raises(hpcq.InputError, match="device: 'tpu', expected auto, cpu or gpu"):
+        plan.compile(device="tpu")

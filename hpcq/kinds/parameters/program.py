@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from hpcq.runs.session import Session
 
 _NO_SLOTS = Slots((), csr_array((0, 0)), np.empty(0), {})
 
+_one_evaluation = RLock()
+"""Held during an evaluation: the number of BLAS threads is that of the whole process."""
+
 
 def compile_plan(plan: ExactPlan, session: Session | None, device: str) -> Program:
     """Return the program of a plan, on the ranks of a session or in this process.
@@ -46,6 +50,8 @@ def compile_plan(plan: ExactPlan, session: Session | None, device: str) -> Progr
 
 class Program:
     """An exact plan that is ready to be evaluated at rows of its free parameters.
+
+    Threads of Python may share programs: their evaluations take place one after the other.
 
     Make one with ``plan.compile()``. Values and derivatives are exact to rounding. Those of a row
     are the same bit for bit alone and among other rows, and subcircuits are simulated again only
@@ -140,5 +146,6 @@ class Program:
     @contextmanager
     def _threads(self) -> Iterator[None]:
         """Make products give the same bits on any number of threads; see ``matrix_product``."""
-        with blas_threads(1), product_threads(self.plan.limits.threads):
+        threads = self.plan.limits.threads
+        with _one_evaluation, blas_threads(1), product_threads(threads):
             yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpcq.core.errors import InputError
 from hpcq.core.limits import Limits
+from hpcq.engines.aer import choose_device
 from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.shots.description import shots_plan_json, shots_plan_text
 from hpcq.kinds.shots.program import ShotsProgram
@@ -78,14 +79,15 @@ class ShotsKind:
         """Return the program of a plan; each of its runs takes new shots.
 
         Raises:
-            InputError: If the plan has no free parameters, so that one run says everything.
+            InputError: If the plan has no free parameters, so that one run says everything, or if
+                the device is wrong.
         """
         self.check(plan, 1)
         if plan.parametrised is None:
             raise InputError("plan: with shots and no free parameters, expected hpcq.run(plan)")
         if session is not None:
             return ShotsProgram(plan, lambda bound: session.run(bound, device=device))
-        options = RunOptions(RunArguments(device))
+        options = RunOptions(RunArguments(choose_device(device)))
         return ShotsProgram(plan, lambda bound: run_on_farm(bound, SerialFarm(), options))
 
     def prepare(self, plan: ShotsPlan, options: RunOptions) -> ShotsRun:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -234,6 +236,25 @@ def test_subcircuits_are_simulated_again_only_where_their_angles_changed() -> No
         program.values(rows), [plan.compile().values(each)[0] for each in rows]
     )
     assert [rows for _, rows in simulated] == [1], "one piece is known, the other at one row"
+
+
+@pytest.mark.slow
+def test_threads_share_programs() -> None:
+    circuit = ansatz(6, 2)
+    plan = hpcq.plan(circuit, ["Z0 Z5", "X2 X3"], cut_labels="AAABBB", **HOW)
+    rows = np.random.default_rng(4).uniform(-3, 3, (24, 2, circuit.num_parameters))
+    expected = [plan.compile().values_and_gradients(each) for each in rows]
+    program = plan.compile()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            found = list(pool.map(program.values_and_gradients, [*rows, *rows, *rows]))
+    finally:
+        sys.setswitchinterval(before)
+    for got, of_row in zip(found, expected * 3, strict=True):
+        np.testing.assert_array_equal(got[0], of_row[0])
+        np.testing.assert_array_equal(got[1], of_row[1])
 
 
 def test_one_parameter_and_none() -> None:
