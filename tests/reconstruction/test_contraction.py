@@ -137,6 +137,7 @@ def test_points_are_contracted_as_if_each_were_alone() -> None:
         np.testing.assert_allclose(together[:, point], alone, rtol=1e-13)
 
 
+@pytest.mark.slow
 @some
 @given(cases())
 def test_the_bits_of_a_point_do_not_depend_on_other_points(case: Case) -> None:
