@@ -312,7 +312,7 @@ ANSATZES: tuple[Ansatz, ...] = (
     ),
     Ansatz(
         "qaoa-20",
-        "QAOA, p = 2, two rings with chords and 2 edges between them: 4 cut RZZ",
+        "QAOA, p = 2, two rings of 10 with 5 chords each and 2 edges between them: 4 cut RZZ",
         _labels(10, 10),
         lambda: qaoa(20, _MAX_CUT, 2),
         lambda: cut_cost(_MAX_CUT),
@@ -333,6 +333,14 @@ ANSATZES: tuple[Ansatz, ...] = (
         lambda: coupled_cluster(6),
         lambda: heisenberg(_line(12)),
         seed=6,
+    ),
+    Ansatz(
+        "efficient-su2-24",
+        "efficient_su2, 2 repetitions, chains of CX, Heisenberg energy; 3 subcircuits of 8 qubits",
+        _labels(8, 8, 8),
+        lambda: library_ansatz("efficient_su2", 24, reps=2, entanglement="linear"),
+        lambda: heisenberg(_line(24)),
+        seed=11,
     ),
     Ansatz(
         "efficient-su2-20",
