@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.expressions import Expression
 from hpcq.circuits.normalise import normalise, note_unused_parameters, unused_parameters
 from hpcq.core import strict_json
 from hpcq.core.errors import InputError
@@ -199,18 +200,53 @@ def assign(circuit: QuantumCircuit, values: Assignment, argument: str) -> Quantu
     unused = unused_parameters(circuit)
     names = ParameterNames((*parameters, *unused), argument, circuit.parameters)
     numbers = names.numbers(values)
-    try:
-        assigned = circuit.assign_parameters(
-            {parameters[name]: number for name, number in numbers.items() if name in parameters}
-        )
-    except Exception:  # Qiskit's, of an angle such as 1 / theta
-        raise InputError(
-            f"{argument}: an angle of the circuit has no value there, expected values at which all "
-            "angles are finite real numbers"
-        ) from None
-    normalised = normalise(assigned, free_parameters=True)
+    given = {parameters[name]: n for name, n in numbers.items() if name in parameters}
+    normalised = normalise(with_values(circuit, given, argument), free_parameters=True)
     note_unused_parameters(normalised, [name for name in unused if name not in numbers])
     return normalised
+
+
+def with_values(
+    circuit: QuantumCircuit, given: Mapping[Any, float], argument: str
+) -> QuantumCircuit:
+    """Return a normalised circuit with numbers in place of parameters.
+
+    Angles are evaluated by :mod:`hpcq.circuits.expressions`; Qiskit substitutes in those that keep
+    other parameters.
+
+    Raises:
+        InputError: If an angle has no value; the message begins with the argument's name.
+    """
+    columns = {parameter: column for column, parameter in enumerate(given)}
+    values = list(given.values())
+
+    def assigned(angle: Any) -> Any:
+        known = set(getattr(angle, "parameters", ())) & given.keys()
+        if not known:
+            return angle
+        if len(known) == len(angle.parameters):
+            return Expression.of(angle, columns).value(values)
+        for parameter in known:
+            angle = angle.assign(parameter, given[parameter])
+        return angle
+
+    result = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        if not any(hasattr(angle, "parameters") for angle in instruction.params):
+            result._append(instruction)
+            continue
+        try:
+            angles = [assigned(angle) for angle in instruction.params]
+        except InputError as error:
+            raise InputError(f"{argument}: {error}") from None
+        except Exception:  # Qiskit's, of an angle such as phi / theta
+            raise InputError(
+                f"{argument}: an angle of the circuit has no value there, expected values at which "
+                "all angles are finite real numbers"
+            ) from None
+        operation = type(instruction.operation)(*angles)
+        result._append(instruction.replace(operation=operation))
+    return result
 
 
 def _put(numbers: dict[str, float], key: str, value: Any, name: str) -> None:

@@ -94,26 +94,10 @@ class Expression:
         Raises:
             InputError: If it has an operation that is not known.
         """
-
-        def operand(given: Any) -> Operand:
-            if given is None:
-                return None
-            is_parameter = isinstance(given, ParameterExpression)
-            return is_parameter, columns[given] if is_parameter else given
-
         text = str(expression)
-        if isinstance(expression, Parameter):
-            return cls(text, (("ADD", (True, columns[expression]), (False, 0.0)),))
-        operations = []
-        for each in expression._qpy_replay:
-            name = getattr(each.op, "name", str(each.op)).rpartition(".")[2]
-            if name not in _BINARY and name not in _UNARY:
-                raise InputError(
-                    f"circuit: the angle {text[:60]} has the operation {name[:20]}, expected sums, "
-                    "products, powers and elementary functions"
-                )
-            operations.append((name, operand(each.lhs), operand(each.rhs)))
-        return cls(text, tuple(operations))
+        reader = _Reader(columns, text)
+        reader.read(expression)
+        return cls(text, tuple(reader.operations))
 
     @property
     def is_affine(self) -> bool:
@@ -198,6 +182,62 @@ class Expression:
             f"circuit: the angle {self.text[:60]} has {what} ({reason}), expected a finite real "
             "number"
         )
+
+
+class _Reader:
+    """Lists the operations of an expression.
+
+    Up to Qiskit 2.1, an operand may be an expression with operations of its own, and an operation
+    may put values or expressions in place of parameters of the operations before it.
+
+    Args:
+        columns: The column of each parameter.
+        text: The whole expression, for messages.
+
+    Attributes:
+        operations: The operations, as in :class:`Expression`.
+    """
+
+    def __init__(self, columns: Mapping[Any, int], text: str) -> None:
+        self._columns, self._text = columns, text
+        self.operations: list[tuple[str, Operand, Operand]] = []
+
+    def read(
+        self, expression: ParameterExpression, substitutions: Sequence[Mapping[Any, Any]] = ()
+    ) -> None:
+        """Append the operations of an expression after some substitutions."""
+        if isinstance(expression, Parameter):
+            operand = self._operand(expression, substitutions)
+            self.operations.append(("ADD", operand, (False, 0.0)))
+            return
+        replay = expression._qpy_replay
+        for number, each in enumerate(replay):
+            if hasattr(each, "binds"):
+                continue
+            later = [other.binds for other in replay[number + 1 :] if hasattr(other, "binds")]
+            operands = [self._operand(g, [*later, *substitutions]) for g in (each.lhs, each.rhs)]
+            self.operations.append((self._name(each.op), operands[0], operands[1]))
+
+    def _operand(self, given: Any, substitutions: Sequence[Mapping[Any, Any]]) -> Operand:
+        """Return an operand; None after appending the operations of an expression."""
+        if isinstance(given, Parameter):
+            for number, binds in enumerate(substitutions):
+                if given in binds:
+                    return self._operand(binds[given], substitutions[number + 1 :])
+            return True, self._columns[given]
+        if isinstance(given, ParameterExpression):
+            self.read(given, substitutions)
+            return None
+        return None if given is None else (False, given)
+
+    def _name(self, op: Any) -> str:
+        name: str = getattr(op, "name", str(op)).rpartition(".")[2]
+        if name not in _BINARY and name not in _UNARY:
+            raise InputError(
+                f"circuit: the angle {self._text[:60]} has the operation {name[:20]}, expected "
+                "sums, products, powers and elementary functions"
+            )
+        return name
 
 
 def _degree(name: str, a: int, b: int | None) -> int:

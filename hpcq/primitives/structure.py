@@ -20,6 +20,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, Parameter, ParameterExpression, ParameterVector
 from qiskit.circuit.library import UnitaryGate
 
+from hpcq.circuits.assignment import with_values
 from hpcq.circuits.decompose import STANDARD, is_ignored
 from hpcq.circuits.normalise import normalise
 from hpcq.circuits.rotations import PARAMETRISED
@@ -65,8 +66,9 @@ class Structure:
     def at(self, values: NDArray[np.float64]) -> QuantumCircuit:
         """Return the circuit with these values, shape (values,)."""
         if self.angles is None:
-            bound: QuantumCircuit = self.source.assign_parameters(values.tolist())
-            return bound
+            free = normalise(self.source, free_parameters=True)
+            given = dict(zip(self.source.parameters, values.tolist(), strict=True))
+            return with_values(free, given, "parameter_values")
         return self._with_angles(values.tolist())
 
     def _with_angles(self, angles: Sequence[Any]) -> QuantumCircuit:

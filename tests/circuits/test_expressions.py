@@ -99,7 +99,7 @@ def test_what_has_no_value_is_refused(
     ("written", "message"),
     [
         (X.sign(), r"sign\(x\) has no derivative, expected a differentiable one"),
-        (X.abs(), r"abs\(x\) has no derivative here \(.*division"),
+        (X.abs(), r"(?i)abs\(x\) has no derivative here \(.*division"),
         (X**0.5, r"x\*\*0.5 has no derivative here"),
         (1j * X, r"has no derivative here \(it is not finite or not real\)"),
     ],
