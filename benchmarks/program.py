@@ -84,7 +84,7 @@ def measure(ansatz: Ansatz, repeats: int, limit: float) -> Measured:
                 continue
             if spent[name] > limit:
                 continue
-            rows = ansatz.rows(method.rows, parameters, turn)
+            rows = method.parameters(ansatz, parameters, turn)
             start = time.process_time()
             answer = method.call(rows)
             taken = time.process_time() - start
@@ -142,7 +142,11 @@ def _answers(ansatz: Ansatz, measured: Measured) -> Iterator[Row]:
     energies = {name: answer[0] for name, answer in measured.answers.items() if answer[0].size}
     differences: dict[bool, list[float]] = {False: [], True: []}
     for name, found in energies.items():
-        truth = energies[VALUE if found.size == 1 else VALUES]
+        method = measured.methods[name]
+        truth = energies[VALUE if method.rows == 1 else VALUES]
+        if method.differentiates:
+            count = ansatz.build().num_parameters
+            truth, _ = measured.methods[VALUE].call(method.parameters(ansatz, count, 0))
         differences[name.startswith("mps")].append(float(np.abs(found - truth).max()))
     label = measured.methods["mps"].label
     yield _agreement(f"{ansatz.name}, energies", label, max(differences[True]), _TRUNCATED)
@@ -159,7 +163,7 @@ def _answers(ansatz: Ansatz, measured: Measured) -> Iterator[Row]:
     if measured.best(way) > _UNCUT_SECONDS:
         way = "anew"
     chosen = np.linspace(0, len(gradient) - 1, _CHECKED_PARAMETERS).astype(int)
-    row = ansatz.rows(1, len(gradient), 0)[0]
+    row = measured.methods[GRADIENT].parameters(ansatz, len(gradient), 0)[0]
     shifted = [
         float(abs(gradient[number] - shifted_derivative(ansatz, row, number, way)))
         for number in dict.fromkeys(chosen.tolist())

@@ -57,11 +57,21 @@ class Method:
         label: Name for the table.
         rows: Rows of parameters that each call gets.
         call: Computes them.
+        differentiates: Whether it computes gradients.
     """
 
     label: str
     rows: int
     call: Call
+    differentiates: bool = False
+
+    def parameters(self, ansatz: Ansatz, count: int, turn: int) -> Floats:
+        """Return the rows of a turn, for an ansatz with so many parameters.
+
+        Those of energies and of gradients differ: a program keeps what it has computed at the rows
+        of its last call, so a gradient at the row of an energy would be quicker than in a loop.
+        """
+        return ansatz.rows(self.rows, count, 2 * turn + self.differentiates)
 
 
 def methods_of(ansatz: Ansatz) -> tuple[dict[str, Method], dict[str, str]]:
@@ -79,8 +89,8 @@ def methods_of(ansatz: Ansatz) -> tuple[dict[str, Method], dict[str, str]]:
     methods = {
         VALUE: Method("energy", 1, values),
         VALUES: Method(f"energy, each of {ROWS} rows", ROWS, values),
-        GRADIENT: Method("energy and gradient", 1, gradients),
-        GRADIENTS: Method(f"energy and gradient, each of {ROWS} rows", ROWS, gradients),
+        GRADIENT: Method("energy and gradient", 1, gradients, True),
+        GRADIENTS: Method(f"energy and gradient, each of {ROWS} rows", ROWS, gradients, True),
         "anew": Method("hpcq, planned and run anew", 1, _energies(planned_anew(ansatz))),
     }
     for name, method in _UNCUT.items():
@@ -95,9 +105,10 @@ def methods_of(ansatz: Ansatz) -> tuple[dict[str, Method], dict[str, str]]:
     if ansatz.num_qubits > _LIGHTNING_QUBITS:
         return methods, {}
     try:
-        methods["lightning"] = Method("lightning.qubit, adjoint", 1, lightning_gradient(ansatz))
+        adjoint = lightning_gradient(ansatz)
     except ImportError:
         return methods, {"lightning": "not installed"}
+    methods["lightning"] = Method("lightning.qubit, adjoint", 1, adjoint, True)
     return methods, {}
 
 

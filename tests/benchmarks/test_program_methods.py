@@ -88,3 +88,19 @@ def test_targets_are_ratios_in_either_direction() -> None:
     assert not Target(6).met(1.0, 5.9)
     assert Target(3.5, at_least=False).met(3.5, 1.0)
     assert not TARGETS["vqe-24-3x8", GRADIENT, "energy"].met(3.6, 1.0)
+
+
+def test_energies_and_gradients_of_a_turn_have_no_row_in_common() -> None:
+    methods, _ = methods_of(_SMALL)
+    rows = {
+        differentiates: np.concatenate(
+            [
+                method.parameters(_SMALL, 4, turn)
+                for method in methods.values()
+                if method.differentiates is differentiates
+                for turn in range(4)
+            ]
+        )
+        for differentiates in (False, True)
+    }
+    assert not np.isin(rows[True], rows[False]).any()
