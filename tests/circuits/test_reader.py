@@ -175,7 +175,7 @@ HOSTILE: dict[str, tuple[str | bytes, str]] = {
     "power": (QASM3 + "pow(1e308) @ h q[0];", "valid|cannot be used"),
     "controls": (QASM3 + "ctrl(1000000000000) @ x q[0], q[1];", "needs more|valid|broke|reading"),
     "literal": (QASM3 + "rx(" + "9" * 100_000 + ") q[0];", "digits"),
-    "input": (QASM3 + "input float a; rx(a) q[0];", "'a'"),
+    "input": (QASM3 + "input bool a; if (a) x q[0];", "only 'float' and 'angle' inputs"),
     "opaque": (QASM2 + "opaque foo(a) x; foo(1) q[2];", "'foo' on qubit 2"),
     "feed-forward": (QASM2 + "measure q[0]->c[0]; if (c==1) x q[1];", "'if_else' on qubit 1"),
     "mid-circuit": (QASM2 + "measure q[0]->c[0]; h q[0];", "'measure' on qubit 0 .* 'h'"),

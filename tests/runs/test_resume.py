@@ -238,7 +238,9 @@ def test_a_rank_that_does_not_answer_does_not_hold_a_stop_up(
     os.kill(pids[1], signal.SIGSTOP)
     begun = time.monotonic()
     os.kill(pids[0], signal.SIGTERM)
-    assert running.process.wait(30) == 75
+    # MPICH's mpirun sometimes returns the code of a rank that it killed, even if another one has
+    # simply exited with 75.
+    assert running.process.wait(30) in (75, signal.SIGKILL)
     assert time.monotonic() - begun < 10
     assert "ranks that do not answer: 1" in running.log.read_text()
     running.gone()
