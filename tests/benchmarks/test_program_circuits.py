@@ -10,6 +10,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 _BY_NAME = {ansatz.name: ansatz for ansatz in ANSATZES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ansatz", ANSATZES, ids=_BY_NAME)
 def test_every_call_builds_the_same_circuit(ansatz: Ansatz) -> None:
     row = ansatz.rows(1, ansatz.build().num_parameters)[0]

@@ -37,6 +37,7 @@ def _gradient(row: np.ndarray) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["mps", "statevector", "anew"])
 def test_shifts_give_derivatives_of_shared_parameters(way: str) -> None:
     row = _SMALL.rows(1, 4)[0]

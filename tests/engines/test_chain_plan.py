@@ -35,6 +35,7 @@ def chain(num_qubits: int, layers: int, names: list[int]) -> QuantumCircuit:
     return circuit
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(circuits(6, 25), structured(6, 25)))
 def test_the_steps_of_a_plan_are_the_circuit(circuit: QuantumCircuit) -> None:

@@ -13,6 +13,7 @@ from tests.engines.pauli_cases import clifford_circuits
 from tests.engines.sample_cases import LEAST_P_VALUE, numbers, probabilities_of, sampled
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(clifford_circuits(), st.integers(0, 100))
 def test_all_outcomes_that_are_possible_are_equally_probable(
@@ -42,6 +43,7 @@ def scattered(num_qubits: int, free: int) -> QuantumCircuit:
     return circuit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("free", [16, 17])
 def test_vectors_that_are_counted_and_vectors_that_are_drawn(free: int) -> None:
     circuit = scattered(70, free)

@@ -46,6 +46,7 @@ def pulls(found: Estimates, circuit: QuantumCircuit, labels: list[str], row: np.
     return [*of_values, *of_gradients.ravel()]
 
 
+@pytest.mark.slow
 def test_values_and_gradients_are_within_their_errors() -> None:
     circuit, labels, row = ansatz(3), ["ZIZ", "IXI"], np.array([0.3, 0.6, -0.8])
     compiled = program(circuit, labels, shots=3000, cut_labels="AAB")

@@ -180,6 +180,7 @@ def test_a_task_of_a_slurm_step_runs_alone_or_is_refused(tmp_path: Path) -> None
     assert "rank 1 leaves this to rank 0" in shown.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(launcher() is None or is_open_mpi(), reason="it is Hydra's ways")
 def test_a_rank_without_mpi_ends_the_job_with_its_reason(tmp_path: Path) -> None:
     """Hydra lets the others wait in MPI_Init for a rank that has ended."""

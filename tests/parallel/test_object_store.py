@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from hypothesis import given
+import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -41,6 +43,7 @@ def test_a_part_travels_once() -> None:
     np.testing.assert_array_equal(again.parts[1].data, whole.parts[1].data)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=12), st.integers(0, 40_000))
 def test_stores_hold_the_same_however_small_they_are(
     wholes: list[list[int]], max_bytes: int

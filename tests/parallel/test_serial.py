@@ -75,6 +75,7 @@ def test_a_killed_subprocess_fails_only_its_current_task() -> None:
     assert "ended by SIGKILL (out of memory?)" in str(outcome.failures[0])
 
 
+@pytest.mark.slow
 @BOTH
 def test_one_coordinator_runs_tasks_of_several_functions(in_subprocess: bool) -> None:
     with SerialFarm().coordinator(by_name) as coordinator:
@@ -132,6 +133,7 @@ class ImpatientMonitor(NullMonitor):
         return StopRequest("enough", now + self.grace)
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_stopped_run_keeps_finished_tasks(in_subprocess: bool) -> None:
     monitor = ImpatientMonitor(3, 0.3)
@@ -143,6 +145,7 @@ def test_a_stopped_run_keeps_finished_tasks(in_subprocess: bool) -> None:
     assert 3 <= outcome.finished.num_done < 40
 
 
+@pytest.mark.slow
 def test_tasks_end_before_the_deadline() -> None:
     monitor = NullMonitor()
     monitor.deadline = time.monotonic() + 1.5  # type: ignore[assignment]

@@ -29,6 +29,8 @@ from qiskit_algorithms.utils import algorithm_globals
 
 from hpcq.primitives import Estimator, EstimatorGradient
 
+pytestmark = pytest.mark.slow
+
 HOW = {"threads": 1, "memory": 1 << 28, "device": "cpu"}
 HAMILTONIAN = SparsePauliOp(["ZZI", "IZZ", "XII", "IXI", "IIX"], [-1.0, -1.0, 0.5, 0.5, 0.5])
 GROUND = float(np.linalg.eigvalsh(HAMILTONIAN.to_matrix())[0])

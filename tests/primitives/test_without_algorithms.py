@@ -28,6 +28,7 @@ def test_what_is_missing_is_said_when_it_is_needed() -> None:
     assert "pip install 'hpcq[algorithms]'" in done.stdout
 
 
+@pytest.mark.slow
 def test_importing_the_primitives_does_not_import_it() -> None:
     script = "import hpcq.primitives, sys; print('qiskit_algorithms' in sys.modules)"
     done = subprocess.run(

@@ -96,6 +96,7 @@ def dense_derivatives(case: Case, point: tuple[int, ...]) -> Tensors:
     return derivatives
 
 
+@pytest.mark.slow
 @some
 @given(cases())
 def test_values_and_derivatives_are_products_of_all_tensors(case: Case) -> None:

@@ -94,6 +94,7 @@ def test_tensors_and_derivatives_are_those_of_aer(number):
     check(PIECES[number], LIMITS, 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(0, len(PIECES), 3))
 def test_sliced_ports_give_the_same_as_aer(number):
     piece = PIECES[number]
@@ -107,6 +108,7 @@ def test_single_precision(number):
     check(PIECES[number], Limits(1 << 30, precision="single"), 1e-5)
 
 
+@pytest.mark.slow
 def test_blocks_on_wires_that_are_not_neighbours():
     circuit = random_circuit(np.random.default_rng(3), 9, 80, 12)
     (piece,) = cut_pieces(circuit, "A" * 9)

@@ -183,6 +183,7 @@ def test_what_rows_have_in_common_is_computed_once(
     assert sum(counted[1:]) == 32
 
 
+@pytest.mark.slow
 def test_groups_and_long_contractions_change_no_bit(
     plan: hpcq.Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -253,6 +253,7 @@ def test_single_precision_has_a_bound(labels: str | None) -> None:
         assert (single.error_bounds < 1e-2).all()
 
 
+@pytest.mark.slow
 def test_the_same_verdict_without_deciding_again(monkeypatch: pytest.MonkeyPatch) -> None:
     circuit = kicked_ising(60, 9)
     for qubit in range(60):
