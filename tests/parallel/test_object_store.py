@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from hypothesis import given
-import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
