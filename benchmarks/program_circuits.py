@@ -343,6 +343,14 @@ ANSATZES: tuple[Ansatz, ...] = (
         seed=11,
     ),
     Ansatz(
+        "efficient-su2-60",
+        "efficient_su2, 2 repetitions, chains of CX, Heisenberg energy; 6 subcircuits of 10 qubits",
+        _labels(10, 10, 10, 10, 10, 10),
+        lambda: library_ansatz("efficient_su2", 60, reps=2, entanglement="linear"),
+        lambda: heisenberg(_line(60)),
+        seed=12,
+    ),
+    Ansatz(
         "efficient-su2-20",
         "efficient_su2, 2 repetitions, pairwise entanglement, Heisenberg energy",
         _labels(10, 10),
