@@ -209,7 +209,10 @@ def long_circuits(tmp_path: Path) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGUSR1, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGKILL],
+)
 def test_stops_and_kills_lose_nothing_that_is_finished(
     number: signal.Signals, long_circuits: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:

@@ -67,7 +67,9 @@ def test_wrong_usage_is_one_line_from_rank_0(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGUSR1, marks=pytest.mark.nightly), signal.SIGKILL]
+)
 def test_the_same_command_goes_on_after_a_stop_and_a_kill(
     number: signal.Signals, tmp_path: Path
 ) -> None:

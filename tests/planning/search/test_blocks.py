@@ -51,9 +51,14 @@ UNEVEN = (8, 13, 10, 11, 9, 12, 7, 14, 10, 6)
     [
         (blocks([10] * 10, 12, (3, 6, 9)), (10, 12, 16, 29), 3.0),
         (blocks([10] * 10, 12, (3, 6, 9)), (10, 12, 16, 29), 0.5),
-        (blocks([10] * 10, 12, (3, 6, 9), shuffle=True), (10, 12, 16, 29), 3.0),
+        pytest.param(
+            *(blocks([10] * 10, 12, (3, 6, 9), shuffle=True), (10, 12, 16, 29), 3.0),
+            marks=pytest.mark.nightly,
+        ),
         (blocks([12] * 4, 10, (2, 5)), (12, 16, 20, 24), 0.5),
-        (blocks(UNEVEN, 12, (3, 6, 9)), (14, 15, 20, 29), 3.0),
+        pytest.param(
+            *(blocks(UNEVEN, 12, (3, 6, 9)), (14, 15, 20, 29), 3.0), marks=pytest.mark.nightly
+        ),
         (blocks(UNEVEN, 12, (3, 6, 9), shuffle=True), (14, 15, 20, 29), 3.0),
     ],
     ids=["even", "short", "shuffled", "few", "uneven", "uneven-shuffled"],
