@@ -43,6 +43,10 @@ _CHECKED_PARAMETERS = 3
 _UNCUT_SECONDS = 0.3
 """Maximum CPU seconds of an uncut energy for which shifted energies are computed uncut."""
 
+_TURN_SECONDS, _MAX_CALLS = 0.1, 20
+"""CPU seconds and number of calls of a method from which its turn ends. More: quick methods find
+more of their data in the cache, as they do in an optimiser's loop."""
+
 
 @dataclass
 class Measured:
@@ -69,6 +73,9 @@ class Measured:
 def measure(ansatz: Ansatz, repeats: int, limit: float) -> Measured:
     """Measure all methods, turn by turn, so that other load on the machine affects all alike.
 
+    In a turn a quick method is called several times, as in a loop, with new parameters each time.
+    The fastest call counts.
+
     A method is not repeated after ``limit`` CPU seconds, and not begun if one row of it took so
     long that all rows would exceed that.
     """
@@ -84,16 +91,18 @@ def measure(ansatz: Ansatz, repeats: int, limit: float) -> Measured:
                 continue
             if spent[name] > limit:
                 continue
-            rows = method.parameters(ansatz, parameters, turn)
-            start = time.process_time()
-            answer = method.call(rows)
-            taken = time.process_time() - start
-            spent[name] += taken
+            calls: list[float] = []
+            while not calls or (sum(calls) < _TURN_SECONDS and len(calls) < _MAX_CALLS):
+                rows = method.parameters(ansatz, parameters, turn + (repeats + 1) * len(calls))
+                start = time.process_time()
+                answer = method.call(rows)
+                calls.append(time.process_time() - start)
+                measured.answers.setdefault(name, answer)
+            spent[name] += sum(calls)
             times = measured.seconds.setdefault(name, [])
             if turn == 1:
                 times.clear()
-            times.append(taken / method.rows)
-            measured.answers.setdefault(name, answer)
+            times.append(min(calls) / method.rows)
     return measured
 
 
