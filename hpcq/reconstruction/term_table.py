@@ -45,6 +45,15 @@ class TermTable:
             ]
         )
 
+    def sum_up_bounds(self, bounds: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return bounds on the errors of the observables' values, from those of the terms."""
+        return np.array(
+            [
+                math.fsum(abs(coefficient) * bounds[term] for term, coefficient in terms)
+                for terms in self.observables
+            ]
+        )
+
 
 def choice_table(picks: Sequence[Pick], subcircuits: int) -> NDArray[np.intp]:
     """Return the string of every subcircuit in some terms, shape (terms, subcircuits)."""

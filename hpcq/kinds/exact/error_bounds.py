@@ -69,12 +69,7 @@ def observable_bounds(
     else:
         of_terms = _products(plan, tensors, bounds, linked)
     of_terms[0] = 0.0  # the identity's value is not computed
-    return np.array(
-        [
-            math.fsum(abs(coefficient) * of_terms[term] for term, coefficient in terms)
-            for terms in plan.terms.observables
-        ]
-    )
+    return plan.terms.sum_up_bounds(of_terms)
 
 
 def _is_cheap(plan: ExactPlan) -> bool:

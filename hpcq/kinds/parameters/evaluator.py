@@ -125,15 +125,6 @@ class Evaluator:
         """Return the angles of a piece's slots, shape (rows, slots of the piece)."""
         return angles[:, self.setup.tensors[number].slots]
 
-    def tensors(self, number: int, rows: Rows) -> Tensor:
-        """Return a piece's tensors, shape (rows, operators, D, D).
-
-        Args:
-            number: Number of the piece.
-            rows: Angles of the piece's slots, shape (rows, slots of the piece).
-        """
-        return self.pieces[number].tensors(rows)
-
     def all_tensors(self, angles: Rows, computer: PieceComputer | None = None) -> list[Tensor]:
         """Return the tensors of every piece, each of shape (rows, operators, D, D).
 

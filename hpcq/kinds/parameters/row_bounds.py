@@ -31,12 +31,7 @@ def row_bounds(plan: ExactPlan) -> NDArray[np.float64]:
             string = plan.terms.strings[subcircuit][number]
             errors.append(float(of_tensors[use][plan.strings[use][string]]))
         of_terms.append(math.expm1(math.fsum(map(math.log1p, errors))))
-    return np.array(
-        [
-            math.fsum(abs(coefficient) * of_terms[term] for term, coefficient in terms)
-            for terms in plan.terms.observables
-        ]
-    )
+    return plan.terms.sum_up_bounds(of_terms)
 
 
 def _string_bounds(tensor: ExactTensor, plan: ExactPlan) -> NDArray[np.float64]:
