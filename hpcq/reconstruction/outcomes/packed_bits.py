@@ -1,0 +1,56 @@
+"""Outcomes of many qubits, packed into bytes as in Qiskit's ``BitArray``.
+
+An outcome of n qubits takes ceil(n / 8) bytes, the highest qubits first; qubit 0 is the lowest bit
+of the last byte. Unused bits of the first byte are 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def num_bytes(num_qubits: int) -> int:
+    """Return the number of bytes of an outcome."""
+    return -(-num_qubits // 8)
+
+
+def values_of(packed: NDArray[np.uint8], qubits: Sequence[int]) -> NDArray[np.int64]:
+    """Return the outcomes of some qubits as integers.
+
+    Args:
+        packed: Outcomes, shape (n, bytes).
+        qubits: At most 63 qubits; bit i of an integer is the outcome of ``qubits[i]``.
+
+    Returns:
+        Shape (n,).
+
+    Example:
+        >>> import numpy as np
+        >>> values_of(np.array([[0b1, 0b10000000]], dtype=np.uint8), (7, 8))
+        array([3])
+    """
+    values = np.zeros(len(packed), dtype=np.int64)
+    last = packed.shape[1] - 1
+    for bit, qubit in enumerate(qubits):
+        column = packed[:, last - qubit // 8]
+        values |= ((column >> np.uint8(qubit % 8)) & np.uint8(1)).astype(np.int64) << bit
+    return values
+
+
+def set_values(
+    packed: NDArray[np.uint8], qubits: Sequence[int], values: NDArray[np.integer]
+) -> None:
+    """Set the outcomes of some qubits, whose bits are 0 so far, in place.
+
+    Args:
+        packed: Outcomes, shape (n, bytes).
+        qubits: The qubits; bit i of a value is the outcome of ``qubits[i]``.
+        values: Shape (n,).
+    """
+    last = packed.shape[1] - 1
+    for bit, qubit in enumerate(qubits):
+        column = ((values >> bit) & 1).astype(np.uint8)
+        packed[:, last - qubit // 8] |= column << np.uint8(qubit % 8)
