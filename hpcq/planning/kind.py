@@ -79,7 +79,8 @@ class Kind(Protocol):
     def compile(self, plan: Any, session: Any, device: str) -> CompiledPlan:
         """Return the program of a plan, to be evaluated at rows of its free parameters.
 
-        The session is a :class:`hpcq.Session`, or None for this process alone.
+        The session is a :class:`hpcq.Session`, or None for the one that is open, or this process
+        alone.
 
         Raises:
             InputError: If the device is wrong, or plans of this kind have no programs.

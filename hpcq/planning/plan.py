@@ -86,8 +86,8 @@ class Plan:
         """Return the program of the plan, for loops that evaluate it at many parameters.
 
         Args:
-            session: A :class:`hpcq.Session` whose ranks share long evaluations; by default this
-                process computes alone.
+            session: A :class:`hpcq.Session` whose ranks share long evaluations; by default the
+                one that is open, and without one this process computes alone.
             device: ``cpu``, ``gpu`` or ``auto``.
 
         Returns:

@@ -41,7 +41,8 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
     Args:
         options: The options of :func:`hpcq.plan`, such as ``max_qubits=20``; ``device``,
             ``engine``, ``noise`` and ``backend`` of :func:`hpcq.run`; and ``session``, a
-            :class:`hpcq.Session` whose ranks share the work, by default this process alone.
+            :class:`hpcq.Session` whose ranks share the work, by default the one that is open, and
+            without one this process alone.
 
     Raises:
         InputError: If an option is only for runs that keep files, or needs shots.

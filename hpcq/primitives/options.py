@@ -15,7 +15,7 @@ from hpcq.results.result import Result
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.options import RunOptions
 from hpcq.runs.run import run_on_farm
-from hpcq.runs.session import Session
+from hpcq.runs.session import Session, current_session
 
 _DEVICE_PRECISION = 1 / 64
 """Default target error with noise or a backend, that of Qiskit's BackendEstimatorV2."""
@@ -83,7 +83,7 @@ class EstimatorOptions:
             for name, value in given.items()
             if name in _PLANNING and name not in ("shots", "target_error")
         }
-        session = given.get("session")
+        session = given.get("session", current_session())
         if session is not None:
             if not isinstance(session, Session):
                 kind = type(session).__name__

@@ -1,6 +1,7 @@
 """Sessions: ranks that stay for any number of runs, and keep whatever the next run can reuse.
 
-A single run, from Python or from the command line, is a session of one.
+A single run, from Python or from the command line, is a session of one. While a session is open,
+:func:`run`, compiled plans and primitives use its ranks, unless they are told otherwise.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hpcq.parallel.world import (
     open_sessions,
     stop_before_start,
 )
+from hpcq.parallel.serial import Farm
 from hpcq.planning import planner
 from hpcq.planning.kind import kind_of
 from hpcq.planning.plan import CompiledPlan, Plan
@@ -47,6 +49,9 @@ _PLAN_OPTIONS = frozenset(list(signature(planner.plan).parameters)[2:])
 _END = b""
 """Message by which rank 0 ends the session; commands are never empty."""
 
+_entered: list[Session] = []
+"""The sessions that this process, their rank 0, has entered and not left, in this order."""
+
 _MAX_KEPT = 8
 """Maximum number of programs that ranks keep. Larger: fewer programs are prepared again in a loop
 that alternates between many, but ranks have less memory for everything else."""
@@ -64,8 +69,9 @@ def run(
         plan: The plan, or a circuit. Only rank 0's is used; other ranks may pass None for a plan.
         observables: With a circuit, its observables, as for :func:`hpcq.plan`.
         comm: An mpi4py communicator whose ranks share the work; all of them must call this
-            function. By default all ranks of the MPI job, or this process alone if there is none.
-            With a plan it may be the second argument.
+            function. By default the ranks of the open session, where rank 0 alone calls it;
+            without one all ranks of the MPI job, or this process alone if there is none. With a
+            plan it may be the second argument.
         options: Fields of :class:`hpcq.runs.arguments.RunArguments`, such as ``output="out.h5"``,
             and with a circuit the options of :func:`hpcq.plan`, such as ``max_qubits=20``.
 
@@ -88,6 +94,9 @@ def run(
     """
     if comm is None and not isinstance(plan, QuantumCircuit):
         comm, observables = observables, None
+    current = current_session() if comm is None else None
+    if current is not None:
+        return current.run(plan, observables, **options)
     arguments, planning = split_options(plan, options)
     session = Session(comm)
     check_free(session.farm)
@@ -125,6 +134,14 @@ def as_plan(
     return plan
 
 
+def current_session() -> Session | None:
+    """Return the session whose ranks this process can use, the one opened last.
+
+    None if no session is open, or if this process is not rank 0 of one.
+    """
+    return _entered[-1] if _entered else None
+
+
 class Command(Protocol):
     """What rank 0 has the other ranks do; it is sent to them."""
 
@@ -155,9 +172,12 @@ class Session:
     processes, the subcircuits that they have received, and the circuits that their simulators have
     prepared, so that a run similar to an earlier one starts in milliseconds.
 
+    Within a session, :func:`hpcq.run`, ``plan.compile()`` and :class:`hpcq.primitives.Estimator`
+    use its ranks on rank 0, and so does another session without a communicator.
+
     Args:
-        comm: An mpi4py communicator. By default all ranks of the MPI job, or this process alone if
-            there is none.
+        comm: An mpi4py communicator. By default the ranks of the session that is open; without one
+            all ranks of the MPI job, or this process alone if there is none.
 
     Example:
         >>> import hpcq
@@ -173,9 +193,12 @@ class Session:
     """
 
     def __init__(self, comm: Comm | None = None) -> None:
-        self.farm = open_farm(comm)
+        self._outer = current_session() if comm is None else None
+        self.farm: Farm = open_farm(comm) if self._outer is None else self._outer.farm
         self._is_open = False
         self._kept: OrderedDict[str, Any] = OrderedDict()
+        if self._outer is not None:
+            self._kept = self._outer._kept
 
     @property
     def rank(self) -> int:
@@ -188,10 +211,16 @@ class Session:
         return self.farm.size
 
     def __enter__(self) -> Session:
+        if self._outer is not None:
+            self._outer.check_open()
+            self._is_open = True
+            return self
         check_free(self.farm)
         open_sessions.append(self.farm)
         self.farm.keeps_workers = self._is_open = True
-        if self.rank > 0:
+        if self.rank == 0:
+            _entered.append(self)
+        else:
             with abort_on_error(self.farm):
                 self._serve()
         return self
@@ -202,9 +231,13 @@ class Session:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.rank == 0 and not self.farm.has_lost_ranks:
-            self.farm.broadcast(_END)
         self._is_open = False
+        if self._outer is not None:
+            return
+        if self.rank == 0:
+            _entered.remove(self)
+            if not self.farm.has_lost_ranks:
+                self.farm.broadcast(_END)
         self._kept.clear()
         open_sessions.remove(self.farm)
         self.farm.close()
@@ -227,7 +260,7 @@ class Session:
             HpcqError: If tasks fail, the result fails its own check, a rank is lost, or this is not
                 rank 0 within the session.
         """
-        self._check_open()
+        self.check_open()
         arguments, planning = split_options(plan, options)
         command = _message(arguments)
         planning.setdefault("ranks", self.size)
@@ -249,7 +282,7 @@ class Session:
             InputError: As for :meth:`hpcq.Plan.compile`.
             HpcqError: If a rank is lost, or this is not rank 0 within the session.
         """
-        self._check_open()
+        self.check_open()
         return check_plan(plan, self.size).compile(self, device)
 
     def start(self, command: Command) -> None:
@@ -258,7 +291,7 @@ class Session:
         Raises:
             HpcqError: If a rank is lost, or this is not rank 0 within the session.
         """
-        self._check_open()
+        self.check_open()
         message = messages.dumps(command)
         with abort_on_error(self.farm):
             self.farm.broadcast(message)
@@ -281,7 +314,7 @@ class Session:
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
         """Check that commands can be given.
 
         Raises:

@@ -26,10 +26,10 @@ def test_ranks_of_a_session_compute_what_one_does(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hpcq.kinds.parameters.spread._MIN_SPREAD_SECONDS", 0.0)
+    alone = Estimator(**HOW, **options).run(PUBS).result()
     with hpcq.Session() as session:
         if session.rank == 0:
             shared = Estimator(session=session, ranks=1, **HOW, **options).run(PUBS).result()
-            alone = Estimator(**HOW, **options).run(PUBS).result()
             for got, expected in zip(shared, alone, strict=True):
                 np.testing.assert_array_equal(got.data.evs, expected.data.evs)
                 np.testing.assert_array_equal(got.data.stds, expected.data.stds)
@@ -40,16 +40,16 @@ def test_gradients_on_the_ranks_of_a_session(monkeypatch: pytest.MonkeyPatch) ->
     from hpcq.primitives import EstimatorGradient
 
     monkeypatch.setattr("hpcq.kinds.parameters.spread._MIN_SPREAD_SECONDS", 0.0)
+
+    def gradients(session: hpcq.Session | None = None) -> list[np.ndarray]:
+        estimator = Estimator(session=session, ranks=1, **HOW)
+        job = EstimatorGradient(estimator).run([ANSATZ] * 4, [HAMILTONIAN] * 4, ROWS)
+        return job.result().gradients
+
+    alone = gradients()
     with hpcq.Session() as session:
         if session.rank == 0:
-            found = [
-                EstimatorGradient(Estimator(session=each, ranks=1, **HOW))
-                .run([ANSATZ] * 4, [HAMILTONIAN] * 4, ROWS)
-                .result()
-                .gradients
-                for each in (session, None)
-            ]
-            np.testing.assert_array_equal(*found)
+            np.testing.assert_array_equal(gradients(session), alone)
 
 
 @pytest.fixture

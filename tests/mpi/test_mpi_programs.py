@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import hpcq
 from hpcq.core.errors import EngineError, HpcqError, TasksFailedError
 from hpcq.kinds.parameters.pieces import Piece
 from hpcq.kinds.parameters.program import Program
+from hpcq.primitives import Estimator
+from hpcq.runs.session import current_session
 
 pytestmark = pytest.mark.mpi(min_size=2)
 
@@ -69,10 +72,11 @@ def test_rows_and_pieces_have_the_bits_of_one_rank(
     is_subprocess: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HPCQ_WORKERS", "process" if is_subprocess else "thread")
+    plan = chain_plan()
+    alone = plan.compile()
     with hpcq.Session() as session:
         if session.rank == 0:
-            plan = chain_plan()
-            program, alone = session.compile(plan), plan.compile()
+            program = session.compile(plan)
             for count in (1, 30, 0):
                 check_same_bits(program, alone, rows(count, seed=count))
             changed = rows(1)
@@ -82,12 +86,45 @@ def test_rows_and_pieces_have_the_bits_of_one_rank(
 
 
 @pytest.mark.usefixtures("spread")
-def test_ranks_keep_some_programs_and_prepare_others_again() -> None:
+def test_the_open_session_is_used_without_being_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[str] = []
+    start = hpcq.Session.start
+
+    def note(session: hpcq.Session, command: Any) -> None:
+        commands.append(type(command).__name__)
+        start(session, command)
+
+    monkeypatch.setattr(hpcq.Session, "start", note)
+    plan, other = chain_plan(), plan_without_parameters()
+    alone = plan.compile()
+    assert current_session() is None
     with hpcq.Session() as session:
         if session.rank == 0:
-            plan = chain_plan()
+            assert current_session() is session
+            program = plan.compile()
+            check_same_bits(program, alone, rows(3))
+            assert set(commands) == {"HoldProgram", "JoinEvaluation"}
+            commands.clear()
+            evs = Estimator(cut_labels="AB").run([(other.circuit, "ZZ")]).result()[0].data.evs
+            assert abs(evs - 1) < 1e-12
+            assert commands
+            with hpcq.Session() as inner:
+                assert (inner.rank, inner.size) == (0, session.size)
+                assert inner.run(other, device="cpu").status == "complete"
+            result = hpcq.run(other, device="cpu")
+            assert result.provenance["ranks"] == session.size
+        else:
+            assert current_session() is None
+    assert current_session() is None
+
+
+@pytest.mark.usefixtures("spread")
+def test_ranks_keep_some_programs_and_prepare_others_again() -> None:
+    plan = chain_plan()
+    alone = plan.compile()
+    with hpcq.Session() as session:
+        if session.rank == 0:
             programs = [session.compile(plan) for _ in range(10)]
-            alone = plan.compile()
             for program in (programs[0], programs[9], programs[0]):
                 check_same_bits(program, alone, rows(3))
 
@@ -95,10 +132,11 @@ def test_ranks_keep_some_programs_and_prepare_others_again() -> None:
 @pytest.mark.usefixtures("spread", "failing")
 @pytest.mark.parametrize("count", [1, 30])
 def test_a_task_that_fails_is_an_error_and_the_session_goes_on(count: int) -> None:
+    plan = chain_plan()
+    alone = plan.compile()
     with hpcq.Session() as session:
         if session.rank == 0:
-            plan = chain_plan()
-            program, alone = session.compile(plan), plan.compile()
+            program = session.compile(plan)
             wrong = rows(count)
             wrong[-1, 0] = BAD_ANGLE
             failed = rf"rank \d on {socket.gethostname()}: EngineError: the dog ate my amplitudes"

@@ -25,7 +25,7 @@ from hpcq.kinds.parameters.setup import ProgramSetup
 from hpcq.kinds.parameters.spread import SpreadEvaluator
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.reconstruction.matrix_product import product_threads
-from hpcq.runs.session import Session
+from hpcq.runs.session import Session, current_session
 
 _NO_SLOTS = Slots((), csr_array((0, 0)), np.empty(0), {})
 
@@ -36,10 +36,13 @@ _one_evaluation = RLock()
 def compile_plan(plan: ExactPlan, session: Session | None, device: str) -> Program:
     """Return the program of a plan, on the ranks of a session or in this process.
 
+    Without a session it is the one that is open, if there is one.
+
     Raises:
         InputError: If the device is wrong, or no engine computes one of the subcircuits.
     """
     setup = ProgramSetup.of(plan)
+    session = session or current_session()
     if session is not None and session.size > 1:
         return Program(plan, SpreadEvaluator(session, setup, device))
     engines = piece_engines(EngineSpec(), plan.limits, choose_device(device))

@@ -26,7 +26,7 @@ from hpcq.runs.arguments import RunArguments
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import request_summary
 from hpcq.runs.run import run_on_farm
-from hpcq.runs.session import Session
+from hpcq.runs.session import Session, current_session
 
 _BUDGET_KEYS = ("shots", "standard_error", "max_variants")
 """Keys of the configuration that must not change before an unfinished run is finished."""
@@ -85,8 +85,9 @@ class ShotsKind:
         self.check(plan, 1)
         if plan.parametrised is None:
             raise InputError("plan: with shots and no free parameters, expected hpcq.run(plan)")
-        if session is not None:
-            return ShotsProgram(plan, lambda bound: session.run(bound, device=device))
+        chosen = session or current_session()
+        if chosen is not None:
+            return ShotsProgram(plan, lambda bound: chosen.run(bound, device=device))
         options = RunOptions(RunArguments(choose_device(device)))
         return ShotsProgram(plan, lambda bound: run_on_farm(bound, SerialFarm(), options))
 
