@@ -18,6 +18,7 @@ from qiskit import QuantumCircuit
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.engines.registry import EngineSpec
 from hpcq.parallel import messages
+from hpcq.parallel.serial import Farm
 from hpcq.parallel.world import (
     abort_on_error,
     check_free,
@@ -25,7 +26,6 @@ from hpcq.parallel.world import (
     open_sessions,
     stop_before_start,
 )
-from hpcq.parallel.serial import Farm
 from hpcq.planning import planner
 from hpcq.planning.kind import kind_of
 from hpcq.planning.plan import CompiledPlan, Plan
