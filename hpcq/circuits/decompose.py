@@ -74,10 +74,13 @@ class BasicOperation:
 
 @dataclass(frozen=True, eq=False)
 class Definition:
-    """An instruction made of `steps` on its qubits 0, 1, ...; `size` counts basic operations."""
+    """An instruction made of `steps` on its qubits 0, 1, ...; `size` counts basic operations.
+
+    Each step comes with the qubits and the classical bits that it acts on.
+    """
 
     name: str
-    steps: tuple[tuple[BasicOperation | Definition, tuple[int, ...]], ...]
+    steps: tuple[tuple[BasicOperation | Definition, tuple[int, ...], tuple[int, ...]], ...]
     size: int
     phase: float
 
@@ -208,7 +211,8 @@ class Expander:
 
     def _block(self, name: str, definition: QuantumCircuit) -> Definition:
         index = {qubit: i for i, qubit in enumerate(definition.qubits)}
-        steps: list[tuple[BasicOperation | Definition, tuple[int, ...]]] = []
+        bit_index = {bit: i for i, bit in enumerate(definition.clbits)}
+        steps: list[tuple[BasicOperation | Definition, tuple[int, ...], tuple[int, ...]]] = []
         size, phase = 0, finite_float(definition.global_phase, f"the global phase of {name!r}")
         for instruction in definition.data:
             if is_ignored(instruction):
@@ -226,7 +230,7 @@ class Expander:
                 size += 1
             local = tuple(index[qubit] for qubit in instruction.qubits)
             check_distinct(local)
-            steps.append((step, local))
+            steps.append((step, local, tuple(bit_index[bit] for bit in instruction.clbits)))
         return Definition(name, tuple(steps), size, math.remainder(phase, math.tau))
 
 
@@ -256,7 +260,7 @@ def _leaves(
     block: Definition, qubits: tuple[int, ...]
 ) -> Iterator[tuple[BasicOperation, tuple[int, ...]]]:
     """Yield the basic operations of a definition and the qubits that they act on."""
-    for step, local in block.steps:
+    for step, local, _ in block.steps:
         operands = tuple(qubits[i] for i in local)
         if isinstance(step, Definition):
             yield from _leaves(step, operands)

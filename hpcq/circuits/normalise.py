@@ -22,6 +22,7 @@ from hpcq.circuits.decompose import (
     is_ignored,
     leaf_parameters,
 )
+from hpcq.circuits.measurements import note_measurements
 from hpcq.core.errors import InputError
 from hpcq.core.text import some_names
 
@@ -47,11 +48,12 @@ def normalise(
 
     Qubit i of the result is `circuit.qubits[i]`. The gates are Qiskit's standard gates, with
     finite floats or, if they are allowed, free parameters, or `UnitaryGate`. Barriers, delays,
-    identities and simulator marks are dropped, and so are final measurements and resets of qubits
-    before their first gate; wider and custom gates are replaced by their definitions, and a custom
-    gate on two qubits that is made of several becomes one matrix, so that it can be one cut. A gate
-    is what its definition does: a `PauliEvolutionGate` becomes the product formula of its
-    synthesis.
+    identities and simulator marks are dropped, and so are resets of qubits before their first gate.
+    Final measurements are no gates either; the metadata of the result note what they measure, see
+    `hpcq.circuits.measurements.measurements_of`. Wider and custom gates are replaced by their
+    definitions, and a custom gate on two qubits that is made of several becomes one matrix, so that
+    it can be one cut. A gate is what its definition does: a `PauliEvolutionGate` becomes the
+    product formula of its synthesis.
 
     Args:
         circuit: Any circuit without classical control.
@@ -80,10 +82,12 @@ def normalise(
     writer = _Writer(circuit, name, max_operations)
     expander = Expander(unique_names)
     index = {qubit: number for number, qubit in enumerate(circuit.qubits)}
+    bit_index = {bit: number for number, bit in enumerate(circuit.clbits)}
     for outer in circuit.data:
         operands = [index[qubit] for qubit in outer.qubits]
+        outer_bits = [bit_index[bit] for bit in outer.clbits]
         try:
-            for instruction, qubits in _steps(outer, operands):
+            for instruction, qubits, bits in _steps(outer, operands, outer_bits):
                 if is_ignored(instruction):
                     continue
                 check_distinct(qubits)
@@ -96,7 +100,7 @@ def normalise(
                     if not _has_free(instruction):
                         writer.phase += leaf_parameters(instruction.name, instruction.params)[0]
                 else:
-                    writer.write(expander.expand(instruction), qubits)
+                    writer.write(expander.expand(instruction), qubits, bits)
         except RefusedError as refusal:
             raise InputError(
                 f"{name}: {outer.name[:60]!r}{_on(operands)} cannot be used: {refusal}"
@@ -104,13 +108,14 @@ def normalise(
     normalised = writer.finish()
     used = set(normalised.parameters)
     note_unused_parameters(normalised, [p.name for p in circuit.parameters if p not in used])
+    note_measurements(normalised, circuit, writer.qubit_of_bit)
     return normalised
 
 
 def note_unused_parameters(circuit: QuantumCircuit, names: Sequence[str]) -> None:
     """Note the names of free parameters that a normalised circuit does not depend on."""
     if names:
-        circuit.metadata = {_UNUSED: list(names)}
+        circuit.metadata = {**(circuit.metadata or {}), _UNUSED: list(names)}
 
 
 def unused_parameters(circuit: QuantumCircuit) -> tuple[str, ...]:
@@ -140,8 +145,8 @@ def check_bound(circuit: QuantumCircuit, name: str = "circuit") -> None:
 
 
 def _steps(
-    instruction: CircuitInstruction, qubits: list[int], depth: int = 0
-) -> Iterator[tuple[CircuitInstruction, list[int]]]:
+    instruction: CircuitInstruction, qubits: list[int], bits: list[int], depth: int = 0
+) -> Iterator[tuple[CircuitInstruction, list[int], list[int]]]:
     """Yield an instruction, or what defines it if it is a wide or custom one with parameters.
 
     Raises:
@@ -151,13 +156,15 @@ def _steps(
     if not instruction.is_standard_gate() or len(qubits) > 2:
         definition = _free_definition(instruction)
     if definition is None:
-        yield instruction, qubits
+        yield instruction, qubits, bits
         return
     if depth >= MAX_NESTING:
         raise RefusedError(f"gates are nested more than {MAX_NESTING} levels deep")
     operand = dict(zip(definition.qubits, qubits, strict=True))
+    bit_of = dict(zip(definition.clbits, bits, strict=True))
     for step in definition.data:
-        yield from _steps(step, [operand[qubit] for qubit in step.qubits], depth + 1)
+        step_qubits = [operand[qubit] for qubit in step.qubits]
+        yield from _steps(step, step_qubits, [bit_of[bit] for bit in step.clbits], depth + 1)
 
 
 def _free_definition(instruction: CircuitInstruction) -> QuantumCircuit | None:
@@ -173,7 +180,12 @@ def _has_free(instruction: CircuitInstruction) -> bool:
 
 
 class _Writer:
-    """The circuit under construction, with which of its qubits are in use or measured."""
+    """The circuit under construction, with which of its qubits are in use or measured.
+
+    Attributes:
+        phase: The global phase.
+        qubit_of_bit: The qubit whose outcome each classical bit that is written to ends with.
+    """
 
     def __init__(self, source: QuantumCircuit, name: str, max_operations: int) -> None:
         self._name = name
@@ -182,6 +194,7 @@ class _Writer:
         self._remaining = self._limit = max_operations
         self._touched = bytearray(source.num_qubits)
         self._measured: set[int] = set()
+        self.qubit_of_bit: dict[int, int] = {}
         try:
             if isinstance(source.global_phase, float) and math.isnan(source.global_phase):
                 # Qiskit reduces it modulo full turns, which turns infinity into NaN.
@@ -193,17 +206,17 @@ class _Writer:
         except RefusedError as refusal:
             raise InputError(f"{name}: {refusal}") from None
 
-    def write(self, node: BasicOperation | Definition, qubits: list[int]) -> None:
+    def write(self, node: BasicOperation | Definition, qubits: list[int], bits: list[int]) -> None:
         """Append a basic operation, or all operations of a definition."""
         if isinstance(node, BasicOperation):
-            self._leaf(node, qubits)
+            self._leaf(node, qubits, bits)
             return
         if node.size > self._remaining:
             raise RefusedError(
                 f"the circuit grows beyond {self._limit} operations when it is written out"
             )
         self.phase = math.remainder(self.phase + node.phase, math.tau)
-        self._steps(node, qubits)
+        self._steps(node, qubits, bits)
 
     def gate(self, name: str, parameters: Sequence[Any], qubits: list[int]) -> None:
         """Append a standard gate."""
@@ -216,17 +229,19 @@ class _Writer:
         self._out.global_phase = self.phase
         return self._out
 
-    def _steps(self, block: Definition, qubits: list[int]) -> None:
-        for step, local in block.steps:
-            targets = [qubits[i] for i in local]
+    def _steps(self, block: Definition, qubits: list[int], bits: list[int]) -> None:
+        for step, local, local_bits in block.steps:
+            targets, target_bits = [qubits[i] for i in local], [bits[i] for i in local_bits]
             if isinstance(step, Definition):
-                self._steps(step, targets)
+                self._steps(step, targets, target_bits)
             else:
-                self._leaf(step, targets)
+                self._leaf(step, targets, target_bits)
 
-    def _leaf(self, leaf: BasicOperation, qubits: list[int]) -> None:
+    def _leaf(self, leaf: BasicOperation, qubits: list[int], bits: list[int]) -> None:
         if leaf.kind == "measure":
             self._measured.update(qubits)
+            # A bit that is written twice keeps the later outcome.
+            self.qubit_of_bit.update(zip(bits, qubits, strict=True))
         elif leaf.kind == "reset":
             if any(self._touched[q] or q in self._measured for q in qubits):
                 raise RefusedError("a reset of a qubit that is already in use is not unitary")

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hpcq.circuits.measurements import Measurements
 from hpcq.circuits.observables import Observable
+from hpcq.circuits.pauli_text import PauliString
 from hpcq.circuits.slots import ParametrisedCircuit
 from hpcq.core.errors import InputError
 from hpcq.core.limits import Limits, as_integer
@@ -78,6 +80,81 @@ class SampledValues:
             "standard_error": self.budget.target_error,
             "max_variants": self.budget.max_variants,
         }
+
+
+@dataclass(frozen=True)
+class MeasuredOutcomes:
+    """Outcomes of the measured qubits: samples, probabilities, marginals, the most probable ones.
+
+    Attributes:
+        measurements: Which qubits are measured, and into which classical bits.
+        shots: Number of samples to draw.
+        bitstrings: The outcomes whose probabilities are asked for, as bit strings.
+        marginals: Sets of measured qubits, each in the order of its bits, lowest first, whose
+            distributions are asked for.
+        top: How many of the most probable outcomes are asked for.
+        with_amplitudes: Whether amplitudes may be asked for too. They need all gates; for
+            probabilities, gates that change no probability are dropped.
+        method: The method that is asked for, and the error bound that may be accepted.
+    """
+
+    measurements: Measurements
+    shots: int = 0
+    bitstrings: tuple[str, ...] = ()
+    marginals: tuple[tuple[int, ...], ...] = ()
+    top: int = 0
+    with_amplitudes: bool = False
+    method: MethodRequest = DEFAULT_METHOD
+
+    def __post_init__(self) -> None:
+        for name in ("shots", "top"):
+            number = as_integer(getattr(self, name), name, 0)
+            if number > _MAX_SHOTS:
+                raise InputError(f"{name}: {str(number)[:40]}, expected at most {_MAX_SHOTS}")
+            object.__setattr__(self, name, number)
+        self.measurements.columns(self.bitstrings)
+        for qubits in self.marginals:
+            check_measured(qubits, self.measurements)
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """No observables."""
+        return ()
+
+    @property
+    def terms(self) -> list[PauliString]:
+        """Strings that generate the operators whose expectation values must stay the same.
+
+        Those are all products of Z on measured qubits, and with amplitudes all operators.
+        """
+        letters = "ZX" if self.with_amplitudes else "Z"
+        return [((qubit, letter),) for qubit in self.measurements.qubits for letter in letters]
+
+    def config(self) -> dict[str, Any]:
+        """Return what is asked for, the method and the tolerance."""
+        return {
+            "shots": self.shots,
+            "bitstrings": list(self.bitstrings),
+            "marginals": [list(qubits) for qubits in self.marginals],
+            "top": self.top,
+            **self.method.config(),
+        }
+
+
+def check_measured(qubits: Sequence[int], measurements: Measurements) -> tuple[int, ...]:
+    """Return distinct measured qubits, checked.
+
+    Raises:
+        InputError: If one is not measured, or occurs twice.
+    """
+    checked = tuple(as_integer(qubit, "marginal", 0) for qubit in qubits)
+    measured = set(measurements.qubits)
+    for qubit in checked:
+        if qubit not in measured:
+            raise InputError(f"marginal: qubit {qubit}, expected one of the measured qubits")
+    if len(set(checked)) < len(checked):
+        raise InputError(f"marginal: {str(list(checked))[:60]}, expected each qubit once")
+    return checked
 
 
 @dataclass(frozen=True)
@@ -191,6 +268,8 @@ class Problem:
     @cached_property
     def simplifier(self) -> Simplifier:
         """The passes over the circuit for the observables' terms."""
+        if isinstance(self.question, MeasuredOutcomes):
+            return Simplifier(self.circuit, self.question.terms, are_joint=True)
         terms = (term for observable in self.observables for term, _ in observable.terms)
         return Simplifier(self.circuit, terms)
 

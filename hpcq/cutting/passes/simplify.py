@@ -132,11 +132,23 @@ class _Passes:
 
 
 class Simplifier:
-    """Applies the passes to one circuit; the expectation values of some terms stay the same."""
+    """Applies the passes to one circuit; the expectation values of some terms stay the same.
 
-    def __init__(self, circuit: QuantumCircuit, terms: Iterable[PauliString]) -> None:
+    In one light cone, so do those of all products of the terms. With Z on each measured qubit as
+    the terms, that is the joint distribution of the outcomes.
+
+    Args:
+        circuit: The circuit.
+        terms: The terms.
+        are_joint: Whether products of the terms matter, so that there is one light cone for all.
+    """
+
+    def __init__(
+        self, circuit: QuantumCircuit, terms: Iterable[PauliString], *, are_joint: bool = False
+    ) -> None:
         self._original = circuit
         self._terms = sorted(set(terms) - {()})
+        self._are_joint = are_joint
 
     @cached_property
     def unchanged(self) -> SimplifiedCircuit:
@@ -151,7 +163,9 @@ class Simplifier:
 
     @cached_property
     def separate_cones(self) -> SimplifiedCircuit | None:
-        """The circuit after all passes, with several light cones; None if one cone is better."""
+        """The circuit after all passes, with several light cones; None if one is better."""
+        if self._are_joint:
+            return None
         cones = cones_of_terms(self._merged.finder, self._terms)
         return self._simplified(self._merged, cones) if cones else None
 
@@ -169,6 +183,8 @@ class Simplifier:
 
         None if one cone is better, or if the cone of a term is wider than ``max_qubits``.
         """
+        if self._are_joint:
+            return None
         cones = cones_of_terms(self._unmerged.finder, self._terms, max_qubits)
         return self._simplified(self._unmerged, cones) if cones else None
 
