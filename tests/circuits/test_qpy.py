@@ -50,7 +50,9 @@ def saved(path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["circuit", "subcircuits/0/qpy"])
+@pytest.mark.parametrize(
+    "place", ["circuit", pytest.param("subcircuits/0/qpy", marks=pytest.mark.nightly)]
+)
 def test_a_result_file_runs_no_code(place: str, symengine: tuple[int, str], tmp_path: Path) -> None:
     minor, path = symengine
     mark, bare = tmp_path / "mark", tmp_path / "bare.qpy"

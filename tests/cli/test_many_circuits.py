@@ -211,7 +211,12 @@ def long_circuits(tmp_path: Path) -> tuple[list[str], list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGUSR1, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGKILL],
+    [
+        signal.SIGUSR1,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.nightly),
+        # On several ranks a kill is in the default suite.
+        pytest.param(signal.SIGKILL, marks=pytest.mark.nightly),
+    ],
 )
 def test_stops_and_kills_lose_nothing_that_is_finished(
     number: signal.Signals, long_circuits: tuple[list[str], list[str]], tmp_path: Path

@@ -77,7 +77,9 @@ RUNS = 200
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.nightly] if name in ("gates", "terms", "few") else [])
+        pytest.param(
+            name, marks=[pytest.mark.nightly] if name in ("gates", "wire", "terms", "few") else []
+        )
         for name in CASES
     ],
 )

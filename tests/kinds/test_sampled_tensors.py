@@ -41,9 +41,20 @@ def plans(draw: st.DrawFn, **limits: int) -> tuple[hpcq.Plan, list[float]]:
 
 
 @pytest.mark.slow
-@some
+@settings(max_examples=15)
 @given(st.data())
 def test_every_inversion_gives_the_uncut_value(data: st.DataObject) -> None:
+    check_inversions(data)
+
+
+@pytest.mark.nightly
+@settings(max_examples=400)
+@given(st.data())
+def test_every_inversion_gives_the_uncut_value_of_many_circuits(data: st.DataObject) -> None:
+    check_inversions(data)
+
+
+def check_inversions(data: st.DataObject) -> None:
     plan, expected = data.draw(plans())
     reconstruction = Reconstruction.of(plan.cut, ConnectedParts.of(plan.cut, plan.terms), 1 << 40)
     lean = data.draw(st.booleans())

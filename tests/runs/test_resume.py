@@ -91,7 +91,7 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     ("name", "workers"),
     [
         ("TERM", "process"),
-        ("USR1", "thread"),
+        pytest.param("USR1", "thread", marks=pytest.mark.nightly),
         pytest.param("INT", "process", marks=pytest.mark.nightly),
     ],
 )

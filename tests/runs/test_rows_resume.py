@@ -18,7 +18,10 @@ from tests.support.launch import hpcq, hpcq_here
 QUBITS, POINTS = 11, 200
 
 
-@pytest.fixture(scope="module", params=["in blocks", "piece by piece"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("in blocks", marks=pytest.mark.nightly), "piece by piece"],
+)
 def job(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Arguments of a run of two halves and about two seconds.
 

@@ -49,7 +49,9 @@ UNEVEN = (8, 13, 10, 11, 9, 12, 7, 14, 10, 6)
 @pytest.mark.parametrize(
     ("circuit", "limits", "seconds"),
     [
-        (blocks([10] * 10, 12, (3, 6, 9)), (10, 12, 16, 29), 3.0),
+        pytest.param(
+            *(blocks([10] * 10, 12, (3, 6, 9)), (10, 12, 16, 29), 3.0), marks=pytest.mark.nightly
+        ),
         (blocks([10] * 10, 12, (3, 6, 9)), (10, 12, 16, 29), 0.5),
         pytest.param(
             *(blocks([10] * 10, 12, (3, 6, 9), shuffle=True), (10, 12, 16, 29), 3.0),
