@@ -11,6 +11,7 @@ from hpcq.core.errors import InputError
 from hpcq.parallel.serial import SerialFarm
 from hpcq.planning import planner
 from hpcq.planning.plan import CompiledPlan, Plan
+from hpcq.planning.problem import Budget
 from hpcq.results.result import Result
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.options import RunOptions
@@ -70,14 +71,14 @@ class EstimatorOptions:
                 raise TypeError(f"Estimator() got an unexpected keyword argument {name!r}")
         given = {name: value for name, value in options.items() if value is not None}
         is_sampled = any(name in given for name in _SAMPLED)
-        for name in ("engine", "max_variants"):
-            if name in given and not is_sampled:
-                raise InputError(f"{name}: given without shots, expected them too")
+        if "engine" in given and not is_sampled:
+            raise InputError("engine: given without shots, expected them too")
         shots, target_error = given.get("shots"), given.get("target_error")
-        if target_error is not None:
-            default = float(target_error)
-        else:
-            default = _DEVICE_PRECISION if is_sampled and shots is None else 0.0
+        if target_error is None and is_sampled and shots is None:
+            target_error = _DEVICE_PRECISION
+        # Wrong numbers are refused here, not by each job.
+        budget = Budget.of(shots, target_error, given.get("max_variants"))
+        default = 0.0 if budget is None else budget.target_error or 0.0
         planning = {
             name: value
             for name, value in given.items()

@@ -121,5 +121,8 @@ def test_options_that_an_estimator_does_not_have() -> None:
         Estimator(output="out.h5")
     with pytest.raises(TypeError, match="max_qubit'"):
         Estimator(max_qubit=3)
-    with pytest.raises(InputError, match="engine: given without shots"):
-        Estimator(engine="aer")
+    for name, wrong in {"engine": "aer", "max_variants": 10}.items():
+        with pytest.raises(InputError, match=f"{name}: given without shots"):
+            Estimator(**{name: wrong})
+    with pytest.raises(InputError, match="shots"):
+        Estimator(shots=0)

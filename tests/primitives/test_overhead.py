@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from qiskit import QuantumCircuit
 from qiskit.circuit.library import efficient_su2
 from qiskit.quantum_info import SparsePauliOp
 
@@ -33,11 +34,19 @@ def milliseconds(call: Callable[[], object]) -> float:
     return 1e3 * least
 
 
+@pytest.mark.parametrize("is_composite", [True, False])
 @pytest.mark.parametrize("is_bound", [True, False])
-def test_the_structure_of_190_gates_is_found_in_less_than_a_millisecond(is_bound: bool) -> None:
-    circuit = ANSATZ.assign_parameters(POINT) if is_bound else ANSATZ
-    assert circuit.size() == 190
-    # 0.18 and 0.37 ms where this was written.
+def test_the_structure_of_190_gates_is_found_in_less_than_a_millisecond(
+    is_bound: bool, is_composite: bool
+) -> None:
+    assert ANSATZ.size() == 190
+    circuit = ANSATZ
+    if is_composite:
+        circuit = QuantumCircuit(QUBITS)
+        circuit.append(ANSATZ.to_gate(), range(QUBITS))
+    if is_bound:
+        circuit = circuit.assign_parameters(POINT)
+    # 0.18 and 0.37 ms where this was written, and 10 % more in a gate.
     assert milliseconds(lambda: structure_of(circuit)) < 0.8
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit, QuantumRegister
-from qiskit.circuit import Gate, Parameter
+from qiskit.circuit import Gate, Parameter, ParameterVector
 from qiskit.circuit.library import PauliEvolutionGate, UnitaryGate
 from qiskit.quantum_info import Operator, SparsePauliOp
 
@@ -125,6 +126,94 @@ def test_a_gate_of_a_known_name_is_not_that_gate() -> None:
     structure = structure_of(circuit)
     assert not len(structure.angles)
     assert Operator(structure.source) == Operator(gate.definition)
+
+
+def as_gate(*gates: tuple[str, Any, list[int]], qubits: int = 2, name: str = "same") -> Gate:
+    """Return a gate that is defined by others, which are given by name, angles and qubits."""
+    circuit = QuantumCircuit(qubits, name=name)
+    for method, angles, places in gates:
+        getattr(circuit, method)(*angles, *places)
+    return circuit.to_gate()
+
+
+def nested(angles: Sequence[Any], last: str = "cx") -> QuantumCircuit:
+    """Return a circuit of gates in gates, with four angles."""
+    inner = as_gate(("ry", angles[:1], [0]), (last, (), [1, 0]))
+    outer = QuantumCircuit(3)
+    outer.append(inner, [2, 1])
+    outer.barrier()
+    outer.rz(angles[1], 0)
+    outer.append(as_gate(("rx", angles[2:3], [0]), ("h", (), [0]), qubits=1), [0])
+    outer.append(UnitaryGate(np.diag([1, 1j])), [1])
+    circuit = QuantumCircuit(3)
+    circuit.append(outer.to_instruction(), [1, 2, 0])
+    circuit.append(as_gate(("rx", angles[3:4], [0]), (last, (), [0, 1])), [0, 2])
+    return circuit
+
+
+@pytest.mark.parametrize("last", ["cx", "cz"])
+def test_gates_in_gates_have_angles(last: str) -> None:
+    rows = np.random.default_rng(0).uniform(-3, 3, (2, 4))
+    first, second = (structure_of(nested(row, last)) for row in rows)
+    assert first.key == second.key
+    np.testing.assert_array_equal(second.angles, rows[1])
+    expected = Operator(nested(rows[1], last))
+    assert Operator(first.at(second.angles)).equiv(expected)
+    assert Operator(first.general().assign_parameters(second.angles)).equiv(expected)
+    free = structure_of(nested(ParameterVector("t", 4), last))
+    assert Operator(free.at(rows[1])).equiv(expected)
+
+
+def test_gates_of_one_name_are_what_their_definitions_say() -> None:
+    made = [
+        [("rx", (0.1,), [0]), ("cx", (), [0, 1])],
+        [("ry", (0.1,), [0]), ("cx", (), [0, 1])],
+        [("rx", (0.1,), [1]), ("cx", (), [0, 1])],
+        [("rx", (0.1,), [0]), ("cx", (), [1, 0])],
+        [("rx", (0.1,), [0])],
+        [("rx", (0.1,), [0]), ("cx", (), [0, 1]), ("cx", (), [0, 1])],
+    ]
+    keys = set()
+    for gates in made:
+        circuit, flat = QuantumCircuit(2), QuantumCircuit(2)
+        circuit.append(as_gate(*gates), [0, 1])
+        for method, angles, places in gates:
+            getattr(flat, method)(*angles, *places)
+        # A plan may cut between gates, but not inside them.
+        keys |= {structure_of(circuit).key, structure_of(flat).key}
+        assert Operator(structure_of(circuit).at(structure_of(circuit).angles)).equiv(flat)
+    assert len(keys) == 2 * len(made)
+
+
+def test_a_definition_that_changes_is_another_structure() -> None:
+    reader, circuit = StructureReader(), QuantumCircuit(2)
+    gate = as_gate(("rx", (Parameter("x"),), [0]))
+    circuit.append(gate, [0, 1], copy=False)
+    first = reader.read(circuit)
+    gate.definition.cz(0, 1)
+    assert reader.read(circuit).key != first.key
+
+
+def test_a_gate_on_two_qubits_that_is_made_of_several_stays_one() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.append(as_gate(("cx", (), [0, 1]), ("rz", (0.3,), [1]), ("cx", (), [0, 1])), [0, 1])
+    structure = structure_of(circuit)
+    assert [each.name for each in structure.source.data] == ["unitary"]
+    assert not len(structure.angles)
+
+
+def test_definitions_that_grow_exponentially_are_refused() -> None:
+    gate = as_gate(("rx", (0.1,), [0]), qubits=1)
+    for _ in range(40):
+        twice, once = Gate("twice", 1, []), gate
+        twice.definition = QuantumCircuit(1)
+        for _ in range(2):
+            twice.definition.append(once, [0], copy=False)
+        gate = twice
+    circuit = QuantumCircuit(1)
+    circuit.append(gate, [0], copy=False)
+    with pytest.raises(InputError, match="grows beyond"):
+        structure_of(circuit)
 
 
 @pytest.mark.parametrize("angle", [float("nan"), float("inf")])
