@@ -2,8 +2,8 @@
 
 Parallel edges between two subcircuits form one bond of the network, unless the network has to be
 sliced. The index of a bond is the pair (k, l) of ket and bra indices of all its edges, so its size
-is the square of the product of their dimensions. The order of contraction comes from cotengra (Gray
-and Kourtis, Quantum 5, 410 (2021)).
+is the square of the product of their dimensions. The order of contraction comes from
+:mod:`hpcq.reconstruction.path_search`.
 """
 
 from __future__ import annotations
@@ -23,23 +23,11 @@ from hpcq.core.errors import MemoryLimitError
 from hpcq.core.limits import COMPLEX_BYTES
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subcircuits import CutCircuit
-
-_MAX_RECONFIGURATIONS = 64
-"""Maximum number of subtrees that cotengra reconfigures. Larger: better orders, slower planning."""
-
-_MAX_BONDS_PER_TENSOR = 12
-"""Bonds per tensor up to which the order is improved; beyond, it takes minutes and gains little."""
-
-_MAX_TRIALS = 64
-"""Maximum number of random greedy orders to try; fewer for networks of more than 256 tensors."""
+from hpcq.reconstruction.path_search import PathSearch
 
 _MAX_QUICK_TRIALS = 8
-"""The same for :func:`contraction_path`, which the search for cuts calls often."""
-
-_MAX_TOTAL_BITS = 900.0
-"""Largest base-2 logarithm of the product of all bond sizes that is given to cotengra as it is. Its
-floats end at 2^1024: above this, all sizes are scaled down in proportion, so that the order is
-found for smaller bonds of the same relative sizes."""
+"""Maximum number of random greedy orders that :func:`contraction_path` tries; the search for cuts
+calls it often."""
 
 _MIN_SPREAD_FLOPS = 2e10
 """Floating-point operations of one row from which a contraction is sliced for several ranks."""
@@ -214,7 +202,9 @@ def _networks(
         for subcircuit in bond.subcircuits:
             legs[subcircuit].append(number)
     linked = tuple(subcircuit for subcircuit, bond_numbers in enumerate(legs) if bond_numbers)
-    path_search = _PathSearch([tuple(legs[subcircuit]) for subcircuit in linked], bonds)
+    path_search = PathSearch(
+        [tuple(legs[subcircuit]) for subcircuit in linked], [bond.size for bond in bonds]
+    )
     while True:
         yield Network(
             bonds,
@@ -289,69 +279,22 @@ def contraction_path(tensors: int, sizes: Mapping[tuple[int, int], int]) -> list
     Returns:
         The pairs of nodes to contract; each makes a new node with the next number.
     """
-    bonds = tuple(Bond(pair, (), size) for pair, size in sorted(sizes.items()))
+    pairs = sorted(sizes)
     legs: list[list[int]] = [[] for _ in range(tensors)]
-    for number, bond in enumerate(bonds):
-        for tensor in bond.subcircuits:
+    for number, pair in enumerate(pairs):
+        for tensor in pair:
             legs[tensor].append(number)
-    return _PathSearch([tuple(numbers) for numbers in legs], bonds, _MAX_QUICK_TRIALS).path()
+    search = PathSearch(
+        [tuple(numbers) for numbers in legs],
+        [sizes[pair] for pair in pairs],
+        max_trials=_MAX_QUICK_TRIALS,
+    )
+    return search.path()
 
 
 def as_float(number: int) -> float:
     """Return an integer as a float, capped so that products with it do not overflow."""
     return float(min(number, 1 << _MAX_FLOAT_BITS))
-
-
-class _PathSearch:
-    """cotengra's order of contraction, sliced as far as memory requires.
-
-    The search is seeded and runs in this process without a clock, so that every run finds the
-    same order; cotengra's "auto" does none of these.
-    """
-
-    def __init__(
-        self, legs: list[tuple[int, ...]], bonds: tuple[Bond, ...], max_trials: int = _MAX_TRIALS
-    ) -> None:
-        self._tree: Any = None
-        self._trivial_path = [(0, 1)] if len(legs) == 2 else []
-        if len(legs) <= 2:
-            return
-
-        bits = [math.log2(bond.size) for bond in bonds]
-        trials = max(4, min(max_trials, 16_384 // len(legs)))
-        try:
-            self._search(legs, bits, trials)
-        except OverflowError:  # cotengra computes with floats; relative sizes are enough
-            self._search(
-                legs, [size_bits * _MAX_TOTAL_BITS / math.fsum(bits) for size_bits in bits], trials
-            )
-
-    def _search(self, legs: list[tuple[int, ...]], bits: Sequence[float], trials: int) -> None:
-        import cotengra
-        from cotengra.pathfinders.path_basic import optimize_random_greedy_track_flops
-
-        sizes = {number: max(2, round(2**size_bits)) for number, size_bits in enumerate(bits)}
-        path, _ = optimize_random_greedy_track_flops(
-            legs, (), sizes, ntrials=trials, seed=0, use_ssa=True
-        )
-        self._tree = cotengra.ContractionTree.from_path(legs, (), sizes, ssa_path=path)
-        if len(sizes) <= _MAX_BONDS_PER_TENSOR * len(legs):
-            self._tree.subtree_reconfigure_(minimize="flops", maxiter=_MAX_RECONFIGURATIONS, seed=0)
-
-    def path(self) -> list[tuple[int, int]]:
-        """Return the pairs of nodes to contract; each makes a new node with the next number."""
-        return self._trivial_path if self._tree is None else list(self._tree.get_ssa_path())
-
-    def sliced(self) -> tuple[int, ...]:
-        """Return the bonds that are sliced."""
-        return () if self._tree is None else tuple(sorted(self._tree.sliced_inds))
-
-    def slice_more(self) -> bool:
-        """Slice until the largest tensor is a quarter of its size; return False if it cannot."""
-        if self._tree is None or self._tree.max_size() <= 1:
-            return False
-        self._tree = self._tree.slice(target_size=max(1, self._tree.max_size() // 4), seed=0)
-        return True
 
 
 def _steps(legs: list[list[int]], path: list[tuple[int, int]]) -> tuple[PairContraction, ...]:
