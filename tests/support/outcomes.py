@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
+from scipy.sparse import csr_array
 
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.reconstruction.outcomes.sites import SiteNetwork, site_network
+from hpcq.reconstruction.outcomes.packed_bits import num_bytes
+from hpcq.reconstruction.outcomes.sites import Site, SiteBond, SiteNetwork, site_network
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,34 @@ def joint_amplitudes(network: SiteNetwork) -> NDArray[np.complex128]:
 def uncut_amplitudes(circuit: QuantumCircuit) -> NDArray[np.complex128]:
     """Return the amplitudes of the uncut circuit."""
     return np.asarray(Statevector(circuit).data)
+
+
+def all_outcomes(num_qubits: int) -> NDArray[np.uint8]:
+    """Return all outcomes in ascending order, packed."""
+    numbers = np.arange(1 << num_qubits).astype(">u8").view(np.uint8).reshape(-1, 8)
+    return np.ascontiguousarray(numbers[:, 8 - num_bytes(num_qubits) :])
+
+
+def random_network(
+    seed: int, pairs: Sequence[tuple[int, int]] = (), qubits: Sequence[int] = ()
+) -> SiteNetwork:
+    """Return a network of random numbers, of no normalised state.
+
+    Without ``pairs``, a ring of four sites with a chord: frontiers of several bonds.
+    """
+    rng = np.random.default_rng(seed)
+    pairs = pairs or [(0, 1), (1, 2), (2, 3), (0, 3), (0, 2)]
+    qubits = qubits or [2, 3, 1, 3]
+    bonds = tuple(SiteBond(pair, int(rng.integers(2, 4))) for pair in pairs)
+    order = rng.permutation(sum(qubits)).tolist()
+    sites, states = [], []
+    for number, width in enumerate(qubits):
+        legs = tuple(b for b, bond in enumerate(bonds) if number in bond.sites)
+        dimensions = tuple(bonds[b].dimension for b in legs)
+        size = int(np.prod(dimensions))
+        own, order = sorted(order[:width]), order[width:]
+        mixing = csr_array(rng.normal(size=(size, size)) + 1j * rng.normal(size=(size, size)))
+        sites.append(Site(tuple(own), legs, dimensions, number, 1, mixing))
+        values = rng.normal(size=(2, size, 1 << width))
+        states.append(values[0] + 1j * values[1])
+    return SiteNetwork(sum(qubits), tuple(sites), bonds, tuple(states))
