@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Container, Mapping, Sequence
 
 from hpcq.cli import settings
-from hpcq.cli.flags import Command, Parser, add_plan_options, add_run_options, build_parser
+from hpcq.cli.flags import Command, build_parser
 from hpcq.cli.old_spellings import OldSpellings
-from hpcq.cli.setting_sources import PREFIX
+from hpcq.cli.submission_words import join_submission
 from hpcq.core.errors import InputError
 from hpcq.core.system import launched_rank
 
@@ -32,7 +32,8 @@ def parse(
     Raises:
         InputError: If the arguments or a setting are wrong.
     """
-    parser, joined = build_parser(commands), _join_values(arguments)
+    submitted, joined = join_submission(_join_values(arguments))
+    parser = build_parser(commands, submitted)
     options = parser.parse_args(joined)
     options.refusal = None
     old_spellings = OldSpellings()
@@ -47,25 +48,6 @@ def parse(
             options.refusal = error
     options.notice = old_spellings.notice
     return options
-
-
-def run_arguments(options: argparse.Namespace) -> list[str]:
-    """Return the arguments of ``submit`` that are options of ``run``, but for the output."""
-    known = _run_option_names() - {"--output", "--json"}
-    return [text for text in options.arguments[2:] if text.partition("=")[0] in known]
-
-
-def run_variable_names() -> frozenset[str]:
-    """Return the names of the environment variables that are options of ``run``."""
-    names = (option.removeprefix("--") for option in _run_option_names())
-    return frozenset(PREFIX + name.upper().replace("-", "_") for name in names)
-
-
-def _run_option_names() -> set[str]:
-    run = Parser(add_help=False, allow_abbrev=False)
-    add_plan_options(run)
-    add_run_options(run)
-    return {name for action in run._actions for name in action.option_strings if name[:2] == "--"}
 
 
 def _join_values(arguments: Sequence[str]) -> list[str]:

@@ -7,11 +7,12 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcq.cli.arguments import run_arguments, run_variable_names
+from hpcq.cli.flags import CommandParser
 from hpcq.cli.parameter_values import ParameterValues
 from hpcq.cli.requests import (
     check_shot_engine,
@@ -20,10 +21,13 @@ from hpcq.cli.requests import (
     plan_arguments,
     start_reading_circuit,
 )
+from hpcq.cli.setting_sources import PREFIX
+from hpcq.cli.submit_flags import SUBMITTED
 from hpcq.core.errors import InputError
 from hpcq.core.files import printable, printable_lines, printable_path, resolve_path
 from hpcq.core.system import write_stderr
 from hpcq.jobs.job import Job
+from hpcq.jobs.job_command import JobCommand
 from hpcq.jobs.job_state import JobStatus
 from hpcq.jobs.submissions import find_submission, submissions_of
 from hpcq.jobs.submit import prepare, start_locally, submit_to_slurm
@@ -57,14 +61,29 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
     Raises:
         HpcqError: If a check fails, or SLURM refuses the job.
     """
-    if options.more_circuits:
+    check, command = _SUBMISSIONS[options.submitted](options)
+    try:
+        prepared = prepare(options, command, check)
+    except InputError as error:
+        if not getattr(options, "may_mean_slurm_partition", False) or "labels" not in str(error):
+            raise
+        raise InputError(f"{error}; SLURM's partition is --slurm-partition or -p") from None
+    if options.dry_run:
+        return None, prepared.script
+    job = (start_locally if options.local else submit_to_slurm)(prepared)
+    return job, prepared.script
+
+
+def _submission_of_circuit(options: argparse.Namespace) -> SubmittedCommand:
+    """Return the submission of a command that has a circuit and a plan."""
+    if more := getattr(options, "more_circuits", ()):
         raise InputError(
-            f"circuit: {1 + len(options.more_circuits)} circuits, expected one for each job; "
+            f"circuit: {1 + len(more)} circuits, expected one for each job; "
             "`hpcq run` in a job script of your own runs several, see the README"
         )
     reader = start_reading_circuit(options)
 
-    def plan(wants_plan: bool) -> Plan | None:
+    def check(wants_plan: bool) -> Plan | None:
         check_shot_engine(options)
         options.values = ParameterValues.of(options)
         read_signal(options.stop_signal)
@@ -79,16 +98,40 @@ def submitted(options: argparse.Namespace) -> tuple[Job | None, str]:
         plan_arguments(circuit, options, limits_for(options, 1, 1 << 30))
         return None
 
-    try:
-        prepared = prepare(options, run_arguments(options), run_variable_names(), plan)
-    except InputError as error:
-        if not getattr(options, "may_mean_slurm_partition", False) or "labels" not in str(error):
-            raise
-        raise InputError(f"{error}; SLURM's partition is --slurm-partition or -p") from None
-    if options.dry_run:
-        return None, prepared.script
-    job = (start_locally if options.local else submit_to_slurm)(prepared)
-    return job, prepared.script
+    return check, submitted_command(options, options.circuit)
+
+
+def submitted_command(
+    options: argparse.Namespace, subject: str, more: Sequence[str] = ()
+) -> JobCommand:
+    """Return the command that options of ``submit`` are about.
+
+    Args:
+        options: The options.
+        subject: The first argument of the command.
+        more: Arguments of the command that are no options of hpcq.
+    """
+    parser = CommandParser(add_help=False, allow_abbrev=False)
+    SUBMITTED[options.submitted](parser)
+    names = {
+        name for action in parser._actions for name in action.option_strings if name[:2] == "--"
+    }
+    known = names - {"--output", "--json"}
+    given = [text for text in options.arguments[1:] if text.partition("=")[0] in known]
+    variables = (PREFIX + name.removeprefix("--").upper().replace("-", "_") for name in names)
+    return JobCommand(
+        options.submitted, subject, (*given, *more), frozenset(names), frozenset(variables)
+    )
+
+
+SubmittedCommand = tuple[Callable[[bool], "Plan | None"], JobCommand]
+"""A check of a command's input, which also returns the plan if it is asked for one and there is
+one, and the command."""
+
+_SUBMISSIONS: dict[str, Callable[[argparse.Namespace], SubmittedCommand]] = {
+    "run": _submission_of_circuit
+}
+"""How each command of ``SUBMITTED`` is checked and called."""
 
 
 def status(options: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ def apply_settings(
     check: Check,
     environment: Mapping[str, str] = os.environ,
 ) -> None:
-    """Set the options that flags leave open, if the command takes a circuit.
+    """Set the options that flags leave open, if the command takes a circuit or submits a job.
 
     ``options``, the parsed command line, is changed in place. A circuit ``*.toml`` is a job file,
     and is replaced by the circuit that it names; ``arguments`` becomes an equivalent command line
@@ -49,9 +49,10 @@ def apply_settings(
     Raises:
         InputError: If the site file, job file or a variable is wrong; the message says which.
     """
-    commands = _circuit_commands(parser)
-    if not hasattr(options, "circuit"):
+    has_circuit = hasattr(options, "circuit")  # a script has none
+    if not has_circuit and not hasattr(options, "submitted"):
         return
+    commands = _configurable_commands(parser)
     command = next(word for word in arguments if word in commands)
     command_parser = commands[command]
     known = {
@@ -62,8 +63,9 @@ def apply_settings(
     flags = arguments[arguments.index(command) + 1 :]
     layers = {_FLAGS: sources.parse_layer(command_parser, flags, check)}
     layers[_ENVIRONMENT] = sources.environment_layer(environment, command_parser, known, check)
-    _check_job_file_alone([options.circuit, *getattr(options, "more_circuits", ())])
-    if options.circuit.endswith(".toml"):
+    if has_circuit:
+        _check_job_file_alone([options.circuit, *getattr(options, "more_circuits", ())])
+    if has_circuit and options.circuit.endswith(".toml"):
         job = Path(options.circuit)
         layers[_JOB] = sources.file_layer(job, command_parser, known, check, site=False)
         _take_circuits(options, layers[_JOB].pop("circuit"), job)
@@ -72,7 +74,8 @@ def apply_settings(
         layers[_SITE] = sources.file_layer(site, command_parser, known, check, site=True)
     merged = _merge(layers, _exclusive_options(command_parser))
     vars(options).update(merged)
-    options.arguments = [command, options.circuit, *_flags_for(merged, command_parser)]
+    circuit = [options.circuit] if has_circuit else []
+    options.arguments = [command, *circuit, *_flags_for(merged, command_parser)]
 
 
 def share_settings(options: argparse.Namespace, farm: Farm) -> None:
@@ -123,14 +126,16 @@ def _flags_for(merged: Layer, parser: argparse.ArgumentParser) -> list[str]:
     return arguments
 
 
-def _circuit_commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Return the parsers of the commands that take a circuit, by command."""
+def _configurable_commands(
+    parser: argparse.ArgumentParser,
+) -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of the commands that take a circuit, and of `submit`, by command."""
     return {
         name: command_parser
         for action in parser._actions  # argparse has no public way to list them
         if isinstance(action, argparse._SubParsersAction)
         for name, command_parser in action.choices.items()
-        if any(each.dest == "circuit" for each in command_parser._actions)
+        if name == "submit" or any(each.dest == "circuit" for each in command_parser._actions)
     }
 
 

@@ -13,6 +13,7 @@ from hpcq.core.files import printable_path
 from hpcq.core.system import write_stderr
 from hpcq.engines.aer import CURE, GPU_CURE, NO_GPU_SUPPORT, has_gpu_support
 from hpcq.jobs.job import Job
+from hpcq.jobs.job_command import JobCommand
 from hpcq.jobs.submissions import submissions_of
 from hpcq.parallel.world import CURE as MPI_CURE
 from hpcq.planning.fingerprint import RequestSummary, check_same_run, fingerprint_of
@@ -32,11 +33,14 @@ _MAX_CHECKED_JOBS = 10
 """How many of the last jobs of an output are checked; each may take a call of squeue."""
 
 
-def free_output(options: argparse.Namespace) -> Path:
-    """Return the output of a job; an InputError if it cannot be written, or another job does."""
-    stem = Path(options.circuit.removeprefix("example:")).stem
-    output = writable_output(Path(options.output or f"{stem}.h5"))
-    is_shared = options.shared or options.array > 1
+def free_output(options: argparse.Namespace, command: JobCommand) -> Path:
+    """Return the output of a job; an InputError if it cannot be written, or another job does.
+
+    A command that writes no output has one by name, so that its job can be found.
+    """
+    stem = Path(command.subject.removeprefix("example:")).stem
+    output = writable_output(Path(getattr(options, "output", None) or f"{stem}.h5"))
+    is_shared = command.has_shared_output or options.array > 1
     if shared_folder(output).is_dir() and not is_shared:
         raise InputError(
             f"output: {printable_path(output)!r} is shared by several jobs, expected --array or "

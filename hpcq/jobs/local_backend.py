@@ -32,7 +32,7 @@ _APPEND = os.O_WRONLY | os.O_APPEND
 
 
 def command_of(arguments: Sequence[str], ranks: int) -> list[str]:
-    """Return the command that starts ``hpcq run``; more than one rank are launched by ``mpirun``.
+    """Return the command that starts ``hpcq`` on ranks; several are launched by ``mpirun``.
 
     Raises:
         InputError: If ``mpirun`` is needed and not found.
@@ -44,7 +44,7 @@ def command_of(arguments: Sequence[str], ranks: int) -> list[str]:
         if mpirun is None:
             raise InputError(f"ranks: {ranks}, expected mpirun on the PATH to start them")
         launcher = [mpirun, "-n", str(ranks)]
-    return [*launcher, sys.executable, "-m", "hpcq", "run", *arguments]
+    return [*launcher, sys.executable, "-m", "hpcq", *arguments]
 
 
 def start(

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hpcq.core.errors import HpcqError
+from hpcq.jobs.job_command import JobCommand
 
 _COMMAND_MARK = "# ---- what to run (hpcq submit writes this part) ----"
 _ENVIRONMENT_MARK = "# ---- environment (hpcq submit writes this part) ----"
 _END_MARK = "# ---- end ----"
+_CALL = re.compile(r'hpcq run "\$circuit"( --output "\$output".*) "\$@"')
 _DIRECTIVE = re.compile(r"^(#+)SBATCH --([a-z-]+)(=.*)?$")
 
 
@@ -23,6 +25,21 @@ def read_template(name: str) -> str:
         return path.read_text()
     except OSError:
         raise HpcqError(f"jobscripts: there is no {name}.sbatch in the package") from None
+
+
+def for_command(text: str, command: JobCommand) -> str:
+    """Return a template, which starts ``hpcq run``, for another command.
+
+    Raises:
+        HpcqError: If it does not start ``hpcq run`` exactly once.
+    """
+    if command.name == "run":
+        return text
+    call = f'hpcq {command.name} "$circuit"' + r"\1" * command.writes_output + ' "$@"'
+    text, count = _CALL.subn(call, text)
+    if count != 1:
+        raise HpcqError("jobscripts: a template that does not call `hpcq run` once")
+    return text
 
 
 def render(

@@ -53,7 +53,7 @@ class Submission:
         job: Number of the SLURM job, or ``local-`` and the number of a process.
         output: Path of the file that the job writes.
         log: Path of the log, with SLURM's patterns.
-        command: The arguments after ``hpcq run``.
+        command: The arguments of the command that the job runs, but for its output.
         script: The job script; of a process, its command.
         submitted: Time of submission, in seconds since 1970.
         canceled: Time of cancellation; None if the job was not canceled.

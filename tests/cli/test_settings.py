@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcq.cli import arguments, flags, settings
+from hpcq.cli import arguments, flags, run_flags, settings
 from hpcq.cli import main as cli
 from hpcq.cli import setting_sources as sources
+from hpcq.cli.job_commands import submitted_command
 from hpcq.cli.main import main
 from hpcq.cli.old_spellings import OldSpellings
 from hpcq.core.errors import InputError
@@ -191,8 +192,8 @@ def test_old_spellings_get_one_notice_that_names_all(resolve: Resolve) -> None:
     assert (submitted.cut_labels, submitted.slurm_partition) == ("AB", "batch")
     assert "--cut-labels" in submitted.notice
     assert "--slurm-partition" in submitted.notice
-    words = arguments.run_arguments(submitted)
-    assert words == ["--cut-labels=AB"]
+    words = submitted_command(submitted, "").arguments
+    assert words == ("--cut-labels=AB",)
 
 
 def test_paths_of_a_file_are_relative_to_its_folder(
@@ -442,7 +443,7 @@ def test_another_command_brings_its_options(tmp_path: Path) -> None:
         action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
     )
     more = commands.add_parser("dispatch", allow_abbrev=False)
-    flags.add_plan_options(more)
+    run_flags.add_plan_options(more)
     more.add_argument("--account")
     more.add_argument("--slurm-partition")
     more.add_argument("--module", action="append", default=[])

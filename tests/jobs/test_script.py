@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcq.core.errors import HpcqError, InputError
+from hpcq.jobs.job_command import JobCommand
 from hpcq.jobs.resource_request import (
     ResourceRequest,
     format_time,
@@ -20,7 +22,7 @@ from hpcq.jobs.resource_request import (
     parse_time,
     parse_word,
 )
-from hpcq.jobs.script import read_template, render
+from hpcq.jobs.script import for_command, read_template, render
 from tests.support.launch import ROOT
 
 SCRIPTS = sorted((ROOT / "jobscripts").glob("*.sbatch"))
@@ -125,6 +127,30 @@ def test_a_short_job_is_not_warned_too_soon() -> None:
         "5:00": False,
     }.items():
         assert (ResourceRequest(time=time).directives("log")["signal"] is not None) == warned, time
+
+
+def test_a_template_starts_any_command() -> None:
+    for name in ("many-nodes", "gpus", "apptainer"):
+        text = read_template(name)
+        options = frozenset({"--output"})
+        sampling = for_command(text, JobCommand("sample", "c.qasm", (), options))
+        assert sampling == text.replace('hpcq run "$circuit"', 'hpcq sample "$circuit"')
+        (call,) = re.findall(
+            "hpcq exec.*", for_command(text, JobCommand("exec", "x", (), options - options))
+        )
+        assert call == 'hpcq exec "$circuit" "$@" &'
+        assert for_command(text, JobCommand("run", "c.qasm", (), options)) == text
+
+
+def test_jobs_share_only_what_can_be_shared() -> None:
+    options = frozenset({"--output", "--shared", "--memory"})
+    run = JobCommand("run", "c.qasm", ("--seed=1",), options)
+    assert run.completed(2, "1G", 1) == ("--seed=1", "--memory=1G")
+    assert run.completed(2, "1G", 3) == ("--seed=1", "--memory=1G", "--shared")
+    script = JobCommand("exec", "x.py", ("a", "--threads=9"), frozenset())
+    assert script.completed(2, "1G", 1) == script.arguments
+    with pytest.raises(InputError, match="array: 3, but jobs cannot share"):
+        script.completed(2, "1G", 3)
 
 
 def test_a_template_that_is_not_there() -> None:
