@@ -17,9 +17,10 @@ from qiskit.primitives import (
 )
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
+from hpcq.kinds.shots.program import Estimates
 from hpcq.primitives.job import FinishedJob
 from hpcq.primitives.options import EstimatorOptions
-from hpcq.primitives.programs import ProgramCache
+from hpcq.primitives.programs import ProgramCache, Request
 from hpcq.primitives.pubs import Block, ReadPub, read_pub
 
 computing = threading.RLock()
@@ -33,6 +34,9 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
     backend. Then the precision of a pub is its target error, the standard error that no value
     exceeds, and ``stds`` are the standard errors that were reached; without a precision, the given
     shots decide.
+
+    On a session with several ranks, pubs of one call whose values take a short time are computed
+    side by side, and long ones by all ranks; the numbers are those of one process.
 
     The plan of a circuit is compiled and kept, so that further evaluations of the same circuit cost
     no more than their simulations. That holds for circuits without free parameters too, if they
@@ -79,7 +83,10 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
     def run(
         self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
     ) -> FinishedJob[PrimitiveResult[PubResult]]:
-        """Compute the expectation values of pubs.
+        """Compute the expectation values of pubs, before it returns.
+
+        The calling thread computes, because no other may use MPI, and because algorithms wait for
+        the result anyway. So there is nothing to cancel: a signal stops the script itself.
 
         Args:
             pubs: Pubs: (circuit, observables), (circuit, observables, values of parameters) or
@@ -103,8 +110,10 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
             read = [read_pub(pub, read_circuit(pub.circuit)) for pub in pubs]
             values = [np.empty(pub.size) for pub in pubs]
             errors = [np.empty(pub.size) for pub in pubs]
-            for group in self._together(pubs, read):
-                self._evaluate(group, pubs, read, values, errors)
+            groups = self._groups(pubs, read)
+            requests = [_request(group, pubs, read) for group in groups]
+            for group, estimates in zip(groups, self._programs.estimate(requests), strict=True):
+                _distribute(estimates, group, values, errors)
         results = [
             PubResult(
                 DataBin(evs=evs.reshape(pub.shape), stds=stds.reshape(pub.shape), shape=pub.shape),
@@ -117,7 +126,7 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
         ]
         return PrimitiveResult(results, metadata={"version": 2})
 
-    def _together(
+    def _groups(
         self, pubs: list[EstimatorPub], read: list[ReadPub]
     ) -> list[list[tuple[int, Block]]]:
         """Return groups of blocks that need the same program, each block with its pub's number."""
@@ -128,25 +137,26 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
                 groups.setdefault(key, []).append((number, block))
         return list(groups.values())
 
-    def _evaluate(
-        self,
-        group: list[tuple[int, Block]],
-        pubs: list[EstimatorPub],
-        read: list[ReadPub],
-        values: list[NDArray[np.float64]],
-        errors: list[NDArray[np.float64]],
-    ) -> None:
-        """Evaluate blocks that need the same program, and put their results into their places."""
-        first, block = group[0]
-        estimates = self._programs.estimate(
-            read[first].structure,
-            block.observables,
-            np.concatenate([each.rows for _, each in group]),
-            pubs[first].precision,
-        )
-        start = 0
-        for number, each in group:
-            at = start + each.at_rows, each.at_observables
-            values[number][each.places] = estimates.values[at]
-            errors[number][each.places] = estimates.standard_errors[at]
-            start += len(each.rows)
+
+def _request(
+    group: list[tuple[int, Block]], pubs: list[EstimatorPub], read: list[ReadPub]
+) -> Request:
+    """Return the request for the values of blocks that need the same program."""
+    first, block = group[0]
+    rows = np.concatenate([each.rows for _, each in group])
+    return Request(read[first].structure, block.observables, rows, pubs[first].precision)
+
+
+def _distribute(
+    estimates: Estimates,
+    group: list[tuple[int, Block]],
+    values: list[NDArray[np.float64]],
+    errors: list[NDArray[np.float64]],
+) -> None:
+    """Put the results of blocks into their places."""
+    start = 0
+    for number, each in group:
+        at = start + each.at_rows, each.at_observables
+        values[number][each.places] = estimates.values[at]
+        errors[number][each.places] = estimates.standard_errors[at]
+        start += len(each.rows)

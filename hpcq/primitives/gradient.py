@@ -16,6 +16,7 @@ from hpcq.core.errors import InputError, MissingDependencyError
 from hpcq.primitives.estimator import Estimator, computing
 from hpcq.primitives.job import FinishedJob
 from hpcq.primitives.observables import flat_observables
+from hpcq.primitives.programs import Request
 
 try:
     from qiskit_algorithms.gradients import (
@@ -112,14 +113,19 @@ class EstimatorGradient(BaseEstimatorGradient):  # type: ignore[misc]  # it brin
         groups: dict[Hashable, list[int]] = {}
         for number, each in enumerate(zip(structures, operators, precisions, strict=True)):
             groups.setdefault(programs.key(*each), []).append(number)
+        requests = [
+            Request(
+                structures[numbers[0]],
+                operators[numbers[0]],
+                np.array([parameter_values[number] for number in numbers], dtype=float),
+                precisions[numbers[0]],
+            )
+            for numbers in groups.values()
+        ]
+        with computing:
+            found = programs.estimate(requests, gradients=True)
         gradients: list[NDArray[np.float64]] = [np.empty(0)] * len(circuits)
-        for numbers in groups.values():
-            first = numbers[0]
-            rows = np.array([parameter_values[number] for number in numbers], dtype=float)
-            with computing:
-                estimates = programs.estimate(
-                    structures[first], operators[first], rows, precisions[first], gradients=True
-                )
+        for numbers, estimates in zip(groups.values(), found, strict=True):
             assert estimates.gradients is not None, "they were asked for"
             for number, gradient in zip(numbers, estimates.gradients[:, 0], strict=True):
                 column_of = {each: k for k, each in enumerate(circuits[number].parameters)}

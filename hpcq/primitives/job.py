@@ -58,5 +58,8 @@ class FinishedJob(BasePrimitiveJob[T, JobStatus], Generic[T]):  # type: ignore[m
         return True
 
     def cancel(self) -> bool:
-        """Return whether the job could be cancelled: never, because it has ended."""
+        """Return whether the job could be cancelled: never, because it has ended.
+
+        Nothing is undone; :meth:`result` still returns the result.
+        """
         return False

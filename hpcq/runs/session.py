@@ -179,6 +179,10 @@ class Session:
         comm: An mpi4py communicator. By default the ranks of the session that is open; without one
             all ranks of the MPI job, or this process alone if there is none.
 
+    Attributes:
+        farm: The ranks.
+        fixtures: Objects of commands that stay until the session ends, by name.
+
     Example:
         >>> import hpcq
         >>> from qiskit import QuantumCircuit
@@ -197,8 +201,9 @@ class Session:
         self.farm: Farm = open_farm(comm) if self._outer is None else self._outer.farm
         self._is_open = False
         self._kept: OrderedDict[str, Any] = OrderedDict()
+        self.fixtures: dict[str, Any] = {}
         if self._outer is not None:
-            self._kept = self._outer._kept
+            self._kept, self.fixtures = self._outer._kept, self._outer.fixtures
 
     @property
     def rank(self) -> int:
@@ -239,6 +244,7 @@ class Session:
             if not self.farm.has_lost_ranks:
                 self.farm.broadcast(_END)
         self._kept.clear()
+        self.fixtures.clear()
         open_sessions.remove(self.farm)
         self.farm.close()
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
 from hpcq.primitives import Estimator
@@ -33,6 +35,35 @@ def test_ranks_of_a_session_compute_what_one_does(
             for got, expected in zip(shared, alone, strict=True):
                 np.testing.assert_array_equal(got.data.evs, expected.data.evs)
                 np.testing.assert_array_equal(got.data.stds, expected.data.stds)
+
+
+def test_short_pubs_are_evaluated_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcq.kinds.parameters.together._MIN_NEW_SECONDS", 0.0)
+    how: dict[str, Any] = {"threads": 1, "memory": 1 << 28, "device": "cpu"}
+    wide = QuantumCircuit(60)
+    wide.h(0)
+    for qubit in range(59):
+        wide.cx(qubit, qubit + 1)
+    far = SparsePauliOp.from_sparse_list([("ZZ", [0, 59], 2.0)], 60)
+    pubs = [*PUBS, (ANSATZ, [["ZZZ"], ["YYI"]], ROWS[:2]), (wide, far), (wide, -far)]
+    expected = Estimator(**how).run(pubs).result()
+    with hpcq.Session() as session:
+        if session.rank == 0:
+            started: list[str] = []
+            start = session.start
+
+            def noted(command: Any) -> None:
+                started.append(type(command).__name__)
+                start(command)
+
+            monkeypatch.setattr(session, "start", noted)
+            shared = Estimator(session=session, ranks=1, **how)
+            for seconds, times in ((1e9, 0), (0.0, 1), (0.0, 2)):
+                monkeypatch.setattr("hpcq.kinds.parameters.spread._MIN_SPREAD_SECONDS", seconds)
+                found = shared.run(pubs).result()
+                assert started.count("JoinPrograms") == times
+                for got, wanted in zip(found, expected, strict=True):
+                    np.testing.assert_array_equal(got.data.evs, wanted.data.evs)
 
 
 @pytest.mark.usefixtures("algorithms")

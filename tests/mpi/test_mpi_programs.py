@@ -103,7 +103,7 @@ def test_the_open_session_is_used_without_being_named(monkeypatch: pytest.Monkey
             assert current_session() is session
             program = plan.compile()
             check_same_bits(program, alone, rows(3))
-            assert set(commands) == {"HoldProgram", "JoinEvaluation"}
+            assert set(commands) == {"OpenPrograms", "HoldProgram", "JoinEvaluation"}
             commands.clear()
             evs = Estimator(cut_labels="AB").run([(other.circuit, "ZZ")]).result()[0].data.evs
             assert abs(evs - 1) < 1e-12
@@ -164,7 +164,7 @@ def test_a_program_that_one_rank_refuses_is_refused_and_the_session_goes_on(
         raise hpcq.InputError("device: no room on this one")
 
     if MPI.COMM_WORLD.rank == 1:
-        monkeypatch.setattr("hpcq.kinds.parameters.spread.piece_engines", refuse)
+        monkeypatch.setattr("hpcq.kinds.parameters.rank_tasks.piece_engines", refuse)
     with hpcq.Session() as session:
         if session.rank == 0:
             with pytest.raises(hpcq.InputError, match=r"rank 1 on .*: device: no room on this"):

@@ -12,7 +12,7 @@ from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
-from hpcq.primitives import Estimator, programs
+from hpcq.primitives import Estimator, evaluators, programs
 from tests.primitives.pubs import ANSATZ, HAMILTONIAN, ROWS
 
 HOW = {"threads": 1, "memory": 1 << 28, "device": "cpu"}
@@ -47,10 +47,29 @@ def test_a_parametrised_circuit_is_planned_once(planned: list[int]) -> None:
     assert len(planned) == 2
 
 
-def test_circuits_that_are_bound_anew_are_planned_twice(planned: list[int]) -> None:
+def test_circuits_that_are_bound_anew_are_planned_once(planned: list[int]) -> None:
     estimator = Estimator(**HOW)
     found = [value(estimator, ANSATZ.assign_parameters(row), HAMILTONIAN) for row in ROWS]
+    assert planned == [ANSATZ.num_parameters]
+    np.testing.assert_allclose(found, value(estimator, ANSATZ, HAMILTONIAN, ROWS), atol=1e-10)
+
+
+def test_the_first_circuit_with_special_angles_has_a_plan_of_its_own(planned: list[int]) -> None:
+    estimator = Estimator(**HOW)
+    rows = ROWS.copy()
+    rows[0, 1] = -np.pi / 2
+    found = [value(estimator, ANSATZ.assign_parameters(row), HAMILTONIAN) for row in rows]
     assert planned == [0, ANSATZ.num_parameters]
+    np.testing.assert_allclose(found, value(estimator, ANSATZ, HAMILTONIAN, rows), atol=1e-10)
+
+
+def test_a_circuit_that_is_slow_with_free_angles_has_a_plan_of_its_own(
+    planned: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluators, "_QUICK_SECONDS", 0.0)
+    estimator = Estimator(**HOW)
+    found = [value(estimator, ANSATZ.assign_parameters(row), HAMILTONIAN) for row in ROWS]
+    assert planned == [ANSATZ.num_parameters, 0]  # the first plan serves all others
     np.testing.assert_allclose(found, value(estimator, ANSATZ, HAMILTONIAN, ROWS), atol=1e-10)
 
 
@@ -65,7 +84,7 @@ def test_bound_circuits_of_one_call_are_planned_once(planned: list[int]) -> None
 def test_the_same_bound_circuit_is_planned_once(planned: list[int]) -> None:
     estimator = Estimator(**HOW)
     for _ in range(3):
-        value(estimator, ANSATZ.assign_parameters(ROWS[0]), HAMILTONIAN)
+        value(estimator, ANSATZ.assign_parameters(0 * ROWS[0]), HAMILTONIAN)
     assert planned == [0]
 
 
@@ -127,11 +146,11 @@ def test_a_parametrised_circuit_that_is_possible_with_its_values_only() -> None:
 def test_a_program_that_is_far_slower_is_not_used(
     planned: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "_SLOW_SECONDS", 0.0)
-    monkeypatch.setattr(programs, "_MAX_SLOWDOWN", 0.0)
+    for name in ("_QUICK_SECONDS", "_SLOW_SECONDS", "_MAX_SLOWDOWN"):
+        monkeypatch.setattr(evaluators, name, 0.0)
     estimator = Estimator(**HOW)
     found = [value(estimator, ANSATZ.assign_parameters(row), HAMILTONIAN) for row in ROWS]
-    assert planned == [0, ANSATZ.num_parameters, 0, 0, 0]
+    assert planned == [ANSATZ.num_parameters, 0, 0, 0, 0]
     np.testing.assert_allclose(found, value(estimator, ANSATZ, HAMILTONIAN, ROWS), atol=1e-10)
 
 

@@ -29,8 +29,15 @@ from hpcq.runs.session import Session, current_session
 
 _NO_SLOTS = Slots((), csr_array((0, 0)), np.empty(0), {})
 
-_one_evaluation = RLock()
+_lock = RLock()
 """Held during an evaluation: the number of BLAS threads is that of the whole process."""
+
+
+@contextmanager
+def one_evaluation() -> Iterator[None]:
+    """Let no other thread evaluate, and have BLAS use one thread; see ``matrix_product``."""
+    with _lock, blas_threads(1):
+        yield
 
 
 def compile_plan(plan: ExactPlan, session: Session | None, device: str) -> Program:
@@ -67,6 +74,8 @@ class Program:
 
     Attributes:
         plan: The plan.
+        slots: The angles as functions of the parameters.
+        evaluator: Evaluates the plan at rows of angles.
 
     Example:
         >>> import hpcq
@@ -88,8 +97,8 @@ class Program:
 
     def __init__(self, plan: ExactPlan, evaluator: Evaluator | SpreadEvaluator) -> None:
         self.plan = plan
-        self._slots = _NO_SLOTS if plan.slots is None else plan.slots
-        self._evaluator = evaluator
+        self.slots = _NO_SLOTS if plan.slots is None else plan.slots
+        self.evaluator = evaluator
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -116,9 +125,9 @@ class Program:
                 not a finite real number there.
             HpcqError: If the result fails its own check.
         """
-        angles = self._slots.angles(self._slots.rows(rows, "rows"))
+        angles = self.slots.angles(self.slots.rows(rows, "rows"))
         with self._threads():
-            return self._evaluator.values(angles)
+            return self.evaluator.values(angles)
 
     def values_and_gradients(self, rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the values of the observables and their derivatives.
@@ -134,11 +143,11 @@ class Program:
                 take more memory than there is.
             HpcqError: If the result fails its own check.
         """
-        checked = self._slots.rows(rows, "rows")
-        angles = self._slots.angles(checked)
+        checked = self.slots.rows(rows, "rows")
+        angles = self.slots.angles(checked)
         with self._threads():
-            values, by_angle = self._evaluator.values_and_gradients(angles)
-        return values, self._slots.pull_back(checked, by_angle)
+            values, by_angle = self.evaluator.values_and_gradients(angles)
+        return values, self.slots.pull_back(checked, by_angle)
 
     def __repr__(self) -> str:
         return (
@@ -150,5 +159,5 @@ class Program:
     def _threads(self) -> Iterator[None]:
         """Make products give the same bits on any number of threads; see ``matrix_product``."""
         threads = self.plan.limits.threads
-        with _one_evaluation, blas_threads(1), product_threads(threads):
+        with one_evaluation(), product_threads(threads):
             yield

@@ -63,13 +63,27 @@ class EvaluationTasks:
     device: Device
     evaluator: Evaluator
 
+    @classmethod
+    def of(cls, setup: ProgramSetup, device: Device) -> EvaluationTasks:
+        """Prepare a program.
+
+        Raises:
+            InputError: If no engine computes one of the pieces.
+        """
+        evaluator = Evaluator(setup, piece_engines(EngineSpec(), setup.limits, device))
+        _ = evaluator.pieces  # prepared now, so that a refusal comes before the loop
+        return cls(setup, device, evaluator)
+
     def __call__(self, _setup: object = None) -> TaskFunction:
         """Return the function that computes tasks."""
         return self.compute
 
     def compute(self, _task: int, payload: bytes) -> NDArray[Any]:
         """Return the result of a task, a flat array."""
-        task: RankTask = messages.loads(payload)
+        return self.result(messages.loads(payload))
+
+    def result(self, task: RankTask) -> NDArray[Any]:
+        """Return the result of a task, a flat array."""
         with product_threads(self.setup.limits.threads):
             return np.ascontiguousarray(self._result(task)).reshape(-1)
 
@@ -86,9 +100,4 @@ class EvaluationTasks:
         return piece.derivatives(task.rows, task.environments)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _prepared, (self.setup, self.device)
-
-
-def _prepared(setup: ProgramSetup, device: Device) -> EvaluationTasks:
-    evaluator = Evaluator(setup, piece_engines(EngineSpec(), setup.limits, device))
-    return EvaluationTasks(setup, device, evaluator)
+        return EvaluationTasks.of, (self.setup, self.device)

@@ -2,13 +2,13 @@
 
 The ranks receive a program once and keep it. A row has the same bits whatever other rows its block
 has, so values do not depend on the number of ranks. An evaluation that takes less time than the
-messages would stays on rank 0.
+messages would stays on rank 0; short evaluations of several programs can share the ranks
+(:mod:`hpcq.kinds.parameters.together`).
 """
 
 from __future__ import annotations
 
 import math
-import socket
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,20 +16,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from hpcq.core.errors import HpcqError, TasksFailedError
-from hpcq.core.limits import Device
 from hpcq.core.system import blas_threads
-from hpcq.engines.registry import EngineSpec
 from hpcq.kinds.parameters.evaluator import Evaluator
-from hpcq.kinds.parameters.pieces import Rows, Tensor, piece_engines
+from hpcq.kinds.parameters.pieces import Rows, Tensor
+from hpcq.kinds.parameters.rank_farm import finish_tasks, on_ranks
 from hpcq.kinds.parameters.rank_tasks import EvaluationTasks, RankTask
 from hpcq.kinds.parameters.setup import ProgramSetup
+from hpcq.kinds.parameters.shared_programs import SharedProgram, open_programs, shared_programs
 from hpcq.parallel.coordinator import Coordinator
-from hpcq.parallel.task_source import AllTasks
-from hpcq.parallel.tasks import FinishedTasks, Tasks
+from hpcq.parallel.tasks import FinishedTasks
 from hpcq.parallel.world import abort_on_error
 from hpcq.runs.collective import all_ranks_or_none
-from hpcq.runs.rank_devices import choose_rank_device
 from hpcq.runs.session import Session
 
 _MIN_SPREAD_SECONDS = 0.05
@@ -64,18 +61,11 @@ class HoldProgram:
 
     def serve(self, session: Session) -> None:
         """Prepare the program; all ranks call this together, and all raise the same error."""
-        farm = session.farm
-        farm.gather_names(socket.gethostname())  # for messages about failed tasks
-        device: Device = choose_rank_device(farm, self.device)
-
-        def make() -> EvaluationTasks:
-            evaluator = Evaluator(
-                self.setup, piece_engines(EngineSpec(), self.setup.limits, device)
-            )
-            _ = evaluator.pieces  # prepared now, so that a refusal comes before the loop
-            return EvaluationTasks(self.setup, device, evaluator)
-
-        session.keep(self.key, all_ranks_or_none(farm, make))
+        shared = shared_programs(session, self.device)
+        tasks = all_ranks_or_none(
+            session.farm, lambda: EvaluationTasks.of(self.setup, shared.device)
+        )
+        session.keep(self.key, tasks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,64 +92,79 @@ class SpreadEvaluator:
         setup: The program.
         device: ``auto``, ``cpu`` or ``gpu``.
 
+    Attributes:
+        session: The session.
+        setup: The program.
+        device: ``auto``, ``cpu`` or ``gpu``.
+        local: The program on rank 0.
+        shared: The program as it is sent to ranks that evaluate several at a time.
+        is_new: Whether it has not been evaluated yet.
+
     Raises:
-        HpcqError: If a rank cannot prepare the program.
+        InputError: If no engine computes one of the pieces.
+        HpcqError: If a rank cannot prepare the program, whose evaluations are long; the ranks
+            receive others when they are first to compute them.
     """
 
     def __init__(self, session: Session, setup: ProgramSetup, device: str) -> None:
-        self._session, self._setup = session, setup
+        self.session, self.setup, self.device = session, setup, device
         self._hold = HoldProgram(uuid.uuid4().hex, setup, device)
-        self._local = self._tasks().evaluator
+        self.shared = SharedProgram(self._hold.key, setup)
+        self.is_new = True
+        tasks = EvaluationTasks.of(setup, open_programs(session, device).device)
+        self.local = tasks.evaluator
+        if self.is_spread(self.row_seconds(self.local.num_observables)):
+            self.local = self._tasks().evaluator
 
     def values(self, angles: Rows) -> Rows:
         """Return the values of the observables; see :meth:`Evaluator.values`."""
-        seconds = self._row_seconds(sums=0)
-        if not self._is_spread(seconds * len(angles)):
-            return self._local.values(angles)
+        self.is_new = False
+        seconds = self.row_seconds(sums=0)
+        if not self.is_spread(seconds * len(angles)):
+            return self.local.values(angles)
         if self._by_pieces(angles, sums=0):
-            return self._on_ranks(lambda ranks: self._local.values(angles, ranks))
+            return self._on_ranks(lambda ranks: self.local.values(angles, ranks))
         blocks = self._on_ranks(lambda ranks: self._blocks(ranks, "values", angles, seconds))
         return np.concatenate(blocks).reshape(len(angles), -1)
 
     def values_and_gradients(self, angles: Rows) -> tuple[Rows, Rows]:
         """Return values and derivatives; see :meth:`Evaluator.values_and_gradients`."""
-        self._local.check_gradients()
-        observables, slots = self._local.num_observables, self._setup.num_slots
-        seconds = self._row_seconds(sums=observables)
-        if not self._is_spread(seconds * len(angles)):
-            return self._local.values_and_gradients(angles)
+        self.is_new = False
+        self.local.check_gradients()
+        observables, slots = self.local.num_observables, self.setup.num_slots
+        seconds = self.row_seconds(sums=observables)
+        if not self.is_spread(seconds * len(angles)):
+            return self.local.values_and_gradients(angles)
         if self._by_pieces(angles, sums=observables):
-            return self._on_ranks(lambda ranks: self._local.values_and_gradients(angles, ranks))
+            return self._on_ranks(lambda ranks: self.local.values_and_gradients(angles, ranks))
         blocks = self._on_ranks(lambda ranks: self._blocks(ranks, "gradients", angles, seconds))
         joined = np.concatenate(blocks).reshape(len(angles), observables, 1 + slots)
         return joined[:, :, 0].copy(), joined[:, :, 1:].copy()
 
-    def _is_spread(self, seconds: float) -> bool:
-        return self._session.size > 1 and seconds >= _MIN_SPREAD_SECONDS
+    def is_spread(self, seconds: float) -> bool:
+        """Whether ranks share an evaluation of so many predicted seconds."""
+        return self.session.size > 1 and seconds >= _MIN_SPREAD_SECONDS
 
     def _by_pieces(self, angles: Rows, sums: int) -> bool:
         """Whether the tasks are pieces, because there are too few rows for all ranks."""
-        return len(angles) < min(self._session.size, 1 + self._local.rows_in_memory(sums))
+        return len(angles) < min(self.session.size, 1 + self.local.rows_in_memory(sums))
 
-    def _row_seconds(self, sums: int) -> float:
+    def row_seconds(self, sums: int) -> float:
         """Return the predicted seconds of a row: of its values, and derivatives of some sums."""
-        pieces = sum(piece.seconds + sums * piece.gradient_seconds for piece in self._local.pieces)
-        return pieces + (1 + 3 * sums) * self._local.contraction_seconds
+        pieces = sum(piece.seconds + sums * piece.gradient_seconds for piece in self.local.pieces)
+        return pieces + (1 + 3 * sums) * self.local.contraction_seconds
 
     def _blocks(self, ranks: RankPieces, name: str, angles: Rows, row_seconds: float) -> list[Rows]:
         """Return the results of all rows in blocks; these do not change the bits of a row."""
-        size = math.ceil(len(angles) / (_BLOCKS_PER_RANK * self._session.size))
-        smallest, largest = _MIN_BLOCK_SECONDS / row_seconds, _MAX_BLOCK_SECONDS / row_seconds
-        size = max(1, math.floor(min(largest, max(smallest, size))))
-        starts = range(0, len(angles), size)
-        return ranks.blocks(name, [angles[start : start + size] for start in starts], row_seconds)
+        blocks = blocks_of(angles, row_seconds, row_seconds * len(angles), self.session.size)
+        return ranks.blocks(name, blocks, row_seconds)
 
     def _tasks(self) -> EvaluationTasks:
         """Return the program as this rank keeps it; if it was dropped, all ranks prepare it again.
 
         Programs are kept and dropped in the same order on all ranks.
         """
-        session, key = self._session, self._hold.key
+        session, key = self.session, self._hold.key
         if not session.keeps(key):
             session.start(self._hold)
             with abort_on_error(session.farm):
@@ -174,19 +179,29 @@ class SpreadEvaluator:
         Raises:
             HpcqError: If a task fails, a check of the result does, or no rank is left.
         """
-        tasks, session = self._tasks(), self._session
-        failure: HpcqError | None = None
-        session.start(JoinEvaluation(self._hold.key))
-        with abort_on_error(session.farm), session.farm.coordinator(tasks) as coordinator:
-            coordinator.prepare(None, in_subprocess=False, function=tasks.compute)
-            try:
-                result = evaluate(RankPieces(coordinator, self._local))
-            except HpcqError as error:
-                failure = error
-                coordinator.exit_code = error.exit_code
-        if failure is not None:
-            raise failure
-        return result
+        tasks = self._tasks()
+        return on_ranks(
+            self.session,
+            JoinEvaluation(self._hold.key),
+            tasks,
+            lambda coordinator: evaluate(RankPieces(coordinator, self.local)),
+            function=tasks.compute,
+        )
+
+
+def blocks_of(angles: Rows, row_seconds: float, total_seconds: float, ranks: int) -> list[Rows]:
+    """Return rows of angles in blocks, each of which is a task.
+
+    Args:
+        angles: Shape (rows, slots).
+        row_seconds: Predicted seconds of a row.
+        total_seconds: Predicted seconds of all that the ranks compute together.
+        ranks: Number of ranks.
+    """
+    seconds = total_seconds / (_BLOCKS_PER_RANK * ranks)
+    seconds = min(_MAX_BLOCK_SECONDS, max(_MIN_BLOCK_SECONDS, seconds))
+    size = max(1, math.floor(seconds / row_seconds))
+    return [angles[start : start + size] for start in range(0, len(angles), size)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,20 +273,10 @@ class RankPieces:
         Raises:
             HpcqError: If a task fails twice, or no rank is left.
         """
-        outcome = self.coordinator.run(
-            AllTasks(
-                Tasks(
-                    np.array(seconds, dtype=float),
-                    dtype,
-                    payload=lambda task: tasks[task].to_bytes(),
-                    describe=lambda task: tasks[task].describe(self.evaluator.setup),
-                )
-            )
+        return finish_tasks(
+            self.coordinator,
+            [task.to_bytes() for task in tasks],
+            seconds,
+            dtype,
+            lambda task: tasks[task].describe(self.evaluator.setup),
         )
-        if outcome.complete:
-            return outcome.finished
-        if outcome.failures:
-            more = len(outcome.failures) - 1
-            others = f"; and {more} more tasks" if more else ""
-            raise TasksFailedError(f"{outcome.failures[0]}{others}")
-        raise HpcqError(f"the evaluation stopped, because {outcome.stopped}")

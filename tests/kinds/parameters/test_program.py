@@ -174,7 +174,7 @@ def test_many_observables_are_differentiated_in_groups() -> None:
     row = np.random.default_rng(0).uniform(-2, 2, (1, circuit.num_parameters))
     together = plan.compile().values_and_gradients(row)
     in_groups = plan.compile()
-    in_groups._evaluator._sums_in_memory = 5
+    in_groups.evaluator._sums_in_memory = 5
     for got, expected in zip(in_groups.values_and_gradients(row), together, strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-12)
 
@@ -215,7 +215,7 @@ def test_subcircuits_are_simulated_again_only_where_their_angles_changed() -> No
     plan = hpcq.plan(circuit, "Z0 Z5", cut_labels="AAABBB", **HOW)
     program = plan.compile()
     simulated = []
-    for piece in program._evaluator.pieces:
+    for piece in program.evaluator.pieces:
         compute = piece.tensors
         piece.tensors = lambda rows, compute=compute, piece=piece: (
             simulated.append((len(piece.tensor.slots), len(rows))) or compute(rows)
