@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hpcq.core.errors import HpcqError, InputError, MissingDependencyError
+from hpcq.core.errors import HpcqError, InputError, MissingDependencyError, StoppedError
 from hpcq.core.version import __version__
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ __all__ = [
     "Program",
     "Result",
     "Session",
+    "StoppedError",
     "__version__",
     "load",
     "plan",

@@ -52,6 +52,8 @@ def parse(
 
 def _join_values(arguments: Sequence[str]) -> list[str]:
     """Join ``--observable -Z0`` into one argument; argparse would take -Z0 for an option."""
+    if arguments[:1] == ["exec"]:  # the arguments are those of a script
+        return list(arguments)
     joined: list[str] = []
     for argument in arguments:
         if joined and joined[-1] == "--observable":

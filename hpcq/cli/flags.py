@@ -108,6 +108,16 @@ def build_parser(
     add_plan_options(run)
     add_run_options(run)
 
+    script = add_command("exec", "run a Python script on rank 0, with all ranks at its service")
+    script.add_argument("script", metavar="SCRIPT.py", help="script, which is run unchanged")
+    script.add_argument(
+        "arguments",
+        nargs=argparse.REMAINDER,
+        type=str,
+        metavar="...",
+        help="its arguments, all that follow",
+    )
+
     submit = add_command("submit", "run as a SLURM job or in the background")
     submit.epilog = _SUBMIT_EPILOG
     submit.set_defaults(submitted=submitted)

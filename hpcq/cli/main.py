@@ -252,6 +252,12 @@ def _show_folder(options: argparse.Namespace) -> int:
     return 0
 
 
+def _exec(options: argparse.Namespace) -> int:
+    from hpcq.loop.exec_script import exec_script
+
+    return exec_script(options.script, options.arguments)
+
+
 def _doctor(options: argparse.Namespace) -> int:
     if options.srun_mpi:
         from hpcq.doctor.srun_mpi import suitable_plugin_here
@@ -286,6 +292,7 @@ _SINGLE_PROCESS_COMMANDS = (_show, *_JOB_COMMANDS.values())
 COMMANDS: dict[str, Command] = {
     "plan": _plan,
     "run": _run,
+    "exec": _exec,
     "show": _show,
     **_JOB_COMMANDS,
     "doctor": _doctor,

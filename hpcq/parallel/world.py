@@ -6,6 +6,7 @@ import faulthandler
 import os
 import signal
 import socket
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -88,6 +89,23 @@ def check_free(farm: Farm) -> None:
         raise InputError(
             "comm: a session is open on it, whose ranks wait for its runs; expected Session.run, "
             "or a call after the session"
+        )
+
+
+def check_thread(farm: Farm) -> None:
+    """Check that this thread may use MPI.
+
+    Raises:
+        HpcqError: If it is not the main thread, and MPI serves only that one.
+    """
+    if not isinstance(farm, MpiFarm) or threading.current_thread() is threading.main_thread():
+        return
+    from mpi4py import MPI
+
+    if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
+        raise HpcqError(
+            "thread: MPI serves only the main thread here, expected the call there (or an MPI with "
+            "MPI_THREAD_SERIALIZED)"
         )
 
 

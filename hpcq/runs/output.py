@@ -10,6 +10,7 @@ from hpcq.core.errors import HpcqError, StoppedError
 from hpcq.parallel.task_source import AllTasks, TaskSource
 from hpcq.parallel.tasks import FinishedTasks, Tasks
 from hpcq.planning.fingerprint import Fingerprint, RequestSummary
+from hpcq.runs.stop_signals import is_script_running
 
 if TYPE_CHECKING:
     from hpcq.planning.kind import Kind
@@ -38,14 +39,16 @@ class RunOutput:
         may_add_shots: Whether a run may add shots to a complete result. False if jobs share the
             output, because each of them would add the shots.
         save_seconds: Duration of the last save; a run leaves time for another before its deadline.
-        stopped_error: Class of the error of a run that stops: StoppedError if the same command
-            resumes it.
     """
 
     previous: Result | None
     may_add_shots = True
     save_seconds = 0.0
-    stopped_error: type[HpcqError] = StoppedError
+
+    @property
+    def stopped_error(self) -> type[HpcqError]:
+        """Class of the error of a run that stops; StoppedError if the same command resumes it."""
+        return StoppedError
 
     def load_previous(self, kind: Kind) -> Result | None:
         """Read and return :attr:`previous`.
@@ -119,10 +122,13 @@ class RunOutput:
 class NoOutput(RunOutput):
     """The output of a run that only returns its result; ``previous`` is what it adds shots to."""
 
-    stopped_error = HpcqError
-
     def __init__(self, previous: Result | None = None) -> None:
         self.previous = previous
+
+    @property
+    def stopped_error(self) -> type[HpcqError]:
+        """StoppedError within a script, which keeps what it has computed by itself."""
+        return StoppedError if is_script_running() else HpcqError
 
     def load_previous(self, kind: Kind) -> Result | None:  # noqa: ARG002 (protocol)
         """Return the result that was given."""

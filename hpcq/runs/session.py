@@ -6,11 +6,14 @@ A single run, from Python or from the command line, is a session of one. While a
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from inspect import signature
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from qiskit import QuantumCircuit
@@ -22,6 +25,7 @@ from hpcq.parallel.serial import Farm
 from hpcq.parallel.world import (
     abort_on_error,
     check_free,
+    check_thread,
     open_farm,
     open_sessions,
     stop_before_start,
@@ -37,6 +41,7 @@ from hpcq.runs.output import NoOutput, RunOutput
 from hpcq.runs.progress import ProgressMonitor
 from hpcq.runs.run import check_plan, run_on_farm
 from hpcq.runs.stop_conditions import StopConditions
+from hpcq.runs.stop_signals import uninterrupted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -137,9 +142,10 @@ def as_plan(
 def current_session() -> Session | None:
     """Return the session whose ranks this process can use, the one opened last.
 
-    None if no session is open, or if this process is not rank 0 of one.
+    None if no session is open, or if this process is not rank 0 of one: a process that rank 0 forks
+    is none.
     """
-    return _entered[-1] if _entered else None
+    return _entered[-1] if _entered and _entered[-1].is_in_this_process else None
 
 
 class Command(Protocol):
@@ -200,10 +206,13 @@ class Session:
         self._outer = current_session() if comm is None else None
         self.farm: Farm = open_farm(comm) if self._outer is None else self._outer.farm
         self._is_open = False
+        self._process = os.getpid()
         self._kept: OrderedDict[str, Any] = OrderedDict()
         self.fixtures: dict[str, Any] = {}
+        self._one_command = RLock()
         if self._outer is not None:
             self._kept, self.fixtures = self._outer._kept, self._outer.fixtures
+            self._one_command = self._outer._one_command
 
     @property
     def rank(self) -> int:
@@ -236,17 +245,19 @@ class Session:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._is_open = False
         if self._outer is not None:
+            self._is_open = False
             return
-        if self.rank == 0:
-            _entered.remove(self)
-            if not self.farm.has_lost_ranks:
-                self.farm.broadcast(_END)
-        self._kept.clear()
-        self.fixtures.clear()
-        open_sessions.remove(self.farm)
-        self.farm.close()
+        with self._one_command:  # of another thread, which then ends first
+            self._is_open = False
+            if self.rank == 0:
+                _entered.remove(self)
+                if not self.farm.has_lost_ranks:
+                    self.farm.broadcast(_END)
+            self._kept.clear()
+            self.fixtures.clear()
+            open_sessions.remove(self.farm)
+            self.farm.close()
 
     def run(self, plan: Plan | QuantumCircuit, observables: Any = None, **options: Any) -> Result:
         """Run a plan, or plan a circuit and run it, on all ranks; call it on rank 0.
@@ -271,7 +282,7 @@ class Session:
         command = _message(arguments)
         planning.setdefault("ranks", self.size)
         made = as_plan(plan, observables, planning)
-        with abort_on_error(self.farm):
+        with self.commanding(), abort_on_error(self.farm):
             self.farm.broadcast(command)
             return self.run_on_all_ranks(lambda: made, arguments)
 
@@ -288,11 +299,26 @@ class Session:
             InputError: As for :meth:`hpcq.Plan.compile`.
             HpcqError: If a rank is lost, or this is not rank 0 within the session.
         """
-        self.check_open()
-        return check_plan(plan, self.size).compile(self, device)
+        with self.commanding():
+            return check_plan(plan, self.size).compile(self, device)
+
+    @contextmanager
+    def commanding(self) -> Iterator[None]:
+        """Give commands, and take part in them, within the context; call it on rank 0.
+
+        Other threads wait until its end, and so does the exception that stops a script.
+
+        Raises:
+            HpcqError: If a rank is lost, or this is not rank 0 within the session, or a thread that
+                cannot use MPI.
+        """
+        with uninterrupted(), self._one_command:
+            self.check_open()
+            check_thread(self.farm)
+            yield
 
     def start(self, command: Command) -> None:
-        """Have the other ranks serve a command; call it on rank 0.
+        """Have the other ranks serve a command; call it on rank 0, while :meth:`commanding`.
 
         Raises:
             HpcqError: If a rank is lost, or this is not rank 0 within the session.
@@ -320,13 +346,18 @@ class Session:
         self._kept.move_to_end(key)
         return self._kept[key]
 
+    @property
+    def is_in_this_process(self) -> bool:
+        """Whether this process has made the session, and not one that has forked it."""
+        return self._process == os.getpid()
+
     def check_open(self) -> None:
         """Check that commands can be given.
 
         Raises:
             HpcqError: If a rank is lost, or this is not rank 0 within the session.
         """
-        if not self._is_open or self.rank > 0:
+        if not self._is_open or self.rank > 0 or not self.is_in_this_process:
             raise HpcqError(
                 "session: it runs plans between entering and leaving it, and on rank 0 only"
             )
@@ -373,14 +404,16 @@ class Session:
 
         Args:
             arguments: The user's arguments.
-            stop_conditions: When to stop; a signal that arrives during planning ends the job.
+            stop_conditions: When to stop; a signal that arrives during planning ends the job,
+                unless a session is open, whose plans are made before.
             make_plan: Returns, on rank 0, the plan and the output, opened; collective.
             stream: Where to show progress; None for nowhere.
             on_result: Called on rank 0 with the result, before it is saved.
         """
         farm = self.farm
         with abort_on_error(farm), stop_conditions:
-            with stop_conditions.before_start(lambda reason: stop_before_start(farm, reason)):
+            before = stop_conditions.before_start(lambda reason: stop_before_start(farm, reason))
+            with nullcontext() if self._is_open else before:
                 plan, output = make_plan()
             monitor = ProgressMonitor(stop_conditions, output, stream)
             return run_on_farm(plan, farm, RunOptions(arguments, output, monitor, on_result))

@@ -15,15 +15,10 @@ from hpcq.core.errors import InputError
 from hpcq.core.limits import as_seconds
 from hpcq.core.system import slurm_seconds_left
 from hpcq.parallel.coordinator import StopRequest
+from hpcq.runs import stop_signals
+from hpcq.runs.stop_signals import STOP_AT_ONCE
 
 DEFAULT_SIGNAL = "SIGUSR1"
-_STOP_AT_ONCE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-_GRACE_SECONDS = 6.0
-"""How long leased tasks may still take after the stop signal.
-
-Larger: fewer tasks have to be computed again. Smaller: more of the time left is for saving.
-"""
 
 _MARGIN_SECONDS, _MIN_MARGIN = 10.0, 0.5
 """Seconds before the end of the time at which to stop, at most and at least; a tenth of a time
@@ -79,6 +74,7 @@ class StopConditions:
     ) -> None:
         self._signal = read_signal(stop_signal)
         self._request: StopRequest | None = None
+        self._earlier = stop_signals.last_request()
         self._interrupted = False
         self._previous_handlers: dict[signal.Signals, Any] = {}
         self._save_seconds = 0.0
@@ -98,7 +94,7 @@ class StopConditions:
     def __enter__(self) -> StopConditions:
         # Python allows signal handlers only in the main thread.
         if threading.current_thread() is threading.main_thread():
-            for number in dict.fromkeys((*_STOP_AT_ONCE, self._signal)):
+            for number in dict.fromkeys((*STOP_AT_ONCE, self._signal)):
                 # nohup sets SIGHUP to be ignored, and that stays so.
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                     self._previous_handlers[number] = signal.signal(number, self._on_signal)
@@ -132,6 +128,9 @@ class StopConditions:
         deadline = self.deadline
         if self._request is None and deadline is not None and time.monotonic() >= deadline:
             return StopRequest(f"{self._end_reason} is near", deadline)
+        of_script = stop_signals.last_request()
+        if self._request is None and of_script is not self._earlier:
+            return of_script  # the run is not in the main thread, which receives the signals
         return self._request
 
     def note_save_seconds(self, seconds: float) -> None:
@@ -139,14 +138,13 @@ class StopConditions:
         self._save_seconds = max(self._save_seconds, seconds)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        received = signal.Signals(number)
-        reason = f"{received.name} was received"
+        request = stop_signals.request_by(number)
         if self.abort is not None:
-            self.abort(reason)
-        if received == signal.SIGINT:
+            self.abort(request.reason)
+        if number == signal.SIGINT:
             if self._interrupted:
                 raise KeyboardInterrupt
             self._interrupted = True
-        until = time.monotonic() + (0.0 if received in _STOP_AT_ONCE else _GRACE_SECONDS)
-        if self._request is None or until < self._request.until:
-            self._request = StopRequest(reason, until)
+        if self._request is None or request.until < self._request.until:
+            self._request = request
+        stop_signals.stop_script(request)  # if the run has ended before it can stop

@@ -26,6 +26,7 @@ from hpcq.kinds.parameters.spread import SpreadEvaluator
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.reconstruction.matrix_product import product_threads
 from hpcq.runs.session import Session, current_session
+from hpcq.runs.stop_signals import uninterrupted
 
 _NO_SLOTS = Slots((), csr_array((0, 0)), np.empty(0), {})
 
@@ -35,8 +36,11 @@ _lock = RLock()
 
 @contextmanager
 def one_evaluation() -> Iterator[None]:
-    """Let no other thread evaluate, and have BLAS use one thread; see ``matrix_product``."""
-    with _lock, blas_threads(1):
+    """Let no other thread evaluate, and have BLAS use one thread; see ``matrix_product``.
+
+    A script is stopped only after the evaluation.
+    """
+    with uninterrupted(), _lock, blas_threads(1):
         yield
 
 

@@ -41,14 +41,15 @@ def on_ranks(
         HpcqError: If the function raises it; the session goes on.
     """
     failure: HpcqError | None = None
-    session.start(command)
-    with abort_on_error(session.farm), session.farm.coordinator(factory) as coordinator:
-        coordinator.prepare(setup, in_subprocess=False, function=function)
-        try:
-            result = evaluate(coordinator)
-        except HpcqError as error:
-            failure = error
-            coordinator.exit_code = error.exit_code
+    with session.commanding(), abort_on_error(session.farm):
+        session.start(command)
+        with session.farm.coordinator(factory) as coordinator:
+            coordinator.prepare(setup, in_subprocess=False, function=function)
+            try:
+                result = evaluate(coordinator)
+            except HpcqError as error:
+                failure = error
+                coordinator.exit_code = error.exit_code
     if failure is not None:
         raise failure
     return result

@@ -138,9 +138,9 @@ def open_programs(session: Session, device: str) -> SharedPrograms:
     Raises:
         InputError: If a rank has no such device.
     """
-    if _key(device) not in session.fixtures:
-        session.start(OpenPrograms(device))
-    with abort_on_error(session.farm):
+    with session.commanding(), abort_on_error(session.farm):
+        if _key(device) not in session.fixtures:
+            session.start(OpenPrograms(device))
         return shared_programs(session, device)
 
 

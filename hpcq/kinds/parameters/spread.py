@@ -166,8 +166,8 @@ class SpreadEvaluator:
         """
         session, key = self.session, self._hold.key
         if not session.keeps(key):
-            session.start(self._hold)
-            with abort_on_error(session.farm):
+            with session.commanding(), abort_on_error(session.farm):
+                session.start(self._hold)
                 self._hold.serve(session)
         tasks = session.kept(key)
         assert isinstance(tasks, EvaluationTasks)
@@ -179,14 +179,15 @@ class SpreadEvaluator:
         Raises:
             HpcqError: If a task fails, a check of the result does, or no rank is left.
         """
-        tasks = self._tasks()
-        return on_ranks(
-            self.session,
-            JoinEvaluation(self._hold.key),
-            tasks,
-            lambda coordinator: evaluate(RankPieces(coordinator, self.local)),
-            function=tasks.compute,
-        )
+        with self.session.commanding():
+            tasks = self._tasks()
+            return on_ranks(
+                self.session,
+                JoinEvaluation(self._hold.key),
+                tasks,
+                lambda coordinator: evaluate(RankPieces(coordinator, self.local)),
+                function=tasks.compute,
+            )
 
 
 def blocks_of(angles: Rows, row_seconds: float, total_seconds: float, ranks: int) -> list[Rows]:

@@ -1,0 +1,68 @@
+"""Run a script on rank 0 of a job, while the other ranks serve it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from hpcq.loop.script import Script
+from hpcq.parallel.mpi import MpiFarm
+from hpcq.parallel.serial import Farm
+from hpcq.runs.collective import from_rank_0
+from hpcq.runs.session import Session
+from hpcq.runs.stop_signals import stopping_script
+
+_IGNORED_ON_RANK_0 = (signal.SIGUSR1, signal.SIGTERM)
+"""Signals that rank 0 ignores after the script, whose exit code has to become that of the job."""
+
+_IGNORED_ELSEWHERE = (*_IGNORED_ON_RANK_0, signal.SIGINT, signal.SIGHUP)
+"""Signals on which rank 0 decides; launchers send them to all ranks."""
+
+
+def exec_script(name: str, arguments: Sequence[str] = ()) -> int:
+    """Run a script on rank 0 while the other ranks serve it; all ranks call this together.
+
+    Returns:
+        The exit code of the script, on all ranks: launchers report that of any rank.
+
+    Raises:
+        InputError: On all ranks, if there is no such script.
+    """
+    session = Session()
+    farm = session.farm
+    if farm.size > 1:
+        for number in _IGNORED_ELSEWHERE if farm.rank > 0 else _IGNORED_ON_RANK_0:
+            signal.signal(number, signal.SIG_IGN)
+    script = from_rank_0(farm, lambda: Script.read(name, arguments))
+    code = 1
+    with session:
+        if script is not None:
+            with stopping_script(), _ending_with_all_ranks(farm):
+                code = script.run()
+    return code if farm.has_lost_ranks else int(farm.broadcast(str(code).encode()))
+
+
+@contextmanager
+def _ending_with_all_ranks(farm: Farm) -> Iterator[None]:
+    """Have ``os._exit`` end all ranks within the context.
+
+    Under srun, the other ranks would wait for ever for a process that leaves by it with code 0.
+    """
+    if not isinstance(farm, MpiFarm):
+        yield
+        return
+    exit_process, process = os._exit, os.getpid()
+
+    def exit_job(status: int) -> NoReturn:
+        if os.getpid() == process:  # and not one that the script has forked
+            farm.abort(status)
+        exit_process(status)
+
+    os._exit = exit_job
+    try:
+        yield
+    finally:
+        os._exit = exit_process

@@ -1,0 +1,114 @@
+"""Run a Python script in this process as ``python SCRIPT [arguments]`` runs it."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+from hpcq.core.errors import InputError, StoppedError
+from hpcq.core.files import printable, printable_path
+from hpcq.core.system import write_stderr
+
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C, which shells show for a process that SIGINT has ended."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script and its arguments.
+
+    Attributes:
+        name: Its path, as the user writes it: ``sys.argv[0]``.
+        arguments: Its arguments: the rest of ``sys.argv``.
+        source: Its text.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    source: bytes
+
+    @classmethod
+    def read(cls, name: str, arguments: Sequence[str] = ()) -> Script:
+        """Read a script.
+
+        Raises:
+            InputError: If there is no such file, or it cannot be read.
+        """
+        shown = printable_path(name)
+        if Path(name).is_dir():
+            raise InputError(f"script: {shown!r} is a folder, expected a Python script")
+        try:
+            with io.open_code(str(Path(name).absolute())) as file:
+                source = file.read()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"script: {shown!r}: {reason}, expected a Python script") from None
+        return cls(name, tuple(arguments), source)
+
+    def run(self) -> int:
+        """Run the script as the main module of this process, and return its exit code.
+
+        What ends the script is printed as Python prints it, except StoppedError, which takes one
+        line. Threads that are not daemons are waited for, because they may use ranks.
+        """
+        sys.argv = [self.name, *self.arguments]
+        if not sys.flags.safe_path:
+            sys.path[0] = str(Path(self.name).resolve().parent)
+        file = str(Path(self.name).absolute())
+        main = ModuleType("__main__")
+        main.__dict__.update(
+            __file__=file,
+            __builtins__=builtins,
+            __loader__=SourceFileLoader("__main__", file),
+            __cached__=None,
+        )
+        sys.modules["__main__"] = main
+        code = 0
+        try:
+            exec(compile(self.source, file, "exec", dont_inherit=True), main.__dict__)
+        except BaseException as error:
+            code = _exit_code(error)
+        try:
+            _join_threads()
+        except BaseException as error:
+            code = code or _exit_code(error)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        return code
+
+
+def _join_threads() -> None:
+    """Wait for the threads that the interpreter would wait for at its end."""
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.current_thread():
+            thread.join()
+
+
+def _exit_code(error: BaseException) -> int:
+    """Report what has ended the script, and return the exit code that follows from it."""
+    if isinstance(error, SystemExit):
+        if error.code is None or isinstance(error.code, int):
+            return (error.code or 0) & 0xFF  # as the system shortens it
+        write_stderr(str(error.code))
+        return 1
+    if isinstance(error, StoppedError):
+        write_stderr(f"hpcq: error: {printable(' '.join(str(error).split()))}")
+        return error.exit_code
+    # Without the frame that runs the script.
+    frames = error.__traceback__ and error.__traceback__.tb_next
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, frames
+    try:
+        sys.excepthook(type(error), error.with_traceback(frames), frames)
+    except Exception:  # of a hook that the script has set
+        traceback.print_exception(error)
+    return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
