@@ -26,27 +26,33 @@ def stop() -> None:
 
 def test_a_call_of_hpcq_ends_before_the_exception() -> None:
     steps = []
-    with stopping_script(), pytest.raises(StoppedError, match="SIGUSR1 was received"):
+
+    def script() -> None:
         with uninterrupted():
             with uninterrupted():
                 stop()
                 steps.append("inner")
             steps.append("outer")
         steps.append("script")
+
+    with stopping_script(), pytest.raises(StoppedError, match="SIGUSR1 was received"):
+        script()
     assert steps == ["inner", "outer"]
 
 
 def test_one_signal_is_one_exception() -> None:
+    def fail(error: HpcqError) -> None:
+        stop()
+        raise error
+
     with stopping_script():
         for _ in range(2):
             with pytest.raises(StoppedError), uninterrupted():
                 stop()
         with pytest.raises(StoppedError, match="saved"), uninterrupted():
-            stop()
-            raise StoppedError("stopped, saved")
+            fail(StoppedError("stopped, saved"))
         with pytest.raises(StoppedError) as caught, uninterrupted():
-            stop()
-            raise HpcqError("fails")
+            fail(HpcqError("fails"))
         assert str(caught.value.__context__) == "fails"
         with uninterrupted():
             pass
@@ -59,14 +65,14 @@ def test_evaluations_are_complete_before_a_script_is_stopped(
     circuit.ry(angle, 0)
     circuit.cx(0, 1)
     program = hpcq.plan(circuit, "Z0", cut_labels="AB").compile()
-    evaluate, calls = program._evaluator.values, []
+    evaluate, calls = program.evaluator.values, []
 
     def stopped_within(angles: np.ndarray) -> np.ndarray:
         stop()
         calls.append(evaluate(angles))
         return calls[-1]
 
-    monkeypatch.setattr(program._evaluator, "values", stopped_within)
+    monkeypatch.setattr(program.evaluator, "values", stopped_within)
     with stopping_script(), pytest.raises(StoppedError):
         program.values([[0.3]])
     assert len(calls) == 1
