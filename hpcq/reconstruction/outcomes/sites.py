@@ -116,7 +116,8 @@ class SiteNetwork:
         sites: The sites, in the order of the subcircuits.
         bonds: The bonds.
         states: States S of each tensor, shape (branches times D, 2**bits), complex128; None where
-            they are not kept, and for tensors that no site has.
+            they are not kept, and for tensors that no site has. In memory the states of one
+            outcome are side by side.
         source: Computes a branch of those that are not kept, each time anew; None if all are kept.
     """
 
@@ -303,10 +304,10 @@ def _kept_states(
             break
         tensor = tensors[number]
         branches, rows = tensor.num_branches, tensor.block_shape[1]
-        joined = np.empty((branches, rows, 1 << len(tensor.subcircuit.open_wires)), dtype=complex)
+        columns = np.empty((1 << len(tensor.subcircuit.open_wires), branches * rows), dtype=complex)
         for branch in range(branches):
-            joined[branch] = amplitudes(number, branch)
-        states[number] = joined.reshape(branches * rows, -1)
+            columns[:, branch * rows : (branch + 1) * rows] = amplitudes(number, branch).T
+        states[number] = columns.T
     return tuple(states)
 
 

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qiskit import QuantumCircuit
+from scipy.stats import chi2, kstest
+
+from hpcq.core.errors import MemoryLimitError
+from hpcq.cutting.cut_circuit import cut_circuit
+from hpcq.cutting.cuts import Cuts, GateCut, WireCut, two_qubit_gates
+from hpcq.reconstruction.outcomes.packed_bits import num_bytes, set_values, values_of
+from hpcq.reconstruction.outcomes.sampler import PerfectSampler, num_chunks
+from hpcq.reconstruction.outcomes.samples import Samples
+from hpcq.reconstruction.outcomes.sites import SiteNetwork
+from tests.support.outcomes import joint_amplitudes, network_of, sites_of, uncut_amplitudes
+from tests.support.strategies import circuits, cuts_of, structured
+
+_ROOMY = 1 << 30
+_TIGHT = 1 << 17
+"""Bytes with which trees of the networks below are not full."""
+
+
+def _p_value(probabilities: np.ndarray, samples: Samples) -> float:
+    """Return the p-value of a chi-square test, rare outcomes together."""
+    shots = samples.shots
+    counts = np.zeros(len(probabilities))
+    counts[values_of(samples.outcomes, range(probabilities.size.bit_length() - 1))] = samples.counts
+    expected = probabilities * shots
+    common = expected >= 5
+    expected = np.append(expected[common], expected[~common].sum())
+    counts = np.append(counts[common], counts[~common].sum())
+    if expected[-1] < 1:
+        expected[-2] += expected[-1]
+        counts[-2] += counts[-1]
+        expected, counts = expected[:-1], counts[:-1]
+    if len(expected) == 1:
+        return 1.0
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    return float(chi2.sf(statistic, len(expected) - 1))
+
+
+def _assert_exact(circuit: QuantumCircuit, network: SiteNetwork, samples: Samples) -> None:
+    """Assert that stated probabilities are those of the amplitudes, and of the uncut circuit."""
+    found = values_of(samples.outcomes, range(circuit.num_qubits))
+    uncut = np.abs(uncut_amplitudes(circuit)) ** 2
+    np.testing.assert_allclose(samples.probabilities, uncut[found], rtol=1e-8, atol=1e-13)
+    exact = np.abs(joint_amplitudes(network)) ** 2
+    np.testing.assert_allclose(samples.probabilities, exact[found], rtol=1e-12)
+    assert (uncut[found] > 1e-14).all(), "an impossible outcome was drawn"
+
+
+@given(st.data(), st.integers(0, 3), st.booleans(), st.sampled_from((_ROOMY, _TIGHT)))
+@settings(max_examples=12, deadline=None)
+def test_samples_follow_the_uncut_distribution(
+    data: st.DataObject, sliced: int, keeps: bool, memory_bytes: int
+) -> None:
+    circuit = data.draw(st.one_of(circuits(6, 12), structured(6, 14)))
+    cuts = data.draw(cuts_of(circuit))
+    network = network_of(circuit, cuts, sliced_ports=sliced, kept_bytes=1 << 40 if keeps else 0)
+    try:
+        sampler = PerfectSampler.of(network, memory_bytes)
+    except MemoryLimitError:
+        assert memory_bytes == _TIGHT
+        return
+    samples = sampler.draw([0], 4000, data.draw(st.integers(0, 99)))
+    assert samples.shots == 4000
+    assert sampler.environments.log_norm == pytest.approx(0, abs=1e-10)
+    _assert_exact(circuit, network, samples)
+    assert _p_value(np.abs(uncut_amplitudes(circuit)) ** 2, samples) > 1e-9
+
+
+def _random_case(seed: int) -> tuple[QuantumCircuit, PerfectSampler]:
+    """Return a circuit of 10 to 16 qubits in two to four pieces, cut at gates and wires.
+
+    Pieces are joined in a chain or a ring, some of them by several gates of one qubit, which share
+    an ancilla or an edge.
+    """
+    rng = np.random.default_rng(seed)
+    pieces = int(rng.integers(2, 5))
+    widths = rng.multinomial(rng.integers(10, 17) - 2 * pieces, [1 / pieces] * pieces) + 2
+    starts = np.concatenate([[0], np.cumsum(widths)])
+    circuit = QuantumCircuit(int(starts[-1]))
+    links = list(range(pieces - 1)) + ([-1] if pieces > 2 and rng.integers(2) else [])
+    hub = [int(rng.integers(start, end)) for start, end in itertools.pairwise(starts)]
+    cut_gates = set()
+
+    def layer() -> None:
+        for qubit in range(circuit.num_qubits):
+            circuit.u(*rng.uniform(0, 6, 3), qubit)
+        for start, end in itertools.pairwise(starts):
+            for qubit in range(start, end - 1):
+                circuit.cz(qubit, qubit + 1)
+
+    layer()
+    for link in links:
+        for name in rng.choice(["cz", "cp", "rzz", "iswap"], size=rng.integers(1, 3)):
+            second = int(rng.integers(starts[link + 1], starts[link + 2]))
+            cut_gates.add(len(two_qubit_gates(circuit)))
+            angle = [float(rng.uniform(1, 3))] if name in ("cp", "rzz") else []
+            getattr(circuit, name)(*angle, hub[link], second)
+    layer()
+    pairs = two_qubit_gates(circuit)
+    wires = [WireCut(hub[0], 1)] if rng.integers(2) else []
+    cuts = Cuts(tuple(GateCut(gate, pairs[gate]) for gate in sorted(cut_gates)), tuple(wires))
+    cut = cut_circuit(circuit, cuts, shared_above=float(rng.choice([0, 1e9])))
+    sliced = int(rng.integers(0, 3))
+    network = sites_of(cut, sliced_ports=sliced, kept_bytes=int(rng.choice([0, 1 << 40])))
+    return circuit, PerfectSampler.of(network, int(rng.choice([1 << 26, 1 << 30])))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_cut_circuits_pass_chi_square(seed: int) -> None:
+    circuit, sampler = _random_case(seed)
+    samples = sampler.draw([0], 20_000, seed)
+    found = values_of(samples.outcomes, range(circuit.num_qubits))
+    probabilities = np.abs(uncut_amplitudes(circuit)) ** 2
+    np.testing.assert_allclose(samples.probabilities, probabilities[found], rtol=1e-7)
+    assert _p_value(probabilities, samples) > 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_p_values_of_30_random_cut_circuits_are_uniform() -> None:
+    of_chi_square, of_ks = [], []
+    for seed in range(30):
+        circuit, sampler = _random_case(seed)
+        samples = sampler.draw(range(num_chunks(200_000)), 200_000, seed)
+        probabilities = np.abs(uncut_amplitudes(circuit)) ** 2
+        of_chi_square.append(_p_value(probabilities, samples))
+        # Outcomes as numbers, made continuous: uniform in the cumulative distribution.
+        found = values_of(samples.outcomes, range(circuit.num_qubits))
+        below = np.cumsum(probabilities) - probabilities
+        spread = np.random.default_rng(seed).random(samples.shots)
+        repeated = np.repeat(found, samples.counts)
+        of_ks.append(kstest(below[repeated] + spread * probabilities[repeated], "uniform").pvalue)
+    for p_values in (of_chi_square, of_ks):
+        assert min(p_values) > 1e-5
+        assert kstest(p_values, "uniform").pvalue > 1e-3
+
+
+def _chain(blocks: int, width: int, seed: int = 0) -> tuple[QuantumCircuit, Cuts]:
+    """Return blocks of random gates in a chain, with the cuts of all gates between them."""
+    rng = np.random.default_rng(seed)
+    circuit = QuantumCircuit(blocks * width)
+    for _ in range(2):
+        for qubit in range(circuit.num_qubits):
+            circuit.u(*rng.uniform(0, 6, 3), qubit)
+        for qubit in range(circuit.num_qubits - 1):
+            circuit.cz(qubit, qubit + 1)
+    pairs = two_qubit_gates(circuit)
+    cut = [GateCut(g, pair) for g, pair in enumerate(pairs) if pair[0] // width != pair[1] // width]
+    return circuit, Cuts(tuple(cut), ())
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 1 << 40])
+def test_samples_are_the_same_however_chunks_are_divided(kept_bytes: int) -> None:
+    network = network_of(*_chain(3, 3), sliced_ports=1, kept_bytes=kept_bytes)
+    shots, chunks = 3 * (1 << 16) - 5, [0, 1, 2]
+    sampler = PerfectSampler.of(network, _ROOMY)
+    assert sampler.chunks_together == 1 if kept_bytes else sampler.chunks_together > 1
+    whole = sampler.draw(chunks, shots, 7)
+    copy = pickle.loads(pickle.dumps(sampler, protocol=5))
+    merged = Samples.merged([copy.draw([2], shots, 7), copy.draw([1, 0], shots, 7)])
+    assert whole.shots == shots
+    np.testing.assert_array_equal(whole.outcomes, merged.outcomes)
+    np.testing.assert_array_equal(whole.counts, merged.counts)
+    np.testing.assert_array_equal(whole.log_probabilities, merged.log_probabilities)
+    other = sampler.draw(chunks, shots, 8)
+    assert not np.array_equal(whole.counts, other.counts)
+
+
+def test_a_ghz_state_of_150_qubits_has_two_outcomes() -> None:
+    circuit = QuantumCircuit(150)
+    circuit.h(0)
+    for qubit in range(149):
+        circuit.cx(qubit, qubit + 1)
+    pairs = two_qubit_gates(circuit)
+    cuts = Cuts(tuple(GateCut(gate, pairs[gate]) for gate in range(9, 149, 10)), ())
+    sampler = PerfectSampler.of(network_of(circuit, cuts), _ROOMY)
+    samples = sampler.draw(range(num_chunks(10**6)), 10**6, 0)
+    assert np.unpackbits(samples.outcomes, axis=1).sum(axis=1).tolist() == [0, 150]
+    assert abs(samples.counts - 500_000).max() < 2500
+    np.testing.assert_allclose(samples.probabilities, 0.5, rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_thousands_of_qubits_do_not_underflow() -> None:
+    circuit = QuantumCircuit(1200)
+    circuit.h(range(1200))
+    for qubit in range(3, 1199, 4):
+        circuit.cz(qubit, qubit + 1)
+    cuts = Cuts(tuple(GateCut(g, pair) for g, pair in enumerate(two_qubit_gates(circuit))), ())
+    samples = PerfectSampler.of(network_of(circuit, cuts), _ROOMY).draw([0], 100, 0)
+    assert len(samples.counts) == 100
+    np.testing.assert_allclose(samples.log_probabilities, -1200 * np.log(2), rtol=1e-12)
+
+
+def test_impossible_outcomes_of_clifford_circuits_are_never_drawn() -> None:
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        circuit = QuantumCircuit(10)
+        for _ in range(40):
+            a, b = (int(q) for q in rng.choice(10, 2, replace=False))
+            if rng.integers(2):
+                circuit.h(a)
+            circuit.cx(a, b) if abs(a - b) < 4 else circuit.s(b)
+        pairs = two_qubit_gates(circuit)
+        cut = [GateCut(g, pair) for g, pair in enumerate(pairs) if (pair[0] < 5) != (pair[1] < 5)]
+        network = network_of(circuit, Cuts(tuple(cut[:5]), ()))
+        samples = PerfectSampler.of(network, _ROOMY).draw([0], 1 << 16, seed)
+        _assert_exact(circuit, network, samples)
+        assert _p_value(np.abs(uncut_amplitudes(circuit)) ** 2, samples) > 1e-6
+
+
+def test_too_little_memory_is_refused() -> None:
+    with pytest.raises(MemoryLimitError, match=r"memory: .*expected fewer cuts"):
+        PerfectSampler.of(network_of(*_chain(2, 3)), 1000)
+
+
+def test_merging_sorts_and_adds_counts() -> None:
+    def part(values: list[int], counts: list[int]) -> Samples:
+        outcomes = np.zeros((len(values), num_bytes(70)), dtype=np.uint8)
+        set_values(outcomes, range(68, 70), np.array(values) >> 1)
+        set_values(outcomes, (0,), np.array(values) & 1)
+        return Samples(outcomes, np.array(counts), np.log(np.array(values) + 1.0))
+
+    merged = Samples.merged([part([5, 0], [1, 2]), part([1, 5], [3, 4])])
+    assert merged.counts.tolist() == [2, 3, 5]
+    np.testing.assert_allclose(merged.probabilities, [1, 2, 6])
