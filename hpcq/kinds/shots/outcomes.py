@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit import QuantumCircuit
 
 from hpcq.circuits.measurements import Measurements, measurements_of
 from hpcq.circuits.normalise import normalise
 from hpcq.core.errors import InputError
 from hpcq.core.limits import as_integer
 from hpcq.kinds.shots.reread_record import RereadRecord
+from hpcq.kinds.shots.sampling import ShotsPlan
+from hpcq.parallel import messages
+from hpcq.parallel.world import check_free, open_farm
+from hpcq.planning.planner import plan
 from hpcq.reconstruction.estimation.marginal_estimator import (
     MAX_COVARIANCE_QUBITS,
     MarginalEstimator,
@@ -24,11 +29,12 @@ from hpcq.reconstruction.estimation.simplex import (
     nearest_part_of_distribution,
 )
 from hpcq.results.result import Result
-from hpcq.runs.session import run
+from hpcq.runs.arguments import RunArguments
+from hpcq.runs.collective import from_rank_0
+from hpcq.runs.session import current_session, run
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
-    from qiskit import QuantumCircuit
 
 Reals = NDArray[np.float64]
 
@@ -97,8 +103,7 @@ class EstimatedOutcomes:
     over the number of shots, no probability is resolved, so ask for few qubits at a time.
 
     Args:
-        result: The result of a run with shots. On ranks other than 0, where it has no details,
-            every method raises InputError.
+        result: The result of a run with shots. Without its details, every method raises InputError.
 
     Attributes:
         result: The result.
@@ -221,25 +226,57 @@ class EstimatedOutcomes:
 
 
 def estimate_outcomes(
-    circuit: QuantumCircuit, comm: Comm | None = None, **options: Any
+    circuit: QuantumCircuit | ShotsPlan | None, comm: Comm | None = None, **options: Any
 ) -> EstimatedOutcomes:
     """Run a circuit with shots, as on a device, and return what they tell of its outcomes.
 
     Args:
-        circuit: A circuit with final measurements, or without any, so that all qubits are measured.
+        circuit: A circuit with final measurements, or without any, so that all qubits are measured;
+            or a plan with shots. Only rank 0's is used; other ranks may pass None for a plan.
         comm: As for :func:`hpcq.run`.
         options: Options of :func:`hpcq.plan`, of which ``shots`` is necessary, and fields of
             :class:`hpcq.runs.arguments.RunArguments`, such as ``noise`` or ``backend``.
 
+    Returns:
+        The estimates, which every rank that called can make.
+
     Raises:
         InputError: If an option is wrong, or no qubit is measured.
     """
+    names = {field.name for field in fields(RunArguments)} - {"parameter_values"}
+    arguments = {name: value for name, value in options.items() if name in names}
+    planning = {name: value for name, value in options.items() if name not in names}
+    session = current_session() if comm is None else None
+    if session is not None:  # rank 0 alone calls
+        return EstimatedOutcomes(run(_plan(circuit, planning, session.size), **arguments))
+    farm = open_farm(comm)
+    check_free(farm)
+    made = from_rank_0(farm, lambda: _plan(circuit, planning, farm.size))
+    result = run(made, comm, **arguments)
+    details = None if result.details is None else replace(result.details, tensors=(), timelines=())
+    sent = farm.broadcast(b"" if farm.rank else messages.dumps(details))
+    return EstimatedOutcomes(replace(result, details=messages.loads(sent)))
+
+
+def _plan(circuit: object, options: dict[str, Any], ranks: int) -> ShotsPlan:
+    """Return the plan of a circuit whose counts tell its outcomes, or a plan as it is.
+
+    Raises:
+        InputError: If an option is wrong, or no qubit is measured.
+    """
+    if isinstance(circuit, ShotsPlan):
+        if options:
+            raise InputError(f"{min(options)}: given with a plan, expected it in hpcq.plan")
+        return circuit
+    if not isinstance(circuit, QuantumCircuit):
+        kind = type(circuit).__name__
+        raise InputError(f"circuit: a {kind}, expected a QuantumCircuit or a plan with shots")
     if options.get("shots") is None:
         raise InputError("shots: None, expected their number, to estimate outcomes from")
-    if options.get("parameter_values") is not None:
-        raise InputError("parameter_values: given for outcomes, expected a circuit without any")
     observables = outcome_observables(measurements_of(normalise(circuit)))
-    return EstimatedOutcomes(run(circuit, observables, comm, **options))
+    found = plan(circuit, observables, **{"ranks": ranks, **options})
+    assert isinstance(found, ShotsPlan), "shots are given"
+    return found
 
 
 def outcomes_of(result: Result) -> EstimatedOutcomes:
