@@ -82,22 +82,28 @@ def uncut_amplitudes(circuit: QuantumCircuit) -> NDArray[np.complex128]:
     return np.asarray(Statevector(circuit).data)
 
 
+def packed(outcomes: NDArray[np.integer], num_qubits: int) -> NDArray[np.uint8]:
+    """Return outcomes of all qubits, given as numbers, packed."""
+    octets = outcomes.astype(">u8").view(np.uint8).reshape(-1, 8)
+    return np.ascontiguousarray(octets[:, 8 - num_bytes(num_qubits) :])
+
+
 def all_outcomes(num_qubits: int) -> NDArray[np.uint8]:
     """Return all outcomes in ascending order, packed."""
-    numbers = np.arange(1 << num_qubits).astype(">u8").view(np.uint8).reshape(-1, 8)
-    return np.ascontiguousarray(numbers[:, 8 - num_bytes(num_qubits) :])
+    return packed(np.arange(1 << num_qubits), num_qubits)
+
+
+RING = ((0, 1), (1, 2), (2, 3), (0, 3), (0, 2))
+"""Pairs of four sites in a ring with a chord, so that frontiers have several bonds."""
 
 
 def random_network(
-    seed: int, pairs: Sequence[tuple[int, int]] = (), qubits: Sequence[int] = ()
+    seed: int,
+    pairs: Sequence[tuple[int, int]] = RING,
+    qubits: Sequence[int] = (2, 3, 1, 3),
 ) -> SiteNetwork:
-    """Return a network of random numbers, of no normalised state.
-
-    Without ``pairs``, a ring of four sites with a chord: frontiers of several bonds.
-    """
+    """Return a network of random numbers, of no normalised state."""
     rng = np.random.default_rng(seed)
-    pairs = pairs or [(0, 1), (1, 2), (2, 3), (0, 3), (0, 2)]
-    qubits = qubits or [2, 3, 1, 3]
     bonds = tuple(SiteBond(pair, int(rng.integers(2, 4))) for pair in pairs)
     order = rng.permutation(sum(qubits)).tolist()
     sites, states = [], []

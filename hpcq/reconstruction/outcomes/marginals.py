@@ -23,7 +23,11 @@ from hpcq.reconstruction.outcomes.sites import SiteNetwork
 
 Tensor = NDArray[Any]
 
-_REAL_BYTES = 8
+REAL_BYTES = 8
+"""Bytes of a real number."""
+
+_PART_BYTES = 56
+"""Bytes for each weight that is computed at a time: the weight, its place, and copies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +63,14 @@ class MarginalPlan:
             for site in network.sites
         )
         power = 1 if chosen >= set(network.qubits) else 2
-        item_bytes = COMPLEX_BYTES if power == 1 else _REAL_BYTES
+        item_bytes = COMPLEX_BYTES if power == 1 else REAL_BYTES
         free = [len(bits) for bits in measured]
         while True:
             entries = [
                 site.dimension**power << bits
                 for site, bits in zip(network.sites, free, strict=True)
             ]
-            tensor_bytes = 2 * item_bytes * sum(entries)
+            tensor_bytes = 2 * item_bytes * sum(entries) + (_PART_BYTES << sum(free))
             if 2 * tensor_bytes <= memory_bytes or not any(free):
                 break
             free[max(range(len(free)), key=lambda n: (free[n] > 0, entries[n]))] -= 1
@@ -91,10 +95,28 @@ class MarginalPlan:
         return sum(map(len, self.measured)) == len(self.network.qubits)
 
     @property
+    def num_parts(self) -> int:
+        """Number of contractions: values of the fixed bits."""
+        return 1 << sum(self.num_fixed)
+
+    @property
+    def num_bytes(self) -> int:
+        """Predicted bytes besides the network and the result."""
+        power, item_bytes = (1, COMPLEX_BYTES) if self.is_pure else (2, REAL_BYTES)
+        tensors: int = sum(
+            site.dimension**power << len(bits) - fixed
+            for site, bits, fixed in zip(
+                self.network.sites, self.measured, self.num_fixed, strict=True
+            )
+        )
+        part = len(self.qubits) - sum(self.num_fixed)
+        return item_bytes * (2 * tensors + self.contraction.entries) + (_PART_BYTES << part)
+
+    @property
     def flops(self) -> float:
         """Predicted floating-point operations."""
         each = 8.0 if self.is_pure else 2.0
-        total = each * self.contraction.flops * 2.0 ** sum(self.num_fixed)
+        total = each * self.contraction.products * self.num_parts
         for number, site in enumerate(self.network.sites):
             if not self.is_pure:
                 others = sum(self.num_fixed) - self.num_fixed[number]

@@ -143,8 +143,14 @@ class OpenContraction:
         return peak + (result if self.sliced else 0)
 
     @property
-    def flops(self) -> float:
-        """Multiplications of two numbers, for one choice."""
+    def row_entries(self) -> int:
+        """Numbers that are in memory at a time for each choice, with rows of its own."""
+        rows = sum(math.prod([self.sizes[index] for index in legs]) for legs in self.legs)
+        return self.entries + 3 * rows
+
+    @property
+    def products(self) -> float:
+        """Products of two numbers, for one choice."""
         slices = math.prod([self.sizes[index] for index in self.sliced])
         sizes = (self._size(s.left_only + s.shared + s.right_only) for s in self.steps)
         return float(min(slices * sum(sizes), 1 << 900))

@@ -1,0 +1,108 @@
+"""What exact answers about outcomes take: bytes and seconds.
+
+Only the shape of a network matters here, so that all of this is known before anything is simulated:
+a network that keeps no states is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpcq.core.limits import COMPLEX_BYTES
+from hpcq.reconstruction.outcomes.best_first import MAX_NODES
+from hpcq.reconstruction.outcomes.canonical_chain import chain_bytes, chain_flops
+from hpcq.reconstruction.outcomes.distribution import (
+    AMPLITUDES,
+    DENSITIES,
+    MAX_BATCH,
+    Distribution,
+)
+from hpcq.reconstruction.outcomes.inner_products import MAX_PAIRS
+from hpcq.reconstruction.outcomes.marginals import REAL_BYTES, MarginalPlan
+from hpcq.reconstruction.outcomes.order import sampling_order
+from hpcq.reconstruction.outcomes.sites import SiteNetwork
+
+_FLOPS = 3e9
+"""Floating-point operations a second of one thread. Measured with ten sites of ten qubits: 2e9 for
+amplitudes, 3e9 for marginals, 8e9 for chains."""
+
+_SITE_SECONDS = 2e-7
+"""Seconds of an outcome and a site besides products: finding the distinct outcomes."""
+
+_CALL_SECONDS = 2e-4
+"""Seconds of a site in each call: copies, and the search for an order."""
+
+_NODE_SECONDS = 4e-5
+"""Seconds of a node of the search by best first, with bonds of dimension 8."""
+
+
+@dataclass(frozen=True)
+class AnswerCost:
+    """Predicted cost of an answer on one thread, without the simulation of subcircuits.
+
+    Attributes:
+        seconds: Seconds; where a search may end early, those of one that does not.
+        memory_bytes: Bytes besides the network's states and the answer.
+    """
+
+    seconds: float
+    memory_bytes: int
+
+
+def amplitudes_cost(
+    network: SiteNetwork, outcomes: int, memory_bytes: int, qubits: Sequence[int] | None = None
+) -> AnswerCost:
+    """Return the cost of amplitudes or probabilities of given outcomes.
+
+    Args:
+        network: The network, whose states need not be known.
+        outcomes: Number of outcomes.
+        memory_bytes: Bytes that may be taken.
+        qubits: The qubits that are measured; None for all.
+
+    Raises:
+        MemoryLimitError: If a single outcome does not fit.
+    """
+    distribution = Distribution(network, memory_bytes)
+    chosen = set(network.qubits if qubits is None else qubits)
+    is_partial = not chosen >= set(network.qubits)
+    contraction = distribution.contraction_of(DENSITIES if is_partial else AMPLITUDES)
+    flops = (2.0 if is_partial else 8.0) * contraction.products * outcomes
+    if is_partial:
+        for site in network.sites:
+            summed = sum(qubit not in chosen for qubit in site.qubits)
+            distinct = min(outcomes, site.num_outcomes >> summed)
+            flops += 8.0 * site.num_states**2 * distinct * 2.0**summed
+    seconds = flops / _FLOPS + len(network.sites) * (_CALL_SECONDS + _SITE_SECONDS * outcomes)
+    batch = min(outcomes, MAX_BATCH, 1 << len(chosen))
+    needed = (REAL_BYTES if is_partial else COMPLEX_BYTES) * contraction.row_entries * batch
+    return AnswerCost(seconds, min(memory_bytes, needed))
+
+
+def marginal_cost(network: SiteNetwork, qubits: Sequence[int], memory_bytes: int) -> AnswerCost:
+    """Return the cost of a marginal.
+
+    Raises:
+        MemoryLimitError: If it does not fit.
+    """
+    plan = MarginalPlan.within(network, qubits, memory_bytes)
+    seconds = plan.flops / _FLOPS + len(network.sites) * _CALL_SECONDS * plan.num_parts
+    return AnswerCost(seconds, plan.num_bytes)
+
+
+def top_cost(network: SiteNetwork, memory_bytes: int) -> AnswerCost:
+    """Return the cost of the most probable outcomes of all qubits, samples not counted."""
+    steps = sampling_order(network)
+    needed = chain_bytes(network, steps)
+    if needed > memory_bytes:
+        return AnswerCost(0.0, 0)
+    seconds = chain_flops(network, steps) / _FLOPS + MAX_NODES * _NODE_SECONDS
+    widest = max((step.size(step.frontier) for step in steps), default=1)
+    bits = [len(network.sites[step.site].qubits) for step in steps]
+    splits = [(1 << sum(bits[:cut])) + (1 << sum(bits[cut:])) for cut in range(1, len(bits))]
+    sides = 3 * COMPLEX_BYTES * min(splits, default=0) * widest
+    if splits and needed + sides <= memory_bytes:
+        needed += sides
+        seconds += 8.0 * MAX_PAIRS * widest / _FLOPS
+    return AnswerCost(seconds, needed)
