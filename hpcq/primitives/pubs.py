@@ -109,6 +109,9 @@ def _blocks(
     wanted: Indices,
 ) -> list[Block]:
     """Return blocks that contain all wanted pairs of a row and an observable."""
+    if len(rows) == len(observables) == 1 and len(wanted):  # as in most loops
+        at = np.zeros(len(wanted), dtype=np.intp)
+        return [Block(rows, tuple(observables), at, at, np.arange(len(wanted)))]
     pairs = np.unique(wanted_rows * len(observables) + wanted)
     if len(rows) * len(observables) <= _MAX_WASTE * len(pairs):
         groups = [list(range(len(rows)))] if len(pairs) else []
