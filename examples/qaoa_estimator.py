@@ -39,7 +39,7 @@ def best_angles(estimator: Any, size: int, evaluations: int) -> Any:
         bound = ansatz.assign_parameters(angles)
         return float(estimator.run([(bound, cost)]).result()[0].data.evs)
 
-    start = np.array([0.6, 0.4, 0.4, 0.8])  # mixers, then costs
+    start = np.array([-0.6, -0.4, 0.4, 0.8])  # a ramp: mixers first, then costs
     return minimize(energy, start, method="Nelder-Mead", options={"maxfev": evaluations})
 
 

@@ -55,7 +55,7 @@ def main() -> None:
     """Print the lowest energy that was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=6, help="number of qubits")
-    parser.add_argument("--iterations", type=int, default=15, help="iterations of the optimizer")
+    parser.add_argument("--iterations", type=int, default=8, help="iterations of the optimizer")
     options = parser.parse_args()
 
     circuit, energy = layers(options.size, depth=2), ising_chain(options.size)

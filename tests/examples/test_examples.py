@@ -52,7 +52,7 @@ def uncut(name: str, script: dict[str, Any]) -> list[float]:
         return [edges, -script["best_angles"](estimator, size=8, evaluations=60).fun]
     if name == "scipy_minimize":
         program = _Uncut(script["layers"](6, depth=2), script["ising_chain"](6))
-        result = script["minimum"](program, iterations=15)
+        result = script["minimum"](program, iterations=8)
         return [result.nfev, result.fun]
     if name == "several_circuits":
         return list(script["energies"](estimator, size=4, states=3, evaluations=60))
