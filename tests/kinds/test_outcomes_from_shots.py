@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.quantum_info import Statevector
@@ -33,7 +33,22 @@ from tests.kinds.test_error_bars import blocks
 from tests.support.strategies import structured
 
 WIRE = {"gate_cuts": [], "wire_cuts": [{"qubit": 1, "after": 1}]}
-BOTH = {"gate_cuts": [0], "wire_cuts": [{"qubit": 2, "after": 1}]}
+BOTH = {
+    "gate_cuts": [{"gate": 0, "qubits": [0, 1]}],
+    "wire_cuts": [{"qubit": 2, "after": 1}],
+}
+
+
+def staircase(num_qubits: int) -> QuantumCircuit:
+    circuit = QuantumCircuit(num_qubits)
+    rng = np.random.default_rng(num_qubits)
+    for qubit in range(num_qubits - 1):
+        circuit.u(*rng.uniform(0, 6, 3), qubit)
+        circuit.u(*rng.uniform(0, 6, 3), qubit + 1)
+        circuit.cz(qubit, qubit + 1)
+        circuit.u(*rng.uniform(0, 6, 3), qubit)
+    circuit.h(num_qubits - 1)
+    return circuit
 
 
 def shared_ports() -> QuantumCircuit:
@@ -50,6 +65,17 @@ def shared_ports() -> QuantumCircuit:
     return circuit
 
 
+def equal_halves() -> QuantumCircuit:
+    circuit = QuantumCircuit(4)
+    for _ in range(2):
+        circuit.ry(0.8, range(4))
+        circuit.cz([0, 2], [1, 3])
+        circuit.rx(0.5, range(4))
+    circuit.cz(1, 3)
+    circuit.ry(0.7, range(4))
+    return circuit
+
+
 def triangle() -> QuantumCircuit:
     circuit = blocks(3, 1, 1, 4)
     circuit.cz(0, 2)
@@ -63,8 +89,11 @@ CIRCUITS = {
     "gates": (blocks(2, 2, 2, 2), {"cut_labels": "AABB"}),
     "chain": (blocks(3, 2, 1, 4), {"cut_labels": "AABBCC"}),
     "loop": (triangle(), {"cut_labels": "ABC"}),
+    "wire": (staircase(3), {"cuts": WIRE}),
+    "gate and wire": (staircase(4), {"cuts": BOTH}),
     "self loop": (blocks(1, 3, 1, 3), {"cuts": WIRE}),
     "shared ports": (shared_ports(), {"cut_labels": "ABBC"}),
+    "equal": (equal_halves(), {"cut_labels": "AABB"}),
     "parts": (blocks(2, 2, 0, 6), {}),
 }
 """Gate and wire cuts, loops, and parts that no gate joins."""
@@ -118,6 +147,8 @@ def test_exact_counts_of_random_circuits(
     circuit: QuantumCircuit, labels: str, data: st.DataObject
 ) -> None:
     plan = plan_of(circuit, 10**9, cut_labels=labels[: circuit.num_qubits])
+    if plan.sampling.num_variants > 150:
+        reject()  # it would take seconds
     device = Device(plan.sampling)
     qubits = data.draw(st.permutations(range(circuit.num_qubits)))
     qubits = qubits[: data.draw(st.integers(1, len(qubits)))]
@@ -137,6 +168,18 @@ def test_blocks_of_outcomes_give_what_all_at_once_give(monkeypatch: pytest.Monke
     assert len(list(in_blocks._blocks())) > 3
     np.testing.assert_allclose(in_blocks.values(), values, atol=1e-14)
     np.testing.assert_allclose(in_blocks.variances, variances, rtol=1e-10)
+
+
+def test_equal_subcircuits_have_counts_of_their_own() -> None:
+    """An estimate that were multiplied by itself would be biased."""
+    cut, sources = device_of("equal").sampling.cut, device_of("equal").sampling.sources
+    assert cut.subcircuits[0].content == cut.subcircuits[1].content
+    assert sources.uses == (0, 1)
+    outcomes = outcomes_of(result_of("equal", 2000))
+    record = outcomes._record.record
+    details = replace(outcomes.result.details, sections=(replace(record, uses=(0, 0)),))
+    with pytest.raises(InputError, match="share their counts"):
+        outcomes_of(replace(outcomes.result, details=details))
 
 
 def result_of(name: str, shots: int, **how: object) -> Result:
@@ -230,6 +273,7 @@ def pulls(name: str, shots: int, qubits: list[int], runs: int) -> tuple[np.ndarr
                 ("loop", 60_000),
                 ("self loop", 20_000),
                 ("shared ports", 60_000),
+                ("equal", 60_000),
                 ("parts", 20_000),
             ]
         ),
