@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from hpcq.cli.submitting import submit
     from hpcq.cutting.cuts import Cuts
     from hpcq.jobs.job import Job
+    from hpcq.kinds.outcomes.outcomes import Outcomes, outcomes
     from hpcq.kinds.parameters.program import Program
+    from hpcq.planning.outcome_planner import plan_outcomes
     from hpcq.planning.plan import Plan
     from hpcq.planning.planner import plan
     from hpcq.results import load
@@ -28,12 +30,15 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "Cuts": "hpcq.cutting.cuts",
     "Job": "hpcq.jobs.job",
+    "Outcomes": "hpcq.kinds.outcomes.outcomes",
     "Plan": "hpcq.planning.plan",
     "Program": "hpcq.kinds.parameters.program",
     "Result": "hpcq.results.result",
     "Session": "hpcq.runs.session",
     "load": "hpcq.results",
+    "outcomes": "hpcq.kinds.outcomes.outcomes",
     "plan": "hpcq.planning.planner",
+    "plan_outcomes": "hpcq.planning.outcome_planner",
     "read_circuit": "hpcq.circuits.reader",
     "run": "hpcq.runs.session",
     "submit": "hpcq.cli.submitting",
@@ -45,6 +50,7 @@ __all__ = [
     "InputError",
     "Job",
     "MissingDependencyError",
+    "Outcomes",
     "Plan",
     "Program",
     "Result",
@@ -52,7 +58,9 @@ __all__ = [
     "StoppedError",
     "__version__",
     "load",
+    "outcomes",
     "plan",
+    "plan_outcomes",
     "read_circuit",
     "run",
     "submit",

@@ -143,8 +143,7 @@ class Measurements:
         Raises:
             InputError: If a text is no bit string of these registers.
         """
-        rows = np.array([self._bits_of(text) for text in texts], dtype=np.uint8)
-        rows = rows.reshape(len(texts), self.num_bits)
+        rows = self._bits_of(texts)
         outcomes = np.zeros((len(texts), len(self.qubits)), dtype=np.uint8)
         possible = np.ones(len(texts), dtype=bool)
         column = {qubit: number for number, qubit in enumerate(self.qubits)}
@@ -157,23 +156,32 @@ class Measurements:
             possible &= rows[:, bit] == expected
         return outcomes, possible
 
-    def _bits_of(self, text: object) -> list[int]:
-        """Return the bits of a string, those of the first register first, each lowest first."""
-        sizes = [len(register) for register in self.registers]
-        words = text.split(" ") if isinstance(text, str) else []
-        if len(words) == 1 and len(words[0]) == sum(sizes):
-            word, words, end = words[0], [], sum(sizes)
-            for size in sizes:
-                words.insert(0, word[end - size : end])
-                end -= size
-        fits = [len(word) for word in words] == sizes[::-1]
-        if not fits or any(letter not in "01" for word in words for letter in word):
-            shape = " ".join("b" * size for size in sizes[::-1][:8])
-            raise InputError(
-                f"bit string: {str(text)[:80]!r}, expected one of the form {shape[:80]!r}, "
-                "each b 0 or 1"
-            )
-        return [int(letter) for word in reversed(words) for letter in reversed(word)]
+    def _bits_of(self, texts: Sequence[str]) -> Bits:
+        """Return the bits of strings, those of the first register first, each lowest first.
+
+        Raises:
+            InputError: If a text is no bit string of these registers.
+        """
+        form = " ".join("b" * len(register) for register in reversed(self.registers))
+        dense = form.replace(" ", "")
+        groups: dict[str, list[int]] = {form: [], dense: []}
+        for number, text in enumerate(texts):
+            fits = isinstance(text, str) and len(text) in (len(form), len(dense))
+            groups[form if fits and len(text) == len(form) else dense].append(number)
+            if not fits:
+                raise _wrong_form(text, form)
+        bits = np.empty((len(texts), len(dense)), dtype=np.uint8)
+        for shape, numbers in groups.items():
+            letters = "".join([texts[number] for number in numbers])
+            codes = np.frombuffer(letters.encode("ascii", "replace"), dtype=np.uint8)
+            rows = codes.reshape(len(numbers), len(shape))
+            is_bit = np.frombuffer(shape.encode(), dtype=np.uint8) == ord("b")
+            values = rows - np.where(is_bit, ord("0"), ord(" ")).astype(np.uint8)
+            wrong = (values > is_bit.astype(np.uint8)).any(axis=1)
+            if wrong.any():
+                raise _wrong_form(texts[numbers[int(np.argmax(wrong))]], form)
+            bits[numbers] = values[:, is_bit]
+        return bits[:, ::-1]
 
     def to_json(self) -> list[Any]:
         """Return the measurements as plain JSON values."""
@@ -197,6 +205,12 @@ class Measurements:
                 )
             registers.append(Register(name, tuple(sources)))
         return cls(tuple(registers), are_implied)
+
+
+def _wrong_form(text: object, form: str) -> InputError:
+    return InputError(
+        f"bit string: {str(text)[:80]!r}, expected one of the form {form[:80]!r}, each b 0 or 1"
+    )
 
 
 def _are_sources(value: Any, num_qubits: int) -> bool:

@@ -8,8 +8,10 @@ registers the kinds.
 """
 
 from hpcq.kinds.exact.kind import ExactKind
+from hpcq.kinds.outcomes.kind import OutcomesKind
 from hpcq.kinds.shots.kind import ShotsKind
 from hpcq.planning.kind_registry import register
 
 register(ExactKind())
+register(OutcomesKind())
 register(ShotsKind())

@@ -130,6 +130,11 @@ class MeasuredOutcomes:
         letters = "ZX" if self.with_amplitudes else "Z"
         return [((qubit, letter),) for qubit in self.measurements.qubits for letter in letters]
 
+    @property
+    def wants_states(self) -> bool:
+        """Whether something is asked for that needs states, and not only samples."""
+        return bool(self.bitstrings or self.marginals or self.top)
+
     def config(self) -> dict[str, Any]:
         """Return what is asked for, the method and the tolerance."""
         return {

@@ -19,6 +19,7 @@ from hpcq.results.details import DETAILS, ResultDetails
 from hpcq.results.hdf5_fields import Layout, Place, stored, stored_class
 from hpcq.results.hdf5_files import check_output, open_sealed, write_sealed
 from hpcq.results.json_checks import check_config, check_provenance
+from hpcq.results.outcome_record import OutcomeRecord
 from hpcq.results.parameter_rows import PARAMETER_ROWS, ParameterRows, per_observable
 from hpcq.results.progress import STAGE_SUMMARY
 from hpcq.results.tables import Arrays, csv_table, text_table
@@ -85,6 +86,11 @@ class Result:
     def __post_init__(self) -> None:
         if self.error_bounds is _UNKNOWN:  # files of earlier versions have none
             object.__setattr__(self, "error_bounds", np.full_like(self.expectation_values, np.nan))
+
+    @property
+    def outcomes(self) -> OutcomeRecord | None:
+        """The outcomes of a run that was asked for them; None on ranks other than 0."""
+        return None if self.details is None else self.details.section(OutcomeRecord)
 
     def save(self, path: str | Path) -> None:
         """Write the result to an HDF5 file, all or nothing.

@@ -28,7 +28,8 @@ def circuit(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["test_mpi_farm.py", "test_mpi_programs.py", "test_mpi_primitives.py"]
+    "name",
+    ["test_mpi_farm.py", "test_mpi_programs.py", "test_mpi_primitives.py", "test_mpi_outcomes.py"],
 )
 @pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.nightly), 3])
 def test_the_mpi_tests_pass(ranks: int, name: str) -> None:

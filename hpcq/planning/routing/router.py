@@ -22,7 +22,7 @@ from hpcq.planning.routing.parts import CircuitName, Parts
 from hpcq.planning.routing.probes import PROBED, Prober, string_tolerance
 from hpcq.planning.verdict import NOT_CONSIDERED, MethodRequest, checked_settings
 
-_QUICK_SECONDS = 0.03
+QUICK_SECONDS = 0.03
 """Predicted seconds of a statevector from which other methods are considered. Larger: fewer
 problems pay for a decision, but more of them are answered slower than possible."""
 
@@ -56,16 +56,21 @@ _MANY_GATES = 800
 
 
 def route(
-    problem: Problem, asked: MethodRequest, request: CutRequest, farm: Farm | None = None
+    problem: Problem,
+    asked: MethodRequest,
+    request: CutRequest,
+    farm: Farm | None = None,
+    router_class: type[Router] | None = None,
 ) -> ExactPlan:
     """Return the plan of a problem without given cuts or width limit.
 
-    Call it on rank 0 only; the ranks of ``farm`` share the search for cuts.
+    Call it on rank 0 only; the ranks of ``farm`` share the search for cuts. ``router_class`` is
+    that of the question, by default for expectation values.
 
     Raises:
         InputError: If the method that is asked for cannot answer, or if no method can.
     """
-    router = _Router(problem, asked, request, farm)
+    router = (router_class or Router)(problem, asked, request, farm)
     if problem.verdict is not None:
         plan = router.repeat(problem.verdict)
     elif asked.method == "auto":
@@ -79,7 +84,7 @@ def route(
     return replace(plan, config={**plan.config, "verdict": list(map(list, plan.verdict.settings))})
 
 
-class _Router:
+class Router:
     """Decides for one problem; see :func:`route` for the arguments."""
 
     def __init__(
@@ -89,7 +94,7 @@ class _Router:
 
     def choose(self) -> ExactPlan:
         """Return the plan by the quickest method with an error bound within the tolerance."""
-        if self._problem.uncut_statevector_seconds < _QUICK_SECONDS:
+        if self._problem.uncut_statevector_seconds < QUICK_SECONDS:
             notes = dict.fromkeys(("stabilizer", "pauli", "mps", "cut"), NOT_CONSIDERED)
             decision = Decision(self._parts("unchanged"), notes=notes)
             return self._uncut_plan(decision, "its statevector is quick")
@@ -222,7 +227,7 @@ class _Router:
 
     def _decide_simply(self, tensor: ExactTensor, prober: Prober, decision: Decision) -> None:
         """Decide on a part whose statevector is quick, or whose gates are Clifford."""
-        if self._statevector_seconds(tensor) < _QUICK_SECONDS:
+        if self._statevector_seconds(tensor) < QUICK_SECONDS:
             return
         cost = prober.supports("stabilizer", tensor)
         if isinstance(cost, Refusal):

@@ -1,0 +1,88 @@
+"""Samples of the parts of a circuit that are simulated otherwise than as statevectors.
+
+Such a part has no ports, so its outcomes are independent of those of all other parts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.core.errors import HpcqError
+from hpcq.core.limits import Limits
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.engines.registry import EngineSpec, open_engine
+from hpcq.engines.requests import NO_PARAMETERS
+from hpcq.engines.requests import Samples as SamplesRequest
+from hpcq.reconstruction.outcomes.packed_bits import num_bytes
+from hpcq.reconstruction.outcomes.samples import Samples
+
+_SEED_BITS = 63
+"""Bits of an engine's seed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a circuit that an engine samples.
+
+    Attributes:
+        tensor: The part.
+        qubits: The qubit of each of its wires.
+    """
+
+    tensor: ExactTensor
+    qubits: tuple[int, ...]
+
+    def request(self, shots: int, seed: int) -> SamplesRequest:
+        """Return the request for some of its samples."""
+        how = self.tensor.simulation
+        assert how is not None, "parts with statevectors are sites"
+        return SamplesRequest(shots, seed, how.cap, how.tolerance, how.max_work)
+
+    def draw(
+        self, shots: int, sequence: np.random.SeedSequence, limits: Limits, num_qubits: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """Draw shots in random order.
+
+        Args:
+            shots: Number of shots.
+            sequence: Source of the seeds.
+            limits: Limits of this rank.
+            num_qubits: Number of qubits of the circuit.
+
+        Returns:
+            Packed outcomes of all qubits of the circuit, those of other parts 0, shape (shots,
+            bytes), and the logarithms of their probabilities, shape (shots,).
+
+        Raises:
+            HpcqError: If the samples are too inexact.
+        """
+        how = self.tensor.simulation
+        assert how is not None, "parts with statevectors are sites"
+        engine = open_engine(EngineSpec(how.engine), limits, "cpu")
+        seed = int(sequence.generate_state(1, np.uint64)[0] >> (64 - _SEED_BITS))
+        (found,) = engine.prepared(self.tensor).execute(NO_PARAMETERS, self.request(shots, seed))
+        if math.isinf(found.distance):
+            raise HpcqError(
+                f"samples by {how.engine} could not be drawn within the error tolerance; nothing "
+                "is written: try another --method"
+            )
+        order = np.random.default_rng(sequence).permutation(
+            np.repeat(np.arange(len(found.counts)), found.counts)
+        )
+        wires = np.unpackbits(found.packed[order][:, ::-1], axis=1, bitorder="little")
+        bits = np.zeros((shots, 8 * num_bytes(num_qubits)), dtype=np.uint8)
+        bits[:, list(self.qubits)] = wires[:, : len(self.qubits)]
+        packed = np.packbits(bits, axis=1, bitorder="little")[:, ::-1]
+        return packed, found.log_probabilities[order]
+
+
+def shuffled(
+    samples: Samples, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Return the shots of distinct outcomes in random order, and their logarithms."""
+    order = rng.permutation(np.repeat(np.arange(len(samples.counts)), samples.counts))
+    return samples.outcomes[order], samples.log_probabilities[order]

@@ -1,0 +1,206 @@
+"""The tasks that draw samples: chunks of shots, each with random numbers of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.circuits.measurements import Measurements
+from hpcq.core.limits import Limits
+from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
+from hpcq.engines.protocol import Engine
+from hpcq.kinds.outcomes.part_samples import Part, shuffled
+from hpcq.kinds.outcomes.state_tasks import branch_source
+from hpcq.parallel.tasks import FinishedTasks, TaskFunction, Tasks
+from hpcq.reconstruction.outcomes.distribution import Distribution
+from hpcq.reconstruction.outcomes.packed_bits import num_bytes
+from hpcq.reconstruction.outcomes.sampler import PerfectSampler, num_chunks
+from hpcq.reconstruction.outcomes.samples import Samples
+from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS
+from hpcq.reconstruction.outcomes.sites import SiteNetwork
+from hpcq.results.samples import Samples as DrawnSamples
+
+_GROUPS_PER_RANK = 2
+"""Groups of chunks for each rank where states are not kept, so that each group simulates them anew.
+More: the ranks finish closer together; fewer: less is simulated."""
+
+_ORDER_KEY, _PART_KEY = 1, 2
+"""Keys of the random numbers for the order of samples, and for those of parts in each chunk; those
+of its sites have none."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampleTasks:
+    """Chunks of shots; a task is one chunk, or a group of them if states are simulated for each.
+
+    Rank 0 sends this to every rank once. Groups change no sample.
+
+    Attributes:
+        network: The sites; a source of states that are not kept is added on each rank.
+        tensors: The distinct tensors, for states that are not kept.
+        parts: The parts that engines sample.
+        measurements: The measured qubits.
+        limits: Limits of a rank.
+        table_bytes: Bytes that the tables of a rank may take.
+        shots: Number of shots.
+        seed: Seed of the samples.
+        group: Number of chunks of a task.
+        shot_seconds: Predicted seconds of a shot.
+    """
+
+    network: SiteNetwork
+    tensors: tuple[ExactTensor, ...]
+    parts: tuple[Part, ...]
+    measurements: Measurements
+    limits: Limits
+    table_bytes: int
+    shots: int
+    seed: int
+    group: int
+    shot_seconds: float
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of tasks."""
+        return math.ceil(num_chunks(self.shots) / self.group)
+
+    def chunks(self, task: int) -> range:
+        """Return the chunks of a task."""
+        start = task * self.group
+        return range(start, min(start + self.group, num_chunks(self.shots)))
+
+    def chunk_shots(self, chunk: int) -> int:
+        """Return the number of shots of a chunk."""
+        return min(CHUNK_SHOTS, self.shots - CHUNK_SHOTS * chunk)
+
+    def farm_tasks(self) -> Tasks:
+        """Return all tasks, for the farm."""
+        shots = [sum(map(self.chunk_shots, self.chunks(task))) for task in range(self.num_tasks)]
+        return Tasks(
+            np.array(shots, dtype=float) * self.shot_seconds,
+            np.uint8,
+            describe=lambda task: f"shots of chunk {self.chunks(task)[0]}",
+        )
+
+    def task_function(self, open_main_engine: Callable[[], Engine]) -> TaskFunction:
+        """Return the function that draws; the argument returns this rank's engine."""
+        network = self.network
+        if not all(map(network.is_kept, range(len(network.sites)))):
+            source = branch_source(self.tensors, open_main_engine())
+            network = replace(network, source=source)
+        here = replace(self, network=network)
+
+        def compute(task: int, _payload: bytes = b"") -> NDArray[np.uint8]:
+            return here.compute(task)
+
+        return compute
+
+    def compute(self, task: int) -> NDArray[np.uint8]:
+        """Return the samples of a task as bytes, for :meth:`samples`."""
+        chunks = self.chunks(task)
+        if not self.parts:
+            assert self.sampler is not None, "a circuit has sites or parts"
+            drawn = self.sampler.draw(chunks, self.shots, self.seed)
+        else:
+            drawn = Samples.merged([self._joined(chunk) for chunk in chunks])
+        return _as_bytes(self._measured(drawn) if self._unmeasured else drawn)
+
+    @cached_property
+    def sampler(self) -> PerfectSampler | None:
+        """What sites are sampled with; None if there are none."""
+        return PerfectSampler.of(self.network, self.table_bytes) if self.network.sites else None
+
+    @cached_property
+    def _unmeasured(self) -> bool:
+        measured = set(self.measurements.qubits)
+        parts = {qubit for part in self.parts for qubit in part.qubits}
+        return not measured >= {*self.network.qubits, *parts}
+
+    def _joined(self, chunk: int) -> Samples:
+        """Return the samples of a chunk, sites and parts together."""
+        shots, width = self.chunk_shots(chunk), self.network.num_qubits
+        sequence = np.random.SeedSequence(self.seed, spawn_key=(chunk, _PART_KEY))
+        *of_parts, of_sites = sequence.spawn(len(self.parts) + 1)
+        packed = np.zeros((shots, num_bytes(width)), dtype=np.uint8)
+        logs = np.zeros(shots)
+        if self.sampler is not None:
+            drawn = self.sampler.draw([chunk], self.shots, self.seed)
+            packed, logs = shuffled(drawn, np.random.default_rng(of_sites))
+        for part, seeds in zip(self.parts, of_parts, strict=True):
+            outcomes, logs_of_part = part.draw(shots, seeds, self.limits, width)
+            packed, logs = packed | outcomes, logs + logs_of_part
+        return Samples.merged([Samples(packed, np.ones(shots, dtype=np.int64), logs)])
+
+    def _measured(self, drawn: Samples) -> Samples:
+        """Return samples without the qubits that are not measured, whose outcomes are summed."""
+        mask = np.zeros(8 * drawn.outcomes.shape[1], dtype=np.uint8)
+        mask[list(self.measurements.qubits)] = 1
+        kept = drawn.outcomes & np.packbits(mask, bitorder="little")[::-1]
+        merged = Samples.merged([Samples(kept, drawn.counts, drawn.log_probabilities)])
+        logs = np.full(len(merged.counts), np.nan)
+        if not self.parts:
+            distribution = Distribution(self.network, self.table_bytes)
+            logs = distribution.log_probabilities(merged.outcomes, self.measurements.qubits)
+        return Samples(merged.outcomes, merged.counts, logs)
+
+    def samples(self, finished: FinishedTasks) -> DrawnSamples:
+        """Return the samples of all tasks, in random order."""
+        width = num_bytes(self.network.num_qubits)
+        drawn = [_from_bytes(data, width) for data in finished]
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0, _ORDER_KEY)))
+        outcomes, logs = shuffled(Samples.merged(drawn), rng)
+        return DrawnSamples(
+            self.measurements, classical_bits(outcomes, self.measurements), np.exp(logs)
+        )
+
+
+def group_size(network: SiteNetwork, shots: int, ranks: int) -> int:
+    """Return the number of chunks of a task: 1 unless states are simulated for each task."""
+    if all(map(network.is_kept, range(len(network.sites)))):
+        return 1
+    return max(1, math.ceil(num_chunks(shots) / (_GROUPS_PER_RANK * ranks)))
+
+
+def classical_bits(outcomes: NDArray[np.uint8], measurements: Measurements) -> NDArray[np.uint8]:
+    """Return packed outcomes of all qubits of a circuit as packed classical bits."""
+    sources = [qubit for register in measurements.registers for qubit in register.qubits]
+    if sources == list(range(len(sources))) and num_bytes(len(sources)) == outcomes.shape[1]:
+        return outcomes
+    return measurements.packed(measured_bits(outcomes, measurements))
+
+
+def measured_bits(outcomes: NDArray[np.uint8], measurements: Measurements) -> NDArray[np.uint8]:
+    """Return packed outcomes of all qubits as bits of the measured ones, shape (n, measured)."""
+    bits = np.unpackbits(outcomes[:, ::-1], axis=1, bitorder="little")
+    return bits[:, list(measurements.qubits)]
+
+
+def packed_outcomes(
+    bits: NDArray[np.uint8], measurements: Measurements, num_qubits: int
+) -> NDArray[np.uint8]:
+    """Return bits of the measured qubits as packed outcomes of all qubits, the others 0."""
+    rows = np.zeros((len(bits), 8 * num_bytes(num_qubits)), dtype=np.uint8)
+    rows[:, list(measurements.qubits)] = bits
+    return np.packbits(rows, axis=1, bitorder="little")[:, ::-1]
+
+
+def _as_bytes(drawn: Samples) -> NDArray[np.uint8]:
+    """Return samples as bytes: outcomes, counts and logarithms, one after the other."""
+    parts = (drawn.outcomes, drawn.counts, drawn.log_probabilities)
+    return np.concatenate([np.ascontiguousarray(p).reshape(-1).view(np.uint8) for p in parts])
+
+
+def _from_bytes(data: NDArray[np.uint8], width: int) -> Samples:
+    """Return samples whose outcomes take ``width`` bytes."""
+    size = len(data) // (width + 16)
+    outcomes, counts, logs = np.split(data, [size * width, size * (width + 8)])
+    return Samples(
+        outcomes.reshape(size, width),
+        np.frombuffer(counts.tobytes(), dtype=np.int64),
+        np.frombuffer(logs.tobytes(), dtype=np.float64),
+    )

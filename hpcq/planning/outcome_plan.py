@@ -1,0 +1,154 @@
+"""Plans of runs for outcomes: the states of all subcircuits, from which everything else follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcq.core.errors import MemoryLimitError
+from hpcq.planning.cost import Cost
+from hpcq.planning.exact_plan import ExactPlan
+from hpcq.planning.problem import MeasuredOutcomes
+from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS, SamplingCost, sampling_cost
+from hpcq.reconstruction.outcomes.sites import SiteNetwork, site_network, states_bytes
+
+_KEPT_SHARE = 6
+"""The states that are kept take at most one part in so many of a rank's memory. Rank 0 has them
+twice, as results of tasks and joined; tables for samples take most of the rest."""
+
+
+@dataclass
+class KnownSites:
+    """The sites of a circuit, once they are simulated: later questions about it need no simulation.
+
+    Attributes:
+        network: The sites with their states; None if they are not simulated yet.
+    """
+
+    network: SiteNetwork | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class OutcomesPlan(ExactPlan):
+    """A plan that answers questions about measured outcomes.
+
+    Attributes:
+        question: The question.
+        states_cost: The cost without samples.
+        sampling: The cost of samples; None if they do not fit into the memory.
+        known: What an earlier run of this plan has simulated.
+    """
+
+    question: MeasuredOutcomes = field(kw_only=True)
+    states_cost: Cost = field(kw_only=True)
+    sampling: SamplingCost | None = field(kw_only=True)
+    known: KnownSites = field(default_factory=KnownSites, kw_only=True)
+
+    @classmethod
+    def of(cls, plan: ExactPlan, question: MeasuredOutcomes) -> OutcomesPlan:
+        """Return the plan for the outcomes of a circuit whose exact plan is given.
+
+        Raises:
+            MemoryLimitError: If samples are asked for, and do not fit into the memory.
+        """
+        parts = {member.name: getattr(plan, member.name) for member in fields(ExactPlan)}
+        found = cls(**parts, question=question, states_cost=plan.cost, sampling=None)
+        network = site_network(plan.cut, plan.tensors, plan.uses, _no_states, 0)
+        network = replace(network, num_qubits=plan.circuit.num_qubits)
+        sampling = None
+        try:
+            if network.sites:
+                sampling = sampling_cost(network, found.table_bytes)
+        except MemoryLimitError:
+            if question.shots:
+                raise
+        return replace(found, sampling=sampling, cost=_with_samples(plan.cost, sampling, question))
+
+    def asking(self, options: Mapping[str, Any] | None = None, **wanted: Any) -> OutcomesPlan:
+        """Return the plan for another question about the same circuit.
+
+        Args:
+            options: Options of the plan to change, such as the seed.
+            wanted: What is asked for, as attributes of
+                :class:`~hpcq.planning.problem.MeasuredOutcomes`; nothing else is.
+        """
+        nothing: dict[str, Any] = {"shots": 0, "bitstrings": (), "marginals": (), "top": 0}
+        question = replace(self.question, **{**nothing, **wanted})
+        config = {**self.config, **question.config(), **(options or {})}
+        cost = _with_samples(self.states_cost, self.sampling, question)
+        return replace(self, question=question, config=config, cost=cost)
+
+    @property
+    def has_amplitudes(self) -> bool:
+        """Whether the states give amplitudes of all qubits, and not probabilities only."""
+        all_measured = len(self.question.measurements.qubits) == self.circuit.num_qubits
+        return all_measured and (self.question.with_amplitudes or self.simplified.wires is None)
+
+    @property
+    def methods_of_parts(self) -> list[str]:
+        """Names of the methods of parts that are simulated other than as statevectors."""
+        return sorted({t.engine_name for t in self.tensors if t.simulation is not None})
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that the states that are kept may take."""
+        return self.limits.memory_bytes // _KEPT_SHARE
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Numbers of the tensors whose states are kept: the smallest, as many as fit."""
+        available = self.kept_bytes
+        sizes = {n: states_bytes(t) for n, t in enumerate(self.tensors) if t.simulation is None}
+        kept = []
+        for number in sorted(sizes, key=lambda number: (sizes[number], number)):
+            available -= sizes[number]
+            if available < 0:
+                break
+            kept.append(number)
+        return tuple(sorted(kept))
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of a rank's memory for tables, besides states and simulations."""
+        kept = self.kept
+        others = [
+            self.limits.amplitude_bytes << tensor.simulated_qubits
+            for number, tensor in enumerate(self.tensors)
+            if tensor.simulation is None and number not in kept
+        ]
+        states = sum(states_bytes(self.tensors[number]) for number in kept)
+        return max(1, self.limits.memory_bytes - 2 * states - 2 * max(others, default=0))
+
+    @property
+    def shot_seconds(self) -> float:
+        """Predicted seconds of a shot."""
+        return 0.0 if self.sampling is None else self.sampling.shot_seconds
+
+    @property
+    def no_values(self) -> NDArray[np.float64]:
+        """The values of the observables, of which there are none."""
+        return np.empty(0)
+
+
+def _with_samples(cost: Cost, sampling: SamplingCost | None, question: MeasuredOutcomes) -> Cost:
+    """Return a cost with that of samples, whose chunks the ranks share."""
+    if sampling is None or not question.shots:
+        return cost
+    chunk = min(question.shots, CHUNK_SHOTS) * sampling.shot_seconds
+    return replace(
+        cost,
+        num_tasks=cost.num_tasks + math.ceil(question.shots / CHUNK_SHOTS),
+        simulation_seconds=cost.simulation_seconds + question.shots * sampling.shot_seconds,
+        longest_task_seconds=max(cost.longest_task_seconds, chunk),
+        contraction_seconds=cost.contraction_seconds + sampling.setup_seconds,
+        task_bytes=max(cost.task_bytes, sampling.memory_bytes),
+    )
+
+
+def _no_states(_tensor: int, _branch: int) -> NDArray[np.complexfloating]:
+    raise AssertionError("a network that keeps no states asks for none")
