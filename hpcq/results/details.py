@@ -19,6 +19,7 @@ from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import Edge, Port, Subcircuit
 from hpcq.results import hdf5_codecs as codecs
 from hpcq.results.hdf5_fields import Codec, Layout, Place, computed, derived, stored, stored_class
+from hpcq.results.loop_record import LoopRecord
 from hpcq.results.progress import PartialProgress
 from hpcq.results.sampling_record import SamplingRecord
 
@@ -131,6 +132,7 @@ def register_section(group: str, owner: type) -> None:
 
 
 register_section("sampling", SamplingRecord)
+register_section("loop", LoopRecord)
 
 
 @stored_class

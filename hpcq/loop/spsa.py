@@ -1,0 +1,85 @@
+"""Simultaneous perturbation stochastic approximation, an optimizer for noisy values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult
+
+_ALPHA, _GAMMA = 0.602, 0.101
+"""Exponents of the decays of steps and of perturbations, as Spall recommends for practice."""
+
+_STABILITY = 0.1
+"""Delay of the decay of steps, in iterations as a share of the maximum. Larger: smaller first
+steps, and larger late ones."""
+
+_MIN_SLOPE = 1e-10
+"""Smallest slope to calibrate steps by: on a plateau, where it is 0, steps would be infinite."""
+
+
+def spsa(
+    value: Callable[[NDArray[np.float64]], float],
+    x0: NDArray[np.float64],
+    *,
+    rng: np.random.Generator,
+    bounds: Sequence[tuple[float, float]] | None = None,
+    callback: Callable[[NDArray[np.float64]], object] | None = None,
+    maxiter: int = 100,
+    perturbation: float = 0.2,
+    first_step: float = 0.1,
+    calibrations: int = 10,
+    **_: Any,
+) -> OptimizeResult:
+    """Minimise a function of which only noisy values are known.
+
+    Each iteration takes two values, at a perturbation of all parameters by random signs and at its
+    opposite; their difference estimates the slope in that direction. The gains are those of J. C.
+    Spall, IEEE Transactions on Aerospace and Electronic Systems 34, 817 (1998), section III.B.
+
+    Args:
+        value: Returns a value.
+        x0: The starting point.
+        rng: Draws the signs.
+        bounds: Least and greatest value of each parameter, within which iterates stay;
+            perturbations may leave them.
+        callback: Called after each iteration with the parameters; StopIteration ends the loop.
+        maxiter: Number of iterations.
+        perturbation: First perturbation of each parameter, in radians. Larger: less noise in
+            slopes; smaller: less curvature in them.
+        first_step: Change of each parameter in the first iteration, in radians, where the slope is
+            the average one of the calibration.
+        calibrations: Number of slopes to measure at the starting point; each takes two values.
+
+    Returns:
+        The last iterate, with one value measured there.
+    """
+
+    def slope(at: NDArray[np.float64], size: float) -> tuple[float, NDArray[np.float64]]:
+        signs = rng.choice((-1.0, 1.0), len(at))
+        difference = value(at + size * signs) - value(at - size * signs)
+        return difference / (2 * size), signs
+
+    x = np.array(x0, dtype=float)
+    measured = [abs(slope(x, perturbation)[0]) for _ in range(calibrations)]
+    average = max(float(np.mean(measured)) if measured else 1.0, _MIN_SLOPE)
+    delay = _STABILITY * maxiter
+    gain = first_step / average * (delay + 1) ** _ALPHA
+    message, status, iteration = "the maximum number of iterations was reached", 0, 0
+    for iteration in range(1, maxiter + 1):
+        size = perturbation / iteration**_GAMMA
+        along, signs = slope(x, size)
+        x = x - gain / (delay + iteration) ** _ALPHA * along * signs
+        if bounds is not None:
+            x = np.clip(x, *np.transpose(bounds))
+        if callback is not None:
+            try:
+                callback(x.copy())
+            except StopIteration:
+                message, status = "the callback raised StopIteration", 99
+                break
+    return OptimizeResult(
+        x=x, fun=value(x), nit=iteration, status=status, success=status == 0, message=message
+    )
