@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hpcq.jobs.job import Job
     from hpcq.kinds.outcomes.outcomes import Outcomes, outcomes
     from hpcq.kinds.parameters.program import Program
+    from hpcq.loop.minimize import minimize
     from hpcq.planning.outcome_planner import plan_outcomes
     from hpcq.planning.plan import Plan
     from hpcq.planning.planner import plan
@@ -36,6 +37,7 @@ _MODULE_OF = {
     "Result": "hpcq.results.result",
     "Session": "hpcq.runs.session",
     "load": "hpcq.results",
+    "minimize": "hpcq.loop.minimize",
     "outcomes": "hpcq.kinds.outcomes.outcomes",
     "plan": "hpcq.planning.planner",
     "plan_outcomes": "hpcq.planning.outcome_planner",
@@ -58,6 +60,7 @@ __all__ = [
     "StoppedError",
     "__version__",
     "load",
+    "minimize",
     "outcomes",
     "plan",
     "plan_outcomes",

@@ -14,10 +14,10 @@ from hpcq.runs.stop_conditions import StopConditions
 if TYPE_CHECKING:
     from hpcq.results.result import Result
 
-_LINE_SECONDS = 5.0
+LINE_SECONDS = 5.0
 """Pause between lines of progress in a log; longer: shorter logs."""
 
-_BAR_SECONDS = 0.2
+BAR_SECONDS = 0.2
 """Pause between updates of the bar on a terminal."""
 
 _BAR_WIDTH = 24
@@ -107,7 +107,7 @@ class ProgressMonitor(Monitor):
 
     def _show(self, progress: Progress) -> None:
         now = time.monotonic()
-        pause = _BAR_SECONDS if self._is_terminal else _LINE_SECONDS
+        pause = BAR_SECONDS if self._is_terminal else LINE_SECONDS
         if self._stream is None or now - self._last_shown < pause:
             return
         self._last_shown = now

@@ -137,7 +137,7 @@ class StopConditions:
         """Note how long a save took, so that the deadline leaves time for another."""
         self._save_seconds = max(self._save_seconds, seconds)
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         request = stop_signals.request_by(number)
         if self.abort is not None:
             self.abort(request.reason)
@@ -147,4 +147,7 @@ class StopConditions:
             self._interrupted = True
         if self._request is None or request.until < self._request.until:
             self._request = request
+        outer = self._previous_handlers.get(signal.Signals(number))
+        if callable(outer) and getattr(outer, "__func__", None) is StopConditions._on_signal:
+            outer(number, frame)  # a run within a loop, which has to stop too
         stop_signals.stop_script(request)  # if the run has ended before it can stop

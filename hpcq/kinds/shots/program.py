@@ -126,6 +126,15 @@ class ShotsProgram:
         gradient_errors = np.sqrt(slots.pull_back_variances(checked, variances))
         return Estimates(values, errors, slots.pull_back(checked, by_angle), gradient_errors)
 
+    def skip(self, rows: int, *, gradients: bool) -> None:
+        """Leave out the shots of some rows, which an earlier start of a loop has taken.
+
+        Args:
+            rows: Number of the rows that were evaluated.
+            gradients: Whether their derivatives were, too.
+        """
+        self._num_runs += rows * (1 + 2 * self._parametrised.slots.num_slots * gradients)
+
     @property
     def _parametrised(self) -> ParametrisedCircuit:
         assert self.plan.parametrised is not None, "the kind of run has checked it"

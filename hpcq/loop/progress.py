@@ -1,0 +1,145 @@
+"""What a loop shows while it runs, when it saves, and when it stops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+import numpy as np
+
+from hpcq.loop.file import Trajectories, lowest_evaluation
+from hpcq.loop.trajectory import Evaluation
+from hpcq.parallel.coordinator import Monitor, Progress, StopRequest
+from hpcq.results.result import Result
+from hpcq.runs.output import RunOutput
+from hpcq.runs.progress import BAR_SECONDS, LINE_SECONDS, format_duration
+from hpcq.runs.stop_conditions import StopConditions
+
+
+class LoopMonitor(Monitor):
+    """Shows the progress of a loop, saves its evaluations, and stops it.
+
+    Args:
+        output: Keeps the evaluations.
+        stop_conditions: When to stop.
+        trajectories: The evaluations of each start, which the loop adds to.
+        partial: Returns the partial result that is saved.
+        ranks: Number of ranks.
+        stream: Where to show progress; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        output: RunOutput,
+        stop_conditions: StopConditions,
+        trajectories: Trajectories,
+        partial: Callable[[], Result],
+        ranks: int,
+        stream: TextIO | None,
+    ) -> None:
+        self.output, self.stop_conditions = output, stop_conditions
+        self._trajectories, self._partial, self._ranks = trajectories, partial, ranks
+        self._stream = stream
+        self._pause = BAR_SECONDS if stream is not None and stream.isatty() else LINE_SECONDS
+        self._has_open_line = False
+        self._began = self._last_shown = time.monotonic()
+        self._known = self._num_evaluations
+        self._evaluation_began, self._last_seconds = self._began, 0.0
+
+    @property
+    def deadline(self) -> float | None:
+        """Until when tasks may run; they last for a few seconds, so none is held back."""
+        return None
+
+    def __call__(self, progress: Progress) -> StopRequest | None:  # noqa: ARG002 (base class)
+        """Return a request to stop; called while other ranks evaluate."""
+        return self.stop_conditions.stop_request
+
+    def before_evaluation(self) -> None:
+        """Stop the loop if it has to, or if there is no time left for another evaluation.
+
+        Raises:
+            HpcqError: The loop is stopped; StoppedError if the same command resumes it.
+        """
+        request, deadline = self.stop_conditions.stop_request, self.stop_conditions.deadline
+        if request is not None:
+            self.stop(request.reason)
+        if deadline is not None and time.monotonic() + self._last_seconds >= deadline:
+            self.stop("no evaluation fits into the time that is left")
+        self._evaluation_began = time.monotonic()
+
+    def after_evaluation(self, start: int, evaluation: Evaluation) -> None:
+        """Show an evaluation and save all of them, each if it is time."""
+        self._last_seconds = time.monotonic() - self._evaluation_began
+        where = f"start {start}, " if len(self._trajectories) > 1 else ""
+        error = f" ± {evaluation.error:.2g}" if evaluation.error else ""
+        norm = ""
+        if evaluation.gradient is not None:
+            norm = f", gradient norm {np.linalg.norm(evaluation.gradient):.3g}"
+        count = len(self._trajectories[start])
+        self._note(f"{where}evaluation {count}, value {evaluation.value:.9g}{error}{norm}")
+
+    def after_turn(self) -> None:
+        """Show the lowest value of all starts and save all evaluations, each if it is time."""
+        if self._num_evaluations:
+            lowest = lowest_evaluation(self._trajectories).value
+            done, starts = self._num_evaluations, len(self._trajectories)
+            self._note(f"{done} evaluations of {starts} starts, lowest value {lowest:.9g}")
+
+    def stop(self, reason: str) -> None:
+        """Save everything and raise the error that ends the loop.
+
+        Raises:
+            HpcqError: Always; StoppedError if the same command resumes the loop.
+        """
+        self.end_line()
+        count = self._num_evaluations
+        saved = self.output.stop(self._partial) if count else "were done, nothing is lost"
+        raise self.output.stopped_error(
+            f"stopped, because {reason}: {count} evaluation{'s' * (count != 1)} {saved}"
+        )
+
+    def end_line(self) -> None:
+        """End the line of the progress, if it is shown."""
+        if self._has_open_line:
+            self._write("\n")
+        self._has_open_line = False
+
+    def log(self, line: str) -> None:
+        """Print a message on its own line."""
+        self.end_line()
+        self._write(f"hpcq: {line}\n")
+
+    @property
+    def _num_evaluations(self) -> int:
+        return sum(map(len, self._trajectories))
+
+    def _note(self, line: str) -> None:
+        now = time.monotonic()
+        done, seconds = self._num_evaluations, now - self._began
+        if self._stream is not None and now - self._last_shown >= self._pause:
+            self._last_shown = now
+            text = f"minimize: {line}, {format_duration(seconds)}"
+            if self._pause == BAR_SECONDS:
+                self._write(f"\r\x1b[K{text}")
+                self._has_open_line = True
+            else:
+                self._write(f"hpcq: {text}\n")
+        status = {
+            "phase": "minimize",
+            **{"done": done, "total": done, "ranks": self._ranks},
+            "rate": round((done - self._known) / max(seconds, 1e-9), 3),
+            **{"seconds": round(seconds, 3), "seconds_left": 0.0, "idle": 0.0, "failed": 0},
+        }
+        self.output.update(status, self._partial)
+        self.stop_conditions.note_save_seconds(self.output.save_seconds)
+
+    def _write(self, text: str) -> None:
+        """Write to the stream; after an error, such as a closed pipe, never again."""
+        try:
+            if self._stream is not None:
+                self._stream.write(text)
+                self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = None
