@@ -9,7 +9,7 @@ import numpy as np
 
 from hpcq.core.errors import InputError
 from hpcq.engines.aer import choose_device
-from hpcq.kinds.parameters.program import Program, compile_plan
+from hpcq.kinds.parameters.program import Program, compile_here, compile_plan
 from hpcq.kinds.shots.program import ShotsProgram
 from hpcq.kinds.shots.sampling import ShotsPlan
 from hpcq.loop.trajectory import Evaluation, Evaluator, Rows
@@ -40,7 +40,11 @@ class Evaluators:
         self._session = session if session is not None and session.size > 1 else None
         self._program: Program | None = None
         if isinstance(plan, ExactPlan):
-            self._program = compile_plan(plan, self._session, arguments.device)
+            self._program = (
+                compile_here(plan, arguments.device)
+                if self._session is None
+                else compile_plan(plan, self._session, arguments.device)
+            )
 
     def of_start(self, number: int, known: int) -> Evaluator:
         """Return what evaluates the observable for a start.

@@ -84,6 +84,12 @@ class LoopProblem:
                 wrong.
         """
         check_plan_of_loop(plan)
+        only_with_shots = [
+            name for name in ("noise", "backend", "engine") if getattr(arguments, name) is not None
+        ]
+        if only_with_shots and isinstance(plan, ExactPlan):
+            names = ", ".join(only_with_shots)
+            raise InputError(f"{names}: given for exact values, expected shots or target_error too")
         default = DEFAULT_WITH_SHOTS if isinstance(plan, ShotsPlan) else DEFAULT
         name = default if request.optimizer is None else request.optimizer
         options = {} if request.options is None else request.options

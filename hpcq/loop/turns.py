@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.errors import TasksFailedError
+from hpcq.kinds.parameters.rank_farm import on_ranks
 from hpcq.kinds.parameters.spread import JoinEvaluation
 from hpcq.loop.evaluators import Evaluators
 from hpcq.loop.problem import LoopProblem
 from hpcq.loop.progress import LoopMonitor
 from hpcq.loop.trajectory import Evaluation, Rows, as_table, from_table
 from hpcq.parallel import messages
+from hpcq.parallel.coordinator import Coordinator
 from hpcq.parallel.task_source import AllTasks
 from hpcq.parallel.tasks import Outcome, TaskFunction, Tasks
 from hpcq.parallel.world import abort_on_error
@@ -167,29 +169,41 @@ def take_turns(
     with abort_on_error(session.farm):
         hold.serve(session)
     tasks = session.kept(hold.key)
-    session.start(JoinEvaluation(hold.key))
-    with abort_on_error(session.farm), session.farm.coordinator(tasks) as coordinator:
-        coordinator.prepare(None, in_subprocess=False, function=tasks.compute)
-        outcome = Outcome(AllTasks(Tasks(np.empty(0), float)).finished)
-        while left and not outcome.stopped and not outcome.failures:
-            turns = [
-                Turn(number, as_table(trajectories[number], problem.num_parameters))
-                for number in left
-            ]
-            outcome = coordinator.run(AllTasks(_tasks_of(turns)), monitor)
-            over = [
-                _take(outcome.finished[task], problem, trajectories[turn.number])
-                for task, turn in enumerate(turns)
-                if outcome.finished.done[task]
-            ]
-            numbers = np.array([turn.number for turn in turns])[outcome.finished.done]
-            finished = {int(n) for n, ended in zip(numbers, over, strict=True) if ended}
-            left = [number for number in left if number not in finished]
-            monitor.after_turn()
-    if outcome.failures:
-        raise TasksFailedError(str(outcome.failures[0]))
-    if outcome.stopped:
-        monitor.stop(outcome.stopped)
+    last = on_ranks(
+        session,
+        JoinEvaluation(hold.key),
+        tasks,
+        lambda coordinator: _take_all(coordinator, problem, trajectories, monitor, left),
+        function=tasks.compute,
+    )
+    if last.failures:
+        raise TasksFailedError(str(last.failures[0]))
+    if last.stopped:
+        monitor.stop(last.stopped)
+
+
+def _take_all(
+    coordinator: Coordinator,
+    problem: LoopProblem,
+    trajectories: list[list[Evaluation]],
+    monitor: LoopMonitor,
+    left: list[int],
+) -> Outcome:
+    """Take turns at the starts that are left; return the last outcome, which may be a stop."""
+    while True:
+        turns = [
+            Turn(number, as_table(trajectories[number], problem.num_parameters)) for number in left
+        ]
+        outcome = coordinator.run(AllTasks(_tasks_of(turns)), monitor)
+        done = outcome.finished.done
+        is_over = [
+            bool(done[task]) and _take(outcome.finished[task], problem, trajectories[turn.number])
+            for task, turn in enumerate(turns)
+        ]
+        monitor.after_turn()
+        left = [number for number, over in zip(left, is_over, strict=True) if not over]
+        if not left or outcome.stopped or outcome.failures:
+            return outcome
 
 
 def _tasks_of(turns: list[Turn]) -> Tasks:

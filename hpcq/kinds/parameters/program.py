@@ -52,10 +52,19 @@ def compile_plan(plan: ExactPlan, session: Session | None, device: str) -> Progr
     Raises:
         InputError: If the device is wrong, or no engine computes one of the subcircuits.
     """
-    setup = ProgramSetup.of(plan)
     session = session or current_session()
     if session is not None and session.size > 1:
-        return Program(plan, SpreadEvaluator(session, setup, device))
+        return Program(plan, SpreadEvaluator(session, ProgramSetup.of(plan), device))
+    return compile_here(plan, device)
+
+
+def compile_here(plan: ExactPlan, device: str) -> Program:
+    """Return the program of a plan in this process, even if a session is open.
+
+    Raises:
+        InputError: As for :func:`compile_plan`.
+    """
+    setup = ProgramSetup.of(plan)
     engines = piece_engines(EngineSpec(), plan.limits, choose_device(device))
     evaluator = Evaluator(setup, engines)
     _ = evaluator.pieces  # prepared now, so that a refusal comes before the first evaluation
