@@ -27,6 +27,9 @@ class LoopMonitor(Monitor):
         partial: Returns the partial result that is saved.
         ranks: Number of ranks.
         stream: Where to show progress; None for nowhere.
+
+    Attributes:
+        has_stopped: Whether the loop was stopped, and everything saved.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class LoopMonitor(Monitor):
         self._trajectories, self._partial, self._ranks = trajectories, partial, ranks
         self._stream = stream
         self._pause = BAR_SECONDS if stream is not None and stream.isatty() else LINE_SECONDS
-        self._has_open_line = False
+        self._has_open_line, self.has_stopped = False, False
         self._began = self._last_shown = time.monotonic()
         self._known = self._num_evaluations
         self._evaluation_began, self._last_seconds = self._began, 0.0
@@ -94,6 +97,7 @@ class LoopMonitor(Monitor):
             HpcqError: Always; StoppedError if the same command resumes the loop.
         """
         self.end_line()
+        self.has_stopped = True
         count = self._num_evaluations
         saved = self.output.stop(self._partial) if count else "were done, nothing is lost"
         raise self.output.stopped_error(

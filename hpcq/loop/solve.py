@@ -11,7 +11,7 @@ from typing import TextIO
 
 from scipy.optimize import OptimizeResult
 
-from hpcq.core.errors import HpcqError, StoppedError
+from hpcq.core.errors import HpcqError
 from hpcq.loop.evaluators import Evaluators
 from hpcq.loop.file import known_evaluations, result_of_loop
 from hpcq.loop.problem import LoopProblem
@@ -82,9 +82,9 @@ class Loop:
         known = sum(map(len, trajectories))
         try:
             results = self._results(trajectories, monitor)
-        except Exception as error:
+        except Exception:
             # What was computed is worth keeping, whatever went wrong.
-            if known < sum(map(len, trajectories)) and not isinstance(error, StoppedError):
+            if known < sum(map(len, trajectories)) and not monitor.has_stopped:
                 output.save(unfinished)
             raise
         finally:

@@ -165,8 +165,8 @@ def take_turns(
     if not left:
         return
     hold = HoldLoop(uuid.uuid4().hex, problem)
-    session.start(hold)
-    with abort_on_error(session.farm):
+    with session.commanding(), abort_on_error(session.farm):
+        session.start(hold)
         hold.serve(session)
     tasks = session.kept(hold.key)
     last = on_ranks(
