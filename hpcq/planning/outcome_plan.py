@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -14,6 +14,12 @@ from hpcq.core.errors import MemoryLimitError
 from hpcq.planning.cost import Cost
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.planning.problem import MeasuredOutcomes
+from hpcq.reconstruction.outcomes.answer_cost import (
+    AnswerCost,
+    amplitudes_cost,
+    marginal_cost,
+    top_cost,
+)
 from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS, SamplingCost, sampling_cost
 from hpcq.reconstruction.outcomes.sites import SiteNetwork, site_network, states_bytes
 
@@ -41,12 +47,14 @@ class OutcomesPlan(ExactPlan):
         question: The question.
         states_cost: The cost without samples.
         sampling: The cost of samples; None if they do not fit into the memory.
+        shape: The sites without their states; answers to questions cost what follows from it.
         known: What an earlier run of this plan has simulated.
     """
 
     question: MeasuredOutcomes = field(kw_only=True)
     states_cost: Cost = field(kw_only=True)
     sampling: SamplingCost | None = field(kw_only=True)
+    shape: SiteNetwork = field(kw_only=True)
     known: KnownSites = field(default_factory=KnownSites, kw_only=True)
 
     @classmethod
@@ -57,17 +65,17 @@ class OutcomesPlan(ExactPlan):
             MemoryLimitError: If samples are asked for, and do not fit into the memory.
         """
         parts = {member.name: getattr(plan, member.name) for member in fields(ExactPlan)}
-        found = cls(**parts, question=question, states_cost=plan.cost, sampling=None)
-        network = site_network(plan.cut, plan.tensors, plan.uses, _no_states, 0)
-        network = replace(network, num_qubits=plan.circuit.num_qubits)
+        shape = site_network(plan.cut, plan.tensors, plan.uses, _no_states, 0)
+        shape = replace(shape, num_qubits=plan.circuit.num_qubits)
+        found = cls(**parts, question=question, states_cost=plan.cost, sampling=None, shape=shape)
         sampling = None
         try:
-            if network.sites:
-                sampling = sampling_cost(network, found.table_bytes)
+            if shape.sites:
+                sampling = sampling_cost(shape, found.table_bytes)
         except MemoryLimitError:
             if question.shots:
                 raise
-        return replace(found, sampling=sampling, cost=_with_samples(plan.cost, sampling, question))
+        return replace(found, sampling=sampling)._with_cost()
 
     def asking(self, options: Mapping[str, Any] | None = None, **wanted: Any) -> OutcomesPlan:
         """Return the plan for another question about the same circuit.
@@ -80,8 +88,7 @@ class OutcomesPlan(ExactPlan):
         nothing: dict[str, Any] = {"shots": 0, "bitstrings": (), "marginals": (), "top": 0}
         question = replace(self.question, **{**nothing, **wanted})
         config = {**self.config, **question.config(), **(options or {})}
-        cost = _with_samples(self.states_cost, self.sampling, question)
-        return replace(self, question=question, config=config, cost=cost)
+        return replace(self, question=question, config=config)._with_cost()
 
     @property
     def has_amplitudes(self) -> bool:
@@ -134,20 +141,44 @@ class OutcomesPlan(ExactPlan):
         """The values of the observables, of which there are none."""
         return np.empty(0)
 
+    def _with_cost(self) -> OutcomesPlan:
+        """Return the plan with the cost of everything that is asked for.
 
-def _with_samples(cost: Cost, sampling: SamplingCost | None, question: MeasuredOutcomes) -> Cost:
-    """Return a cost with that of samples, whose chunks the ranks share."""
-    if sampling is None or not question.shots:
-        return cost
-    chunk = min(question.shots, CHUNK_SHOTS) * sampling.shot_seconds
-    return replace(
-        cost,
-        num_tasks=cost.num_tasks + math.ceil(question.shots / CHUNK_SHOTS),
-        simulation_seconds=cost.simulation_seconds + question.shots * sampling.shot_seconds,
-        longest_task_seconds=max(cost.longest_task_seconds, chunk),
-        contraction_seconds=cost.contraction_seconds + sampling.setup_seconds,
-        task_bytes=max(cost.task_bytes, sampling.memory_bytes),
-    )
+        Raises:
+            MemoryLimitError: If an answer does not fit into the memory.
+        """
+        cost, question, sampling = self.states_cost, self.question, self.sampling
+        for answer in self._answer_costs():
+            cost = replace(
+                cost,
+                contraction_seconds=cost.contraction_seconds + answer.seconds,
+                task_bytes=max(cost.task_bytes, answer.memory_bytes),
+            )
+        if sampling is not None and question.shots:
+            # The ranks share the chunks, and each computes all tables.
+            chunk = min(question.shots, CHUNK_SHOTS) * sampling.shot_seconds
+            cost = replace(
+                cost,
+                num_tasks=cost.num_tasks + math.ceil(question.shots / CHUNK_SHOTS),
+                simulation_seconds=cost.simulation_seconds + question.shots * sampling.shot_seconds,
+                longest_task_seconds=max(cost.longest_task_seconds, chunk),
+                contraction_seconds=cost.contraction_seconds + sampling.setup_seconds,
+                task_bytes=max(cost.task_bytes, sampling.memory_bytes),
+            )
+        return replace(self, cost=cost)
+
+    def _answer_costs(self) -> Iterator[AnswerCost]:
+        """Yield the cost of each answer other than samples."""
+        question, available = self.question, self.table_bytes
+        if self.methods_of_parts:
+            return
+        if question.bitstrings:
+            asked, measured = len(question.bitstrings), question.measurements.qubits
+            yield amplitudes_cost(self.shape, asked, available, measured)
+        for qubits in question.marginals:
+            yield marginal_cost(self.shape, qubits, available)
+        if question.top:
+            yield top_cost(self.shape, available)
 
 
 def _no_states(_tensor: int, _branch: int) -> NDArray[np.complexfloating]:

@@ -55,6 +55,31 @@ class OutcomeProbabilities:
 
 
 @stored_class
+class MostProbable(OutcomeProbabilities):
+    """The most probable outcomes, the most probable first, with what is certain about them.
+
+    Attributes:
+        others: No other outcome is more probable than this.
+        num_samples: Number of samples from which outcomes were taken; 0 if none were needed.
+        missed_probability: Bound on the probability that one outcome, as probable as the last one,
+            was missed; 0 if the list is exact.
+    """
+
+    others: float = stored("@others", codecs.NUMBER, default=1.0)
+    num_samples: int = stored("@num_samples", codecs.INTEGER, default=0)
+    missed_probability: float = stored("@missed_probability", codecs.NUMBER, default=1.0)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no other outcome is more probable than one of these; equal ones may exist."""
+        return self.missed_probability == 0
+
+    def __str__(self) -> str:
+        rows = zip(self.bitstrings, self.probabilities.tolist(), strict=True)
+        return "\n".join([*(f"{text}  {value:.12g}" for text, value in rows), self.note])
+
+
+@stored_class
 class Marginal:
     """The joint distribution of some qubits.
 
@@ -91,7 +116,7 @@ class OutcomeRecord:
     )
     asked: OutcomeProbabilities | None = stored("asked", Layout(OutcomeProbabilities), default=None)
     marginals: tuple[Marginal, ...] = stored("marginals/*", Layout(Marginal), default=())
-    top: OutcomeProbabilities | None = stored("top", Layout(OutcomeProbabilities), default=None)
+    top: MostProbable | None = stored("top", Layout(MostProbable), default=None)
 
     @property
     def samples(self) -> Samples | None:

@@ -11,14 +11,20 @@ from numpy.typing import NDArray
 
 from hpcq.circuits.measurements import Measurements
 from hpcq.core.errors import InputError
-from hpcq.core.limits import Precision
+from hpcq.core.limits import Precision, as_integer
 from hpcq.kinds.identity_check import checked_values
-from hpcq.kinds.outcomes.sample_tasks import packed_outcomes
+from hpcq.kinds.outcomes.sample_tasks import measured_bits, packed_outcomes
 from hpcq.planning.outcome_plan import OutcomesPlan
 from hpcq.planning.problem import check_measured
 from hpcq.reconstruction.outcomes.distribution import Distribution
+from hpcq.reconstruction.outcomes.sampler import PerfectSampler, num_chunks
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
-from hpcq.results.outcome_record import Marginal, OutcomeProbabilities
+from hpcq.reconstruction.outcomes.top import TopOutcomes, top_outcomes
+from hpcq.results.outcome_record import Marginal, MostProbable, OutcomeProbabilities
+
+_TOP_SAMPLES = 1 << 17
+"""Samples in which the most probable outcomes are sought where nothing else finds them. An outcome
+of probability 1e-4 is missed with probability 2e-6."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +102,32 @@ class Answers:
         self._check_states("marginal")
         return self.distribution.marginal(check_measured(qubits, self.measurements))
 
+    def top(self, number: int) -> MostProbable:
+        """Return the most probable outcomes, and whether others are certainly less probable.
+
+        Raises:
+            InputError: If the plan gives no probabilities, or the number is not at least 1.
+        """
+        self._check_states("top")
+        number = as_integer(number, "top", 1)
+        found = top_outcomes(self.distribution, number, self.measurements.qubits, self._drawn)
+        texts = self.measurements.texts(measured_bits(found.outcomes, self.measurements))
+        return MostProbable(
+            tuple(texts),
+            found.probabilities,
+            _guarantee(found),
+            others=found.others,
+            num_samples=found.samples,
+            missed_probability=found.missed_probability,
+        )
+
+    def _drawn(self) -> NDArray[np.uint8]:
+        """Return samples in which to look for probable outcomes."""
+        sampler = PerfectSampler.of(self.network, self.memory_bytes)
+        chunks = range(num_chunks(_TOP_SAMPLES))
+        drawn = sampler.draw(chunks, _TOP_SAMPLES, self.plan.config["seed"])
+        return np.repeat(drawn.outcomes, drawn.counts, axis=0)
+
     def asked(self, bitstrings: Sequence[str]) -> OutcomeProbabilities:
         """Return the probabilities of bit strings in the form of result files."""
         return OutcomeProbabilities(tuple(bitstrings), self.probabilities(bitstrings))
@@ -115,3 +147,14 @@ class Answers:
                 f"{name}: not available with method {', '.join(methods)}, which gives "
                 "samples only; expected method cut or statevector"
             )
+
+
+def _guarantee(found: TopOutcomes) -> str:
+    """Return what is certain about the most probable outcomes."""
+    if found.is_exact:
+        return f"exact, by {found.method}: no other outcome is more probable"
+    return (
+        f"from {found.samples} samples: an outcome as probable as the last one was missed with a "
+        f"probability of at most {found.missed_probability:.2g}, and no other is more probable "
+        f"than {found.others:.3g}"
+    )

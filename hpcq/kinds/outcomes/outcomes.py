@@ -22,6 +22,7 @@ from hpcq.parallel.serial import Farm
 from hpcq.parallel.world import check_free
 from hpcq.planning.outcome_plan import OutcomesPlan
 from hpcq.planning.outcome_planner import plan_outcomes
+from hpcq.results.outcome_record import MostProbable
 from hpcq.results.result import Result
 from hpcq.results.samples import Samples
 from hpcq.runs.arguments import RunArguments
@@ -223,6 +224,18 @@ class Outcomes:
             InputError: If a qubit is not measured, or the method gives samples only.
         """
         return self._ranks.shared(lambda: self._answers.marginal(qubits))
+
+    def top(self, number: int) -> MostProbable:
+        """Return the most probable outcomes, the most probable first.
+
+        Its ``is_exact`` says whether no other outcome is more probable. If that cannot be shown,
+        they come from samples, and ``missed_probability`` bounds the probability that one outcome
+        as probable as the last one was missed.
+
+        Raises:
+            InputError: If the number is wrong, or the method gives samples only.
+        """
+        return self._ranks.shared(lambda: self._answers.top(number))
 
     def __str__(self) -> str:
         return "outcomes" if self.plan is None else str(self.plan)

@@ -57,6 +57,7 @@ class OutcomesRun(PreparedRun):
             sample_probabilities=None if samples is None else samples.probabilities,
             asked=answers.asked(question.bitstrings) if question.bitstrings else None,
             marginals=answers.marginals(question.marginals),
+            top=answers.top(question.top) if question.top else None,
         )
         runner.accounting.end(_ANSWER)
         self.options.monitor.end_line()

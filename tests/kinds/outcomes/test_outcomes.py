@@ -64,10 +64,10 @@ def check_samples(samples: hpcq.results.samples.Samples, expected: dict[str, flo
     "options",
     [
         {"cut_labels": "AAABBB"},
-        {"cut_labels": "ABABBA"},
-        {"max_qubits": 4},
         {"method": "statevector"},
-        {"max_qubits": 3, "dtype": "complex64"},
+        pytest.param({"cut_labels": "ABABBA"}, marks=pytest.mark.slow),
+        pytest.param({"max_qubits": 4}, marks=pytest.mark.slow),
+        pytest.param({"max_qubits": 3, "dtype": "complex64"}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -98,7 +98,12 @@ def test_registers_partial_measurements_and_unwritten_bits(tmp_path: Path) -> No
     }
     asked = [*expected, "00 01"]
     plan = hpcq.plan_outcomes(
-        circuit, shots=SHOTS, probabilities=asked, marginals=[[5, 4]], max_qubits=4, threads=1
+        circuit,
+        shots=SHOTS,
+        probabilities=asked,
+        marginals=[[5, 4]],
+        cut_labels="AAABBB",
+        threads=1,
     )
     result = hpcq.run(plan)
     result.save(tmp_path / "out.h5")
@@ -118,6 +123,7 @@ def test_registers_partial_measurements_and_unwritten_bits(tmp_path: Path) -> No
     assert [f"{b} {a}" for a, b in zip(first, second, strict=True)] == samples.memory
 
 
+@pytest.mark.slow
 def test_gates_that_change_no_probability_are_dropped() -> None:
     circuit = rotated()
     circuit.rzz(0.4, 2, 3)
@@ -136,6 +142,7 @@ def test_gates_that_change_no_probability_are_dropped() -> None:
     np.testing.assert_allclose(amplitudes * np.vdot(amplitudes, state), state, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_too_little_memory_for_all_states() -> None:
     circuit = QuantumCircuit(18)
     circuit.compose(rotated(9, 2, 1), range(9), inplace=True)
@@ -172,6 +179,7 @@ def test_other_methods_sample(method: str) -> None:
         hpcq.plan_outcomes(circuit, method=method, top=3)
 
 
+@pytest.mark.slow
 def test_auto_keeps_states_where_it_can() -> None:
     circuit = QuantumCircuit(40)
     circuit.h(0)
@@ -182,6 +190,34 @@ def test_auto_keeps_states_where_it_can() -> None:
     assert open_question.plan.verdict.method == "cut"
     assert open_question.probabilities(["0" * 40, "1" * 40]) == pytest.approx([0.5, 0.5])
     assert hpcq.plan_outcomes(circuit, shots=100, threads=1).verdict.method == "stabilizer"
+
+
+def test_the_most_probable_outcomes(tmp_path: Path) -> None:
+    circuit, probabilities = partly_measured()
+    whole = Statevector(rotated()).probabilities()
+    outcomes = hpcq.outcomes(rotated(), cut_labels="AAABBB", threads=1)
+    top = outcomes.top(5)
+    assert top.is_exact
+    assert top.bitstrings == tuple(format(n, "06b") for n in np.argsort(-whole)[:5])
+    np.testing.assert_allclose(top.probabilities, np.sort(whole)[::-1][:5], atol=1e-12)
+    plan = hpcq.plan_outcomes(circuit, top=2, cut_labels="AABBBB", threads=1)
+    hpcq.run(plan).save(tmp_path / "out.h5")
+    record = hpcq.load(tmp_path / "out.h5").outcomes
+    assert record is not None
+    assert record.top is not None
+    assert "exact, by" in record.top.note
+    np.testing.assert_allclose(
+        record.top.probabilities, np.sort(probabilities)[::-1][:2], atol=1e-12
+    )
+
+
+def test_the_most_probable_outcomes_of_many_may_come_from_samples() -> None:
+    circuit = rotated(30, 1, 2)
+    outcomes = hpcq.outcomes(circuit, max_qubits=12, threads=1)
+    top = outcomes.top(3)
+    assert len(top.bitstrings) == 3
+    np.testing.assert_allclose(outcomes.probabilities(top.bitstrings), top.probabilities)
+    assert top.is_exact or 0 < top.missed_probability <= 1
 
 
 def test_the_seed_decides() -> None:
