@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Hashable, Iterable
 from typing import Any
 
@@ -19,12 +18,10 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 from hpcq.kinds.shots.program import Estimates
 from hpcq.primitives.job import FinishedJob
+from hpcq.primitives.lock import computing
 from hpcq.primitives.options import EstimatorOptions
 from hpcq.primitives.programs import ProgramCache, Request
 from hpcq.primitives.pubs import Block, ReadPub, read_pub
-
-computing = threading.RLock()
-"""Lock that is held while values are computed, because algorithms may call from several threads."""
 
 
 class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no types

@@ -13,8 +13,9 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.quantum_info.operators.base_operator import BaseOperator
 
 from hpcq.core.errors import InputError, MissingDependencyError
-from hpcq.primitives.estimator import Estimator, computing
+from hpcq.primitives.estimator import Estimator
 from hpcq.primitives.job import FinishedJob
+from hpcq.primitives.lock import computing
 from hpcq.primitives.observables import flat_observables
 from hpcq.primitives.programs import Request
 

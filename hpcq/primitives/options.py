@@ -84,11 +84,8 @@ class EstimatorOptions:
             for name, value in given.items()
             if name in _PLANNING and name not in ("shots", "target_error")
         }
-        session = given.get("session", current_session())
+        session = chosen_session(given)
         if session is not None:
-            if not isinstance(session, Session):
-                kind = type(session).__name__
-                raise InputError(f"session: a {kind}, expected an hpcq.Session")
             planning.setdefault("ranks", session.size)
         running = RunArguments(**{name: given[name] for name in _RUNNING & given.keys()})
         return cls(planning, running, shots, default, is_sampled, session)
@@ -119,3 +116,15 @@ class EstimatorOptions:
             return run_on_farm(plan, SerialFarm(), RunOptions(self.running))
         options = {name: getattr(self.running, name) for name in _RUNNING}
         return self.session.run(plan, **options)
+
+
+def chosen_session(given: Mapping[str, Any]) -> Session | None:
+    """Return the session among options, or else the open one; None for this process alone.
+
+    Raises:
+        InputError: If it is none.
+    """
+    session = given.get("session", current_session())
+    if session is not None and not isinstance(session, Session):
+        raise InputError(f"session: a {type(session).__name__}, expected an hpcq.Session")
+    return session

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparseObservable
 
 from hpcq.primitives.observables import flat_observables, observable_key
@@ -63,7 +64,7 @@ def read_pub(pub: EstimatorPub, structure: Structure) -> ReadPub:
     observables, observable_of = _distinct(flat_observables(pub.observables))
     bindings = pub.parameter_values
     if structure.angles is None:
-        rows = _rows(pub)
+        rows = parameter_rows(pub)
         row_of = np.arange(bindings.size)
     else:
         rows = structure.angles[np.newaxis]
@@ -75,7 +76,7 @@ def read_pub(pub: EstimatorPub, structure: Structure) -> ReadPub:
     return ReadPub(structure, tuple(blocks))
 
 
-def _rows(pub: EstimatorPub) -> NDArray[np.float64]:
+def parameter_rows(pub: EstimatorPub | SamplerPub) -> NDArray[np.float64]:
     """Return the values of parameters in rows, with columns in the order of the parameters."""
     bindings = pub.parameter_values
     names = tuple(parameter.name for parameter in pub.circuit.parameters)

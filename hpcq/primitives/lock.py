@@ -1,0 +1,8 @@
+"""The lock of all primitives."""
+
+from __future__ import annotations
+
+import threading
+
+computing = threading.RLock()
+"""Lock held while results are computed, because algorithms may call from several threads."""
