@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from hpcq.cli import option_values as values
 from hpcq.cli.run_flags import add_plan_options, add_run_options
+from hpcq.cli.sample_flags import add_sample_options
 from hpcq.cli.submit_flags import SUBMITTED, add_submit_options
 from hpcq.core.errors import InputError
 from hpcq.core.version import __version__
@@ -76,9 +77,9 @@ def build_parser(
     """
     parser = Parser(
         prog="hpcq",
-        description="Compute expectation values of a quantum circuit on MPI ranks: cut into "
-        "subcircuits, or by the method that suits each part of it. `mpirun -n N hpcq run ...` and "
-        "`srun hpcq run ...` are the same command on more ranks.",
+        description="Compute expectation values and samples of a quantum circuit on MPI ranks: cut "
+        "into subcircuits, or by the method that suits each part of it. `mpirun -n N hpcq run ...` "
+        "and `srun hpcq run ...` are the same command on more ranks.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hpcq {__version__}")
@@ -102,11 +103,17 @@ def build_parser(
         action="store_true",
         help="also print the cost of narrower subcircuits (with --max-qubits: a search for each)",
     )
+    plan.add_argument(
+        "--outcomes", action="store_true", help="plan what `hpcq sample` runs, with N --shots"
+    )
     plan.add_argument("--json", action="store_true", help="print one JSON object")
 
     run = add_command("run", "compute the expectation values of one circuit or many")
     add_plan_options(run)
     add_run_options(run)
+
+    sample = add_command("sample", "draw samples of a circuit, or compute probabilities")
+    add_sample_options(sample)
 
     script = add_command("exec", "run a Python script on rank 0, with all ranks at its service")
     script.add_argument("script", metavar="SCRIPT.py", help="script, which is run unchanged")
@@ -128,12 +135,14 @@ def build_parser(
     show.add_argument(
         "file",
         metavar="OUT.h5",
-        help="HDF5 file that `hpcq run` wrote, or its folder of several circuits",
+        help="HDF5 file that `hpcq run` or `hpcq sample` wrote, or a folder of several circuits",
     )
     ways = show.add_mutually_exclusive_group()
     ways.add_argument("--json", action="store_true", help="print one JSON object")
     ways.add_argument(
-        "--csv", action="store_true", help="print one line per observable, or per circuit"
+        "--csv",
+        action="store_true",
+        help="print one line per observable, outcome or circuit",
     )
 
     status = add_command("status", "print the status of a job or run, even while it is running")

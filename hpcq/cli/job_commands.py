@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from hpcq.cli.flags import CommandParser
 from hpcq.cli.parameter_values import ParameterValues
 from hpcq.cli.requests import (
-    check_shot_engine,
+    check_asked,
     limits_for,
     make_plans,
     plan_arguments,
@@ -32,6 +32,7 @@ from hpcq.jobs.job_state import JobStatus
 from hpcq.jobs.submissions import find_submission, submissions_of
 from hpcq.jobs.submit import prepare, start_locally, submit_to_slurm
 from hpcq.parallel.serial import SerialFarm
+from hpcq.reports.result import result_json
 from hpcq.reports.text import result_text
 from hpcq.runs.status import read_run_status, status_text
 from hpcq.runs.stop_conditions import read_signal
@@ -84,8 +85,8 @@ def _submission_of_circuit(options: argparse.Namespace) -> SubmittedCommand:
     reader = start_reading_circuit(options)
 
     def check(wants_plan: bool) -> Plan | None:
-        check_shot_engine(options)
         options.values = ParameterValues.of(options)
+        check_asked(options)
         read_signal(options.stop_signal)
         if wants_plan:
             made = make_plans(options, reader, SerialFarm(), lambda: None)[0]
@@ -129,7 +130,8 @@ SubmittedCommand = tuple[Callable[[bool], "Plan | None"], JobCommand]
 one, and the command."""
 
 _SUBMISSIONS: dict[str, Callable[[argparse.Namespace], SubmittedCommand]] = {
-    "run": _submission_of_circuit
+    "run": _submission_of_circuit,
+    "sample": _submission_of_circuit,
 }
 """How each command of ``SUBMITTED`` is checked and called."""
 
@@ -203,5 +205,5 @@ def cancel(options: argparse.Namespace) -> int:
 def result(options: argparse.Namespace) -> int:
     """Print a job's result."""
     result = Job.of(options.job).result(wait=options.wait)
-    print(result.to_json() if options.json else result_text(result))
+    print(result_json(result) if options.json else result_text(result))
     return 0

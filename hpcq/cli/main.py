@@ -23,9 +23,11 @@ from hpcq.core.files import printable
 from hpcq.core.system import is_launched, launched_rank, rank_name, write_stderr
 
 if TYPE_CHECKING:
+    from hpcq.circuits.reader import CircuitReader
     from hpcq.planning.plan import Plan
     from hpcq.results.result import Result
     from hpcq.runs.output import RunOutput
+    from hpcq.runs.session import Session
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +49,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows the result too
     notice = ""
     try:
-        collective_commands = (_plan, _run) if is_launched() else ()
+        collective_commands = (_plan, _run, _sample) if is_launched() else ()
         options = parse(
             sys.argv[1:] if arguments is None else arguments, COMMANDS, collective_commands
         )
@@ -106,6 +108,7 @@ def _is_rank_0() -> bool:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from hpcq.cli.outcome_requests import check_outcomes
     from hpcq.cli.parameter_values import ParameterValues
     from hpcq.core.files import write_atomic
     from hpcq.cutting.cuts import check_cuts_file
@@ -117,6 +120,8 @@ def _plan(options: argparse.Namespace) -> int:
 
     def check() -> None:
         options.values = ParameterValues.of(options, required=False)
+        if options.outcomes:
+            check_outcomes(options)
         if options.pareto and options.max_qubits is None:
             raise InputError("pareto: given without a width limit, expected --max-qubits too")
         if options.save is not None:
@@ -159,24 +164,47 @@ def _run(options: argparse.Namespace) -> int:
     start_time = time.monotonic()
     options.is_for_many = requests.is_for_many(options)
     reader = None if options.is_for_many else requests.start_reading_circuit(options)
-    from hpcq.cli.parameter_values import ParameterValues
     from hpcq.parallel.world import abort_on_error
-    from hpcq.planning.kind import kind_for
-    from hpcq.planning.problem import question_about
-    from hpcq.runs.arguments import RunArguments
-    from hpcq.runs.collective import from_rank_0
-    from hpcq.runs.output import NoOutput
     from hpcq.runs.session import Session
 
     session = Session()
-    farm = session.farm
-    is_first = farm.rank == 0
-    with abort_on_error(farm):
-        share_settings(options, farm)
+    with abort_on_error(session.farm):
+        share_settings(options, session.farm)
     if options.is_for_many:  # as rank 0 says, which has read the job file
         from hpcq.cli.many_circuits import run_many
 
-        return run_many(options, farm, start_time)
+        return run_many(options, session.farm, start_time)
+    return _run_one(options, reader, session, start_time)
+
+
+def _sample(options: argparse.Namespace) -> int:
+    start_time = time.monotonic()
+    reader = requests.start_reading_circuit(options)
+    from hpcq.parallel.world import abort_on_error
+    from hpcq.runs.session import Session
+
+    session = Session()
+    with abort_on_error(session.farm):
+        share_settings(options, session.farm)
+    return _run_one(options, reader, session, start_time)
+
+
+def _run_one(
+    options: argparse.Namespace,
+    reader: CircuitReader | InputError | None,
+    session: Session,
+    start_time: float,
+) -> int:
+    """Run one circuit with options that all ranks have; collective."""
+    from hpcq.cli.parameter_values import ParameterValues
+    from hpcq.parallel.world import abort_on_error
+    from hpcq.planning.kind import kind_for
+    from hpcq.runs.arguments import RunArguments
+    from hpcq.runs.collective import from_rank_0
+    from hpcq.runs.output import NoOutput
+
+    farm = session.farm
+    is_first = farm.rank == 0
     with abort_on_error(farm):
         values = from_rank_0(farm, lambda: ParameterValues.of(options)) or ParameterValues()
     options.values, options.parameter_values = values, values.rows
@@ -188,11 +216,9 @@ def _run(options: argparse.Namespace) -> int:
 
         def check() -> None:
             nonlocal output
-            requests.check_shot_engine(options)
+            requests.check_asked(options)
             output = arguments.open_output()
-            kind = kind_for(
-                question_about((), requests.budget_for(options), requests.method_for(options))
-            )
+            kind = kind_for(requests.question_for(options))
             options.previous = output.load_previous(kind)
             options.known = output.planned_settings()
 
@@ -215,23 +241,30 @@ def _run(options: argparse.Namespace) -> int:
     except HpcqError as error:
         failure = error
     if is_first and results:  # even if saving failed
-        print(results[0].to_json() if options.json else str(results[0]), flush=True)
+        from hpcq.reports.result import result_json, result_table
+
+        estimated = requests.estimated_outcomes(results[0], options)
+        shown = result_json if options.json else result_table
+        print(shown(results[0], estimated), flush=True)
     if failure is not None:
         raise failure
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
+    from hpcq.reports.result import result_csv, result_json
     from hpcq.reports.text import result_text
-    from hpcq.results import load_progress
+    from hpcq.results import load, load_progress
 
     if Path(options.file).is_dir():
         return _show_folder(options)
     result, stages = load_progress(options.file)
+    if result.config.get("mode") == "outcomes":  # they are among the details
+        result = load(options.file)
     if options.json:
-        print(result.to_json())
+        print(result_json(result))
     elif options.csv:
-        print(result.to_csv(), end="")
+        print(result_csv(result), end="")
     else:
         print(result_text(result, stages))
     return 0
@@ -292,6 +325,7 @@ _SINGLE_PROCESS_COMMANDS = (_show, *_JOB_COMMANDS.values())
 COMMANDS: dict[str, Command] = {
     "plan": _plan,
     "run": _run,
+    "sample": _sample,
     "exec": _exec,
     "show": _show,
     **_JOB_COMMANDS,

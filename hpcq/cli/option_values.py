@@ -79,6 +79,13 @@ def parameter(text: str) -> str:
     return text
 
 
+def qubits(text: str) -> str:
+    """Return the text of numbers of qubits, such as ``3`` or ``0,3``, checked."""
+    if not all(word.isascii() and word.isdigit() and len(word) < 7 for word in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}, expected numbers of qubits")
+    return text
+
+
 def precision(text: str) -> str | float:
     """Return a value of the old ``--precision``: ``single``, ``double``, or a standard error."""
     return text if text in ("single", "double") else _target_error_or_word(text)

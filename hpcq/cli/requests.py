@@ -8,6 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpcq.cli.outcome_requests import (
+    asks_outcomes,
+    check_outcomes,
+    device_observables,
+    has_device,
+    wanted_outcomes,
+)
 from hpcq.core.errors import InputError
 from hpcq.core.system import launched_rank, parse_bytes, usable_cores
 
@@ -19,8 +26,10 @@ if TYPE_CHECKING:
     from hpcq.engines.registry import EngineSpec
     from hpcq.parallel.serial import Farm
     from hpcq.planning.plan import CutPlan
-    from hpcq.planning.problem import Budget
+    from hpcq.planning.problem import Budget, Question
     from hpcq.planning.verdict import MethodRequest
+    from hpcq.reports.outcome_tables import OutcomeTables
+    from hpcq.results.result import Result
 
 
 def start_reading_circuit(options: argparse.Namespace) -> CircuitReader | InputError | None:
@@ -55,6 +64,7 @@ def make_plans(
     """
     from hpcq.core.limits import check_threads
     from hpcq.planning.kind import kind_of
+    from hpcq.planning.outcome_planner import plan_normalised_outcomes
     from hpcq.planning.planner import pareto_plans, plan_normalised
     from hpcq.runs.collective import all_ranks_or_none, from_rank_0
     from hpcq.runs.rank_devices import choose_rank_device, min_rank_resources
@@ -82,7 +92,10 @@ def make_plans(
         how = plan_arguments(circuit, options, plan_limits(known, options, limits))
         if getattr(options, "pareto", False):
             return list(pareto_plans(circuit, farm=farm, **how))
-        plan = plan_normalised(circuit, farm=farm, earlier=known, **how)
+        make_plan: Callable[..., CutPlan] = plan_normalised
+        if has_outcomes_plan(options):
+            make_plan = plan_normalised_outcomes
+        plan = make_plan(circuit, farm=farm, earlier=known, **how)
         if to_run:
             plan = kind_of(plan).with_limits(plan, limits)
             check_plan(plan, farm.size)
@@ -102,23 +115,37 @@ def _takes_aer(options: argparse.Namespace) -> bool:
 def plan_arguments(
     circuit: QuantumCircuit, options: argparse.Namespace, limits: Limits
 ) -> dict[str, Any]:
-    """Return the arguments of :func:`hpcq.planning.planner.plan_normalised`."""
+    """Return the arguments of :func:`hpcq.planning.planner.plan_normalised`.
+
+    For outcomes, they are those of :func:`hpcq.planning.outcome_planner.plan_normalised_outcomes`.
+    """
+    from hpcq.circuits.measurements import measurements_of
     from hpcq.circuits.observables import parse_observable, read_observables
     from hpcq.planning.cut_request import CutRequest
+    from hpcq.planning.problem import MeasuredOutcomes
 
-    observables: list[Any] = [
-        parse_observable(text, circuit.num_qubits) for text in options.observable
-    ]
-    if options.observables is not None:
-        observables += read_observables(options.observables, circuit.num_qubits)
+    asked: dict[str, Any]
+    if has_outcomes_plan(options):
+        asked = wanted_outcomes(options)
+        MeasuredOutcomes(measurements_of(circuit), **asked)
+    else:
+        asks_values = not asks_outcomes(options)
+        texts = options.observable if asks_values else device_observables(circuit, options)
+        observables: list[Any] = [parse_observable(text, circuit.num_qubits) for text in texts]
+        if asks_values and options.observables is not None:
+            observables += read_observables(options.observables, circuit.num_qubits)
+        asked = {
+            "observables": observables or None,
+            "budget": budget_for(options),
+            "parameters": options.values.columns(circuit),
+        }
     names = ("objective", "search_seconds", "reuse_qubits")
     search = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     has_cuts = (options.cut_labels, options.cuts) != (None, None)
     if search and options.max_qubits is None and (has_cuts or {*search} != {"search_seconds"}):
         raise InputError(f"{min(search)}: given without a search, expected --max-qubits too")
     return {
-        "observables": observables or None,
-        "budget": budget_for(options),
+        **asked,
         "method": method_for(options),
         "request": CutRequest(
             max_qubits=options.max_qubits,
@@ -129,7 +156,6 @@ def plan_arguments(
             seed=options.seed,
         ),
         "limits": limits,
-        "parameters": options.values.columns(circuit),
     }
 
 
@@ -145,6 +171,43 @@ def method_for(options: argparse.Namespace) -> MethodRequest:
     from hpcq.planning.verdict import MethodRequest
 
     return MethodRequest(options.method, options.error_tolerance)
+
+
+def has_outcomes_plan(options: argparse.Namespace) -> bool:
+    """Whether the plan is one for outcomes, rather than for observables from which they follow."""
+    return asks_outcomes(options) and not has_device(options)
+
+
+def question_for(options: argparse.Namespace) -> Question:
+    """Return a question of the kind that options ask, about no circuit in particular."""
+    from hpcq.circuits.measurements import Measurements
+    from hpcq.planning.problem import MeasuredOutcomes, question_about
+
+    if has_outcomes_plan(options):
+        return MeasuredOutcomes(Measurements(()))
+    return question_about((), budget_for(options), method_for(options))
+
+
+def estimated_outcomes(result: Result, options: argparse.Namespace) -> OutcomeTables | None:
+    """Return the outcomes that shots on devices tell, as options ask; None for other results."""
+    if not asks_outcomes(options) or not has_device(options):
+        return None
+    from hpcq.kinds.shots.outcomes import outcomes_of
+    from hpcq.reports.outcome_tables import OutcomeTables
+
+    wanted = wanted_outcomes(options)
+    return OutcomeTables.estimated(outcomes_of(result), wanted["bitstrings"], wanted["marginals"])
+
+
+def check_asked(options: argparse.Namespace) -> None:
+    """Check what options ask for, before the circuit is read.
+
+    Raises:
+        InputError: If it cannot be answered.
+    """
+    if asks_outcomes(options):
+        check_outcomes(options)
+    check_shot_engine(options)
 
 
 def check_shot_engine(options: argparse.Namespace) -> EngineSpec:

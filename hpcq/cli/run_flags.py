@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from hpcq.cli import option_values as values
@@ -10,6 +11,12 @@ from hpcq.core.limits import DTYPES
 
 REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
 """Keyword arguments of an option that may be given several times."""
+
+METHODS = ("auto", "cut", "statevector", "stabilizer", "pauli", "mps")
+"""Methods for expectation values."""
+
+OUTCOME_METHODS = tuple(name for name in METHODS if name != "pauli")
+"""Methods for outcomes: Pauli propagation has no states."""
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
@@ -66,16 +73,17 @@ def add_circuit(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_method(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose a method."""
+def add_method(parser: argparse.ArgumentParser, methods: Sequence[str] = METHODS) -> None:
+    """Add the options that choose one of some methods."""
+    paulis = "by Pauli propagation, " if "pauli" in methods else ""
     method = parser.add_argument_group("method (default: the quickest one with an error bound)")
     method.add_argument(
         "--method",
         type=str,
-        choices=("auto", "cut", "statevector", "stabilizer", "pauli", "mps"),
+        choices=methods,
         default="auto",
-        help="cut the circuit, or simulate it as a statevector, as a stabilizer state, by Pauli "
-        "propagation or as a matrix product state; default: auto, which chooses for each part",
+        help=f"cut the circuit, or simulate it as a statevector, as a stabilizer state, {paulis}"
+        "or as a matrix product state; default: auto, which chooses for each part",
     )
     method.add_argument(
         "--error-tolerance",
@@ -244,9 +252,11 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_shot_engine(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose what measures shots."""
-    engine = parser.add_argument_group("engine for shots (default: Aer without noise)")
+def add_shot_engine(
+    parser: argparse.ArgumentParser, title: str = "engine for shots (default: Aer without noise)"
+) -> None:
+    """Add the options that choose what measures shots, under a title."""
+    engine = parser.add_argument_group(title)
     engine.add_argument(
         "--noise",
         metavar="NOISE",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpcq.cli.sample_flags import JoinValues
 from hpcq.core.errors import InputError
 from hpcq.core.files import open_regular, printable_path
 from hpcq.core.system import launched_rank, write_stderr
@@ -239,6 +240,8 @@ def _as_arguments(
             raise InputError(f"{source}: {option} = {_shown(value)}, expected true or false")
         return [f"--{option}"] if value else []
     is_repeatable = isinstance(action, argparse._AppendAction)
+    if isinstance(action, JoinValues):
+        value = _joined(value)
     arguments = []
     for each in value if is_repeatable and isinstance(value, list) else [value]:
         if option == "observable" and not isinstance(each, str):
@@ -251,6 +254,15 @@ def _as_arguments(
         resolved = text if folder is None else _resolve_path(option, text, folder)
         arguments.append(f"--{option}={resolved}")
     return arguments
+
+
+def _joined(value: object) -> object:
+    """Return a list of whole numbers as one text, and of lists of them as one text for each."""
+    if not isinstance(value, list) or not value:
+        return value
+    if all(type(each) is int for each in value):
+        return ",".join(map(str, value))
+    return [_joined(each) for each in value]
 
 
 def _as_text(value: object) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from hpcq.cli import option_values as values
 from hpcq.cli.run_flags import REPEATABLE, add_plan_options, add_run_options
+from hpcq.cli.sample_flags import add_sample_options
 
 
 def _add_options_of_run(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +15,10 @@ def _add_options_of_run(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
 
 
-SUBMITTED: dict[str, Callable[[argparse.ArgumentParser], None]] = {"run": _add_options_of_run}
+SUBMITTED: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "run": _add_options_of_run,
+    "sample": add_sample_options,
+}
 """The commands that `submit` submits, and the function that adds the options of each. The first is
 what it submits without ``-- COMMAND``."""
 

@@ -19,8 +19,8 @@ from hpcq.core.errors import InputError
 from hpcq.cutting.cuts import Cuts
 from hpcq.planning.outcome_plan import OutcomesPlan
 from hpcq.planning.outcome_planner import plan_outcomes
-from hpcq.primitives.sampler_options import SamplerOptions
 from hpcq.primitives.evaluators import sub_seed
+from hpcq.primitives.sampler_options import SamplerOptions
 from hpcq.primitives.structure import Structure, structure_of
 
 _MAX_KEPT = 256

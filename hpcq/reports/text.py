@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpcq.core.files import printable
+from hpcq.reports.result import result_table
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
@@ -23,7 +24,7 @@ def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str
     seconds = result.provenance.get("seconds", {})
     phases = ", ".join(f"{printable(name)} {value:.3g} s" for name, value in seconds.items())
     lines = [
-        str(result),
+        result_table(result),
         "",
         f"status      {printable(result.status)}{_UNFINISHED * (result.status != 'complete')}",
         *(

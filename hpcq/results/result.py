@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.files import printable_path
+from hpcq.core.strict_json import without_nan
 from hpcq.results import hdf5_codecs as codecs
 from hpcq.results.details import DETAILS, ResultDetails
 from hpcq.results.hdf5_fields import Layout, Place, stored, stored_class
@@ -104,7 +105,7 @@ class Result:
 
     def to_json(self) -> str:
         """Return the values as a JSON object on one line; null for NaN and infinite numbers."""
-        return json.dumps(_strict(self._plain()), allow_nan=False)
+        return json.dumps(without_nan(self._plain()), allow_nan=False)
 
     def to_csv(self) -> str:
         """Return a CSV table; see :func:`hpcq.results.tables.csv_table`."""
@@ -205,12 +206,3 @@ def load_fingerprint(path: Path) -> dict[str, str]:
         return {}
     with open_sealed(path) as file:
         return dict(DETAILS.fields["fingerprint"].read(Place(None, file)))
-
-
-def _strict(value: Any) -> Any:
-    """Return JSON values with None for NaN and infinite numbers, which JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _strict(entry) for key, entry in value.items()}
-    return [_strict(entry) for entry in value] if isinstance(value, (list, tuple)) else value
