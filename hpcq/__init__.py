@@ -7,11 +7,13 @@ simulator; the names below are loaded when they are first used.
 
 from __future__ import annotations
 
+import atexit
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hpcq.core.errors import HpcqError, InputError, MissingDependencyError, StoppedError
 from hpcq.core.version import __version__
+from hpcq.parallel.leaving import leave as _leave
 
 if TYPE_CHECKING:
     from hpcq.circuits.reader import read_circuit
@@ -68,6 +70,8 @@ __all__ = [
     "run",
     "submit",
 ]
+
+atexit.register(_leave)
 
 
 def __getattr__(name: str) -> Any:

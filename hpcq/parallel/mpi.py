@@ -23,10 +23,11 @@ import numpy as np
 
 from hpcq.core.system import usable_cores, usable_memory, write_stderr
 from hpcq.parallel import messages
+from hpcq.parallel.backoff import Backoff
 from hpcq.parallel.coordinator import Coordinator
 from hpcq.parallel.local_worker import LocalWorker
 from hpcq.parallel.object_store import ObjectStore
-from hpcq.parallel.private_communicator import private_comm
+from hpcq.parallel.private_communicator import private_calls
 from hpcq.parallel.serial import Farm, closed_unless_kept
 from hpcq.parallel.tasks import Lease, TaskFunction, TaskResults, WorkerFactory
 
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
 
 
 _PREPARE, _LEASE, _END, _HEADER, _DATA = range(1, 6)  # MPI tags: three from rank 0, two to it
-
-_MIN_SLEEP, _MAX_SLEEP = 20e-6, 5e-3
-"""Seconds between polls at first and in the end; longer: less of a core, later answers. A rank that
-waits takes 0.4 % of a core."""
 
 _RANK_0_COMPUTES_UP_TO = 16
 """Number of ranks up to which rank 0 computes too; beyond, it only schedules: with few ranks its
@@ -73,11 +70,13 @@ class MpiFarm:
             be mistaken for the caller's.
 
     Attributes:
+        calls: The calls that all ranks make together.
         store: What rank 0 has sent to all ranks, and does not send again.
     """
 
     def __init__(self, comm: Comm) -> None:
-        self._comm = private_comm(comm)
+        self.calls = private_calls(comm)
+        self._comm = self.calls.comm
         self.rank: int = self._comm.Get_rank()
         self.size: int = self._comm.Get_size()
         self._hosts: list[str] = []
@@ -182,7 +181,7 @@ class MpiFarm:
             os._exit(1)
 
     def _run_worker(self, factory: WorkerFactory) -> bytes:
-        local, backoff = self._worker, _Backoff()
+        local, backoff = self._worker, Backoff()
         with closed_unless_kept(local, self):
             while True:
                 has_sent = self._complete_sends()
@@ -239,7 +238,7 @@ class MpiFarm:
         patience = _STOP_SECONDS if exit_code else _END_SECONDS
         self._send_to_all(_END, bytes([self.has_lost_ranks]) + closing_message)
         missing = set(range(1, self.size)) - self._lost.keys()
-        backoff, last = _Backoff(), time.monotonic()
+        backoff, last = Backoff(), time.monotonic()
         while missing:
             received = self._receive_results()
             if received is None:
@@ -283,7 +282,7 @@ class MpiFarm:
         return any_sent
 
     def _wait_for_sends(self) -> None:
-        backoff = _Backoff()
+        backoff = Backoff()
         while self._outbox:
             if not self._complete_sends():
                 backoff()
@@ -357,7 +356,7 @@ class _MpiTransport:
     def __init__(self, farm: MpiFarm, local: LocalWorker | None, factory: WorkerFactory) -> None:
         self._farm, self._local, self._factory = farm, local, factory
         self.workers: Sequence[int] = range(0 if local else 1, farm.size)
-        self._backoff = _Backoff()
+        self._backoff = Backoff()
         self._checked = 0.0
 
     def prepare(self, setup: Any, in_subprocess: bool, function: TaskFunction | None) -> None:
@@ -408,21 +407,6 @@ class _MpiTransport:
         return hosts[worker] if worker < len(hosts) else "?"
 
 
-class _Backoff:
-    """Sleeps longer at each call in a row, so that waiting takes next to no processor time."""
-
-    def __init__(self) -> None:
-        self.max_seconds = _MAX_SLEEP
-        self.reset()
-
-    def reset(self) -> None:
-        self._seconds = _MIN_SLEEP
-
-    def __call__(self) -> None:
-        time.sleep(self._seconds)
-        self._seconds = min(self._seconds * 1.5, self.max_seconds)
-
-
 def _never_finalize() -> None:
     """Have this process end without MPI_Finalize, which hangs once a rank is lost."""
     if not _losses:
@@ -440,6 +424,6 @@ def exit_after_loss(exit_code: int) -> None:
 
 
 def _wait(request: Any) -> None:
-    backoff = _Backoff()
+    backoff = Backoff()
     while not request.Test():
         backoff()

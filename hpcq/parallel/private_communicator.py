@@ -10,14 +10,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from hpcq.parallel.calls import Calls, wait_for_all
+
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
 _keyvals: list[int] = []
 
+open_calls: list[Calls] = []
+"""Those of all private communicators that are not freed."""
 
-def private_comm(comm: Comm) -> Comm:
+
+def private_calls(comm: Comm) -> Calls:
     """Return the duplicate of a communicator on which hpcq sends its messages; collective.
+
+    With it are the calls that its ranks make together.
 
     Either all ranks have it already or none: its creation is collective, and no rank loses it
     before all free the communicator. The attribute is not copied by ``Dup``, so that duplicates of
@@ -25,17 +32,25 @@ def private_comm(comm: Comm) -> Comm:
     """
     if not _keyvals:
         _keyvals.append(type(comm).Create_keyval(delete_fn=_free))
-    duplicate = comm.Get_attr(_keyvals[0])
-    if duplicate is not None:
-        return cast("Comm", duplicate)
-    duplicate = comm.Dup()
-    comm.Set_attr(_keyvals[0], duplicate)
-    return duplicate
+    calls = comm.Get_attr(_keyvals[0])
+    if calls is not None:
+        return cast("Calls", calls)
+    wait_for_all(comm)
+    calls = Calls(comm.Dup())
+    comm.Set_attr(_keyvals[0], calls)
+    open_calls.append(calls)
+    return calls
 
 
-def _free(_comm: Comm, _keyval: int, duplicate: Comm) -> None:
+def is_used(comm: Comm) -> bool:
+    """Return whether a communicator has a duplicate already."""
+    return bool(_keyvals) and comm.Get_attr(_keyvals[0]) is not None
+
+
+def _free(_comm: Comm, _keyval: int, calls: Calls) -> None:
     """Free the duplicate with the caller's communicator, unless MPI is ending anyway."""
     from mpi4py import MPI
 
+    open_calls.remove(calls)
     if not MPI.Is_finalized():
-        duplicate.Free()
+        calls.comm.Free()

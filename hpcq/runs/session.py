@@ -34,6 +34,7 @@ from hpcq.planning import planner
 from hpcq.planning.kind import kind_of
 from hpcq.planning.plan import CompiledPlan, Plan
 from hpcq.results.result import Result
+from hpcq.runs.agreement import agree_on_run, agree_on_session
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.collective import all_ranks_or_none, from_rank_0
 from hpcq.runs.options import RunOptions
@@ -84,7 +85,8 @@ def run(
         The result, with the same values on every rank; only rank 0's has ``details``.
 
     Raises:
-        InputError: On every rank, if the plan or another argument is missing or wrong.
+        InputError: On every rank, if the plan or another argument is missing or wrong, or not the
+            same on all ranks that give one.
         StoppedError: On every rank, if the run was stopped; the output holds all finished work.
         HpcqError: If tasks fail, or the result fails its own check. Any other failure of one
             rank among several ends the whole job.
@@ -105,6 +107,7 @@ def run(
     arguments, planning = split_options(plan, options)
     session = Session(comm)
     check_free(session.farm)
+    agree_on_run(session.farm, plan, observables, planning, arguments)
     planning.setdefault("ranks", session.size)
     return session.run_on_all_ranks(lambda: as_plan(plan, observables, planning), arguments)
 
@@ -230,6 +233,7 @@ class Session:
             self._is_open = True
             return self
         check_free(self.farm)
+        agree_on_session(self.farm)
         open_sessions.append(self.farm)
         self.farm.keeps_workers = self._is_open = True
         if self.rank == 0:

@@ -159,7 +159,7 @@ def test_communicators_are_freed_with_their_callers() -> None:
     from mpi4py import MPI
 
     from hpcq.parallel.mpi import MpiFarm
-    from hpcq.parallel.private_communicator import private_comm
+    from hpcq.parallel.private_communicator import private_calls
 
     comm = MPI.COMM_WORLD
     taken = [MPI.COMM_SELF.Dup() for _ in range(1980)]
@@ -170,10 +170,10 @@ def test_communicators_are_freed_with_their_callers() -> None:
         assert MpiFarm(part).allreduce_min(part.rank) == 0
         part.Free()
     copy = comm.Dup()
-    assert private_comm(copy) is not private_comm(comm), (
+    assert private_calls(copy) is not private_calls(comm), (
         "a duplicate has a private communicator too"
     )
-    assert private_comm(copy) is private_comm(copy)
+    assert private_calls(copy) is private_calls(copy)
     copy.Free()
     assert MpiFarm(comm).broadcast(b"still there" if comm.rank == 0 else b"") == b"still there"
     for each in taken:
