@@ -102,12 +102,12 @@ class Calls:
         """Return the answer of rank 0; if that has ended, that it has."""
         backoff = Backoff()
         while True:
-            received = self._receive(_ANSWER) or self._receive(_LEFT)
-            if received is not None:
-                rank, tag, text = received
-                if tag == _ANSWER:
-                    return text
-                self._left[rank] = text
+            left = self._receive(_LEFT)
+            if left is not None:
+                self._left[left[0]] = left[2]
+            answer = self._receive(_ANSWER)  # second, as rank 0 may answer and then end
+            if answer is not None:
+                return answer[2]
             if self._left:
                 return self._missing(name)
             backoff()
