@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hpcq.jobs.job import Job
     from hpcq.kinds.outcomes.outcomes import Outcomes, outcomes
     from hpcq.kinds.parameters.program import Program
+    from hpcq.kinds.shots.outcomes import EstimatedOutcomes
     from hpcq.loop.minimize import minimize
     from hpcq.planning.outcome_planner import plan_outcomes
     from hpcq.planning.plan import Plan
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "Cuts": "hpcq.cutting.cuts",
+    "EstimatedOutcomes": "hpcq.kinds.shots.outcomes",
     "Job": "hpcq.jobs.job",
     "Outcomes": "hpcq.kinds.outcomes.outcomes",
     "Plan": "hpcq.planning.plan",
@@ -50,6 +52,7 @@ _MODULE_OF = {
 
 __all__ = [
     "Cuts",
+    "EstimatedOutcomes",
     "HpcqError",
     "InputError",
     "Job",

@@ -18,7 +18,6 @@ import hpcq
 from hpcq.circuits.measurements import measure_all
 from hpcq.core.errors import InputError
 from hpcq.kinds.shots.outcomes import (
-    estimate_outcomes,
     outcome_observables,
     outcomes_of,
 )
@@ -356,7 +355,7 @@ def test_readout_noise_and_registers(tmp_path: Path) -> None:
     noise.add_readout_error(ReadoutError(confusion), [0])
     path = tmp_path / "out.h5"
     how = {"cut_labels": "AABB", "threads": 1, "device": "cpu", "noise": noise, "output": path}
-    found = estimate_outcomes(circuit, shots=40_000, **how)
+    found = hpcq.outcomes(circuit, shots=40_000, **how)
     texts = [f"{b}0 {a}{c}" for c in "01" for b in "01" for a in "01"]
     estimates = found.probabilities([*texts, "01 00"])
     assert found.measurements.qubits == (0, 1, 2)
@@ -364,7 +363,7 @@ def test_readout_noise_and_registers(tmp_path: Path) -> None:
     sigmas = (estimates.values[:-1] - truth.reshape(-1)) / estimates.standard_errors[:-1]
     assert np.abs(sigmas).max() < 4
     assert estimates.standard_errors.max() < 0.02
-    loaded = outcomes_of(hpcq.load(path))
+    loaded = hpcq.outcomes(path)
     np.testing.assert_array_equal(loaded.probabilities(texts).values, estimates.values[:-1])
     of_marginal = loaded.marginal([0, 1, 2]).values
     np.testing.assert_allclose(of_marginal, estimates.values[:-1], atol=1e-12)
@@ -381,8 +380,16 @@ def test_what_shots_cannot_tell() -> None:
     for texts in (["0000", "0000"], ["000"], ["01a0"]):
         with pytest.raises(InputError, match="expected"):
             outcomes.probabilities(texts)
-    with pytest.raises(InputError, match="shots"):
-        estimate_outcomes(blocks(2, 2, 1, 1))
+    circuit, plan = blocks(2, 2, 1, 1), plan_of(blocks(2, 2, 1, 1), 2000)
+    for match, asked, how in [
+        ("shots: None", circuit, {"noise": NoiseModel()}),
+        ("cut_labels: given with a plan", plan, {"cut_labels": "AABB"}),
+        ("seed: given with a result", outcomes.result, {"seed": 1}),
+        ("shots: '0'", circuit, {"shots": 0}),
+    ]:
+        with pytest.raises(InputError, match=match):
+            hpcq.outcomes(asked, **how)
+    assert hpcq.outcomes(plan).shots == 2000
 
 
 def test_counts_of_other_observables_are_refused_unless_they_suffice() -> None:

@@ -65,3 +65,17 @@ def test_states_that_are_not_kept_are_simulated_on_each_rank() -> None:
         assert whole.outcomes.samples is not None
         assert found.outcomes.samples is not None
         np.testing.assert_array_equal(whole.outcomes.packed, found.outcomes.packed)
+
+
+def test_all_ranks_get_the_counts() -> None:
+    from mpi4py import MPI
+
+    world = MPI.COMM_WORLD
+    how = {"cut_labels": "AAABBB", "threads": 1, "device": "cpu", "shots": 4000}
+    circuit = two_halves()
+    expected = hpcq.outcomes(circuit, MPI.COMM_SELF, **how).marginal([0, 4])
+    found = hpcq.outcomes(circuit if world.rank == 0 else None, **how).marginal([0, 4])
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.standard_errors, expected.standard_errors)
+    with pytest.raises(InputError, match="shots: '0'"):
+        hpcq.outcomes(circuit if world.rank == 0 else None, **{**how, "shots": 0})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,15 @@ from hpcq.core.limits import as_integer
 from hpcq.engines.registry import EngineSpec, open_engine
 from hpcq.kinds.outcomes.answers import Answers
 from hpcq.kinds.outcomes.run import with_source
+from hpcq.kinds.shots.outcomes import EstimatedOutcomes, estimate_outcomes, outcomes_of
+from hpcq.kinds.shots.sampling import ShotsPlan
 from hpcq.parallel import messages
 from hpcq.parallel.serial import Farm
 from hpcq.parallel.world import check_free
 from hpcq.planning.outcome_plan import OutcomesPlan
 from hpcq.planning.outcome_planner import plan_outcomes
 from hpcq.results.outcome_record import MostProbable
-from hpcq.results.result import Result
+from hpcq.results.result import Result, load
 from hpcq.results.samples import Samples
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.collective import from_rank_0
@@ -35,24 +38,52 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@overload
+def outcomes(
+    circuit: QuantumCircuit | ShotsPlan, comm: Comm | None = None, *, shots: int, **options: Any
+) -> EstimatedOutcomes: ...
+
+
+@overload
+def outcomes(circuit: ShotsPlan | Result | str | Path) -> EstimatedOutcomes: ...
+
+
+@overload
 def outcomes(
     circuit: QuantumCircuit | OutcomesPlan | None, comm: Comm | None = None, **options: Any
-) -> Outcomes:
+) -> Outcomes: ...
+
+
+def outcomes(
+    circuit: QuantumCircuit | OutcomesPlan | ShotsPlan | Result | str | Path | None,
+    comm: Comm | None = None,
+    **options: Any,
+) -> Outcomes | EstimatedOutcomes:
     """Simulate a circuit once, to sample its outcomes and to ask for their probabilities.
 
     Samples are perfect: they follow the distribution of the whole circuit, however often it is
     cut, and there is no sampling overhead.
 
+    With ``shots``, the circuit runs as on a device, with that number of shots of all variants
+    together: with ``noise``, on a ``backend``, or ideal. Then there are estimates of probabilities
+    with standard errors, and no samples; see :class:`hpcq.EstimatedOutcomes`. The result of an
+    earlier run with shots is read without a new run.
+
     Args:
         circuit: A circuit, whose final measurements say what is measured (all qubits, if there are
             none), or a plan by :func:`hpcq.plan_outcomes`. Only rank 0's is used; other ranks may
-            pass None.
+            pass None. For estimates, it may be a plan with shots, the result of a run with shots or
+            the path of its file.
         comm: An mpi4py communicator whose ranks share the work: all of them must call this
             function, and then the methods of what it returns. By default the ranks of the open
             session, where rank 0 alone calls; without one all ranks of the MPI job, or this process
             alone if there is none.
         options: The options of :func:`hpcq.plan_outcomes`, such as ``max_qubits=20``; and
-            ``device`` and ``engine``, as for :func:`hpcq.run`.
+            ``device`` and ``engine``, as for :func:`hpcq.run`. With shots, the options of
+            :func:`hpcq.plan` and of :func:`hpcq.run`.
+
+    Returns:
+        :class:`hpcq.Outcomes`, or with shots :class:`hpcq.EstimatedOutcomes`.
 
     Raises:
         InputError: If an argument is wrong, or the plan does not fit into the memory.
@@ -72,7 +103,18 @@ def outcomes(
         [0.5, 0.0]
         >>> ghz.marginal([0, 3]).round(12).tolist()
         [0.5, 0.0, 0.0, 0.5]
+        >>> estimated = hpcq.outcomes(circuit, shots=10_000, cut_labels="AABB", device="cpu")
+        >>> bool(estimated.probabilities(["0000"]).standard_errors[0] < 0.05)
+        True
     """
+    if isinstance(circuit, Result | str | Path):
+        if options or comm is not None:
+            raise InputError(
+                f"{min(options, default='comm')}: given with a result, expected the result alone"
+            )
+        return outcomes_of(circuit if isinstance(circuit, Result) else load(circuit))
+    if isinstance(circuit, ShotsPlan) or any(options.get(name) is not None for name in _OF_SHOTS):
+        return estimate_outcomes(circuit, comm, **options)
     names = {field.name for field in fields(RunArguments)}
     arguments = {name: value for name, value in options.items() if name in _ARGUMENTS}
     planning = {name: value for name, value in options.items() if name not in _ARGUMENTS}
@@ -106,6 +148,9 @@ def outcomes(
     found._simulate()
     return found
 
+
+_OF_SHOTS = ("shots", "noise", "backend", "target_error", "max_variants")
+"""Options that make the circuit run as on a device."""
 
 _ARGUMENTS = ("device", "engine")
 """Arguments of a run that apply to outcomes."""
