@@ -287,8 +287,8 @@ def test_what_is_refused() -> None:
         hpcq.outcomes(circuit, output="out.h5")
     with pytest.raises(InputError, match="seed: given with a plan"):
         hpcq.outcomes(hpcq.plan_outcomes(circuit), seed=3)
-    with pytest.raises(InputError, match="circuit: a str, expected"):
-        hpcq.outcomes("circuit")
+    with pytest.raises(InputError, match="circuit: a list, expected"):
+        hpcq.outcomes([circuit])
     with pytest.raises(InputError, match="noise: given for exact outcomes"):
         hpcq.run(hpcq.plan_outcomes(circuit, shots=5), noise="fake_brisbane")
     with pytest.raises(InputError, match="bit string: '01'"):
