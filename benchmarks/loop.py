@@ -84,7 +84,7 @@ def loop(ansatz: Ansatz, evaluations: int) -> dict[str, float]:
     points.clear()
     found.clear()
     gradient = EstimatorGradient(estimator)
-    optimizer = L_BFGS_B(maxfun=evaluations, maxiter=evaluations)
+    optimizer = L_BFGS_B(maxfun=evaluations - 1, maxiter=evaluations)  # it takes one more
     vqe = VQE(estimator, circuit, optimizer, gradient=gradient, initial_point=start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of SciPy, for qiskit-algorithms
