@@ -27,15 +27,32 @@ if TYPE_CHECKING:
 
 
 class CompiledPlan(Protocol):
-    """A program: a plan that is ready to be evaluated at rows of its free parameters."""
+    """A program: a plan that is ready to be evaluated at rows of its free parameters.
+
+    Attributes:
+        plan: The plan.
+    """
+
+    plan: Plan
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters, in the order of the columns of their values."""
+        return self.plan.parameters
 
     @property
     def num_parameters(self) -> int:
         """Number of parameters."""
+        return len(self.parameters)
+
+    def __repr__(self) -> str:
+        counts = {
+            "parameters": self.num_parameters,
+            "observables": len(self.plan.observables),
+            "subcircuits": self.plan.num_subcircuits,
+        }
+        text = ", ".join(f"{name}={count}" for name, count in counts.items())
+        return f"{type(self).__name__}({text})"
 
     def values(self, rows: Any) -> NDArray[np.float64]:
         """Return the values of the observables, shape (rows, observables)."""
@@ -112,6 +129,11 @@ class Plan:
         return Cuts()
 
     @property
+    def num_subcircuits(self) -> int:
+        """Number of subcircuits."""
+        return 1
+
+    @property
     def cone_of(self) -> Mapping[PauliString, int]:
         """Number of each term's light cone; 0 for terms that are not contained."""
         return {}
@@ -149,6 +171,11 @@ class CutPlan(Plan):
     def cone_of(self) -> Mapping[PauliString, int]:
         """Number of each term's light cone; 0 for terms that are not contained."""
         return self.simplified.cone_of
+
+    @property
+    def num_subcircuits(self) -> int:
+        """Number of subcircuits."""
+        return len(self.cut.subcircuits)
 
     @property
     def width(self) -> int:

@@ -76,3 +76,12 @@ def test_a_wrong_device_is_refused_before_anything_runs() -> None:
     plan = hpcq.plan(ansatz(2), "ZZ", shots=1000, cut_labels="AB")
     with pytest.raises(hpcq.InputError, match="device: 'tpu', expected auto, cpu or gpu"):
         plan.compile(device="tpu")
+
+
+def test_programs_say_what_they_are() -> None:
+    circuit = ansatz(2)
+    sampled = hpcq.plan(circuit, ["Z0", "Z1"], cut_labels="AB", shots=100).compile()
+    assert repr(sampled) == "ShotsProgram(parameters=3, observables=2, subcircuits=2)"
+    exactly = hpcq.plan(circuit, "Z0 Z1", cut_labels="AB").compile()
+    assert repr(exactly) == "Program(parameters=3, observables=1, subcircuits=2)"
+    assert exactly.parameters == sampled.parameters == ("t[0]", "t[1]", "t[2]")

@@ -24,6 +24,7 @@ from hpcq.kinds.parameters.pieces import piece_engines
 from hpcq.kinds.parameters.setup import ProgramSetup
 from hpcq.kinds.parameters.spread import SpreadEvaluator
 from hpcq.planning.exact_plan import ExactPlan
+from hpcq.planning.plan import CompiledPlan
 from hpcq.reconstruction.matrix_product import product_threads
 from hpcq.runs.session import Session, current_session
 from hpcq.runs.stop_signals import uninterrupted
@@ -71,7 +72,7 @@ def compile_here(plan: ExactPlan, device: str) -> Program:
     return Program(plan, evaluator)
 
 
-class Program:
+class Program(CompiledPlan):
     """An exact plan that is ready to be evaluated at rows of its free parameters.
 
     Threads of Python may share programs: their evaluations take place one after the other.
@@ -109,19 +110,9 @@ class Program:
     """
 
     def __init__(self, plan: ExactPlan, evaluator: Evaluator | SpreadEvaluator) -> None:
-        self.plan = plan
+        self.plan: ExactPlan = plan
         self.slots = _NO_SLOTS if plan.slots is None else plan.slots
         self.evaluator = evaluator
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters, in the order of the columns of their values."""
-        return self.plan.parameters
-
-    @property
-    def num_parameters(self) -> int:
-        """Number of parameters."""
-        return len(self.parameters)
 
     def values(self, rows: Any) -> NDArray[np.float64]:
         """Return the values of the observables.
@@ -161,12 +152,6 @@ class Program:
         with self._threads():
             values, by_angle = self.evaluator.values_and_gradients(angles)
         return values, self.slots.pull_back(checked, by_angle)
-
-    def __repr__(self) -> str:
-        return (
-            f"Program({self.num_parameters} parameters, {len(self.plan.observables)} observables, "
-            f"{len(self.plan.cut.subcircuits)} subcircuits)"
-        )
 
     @contextmanager
     def _threads(self) -> Iterator[None]:

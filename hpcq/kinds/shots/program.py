@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hpcq.circuits.slots import ParametrisedCircuit, bind_slots
 from hpcq.kinds.shots.sampling import ShotsPlan
 from hpcq.planning.cut_request import CutRequest
-from hpcq.planning.plan import Plan
+from hpcq.planning.plan import CompiledPlan, Plan
 from hpcq.planning.planner import plan_question
 from hpcq.planning.problem import SampledValues
 from hpcq.results.result import Result
@@ -48,7 +48,7 @@ class Estimates:
     gradient_errors: NDArray[np.float64] | None = None
 
 
-class ShotsProgram:
+class ShotsProgram(CompiledPlan):
     """A plan with shots and free parameters, to be evaluated at rows of their values.
 
     Every evaluation takes new shots: those of the seed of the plan and of the number of evaluations
@@ -63,19 +63,9 @@ class ShotsProgram:
     """
 
     def __init__(self, plan: ShotsPlan, run_plan: RunPlan) -> None:
-        self.plan = plan
+        self.plan: ShotsPlan = plan
         self._run_plan = run_plan
         self._num_runs = 0
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters, in the order of the columns of their values."""
-        return self.plan.parameters
-
-    @property
-    def num_parameters(self) -> int:
-        """Number of parameters."""
-        return len(self.parameters)
 
     def values(self, rows: Any) -> NDArray[np.float64]:
         """Return estimates of the expectation values, shape (rows, observables).
