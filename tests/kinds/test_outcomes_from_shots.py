@@ -244,17 +244,19 @@ def test_covariances_are_those_of_a_bootstrap(name: str, monkeypatch: pytest.Mon
     assert np.abs((found - expected) / scale).max() < 0.2
 
 
-def pulls(name: str, shots: int, qubits: list[int], runs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return errors and error bars of some runs, shape (runs, outcomes)."""
+def pulls(
+    name: str, shots: int, qubits: list[int], runs: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the truth, and errors and error bars of some runs, shape (runs, outcomes)."""
     circuit, _ = CIRCUITS[name]
-    truth = Statevector(circuit).probabilities(qubits)
+    truth = np.asarray(Statevector(circuit).probabilities(qubits))
     device = device_of(name, shots)
     off, bars = [], []
     for seed in range(runs):
         found = marginal(device.sampling, list(device.run(seed).rounds), qubits)
         off.append(found.values() - truth)
         bars.append(np.sqrt(found.variances))
-    return np.array(off), np.array(bars)
+    return truth, np.array(off), np.array(bars)
 
 
 @pytest.mark.slow
@@ -278,14 +280,20 @@ def pulls(name: str, shots: int, qubits: list[int], runs: int) -> tuple[np.ndarr
     ],
 )
 def test_error_bars_hold_given_what_was_measured(name: str, shots: int, runs: int) -> None:
-    """Also in the runs whose estimates, or whose error bars, came out small."""
-    off, bars = pulls(name, shots, [0, 1, 2], runs)
+    """Also in the runs whose error bars came out small.
+
+    Only outcomes that are well resolved are looked at there: the bar of a rare one is about the
+    root of its count, so that it is small wherever the count is small by chance.
+    """
+    truth, off, bars = pulls(name, shots, [0, 1, 2], runs)
     squares = (off / bars) ** 2
     assert 0.7 < squares.mean() < 1.4
     assert np.mean(squares > 9) < 0.02
     assert np.abs(off.mean(axis=0) / (off.std(axis=0) / np.sqrt(runs))).max() < 4  # unbiased
-    small_bars = bars < np.quantile(bars, 0.25, axis=0)
-    assert 0.55 < squares[small_bars].mean() < 1.6
+    resolved = truth > 8 * bars.mean(axis=0)
+    assert resolved.any()
+    small_bars = resolved & (bars < np.quantile(bars, 0.25, axis=0))
+    assert 0.45 < squares[small_bars].mean() < 1.6
 
 
 @pytest.mark.slow
