@@ -21,8 +21,8 @@ from hpcq.reconstruction.outcomes.canonical_chain import CanonicalChain, ChainSi
 from hpcq.reconstruction.outcomes.packed_bits import num_bytes
 from hpcq.reconstruction.outcomes.prefix_tree import (
     PrefixTree,
-    packed_environments,
     packed_grams,
+    packed_projectors,
 )
 
 Matrix = NDArray[np.complex128]
@@ -125,7 +125,7 @@ class BestFirst:
         return self._found[0][0] if len(self._found) == self._number else 0.0
 
     def _at_site(self, earlier: tuple[int, ...], vector: Matrix) -> _Node:
-        environment = packed_environments(vector[None, None, :])[0]
+        environment = packed_projectors(vector[None])[0]
         return _Node(earlier, vector, environment, 0, 0)
 
     def _child(self, children: _Children, place: int) -> _Node:

@@ -16,15 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
+from hpcq.reconstruction.outcomes.step_work import StepShape
 
 _MAX_EXACT_SITES = 12
 """Number of sites up to which the best of all orders is found: 2**12 sets in 0.1 s."""
 
 _MAX_STARTS = 16
 """First sites from which larger networks are tried: those of the lowest dimension."""
-
-_TYPICAL_SHOTS = 2.0**16
-"""Shots by which the work of building tables is divided when orders are compared."""
 
 _MAX_BITS = 100.0
 """Base-2 logarithm at which sizes are cut off, so that products of several are finite floats."""
@@ -175,24 +173,7 @@ class _OrderSearch:
         """Return the operations a shot of sampling a site with a frontier before it."""
         legs = self._legs[site]
         sizes = [2.0 ** self._sum(b) for b in (legs & frontier, frontier - legs, legs - frontier)]
-        return step_work(sizes[0], sizes[1], sizes[2], self._qubits[site])
+        return StepShape(sizes[0], sizes[1], sizes[2], self._qubits[site]).work
 
     def _sum(self, bonds: frozenset[int]) -> float:
         return min(_MAX_BITS, math.fsum(self._bits[bond] for bond in bonds))
-
-
-def step_work(closed: float, passed: float, opened: float, qubits: int) -> float:
-    """Return the floating-point operations a shot of one step, tables included.
-
-    Args:
-        closed: Combined dimension of the bonds that end at the site.
-        passed: Combined dimension of the bonds that pass by.
-        opened: Combined dimension of the bonds to later sites.
-        qubits: Number of qubits of the site's outcome.
-    """
-    dimension = closed if passed == 1 else closed * opened
-    rank = opened if passed == 1 else 1.0
-    environment = 0.0 if passed == 1 else 8 * closed * passed * opened * (passed * opened)
-    walk = 2 * (qubits + 2) * dimension**2 + 8 * closed * passed * opened + environment
-    tables: float = 8 * dimension**2 * rank * 2.0 ** min(qubits, _MAX_BITS) / _TYPICAL_SHOTS
-    return walk + tables

@@ -8,7 +8,6 @@ The leading bits are the highest bits of an outcome.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -32,11 +31,6 @@ _BLOCK_ENTRIES = 1 << 20
 """Complex numbers of Gram matrices that are computed at a time."""
 
 
-def real_size(dimension: int) -> int:
-    """Return the number of reals of a Hermitian matrix."""
-    return dimension**2
-
-
 def packed_grams(grams: Matrix) -> Reals:
     """Return Hermitian matrices, shape (n, D, D), as reals: diagonals, real and imaginary parts."""
     dimension = grams.shape[-1]
@@ -46,24 +40,27 @@ def packed_grams(grams: Matrix) -> Reals:
     return np.concatenate([grams[:, diagonal, diagonal].real, upper.real, upper.imag], axis=1)
 
 
-def packed_environments(vectors: Matrix) -> Reals:
-    """Return environments ``E = X^T conj(X)`` as reals, for products with packed Grams.
+def packed_environments(matrices: Matrix, entries: NDArray[np.intp]) -> Reals:
+    """Return environments E as reals, so that ``sum E[i, j] G[i, j]`` is a real scalar product.
 
     Args:
-        vectors: X, shape (n, r, D).
+        matrices: Entries of Hermitian matrices in any order, shape (n, D**2).
+        entries: Where the entries of each row are, shape (D, D).
 
     Returns:
         Shape (n, D**2).
     """
-    rows, columns = np.triu_indices(vectors.shape[2], 1)
-    if vectors.shape[1] == 1:
-        single = vectors[:, 0]
-        upper = single[:, rows] * single[:, columns].conj()
-        diagonal = single.real**2 + single.imag**2
-    else:
-        products = vectors.swapaxes(1, 2) @ vectors.conj()
-        upper = products[:, rows, columns]
-        diagonal = np.diagonal(products, axis1=1, axis2=2).real
+    rows, columns = np.triu_indices(len(entries), 1)
+    upper = matrices[:, entries[rows, columns]]
+    diagonal = matrices[:, np.diagonal(entries)].real
+    return np.concatenate([diagonal, 2 * upper.real, -2 * upper.imag], axis=1)
+
+
+def packed_projectors(vectors: Matrix) -> Reals:
+    """Return the environments ``E[i, j] = v[i] conj(v[j])`` of vectors, shape (n, D), as reals."""
+    rows, columns = np.triu_indices(vectors.shape[1], 1)
+    upper = vectors[:, rows] * vectors[:, columns].conj()
+    diagonal = vectors.real**2 + vectors.imag**2
     return np.concatenate([diagonal, 2 * upper.real, -2 * upper.imag], axis=1)
 
 
@@ -164,11 +161,5 @@ def blocks(prefixes: int, entries: int) -> Iterator[slice]:
 
 
 def tree_bytes(dimension: int, bits: int) -> int:
-    """Return the bytes of a tree over environments of dimension D, all levels together."""
-    return 16 * dimension**2 << bits
-
-
-def tree_bits(outcomes: int, dimension: int, memory_bytes: int) -> int:
-    """Return the number of bits of the deepest tree that fits, at most ``outcomes``."""
-    fitting = int(math.log2(max(1, memory_bytes // tree_bytes(dimension, 0))))
-    return min(outcomes, fitting)
+    """Return the bytes of a tree over environments of dimension D; those without bits are empty."""
+    return 16 * dimension**2 << bits if bits else 0

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcq.core.errors import MemoryLimitError
-from hpcq.core.system import format_bytes
 from hpcq.reconstruction.outcomes.environments import (
     Environments,
-    environment_bytes,
     environments_of,
 )
 from hpcq.reconstruction.outcomes.order import Step, sampling_order
@@ -69,16 +66,9 @@ class PerfectSampler:
                 :func:`~hpcq.reconstruction.outcomes.order.sampling_order`.
 
         Raises:
-            MemoryLimitError: If the environments or the smallest tables do not fit.
+            MemoryLimitError: If the environments do not fit.
         """
         steps = sampling_order(network) if steps is None else tuple(steps)
-        needed = environment_bytes(steps)
-        if needed > memory_bytes:
-            raise MemoryLimitError(
-                f"memory: environments of samples need {format_bytes(needed)}, a rank has "
-                f"{format_bytes(memory_bytes)} for them; expected fewer cuts between "
-                "subcircuits, or more memory"
-            )
         bits = depths_of_trees(network, steps, memory_bytes)
         environments = environments_of(network, steps)
         samplers = []

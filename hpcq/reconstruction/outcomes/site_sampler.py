@@ -10,21 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.reconstruction.outcomes.group_environments import GroupEnvironments
 from hpcq.reconstruction.outcomes.nodes import Nodes, split_by_children
 from hpcq.reconstruction.outcomes.order import Step
 from hpcq.reconstruction.outcomes.packed_bits import set_values
-from hpcq.reconstruction.outcomes.prefix_tree import PrefixTree, packed_environments
+from hpcq.reconstruction.outcomes.prefix_tree import PrefixTree
 from hpcq.reconstruction.outcomes.site_tables import Mixing, state_rows
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 
 Matrix = NDArray[np.complex128]
 
-_BLOCK_ENTRIES = 1 << 19
-"""Numbers in the arrays of one block of shots: 8 MiB of complex ones, which caches hold. Smaller
+_BLOCK_ENTRIES = 1 << 18
+"""Numbers in the arrays of one block of shots: 4 MiB of complex ones, which caches hold. Smaller
 blocks take longer in Python, larger ones in memory."""
 
 _MIN_RATIO = 0.5
@@ -67,6 +69,11 @@ class SiteSampler:
     mixing: Mixing
     tree: PrefixTree
     factor: Matrix
+
+    @cached_property
+    def environments(self) -> GroupEnvironments:
+        """The environments of groups over the tree's index."""
+        return GroupEnvironments.of(self.step, self.factor)
 
     @property
     def leaf_bits(self) -> int:
@@ -121,31 +128,20 @@ class SiteSampler:
     ) -> Nodes:
         """Draw the leading bits for all groups with shots, block by block."""
         groups = np.flatnonzero(counts)
-        closed, passed, opened = vectors.shape[1], self.step.passed_size, self.step.opened_size
-        entries = (
-            closed**2
-            if passed == 1
-            else closed * opened * max(closed * opened, 2 * len(self.factor))
-        )
+        if not self.tree.bits:
+            zeros = np.zeros(len(groups), dtype=np.int64)
+            return Nodes(groups, zeros, counts[groups], np.zeros(len(groups)))
+        size = vectors.shape[1] * self.step.opened_size
+        entries = len(self.environments.entries) ** 2
+        if self.step.passed_size > 1:
+            entries = size * max(size, self.step.passed_size * self.step.opened_size)
         length = max(1, _BLOCK_ENTRIES // entries)
         parts = []
         for start in range(0, len(groups), length):
             block = groups[start : start + length]
-            environments = packed_environments(self._with_environment(vectors[block]))
-            nodes = self.tree.draw(environments, counts[block], rng)
+            nodes = self.tree.draw(self.environments.of_vectors(vectors[block]), counts[block], rng)
             parts.append(Nodes(block[nodes.groups], nodes.prefixes, nodes.counts, nodes.weights))
         return Nodes.joined(parts) if parts else _no_nodes()
-
-    def _with_environment(self, vectors: Matrix) -> Matrix:
-        """Return X of the environments ``X^T conj(X)`` over the tree's index, (n, rank, D)."""
-        closed, passed, opened = vectors.shape[1], self.step.passed_size, self.step.opened_size
-        if passed == 1:
-            return vectors.swapaxes(1, 2)
-        rank = len(self.factor)
-        factor = self.factor.reshape(rank, passed, opened).transpose(1, 0, 2)
-        joined = vectors.reshape(-1, passed) @ factor.reshape(passed, -1)
-        turned = joined.reshape(-1, closed, rank, opened).transpose(0, 2, 1, 3)
-        return np.ascontiguousarray(turned).reshape(len(vectors), rank, -1)
 
     def _from_kept_states(
         self, network: SiteNetwork, drawn: Nodes, vectors: Matrix, rng: np.random.Generator

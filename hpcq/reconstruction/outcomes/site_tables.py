@@ -86,7 +86,8 @@ def build_tree(
 ) -> PrefixTree:
     """Compute the tree of a step.
 
-    States that are not kept are computed for all pairs of branches, two in memory at a time.
+    A tree without bits is empty: all bits come from amplitudes. States that are not kept are
+    computed for all pairs of branches, two in memory at a time.
 
     Args:
         network: The network.
@@ -95,6 +96,8 @@ def build_tree(
         factor: C of the environment after the step, shape (rank, passed times opened).
         bits: Number of bits of the tree.
     """
+    if not bits:
+        return PrefixTree.of(np.empty((1, 0)))
     closed, opened = step.closed_size, step.opened_size
     absorbs = step.passed_size == 1
     dimension = closed if absorbs else closed * opened
