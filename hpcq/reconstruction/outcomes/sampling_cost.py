@@ -32,8 +32,8 @@ _FLOPS = 3e9
 """Floating-point operations a second of one thread on these small products, measured."""
 
 _NODE_SECONDS = 8e-7
-"""Seconds of a shot and a site besides products. With it, predicted and measured µs a shot at D = 8:
-3.8 and 1.9 with 3 x 8 qubits, 16 and 20 with 10 x 10, 5.3 and 5.8 with 2 x 20."""
+"""Seconds of a shot and a site besides products. With it, predicted and measured µs a shot, at
+D = 8: 3.8 and 1.9 with 3 x 8 qubits, 16 and 20 with 10 x 10, 5.3 and 5.8 with 2 x 20."""
 
 
 @dataclass(frozen=True)
