@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qiskit.circuit.library import efficient_su2
 from qiskit.primitives import StatevectorEstimator
-from qiskit.quantum_info import SparseObservable
+from qiskit.quantum_info import Statevector
+from scipy.optimize import minimize
 
 from tests.support.launch import ROOT, hpcq
-from tests.support.parametrised import uncut_gradients, uncut_values
 
 pytest.importorskip("qiskit_algorithms")
 from qiskit_algorithms.gradients import ReverseEstimatorGradient
@@ -33,12 +34,18 @@ class _Uncut:
     """A program that computes with statevectors of the whole circuit."""
 
     def __init__(self, circuit: Any, operator: Any) -> None:
-        self._circuit, self.num_parameters = circuit, circuit.num_parameters
-        self._operators = [SparseObservable(operator)]
+        self._circuit, self._operator = circuit, operator
+        self.num_parameters = circuit.num_parameters
 
     def values_and_gradients(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        values = uncut_values(self._circuit, self._operators, row)
-        return values[np.newaxis], uncut_gradients(self._circuit, self._operators, row)[np.newaxis]
+        problem = [self._circuit], [self._operator], [row]
+        value = Statevector(self._circuit.assign_parameters(row)).expectation_value(self._operator)
+        (gradient,) = ReverseEstimatorGradient().run(*problem).result().gradients
+        return np.array([[value.real]]), np.array([[gradient]])
+
+    def at(self, row: np.ndarray) -> tuple[float, np.ndarray]:
+        values, gradients = self.values_and_gradients(row)
+        return values[0, 0], gradients[0, 0]
 
 
 def uncut(name: str, script: dict[str, Any]) -> list[float]:
@@ -47,6 +54,12 @@ def uncut(name: str, script: dict[str, Any]) -> list[float]:
     if name == "adapt_vqe":
         result = script["minimum"](estimator, size=4, steps=3)
         return [result.num_iterations, result.eigenvalue]
+    if name == "minimize_and_resume":
+        ansatz = efficient_su2(6, reps=2, entanglement="linear")
+        start = np.random.default_rng(4).uniform(-0.5, 0.5, ansatz.num_parameters)
+        program, options = _Uncut(ansatz, script["xxz_chain"](6)), {"maxiter": 8}
+        result = minimize(program.at, start, jac=True, method="L-BFGS-B", options=options)
+        return [result.nfev, result.fun]
     if name == "qaoa_estimator":
         edges = len(script["linked_rings"](8))
         return [edges, -script["best_angles"](estimator, size=8, evaluations=60).fun]
