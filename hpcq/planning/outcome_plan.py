@@ -34,9 +34,12 @@ class KnownSites:
 
     Attributes:
         network: The sites with their states; None if they are not simulated yet.
+        norm_error: How much the norm of the state differs from 1; None if it was not checked yet,
+            or there are no sites.
     """
 
     network: SiteNetwork | None = None
+    norm_error: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,8 +48,10 @@ class OutcomesRun(PreparedRun):
         network = with_source(plan, known.network, engine)
         answers = Answers(plan, network, plan.table_bytes)
         provenance: dict[str, Any] = {"tasks": len(self.task_set.branches)}
-        if network.sites:
-            provenance["norm_error"] = answers.norm_error()
+        if network.sites and known.norm_error is None:
+            known.norm_error = answers.norm_error()
+        if known.norm_error is not None:
+            provenance["norm_error"] = known.norm_error
         samples = self._sample(runner, engine, known.network, stages) if question.shots else None
         record = OutcomeRecord(
             question.measurements,

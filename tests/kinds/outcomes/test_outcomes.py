@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from hpcq.kinds.outcomes.state_tasks import StateTasks
 from hpcq.planning.outcome_plan import KnownSites, OutcomesPlan
 from hpcq.results import load_progress
 from tests.support.circuits import two_halves
+from tests.support.launch import environment, run
 
 SHOTS = 100_000
 
@@ -323,3 +327,40 @@ def test_plans_say_what_is_asked_for() -> None:
     assert content["sampling"]["shot_seconds"] > 0
     assert content["asked"]["shots"] == 1000
     assert {"method", "subcircuits", "memory_bytes", "predicted_seconds"} <= content.keys()
+
+
+KILLED = """
+import sys, hpcq
+from hpcq.runs import file_output
+from tests.kinds.outcomes.test_outcomes import rotated
+file_output._MIN_PAUSE_FACTOR = 0
+plan = hpcq.plan_outcomes(
+    rotated(24), cut_labels="A" * 12 + "B" * 12, shots=600_000, threads=1, memory=1 << 30
+)
+hpcq.run(plan, output=sys.argv[1], checkpoint_seconds=0.02, device="cpu")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+@pytest.mark.mpi
+def test_a_killed_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    """On one rank until it is killed, and then on three."""
+    whole, output = tmp_path / "whole.h5", tmp_path / "out.h5"
+    assert run(sys.executable, "-c", KILLED, whole).returncode == 0
+    started = subprocess.Popen([sys.executable, "-c", KILLED, output], env=environment())
+    deadline = time.monotonic() + 60
+    while started.poll() is None and time.monotonic() < deadline:
+        stages = load_progress(output)[1] if output.exists() else []
+        if len(stages) == 2 and stages[1]["done"] > 1:
+            break
+        time.sleep(0.005)
+    started.kill()
+    started.wait()
+    assert load_progress(output)[0].status == "partial"
+    again = run(sys.executable, "-c", KILLED, output, ranks=3)
+    assert again.returncode == 0, again.stderr
+    found, expected = hpcq.load(output).outcomes, hpcq.load(whole).outcomes
+    assert found is not None
+    assert expected is not None
+    np.testing.assert_array_equal(found.packed, expected.packed)
