@@ -61,6 +61,17 @@ def agree_on_run(
     farm.calls.agree("hpcq.run", compared)
 
 
+def agree_on_call(farm: Farm, name: str, **arguments: Any) -> None:
+    """Make sure that all ranks make the same call with the same arguments; collective.
+
+    Raises:
+        InputError: On all ranks, if one of them makes another call or none.
+    """
+    if isinstance(farm, MpiFarm):
+        digests = {key: digest(_plain(value)) for key, value in arguments.items()}
+        farm.calls.agree(name, {"arguments": digests})
+
+
 def agree_on_session(farm: Farm) -> None:
     """Make sure that all ranks enter a session; collective.
 

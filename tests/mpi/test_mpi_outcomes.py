@@ -40,6 +40,17 @@ def test_all_ranks_have_the_bits_of_one() -> None:
         outcomes.amplitudes(["012345"])
 
 
+def test_ranks_that_ask_differently_are_refused() -> None:
+    from mpi4py import MPI
+
+    outcomes = hpcq.outcomes(plan(), device="cpu")
+    with pytest.raises(InputError, match=r"Outcomes\.sample"):
+        outcomes.sample(100, seed=MPI.COMM_WORLD.rank)
+    with pytest.raises(InputError, match=r"Outcomes\.marginal"):
+        outcomes.marginal([MPI.COMM_WORLD.rank])
+    assert outcomes.sample(100, seed=1).num_shots == 100
+
+
 def test_the_ranks_of_a_session_serve_rank_0() -> None:
     expected = alone()
     with hpcq.Session() as session:

@@ -28,6 +28,7 @@ from hpcq.planning.outcome_planner import plan_outcomes
 from hpcq.results.outcome_record import MostProbable
 from hpcq.results.result import Result, load
 from hpcq.results.samples import Samples
+from hpcq.runs.agreement import agree_on_call, agree_on_run
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.collective import from_rank_0
 from hpcq.runs.session import Session, current_session, run
@@ -131,6 +132,7 @@ def outcomes(
     ranks = _Ranks(farm, session, comm, arguments)
     if session is None:
         check_free(farm)
+        agree_on_run(farm, circuit, None, planning, RunArguments())
     planning.setdefault("ranks", farm.size)
 
     def make() -> OutcomesPlan:
@@ -173,6 +175,15 @@ class _Ranks:
         self.device, self.engine = arguments.get("device", "auto"), arguments.get("engine")
         self._farm, self._session, self._comm = farm, session, comm
         self._arguments = arguments
+
+    def agree(self, method: str, **arguments: Any) -> None:
+        """Make sure that all ranks call a method of :class:`Outcomes` with the same arguments.
+
+        Raises:
+            InputError: On all ranks, if one of them does not.
+        """
+        if self._session is None:
+            agree_on_call(self._farm, f"Outcomes.{method}", **arguments)
 
     def run(self, plan: OutcomesPlan | None) -> Result:
         """Run a plan and return its result; on other ranks, without details."""
@@ -224,6 +235,7 @@ class Outcomes:
             InputError: If a number is wrong.
             MemoryLimitError: If the tables do not fit into the memory.
         """
+        self._ranks.agree("sample", shots=shots, seed=seed)
 
         def make() -> OutcomesPlan:
             chosen = self._plan.config["seed"] if seed is None else as_integer(seed, "seed", 0)
@@ -248,6 +260,7 @@ class Outcomes:
         Raises:
             InputError: If a text is no bit string, or the method gives samples only.
         """
+        self._ranks.agree("probabilities", bitstrings=bitstrings)
         return self._ranks.shared(lambda: self._answers.probabilities(_listed(bitstrings)))
 
     def amplitudes(self, bitstrings: Sequence[str]) -> NDArray[np.complex128]:
@@ -257,6 +270,7 @@ class Outcomes:
             InputError: As for :meth:`probabilities`; or if not all qubits are measured, or gates
                 that change no probability were dropped before the measurements.
         """
+        self._ranks.agree("amplitudes", bitstrings=bitstrings)
         return self._ranks.shared(lambda: self._answers.amplitudes(_listed(bitstrings)))
 
     def marginal(self, qubits: Sequence[int]) -> NDArray[np.float64]:
@@ -268,6 +282,7 @@ class Outcomes:
         Raises:
             InputError: If a qubit is not measured, or the method gives samples only.
         """
+        self._ranks.agree("marginal", qubits=qubits)
         return self._ranks.shared(lambda: self._answers.marginal(qubits))
 
     def top(self, number: int) -> MostProbable:
@@ -280,6 +295,7 @@ class Outcomes:
         Raises:
             InputError: If the number is wrong, or the method gives samples only.
         """
+        self._ranks.agree("top", number=number)
         return self._ranks.shared(lambda: self._answers.top(number))
 
     def __str__(self) -> str:
