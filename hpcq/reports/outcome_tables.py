@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hpcq.circuits.measurements import Measurements
 from hpcq.core.files import printable
 from hpcq.planning.description import count_text
-from hpcq.results.outcome_record import OutcomeRecord
+from hpcq.results.outcome_record import MostProbable, OutcomeRecord
 from hpcq.results.samples import Samples
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ProbabilityTable:
         qubits: The qubits of a marginal; bit i of an outcome's number is that of ``qubits[i]``.
         errors: Standard errors of estimates from shots; None for exact values.
         projected: The nearest probabilities to such estimates; None for exact values.
-        note: How the outcomes were found.
+        most_probable: What is certain about a list of the most probable outcomes.
     """
 
     what: str
@@ -46,7 +46,7 @@ class ProbabilityTable:
     qubits: tuple[int, ...] = ()
     errors: Reals | None = None
     projected: Reals | None = None
-    note: str = ""
+    most_probable: MostProbable | None = None
 
     def text_of(self, number: int) -> str:
         """Return an outcome as a bit string; the last qubit of a marginal is leftmost."""
@@ -84,11 +84,11 @@ class ProbabilityTable:
             headings += ["error", "nearest distribution"]
         cells = []
         for text, value, error, projected in islice(self.rows(order), _MAX_SHOWN):
-            numbers = [f"{value:.12f}"]
+            numbers = [f"{value:.12g}"]
             if self.errors is not None:
                 numbers = [f"{value:+.6f}", f"{error:.6f}", f"{projected:.6f}"]
             cells.append([text, *numbers])
-        note = [printable(self.note)] if self.note else []
+        note = [printable(self.most_probable.note)] if self.most_probable else []
         return "\n".join([self.title, *_table(headings, cells, len(self.values)), *note])
 
     def to_json(self) -> Any:
@@ -106,7 +106,15 @@ class ProbabilityTable:
             name: dict(zip(self.bitstrings, numbers, strict=True))
             for name, numbers in numbers_of.items()
         }
-        return {**found, "guarantee": self.note} if self.what == "top" else found
+        if self.most_probable is None:
+            return found
+        return {
+            **found,
+            "guarantee": self.most_probable.note,
+            "is_exact": self.most_probable.is_exact,
+            "others": self.most_probable.others,
+            "missed_probability": self.most_probable.missed_probability,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +134,13 @@ class OutcomeTables:
     @classmethod
     def of(cls, record: OutcomeRecord) -> OutcomeTables:
         """Return the outcomes that a result holds."""
+        asked, top = record.asked, record.top
         tables = []
-        for what, found in (("probabilities", record.asked), ("top", record.top)):
-            if found is not None:
-                texts = found.bitstrings
-                tables.append(ProbabilityTable(what, found.probabilities, texts, note=found.note))
+        if asked is not None:
+            tables.append(ProbabilityTable("probabilities", asked.probabilities, asked.bitstrings))
+        if top is not None:
+            texts = top.bitstrings
+            tables.append(ProbabilityTable("top", top.probabilities, texts, most_probable=top))
         for each in record.marginals:
             tables.append(ProbabilityTable("marginal", each.probabilities, qubits=each.qubits))
         return cls(record.measurements, record.samples, tuple(tables))

@@ -87,12 +87,13 @@ class Samples:
     def distinct(self) -> Iterator[tuple[str, float, int]]:
         """Yield each distinct outcome as a bit string, with its probability and count.
 
-        The outcome with the largest count comes first; of equal counts, the smallest bit string.
+        The outcome with the largest count comes first; of equal counts, the most probable one.
         """
         outcomes, first, times = self._distinct
         texts = self.measurements.texts_of_packed(outcomes)
         rows = zip(texts, self.probabilities[first].tolist(), times.tolist(), strict=True)
-        yield from sorted(rows, key=lambda row: (-row[2], row[0]))
+        # Where no probability is known, the bit strings decide.
+        yield from sorted(rows, key=lambda row: (-row[2], -np.nan_to_num(row[1]), row[0]))
 
     @cached_property
     def _distinct(self) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.intp]]:

@@ -98,6 +98,27 @@ def test_files_of_samples_are_shown(
 
 
 @pytest.mark.slow
+def test_the_most_probable_outcomes_come_with_what_is_certain(
+    circuit: str, capsys: pytest.CaptureFixture
+) -> None:
+    exact = sorted(exact_probabilities().items(), key=lambda item: -item[1])
+    command = ["sample", circuit, *BASE, "--top", "3"]
+    assert main([*command, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert "counts" not in printed
+    top = printed["top"]
+    assert top["probabilities"] == pytest.approx(dict(exact[:3]), abs=1e-12)
+    assert list(top["probabilities"].values()) == sorted(top["probabilities"].values())[::-1]
+    assert top["is_exact"] is True
+    assert top["missed_probability"] == 0
+    assert exact[3][1] <= top["others"] + 1e-12
+    assert main(command) == 0
+    table = capsys.readouterr().out
+    assert table.rstrip().endswith(top["guarantee"])
+    assert exact[0][0] in table
+
+
+@pytest.mark.slow
 def test_many_outcomes_are_counted_rather_than_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
