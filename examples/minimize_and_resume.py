@@ -30,11 +30,12 @@ def main() -> None:
     """Print the lowest energy that was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=6, help="number of qubits")
+    parser.add_argument("--reps", type=int, default=2, help="repetitions of the ansatz")
     parser.add_argument("--iterations", type=int, default=8, help="iterations of the optimizer")
     parser.add_argument("--output", help="HDF5 file; without one, nothing is stored")
     options = parser.parse_args()
 
-    ansatz = efficient_su2(options.size, reps=2, entanglement="linear")
+    ansatz = efficient_su2(options.size, reps=options.reps, entanglement="linear")
     start = np.random.default_rng(4).uniform(-0.5, 0.5, ansatz.num_parameters)
     result = hpcq.minimize(
         ansatz,

@@ -32,8 +32,9 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
     exceeds, and ``stds`` are the standard errors that were reached; without a precision, the given
     shots decide.
 
-    On a session with several ranks, pubs of one call whose values take a short time are computed
-    side by side, and long ones by all ranks; the numbers are those of one process.
+    On a session with several ranks, exact values of one call that take a short time are computed
+    side by side. Long ones, and estimates from shots, are computed one after the other by all
+    ranks. The numbers are those of one process.
 
     The plan of a circuit is compiled and kept, so that further evaluations of the same circuit cost
     no more than their simulations. That holds for circuits without free parameters too, if they
