@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from hpcq.cli import option_values as values
+from hpcq.cli.loop_flags import add_minimize_options
 from hpcq.cli.run_flags import add_plan_options, add_run_options
 from hpcq.cli.sample_flags import add_sample_options
 from hpcq.cli.submit_flags import SUBMITTED, add_submit_options
@@ -114,6 +115,9 @@ def build_parser(
 
     sample = add_command("sample", "draw samples of a circuit, or compute probabilities")
     add_sample_options(sample)
+    add_minimize_options(
+        add_command("minimize", "minimise an observable over the free parameters of a circuit")
+    )
 
     script = add_command("exec", "run a Python script on rank 0, with all ranks at its service")
     script.add_argument("script", metavar="SCRIPT.py", help="script, which is run unchanged")
@@ -135,7 +139,7 @@ def build_parser(
     show.add_argument(
         "file",
         metavar="OUT.h5",
-        help="HDF5 file that `hpcq run` or `hpcq sample` wrote, or a folder of several circuits",
+        help="HDF5 file that hpcq wrote, or a folder of several circuits",
     )
     ways = show.add_mutually_exclusive_group()
     ways.add_argument("--json", action="store_true", help="print one JSON object")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcq.cli.flags import CommandParser
+from hpcq.cli.minimize_command import loop_request, values_of_loop
 from hpcq.cli.parameter_values import ParameterValues
 from hpcq.cli.requests import (
     check_asked,
@@ -40,6 +41,10 @@ from hpcq.runs.stop_conditions import read_signal
 if TYPE_CHECKING:
     from hpcq.planning.plan import Plan
 
+
+_EVALUATIONS, _GRADIENT_FACTOR = 100, 4
+"""Evaluations of a loop without a maximum, and the time of one with its gradient in multiples of
+that without, by which a job is sized. Larger: longer time limits; smaller: more restarts."""
 
 _JOB_ID_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID")
 
@@ -85,14 +90,19 @@ def _submission_of_circuit(options: argparse.Namespace) -> SubmittedCommand:
     reader = start_reading_circuit(options)
 
     def check(wants_plan: bool) -> Plan | None:
-        options.values = ParameterValues.of(options)
+        is_loop = options.submitted == "minimize"
+        options.values = values_of_loop(options) if is_loop else ParameterValues.of(options)
         check_asked(options)
+        if is_loop:
+            loop_request(options)
         read_signal(options.stop_signal)
         if wants_plan:
             made = make_plans(options, reader, SerialFarm(), lambda: None)[0]
-            if options.values.rows is None or made.cost is None:
-                return made
-            return replace(made, cost=made.cost.for_rows(len(options.values.rows)))
+            rows = 1 if options.values.rows is None else len(options.values.rows)
+            if is_loop:
+                rows = options.starts * (options.max_evaluations or _EVALUATIONS)
+                rows *= _GRADIENT_FACTOR
+            return made if made.cost is None else replace(made, cost=made.cost.for_rows(rows))
         if reader is None or isinstance(reader, InputError):
             raise reader or InputError("launcher: `hpcq submit` is for one process")
         circuit = options.values.assign(reader.result())
@@ -132,6 +142,7 @@ one, and the command."""
 _SUBMISSIONS: dict[str, Callable[[argparse.Namespace], SubmittedCommand]] = {
     "run": _submission_of_circuit,
     "sample": _submission_of_circuit,
+    "minimize": _submission_of_circuit,
 }
 """How each command of ``SUBMITTED`` is checked and called."""
 

@@ -49,7 +49,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows the result too
     notice = ""
     try:
-        collective_commands = (_plan, _run, _sample) if is_launched() else ()
+        collective_commands = (_plan, _run, _sample, _minimize) if is_launched() else ()
         options = parse(
             sys.argv[1:] if arguments is None else arguments, COMMANDS, collective_commands
         )
@@ -285,6 +285,12 @@ def _show_folder(options: argparse.Namespace) -> int:
     return 0
 
 
+def _minimize(options: argparse.Namespace) -> int:
+    from hpcq.cli.minimize_command import minimize
+
+    return minimize(options)
+
+
 def _exec(options: argparse.Namespace) -> int:
     from hpcq.loop.exec_script import exec_script
 
@@ -326,6 +332,7 @@ COMMANDS: dict[str, Command] = {
     "plan": _plan,
     "run": _run,
     "sample": _sample,
+    "minimize": _minimize,
     "exec": _exec,
     "show": _show,
     **_JOB_COMMANDS,

@@ -56,6 +56,7 @@ def number(expected: str) -> Callable[[str], float]:
 seconds = number("a number of seconds")
 target_error = number("a standard error")
 error_tolerance = number("a relative error")
+tolerance = number("a tolerance")
 _target_error_or_word = number("single, double, or a standard error")
 
 

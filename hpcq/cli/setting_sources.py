@@ -283,7 +283,9 @@ def _as_text(value: object) -> str | None:
 def _resolve_path(option: str, text: str, folder: Path) -> str:
     """Return a path in a settings file, which is relative to that file's folder."""
     is_path = option in _PATH_OPTIONS and "://" not in text and not text.startswith("example:")
-    if not text.strip() or not (is_path or (option == "noise" and text.endswith(".json"))):
+    if not text.strip() or not (
+        is_path or (option in ("noise", "initial") and text.endswith(".json"))
+    ):
         return text
     return str(folder / text)
 

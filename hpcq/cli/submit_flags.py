@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from hpcq.cli import option_values as values
+from hpcq.cli.loop_flags import add_minimize_options
 from hpcq.cli.run_flags import REPEATABLE, add_plan_options, add_run_options
 from hpcq.cli.sample_flags import add_sample_options
 
@@ -18,6 +19,7 @@ def _add_options_of_run(parser: argparse.ArgumentParser) -> None:
 SUBMITTED: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "run": _add_options_of_run,
     "sample": add_sample_options,
+    "minimize": add_minimize_options,
 }
 """The commands that `submit` submits, and the function that adds the options of each. The first is
 what it submits without ``-- COMMAND``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcq.core.files import printable
 from hpcq.reports.result import result_table
+from hpcq.results.tables import values_text
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
@@ -24,7 +25,7 @@ def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str
     seconds = result.provenance.get("seconds", {})
     phases = ", ".join(f"{printable(name)} {value:.3g} s" for name, value in seconds.items())
     lines = [
-        result_table(result),
+        minimum_text(result) if "loop" in result.provenance else result_table(result),
         "",
         f"status      {printable(result.status)}{_UNFINISHED * (result.status != 'complete')}",
         *(
@@ -47,6 +48,24 @@ def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str
         ]
     elif "norm_error" in result.provenance:
         lines.append(f"norm error  {result.provenance['norm_error']:.2g}")
+    return "\n".join(lines)
+
+
+def minimum_text(result: Result) -> str:
+    """Return the result of a loop as text: the value at the best parameters, and these."""
+    loop, rows = result.provenance["loop"], result.parameters
+    arrays = result.expectation_values, result.standard_errors, result.error_bounds
+    lines = [values_text(result.names, *(array[0] for array in arrays))]
+    if rows is not None:
+        width = max(map(len, rows.names))
+        named = zip(rows.names, rows.values[0].tolist(), strict=True)
+        lines += [f"  {printable(name):<{width}}  {value:+.12g}" for name, value in named]
+    if "gradient_norm" in loop:
+        lines.append(f"gradient norm {loop['gradient_norm']:.3g}")
+    starts = f" of {loop['starts']} starts" if loop["starts"] > 1 else ""
+    lines.append(f"{loop['evaluations']} evaluations{starts} by {printable(loop['optimizer'])}")
+    if loop["message"]:
+        lines[-1] += f": {printable(loop['message'])}"
     return "\n".join(lines)
 
 

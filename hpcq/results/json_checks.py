@@ -51,6 +51,22 @@ _is_number, _is_memory = is_a(int, float), is_a(int, minimum=MIN_MEMORY, maximum
 _are_texts, _are_numbers = are(list, is_a(str)), are(dict, _is_number)
 _are_starts = are(list, are(dict, lambda value: _is_number(value) or _are_numbers(value)))
 
+_LOOP = {
+    "optimizer": is_a(str),
+    "message": is_a(str),
+    "evaluations": is_a(int, minimum=0),
+    "starts": is_a(int, minimum=1),
+    "gradient_norm": _is_number,
+}
+
+
+def _is_loop(value: Any) -> bool:
+    """Whether a value says what a loop has done; only one with gradients has their norm."""
+    if type(value) is not dict or not {*_LOOP} - {"gradient_norm"} <= {*value} <= {*_LOOP}:
+        return False
+    return all(_LOOP[name](entry) for name, entry in value.items())
+
+
 _CONFIG: Mapping[str, tuple[Check, str]] = {
     "mode": (lambda value: type(value) is str and bool(_KIND.fullmatch(value)), "a kind of run"),
     "max_qubits": (is_a(int, _NONE, minimum=1), "a number of qubits"),
@@ -82,6 +98,7 @@ _PROVENANCE: Mapping[str, tuple[Check, str]] = {
     "shots": (is_a(int), "a number of shots"),
     "rounds": (is_a(int), "a number of rounds"),
     "norm_error": (_is_number, "a number"),
+    "loop": (_is_loop, "an account of a loop"),
 }
 """The same for entries of the provenance that are shown, or that the next start adds to."""
 
