@@ -29,13 +29,13 @@ def circuit(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    ["test_mpi_farm.py", "test_mpi_programs.py", "test_mpi_primitives.py", "test_mpi_outcomes.py"],
+    ["farm", "programs", "primitives", "outcomes", "minimize"],
 )
 @pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.nightly), 3])
 def test_the_mpi_tests_pass(ranks: int, name: str) -> None:
     done = run(
         *(sys.executable, "-m", "mpi4py", "-m", "pytest", "-x", "--with-mpi", "-q"),
-        *("-p", "no:cacheprovider", ROOT / "tests" / "mpi" / name),
+        *("-p", "no:cacheprovider", ROOT / "tests" / "mpi" / f"test_mpi_{name}.py"),
         ranks=ranks,
     )
     assert done.returncode == 0, done.stdout + done.stderr
