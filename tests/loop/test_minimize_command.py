@@ -22,6 +22,11 @@ WORDS = ("--observables", "e.json", "--cut-labels", "AABB", "--threads", "1", "-
 
 
 @pytest.fixture
+def no_signal_handlers() -> None:
+    """Loops handle signals here."""
+
+
+@pytest.fixture
 def circuit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     Path("c.qpy").write_bytes(qpy.dump(ansatz()))
