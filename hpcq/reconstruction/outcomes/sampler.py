@@ -22,9 +22,10 @@ from hpcq.reconstruction.outcomes.sampling_cost import (
     CHUNK_SHOTS,
     chunks_together,
     depths_of_trees,
+    stored_amplitudes,
 )
 from hpcq.reconstruction.outcomes.site_sampler import Shots, SiteSampler
-from hpcq.reconstruction.outcomes.site_tables import Mixing, build_tree
+from hpcq.reconstruction.outcomes.site_tables import Mixing, build_tree, state_rows
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 
 
@@ -72,13 +73,17 @@ class PerfectSampler:
         bits = depths_of_trees(network, steps, memory_bytes)
         environments = environments_of(network, steps)
         samplers = []
+        stored = stored_amplitudes(network, steps, memory_bytes)
         for number, step in enumerate(steps):
             mixing = Mixing.of(network.sites[step.site], step)
             factor = environments.factor(number + 1)
             tree = build_tree(network, step, mixing, factor, bits[number])
-            samplers.append(
-                SiteSampler(step, network.sites[step.site].qubits, mixing, tree, factor)
-            )
+            amplitudes = None
+            if number in stored:
+                ((_, states),) = state_rows(network, step.site)
+                amplitudes = np.ascontiguousarray(mixing.apply(states, None))
+            qubits = network.sites[step.site].qubits
+            samplers.append(SiteSampler(step, qubits, mixing, tree, factor, amplitudes))
         together = chunks_together(network, steps, bits, memory_bytes)
         return cls(network, environments, tuple(samplers), together)
 

@@ -62,6 +62,8 @@ class SiteSampler:
         mixing: The site's matrix, in the order of the step.
         tree: The site's tree.
         factor: C of the environment after the step, shape (rank, passed times opened).
+        amplitudes: The site's amplitudes, shape (2**bits, closed times opened); None if they are
+            computed from states each time.
     """
 
     step: Step
@@ -69,6 +71,7 @@ class SiteSampler:
     mixing: Mixing
     tree: PrefixTree
     factor: Matrix
+    amplitudes: Matrix | None
 
     @cached_property
     def environments(self) -> GroupEnvironments:
@@ -147,16 +150,19 @@ class SiteSampler:
         self, network: SiteNetwork, drawn: Nodes, vectors: Matrix, rng: np.random.Generator
     ) -> tuple[Nodes, Matrix, Nodes]:
         """Finish outcomes whose prefixes are drawn, block by block; see :meth:`_finish`."""
-        ((branch, rows),) = state_rows(network, self.step.site)
-        leaves = 1 << self.leaf_bits
+        leaves, rows = 1 << self.leaf_bits, self.amplitudes
+        if rows is None:
+            ((_, rows),) = state_rows(network, self.step.site)
         rows = rows.reshape(1 << self.tree.bits, leaves, -1)
         width = max(rows.shape[2], vectors.shape[1] * self.step.opened_size, self.next_size)
         length = max(1, _BLOCK_ENTRIES // (leaves * width))
         parts = []
         for start in range(0, len(drawn), length):
             nodes = drawn.take(slice(start, start + length))
-            states = rows[nodes.prefixes].reshape(-1, rows.shape[2])
-            phi = self._amplitudes(states, branch, vectors[nodes.groups])
+            found = rows[nodes.prefixes].reshape(-1, rows.shape[2])
+            if self.amplitudes is None:
+                found = self.mixing.apply(found, None)
+            phi = self._products(found, vectors[nodes.groups])
             parts.append(self._finish(nodes, phi, rng))
         if not parts:
             return _no_nodes(), np.empty((0, self.next_size), dtype=complex), _no_nodes()
@@ -183,17 +189,16 @@ class SiteSampler:
                 for start in range(0, len(nodes), length):
                     part = nodes.take(slice(start, start + length))
                     states = rows[part.prefixes].reshape(-1, rows.shape[2])
-                    total[start : start + length] += self._amplitudes(
-                        states, branch, of_groups[part.groups]
-                    )
+                    mixed = self.mixing.apply(states, branch)
+                    phi = self._products(mixed, of_groups[part.groups])
+                    total[start : start + length] += phi
         return [self._finish(*each) for each in zip(drawn, totals, rngs, strict=True)]
 
-    def _amplitudes(self, states: Matrix, branch: int | None, vectors: Matrix) -> Matrix:
+    def _products(self, amplitudes: Matrix, vectors: Matrix) -> Matrix:
         """Return phi of all leaves of some nodes.
 
         Args:
-            states: States of the leaves, shape (nodes times leaves, rows).
-            branch: Their branch, or None for all.
+            amplitudes: Amplitudes of the leaves, shape (nodes times leaves, closed times opened).
             vectors: Psi of each node, shape (nodes, closed, passed).
 
         Returns:
@@ -201,7 +206,7 @@ class SiteSampler:
         """
         nodes, closed, passed = vectors.shape
         leaves, opened = 1 << self.leaf_bits, self.step.opened_size
-        mixed = self.mixing.apply(states, branch).reshape(nodes, leaves, closed, opened)
+        mixed = amplitudes.reshape(nodes, leaves, closed, opened)
         if closed == 1:
             phi = vectors[:, :, :, None] * mixed
         elif passed == opened == 1:
