@@ -74,7 +74,7 @@ class OutcomesPlan(ExactPlan):
         sampling = None
         try:
             if shape.sites:
-                sampling = sampling_cost(shape, found.table_bytes)
+                sampling = sampling_cost(shape, found.table_bytes, found.kept)
         except MemoryLimitError:
             if question.shots:
                 raise

@@ -6,8 +6,10 @@ a network that keeps no states is enough.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from hpcq.core.errors import MemoryLimitError
 from hpcq.core.limits import COMPLEX_BYTES
@@ -40,6 +42,10 @@ _NODE_SECONDS = 8e-7
 D = 8: 3.8 and 1.9 with 3 x 8 qubits, 16 and 20 with 10 x 10, 5.3 and 5.8 with 2 x 20."""
 
 
+_NO_STATES = np.empty((0, 0), dtype=complex)
+"""Stands for states that will be kept, when costs are predicted."""
+
+
 @dataclass(frozen=True)
 class SamplingCost:
     """Predicted cost of samples on one thread, without the simulation of subcircuits.
@@ -55,16 +61,26 @@ class SamplingCost:
     memory_bytes: int
 
 
-def sampling_cost(network: SiteNetwork, memory_bytes: int) -> SamplingCost:
+def sampling_cost(
+    network: SiteNetwork, memory_bytes: int, kept: Collection[int] = ()
+) -> SamplingCost:
     """Return the cost of samples of a network, whose states need not be known.
 
     Args:
         network: The network.
         memory_bytes: Bytes that tables and shots may take, besides states.
+        kept: Numbers of the tensors whose states will be kept, besides those that the network has.
 
     Raises:
         MemoryLimitError: If the environments do not fit.
     """
+    network = replace(
+        network,
+        states=tuple(
+            _NO_STATES if states is None and number in kept else states
+            for number, states in enumerate(network.states)
+        ),
+    )
     steps = sampling_order(network)
     bits = depths_of_trees(network, steps, memory_bytes)
     setup, shot, tables = 0.0, 0.0, 0

@@ -23,13 +23,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.core.errors import InputError
+from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.core.limits import COMPLEX_BYTES
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.reconstruction.network import ket_weights
 
 Matrix = NDArray[np.complex128]
+
+_MAX_ENTRIES = 1 << 24
+"""Entries of the matrix M of a site, from which its amplitudes hopelessly exceed any memory: a
+quarter of a gigabyte for each outcome."""
 
 BranchStates = Callable[[int, int], NDArray[np.complexfloating]]
 """Returns the amplitudes of a tensor's branch: the one row of the answer to ``Amplitudes(branch)``,
@@ -243,6 +247,7 @@ def site_network(
     Raises:
         InputError: If a qubit occurs in several sites, as in plans with a light cone for each
             term.
+        MemoryLimitError: If a subcircuit has too many ports.
     """
     ordered = [number for number, use in enumerate(uses) if tensors[use].simulation is None]
     number_of = {subcircuit: number for number, subcircuit in enumerate(ordered)}
@@ -342,6 +347,11 @@ def _mixing(
     # An axis for each edge, and one for each sliced control, whose two branches are added.
     controls = [p for p in tensor.sliced if ports[p].kind == "control"]
     shape = [cut.edges[edge].dimension for edge in (*loops, *edges)] + [2] * len(controls)
+    if math.prod(shape) > _MAX_ENTRIES:
+        raise MemoryLimitError(
+            f"cuts: subcircuit {subcircuit} has bonds of dimension {math.prod(shape):,}, expected "
+            f"at most {_MAX_ENTRIES:,} for outcomes: fewer cuts of each subcircuit"
+        )
     digits = np.indices(shape, sparse=True)
     digit_of = dict(zip((*loops, *edges), digits, strict=False))
     values: list[Any] = [np.zeros(shape, dtype=np.intp) for _ in ports]

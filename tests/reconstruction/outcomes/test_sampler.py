@@ -17,6 +17,7 @@ from hpcq.cutting.cuts import Cuts, GateCut, WireCut, two_qubit_gates
 from hpcq.reconstruction.outcomes.packed_bits import num_bytes, set_values, values_of
 from hpcq.reconstruction.outcomes.sampler import PerfectSampler, num_chunks
 from hpcq.reconstruction.outcomes.samples import Samples
+from hpcq.reconstruction.outcomes.sampling_cost import sampling_cost
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 from tests.support.outcomes import joint_amplitudes, network_of, sites_of, uncut_amplitudes
 from tests.support.strategies import circuits, cuts_of, structured
@@ -228,6 +229,33 @@ def test_impossible_outcomes_of_clifford_circuits_are_never_drawn() -> None:
 def test_too_little_memory_is_refused() -> None:
     with pytest.raises(MemoryLimitError, match=r"memory: .*expected fewer cuts"):
         PerfectSampler.of(network_of(*_chain(2, 3)), 1000)
+
+
+def test_costs_are_known_before_anything_is_simulated() -> None:
+    circuit, cuts = _chain(4, 3)
+    shape, network = network_of(circuit, cuts, kept_bytes=0), network_of(circuit, cuts)
+    tensors = range(len(shape.states))
+    cost = sampling_cost(network, _ROOMY)
+    assert sampling_cost(shape, _ROOMY, tensors) == cost
+    assert sampling_cost(shape, _ROOMY).memory_bytes != cost.memory_bytes
+    wider = sampling_cost(network_of(*_chain(4, 5)), _ROOMY)
+    assert wider.setup_seconds > cost.setup_seconds
+    assert 0 < cost.shot_seconds < wider.shot_seconds
+    sampler = PerfectSampler.of(network, _ROOMY)
+    tables = [*(each.amplitudes for each in sampler.samplers), *sampler.environments.matrices]
+    tables += [level for each in sampler.samplers for level in each.tree.levels]
+    assert sum(table.nbytes for table in tables if table is not None) < cost.memory_bytes
+
+
+def test_subcircuits_of_too_many_ports_are_refused() -> None:
+    circuit = QuantumCircuit(2)
+    for _ in range(25):
+        circuit.h(0)
+        circuit.h(1)
+        circuit.cz(0, 1)
+    cuts = Cuts(tuple(GateCut(gate, (0, 1)) for gate in range(25)), ())
+    with pytest.raises(MemoryLimitError, match="cuts: subcircuit 0 has bonds of dimension 33,554,"):
+        network_of(circuit, cuts, kept_bytes=0)
 
 
 def test_merging_sorts_and_adds_counts() -> None:
