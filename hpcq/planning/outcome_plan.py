@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.core.errors import MemoryLimitError
+from hpcq.core.system import format_bytes
 from hpcq.planning.cost import Cost
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.planning.problem import MeasuredOutcomes
@@ -26,6 +27,10 @@ from hpcq.reconstruction.outcomes.sites import SiteNetwork, site_network, states
 _KEPT_SHARE = 6
 """The states that are kept take at most one part in so many of a rank's memory. Rank 0 has them
 twice, as results of tasks and joined; tables for samples take most of the rest."""
+
+_SHOT_BYTES = 56
+"""Bytes of a sample on rank 0 besides its bits: its count, its probability and its place in the
+order, while the samples of all tasks are joined."""
 
 
 @dataclass
@@ -131,8 +136,12 @@ class OutcomesPlan(ExactPlan):
             for number, tensor in enumerate(self.tensors)
             if tensor.simulation is None and number not in kept
         ]
-        states = sum(states_bytes(self.tensors[number]) for number in kept)
+        states = self._kept_states_bytes
         return max(1, self.limits.memory_bytes - 2 * states - 2 * max(others, default=0))
+
+    @property
+    def _kept_states_bytes(self) -> int:
+        return sum(states_bytes(self.tensors[number]) for number in self.kept)
 
     @property
     def shot_seconds(self) -> float:
@@ -151,6 +160,14 @@ class OutcomesPlan(ExactPlan):
             MemoryLimitError: If an answer does not fit into the memory.
         """
         cost, question, sampling = self.states_cost, self.question, self.sampling
+        drawn = question.shots * (_SHOT_BYTES + 3 * -(-question.measurements.num_bits // 8))
+        stored = 2 * self._kept_states_bytes + drawn
+        if stored > self.limits.memory_bytes:
+            raise MemoryLimitError(
+                f"shots: {question.shots} samples need {format_bytes(stored)} on rank 0, which has "
+                f"{format_bytes(self.limits.memory_bytes)}; expected fewer, or more memory"
+            )
+        cost = replace(cost, tensor_bytes=max(cost.tensor_bytes, stored))
         for answer in self._answer_costs():
             cost = replace(
                 cost,

@@ -183,6 +183,29 @@ def test_other_methods_sample(method: str) -> None:
         hpcq.plan_outcomes(circuit, method=method, top=3)
 
 
+def test_auto_takes_matrix_product_states_for_samples_of_little_entanglement() -> None:
+    circuit = QuantumCircuit(40)
+    for layer in range(2):
+        circuit.ry(0.4 + layer, range(40))
+        for qubit in range(layer, 39, 2):
+            circuit.cz(qubit, qubit + 1)
+    circuit.ry(1.1, range(40))
+    plan = hpcq.plan_outcomes(circuit, shots=1000, threads=1)
+    assert plan.verdict.method == "mps"
+    record = hpcq.run(plan).outcomes
+    assert record is not None
+    samples = record.samples
+    assert samples is not None
+    cut = hpcq.outcomes(circuit, cut_labels=[qubit // 10 for qubit in range(40)], threads=1)
+    expected = cut.probabilities(samples.memory)
+    np.testing.assert_allclose(samples.probabilities, expected, rtol=1e-8)
+
+
+def test_more_samples_than_memory_holds_are_refused() -> None:
+    with pytest.raises(InputError, match="shots: 1000000000 samples need"):
+        hpcq.plan_outcomes(two_halves(), shots=10**9, memory=1 << 30)
+
+
 @pytest.mark.slow
 def test_auto_keeps_states_where_it_can() -> None:
     circuit = QuantumCircuit(40)
