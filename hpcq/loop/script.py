@@ -58,7 +58,8 @@ class Script:
         """Run the script as the main module of this process, and return its exit code.
 
         What ends the script is printed as Python prints it, except StoppedError, which takes one
-        line. Threads that are not daemons are waited for, because they may use ranks.
+        line, also where a library raises its own error from it, as qiskit-algorithms does. Threads
+        that are not daemons are waited for, because they may use ranks.
         """
         sys.argv = [self.name, *self.arguments]
         if not sys.flags.safe_path:
@@ -94,6 +95,13 @@ def _join_threads() -> None:
             thread.join()
 
 
+def _stopped_by(error: BaseException | None) -> StoppedError | None:
+    """Return what has stopped the script, even if a library has raised its own error from it."""
+    while error is not None and not isinstance(error, StoppedError):
+        error = error.__cause__
+    return error
+
+
 def _exit_code(error: BaseException) -> int:
     """Report what has ended the script, and return the exit code that follows from it."""
     if isinstance(error, SystemExit):
@@ -101,9 +109,10 @@ def _exit_code(error: BaseException) -> int:
             return (error.code or 0) & 0xFF  # as the system shortens it
         write_stderr(str(error.code))
         return 1
-    if isinstance(error, StoppedError):
-        write_stderr(f"hpcq: error: {printable(' '.join(str(error).split()))}")
-        return error.exit_code
+    stopped = _stopped_by(error)
+    if stopped is not None:
+        write_stderr(f"hpcq: error: {printable(' '.join(str(stopped).split()))}")
+        return stopped.exit_code
     # Without the frame that runs the script.
     frames = error.__traceback__ and error.__traceback__.tb_next
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, frames

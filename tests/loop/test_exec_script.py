@@ -59,6 +59,7 @@ def test_a_script_sees_what_python_shows_it(folder: Path) -> None:
         ("sys.exit(256 + 7)", 7, ""),
         ("sys.exit('no more')", 1, "no more\n"),
         ("raise StoppedError('stopped, as\\nasked')", 75, "hpcq: error: stopped, as asked\n"),
+        ("raise ValueError('why') from StoppedError('stop')", 75, "hpcq: error: stop\n"),
         ("raise KeyboardInterrupt", 130, "KeyboardInterrupt\n"),
         ("sys.excepthook = lambda *_: print('hook', file=sys.stderr); 1 / 0", 1, "hook\n"),
     ],
