@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 from hpcq.cli import settings
 from hpcq.cli.flags import Command, build_parser
 from hpcq.cli.old_spellings import OldSpellings
-from hpcq.cli.submission_words import join_submission
+from hpcq.cli.submission_words import join_submission, split_script
 from hpcq.core.errors import InputError
 from hpcq.core.system import launched_rank
 
@@ -32,9 +32,12 @@ def parse(
     Raises:
         InputError: If the arguments or a setting are wrong.
     """
-    submitted, joined = join_submission(_join_values(arguments))
+    words, script_arguments = split_script(arguments)
+    submitted, joined = join_submission(_join_values(words))
     parser = build_parser(commands, submitted)
     options = parser.parse_args(joined)
+    if script_arguments:
+        options.script_arguments = script_arguments
     options.refusal = None
     old_spellings = OldSpellings()
     old_spellings.replace(options)

@@ -10,7 +10,7 @@ from hpcq.cli import option_values as values
 from hpcq.cli.loop_flags import add_minimize_options
 from hpcq.cli.run_flags import add_plan_options, add_run_options
 from hpcq.cli.sample_flags import add_sample_options
-from hpcq.cli.submit_flags import SUBMITTED, add_submit_options
+from hpcq.cli.submit_flags import SUBMITTED, add_exec_options, add_submit_options
 from hpcq.core.errors import InputError
 from hpcq.core.version import __version__
 
@@ -120,9 +120,10 @@ def build_parser(
     )
 
     script = add_command("exec", "run a Python script on rank 0, with all ranks at its service")
-    script.add_argument("script", metavar="SCRIPT.py", help="script, which is run unchanged")
+    add_exec_options(script)
+    script.add_argument("--source", help=argparse.SUPPRESS)  # a copy of it: that of a submission
     script.add_argument(
-        "arguments",
+        "script_arguments",
         nargs=argparse.REMAINDER,
         type=str,
         metavar="...",

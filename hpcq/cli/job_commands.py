@@ -25,7 +25,13 @@ from hpcq.cli.requests import (
 from hpcq.cli.setting_sources import PREFIX
 from hpcq.cli.submit_flags import SUBMITTED
 from hpcq.core.errors import InputError
-from hpcq.core.files import printable, printable_lines, printable_path, resolve_path
+from hpcq.core.files import (
+    printable,
+    printable_lines,
+    printable_path,
+    resolve_path,
+    write_atomic,
+)
 from hpcq.core.system import write_stderr
 from hpcq.jobs.job import Job
 from hpcq.jobs.job_command import JobCommand
@@ -57,7 +63,9 @@ def submit(options: argparse.Namespace) -> int:
     elif options.json:
         print(json.dumps({"job": job.id, "output": str(job.output), "script": script}))
     else:
-        print(f"job {job.id} writes {printable_path(job.output)}; `hpcq status {job.id}`")
+        subject = printable_path(job.output) if job.writes_output else options.script
+        verb = "writes" if job.writes_output else "runs"
+        print(f"job {job.id} {verb} {printable(subject)}; `hpcq status {job.id}`")
     return 0
 
 
@@ -112,6 +120,24 @@ def _submission_of_circuit(options: argparse.Namespace) -> SubmittedCommand:
     return check, submitted_command(options, options.circuit)
 
 
+def _submission_of_script(options: argparse.Namespace) -> SubmittedCommand:
+    """Return the submission of a script, of which the job runs a copy as it is now."""
+    from hpcq.loop.script import Script
+
+    script = Script.read(options.script)
+    script.check()
+    copy = script.path_of_copy(Path.cwd())
+    if options.local and options.time is not None:
+        raise InputError("time: given with --local and a script, which it could not stop")
+
+    def check(_wants_plan: bool) -> None:
+        if not options.dry_run:
+            write_atomic(copy, script.source, "script")
+
+    command = submitted_command(options, options.script, options.script_arguments)
+    return check, replace(command, before=(f"--source={copy}",))
+
+
 def submitted_command(
     options: argparse.Namespace, subject: str, more: Sequence[str] = ()
 ) -> JobCommand:
@@ -143,6 +169,7 @@ _SUBMISSIONS: dict[str, Callable[[argparse.Namespace], SubmittedCommand]] = {
     "run": _submission_of_circuit,
     "sample": _submission_of_circuit,
     "minimize": _submission_of_circuit,
+    "exec": _submission_of_script,
 }
 """How each command of ``SUBMITTED`` is checked and called."""
 
@@ -157,7 +184,7 @@ def status(options: argparse.Namespace) -> int:
     job = Job(find_submission(options.job)) if is_job else None
     if job is not None and job.id not in map(os.environ.get, _JOB_ID_VARIABLES):
         job_status = job.status()
-        hidden = ("old", "later", "damage")  # internal; the reason contains them
+        hidden = ("old", "later", "damage", "is_script")  # internal; the reason contains them
         run_status = {key: value for key, value in job_status.file.items() if key not in hidden}
         shown = {
             **run_status,
@@ -178,8 +205,9 @@ def _job_text(job: Job, status: JobStatus) -> str:
     lines = [
         f"state       {status}",
         f"job         {job.id}{printable(' on ' + ', '.join(nodes)) if nodes else ''}",
-        f"output      {printable_path(job.output)}",
     ]
+    if job.writes_output:
+        lines.append(f"output      {printable_path(job.output)}")
     lines += [f"log         {printable_path(path)}" for path in job.log_files()[:4]]
     if len(status.tasks) > 1:
         counts = Counter(task.state for task in status.tasks)

@@ -294,7 +294,7 @@ def _minimize(options: argparse.Namespace) -> int:
 def _exec(options: argparse.Namespace) -> int:
     from hpcq.loop.exec_script import exec_script
 
-    return exec_script(options.script, options.arguments)
+    return exec_script(options.script, options.script_arguments, options.source)
 
 
 def _doctor(options: argparse.Namespace) -> int:

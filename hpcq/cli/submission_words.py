@@ -9,6 +9,16 @@ from hpcq.cli.submit_flags import SUBMITTED, add_submit_options
 from hpcq.core.errors import InputError
 
 
+def split_script(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return a command line up to the script that it submits, and the script's arguments."""
+    words = list(arguments)
+    if words[:1] == ["submit"] and "--" in words:
+        end = words.index("--") + 1
+        if words[end : end + 1] == ["exec"]:
+            return words[: end + 2], words[end + 2 :]
+    return words, []
+
+
 def join_submission(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """Return the command that a command line submits, and the line without ``-- COMMAND``.
 

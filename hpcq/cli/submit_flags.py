@@ -16,10 +16,22 @@ def _add_options_of_run(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
 
 
+def add_exec_options(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of `exec` before those of the script."""
+    parser.add_argument("script", metavar="SCRIPT.py", help="script, which is run unchanged")
+
+
+def _add_options_of_exec(parser: argparse.ArgumentParser) -> None:
+    add_exec_options(parser)
+    # What decides the size of a job: the script has these options of its plans.
+    parser.set_defaults(threads=None, memory=None, backend=None, device="auto", script_arguments=())
+
+
 SUBMITTED: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "run": _add_options_of_run,
     "sample": add_sample_options,
     "minimize": add_minimize_options,
+    "exec": _add_options_of_exec,
 }
 """The commands that `submit` submits, and the function that adds the options of each. The first is
 what it submits without ``-- COMMAND``."""

@@ -39,7 +39,8 @@ def free_output(options: argparse.Namespace, command: JobCommand) -> Path:
     A command that writes no output has one by name, so that its job can be found.
     """
     stem = Path(command.subject.removeprefix("example:")).stem
-    output = writable_output(Path(getattr(options, "output", None) or f"{stem}.h5"))
+    name = f"{stem}.h5" if command.writes_output else f"{stem}.{command.name}"
+    output = writable_output(Path(getattr(options, "output", None) or name))
     is_shared = command.has_shared_output or options.array > 1
     if shared_folder(output).is_dir() and not is_shared:
         raise InputError(

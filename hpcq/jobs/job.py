@@ -79,6 +79,11 @@ class Job:
         """The HDF5 file that the job writes."""
         return Path(self._record.output)
 
+    @property
+    def writes_output(self) -> bool:
+        """Whether the job writes the output, which only names it if it runs a script."""
+        return self._record.writes_output
+
     def __repr__(self) -> str:
         return f"Job({self.id!r}, output={printable_path(self.output)!r})"
 
@@ -220,6 +225,10 @@ class Job:
             time.sleep(pause)
             pause = min(2 * pause, _MAX_POLL)
             status, last_answer = self._status_or_last(status, last_answer)
+        if status.over and not self.writes_output:
+            raise HpcqError(
+                f"job {self.id}: {status}; it runs a script, and hpcq does not know its results"
+            )
         if status.state != "DONE" or "later" in status.file:
             raise HpcqError(f"job {self.id}: {status}, it has no result")
         return load(self.output)
@@ -239,10 +248,12 @@ class Job:
 
         Otherwise ``later`` names the job that has written the output since, and ``damage`` says why
         the output cannot be read. ``old`` says that the output was last written before this
-        submission.
+        submission. ``is_script`` says that hpcq does not know what the job writes.
         """
         from hpcq.runs.status import read_run_status
 
+        if not self.writes_output:
+            return {"is_script": True}
         try:
             output_status = read_run_status(self.output)
         except InputError as error:

@@ -19,6 +19,7 @@ class JobCommand:
         options: Names of all options that it has, such as ``--output``.
         variables: Names of the environment variables that are options of it; the job has their
             values as arguments.
+        before: Arguments before the first.
     """
 
     name: str
@@ -26,6 +27,7 @@ class JobCommand:
     arguments: tuple[str, ...]
     options: frozenset[str]
     variables: frozenset[str] = frozenset()
+    before: tuple[str, ...] = ()
 
     @property
     def writes_output(self) -> bool:
@@ -60,4 +62,4 @@ class JobCommand:
     def words(self, subject: str, output: str, arguments: Sequence[str]) -> list[str]:
         """Return the words after ``hpcq``."""
         place = [f"--output={output}"] if self.writes_output else []
-        return [self.name, subject, *place, *arguments]
+        return [self.name, *self.before, subject, *place, *arguments]

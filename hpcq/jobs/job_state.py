@@ -58,6 +58,7 @@ class Output(Flag):
     EARLIER_PROGRESS = auto()
     RESULT = auto()  # a complete one
     PROGRESS = auto()  # a part of a result, in the file or in the folder of jobs that share it
+    OF_SCRIPT = auto()  # what a script writes, which hpcq does not know
 
 
 _PROGRESS = Output.PROGRESS | Output.EARLIER_PROGRESS
@@ -109,7 +110,7 @@ class Observations:
         file: Status of the run as :func:`hpcq.runs.status.read_run_status` returns it, and ``old``
             if the output was last written before the job was submitted; or only ``later``, the
             number of the job that has written the output since; or only ``damage``, why the output
-            cannot be read; or empty without an output.
+            cannot be read; or only ``is_script``; or empty without an output.
         tasks: SLURM's tasks of the job; none for a process.
         codes: Exit code of each task, or of the process; None while there is none.
         is_running: Whether any task, or the process, is running.
@@ -131,6 +132,8 @@ class Observations:
 
     @property
     def _output(self) -> Output:
+        if "is_script" in self.file:
+            return Output.OF_SCRIPT
         if "damage" in self.file:
             return Output.DAMAGED
         if "later" in self.file:
@@ -155,7 +158,7 @@ class Observations:
     @property
     def _exit(self) -> Exit:
         if not self.codes:
-            only_logs_tell = self._output is Output.EARLIER_RESULT
+            only_logs_tell = self._output in Output.EARLIER_RESULT | Output.OF_SCRIPT
             return Exit.LOGGED_ERROR if only_logs_tell and self.error_line() else Exit.FORGOTTEN
         if self.failures:
             return Exit.FAILED
@@ -191,6 +194,8 @@ class Observations:
             return "finished work is saved"
         if self._output is Output.OF_LATER_JOB:
             return f"job {self.file['later']} has written its output since"
+        if self._output is Output.OF_SCRIPT:
+            return "its script knows what is saved"
         return str(self.file.get("damage", "nothing was saved"))
 
     @property
@@ -203,6 +208,7 @@ RULES = (
     ("DONE", "", Facts(Output.RESULT)),
     # The result was complete before the job, so the job is done if it ended well.
     ("DONE", "", Facts(Output.EARLIER_RESULT, Execution.ENDED, Exit.SUCCESS | Exit.FORGOTTEN)),
+    ("DONE", "", Facts(Output.OF_SCRIPT, Execution.ENDED, Exit.SUCCESS | Exit.FORGOTTEN)),
     ("RUNNING", "", Facts(execution=Execution.RUNNING)),
     ("STOPPED", "resumes by itself, waits for {0.turn}", Facts(execution=Execution.REQUEUED)),
     ("STOPPED", "resumes by itself, waits for {0.turn}", Facts(Output.PROGRESS, Execution.WAITING)),
@@ -212,6 +218,7 @@ RULES = (
     ("STOPPED", "{0.saved}", Facts(Output.OF_LATER_JOB, exit=~Exit.FAILED)),
     ("STOPPED", "{0.cut_short[0]}; {0.saved}", Facts(_PROGRESS, Execution.CUT_SHORT)),
     ("STOPPED", "{0.saved}", Facts(_PROGRESS, exit=~Exit.FAILED)),
+    ("STOPPED", "{0.saved}", Facts(Output.OF_SCRIPT, exit=Exit.STOPPED)),
     (
         "ERROR",
         "exit code {0.failures[0]}, {0.cut_short[0]}, {0.error}",

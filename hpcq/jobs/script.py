@@ -35,7 +35,11 @@ def for_command(text: str, command: JobCommand) -> str:
     """
     if command.name == "run":
         return text
-    call = f'hpcq {command.name} "$circuit"' + r"\1" * command.writes_output + ' "$@"'
+    words = shlex.join([command.name, *command.before])
+
+    def call(found: re.Match[str]) -> str:
+        return f'hpcq {words} "$circuit"{found[1] * command.writes_output} "$@"'
+
     text, count = _CALL.subn(call, text)
     if count != 1:
         raise HpcqError("jobscripts: a template that does not call `hpcq run` once")

@@ -61,6 +61,7 @@ class Submission:
         host: Host of a process.
         name: Name of the SLURM job; empty for a process.
         uid: User number of the submitter, as far as it is known; see :attr:`is_ours`.
+        writes_output: Whether it writes the output, which otherwise only names the job.
     """
 
     job: str
@@ -74,6 +75,7 @@ class Submission:
     host: str = ""
     name: str = ""
     uid: int = field(default_factory=os.geteuid)
+    writes_output: bool = True
 
     @property
     def is_ours(self) -> bool:

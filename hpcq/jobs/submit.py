@@ -150,6 +150,7 @@ def _recorded(job: PreparedJob, number: str, **details: Any) -> Job:
     """Save the record of a new job; if that fails, cancel the job, which nobody could find."""
     output = str(job.output)
     record = Submission(number, output, job.log, job.arguments, job.script, **details)
+    record = replace(record, writes_output=job.command.writes_output)
     try:
         save_submission(record)
     except HpcqError as error:

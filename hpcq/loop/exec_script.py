@@ -22,8 +22,13 @@ _IGNORED_ELSEWHERE = (*_IGNORED_ON_RANK_0, signal.SIGINT, signal.SIGHUP)
 """Signals on which rank 0 decides; launchers send them to all ranks."""
 
 
-def exec_script(name: str, arguments: Sequence[str] = ()) -> int:
+def exec_script(name: str, arguments: Sequence[str] = (), copy: str | None = None) -> int:
     """Run a script on rank 0 while the other ranks serve it; all ranks call this together.
+
+    Args:
+        name: Path of the script.
+        arguments: Its arguments.
+        copy: Path of a copy, whose text is run as if it were in its place; by default the script.
 
     Returns:
         The exit code of the script, on all ranks: launchers report that of any rank.
@@ -36,7 +41,7 @@ def exec_script(name: str, arguments: Sequence[str] = ()) -> int:
     if farm.size > 1:
         for number in _IGNORED_ELSEWHERE if farm.rank > 0 else _IGNORED_ON_RANK_0:
             signal.signal(number, signal.SIG_IGN)
-    script = from_rank_0(farm, lambda: Script.read(name, arguments))
+    script = from_rank_0(farm, lambda: Script.read(name, arguments, copy))
     code = 1
     with session:
         if script is not None:

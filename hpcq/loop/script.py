@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 import io
+import linecache
 import sys
 import threading
 import traceback
@@ -37,22 +39,44 @@ class Script:
     source: bytes
 
     @classmethod
-    def read(cls, name: str, arguments: Sequence[str] = ()) -> Script:
-        """Read a script.
+    def read(cls, name: str, arguments: Sequence[str] = (), copy: str | None = None) -> Script:
+        """Read a script, or a copy of it.
 
         Raises:
             InputError: If there is no such file, or it cannot be read.
         """
-        shown = printable_path(name)
-        if Path(name).is_dir():
+        path = Path(name if copy is None else copy)
+        shown = printable_path(path)
+        if path.is_dir():
             raise InputError(f"script: {shown!r} is a folder, expected a Python script")
         try:
-            with io.open_code(str(Path(name).absolute())) as file:
+            with io.open_code(str(path.absolute())) as file:
                 source = file.read()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"script: {shown!r}: {reason}, expected a Python script") from None
         return cls(name, tuple(arguments), source)
+
+    def check(self) -> None:
+        """Check that the text is Python.
+
+        Raises:
+            InputError: If it is not.
+        """
+        try:
+            compile(self.source, self.name, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            shown, reason = printable_path(self.name), getattr(error, "msg", error)
+            raise InputError(f"script: {shown!r}{line}: {reason}, expected Python") from None
+
+    def path_of_copy(self, folder: Path) -> Path:
+        """Return where a job finds this text, whatever becomes of the script while it waits.
+
+        The name of the copy is that of the script and a digest of the text.
+        """
+        digest = hashlib.sha256(self.source).hexdigest()[:16]
+        return folder / f".{Path(self.name).name}.{digest}.py"
 
     def run(self) -> int:
         """Run the script as the main module of this process, and return its exit code.
@@ -73,6 +97,9 @@ class Script:
             __cached__=None,
         )
         sys.modules["__main__"] = main
+        # Tracebacks quote the lines that are run, not those of a script that was changed since.
+        lines = io.TextIOWrapper(io.BytesIO(self.source), "utf-8", "replace").readlines()
+        linecache.cache[file] = len(self.source), None, lines, file
         code = 0
         try:
             exec(compile(self.source, file, "exec", dont_inherit=True), main.__dict__)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpcq.core.errors import InputError
@@ -35,12 +35,18 @@ scripts are unlikely to use it, and below the 32767 that every MPI allows."""
 class Calls:
     """The calls that the ranks of a communicator make together.
 
+    Args:
+        comm: A private communicator; or another, on which ranks only leave.
+        is_private: Whether it is a private one.
+
     Attributes:
-        comm: A private communicator.
+        comm: The communicator.
     """
 
-    def __init__(self, comm: Comm) -> None:
+    def __init__(self, comm: Comm, *, is_private: bool = True) -> None:
         self.comm = comm
+        self._left_tag = _LEFT if is_private else _LEFT_EARLY
+        self._other_tags = (_CALL, _ANSWER) if is_private else ()
         self._left: dict[int, str] = {}
         self._outbox: list[tuple[Any, Any]] = []
 
@@ -65,9 +71,23 @@ class Calls:
 
     def leave(self) -> None:
         """Tell the others that this rank makes no more calls."""
-        others = range(1, self.comm.Get_size()) if self.comm.Get_rank() == 0 else [0]
-        for rank in others:
-            self._send(rank, _LEFT, socket.gethostname())
+        for rank in self._partners:
+            self._send(rank, self._left_tag, socket.gethostname())
+
+    def wait_for_others(self) -> None:
+        """Wait until all ranks have left, so that no message is on its way when MPI ends."""
+        backoff = Backoff()
+        while not self._left.keys() >= set(self._partners):
+            left = self._receive(self._left_tag)
+            if left is not None:
+                self._left[left[0]] = left[2]
+            elif not any(self._receive(tag) for tag in self._other_tags):
+                backoff()
+
+    @property
+    def _partners(self) -> Sequence[int]:
+        """The ranks that this one exchanges messages with."""
+        return range(1, self.comm.Get_size()) if self.comm.Get_rank() == 0 else (0,)
 
     def _compare(self, name: str, arguments: Arguments) -> str:
         """Return how the calls of the ranks differ, which rank 0 tells those that make one."""
@@ -172,10 +192,3 @@ def wait_for_all(comm: Comm) -> None:
             )
             MPI.COMM_WORLD.Abort(1)
         backoff()
-
-
-def leave_early(world: Comm) -> None:
-    """Tell the ranks that may wait for their first call that this one makes none."""
-    others = range(1, world.Get_size()) if world.Get_rank() == 0 else [0]
-    for rank in others:
-        world.Send(b"", dest=rank, tag=_LEFT_EARLY)

@@ -18,6 +18,7 @@ FILES: dict[Output, dict[str, Any]] = {
     Output.EARLIER_PROGRESS: {"state": "STOPPED", "saved": 1.0, "old": True},
     Output.RESULT: {"state": "DONE", "saved": 3.0, "old": False},
     Output.PROGRESS: {"state": "STOPPED", "members": [{}], "old": False},
+    Output.OF_SCRIPT: {"is_script": True},
 }
 TASKS: dict[Execution, tuple[Task, ...]] = {
     Execution.RUNNING: (Task("7_0", "PENDING"), Task("7_1", "RUNNING")),
@@ -44,6 +45,7 @@ aaaaaa bbbbbb cccccc dddddd qefeee rshggs
 -aaaaa -bbbbb -ccccc -ttttt -uuuuu -vhvvv
 -sssss -sssss -sssss -sssss -sssss -sssss
 -aaaaa -bbbbb -wwwww -ttttt -uuuuu -vhvvv
+aaaaaa bbbbbb cccccc xxxxxx qyfzyy rshzAs
 """
 """The answer to each combination, by a letter: a line for each output, a word for each execution
 and a letter for each exit, in the order of their definitions; ``-`` where the logs are not read."""
@@ -72,6 +74,10 @@ MEANINGS = {
     "u": "STOPPED (node fail; finished work is saved)",
     "v": "STOPPED (finished work is saved)",
     "w": "STOPPED (resumes by itself, waits for Resources)",
+    "x": "CANCELED (its script knows what is saved)",
+    "y": "ERROR (node fail, its script knows what is saved)",
+    "z": "STOPPED (its script knows what is saved)",
+    "A": "ERROR (its script knows what is saved)",
 }
 
 
