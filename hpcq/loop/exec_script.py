@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
+from hpcq.core.system import slurm_seconds_left
 from hpcq.loop.script import Script
 from hpcq.parallel.mpi import MpiFarm
 from hpcq.parallel.serial import Farm
@@ -45,7 +46,7 @@ def exec_script(name: str, arguments: Sequence[str] = (), copy: str | None = Non
     code = 1
     with session:
         if script is not None:
-            with stopping_script(), _ending_with_all_ranks(farm):
+            with stopping_script(slurm_seconds_left()), _ending_with_all_ranks(farm):
                 code = script.run()
     return code if farm.has_lost_ranks else int(farm.broadcast(str(code).encode()))
 

@@ -31,17 +31,24 @@ Larger: fewer tasks have to be computed again. Smaller: more of the time left is
 """
 
 
+_SCRIPT_MARGIN = 20.0
+"""Seconds before the end of the time at which a script is told to stop, unless a signal told it.
+Larger: more time to save; smaller: less of the allocation goes unused."""
+
+
 class _Script:
     """What is known of the script of this process.
 
     Attributes:
         is_running: Whether there is one.
+        is_at_end: Whether its time is nearly over.
         last: The last request to stop it; None before the first.
         is_pending: Whether that is yet to be raised.
         depth: Number of calls of hpcq, one within the other, that the main thread is making.
     """
 
     is_running = False
+    is_at_end = False
     last: StopRequest | None = None
     is_pending = False
     depth = 0
@@ -54,22 +61,36 @@ def request_by(number: int) -> StopRequest:
     """Return the request of a signal that was received now."""
     received = signal.Signals(number)
     grace = 0.0 if received in STOP_AT_ONCE else _GRACE_SECONDS
-    return StopRequest(f"{received.name} was received", time.monotonic() + grace)
+    reason = f"{received.name} was received"
+    if _script.is_running and _script.is_at_end:
+        reason = "the end of the allocation is near"
+    return StopRequest(reason, time.monotonic() + grace)
 
 
 @contextmanager
-def stopping_script() -> Iterator[None]:
-    """Run a script within the context, on the main thread: signals raise StoppedError in it."""
+def stopping_script(seconds_left: float | None = None) -> Iterator[None]:
+    """Run a script within the context, on the main thread: signals raise StoppedError in it.
+
+    So does the end of its time, in so many seconds, if it is known.
+    """
     previous = {}
     for number in _SCRIPT_SIGNALS:
         # nohup sets SIGHUP to be ignored, and that stays so.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             previous[number] = signal.signal(number, _on_signal)
-    _script.is_running, _script.is_pending, _script.depth = True, False, 0
+    _script.is_running, _script.is_at_end = True, False
+    _script.last, _script.is_pending, _script.depth = None, False, 0
+    timer = None
+    if seconds_left is not None:
+        timer = threading.Timer(max(0.0, seconds_left - _SCRIPT_MARGIN), _end_script)
+        timer.daemon = True
+        timer.start()
     try:
         yield
     finally:
         _script.is_running = False
+        if timer is not None:
+            timer.cancel()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -118,6 +139,15 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
     stop_script(request_by(number))
     if not _script.depth:
         _raise_pending()
+
+
+def _end_script() -> None:
+    """Tell a script that has not been told otherwise that its time is nearly over."""
+    if _script.is_running and _script.last is None:
+        _script.is_at_end = True
+        main = threading.main_thread().ident
+        assert main is not None, "it runs"
+        signal.pthread_kill(main, signal.SIGUSR1)  # which also ends a system call that waits
 
 
 def _raise_pending() -> None:

@@ -20,6 +20,7 @@ from hpcq.cli.main import main
 from hpcq.core.errors import HpcqError, InputError
 from hpcq.jobs import job
 from hpcq.jobs import slurm_backend as slurm
+from hpcq.jobs.job_command import JobCommand
 from hpcq.jobs.resource_request import ResourceRequest, parse_sbatch_option, parse_time
 from hpcq.jobs.submissions import Submission, locked, record_file, save_submission
 from hpcq.jobs.submit import PreparedJob, submit_to_slurm
@@ -82,9 +83,8 @@ def test_a_job_without_a_record_is_canceled_again(commands: Path, tmp_path: Path
     executable(commands / "sbatch", "echo 42")
     executable(commands / "scancel", f'echo "$@" > {tmp_path}/canceled')
     nowhere = tmp_path / "gone" / "out.h5"
-    order = PreparedJob(
-        "c.qasm", nowhere, (), ResourceRequest(), "#!/bin/sh", "%j.log", (), frozenset()
-    )
+    command = JobCommand("run", "c.qasm", (), frozenset({"--output"}))
+    order = PreparedJob(command, nowhere, (), ResourceRequest(), "#!/bin/sh", "%j.log", ())
     with pytest.raises(HpcqError, match=r"job 42 was canceled again: .*gone"):
         submit_to_slurm(order)
     assert (tmp_path / "canceled").read_text() == "42\n"

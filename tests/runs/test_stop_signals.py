@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,23 @@ def test_a_run_in_another_thread_is_told() -> None:
         assert StopConditions(environment={}).stop_request is None, "it is over"
     assert earlier == [None]
     assert seen[0].reason == "SIGUSR1 was received"
+
+
+@pytest.mark.usefixtures("short_margin")
+def test_the_end_of_the_time_is_told_once() -> None:
+    with stopping_script(seconds_left=0.2):
+        with pytest.raises(StoppedError, match="the end of the allocation is near"):
+            time.sleep(5)
+        time.sleep(0.05)
+    with stopping_script(seconds_left=0.2):
+        with pytest.raises(StoppedError, match="SIGUSR1 was received"):
+            stop()
+        time.sleep(0.2)  # in which the script saves
+
+
+@pytest.fixture
+def short_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcq.runs.stop_signals._SCRIPT_MARGIN", 0.1)
 
 
 def test_signals_outside_of_a_script_are_not_caught() -> None:

@@ -38,7 +38,7 @@ HELPER = """
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 
-STEPS = 200
+STEPS = 120
 
 def circuit():
     made = QuantumCircuit(4)
@@ -58,20 +58,19 @@ def submit(command: Commands, *words: str | Path) -> str:
 def test_a_script_is_stopped_by_its_walltime_and_finishes_by_itself(
     command: Commands, tmp_path: Path
 ) -> None:
-    """SLURM warns it two minutes before the end of three."""
     script, state = tmp_path / "loop.py", tmp_path / "state.json"
     script.write_text(SCRIPT)
     (tmp_path / "helper.py").write_text(HELPER)
-    size = ("--nodes", "2", "--ranks-per-node", "1", "--time", "3", "--until-done")
+    size = ("--nodes", "2", "--ranks-per-node", "1", "--time", "1", "--until-done")
     job = submit(command, *size, "--", "exec", script, state)
     script.write_text("raise SystemExit('not what was submitted')")
     command.until(job, "DONE", seconds=400)
     log = command("logs", job)
-    assert "told: stopped, because SIGUSR1 was received" in log
+    assert "told: stopped, because the end of the allocation is near" in log
     assert log.count("begins at") > 1
     assert "begins at 0\n" in log
     steps = json.loads(state.read_text())
-    assert len(steps) == 200
+    assert len(steps) == 120
     assert {ranks for _, ranks in steps} == {2}
 
 
