@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpcq.core.errors import InputError
 from hpcq.reconstruction.outcomes.environments import (
     Environments,
     environments_of,
@@ -98,7 +99,16 @@ class PerfectSampler:
         Returns:
             The samples. ``Samples.merged`` of those of all chunks is the same however they are
             divided among calls.
+
+        Raises:
+            InputError: If there is no such chunk.
         """
+        wrong = [chunk for chunk in chunks if not 0 <= chunk < num_chunks(shots)]
+        if wrong or not chunks:
+            raise InputError(
+                f"chunks: {wrong or list(chunks)}, expected some from 0 to {num_chunks(shots) - 1} "
+                f"for {shots} shots"
+            )
         parts = []
         for start in range(0, len(chunks), self.chunks_together):
             parts += self._draw(chunks[start : start + self.chunks_together], shots, seed)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from scipy.stats import chi2, kstest
 
-from hpcq.core.errors import MemoryLimitError
+from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, two_qubit_gates
+from hpcq.reconstruction.outcomes.distribution import Distribution
+from hpcq.reconstruction.outcomes.order import steps_of
 from hpcq.reconstruction.outcomes.packed_bits import num_bytes, set_values, values_of
+from hpcq.reconstruction.outcomes.prefix_tree import PrefixTree
 from hpcq.reconstruction.outcomes.sampler import PerfectSampler, num_chunks
 from hpcq.reconstruction.outcomes.samples import Samples
 from hpcq.reconstruction.outcomes.sampling_cost import sampling_cost
@@ -64,8 +68,10 @@ def test_samples_follow_the_uncut_distribution(
     circuit = data.draw(st.one_of(circuits(6, 12), structured(6, 14)))
     cuts = data.draw(cuts_of(circuit))
     network = network_of(circuit, cuts, sliced_ports=sliced, kept_bytes=1 << 40 if keeps else 0)
+    order = data.draw(st.one_of(st.none(), st.permutations(range(len(network.sites)))))
+    steps = None if order is None else steps_of(network, order)
     try:
-        sampler = PerfectSampler.of(network, memory_bytes)
+        sampler = PerfectSampler.of(network, memory_bytes, steps)
     except MemoryLimitError:
         assert memory_bytes == _TIGHT
         return
@@ -224,6 +230,39 @@ def test_impossible_outcomes_of_clifford_circuits_are_never_drawn() -> None:
         samples = PerfectSampler.of(network, _ROOMY).draw([0], 1 << 16, seed)
         _assert_exact(circuit, network, samples)
         assert _p_value(np.abs(uncut_amplitudes(circuit)) ** 2, samples) > 1e-6
+
+
+def test_prefixes_without_amplitudes_are_drawn_again() -> None:
+    circuit = QuantumCircuit(6)
+    circuit.ry(1.0, 0)
+    for qubit in range(5):
+        circuit.cx(qubit, qubit + 1)
+    sampler = PerfectSampler.of(network_of(circuit, Cuts((GateCut(2, (2, 3)),), ())), _ROOMY)
+    # A tree as if with huge rounding errors: every outcome of a site seems to be possible.
+    wrong = []
+    for each in sampler.samplers:
+        deepest = each.tree.levels[-1].copy()
+        deepest[:, : round(deepest.shape[1] ** 0.5)] += 0.2
+        wrong.append(replace(each, tree=PrefixTree.of(deepest)))
+    samples = replace(sampler, samplers=tuple(wrong)).draw([0], 1000, 0)
+    assert set(values_of(samples.outcomes, range(6)).tolist()) <= {0, 63}
+    assert samples.shots == 1000
+    np.testing.assert_allclose(np.sort(samples.probabilities), np.sin([0.5, 1.07079633]) ** 2)
+
+
+def test_stated_probabilities_of_120_qubits_are_those_of_the_amplitudes() -> None:
+    network = network_of(*_chain(30, 4))
+    samples = PerfectSampler.of(network, _ROOMY).draw([0], 200, 3)
+    logs = Distribution(network, _ROOMY).log_probabilities(samples.outcomes)
+    np.testing.assert_allclose(np.exp(samples.log_probabilities - logs), 1, rtol=1e-12)
+    assert len(samples.counts) == 200
+
+
+def test_chunks_that_do_not_exist_are_refused() -> None:
+    sampler = PerfectSampler.of(network_of(*_chain(2, 2)), _ROOMY)
+    for chunks in ([0, 1], [-1], []):
+        with pytest.raises(InputError, match=r"chunks: .*, expected some from 0 to 0 for 9 shots"):
+            sampler.draw(chunks, 9, 0)
 
 
 def test_too_little_memory_is_refused() -> None:
