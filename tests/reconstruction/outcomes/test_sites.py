@@ -20,7 +20,7 @@ def _assert_equal_up_to_phase(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 @given(st.data(), st.integers(0, 3), st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_sites_have_the_uncut_amplitudes(data: st.DataObject, sliced: int, keeps: bool) -> None:
     circuit = data.draw(st.one_of(circuits(5, 10), structured(5, 12)))
     cuts = data.draw(cuts_of(circuit))
