@@ -20,6 +20,7 @@ from hpcq.parallel.world import abort_on_error
 from hpcq.planning.kind import kind_of
 from hpcq.planning.plan import Plan
 from hpcq.results.result import Result
+from hpcq.runs.agreement import agree_on_run
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.collective import decode_error, encode_error
 from hpcq.runs.output import RunOutput
@@ -114,6 +115,10 @@ def minimize(
     as_integer(starts, "starts", 1)
     request = LoopRequest(x0, optimizer, starts, max_evaluations, options, bounds, tol)
     session = Session(comm)
+    if current_session() is None:
+        others = {name: value for name, value in vars(request).items() if name != "x0"}
+        names = {"rows_name": "x0", "name": "hpcq.minimize"}
+        agree_on_run(session.farm, ansatz, observable, planning, x0, **names, **others)
     planning.setdefault("ranks", session.size)
     stop_conditions = arguments.stop_conditions(session.rank)
     how = LoopRun(request, arguments, stop_conditions, callback=callback)

@@ -22,7 +22,6 @@ from hpcq.parallel.mpi import MpiFarm
 from hpcq.parallel.serial import Farm
 from hpcq.planning.fingerprint import fingerprint_of
 from hpcq.planning.plan import Plan
-from hpcq.runs.arguments import RunArguments
 
 _OF_A_RANK = ("memory", "memory_bytes", "threads", "ranks", "speeds", "cuts")
 """Options of a plan that depend on the machine: rank 0's count, without another answer."""
@@ -32,9 +31,27 @@ _plans: WeakKeyDictionary[Plan, Mapping[str, str]] = WeakKeyDictionary()
 
 
 def agree_on_run(
-    farm: Farm, plan: Any, observables: Any, planning: Mapping[str, Any], arguments: RunArguments
+    farm: Farm,
+    plan: Any,
+    observables: Any,
+    planning: Mapping[str, Any],
+    rows: Any = None,
+    *,
+    rows_name: str = "parameter_values",
+    name: str = "hpcq.run",
+    **others: Any,
 ) -> None:
-    """Make sure that all ranks call :func:`hpcq.run` with the same arguments; collective.
+    """Make sure that all ranks call a function with the same arguments; collective.
+
+    Args:
+        farm: The ranks.
+        plan: A plan or a circuit; None on a rank that leaves it to rank 0.
+        observables: With a circuit, its observables.
+        planning: With a circuit, the options of its plan.
+        rows: Values of parameters; None on a rank that leaves them to rank 0.
+        rows_name: Name of that argument.
+        name: The function.
+        others: Its other arguments, which no rank leaves to rank 0.
 
     Raises:
         InputError: On all ranks, if one of them makes another call or none.
@@ -53,12 +70,12 @@ def agree_on_run(
         if plan not in _plans:
             _plans[plan] = _plan_digests(plan)
         of_plan = _plans[plan]
-    rows = arguments.parameter_values
-    of_rows: Mapping[str, str] | None = {"parameter_values": digest(_plain(rows))}
+    of_rows: Mapping[str, str] | None = {rows_name: digest(_plain(rows))}
     if rows is None and farm.rank > 0:
         of_rows = None
-    compared: Arguments = {"plan": of_plan, "rows": of_rows}
-    farm.calls.agree("hpcq.run", compared)
+    of_others = {key: digest(_plain(each)) for key, each in others.items()}
+    compared: Arguments = {"plan": of_plan, "rows": of_rows, "others": of_others}
+    farm.calls.agree(name, compared)
 
 
 def agree_on_call(farm: Farm, name: str, **arguments: Any) -> None:

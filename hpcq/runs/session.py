@@ -107,7 +107,7 @@ def run(
     arguments, planning = split_options(plan, options)
     session = Session(comm)
     check_free(session.farm)
-    agree_on_run(session.farm, plan, observables, planning, arguments)
+    agree_on_run(session.farm, plan, observables, planning, arguments.parameter_values)
     planning.setdefault("ranks", session.size)
     return session.run_on_all_ranks(lambda: as_plan(plan, observables, planning), arguments)
 

@@ -47,6 +47,7 @@ def differ() -> None:
     refused(hpcq.run, hpcq.plan(circuit(0.1 * last), cut_labels="AABB"), device="cpu")
     free = hpcq.plan(circuit(Parameter("a")), cut_labels="AABB", threads=1, memory=1 << 28)
     refused(hpcq.run, free, parameter_values=[[0.1 * last]], device="cpu")
+    refused(hpcq.minimize, free, x0=0.1 * last)
     if last:
         refused(enter_session)
     else:

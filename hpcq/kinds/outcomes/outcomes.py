@@ -132,7 +132,7 @@ def outcomes(
     ranks = _Ranks(farm, session, comm, arguments)
     if session is None:
         check_free(farm)
-        agree_on_run(farm, circuit, None, planning, RunArguments())
+        agree_on_run(farm, circuit, None, planning, name="hpcq.outcomes")
     planning.setdefault("ranks", farm.size)
 
     def make() -> OutcomesPlan:
