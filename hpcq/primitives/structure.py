@@ -214,9 +214,10 @@ class _Reading:
                 continue
             for value in instruction.params:
                 if isinstance(value, Parameter):
-                    if value not in column_of:  # of a definition that has not been given its value
+                    column = column_of.get(value)
+                    if column is None:  # of a definition that has not been given its value
                         return False
-                    key.append(column_of[value])
+                    key.append(column)
                 elif isinstance(value, ParameterExpression):
                     key.append(_expression_key(value))
                     self.has_expressions = True
