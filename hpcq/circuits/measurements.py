@@ -80,12 +80,6 @@ class Measurements:
         """Number of bits of all registers."""
         return sum(map(len, self.registers))
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether each outcome of the measured qubits is one bit string, and each string is one."""
-        sources = [qubit for register in self.registers for qubit in register.qubits]
-        return None not in sources and len(set(sources)) == len(sources)
-
     def register_bits(self, outcomes: Bits) -> Iterator[tuple[Register, Bits]]:
         """Yield each register with its bits, shape (outcomes, bits), lowest first.
 
@@ -188,7 +182,7 @@ class Measurements:
         return [[register.name, list(register.qubits)] for register in self.registers]
 
     @classmethod
-    def from_json(cls, value: object, num_qubits: int, are_implied: bool = False) -> Measurements:
+    def from_json(cls, value: object, num_qubits: int) -> Measurements:
         """Return the measurements that :meth:`to_json` wrote.
 
         Raises:
@@ -204,7 +198,7 @@ class Measurements:
                     "that its bits measure"
                 )
             registers.append(Register(name, tuple(sources)))
-        return cls(tuple(registers), are_implied)
+        return cls(tuple(registers))
 
 
 def _wrong_form(text: object, form: str) -> InputError:

@@ -148,11 +148,6 @@ class OutcomesPlan(ExactPlan):
         """Predicted seconds of a shot."""
         return 0.0 if self.sampling is None else self.sampling.shot_seconds
 
-    @property
-    def no_values(self) -> NDArray[np.float64]:
-        """The values of the observables, of which there are none."""
-        return np.empty(0)
-
     def _with_cost(self) -> OutcomesPlan:
         """Return the plan with the cost of everything that is asked for.
 

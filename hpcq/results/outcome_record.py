@@ -102,6 +102,8 @@ class OutcomeRecord:
         measurements: The classical registers.
         packed: The samples, as in :class:`hpcq.results.samples.Samples`.
         sample_probabilities: The probability of each sample's outcome; NaN where unknown.
+        distance: Bound on the total variation distance of the samples' distribution from the exact
+            one, apart from rounding: 0, unless a matrix product state was truncated.
         asked: The probabilities of given outcomes.
         marginals: Distributions of sets of qubits.
         top: The most probable outcomes, the most probable first.
@@ -114,6 +116,7 @@ class OutcomeRecord:
     sample_probabilities: NDArray[np.float64] | None = stored(
         "probabilities", codecs.numbers("f", lambda at: (len(at.packed),)), default=None
     )
+    distance: float = stored("@distance", codecs.NUMBER, default=0.0)
     asked: OutcomeProbabilities | None = stored("asked", Layout(OutcomeProbabilities), default=None)
     marginals: tuple[Marginal, ...] = stored("marginals/*", Layout(Marginal), default=())
     top: MostProbable | None = stored("top", Layout(MostProbable), default=None)

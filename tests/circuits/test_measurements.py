@@ -37,7 +37,6 @@ def test_bits_and_strings_are_those_of_qiskit() -> None:
         Register("second", (None, 0, 3)),
     )
     assert measurements.qubits == (0, 2, 3)
-    assert not measurements.is_complete
     (text,) = BasicSimulator().run(circuit, shots=1).result().get_counts()
     outcome = np.array([[1, 1, 0]], dtype=np.uint8)
     assert measurements.texts(outcome) == [text]
@@ -64,7 +63,6 @@ def test_circuits_without_measurements_measure_all() -> None:
     measurements = measurements_of(normalise(QuantumCircuit(3, 2)))
     assert measurements.are_implied
     assert measurements.registers == (Register("meas", (0, 1, 2)),)
-    assert measurements.is_complete
 
 
 def test_measurements_within_instructions_and_loose_bits() -> None:

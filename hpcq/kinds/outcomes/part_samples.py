@@ -44,7 +44,7 @@ class Part:
 
     def draw(
         self, shots: int, sequence: np.random.SeedSequence, limits: Limits, num_qubits: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], float]:
         """Draw shots in random order.
 
         Args:
@@ -55,7 +55,8 @@ class Part:
 
         Returns:
             Packed outcomes of all qubits of the circuit, those of other parts 0, shape (shots,
-            bytes), and the logarithms of their probabilities, shape (shots,).
+            bytes); the logarithms of their probabilities, shape (shots,); and a bound on the total
+            variation distance of their distribution from the exact one.
 
         Raises:
             HpcqError: If the samples are too inexact.
@@ -77,7 +78,7 @@ class Part:
         bits = np.zeros((shots, 8 * num_bytes(num_qubits)), dtype=np.uint8)
         bits[:, list(self.qubits)] = wires[:, : len(self.qubits)]
         packed = np.packbits(bits, axis=1, bitorder="little")[:, ::-1]
-        return packed, found.log_probabilities[order]
+        return packed, found.log_probabilities[order], found.distance
 
 
 def shuffled(

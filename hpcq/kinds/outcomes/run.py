@@ -52,11 +52,14 @@ class OutcomesRun(PreparedRun):
             known.norm_error = answers.norm_error()
         if known.norm_error is not None:
             provenance["norm_error"] = known.norm_error
-        samples = self._sample(runner, engine, known.network, stages) if question.shots else None
+        samples, distance = None, 0.0
+        if question.shots:
+            samples, distance = self._sample(runner, engine, known.network, stages)
         record = OutcomeRecord(
             question.measurements,
             packed=None if samples is None else samples.packed,
             sample_probabilities=None if samples is None else samples.probabilities,
+            distance=distance,
             asked=answers.asked(question.bitstrings) if question.bitstrings else None,
             marginals=answers.marginals(question.marginals),
             top=answers.top(question.top) if question.top else None,
@@ -65,7 +68,7 @@ class OutcomesRun(PreparedRun):
         self.options.monitor.end_line()
         return self.result(
             runner.accounting,
-            plan.no_values,
+            None,
             verdict=plan.verdict,
             provenance=provenance,
             sections=(record,),
@@ -93,8 +96,8 @@ class OutcomesRun(PreparedRun):
 
     def _sample(
         self, runner: StageRunner, engine: Engine, network: SiteNetwork, stages: list[Stage]
-    ) -> Samples:
-        """Return the samples, which all ranks draw."""
+    ) -> tuple[Samples, float]:
+        """Return the samples, which all ranks draw, and a bound on their distance."""
         plan = self.plan
         tasks = sample_tasks(plan, network)
         # Groups of chunks depend on the plan's ranks. The stage's name includes them, so that a

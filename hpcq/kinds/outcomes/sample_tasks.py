@@ -102,13 +102,15 @@ class SampleTasks:
 
     def compute(self, task: int) -> NDArray[np.uint8]:
         """Return the samples of a task as bytes, for :meth:`samples`."""
-        chunks = self.chunks(task)
+        chunks, distance = self.chunks(task), 0.0
         if not self.parts:
             assert self.sampler is not None, "a circuit has sites or parts"
             drawn = self.sampler.draw(chunks, self.shots, self.seed)
         else:
-            drawn = Samples.merged([self._joined(chunk) for chunk in chunks])
-        return _as_bytes(self._measured(drawn) if self._unmeasured else drawn)
+            joined = [self._joined(chunk) for chunk in chunks]
+            drawn = Samples.merged([samples for samples, _ in joined])
+            distance = max(bound for _, bound in joined)
+        return _as_bytes(self._measured(drawn) if self._unmeasured else drawn, distance)
 
     @cached_property
     def sampler(self) -> PerfectSampler | None:
@@ -121,20 +123,24 @@ class SampleTasks:
         parts = {qubit for part in self.parts for qubit in part.qubits}
         return not measured >= {*self.network.qubits, *parts}
 
-    def _joined(self, chunk: int) -> Samples:
-        """Return the samples of a chunk, sites and parts together."""
+    def _joined(self, chunk: int) -> tuple[Samples, float]:
+        """Return the samples of a chunk, sites and parts together, and a bound on their distance.
+
+        The distances of independent parts from their exact distributions add up.
+        """
         shots, width = self.chunk_shots(chunk), self.network.num_qubits
         sequence = np.random.SeedSequence(self.seed, spawn_key=(chunk, _PART_KEY))
         *of_parts, of_sites = sequence.spawn(len(self.parts) + 1)
         packed = np.zeros((shots, num_bytes(width)), dtype=np.uint8)
-        logs = np.zeros(shots)
+        logs, distance = np.zeros(shots), 0.0
         if self.sampler is not None:
             drawn = self.sampler.draw([chunk], self.shots, self.seed)
             packed, logs = shuffled(drawn, np.random.default_rng(of_sites))
         for part, seeds in zip(self.parts, of_parts, strict=True):
-            outcomes, logs_of_part = part.draw(shots, seeds, self.limits, width)
-            packed, logs = packed | outcomes, logs + logs_of_part
-        return Samples.merged([Samples(packed, np.ones(shots, dtype=np.int64), logs)])
+            outcomes, logs_of_part, bound = part.draw(shots, seeds, self.limits, width)
+            packed, logs, distance = packed | outcomes, logs + logs_of_part, distance + bound
+        single = np.ones(shots, dtype=np.int64)
+        return Samples.merged([Samples(packed, single, logs)]), distance
 
     def _measured(self, drawn: Samples) -> Samples:
         """Return samples without the qubits that are not measured, whose outcomes are summed."""
@@ -148,15 +154,19 @@ class SampleTasks:
             logs = distribution.log_probabilities(merged.outcomes, self.measurements.qubits)
         return Samples(merged.outcomes, merged.counts, logs)
 
-    def samples(self, finished: FinishedTasks) -> DrawnSamples:
-        """Return the samples of all tasks, in random order."""
+    def samples(self, finished: FinishedTasks) -> tuple[DrawnSamples, float]:
+        """Return the samples of all tasks, in random order.
+
+        The second value is a bound on the total variation distance of their distribution from the
+        exact one: 0, unless an engine has truncated states.
+        """
         width = num_bytes(self.network.num_qubits)
-        drawn = [_from_bytes(data, width) for data in finished]
+        parts = [_from_bytes(data, width) for data in finished]
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0, _ORDER_KEY)))
-        outcomes, logs = shuffled(Samples.merged(drawn), rng)
-        return DrawnSamples(
-            self.measurements, classical_bits(outcomes, self.measurements), np.exp(logs)
-        )
+        outcomes, logs = shuffled(Samples.merged([drawn for drawn, _ in parts]), rng)
+        bits = classical_bits(outcomes, self.measurements)
+        drawn = DrawnSamples(self.measurements, bits, np.exp(logs))
+        return drawn, max(distance for _, distance in parts)
 
 
 def group_size(network: SiteNetwork, shots: int, ranks: int) -> int:
@@ -189,18 +199,20 @@ def packed_outcomes(
     return np.packbits(rows, axis=1, bitorder="little")[:, ::-1]
 
 
-def _as_bytes(drawn: Samples) -> NDArray[np.uint8]:
-    """Return samples as bytes: outcomes, counts and logarithms, one after the other."""
-    parts = (drawn.outcomes, drawn.counts, drawn.log_probabilities)
+def _as_bytes(drawn: Samples, distance: float) -> NDArray[np.uint8]:
+    """Return a distance and samples as bytes: outcomes, counts, logarithms one after the other."""
+    parts = (np.array([distance]), drawn.outcomes, drawn.counts, drawn.log_probabilities)
     return np.concatenate([np.ascontiguousarray(p).reshape(-1).view(np.uint8) for p in parts])
 
 
-def _from_bytes(data: NDArray[np.uint8], width: int) -> Samples:
-    """Return samples whose outcomes take ``width`` bytes."""
-    size = len(data) // (width + 16)
-    outcomes, counts, logs = np.split(data, [size * width, size * (width + 8)])
-    return Samples(
+def _from_bytes(data: NDArray[np.uint8], width: int) -> tuple[Samples, float]:
+    """Return samples whose outcomes take ``width`` bytes, and their distance."""
+    size = (len(data) - 8) // (width + 16)
+    ends = 8 + np.cumsum([0, size * width, 8 * size])
+    distance, outcomes, counts, logs = np.split(data, ends)
+    drawn = Samples(
         outcomes.reshape(size, width),
         np.frombuffer(counts.tobytes(), dtype=np.int64),
         np.frombuffer(logs.tobytes(), dtype=np.float64),
     )
+    return drawn, float(np.frombuffer(distance.tobytes())[0])

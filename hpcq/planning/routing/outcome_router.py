@@ -8,6 +8,7 @@ from dataclasses import replace
 from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor, Simulation
 from hpcq.engines.protocol import Refusal
+from hpcq.engines.registry import EngineSpec, open_engine
 from hpcq.engines.requests import Samples
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.planning.problem import MeasuredOutcomes
@@ -118,7 +119,7 @@ class OutcomeRouter(Router):
     def _supported(self, name: str, tensor: ExactTensor) -> Simulation | Refusal:
         """Return the simulation of a part by a method, or why it refuses."""
         shots = max(1, min(self._question.shots, _MANY_SHOTS))
-        engine = self._prober(self._parts("joint")).engine(name)
+        engine = open_engine(EngineSpec(name), self._problem.limits, "cpu")
         cost = engine.supports(tensor, Samples(shots, 0))
         return (
             cost if isinstance(cost, Refusal) else Simulation(name, cost.seconds, cost.memory_bytes)

@@ -17,6 +17,7 @@ from scipy.stats import chisquare
 
 import hpcq
 from hpcq.core.errors import EngineError, HpcqError, InputError, TasksFailedError
+from hpcq.cutting.subexperiments.exact_tensors import Simulation
 from hpcq.kinds.outcomes.sample_tasks import SampleTasks
 from hpcq.kinds.outcomes.state_tasks import StateTasks
 from hpcq.planning.outcome_plan import KnownSites, OutcomesPlan
@@ -199,6 +200,23 @@ def test_auto_takes_matrix_product_states_for_samples_of_little_entanglement() -
     cut = hpcq.outcomes(circuit, cut_labels=[qubit // 10 for qubit in range(40)], threads=1)
     expected = cut.probabilities(samples.memory)
     np.testing.assert_allclose(samples.probabilities, expected, rtol=1e-8)
+
+
+def test_samples_of_truncated_states_say_how_far_they_may_be_off(tmp_path: Path) -> None:
+    circuit = rotated(14, 14)
+    state = Statevector(circuit).probabilities()
+    simulation = "hpcq.planning.routing.outcome_router.Simulation"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(simulation, lambda *costs: Simulation(*costs, cap=12))
+        plan = hpcq.plan_outcomes(circuit, shots=4000, method="mps", threads=1)
+    hpcq.run(plan).save(tmp_path / "out.h5")
+    record = hpcq.load(tmp_path / "out.h5").outcomes
+    assert record is not None
+    assert record.samples is not None
+    outcomes = np.array([int(text, 2) for text in record.samples.memory])
+    distinct = np.unique(outcomes, return_index=True)[1]
+    stated, exact = record.samples.probabilities[distinct], state[outcomes[distinct]]
+    assert 1e-3 < np.abs(stated - exact).sum() / 2 <= record.distance
 
 
 def test_more_samples_than_memory_holds_are_refused() -> None:
