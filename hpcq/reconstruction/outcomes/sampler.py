@@ -12,21 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcq.core.errors import InputError
-from hpcq.reconstruction.outcomes.environments import (
-    Environments,
-    environments_of,
-)
+from hpcq.reconstruction.outcomes.contraction_sampler import ContractionSampler
+from hpcq.reconstruction.outcomes.environments import environment_bytes
+from hpcq.reconstruction.outcomes.frontier_sampler import FrontierSampler
 from hpcq.reconstruction.outcomes.order import Step, sampling_order
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes
 from hpcq.reconstruction.outcomes.samples import Samples
-from hpcq.reconstruction.outcomes.sampling_cost import (
-    CHUNK_SHOTS,
-    chunks_together,
-    depths_of_trees,
-    stored_amplitudes,
-)
-from hpcq.reconstruction.outcomes.site_sampler import Shots, SiteSampler
-from hpcq.reconstruction.outcomes.site_tables import Mixing, build_tree, state_rows
+from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 
 
@@ -44,16 +35,12 @@ class PerfectSampler:
 
     Attributes:
         network: The network.
-        environments: The environments of all steps.
-        samplers: What each step needs, in the order of the steps.
-        chunks_together: Number of chunks that are drawn together, to share the simulation of
-            branches; 1 if all states are kept.
+        method: How shots are drawn: by vectors over the frontier, or by contractions of the whole
+            network where the frontier is too wide.
     """
 
     network: SiteNetwork
-    environments: Environments
-    samplers: tuple[SiteSampler, ...]
-    chunks_together: int
+    method: FrontierSampler | ContractionSampler
 
     @classmethod
     def of(
@@ -68,25 +55,13 @@ class PerfectSampler:
                 :func:`~hpcq.reconstruction.outcomes.order.sampling_order`.
 
         Raises:
-            MemoryLimitError: If the environments do not fit.
+            MemoryLimitError: If the bonds of a site are too wide for the memory.
         """
         steps = sampling_order(network) if steps is None else tuple(steps)
-        bits = depths_of_trees(network, steps, memory_bytes)
-        environments = environments_of(network, steps)
-        samplers = []
-        stored = stored_amplitudes(network, steps, memory_bytes)
-        for number, step in enumerate(steps):
-            mixing = Mixing.of(network.sites[step.site], step)
-            factor = environments.factor(number + 1)
-            tree = build_tree(network, step, mixing, factor, bits[number])
-            amplitudes = None
-            if number in stored:
-                ((_, states),) = state_rows(network, step.site)
-                amplitudes = np.ascontiguousarray(mixing.apply(states, None))
-            qubits = network.sites[step.site].qubits
-            samplers.append(SiteSampler(step, qubits, mixing, tree, factor, amplitudes))
-        together = chunks_together(network, steps, bits, memory_bytes)
-        return cls(network, environments, tuple(samplers), together)
+        if environment_bytes(steps) <= memory_bytes:
+            return cls(network, FrontierSampler.of(network, steps, memory_bytes))
+        order = tuple(step.site for step in steps)
+        return cls(network, ContractionSampler.of(network, order, memory_bytes))
 
     def draw(self, chunks: Sequence[int], shots: int, seed: int) -> Samples:
         """Draw the shots of some chunks.
@@ -110,29 +85,10 @@ class PerfectSampler:
                 f"for {shots} shots"
             )
         parts = []
-        for start in range(0, len(chunks), self.chunks_together):
-            parts += self._draw(chunks[start : start + self.chunks_together], shots, seed)
+        for start in range(0, len(chunks), self.method.chunks_together):
+            together = chunks[start : start + self.method.chunks_together]
+            sizes = [min(CHUNK_SHOTS, shots - CHUNK_SHOTS * chunk) for chunk in together]
+            sequences = [np.random.SeedSequence(seed, spawn_key=(chunk,)) for chunk in together]
+            rngs = [np.random.default_rng(sequence) for sequence in sequences]
+            parts += self.method.draw(self.network, sizes, rngs)
         return Samples.merged(parts)
-
-    def _draw(self, chunks: Sequence[int], shots: int, seed: int) -> list[Samples]:
-        """Draw some chunks together."""
-        rngs = [
-            np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(chunk,)))
-            for chunk in chunks
-        ]
-        sizes = [min(CHUNK_SHOTS, shots - CHUNK_SHOTS * chunk) for chunk in chunks]
-        groups = [self._initial(size) for size in sizes]
-        for sampler in self.samplers:
-            groups = sampler.advance(self.network, groups, rngs)
-        return [
-            Samples(found.outcomes, found.counts, found.log_weights - self.environments.log_norm)
-            for found in groups
-        ]
-
-    def _initial(self, shots: int) -> Shots:
-        return Shots(
-            np.ones((1, 1), dtype=complex),
-            np.zeros((1, num_bytes(self.network.num_qubits)), dtype=np.uint8),
-            np.array([shots], dtype=np.int64),
-            np.zeros(1),
-        )

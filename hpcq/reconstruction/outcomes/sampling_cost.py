@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hpcq.core.errors import MemoryLimitError
 from hpcq.core.limits import COMPLEX_BYTES
-from hpcq.core.system import format_bytes
 from hpcq.reconstruction.network import as_float
+from hpcq.reconstruction.outcomes.contraction_sampler import check_grams
+from hpcq.reconstruction.outcomes.distribution import DENSITIES, Distribution
 from hpcq.reconstruction.outcomes.environments import environment_bytes
 from hpcq.reconstruction.outcomes.order import Step, sampling_order
 from hpcq.reconstruction.outcomes.prefix_tree import tree_bytes
@@ -72,7 +72,7 @@ def sampling_cost(
         kept: Numbers of the tensors whose states will be kept, besides those that the network has.
 
     Raises:
-        MemoryLimitError: If the environments do not fit.
+        MemoryLimitError: If samples do not fit.
     """
     network = replace(
         network,
@@ -82,6 +82,8 @@ def sampling_cost(
         ),
     )
     steps = sampling_order(network)
+    if environment_bytes(steps) > memory_bytes:
+        return _contraction_cost(network, memory_bytes)
     bits = depths_of_trees(network, steps, memory_bytes)
     setup, shot, tables = 0.0, 0.0, 0
     for step, depth in zip(steps, bits, strict=True):
@@ -94,6 +96,16 @@ def sampling_cost(
     tables += sum(_amplitude_bytes(network.sites[steps[number].site]) for number in stored)
     total = environment_bytes(steps) + tables + _shots_bytes(network, steps, bits)
     return SamplingCost(setup, shot, total)
+
+
+def _contraction_cost(network: SiteNetwork, memory_bytes: int) -> SamplingCost:
+    """Return the cost of samples by contractions, a network for each shot and site."""
+    check_grams(network, memory_bytes)
+    closed = Distribution(network, memory_bytes).contraction_of(DENSITIES)
+    # Without one of the sites the contraction takes about as long as with it.
+    shot = len(network.sites) * (2 * closed.products / _FLOPS + _NODE_SECONDS)
+    grams = sum(8.0 * site.num_states**2 * 2.0 ** len(site.qubits) for site in network.sites)
+    return SamplingCost(grams / _FLOPS, shot, memory_bytes)
 
 
 def tree_dimension(step: Step) -> int:
@@ -112,16 +124,9 @@ def depths_of_trees(
 ) -> tuple[int, ...]:
     """Return the number of bits of the tree of each step: those of the least work that fit.
 
-    Raises:
-        MemoryLimitError: If the environments alone do not fit.
+    The environments must fit into the memory.
     """
     needed = environment_bytes(steps)
-    if needed > memory_bytes:
-        raise MemoryLimitError(
-            f"memory: environments of samples need {format_bytes(needed)}, a rank has "
-            f"{format_bytes(memory_bytes)} for them; expected fewer cuts between subcircuits, or "
-            "more memory"
-        )
     available = int(_TREE_SHARE * (memory_bytes - needed))
     dimensions = [tree_dimension(step) for step in steps]
     bits = [shape_of(network, step).best_bits for step in steps]

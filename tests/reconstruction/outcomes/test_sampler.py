@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from scipy.stats import chi2, kstest
@@ -15,7 +15,9 @@ from scipy.stats import chi2, kstest
 from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, two_qubit_gates
+from hpcq.reconstruction.outcomes.contraction_sampler import ContractionSampler
 from hpcq.reconstruction.outcomes.distribution import Distribution
+from hpcq.reconstruction.outcomes.frontier_sampler import FrontierSampler
 from hpcq.reconstruction.outcomes.order import steps_of
 from hpcq.reconstruction.outcomes.packed_bits import num_bytes, set_values, values_of
 from hpcq.reconstruction.outcomes.prefix_tree import PrefixTree
@@ -50,14 +52,20 @@ def _p_value(probabilities: np.ndarray, samples: Samples) -> float:
     return float(chi2.sf(statistic, len(expected) - 1))
 
 
-def _assert_exact(circuit: QuantumCircuit, network: SiteNetwork, samples: Samples) -> None:
-    """Assert that stated probabilities are those of the amplitudes, and of the uncut circuit."""
+def _assert_uncut(circuit: QuantumCircuit, samples: Samples) -> None:
+    """Assert that stated probabilities are those of the uncut circuit."""
     found = values_of(samples.outcomes, range(circuit.num_qubits))
     uncut = np.abs(uncut_amplitudes(circuit)) ** 2
     np.testing.assert_allclose(samples.probabilities, uncut[found], rtol=1e-8, atol=1e-13)
-    exact = np.abs(joint_amplitudes(network)) ** 2
-    np.testing.assert_allclose(samples.probabilities, exact[found], rtol=1e-12)
     assert (uncut[found] > 1e-14).all(), "an impossible outcome was drawn"
+
+
+def _assert_exact(circuit: QuantumCircuit, network: SiteNetwork, samples: Samples) -> None:
+    """Assert that stated probabilities are also those of the amplitudes, more exactly."""
+    _assert_uncut(circuit, samples)
+    exact = np.abs(joint_amplitudes(network)) ** 2
+    found = values_of(samples.outcomes, range(circuit.num_qubits))
+    np.testing.assert_allclose(samples.probabilities, exact[found], rtol=1e-12)
 
 
 @given(st.data(), st.integers(0, 3), st.booleans(), st.sampled_from((_ROOMY, _TIGHT)))
@@ -77,9 +85,49 @@ def test_samples_follow_the_uncut_distribution(
         return
     samples = sampler.draw([0], 4000, data.draw(st.integers(0, 99)))
     assert samples.shots == 4000
-    assert sampler.environments.log_norm == pytest.approx(0, abs=1e-10)
+    if isinstance(sampler.method, FrontierSampler):
+        assert sampler.method.environments.log_norm == pytest.approx(0, abs=1e-10)
     _assert_exact(circuit, network, samples)
     assert _p_value(np.abs(uncut_amplitudes(circuit)) ** 2, samples) > 1e-9
+
+
+@given(st.data(), st.integers(0, 2), st.booleans(), st.sampled_from((_ROOMY, 1 << 18)))
+@settings(max_examples=5, deadline=None)
+def test_samples_by_contractions_follow_the_uncut_distribution(
+    data: st.DataObject, sliced: int, keeps: bool, memory_bytes: int
+) -> None:
+    circuit = data.draw(structured(6, 12).filter(lambda circuit: circuit.num_qubits > 1))
+    cuts = data.draw(cuts_of(circuit))
+    network = network_of(circuit, cuts, sliced_ports=sliced, kept_bytes=1 << 40 if keeps else 0)
+    assume(len(network.sites) > 1)
+    order = tuple(data.draw(st.permutations(range(len(network.sites)))))
+    sampler = PerfectSampler(network, ContractionSampler.of(network, order, memory_bytes))
+    samples = sampler.draw([0], 2000, data.draw(st.integers(0, 99)))
+    assert samples.shots == 2000
+    _assert_exact(circuit, network, samples)
+    assert _p_value(np.abs(uncut_amplitudes(circuit)) ** 2, samples) > 1e-9
+
+
+@pytest.mark.slow
+def test_wide_frontiers_are_sampled_by_contractions() -> None:
+    # Six sites in a ring of which each has two bonds: the frontier has two bonds of dimension 8.
+    circuit = QuantumCircuit(12)
+    rng = np.random.default_rng(5)
+    for _ in range(3):
+        for qubit in range(12):
+            circuit.u(*rng.uniform(0, 6, 3), qubit)
+        for qubit in range(12):
+            circuit.cz(qubit, (qubit + 1) % 12)
+    pairs = two_qubit_gates(circuit)
+    cut = [GateCut(g, pair) for g, pair in enumerate(pairs) if pair[0] % 2]
+    network = network_of(circuit, Cuts(tuple(cut), ()))
+    sampler = PerfectSampler.of(network, 1 << 19)
+    assert isinstance(sampler.method, ContractionSampler)
+    _assert_uncut(circuit, sampler.draw([0], 300, 1))
+    assert (
+        sampling_cost(network, 1 << 19).shot_seconds > sampling_cost(network, _ROOMY).shot_seconds
+    )
+    assert isinstance(PerfectSampler.of(network, _ROOMY).method, FrontierSampler)
 
 
 def _random_case(seed: int) -> tuple[QuantumCircuit, PerfectSampler]:
@@ -147,11 +195,11 @@ def test_p_values_of_30_random_cut_circuits_are_uniform() -> None:
         spread = np.random.default_rng(seed).random(samples.shots)
         repeated = np.repeat(found, samples.counts)
         of_ks.append(kstest(below[repeated] + spread * probabilities[repeated], "uniform").pvalue)
-        seen["loop"] += any(each.step.passed_size > 1 for each in sampler.samplers)
+        seen["loop"] += any(each.step.passed_size > 1 for each in sampler.method.samplers)
         seen["shared port"] += any(s.num_states < s.dimension for s in sampler.network.sites)
         seen["slices"] += any(s.branches > 1 for s in sampler.network.sites)
         seen["not kept"] += sampler.network.source is not None
-        seen["leaves"] += any(each.leaf_bits > 0 for each in sampler.samplers)
+        seen["leaves"] += any(each.leaf_bits > 0 for each in sampler.method.samplers)
     assert min(seen[each] for each in ("loop", "shared port", "slices", "not kept", "leaves")) > 0
     for p_values in (of_chi_square, of_ks):
         assert min(p_values) > 1e-5
@@ -177,7 +225,7 @@ def test_samples_are_the_same_however_chunks_are_divided(kept_bytes: int) -> Non
     network = network_of(*_chain(3, 3), sliced_ports=1, kept_bytes=kept_bytes)
     shots, chunks = 3 * (1 << 16) - 5, [0, 1, 2]
     sampler = PerfectSampler.of(network, _ROOMY)
-    assert sampler.chunks_together == 1 if kept_bytes else sampler.chunks_together > 1
+    assert sampler.method.chunks_together == 1 if kept_bytes else sampler.method.chunks_together > 1
     whole = sampler.draw(chunks, shots, 7)
     copy = pickle.loads(pickle.dumps(sampler, protocol=5))
     merged = Samples.merged([copy.draw([2], shots, 7), copy.draw([1, 0], shots, 7)])
@@ -241,11 +289,12 @@ def test_prefixes_without_amplitudes_are_drawn_again() -> None:
     sampler = PerfectSampler.of(network_of(circuit, Cuts((GateCut(2, (2, 3)),), ())), _ROOMY)
     # A tree as if with huge rounding errors: every outcome of a site seems to be possible.
     wrong = []
-    for each in sampler.samplers:
+    for each in sampler.method.samplers:
         deepest = each.tree.levels[-1].copy()
         deepest[:, : round(deepest.shape[1] ** 0.5)] += 0.2
         wrong.append(replace(each, tree=PrefixTree.of(deepest)))
-    samples = replace(sampler, samplers=tuple(wrong)).draw([0], 1000, 0)
+    method = replace(sampler.method, samplers=tuple(wrong))
+    samples = replace(sampler, method=method).draw([0], 1000, 0)
     assert set(values_of(samples.outcomes, range(6)).tolist()) <= {0, 63}
     assert samples.shots == 1000
     np.testing.assert_allclose(np.sort(samples.probabilities), np.sin([0.5, 1.07079633]) ** 2)
@@ -282,8 +331,11 @@ def test_costs_are_known_before_anything_is_simulated() -> None:
     assert wider.setup_seconds > cost.setup_seconds
     assert 0 < cost.shot_seconds < wider.shot_seconds
     sampler = PerfectSampler.of(network, _ROOMY)
-    tables = [*(each.amplitudes for each in sampler.samplers), *sampler.environments.matrices]
-    tables += [level for each in sampler.samplers for level in each.tree.levels]
+    tables = [
+        *(each.amplitudes for each in sampler.method.samplers),
+        *sampler.method.environments.matrices,
+    ]
+    tables += [level for each in sampler.method.samplers for level in each.tree.levels]
     assert sum(table.nbytes for table in tables if table is not None) < cost.memory_bytes
 
 
