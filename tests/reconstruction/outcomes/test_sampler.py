@@ -316,8 +316,10 @@ def test_chunks_that_do_not_exist_are_refused() -> None:
 
 
 def test_too_little_memory_is_refused() -> None:
-    with pytest.raises(MemoryLimitError, match=r"memory: .*expected fewer cuts"):
-        PerfectSampler.of(network_of(*_chain(2, 3)), 1000)
+    network = network_of(*_chain(2, 3))
+    for refused in (PerfectSampler.of, sampling_cost):
+        with pytest.raises(MemoryLimitError, match=r"memory: .*expected fewer cuts"):
+            refused(network, 500)
 
 
 def test_costs_are_known_before_anything_is_simulated() -> None:
