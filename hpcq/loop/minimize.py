@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -19,6 +22,7 @@ from hpcq.parallel import messages
 from hpcq.parallel.world import abort_on_error
 from hpcq.planning.kind import kind_of
 from hpcq.planning.plan import Plan
+from hpcq.results import load_summary
 from hpcq.results.result import Result
 from hpcq.runs.agreement import agree_on_run
 from hpcq.runs.arguments import RunArguments
@@ -122,8 +126,26 @@ def minimize(
     planning.setdefault("ranks", session.size)
     stop_conditions = arguments.stop_conditions(session.rank)
     how = LoopRun(request, arguments, stop_conditions, callback=callback)
+
+    def make_plan() -> Plan | None:
+        if isinstance(ansatz, QuantumCircuit):
+            # The free memory changes from start to start, and the plan must not.
+            planning.setdefault("memory", _memory_before(arguments))
+        return as_plan(ansatz, observable, planning)
+
     with stop_conditions:
-        return how.on_ranks(session, lambda: as_plan(ansatz, observable, planning))[0]
+        return how.on_ranks(session, make_plan)[0]
+
+
+def _memory_before(arguments: RunArguments) -> int | None:
+    """Return the memory by which an earlier start was planned; None if there is none."""
+    if not isinstance(arguments.output, str | PathLike):
+        return None
+    path = Path(arguments.output)
+    with suppress(InputError):  # the output is refused where it is opened
+        if path.is_file():
+            return load_summary(path).config.get("memory_bytes")
+    return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import numpy as np
 from hpcq.loop.file import Trajectories, lowest_evaluation
 from hpcq.loop.trajectory import Evaluation
 from hpcq.parallel.coordinator import Monitor, Progress, StopRequest
+from hpcq.parallel.ledger import Ledger
 from hpcq.results.result import Result
 from hpcq.runs.output import RunOutput
 from hpcq.runs.progress import BAR_SECONDS, LINE_SECONDS, format_duration
@@ -25,6 +26,7 @@ class LoopMonitor(Monitor):
         stop_conditions: When to stop.
         trajectories: The evaluations of each start, which the loop adds to.
         partial: Returns the partial result that is saved.
+        ledger: Account of the work of the ranks; rank 0 waits for what they evaluate together.
         ranks: Number of ranks.
         stream: Where to show progress; None for nowhere.
 
@@ -38,10 +40,11 @@ class LoopMonitor(Monitor):
         stop_conditions: StopConditions,
         trajectories: Trajectories,
         partial: Callable[[], Result],
+        ledger: Ledger,
         ranks: int,
         stream: TextIO | None,
     ) -> None:
-        self.output, self.stop_conditions = output, stop_conditions
+        self.output, self.stop_conditions, self.ledger = output, stop_conditions, ledger
         self._trajectories, self._partial, self._ranks = trajectories, partial, ranks
         self._stream = stream
         self._pause = BAR_SECONDS if stream is not None and stream.isatty() else LINE_SECONDS
@@ -75,6 +78,8 @@ class LoopMonitor(Monitor):
     def after_evaluation(self, start: int, evaluation: Evaluation) -> None:
         """Show an evaluation and save all of them, each if it is time."""
         self._last_seconds = time.monotonic() - self._evaluation_began
+        busy = self.ledger.busy_seconds
+        busy[0] = busy.get(0, 0.0) + self._last_seconds
         where = f"start {start}, " if len(self._trajectories) > 1 else ""
         error = f" ± {evaluation.error:.2g}" if evaluation.error else ""
         norm = ""

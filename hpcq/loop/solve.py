@@ -70,14 +70,23 @@ class Loop:
         trajectories = known_evaluations(problem, output.previous)
         ranks = [f"{socket.gethostname()} {problem.arguments.device}"] * session.size
         threads = problem.plan.limits.threads
-        accounting = RunAccounting(session.farm, ranks, threads, started, Ledger(), output.previous)
+        ledger = Ledger()
+        accounting = RunAccounting(session.farm, ranks, threads, started, ledger, output.previous)
 
         def unfinished() -> Result:
             accounting.end("minimize")
             return result_of_loop(problem, trajectories, accounting)
 
         monitor = LoopMonitor(
-            *(output, self.stop_conditions, trajectories, unfinished, session.size, self.stream)
+            *(
+                output,
+                self.stop_conditions,
+                trajectories,
+                unfinished,
+                ledger,
+                session.size,
+                self.stream,
+            )
         )
         known = sum(map(len, trajectories))
         try:

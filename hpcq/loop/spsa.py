@@ -16,6 +16,11 @@ _STABILITY = 0.1
 """Delay of the decay of steps, in iterations as a share of the maximum. Larger: smaller first
 steps, and larger late ones."""
 
+DEFAULT_STEP, DEFAULT_PERTURBATION = 0.3, 0.2
+"""First step and first perturbation of a parameter, in radians. Measured on an energy of 10
+parameters with noise 0.02, the mean of 6 starts after 100 iterations, with a minimum of -2.880:
+-2.87 by these, -2.68 by steps of 0.2 or 0.6, -2.85 by perturbations of 0.1."""
+
 _MIN_SLOPE = 1e-10
 """Smallest slope to calibrate steps by: on a plateau, where it is 0, steps would be infinite."""
 
@@ -28,8 +33,8 @@ def spsa(
     bounds: Sequence[tuple[float, float]] | None = None,
     callback: Callable[[NDArray[np.float64]], object] | None = None,
     maxiter: int = 100,
-    perturbation: float = 0.2,
-    first_step: float = 0.1,
+    perturbation: float = DEFAULT_PERTURBATION,
+    first_step: float = DEFAULT_STEP,
     calibrations: int = 10,
     **_: Any,
 ) -> OptimizeResult:

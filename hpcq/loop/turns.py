@@ -190,6 +190,7 @@ def _take_all(
     left: list[int],
 ) -> Outcome:
     """Take turns at the starts that are left; return the last outcome, which may be a stop."""
+    coordinator.ledger = monitor.ledger
     while True:
         turns = [
             Turn(number, as_table(trajectories[number], problem.num_parameters)) for number in left

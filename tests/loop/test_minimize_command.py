@@ -81,6 +81,17 @@ def test_wrong_words_are_refused_in_one_line(
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_job_runs_the_command(circuit: str) -> None:
+    words = ("minimize", circuit, *WORDS, "--starts", "3", "-o", "o.h5")
+    done = hpcq_here("submit", "--local", "--dry-run", "--", *words)
+    assert done.returncode == 0, done.stderr
+    assert "minimize" in done.stdout
+    assert "--starts=3" in done.stdout
+    refused = hpcq_here("submit", "--local", "--", "minimize", circuit, "-o", "o.h5")
+    assert refused.returncode == 2
+    assert "observable: not given" in refused.stderr
+
+
 @pytest.mark.slow
 def test_a_signal_stops_the_loop_and_the_same_command_goes_on(
     circuit: str, monkeypatch: pytest.MonkeyPatch

@@ -51,6 +51,15 @@ def test_a_second_interrupt_interrupts() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_a_signal_stops_a_loop_too_in_whose_evaluation_it_arrives() -> None:
+    with StopConditions(environment={}) as of_loop:
+        with StopConditions(environment={}) as of_run:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert of_run.stop_request is not None
+        assert of_loop.stop_request is not None
+        assert "SIGTERM" in of_loop.stop_request.reason
+
+
 def test_another_stop_signal_may_be_named() -> None:
     with StopConditions(stop_signal="USR2", environment={}) as conditions:
         os.kill(os.getpid(), signal.SIGUSR2)
