@@ -44,8 +44,7 @@ def check_same_alone(found: Any, path: Path, made: hpcq.Plan, **how: Any) -> Non
         np.testing.assert_array_equal(one, many)
 
 
-@pytest.mark.parametrize("starts", [1, 5])
-@pytest.mark.parametrize("options", [{}, {"optimizer": "COBYLA"}])
+@pytest.mark.parametrize(("starts", "options"), [(1, {}), (5, {"optimizer": "COBYLA"})])
 def test_a_loop_has_the_bits_of_one_rank_and_goes_on_with_them(
     starts: int, options: dict[str, Any], tmp_path: Path
 ) -> None:
