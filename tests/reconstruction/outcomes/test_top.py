@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
@@ -32,6 +34,7 @@ from tests.support.outcomes import (
     packed,
     random_network,
 )
+from tests.support.strategies import circuits, cuts_of, structured
 
 _PEAK = 0.15
 """Angle of the rotations of peaked circuits."""
@@ -328,3 +331,23 @@ def test_some_qubits_are_measured(qubits: tuple[int, ...]) -> None:
 def test_numbers_are_checked() -> None:
     with pytest.raises(InputError, match="number: '0', expected"):
         top_outcomes(Distribution(random_network(0)), 0)
+
+
+@pytest.mark.slow
+@given(st.data(), st.integers(1, 12))
+@settings(max_examples=12, deadline=None)
+def test_searches_find_the_largest_of_random_cut_circuits(data: st.DataObject, number: int) -> None:
+    circuit = data.draw(st.one_of(circuits(6, 12), structured(6, 14)))
+    network = network_of(circuit, data.draw(cuts_of(circuit)))
+    uncut = np.sort(Statevector(circuit).probabilities())[::-1]
+    for method, found in top._searches(Distribution(network), number, 1 << 30, 10**5):
+        # Equal probabilities may come in any order, and impossible outcomes are left out.
+        count = len(found.probabilities)
+        np.testing.assert_allclose(found.probabilities, uncut[:count], atol=1e-12)
+        assert uncut[count : count + 1].sum() <= found.others + 1e-12, method
+        assert found.others <= uncut[count - 1] * (1 + 1e-9) + 1e-12
+        assert count == number or uncut[count:].max(initial=0) < 1e-12
+        index = numbers(found, circuit.num_qubits)
+        assert len(set(index)) == count
+        probabilities = Statevector(circuit).probabilities()
+        np.testing.assert_allclose(probabilities[index], found.probabilities, atol=1e-12)
