@@ -33,9 +33,10 @@ from hpcq.results.sampling_record import SamplingRecord
 Reals = NDArray[np.float64]
 Bits = NDArray[np.uint8]
 
-_OUTCOMES_AT_ONCE = 64
+_OUTCOMES_AT_ONCE = 8
 """Outcomes whose probabilities are estimated together. Their strings on a subcircuit are up to as
-many, and the work for one outcome grows with that number; the work for one batch hardly does."""
+many, and the work for one outcome grows with that number: 64 random outcomes of 50 qubits in 10
+subcircuits took 3.8 s of CPU by 8, and 14.6 s by 64."""
 
 
 @dataclass(frozen=True, eq=False)

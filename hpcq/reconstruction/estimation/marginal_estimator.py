@@ -285,30 +285,59 @@ def _term_on(cut: CutCircuit, subcircuits: Mapping[int, Sequence[int]]) -> TermT
     return TermTable((((1, 1.0),),), ((), pick), strings)
 
 
-def _pattern_scores(weights: Reals, group: VariantGroup) -> Reals:
-    """Return the score of every pattern, shape (combinations, variants, patterns)."""
-    return np.asarray(weights[:, group.columns] @ group.signs.T)
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """What the variants of a group add to variances, for combinations of others' outcomes.
+
+    Variants that add nothing are left out: later rounds measure few of them.
+
+    Attributes:
+        signals: Weight of each signal, shape (combinations, variants, signals).
+        patterns: Score of a shot with each pattern, shape (combinations, variants, patterns).
+        counts: Counts of the outcomes, shape (variants, patterns, outcomes).
+        shots: Shots of each variant.
+        scale: Factor from the sum of squared deviations to its part of the variance.
+    """
+
+    signals: Reals
+    patterns: Reals
+    counts: Reals
+    shots: Reals
+    scale: Reals
+
+    @classmethod
+    def of(
+        cls, weights: Reals, factors: Reals, group: VariantGroup, span: tuple[int, int]
+    ) -> _Scores:
+        """Return the scores of some variants.
+
+        Args:
+            weights: Weight of each signal, shape (combinations, signals of all ports).
+            factors: Factor of each variant's covariance of one shot, shape (all variants,); not 0
+                only for variants with shots.
+            group: The variants.
+            span: First outcome, and the end.
+        """
+        scale = factors[group.variants] / group.divisors
+        used = np.flatnonzero(scale)
+        signals = weights[:, group.columns[used]]
+        patterns = signals @ group.signs.T
+        counts = group.counts(*span)[used]
+        return cls(signals, patterns, counts, group.shots[used], scale[used])
 
 
 def _variances(weights: Reals, factors: Reals, group: VariantGroup, span: tuple[int, int]) -> Reals:
     """Return the variances that some variants add, shape (combinations, outcomes).
 
-    Args:
-        weights: Weight of each signal, shape (combinations, signals of all ports).
-        factors: Factor of each variant's covariance of one shot, shape (all variants,).
-        group: The variants.
-        span: First outcome, and the end.
+    The arguments are those of :meth:`_Scores.of`.
     """
-    scores = _pattern_scores(weights, group)
-    counts = group.counts(*span)
-    scale = factors[group.variants] / group.divisors
-    by_cell = (counts * scale[:, None, None]).reshape(-1, counts.shape[-1])
-    total = (scores**2).reshape(len(scores), -1) @ by_cell
-    for variant in np.flatnonzero(scale).tolist():
-        means = scores[:, variant] @ (counts[variant] / group.shots[variant])
-        total -= scale[variant] * group.shots[variant] * means**2
-    squares = weights[:, group.columns] ** 2 @ group.pseudo_variances
-    return np.asarray(total + PSEUDO_SHOTS * (squares @ scale)[:, None])
+    scores = _Scores.of(weights, factors, group, span)
+    by_cell = (scores.counts * scores.scale[:, None, None]).reshape(-1, scores.counts.shape[-1])
+    total = (scores.patterns**2).reshape(len(weights), -1) @ by_cell
+    for variant, (scale, shots) in enumerate(zip(scores.scale, scores.shots, strict=True)):
+        total -= (scale / shots) * (scores.patterns[:, variant] @ scores.counts[variant]) ** 2
+    squares = scores.signals**2 @ group.pseudo_variances
+    return np.asarray(total + PSEUDO_SHOTS * (squares @ scores.scale)[:, None])
 
 
 def _add_covariance(
@@ -316,22 +345,19 @@ def _add_covariance(
 ) -> None:
     """Add the covariances that some variants add.
 
-    The arguments are those of :func:`_variances`; ``order`` has the number of each outcome in
+    The arguments are those of :meth:`_Scores.of`; ``order`` has the number of each outcome in
     ``total``, shape (outcomes of the subcircuit, combinations).
     """
-    scores = _pattern_scores(weights, group)
-    counts = group.counts(0, len(order))
-    scale = factors[group.variants] / group.divisors
-    pseudo = np.sqrt(PSEUDO_SHOTS * scale[:, None] * group.pseudo_variances)
-    constant = (weights[:, group.columns] * pseudo).reshape(len(weights), -1)
+    scores = _Scores.of(weights, factors, group, (0, len(order)))
+    pseudo = np.sqrt(PSEUDO_SHOTS * scores.scale[:, None] * group.pseudo_variances)
+    constant = (scores.signals * pseudo).reshape(len(weights), -1)
     of_pseudo = constant @ constant.T
     for outcome, numbers in enumerate(order):
-        factor = scores * np.sqrt(counts[:, :, outcome] * scale[:, None])
-        factor = factor.reshape(len(scores), -1)
+        roots = np.sqrt(scores.counts[:, :, outcome] * scores.scale[:, None])
+        factor = (scores.patterns * roots).reshape(len(weights), -1)
         total[np.ix_(numbers, numbers)] += factor @ factor.T + of_pseudo
-    shots = np.where(group.shots > 0, group.shots, 1.0)
-    means = np.einsum("cvx,vxo->ocv", scores, counts / shots[:, None, None])
-    means *= np.sqrt(scale * group.shots)
-    flat = np.empty((len(total), len(scale)))
-    flat[order.reshape(-1)] = means.reshape(-1, len(scale))
+    means = np.einsum("cvx,vxo->ocv", scores.patterns, scores.counts)
+    means *= np.sqrt(scores.scale / scores.shots)
+    flat = np.empty((len(total), len(scores.scale)))
+    flat[order.reshape(-1)] = means.reshape(-1, len(scores.scale))
     total -= flat @ flat.T
