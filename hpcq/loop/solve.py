@@ -12,6 +12,7 @@ from typing import TextIO
 from scipy.optimize import OptimizeResult
 
 from hpcq.core.errors import HpcqError
+from hpcq.engines.aer import choose_device
 from hpcq.loop.evaluators import Evaluators
 from hpcq.loop.file import known_evaluations, result_of_loop
 from hpcq.loop.problem import LoopProblem
@@ -68,7 +69,10 @@ class Loop:
     def _run(self, started: float) -> tuple[OptimizeResult, Result]:
         problem, session, output = self.problem, self.session, self.output
         trajectories = known_evaluations(problem, output.previous)
-        ranks = [f"{socket.gethostname()} {problem.arguments.device}"] * session.size
+        device = problem.arguments.device
+        if session.size == 1:  # several ranks choose together, before they load Aer
+            device = choose_device(device)
+        ranks = [f"{socket.gethostname()} {device}"] * session.size
         threads = problem.plan.limits.threads
         ledger = Ledger()
         accounting = RunAccounting(session.farm, ranks, threads, started, ledger, output.previous)

@@ -74,7 +74,7 @@ def trajectory(path: Path) -> list[np.ndarray]:
 
 
 def main(loops: int, seed: int = 0) -> None:
-    """Run a number of loops, each of which is killed at least once, and compare trajectories."""
+    """Run a number of loops, each of which is killed at least twice, and compare trajectories."""
     file_output._MIN_PAUSE_FACTOR = 0.0
     rng, made, kills = random.Random(seed), plan(), 0
     with tempfile.TemporaryDirectory() as name:
@@ -84,7 +84,8 @@ def main(loops: int, seed: int = 0) -> None:
             whole, broken = folder / f"{optimizer}.h5", folder / f"{number}.h5"
             if not whole.exists():
                 assert not start(made, optimizer, whole, None)
-            while start(made, optimizer, broken, rng.randint(1, 30)):
+            half = len(trajectory(whole)[1]) // 2  # so that each loop is killed twice at least
+            while start(made, optimizer, broken, rng.randint(1, half)):
                 kills += 1
             for one, other in zip(trajectory(whole), trajectory(broken), strict=True):
                 np.testing.assert_array_equal(one, other)
