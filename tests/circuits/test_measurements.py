@@ -74,6 +74,7 @@ def test_measurements_within_instructions_and_loose_bits() -> None:
     assert measurements_of(normalise(outer)).registers == (Register("bits", (0, 2)),)
 
 
+@pytest.mark.slow
 def test_measurements_pass_the_reader(tmp_path: Path) -> None:
     path = tmp_path / "circuit.qasm"
     path.write_text(qasm2.dumps(two_registers()))

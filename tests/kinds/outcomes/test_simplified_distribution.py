@@ -36,7 +36,8 @@ def test_measured_qubits_keep_their_joint_distribution(data: st.DataObject) -> N
         np.testing.assert_allclose(found, marginal(circuit, list(measured)), atol=1e-10)
 
 
-@settings(max_examples=30)
+@pytest.mark.slow
+@settings(max_examples=15)
 @given(structured())
 def test_with_amplitudes_the_state_stays_the_same(drawn: QuantumCircuit) -> None:
     circuit = normalise(drawn)
