@@ -68,7 +68,7 @@ def plan_outcomes(
         cut_labels: One label for each qubit.
         cuts: Explicit cuts.
         method: ``cut``, ``statevector``, ``stabilizer``, ``mps`` (matrix product state), or
-            ``auto``. Stabilizer and matrix product states give samples, with their probabilities.
+            ``auto``. Stabilizer simulation and matrix product states give no amplitudes.
         error_tolerance: Bound on the distance from the exact distribution that ``auto`` accepts.
         search_seconds: About how long to search for cuts.
         ranks: Number of MPI ranks that the plan is made for; it can run on any number.

@@ -258,7 +258,7 @@ class Outcomes:
                 a space.
 
         Raises:
-            InputError: If a text is no bit string, or the method gives samples only.
+            InputError: If a text is no bit string.
         """
         self._ranks.agree("probabilities", bitstrings=bitstrings)
         return self._ranks.shared(lambda: self._answers.probabilities(_listed(bitstrings)))
@@ -267,8 +267,8 @@ class Outcomes:
         """Return amplitudes of outcomes, up to one phase that all have in common.
 
         Raises:
-            InputError: As for :meth:`probabilities`; or if not all qubits are measured, or gates
-                that change no probability were dropped before the measurements.
+            InputError: If a text is no bit string; if the method gives no amplitudes; if not all
+                qubits are measured, or gates that change no probability were dropped.
         """
         self._ranks.agree("amplitudes", bitstrings=bitstrings)
         return self._ranks.shared(lambda: self._answers.amplitudes(_listed(bitstrings)))
@@ -280,7 +280,7 @@ class Outcomes:
             Shape (2**qubits,); bit i of the index is the outcome of ``qubits[i]``.
 
         Raises:
-            InputError: If a qubit is not measured, or the method gives samples only.
+            InputError: If a qubit is not measured, or there are too many.
         """
         self._ranks.agree("marginal", qubits=qubits)
         return self._ranks.shared(lambda: self._answers.marginal(qubits))
@@ -293,7 +293,7 @@ class Outcomes:
         as probable as the last one was missed.
 
         Raises:
-            InputError: If the number is wrong, or the method gives samples only.
+            InputError: If the number is wrong.
         """
         self._ranks.agree("top", number=number)
         return self._ranks.shared(lambda: self._answers.top(number))

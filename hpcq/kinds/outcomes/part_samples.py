@@ -1,4 +1,4 @@
-"""Samples of the parts of a circuit that are simulated otherwise than as statevectors.
+"""The parts of a circuit that are simulated otherwise than as statevectors.
 
 Such a part has no ports, so its outcomes are independent of those of all other parts.
 """
@@ -6,6 +6,7 @@ Such a part has no ports, so its outcomes are independent of those of all other 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,9 @@ from hpcq.core.errors import HpcqError
 from hpcq.core.limits import Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.registry import EngineSpec, open_engine
-from hpcq.engines.requests import NO_PARAMETERS
+from hpcq.engines.requests import NO_PARAMETERS, Values
 from hpcq.engines.requests import Samples as SamplesRequest
+from hpcq.planning.outcome_plan import OutcomesPlan
 from hpcq.reconstruction.outcomes.packed_bits import num_bytes
 from hpcq.reconstruction.outcomes.samples import Samples
 
@@ -79,6 +81,51 @@ class Part:
         bits[:, list(self.qubits)] = wires[:, : len(self.qubits)]
         packed = np.packbits(bits, axis=1, bitorder="little")[:, ::-1]
         return packed, found.log_probabilities[order], found.distance
+
+    def probabilities(
+        self, bits: NDArray[np.uint8], qubits: Sequence[int], limits: Limits
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return the probabilities of outcomes of some of the part's qubits: values of projectors.
+
+        Args:
+            bits: Bits of the outcomes, shape (n, qubits).
+            qubits: The qubits.
+            limits: Limits of this rank.
+
+        Returns:
+            The probabilities, shape (n,), and a bound on their absolute errors.
+
+        Raises:
+            HpcqError: If they are too inexact.
+        """
+        how = self.tensor.simulation
+        assert how is not None, "parts with statevectors are sites"
+        wire = {qubit: number for number, qubit in enumerate(self.qubits)}
+        wires = [wire[qubit] for qubit in qubits]
+        distinct, where = np.unique(bits, axis=0, return_inverse=True)
+        strings = tuple(
+            tuple(sorted((w, "01"[bit]) for w, bit in zip(wires, row, strict=True)))
+            for row in distinct.tolist()
+        )
+        engine = open_engine(EngineSpec(how.engine), limits, "cpu")
+        request = Values(strings, how.cap, how.tolerance, how.max_work)
+        ((values, bounds),) = engine.prepared(self.tensor).execute(NO_PARAMETERS, request)
+        if np.isnan(values).any():
+            raise HpcqError(
+                f"probabilities by {how.engine} could not be computed within the error tolerance; "
+                "try another --method"
+            )
+        return np.clip(values, 0, 1)[where.reshape(-1)], float(bounds.max(initial=0))
+
+
+def parts_of(plan: OutcomesPlan) -> tuple[Part, ...]:
+    """Return the parts that are simulated otherwise than as statevectors."""
+    parts = []
+    for subcircuit, use in zip(plan.cut.subcircuits, plan.uses, strict=True):
+        if plan.tensors[use].simulation is not None:
+            wires = subcircuit.open_wires
+            parts.append(Part(plan.tensors[use], tuple(sorted(wires, key=wires.__getitem__))))
+    return tuple(parts)
 
 
 def shuffled(

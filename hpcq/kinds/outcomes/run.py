@@ -7,8 +7,7 @@ from typing import Any
 
 from hpcq.engines.protocol import Engine
 from hpcq.kinds.outcomes.answers import Answers
-from hpcq.kinds.outcomes.part_samples import Part
-from hpcq.kinds.outcomes.sample_tasks import SampleTasks, group_size
+from hpcq.kinds.outcomes.sample_tasks import tasks_of
 from hpcq.kinds.outcomes.state_tasks import StateTasks, branch_source
 from hpcq.planning.outcome_plan import OutcomesPlan
 from hpcq.reconstruction.outcomes.sites import SiteNetwork, site_network
@@ -99,7 +98,7 @@ class OutcomesRun(PreparedRun):
     ) -> tuple[Samples, float]:
         """Return the samples, which all ranks draw, and a bound on their distance."""
         plan = self.plan
-        tasks = sample_tasks(plan, network)
+        tasks = tasks_of(plan, network)
         # Groups of chunks depend on the plan's ranks. The stage's name includes them, so that a
         # later start does not mistake the results of other groups for these.
         name = f"{_SAMPLE}, {tasks.num_tasks} tasks of {tasks.group} chunks"
@@ -119,33 +118,6 @@ class OutcomesRun(PreparedRun):
             provenance={"tasks": len(self.task_set.branches)},
             unfinished=PartialProgress(tuple(stages)),
         )
-
-
-def sample_tasks(plan: OutcomesPlan, network: SiteNetwork) -> SampleTasks:
-    """Return the tasks that draw the samples of a plan."""
-    shots = plan.question.shots
-    return SampleTasks(
-        network,
-        plan.tensors,
-        parts_of(plan),
-        plan.question.measurements,
-        plan.limits,
-        plan.table_bytes,
-        shots,
-        plan.config["seed"],
-        group_size(network, shots, plan.config["ranks"]),
-        plan.shot_seconds,
-    )
-
-
-def parts_of(plan: OutcomesPlan) -> tuple[Part, ...]:
-    """Return the parts that are simulated otherwise than as statevectors."""
-    parts = []
-    for subcircuit, use in zip(plan.cut.subcircuits, plan.uses, strict=True):
-        if plan.tensors[use].simulation is not None:
-            wires = subcircuit.open_wires
-            parts.append(Part(plan.tensors[use], tuple(sorted(wires, key=wires.__getitem__))))
-    return tuple(parts)
 
 
 def with_source(plan: OutcomesPlan, network: SiteNetwork, engine: Engine) -> SiteNetwork:

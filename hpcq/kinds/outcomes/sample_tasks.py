@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,9 +14,10 @@ from hpcq.circuits.measurements import Measurements
 from hpcq.core.limits import Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.protocol import Engine
-from hpcq.kinds.outcomes.part_samples import Part, shuffled
+from hpcq.kinds.outcomes.part_samples import Part, parts_of, shuffled
 from hpcq.kinds.outcomes.state_tasks import branch_source
-from hpcq.parallel.tasks import FinishedTasks, TaskFunction, Tasks
+from hpcq.parallel.tasks import TaskFunction, Tasks
+from hpcq.planning.outcome_plan import OutcomesPlan
 from hpcq.reconstruction.outcomes.distribution import Distribution
 from hpcq.reconstruction.outcomes.packed_bits import num_bytes
 from hpcq.reconstruction.outcomes.sampler import PerfectSampler, num_chunks
@@ -154,7 +155,7 @@ class SampleTasks:
             logs = distribution.log_probabilities(merged.outcomes, self.measurements.qubits)
         return Samples(merged.outcomes, merged.counts, logs)
 
-    def samples(self, finished: FinishedTasks) -> tuple[DrawnSamples, float]:
+    def samples(self, finished: Iterable[NDArray[np.uint8]]) -> tuple[DrawnSamples, float]:
         """Return the samples of all tasks, in random order.
 
         The second value is a bound on the total variation distance of their distribution from the
@@ -167,6 +168,23 @@ class SampleTasks:
         bits = classical_bits(outcomes, self.measurements)
         drawn = DrawnSamples(self.measurements, bits, np.exp(logs))
         return drawn, max(distance for _, distance in parts)
+
+
+def tasks_of(plan: OutcomesPlan, network: SiteNetwork) -> SampleTasks:
+    """Return the tasks that draw the samples of a plan."""
+    shots = plan.question.shots
+    return SampleTasks(
+        network,
+        plan.tensors,
+        parts_of(plan),
+        plan.question.measurements,
+        plan.limits,
+        plan.table_bytes,
+        shots,
+        plan.config["seed"],
+        group_size(network, shots, plan.config["ranks"]),
+        plan.shot_seconds,
+    )
 
 
 def group_size(network: SiteNetwork, shots: int, ranks: int) -> int:

@@ -11,7 +11,7 @@ from hpcq.engines.protocol import Refusal
 from hpcq.engines.registry import EngineSpec, open_engine
 from hpcq.engines.requests import Samples
 from hpcq.planning.exact_plan import ExactPlan
-from hpcq.planning.problem import MeasuredOutcomes
+from hpcq.planning.problem import MAX_PART_QUBITS, MeasuredOutcomes
 from hpcq.planning.routing.decision import Decision
 from hpcq.planning.routing.router import QUICK_SECONDS, Router
 from hpcq.planning.verdict import NOT_CONSIDERED
@@ -22,7 +22,7 @@ search for cuts comes first."""
 
 _MAX_OPEN_SECONDS = 10.0
 """Predicted seconds up to which states are computed if it is not known what will be asked for.
-Larger: more circuits can be asked for probabilities; smaller: samples of others begin sooner."""
+Larger: more circuits can be asked for amplitudes; smaller: answers about others begin sooner."""
 
 _MANY_SHOTS = 1 << 16
 """Number of shots for which memory must suffice: those of a chunk."""
@@ -31,8 +31,9 @@ _MANY_SHOTS = 1 << 16
 class OutcomeRouter(Router):
     """Decides for a question about outcomes; the arguments are those of its base class.
 
-    Stabilizer simulation and matrix product states give samples only. They are not considered where
-    something else is asked for, and only as a last resort where it is not known what will be.
+    Stabilizer simulation and matrix product states give no amplitudes, and no marginals of many
+    qubits. They are not considered where these are asked for, and only as a last resort where it is
+    not known what will be.
     """
 
     _needs_states = False
@@ -40,8 +41,8 @@ class OutcomeRouter(Router):
     def choose(self) -> ExactPlan:
         """Return the plan by the first method that fits: statevector, Clifford, chain, cuts."""
         question = self._question
-        self._needs_states = not question.shots or question.wants_states
-        if question.shots or question.wants_states:
+        self._needs_states = question.is_open or question.wants_states
+        if not question.is_open:
             return self._choose()
         try:
             found = self._choose()
@@ -96,8 +97,8 @@ class OutcomeRouter(Router):
             )
         if self._question.wants_states:
             raise InputError(
-                f"method: {name!r} gives samples only, and probabilities, marginals or the most "
-                "probable outcomes are asked for; expected auto, cut or statevector"
+                f"method: {name!r} gives marginals of at most {MAX_PART_QUBITS} qubits, expected "
+                "auto, cut or statevector"
             )
         decision = Decision(self._parts("joint"))
         for tensor in decision.parts.tensors:

@@ -178,10 +178,49 @@ def test_other_methods_sample(method: str) -> None:
         expected["".join(str(number >> block & 1) * 10 for block in (3, 2, 1, 0))] = 1 / 16
     outcomes = hpcq.outcomes(circuit, method=method, threads=1)
     check_samples(outcomes.sample(20_000), expected)
-    with pytest.raises(InputError, match=f"not available with method {method}"):
-        outcomes.probabilities([next(iter(expected))])
-    with pytest.raises(InputError, match=f"method: '{method}' gives samples only"):
-        hpcq.plan_outcomes(circuit, method=method, top=3)
+    asked = [*expected, "01" * 20]
+    np.testing.assert_allclose(outcomes.probabilities(asked), [*expected.values(), 0], atol=1e-12)
+    marginal = outcomes.marginal([35, 3, 2, 17])
+    # Bits 1 and 2 are of one block.
+    assert np.flatnonzero(marginal > 0.1).tolist() == [0, 1, 6, 7, 8, 9, 14, 15]
+    top = outcomes.top(16)
+    assert top.is_exact
+    assert set(top.bitstrings) == set(expected)
+    with pytest.raises(InputError, match=f"amplitudes: not available with method {method}"):
+        outcomes.amplitudes(asked)
+    with pytest.raises(InputError, match="marginal: 40 qubits, expected at most 24"):
+        outcomes.marginal(range(40))
+    with pytest.raises(InputError, match=f"method: '{method}' gives marginals of at most 12"):
+        hpcq.plan_outcomes(circuit, method=method, marginals=[range(13)])
+
+
+def test_parts_of_several_methods() -> None:
+    circuit = rotated(8, 3)
+    whole = QuantumCircuit(40)
+    whole.compose(circuit, range(4, 12), inplace=True)
+    whole.h(20)
+    for qubit in range(20, 39):
+        whole.cx(qubit, qubit + 1)
+    whole.measure_all()
+    state = Statevector(circuit)
+    outcomes = hpcq.outcomes(
+        hpcq.plan_outcomes(whole, shots=1, threads=1, search_seconds=0.1), device="cpu"
+    )
+    assert outcomes.plan is not None
+    assert outcomes.plan.verdict.method == "stabilizer+statevector"
+    samples = outcomes.sample(SHOTS)
+    for text, stated, _ in list(samples.distinct())[:50]:
+        expected = state.probabilities()[int(text[40 - 12 : 40 - 4], 2)] / 2
+        assert stated == pytest.approx(expected, abs=1e-12)
+        assert text[:20] in ("0" * 20, "1" * 20)
+    common = [text for text, _, _ in samples.distinct()][:20]
+    stated = [stated for _, stated, _ in samples.distinct()][:20]
+    np.testing.assert_allclose(outcomes.probabilities(common), stated, atol=1e-12)
+    expected = np.kron([0.5, 0.5], state.probabilities([5, 1]))
+    np.testing.assert_allclose(outcomes.marginal([9, 5, 22]), expected, atol=1e-12)
+    top = outcomes.top(2)
+    best = np.sort(state.probabilities())[-1] / 2
+    np.testing.assert_allclose(top.probabilities, [best, best], atol=1e-12)
 
 
 def test_auto_takes_matrix_product_states_for_samples_of_little_entanglement() -> None:
