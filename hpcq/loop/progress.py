@@ -31,7 +31,7 @@ class LoopMonitor(Monitor):
         stream: Where to show progress; None for nowhere.
 
     Attributes:
-        has_stopped: Whether the loop was stopped, and everything saved.
+        is_saved: Whether everything was saved, because the loop stops or has failed.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LoopMonitor(Monitor):
         self._trajectories, self._partial, self._ranks = trajectories, partial, ranks
         self._stream = stream
         self._pause = BAR_SECONDS if stream is not None and stream.isatty() else LINE_SECONDS
-        self._has_open_line, self.has_stopped = False, False
+        self._has_open_line, self.is_saved = False, False
         self._began = self._last_shown = time.monotonic()
         self._known = self._num_evaluations
         self._evaluation_began, self._last_seconds = self._began, 0.0
@@ -102,12 +102,17 @@ class LoopMonitor(Monitor):
             HpcqError: Always; StoppedError if the same command resumes the loop.
         """
         self.end_line()
-        self.has_stopped = True
+        self.is_saved = True
         count = self._num_evaluations
         saved = self.output.stop(self._partial) if count else "were done, nothing is lost"
         raise self.output.stopped_error(
             f"stopped, because {reason}: {count} evaluation{'s' * (count != 1)} {saved}"
         )
+
+    def save(self) -> None:
+        """Save everything, because the loop has failed; if that fails too, it is a warning."""
+        self.is_saved = True
+        self.output.save(self._partial)
 
     def end_line(self) -> None:
         """End the line of the progress, if it is shown."""

@@ -97,8 +97,8 @@ class Loop:
             results = self._results(trajectories, monitor)
         except Exception:
             # What was computed is worth keeping, whatever went wrong.
-            if known < sum(map(len, trajectories)) and not monitor.has_stopped:
-                output.save(unfinished)
+            if known < sum(map(len, trajectories)) and not monitor.is_saved:
+                monitor.save()
             raise
         finally:
             monitor.end_line()

@@ -27,7 +27,7 @@ from hpcq.loop.trajectory import Evaluation, Rows, as_table, from_table
 from hpcq.parallel import messages
 from hpcq.parallel.coordinator import Coordinator
 from hpcq.parallel.task_source import AllTasks
-from hpcq.parallel.tasks import Outcome, TaskFunction, Tasks
+from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.parallel.world import abort_on_error
 from hpcq.runs.collective import all_ranks_or_none
 from hpcq.runs.rank_devices import choose_rank_device
@@ -169,17 +169,13 @@ def take_turns(
         session.start(hold)
         hold.serve(session)
     tasks = session.kept(hold.key)
-    last = on_ranks(
+    on_ranks(
         session,
         JoinEvaluation(hold.key),
         tasks,
         lambda coordinator: _take_all(coordinator, problem, trajectories, monitor, left),
         function=tasks.compute,
     )
-    if last.failures:
-        raise TasksFailedError(str(last.failures[0]))
-    if last.stopped:
-        monitor.stop(last.stopped)
 
 
 def _take_all(
@@ -188,10 +184,15 @@ def _take_all(
     trajectories: list[list[Evaluation]],
     monitor: LoopMonitor,
     left: list[int],
-) -> Outcome:
-    """Take turns at the starts that are left; return the last outcome, which may be a stop."""
+) -> None:
+    """Take turns at the starts that are left.
+
+    Raises:
+        HpcqError: If the loop is stopped, or an evaluation fails. Everything is saved before rank 0
+            waits for ranks in the middle of a long evaluation.
+    """
     coordinator.ledger = monitor.ledger
-    while True:
+    while left:
         turns = [
             Turn(number, as_table(trajectories[number], problem.num_parameters)) for number in left
         ]
@@ -203,8 +204,11 @@ def _take_all(
         ]
         monitor.after_turn()
         left = [number for number, over in zip(left, is_over, strict=True) if not over]
-        if not left or outcome.stopped or outcome.failures:
-            return outcome
+        if outcome.failures:
+            monitor.save()
+            raise TasksFailedError(str(outcome.failures[0]))
+        if outcome.stopped and left:
+            monitor.stop(outcome.stopped)
 
 
 def _tasks_of(turns: list[Turn]) -> Tasks:

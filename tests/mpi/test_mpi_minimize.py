@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hpcq
-from hpcq.core.errors import InputError
+from hpcq.core.errors import InputError, StoppedError
 from hpcq.results.loop_record import LoopRecord
 from tests.loop.problems import plan, x0
 
@@ -85,6 +85,20 @@ def test_a_session_minimises_and_all_ranks_raise_what_is_wrong() -> None:
         hpcq.minimize(plan(), x0=0.3, optimizer="newton")
     with pytest.raises(InputError, match="ansatz: it has no free parameters"):
         hpcq.minimize(None if session.rank else bound_plan(), x0=0.3)
+
+
+def test_a_time_limit_stops_all_ranks_with_everything_saved(tmp_path: Path) -> None:
+    from mpi4py import MPI
+
+    path = MPI.COMM_WORLD.bcast(tmp_path / "out.h5")
+    made = plan() if MPI.COMM_WORLD.rank == 0 else None
+    endless = {"xatol": 1e-300, "fatol": 1e-300, "maxiter": 10**9, "maxfev": 10**9}
+    how = {"starts": 4, "x0": x0(), "optimizer": "Nelder-Mead", "options": endless}
+    with pytest.raises(StoppedError, match="time limit of 3 s is near: .* are saved in"):
+        hpcq.minimize(made, output=path, time_limit=3, **how)
+    if made is not None:
+        assert hpcq.load(path).status == "partial"
+        assert len(np.unique(evaluations(path)[0])) == 4
 
 
 def bound_plan() -> hpcq.Plan:
