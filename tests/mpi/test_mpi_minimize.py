@@ -94,7 +94,7 @@ def test_a_time_limit_stops_all_ranks_with_everything_saved(tmp_path: Path) -> N
     made = plan() if MPI.COMM_WORLD.rank == 0 else None
     endless = {"xatol": 1e-300, "fatol": 1e-300, "maxiter": 10**9, "maxfev": 10**9}
     how = {"starts": 4, "x0": x0(), "optimizer": "Nelder-Mead", "options": endless}
-    with pytest.raises(StoppedError, match="time limit of 3 s is near: .* are saved in"):
+    with pytest.raises(StoppedError, match=r"time limit of 3 s is near: .* are saved in"):
         hpcq.minimize(made, output=path, time_limit=3, **how)
     if made is not None:
         assert hpcq.load(path).status == "partial"
