@@ -219,6 +219,10 @@ BAD = {
     "qubit is a word": (["--marginal", "few"], "'few'"),
     "no shots": (["--shots", "0"], "'0'"),
     "shots beyond all limits": (["--shots", "1e30"], "'1e30'"),
+    "shots beyond the memory": (
+        ["--cut-labels", "AAABBB", "--shots", "3000000000", "--memory", "1G"],
+        "shots: 3000000000 samples need",
+    ),
     "no outcomes": (["--top", "0"], "'0'"),
     "target error": (["--precision", "0.1"], "target_error: given for outcomes"),
     "method without states": (["--method", "pauli"], "pauli"),

@@ -10,7 +10,7 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 import hpcq
-from hpcq.primitives import Estimator
+from hpcq.primitives import Estimator, Sampler
 from tests.primitives.pubs import ANSATZ, HAMILTONIAN, ROWS
 
 pytestmark = pytest.mark.mpi(min_size=2)
@@ -64,6 +64,18 @@ def test_short_pubs_are_evaluated_side_by_side(monkeypatch: pytest.MonkeyPatch) 
                 assert started.count("JoinPrograms") == times
                 for got, wanted in zip(found, expected, strict=True):
                     np.testing.assert_array_equal(got.data.evs, wanted.data.evs)
+
+
+def test_samples_of_a_session_are_those_of_one_rank() -> None:
+    circuit = ANSATZ.measure_all(inplace=False)
+    pubs = [(circuit, ROWS[:2]), (circuit.assign_parameters(ROWS[2]), None, 70_000)]
+    alone = Sampler(**HOW).run(pubs).result()
+    with hpcq.Session() as session:
+        if session.rank == 0:
+            shared = Sampler(ranks=1, **HOW).run(pubs).result()
+            for got, expected in zip(shared, alone, strict=True):
+                np.testing.assert_array_equal(got.data.meas.array, expected.data.meas.array)
+                assert got.data.meas.shape == expected.data.meas.shape
 
 
 @pytest.mark.usefixtures("algorithms")
