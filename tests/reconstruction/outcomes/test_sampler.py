@@ -91,7 +91,7 @@ def test_samples_follow_the_uncut_distribution(
     assert _p_value(np.abs(uncut_amplitudes(circuit)) ** 2, samples) > 1e-9
 
 
-@given(st.data(), st.integers(0, 2), st.booleans(), st.sampled_from((_ROOMY, 1 << 18)))
+@given(st.data(), st.integers(0, 2), st.booleans(), st.sampled_from((_ROOMY, 1 << 21)))
 @settings(max_examples=5, deadline=None)
 def test_samples_by_contractions_follow_the_uncut_distribution(
     data: st.DataObject, sliced: int, keeps: bool, memory_bytes: int
@@ -106,6 +106,16 @@ def test_samples_by_contractions_follow_the_uncut_distribution(
     assert samples.shots == 2000
     _assert_exact(circuit, network, samples)
     assert _p_value(np.abs(uncut_amplitudes(circuit)) ** 2, samples) > 1e-9
+
+
+def test_contractions_draw_the_bits_for_which_trees_have_no_memory() -> None:
+    circuit, cuts = _chain(2, 5)
+    network = network_of(circuit, cuts)
+    method = ContractionSampler.of(network, (1, 0), 12_000)
+    assert [tree.bits for tree in method.trees] == [2, 2]
+    samples = PerfectSampler(network, method).draw([0], 20_000, 4)
+    _assert_exact(circuit, network, samples)
+    assert _p_value(np.abs(uncut_amplitudes(circuit)) ** 2, samples) > 1e-6
 
 
 @pytest.mark.slow
