@@ -35,11 +35,12 @@ def result_table(result: Result, outcomes: OutcomeTables | None = None) -> str:
 def result_json(result: Result, outcomes: OutcomeTables | None = None) -> str:
     """Return a result as a JSON object on one line; see :func:`result_table`."""
     shown = outcomes or outcome_tables(result)
-    if shown is None:
+    if shown is None and result.config.get("mode") != "outcomes":
         return result.to_json()
     content: dict[str, Any] = json.loads(result.to_json())
     others = {name: value for name, value in content.items() if name not in _OF_OBSERVABLES}
-    return json.dumps(without_nan({**shown.to_json(), **others}), allow_nan=False)
+    found = {} if shown is None else shown.to_json()  # an unfinished run has found none
+    return json.dumps(without_nan({**found, **others}), allow_nan=False)
 
 
 def result_csv(result: Result) -> str:

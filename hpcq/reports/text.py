@@ -24,9 +24,9 @@ def result_text(result: Result, stages: Sequence[Mapping[str, Any]] = ()) -> str
     """
     seconds = result.provenance.get("seconds", {})
     phases = ", ".join(f"{printable(name)} {value:.3g} s" for name, value in seconds.items())
+    table = minimum_text(result) if "loop" in result.provenance else result_table(result)
     lines = [
-        minimum_text(result) if "loop" in result.provenance else result_table(result),
-        "",
+        *([table, ""] if table else []),  # an unfinished run for outcomes has found none
         f"status      {printable(result.status)}{_UNFINISHED * (result.status != 'complete')}",
         *(
             f"  {printable(stage['name'])}: {stage['done']} of {stage['total']} tasks"

@@ -98,6 +98,24 @@ def test_files_of_samples_are_shown(
 
 
 @pytest.mark.slow
+def test_a_stopped_run_goes_on(circuit: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    output = str(tmp_path / "out.h5")
+    command = ["sample", circuit, *BASE, "--shots", "100000", "--json"]
+    assert main(command) == 0
+    expected = json.loads(capsys.readouterr().out)["counts"]
+    assert main([*command, "-o", output, "--time-limit", "0.01"]) == 75
+    capsys.readouterr()
+    assert main(["show", output]) == 0
+    assert capsys.readouterr().out.startswith("status      partial")
+    assert main(["show", output, "--json"]) == 0
+    partial = json.loads(capsys.readouterr().out)
+    assert partial["status"] == "partial"
+    assert "observables" not in partial
+    assert main([*command, "-o", output]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == expected
+
+
+@pytest.mark.slow
 def test_the_most_probable_outcomes_come_with_what_is_certain(
     circuit: str, capsys: pytest.CaptureFixture
 ) -> None:
