@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -31,8 +31,8 @@ _GROUPS_PER_RANK = 2
 More: the ranks finish closer together; fewer: less is simulated."""
 
 _ORDER_KEY, _PART_KEY = 1, 2
-"""Keys of the random numbers for the order of samples, and for those of parts in each chunk; those
-of its sites have none."""
+"""Keys of a chunk's random numbers for the order of its samples, and for those of parts; those of
+its sites have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,16 +102,19 @@ class SampleTasks:
         return compute
 
     def compute(self, task: int) -> NDArray[np.uint8]:
-        """Return the samples of a task as bytes, for :meth:`samples`."""
-        chunks, distance = self.chunks(task), 0.0
-        if not self.parts:
-            assert self.sampler is not None, "a circuit has sites or parts"
-            drawn = self.sampler.draw(chunks, self.shots, self.seed)
-        else:
-            joined = [self._joined(chunk) for chunk in chunks]
-            drawn = Samples.merged([samples for samples, _ in joined])
-            distance = max(bound for _, bound in joined)
-        return _as_bytes(self._measured(drawn) if self._unmeasured else drawn, distance)
+        """Return the samples of each chunk of a task as bytes, for :meth:`samples`."""
+        chunks = self.chunks(task)
+        of_sites: list[Samples | None] = [None] * len(chunks)
+        if self.sampler is not None:
+            of_sites = [*self.sampler.draw_each(chunks, self.shots, self.seed)]
+        found = []
+        for chunk, of_chunk in zip(chunks, of_sites, strict=True):
+            drawn, distance = of_chunk, 0.0
+            if self.parts:
+                drawn, distance = self._joined(chunk, of_chunk)
+            assert drawn is not None, "a circuit has sites or parts"
+            found.append(_as_bytes(self._measured(drawn) if self._unmeasured else drawn, distance))
+        return np.concatenate(found)
 
     @cached_property
     def sampler(self) -> PerfectSampler | None:
@@ -124,19 +127,18 @@ class SampleTasks:
         parts = {qubit for part in self.parts for qubit in part.qubits}
         return not measured >= {*self.network.qubits, *parts}
 
-    def _joined(self, chunk: int) -> tuple[Samples, float]:
+    def _joined(self, chunk: int, of_sites: Samples | None) -> tuple[Samples, float]:
         """Return the samples of a chunk, sites and parts together, and a bound on their distance.
 
         The distances of independent parts from their exact distributions add up.
         """
         shots, width = self.chunk_shots(chunk), self.network.num_qubits
         sequence = np.random.SeedSequence(self.seed, spawn_key=(chunk, _PART_KEY))
-        *of_parts, of_sites = sequence.spawn(len(self.parts) + 1)
+        *of_parts, order = sequence.spawn(len(self.parts) + 1)
         packed = np.zeros((shots, num_bytes(width)), dtype=np.uint8)
         logs, distance = np.zeros(shots), 0.0
-        if self.sampler is not None:
-            drawn = self.sampler.draw([chunk], self.shots, self.seed)
-            packed, logs = shuffled(drawn, np.random.default_rng(of_sites))
+        if of_sites is not None:
+            packed, logs = shuffled(of_sites, np.random.default_rng(order))
         for part, seeds in zip(self.parts, of_parts, strict=True):
             outcomes, logs_of_part, bound = part.draw(shots, seeds, self.limits, width)
             packed, logs, distance = packed | outcomes, logs + logs_of_part, distance + bound
@@ -156,18 +158,24 @@ class SampleTasks:
         return Samples(merged.outcomes, merged.counts, logs)
 
     def samples(self, finished: Iterable[NDArray[np.uint8]]) -> tuple[DrawnSamples, float]:
-        """Return the samples of all tasks, in random order.
+        """Return the samples of all tasks, each chunk in random order.
 
         The second value is a bound on the total variation distance of their distribution from the
         exact one: 0, unless an engine has truncated states.
         """
         width = num_bytes(self.network.num_qubits)
-        parts = [_from_bytes(data, width) for data in finished]
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0, _ORDER_KEY)))
-        outcomes, logs = shuffled(Samples.merged([drawn for drawn, _ in parts]), rng)
-        bits = classical_bits(outcomes, self.measurements)
-        drawn = DrawnSamples(self.measurements, bits, np.exp(logs))
-        return drawn, max(distance for _, distance in parts)
+        packed, probabilities, distances = [], [], []
+        chunks = (each for data in finished for each in _from_bytes(data, width))
+        for chunk, (drawn, distance) in enumerate(chunks):
+            key = chunk, _ORDER_KEY
+            rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+            outcomes, logs = shuffled(drawn, rng)
+            packed.append(classical_bits(outcomes, self.measurements))
+            probabilities.append(np.exp(logs))
+            distances.append(distance)
+        bits = np.concatenate(packed)
+        found = DrawnSamples(self.measurements, bits, np.concatenate(probabilities))
+        return found, max(distances)
 
 
 def tasks_of(plan: OutcomesPlan, network: SiteNetwork) -> SampleTasks:
@@ -218,19 +226,24 @@ def packed_outcomes(
 
 
 def _as_bytes(drawn: Samples, distance: float) -> NDArray[np.uint8]:
-    """Return a distance and samples as bytes: outcomes, counts, logarithms one after the other."""
-    parts = (np.array([distance]), drawn.outcomes, drawn.counts, drawn.log_probabilities)
+    """Return the samples of a chunk as bytes: their number, the distance, and their arrays."""
+    head = np.array([float(len(drawn.counts)), distance])
+    parts = (head, drawn.outcomes, drawn.counts, drawn.log_probabilities)
     return np.concatenate([np.ascontiguousarray(p).reshape(-1).view(np.uint8) for p in parts])
 
 
-def _from_bytes(data: NDArray[np.uint8], width: int) -> tuple[Samples, float]:
-    """Return samples whose outcomes take ``width`` bytes, and their distance."""
-    size = (len(data) - 8) // (width + 16)
-    ends = 8 + np.cumsum([0, size * width, 8 * size])
-    distance, outcomes, counts, logs = np.split(data, ends)
-    drawn = Samples(
-        outcomes.reshape(size, width),
-        np.frombuffer(counts.tobytes(), dtype=np.int64),
-        np.frombuffer(logs.tobytes(), dtype=np.float64),
-    )
-    return drawn, float(np.frombuffer(distance.tobytes())[0])
+def _from_bytes(data: NDArray[np.uint8], width: int) -> Iterator[tuple[Samples, float]]:
+    """Yield the samples of each chunk, whose outcomes take ``width`` bytes, and their distance."""
+    start = 0
+    while start < len(data):
+        number, distance = np.frombuffer(data[start : start + 16].tobytes())
+        size = int(number)
+        ends = start + 16 + np.cumsum([0, size * width, 8 * size, 8 * size])
+        outcomes, counts, logs = np.split(data[: ends[-1]], ends[:-1])[1:]
+        start = int(ends[-1])
+        drawn = Samples(
+            outcomes.reshape(size, width),
+            np.frombuffer(counts.tobytes(), dtype=np.int64),
+            np.frombuffer(logs.tobytes(), dtype=np.float64),
+        )
+        yield drawn, float(distance)

@@ -78,6 +78,13 @@ class PerfectSampler:
         Raises:
             InputError: If there is no such chunk.
         """
+        return Samples.merged(self.draw_each(chunks, shots, seed))
+
+    def draw_each(self, chunks: Sequence[int], shots: int, seed: int) -> list[Samples]:
+        """Return the samples of each of some chunks; see :meth:`draw`.
+
+        Those of a chunk are the same whatever other chunks are drawn with it.
+        """
         wrong = [chunk for chunk in chunks if not 0 <= chunk < num_chunks(shots)]
         if wrong or not chunks:
             raise InputError(
@@ -91,4 +98,4 @@ class PerfectSampler:
             sequences = [np.random.SeedSequence(seed, spawn_key=(chunk,)) for chunk in together]
             rngs = [np.random.default_rng(sequence) for sequence in sequences]
             parts += self.method.draw(self.network, sizes, rngs)
-        return Samples.merged(parts)
+        return [Samples.merged([part]) for part in parts]
