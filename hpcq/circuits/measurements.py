@@ -181,6 +181,17 @@ class Measurements:
         """Return the measurements as plain JSON values."""
         return [[register.name, list(register.qubits)] for register in self.registers]
 
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the registers as commands print them in JSON.
+
+        >>> measure_all(2).describe()
+        [{'name': 'meas', 'size': 2, 'qubits': [0, 1]}]
+        """
+        return [
+            {"name": each.name, "size": len(each), "qubits": list(each.qubits)}
+            for each in self.registers
+        ]
+
     @classmethod
     def from_json(cls, value: object, num_qubits: int) -> Measurements:
         """Return the measurements that :meth:`to_json` wrote.

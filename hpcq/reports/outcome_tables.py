@@ -182,12 +182,7 @@ class OutcomeTables:
 
         ``probabilities`` has the outcomes that were asked for, and those that were sampled.
         """
-        content: dict[str, Any] = {
-            "registers": [
-                {"name": each.name, "size": len(each), "qubits": list(each.qubits)}
-                for each in self.measurements.registers
-            ]
-        }
+        content: dict[str, Any] = {"registers": self.measurements.describe()}
         probabilities: dict[str, float] = {}
         if self.samples is not None:
             content |= {"shots": self.samples.num_shots, "counts": self.samples.counts}

@@ -213,7 +213,9 @@ def test_plans_and_jobs_of_samples(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["plan", circuit, *BASE, "--outcomes", "--shots", "70", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["asked"]["shots"] == 70
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["asked"]["shots"] == 70
+    assert planned["registers"][0] == {"name": "low", "size": 2, "qubits": [None, 0]}
     words = [circuit, *BASE, "--shots", "70", "--marginal", "0", "3", "-o", "out.h5"]
     assert main(["submit", "--local", "--dry-run", "--nodes=2", "--", "sample", *words]) == 0
     script = capsys.readouterr().out

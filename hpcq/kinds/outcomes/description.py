@@ -43,7 +43,7 @@ def outcomes_plan_json(plan: OutcomesPlan) -> dict[str, Any]:
     sampling = plan.sampling
     return {
         **exact_plan_json(plan),
-        "registers": plan.question.measurements.to_json(),
+        "registers": plan.question.measurements.describe(),
         "asked": {k: v for k, v in plan.question.config().items() if k in _ASKED},
         "has_amplitudes": plan.has_amplitudes,
         "sampling": sampling
