@@ -30,7 +30,8 @@ from hpcq.reconstruction.outcomes.sites import SiteNetwork
 Reals = NDArray[np.float64]
 
 _MAX_GROUPS = 1 << 10
-"""Groups of shots whose environments are contracted together; more take memory and no less time."""
+"""Maximum number of groups of shots whose environments are contracted together. Larger: more
+memory; smaller: more calls of Python."""
 
 _STRIDE = 5
 """Bits that are drawn at a time beyond the bits of a tree."""

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_MAX_SINGLE_SHOTS = 32
-"""Shots of a node up to which each gets a random number of its own. More are split by binomial
-draws, which take about 50 ns for each child, as long as four shots."""
+_MAX_SINGLE_SHOTS = 2
+"""Shots of a node up to which each gets a random number of its own, in 0.5 µs. More are split by
+binomial draws, in 1.3 µs a node of 4 shots, 1.6 of 32 and 2.6 of 200, measured with 32 children."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,13 +19,14 @@ from hpcq.reconstruction.outcomes.nodes import Nodes, split_by_children
 Matrix = NDArray[np.complex128]
 Reals = NDArray[np.float64]
 
-_STRIDE = 5
-"""Bits that are drawn at a time by products of matrices. With all bits one by one, 18 bits took 1.4
-times as long; with more at a time, most of the products are wasted."""
+_STRIDE = 4
+"""Bits that are drawn at a time by products of matrices. Measured µs a shot with 3 x 8 and 5 x 10
+qubits, D = 8: 1.7 and 7.3 at 3 bits, 1.5 and 6.1 at 4, 1.6 and 6.3 at 5, 1.9 and 6.8 at 6."""
 
 _MIN_SHARED = 4
-"""Nodes with the same prefix from which their next bits are drawn together. Fewer are drawn bit by
-bit, with 2**5 / 5 times fewer operations."""
+"""Nodes with the same prefix from which their next bits are drawn together; fewer are drawn bit by
+bit, with fewer operations. Measured as above: 2.1 and 7.6 µs if all are drawn bit by bit after the
+first bits; no difference between 1, 4 and 16 nodes."""
 
 _BLOCK_ENTRIES = 1 << 20
 """Complex numbers of Gram matrices that are computed at a time."""

@@ -39,7 +39,7 @@ _FLOPS = 3e9
 
 _NODE_SECONDS = 8e-7
 """Seconds of a shot and a site besides products. With it, predicted and measured µs a shot, at
-D = 8: 3.8 and 1.9 with 3 x 8 qubits, 16 and 20 with 10 x 10, 5.3 and 5.8 with 2 x 20."""
+D = 8: 3.8 and 1.5 with 3 x 8 qubits, 16 and 14 with 10 x 10, 5.3 and 5.4 with 2 x 20."""
 
 
 _NO_STATES = np.empty((0, 0), dtype=complex)

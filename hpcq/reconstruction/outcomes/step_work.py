@@ -7,16 +7,18 @@ from dataclasses import dataclass
 _TYPICAL_SHOTS = 2.0**16
 """Shots by which the work of building tables is divided when orders and tables are compared."""
 
-_ENTRY_WORK = 200.0
+_ENTRY_WORK = 150.0
 """Operations that take as long as to compute and store one number of a tree. Measured with 2 x 20
-qubits and D = 8: 3.3 s for a tree of 20 bits, which has 7e7 numbers at the last level alone."""
+qubits and D = 8: 3.3 s for a tree of 20 bits, which has 7e7 numbers at the last level."""
 
 _LEAF_WORK = 60.0
-"""Operations that take as long as to compare a random number with one leaf's probability."""
+"""Operations that take as long as to compare a random number with one leaf's probability: 20 ns, of
+which drawing takes 16, measured with 32 leaves."""
 
 _LEAVES_WORK = 4000.0
 """Operations that take as long as a shot's products with its leaves' amplitudes take besides the
-operations themselves; so a few leaves are worse than none."""
+operations themselves: about a microsecond. So a few leaves are worse than none: measured with
+10 x 10 qubits and D = 8, 18 µs a shot without leaves, 51 with 3 bits of them, 82 with 4."""
 
 _OPTIONS = (0, 3, 4, 5, 6, 7)
 """Numbers of bits for amplitudes that are compared, besides all bits."""
