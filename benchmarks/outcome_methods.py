@@ -52,17 +52,17 @@ def fresh_plan(case: Case) -> Any:
 def methods_of(case: Case) -> dict[str, Method]:
     """Return all methods of a case."""
     simulated = hpcq.outcomes(fresh_plan(case))
-    methods = {
-        "expectation": _expectation(case),
-        "simulation": Method(
-            "hpcq, simulation of the subcircuits",
-            lambda _: fresh_plan(case),
-            hpcq.outcomes,
-        ),
-    }
+    methods = {"pieces": _pieces(case)}
+    for shots in case.shots:
+        methods[f"drawn-{shots}"] = _draws(simulated, shots)
+    if case.draws_only:
+        return methods
     for shots in case.shots:
         methods[f"samples-{shots}"] = _samples(case, shots)
-    methods |= {
+    for method in case.peers:
+        methods[method] = _aer(case, method, min(case.shots))
+    return methods | {
+        "expectation": _expectation(case),
         "amplitudes": Method(
             f"{NUM_OUTCOMES} amplitudes",
             lambda turn: bit_strings(case, NUM_OUTCOMES, turn),
@@ -74,11 +74,7 @@ def methods_of(case: Case) -> dict[str, Method]:
             simulated.marginal,
         ),
         "top": Method(f"{NUM_TOP} most probable", lambda _: NUM_TOP, simulated.top),
-        "pieces": _pieces(case),
     }
-    for method in case.peers:
-        methods[method] = _aer(case, method, min(case.shots))
-    return methods
 
 
 def _expectation(case: Case) -> Method:
@@ -99,6 +95,13 @@ def _samples(case: Case, shots: int) -> Method:
     return Method(
         f"{shots} samples, simulation included", lambda turn: (fresh_plan(case), turn), call
     )
+
+
+def _draws(simulated: Any, shots: int) -> Method:
+    def call(seed: int) -> Any:
+        return simulated.sample(shots, seed=seed)
+
+    return Method(f"{shots} samples, simulated already", lambda turn: turn, call)
 
 
 def _pieces(case: Case) -> Method:

@@ -66,8 +66,8 @@ def on_this_job() -> dict[str, Any] | None:
     return {name: min(each[1:]) for name, each in taken.items()} | {"digest": numbers.hexdigest()}
 
 
-def on_ranks(ranks: int) -> dict[str, Any]:
-    """Start an MPI job and return its report.
+def on_ranks(ranks: int, script: str = __file__) -> dict[str, Any]:
+    """Start an MPI job of a benchmark and return its report.
 
     Raises:
         RuntimeError: If it fails.
@@ -75,7 +75,7 @@ def on_ranks(ranks: int) -> dict[str, Any]:
     mpirun = launcher()
     if mpirun is None:
         raise RuntimeError("mpirun: not found; pip install 'hpcq[mpich]'")
-    command = [mpirun, "-n", str(ranks), sys.executable, __file__, "--job"]
+    command = [mpirun, "-n", str(ranks), sys.executable, script, "--job"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=_LIMIT_SECONDS)
     reports = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not reports:
