@@ -105,7 +105,9 @@ def build_parser(
         help="also print the cost of narrower subcircuits (with --max-qubits: a search for each)",
     )
     plan.add_argument(
-        "--outcomes", action="store_true", help="plan what `hpcq sample` runs, with N --shots"
+        "--outcomes",
+        action="store_true",
+        help="plan a run of `hpcq sample`; N of --shots is the number of samples",
     )
     plan.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -119,15 +121,15 @@ def build_parser(
         add_command("minimize", "minimise an observable over the free parameters of a circuit")
     )
 
-    script = add_command("exec", "run a Python script on rank 0, with all ranks at its service")
+    script = add_command("exec", "run a Python script on rank 0, whose calls of hpcq use all ranks")
     add_exec_options(script)
-    script.add_argument("--source", help=argparse.SUPPRESS)  # a copy of it: that of a submission
+    script.add_argument("--source", help=argparse.SUPPRESS)  # the copy that a submitted job runs
     script.add_argument(
         "script_arguments",
         nargs=argparse.REMAINDER,
         type=str,
         metavar="...",
-        help="its arguments, all that follow",
+        help="arguments of the script: everything that follows it",
     )
 
     submit = add_command("submit", "run as a SLURM job or in the background")

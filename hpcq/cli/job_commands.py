@@ -49,8 +49,9 @@ if TYPE_CHECKING:
 
 
 _EVALUATIONS, _GRADIENT_FACTOR = 100, 4
-"""Evaluations of a loop without a maximum, and the time of one with its gradient in multiples of
-that without, by which a job is sized. Larger: longer time limits; smaller: more restarts."""
+"""What the time limit of a loop's job assumes: the number of evaluations, if no maximum is given,
+and the time of an evaluation with its gradient in multiples of one without. Larger: longer time
+limits; smaller: more restarts."""
 
 _JOB_ID_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID")
 
@@ -128,7 +129,9 @@ def _submission_of_script(options: argparse.Namespace) -> SubmittedCommand:
     script.check()
     copy = script.path_of_copy(Path.cwd())
     if options.local and options.time is not None:
-        raise InputError("time: given with --local and a script, which it could not stop")
+        raise InputError(
+            f"time: {options.time}, expected none with --local and a script, which it cannot stop"
+        )
 
     def check(_wants_plan: bool) -> None:
         if not options.dry_run:

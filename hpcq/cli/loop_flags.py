@@ -15,9 +15,8 @@ def add_minimize_options(parser: argparse.ArgumentParser) -> None:
     loop.add_argument(
         "--optimizer",
         metavar="NAME",
-        help="with exact gradients L-BFGS-B, BFGS, CG, SLSQP, TNC, trust-constr or Newton-CG, "
-        "without COBYLA, COBYQA, Nelder-Mead or Powell, all of scipy; or SPSA; default: L-BFGS-B, "
-        "with shots SPSA",
+        help="L-BFGS-B, BFGS, CG, SLSQP, TNC, trust-constr or Newton-CG, with exact gradients; "
+        "COBYLA, COBYQA, Nelder-Mead, Powell or SPSA, without; default: L-BFGS-B, with shots SPSA",
     )
     loop.add_argument(
         "--initial",
@@ -30,14 +29,14 @@ def add_minimize_options(parser: argparse.ArgumentParser) -> None:
         type=values.positive,
         default=1,
         metavar="K",
-        help="number of starting points, side by side on the ranks; the best is reported; those "
-        "that --initial leaves open are random; default: 1",
+        help="number of starting points, shared among the ranks; the best minimum is reported; "
+        "points that --initial does not give are random; default: 1",
     )
     loop.add_argument(
         "--max-evaluations",
         type=values.positive,
         metavar="N",
-        help="maximum number of evaluations of each start; a larger one continues an output",
+        help="maximum number of evaluations of each start; a larger one continues OUT.h5",
     )
     loop.add_argument(
         "--tolerance",

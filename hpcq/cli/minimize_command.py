@@ -66,7 +66,7 @@ def minimize(options: argparse.Namespace) -> int:
 
 
 def values_of_loop(options: argparse.Namespace) -> ParameterValues:
-    """Return the values of the parameters that stay as they are.
+    """Return the values of the parameters that are not optimized.
 
     Raises:
         InputError: If they are wrong, or rows are given.
@@ -74,8 +74,8 @@ def values_of_loop(options: argparse.Namespace) -> ParameterValues:
     values = ParameterValues.of(options, required=False)
     if values.rows is not None:
         raise InputError(
-            "parameters: a list given, expected one object, of the parameters that keep their "
-            "values; --initial takes starting points"
+            "parameters: a list of objects, expected one object with the parameters that stay "
+            "fixed; --initial takes starting points"
         )
     return values
 

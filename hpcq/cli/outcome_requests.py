@@ -1,4 +1,4 @@
-"""From the options of `sample` to the question about outcomes that they ask."""
+"""The question about outcomes that the options of `sample` ask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 DEFAULT_SHOTS = 1024
-"""Number of samples where nothing is asked for; that of Qiskit's samplers."""
+"""Number of samples if nothing is asked for, as for Qiskit's samplers."""
 
 
 def asks_outcomes(options: argparse.Namespace) -> bool:
@@ -33,14 +33,14 @@ def check_outcomes(options: argparse.Namespace) -> None:
     """
     if options.values.rows is not None:
         raise InputError(
-            "parameters: rows of values given for outcomes, expected one object of values, and a "
-            "run for each row"
+            "parameters: a list of rows given for outcomes, expected one object of values; run "
+            "each row by itself"
         )
     if options.target_error is not None:
         raise InputError("target_error: given for outcomes, expected --shots")
     for name in ("observable", "observables", "pareto"):
         if getattr(options, name, None):
-            raise InputError(f"{name}: given for outcomes, expected it for expectation values")
+            raise InputError(f"{name}: given for outcomes, expected only for expectation values")
     if not has_device(options):
         return
     if options.top is not None:
@@ -68,7 +68,7 @@ def wanted_outcomes(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def device_observables(circuit: QuantumCircuit, options: argparse.Namespace) -> list[str]:
-    """Return the observables whose shots tell the outcomes that are asked for.
+    """Return the observables from whose counts the requested outcomes are estimated.
 
     Raises:
         InputError: If what is asked for is none of the circuit.

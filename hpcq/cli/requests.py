@@ -189,7 +189,7 @@ def question_for(options: argparse.Namespace) -> Question:
 
 
 def estimated_outcomes(result: Result, options: argparse.Namespace) -> OutcomeTables | None:
-    """Return the outcomes that shots on devices tell, as options ask; None for other results."""
+    """Return the outcomes estimated from shots, as options ask; None for other results."""
     if not asks_outcomes(options) or not has_device(options):
         return None
     from hpcq.kinds.shots.outcomes import outcomes_of

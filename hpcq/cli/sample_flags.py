@@ -64,11 +64,9 @@ def add_sample_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT.h5", help="HDF5 file to write")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     common.add_device(parser)
-    common.add_shot_engine(
-        parser, "devices (they give estimates of probabilities and marginals, no samples)"
-    )
+    common.add_shot_engine(parser, "devices (estimates of probabilities and marginals, no samples)")
     common.add_long_runs(parser)
-    # What `run` has in addition, and its checks read.
+    # Options of `run` that are read by checks of all commands.
     parser.set_defaults(outcomes=True, target_error=None, max_variants=None, shared=False)
 
 

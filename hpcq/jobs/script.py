@@ -42,7 +42,7 @@ def for_command(text: str, command: JobCommand) -> str:
 
     text, count = _CALL.subn(call, text)
     if count != 1:
-        raise HpcqError("jobscripts: a template that does not call `hpcq run` once")
+        raise HpcqError("jobscripts: a template, expected one that calls `hpcq run` exactly once")
     return text
 
 

@@ -1,4 +1,4 @@
-"""What evaluates the observable of a loop: a program, exact or with shots."""
+"""Evaluates the observable of a loop by a program, exact or with shots."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Evaluators:
             )
 
     def of_start(self, number: int, known: int) -> Evaluator:
-        """Return what evaluates the observable for a start.
+        """Return the function that evaluates the observable for a start.
 
-        With shots, each start has a seed of its own, and evaluations that are known already have
-        taken its first shots.
+        With shots, each start has a seed of its own, and the evaluations that are already known
+        have used its first shots.
         """
         if self._program is None:
             return self._sampled(number, known)

@@ -17,10 +17,10 @@ from hpcq.runs.session import Session
 from hpcq.runs.stop_signals import stopping_script
 
 _IGNORED_ON_RANK_0 = (signal.SIGUSR1, signal.SIGTERM)
-"""Signals that rank 0 ignores after the script, whose exit code has to become that of the job."""
+"""Signals that rank 0 ignores after the script, so that the job gets the script's exit code."""
 
 _IGNORED_ELSEWHERE = (*_IGNORED_ON_RANK_0, signal.SIGINT, signal.SIGHUP)
-"""Signals on which rank 0 decides; launchers send them to all ranks."""
+"""Signals that only rank 0 acts on, although launchers send them to all ranks."""
 
 
 def exec_script(name: str, arguments: Sequence[str] = (), copy: str | None = None) -> int:
@@ -29,10 +29,10 @@ def exec_script(name: str, arguments: Sequence[str] = (), copy: str | None = Non
     Args:
         name: Path of the script.
         arguments: Its arguments.
-        copy: Path of a copy, whose text is run as if it were in its place; by default the script.
+        copy: Path of a copy, whose text is run in place of the script; None for the script itself.
 
     Returns:
-        The exit code of the script, on all ranks: launchers report that of any rank.
+        The exit code of the script, on all ranks, because launchers may report that of any rank.
 
     Raises:
         InputError: On all ranks, if there is no such script.
@@ -55,7 +55,7 @@ def exec_script(name: str, arguments: Sequence[str] = (), copy: str | None = Non
 def _ending_with_all_ranks(farm: Farm) -> Iterator[None]:
     """Have ``os._exit`` end all ranks within the context.
 
-    Under srun, the other ranks would wait for ever for a process that leaves by it with code 0.
+    Under srun, the other ranks would wait forever for a process that calls ``os._exit(0)``.
     """
     if not isinstance(farm, MpiFarm):
         yield

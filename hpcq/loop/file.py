@@ -1,4 +1,4 @@
-"""The file of a loop: what it holds, and what is taken from it to continue."""
+"""Writing the evaluations of a loop to its result, and reading them back to continue."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def known_evaluations(problem: LoopProblem, previous: Result | None) -> list[lis
     record = None if details is None else details.section(LoopRecord)
     if details is None or record is None:
         raise InputError(
-            "output: it holds a result that is not a minimization, which one would replace; "
+            "output: it holds a result that is not a minimization, and would be overwritten; "
             "expected another file"
         )
     existing = "an unfinished minimization" if details.unfinished else "a minimization"
@@ -51,7 +51,7 @@ def known_evaluations(problem: LoopProblem, previous: Result | None) -> list[lis
     columns.append(record.parameters)
     if problem.optimizer.uses_gradients:
         if record.gradients is None:
-            raise InputError("output: it holds no gradients, expected those of each evaluation")
+            raise InputError("output: it holds no gradients, expected one for each evaluation")
         columns.append(record.gradients)
     table = np.concatenate(columns, axis=1)
     return [

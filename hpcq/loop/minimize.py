@@ -58,11 +58,11 @@ def minimize(
     """Minimise an observable over the free parameters of a circuit.
 
     With an output, all evaluations are stored, those of line searches included. If the loop is
-    stopped or killed, the same call replays them through a fresh optimizer and goes on: the
-    trajectory is the same bit for bit as if nothing had happened, on any number of ranks.
+    stopped or killed, the same call replays them through a fresh optimizer and continues: the
+    trajectory is the same bit for bit as without the interruption, on any number of ranks.
 
-    Under MPI, all ranks call this function, or rank 0 alone within a :class:`hpcq.Session`. One
-    start is evaluated by all ranks together; of several starts, each rank takes some.
+    Under MPI, all ranks call this function, or rank 0 alone within a :class:`hpcq.Session`. A
+    single start is evaluated by all ranks together; several starts are shared among the ranks.
 
     Args:
         ansatz: A circuit with free parameters, or a plan of one. Only rank 0's is used; other ranks
@@ -84,8 +84,8 @@ def minimize(
         options: Options of the optimizer, as scipy takes them.
         bounds: Bounds of the parameters, as scipy takes them.
         tol: Tolerance for termination, as scipy takes it.
-        callback: Called after each iteration as scipy calls it, on rank 0; after a restart for the
-            replayed iterations too, and of starts side by side when all have ended.
+        callback: Called on rank 0 after each iteration, as scipy calls it. A restarted loop calls
+            it for the replayed iterations too; several starts call it when all have ended.
         comm: An mpi4py communicator whose ranks share the work, as for :func:`hpcq.run`.
         more: With a circuit, the options of :func:`hpcq.plan`, such as ``max_qubits=20``, ``shots``
             and ``seed``; and ``device``, ``noise``, ``backend``, ``engine``, ``time_limit``,
@@ -115,7 +115,7 @@ def minimize(
     arguments, planning = split_options(ansatz, {**more, "output": output})
     for name in _NOT_FOR_LOOPS:
         if getattr(arguments, name) not in (None, False):
-            raise InputError(f"{name}: given to a loop, expected it in hpcq.run's arguments")
+            raise InputError(f"{name}: given to hpcq.minimize, expected only with hpcq.run")
     as_integer(starts, "starts", 1)
     request = LoopRequest(x0, optimizer, starts, max_evaluations, options, bounds, tol)
     session = Session(comm)

@@ -1,4 +1,4 @@
-"""The optimizers: those of scipy that suit programs, and SPSA."""
+"""The optimizers: those of scipy without second derivatives, and SPSA."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hpcq.core.system import blas_threads
 from hpcq.loop.spsa import spsa
 
 DEFAULT, DEFAULT_WITH_SHOTS = "L-BFGS-B", "SPSA"
-"""The optimizers of exact values and of estimates."""
+"""The default optimizers for exact values and for estimates from shots."""
 
 _WITH_GRADIENTS = ("L-BFGS-B", "BFGS", "CG", "SLSQP", "TNC", "trust-constr", "Newton-CG")
 _WITHOUT_GRADIENTS = ("COBYLA", "COBYQA", "Nelder-Mead", "Powell", "SPSA")
@@ -70,7 +70,9 @@ class Optimizer:
                 raise InputError(f"tol: {str(self.tol)[:40]!r}, expected a number above 0")
         if self.bounds is not None:
             if self.name in _WITHOUT_BOUNDS:
-                raise InputError(f"bounds: given with {self.name}, expected another optimizer")
+                raise InputError(
+                    f"bounds: given with {self.name}, which takes none; expected another optimizer"
+                )
             object.__setattr__(self, "bounds", _pairs(self.bounds))
 
     @property
@@ -80,7 +82,7 @@ class Optimizer:
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """What must be the same for a trajectory to continue; short texts and digests."""
+        """What must be the same for a trajectory to continue, as short texts and digests."""
         options = json.dumps(self.options, sort_keys=True)
         return {
             "optimizer": self.name,

@@ -1,4 +1,4 @@
-"""What a loop shows while it runs, when it saves, and when it stops."""
+"""Showing the progress of a loop, saving its evaluations, and stopping it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class LoopMonitor(Monitor):
 
     @property
     def deadline(self) -> float | None:
-        """Until when tasks may run; they last for a few seconds, so none is held back."""
+        """None: tasks last a few seconds, so none is held back before the end of the time."""
         return None
 
     def __call__(self, progress: Progress) -> StopRequest | None:  # noqa: ARG002 (base class)
@@ -76,7 +76,7 @@ class LoopMonitor(Monitor):
         self._evaluation_began = time.monotonic()
 
     def after_evaluation(self, start: int, evaluation: Evaluation) -> None:
-        """Show an evaluation and save all of them, each if it is time."""
+        """Show an evaluation, and save all of them, if either is due."""
         self._last_seconds = time.monotonic() - self._evaluation_began
         busy = self.ledger.busy_seconds
         busy[0] = busy.get(0, 0.0) + self._last_seconds
@@ -89,7 +89,7 @@ class LoopMonitor(Monitor):
         self._note(f"{where}evaluation {count}, value {evaluation.value:.9g}{error}{norm}")
 
     def after_turn(self) -> None:
-        """Show the lowest value of all starts and save all evaluations, each if it is time."""
+        """Show the lowest value of all starts, and save all evaluations, if either is due."""
         if self._num_evaluations:
             lowest = lowest_evaluation(self._trajectories).value
             done, starts = self._num_evaluations, len(self._trajectories)
@@ -110,7 +110,7 @@ class LoopMonitor(Monitor):
         )
 
     def save(self) -> None:
-        """Save everything, because the loop has failed; if that fails too, it is a warning."""
+        """Save everything after an error; if that fails too, only warn."""
         self.is_saved = True
         self.output.save(self._partial)
 

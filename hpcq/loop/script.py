@@ -81,8 +81,8 @@ class Script:
     def run(self) -> int:
         """Run the script as the main module of this process, and return its exit code.
 
-        What ends the script is printed as Python prints it, except StoppedError, which takes one
-        line, also where a library raises its own error from it, as qiskit-algorithms does. Threads
+        An exception that ends the script is printed as Python prints it. StoppedError takes one
+        line, even if a library raises its own error from it, as qiskit-algorithms does. Threads
         that are not daemons are waited for, because they may use ranks.
         """
         sys.argv = [self.name, *self.arguments]
@@ -123,14 +123,14 @@ def _join_threads() -> None:
 
 
 def _stopped_by(error: BaseException | None) -> StoppedError | None:
-    """Return what has stopped the script, even if a library has raised its own error from it."""
+    """Return the StoppedError, even if a library has raised its own error from it."""
     while error is not None and not isinstance(error, StoppedError):
         error = error.__cause__
     return error
 
 
 def _exit_code(error: BaseException) -> int:
-    """Report what has ended the script, and return the exit code that follows from it."""
+    """Print the exception that ended the script, and return the exit code."""
     if isinstance(error, SystemExit):
         if error.code is None or isinstance(error.code, int):
             return (error.code or 0) & 0xFF  # as the system shortens it

@@ -159,7 +159,7 @@ class _SharedEvaluators:
         self._made: Evaluators | None = None
 
     def of_start(self, number: int, trajectory: list[Evaluation]) -> Evaluator:
-        """Return what evaluates a start, unless the loop has to stop."""
+        """Return the function that evaluates a start, and stops the loop if it has to."""
         made: list[Evaluator] = []
 
         def evaluate(x: Rows) -> Evaluation:

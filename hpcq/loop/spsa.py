@@ -13,8 +13,8 @@ _ALPHA, _GAMMA = 0.602, 0.101
 """Exponents of the decays of steps and of perturbations, as Spall recommends for practice."""
 
 _STABILITY = 0.1
-"""Delay of the decay of steps, in iterations as a share of the maximum. Larger: smaller first
-steps, and larger late ones."""
+"""Delay of the decay of steps, as a fraction of the maximum number of iterations. Larger: smaller
+first steps, and larger late ones."""
 
 DEFAULT_STEP, DEFAULT_PERTURBATION = 0.3, 0.2
 """First step and first perturbation of a parameter, in radians. Measured on an energy of 10

@@ -67,7 +67,7 @@ class TurnTasks:
 
     Attributes:
         problem: The loop, with the device of this rank.
-        evaluators: What evaluates its observable.
+        evaluators: Evaluate its observable.
     """
 
     problem: LoopProblem

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 _MIN_SLEEP, _MAX_SLEEP = 20e-6, 5e-3
-"""Seconds between polls at first and in the end; longer: less of a core, later answers. A rank that
-waits takes 0.4 % of a core."""
+"""Seconds between polls, at first and at most. Longer: less of a core is used, and messages wait
+longer. Measured: a rank that waits takes 0.4 % of a core."""
 
 
 class Backoff:

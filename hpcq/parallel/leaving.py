@@ -1,4 +1,4 @@
-"""What a rank does at its end: it tells the others, which may wait for its next call."""
+"""Telling the other ranks that this one ends, because they may wait for its next call."""
 
 from __future__ import annotations
 

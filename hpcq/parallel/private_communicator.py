@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _keyvals: list[int] = []
 
 open_calls: list[Calls] = []
-"""Those of all private communicators that are not freed."""
+"""The calls of all private communicators that have not been freed."""
 
 
 def private_calls(comm: Comm) -> Calls:

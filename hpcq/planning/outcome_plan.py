@@ -25,8 +25,8 @@ from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS, SamplingCost
 from hpcq.reconstruction.outcomes.sites import SiteNetwork, site_network, states_bytes
 
 _KEPT_SHARE = 6
-"""The states that are kept take at most one part in so many of a rank's memory. Rank 0 has them
-twice, as results of tasks and joined; tables for samples take most of the rest."""
+"""A rank keeps states in at most its memory divided by this number. Rank 0 has them twice, as
+results of tasks and joined; tables for samples take most of the rest."""
 
 _SHOT_BYTES = 56
 """Bytes of a sample on rank 0 besides its bits: its count, its probability and its place in the
@@ -106,7 +106,7 @@ class OutcomesPlan(ExactPlan):
 
     @property
     def methods_of_parts(self) -> list[str]:
-        """Names of the methods of parts that are simulated other than as statevectors."""
+        """Names of the methods of parts that are not simulated as statevectors."""
         return sorted({t.engine_name for t in self.tensors if t.simulation is not None})
 
     @property

@@ -1,4 +1,4 @@
-"""The lock of all primitives."""
+"""The lock that all primitives share."""
 
 from __future__ import annotations
 

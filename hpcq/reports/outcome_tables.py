@@ -152,10 +152,10 @@ class OutcomeTables:
         bitstrings: Sequence[str],
         marginals: Sequence[Sequence[int]],
     ) -> OutcomeTables:
-        """Return the outcomes that shots on a device tell, as far as they are asked for.
+        """Return the requested outcomes, estimated from shots on a device.
 
         Raises:
-            InputError: If the shots do not tell them.
+            InputError: If the counts do not determine them.
         """
 
         def table(what: str, found: EstimatedProbabilities, **of_what: Any) -> ProbabilityTable:

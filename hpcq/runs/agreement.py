@@ -1,7 +1,7 @@
 """What ranks compare of a call that all of them make: digests of its arguments.
 
-A rank may leave the plan and the rows of parameters to rank 0, by None. Of the other arguments of
-a run, each rank's or rank 0's are documented to count.
+A rank may pass None for the plan and the rows of parameters, and leave them to rank 0. For the
+other arguments of a run, the documentation says whether each rank's own or rank 0's counts.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from hpcq.planning.fingerprint import fingerprint_of
 from hpcq.planning.plan import Plan
 
 _OF_A_RANK = ("memory", "memory_bytes", "threads", "ranks", "speeds", "cuts")
-"""Options of a plan that depend on the machine: rank 0's count, without another answer."""
+"""Options of a plan that depend on the machine: rank 0's count, and the answer is the same."""
 
 _plans: WeakKeyDictionary[Plan, Mapping[str, str]] = WeakKeyDictionary()
-"""Digests of plans, so that the next run of a plan takes no time for them."""
+"""Digests of plans, kept so that they are computed once for each plan."""
 
 
 def agree_on_run(
@@ -124,7 +124,7 @@ def _add_circuit(found: Any, circuit: QuantumCircuit) -> None:
 
 
 def _add_operation(found: Any, operation: Operation) -> None:
-    """Add what the name and the parameters of a gate do not tell."""
+    """Add what the name and the parameters of a gate do not determine."""
     if isinstance(operation, ControlledGate):
         found.update(f"{operation.ctrl_state} ".encode())
     definition = getattr(operation, "definition", None)

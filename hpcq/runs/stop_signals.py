@@ -1,4 +1,4 @@
-"""Signals that stop a script: an exception in its main thread, as soon as no call of hpcq suffers.
+"""Signals that stop a script by an exception in its main thread, outside the calls of hpcq.
 
 A script that runs under ``hpcq exec`` is told to stop by :class:`hpcq.core.errors.StoppedError`. It
 is raised at the next instruction of the script, or at the end of the call of hpcq that is being
@@ -19,7 +19,7 @@ from hpcq.core.errors import StoppedError
 from hpcq.parallel.coordinator import StopRequest
 
 STOP_AT_ONCE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that leave no time to tasks."""
+"""Signals after which tasks get no time to finish."""
 
 _SCRIPT_SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP)
 """Signals that stop a script; SIGINT raises KeyboardInterrupt there, as in any script."""
@@ -32,7 +32,7 @@ Larger: fewer tasks have to be computed again. Smaller: more of the time left is
 
 
 _SCRIPT_MARGIN = 20.0
-"""Seconds before the end of the time at which a script is told to stop, unless a signal told it.
+"""Seconds before the end of the time at which a script is told to stop, unless a signal did before.
 Larger: more time to save; smaller: less of the allocation goes unused."""
 
 

@@ -221,8 +221,8 @@ def test_stored_parameters_that_the_optimizer_does_not_ask_for_are_refused(
         ({"bounds": 3}, "bounds: 3"),
         ({"optimizer": "BFGS", "bounds": [(0, 1)] * 10}, "bounds: given with BFGS"),
         ({"options": {"f": print}}, "options: f is a builtin"),
-        ({"parameter_values": [[0.0]]}, "parameter_values: given to a loop"),
-        ({"shared": True}, "shared: given to a loop"),
+        ({"parameter_values": [[0.0]]}, "parameter_values: given to hpcq.minimize"),
+        ({"shared": True}, "shared: given to hpcq.minimize"),
         ({"noise": "fake_brisbane"}, "noise"),
     ],
 )

@@ -25,8 +25,8 @@ from hpcq.reconstruction.outcomes.top import TopOutcomes, top_outcomes
 from hpcq.results.outcome_record import Marginal, MostProbable, OutcomeProbabilities
 
 _MAX_FREQUENT = 1024
-"""Number of the most frequent outcomes of which probabilities are computed where samples do not
-have them."""
+"""Number of the most frequent outcomes whose probabilities are computed, if the samples come
+without."""
 
 _TOP_SAMPLES = 1 << 17
 """Samples in which the most probable outcomes are sought where nothing else finds them. An outcome
@@ -54,7 +54,7 @@ class Answers:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The parts that are simulated otherwise than as statevectors."""
+        """The parts that are not simulated as statevectors."""
         return parts_of(self.plan)
 
     @cached_property
@@ -147,7 +147,7 @@ class Answers:
     def _marginal_of_part(self, part: Part, qubits: Sequence[int]) -> NDArray[np.float64]:
         if len(qubits) > MAX_PART_QUBITS:
             raise InputError(
-                f"marginal: {len(qubits)} qubits of a part by {part.tensor.engine_name}, expected "
+                f"marginal: {len(qubits)} qubits simulated by {part.tensor.engine_name}, expected "
                 f"at most {MAX_PART_QUBITS}, or method cut or statevector"
             )
         numbers = np.arange(1 << len(qubits))

@@ -31,7 +31,7 @@ def _outcome_lines(plan: OutcomesPlan) -> list[str]:
         lines.append(f"asked for          {', '.join(asked)}")
     if plan.sampling is not None:
         lines.append(
-            f"sampling           {plan.shot_seconds * 1e6:.2g} us a shot after"
+            f"sampling           {plan.shot_seconds * 1e6:.2g} us per shot after"
             f" {plan.sampling.setup_seconds:.2g} s, {format_bytes(plan.sampling.memory_bytes)} for"
             " tables; no sampling overhead"
         )

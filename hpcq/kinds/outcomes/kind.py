@@ -105,7 +105,7 @@ class OutcomesKind:
     def compile(self, plan: OutcomesPlan, session: Session | None, device: str) -> CompiledPlan:
         """Refuse: outcomes of circuits with free parameters have no programs."""
         del plan, session, device
-        raise InputError("plan: one for outcomes, expected one for observables")
+        raise InputError("plan: a plan for outcomes, expected a plan for observables")
 
 
 def _with_amplitudes_if_free(problem: Problem) -> Problem:

@@ -66,8 +66,8 @@ def outcomes(
     cut, and there is no sampling overhead.
 
     With ``shots``, the circuit runs as on a device, with that number of shots of all variants
-    together: with ``noise``, on a ``backend``, or ideal. Then there are estimates of probabilities
-    with standard errors, and no samples; see :class:`hpcq.EstimatedOutcomes`. The result of an
+    together: with ``noise``, on a ``backend``, or ideal. There are then estimates of probabilities
+    with standard errors, but no samples; see :class:`hpcq.EstimatedOutcomes`. The result of an
     earlier run with shots is read without a new run.
 
     Args:
@@ -121,7 +121,7 @@ def outcomes(
     planning = {name: value for name, value in options.items() if name not in _ARGUMENTS}
     if others := sorted(names & planning.keys()):
         raise InputError(
-            f"{others[0]}: given for exact outcomes, expected it in hpcq.run(hpcq.plan_outcomes())"
+            f"{others[0]}: given for exact outcomes, expected with hpcq.run(hpcq.plan_outcomes())"
         )
     if isinstance(circuit, OutcomesPlan) and planning:
         raise InputError(

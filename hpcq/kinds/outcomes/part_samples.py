@@ -1,4 +1,4 @@
-"""The parts of a circuit that are simulated otherwise than as statevectors.
+"""The parts of a circuit that are not simulated as statevectors.
 
 Such a part has no ports, so its outcomes are independent of those of all other parts.
 """
@@ -119,7 +119,7 @@ class Part:
 
 
 def parts_of(plan: OutcomesPlan) -> tuple[Part, ...]:
-    """Return the parts that are simulated otherwise than as statevectors."""
+    """Return the parts that are not simulated as statevectors."""
     parts = []
     for subcircuit, use in zip(plan.cut.subcircuits, plan.uses, strict=True):
         if plan.tensors[use].simulation is not None:

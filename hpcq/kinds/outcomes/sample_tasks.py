@@ -27,7 +27,7 @@ from hpcq.reconstruction.outcomes.sites import SiteNetwork
 from hpcq.results.samples import Samples as DrawnSamples
 
 _GROUPS_PER_RANK = 2
-"""Groups of chunks for each rank where states are not kept, so that each group simulates them anew.
+"""Groups of chunks per rank where states are not kept, so that each group simulates them anew.
 More: the ranks finish closer together; fewer: less is simulated."""
 
 _ORDER_KEY, _PART_KEY = 1, 2

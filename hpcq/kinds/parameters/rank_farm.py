@@ -27,11 +27,11 @@ def on_ranks(
     setup: Any = None,
     function: TaskFunction | None = None,
 ) -> T:
-    """Return what a function returns that computes tasks on all ranks; call it on rank 0.
+    """Run a function that hands tasks to all ranks, and return its result; call it on rank 0.
 
     Args:
         session: The session.
-        command: Has the other ranks run the worker of such a factory.
+        command: Starts the worker of such a factory on the other ranks.
         factory: Makes the task function of rank 0's worker.
         evaluate: Computes tasks by the coordinator that it is given.
         setup: Argument of the ranks' factories.

@@ -142,8 +142,8 @@ class _Spread:
 def _shared(evaluations: Sequence[_Spread | None]) -> dict[int, _Spread]:
     """Return the evaluations that are to take place side by side, by their numbers.
 
-    Those of which one row takes longer than a rank's share of all of them do not: all ranks
-    compute its pieces.
+    One whose single row takes longer than a rank's share of all of them is left out: all ranks
+    compute its pieces together.
     """
     spread = {number: each for number, each in enumerate(evaluations) if each is not None}
     total = sum(each.seconds for each in spread.values())

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Reals = NDArray[np.float64]
 
 MAX_MARGINAL_QUBITS = 20
-"""Most qubits of a marginal distribution; of more, no run has the shots to resolve the outcomes."""
+"""Maximum number of qubits of a marginal; no run has the shots to resolve more outcomes."""
 
 MAX_JOINT_MARGINAL_QUBITS = 10
 """The same for a run of joint samples, whose outcomes are estimated one by one."""
@@ -96,11 +96,11 @@ class EstimatedMarginal(EstimatedProbabilities):
 
 
 class EstimatedOutcomes:
-    """The outcomes of a circuit's measurements, as far as a run with shots tells.
+    """Outcomes of a circuit's measurements, estimated from a run with shots.
 
-    From shots of a cut circuit follow unbiased estimates of probabilities, which are sums with
-    coefficients of both signs. There are no samples: see :meth:`sample`. Below about gamma squared
-    over the number of shots, no probability is resolved, so ask for few qubits at a time.
+    Counts of a cut circuit give unbiased estimates of probabilities, which are sums with
+    coefficients of both signs, and no samples: see :meth:`sample`. Probabilities below about gamma
+    squared over the number of shots are not resolved, so ask for few qubits at a time.
 
     Args:
         result: The result of a run with shots. Without its details, every method raises InputError.
@@ -139,7 +139,7 @@ class EstimatedOutcomes:
 
     @property
     def qubits(self) -> tuple[int, ...]:
-        """The qubits whose joint distribution the counts tell, ascending."""
+        """The qubits whose joint distribution the counts determine, ascending."""
         return self._record.qubits
 
     def probabilities(self, outcomes: Sequence[str]) -> EstimatedProbabilities:
@@ -151,7 +151,7 @@ class EstimatedOutcomes:
 
         Raises:
             InputError: If a string is none of this circuit, is given twice, or the counts don't
-                tell the joint distribution of all measured qubits.
+                determine the joint distribution of all measured qubits.
         """
         if len(set(outcomes)) < len(outcomes):
             raise InputError("outcomes: one is given twice, expected distinct bit strings")
@@ -168,8 +168,8 @@ class EstimatedOutcomes:
             qubits: At most 20 distinct qubits; bit i of an outcome is that of ``qubits[i]``.
 
         Raises:
-            InputError: If the qubits are wrong, too many for the memory, or the counts don't tell
-                their joint distribution.
+            InputError: If the qubits are wrong, too many for the memory, or the counts don't
+                determine their joint distribution.
         """
         checked = tuple(as_integer(qubit, "marginal", 0) for qubit in qubits)
         is_joint = self._record.record.mode == "joint"
@@ -205,10 +205,10 @@ class EstimatedOutcomes:
         """Refuse to return amplitudes.
 
         Raises:
-            InputError: Always. Shots tell probabilities, not phases.
+            InputError: Always. Counts give probabilities, not phases.
         """
         raise InputError(
-            "amplitudes: shots tell probabilities and no phases, expected probabilities, or "
+            "amplitudes: counts give probabilities and no phases, expected probabilities, or "
             "outcomes without noise and backend"
         )
 
@@ -216,7 +216,7 @@ class EstimatedOutcomes:
         """Refuse to return the most probable outcomes.
 
         Raises:
-            InputError: Always. Of too many outcomes to estimate all, none can be ruled out.
+            InputError: Always. There are too many outcomes to estimate all and rule any out.
         """
         raise InputError(
             "top: the estimate of every single outcome has an error of its own, so that the "
@@ -228,7 +228,7 @@ class EstimatedOutcomes:
 def estimate_outcomes(
     circuit: object, comm: Comm | None = None, **options: Any
 ) -> EstimatedOutcomes:
-    """Run a circuit with shots, as on a device, and return what they tell of its outcomes.
+    """Run a circuit with shots, as on a device, and return estimates of its outcomes.
 
     Args:
         circuit: A circuit with final measurements, or without any, so that all qubits are measured;
@@ -238,7 +238,7 @@ def estimate_outcomes(
             :class:`hpcq.runs.arguments.RunArguments`, such as ``noise`` or ``backend``.
 
     Returns:
-        The estimates, which every rank that called can make.
+        The estimates, on every rank that called.
 
     Raises:
         InputError: If an option is wrong.
@@ -259,7 +259,7 @@ def estimate_outcomes(
 
 
 def _plan(circuit: object, options: dict[str, Any], ranks: int) -> ShotsPlan:
-    """Return the plan of a circuit whose counts tell its outcomes, or a plan as it is.
+    """Return the plan of a circuit whose counts determine its outcomes, or a plan as it is.
 
     Raises:
         InputError: If an option is wrong.
@@ -280,7 +280,7 @@ def _plan(circuit: object, options: dict[str, Any], ranks: int) -> ShotsPlan:
 
 
 def outcomes_of(result: Result) -> EstimatedOutcomes:
-    """Return what a result with shots tells of the outcomes of its circuit, without a new run.
+    """Return estimates of the outcomes from the counts of a result, without a new run.
 
     Raises:
         InputError: If it has no counts.
@@ -290,7 +290,7 @@ def outcomes_of(result: Result) -> EstimatedOutcomes:
 
 
 def outcome_observables(measurements: Measurements) -> list[str]:
-    """Return the observables of a run whose counts tell the distribution of all measured qubits.
+    """Return observables whose counts determine the distribution of all measured qubits.
 
     The product of Z on all measured qubits keeps them in one light cone and one basis. Z on each
     of them makes the run spread its shots for more than that product.

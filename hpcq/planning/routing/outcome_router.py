@@ -39,7 +39,7 @@ class OutcomeRouter(Router):
     _needs_states = False
 
     def choose(self) -> ExactPlan:
-        """Return the plan by the first method that fits: statevector, Clifford, chain, cuts."""
+        """Return the plan by the first method that fits: statevector, stabilizer, mps, cut."""
         question = self._question
         self._needs_states = question.is_open or question.wants_states
         if not question.is_open:

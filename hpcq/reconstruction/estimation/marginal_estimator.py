@@ -48,21 +48,21 @@ Reals = NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 MAX_COVARIANCE_QUBITS = 10
-"""Qubits up to which the covariance of all outcomes is worth its memory, 8 MiB."""
+"""Maximum number of qubits for the covariance of all outcomes, which then takes 8 MiB."""
 
 _BLOCK_ENTRIES = 1 << 22
-"""Entries of the largest tensor of a block of outcomes, 64 MiB of complex numbers."""
+"""Maximum number of entries of a tensor of a block of outcomes: 64 MiB of complex numbers."""
 
 _MAX_PAIRS = 16
 """Antithetic pairs of points over which the first order is averaged: 32 points, with which products
 of up to four nearly vanishing factors are known to about a tenth."""
 
 _MIN_PAIRS = 3
-"""Pairs that are drawn however long they take."""
+"""Minimum number of pairs, however long they take."""
 
 _MAX_FLOPS = 3e10
-"""Floating-point operations of all points, about ten seconds on one core; with more, fewer pairs
-are drawn."""
+"""Maximum number of floating-point operations of all points, about ten seconds on one core; fewer
+pairs are drawn if they would take more."""
 
 _COPIES = 6
 """Arrays of a table's size that a subcircuit takes: the tensors, an error, the counts."""
@@ -147,8 +147,8 @@ class MarginalEstimator:
         needed += 16 * self._tree.max_entries + (8 * _COPIES << self.num_qubits)
         if needed > memory_bytes:
             raise MemoryLimitError(
-                f"qubits: {self.num_qubits} of them take {format_bytes(needed)}, and there are "
-                f"{format_bytes(memory_bytes)}; expected fewer, or more memory"
+                f"qubits: {self.num_qubits} of them need {format_bytes(needed)}, and the memory is "
+                f"{format_bytes(memory_bytes)}; expected fewer qubits, or more memory"
             )
 
     def values(self) -> Reals:

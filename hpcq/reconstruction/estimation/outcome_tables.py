@@ -1,4 +1,4 @@
-"""Reading tables with outcomes: what the counts of a subcircuit's variants say about some wires.
+"""Tables with outcomes: estimates for some wires from the counts of a subcircuit's variants.
 
 Where the table of signals (:mod:`hpcq.reconstruction.estimation.outcome_signals`) has the mean of a
 Pauli string, this one has, for every outcome of the chosen wires, the mean of the indicator of that

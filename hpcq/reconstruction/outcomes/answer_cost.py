@@ -1,4 +1,4 @@
-"""What exact answers about outcomes take: bytes and seconds.
+"""The predicted cost of exact answers about outcomes: bytes and seconds.
 
 Only the shape of a network matters here, so that all of this is known before anything is simulated:
 a network that keeps no states is enough.
@@ -23,8 +23,8 @@ from hpcq.reconstruction.outcomes.order import sampling_order
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 
 _FLOPS = 3e9
-"""Floating-point operations a second of one thread. Measured with ten sites of ten qubits: 2e9 for
-amplitudes, 3e9 for marginals, 8e9 for chains."""
+"""Floating-point operations per second of one thread. Measured with ten sites of ten qubits: 2e9
+for amplitudes, 3e9 for marginals, 8e9 for chains."""
 
 _SITE_SECONDS = 2e-7
 """Seconds of an outcome and a site besides products: finding the distinct outcomes."""

@@ -33,8 +33,8 @@ _STRIDE = 5
 in the tables."""
 
 _ROUNDING = 2e-15
-"""Share of a node's probability below which that of a prefix, a sum of numbers of either sign, is a
-rounding error. Such prefixes are not followed; the bound on other outcomes counts them."""
+"""Fraction of a node's probability below which that of a prefix, a sum of numbers of either sign,
+is a rounding error. Such prefixes are not followed; the bound on other outcomes counts them."""
 
 _SQUARED_ROUNDING = 1e-28
 """The same for squares of amplitudes."""

@@ -23,7 +23,7 @@ from hpcq.reconstruction.outcomes.sites import SiteNetwork
 Matrix = NDArray[np.complex128]
 
 _NEGLIGIBLE = 1e-15
-"""Singular values below this share of the largest are rounding errors, and dropped."""
+"""Singular values below this fraction of the largest are rounding errors, and dropped."""
 
 _MAX_EXAMINED = 1 << 12
 """Matrices of a site whose operator norm is computed: 0.05 s for matrices of 8 by 8."""

@@ -37,8 +37,8 @@ _STRIDE = 5
 """Bits that are drawn at a time beyond the bits of a tree."""
 
 _MIN_LOG_RATIO = math.log(0.5)
-"""Logarithm of the ratio of an outcome's exact probability to that by which it was drawn, below
-which it is impossible, was drawn by a rounding error, and is drawn again."""
+"""Minimum logarithm of the ratio of an outcome's exact probability to that by which it was drawn.
+Below, the outcome is impossible, was drawn because of a rounding error, and is drawn again."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,15 +19,15 @@ from hpcq.reconstruction.outcomes.packed_bits import num_bytes, values_of
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 
 MAX_MARGINAL_QUBITS = 24
-"""Most qubits of a marginal distribution, whose 2**24 probabilities take 128 MiB."""
+"""Maximum number of qubits of a marginal; its 2**24 probabilities take 128 MiB."""
 
 AMPLITUDES, DENSITIES = 1, 2
 """What is contracted, by the power of bond dimensions that its bonds have: amplitudes, or Gram
 matrices where some qubits are summed over."""
 
 MAX_BATCH = 1 << 13
-"""Outcomes that are contracted together. Measured for 20,000 amplitudes of ten sites with bonds of
-dimension 8: 0.21 s of CPU time at 2**10, 0.13 s at 2**12, 0.11 s at 2**13 and at 2**15."""
+"""Number of outcomes that are contracted together. Measured for 20,000 amplitudes of ten sites with
+bonds of dimension 8: 0.21 s of CPU time at 2**10, 0.13 s at 2**12, 0.11 s at 2**13 and at 2**15."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +171,7 @@ class Distribution:
             yield contraction.contract(tensors, rows)
 
     def _batches(self, outcomes: NDArray[np.uint8], each: int) -> Iterator[NDArray[np.uint8]]:
-        """Yield outcomes in batches of which each takes so many bytes an outcome."""
+        """Yield outcomes in batches that fit into the memory, at ``each`` bytes per outcome."""
         bytes_needed = num_bytes(self.network.num_qubits)
         if outcomes.ndim != 2 or outcomes.shape[1] != bytes_needed or outcomes.dtype != np.uint8:
             raise InputError(

@@ -24,7 +24,8 @@ from hpcq.reconstruction.outcomes.sites import SiteNetwork
 Matrix = NDArray[np.complex128]
 
 _NEGLIGIBLE = 1e-14
-"""Eigenvalues of an environment below this share of the largest are rounding errors and dropped."""
+"""Eigenvalues of an environment below this fraction of the largest are dropped as rounding
+errors."""
 
 
 @dataclass(frozen=True, eq=False)

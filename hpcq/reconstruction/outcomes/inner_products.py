@@ -25,7 +25,7 @@ MAX_PAIRS = 1 << 30
 """Default number of pairs after which the search gives up: half a minute for vectors of 8."""
 
 _SQUARED_ROUNDING = 1e-28
-"""Share of the largest probability below which that of an outcome is a rounding error."""
+"""Fraction of the largest probability below which that of an outcome is a rounding error."""
 
 
 @dataclass(frozen=True, eq=False)

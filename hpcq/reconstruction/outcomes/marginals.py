@@ -1,4 +1,4 @@
-"""Joint weights of all outcomes of some qubits, in one contraction with an outcome leg a site.
+"""Joint weights of all outcomes of some qubits, in one contraction with an outcome index per site.
 
 Where all qubits are chosen, the contraction is that of amplitudes. Otherwise it is that of Gram
 matrices, whose indices are pairs. Where it does not fit into the memory, bits of the outcome are

@@ -17,7 +17,8 @@ Integers = NDArray[np.int64]
 
 _MAX_SINGLE_SHOTS = 2
 """Shots of a node up to which each gets a random number of its own, in 0.5 µs. More are split by
-binomial draws, in 1.3 µs a node of 4 shots, 1.6 of 32 and 2.6 of 200, measured with 32 children."""
+binomial draws, in 1.3 µs per node of 4 shots, 1.6 of 32 and 2.6 of 200, measured with 32
+children."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ def _multinomial(
 ) -> Integers:
     chosen = weights[rows]
     totals = chosen.sum(axis=1, keepdims=True)
-    # A node without weight has been entered by a rounding error; who drew it will reject it.
+    # A node without weight was reached by a rounding error; the caller will reject it.
     shares = np.where(totals > 0, chosen / np.where(totals > 0, totals, 1), 1 / chosen.shape[1])
     return rng.multinomial(nodes.counts[rows], shares)
 

@@ -35,8 +35,8 @@ class Step:
     Attributes:
         site: Number of the site.
         frontier: Bonds that are open before the step, in the order of the vector's axes.
-        closed: Those that end at the site, in the order of the site's.
-        passed: The others.
+        closed: Those that end at the site, in the order of the site's bonds.
+        passed: The other bonds of the frontier.
         opened: Bonds of the site to later sites. The next frontier is ``passed + opened``.
         dimensions: Dimension of every bond of the network.
     """
@@ -78,7 +78,7 @@ class Step:
 def sampling_order(network: SiteNetwork) -> tuple[Step, ...]:
     """Return the order in which the sites are sampled.
 
-    The order takes the fewest operations a shot, among all orders of up to 12 sites and among
+    The order takes the fewest operations per shot, among all orders of up to 12 sites and among
     greedy ones of more.
     """
     search = _OrderSearch(network)
@@ -170,7 +170,7 @@ class _OrderSearch:
         return total, order
 
     def _work(self, frontier: frozenset[int], site: int) -> float:
-        """Return the operations a shot of sampling a site with a frontier before it."""
+        """Return the operations per shot of sampling a site with a frontier before it."""
         legs = self._legs[site]
         sizes = [2.0 ** self._sum(b) for b in (legs & frontier, frontier - legs, legs - frontier)]
         return StepShape(sizes[0], sizes[1], sizes[2], self._qubits[site]).work

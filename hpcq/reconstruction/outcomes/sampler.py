@@ -1,7 +1,7 @@
 """Perfect samples of a cut circuit: independent outcomes of all qubits, with their probabilities.
 
 Sites are sampled one after the other, each from its exact distribution given the outcomes of those
-before. No sampling overhead is paid: a million shots take a million times the work of one, at most.
+before. There is no sampling overhead: a million shots take at most a million times the work of one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What samples take: bytes, seconds, and the depth of trees that follows from them.
+"""The predicted cost of samples, in bytes and seconds, and the depth of trees that it allows.
 
 Only the shape of a network matters here, so that all of this is known before anything is simulated:
 a network that keeps no states is enough.
@@ -22,23 +22,24 @@ from hpcq.reconstruction.outcomes.sites import Site, SiteNetwork
 from hpcq.reconstruction.outcomes.step_work import StepShape
 
 CHUNK_SHOTS = 1 << 16
-"""Shots of a chunk. More share prefixes in larger products, fewer are quicker to do again."""
+"""Shots of a chunk. More: prefixes are shared by larger products; fewer: less is drawn again after
+a restart."""
 
 _TREE_SHARE = 0.75
-"""Share of the memory for trees."""
+"""Fraction of the memory for trees."""
 
 _AMPLITUDES_SHARE = 0.1
-"""Share of the memory for amplitudes over bonds, which samples then need not compute from states.
-Measured with 10 x 10 qubits and D = 8: 16 µs a shot with them, 18 without."""
+"""Fraction of the memory for amplitudes over bonds, which samples need not compute from states
+then. Measured with 10 x 10 qubits and D = 8: 16 µs per shot with them, 18 without."""
 
 _WORK_BYTES = 64 << 20
 """Bytes of temporary arrays, however small the network is."""
 
 _FLOPS = 3e9
-"""Floating-point operations a second of one thread on these small products, measured."""
+"""Floating-point operations per second of one thread, measured on these small products."""
 
 _NODE_SECONDS = 8e-7
-"""Seconds of a shot and a site besides products. With it, predicted and measured µs a shot, at
+"""Seconds per shot and site besides products. With it, predicted and measured µs per shot, at
 D = 8: 3.8 and 1.5 with 3 x 8 qubits, 16 and 14 with 10 x 10, 5.3 and 5.4 with 2 x 20."""
 
 

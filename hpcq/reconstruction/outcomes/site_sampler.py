@@ -27,12 +27,12 @@ Matrix = NDArray[np.complex128]
 
 _BLOCK_ENTRIES = 1 << 18
 """Numbers in the arrays of one block of shots: 4 MiB of complex ones, which caches hold. Smaller
-blocks take longer in Python, larger ones in memory."""
+blocks spend more time in Python, larger ones in waiting for memory."""
 
 _MIN_RATIO = 0.5
-"""Share of the probability by which a prefix was drawn that its amplitudes must have. Both are
-equal to about 1e-15 of the Gram matrices' size, so that less says that the prefix is impossible and
-was drawn by a rounding error of the tree; it is drawn again."""
+"""Minimum ratio of a prefix's probability from its amplitudes to that by which it was drawn. They
+agree to about 1e-15 of the Gram matrices' size, so a smaller ratio shows that the prefix is
+impossible and was drawn because of a rounding error of the tree; it is drawn again."""
 
 
 @dataclass(frozen=True, eq=False)

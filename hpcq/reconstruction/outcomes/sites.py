@@ -32,8 +32,8 @@ from hpcq.reconstruction.network import ket_weights
 Matrix = NDArray[np.complex128]
 
 _MAX_ENTRIES = 1 << 24
-"""Entries of the matrix M of a site, from which its amplitudes hopelessly exceed any memory: a
-quarter of a gigabyte for each outcome."""
+"""Maximum number of entries of the matrix M of a site. Above it, its amplitudes exceed any memory:
+a quarter of a gigabyte for each outcome."""
 
 BranchStates = Callable[[int, int], NDArray[np.complexfloating]]
 """Returns the amplitudes of a tensor's branch: the one row of the answer to ``Amplitudes(branch)``,
@@ -232,8 +232,8 @@ def site_network(
 ) -> SiteNetwork:
     """Return the network of a cut circuit's sites.
 
-    Subcircuits whose tensor is simulated other than as a statevector have no site: they have no
-    ports, so that their outcomes are independent of all others.
+    Subcircuits that are not simulated as statevectors have no site: they have no ports, so that
+    their outcomes are independent of all others.
 
     Args:
         cut: The cut circuit.

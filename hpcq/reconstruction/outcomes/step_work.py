@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _TYPICAL_SHOTS = 2.0**16
-"""Shots by which the work of building tables is divided when orders and tables are compared."""
+"""Number of shots among which the work of building tables is divided when orders are compared."""
 
 _ENTRY_WORK = 150.0
-"""Operations that take as long as to compute and store one number of a tree. Measured with 2 x 20
+"""Work of computing and storing one number of a tree, in operations. Measured with 2 x 20
 qubits and D = 8: 3.3 s for a tree of 20 bits, which has 7e7 numbers at the last level."""
 
 _LEAF_WORK = 60.0
-"""Operations that take as long as to compare a random number with one leaf's probability: 20 ns, of
-which drawing takes 16, measured with 32 leaves."""
+"""Work of comparing a random number with one leaf's probability, in operations: 20 ns, of which
+drawing takes 16, measured with 32 leaves."""
 
 _LEAVES_WORK = 4000.0
-"""Operations that take as long as a shot's products with its leaves' amplitudes take besides the
-operations themselves: about a microsecond. So a few leaves are worse than none: measured with
-10 x 10 qubits and D = 8, 18 µs a shot without leaves, 51 with 3 bits of them, 82 with 4."""
+"""Overhead of a shot's products with its leaves' amplitudes, in operations: about a microsecond. A
+few leaves are therefore worse than none: measured with 10 x 10 qubits and D = 8, 18 µs per shot
+without leaves, 51 with 3 bits of them, 82 with 4."""
 
 _OPTIONS = (0, 3, 4, 5, 6, 7)
 """Numbers of bits for amplitudes that are compared, besides all bits."""
@@ -26,7 +26,7 @@ _OPTIONS = (0, 3, 4, 5, 6, 7)
 
 @dataclass(frozen=True)
 class StepShape:
-    """The dimensions that the work of a step depends on, as floats, as they may be huge.
+    """The dimensions that the work of a step depends on, as floats, because they may be huge.
 
     Attributes:
         closed: Combined dimension of the bonds that end at the site.
@@ -79,7 +79,7 @@ class StepShape:
 
     @property
     def work(self) -> float:
-        """The operations a shot with the best tree, its share of building it included."""
+        """The operations per shot with the best tree, including a share of building it."""
         return self._work(self.best_bits)
 
     def _work(self, bits: int) -> float:

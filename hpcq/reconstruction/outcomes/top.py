@@ -5,8 +5,8 @@ Four methods, in this order, until one can show that its list is the right one:
 * all probabilities, where the measured qubits are few enough;
 * inner products, where the sites can be divided into two parts whose outcomes can be listed;
 * best first, which is quick where the distribution is peaked;
-* samples, whose exact probabilities show that the list is right if less is left than the last
-  outcome has. Otherwise they show how probable it is that an outcome was missed.
+* samples, whose exact probabilities show that the list is right if the probability of everything
+  else is below that of the last outcome. Otherwise they bound the probability of a missed outcome.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _SUM_ROUNDING = 1e-12
 """Absolute rounding error of a sum of probabilities."""
 
 _IMPOSSIBLE = 1e-28, 1e-14
-"""Share of the largest probability below which one is a rounding error: of squared amplitudes, and
-of sums of numbers of either sign."""
+"""Fraction of the largest probability below which one is a rounding error: of squared amplitudes,
+and of sums of numbers of either sign."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ def _all_probabilities(
 ) -> Candidates | None:
     """Return all outcomes that are possible; None if they do not fit into the memory.
 
-    Those that are less probable than a share of the most probable one are impossible.
+    Those far less probable than the most probable one are rounding errors, and left out.
     """
     try:
         probabilities = distribution.marginal(qubits)

@@ -244,7 +244,7 @@ def test_plans_say_what_is_asked_for() -> None:
     plan = hpcq.plan_outcomes(two_halves(), cut_labels="AAABBB", shots=1000, top=3)
     assert isinstance(plan, OutcomesPlan)
     assert "asked for          1000 samples, the 3 most probable outcomes" in str(plan)
-    assert "us a shot" in str(plan)
+    assert "us per shot" in str(plan)
     content = hpcq.planning.kind.kind_of(plan).to_json(plan)
     assert content["sampling"]["shot_seconds"] > 0
     assert content["asked"]["shots"] == 1000
