@@ -2,7 +2,7 @@
 
     python benchmarks/loop.py [--ranks 1 3] [--evaluations 105] [--repeats 3] [--json OUT.json]
 
-It starts MPI jobs in which this script is what ``hpcq exec`` runs. A job measures VQE by
+It starts MPI jobs in which ``hpcq exec`` runs this script. A job measures VQE by
 qiskit-algorithms with exact gradients, the same evaluations by a program, the overhead of a single
 call of an Estimator, and what the other ranks take while the script does something else. Times are
 CPU times of rank 0, so that other work on the machine matters little.

@@ -9,10 +9,10 @@ from program_targets import Target
 from workloads import BLOCKS_24, BLOCKS_100, Blocks
 
 NUM_OUTCOMES = 20_000
-"""Outcomes whose amplitudes are asked for."""
+"""Number of outcomes whose amplitudes are computed."""
 
 MARGINAL_QUBITS = 20
-"""Qubits of a marginal, chosen at random."""
+"""Number of qubits of a marginal, chosen at random."""
 
 NUM_TOP = 10
 """Number of most probable outcomes."""

@@ -2,8 +2,8 @@
 
     python benchmarks/outcome_ranks.py [--json OUT.json]
 
-It starts MPI jobs of either size in turn, each on one thread a rank, and compares the wall times of
-the fastest ones: as many cores must be idle. All samples must be the same bit for bit.
+It starts MPI jobs of both sizes in turn, with one thread per rank, and compares the wall times of
+the fastest ones, so as many cores must be idle. All samples must be the same bit for bit.
 """
 
 from __future__ import annotations

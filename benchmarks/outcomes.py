@@ -2,8 +2,8 @@
 
     python benchmarks/outcomes.py [--only NAME ...] [--quick] [--json OUT.json]
 
-Everything runs in this process on one thread, turn by turn, and what is compared is CPU time. Plans
-are made before the clock starts. The probabilities of samples must be squares of amplitudes, and
+Everything runs in this process on one thread, turn by turn, and CPU times are compared. Plans are
+made before the clock starts. The probabilities of samples must be squares of amplitudes, and
 those of the uncut circuit where it is simulated.
 """
 

@@ -3,8 +3,8 @@
     python examples/adapt_vqe.py
     mpirun -n 3 hpcq exec examples/adapt_vqe.py
 
-Every step has a circuit of its own, which is planned when it first comes; the gradients of all
-operators of the pool are values of one circuit, and are computed together.
+Every step has a circuit of its own, which is planned once; the gradients of all operators of the
+pool are expectation values in one circuit, and are computed together.
 """
 
 from __future__ import annotations

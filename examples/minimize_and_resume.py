@@ -1,11 +1,11 @@
-"""A loop that survives its walltime: every evaluation is stored, and the next start goes on.
+"""A loop that survives its walltime: every evaluation is stored, and the next job continues it.
 
     python examples/minimize_and_resume.py --output loop.h5
     mpirun -n 3 hpcq exec examples/minimize_and_resume.py --output loop.h5
     hpcq submit --nodes 2 --until-done -- exec examples/minimize_and_resume.py --output loop.h5
 
-If the job is stopped, start the same command again, or let ``--until-done`` do it. The stored
-evaluations are replayed, so the trajectory is the one of a loop that was never stopped.
+If the job is stopped, start the same command again, or let ``--until-done`` do so. The stored
+evaluations are replayed, so the trajectory is that of a loop that was never stopped.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     mpirun -n 3 hpcq exec examples/qaoa_estimator.py
 
 The graph is two rings and two edges between them, so that few gates have to be cut. Circuits that
-differ in their angles only share one compiled plan: the first evaluation plans, the others don't.
+differ only in their angles share one compiled plan, which the first evaluation makes.
 """
 
 from __future__ import annotations

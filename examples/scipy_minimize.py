@@ -3,8 +3,8 @@
     python examples/scipy_minimize.py
     mpirun -n 3 hpcq exec examples/scipy_minimize.py
 
-A plan with free parameters is compiled once; each evaluation then takes milliseconds. (If the loop
-has to survive the end of its job, see ``hpcq minimize``.)
+A plan with free parameters is compiled once; each evaluation then takes milliseconds. For a loop
+that has to survive the end of its job, see ``minimize_and_resume.py``.
 """
 
 from __future__ import annotations

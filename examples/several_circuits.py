@@ -1,4 +1,4 @@
-"""A script of your own with several circuits a step: the lowest energies of a chain at once.
+"""A script of your own with several circuits per step: the lowest energies of a chain at once.
 
     python examples/several_circuits.py
     mpirun -n 3 hpcq exec examples/several_circuits.py

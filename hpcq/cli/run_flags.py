@@ -90,8 +90,8 @@ def add_method(parser: argparse.ArgumentParser, methods: Sequence[str] = METHODS
         type=values.error_tolerance,
         default=1e-8,
         metavar="EPS",
-        help="error bound that auto accepts, relative to the sum of absolute coefficients; "
-        "default: 1e-8",
+        help="error bound that auto accepts, relative to the sum of absolute coefficients; for "
+        "samples, total variation distance; default: 1e-8",
     )
 
 
@@ -148,7 +148,9 @@ def add_cut_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_observables(parser: argparse.ArgumentParser) -> None:
     """Add the options that name observables."""
-    asked = parser.add_argument_group("what to compute (default: Z on every qubit)")
+    asked = parser.add_argument_group(
+        "what to compute (default: Z on every qubit; `minimize` needs one observable)"
+    )
     asked.add_argument(
         "--observable",
         **REPEATABLE,
@@ -171,8 +173,8 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
     free.add_argument(
         "--parameters",
         metavar="FILE.json",
-        help='JSON file of values: {"theta": 0.3, "vector": [0.1, 0.2]}, or a list of such '
-        "objects: one run then computes the values for each of them",
+        help='JSON file of values: {"theta": 0.3, "vector": [0.1, 0.2]}, or, for `run`, '
+        "a list of such objects, at each of which the values are computed",
     )
 
 
@@ -207,7 +209,7 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
         type=values.seed,
         default=0,
         metavar="N",
-        help="seed of the search and of shots; default: 0",
+        help="seed of the search, of shots and of samples; default: 0",
     )
     resources.add_argument(
         "--threads", type=values.positive, metavar="T", help="threads of a rank; default: its cores"

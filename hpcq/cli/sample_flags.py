@@ -61,7 +61,7 @@ def add_sample_options(parser: argparse.ArgumentParser) -> None:
     )
     common.add_parameters(parser)
     common.add_resources(parser)
-    parser.add_argument("-o", "--output", metavar="OUT.h5", help="HDF5 file to write")
+    parser.add_argument("-o", "--output", metavar="OUT.h5", help="HDF5 file to write and resume")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     common.add_device(parser)
     common.add_shot_engine(parser, "devices (estimates of probabilities and marginals, no samples)")
