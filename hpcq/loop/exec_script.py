@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -12,6 +12,7 @@ from hpcq.core.system import slurm_seconds_left
 from hpcq.loop.script import Script
 from hpcq.parallel.mpi import MpiFarm
 from hpcq.parallel.serial import Farm
+from hpcq.parallel.world import abort_on_error
 from hpcq.runs.collective import from_rank_0
 from hpcq.runs.session import Session
 from hpcq.runs.stop_signals import stopping_script
@@ -44,22 +45,27 @@ def exec_script(name: str, arguments: Sequence[str] = (), copy: str | None = Non
             signal.signal(number, signal.SIG_IGN)
     script = from_rank_0(farm, lambda: Script.read(name, arguments, copy))
     code = 1
-    with session:
-        if script is not None:
-            with stopping_script(slurm_seconds_left()), _ending_with_all_ranks(farm):
-                code = script.run()
-    return code if farm.has_lost_ranks else int(farm.broadcast(str(code).encode()))
+    with abort_on_error(farm):  # such as Ctrl-C at the end of the script
+        with session:
+            if script is not None:
+                with stopping_script(slurm_seconds_left()), _ending_with_all_ranks(farm):
+                    code = script.run()
+        return code if farm.has_lost_ranks else int(farm.broadcast(str(code).encode()))
 
 
 @contextmanager
 def _ending_with_all_ranks(farm: Farm) -> Iterator[None]:
-    """Have ``os._exit`` end all ranks within the context.
+    """Have ``os._exit`` end all ranks within the context, and ``MPI.Finalize`` none.
 
-    Under srun, the other ranks would wait forever for a process that calls ``os._exit(0)``.
+    Under srun, the other ranks would wait forever for a process that calls ``os._exit(0)``, and
+    ``MPI.Finalize`` would wait for them. MPI is finalized after the script.
     """
     if not isinstance(farm, MpiFarm):
         yield
         return
+    from mpi4py import MPI
+
+    finalize: Callable[[], None] = MPI.Finalize
     exit_process, process = os._exit, os.getpid()
 
     def exit_job(status: int) -> NoReturn:
@@ -68,7 +74,9 @@ def _ending_with_all_ranks(farm: Farm) -> Iterator[None]:
         exit_process(status)
 
     os._exit = exit_job
+    MPI.Finalize = lambda: None
     try:
         yield
     finally:
         os._exit = exit_process
+        MPI.Finalize = finalize

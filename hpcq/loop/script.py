@@ -6,6 +6,7 @@ import builtins
 import hashlib
 import io
 import linecache
+import os
 import sys
 import threading
 import traceback
@@ -22,6 +23,9 @@ from hpcq.core.system import write_stderr
 
 _INTERRUPTED = 130
 """Exit code after Ctrl-C, which shells show for a process that SIGINT has ended."""
+
+_MAX_LONG = (1 << 63) - 1
+"""Largest number that Python passes on to the system as an exit code."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,11 @@ class Script:
 
         An exception that ends the script is printed as Python prints it. StoppedError takes one
         line, even if a library raises its own error from it, as qiskit-algorithms does. Threads
-        that are not daemons are waited for, because they may use ranks.
+        that are not daemons are waited for, because they may use ranks. A signal that interrupts
+        this ends the process, because the interpreter would wait for them again. A process that
+        the script has forked ends here too, without touching MPI.
         """
+        process = os.getpid()
         sys.argv = [self.name, *self.arguments]
         if not sys.flags.safe_path:
             sys.path[0] = str(Path(self.name).resolve().parent)
@@ -101,6 +108,7 @@ class Script:
         lines = io.TextIOWrapper(io.BytesIO(self.source), "utf-8", "replace").readlines()
         linecache.cache[file] = len(self.source), None, lines, file
         code = 0
+        leaves = False
         try:
             exec(compile(self.source, file, "exec", dont_inherit=True), main.__dict__)
         except BaseException as error:
@@ -109,9 +117,12 @@ class Script:
             _join_threads()
         except BaseException as error:
             code = code or _exit_code(error)
+            leaves = True
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
+        if leaves or os.getpid() != process:
+            os._exit(code)
         return code
 
 
@@ -122,20 +133,22 @@ def _join_threads() -> None:
             thread.join()
 
 
-def _stopped_by(error: BaseException | None) -> StoppedError | None:
+def _stopped_by(error: BaseException) -> StoppedError | None:
     """Return the StoppedError, even if a library has raised its own error from it."""
-    while error is not None and not isinstance(error, StoppedError):
-        error = error.__cause__
-    return error
+    seen: list[BaseException] = []  # an error may be its own cause
+    cause: BaseException | None = error
+    while cause is not None and all(each is not cause for each in seen):
+        if isinstance(cause, StoppedError):
+            return cause
+        seen.append(cause)
+        cause = cause.__cause__
+    return None
 
 
 def _exit_code(error: BaseException) -> int:
     """Print the exception that ended the script, and return the exit code."""
     if isinstance(error, SystemExit):
-        if error.code is None or isinstance(error.code, int):
-            return (error.code or 0) & 0xFF  # as the system shortens it
-        write_stderr(str(error.code))
-        return 1
+        return _code_of_exit(error.code)
     stopped = _stopped_by(error)
     if stopped is not None:
         write_stderr(f"hpcq: error: {printable(' '.join(str(stopped).split()))}")
@@ -145,6 +158,23 @@ def _exit_code(error: BaseException) -> int:
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, frames
     try:
         sys.excepthook(type(error), error.with_traceback(frames), frames)
-    except Exception:  # of a hook that the script has set
-        traceback.print_exception(error)
+    except SystemExit as leaving:  # of a hook that the script has set
+        return _code_of_exit(leaving.code)
+    except BaseException:
+        with suppress(OSError, ValueError):  # no stderr to print to
+            traceback.print_exception(error)
     return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+
+
+def _code_of_exit(code: object) -> int:
+    """Print what ``sys.exit`` was given, unless it is a number, and return the exit code."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return (code if -_MAX_LONG - 1 <= code <= _MAX_LONG else -1) & 0xFF  # as Python shortens it
+    try:
+        text = str(code)
+    except Exception:
+        text = object.__repr__(code)
+    write_stderr(text)
+    return 1

@@ -8,6 +8,7 @@ made, so that no message between ranks is left half sent. A run stops early and 
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -41,6 +42,7 @@ class _Script:
 
     Attributes:
         is_running: Whether there is one.
+        process: Its process.
         is_at_end: Whether its time is nearly over.
         last: The last request to stop it; None before the first.
         is_pending: Whether that is yet to be raised.
@@ -48,6 +50,7 @@ class _Script:
     """
 
     is_running = False
+    process = 0
     is_at_end = False
     last: StopRequest | None = None
     is_pending = False
@@ -78,7 +81,7 @@ def stopping_script(seconds_left: float | None = None) -> Iterator[None]:
         # nohup sets SIGHUP to be ignored, and that stays so.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             previous[number] = signal.signal(number, _on_signal)
-    _script.is_running, _script.is_at_end = True, False
+    _script.is_running, _script.process, _script.is_at_end = True, os.getpid(), False
     _script.last, _script.is_pending, _script.depth = None, False, 0
     timer = None
     if seconds_left is not None:
@@ -136,6 +139,10 @@ def uninterrupted() -> Iterator[None]:
 
 
 def _on_signal(number: int, _frame: FrameType | None) -> None:
+    if os.getpid() != _script.process:  # one that the script has forked ends as any other does
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return
     stop_script(request_by(number))
     if not _script.depth:
         _raise_pending()

@@ -57,11 +57,15 @@ def test_a_script_sees_what_python_shows_it(folder: Path) -> None:
         ("sys.exit()", 0, ""),
         ("sys.exit(7)", 7, ""),
         ("sys.exit(256 + 7)", 7, ""),
+        ("sys.exit(1 << 64)", 255, ""),
         ("sys.exit('no more')", 1, "no more\n"),
+        ("sys.exit(type('E', (), {'__str__': lambda _: 1 / 0})())", 1, ">\n"),
         ("raise StoppedError('stopped, as\\nasked')", 75, "hpcq: error: stopped, as asked\n"),
         ("raise ValueError('why') from StoppedError('stop')", 75, "hpcq: error: stop\n"),
+        ("error = ValueError('itself'); raise error from error", 1, "ValueError: itself\n"),
         ("raise KeyboardInterrupt", 130, "KeyboardInterrupt\n"),
         ("sys.excepthook = lambda *_: print('hook', file=sys.stderr); 1 / 0", 1, "hook\n"),
+        ("sys.excepthook = lambda *_: sys.exit(3); 1 / 0", 3, ""),
     ],
 )
 def test_exit_codes(folder: Path, end: str, code: int, printed: str) -> None:
@@ -116,3 +120,17 @@ def test_signals_raise_an_exception_that_a_script_may_catch(folder: Path, name: 
     assert done.stderr == f"hpcq: error: {done.stdout}"
     assert signal.getsignal(name) is handler
     assert os._exit.__module__ == "posix"
+
+
+def test_processes_that_a_script_forks_end_as_any_other_does(folder: Path) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    done = run(
+        folder,
+        "import os, signal, sys, time\n"
+        "def code(of):\n    return os.waitstatus_to_exitcode(os.waitpid(of, 0)[1])\n"
+        "if not (first := os.fork()):\n    sys.exit(9)\n"
+        "if not (second := os.fork()):\n    signal.raise_signal(signal.SIGTERM)\n"
+        "print(code(first), code(second))\n",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "9 -15\n", "")
+    assert signal.getsignal(signal.SIGTERM) is handler
