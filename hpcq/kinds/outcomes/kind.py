@@ -51,7 +51,9 @@ class OutcomesKind:
         problem = _with_amplitudes_if_free(problem)
         question = problem.question
         assert isinstance(question, MeasuredOutcomes), "the planner has checked it"
-        found = self._states_plan(problem, question, request, farm)
+        # A cut that suits the number of ranks would make samples depend on it.
+        found = self._states_plan(problem, question, replace(request, ranks=1), farm)
+        found = replace(found, config={**found.config, "ranks": request.ranks})
         return OutcomesPlan.of(with_local_cost(found, problem), question)
 
     def _states_plan(

@@ -249,3 +249,16 @@ def test_plans_say_what_is_asked_for() -> None:
     assert content["sampling"]["shot_seconds"] > 0
     assert content["asked"]["shots"] == 1000
     assert {"method", "subcircuits", "memory_bytes", "predicted_seconds"} <= content.keys()
+
+
+def test_the_number_of_ranks_changes_no_cut() -> None:
+    circuit = QuantumCircuit(6)
+    pairs = np.random.default_rng(1).permuted([range(6)] * 12, axis=1)[:, :2]
+    for first, second in pairs:
+        circuit.ry(1.0, first)
+        circuit.cx(first, second)
+    options = {"max_qubits": 4, "search_seconds": 0.02, "threads": 1, "memory": 1 << 28}
+    one, four = (hpcq.plan_outcomes(circuit, ranks=ranks, **options) for ranks in (1, 4))
+    assert one.cuts == four.cuts
+    assert one.cuts.gates or one.cuts.wires
+    assert (one.config["ranks"], four.config["ranks"]) == (1, 4)
