@@ -18,7 +18,7 @@ Command = Callable[[argparse.Namespace], int]
 
 _SUBMIT_EPILOG = (
     "`hpcq submit [options of the job] -- COMMAND ...` submits another command, one of "
-    f"{', '.join(SUBMITTED)}, with options of its own."
+    f"{', '.join(SUBMITTED)}, with its own options."
 )
 
 _MIN_RESEMBLANCE = 0.75

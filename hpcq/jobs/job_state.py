@@ -58,7 +58,7 @@ class Output(Flag):
     EARLIER_PROGRESS = auto()
     RESULT = auto()  # a complete one
     PROGRESS = auto()  # a part of a result, in the file or in the folder of jobs that share it
-    OF_SCRIPT = auto()  # what a script writes, which hpcq does not know
+    OF_SCRIPT = auto()  # of a script, whose files are unknown to hpcq
 
 
 _PROGRESS = Output.PROGRESS | Output.EARLIER_PROGRESS
@@ -195,7 +195,7 @@ class Observations:
         if self._output is Output.OF_LATER_JOB:
             return f"job {self.file['later']} has written its output since"
         if self._output is Output.OF_SCRIPT:
-            return "its script knows what is saved"
+            return "what is saved depends on its script"
         return str(self.file.get("damage", "nothing was saved"))
 
     @property

@@ -134,7 +134,7 @@ class Optimizer:
 
         try:
             with blas_threads(1), warnings.catch_warnings():
-                # It is raised for steps that are the same bits in every repetition.
+                # Given for steps that leave the gradient unchanged bit for bit.
                 warnings.filterwarnings("ignore", message="delta_grad == 0.0")
                 return self._call(function, np.array(x0, dtype=float), rng, callback)
         except HpcqError:
@@ -143,7 +143,9 @@ class Optimizer:
             if has_begun:
                 raise
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{self.name}: {reason}") from error
+            raise InputError(
+                f"optimizer: {self.name}: {reason}, expected what scipy accepts"
+            ) from error
 
     def _call(
         self,

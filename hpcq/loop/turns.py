@@ -1,8 +1,8 @@
-"""Several starts side by side: each rank takes turns at starts, on a program of its own.
+"""Several starts side by side: each rank takes turns at starts, with its own compiled program.
 
-In a turn, a rank replays a start's evaluations through a fresh optimizer and goes on for some
-seconds; rank 0 collects the new evaluations. Where turns end, and which rank takes them, does not
-change a trajectory.
+In a turn, a rank replays the evaluations of a start through a fresh optimizer and continues for a
+few seconds; rank 0 collects the new evaluations. Trajectories depend neither on where turns end nor
+on which ranks take them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TURN_SECONDS = 2.0
 replays; shorter: the ranks finish closer together, and less is lost when a job is killed."""
 
 _REPLAY_FACTOR = 20.0
-"""Minimum length of a turn in multiples of its replay, which thus takes 5 % of the time at most."""
+"""Minimum length of a turn in multiples of its replay, which so takes at most 5 % of the time."""
 
 
 @dataclass(frozen=True, eq=False)

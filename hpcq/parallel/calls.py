@@ -1,9 +1,10 @@
 """Calls that all ranks make together: each is compared before it begins.
 
 A script that runs on every rank may go wrong on one of them: it calls hpcq with other arguments, or
-leaves without the call that the others make. Rank 0 therefore receives a description of each call
-from every rank, and a note from a rank that ends, and answers when it has heard of all. Without
-this, a rank would get the result of another circuit, or the job would wait until its time is over.
+ends without the call that the others make. Rank 0 therefore receives a description of each call
+from every rank, and a note from each rank that ends, and answers when it has heard from all.
+Otherwise, a rank would get the result of another circuit, or the job would hang until its time
+limit.
 """
 
 from __future__ import annotations

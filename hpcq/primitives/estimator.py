@@ -37,8 +37,8 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]  # Qiskit brings no type
     ranks. The numbers are those of one process.
 
     The plan of a circuit is compiled and kept, so that further evaluations of the same circuit cost
-    no more than their simulations. That holds for circuits without free parameters too, if they
-    differ in the angles of their rotations only.
+    no more than their simulations. The same holds for circuits without free parameters that differ
+    only in the angles of their rotations.
 
     Args:
         options: The options of :func:`hpcq.plan`, such as ``max_qubits=20``; ``device``,

@@ -64,7 +64,7 @@ class ExactEvaluator:
     def evaluations(
         self, structure: Structure, rows: Rows, *, gradients: bool
     ) -> Iterator[Evaluation]:
-        """Yield the evaluations that give the values at rows of values, in order.
+        """Yield the evaluations of all rows of parameter values, in order.
 
         Raises:
             InputError: If derivatives are asked for and no program for all angles is possible, or

@@ -74,10 +74,10 @@ MEANINGS = {
     "u": "STOPPED (node fail; finished work is saved)",
     "v": "STOPPED (finished work is saved)",
     "w": "STOPPED (resumes by itself, waits for Resources)",
-    "x": "CANCELED (its script knows what is saved)",
-    "y": "ERROR (node fail, its script knows what is saved)",
-    "z": "STOPPED (its script knows what is saved)",
-    "A": "ERROR (its script knows what is saved)",
+    "x": "CANCELED (what is saved depends on its script)",
+    "y": "ERROR (node fail, what is saved depends on its script)",
+    "z": "STOPPED (what is saved depends on its script)",
+    "A": "ERROR (what is saved depends on its script)",
 }
 
 

@@ -17,11 +17,11 @@ from hpcq.planning.routing.router import QUICK_SECONDS, Router
 from hpcq.planning.verdict import NOT_CONSIDERED
 
 _NO_SEARCH_SECONDS = 1.0
-"""Predicted seconds of statevectors, or of matrix product states without truncation, from which a
-search for cuts comes first."""
+"""Minimum predicted seconds of statevectors, or of matrix product states without truncation, for
+which a search for cuts comes first."""
 
 _MAX_OPEN_SECONDS = 10.0
-"""Predicted seconds up to which states are computed if it is not known what will be asked for.
+"""Maximum predicted seconds of states that are computed before it is known what will be asked for.
 Larger: more circuits can be asked for amplitudes; smaller: answers about others begin sooner."""
 
 _MANY_SHOTS = 1 << 16

@@ -1,4 +1,4 @@
-"""The network of sites: a subcircuit is a site, with amplitudes over its bonds and its outcomes.
+"""The network of sites: each subcircuit as a tensor of amplitudes over its bonds and outcomes.
 
 The amplitude of an outcome of all qubits is ``sum over bonds of prod_f A_f[legs, b_f]``. Here b_f
 is the outcome of the wires of site f that have no output port, and the legs are the values of its
@@ -63,7 +63,7 @@ class Site:
         dimensions: Dimensions of these bonds.
         tensor: Number of its states; equal subcircuits share theirs.
         branches: Number of branches of the states.
-        mixing: The sparse matrix M of ``A = M S``, shape (product of the dimensions, branches
+        mixing: The sparse matrix M in ``A = M S``, shape (product of the dimensions, branches
             times D); the first bond is the slowest digit of the rows, the branch that of the
             columns.
     """
