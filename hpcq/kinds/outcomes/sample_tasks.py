@@ -19,7 +19,7 @@ from hpcq.kinds.outcomes.state_tasks import branch_source
 from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.planning.outcome_plan import OutcomesPlan
 from hpcq.reconstruction.outcomes.distribution import Distribution
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes
+from hpcq.reconstruction.outcomes.packed_bits import num_bytes, packed_mask
 from hpcq.reconstruction.outcomes.sampler import PerfectSampler, num_chunks
 from hpcq.reconstruction.outcomes.samples import Samples
 from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS
@@ -147,9 +147,7 @@ class SampleTasks:
 
     def _measured(self, drawn: Samples) -> Samples:
         """Return samples without the qubits that are not measured, whose outcomes are summed."""
-        mask = np.zeros(8 * drawn.outcomes.shape[1], dtype=np.uint8)
-        mask[list(self.measurements.qubits)] = 1
-        kept = drawn.outcomes & np.packbits(mask, bitorder="little")[::-1]
+        kept = drawn.outcomes & packed_mask(self.network.num_qubits, self.measurements.qubits)
         merged = Samples.merged([Samples(kept, drawn.counts, drawn.log_probabilities)])
         logs = np.full(len(merged.counts), np.nan)
         if not self.parts:

@@ -70,15 +70,17 @@ def amplitudes_cost(
     """
     distribution = Distribution(network, memory_bytes)
     chosen = set(network.qubits if qubits is None else qubits)
-    is_partial = not chosen >= set(network.qubits)
+    summed = [qubit for qubit in network.qubits if qubit not in chosen]
+    is_partial = bool(summed) and not distribution.sums_amplitudes(summed)
     contraction = distribution.contraction_of(DENSITIES if is_partial else AMPLITUDES)
-    flops = (2.0 if is_partial else 8.0) * contraction.products * outcomes
+    amplitudes = outcomes if is_partial else outcomes << len(summed)
+    flops = (2.0 if is_partial else 8.0) * contraction.products * amplitudes
     if is_partial:
         for site in network.sites:
-            summed = sum(qubit not in chosen for qubit in site.qubits)
-            distinct = min(outcomes, site.num_outcomes >> summed)
-            flops += 8.0 * site.num_states**2 * distinct * 2.0**summed
-    seconds = flops / _FLOPS + len(network.sites) * (_CALL_SECONDS + _SITE_SECONDS * outcomes)
+            inside = sum(qubit not in chosen for qubit in site.qubits)
+            distinct = min(outcomes, site.num_outcomes >> inside)
+            flops += 8.0 * site.num_states**2 * distinct * 2.0**inside
+    seconds = flops / _FLOPS + len(network.sites) * (_CALL_SECONDS + _SITE_SECONDS * amplitudes)
     batch = min(outcomes, MAX_BATCH, 1 << len(chosen))
     needed = (REAL_BYTES if is_partial else COMPLEX_BYTES) * contraction.row_entries * batch
     return AnswerCost(seconds, min(memory_bytes, needed))

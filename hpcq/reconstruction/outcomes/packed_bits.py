@@ -17,6 +17,18 @@ def num_bytes(num_qubits: int) -> int:
     return -(-num_qubits // 8)
 
 
+def packed_mask(num_qubits: int, qubits: Sequence[int]) -> NDArray[np.uint8]:
+    """Return the packed outcome in which the bits of some qubits are 1, shape (bytes,).
+
+    Example:
+        >>> packed_mask(9, (0, 8))
+        array([1, 1], dtype=uint8)
+    """
+    bits = np.zeros(8 * num_bytes(num_qubits), dtype=np.uint8)
+    bits[list(qubits)] = 1
+    return np.packbits(bits, bitorder="little")[::-1]
+
+
 def values_of(packed: NDArray[np.uint8], qubits: Sequence[int]) -> NDArray[np.int64]:
     """Return the outcomes of some qubits as integers.
 

@@ -61,6 +61,19 @@ def test_networks_need_not_be_normalised(seed: int) -> None:
     np.testing.assert_allclose(distribution.marginal(qubits), grid.T.reshape(-1), rtol=1e-9)
 
 
+@pytest.mark.parametrize("sums", [False, True])
+def test_both_ways_to_sum_over_qubits(sums: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Distribution, "sums_amplitudes", lambda *_: sums)
+    network = random_network(3)
+    outcomes = all_outcomes(network.num_qubits)
+    weights = np.abs(joint_amplitudes(network)) ** 2
+    qubits = [qubit for qubit in range(network.num_qubits) if qubit not in (1, 3)]
+    alike = np.arange(len(outcomes)) & ~0b1010  # outcomes with the same bits of these qubits
+    expected = np.bincount(alike, weights, len(outcomes))[alike] / weights.sum()
+    found = Distribution(network).probabilities(outcomes, qubits)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 def test_less_memory_gives_the_same_answers() -> None:
     network = random_network(2)
     qubits = [*range(0, network.num_qubits, 2), 1]
