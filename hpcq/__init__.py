@@ -1,8 +1,9 @@
 """hpcq: cut quantum circuits that are larger than the machine and compute them on MPI ranks.
 
-A circuit and observables enter; :func:`plan` decides how to compute them and at what cost,
-:func:`run` does it, and a :class:`Result` leaves. ``import hpcq`` loads neither MPI nor a
-simulator; the names below are loaded when they are first used.
+:func:`plan` decides how to compute the expectation values of observables and at what cost,
+:func:`run` computes them and returns a :class:`Result`. :func:`outcomes` gives samples and
+probabilities, :func:`minimize` minimises an observable over free parameters. ``import hpcq`` loads
+neither MPI nor a simulator; the names below are loaded when they are first used.
 """
 
 from __future__ import annotations

@@ -49,11 +49,11 @@ def normalise(
     Qubit i of the result is `circuit.qubits[i]`. The gates are Qiskit's standard gates, with
     finite floats or, if they are allowed, free parameters, or `UnitaryGate`. Barriers, delays,
     identities and simulator marks are dropped, and so are resets of qubits before their first gate.
-    Final measurements are no gates either; the metadata of the result note what they measure, see
-    `hpcq.circuits.measurements.measurements_of`. Wider and custom gates are replaced by their
-    definitions, and a custom gate on two qubits that is made of several becomes one matrix, so that
-    it can be one cut. A gate is what its definition does: a `PauliEvolutionGate` becomes the
-    product formula of its synthesis.
+    Final measurements are not gates either; what they measure is noted in the metadata of the
+    result, see `hpcq.circuits.measurements.measurements_of`. Wider and custom gates are replaced by
+    their definitions, and a custom gate on two qubits that is made of several becomes one matrix,
+    so that it can be one cut. A gate is what its definition does: a `PauliEvolutionGate` becomes
+    the product formula of its synthesis.
 
     Args:
         circuit: Any circuit without classical control.

@@ -63,7 +63,8 @@ def read_circuit(
 
     Returns:
         The circuit as `hpcq.circuits.normalise.normalise` returns it: gates on one or two qubits
-        with finite numbers or free parameters, no classical bits, final measurements dropped.
+        with finite numbers or free parameters, no classical bits, final measurements noted
+        in the metadata.
 
     Raises:
         InputError: The file is not one readable circuit; the message says why.

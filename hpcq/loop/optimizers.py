@@ -118,7 +118,7 @@ class Optimizer:
         Args:
             evaluate: The function.
             x0: The starting point.
-            rng: Random numbers, of which SPSA takes some.
+            rng: Source of random numbers for SPSA.
             callback: Called after each iteration, as scipy calls it.
 
         Raises:

@@ -38,7 +38,7 @@ def spsa(
     calibrations: int = 10,
     **_: Any,
 ) -> OptimizeResult:
-    """Minimise a function of which only noisy values are known.
+    """Minimise a function whose values are noisy.
 
     Each iteration takes two values, at a perturbation of all parameters by random signs and at its
     opposite; their difference estimates the slope in that direction. The gains are those of J. C.

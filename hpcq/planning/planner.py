@@ -70,8 +70,8 @@ def plan(
     """Plan the expectation values of a cut circuit, exact or with shots.
 
     Args:
-        circuit: A circuit of unitary gates. Final measurements are dropped, and gates on more than
-            two qubits are decomposed. It may have free parameters, whose values are given to
+        circuit: A circuit of unitary gates. Final measurements do not matter, and gates on more
+            than two qubits are decomposed. It may have free parameters, whose values are given to
             :func:`hpcq.run` in rows; the plan then does not depend on them.
         observables: One or a list of SparsePauliOp, SparseObservable, Pauli or text: a sum such as
             ``"Z0 Z5 + 0.5 X2"``, a label such as ``"ZIIX"`` or ``"label:Z0+-"`` (rightmost is qubit

@@ -28,7 +28,7 @@ class PathSearch:
     """cotengra's order of contraction, sliced as far as memory requires.
 
     The search is seeded and runs in this process without a clock, so that every run finds the
-    same order; cotengra's "auto" does none of these.
+    same order; cotengra's "auto" does none of this.
 
     Args:
         legs: For each tensor, the numbers of its indices.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hpcq.kinds.shots.outcomes import EstimatedOutcomes, EstimatedProbabilities
 
 _MAX_SHOWN = 20
-"""Maximum number of outcomes of a table that are shown as text; JSON, CSV and files have all."""
+"""Maximum number of outcomes that a text table shows; JSON, CSV and files have all."""
 
 Reals = NDArray[np.float64]
 

@@ -29,8 +29,8 @@ _MAX_FREQUENT = 1024
 without."""
 
 _TOP_SAMPLES = 1 << 17
-"""Samples in which the most probable outcomes are sought where nothing else finds them. An outcome
-of probability 1e-4 is missed with probability 2e-6."""
+"""Number of samples in which the most probable outcomes are sought if nothing else finds them. An
+outcome of probability 1e-4 is missed with probability 2e-6."""
 
 
 @dataclass(frozen=True, eq=False)

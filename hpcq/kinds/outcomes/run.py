@@ -97,7 +97,7 @@ class OutcomesRun(PreparedRun):
             runner.run(source, _SIMULATE, lambda: self._partial(stages, runner.accounting))
         states = task_set.states(simulated)
         network = site_network(plan.cut, plan.tensors, plan.uses, states, plan.kept_bytes)
-        # Its outcomes are those of the circuit's qubits, some of which have no gate that matters.
+        # Outcomes are those of all qubits of the circuit, even without a gate that matters.
         return replace(network, num_qubits=plan.circuit.num_qubits, source=None)
 
     def _sample(

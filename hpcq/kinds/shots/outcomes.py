@@ -234,7 +234,7 @@ def estimate_outcomes(
         circuit: A circuit with final measurements, or without any, so that all qubits are measured;
             or a plan with shots. Only rank 0's is used; other ranks may pass None for a plan.
         comm: As for :func:`hpcq.run`.
-        options: Options of :func:`hpcq.plan`, of which ``shots`` is necessary, and fields of
+        options: Options of :func:`hpcq.plan`, including ``shots``, and fields of
             :class:`hpcq.runs.arguments.RunArguments`, such as ``noise`` or ``backend``.
 
     Returns:

@@ -78,7 +78,7 @@ class Decision:
         return sorted({setting[0] for setting in self.settings[1:]})
 
     def is_simulated(self, tensor: ExactTensor) -> bool:
-        """Whether a part is simulated otherwise than as a statevector."""
+        """Whether a part is not simulated as a statevector."""
         return tensor.subcircuit.content in self.simulations
 
     def verdict(self, reason: str) -> Verdict:

@@ -3,9 +3,9 @@
 A node of the search is the outcome of the first sites and leading bits of the next one. No
 completion of it is more probable than the node itself times the largest probability that later
 sites can keep (:func:`~hpcq.reconstruction.outcomes.canonical_chain.suffix_bounds`). Nodes are
-visited in descending order of this bound; as soon as the next one is below the probabilities of the
-outcomes that were found, everything left is less probable. Peaked distributions need few nodes.
-Where all probabilities are alike, the bounds say nothing, and the search gives up.
+visited in descending order of this bound; as soon as the next bound is below the probabilities of
+the outcomes that were found, everything left is less probable. Peaked distributions need few nodes.
+Where all probabilities are alike, the bounds are useless, and the search gives up.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Matrix = NDArray[np.complex128]
 Reals = NDArray[np.float64]
 
 _STRIDE = 5
-"""Bits by which a node is extended at a time: 32 children cost as much as a few, being contiguous
-in the tables."""
+"""Number of bits by which a node is extended at a time: 32 children cost as much as a few, because
+they are contiguous in the tables."""
 
 _ROUNDING = 2e-15
 """Fraction of a node's probability below which that of a prefix, a sum of numbers of either sign,

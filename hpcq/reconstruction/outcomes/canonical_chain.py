@@ -1,4 +1,4 @@
-"""Sites in a row, in a gauge in which norms of partial products are probabilities.
+"""A chain of sites in the gauge where norms of partial products are probabilities.
 
 The amplitude of an outcome is a product of matrices, one for each site, in the order in which the
 sites are visited; bonds that pass a site are part of the matrices. The gauge makes all sites but
@@ -26,10 +26,10 @@ _NEGLIGIBLE = 1e-15
 """Singular values below this fraction of the largest are rounding errors, and dropped."""
 
 _MAX_EXAMINED = 1 << 12
-"""Matrices of a site whose operator norm is computed: 0.05 s for matrices of 8 by 8."""
+"""Maximum number of matrices of a site whose operator norm is computed: 0.05 s at 8 by 8."""
 
 _EXAMINED_AT_ONCE = 256
-"""Matrices whose operator norms are computed at a time, before the bound is looked at again."""
+"""Number of matrices whose operator norms are computed before the bound is checked again."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ Matrix = NDArray[np.complex128]
 Reals = NDArray[np.float64]
 
 _BLOCK = 512
-"""Vectors of each part that are multiplied at a time: 2**18 products, 4 MiB."""
+"""Number of vectors of each part that are multiplied at a time: 2**18 products, 4 MiB."""
 
 MAX_PAIRS = 1 << 30
 """Default number of pairs after which the search gives up: half a minute for vectors of 8."""

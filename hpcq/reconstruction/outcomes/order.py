@@ -22,7 +22,7 @@ _MAX_EXACT_SITES = 12
 """Number of sites up to which the best of all orders is found: 2**12 sets in 0.1 s."""
 
 _MAX_STARTS = 16
-"""First sites from which larger networks are tried: those of the lowest dimension."""
+"""Number of first sites that are tried in larger networks: those of the lowest dimension."""
 
 _MAX_BITS = 100.0
 """Base-2 logarithm at which sizes are cut off, so that products of several are finite floats."""
@@ -101,7 +101,7 @@ def steps_of(network: SiteNetwork, order: Sequence[int]) -> tuple[Step, ...]:
 
 
 class _OrderSearch:
-    """Orders by their work, in which a step's depends only on the set of sites before it."""
+    """A search for the order of least work; a step's depends only on the set of sites before it."""
 
     def __init__(self, network: SiteNetwork) -> None:
         self._bits = [math.log2(bond.dimension) for bond in network.bonds]
