@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -13,6 +14,7 @@ from hpcq.cli import requests
 from hpcq.cli.parameter_values import ParameterValues
 from hpcq.cli.settings import share_settings
 from hpcq.core.errors import InputError
+from hpcq.core.files import printable_path
 from hpcq.loop.minimize import LoopRun
 from hpcq.loop.problem import LoopRequest
 from hpcq.parallel.world import abort_on_error, stop_before_start
@@ -103,4 +105,9 @@ def _starting_points(initial: str | None) -> Any:
     try:
         return float(initial)
     except ValueError:
+        if not os.path.lexists(initial):
+            shown = printable_path(initial)
+            raise InputError(
+                f"initial: {shown!r} is no file, expected a number or a JSON file of values"
+            ) from None
         return read_assignments(initial)

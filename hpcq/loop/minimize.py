@@ -112,7 +112,7 @@ def minimize(
         >>> round(found.fun, 9), round(found.parameters["angle"], 4)
         (0.0, -1.5708)
     """
-    arguments, planning = split_options(ansatz, {**more, "output": output})
+    arguments, planning = split_options(ansatz, {**more, "output": output}, "minimize")
     for name in _NOT_FOR_LOOPS:
         if getattr(arguments, name) not in (None, False):
             raise InputError(f"{name}: given to hpcq.minimize, expected only with hpcq.run")
@@ -131,6 +131,9 @@ def minimize(
         if isinstance(ansatz, QuantumCircuit):
             # The free memory changes from start to start, and the plan must not.
             planning.setdefault("memory", _memory_before(arguments))
+        elif not isinstance(ansatz, Plan):
+            given = "None" if ansatz is None else f"a {type(ansatz).__name__}"
+            raise InputError(f"ansatz: {given}, expected a circuit or what hpcq.plan returns")
         return as_plan(ansatz, observable, planning)
 
     with stop_conditions:
@@ -142,7 +145,7 @@ def _memory_before(arguments: RunArguments) -> int | None:
     if not isinstance(arguments.output, str | PathLike):
         return None
     path = Path(arguments.output)
-    with suppress(InputError):  # the output is refused where it is opened
+    with suppress(InputError, OSError, ValueError):  # the output is refused where it is opened
         if path.is_file():
             return load_summary(path).config.get("memory_bytes")
     return None

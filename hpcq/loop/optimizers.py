@@ -7,19 +7,20 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import __version__ as scipy_version
-from scipy.optimize import OptimizeResult
+from scipy.optimize import OptimizeResult, OptimizeWarning
 from scipy.optimize import minimize as scipy_minimize
 
-from hpcq.core.errors import HpcqError, InputError
+from hpcq.core.errors import InputError
 from hpcq.core.strict_json import digest
 from hpcq.core.system import blas_threads
-from hpcq.loop.spsa import spsa
+from hpcq.loop.optimizer_arguments import as_pairs, as_tolerance, plain_options
+from hpcq.loop.spsa import check_options, spsa
 
 DEFAULT, DEFAULT_WITH_SHOTS = "L-BFGS-B", "SPSA"
 """The default optimizers for exact values and for estimates from shots."""
@@ -30,6 +31,9 @@ OPTIMIZERS = (*_WITH_GRADIENTS, *_WITHOUT_GRADIENTS)
 """Names of the optimizers; those of scipy that need second derivatives are not among them."""
 
 _WITHOUT_BOUNDS = ("BFGS", "CG", "Newton-CG")
+
+_UNKNOWN = "Unknown solver options"
+"""How scipy's warning of options that an optimizer does not have begins."""
 
 _LONGEST_TEXT = 60
 """Maximum length of options that a message quotes; longer ones are compared by their digest."""
@@ -63,17 +67,19 @@ class Optimizer:
             names = ", ".join(OPTIMIZERS)
             raise InputError(f"optimizer: {str(self.name)[:40]!r}, expected one of {names}")
         object.__setattr__(self, "name", known[str(self.name).lower()])
-        object.__setattr__(self, "options", _plain_options(self.options))
+        object.__setattr__(self, "options", plain_options(self.options))
+        if self.name == "SPSA":
+            check_options(self.options)
         if self.tol is not None:
-            is_number = isinstance(self.tol, (int, float)) and not isinstance(self.tol, bool)
-            if not is_number or not 0 < self.tol < math.inf:
-                raise InputError(f"tol: {str(self.tol)[:40]!r}, expected a number above 0")
+            object.__setattr__(self, "tol", as_tolerance(self.tol))
+            if self.name == "SPSA":
+                raise InputError(f"tol: {self.tol:g} with SPSA, expected another optimizer")
         if self.bounds is not None:
             if self.name in _WITHOUT_BOUNDS:
                 raise InputError(
                     f"bounds: given with {self.name}, which takes none; expected another optimizer"
                 )
-            object.__setattr__(self, "bounds", _pairs(self.bounds))
+            object.__setattr__(self, "bounds", as_pairs(self.bounds))
 
     @property
     def uses_gradients(self) -> bool:
@@ -104,6 +110,13 @@ class Optimizer:
                 "parameter"
             )
 
+    def allows(self, x: NDArray[np.float64]) -> bool:
+        """Return whether parameters are within the bounds."""
+        if self.bounds is None:
+            return True
+        least, greatest = np.transpose(_finite_pairs(self.bounds))
+        return bool(((least <= x) & (x <= greatest)).all())
+
     def minimize(
         self,
         evaluate: Evaluate,
@@ -122,29 +135,51 @@ class Optimizer:
             callback: Called after each iteration, as scipy calls it.
 
         Raises:
-            InputError: If scipy refuses an argument before the first evaluation.
+            InputError: If the optimizer refuses an argument, at once or in the middle.
         """
-        has_begun = False
+        if callback is not None and not callable(callback):
+            raise InputError(f"callback: {str(callback)[:40]!r}, expected a function")
+        has_begun, of_caller = False, False
 
         def function(x: NDArray[np.float64]) -> Any:
             nonlocal has_begun
             has_begun = True
-            value, gradient = evaluate(np.array(x, dtype=float))
+            value, gradient = noting(evaluate)(np.array(x, dtype=float))
             return (value, gradient) if self.uses_gradients else value
 
+        def noting(call: Callable[..., Any]) -> Callable[..., Any]:
+            @wraps(call)  # scipy looks at the names of a callback's arguments
+            def noted(*args: Any, **kwargs: Any) -> Any:
+                nonlocal of_caller
+                try:
+                    return call(*args, **kwargs)
+                except BaseException:
+                    of_caller = True
+                    raise
+
+            return noted
+
+        noted = None if callback is None else noting(callback)
         try:
             with blas_threads(1), warnings.catch_warnings():
                 # Given for steps that leave the gradient unchanged bit for bit.
                 warnings.filterwarnings("ignore", message="delta_grad == 0.0")
-                return self._call(function, np.array(x0, dtype=float), rng, callback)
-        except HpcqError:
-            raise
-        except (ValueError, TypeError) as error:
-            if has_begun:
+                warnings.filterwarnings("error", message=_UNKNOWN, category=OptimizeWarning)
+                return self._call(function, np.array(x0, dtype=float), rng, noted)
+        except OptimizeWarning as error:
+            names = str(error).removeprefix(_UNKNOWN).strip(": ")
+            raise InputError(f"options: {names}, expected options of {self.name}") from None
+        except (ValueError, TypeError, IndexError, ArithmeticError) as error:
+            if of_caller or (has_begun and not self.options and self.bounds is None):
                 raise
             reason = " ".join(str(error).split())[:200]
+            if not has_begun:
+                raise InputError(
+                    f"optimizer: {self.name}: {reason}, expected what scipy accepts"
+                ) from error
             raise InputError(
-                f"optimizer: {self.name}: {reason}, expected what scipy accepts"
+                f"options: {json.dumps(self.options)[:80]}, of which, or of bounds, {self.name} "
+                f"says {reason!r}; expected what scipy accepts"
             ) from error
 
     def _call(
@@ -167,48 +202,6 @@ class Optimizer:
             callback=callback,
             options=dict(self.options),
         )
-
-
-def _plain_options(options: Any) -> dict[str, Any]:
-    """Return options as plain JSON values; arrays become lists.
-
-    Raises:
-        InputError: If they are not numbers, texts and arrays by name.
-    """
-    expected = "expected numbers, texts and arrays by name"
-    if not isinstance(options, Mapping):
-        raise InputError(f"options: a {type(options).__name__}, {expected}")
-    plain: dict[str, Any] = {}
-    for name, value in options.items():
-        listed = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-        try:
-            json.dumps(listed)
-        except (TypeError, ValueError):
-            raise InputError(f"options: {name} is a {type(value).__name__}, {expected}") from None
-        plain[str(name)] = listed
-    return plain
-
-
-def _pairs(bounds: Any) -> tuple[tuple[float | None, float | None], ...]:
-    """Return bounds as pairs; those of scipy's ``Bounds`` too.
-
-    Raises:
-        InputError: If they are anything else.
-    """
-    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
-        bounds = np.broadcast_arrays(np.atleast_1d(bounds.lb), np.atleast_1d(bounds.ub))
-        bounds = np.transpose(bounds).tolist()
-    try:
-        return tuple((_end(least), _end(greatest)) for least, greatest in bounds)
-    except (TypeError, ValueError):
-        shown = str(bounds)[:40]
-        raise InputError(
-            f"bounds: {shown}, expected a pair of numbers, or None, for each parameter"
-        ) from None
-
-
-def _end(value: Any) -> float | None:
-    return None if value is None or math.isinf(value) else float(value)
 
 
 def _finite_pairs(bounds: Any) -> list[tuple[float, float]]:

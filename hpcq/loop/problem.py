@@ -169,10 +169,12 @@ def _starting_points(plan: Plan, request: LoopRequest) -> Rows:
     """
     starts = as_integer(request.starts, "starts", 1)
     if starts > MAX_STARTS:
-        raise InputError(f"starts: {starts}, expected at most {MAX_STARTS}")
+        raise InputError(f"starts: {str(starts)[:40]}, expected at most {MAX_STARTS}")
     given = request.x0
-    if isinstance(given, (int, float)) and not isinstance(given, bool):
-        given = np.full(len(plan.parameters), float(given))
+    if isinstance(given, (int, float, np.ndarray, np.generic)) and np.ndim(given) == 0:
+        number = np.asarray(given)
+        if number.dtype.kind in "fiu":
+            given = np.full(len(plan.parameters), float(number))
     known = np.empty((0, len(plan.parameters)))
     if given is not None:
         parameters = () if plan.parametrised is None else plan.parametrised.circuit.parameters

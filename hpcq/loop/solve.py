@@ -95,8 +95,9 @@ class Loop:
         known = sum(map(len, trajectories))
         try:
             results = self._results(trajectories, monitor)
-        except Exception:
-            # What was computed is worth keeping, whatever went wrong.
+        except BaseException:
+            # What was computed is worth keeping, whatever went wrong: a callback may raise
+            # KeyboardInterrupt or SystemExit.
             if known < sum(map(len, trajectories)) and not monitor.is_saved:
                 monitor.save()
             raise

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
+
+from hpcq.core.errors import InputError
+from hpcq.core.limits import as_integer
 
 _ALPHA, _GAMMA = 0.602, 0.101
 """Exponents of the decays of steps and of perturbations, as Spall recommends for practice."""
@@ -25,6 +29,25 @@ _MIN_SLOPE = 1e-10
 """Smallest slope to calibrate steps by: on a plateau, where it is 0, steps would be infinite."""
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """Check the options of :func:`spsa`.
+
+    Raises:
+        InputError: If there is no such option, or a value is wrong.
+    """
+    least = {"maxiter": 1, "calibrations": 0}
+    names = (*least, "perturbation", "first_step")
+    for name, value in options.items():
+        if name not in names:
+            raise InputError(f"options: {name[:40]!r} with SPSA, expected {', '.join(names)}")
+        if name in least:
+            as_integer(value, f"options: {name}", least[name])
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"options: {name}: {str(value)[:40]!r}, expected a number above 0")
+        elif not 0 < value < math.inf:
+            raise InputError(f"options: {name}: {value:g}, expected a number above 0")
+
+
 def spsa(
     value: Callable[[NDArray[np.float64]], float],
     x0: NDArray[np.float64],
@@ -36,7 +59,6 @@ def spsa(
     perturbation: float = DEFAULT_PERTURBATION,
     first_step: float = DEFAULT_STEP,
     calibrations: int = 10,
-    **_: Any,
 ) -> OptimizeResult:
     """Minimise a function whose values are noisy.
 

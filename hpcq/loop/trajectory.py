@@ -112,6 +112,13 @@ class Start:
         def at(x: Rows) -> Evaluation:
             nonlocal asked
             asked += 1
+            if not np.isfinite(x).all():
+                raise InputError(
+                    f"optimizer: after {asked - 1} evaluations of start {self.number}, "
+                    f"{self.optimizer.name} asks for parameters that are not finite, because "
+                    "values or gradients are too large for it; expected another optimizer or x0, "
+                    "or an observable of smaller coefficients"
+                )
             if asked <= len(evaluations):
                 self._check_same(evaluations[asked - 1], x, asked - 1)
             else:
@@ -129,16 +136,24 @@ class Start:
         try:
             result = self.optimizer.minimize(function, self.x0, rng, callback)
         except _LimitError:
-            best = min(evaluations[:asked], key=lambda each: each.value)
-            result = OptimizeResult(
-                x=best.parameters.copy(),
-                success=False,
-                status=1,
-                nfev=asked,
-                message=f"the maximum number of evaluations, {self.max_evaluations}, was reached",
-            )
+            reason = f"the maximum number of evaluations, {self.max_evaluations}, was reached"
+            result = self._ended(evaluations[:asked], 1, reason)
+        except StopIteration:  # of a callback; scipy's TNC does not catch it
+            result = self._ended(evaluations[:asked], 99, "the callback raised StopIteration")
         found = _find(evaluations[:asked], result.x) or at(np.array(result.x, dtype=float))
         return self._completed(result, found, asked)
+
+    def _ended(self, evaluations: list[Evaluation], status: int, reason: str) -> OptimizeResult:
+        """Return the result of an optimizer that was ended, at the lowest value within bounds.
+
+        Optimizers that do not start within bounds, or take them for constraints, leave them.
+        """
+        allowed = [each for each in evaluations if self.optimizer.allows(each.parameters)]
+        best = min(allowed or evaluations, key=lambda each: each.value)
+        x = best.parameters.copy()
+        return OptimizeResult(
+            x=x, success=False, status=status, nfev=len(evaluations), message=reason
+        )
 
     def _completed(self, result: OptimizeResult, found: Evaluation, asked: int) -> OptimizeResult:
         """Return a result with the numbers of the evaluation at its parameters."""

@@ -113,9 +113,11 @@ def run(
 
 
 def split_options(
-    plan: Plan | QuantumCircuit | None, options: Mapping[str, Any]
+    plan: Plan | QuantumCircuit | None, options: Mapping[str, Any], caller: str = "run"
 ) -> tuple[RunArguments, dict[str, Any]]:
     """Return the arguments of a run, and those of the plan if a circuit is given.
+
+    ``caller`` is the function to which they were given.
 
     Raises:
         InputError: If options of the plan are given with one.
@@ -129,7 +131,7 @@ def split_options(
     others = {name: value for name, value in options.items() if name not in planning}
     unknown = others.keys() - {field.name for field in fields(RunArguments)}
     if unknown:
-        raise TypeError(f"run() got an unexpected keyword argument {min(unknown)!r}")
+        raise TypeError(f"{caller}() got an unexpected keyword argument {min(unknown)!r}")
     return RunArguments(**others), planning
 
 

@@ -217,8 +217,22 @@ def test_stored_parameters_that_the_optimizer_does_not_ask_for_are_refused(
         ({"max_evaluations": 0}, "max_evaluations: '0'"),
         ({"tol": -1.0}, "tol: '-1.0'"),
         ({"bounds": [(0, 1)]}, "bounds: 1 pairs, expected 10"),
-        ({"bounds": [(1, 0)] * 10}, "L-BFGS-B: "),
+        ({"bounds": [(1, 0)] * 10}, "bounds: pair 0 is (1, 0"),
+        ({"bounds": [(0, np.nan)] * 10}, "bounds: pair 0 is (0, nan"),
+        ({"bounds": [(np.inf, None)] * 10}, "bounds: pair 0 is (inf, inf"),
+        ({"bounds": [(0, 10**400)] * 10}, "bounds: "),
         ({"bounds": 3}, "bounds: 3"),
+        ({"x0": 10**400}, "x0: 1000"),
+        ({"tol": 10**400}, "tol: '1000"),
+        ({"callback": 3, "optimizer": "SPSA"}, "callback: '3', expected a function"),
+        ({"output": "o" * 300}, "output: cannot write"),
+        ({"options": {"nonsense": 1}}, "options: nonsense, expected options of L-BFGS-B"),
+        ({"options": {"maxiter": "many"}}, "options: maxiter is 'many'"),
+        ({"options": {"ftol": np.nan}}, "options: ftol is nan"),
+        ({"options": {"gtol": [1, 2]}}, r'options: {"gtol": \[1, 2]}, of which, or of bounds'),
+        ({"optimizer": "SPSA", "options": {"ftol": 1}}, "options: 'ftol' with SPSA"),
+        ({"optimizer": "SPSA", "options": {"first_step": -1}}, "options: first_step: -1"),
+        ({"optimizer": "SPSA", "tol": 1e-3}, "tol: 0.001 with SPSA"),
         ({"optimizer": "BFGS", "bounds": [(0, 1)] * 10}, "bounds: given with BFGS"),
         ({"options": {"f": print}}, "options: f is a builtin"),
         ({"parameter_values": [[0.0]]}, "parameter_values: given to hpcq.minimize"),
@@ -232,9 +246,31 @@ def test_wrong_arguments_are_named(change: dict[str, Any], message: str) -> None
         hpcq.minimize(**{**how, **change})
 
 
+def test_something_else_than_an_ansatz_is_named() -> None:
+    with pytest.raises(InputError, match="ansatz: a str, expected a circuit or"):
+        hpcq.minimize("c.qpy")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"minimize\(\) got an unexpected .* 'max_qubit'"):
+        hpcq.minimize(ansatz(), ENERGY, max_qubit=3)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
+def test_whatever_a_callback_raises_is_raised_and_evaluations_are_saved(
+    error: type[BaseException], tmp_path: Path
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    how = {"x0": x0(), "bounds": [(-3, 3)] * 10, "output": tmp_path / "o.h5"}
+    with pytest.raises(error):
+        hpcq.minimize(plan(), callback=fail, **how)
+    assert hpcq.load(tmp_path / "o.h5").status == "partial"
+    assert hpcq.minimize(plan(), max_evaluations=4, **how).evaluations == 4
+
+
 def test_x0_is_a_number_a_mapping_or_random_and_the_best_start_is_returned(tmp_path: Path) -> None:
     made = plan(seed=5)
     by_number = hpcq.minimize(made, x0=0.5, max_evaluations=2)
+    assert hpcq.minimize(made, x0=np.float32(0.5), max_evaluations=2).fun == by_number.fun
     by_name = hpcq.minimize(made, x0={"theta": [0.5] * 10}, max_evaluations=2)
     assert by_number.fun == by_name.fun
     found = hpcq.minimize(made, x0=0.5, starts=3, max_evaluations=4, output=tmp_path / "o.h5")
