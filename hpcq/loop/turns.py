@@ -122,7 +122,7 @@ class TurnTasks:
 
 @dataclass(frozen=True, eq=False)
 class HoldLoop:
-    """Has every rank prepare a loop and keep it.
+    """Command by which every rank prepares a loop and keeps it.
 
     Attributes:
         key: Key by which the ranks keep it.

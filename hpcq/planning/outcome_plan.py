@@ -24,7 +24,7 @@ from hpcq.reconstruction.outcomes.answer_cost import (
 from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS, SamplingCost, sampling_cost
 from hpcq.reconstruction.outcomes.sites import SiteNetwork, site_network, states_bytes
 
-_KEPT_SHARE = 6
+_KEPT_DIVISOR = 6
 """A rank keeps states in at most its memory divided by this number. Rank 0 has them twice, as
 results of tasks and joined; tables for samples take most of the rest."""
 
@@ -112,7 +112,7 @@ class OutcomesPlan(ExactPlan):
     @property
     def kept_bytes(self) -> int:
         """Bytes that the states that are kept may take."""
-        return self.limits.memory_bytes // _KEPT_SHARE
+        return self.limits.memory_bytes // _KEPT_DIVISOR
 
     @property
     def kept(self) -> tuple[int, ...]:

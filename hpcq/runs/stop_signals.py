@@ -74,7 +74,7 @@ def request_by(number: int) -> StopRequest:
 def stopping_script(seconds_left: float | None = None) -> Iterator[None]:
     """Run a script within the context, on the main thread: signals raise StoppedError in it.
 
-    So does the end of its time, in so many seconds, if it is known.
+    So does the end of its time, if the seconds that are left are known.
     """
     previous = {}
     for number in _SCRIPT_SIGNALS:

@@ -33,7 +33,7 @@ def on_ranks(
         session: The session.
         command: Starts the worker of such a factory on the other ranks.
         factory: Makes the task function of rank 0's worker.
-        evaluate: Computes tasks by the coordinator that it is given.
+        evaluate: The function; it hands tasks to the coordinator that it is given.
         setup: Argument of the ranks' factories.
         function: The function for rank 0's worker, if that is a thread.
 

@@ -25,9 +25,9 @@ from hpcq.runs.rank_devices import choose_rank_device
 from hpcq.runs.session import Session
 
 _MAX_PREPARED = 64
-"""Maximum number of programs that a rank keeps prepared. Measured: one of 24 qubits takes 6 ms to
-prepare and 0.3 to 0.5 MB. Larger: fewer are prepared again in a loop over many, but ranks have less
-memory for everything else."""
+"""Maximum number of prepared programs that a rank keeps. Measured: a program of 24 qubits takes 6
+ms to prepare, and 0.3 to 0.5 MB. Larger: loops over many programs prepare fewer of them again, but
+ranks have less memory for everything else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class SharedPrograms:
 
 @dataclass(frozen=True)
 class OpenPrograms:
-    """Has every rank keep what it prepares of shared programs.
+    """Command by which every rank keeps the shared programs that it prepares.
 
     Attributes:
         device: ``auto``, ``cpu`` or ``gpu``.
@@ -118,7 +118,7 @@ class OpenPrograms:
 
 @dataclass(frozen=True)
 class JoinPrograms:
-    """Has a rank compute tasks of shared programs, until rank 0 ends the evaluation.
+    """Command by which a rank computes tasks of shared programs, until rank 0 ends the evaluation.
 
     Attributes:
         device: ``auto``, ``cpu`` or ``gpu``.
@@ -133,7 +133,7 @@ class JoinPrograms:
 
 
 def open_programs(session: Session, device: str) -> SharedPrograms:
-    """Return what rank 0 keeps of shared programs, and have the other ranks keep theirs.
+    """Return the programs that rank 0 keeps, and have the other ranks keep theirs.
 
     Raises:
         InputError: If a rank has no such device.
@@ -145,7 +145,7 @@ def open_programs(session: Session, device: str) -> SharedPrograms:
 
 
 def shared_programs(session: Session, device: str) -> SharedPrograms:
-    """Return what a rank keeps of shared programs; the first call is collective.
+    """Return the programs that this rank keeps; the first call is collective.
 
     Raises:
         InputError: On all ranks, if one of them has no such device.

@@ -20,8 +20,8 @@ _LEAVES_WORK = 4000.0
 few leaves are therefore worse than none: measured with 10 x 10 qubits and D = 8, 18 µs per shot
 without leaves, 51 with 3 bits of them, 82 with 4."""
 
-_OPTIONS = (0, 3, 4, 5, 6, 7)
-"""Numbers of bits for amplitudes that are compared, besides all bits."""
+_LEAF_BITS = (0, 3, 4, 5, 6, 7)
+"""Numbers of bits that may be left to the leaves of a tree; all bits are tried too."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class StepShape:
     @property
     def best_bits(self) -> int:
         """The bits of the tree with the least work, if memory does not matter."""
-        options = {max(0, self.qubits - leaf_bits) for leaf_bits in _OPTIONS} | {0}
+        options = {max(0, self.qubits - leaf_bits) for leaf_bits in _LEAF_BITS} | {0}
         return min(sorted(options, reverse=True), key=self._work)
 
     @property
