@@ -166,7 +166,7 @@ def check_measured(qubits: Sequence[int], measurements: Measurements) -> tuple[i
     measured = set(measurements.qubits)
     for qubit in checked:
         if qubit not in measured:
-            raise InputError(f"marginal: qubit {qubit} is not measured, expected measured qubits")
+            raise InputError(f"marginal: qubit {qubit}, expected one of the measured qubits")
     if len(checked) > MAX_MARGINAL_QUBITS:
         raise InputError(
             f"marginal: {len(checked)} qubits, expected at most {MAX_MARGINAL_QUBITS}: there are "
