@@ -108,6 +108,6 @@ def _starting_points(initial: str | None) -> Any:
         if not os.path.lexists(initial):
             shown = printable_path(initial)
             raise InputError(
-                f"initial: {shown!r} is no file, expected a number or a JSON file of values"
+                f"initial: {shown!r} is not a file, expected a number or a JSON file of values"
             ) from None
         return read_assignments(initial)

@@ -55,7 +55,7 @@ def exec_script(name: str, arguments: Sequence[str] = (), copy: str | None = Non
 
 @contextmanager
 def _ending_with_all_ranks(farm: Farm) -> Iterator[None]:
-    """Have ``os._exit`` end all ranks within the context, and ``MPI.Finalize`` none.
+    """Within the context, have ``os._exit`` end all ranks, and ``MPI.Finalize`` do nothing.
 
     Under srun, the other ranks would wait forever for a process that calls ``os._exit(0)``, and
     ``MPI.Finalize`` would wait for them. MPI is finalized after the script.

@@ -27,7 +27,7 @@ def plain_options(options: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, value in options.items():
         if not isinstance(name, str):
-            raise InputError(f"options: {str(name)[:40]} is no name, {expected}")
+            raise InputError(f"options: {str(name)[:40]} is not a name, {expected}")
         listed = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
         try:
             json.dumps(listed)

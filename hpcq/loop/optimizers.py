@@ -178,8 +178,8 @@ class Optimizer:
                     f"optimizer: {self.name}: {reason}, expected what scipy accepts"
                 ) from error
             raise InputError(
-                f"options: {json.dumps(self.options)[:80]}, of which, or of bounds, {self.name} "
-                f"says {reason!r}; expected what scipy accepts"
+                f"options: {json.dumps(self.options)[:80]}: {self.name} refuses these or bounds: "
+                f"{reason!r}; expected what scipy accepts"
             ) from error
 
     def _call(

@@ -23,10 +23,10 @@ from hpcq.runs.stages import StageRunner
 _SIMULATE, _SAMPLE, _ANSWER = "simulate", "sample", "answer"
 
 _LONG_TASK_SECONDS = 10.0
-"""Predicted seconds of a task that draws samples from which it is drawn in a separate process, so
-that a stop need not wait for it. Shorter ones, such as the chunks of states that are kept, are
-drawn in this process: measured for 10**6 samples of 24 qubits, the other process and its imports
-took 0.9 s of 2.2."""
+"""Minimum predicted seconds of a task of samples to draw it in a separate process, so that a stop
+need not wait for it. Shorter ones, such as the chunks of states that are kept, are drawn in this
+process: measured for 10**6 samples of 24 qubits, the other process and its imports took 0.9 s of
+2.2."""
 
 
 @dataclass(frozen=True, eq=False)

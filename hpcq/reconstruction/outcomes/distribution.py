@@ -31,8 +31,8 @@ AMPLITUDES, DENSITIES = 1, 2
 matrices where some qubits are summed over."""
 
 _MAX_SUMMED_QUBITS = 10
-"""Most qubits over whose outcomes amplitudes are summed. More: a call for each of more outcomes,
-even where an amplitude takes next to nothing."""
+"""Maximum number of qubits over whose outcomes probabilities are summed, one call for each outcome.
+More: many calls, even where an amplitude takes next to no time."""
 
 MAX_BATCH = 1 << 13
 """Number of outcomes that are contracted together. Measured for 20,000 amplitudes of ten sites with
