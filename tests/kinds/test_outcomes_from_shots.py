@@ -219,7 +219,8 @@ def bootstrap(device: Device, measured: ShotRound, qubits: list[int], repetition
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["self loop", pytest.param("gate", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["self loop", "gate"])
 def test_covariances_are_those_of_a_bootstrap(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pseudo-shots, of which a bootstrap knows nothing."""
     for module in ("marginal_estimator", "outcome_tables"):
