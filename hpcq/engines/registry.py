@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from hpcq.core.errors import HpcqError, InputError
+from hpcq.core.errors import HpcqError, InputError, StoppedError
 from hpcq.core.limits import Device, Limits
 from hpcq.engines.backend_sampler import DeviceShots, check_device
 from hpcq.engines.backends import open_backend
@@ -193,6 +193,8 @@ def _factory(name: object) -> Factory:
         raise InputError(f"engine: {name[:40]!r}, expected one of {known}")
     try:
         factory: Factory = found.load()
+    except StoppedError:  # a signal has come in the meantime
+        raise
     except (Exception, SystemExit) as error:  # a package may raise anything when it is imported
         text = f"engine: {name!r} ({found.value}) cannot be loaded: {_reason(error)}"
         raise InputError(text) from None

@@ -50,6 +50,8 @@ def exec_script(name: str, arguments: Sequence[str] = (), copy: str | None = Non
             if script is not None:
                 with stopping_script(slurm_seconds_left()), _ending_with_all_ranks(farm):
                     code = script.run()
+                if farm.size > 1:  # a second Ctrl-C would end this rank by a crash within MPI
+                    signal.signal(signal.SIGINT, signal.SIG_IGN)
         return code if farm.has_lost_ranks else int(farm.broadcast(str(code).encode()))
 
 

@@ -17,7 +17,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from hpcq.core.errors import InputError, StoppedError
+from hpcq.core.errors import HpcqError, InputError, StoppedError
 from hpcq.core.files import printable, printable_path
 from hpcq.core.system import write_stderr
 
@@ -134,14 +134,18 @@ def _join_threads() -> None:
 
 
 def _stopped_by(error: BaseException) -> StoppedError | None:
-    """Return the StoppedError, even if a library has raised its own error from it."""
+    """Return the StoppedError, even if a library has raised its own error from it.
+
+    hpcq's own errors ``from None`` may stand for it too: foreign code can raise anything.
+    """
     seen: list[BaseException] = []  # an error may be its own cause
     cause: BaseException | None = error
     while cause is not None and all(each is not cause for each in seen):
         if isinstance(cause, StoppedError):
             return cause
         seen.append(cause)
-        cause = cause.__cause__
+        hides = isinstance(cause, HpcqError) and cause.__suppress_context__
+        cause = cause.__cause__ or (cause.__context__ if hides else None)
     return None
 
 

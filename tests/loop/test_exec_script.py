@@ -62,6 +62,11 @@ def test_a_script_sees_what_python_shows_it(folder: Path) -> None:
         ("sys.exit(type('E', (), {'__str__': lambda _: 1 / 0})())", 1, ">\n"),
         ("raise StoppedError('stopped, as\\nasked')", 75, "hpcq: error: stopped, as asked\n"),
         ("raise ValueError('why') from StoppedError('stop')", 75, "hpcq: error: stop\n"),
+        (
+            "try:\n    raise StoppedError('stop')\nexcept StoppedError:\n"
+            "    raise InputError('engine') from None",
+            *(75, "hpcq: error: stop\n"),
+        ),
         ("error = ValueError('itself'); raise error from error", 1, "ValueError: itself\n"),
         ("raise KeyboardInterrupt", 130, "KeyboardInterrupt\n"),
         ("sys.excepthook = lambda *_: print('hook', file=sys.stderr); 1 / 0", 1, "hook\n"),
@@ -70,7 +75,9 @@ def test_a_script_sees_what_python_shows_it(folder: Path) -> None:
 )
 def test_exit_codes(folder: Path, end: str, code: int, printed: str) -> None:
     hook = sys.excepthook
-    done = run(folder, f"import sys\nfrom hpcq.core.errors import StoppedError\n{end}\n")
+    done = run(
+        folder, f"import sys\nfrom hpcq.core.errors import InputError, StoppedError\n{end}\n"
+    )
     sys.excepthook = hook
     assert done.returncode == code
     assert done.stderr.endswith(printed)
