@@ -15,7 +15,6 @@ from qiskit import QuantumCircuit
 from scipy.optimize import OptimizeResult
 
 from hpcq.core.errors import HpcqError, InputError
-from hpcq.core.limits import as_integer
 from hpcq.loop.problem import LoopProblem, LoopRequest
 from hpcq.loop.solve import Loop
 from hpcq.parallel import messages
@@ -116,7 +115,6 @@ def minimize(
     for name in _NOT_FOR_LOOPS:
         if getattr(arguments, name) not in (None, False):
             raise InputError(f"{name}: given to hpcq.minimize, expected only with hpcq.run")
-    as_integer(starts, "starts", 1)
     request = LoopRequest(x0, optimizer, starts, max_evaluations, options, bounds, tol)
     session = Session(comm)
     if current_session() is None:
