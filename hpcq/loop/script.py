@@ -10,12 +10,14 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from weakref import ReferenceType
 
 from hpcq.core.errors import HpcqError, InputError, StoppedError
 from hpcq.core.files import printable, printable_path
@@ -91,7 +93,7 @@ class Script:
         this ends the process, because the interpreter would wait for them again. A process that
         the script has forked ends here too, without touching MPI.
         """
-        process = os.getpid()
+        process, earlier = os.getpid(), threading.enumerate()
         sys.argv = [self.name, *self.arguments]
         if not sys.flags.safe_path:
             sys.path[0] = str(Path(self.name).resolve().parent)
@@ -114,7 +116,7 @@ class Script:
         except BaseException as error:
             code = _exit_code(error)
         try:
-            _join_threads()
+            _join_threads(earlier)
         except BaseException as error:
             code = code or _exit_code(error)
             leaves = True
@@ -126,11 +128,20 @@ class Script:
         return code
 
 
-def _join_threads() -> None:
-    """Wait for the threads that the interpreter would wait for at its end."""
+def _join_threads(earlier: Collection[threading.Thread]) -> None:
+    """Wait for the threads since then that the interpreter would wait for at its end.
+
+    Idle threads of pools end only with the interpreter, so pools are waited for by their tasks.
+    """
     for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.current_thread():
-            thread.join()
+        if thread.daemon or thread in earlier:
+            continue
+        # The first argument of a pool's thread is a weak reference to the pool.
+        reference = next(iter(getattr(thread, "_args", ())), None)
+        pool = reference() if isinstance(reference, ReferenceType) else None
+        if isinstance(pool, ThreadPoolExecutor):
+            pool.shutdown()
+        thread.join()
 
 
 def _stopped_by(error: BaseException) -> StoppedError | None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,20 @@ def test_a_script_sees_what_python_shows_it(folder: Path) -> None:
         [sys.executable, folder / "script.py", *arguments], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, by_python.stdout), done.stderr
+
+
+def test_pools_are_waited_for_by_their_tasks(folder: Path) -> None:
+    text = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor(1)
+pool.submit(lambda: (time.sleep(0.2), print("done")))
+"""
+    with ThreadPoolExecutor(1) as pool:  # an idle one, which the script does not know of
+        pool.submit(int).result()
+        done = run(folder, text)
+        assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+        assert pool.submit(int).result() == 0
 
 
 @pytest.mark.parametrize(
