@@ -121,14 +121,15 @@ def minimize(
         others = {name: value for name, value in vars(request).items() if name != "x0"}
         names = {"rows_name": "x0", "name": "hpcq.minimize"}
         agree_on_run(session.farm, ansatz, observable, planning, x0, **names, **others)
-    planning.setdefault("ranks", session.size)
     stop_conditions = arguments.stop_conditions(session.rank)
     how = LoopRun(request, arguments, stop_conditions, callback=callback)
 
     def make_plan() -> Plan | None:
         if isinstance(ansatz, QuantumCircuit):
-            # The free memory changes from start to start, and the plan must not.
-            planning.setdefault("memory", _memory_before(arguments))
+            # Free memory and ranks change from start to start, and the plan must not.
+            earlier = _config_before(arguments)
+            planning.setdefault("memory", earlier.get("memory_bytes"))
+            planning.setdefault("ranks", earlier.get("ranks", session.size))
         elif not isinstance(ansatz, Plan):
             given = "None" if ansatz is None else f"a {type(ansatz).__name__}"
             raise InputError(f"ansatz: {given}, expected a circuit or what hpcq.plan returns")
@@ -138,15 +139,14 @@ def minimize(
         return how.on_ranks(session, make_plan)[0]
 
 
-def _memory_before(arguments: RunArguments) -> int | None:
-    """Return the memory by which an earlier start was planned; None if there is none."""
-    if not isinstance(arguments.output, str | PathLike):
-        return None
-    path = Path(arguments.output)
-    with suppress(InputError, OSError, ValueError):  # the output is refused where it is opened
-        if path.is_file():
-            return load_summary(path).config.get("memory_bytes")
-    return None
+def _config_before(arguments: RunArguments) -> Mapping[str, Any]:
+    """Return the configuration of an earlier start; empty if there is none."""
+    if isinstance(arguments.output, str | PathLike):
+        path = Path(arguments.output)
+        with suppress(InputError):  # the output is refused where it is opened
+            if path.is_file():
+                return load_summary(path).config
+    return {}
 
 
 @dataclass(frozen=True, eq=False)
