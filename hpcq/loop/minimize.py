@@ -143,7 +143,7 @@ def _config_before(arguments: RunArguments) -> Mapping[str, Any]:
     """Return the configuration of an earlier start; empty if there is none."""
     if isinstance(arguments.output, str | PathLike):
         path = Path(arguments.output)
-        with suppress(InputError):  # the output is refused where it is opened
+        with suppress(InputError, OSError):  # the output is refused where it is opened
             if path.is_file():
                 return load_summary(path).config
     return {}
