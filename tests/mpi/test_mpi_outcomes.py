@@ -67,7 +67,7 @@ def test_states_that_are_not_kept_are_simulated_on_each_rank() -> None:
     whole = hpcq.run(made, device="cpu")
     object.__setattr__(made, "known", few)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("hpcq.planning.outcome_plan._KEPT_SHARE", 1 << 40)
+        patched.setattr("hpcq.planning.outcome_plan._KEPT_DIVISOR", 1 << 40)
         found = hpcq.run(made, device="cpu")
     assert (whole.outcomes is None) == (found.outcomes is None)
     if whole.outcomes is not None and found.outcomes is not None:
