@@ -179,7 +179,7 @@ def check_every_method(
 
 def probe_whatever_is_quick(patch: pytest.MonkeyPatch) -> None:
     """Have the router try methods even on circuits whose statevectors are quick."""
-    patch.setattr(router, "_QUICK_SECONDS", 0.0)
+    patch.setattr(router, "QUICK_SECONDS", 0.0)
     patch.setattr(router, "_MAX_PROBE_FRACTION", math.inf)
 
 
@@ -265,7 +265,7 @@ def test_the_same_verdict_without_deciding_again(monkeypatch: pytest.MonkeyPatch
     config = json.loads(json.dumps(dict(first.config)))
     assert config["verdict"]
     monkeypatch.setattr(Prober, "probe", None)  # nothing is tried again
-    monkeypatch.setattr(router._Router, "choose", None)
+    monkeypatch.setattr(router.Router, "choose", None)
     again = plan_normalised(circuit, observables, CutRequest(), limits, earlier=config)
     assert again.config["verdict"] == config["verdict"]
     assert exact_fingerprint(again) == exact_fingerprint(first)
