@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import ascending, num_bytes
 from hpcq.engines.chain_plan import ChainPlan
 from hpcq.engines.chain_work import product_work
 from hpcq.engines.matrix_product_state import ChainState, GivenUp
 from hpcq.engines.requests import Samples
-from hpcq.engines.sampled_outcomes import SampledOutcomes, answer_bytes, ascending, num_bytes
+from hpcq.engines.sampled_outcomes import SampledOutcomes, answer_bytes
 
 _BATCH_BYTES = 2 << 20
 """Maximum bytes of the matrix products of nodes that are computed together. Larger: at most a tenth

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import num_bytes
 from hpcq.engines.requests import Samples
 
 Packed = NDArray[np.uint8]
@@ -48,11 +49,6 @@ def generators(request: Samples, rows: int) -> Iterator[np.random.Generator]:
         yield np.random.default_rng(sequence)
 
 
-def num_bytes(wires: int) -> int:
-    """Return the number of bytes of a packed outcome."""
-    return -(-wires // 8)
-
-
 def answer_bytes(wires: int, shots: int) -> int:
     """Return a bound on the bytes of an answer, with those that are needed to make and sort it."""
     distinct = min(shots, 1 << wires)
@@ -64,13 +60,3 @@ def pack_numbers(numbers: NDArray[np.int64], wires: int) -> Packed:
     """Return outcomes given as numbers, of less than 64 bits."""
     octets = numbers.astype(">u8").view(np.uint8).reshape(-1, 8)
     return np.ascontiguousarray(octets[:, 8 - num_bytes(wires) :])
-
-
-def ascending(packed: Packed) -> NDArray[np.int64]:
-    """Return the order that sorts outcomes, the first byte the most significant."""
-    words = -(-packed.shape[1] // 8)
-    padded = np.zeros((len(packed), 8 * words), np.uint8)
-    padded[:, 8 * words - packed.shape[1] :] = packed
-    keys = padded.view(">u8").astype(np.uint64)
-    order: NDArray[np.int64] = np.lexsort(keys.T[::-1])
-    return order

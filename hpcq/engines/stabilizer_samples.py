@@ -14,12 +14,12 @@ import numpy as np
 import stim
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import ascending
 from hpcq.engines.multinomial import draw
 from hpcq.engines.sampled_outcomes import (
     Packed,
     SampledOutcomes,
     answer_bytes,
-    ascending,
     pack_numbers,
 )
 

@@ -12,11 +12,11 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
 from scipy.sparse import csr_array
 
+from hpcq.circuits.packed_bits import num_bytes
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts
 from hpcq.cutting.subcircuits import CutCircuit
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes
 from hpcq.reconstruction.outcomes.sites import Site, SiteBond, SiteNetwork, site_network
 
 

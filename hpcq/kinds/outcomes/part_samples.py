@@ -12,15 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import num_bytes
 from hpcq.core.errors import HpcqError
 from hpcq.core.limits import Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.registry import EngineSpec, open_engine
-from hpcq.engines.requests import NO_PARAMETERS, Values
-from hpcq.engines.requests import Samples as SamplesRequest
+from hpcq.engines.requests import NO_PARAMETERS, Samples, Values
 from hpcq.planning.outcome_plan import OutcomesPlan
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes
-from hpcq.reconstruction.outcomes.samples import Samples
+from hpcq.reconstruction.outcomes.counted_outcomes import CountedOutcomes
 
 _SEED_BITS = 63
 """Bits of an engine's seed."""
@@ -38,11 +37,11 @@ class Part:
     tensor: ExactTensor
     qubits: tuple[int, ...]
 
-    def request(self, shots: int, seed: int) -> SamplesRequest:
+    def request(self, shots: int, seed: int) -> Samples:
         """Return the request for some of its samples."""
         how = self.tensor.simulation
         assert how is not None, "parts with statevectors are sites"
-        return SamplesRequest(shots, seed, how.cap, how.tolerance, how.max_work)
+        return Samples(shots, seed, how.cap, how.tolerance, how.max_work)
 
     def draw(
         self, shots: int, sequence: np.random.SeedSequence, limits: Limits, num_qubits: int
@@ -129,7 +128,7 @@ def parts_of(plan: OutcomesPlan) -> tuple[Part, ...]:
 
 
 def shuffled(
-    samples: Samples, rng: np.random.Generator
+    samples: CountedOutcomes, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Return the shots of distinct outcomes in random order, and their logarithms."""
     order = rng.permutation(np.repeat(np.arange(len(samples.counts)), samples.counts))

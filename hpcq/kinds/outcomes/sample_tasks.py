@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.measurements import Measurements
+from hpcq.circuits.packed_bits import num_bytes, packed_mask
 from hpcq.core.limits import Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.protocol import Engine
@@ -18,13 +19,12 @@ from hpcq.kinds.outcomes.part_samples import Part, parts_of, shuffled
 from hpcq.kinds.outcomes.state_tasks import branch_source
 from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.planning.outcome_plan import OutcomesPlan
+from hpcq.reconstruction.outcomes.counted_outcomes import CountedOutcomes
 from hpcq.reconstruction.outcomes.distribution import Distribution
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes, packed_mask
 from hpcq.reconstruction.outcomes.sampler import PerfectSampler, num_chunks
-from hpcq.reconstruction.outcomes.samples import Samples
 from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
-from hpcq.results.samples import Samples as DrawnSamples
+from hpcq.results.samples import Samples
 
 _GROUPS_PER_RANK = 2
 """Groups of chunks per rank where states are not kept, so that each group simulates them anew.
@@ -104,7 +104,7 @@ class SampleTasks:
     def compute(self, task: int) -> NDArray[np.uint8]:
         """Return the samples of each chunk of a task as bytes, for :meth:`samples`."""
         chunks = self.chunks(task)
-        of_sites: list[Samples | None] = [None] * len(chunks)
+        of_sites: list[CountedOutcomes | None] = [None] * len(chunks)
         if self.sampler is not None:
             of_sites = [*self.sampler.draw_each(chunks, self.shots, self.seed)]
         found = []
@@ -127,7 +127,9 @@ class SampleTasks:
         parts = {qubit for part in self.parts for qubit in part.qubits}
         return not measured >= {*self.network.qubits, *parts}
 
-    def _joined(self, chunk: int, of_sites: Samples | None) -> tuple[Samples, float]:
+    def _joined(
+        self, chunk: int, of_sites: CountedOutcomes | None
+    ) -> tuple[CountedOutcomes, float]:
         """Return the samples of a chunk, sites and parts together, and a bound on their distance.
 
         The distances of independent parts from their exact distributions add up.
@@ -143,19 +145,21 @@ class SampleTasks:
             outcomes, logs_of_part, bound = part.draw(shots, seeds, self.limits, width)
             packed, logs, distance = packed | outcomes, logs + logs_of_part, distance + bound
         single = np.ones(shots, dtype=np.int64)
-        return Samples.merged([Samples(packed, single, logs)]), distance
+        return CountedOutcomes.merged([CountedOutcomes(packed, single, logs)]), distance
 
-    def _measured(self, drawn: Samples) -> Samples:
+    def _measured(self, drawn: CountedOutcomes) -> CountedOutcomes:
         """Return samples without the qubits that are not measured, whose outcomes are summed."""
         kept = drawn.outcomes & packed_mask(self.network.num_qubits, self.measurements.qubits)
-        merged = Samples.merged([Samples(kept, drawn.counts, drawn.log_probabilities)])
+        merged = CountedOutcomes.merged(
+            [CountedOutcomes(kept, drawn.counts, drawn.log_probabilities)]
+        )
         logs = np.full(len(merged.counts), np.nan)
         if not self.parts:
             distribution = Distribution(self.network, self.table_bytes)
             logs = distribution.log_probabilities(merged.outcomes, self.measurements.qubits)
-        return Samples(merged.outcomes, merged.counts, logs)
+        return CountedOutcomes(merged.outcomes, merged.counts, logs)
 
-    def samples(self, finished: Iterable[NDArray[np.uint8]]) -> tuple[DrawnSamples, float]:
+    def samples(self, finished: Iterable[NDArray[np.uint8]]) -> tuple[Samples, float]:
         """Return the samples of all tasks, each chunk in random order.
 
         The second value is a bound on the total variation distance of their distribution from the
@@ -172,7 +176,7 @@ class SampleTasks:
             probabilities.append(np.exp(logs))
             distances.append(distance)
         bits = np.concatenate(packed)
-        found = DrawnSamples(self.measurements, bits, np.concatenate(probabilities))
+        found = Samples(self.measurements, bits, np.concatenate(probabilities))
         return found, max(distances)
 
 
@@ -223,14 +227,14 @@ def packed_outcomes(
     return np.packbits(rows, axis=1, bitorder="little")[:, ::-1]
 
 
-def _as_bytes(drawn: Samples, distance: float) -> NDArray[np.uint8]:
+def _as_bytes(drawn: CountedOutcomes, distance: float) -> NDArray[np.uint8]:
     """Return the samples of a chunk as bytes: their number, the distance, and their arrays."""
     head = np.array([float(len(drawn.counts)), distance])
     parts = (head, drawn.outcomes, drawn.counts, drawn.log_probabilities)
     return np.concatenate([np.ascontiguousarray(p).reshape(-1).view(np.uint8) for p in parts])
 
 
-def _from_bytes(data: NDArray[np.uint8], width: int) -> Iterator[tuple[Samples, float]]:
+def _from_bytes(data: NDArray[np.uint8], width: int) -> Iterator[tuple[CountedOutcomes, float]]:
     """Yield the samples of each chunk, whose outcomes take ``width`` bytes, and their distance."""
     start = 0
     while start < len(data):
@@ -239,7 +243,7 @@ def _from_bytes(data: NDArray[np.uint8], width: int) -> Iterator[tuple[Samples, 
         ends = start + 16 + np.cumsum([0, size * width, 8 * size, 8 * size])
         outcomes, counts, logs = np.split(data[: ends[-1]], ends[:-1])[1:]
         start = int(ends[-1])
-        drawn = Samples(
+        drawn = CountedOutcomes(
             outcomes.reshape(size, width),
             np.frombuffer(counts.tobytes(), dtype=np.int64),
             np.frombuffer(logs.tobytes(), dtype=np.float64),

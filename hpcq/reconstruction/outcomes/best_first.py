@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import num_bytes
 from hpcq.reconstruction.outcomes.candidates import Candidates
 from hpcq.reconstruction.outcomes.canonical_chain import CanonicalChain, ChainSite, suffix_bounds
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes
 from hpcq.reconstruction.outcomes.prefix_tree import (
     PrefixTree,
     packed_grams,

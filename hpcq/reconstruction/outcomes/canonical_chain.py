@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import num_bytes, set_values
 from hpcq.core.limits import COMPLEX_BYTES
 from hpcq.reconstruction.outcomes.order import Step
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes, set_values
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 
 Matrix = NDArray[np.complex128]

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import num_bytes, set_values, values_of
 from hpcq.core.errors import MemoryLimitError
 from hpcq.core.system import format_bytes
+from hpcq.reconstruction.outcomes.counted_outcomes import CountedOutcomes
 from hpcq.reconstruction.outcomes.distribution import Distribution
 from hpcq.reconstruction.outcomes.local_densities import local_densities
 from hpcq.reconstruction.outcomes.marginals import REAL_BYTES
 from hpcq.reconstruction.outcomes.nodes import Nodes, split_by_children
 from hpcq.reconstruction.outcomes.open_contraction import OpenContraction
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes, set_values, values_of
 from hpcq.reconstruction.outcomes.prefix_tree import PrefixTree, tree_bytes
-from hpcq.reconstruction.outcomes.samples import Samples
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 
 Reals = NDArray[np.float64]
@@ -79,11 +79,11 @@ class ContractionSampler:
 
     def draw(
         self, network: SiteNetwork, sizes: Sequence[int], rngs: Sequence[np.random.Generator]
-    ) -> list[Samples]:
+    ) -> list[CountedOutcomes]:
         """Draw chunks of shots; arguments as for :meth:`FrontierSampler.draw`."""
         return [self._chunk(network, *each) for each in zip(sizes, rngs, strict=True)]
 
-    def _chunk(self, network: SiteNetwork, shots: int, rng: np.random.Generator) -> Samples:
+    def _chunk(self, network: SiteNetwork, shots: int, rng: np.random.Generator) -> CountedOutcomes:
         distribution = Distribution(network, self.memory_bytes)
         parts = []
         while shots:
@@ -93,9 +93,9 @@ class ContractionSampler:
                 outcomes, counts, drawn = self._step(network, step, outcomes, counts, drawn, rng)
             exact = distribution.log_probabilities(outcomes)
             possible = exact - drawn >= _MIN_LOG_RATIO  # False for NaN too
-            parts.append(Samples(outcomes[possible], counts[possible], exact[possible]))
+            parts.append(CountedOutcomes(outcomes[possible], counts[possible], exact[possible]))
             shots = int(counts[~possible].sum())
-        return Samples.merged(parts) if len(parts) > 1 else parts[0]
+        return CountedOutcomes.merged(parts) if len(parts) > 1 else parts[0]
 
     def _step(
         self,

@@ -10,17 +10,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.core.errors import InputError
-from hpcq.core.limits import COMPLEX_BYTES
-from hpcq.reconstruction.outcomes.local_densities import local_densities
-from hpcq.reconstruction.outcomes.marginals import REAL_BYTES, MarginalPlan
-from hpcq.reconstruction.outcomes.open_contraction import OpenContraction, Scaled
-from hpcq.reconstruction.outcomes.packed_bits import (
+from hpcq.circuits.packed_bits import (
     num_bytes,
     packed_mask,
     set_values,
     values_of,
 )
+from hpcq.core.errors import InputError
+from hpcq.core.limits import COMPLEX_BYTES
+from hpcq.reconstruction.outcomes.local_densities import local_densities
+from hpcq.reconstruction.outcomes.marginals import REAL_BYTES, MarginalPlan
+from hpcq.reconstruction.outcomes.open_contraction import OpenContraction, Scaled
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 
 MAX_MARGINAL_QUBITS = 24
@@ -43,7 +43,7 @@ bonds of dimension 8: 0.21 s of CPU time at 2**10, 0.13 s at 2**12, 0.11 s at 2*
 class Distribution:
     """The distribution of the outcomes of all qubits of a network.
 
-    Outcomes are packed as in :mod:`~hpcq.reconstruction.outcomes.packed_bits`, uint8, shape
+    Outcomes are packed as in :mod:`~hpcq.circuits.packed_bits`, uint8, shape
     (n, bytes). Bits of qubits that are in no site are ignored.
 
     Attributes:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpcq.circuits.packed_bits import num_bytes
+from hpcq.reconstruction.outcomes.counted_outcomes import CountedOutcomes
 from hpcq.reconstruction.outcomes.environments import Environments, environments_of
 from hpcq.reconstruction.outcomes.order import Step
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes
-from hpcq.reconstruction.outcomes.samples import Samples
 from hpcq.reconstruction.outcomes.sampling_cost import (
     chunks_together,
     depths_of_trees,
@@ -58,7 +58,7 @@ class FrontierSampler:
 
     def draw(
         self, network: SiteNetwork, sizes: Sequence[int], rngs: Sequence[np.random.Generator]
-    ) -> list[Samples]:
+    ) -> list[CountedOutcomes]:
         """Draw some chunks of shots together.
 
         Args:
@@ -70,7 +70,10 @@ class FrontierSampler:
         for sampler in self.samplers:
             groups = sampler.advance(network, groups, rngs)
         norm = self.environments.log_norm
-        return [Samples(found.outcomes, found.counts, found.log_weights - norm) for found in groups]
+        return [
+            CountedOutcomes(found.outcomes, found.counts, found.log_weights - norm)
+            for found in groups
+        ]
 
 
 def _initial(shots: int, qubits: int) -> Shots:

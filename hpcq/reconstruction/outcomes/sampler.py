@@ -13,10 +13,10 @@ import numpy as np
 
 from hpcq.core.errors import InputError
 from hpcq.reconstruction.outcomes.contraction_sampler import ContractionSampler
+from hpcq.reconstruction.outcomes.counted_outcomes import CountedOutcomes
 from hpcq.reconstruction.outcomes.environments import environment_bytes
 from hpcq.reconstruction.outcomes.frontier_sampler import FrontierSampler
 from hpcq.reconstruction.outcomes.order import Step, sampling_order
-from hpcq.reconstruction.outcomes.samples import Samples
 from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 
@@ -63,7 +63,7 @@ class PerfectSampler:
         order = tuple(step.site for step in steps)
         return cls(network, ContractionSampler.of(network, order, memory_bytes))
 
-    def draw(self, chunks: Sequence[int], shots: int, seed: int) -> Samples:
+    def draw(self, chunks: Sequence[int], shots: int, seed: int) -> CountedOutcomes:
         """Draw the shots of some chunks.
 
         Args:
@@ -72,15 +72,15 @@ class PerfectSampler:
             seed: Seed of all chunks.
 
         Returns:
-            The samples. ``Samples.merged`` of those of all chunks is the same however they are
-            divided among calls.
+            The samples. ``CountedOutcomes.merged`` of those of all chunks is the same however they
+            are divided among calls.
 
         Raises:
             InputError: If there is no such chunk.
         """
-        return Samples.merged(self.draw_each(chunks, shots, seed))
+        return CountedOutcomes.merged(self.draw_each(chunks, shots, seed))
 
-    def draw_each(self, chunks: Sequence[int], shots: int, seed: int) -> list[Samples]:
+    def draw_each(self, chunks: Sequence[int], shots: int, seed: int) -> list[CountedOutcomes]:
         """Return the samples of each of some chunks; see :meth:`draw`.
 
         Those of a chunk are the same whatever other chunks are drawn with it.
@@ -98,4 +98,4 @@ class PerfectSampler:
             sequences = [np.random.SeedSequence(seed, spawn_key=(chunk,)) for chunk in together]
             rngs = [np.random.default_rng(sequence) for sequence in sequences]
             parts += self.method.draw(self.network, sizes, rngs)
-        return [Samples.merged([part]) for part in parts]
+        return [CountedOutcomes.merged([part]) for part in parts]

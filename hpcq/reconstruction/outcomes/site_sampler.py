@@ -15,10 +15,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import set_values
 from hpcq.reconstruction.outcomes.group_environments import GroupEnvironments
 from hpcq.reconstruction.outcomes.nodes import Nodes, split_by_children
 from hpcq.reconstruction.outcomes.order import Step
-from hpcq.reconstruction.outcomes.packed_bits import set_values
 from hpcq.reconstruction.outcomes.prefix_tree import PrefixTree
 from hpcq.reconstruction.outcomes.site_tables import Mixing, state_rows
 from hpcq.reconstruction.outcomes.sites import SiteNetwork

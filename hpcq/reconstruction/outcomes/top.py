@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import num_bytes, set_values
 from hpcq.core.errors import MemoryLimitError
 from hpcq.core.limits import as_integer
 from hpcq.reconstruction.outcomes.best_first import MAX_NODES, BestFirst, best_first_bytes
@@ -30,7 +31,6 @@ from hpcq.reconstruction.outcomes.canonical_chain import (
 from hpcq.reconstruction.outcomes.distribution import MAX_MARGINAL_QUBITS, Distribution
 from hpcq.reconstruction.outcomes.inner_products import MAX_PAIRS, largest_products
 from hpcq.reconstruction.outcomes.order import sampling_order
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes, set_values
 
 Packed = NDArray[np.uint8]
 

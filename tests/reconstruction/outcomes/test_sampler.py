@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from scipy.stats import chi2, kstest
 
+from hpcq.circuits.packed_bits import num_bytes, set_values, values_of
 from hpcq.core.errors import InputError, MemoryLimitError
 from hpcq.cutting.cut_circuit import cut_circuit
 from hpcq.cutting.cuts import Cuts, GateCut, WireCut, two_qubit_gates
 from hpcq.reconstruction.outcomes.contraction_sampler import ContractionSampler
+from hpcq.reconstruction.outcomes.counted_outcomes import CountedOutcomes
 from hpcq.reconstruction.outcomes.distribution import Distribution
 from hpcq.reconstruction.outcomes.frontier_sampler import FrontierSampler
 from hpcq.reconstruction.outcomes.order import steps_of
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes, set_values, values_of
 from hpcq.reconstruction.outcomes.prefix_tree import PrefixTree
 from hpcq.reconstruction.outcomes.sampler import PerfectSampler, num_chunks
-from hpcq.reconstruction.outcomes.samples import Samples
 from hpcq.reconstruction.outcomes.sampling_cost import sampling_cost
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 from tests.support.outcomes import joint_amplitudes, network_of, sites_of, uncut_amplitudes
@@ -33,7 +33,7 @@ _TIGHT = 1 << 17
 """Bytes with which trees of the networks below are not full."""
 
 
-def _p_value(probabilities: np.ndarray, samples: Samples) -> float:
+def _p_value(probabilities: np.ndarray, samples: CountedOutcomes) -> float:
     """Return the p-value of a chi-square test, rare outcomes together."""
     shots = samples.shots
     counts = np.zeros(len(probabilities))
@@ -52,7 +52,7 @@ def _p_value(probabilities: np.ndarray, samples: Samples) -> float:
     return float(chi2.sf(statistic, len(expected) - 1))
 
 
-def _assert_uncut(circuit: QuantumCircuit, samples: Samples) -> None:
+def _assert_uncut(circuit: QuantumCircuit, samples: CountedOutcomes) -> None:
     """Assert that stated probabilities are those of the uncut circuit."""
     found = values_of(samples.outcomes, range(circuit.num_qubits))
     uncut = np.abs(uncut_amplitudes(circuit)) ** 2
@@ -60,7 +60,7 @@ def _assert_uncut(circuit: QuantumCircuit, samples: Samples) -> None:
     assert (uncut[found] > 1e-14).all(), "an impossible outcome was drawn"
 
 
-def _assert_exact(circuit: QuantumCircuit, network: SiteNetwork, samples: Samples) -> None:
+def _assert_exact(circuit: QuantumCircuit, network: SiteNetwork, samples: CountedOutcomes) -> None:
     """Assert that stated probabilities are also those of the amplitudes, more exactly."""
     _assert_uncut(circuit, samples)
     exact = np.abs(joint_amplitudes(network)) ** 2
@@ -238,7 +238,7 @@ def test_samples_are_the_same_however_chunks_are_divided(kept_bytes: int) -> Non
     assert sampler.method.chunks_together == 1 if kept_bytes else sampler.method.chunks_together > 1
     whole = sampler.draw(chunks, shots, 7)
     copy = pickle.loads(pickle.dumps(sampler, protocol=5))
-    merged = Samples.merged([copy.draw([2], shots, 7), copy.draw([1, 0], shots, 7)])
+    merged = CountedOutcomes.merged([copy.draw([2], shots, 7), copy.draw([1, 0], shots, 7)])
     assert whole.shots == shots
     np.testing.assert_array_equal(whole.outcomes, merged.outcomes)
     np.testing.assert_array_equal(whole.counts, merged.counts)
@@ -363,12 +363,12 @@ def test_subcircuits_of_too_many_ports_are_refused() -> None:
 
 
 def test_merging_sorts_and_adds_counts() -> None:
-    def part(values: list[int], counts: list[int]) -> Samples:
+    def part(values: list[int], counts: list[int]) -> CountedOutcomes:
         outcomes = np.zeros((len(values), num_bytes(70)), dtype=np.uint8)
         set_values(outcomes, range(68, 70), np.array(values) >> 1)
         set_values(outcomes, (0,), np.array(values) & 1)
-        return Samples(outcomes, np.array(counts), np.log(np.array(values) + 1.0))
+        return CountedOutcomes(outcomes, np.array(counts), np.log(np.array(values) + 1.0))
 
-    merged = Samples.merged([part([5, 0], [1, 2]), part([1, 5], [3, 4])])
+    merged = CountedOutcomes.merged([part([5, 0], [1, 2]), part([1, 5], [3, 4])])
     assert merged.counts.tolist() == [2, 3, 5]
     np.testing.assert_allclose(merged.probabilities, [1, 2, 6])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 
+from hpcq.circuits.packed_bits import num_bytes, set_values, values_of
 from hpcq.cutting.cuts import Cuts
-from hpcq.reconstruction.outcomes.packed_bits import num_bytes, set_values, values_of
 from tests.support.outcomes import joint_amplitudes, network_of, uncut_amplitudes
 from tests.support.strategies import circuits, cuts_of, structured
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
 
+from hpcq.circuits.packed_bits import values_of
 from hpcq.core.errors import InputError
 from hpcq.cutting.cuts import Cuts, GateCut
 from hpcq.reconstruction.outcomes import inner_products, top
@@ -24,7 +25,6 @@ from hpcq.reconstruction.outcomes.canonical_chain import (
 from hpcq.reconstruction.outcomes.distribution import Distribution
 from hpcq.reconstruction.outcomes.inner_products import largest_products
 from hpcq.reconstruction.outcomes.order import sampling_order, steps_of
-from hpcq.reconstruction.outcomes.packed_bits import values_of
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 from hpcq.reconstruction.outcomes.top import TopOutcomes, top_outcomes
 from tests.support.outcomes import (

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import ascending
+
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class CountedOutcomes:
     """Distinct outcomes in ascending order.
 
     Attributes:
-        outcomes: Outcomes of all qubits as in :mod:`~hpcq.reconstruction.outcomes.packed_bits`,
+        outcomes: Outcomes of all qubits as in :mod:`~hpcq.circuits.packed_bits`,
             shape (n, bytes).
         counts: Number of shots of each, int64, at least 1, shape (n,).
         log_probabilities: Natural logarithm of the exact probability of each, shape (n,).
@@ -35,7 +37,7 @@ class Samples:
         return int(self.counts.sum())
 
     @classmethod
-    def merged(cls, parts: Sequence[Samples]) -> Samples:
+    def merged(cls, parts: Sequence[CountedOutcomes]) -> CountedOutcomes:
         """Return the samples of all parts; the same whatever their order and their grouping."""
         outcomes = np.concatenate([part.outcomes for part in parts])
         counts = np.concatenate([part.counts for part in parts])
@@ -48,15 +50,3 @@ class Samples:
         return cls(
             outcomes[starts], np.add.reduceat(counts, starts), np.maximum.reduceat(logs, starts)
         )
-
-
-def ascending(outcomes: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Return the order that sorts packed outcomes, shape (n, bytes)."""
-    rows, size = outcomes.shape
-    words = -(-size // 8)
-    padded = np.zeros((rows, 8 * words), dtype=np.uint8)
-    padded[:, 8 * words - size :] = outcomes
-    numbers = padded.view(">u8").astype(np.uint64)
-    if words == 1:
-        return np.argsort(numbers[:, 0], kind="stable")
-    return np.lexsort(numbers.T[::-1])

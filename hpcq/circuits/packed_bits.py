@@ -66,3 +66,15 @@ def set_values(
     for bit, qubit in enumerate(qubits):
         column = ((values >> bit) & 1).astype(np.uint8)
         packed[:, last - qubit // 8] |= column << np.uint8(qubit % 8)
+
+
+def ascending(outcomes: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Return the order that sorts packed outcomes, shape (n, bytes)."""
+    rows, size = outcomes.shape
+    words = -(-size // 8)
+    padded = np.zeros((rows, 8 * words), dtype=np.uint8)
+    padded[:, 8 * words - size :] = outcomes
+    numbers = padded.view(">u8").astype(np.uint64)
+    if words == 1:
+        return np.argsort(numbers[:, 0], kind="stable")
+    return np.lexsort(numbers.T[::-1])
