@@ -23,7 +23,7 @@ from hpcq.core.errors import MemoryLimitError
 from hpcq.core.limits import COMPLEX_BYTES
 from hpcq.core.system import format_bytes
 from hpcq.cutting.subcircuits import CutCircuit
-from hpcq.reconstruction.path_search import PathSearch
+from hpcq.reconstruction.path_search import PairContraction, PathSearch, pair_contractions
 
 _MAX_QUICK_TRIALS = 8
 """Maximum number of random greedy orders that :func:`contraction_path` tries; the search for cuts
@@ -55,25 +55,6 @@ class Bond:
     subcircuits: tuple[int, int]
     edges: tuple[int, ...]
     size: int
-
-
-@dataclass(frozen=True)
-class PairContraction:
-    """One pairwise contraction.
-
-    Attributes:
-        left: Node that is consumed; nodes 0 to N - 1 are the tensors, and each step adds one.
-        right: The other node that is consumed.
-        left_only: Bonds of the left node that stay.
-        shared: Bonds that are summed over.
-        right_only: Bonds of the right node that stay.
-    """
-
-    left: int
-    right: int
-    left_only: tuple[int, ...]
-    shared: tuple[int, ...]
-    right_only: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +192,7 @@ def _networks(
             tuple(map(tuple, loops)),
             tuple(map(tuple, legs)),
             linked,
-            _steps([legs[subcircuit] for subcircuit in linked], path_search.path()),
+            pair_contractions([legs[subcircuit] for subcircuit in linked], path_search.path()),
             path_search.sliced(),
         )
         if not path_search.slice_more():
@@ -295,18 +276,3 @@ def contraction_path(tensors: int, sizes: Mapping[tuple[int, int], int]) -> list
 def as_float(number: int) -> float:
     """Return an integer as a float, capped so that products with it do not overflow."""
     return float(min(number, 1 << _MAX_FLOAT_BITS))
-
-
-def _steps(legs: list[list[int]], path: list[tuple[int, int]]) -> tuple[PairContraction, ...]:
-    """Return the pairwise contractions with the bonds that each sums over and keeps."""
-    nodes = [list(bonds) for bonds in legs]
-    steps = []
-    for left, right in path:
-        shared = [bond for bond in nodes[left] if bond in nodes[right]]
-        left_only = [bond for bond in nodes[left] if bond not in shared]
-        right_only = [bond for bond in nodes[right] if bond not in shared]
-        steps.append(
-            PairContraction(left, right, tuple(left_only), tuple(shared), tuple(right_only))
-        )
-        nodes.append(left_only + right_only)
-    return tuple(steps)

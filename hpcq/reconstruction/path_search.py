@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 _MAX_RECONFIGURATIONS = 64
@@ -22,6 +23,25 @@ _MAX_TOTAL_BITS = 900.0
 """Largest base-2 logarithm of the product of all bond sizes that is given to cotengra as it is. Its
 floats end at 2^1024: above this, all sizes are scaled down in proportion, so that the order is
 found for smaller bonds of the same relative sizes."""
+
+
+@dataclass(frozen=True)
+class PairContraction:
+    """One pairwise contraction.
+
+    Attributes:
+        left: Node that is consumed; nodes 0 to N - 1 are the tensors, and each step adds one.
+        right: The other node that is consumed.
+        left_only: Indices of the left node that stay.
+        shared: Indices that are summed over.
+        right_only: Indices of the right node that stay.
+    """
+
+    left: int
+    right: int
+    left_only: tuple[int, ...]
+    shared: tuple[int, ...]
+    right_only: tuple[int, ...]
 
 
 class PathSearch:
@@ -89,3 +109,18 @@ class PathSearch:
             return False
         self._tree = self._tree.slice(target_size=max(1, self._tree.max_size() // 4), seed=0)
         return True
+
+
+def pair_contractions(
+    legs: Sequence[Sequence[int]], path: Sequence[tuple[int, int]]
+) -> tuple[PairContraction, ...]:
+    """Return the pairwise contractions with the indices that each sums over and keeps."""
+    nodes = [tuple(indices) for indices in legs]
+    steps = []
+    for left, right in path:
+        shared = tuple(index for index in nodes[left] if index in nodes[right])
+        left_only = tuple(index for index in nodes[left] if index not in shared)
+        right_only = tuple(index for index in nodes[right] if index not in shared)
+        steps.append(PairContraction(left, right, left_only, shared, right_only))
+        nodes.append(left_only + right_only)
+    return tuple(steps)

@@ -11,7 +11,7 @@ qubits, so each row of each node has an exponent of its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hpcq.core.errors import MemoryLimitError
 from hpcq.core.system import format_bytes
-from hpcq.reconstruction.path_search import PathSearch
+from hpcq.reconstruction.path_search import PairContraction, PathSearch, pair_contractions
 
 Array = NDArray[Any]
 Rows = NDArray[np.intp]
@@ -60,17 +60,6 @@ def _powers(exponents: NDArray[np.int64], dimensions: int) -> NDArray[np.float64
     return powers.reshape(-1, *[1] * (dimensions - 1))
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One pairwise contraction: nodes, and the indices that are kept on each side and summed."""
-
-    left: int
-    right: int
-    left_only: tuple[int, ...]
-    shared: tuple[int, ...]
-    right_only: tuple[int, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class OpenContraction:
     """The order of a contraction.
@@ -87,7 +76,7 @@ class OpenContraction:
     legs: tuple[tuple[int, ...], ...]
     sizes: tuple[int, ...]
     output: tuple[int, ...]
-    steps: tuple[_Step, ...]
+    steps: tuple[PairContraction, ...]
     sliced: tuple[int, ...]
 
     @classmethod
@@ -113,7 +102,7 @@ class OpenContraction:
         """
         search = PathSearch(legs, sizes, tuple(output))
         while True:
-            steps = tuple(_steps(legs, search.path()))
+            steps = pair_contractions(legs, search.path())
             found = cls(tuple(legs), tuple(sizes), tuple(output), steps, search.sliced())
             needed = item_bytes * found.entries
             if needed <= memory_bytes:
@@ -219,16 +208,6 @@ class OpenContraction:
 
     def _size(self, indices: Sequence[int]) -> int:
         return math.prod([self.sizes[index] for index in indices if index not in self.sliced])
-
-
-def _steps(legs: Sequence[tuple[int, ...]], path: Sequence[tuple[int, int]]) -> Iterator[_Step]:
-    nodes = list(legs)
-    for left, right in path:
-        shared = tuple(index for index in nodes[left] if index in nodes[right])
-        left_only = tuple(index for index in nodes[left] if index not in shared)
-        right_only = tuple(index for index in nodes[right] if index not in shared)
-        yield _Step(left, right, left_only, shared, right_only)
-        nodes.append(left_only + right_only)
 
 
 def _distinct_pairs(left: Rows, right: Rows) -> tuple[tuple[Rows, Rows], Rows]:
