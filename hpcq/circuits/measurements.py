@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcq.circuits.packed_bits import pack_bits, unpack_bits
 from hpcq.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,11 +112,11 @@ class Measurements:
         for register, values in self.register_bits(outcomes):
             bits[:, start : start + len(register)] = values
             start += len(register)
-        return np.packbits(bits, axis=1, bitorder="little")[:, ::-1]
+        return pack_bits(bits)
 
     def texts_of_packed(self, packed: NDArray[np.uint8]) -> list[str]:
         """Return what :meth:`packed` returned as bit strings."""
-        bits = np.unpackbits(packed[:, ::-1], axis=1, bitorder="little", count=self.num_bits)
+        bits = unpack_bits(packed, self.num_bits)
         parts: list[NDArray[np.uint8]] = []
         start = 0
         for register in self.registers:

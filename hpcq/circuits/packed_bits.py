@@ -17,6 +17,22 @@ def num_bytes(num_qubits: int) -> int:
     return -(-num_qubits // 8)
 
 
+def pack_bits(bits: NDArray[np.uint8] | NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return outcomes given as bits, shape (n, bits), as packed ones, shape (n, bytes).
+
+    Example:
+        >>> import numpy as np
+        >>> pack_bits(np.array([[1, 0, 0, 0, 0, 0, 0, 0, 1]], dtype=np.uint8))
+        array([[1, 1]], dtype=uint8)
+    """
+    return np.ascontiguousarray(np.packbits(bits, axis=1, bitorder="little")[:, ::-1])
+
+
+def unpack_bits(packed: NDArray[np.uint8], count: int | None = None) -> NDArray[np.uint8]:
+    """Return the lowest bits of packed outcomes, shape (n, count); by default all of them."""
+    return np.unpackbits(packed[:, ::-1], axis=1, bitorder="little", count=count)
+
+
 def packed_mask(num_qubits: int, qubits: Sequence[int]) -> NDArray[np.uint8]:
     """Return the packed outcome in which the bits of some qubits are 1, shape (bytes,).
 
@@ -24,9 +40,10 @@ def packed_mask(num_qubits: int, qubits: Sequence[int]) -> NDArray[np.uint8]:
         >>> packed_mask(9, (0, 8))
         array([1, 1], dtype=uint8)
     """
-    bits = np.zeros(8 * num_bytes(num_qubits), dtype=np.uint8)
-    bits[list(qubits)] = 1
-    return np.packbits(bits, bitorder="little")[::-1]
+    bits = np.zeros((1, 8 * num_bytes(num_qubits)), dtype=np.uint8)
+    bits[0, list(qubits)] = 1
+    (packed,) = pack_bits(bits)
+    return np.asarray(packed)
 
 
 def values_of(packed: NDArray[np.uint8], qubits: Sequence[int]) -> NDArray[np.int64]:

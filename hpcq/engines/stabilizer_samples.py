@@ -14,7 +14,7 @@ import numpy as np
 import stim
 from numpy.typing import NDArray
 
-from hpcq.circuits.packed_bits import ascending
+from hpcq.circuits.packed_bits import ascending, pack_bits
 from hpcq.engines.multinomial import draw
 from hpcq.engines.sampled_outcomes import (
     Packed,
@@ -58,7 +58,7 @@ class StabilizerSupport:
         """
         outcome = simulator.copy().measure_many(*range(len(tableau)))
         z_to_x = tableau.to_numpy()[2]
-        rows = _packed(np.vstack([z_to_x, outcome]))
+        rows = pack_bits(np.vstack([z_to_x, outcome]))
         vectors, offset = rows[:-1], rows[-1]
         rank = 0
         for wire in reversed(range(len(tableau))):
@@ -118,8 +118,3 @@ class StabilizerSupport:
                 sums = np.concatenate([sums, sums ^ vector])
             outcomes ^= sums[combinations[:, column]]
         return outcomes
-
-
-def _packed(bits: NDArray[np.bool_]) -> Packed:
-    """Pack bits, shape (rows, wires)."""
-    return np.ascontiguousarray(np.packbits(bits, axis=1, bitorder="little")[:, ::-1])

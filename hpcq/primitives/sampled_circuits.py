@@ -15,6 +15,7 @@ from qiskit.circuit import Parameter
 from hpcq.circuits.assignment import with_values
 from hpcq.circuits.measurements import Measurements, measurements_of
 from hpcq.circuits.normalise import normalise
+from hpcq.circuits.packed_bits import pack_bits, unpack_bits
 from hpcq.core.errors import InputError
 from hpcq.cutting.cuts import Cuts
 from hpcq.planning.outcome_plan import OutcomesPlan
@@ -77,10 +78,9 @@ class SampledCircuits:
             assert result.outcomes is not None, "samples were asked for"
             drawn = result.outcomes.samples
             assert drawn is not None, "samples were asked for"
-            count = drawn.measurements.num_bits
-            bits = np.unpackbits(drawn.packed[:, ::-1], axis=1, bitorder="little", count=count)
+            bits = unpack_bits(drawn.packed, drawn.measurements.num_bits)
             yield [
-                (register.name, np.packbits(of_register, axis=1, bitorder="little")[:, ::-1])
+                (register.name, pack_bits(of_register))
                 for register, of_register in measurements.register_bits(bits)
             ]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcq.circuits.packed_bits import num_bytes
+from hpcq.circuits.packed_bits import num_bytes, pack_bits, unpack_bits
 from hpcq.core.errors import HpcqError
 from hpcq.core.limits import Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
@@ -75,11 +75,10 @@ class Part:
         order = np.random.default_rng(sequence).permutation(
             np.repeat(np.arange(len(found.counts)), found.counts)
         )
-        wires = np.unpackbits(found.packed[order][:, ::-1], axis=1, bitorder="little")
+        wires = unpack_bits(found.packed[order], len(self.qubits))
         bits = np.zeros((shots, 8 * num_bytes(num_qubits)), dtype=np.uint8)
-        bits[:, list(self.qubits)] = wires[:, : len(self.qubits)]
-        packed = np.packbits(bits, axis=1, bitorder="little")[:, ::-1]
-        return packed, found.log_probabilities[order], found.distance
+        bits[:, list(self.qubits)] = wires
+        return pack_bits(bits), found.log_probabilities[order], found.distance
 
     def probabilities(
         self, bits: NDArray[np.uint8], qubits: Sequence[int], limits: Limits

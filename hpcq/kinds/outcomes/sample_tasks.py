@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcq.circuits.measurements import Measurements
-from hpcq.circuits.packed_bits import num_bytes, packed_mask
+from hpcq.circuits.packed_bits import num_bytes, pack_bits, packed_mask, unpack_bits
 from hpcq.core.limits import Limits
 from hpcq.cutting.subexperiments.exact_tensors import ExactTensor
 from hpcq.engines.protocol import Engine
@@ -214,8 +214,7 @@ def classical_bits(outcomes: NDArray[np.uint8], measurements: Measurements) -> N
 
 def measured_bits(outcomes: NDArray[np.uint8], measurements: Measurements) -> NDArray[np.uint8]:
     """Return packed outcomes of all qubits as bits of the measured ones, shape (n, measured)."""
-    bits = np.unpackbits(outcomes[:, ::-1], axis=1, bitorder="little")
-    return bits[:, list(measurements.qubits)]
+    return unpack_bits(outcomes)[:, list(measurements.qubits)]
 
 
 def packed_outcomes(
@@ -224,7 +223,7 @@ def packed_outcomes(
     """Return bits of the measured qubits as packed outcomes of all qubits, the others 0."""
     rows = np.zeros((len(bits), 8 * num_bytes(num_qubits)), dtype=np.uint8)
     rows[:, list(measurements.qubits)] = bits
-    return np.packbits(rows, axis=1, bitorder="little")[:, ::-1]
+    return pack_bits(rows)
 
 
 def _as_bytes(drawn: CountedOutcomes, distance: float) -> NDArray[np.uint8]:
