@@ -13,6 +13,7 @@ from hpcq.engines.requests import Samples
 from hpcq.planning.exact_plan import ExactPlan
 from hpcq.planning.problem import MAX_PART_QUBITS, MeasuredOutcomes
 from hpcq.planning.routing.decision import Decision
+from hpcq.planning.routing.probes import Prober
 from hpcq.planning.routing.router import QUICK_SECONDS, Router
 from hpcq.planning.verdict import NOT_CONSIDERED
 
@@ -67,7 +68,7 @@ class OutcomeRouter(Router):
                 self._decide_simply(tensor, prober, joint)
         for tensor in joint.hard:
             fallback = self._fallback(tensor, prober)
-            if self._needs_states or self._sampled_by("mps", tensor) is None:
+            if self._needs_states or isinstance(self._simulated_by("mps", tensor, prober), Refusal):
                 fallback = replace(
                     fallback, seconds=self._statevector_seconds(tensor), simulation=None
                 )
@@ -100,16 +101,7 @@ class OutcomeRouter(Router):
                 f"method: {name!r} gives marginals of at most {MAX_PART_QUBITS} qubits, expected "
                 "auto, cut or statevector"
             )
-        decision = Decision(self._parts("joint"))
-        for tensor in decision.parts.tensors:
-            found = self._supported(name, tensor)
-            if isinstance(found, Refusal):
-                raise InputError(
-                    f"method: {name!r} cannot answer: {found.reason}; expected another method, or "
-                    "auto"
-                )
-            decision.simulations[tensor.subcircuit.content] = found
-        return self._uncut_plan(decision, "it was asked for")
+        return super().named(name)
 
     @property
     def _question(self) -> MeasuredOutcomes:
@@ -117,15 +109,16 @@ class OutcomeRouter(Router):
         assert isinstance(question, MeasuredOutcomes), "the kind of run has checked it"
         return question
 
-    def _supported(self, name: str, tensor: ExactTensor) -> Simulation | Refusal:
-        """Return the simulation of a part by a method, or why it refuses."""
+    def _simulated_by(
+        self,
+        name: str,
+        tensor: ExactTensor,
+        prober: Prober,  # noqa: ARG002 (base class)
+    ) -> Simulation | Refusal:
+        """Return the simulation of a part by the named method, or why it refuses."""
         shots = max(1, min(self._question.shots, _MANY_SHOTS))
         engine = open_engine(EngineSpec(name), self._problem.limits, "cpu")
         cost = engine.supports(tensor, Samples(shots, 0))
         return (
             cost if isinstance(cost, Refusal) else Simulation(name, cost.seconds, cost.memory_bytes)
         )
-
-    def _sampled_by(self, name: str, tensor: ExactTensor) -> Simulation | None:
-        found = self._supported(name, tensor)
-        return None if isinstance(found, Refusal) else found

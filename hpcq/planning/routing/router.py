@@ -138,7 +138,7 @@ class Router:
         decision = Decision(self._parts("joint"))
         prober = self._prober(decision.parts)
         for tensor in decision.parts.tensors:
-            found = prober.named(name, tensor, _FIRST_BUDGETS[-1])
+            found = self._simulated_by(name, tensor, prober)
             if isinstance(found, Refusal):
                 raise InputError(
                     f"method: {name!r} cannot answer: {found.reason}; expected another method, or "
@@ -146,6 +146,10 @@ class Router:
                 )
             decision.simulations[tensor.subcircuit.content] = found
         return self._uncut_plan(decision, "it was asked for")
+
+    def _simulated_by(self, name: str, tensor: ExactTensor, prober: Prober) -> Simulation | Refusal:
+        """Return the simulation of a part by the named method, or why it refuses."""
+        return prober.named(name, tensor, _FIRST_BUDGETS[-1])
 
     def cut(self) -> ExactPlan:
         """Return the plan with the best cuts that are found."""
