@@ -7,19 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcq.circuits.measurements import measurements_of
-from hpcq.core.limits import (
-    SHARE_OF_MEMORY,
-    Limits,
-    checked_memory,
-    precision_of,
-    round_memory_down,
-)
-from hpcq.core.system import usable_cores, usable_memory
+from hpcq.core.limits import Limits, precision_of
 from hpcq.cutting.cuts import Cuts
 from hpcq.parallel.serial import Farm
 from hpcq.planning.cut_request import DEFAULT_SEARCH_SECONDS, CutRequest
 from hpcq.planning.outcome_plan import OutcomesPlan
-from hpcq.planning.planner import plan_question
+from hpcq.planning.planner import given_limits, plan_question
 from hpcq.planning.problem import MeasuredOutcomes
 from hpcq.planning.verdict import (
     DEFAULT_ERROR_TOLERANCE,
@@ -97,13 +90,7 @@ def plan_outcomes(
         CutRequest(
             max_qubits, cut_labels, cuts, search_seconds=search_seconds, ranks=ranks, seed=seed
         ),
-        Limits(
-            round_memory_down(int(SHARE_OF_MEMORY * usable_memory()))
-            if memory is None
-            else checked_memory(memory),
-            len(usable_cores()) if threads is None else threads,
-            "double" if dtype is None else precision_of(dtype),
-        ),
+        given_limits(memory, threads, None if dtype is None else precision_of(dtype)),
         shots=shots,
         bitstrings=tuple(probabilities),
         marginals=tuple(map(tuple, marginals)),

@@ -136,16 +136,25 @@ def plan(
         CutRequest(
             max_qubits, cut_labels, cuts, objective, search_seconds, reuse_qubits, ranks, seed
         ),
-        Limits(
-            round_memory_down(int(SHARE_OF_MEMORY * usable_memory()))
-            if memory is None
-            else checked_memory(memory),
-            len(usable_cores()) if threads is None else threads,
-            "double" if precision is None else precision,
-        ),
+        given_limits(memory, threads, precision),
         budget=Budget.of(shots, target_error, max_variants),
         method=MethodRequest(method, error_tolerance),
         parameters=getattr(circuit, "parameters", None),
+    )
+
+
+def given_limits(memory: int | None, threads: int | None, precision: Precision | None) -> Limits:
+    """Return the limits of a rank; those that are None are what this machine has.
+
+    Raises:
+        InputError: If one of them is wrong.
+    """
+    return Limits(
+        round_memory_down(int(SHARE_OF_MEMORY * usable_memory()))
+        if memory is None
+        else checked_memory(memory),
+        len(usable_cores()) if threads is None else threads,
+        "double" if precision is None else precision,
     )
 
 
