@@ -14,7 +14,8 @@ from hpcq.parallel.coordinator import Monitor, Progress, StopRequest
 from hpcq.parallel.ledger import Ledger
 from hpcq.results.result import Result
 from hpcq.runs.output import RunOutput
-from hpcq.runs.progress import BAR_SECONDS, LINE_SECONDS, format_duration
+from hpcq.runs.progress import format_duration
+from hpcq.runs.progress_lines import ProgressLines
 from hpcq.runs.stop_conditions import StopConditions
 
 
@@ -46,10 +47,8 @@ class LoopMonitor(Monitor):
     ) -> None:
         self.output, self.stop_conditions, self.ledger = output, stop_conditions, ledger
         self._trajectories, self._partial, self._ranks = trajectories, partial, ranks
-        self._stream = stream
-        self._pause = BAR_SECONDS if stream is not None and stream.isatty() else LINE_SECONDS
-        self._has_open_line, self.is_saved = False, False
-        self._began = self._last_shown = time.monotonic()
+        self._lines, self.is_saved = ProgressLines(stream), False
+        self._began = time.monotonic()
         self._known = self._num_evaluations
         self._evaluation_began, self._last_seconds = self._began, 0.0
 
@@ -116,30 +115,20 @@ class LoopMonitor(Monitor):
 
     def end_line(self) -> None:
         """End the line of the progress, if it is shown."""
-        if self._has_open_line:
-            self._write("\n")
-        self._has_open_line = False
+        self._lines.end_line()
 
     def log(self, line: str) -> None:
         """Print a message on its own line."""
-        self.end_line()
-        self._write(f"hpcq: {line}\n")
+        self._lines.log(line)
 
     @property
     def _num_evaluations(self) -> int:
         return sum(map(len, self._trajectories))
 
     def _note(self, line: str) -> None:
-        now = time.monotonic()
-        done, seconds = self._num_evaluations, now - self._began
-        if self._stream is not None and now - self._last_shown >= self._pause:
-            self._last_shown = now
-            text = f"minimize: {line}, {format_duration(seconds)}"
-            if self._pause == BAR_SECONDS:
-                self._write(f"\r\x1b[K{text}")
-                self._has_open_line = True
-            else:
-                self._write(f"hpcq: {text}\n")
+        done, seconds = self._num_evaluations, time.monotonic() - self._began
+        if self._lines.are_due:
+            self._lines.show(f"minimize: {line}, {format_duration(seconds)}")
         status = {
             "phase": "minimize",
             **{"done": done, "total": done, "ranks": self._ranks},
@@ -148,12 +137,3 @@ class LoopMonitor(Monitor):
         }
         self.output.update(status, self._partial)
         self.stop_conditions.note_save_seconds(self.output.save_seconds)
-
-    def _write(self, text: str) -> None:
-        """Write to the stream; after an error, such as a closed pipe, never again."""
-        try:
-            if self._stream is not None:
-                self._stream.write(text)
-                self._stream.flush()
-        except (OSError, ValueError):
-            self._stream = None

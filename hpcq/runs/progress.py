@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hpcq.core.files import printable_lines
 from hpcq.parallel.coordinator import Monitor, Progress, StopRequest
 from hpcq.runs.output import NoOutput, RunOutput
+from hpcq.runs.progress_lines import ProgressLines
 from hpcq.runs.stop_conditions import StopConditions
 
 if TYPE_CHECKING:
     from hpcq.results.result import Result
-
-LINE_SECONDS = 5.0
-"""Pause between lines of progress in a log; longer: shorter logs."""
-
-BAR_SECONDS = 0.2
-"""Pause between updates of the bar on a terminal."""
 
 _BAR_WIDTH = 24
 """Characters of a full bar."""
@@ -47,10 +40,7 @@ class ProgressMonitor(Monitor):
         self.output = output or NoOutput()
         self.phase = ""
         self.partial: Callable[[], Result] | None = None
-        self._stream = stream
-        self._is_terminal = stream is not None and stream.isatty()
-        self._last_shown = time.monotonic()
-        self._has_open_line = False
+        self._lines = ProgressLines(stream)
 
     @property
     def deadline(self) -> float | None:
@@ -68,27 +58,15 @@ class ProgressMonitor(Monitor):
         """Begin a phase, named by one word, with the partial result to save while it lasts."""
         self.end_line()
         self.phase, self.partial = phase, partial
-        self._last_shown = time.monotonic()
+        self._lines.wait()
 
     def log(self, line: str) -> None:
         """Print a message on its own line."""
-        self.end_line()
-        self._write(f"hpcq: {printable_lines(line)}\n")
+        self._lines.log(line)
 
     def end_line(self) -> None:
         """End the line of the bar, if it is shown."""
-        if self._has_open_line:
-            self._write("\n")
-        self._has_open_line = False
-
-    def _write(self, text: str) -> None:
-        """Write to the stream; after an error, such as a closed pipe, never again."""
-        try:
-            if self._stream is not None:
-                self._stream.write(text)
-                self._stream.flush()
-        except (OSError, ValueError):
-            self._stream = None
+        self._lines.end_line()
 
     def status(self, progress: Progress) -> dict[str, Any]:
         """Return the progress as JSON values, for a status file."""
@@ -106,11 +84,8 @@ class ProgressMonitor(Monitor):
         }
 
     def _show(self, progress: Progress) -> None:
-        now = time.monotonic()
-        pause = BAR_SECONDS if self._is_terminal else LINE_SECONDS
-        if self._stream is None or now - self._last_shown < pause:
+        if not self._lines.are_due:
             return
-        self._last_shown = now
         done, total = progress.finished.num_done, progress.total
         failed = f", {progress.failed} failed" if progress.failed else ""
         line = (
@@ -118,12 +93,8 @@ class ProgressMonitor(Monitor):
             f"{format_duration(progress.seconds_left)} left, {progress.ranks} ranks, "
             f"{100 * progress.idle:.0f}% idle{failed}"
         )
-        if self._is_terminal:
-            filled = _BAR_WIDTH * done // max(1, total)
-            self._write(f"\r\x1b[K[{'=' * filled:<{_BAR_WIDTH}}] {line}")
-            self._has_open_line = True
-        else:
-            self._write(f"hpcq: {printable_lines(line)}\n")
+        filled = _BAR_WIDTH * done // max(1, total)
+        self._lines.show(line, f"[{'=' * filled:<{_BAR_WIDTH}}] ")
 
 
 def format_duration(seconds: float) -> str:
