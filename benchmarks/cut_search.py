@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from circuits import CASES, Case
-from report import Row, grid, machine, seconds, table
+from report import Row, grid, machine, note, seconds, table
 
 from hpcq.core.version import PACKAGES, versions
 
@@ -284,11 +284,6 @@ def _compared(case: Case, ours: float, other: Found, finder: str) -> Row:
     if finder == QCUT or other["widest"] > case.max_qubits:
         return row
     return replace(row, target="at most 1", met=ours <= theirs * (1 + _DIFFERENCE))
-
-
-def note(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 def main() -> int:

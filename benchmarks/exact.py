@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from report import Row, machine, seconds, table
+from report import Row, machine, note, seconds, table
 from workloads import PEERS, SMALL, WORKLOADS, Workload
 
 from hpcq.core.version import PACKAGES, versions
@@ -261,11 +261,6 @@ def process_rows(bench: Bench) -> tuple[list[Row], dict[str, Any]]:
 def faster(ours: Sample, other: Sample) -> str:
     ratio = other.seconds / ours.seconds
     return f"{ratio:.3g} times faster" if ratio >= 1 else f"{1 / ratio:.3g} times slower"
-
-
-def note(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from outcome_cases import (
     Case,
 )
 from outcome_methods import Method, fresh_plan, methods_of
-from report import Row, machine, seconds, table
+from report import Row, conclude, machine, note, seconds
 
 import hpcq
 from hpcq.core.version import PACKAGES, versions
@@ -185,11 +185,6 @@ def _peak_bytes() -> int:
     return 1024 * sum(each.ru_maxrss for each in used)
 
 
-def note(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
 def main() -> int:
     """Measure, print the table, and return 1 if a target is missed."""
     if _ONE_THREAD.items() - os.environ.items():
@@ -216,15 +211,7 @@ def main() -> int:
         rows += rows_of(case, measured)
         if case.name == MEMORY_CASE:
             rows.append(memory_row())
-    about["load at the end"] = machine()["load"]
-    print("\n".join(f"{name}: {value}" for name, value in about.items()))
-    print(f"\n{table(rows)}\n")
-    missed = [row for row in rows if row.met is False]
-    print(f"{sum(row.met is True for row in rows)} targets met, {len(missed)} missed")
-    if options.json:
-        report = about | {"rows": [asdict(row) for row in rows], "seconds": times}
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return 1 if missed else 0
+    return conclude(about, rows, times, (), options.json)
 
 
 if __name__ == "__main__":

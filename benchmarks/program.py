@@ -9,7 +9,6 @@ turn has new parameters, the same for all methods, and all answers of a turn mus
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -21,7 +20,7 @@ import numpy as np
 from program_circuits import ANSATZES, Ansatz
 from program_methods import Answer, Method, methods_of, num_shifts, shifted_derivative
 from program_targets import COMPARISONS, GRADIENT, TARGETS, VALUE, VALUES
-from report import Row, machine, seconds, table
+from report import Row, conclude, machine, note, seconds
 
 from hpcq.core.version import PACKAGES, versions
 
@@ -192,11 +191,6 @@ def _agreement(what: str, compared: str, difference: float, bound: float = _DIFF
     )
 
 
-def note(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
 def main() -> int:
     """Measure, print the table, and return 1 if a target is missed."""
     if _ONE_THREAD.items() - os.environ.items():
@@ -217,16 +211,9 @@ def main() -> int:
         measured = measure(ansatz, 2 if options.quick else options.repeats, options.limit)
         times[ansatz.name] = measured.seconds
         rows += rows_of(ansatz, measured)
-    about["load at the end"] = machine()["load"]
-    print("\n".join(f"{name}: {value}" for name, value in about.items()))
-    print("\n".join(f"{ansatz.name}: {ansatz.about}" for ansatz in chosen))
-    print(f"\n{table(rows)}\n")
-    missed = [row for row in rows if row.met is False]
-    print(f"{sum(row.met is True for row in rows)} targets met, {len(missed)} missed")
-    if options.json:
-        report = about | {"rows": [asdict(row) for row in rows], "seconds": times}
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return 1 if missed else 0
+    return conclude(
+        about, rows, times, [f"{ansatz.name}: {ansatz.about}" for ansatz in chosen], options.json
+    )
 
 
 if __name__ == "__main__":

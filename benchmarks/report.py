@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,6 +60,38 @@ def grid(lines: Sequence[Sequence[str]]) -> str:
         f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
         for line in ruled
     )
+
+
+def note(text: str) -> None:
+    """Print a line about what is being measured."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def conclude(
+    about: dict[str, Any], rows: Sequence[Row], times: Any, notes: Sequence[str], path: Path | None
+) -> int:
+    """Print the table of a benchmark that has ended, and return its exit code.
+
+    Args:
+        about: What was measured with; the load at the end is added.
+        rows: The table.
+        times: All times, for the file.
+        notes: Lines before the table.
+        path: The JSON file to write; None for none.
+
+    Returns:
+        1 if a target is missed.
+    """
+    about = about | {"load at the end": machine()["load"]}
+    print("\n".join([*(f"{name}: {value}" for name, value in about.items()), *notes]))
+    print(f"\n{table(rows)}\n")
+    missed = [row for row in rows if row.met is False]
+    print(f"{sum(row.met is True for row in rows)} targets met, {len(missed)} missed")
+    if path:
+        report = about | {"rows": [asdict(row) for row in rows], "seconds": times}
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 1 if missed else 0
 
 
 def machine() -> dict[str, Any]:

@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from report import grid, machine, seconds
+from report import grid, machine, note, seconds
 from rings import Ring
 
 import hpcq
@@ -302,11 +302,6 @@ def revision() -> Record:
     except (OSError, subprocess.CalledProcessError):
         return {"revision": "", "dirty": None}
     return {"revision": head.strip(), "dirty": bool(status.strip())}
-
-
-def note(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ from math import pi
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from report import Row, machine, seconds, table
+from report import Row, machine, note, seconds, table
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -505,11 +505,6 @@ MEASUREMENTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "aer-share": Bench.aer_share,
     "memory": Bench.memory,
 }
-
-
-def note(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 def main() -> int:
