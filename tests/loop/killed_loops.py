@@ -13,34 +13,16 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import hpcq
-from hpcq.kinds.parameters.program import Program
 from hpcq.results.loop_record import LoopRecord
 from hpcq.runs import file_output
-from tests.loop.problems import plan, x0
+from tests.loop.problems import at_evaluation, plan, x0
 
 OPTIMIZERS = ("L-BFGS-B", "COBYLA", "Nelder-Mead", "SPSA")
 MAX_EVALUATIONS = 40
-
-
-def kill_before(number: int) -> None:
-    """Have this process kill itself before an evaluation of this number."""
-    left = number
-    for name in ("values", "values_and_gradients"):
-        original = getattr(Program, name)
-
-        def evaluate(program: Program, rows: Any, original: Any = original) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(program, rows)
-
-        setattr(Program, name, evaluate)
 
 
 def start(made: hpcq.Plan, optimizer: str, output: Path, kill: int | None) -> bool:
@@ -49,7 +31,7 @@ def start(made: hpcq.Plan, optimizer: str, output: Path, kill: int | None) -> bo
     if child == 0:
         try:
             if kill is not None:
-                kill_before(kill)
+                at_evaluation(kill, lambda: os.kill(os.getpid(), signal.SIGKILL))
             how = {"max_evaluations": MAX_EVALUATIONS, "checkpoint_seconds": 1e-6}
             hpcq.minimize(made, None, x0(), optimizer=optimizer, output=output, **how)
             os._exit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 import hpcq
+from hpcq.kinds.parameters.program import Program
 
 ENERGY = SparsePauliOp.from_sparse_list(
     [
@@ -55,3 +57,21 @@ def gradient(x: np.ndarray) -> np.ndarray:
     """Its derivatives by parameter shift; each parameter is the angle of one rotation."""
     shifts = np.pi / 2 * np.eye(len(x))
     return np.array([(energy(x + shift) - energy(x - shift)) / 2 for shift in shifts])
+
+
+def at_evaluation(
+    number: int, act: Callable[[], object], set_attribute: Callable[..., object] = setattr
+) -> None:
+    """Have a function called before the evaluation of this number."""
+    left = number
+    for name in ("values", "values_and_gradients"):
+        original = getattr(Program, name)
+
+        def evaluate(program: Program, rows: Any, original: Any = original) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                act()
+            return original(program, rows)
+
+        set_attribute(Program, name, evaluate)

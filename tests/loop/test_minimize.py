@@ -13,7 +13,7 @@ import hpcq
 from hpcq.core.errors import InputError, StoppedError
 from hpcq.loop.optimizers import OPTIMIZERS, Optimizer
 from hpcq.results.loop_record import LoopRecord
-from tests.loop.problems import ENERGY, ansatz, energy, gradient, plan, x0
+from tests.loop.problems import ENERGY, ansatz, at_evaluation, energy, gradient, plan, x0
 
 SHORT = {"cut_labels": "AABB", "threads": 1, "memory": 1 << 30, "checkpoint_seconds": 1e-6}
 
@@ -31,20 +31,11 @@ class PowerFailureError(Exception):
 
 def fail_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have evaluation of this number fail, and those before and after work."""
-    from hpcq.kinds.parameters.program import Program
 
-    left = number
-    for name in ("values", "values_and_gradients"):
-        original = getattr(Program, name)
+    def fail() -> None:
+        raise PowerFailureError
 
-        def failing(program: Program, rows: Any, original: Any = original) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise PowerFailureError
-            return original(program, rows)
-
-        monkeypatch.setattr(Program, name, failing)
+    at_evaluation(number, fail, monkeypatch.setattr)
 
 
 def check_same_steps(steps: np.ndarray, plain: list[np.ndarray]) -> None:
