@@ -27,8 +27,9 @@ from hpcq.runs.agreement import agree_on_run
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.collective import decode_error, encode_error
 from hpcq.runs.output import RunOutput
+from hpcq.runs.plan_arguments import as_plan, split_options
 from hpcq.runs.run import check_plan
-from hpcq.runs.session import Session, as_plan, current_session, split_options
+from hpcq.runs.session import Session, current_session
 from hpcq.runs.stop_conditions import StopConditions
 
 if TYPE_CHECKING:

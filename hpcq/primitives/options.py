@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from inspect import signature
 from typing import Any
 
 from hpcq.core.errors import InputError
 from hpcq.parallel.serial import SerialFarm
-from hpcq.planning import planner
 from hpcq.planning.plan import CompiledPlan, Plan
 from hpcq.planning.problem import Budget
 from hpcq.results.result import Result
 from hpcq.runs.arguments import RunArguments
 from hpcq.runs.options import RunOptions
+from hpcq.runs.plan_arguments import PLAN_OPTIONS
 from hpcq.runs.run import run_on_farm
 from hpcq.runs.session import Session, current_session
 
@@ -24,7 +23,7 @@ _DEVICE_PRECISION = 1 / 64
 _OLD_SPELLINGS = frozenset({"partition", "standard_error", "precision"})
 """Deprecated arguments of :func:`hpcq.plan`, which an Estimator does not take."""
 
-_PLANNING = frozenset(list(signature(planner.plan).parameters)[2:]) - _OLD_SPELLINGS
+_PLANNING = PLAN_OPTIONS - _OLD_SPELLINGS
 _RUNNING = frozenset({"device", "engine", "noise", "backend"})
 _OF_RUNS = frozenset(field.name for field in fields(RunArguments)) - _RUNNING
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields
-from inspect import signature
+from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -30,7 +29,6 @@ from hpcq.parallel.world import (
     open_sessions,
     stop_before_start,
 )
-from hpcq.planning import planner
 from hpcq.planning.kind import kind_of
 from hpcq.planning.plan import CompiledPlan, Plan
 from hpcq.results.result import Result
@@ -39,6 +37,7 @@ from hpcq.runs.arguments import RunArguments
 from hpcq.runs.collective import all_ranks_or_none, from_rank_0
 from hpcq.runs.options import RunOptions
 from hpcq.runs.output import NoOutput, RunOutput
+from hpcq.runs.plan_arguments import as_plan, split_options
 from hpcq.runs.progress import ProgressMonitor
 from hpcq.runs.run import check_plan, run_on_farm
 from hpcq.runs.stop_conditions import StopConditions
@@ -48,9 +47,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mpi4py.MPI import Comm
-
-_PLAN_OPTIONS = frozenset(list(signature(planner.plan).parameters)[2:])
-"""Names of the options of a plan."""
 
 _END = b""
 """Message by which rank 0 ends the session; commands are never empty."""
@@ -110,38 +106,6 @@ def run(
     agree_on_run(session.farm, plan, observables, planning, arguments.parameter_values)
     planning.setdefault("ranks", session.size)
     return session.run_on_all_ranks(lambda: as_plan(plan, observables, planning), arguments)
-
-
-def split_options(
-    plan: Plan | QuantumCircuit | None, options: Mapping[str, Any], caller: str = "run"
-) -> tuple[RunArguments, dict[str, Any]]:
-    """Return the arguments of a run, and those of the plan if a circuit is given.
-
-    ``caller`` is the function to which they were given.
-
-    Raises:
-        InputError: If options of the plan are given with one.
-        TypeError: If there is no such option.
-    """
-    planning = {name: value for name, value in options.items() if name in _PLAN_OPTIONS}
-    if planning and not isinstance(plan, QuantumCircuit):
-        raise InputError(
-            f"{min(planning)}: given with a plan, expected it in hpcq.plan's arguments"
-        )
-    others = {name: value for name, value in options.items() if name not in planning}
-    unknown = others.keys() - {field.name for field in fields(RunArguments)}
-    if unknown:
-        raise TypeError(f"{caller}() got an unexpected keyword argument {min(unknown)!r}")
-    return RunArguments(**others), planning
-
-
-def as_plan(
-    plan: Plan | QuantumCircuit | None, observables: Any, planning: Mapping[str, Any]
-) -> Plan | None:
-    """Return the plan that is given, or that of a circuit."""
-    if isinstance(plan, QuantumCircuit):
-        return planner.plan(plan, observables, **planning)
-    return plan
 
 
 def current_session() -> Session | None:
