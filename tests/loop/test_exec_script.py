@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -128,19 +129,30 @@ def test_threads_are_waited_for_within_the_session(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
-@pytest.mark.parametrize("name", ["SIGUSR1", "SIGTERM", "SIGHUP"])
-def test_signals_raise_an_exception_that_a_script_may_catch(folder: Path, name: str) -> None:
-    handler = signal.getsignal(name := getattr(signal, name))
+@pytest.fixture
+def default_handler(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
+    """Return a signal that has its default handler: under nohup, SIGHUP would be ignored."""
+    number = signal.Signals[request.param]
+    before = signal.signal(number, signal.SIG_DFL)
+    yield number
+    signal.signal(number, before)
+
+
+@pytest.mark.parametrize("default_handler", ["SIGUSR1", "SIGTERM", "SIGHUP"], indirect=True)
+def test_signals_raise_an_exception_that_a_script_may_catch(
+    folder: Path, default_handler: signal.Signals
+) -> None:
+    name = default_handler.name
     done = run(
         folder,
         "import os, signal, time\nfrom hpcq import StoppedError\n"
-        f"def stop():\n    os.kill(os.getpid(), signal.{name.name})\n    time.sleep(5)\n"
+        f"def stop():\n    os.kill(os.getpid(), signal.{name})\n    time.sleep(5)\n"
         "try:\n    stop()\nexcept StoppedError as error:\n    print(error)\n"
         "stop()\n",
     )
-    assert (done.returncode, done.stdout) == (75, f"stopped, because {name.name} was received\n")
+    assert (done.returncode, done.stdout) == (75, f"stopped, because {name} was received\n")
     assert done.stderr == f"hpcq: error: {done.stdout}"
-    assert signal.getsignal(name) is handler
+    assert signal.getsignal(default_handler) is signal.SIG_DFL
     assert os._exit.__module__ == "posix"
 
 
