@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from hpcq.core.errors import InputError
+from hpcq.core.seeds import sub_seed
 from hpcq.engines.aer import choose_device
 from hpcq.kinds.parameters.program import Program, compile_here, compile_plan
 from hpcq.kinds.shots.program import ShotsProgram
@@ -68,7 +67,7 @@ class Evaluators:
         plan = self._plan
         assert isinstance(plan, ShotsPlan), "plans of other kinds have no programs"
         if number:
-            seed = int(np.random.SeedSequence([plan.config["seed"], number]).generate_state(1)[0])
+            seed = sub_seed(plan.config["seed"], number)
             plan = replace(plan, config={**plan.config, "seed": seed})
         program = ShotsProgram(plan, self._run)
         program.skip(known, gradients=self._gradients)

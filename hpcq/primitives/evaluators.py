@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 
 from hpcq.core.errors import InputError
+from hpcq.core.seeds import sub_seed
 from hpcq.cutting.cuts import Cuts
 from hpcq.kinds.parameters.program import Program
 from hpcq.kinds.parameters.together import Evaluation
@@ -178,11 +179,6 @@ class BoundShotsEvaluator:
         made = self._make_plan(circuit, **options)
         self._cuts = made.cuts
         return self._run_plan(made)
-
-
-def sub_seed(seed: int, number: int) -> int:
-    """Return the seed of the shots of one program or run among several."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def _has_special(rows: Rows) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparseObservable
 
+from hpcq.core.seeds import sub_seed
 from hpcq.kinds.parameters.together import Answer, Evaluation, evaluate_together
 from hpcq.kinds.shots.program import Estimates, ShotsProgram
 from hpcq.kinds.shots.sampling import ShotsPlan
@@ -22,7 +23,6 @@ from hpcq.primitives.evaluators import (
     ExactEvaluator,
     MakePlan,
     ShotsEvaluator,
-    sub_seed,
 )
 from hpcq.primitives.observables import observable_key
 from hpcq.primitives.options import EstimatorOptions

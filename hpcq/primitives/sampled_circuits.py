@@ -17,10 +17,10 @@ from hpcq.circuits.measurements import Measurements, measurements_of
 from hpcq.circuits.normalise import normalise
 from hpcq.circuits.packed_bits import pack_bits, unpack_bits
 from hpcq.core.errors import InputError
+from hpcq.core.seeds import sub_seed
 from hpcq.cutting.cuts import Cuts
 from hpcq.planning.outcome_plan import OutcomesPlan
 from hpcq.planning.outcome_planner import plan_outcomes
-from hpcq.primitives.evaluators import sub_seed
 from hpcq.primitives.sampler_options import SamplerOptions
 from hpcq.primitives.structure import Structure, structure_of
 
