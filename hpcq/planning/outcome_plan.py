@@ -21,12 +21,17 @@ from hpcq.reconstruction.outcomes.answer_cost import (
     marginal_cost,
     top_cost,
 )
+from hpcq.reconstruction.outcomes.sampler import KeptSampler
 from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS, SamplingCost, sampling_cost
 from hpcq.reconstruction.outcomes.sites import SiteNetwork, site_network, states_bytes
 
 _KEPT_DIVISOR = 6
 """A rank keeps states in at most its memory divided by this number. Rank 0 has them twice, as
 results of tasks and joined; tables for samples take most of the rest."""
+
+_SAMPLER_DIVISOR = 8
+"""What samples are drawn with is kept for later draws if it takes at most the memory for tables
+divided by this number; the rest is for answers to other questions."""
 
 _SHOT_BYTES = 56
 """Bytes of a sample on rank 0 besides its bits: its count, its probability and its place in the
@@ -41,10 +46,12 @@ class KnownSites:
         network: The sites with their states; None if they are not simulated yet.
         norm_error: How much the norm of the state differs from 1; None if it was not checked yet,
             or there are no sites.
+        kept_sampler: What samples are drawn with, if it is small.
     """
 
     network: SiteNetwork | None = None
     norm_error: float | None = None
+    kept_sampler: KeptSampler = field(default_factory=KeptSampler)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +149,13 @@ class OutcomesPlan(ExactPlan):
     @property
     def _kept_states_bytes(self) -> int:
         return sum(states_bytes(self.tensors[number]) for number in self.kept)
+
+    @property
+    def kept_sampler(self) -> KeptSampler:
+        """Where to keep what samples are drawn with: for later draws too, if it is small."""
+        bound = self.table_bytes // _SAMPLER_DIVISOR
+        is_small = self.sampling is not None and self.sampling.memory_bytes <= bound
+        return self.known.kept_sampler if is_small else KeptSampler()
 
     @property
     def shot_seconds(self) -> float:

@@ -21,7 +21,7 @@ from hpcq.parallel.tasks import TaskFunction, Tasks
 from hpcq.planning.outcome_plan import OutcomesPlan
 from hpcq.reconstruction.outcomes.counted_outcomes import CountedOutcomes
 from hpcq.reconstruction.outcomes.distribution import Distribution
-from hpcq.reconstruction.outcomes.sampler import PerfectSampler, num_chunks
+from hpcq.reconstruction.outcomes.sampler import KeptSampler, PerfectSampler, num_chunks
 from hpcq.reconstruction.outcomes.sampling_cost import CHUNK_SHOTS
 from hpcq.reconstruction.outcomes.sites import SiteNetwork
 from hpcq.results.samples import Samples
@@ -52,6 +52,7 @@ class SampleTasks:
         seed: Seed of the samples.
         group: Number of chunks of a task.
         shot_seconds: Predicted seconds of a shot.
+        kept: Keeps what sites are sampled with on this rank.
     """
 
     network: SiteNetwork
@@ -64,6 +65,7 @@ class SampleTasks:
     seed: int
     group: int
     shot_seconds: float
+    kept: KeptSampler
 
     @property
     def num_tasks(self) -> int:
@@ -116,10 +118,12 @@ class SampleTasks:
             found.append(_as_bytes(self._measured(drawn) if self._unmeasured else drawn, distance))
         return np.concatenate(found)
 
-    @cached_property
+    @property
     def sampler(self) -> PerfectSampler | None:
         """What sites are sampled with; None if there are none."""
-        return PerfectSampler.of(self.network, self.table_bytes) if self.network.sites else None
+        if self.network.sites and self.kept.sampler is None:
+            self.kept.sampler = PerfectSampler.of(self.network, self.table_bytes)
+        return self.kept.sampler
 
     @cached_property
     def _unmeasured(self) -> bool:
@@ -183,6 +187,8 @@ class SampleTasks:
 def tasks_of(plan: OutcomesPlan, network: SiteNetwork) -> SampleTasks:
     """Return the tasks that draw the samples of a plan."""
     shots = plan.question.shots
+    # States that are simulated anew belong to the engine of one run.
+    is_kept = all(map(network.is_kept, range(len(network.sites))))
     return SampleTasks(
         network,
         plan.tensors,
@@ -194,6 +200,7 @@ def tasks_of(plan: OutcomesPlan, network: SiteNetwork) -> SampleTasks:
         plan.config["seed"],
         group_size(network, shots, plan.config["ranks"]),
         plan.shot_seconds,
+        plan.kept_sampler if is_kept else KeptSampler(),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,3 +100,19 @@ class PerfectSampler:
             rngs = [np.random.default_rng(sequence) for sequence in sequences]
             parts += self.method.draw(self.network, sizes, rngs)
         return [CountedOutcomes.merged([part]) for part in parts]
+
+
+@dataclass
+class KeptSampler:
+    """Keeps a sampler, whose tables take as long as thousands of samples, from draw to draw.
+
+    It is not sent to other processes: a copy there is empty.
+
+    Attributes:
+        sampler: The sampler; None if there is none yet.
+    """
+
+    sampler: PerfectSampler | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KeptSampler, ()

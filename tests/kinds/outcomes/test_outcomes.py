@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -262,3 +263,17 @@ def test_the_number_of_ranks_changes_no_cut() -> None:
     assert one.cuts == four.cuts
     assert one.cuts.gates or one.cuts.wires
     assert (one.config["ranks"], four.config["ranks"]) == (1, 4)
+
+
+def test_what_samples_are_drawn_with_is_kept_in_this_process() -> None:
+    outcomes = hpcq.outcomes(rotated(), cut_labels="AAABBB", device="cpu")
+    first = outcomes.sample(1000)
+    assert outcomes.plan is not None
+    kept = outcomes.plan.known.kept_sampler
+    sampler = kept.sampler
+    assert sampler is not None
+    second = outcomes.sample(1000)
+    assert kept.sampler is sampler
+    np.testing.assert_array_equal(first.packed, second.packed)
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
+    assert pickle.loads(pickle.dumps(kept)).sampler is None
