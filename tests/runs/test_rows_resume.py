@@ -60,7 +60,9 @@ def values(job: list[str]) -> list[list[float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [0, pytest.param(3, marks=pytest.mark.mpi)])
+@pytest.mark.parametrize(
+    "ranks", [pytest.param(0, marks=pytest.mark.nightly), pytest.param(3, marks=pytest.mark.mpi)]
+)
 def test_a_killed_run_goes_on(
     ranks: int, job: list[str], values: list[list[float]], tmp_path: Path
 ) -> None:

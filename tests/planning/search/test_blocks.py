@@ -61,7 +61,10 @@ UNEVEN = (8, 13, 10, 11, 9, 12, 7, 14, 10, 6)
         pytest.param(
             *(blocks(UNEVEN, 12, (3, 6, 9)), (14, 15, 20, 29), 3.0), marks=pytest.mark.nightly
         ),
-        (blocks(UNEVEN, 12, (3, 6, 9), shuffle=True), (14, 15, 20, 29), 3.0),
+        pytest.param(
+            *(blocks(UNEVEN, 12, (3, 6, 9), shuffle=True), (14, 15, 20, 29), 3.0),
+            marks=pytest.mark.nightly,
+        ),
     ],
     ids=["even", "short", "shuffled", "few", "uneven", "uneven-shuffled"],
 )

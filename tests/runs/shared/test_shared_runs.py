@@ -110,7 +110,7 @@ def test_all_stop_and_others_go_on(
     assert read_run_status(output)["state"] == "DONE"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_shots_are_shared_too(tmp_path: Path) -> None:
     asked = ("example:lattices", "--max-qubits", "18", "--memory", "1G", "--threads", "1")
     shots = (*asked, "--shots", "200000")
