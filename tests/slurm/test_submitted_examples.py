@@ -18,10 +18,10 @@ EXAMPLE = ROOT / "examples" / "minimize_and_resume.py"
 def test_an_example_is_stopped_by_its_walltime_and_finishes_by_itself(
     command: Commands, tmp_path: Path
 ) -> None:
-    """It has work for more than the three minutes of its walltime."""
+    """It has work for more than the minute of its walltime."""
     words = ("--size", "28", "--reps", "5", "--iterations", "400")
     output = tmp_path / "loop.h5"
-    size = ("--nodes", "2", "--ranks-per-node", "1", "--time", "3", "--until-done")
+    size = ("--nodes", "2", "--ranks-per-node", "1", "--time", "1", "--until-done")
     script = ("exec", EXAMPLE, *words, "--output", output)
     job: str = command("submit", "--json", *size, "--", *script)["job"]
     command.until(job, "DONE", seconds=900)
